@@ -1,0 +1,47 @@
+# `make reproduce` and `make test` are the two commands a newcomer needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv reproduce test lint types imports bench conformance soak sabotage examples clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("harness needs Python >= 3.11, this is %d.%d: set PYTHON=/path/to/python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: --constraint constraints.txt setuptools
+	$(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary --no-build-isolation --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+venv: $(STAMP)  ## virtual environment with pinned dependencies, nothing else
+
+reproduce: venv  ## the crash, its causes and its fixes, profile by profile
+	$(BIN)/harness reproduce $(ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv
+	$(BIN)/mypy
+
+imports: venv
+	$(BIN)/lint-imports
+
+test: lint types imports  ## lint, types, import contracts and tests
+	$(BIN)/pytest -m 'not soak' --cov=harness.core --cov-report=term $(ARGS)
+
+bench: venv  ## every benchmark, ours and its rivals in one run (minutes)
+	$(BIN)/python -m bench
+
+conformance: venv  ## the decoder against Chromium and npm's eventsource-parser
+	$(BIN)/python -m bench.conformance
+
+sabotage: venv  ## planted defects for real, the long part
+	$(BIN)/pytest tests/sabotage -m 'slow or not slow' $(ARGS)
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""A Majordomo broker that answers, misbehaves on command and counts its peers."""

@@ -1,0 +1,1 @@
+"""Broker misbehaviour, one fault per module."""

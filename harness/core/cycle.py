@@ -1,0 +1,112 @@
+"""A cycle is load + drain + quiet: what was asked, what the swarm did, what was left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.core.metric import Key
+from harness.core.sample import Census
+
+
+class Phase(StrEnum):
+    """Why a cycle was run."""
+
+    WARMUP = "warmup"
+    IDLE = "idle"  # a control: same length, no clients
+    LOAD = "load"
+    ATTRIBUTION = "attribution"
+
+
+DISCONNECT_MODES = ("fin", "rst", "rst-early", "half-close", "stall")
+
+
+@dataclass(frozen=True, slots=True)
+class CycleSpec:
+    """What the swarm is asked to do in one cycle.
+
+    connections: streams opened in total. concurrency: streams open at once.
+    dwell: longest life of a stream in seconds. events: leave after so many events (0: dwell alone).
+    disconnect: a mode of DISCONNECT_MODES, or ``mixed`` for equal parts.
+    paths: opened in turn. mode: ``stream`` (SSE) or ``request`` (plain HTTP).
+    """
+
+    index: int
+    connections: int
+    concurrency: int
+    dwell: float
+    events: int = 1
+    disconnect: str = "fin"
+    paths: tuple[str, ...] = ("/",)
+    phase: Phase = Phase.LOAD
+    mode: str = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the swarm counted in one cycle. Every opened stream ends in exactly one of
+    ``completed``, ``failed`` (by cause in ``causes``) or ``open_now``.
+
+    seconds: length of the load. aborts: streams left other than by ``fin``.
+    stalls: streams that went silent (or never began) for longer than the stall time.
+    saturated: the generator itself was the bottleneck.
+    """
+
+    opened: int = 0
+    completed: int = 0
+    failed: int = 0
+    open_now: int = 0
+    events: int = 0
+    comments: int = 0
+    bytes: int = 0
+    aborts: int = 0
+    stalls: int = 0
+    rate_limited: int = 0
+    seconds: float = 0.0
+    stream_seconds: float = 0.0
+    first_event_p50: float | None = None  # seconds
+    first_event_p99: float | None = None
+    causes: Mapping[str, int] = field(default_factory=dict)
+    by_path: Mapping[str, int] = field(default_factory=dict)
+    by_mode: Mapping[str, int] = field(default_factory=dict)
+    ids_missed: int = 0
+    ids_repeated: int = 0
+    ids_disordered: int = 0
+    saturated: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerCount:
+    """What the fake broker saw during one cycle. ``peers`` and ``identities`` are live now;
+    the others are counts since the last cycle."""
+
+    peers: int
+    identities: int
+    requests: int
+    replies: int
+    unanswered: int  # requests that got no reply: the client's timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One finished (or cut short) cycle: all that the judge sees of it.
+
+    levels: quiescent level per key; absent: could not be read. settled: False when the counts
+    never came to rest (``unsettled`` says what kept moving). complete: False when the target
+    died or the run was stopped during the cycle.
+    """
+
+    spec: CycleSpec
+    ledger: Ledger
+    levels: Mapping[Key, float]
+    started: float  # seconds since the run's start
+    ended: float
+    load_ended: float | None = None
+    settled: bool = True
+    unsettled: str = ""
+    complete: bool = True
+    close_lag: float = 0.0  # seconds from the last client's leave to the level
+    broker: BrokerCount | None = None
+    census: Census | None = None

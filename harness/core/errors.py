@@ -1,0 +1,52 @@
+"""Typed errors, each tied to the exit code that the command line documents.
+
+The text of an error is one line: the value met, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+EXIT_BOUNDED = 0
+EXIT_SERVICE = 1
+EXIT_USAGE = 2
+EXIT_INCONCLUSIVE = 3
+EXIT_INFRASTRUCTURE = 4
+
+
+class HarnessError(Exception):
+    """Base of every error the harness raises on purpose."""
+
+    exit_code = EXIT_INFRASTRUCTURE
+
+
+class ConfigError(HarnessError):
+    """The request itself is wrong: an option, a file, a value."""
+
+    exit_code = EXIT_USAGE
+
+
+class TargetError(HarnessError):
+    """The service under test cannot be judged: it never started, never got ready."""
+
+    exit_code = EXIT_SERVICE
+
+
+class ProbeError(HarnessError):
+    """Readings cannot be had: no /proc, no permission, the process is gone."""
+
+
+class SwarmError(HarnessError):
+    """The load generator failed; the service is not to blame."""
+
+
+class BrokerError(HarnessError):
+    """The fake broker failed; the service is not to blame."""
+
+
+class StoreError(HarnessError):
+    """A run cannot be written or read."""
+
+
+class Interrupted(HarnessError):
+    """The user stopped the run; what was measured is kept."""
+
+    exit_code = EXIT_INCONCLUSIVE

@@ -1,0 +1,71 @@
+"""Everything needed to judge a run again, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.core.budget import Budget
+from harness.core.cycle import Observation
+from harness.core.verdict import Verdict
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TargetInfo:
+    """What was under test. limits: ceiling name → value (RLIMIT_NOFILE, pids.max, …)."""
+
+    command: tuple[str, ...] | None
+    url: str
+    pid: int
+    runtime: str = "native"
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExitInfo:
+    """How the target ended before the harness stopped it; None in a Trial means it lived on.
+
+    returncode: negative for a signal, as subprocess has it. at: seconds since the run's start.
+    connections: streams opened by then. log_tail: the last lines of its log.
+    """
+
+    returncode: int | None
+    at: float
+    connections: int
+    log_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One target under one plan: the judge's whole input."""
+
+    name: str
+    target: TargetInfo
+    budget: Budget
+    observations: tuple[Observation, ...] = ()
+    exit: ExitInfo | None = None
+    interrupted: bool = False
+    infrastructure: str | None = None  # what broke on our side
+    unresponsive: str | None = None  # accept stopped, never ready, … though the process lives
+    notes: tuple[str, ...] = ()
+    sensitivity: float = 1e-3  # units per connection that must not be missed
+    started: float = 0.0
+    ended: float = 0.0
+    verdict: Verdict | None = None
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A saved run: one or more trials (``harness reproduce`` has one per profile)."""
+
+    run_id: str
+    command: str
+    started_at: str  # ISO 8601, UTC
+    seed: int
+    trials: tuple[Trial, ...] = ()
+    machine: Mapping[str, object] = field(default_factory=dict)
+    harness_version: str = ""
+    schema_version: int = SCHEMA_VERSION

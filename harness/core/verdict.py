@@ -1,0 +1,129 @@
+"""The judgement, with its evidence. The JSON form is in docs/architecture.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.core import errors
+
+
+class Outcome(StrEnum):
+    """What a run says of the service, worst first."""
+
+    CRASHED = "crashed"
+    LEAKING = "leaking"
+    STALLED = "stalled"
+    OVER_CEILING = "over-ceiling"
+    INCONCLUSIVE = "inconclusive"
+    INFRASTRUCTURE = "infrastructure"
+    BOUNDED = "bounded"
+
+    @property
+    def exit_code(self) -> int:
+        """The documented exit code."""
+        return {
+            Outcome.BOUNDED: errors.EXIT_BOUNDED,
+            Outcome.INCONCLUSIVE: errors.EXIT_INCONCLUSIVE,
+            Outcome.INFRASTRUCTURE: errors.EXIT_INFRASTRUCTURE,
+        }.get(self, errors.EXIT_SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A rate with its 95 % interval; unit such as ``fds/connection``."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exhaustion:
+    """When the nearest ceiling will be met at the present rate."""
+
+    ceiling: str  # RLIMIT_NOFILE, zmq max_sockets, pids.max, …
+    limit: float
+    after_connections: float | None
+    after_seconds: float | None = None
+    after_connections_low: float | None = None
+    after_connections_high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that grew (status ``leaking``) or passed a ceiling (``over-ceiling``)."""
+
+    metric: str
+    kind: str
+    status: str
+    driver: str | None
+    rate: Rate | None
+    explanation: str
+    recipe: str | None = None
+    exhausts: Exhaustion | None = None
+    where: tuple[str, ...] = ()  # attribution: lines of code, stacks, types
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Something that came back, and how small a leak would have been seen."""
+
+    metric: str
+    kind: str
+    status: str  # bounded | retention
+    at_most: float
+    unit: str
+    confidence: float = 0.95
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """How the service died under load."""
+
+    returncode: int | None
+    signal: str | None  # SIGABRT …
+    signature: str | None  # name of the signature found in the log
+    line: str | None  # the log line that matched
+    at_seconds: float
+    at_connection: int
+    grown: Mapping[str, float] = field(default_factory=dict)  # key → growth before death
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The whole judgement of one trial."""
+
+    outcome: Outcome
+    explanation: str
+    findings: tuple[Finding, ...] = ()
+    bounds: tuple[Bound, ...] = ()
+    crash: Crash | None = None
+    stalled: str | None = None
+    also: tuple[Outcome, ...] = ()  # lesser outcomes that hold as well
+    warnings: tuple[str, ...] = ()
+    advice: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """The documented exit code of the outcome."""
+        return self.outcome.exit_code
+
+    @property
+    def bounded(self) -> bool:
+        """True when everything came back."""
+        return self.outcome is Outcome.BOUNDED
+
+    def explain(self) -> str:
+        """The evidence as plain text, for an assertion message or a terminal."""
+        lines = [f"{self.outcome.value}: {self.explanation}"]
+        for finding in self.findings:
+            lines.append(f"  {finding.explanation}")
+            lines.extend(f"    at {place}" for place in finding.where)
+        lines.extend(f"  warning: {warning}" for warning in self.warnings)
+        if self.advice:
+            lines.append(f"  next: {self.advice}")
+        return "\n".join(lines)

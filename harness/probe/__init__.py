@@ -1,0 +1,1 @@
+"""Readings of one process tree, from outside."""

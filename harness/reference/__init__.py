@@ -1,0 +1,1 @@
+"""The reference health/SSE service: a target like any other."""

@@ -1,0 +1,1 @@
+"""Live counts from inside the service under test."""

@@ -1,0 +1,1 @@
+"""The service under test: spawned or attached, and waited for."""
