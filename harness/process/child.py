@@ -1,0 +1,150 @@
+"""A child process that cannot outlive the harness, seen from the harness."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from harness.core.errors import TargetError
+
+KEEPER = Path(__file__).with_name("keeper.py")
+START_PATIENCE = 10.0  # seconds until the keeper must have said how the start went
+LOG_LIMIT = 64 << 20  # bytes of log kept on disk per child
+
+
+class Child:
+    """One process in its own process group, with its own limits and log, under a keeper.
+
+    ``returncode`` is None while it lives, negative for a signal (as ``subprocess`` has it).
+    """
+
+    def __init__(self, keeper: subprocess.Popen[bytes], pid: int, log: Path, name: str) -> None:
+        self._keeper = keeper
+        self.pid = pid
+        self.log = log
+        self.name = name
+        self.returncode: int | None = None
+        self._ended = threading.Event()
+        self._reader = threading.Thread(target=self._read, name=f"child-{name}", daemon=True)
+        self._reader.start()
+
+    @classmethod
+    def spawn(
+        cls,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        name: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        rlimits: Mapping[str, int] | None = None,
+        log_limit: int = LOG_LIMIT,
+    ) -> Child:
+        """Start ``argv``; stdout and stderr go to ``log`` (0600). rlimits: ``{"nofile": 1024}``.
+
+        Raises TargetError when the command cannot be executed.
+        """
+        spec = {
+            "argv": list(argv),
+            "cwd": str(cwd) if cwd else None,
+            "log": str(log),
+            "rlimits": dict(rlimits or {}),
+            "log_limit": log_limit,
+        }
+        # A session of its own: Ctrl-C in the terminal reaches the harness, which then stops its
+        # children in order, and never the children directly.
+        keeper = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(KEEPER), json.dumps(spec)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=dict(env) if env is not None else None,
+            start_new_session=True,
+        )
+        assert keeper.stdout is not None
+        first = keeper.stdout.readline()
+        answer = json.loads(first) if first else {"error": "its keeper died at the start"}
+        if "pid" not in answer:
+            keeper.wait(START_PATIENCE)
+            for pipe in (keeper.stdin, keeper.stdout):
+                if pipe:
+                    pipe.close()
+            raise TargetError(
+                f"{name}: cannot run {argv[0]!r}: {answer['error']}; expected a command that can be "
+                "executed: check its path and permissions"
+            )
+        return cls(keeper, int(answer["pid"]), log, name)
+
+    def _read(self) -> None:
+        assert self._keeper.stdout is not None
+        for line in self._keeper.stdout:
+            message = json.loads(line)
+            if "exit" in message:
+                self.returncode = message["exit"]
+                self._ended.set()
+        self._ended.set()
+
+    def poll(self) -> int | None:
+        """The return code, or None while the child lives."""
+        return self.returncode
+
+    @property
+    def alive(self) -> bool:
+        """True until the child has ended."""
+        return not self._ended.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` seconds for the end; True when it has ended."""
+        return self._ended.wait(timeout)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the child's process group; a dead group is no error."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def stop(self, grace: float = 3.0) -> None:
+        """SIGTERM to the group, SIGKILL to every descendant after ``grace`` seconds. Idempotent."""
+        assert self._keeper.stdin is not None
+        if self._keeper.poll() is None:
+            try:
+                self._keeper.stdin.write(f"stop {grace}\n".encode())
+                self._keeper.stdin.close()
+            except OSError:
+                pass
+        try:
+            self._keeper.wait(grace + START_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGKILL)
+            self._keeper.kill()
+            self._keeper.wait()
+        self._reader.join(1.0)
+        if self._keeper.stdout:
+            self._keeper.stdout.close()
+
+    def tail(self, lines: int = 20, limit: int = 64 << 10) -> tuple[str, ...]:
+        """The last lines of the log, at most ``limit`` bytes of it."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(0, os.SEEK_END)
+                log.seek(max(0, log.tell() - limit))
+                text = log.read(limit).decode(errors="replace")
+        except OSError:
+            return ()
+        return tuple(text.splitlines()[-lines:])
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,225 @@
+"""The parent of every child: whatever happens to the harness, nothing it started lives on.
+
+Run as ``python -I -S keeper.py SPEC`` with SPEC a JSON object ``{"argv", "cwd", "log", "rlimits",
+"log_limit"}``; the environment is passed on unchanged. Standard library only, one thread.
+
+- It makes itself a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER), so that descendants which
+  detach themselves (double fork, setsid) become its children and stay within reach.
+- Its standard input is a pipe from the harness: end of file means that the harness is gone, by
+  whatever death, and then every descendant is killed. ``stop SECONDS`` asks politely first.
+- Its standard output speaks JSON lines: ``{"pid": N}`` or ``{"error": TEXT}``, then ``{"exit": CODE}``
+  (negative for a signal), then ``{"swept": N}`` before it ends itself.
+- The child gets PR_SET_PDEATHSIG, so that it dies even when the keeper itself is killed.
+- A log above ``log_limit`` bytes is cut back to its tail: a service that logs without end must not
+  fill the disk.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+LOG_TAIL = 1 << 20
+KILL_PATIENCE = (
+    5.0  # seconds to wait for killed descendants; only a task in uninterruptible sleep takes longer
+)
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def report(**fields: Any) -> None:
+    """Tell the harness; a harness that is gone is not an error here."""
+    try:
+        os.write(1, (json.dumps(fields) + "\n").encode())
+    except OSError:
+        pass
+
+
+def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
+    """In the forked child: take the target's place. Never returns."""
+    try:
+        os.setpgid(0, 0)
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() == 1:
+            os._exit(127)
+        for name, value in spec["rlimits"].items():
+            limit = getattr(resource, "RLIMIT_" + name.upper())
+            hard = resource.getrlimit(limit)[1]
+            resource.setrlimit(limit, (value, hard if hard != resource.RLIM_INFINITY else value))
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.set_inheritable(failure, False)
+        for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        if spec["cwd"]:
+            os.chdir(spec["cwd"])
+        open_max = os.sysconf("SC_OPEN_MAX")
+        os.closerange(3, failure)
+        os.closerange(failure + 1, min(open_max, 65536))
+        os.execvp(spec["argv"][0], spec["argv"])  # noqa: S606 - the command is the user's own
+    except BaseException as error:  # whatever it is, it must reach the harness
+        os.write(failure, str(error).encode(errors="replace"))
+    os._exit(127)
+
+
+def parents() -> dict[int, int]:
+    """pid → parent pid of every live process, from /proc/PID/stat (proc(5))."""
+    table = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is slow to import
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as stat:  # noqa: PTH123
+                    fields = stat.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            table[int(name)] = int(fields[1])
+    return table
+
+
+def descendants() -> list[int]:
+    """Every process below this one, deepest last."""
+    table = parents()
+    found: list[int] = []
+    frontier = {os.getpid()}
+    while frontier:
+        frontier = {pid for pid, parent in table.items() if parent in frontier and pid not in found}
+        found.extend(frontier)
+    return found
+
+
+class Keeper:
+    """One child and everything it starts."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.child = 0
+        self.exit_code: int | None = None
+        self.log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.harness = os.getppid()
+
+    def start(self) -> bool:
+        """Fork and exec the child; False when that failed (already reported)."""
+        reading, failure = os.pipe()
+        self.child = os.fork()
+        if self.child == 0:
+            os.close(reading)
+            become_child(self.spec, self.log, failure)
+        os.close(failure)
+        complaint = os.read(reading, 4096).decode(errors="replace")
+        os.close(reading)
+        if complaint:
+            os.waitpid(self.child, 0)
+            report(error=complaint)
+            return False
+        report(pid=self.child)
+        return True
+
+    def reap(self) -> None:
+        """Collect every dead child; report the one that matters."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.child and self.exit_code is None:
+                self.exit_code = os.waitstatus_to_exitcode(status)
+                report(exit=self.exit_code)
+
+    def sweep(self, grace: float) -> int:
+        """End everything: SIGTERM to the child's group, SIGKILL to all after ``grace`` seconds."""
+        if grace > 0 and self.exit_code is None:
+            self.signal_group(signal.SIGTERM)
+            deadline = time.monotonic() + grace
+            while self.exit_code is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+                self.reap()
+        swept = 0
+        deadline = time.monotonic() + KILL_PATIENCE
+        while time.monotonic() < deadline:
+            alive = descendants()
+            if not alive:
+                break
+            for pid in alive:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    swept += 1
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.01)
+            self.reap()
+        self.reap()
+        return swept
+
+    def signal_group(self, number: int) -> None:
+        try:
+            os.killpg(self.child, number)
+        except ProcessLookupError:
+            pass
+
+    def trim_log(self) -> None:
+        """Cut an endless log back to its tail."""
+        size = os.fstat(self.log).st_size
+        if size <= self.spec["log_limit"]:
+            return
+        with open(self.spec["log"], "rb") as log:  # noqa: PTH123
+            log.seek(size - LOG_TAIL)
+            tail = log.read(LOG_TAIL)
+        os.ftruncate(self.log, 0)
+        os.write(self.log, b"[harness: the log passed %d bytes and was cut to its tail]\n" % size + tail)
+
+    def run(self) -> None:
+        """Wait for orders, for deaths, and for the end of the harness."""
+        reading, waking = os.pipe()
+        os.set_blocking(reading, False)
+        os.set_blocking(waking, False)
+        signal.set_wakeup_fd(waking)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if not self.start():
+            return
+        orders = b""
+        while True:
+            self.reap()
+            ready, _, _ = select.select([0, reading], [], [], 1.0)
+            if reading in ready:
+                os.read(reading, 4096)
+            self.trim_log()
+            if os.getppid() != self.harness:
+                break
+            if 0 in ready:
+                chunk = os.read(0, 4096)
+                orders += chunk
+                if not chunk or b"\n" in orders:
+                    break
+        words = orders.split()
+        grace = float(words[1]) if len(words) == 2 and words[0] == b"stop" else 0.0
+        report(swept=self.sweep(grace))
+
+
+def main() -> None:
+    """Entry point; SPEC is the only argument."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        keeper = Keeper(json.loads(sys.argv[1]))
+    except OSError as error:
+        report(error=str(error))
+        return
+    keeper.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""pytest plugin: guard any service from a test."""
