@@ -16,6 +16,7 @@ class Outcome(StrEnum):
     LEAKING = "leaking"
     STALLED = "stalled"
     OVER_CEILING = "over-ceiling"
+    UNREADY = "unready"  # it never served what was asked: nothing could be measured
     INCONCLUSIVE = "inconclusive"
     INFRASTRUCTURE = "infrastructure"
     BOUNDED = "bounded"

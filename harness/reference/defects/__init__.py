@@ -1,1 +1,5 @@
-"""Planted faults, one per module."""
+"""Planted faults, one per module, each alone switchable.
+
+A module has ``SUMMARY`` (what it does), ``SEEN`` (what must be seen from outside) and
+``install(blueprint)``. Its name, with hyphens, is the name on the command line.
+"""

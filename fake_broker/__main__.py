@@ -1,0 +1,202 @@
+"""``fake-broker``: the broker as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from random import Random
+from urllib.parse import urlsplit
+
+import click
+
+from fake_broker.broker import Broker
+from fake_broker.dialects import DIALECTS
+from fake_broker.journal import Journal
+from fake_broker.quirks import QUIRKS
+from fake_broker.server import ListenError, Server
+from fake_broker.spec import SpecError, catalogue, parse_words
+from fake_broker.state import HEARTBEAT_INTERVAL, LIVENESS, State
+
+EXIT_USAGE = 2
+EXIT_INFRASTRUCTURE = 4
+INTERNAL = ("state", "identity", "app")
+
+EPILOG = """\b
+Examples:
+  fake-broker                                  plantd's dialect on port 9797
+  fake-broker --dialect 0.1 --bind tcp://127.0.0.1:5555 --service echo
+  fake-broker --fault silence,after=5,until=8  mute from the 5th to the 8th second
+  fake-broker --fault latency,delay=0.2,jitter=0.1,service=state
+  fake-broker --list-faults
+
+\b
+While it runs, the control endpoint (a REP socket) takes JSON:
+  {"command": "stats"}   {"command": "silence"}   {"command": "resume"}
+  {"command": "fault", "fault": "drop", "probability": 0.1}
+  {"command": "clear"}   {"command": "release"}   {"command": "stop"}
+
+\b
+Exit codes: 0 ended by a signal or by "stop"; 2 the options make no sense;
+4 a port is taken or the journal cannot be written."""
+
+
+def _loopback(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """tcp on loopback, or ipc: whoever reaches the broker can command it."""
+    if value.startswith("ipc://") and len(value) > len("ipc://"):
+        return value
+    parts = urlsplit(value)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if parts.scheme == "tcp" and host is not None and port is not None:
+        if host == "localhost" or host == "::1" or host.startswith("127."):
+            return value
+        raise click.BadParameter(
+            f"{value} is open to other machines; expected a loopback address such as 127.0.0.1"
+        )
+    raise click.BadParameter(
+        f"{value!r} is no endpoint; expected tcp://127.0.0.1:PORT (0: any) or ipc://PATH"
+    )
+
+
+@click.command(
+    "fake-broker",
+    epilog=EPILOG,
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--bind",
+    default="tcp://127.0.0.1:9797",
+    show_default=True,
+    callback=_loopback,
+    help="Where peers connect.",
+)
+@click.option(
+    "--control",
+    default="tcp://127.0.0.1:0",
+    show_default=True,
+    callback=_loopback,
+    help="Where it takes orders.",
+)
+@click.option("--dialect", type=click.Choice(list(DIALECTS)), default="plantd", show_default=True)
+@click.option(
+    "--service",
+    "services",
+    multiple=True,
+    help="Answered by the broker itself; repeatable.  [default: state, identity, app]",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--quirks",
+    type=click.Choice(list(QUIRKS)),
+    default="none",
+    show_default=True,
+    help="Whose mistakes to make.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    help="NAME[,key=value…] or a JSON object, on from the start; repeatable.",
+)
+@click.option(
+    "--heartbeat",
+    type=click.FloatRange(0.01, 3600),
+    default=HEARTBEAT_INTERVAL,
+    show_default=True,
+    help="Seconds.",
+)
+@click.option(
+    "--liveness",
+    type=click.IntRange(1, 1000),
+    default=LIVENESS,
+    show_default=True,
+    help="Mute intervals until a worker is dead.",
+)
+@click.option(
+    "--journal",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write every frame to this file (0600).",
+)
+@click.option("--json-ready", is_flag=True, help="Say where it listens in one JSON line.")
+@click.option("--list-faults", is_flag=True, help="Show every fault with its parameters, and end.")
+def main(
+    bind: str,
+    control: str,
+    dialect: str,
+    services: tuple[str, ...],
+    seed: int,
+    quirks: str,
+    faults: tuple[str, ...],
+    heartbeat: float,
+    liveness: int,
+    journal: Path | None,
+    json_ready: bool,
+    list_faults: bool,
+) -> None:
+    """A Majordomo broker that answers, misbehaves on command and counts its peers."""
+    if list_faults:
+        _list_faults()
+        return
+    names = [name.encode() for name in services or INTERNAL]
+    for name in names:
+        if not name or name.startswith(b"mmi."):
+            _give_up(
+                EXIT_USAGE, f"--service {name.decode()!r}: expected a name that is not empty and not mmi.…"
+            )
+    try:
+        specs = [parse_words(text) for text in faults]
+        state = State(
+            time.monotonic(), services=names, quirks=QUIRKS[quirks], interval=heartbeat, liveness=liveness
+        )
+        broker = Broker(DIALECTS[dialect], state, Random(seed))
+        with contextlib.ExitStack() as stack:
+            written = stack.enter_context(Journal(journal)) if journal else None
+            server = stack.enter_context(Server(broker, bind=bind, control_bind=control, journal=written))
+            server.stop_on_signals()
+            for spec in specs:
+                server.add_fault(spec)
+            _announce(server, json_ready)
+            server.run()
+    except SpecError as error:
+        _give_up(EXIT_USAGE, f"--fault: {error}")
+    except ListenError as error:
+        _give_up(EXIT_INFRASTRUCTURE, str(error))
+    except OSError as error:
+        _give_up(
+            EXIT_INFRASTRUCTURE, f"cannot write the journal {journal}: {error.strerror}; choose another file"
+        )
+
+
+def _announce(server: Server, as_json: bool) -> None:
+    where = server.endpoints
+    if as_json:
+        click.echo(json.dumps({"endpoint": where.endpoint, "control": where.control, "pid": os.getpid()}))
+    else:
+        click.echo(f"listening on {where.endpoint}, orders on {where.control}; Ctrl-C ends it")
+    sys.stdout.flush()
+
+
+def _list_faults() -> None:
+    group = ""
+    for entry in catalogue():
+        if entry["group"] != group:
+            group = entry["group"]
+            click.echo(f"\n{group}")
+        click.echo(f"  {entry['fault']:<24} {entry['about']}")
+        for name, parameter in entry["parameters"].items():
+            click.echo(f"      {name}={json.dumps(parameter['default'])}  {parameter['meaning']}")
+
+
+def _give_up(code: int, text: str) -> None:
+    click.echo(f"fake-broker: {text}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main(prog_name="fake-broker")

@@ -1,0 +1,244 @@
+"""The whole broker without its sockets: frames and time in, frames to send out.
+
+decode → faults on what comes → state machine → faults on what goes → schedule → encode.
+No I/O and no clock, so a test can script an hour in a millisecond; ``fake_broker.server`` gives it sockets.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any, NamedTuple
+
+from fake_broker import mdp
+from fake_broker.chain import Chain
+from fake_broker.dialects import Dialect
+from fake_broker.fault import Beat, Bind, Deliver, Forget, Read, Restart, Unbind
+from fake_broker.spec import Spec
+from fake_broker.state import State
+from fake_broker.traffic import FINAL, PARTIAL, Incoming, Outgoing, frames_of
+
+MAX_SCHEDULED = 100_000
+"""Replies held or delayed at once; beyond it the newest are given up, and counted as unanswered."""
+MAX_NAMES = 1_000
+"""Service names counted one by one; the rest is counted as OTHER."""
+OTHER = "(other)"
+
+SocketOrder = Unbind | Bind | Read | Restart
+
+
+class Send(NamedTuple):
+    """One message for the ROUTER: identity, then frames."""
+
+    to: bytes
+    frames: Sequence[bytes]
+    what: Outgoing
+
+
+class Broker:
+    """Sans-I/O broker. Every method that can cause traffic returns what to send, in order."""
+
+    def __init__(self, dialect: Dialect, state: State, random: Random) -> None:
+        self.dialect = dialect
+        self.state = state
+        self.chain = Chain(dialect, random)
+        self.held: list[Outgoing] = []
+        self.replies = 0
+        self.partials = 0
+        self.unreachable = 0
+        self.dropped_frames = 0
+        self.invalid: Counter[str] = Counter()
+        self.per_service: Counter[str] = Counter()
+        self.socket_orders: list[SocketOrder] = []
+        self._usual_interval = state.interval
+        self._abandoned = 0
+        self._due: list[tuple[float, int, Outgoing]] = []
+        self._order = itertools.count()
+
+    # -- input
+
+    def receive(self, identity: bytes, frames: list[bytes], now: float) -> list[Send]:
+        """One multipart message, identity frame taken off. Never raises for what a peer may send."""
+        if self.state.quirks.blind_delimiter and frames:
+            frames = [b"", *frames[1:]]
+        try:
+            message = mdp.decode_inbound(self.dialect, frames)
+        except mdp.ProtocolError as error:
+            self.reject(error.reason, len(frames))
+            return []
+        if isinstance(message, mdp.ClientRequest):
+            service = message.service
+            self._count(service)
+        elif isinstance(message, mdp.WorkerReady):
+            service = message.service
+        else:
+            service = self.state.service_of(identity)
+        if self.chain.active:
+            answers = self.chain.incoming(Incoming(identity, message, service), now)
+            if answers is not None:
+                if isinstance(message, mdp.ClientRequest):
+                    self.state.requests += 1
+                sends = [s for answer in answers for s in self._plan(answer, now)]
+                return sends + self._follow_orders(now)
+        sends = []
+        for out in self.state.receive(identity, message, now):
+            sends += self._pass(out, now)
+        return sends + self._follow_orders(now) if self.chain.active else sends
+
+    def reject(self, reason: str, frames: int) -> None:
+        """Count a message that is none of the dialect."""
+        self.invalid[reason] += 1
+        self.dropped_frames += frames
+
+    def tick(self, now: float, peers: int = 0) -> list[Send]:
+        """Whatever is due by now: heartbeats, delayed replies, faults that begin or end."""
+        sends: list[Send] = []
+        for out in self.state.tick(now):
+            sends += self._pass(out, now)
+        if self.chain.active:
+            workers = {identity: worker.service for identity, worker in self.state.workers.items()}
+            for out in self.chain.tick(now, peers, workers):
+                sends += self._plan(out, now)
+            sends += self._follow_orders(now)
+        while self._due and self._due[0][0] <= now:
+            out = heapq.heappop(self._due)[2]
+            if out.cause is None or out.cause in self.chain.active:
+                sends += self._plan(replace(out, delay=0.0), now)
+        return sends
+
+    def due(self) -> float:
+        """When ``tick`` has something to do."""
+        times = [self.state.due()]
+        if self._due:
+            times.append(self._due[0][0])
+        wakes = self.chain.due()
+        if wakes is not None:
+            times.append(wakes)
+        return min(times)
+
+    # -- orders of the control endpoint
+
+    def add_fault(self, spec: Spec, now: float) -> tuple[int, list[Send]]:
+        """Switch a fault on; its id, and what it sends at once. Raises SpecError."""
+        number = self.chain.add(spec, now)
+        return number, self.tick(now)
+
+    def remove_fault(self, number: int, now: float) -> list[Send]:
+        """Switch a fault off. Raises SpecError for an id that is not on."""
+        sends = [s for out in self.chain.remove(number, now) for s in self._plan(out, now)]
+        return sends + self._follow_orders(now)
+
+    def clear(self, now: float) -> list[Send]:
+        """Switch every fault off; what they had kept back or held goes out."""
+        sends = [s for out in self.chain.clear(now) for s in self._plan(out, now)]
+        return sends + self._follow_orders(now) + self.release(now)
+
+    def release(self, now: float) -> list[Send]:
+        """Send every held reply, in the order of the requests."""
+        held, self.held = self.held, []
+        return [s for out in held for s in self._plan(replace(out, held=False), now)]
+
+    def restart(self, now: float) -> None:
+        """Lose every worker and every request, as a broker does that is started anew. Faults stay on."""
+        old = self.state
+        lost = old.pending + sum(w.client is not None for w in old.workers.values())
+        self.state = State(
+            now, services=old.internal, quirks=old.quirks, interval=old.interval, liveness=old.liveness
+        )
+        self.state.beats = old.beats
+        self.state.requests = old.requests
+        self.state.unanswered = old.unanswered + lost
+        self._abandoned += sum(o.command == FINAL for o in self.held)
+        self._abandoned += sum(o.command == FINAL for _, _, o in self._due)
+        self.held.clear()
+        self._due.clear()
+
+    # -- after sending
+
+    def delivered(self, send: Send) -> None:
+        """The ROUTER took it."""
+        if send.what.to_client:
+            if send.what.command == FINAL:
+                self.replies += 1
+            elif send.what.command == PARTIAL:
+                self.partials += 1
+
+    def lost(self, send: Send) -> None:
+        """The peer is gone, or its queue is full."""
+        self.unreachable += 1
+        if send.what.interval is not None:
+            self._due = [entry for entry in self._due if entry[2].to != send.to or entry[2].interval is None]
+            heapq.heapify(self._due)
+
+    # -- numbers
+
+    def stats(self) -> dict[str, Any]:
+        """Counters by name; all but ``per_service``, ``invalid`` and ``faults`` are whole numbers."""
+        state = self.state
+        return {
+            "requests": state.requests,
+            "replies": self.replies,
+            "partials": self.partials,
+            "unanswered": state.unanswered + self.chain.unanswered + self._abandoned,
+            "pending": state.pending,
+            "working": sum(w.client is not None for w in state.workers.values()),
+            "held": len(self.held),
+            "delayed": len(self._due),
+            "unreachable": self.unreachable,
+            "dropped_frames": self.dropped_frames,
+            "workers": len(state.workers),
+            "services": [
+                name.decode("utf-8", "backslashreplace") for name in state.service_names()[:MAX_NAMES]
+            ],
+            "per_service": dict(self.per_service),
+            "invalid": dict(self.invalid),
+            "faults": [a.told() for a in self.chain.active.values()],
+        }
+
+    # -- inside
+
+    def _count(self, service: bytes) -> None:
+        name = service.decode("utf-8", "backslashreplace")
+        if name not in self.per_service and len(self.per_service) >= MAX_NAMES:
+            name = OTHER
+        self.per_service[name] += 1
+
+    def _pass(self, out: Outgoing, now: float) -> list[Send]:
+        if not self.chain.active:
+            return [self._encoded(out)]
+        return [send for one in self.chain.outgoing(out, now) for send in self._plan(one, now)]
+
+    def _plan(self, out: Outgoing, now: float) -> list[Send]:
+        """Now, later, or when released."""
+        if out.held or out.delay > 0:
+            if len(self.held) + len(self._due) >= MAX_SCHEDULED:
+                self._abandoned += out.command == FINAL
+            elif out.held:
+                self.held.append(out)
+            else:
+                heapq.heappush(self._due, (now + out.delay, next(self._order), out))
+            return []
+        if out.interval is not None:
+            heapq.heappush(self._due, (now + out.interval, next(self._order), out))
+        return [self._encoded(out)]
+
+    def _encoded(self, out: Outgoing) -> Send:
+        return Send(out.to, frames_of(out, self.dialect), out)
+
+    def _follow_orders(self, now: float) -> list[Send]:
+        sends: list[Send] = []
+        for _, order in self.chain.take_orders():
+            if isinstance(order, Forget):
+                self.state.forget(order.worker)
+            elif isinstance(order, Beat):
+                self.state.beats = order.interval != 0
+                self.state.set_interval(order.interval or self._usual_interval, now)
+            elif isinstance(order, Deliver):
+                sends += [s for out in order.messages for s in self._plan(out, now)]
+            else:
+                self.socket_orders.append(order)
+        return sends

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from fake_broker.fault import REPLIES, Around, Fault
+from fake_broker.mdp import ClientReply
+from fake_broker.traffic import Outgoing
+
+
+@dataclass
+class NotUtf8(Fault):
+    """The service name in the reply is no UTF-8."""
+
+    name = "not-utf8"
+    group = "malformed"
+    commands = REPLIES
+
+    def outgoing(self, message: Outgoing, _around: Around) -> Iterable[Outgoing]:
+        assert isinstance(message.message, ClientReply)
+        yield replace(message, message=replace(message.message, service=b"\xff\xfe\x80"))

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from fake_broker.fault import FINALS, Around, Fault
+from fake_broker.traffic import Outgoing
+
+
+@dataclass
+class Swap(Fault):
+    """Two clients get each other's reply. The first waits until a second client's reply is due."""
+
+    name = "swap"
+    group = "reply"
+    commands = FINALS
+
+    _first: Outgoing | None = field(default=None, init=False, repr=False)
+
+    def outgoing(self, message: Outgoing, _around: Around) -> Iterable[Outgoing]:
+        first = self._first
+        if first is None:
+            self._first = message
+            return ()
+        if first.to == message.to:
+            return (message,)
+        self._first = None
+        return (replace(message, to=first.to), replace(first, to=message.to))
+
+    def kept(self) -> int:
+        return int(self._first is not None)
+
+    def end(self, _around: Around) -> list[Outgoing]:
+        first, self._first = self._first, None
+        return [] if first is None else [first]

@@ -1,0 +1,112 @@
+"""Who is connected: live TCP connections and live identities, from the ROUTER's socket monitor.
+
+This is the witness that does not rely on the service under test: a service that forgets to close its sockets
+keeps its peers here, whatever it says of itself. A connection counts from ACCEPTED to DISCONNECTED; libzmq
+gives DISCONNECTED too for a connection that never finished its handshake (measured, libzmq 4.3.5).
+"""
+
+from __future__ import annotations
+
+import struct
+from types import TracebackType
+
+import zmq
+
+EVENTS = (
+    zmq.EVENT_ACCEPTED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_FAILED = EVENTS & ~(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+_EVENT = struct.Struct("=HI")
+MAX_EVENTS = 1_000
+"""Read at one go, so that a storm of connections cannot keep the broker from its messages."""
+
+
+class Monitor:
+    """Owns the monitor of one ROUTER. Not thread-safe: the thread of the ROUTER reads it."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], router: zmq.Socket[bytes], name: str) -> None:
+        address = f"inproc://monitor-{name}"
+        router.monitor(address, EVENTS)
+        self._router = router
+        self.socket = context.socket(zmq.PAIR)
+        # libzmq's I/O thread blocks when the monitor's queue is full, and the broker with it.
+        self.socket.rcvhwm = 0
+        self.socket.linger = 0
+        self.socket.connect(address)
+        self.accepted = 0
+        self.disconnected = 0
+        self.failed_handshakes = 0
+        self.identities_seen = 0
+        self._live: set[int] = set()
+        self._by_identity: dict[bytes, int] = {}
+        self._by_connection: dict[int, bytes] = {}
+
+    @property
+    def peers(self) -> int:
+        """TCP connections that are open now."""
+        return len(self._live)
+
+    @property
+    def identities(self) -> int:
+        """Distinct ROUTER identities that spoke and are connected now."""
+        return len(self._by_identity)
+
+    def knows(self, identity: bytes) -> bool:
+        """Has this identity been met, on a connection that still lives?"""
+        return identity in self._by_identity
+
+    def meet(self, identity: bytes, connection: int | None) -> None:
+        """An identity spoke for the first time, on the connection with this descriptor."""
+        self.identities_seen += 1
+        if connection is None or connection not in self._live:
+            self.drain()
+        if connection is None or connection not in self._live:
+            return  # it said something and left at once
+        before = self._by_connection.pop(connection, None)
+        if before is not None:
+            self._by_identity.pop(before, None)
+        self._by_connection[connection] = identity
+        self._by_identity[identity] = connection
+
+    def drain(self) -> None:
+        """Take in the events that are there."""
+        for _ in range(MAX_EVENTS):
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            event, value = _EVENT.unpack(frames[0])
+            if event == zmq.EVENT_ACCEPTED:
+                self.accepted += 1
+                # A descriptor is reused at once: whoever had it before is gone.
+                self._gone(value)
+                self._live.add(value)
+            elif event == zmq.EVENT_DISCONNECTED:
+                self.disconnected += 1
+                self._gone(value)
+            elif event & _FAILED:
+                self.failed_handshakes += 1
+
+    def _gone(self, connection: int) -> None:
+        self._live.discard(connection)
+        identity = self._by_connection.pop(connection, None)
+        if identity is not None:
+            self._by_identity.pop(identity, None)
+
+    def close(self) -> None:
+        """Let go of the monitor; the ROUTER must still be open. Idempotent."""
+        if not self.socket.closed:
+            self._router.disable_monitor()
+            self.socket.close(0)
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

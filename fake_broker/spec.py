@@ -1,0 +1,157 @@
+"""A fault as its user writes it (a JSON object, or words on the command line) → fault and match, checked.
+
+Every key, its type and its range comes from the dataclass fields of the fault and of Match, so that a new fault
+needs no line here. Raises SpecError, whose text names the value, what was expected, and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, fields
+from typing import Any, get_type_hints
+
+import fake_broker.faults  # noqa: F401 – importing it fills the table
+from fake_broker.fault import FAULTS, Fault
+from fake_broker.match import Match
+from fake_broker.traffic import COMMANDS
+
+MATCH_KEYS = tuple(f.name for f in fields(Match))
+
+
+class SpecError(ValueError):
+    """What the user asked for makes no sense; the text is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A fault with its parameters, and what it applies to."""
+
+    fault: Fault
+    match: Match
+
+
+def nearest(word: str, among: Iterable[str]) -> str:
+    """', did you mean …?' or the list of what there is."""
+    among = list(among)
+    close = difflib.get_close_matches(word, among, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(among)}"
+
+
+def parse(data: Mapping[str, Any]) -> Spec:
+    """``{"fault": NAME, parameters…, match keys…}`` → Spec. Raises SpecError."""
+    name = data.get("fault")
+    if not isinstance(name, str):
+        raise SpecError(
+            f"'fault' is {_shown(name)}; expected the name of a fault, one of {', '.join(sorted(FAULTS))}"
+        )
+    kind = FAULTS.get(name)
+    if kind is None:
+        raise SpecError(f"unknown fault {_shown(name)}: {nearest(name, sorted(FAULTS))}")
+    rest = {key: value for key, value in data.items() if key != "fault"}
+    own = _fields(kind)
+    for key in rest:
+        if key not in own and key not in MATCH_KEYS:
+            raise SpecError(
+                f"fault {name!r} has no parameter {_shown(key)}: {nearest(key, [*own, *MATCH_KEYS])}"
+            )
+    fault = kind(**_values(kind, own, rest))
+    match = Match(**_values(Match, _fields(Match), rest))
+    if match.message != "*" and match.message not in kind.commands | kind.also:
+        able = (
+            ", ".join(c for c in COMMANDS if c in kind.commands | kind.also)
+            or "no message: leave 'message' out"
+        )
+        raise SpecError(f"'message' is {_shown(match.message)}; fault {name!r} acts on {able}")
+    if match.after >= match.until:
+        raise SpecError(f"'after' is {match.after:g} and 'until' {match.until:g}; expected after < until")
+    return Spec(fault, match)
+
+
+def parse_words(text: str) -> Spec:
+    """``NAME[,key=value…]`` as on the command line, or a JSON object → Spec. Raises SpecError."""
+    if text.lstrip().startswith("{"):
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise SpecError(f"{text!r} is no JSON object: {error}") from None
+        return parse(data)
+    name, *pairs = text.split(",")
+    data = {"fault": name.strip()}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise SpecError(f"{pair!r} in {text!r}; expected key=value")
+        try:
+            data[key.strip()] = json.loads(value)
+        except (ValueError, RecursionError):
+            data[key.strip()] = value
+    return parse(data)
+
+
+def describe(fault: Fault, match: Match) -> dict[str, Any]:
+    """The JSON object that gives this fault again: what differs from the defaults."""
+    told: dict[str, Any] = {"fault": fault.name}
+    for holder in (fault, match):
+        for f in _fields(type(holder)).values():
+            value = getattr(holder, f.name)
+            if value != f.default:
+                told[f.name] = value
+    return told
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Every fault with its group, its first line of documentation and its parameters, sorted by group."""
+    return [
+        {
+            "fault": kind.name,
+            "group": kind.group,
+            "about": " ".join((kind.__doc__ or "").split()),
+            "parameters": {
+                f.name: {"default": f.default, "meaning": f.metadata["meaning"]}
+                for f in _fields(kind).values()
+            },
+        }
+        for kind in sorted(FAULTS.values(), key=lambda k: (k.group, k.name))
+    ]
+
+
+def _fields(kind: type[Any]) -> dict[str, Field[Any]]:
+    return {f.name: f for f in fields(kind) if f.init}
+
+
+def _values(kind: type[Any], known: Mapping[str, Field[Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {key: _checked(key, known[key], hints[key], value) for key, value in given.items() if key in known}
+
+
+def _checked(key: str, f: Field[Any], hint: type[Any], value: Any) -> Any:
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise SpecError(f"{key!r} is {_shown(value)}; expected true or false")
+        return value
+    if hint is str:
+        options = f.metadata.get("options")
+        if not isinstance(value, str):
+            raise SpecError(f"{key!r} is {_shown(value)}; expected text")
+        if options and value not in options:
+            raise SpecError(f"{key!r} is {_shown(value)}: {nearest(value, options)}")
+        return value
+    return _number(key, f, hint, value)
+
+
+def _number(key: str, f: Field[Any], hint: type[Any], value: Any) -> Any:
+    low, high = f.metadata["low"], f.metadata["high"]
+    sort = "a whole number" if hint is int else "a number"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SpecError(f"{key!r} is {_shown(value)}; expected {sort} from {low:g} to {high:g}")
+    # NaN fails every comparison, so it ends here too.
+    if not low <= value <= high or (hint is int and value != int(value)):
+        raise SpecError(f"{key!r} is {_shown(value)}; expected {sort} from {low:g} to {high:g}")
+    return hint(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

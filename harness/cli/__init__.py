@@ -1,0 +1,92 @@
+"""The command line. Each command lives in its own module and is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from harness import __version__
+from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_USAGE, HarnessError
+
+COMMANDS = {
+    "reproduce": "the crash, its causes and its fixes, profile by profile",
+    "guard": "any service: load it, judge whether it gives everything back",
+    "soak": "the same cycles for hours; survives interruption",
+    "judge": "judge a saved run again",
+    "report": "write the report of a saved run again",
+    "probe": "print readings of a process tree as JSON lines",
+    "doctor": "can this machine run the harness?",
+}
+
+
+class LazyGroup(click.Group):
+    """Names and one-line helps are known here; the code of a command is imported when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Commands in the order in which people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        """Import ``harness.cli.NAME`` and take its ``command``."""
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"harness.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list in ``--help``, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 everything came back · 1 the service's fault · 2 usage · 3 inconclusive or "
+    "interrupted · 4 infrastructure.",
+)
+@click.version_option(__version__, prog_name="harness")
+def cli() -> None:
+    """After clients come and go, does a streaming service give everything back?"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; every expected failure is one line and a documented exit code."""
+    try:
+        code = cli.main(args=list(argv) if argv is not None else None, standalone_mode=False)
+    except click.exceptions.Exit as end:
+        code = end.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("harness: interrupted", err=True)
+        code = EXIT_INCONCLUSIVE
+    except HarnessError as error:
+        click.echo(f"harness: {printable(str(error))}", err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away (`harness … | head`): nothing is left to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = EXIT_INFRASTRUCTURE
+    except Exception as error:
+        if os.environ.get("HARNESS_TRACEBACK"):
+            traceback.print_exc()
+        click.echo(
+            f"harness: unexpected {type(error).__name__}: {printable(str(error))}; this is a defect of the "
+            "harness: please report it with the output of HARNESS_TRACEBACK=1",
+            err=True,
+        )
+        code = EXIT_INFRASTRUCTURE
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def printable(text: str) -> str:
+    """Without the control characters with which a target could drive the terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)

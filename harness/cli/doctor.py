@@ -1,0 +1,151 @@
+"""``harness doctor``: one screen that says whether this machine can run it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from harness.core.errors import EXIT_INFRASTRUCTURE
+
+WANTED_NOFILE = 4096
+PACKAGES = ("locust", "gevent", "httptools", "pyzmq", "click", "rich", "cattrs", "jinja2")
+REFERENCE = ("starlette", "uvicorn", "sse-starlette")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: what was looked at, whether it is good, what was seen, how to mend it."""
+
+    name: str
+    ok: bool
+    seen: str
+    mend: str = ""
+
+
+def _kernel() -> Check:
+    release = platform.release()
+    parts = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
+    if not sys.platform.startswith("linux"):
+        return Check("kernel", False, f"{sys.platform}", "Linux is needed: the probe reads /proc")
+    if parts < (6, 2):
+        return Check("kernel", True, f"{release}: descriptors are counted by listing (slower below 6.2)")
+    return Check("kernel", True, release)
+
+
+def _python() -> Check:
+    seen = platform.python_version()
+    return Check("python", sys.version_info >= (3, 11), seen, "Python 3.11 or newer is needed")
+
+
+def _proc() -> Check:
+    try:
+        count = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208
+        Path("/proc/self/smaps_rollup").read_text()
+    except OSError as error:
+        return Check("/proc", False, str(error), "mount it: mount -t proc proc /proc")
+    return Check("/proc", True, f"readable ({count} descriptors of this process)")
+
+
+def _rights() -> Check:
+    if os.geteuid() == 0:
+        return Check("rights", True, "root: any process can be read")
+    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
+    level = scope.read_text().strip() if scope.exists() else "0"
+    if level in ("0", "1"):
+        return Check("rights", True, "services that the harness starts can be read in full")
+    return Check("rights", False, f"ptrace_scope is {level}", "echo 1 > /proc/sys/kernel/yama/ptrace_scope")
+
+
+def _nofile() -> Check:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    seen = f"soft {soft}, hard {hard}"
+    mend = f"ulimit -n {min(hard, WANTED_NOFILE) if hard > 0 else WANTED_NOFILE}"
+    return Check("ulimit -n", soft >= WANTED_NOFILE, seen, mend)
+
+
+def _packages(names: tuple[str, ...], label: str, mend: str) -> Check:
+    versions, missing = [], []
+    for name in names:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Check(label, False, f"missing: {', '.join(missing)}", mend)
+    return Check(label, True, ", ".join(versions))
+
+
+def _loopback() -> Check:
+    try:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            with socket.create_connection(listener.getsockname(), timeout=2):
+                return Check("loopback", True, "ports can be opened and reached")
+    except OSError as error:
+        return Check("loopback", False, str(error), "ip link set lo up")
+
+
+def _ports() -> Check:
+    path = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    low, high = (int(word) for word in path.read_text().split())
+    return Check("ephemeral ports", high - low > 10000, f"{low}-{high}", "widen net.ipv4.ip_local_port_range")
+
+
+def _cores() -> Check:
+    cores = len(os.sched_getaffinity(0))
+    return Check("cores", cores >= 2, str(cores), "with one core the swarm and the service slow each other")
+
+
+def _writable() -> Check:
+    where = Path("reports") if Path("reports").is_dir() else Path()
+    return Check("working folder", os.access(where, os.W_OK), str(where.resolve()), "give --out DIR")
+
+
+def checks() -> Iterator[Check]:
+    """Every check, in the order shown. A check that itself fails is a failed check."""
+    wanted: tuple[Callable[[], Check], ...] = (
+        _python,
+        _kernel,
+        _proc,
+        _rights,
+        _nofile,
+        _cores,
+        _loopback,
+        _ports,
+        _writable,
+        lambda: _packages(PACKAGES, "packages", "pip install sse-leak-harness"),
+        lambda: _packages(REFERENCE, "reference service", "pip install 'sse-leak-harness[reference]'"),
+    )
+    for check in wanted:
+        try:
+            yield check()
+        except (OSError, ValueError) as error:
+            name = getattr(check, "__name__", "check").strip("_")
+            yield Check(name, False, str(error), "see the message")
+
+
+@click.command("doctor", short_help="can this machine run the harness?")
+def command() -> None:
+    """Say whether this machine can run the harness: each line is ok, or how to mend it.
+
+    Exit 0 when all is well, 4 when something is missing.
+    """
+    bad = 0
+    for check in checks():
+        bad += not check.ok
+        mark = click.style("ok  ", fg="green") if check.ok else click.style("MEND", fg="red")
+        click.echo(f"{mark} {check.name:18} {check.seen}" + (f"  →  {check.mend}" if not check.ok else ""))
+    if bad:
+        click.echo(f"{bad} to mend")
+        raise click.exceptions.Exit(EXIT_INFRASTRUCTURE)
+    click.echo("all is well: try `harness reproduce`")

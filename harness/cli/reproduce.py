@@ -1,0 +1,143 @@
+"""``harness reproduce``: the crash, its causes and its fixes, profile by profile."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from harness.cli.interrupt import Interrupt
+from harness.cli.result import view, write_json
+from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SERVICE, HarnessError
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from harness.experiment.reproduce import (
+    DEFAULT_PROFILES,
+    Card,
+    Wish,
+    choose,
+    compare,
+    confirmed,
+    describe,
+    setup_for,
+)
+from harness.experiment.run import Run
+from harness.report.terminal import show_table
+from harness.report.text import safe
+
+
+@click.command("reproduce", short_help="the crash, its causes and its fixes, profile by profile")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME",
+    help=f"Repeatable [default: {', '.join(DEFAULT_PROFILES)}].",
+)
+@click.option(
+    "--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Runs of each profile."
+)
+@click.option(
+    "--connections", type=click.IntRange(1), help="Streams in all, per profile [default: the profile's]."
+)
+@click.option(
+    "--concurrency", type=click.IntRange(1, 20000), help="Streams open at once [default: the profile's]."
+)
+@click.option(
+    "--real-time", is_flag=True, help="The original intervals: ticks of 5 s and 2 s, timeouts of 30 s."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [default: reports/RUN-ID].")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts here.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--keep-going", is_flag=True, help="Go on after a profile that did not behave as expected.")
+@click.option("--list", "list_only", is_flag=True, help="Name the profiles and stop.")
+@click.option("--quiet", is_flag=True, help="No progress; only the table.")
+def command(
+    profiles: tuple[str, ...],
+    repeat: int,
+    connections: int | None,
+    concurrency: int | None,
+    real_time: bool,
+    out: Path | None,
+    json_file: Path | None,
+    seed: int,
+    keep_going: bool,
+    list_only: bool,
+    quiet: bool,
+) -> None:
+    """Start the reference service with each profile's defects, load it, and see it die or hold.
+
+    \b
+    harness reproduce                                  all six, about two minutes
+    harness reproduce --profile upstream --repeat 5    one of them, five times
+    harness reproduce --profile upstream --real-time   dies about 30 s after start, as reported
+
+    Exit 0 when every profile behaved as expected, 1 when one did not, 2 usage, 3 interrupted, 4 infrastructure.
+    """
+    cards = describe()
+    console = Console(highlight=False)
+    if list_only:
+        for card in cards.values():
+            console.print(f"{card.name:18} {card.expected.value:10} {safe(card.summary)}", soft_wrap=True)
+        return
+    chosen = choose(cards, profiles or DEFAULT_PROFILES)
+    wish = Wish(connections, concurrency, real_time)
+    text = "harness reproduce " + shlex.join(f"--profile={name}" for name in profiles)
+    with Interrupt() as interrupt, view(console, quiet=quiet) as show:
+        run = Run(command=text.strip(), seed=seed, out=out, interrupt=interrupt, show=show)
+        trouble = _run_all(run, chosen, wish, repeat, keep_going)
+    run.finish_trials(compare(run.record.trials))
+    report = run.report()
+    write_json(run, json_file)
+    show_table(run.record.trials, console)
+    for line in trouble:
+        console.print(safe(line), soft_wrap=True)
+    console.print(f"report: {report}", soft_wrap=True)
+    raise click.exceptions.Exit(exit_code(run.record.trials, trouble, stopped=interrupt.is_set()))
+
+
+def _run_all(run: Run, cards: list[Card], wish: Wish, repeat: int, keep_going: bool) -> list[str]:
+    """Every profile in turn; what went wrong on our side, in one line each."""
+    trouble = []
+    for card in cards:
+        for turn in range(repeat):
+            if run.interrupt.is_set():
+                return trouble
+            name = card.name if repeat == 1 else f"{card.name}-{turn + 1}"
+            setup = setup_for(card, wish, name=name)
+            try:
+                trial = run.trial(setup, lambda trial, card=card: _confirm(trial, card))  # type: ignore[misc]
+            except HarnessError as error:
+                trouble.append(f"{name}: {error}")
+                run.failed(setup, str(error))
+                if not keep_going:
+                    return trouble
+                continue
+            if not trial.extra.get("confirmed") and not keep_going and not run.interrupt.is_set():
+                left = len(cards) * repeat - len(run.record.trials)
+                if left:
+                    trouble.append(
+                        f"stopped at {name}, which did not behave as expected; --keep-going runs the rest"
+                    )
+                return trouble
+    return trouble
+
+
+def _confirm(trial: Trial, card: Card) -> Trial:
+    good, why = confirmed(trial, card)
+    return replace(trial, extra={**trial.extra, "confirmed": good, "note": why})
+
+
+def exit_code(trials: tuple[Trial, ...], trouble: list[str], *, stopped: bool) -> int:
+    """0 when all behaved as expected."""
+    if stopped:
+        return EXIT_INCONCLUSIVE
+    outcomes = {trial.verdict.outcome for trial in trials if trial.verdict}
+    if Outcome.INFRASTRUCTURE in outcomes:
+        return EXIT_INFRASTRUCTURE
+    if trouble or not trials or not all(trial.extra.get("confirmed") for trial in trials):
+        return EXIT_SERVICE
+    return 0

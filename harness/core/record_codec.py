@@ -1,0 +1,164 @@
+"""A run as plain, JSON-safe values and back, and the published result form (``--json``).
+
+The same record always gives the same text, byte for byte: keys are sorted, every declared float is
+written as a float, ``Key`` is its string, and numbers that JSON does not have (an unlimited ceiling) are
+written as strings. Reading what was written gives an equal record, so a run can be judged again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from cattrs import ClassValidationError, Converter, transform_error
+from cattrs.v import format_exception
+
+from harness.core.errors import (
+    EXIT_BOUNDED,
+    EXIT_INCONCLUSIVE,
+    EXIT_INFRASTRUCTURE,
+    EXIT_SERVICE,
+    ConfigError,
+)
+from harness.core.metric import Key
+from harness.core.record import SCHEMA_VERSION, RunRecord, Trial
+from harness.core.verdict import Outcome, Verdict
+
+NOT_JUDGED = Verdict(Outcome.INCONCLUSIVE, "not judged: the run ended before its verdict")
+EXIT_ORDER = (EXIT_SERVICE, EXIT_INFRASTRUCTURE, EXIT_INCONCLUSIVE, EXIT_BOUNDED)  # worst first
+
+
+def _plain_float(value: float) -> float | str:
+    """A float as JSON can carry it."""
+    number = float(value)
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else ("Infinity" if number > 0 else "-Infinity")
+
+
+def _free(value: object) -> object:
+    """A value of an open mapping (``extra``, ``machine``): JSON's own types only, whatever came in."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return _plain_float(value)
+    if isinstance(value, Mapping):
+        return {str(key): _free(part) for key, part in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return [_free(part) for part in value]
+    return str(value)
+
+
+def _converter() -> Converter:
+    converter = Converter()
+    converter.register_unstructure_hook(Key, str)
+    converter.register_structure_hook(Key, lambda text, _: Key.parse(str(text)))
+    converter.register_unstructure_hook(float, _plain_float)  # float("Infinity") reads it back
+    converter.register_unstructure_hook_func(partial(operator.is_, object), _free)
+    converter.register_structure_hook_func(partial(operator.is_, object), lambda value, _: value)
+    return converter
+
+
+_CONVERTER = _converter()
+
+
+def to_dict(record: RunRecord) -> dict[str, Any]:
+    """The record as dicts, lists, strings and numbers."""
+    plain: dict[str, Any] = _CONVERTER.unstructure(record, unstructure_as=RunRecord)
+    return plain
+
+
+def from_dict(data: Mapping[str, Any]) -> RunRecord:
+    """Inverse of ``to_dict``. Unknown keys are ignored. Raises ConfigError for a ``schema_version``
+    this harness does not know, and for data that is no record, naming the place."""
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"a run record is a JSON object; met a {type(data).__name__}")
+    version = data.get("schema_version")
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ConfigError(f"schema_version {version!r}: expected a whole number from 1 to {SCHEMA_VERSION}")
+    if version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"schema_version {version}: this harness reads records up to {SCHEMA_VERSION}; "
+            "update it: pip install --upgrade sse-leak-harness"
+        )
+    try:
+        return _CONVERTER.structure(data, RunRecord)
+    except ClassValidationError as error:
+        found = transform_error(error, path="record", format_exception=_say)
+        raise ConfigError(f"not a run record: {found[0]}") from None
+
+
+def _say(error: BaseException, kind: type | None) -> str:
+    """What is wrong with one value; ``transform_error`` adds where."""
+    return str(error) if type(error) in (ValueError, TypeError) else format_exception(error, kind)
+
+
+def dumps(data: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """JSON text with sorted keys, ASCII only; the same data always gives the same text."""
+    return json.dumps(
+        data,
+        sort_keys=True,
+        allow_nan=False,
+        indent=indent,
+        separators=(",", ": ") if indent else (",", ":"),
+    )
+
+
+def result_dict(trial: Trial, *, run_id: str | None = None) -> dict[str, Any]:
+    """The published form of one trial's verdict (docs/reports.md; ``harness schema``)."""
+    verdict = trial.verdict or NOT_JUDGED
+    plain: dict[str, Any] = _CONVERTER.unstructure(verdict, unstructure_as=Verdict)
+    ledgers = [o.ledger for o in trial.observations]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "trial": trial.name,
+        "exit_code": verdict.exit_code,
+        **plain,
+        "target": _CONVERTER.unstructure(trial.target),
+        "measured": {
+            "cycles": len(ledgers),
+            "connections": sum(ledger.opened for ledger in ledgers),
+            "failed": sum(ledger.failed for ledger in ledgers),
+            "events": sum(ledger.events for ledger in ledgers),
+            "seconds": _plain_float(max(0.0, trial.ended - trial.started)),
+        },
+    }
+
+
+def run_dict(record: RunRecord, *, exit_code: int | None = None) -> dict[str, Any]:
+    """The published form of a whole run: the record itself (``from_dict`` reads it back), and beside it
+    the result: of the one trial, or of several the worst outcome and all findings and bounds, each with
+    its ``trial``. exit_code: what the command ended with, when that is not the worst trial's.
+    """
+    results = [result_dict(trial, run_id=record.run_id) for trial in record.trials]
+    if len(results) == 1:
+        top = results[0]
+    else:
+        worst = min(results, key=lambda r: list(Outcome).index(Outcome(r["outcome"])), default=None)
+        top = {
+            "trial": worst["trial"] if worst else None,
+            "outcome": worst["outcome"] if worst else NOT_JUDGED.outcome.value,
+            "exit_code": _worst_exit(r["exit_code"] for r in results),
+            "explanation": worst["explanation"] if worst else "no trial was run",
+            "advice": worst["advice"] if worst else "",
+            "crash": worst["crash"] if worst else None,
+            "stalled": worst["stalled"] if worst else None,
+            "also": worst["also"] if worst else [],
+            "warnings": [f"{r['trial']}: {text}" for r in results for text in r["warnings"]],
+            "findings": [{"trial": r["trial"], **part} for r in results for part in r["findings"]],
+            "bounds": [{"trial": r["trial"], **part} for r in results for part in r["bounds"]],
+        }
+    whole = {**top, **to_dict(record), "results": results}
+    if exit_code is not None:
+        whole["exit_code"] = exit_code
+    return whole
+
+
+def _worst_exit(codes: Iterable[int]) -> int:
+    met = set(codes)
+    return next((code for code in EXIT_ORDER if code in met), EXIT_INCONCLUSIVE)

@@ -1,0 +1,54 @@
+"""Quantities as people write them: "5m", "64 MiB", "1/1000", "0/connection"."""
+
+from __future__ import annotations
+
+import re
+
+from harness.core.errors import ConfigError
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+_BYTES = {
+    "": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
+    "k": 1 << 10, "m": 1 << 20, "g": 1 << 30,
+}  # fmt: skip
+_NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*$")
+
+
+def _split(name: str, text: str, units: dict[str, float] | dict[str, int], expected: str) -> float:
+    found = _NUMBER.match(text)
+    if not found or found[2].lower() not in units:
+        raise ConfigError(f"{name} {text!r}: expected {expected}")
+    return float(found[1]) * units[found[2].lower()]
+
+
+def duration(name: str, text: str) -> float:
+    """Seconds; a bare number is seconds. Raises ConfigError naming ``name`` for anything else or for 0."""
+    value = _split(name, text, _SECONDS, "a time such as 500ms, 30s, 5m or 2h")
+    if value <= 0:
+        raise ConfigError(f"{name} {text!r}: expected a time above 0")
+    return value
+
+
+def size(name: str, text: str) -> float:
+    """Bytes; KiB is 1024, kB is 1000. Raises ConfigError."""
+    return _split(name, text, _BYTES, "a size such as 1024, 64 KiB or 2 MB")
+
+
+def rate(name: str, text: str) -> float:
+    """A positive rate: ``0.001``, ``1e-3`` or ``1/1000``. Raises ConfigError."""
+    over, slash, under = text.partition("/")
+    try:
+        value = float(over) / (float(under) if slash else 1.0)
+    except (ValueError, ZeroDivisionError):
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{name} {text!r}: expected a rate above 0 such as 1/1000 or 0.001")
+    return value
+
+
+def per_unit(name: str, text: str) -> tuple[float, str]:
+    """``"1 KiB/connection"`` → ``(1024.0, "connection")``. Raises ConfigError."""
+    amount, slash, unit = text.rpartition("/")
+    if not slash or unit.strip() not in ("connection", "event", "hour"):
+        raise ConfigError(f"{name} {text!r}: expected an amount per connection, event or hour: 0/connection")
+    return size(name, amount), unit.strip()

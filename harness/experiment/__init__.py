@@ -1,0 +1,1 @@
+"""Target, broker, swarm and probe brought together: a setup in, a trial out."""

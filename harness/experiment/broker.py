@@ -1,0 +1,119 @@
+"""The fake broker as a child process, and the orders it takes while it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from harness.core.cycle import BrokerCount
+from harness.core.errors import BrokerError
+from harness.process.child import Child
+
+START_PATIENCE = 15.0
+ANSWER_PATIENCE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSetup:
+    """How the broker of a trial behaves. behaviour: ``answering``, ``silent`` from the first
+    load on, or ``flapping`` (silent in every second cycle)."""
+
+    dialect: str = "plantd"
+    services: tuple[str, ...] = ("state", "identity", "app")
+    behaviour: str = "answering"
+    bind: str = "tcp://127.0.0.1:0"
+
+
+class Broker:
+    """One fake broker. Every method raises BrokerError when it does not answer in time."""
+
+    def __init__(self, child: Child, endpoint: str, control: str) -> None:
+        self.child = child
+        self.endpoint = endpoint
+        self._control = control
+        self._context = zmq.Context()
+        self._counted = {"requests": 0, "replies": 0, "unanswered": 0}
+
+    @classmethod
+    def start(
+        cls, setup: BrokerSetup, *, log: Path, seed: int, clock: Callable[[], float] = time.monotonic
+    ) -> Broker:
+        """Start it and wait for the line in which it says where it listens."""
+        services = [word for service in setup.services for word in ("--service", service)]
+        child = Child.spawn(
+            [
+                *(sys.executable, "-m", "fake_broker", "--json-ready", "--bind", setup.bind),
+                *("--control", "tcp://127.0.0.1:0", "--dialect", setup.dialect, "--seed", str(seed)),
+                *services,
+            ],
+            log=log,
+            name="broker",
+        )
+        deadline = clock() + START_PATIENCE
+        while clock() < deadline and child.alive:
+            for line in child.tail(5):
+                if line.startswith('{"'):
+                    ready = json.loads(line)
+                    return cls(child, ready["endpoint"], ready["control"])
+            child.wait(0.02)
+        words = " | ".join(child.tail(3)) or "nothing in its log"
+        child.stop(0)
+        raise BrokerError(f"the fake broker did not start ({words}); expected it to bind {setup.bind}")
+
+    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """One order over the control endpoint; its answer."""
+        with self._context.socket(zmq.REQ) as socket:
+            socket.linger = 0
+            socket.connect(self._control)
+            socket.send_json({"command": command, **arguments})
+            if not socket.poll(int(ANSWER_PATIENCE * 1000)):
+                state = "lives but is mute" if self.child.alive else f"died with {self.child.returncode}"
+                raise BrokerError(
+                    f"the fake broker did not answer {command!r} within {ANSWER_PATIENCE:g} s: it {state}; "
+                    f"see {self.child.log.name}"
+                )
+            answer: dict[str, Any] = json.loads(socket.recv())
+        if not answer.get("ok"):
+            raise BrokerError(f"the fake broker refused {command!r}: {answer.get('error')}")
+        return answer
+
+    def fall_silent(self) -> None:
+        """Requests are read and counted, but never answered."""
+        self.ask("silence")
+
+    def resume(self) -> None:
+        """Answer again; what came in meanwhile stays unanswered."""
+        self.ask("resume")
+
+    def count(self) -> BrokerCount:
+        """Live peers now; requests, replies and unanswered requests since the last count."""
+        stats = self.ask("stats")
+        since = {name: int(stats[name]) - before for name, before in self._counted.items()}
+        self._counted = {name: int(stats[name]) for name in self._counted}
+        return BrokerCount(peers=int(stats["peers"]), identities=int(stats["identities"]), **since)
+
+    @property
+    def alive(self) -> bool:
+        """False once the broker process has ended."""
+        return self.child.alive
+
+    def stop(self) -> None:
+        """End the process and let go of the control endpoint. Idempotent."""
+        self.child.stop(1.0)
+        self._context.term()
+
+    def __enter__(self) -> Broker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

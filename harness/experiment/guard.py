@@ -1,0 +1,197 @@
+"""Guard one service: the plan of `harness guard`, of the pytest fixture and of a soak."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from urllib.parse import urlsplit
+
+from harness.core.budget import Budget
+from harness.core.cycle import DISCONNECT_MODES, CycleSpec
+from harness.core.errors import ConfigError, TargetError
+from harness.core.plan import Goal, Stop, next_step
+from harness.core.record import Trial
+from harness.core.verdict import Verdict
+from harness.experiment.broker import BrokerSetup
+from harness.experiment.run import Run
+from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
+from harness.experiment.trial import Progress
+from harness.target.ready import check_url
+from harness.target.spawn import fill_port
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asks of a guard. One of ``command`` and ``pid`` is needed.
+
+    url: one URL or several of the same host; ``{port}`` in it and in the command is replaced by a free
+    port. connections: per cycle. sensitivity: smallest leak per connection that must not be missed.
+    max_time: seconds. settle: seconds without change that make a level.
+    """
+
+    url: str | Sequence[str]
+    command: Sequence[str] | None = None
+    pid: int | None = None
+    connections: int = 300
+    concurrency: int = 50
+    dwell: float = 2.0
+    events: int = 1
+    disconnect: str = "mixed"
+    sensitivity: float = 1e-3
+    max_time: float = 120.0
+    settle: float = 1.0
+    patience: float = 30.0
+    cycles: int = 60
+    mode: str = "stream"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stall_after: float | None = None
+    ready: str | None = None
+    ready_timeout: float = 30.0
+    nofile: int | None = None
+    budget: Budget = field(default_factory=Budget)
+    with_broker: bool = False
+    cwd: Path | None = None
+    env: Mapping[str, str] | None = None
+    out: Path | None = None
+    seed: int = 0
+    name: str = "guard"
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A finished guard. report: its report.html."""
+
+    verdict: Verdict
+    trial: Trial
+    run: Run
+    report: Path
+
+
+def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
+    """The trial that a request describes. Raises ConfigError naming what does not fit."""
+    urls = [request.url] if isinstance(request.url, str) else list(request.url)
+    _check(request, urls)
+    parts = [urlsplit(fill_port(url, 1)) for url in urls]
+    paths = tuple((part.path or "/") + (f"?{part.query}" if part.query else "") for part in parts)
+    goal = Goal(
+        connections=request.connections,
+        concurrency=request.concurrency,
+        dwell=request.dwell,
+        paths=paths,
+        events=request.events,
+        disconnect=request.disconnect,
+        mode=request.mode,
+        cycles=request.cycles,
+    )
+    return TrialSetup(
+        name=request.name,
+        service=ServiceSetup(
+            url=urls[0],
+            paths=paths,
+            command=tuple(request.command) if request.command else None,
+            pid=request.pid,
+            env=request.env,
+            cwd=request.cwd,
+            nofile=request.nofile,
+            ready_url=request.ready,
+            ready_timeout=request.ready_timeout,
+        ),
+        steps=steps or (lambda trial: next_step(trial, goal)),
+        load=LoadSetup(
+            headers=request.headers,
+            stall_after=request.stall_after if request.stall_after is not None else request.dwell,
+            mode=request.mode,
+        ),
+        broker=BrokerSetup() if request.with_broker else None,
+        budget=request.budget,
+        settle=request.settle,
+        patience=request.patience,
+        max_seconds=request.max_time,
+        sensitivity=request.sensitivity,
+    )
+
+
+def _check(request: Request, urls: list[str]) -> None:
+    if not urls:
+        raise ConfigError("no --url given; expected http://127.0.0.1:{port}/PATH")
+    for url in urls:
+        check_url(fill_port(url, 1))
+        if urlsplit(url.replace("{port}", "1")).netloc != urlsplit(urls[0].replace("{port}", "1")).netloc:
+            raise ConfigError(
+                f"--url {url!r}: another host or port than {urls[0]!r}; one guard loads one service"
+            )
+        if urlsplit(fill_port(url, 1)).scheme != "http":
+            raise ConfigError(
+                f"--url {url!r}: https is not supported by the load generator yet; expected http"
+            )
+        if "{port}" in url and not request.command:
+            raise ConfigError(
+                f"--url {url!r}: {{port}} needs a command to give the port to; expected -- COMMAND …"
+            )
+    if bool(request.command) == bool(request.pid):
+        raise ConfigError("expected exactly one of -- COMMAND … and --pid PID")
+    if request.disconnect not in (*DISCONNECT_MODES, "mixed"):
+        modes = ", ".join(DISCONNECT_MODES)
+        raise ConfigError(f"--disconnect {request.disconnect!r}: expected mixed or one of {modes}")
+    for name, value, low in (
+        ("connections", request.connections, 1),
+        ("concurrency", request.concurrency, 1),
+        ("cycles", request.cycles, 3),
+    ):
+        if value < low:
+            raise ConfigError(f"--{name} {value}: expected at least {low}")
+    for name, amount in (
+        ("dwell", request.dwell),
+        ("sensitivity", request.sensitivity),
+        ("max-time", request.max_time),
+        ("settle", request.settle),
+    ):
+        if not amount > 0:
+            raise ConfigError(f"--{name} {amount}: expected a number above 0")
+
+
+def guard_once(
+    request: Request,
+    *,
+    command: str,
+    interrupt: Event | None = None,
+    show: Callable[[Progress], None] = lambda _: None,
+    steps: Steps | None = None,
+) -> Guarded:
+    """Run one guard to its end, report included.
+
+    Raises ConfigError for a request that makes no sense, StoreError when nothing can be written. A service
+    that never got ready is a verdict, not an error: it says what the service did instead.
+    """
+    setup = setup_for(request, steps)
+    run = Run(command=command, seed=request.seed, out=request.out, interrupt=interrupt or Event(), show=show)
+    try:
+        trial = run.trial(setup)
+    except TargetError as error:
+        trial = run.failed(setup, str(error))
+    report = run.report()
+    assert trial.verdict
+    return Guarded(trial.verdict, trial, run, report)
+
+
+def soak_steps(request: Request, duration: float, clock: Callable[[], float] = time.monotonic) -> Steps:
+    """The same cycles as a guard, but no early end: warm up, then load until the time is up, with an
+    idle control cycle after every tenth load."""
+    goal_of = setup_for(request).steps
+    end = clock() + duration
+
+    def steps(trial: Trial) -> CycleSpec | Stop:
+        if clock() >= end:
+            return Stop(f"{duration:g} s are over")
+        step = goal_of(trial)
+        if isinstance(step, Stop):
+            last = next((o.spec for o in reversed(trial.observations) if o.spec.connections), None)
+            if last is None or not trial.observations[-1].complete:
+                return step
+            return replace(last, index=len(trial.observations))
+        return step
+
+    return steps

@@ -1,0 +1,72 @@
+"""The quiet part of a cycle: wait until the service is at rest, then read its levels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.core.census_diff import levels as census_levels
+from harness.core.metric import Key
+from harness.core.quiescence import NeverSettled, Quiescent, Tracker
+from harness.core.sample import Census
+from harness.probe.sampler import Sampler
+from harness.probe.sockets import inbound
+
+POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """How the rest was reached. level: hot-lane counts at rest."""
+
+    settled: bool
+    moving: str
+    level: dict[str, float]
+    close_lag: float
+
+    def levels(self, census: Census | None) -> dict[Key, float]:
+        """The census's levels; the totals of the hot lane where no census could be taken. Nothing at all
+        for a cycle that never settled: its counts are not a level."""
+        if not self.settled:
+            return {}
+        found = {
+            Key(name): value for name, value in self.level.items() if name in ("fds", "threads", "processes")
+        }
+        if census:
+            found.update(census_levels(census))
+        return found
+
+
+def rest(
+    sampler: Sampler,
+    *,
+    port: int,
+    window: float,
+    patience: float,
+    clock: Callable[[], float],
+    stopped: Callable[[], bool],
+    tick: Callable[[], None],
+) -> Quiet:
+    """Poll until nothing has moved for ``window`` seconds and no client is connected any more."""
+    tracker = Tracker(clock(), window=window, patience=patience)
+    pid = sampler.pid
+    while True:
+        sample = sampler.latest()
+        counts: dict[str, float | None] = {
+            "fds": sample.fds,
+            "threads": sample.threads,
+            "processes": sample.processes,
+            "inbound": inbound(pid, port),
+        }
+        if counts["inbound"]:
+            counts["inbound"] = -clock()  # somebody is still connected: never equal to the last reading
+        state = tracker.feed(clock(), counts)
+        if isinstance(state, Quiescent):
+            return Quiet(True, "", dict(state.level), state.lag)
+        if isinstance(state, NeverSettled):
+            return Quiet(False, state.moving, dict(state.level), patience)
+        if stopped():
+            return Quiet(False, "stopped before it settled", {}, 0.0)
+        tick()
+        time.sleep(POLL)

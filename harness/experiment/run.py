@@ -1,0 +1,120 @@
+"""Several trials, one run: measured, kept, judged, reported."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+from harness import __version__
+from harness.core.judge import judge
+from harness.core.record import RunRecord, TargetInfo, Trial
+from harness.experiment.setup import TrialSetup
+from harness.experiment.trial import Progress, Surroundings, TrialRunner
+from harness.report.html import render as render_html
+from harness.report.junit import render as render_junit
+from harness.report.markdown import render as render_markdown
+from harness.store.run_dir import RunDirectory, run_id
+
+
+def machine() -> dict[str, object]:
+    """What the figures depend on."""
+    return {
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+class Run:
+    """One run under way: its directory, its clock and its record so far."""
+
+    def __init__(
+        self,
+        *,
+        command: str,
+        seed: int,
+        out: Path | None,
+        interrupt: Event,
+        show: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        now = datetime.datetime.now(datetime.UTC)
+        self.directory = RunDirectory.create(out, run_id(now, os.getpid()))
+        self.interrupt = interrupt
+        self.show = show
+        start = time.monotonic()
+        self.clock = lambda: time.monotonic() - start
+        self.record = RunRecord(
+            run_id=self.directory.run_id,
+            command=command,
+            started_at=now.isoformat(timespec="seconds"),
+            seed=seed,
+            machine=machine(),
+            harness_version=__version__,
+        )
+
+    def trial(self, setup: TrialSetup, finish: Callable[[Trial], Trial] | None = None) -> Trial:
+        """Run one trial and judge it; ``finish`` may add to the judged trial. Whatever ends it, the
+        record on disk holds all that was measured."""
+        done = self.record.trials
+        around = Surroundings(
+            clock=self.clock,
+            directory=self.directory,
+            interrupt=self.interrupt,
+            seed=self.record.seed + len(done),
+            show=self.show,
+            keep=lambda trial: self._keep((*done, trial)),
+        )
+        trial = TrialRunner(setup, around).run()
+        trial = replace(trial, verdict=judge(trial))
+        if finish:
+            trial = finish(trial)
+        self._keep((*done, trial))
+        return trial
+
+    def failed(self, setup: TrialSetup, why: str) -> Trial:
+        """A trial that never came to its first cycle, as a judged trial of the record."""
+        done = [trial for trial in self.record.trials if trial.name != setup.name]
+        service = setup.service
+        trial = Trial(
+            name=setup.name,
+            target=TargetInfo(service.command, service.url, service.pid or 0),
+            budget=setup.budget,
+            unready=why,
+            ended=self.clock(),
+            extra=dict(setup.extra),
+        )
+        trial = replace(trial, verdict=judge(trial))
+        self._keep((*done, trial))
+        return trial
+
+    def finish_trials(self, trials: Sequence[Trial]) -> None:
+        """Replace the trials by the same with more said of them."""
+        self._keep(trials)
+
+    def _keep(self, trials: Sequence[Trial]) -> None:
+        self.record = replace(self.record, trials=tuple(trials))
+        self.directory.checkpoint(self.record)
+
+    def report(self) -> Path:
+        """Write report.html, summary.md and junit.xml; the path of the first."""
+        return write_reports(self.record, self.directory)
+
+
+def write_reports(record: RunRecord, directory: RunDirectory) -> Path:
+    """All readable forms of a record, beside its run.json."""
+    directory.write_text("summary.md", render_markdown(record))
+    directory.write_text("junit.xml", render_junit(record))
+    samples = {trial.name: directory.read_samples(trial.name) for trial in record.trials}
+    return directory.write_text("report.html", render_html(record, samples))
+
+
+def worst_exit_code(trials: Iterable[Trial]) -> int:
+    """The exit code of several verdicts: a service's fault (1) before ours (4) before doubt (3)."""
+    codes = {trial.verdict.exit_code for trial in trials if trial.verdict}
+    return next((code for code in (1, 4, 3, 2) if code in codes), 0)

@@ -1,0 +1,72 @@
+"""What a trial is made of: the service, the load, the settling, the limits of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.core.budget import Budget
+from harness.core.cycle import CycleSpec
+from harness.core.plan import Stop
+from harness.core.record import Trial
+from harness.experiment.broker import BrokerSetup
+
+Steps = Callable[[Trial], CycleSpec | Stop]
+"""Given what has been seen so far: the next cycle, or why to stop. Pure."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSetup:
+    """The service under test. Exactly one of ``command`` and ``pid`` is given.
+
+    url: where its streams are, ``{port}`` allowed with a command. paths: streams opened in turn.
+    ready_url: answered below 500 once ready (default: the port accepts). nofile: RLIMIT_NOFILE.
+    grace: seconds between SIGTERM and SIGKILL at the end.
+    """
+
+    url: str
+    paths: tuple[str, ...]
+    command: tuple[str, ...] | None = None
+    pid: int | None = None
+    env: Mapping[str, str] | None = None
+    cwd: Path | None = None
+    nofile: int | None = None
+    ready_url: str | None = None
+    ready_timeout: float = 30.0
+    grace: float = 3.0
+    preflight: bool = True
+    preflight_timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSetup:
+    """How the swarm connects. stall_after: seconds of silence that count as a stall."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    body: bytes | None = None
+    insecure: bool = False
+    ca: Path | None = None
+    stall_after: float = 10.0
+    source_addresses: tuple[str, ...] = ()
+    mode: str = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSetup:
+    """One trial. settle: seconds without change that make a level. patience: seconds after which
+    the counts count as never settling. max_seconds: budget of the whole trial, from its first cycle."""
+
+    name: str
+    service: ServiceSetup
+    steps: Steps
+    load: LoadSetup = field(default_factory=LoadSetup)
+    broker: BrokerSetup | None = None
+    budget: Budget = field(default_factory=Budget)
+    settle: float = 2.0
+    patience: float = 60.0
+    max_seconds: float = 120.0
+    sensitivity: float = 1e-3
+    probe_interval: float = 0.1
+    extra: Mapping[str, object] = field(default_factory=dict)

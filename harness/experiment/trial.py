@@ -1,0 +1,300 @@
+"""Run one trial: start everything, one cycle after another, stop everything, keep what was seen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
+from harness.core.errors import BrokerError, HarnessError, SwarmError, TargetError
+from harness.core.plan import Stop
+from harness.core.record import ExitInfo, TargetInfo, Trial
+from harness.core.sample import Census, Sample
+from harness.experiment.broker import Broker
+from harness.experiment.quiet import Quiet, rest
+from harness.experiment.setup import TrialSetup
+from harness.probe.census import census
+from harness.probe.limits import limits
+from harness.probe.sampler import Sampler
+from harness.store.run_dir import RunDirectory
+from harness.swarm.launch import Swarm
+from harness.target.attach import AttachedTarget
+from harness.target.ready import check_url, last_words, preflight, wait_ready
+from harness.target.spawn import fill_port, free_port, spawn
+
+EXIT_PATIENCE = 1.0  # a service whose connections all break at once is given so long to be seen dead
+
+
+class Target(Protocol):
+    """A spawned or an attached service."""
+
+    pid: int
+
+    @property
+    def alive(self) -> bool:
+        """False once it has ended."""
+
+    def poll(self) -> int | None:
+        """Its return code, if known."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for its end; True when it has ended."""
+
+    def tail(self, lines: int = 20) -> tuple[str, ...]:
+        """The last lines of its log."""
+
+    def stop(self, grace: float = 3.0) -> None:
+        """End it, if it is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a live view shows. at: seconds since the trial's start."""
+
+    trial: str
+    at: float
+    phase: str
+    cycle: int
+    connections: int
+    sample: Sample | None
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What the trial is given: the run's clock, its directory, the user's wish to stop, a view."""
+
+    clock: Callable[[], float]
+    directory: RunDirectory
+    interrupt: threading.Event
+    seed: int
+    show: Callable[[Progress], None] = lambda _: None
+    keep: Callable[[Trial], None] = lambda _: None
+
+
+class TrialRunner:
+    """One trial under way. ``run`` never raises for what happens to the service; that is data."""
+
+    def __init__(self, setup: TrialSetup, around: Surroundings) -> None:
+        self.setup = setup
+        self.around = around
+        self.started = around.clock()
+        self.connections = 0
+        self.directory = around.directory.trial_dir(setup.name)
+        self.trial = Trial(
+            name=setup.name,
+            target=TargetInfo(setup.service.command, setup.service.url, setup.service.pid or 0),
+            budget=setup.budget,
+            sensitivity=setup.sensitivity,
+            started=self.started,
+            extra=dict(setup.extra),
+        )
+
+    def run(self) -> Trial:
+        """The whole trial. Raises TargetError for a service that never got ready and ConfigError
+        for a request that makes no sense; a failure of ours ends it with ``infrastructure`` set."""
+        with ExitStack() as stack:
+            try:
+                self._start(stack)
+                self._cycles()
+            except (BrokerError, SwarmError) as error:
+                self._note(infrastructure=str(error))
+            self._note(
+                ended=self.around.clock(),
+                interrupted=self.trial.interrupted or self.around.interrupt.is_set(),
+            )
+        return self.trial
+
+    def _note(self, **changes: object) -> None:
+        self.trial = replace(self.trial, **changes)  # type: ignore[arg-type]
+        self.around.keep(self.trial)
+
+    def _show(self, phase: str, cycle: int = 0, opened: int = 0, note: str = "") -> None:
+        sample = self.sampler.latest() if hasattr(self, "sampler") else None
+        self.around.show(
+            Progress(
+                self.setup.name,
+                self.around.clock() - self.started,
+                phase,
+                cycle,
+                self.connections + opened,
+                sample,
+                note,
+            )
+        )
+
+    def _start(self, stack: ExitStack) -> None:
+        setup, service = self.setup, self.setup.service
+        self.broker: Broker | None = None
+        port = free_port() if service.command else urlsplit(service.url).port or 0
+        url = fill_port(service.url, port)
+        check_url(url)
+        self.port = urlsplit(url).port or (443 if url.startswith("https") else 80)
+        self._show("starting")
+        command = tuple(service.command or ())
+        if setup.broker:
+            self.broker = Broker.start(
+                setup.broker,
+                log=self.directory / "broker.log",
+                seed=self.around.seed,
+                clock=self.around.clock,
+            )
+            stack.callback(self.broker.stop)
+            command = tuple(word.replace("{broker}", self.broker.endpoint) for word in command)
+        log = self.directory / "target.log"
+        if service.command:
+            self.target: Target = spawn(
+                command, log=log, port=port, env=service.env, cwd=service.cwd, nofile=service.nofile
+            )
+        else:
+            self.target = AttachedTarget(service.pid or 0)
+        stack.callback(self.target.stop, service.grace)
+        self.swarm = stack.enter_context(
+            Swarm(
+                url,
+                self.directory / "swarm",
+                seed=self.around.seed,
+                stall_after=setup.load.stall_after,
+                headers=tuple(setup.load.headers.items()),
+                source_addresses=setup.load.source_addresses,
+            )
+        )
+        took = wait_ready(
+            fill_port(service.ready_url, port) if service.ready_url else url,
+            self.target,
+            timeout=service.ready_timeout,
+            clock=self.around.clock,
+            http_answer=service.ready_url is not None,
+            insecure=setup.load.insecure,
+        )
+        info = TargetInfo(command or None, url, self.target.pid, limits=limits(self.target.pid))
+        self._note(target=info, notes=(*self.trial.notes, f"ready after {took:.2f} s"))
+        if service.preflight:
+            self._look(url)
+        self.swarm.wait_ready()
+        writer = self.around.directory.samples(setup.name)
+        stack.callback(writer.close)
+        self.sampler = stack.enter_context(
+            Sampler(
+                self.target.pid,
+                clock=self.around.clock,
+                interval=setup.probe_interval,
+                on_sample=writer.write,
+            )
+        )
+
+    def _look(self, url: str) -> None:
+        """One stream before the load: what is plainly wrong is said at once, in plain words."""
+        load = self.setup.load
+        parts = urlsplit(url)
+        for path in self.setup.service.paths:
+            seen = preflight(
+                f"{parts.scheme}://{parts.netloc}{path}",
+                timeout=self.setup.service.preflight_timeout,
+                headers=load.headers,
+                method=load.method,
+                body=load.body,
+                insecure=load.insecure,
+                stream=load.mode == "stream",
+                clock=self.around.clock,
+            )
+            if seen.stalls:
+                self._note(notes=(*self.trial.notes, f"preflight: {seen.problem}"))
+            elif seen.problem and self.target.alive:
+                raise TargetError(seen.problem + last_words(self.target))
+
+    def _cycles(self) -> None:
+        deadline = self.around.clock() + self.setup.max_seconds
+        while not self.around.interrupt.is_set():
+            if self.around.clock() >= deadline:
+                self._note(notes=(*self.trial.notes, f"stopped: {self.setup.max_seconds:g} s are used up"))
+                return
+            step = self.setup.steps(self.trial)
+            if isinstance(step, Stop):
+                self._note(notes=(*self.trial.notes, f"stopped: {step.reason}"))
+                return
+            self._flap(step)
+            self._note(observations=(*self.trial.observations, self._cycle(step)))
+            if not self.target.alive or not self.trial.observations[-1].complete:
+                return
+
+    def _flap(self, step: CycleSpec) -> None:
+        """Put the broker into the state this cycle wants."""
+        if not self.broker or not self.setup.broker:
+            return
+        behaviour = self.setup.broker.behaviour
+        if behaviour == "silent" and step.index == 0:
+            self.broker.fall_silent()
+        elif behaviour == "flapping":
+            (self.broker.fall_silent if step.index % 2 else self.broker.resume)()
+
+    def _cycle(self, step: CycleSpec) -> Observation:
+        started = self.around.clock()
+        phase = step.phase.value
+
+        def progress(ledger: Ledger) -> None:
+            self._show(phase, step.index, ledger.opened)
+
+        ledger = self.swarm.cycle(
+            step,
+            progress=progress,
+            cancelled=lambda: self.around.interrupt.is_set() or not self.target.alive,
+        )
+        load_ended = self.around.clock()
+        if ledger.failed and step.phase is not Phase.IDLE:
+            self.target.wait(EXIT_PATIENCE if ledger.failed * 2 > ledger.opened else 0.05)
+        self.connections += ledger.opened
+        if not self.target.alive:
+            self._died()
+            return Observation(
+                step, ledger, {}, started, self.around.clock(), load_ended, settled=False, complete=False
+            )
+        quiet = rest(
+            self.sampler,
+            port=self.port,
+            window=self.setup.settle,
+            patience=self.setup.patience,
+            clock=self.around.clock,
+            stopped=lambda: self.around.interrupt.is_set() or not self.target.alive,
+            tick=lambda: self._show("quiet", step.index),
+        )
+        if not self.target.alive:
+            self._died()
+        return self._observe(step, ledger, quiet, started, load_ended)
+
+    def _observe(
+        self, step: CycleSpec, ledger: Ledger, quiet: Quiet, started: float, load_ended: float
+    ) -> Observation:
+        taken = None if self.around.interrupt.is_set() else self._census()
+        return Observation(
+            spec=step,
+            ledger=ledger,
+            levels=quiet.levels(taken),
+            started=started,
+            ended=self.around.clock(),
+            load_ended=load_ended,
+            settled=quiet.settled,
+            unsettled=quiet.moving,
+            complete=self.target.alive and not self.around.interrupt.is_set(),
+            close_lag=quiet.close_lag,
+            broker=self.broker.count() if self.broker else None,
+            census=taken,
+        )
+
+    def _census(self) -> Census | None:
+        if not self.target.alive:
+            return None
+        try:
+            return census(self.target.pid, at=self.around.clock())
+        except HarnessError:
+            return None
+
+    def _died(self) -> None:
+        code = self.target.poll()
+        self._note(
+            exit=ExitInfo(code, self.around.clock() - self.started, self.connections, self.target.tail(200))
+        )

@@ -1,0 +1,138 @@
+"""The reference service from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+
+import click
+
+from harness.reference.profiles import DEFAULT, PROFILES, catalogue, named
+from harness.reference.settings import DEFAULT_SCALE, Settings
+
+EXIT_INFRASTRUCTURE = 4
+
+seconds = click.FloatRange(min=0, min_open=True)
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Times are seconds. Without --real-time all of them are scaled down, but for those given here.",
+)
+@click.option("--profile", "profile_name", default=DEFAULT, show_default=True, metavar="NAME")
+@click.option("--defect", "more_defects", multiple=True, metavar="NAME", help="Plant one more. Repeatable.")
+@click.option("--mitigation", "more_mitigations", multiple=True, metavar="NAME", help="Add one. Repeatable.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any.")
+@click.option("--broker", metavar="ENDPOINT", default=Settings().broker, show_default=True)
+@click.option("--time-scale", type=seconds, help=f"Factor for all times.  [default: {DEFAULT_SCALE}]")
+@click.option("--real-time", is_flag=True, help="Ticks of 5 s and 2 s, timeouts of 30 s.")
+@click.option("--dashboard-interval", type=seconds, help="Between two dashboard-update events.")
+@click.option("--status-interval", type=seconds, help="Between two status-update events.")
+@click.option("--timeout", type=seconds, help="How long a receive waits for the broker.")
+@click.option("--recovery", type=seconds, help="How long an open circuit stays open.")
+@click.option("--keep-alive", type=seconds, help="Between two keep-alive comments.")
+@click.option("--health-url", metavar="URL", help="Where http-fallback asks; {component} is replaced.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the ticks' jitter.")
+@click.option("--ready", is_flag=True, help="Print one JSON line, {url, pid}, once the port is bound.")
+@click.option("--list", "listing", is_flag=True, help="Profiles, defects and mitigations, and stop.")
+@click.option("--describe", is_flag=True, help="The same as JSON, with loads and expected ends, and stop.")
+def main(
+    profile_name: str,
+    more_defects: tuple[str, ...],
+    more_mitigations: tuple[str, ...],
+    port: int,
+    broker: str,
+    time_scale: float | None,
+    real_time: bool,
+    dashboard_interval: float | None,
+    status_interval: float | None,
+    timeout: float | None,
+    recovery: float | None,
+    keep_alive: float | None,
+    health_url: str | None,
+    seed: int,
+    ready: bool,
+    listing: bool,
+    describe: bool,
+) -> None:
+    """A health dashboard over server-sent events that asks a Majordomo broker at every tick.
+
+    Its profiles plant the defects of a service that crashed, and the mitigations that were tried.
+    """
+    if describe:
+        click.echo(json.dumps(catalogue(), indent=2))
+        return
+    if listing:
+        click.echo(_listing())
+        return
+    if real_time and time_scale is not None:
+        raise click.UsageError("--real-time and --time-scale exclude each other: give one of them")
+    scale = 1.0 if real_time else time_scale if time_scale is not None else DEFAULT_SCALE
+    given = {
+        "dashboard_interval": dashboard_interval,
+        "status_interval": status_interval,
+        "timeout": timeout,
+        "breaker_recovery": recovery,
+        "keep_alive": keep_alive,
+    }
+    settings = replace(
+        Settings(broker=broker, port=port, health_url=health_url, seed=seed).scaled(scale),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    _serve(settings, profile_name, more_defects, more_mitigations, ready)
+
+
+def _serve(
+    settings: Settings,
+    profile_name: str,
+    more_defects: tuple[str, ...],
+    more_mitigations: tuple[str, ...],
+    ready: bool,
+) -> None:
+    # Imported late: --list and --describe are asked by others, who wait for the answer.
+    from harness.reference.blueprint import UnknownName, draw
+    from harness.reference.server import listen, prepare, run
+
+    prepare()
+    try:
+        profile = named(profile_name)
+        blueprint = draw(
+            settings,
+            (*profile.defects, *more_defects),
+            (*profile.mitigations, *more_mitigations),
+        )
+    except UnknownName as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        listener = listen(blueprint)
+    except OSError as error:
+        click.echo(
+            f"Error: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "give another --port, or 0 for any",
+            err=True,
+        )
+        sys.exit(EXIT_INFRASTRUCTURE)
+    port = listener.getsockname()[1]
+    blueprint.settings = replace(settings, port=port)
+    if ready:
+        url = f"http://{settings.host}:{port}"
+        click.echo(json.dumps({"url": url, "pid": os.getpid()}))
+    run(blueprint, listener)
+
+
+def _listing() -> str:
+    lines = ["Profiles:"]
+    width = max(map(len, PROFILES))
+    lines += [f"  {p.name:{width}}  {p.expected:8}  {p.summary}" for p in PROFILES.values()]
+    described = catalogue()
+    for sort in ("defects", "mitigations"):
+        width = max(len(entry["name"]) for entry in described[sort])
+        lines += ["", f"{sort.capitalize()}:"]
+        lines += [f"  {entry['name']:{width}}  {entry['summary']}" for entry in described[sort]]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

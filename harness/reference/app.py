@@ -1,0 +1,90 @@
+"""The routes, as the crashed service had them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from harness.reference.blueprint import Service
+from harness.reference.health import COMPONENTS
+from harness.reference.streams import events, last_event_id
+
+PAGE = Path(__file__).with_name("static") / "dashboard.html"
+
+
+class StreamRoute:
+    """An SSE endpoint as an ASGI application, so that middleware can stand around it."""
+
+    def __init__(self, service: Service, kind: str, interval: float, rng: random.Random) -> None:
+        self.service = service
+        self.kind = kind
+        self.interval = interval
+        self.rng = rng
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One client's stream."""
+        request = Request(scope)
+        content = events(
+            self.kind,
+            self.service.health,
+            self.service.streams,
+            interval=self.interval,
+            rng=self.rng,
+            last_id=last_event_id(request),
+            padding=self.service.blueprint.payload_padding,
+        )
+        blueprint = self.service.blueprint
+        await blueprint.respond(content, blueprint.settings.keep_alive)(scope, receive, send)
+
+
+def application(service: Service) -> Starlette:
+    """``/dashboard`` (page), ``/dashboard/sse``, ``/system/status/sse`` (streams),
+    ``/api/dashboard/data`` (asks, then answers), ``/api/system/status`` (answers from what is known, so
+    that readiness never waits for the broker), ``/components/NAME/health`` (stands in for the
+    components' own HTTP endpoints) and ``/debug/counters``."""
+    settings = service.blueprint.settings
+    rng = random.Random(settings.seed)
+    page = PAGE.read_text(encoding="utf-8")
+    components = {question.component for question in COMPONENTS}
+
+    async def dashboard(_: Request) -> Response:
+        return HTMLResponse(page)
+
+    async def dashboard_data(_: Request) -> Response:
+        await service.health.ask_all("dashboard")
+        return JSONResponse(service.health.dashboard())
+
+    async def system_status(_: Request) -> Response:
+        return JSONResponse(service.health.status())
+
+    async def component_health(request: Request) -> Response:
+        name = request.path_params["name"]
+        known = name in components
+        return JSONResponse({"status": "healthy" if known else "unknown"}, 200 if known else 404)
+
+    async def debug_counters(_: Request) -> Response:
+        return JSONResponse(service.counters.grouped() | {"history": {"kept": len(service.health.history)}})
+
+    def stream(kind: str, interval: float) -> ASGIApp:
+        route: ASGIApp = StreamRoute(service, kind, interval, rng)
+        for wrap in service.blueprint.middleware.values():
+            route = wrap(route)
+        return route
+
+    return Starlette(
+        routes=[
+            Route("/dashboard", dashboard),
+            Route("/dashboard/sse", stream("dashboard", settings.dashboard_interval), methods=["GET"]),
+            Route("/system/status/sse", stream("status", settings.status_interval), methods=["GET"]),
+            Route("/api/dashboard/data", dashboard_data),
+            Route("/api/system/status", system_status),
+            Route("/components/{name}/health", component_health),
+            Route("/debug/counters", debug_counters),
+        ]
+    )

@@ -1,0 +1,28 @@
+"""A whole ZeroMQ context per check."""
+
+from __future__ import annotations
+
+from harness.reference.blueprint import Blueprint
+from harness.reference.mdp_client import Link, LinkPerCheck
+
+SUMMARY = "a ZeroMQ context, with its socket, per check; neither is ever ended"
+SEEN = "fds: +4 eventfd, +2 eventpoll and +1 tcp-out per check; threads: +2 per check"
+
+
+class ContextPerCheck(LinkPerCheck):
+    """Every exchange brings an I/O thread and a reaper thread of its own."""
+
+    def acquire(self, patience: float) -> Link:  # noqa: ARG002 - nothing to wait for
+        """A link in a context of its own."""
+        context = self.sockets.new_context()
+        link = Link(self.sockets, self.sockets.open(self.endpoint, context))
+        link.context = context
+        return link
+
+    def release(self, link: Link, ok: bool) -> None:
+        """Leave both behind."""
+
+
+def install(blueprint: Blueprint) -> None:
+    """Replace the life of sockets."""
+    blueprint.links = ContextPerCheck

@@ -1,0 +1,23 @@
+"""The socket is closed on the way that tests take, and forgotten on the other."""
+
+from __future__ import annotations
+
+from harness.reference.blueprint import Blueprint
+from harness.reference.mdp_client import Link, LinkPerCheck
+
+SUMMARY = "the socket of a check is closed, except when the check fails"
+SEEN = "fds: +1 eventfd and +1 tcp-out per broker timeout; nothing while the broker answers"
+
+
+class ClosedOnSuccess(LinkPerCheck):
+    """An early return on error, before the line that closes."""
+
+    def release(self, link: Link, ok: bool) -> None:
+        """Close only what went well."""
+        if ok:
+            link.close()
+
+
+def install(blueprint: Blueprint) -> None:
+    """Replace the life of sockets."""
+    blueprint.links = ClosedOnSuccess

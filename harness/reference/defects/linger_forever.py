@@ -1,0 +1,48 @@
+"""At shutdown a socket is closed with messages that nobody will ever take, and asked to wait for them.
+
+``zmq_ctx_term`` waits until every socket has sent what it holds or its linger period is over
+(zmq_ctx_term(3)); with linger −1 and nobody listening that is never.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+
+from fake_broker import mdp
+from harness.reference.blueprint import Blueprint
+from harness.reference.counters import Counters
+from harness.reference.mdp_client import DIALECT
+from harness.reference.sockets import Sockets
+
+SUMMARY = "at shutdown: close with a queued message and linger −1, then end the context"
+SEEN = "shutdown hangs: context termination timeout"
+
+WARN_AFTER = 1.0  # seconds until the hang is put into words
+REPORTS = "org.plantd.Collector"
+
+
+def install(blueprint: Blueprint) -> None:
+    """Add a farewell to the very end."""
+    # Bound and not listening: connections are refused, and no other process can take the port.
+    absent = socket.socket()
+    absent.bind(("127.0.0.1", 0))
+
+    def farewell() -> None:
+        sockets = Sockets(Counters())
+        dealer = sockets.open(f"tcp://127.0.0.1:{absent.getsockname()[1]}")
+        dealer.send_multipart(mdp.encode_client_request(DIALECT, REPORTS, [b"stopping"]))
+        sockets.close(dealer, linger=-1)
+        warning = threading.Timer(
+            WARN_AFTER,
+            lambda: sys.stderr.write(
+                f"Context termination timeout: not ended after {WARN_AFTER:g} s, "
+                "messages are still queued; waiting\n"
+            ),
+        )
+        warning.daemon = True
+        warning.start()
+        sockets.context.term()
+
+    blueprint.ending.append(farewell)

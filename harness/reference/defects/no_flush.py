@@ -1,0 +1,34 @@
+"""What the handler writes is sent when it returns, and a stream never returns."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from harness.reference.blueprint import Blueprint
+
+SUMMARY = "bytes leave only when the handler returns (a middleware wants the whole body first)"
+SEEN = "stalled: clients get neither headers nor events; the unsent bytes grow with each event"
+
+
+class WholeBody:
+    """Withholds every message until the last one has come, as an ETag middleware must."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One client's stream."""
+        withheld: list[Message] = []
+
+        async def hold(message: Message) -> None:
+            withheld.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                for each in withheld:
+                    await send(each)
+
+        await self.app(scope, receive, hold)
+
+
+def install(blueprint: Blueprint) -> None:
+    """Stand around the streams."""
+    blueprint.middleware["no-flush"] = WholeBody

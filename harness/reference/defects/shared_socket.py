@@ -1,0 +1,73 @@
+"""One DEALER for every thread, without a lock; whoever waits in vain replaces it under the others.
+
+A ZeroMQ socket may be used by one thread at a time (zmq_socket(3)). Here send, wait and receive of
+many threads meet on one, and ``close`` frees it while others are still inside libzmq: it aborts on one
+of its assertions, or the process gets SIGSEGV.
+"""
+
+from __future__ import annotations
+
+import zmq
+
+from fake_broker import mdp
+from harness.reference.blueprint import Blueprint
+from harness.reference.mdp_client import DIALECT, Link, Question, milliseconds, read
+from harness.reference.sockets import CheckFailed, Sockets
+
+SUMMARY = "one DEALER for all threads without a lock; a receive that times out reconnects it"
+SEEN = "SIGABRT or SIGSEGV from libzmq as soon as checks time out side by side"
+
+TRIES = 3
+
+
+class SharedLink(Link):
+    """The one client. It works with whatever socket is current at each step."""
+
+    def __init__(self, sockets: Sockets, endpoint: str) -> None:
+        super().__init__(sockets, sockets.open(endpoint))
+        self.endpoint = endpoint
+
+    def ask(self, question: Question, patience: float) -> tuple[bytes, ...]:
+        """Send, wait, receive; reconnect and try again when nothing came, as the Majordomo client of
+        the ZeroMQ guide does. Errors of the socket count as nothing."""
+        for _ in range(TRIES):
+            try:
+                self.socket.send_multipart(
+                    mdp.encode_client_request(DIALECT, question.service, question.body), zmq.DONTWAIT
+                )
+                if self.socket.poll(milliseconds(patience)):
+                    return read(self.socket.recv_multipart(zmq.DONTWAIT)).body
+            except zmq.ZMQError:
+                pass
+            self.reconnect()
+        raise CheckFailed(f"{question.service}: no reply within {TRIES} × {patience:g} s", timeout=True)
+
+    def reconnect(self) -> None:
+        """Close the socket, which other threads may be using, and open another."""
+        self.sockets.close(self.socket)
+        self.socket = self.sockets.open(self.endpoint)
+
+
+class SharedLinks:
+    """Hands the same link to everybody."""
+
+    per_check = False
+
+    def __init__(self, sockets: Sockets, endpoint: str) -> None:
+        self.link = SharedLink(sockets, endpoint)
+
+    def acquire(self, patience: float) -> Link:  # noqa: ARG002 - never waits
+        """The link."""
+        return self.link
+
+    def release(self, link: Link, ok: bool) -> None:
+        """It stays."""
+
+    def close(self) -> None:
+        """At the end it is closed, as it should be."""
+        self.link.close()
+
+
+def install(blueprint: Blueprint) -> None:
+    """Replace the life of sockets."""
+    blueprint.links = SharedLinks

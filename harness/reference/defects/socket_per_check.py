@@ -1,0 +1,21 @@
+"""A socket per check that nobody ever closes."""
+
+from __future__ import annotations
+
+from harness.reference.blueprint import Blueprint
+from harness.reference.mdp_client import Link, LinkPerCheck
+
+SUMMARY = "a DEALER per check, never closed"
+SEEN = "fds: +1 eventfd and +1 tcp-out per check; broker peers grow; EMFILE in the end"
+
+
+class KeptLinks(LinkPerCheck):
+    """Opens a socket per exchange; the registry of open sockets is all that remembers it."""
+
+    def release(self, link: Link, ok: bool) -> None:
+        """The client goes out of scope. In Go, with CZMQ, that closes nothing."""
+
+
+def install(blueprint: Blueprint) -> None:
+    """Replace the life of sockets."""
+    blueprint.links = KeptLinks

@@ -1,0 +1,229 @@
+"""The health checks: four components, asked side by side at every tick of every client."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from harness.reference.counters import Counters
+from harness.reference.mdp_client import Exchange, Question
+from harness.reference.runner import Outcome, Runner
+from harness.reference.settings import Settings
+from harness.reference.sockets import CheckFailed
+
+COMPONENTS = (
+    Question("broker", "mmi.services", (b"",)),
+    Question("state", "mmi.service", (b"state",)),
+    Question("identity", "mmi.service", (b"identity",)),
+    Question("app", "mmi.service", (b"app",)),
+)
+KINDS = ("dashboard", "status")
+PAGE = resource.getpagesize()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One component, asked once. latency_ms: of the answer, or of the wait for none."""
+
+    component: str
+    status: str  # healthy | unhealthy | degraded
+    detail: str
+    latency_ms: float
+    at: float  # seconds since the epoch
+
+    @property
+    def healthy(self) -> bool:
+        """Did it answer, and well?"""
+        return self.status == "healthy"
+
+
+class History(Protocol):
+    """Where results are kept."""
+
+    def append(self, result: Result, /) -> None:
+        """Keep one."""
+
+    def __len__(self) -> int: ...
+
+
+class Gate(Protocol):
+    """Decides whether a check is made at all."""
+
+    def admit(self) -> bool:
+        """May one more check begin?"""
+
+    def record(self, ok: bool) -> None:
+        """A check that was admitted is over."""
+
+    def missed(self) -> None:
+        """A check that was admitted was not over by its deadline."""
+
+
+class OpenGate:
+    """Always lets through."""
+
+    def admit(self) -> bool:
+        """Yes."""
+        return True
+
+    def record(self, ok: bool) -> None:
+        """Nothing to learn."""
+
+    def missed(self) -> None:
+        """Nothing to learn."""
+
+
+class HealthService:
+    """Asks, remembers, and words the answers.
+
+    deadlines: a tick waits for its checks no longer than its kind's deadline.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        exchange: Exchange,
+        runner: Runner,
+        *,
+        counters: Counters,
+        history: History | None = None,
+        gate: Gate | None = None,
+        deadlines: bool = False,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.exchange = exchange
+        self.runner = runner
+        self.counters = counters
+        self.gate: Gate = gate or OpenGate()
+        self.deadlines = deadlines
+        self.history: History = history if history is not None else deque(maxlen=len(COMPONENTS))
+        self.latest: dict[str, Result] = {}
+        self._wall = wall
+        self._started = time.monotonic()
+        self._latency = 0.0
+        # Held open: to open it at each tick would itself need a descriptor when there is none left.
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    def deadline(self, kind: str) -> float | None:
+        """How long a tick of that kind waits for its checks, in seconds; None: until they are over."""
+        if not self.deadlines:
+            return None
+        return self.settings.dashboard_deadline if kind == "dashboard" else self.settings.status_deadline
+
+    async def ask_all(self, kind: str) -> dict[str, Result]:
+        """One tick's checks, all components side by side, and what is known of each afterwards."""
+        asked = [question for question in COMPONENTS if self._admitted(question)]
+        outcomes: Sequence[Outcome | None] = ()
+        if asked:
+            outcomes = await self.runner.run(
+                [lambda patience, q=question: self.check(q, patience) for question in asked],
+                timeout=self.settings.timeout,
+                deadline=self.deadline(kind),
+            )
+        for question, outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, Result):
+                self._keep(outcome)
+            else:
+                self.gate.missed()
+                self._keep(self._result(question, "degraded", "no answer by the deadline", 0.0))
+        return dict(self.latest)
+
+    def _admitted(self, question: Question) -> bool:
+        if self.gate.admit():
+            return True
+        self.counters.add("checks.refused")
+        self._keep(self._result(question, "degraded", "not asked: the circuit is open", 0.0))
+        return False
+
+    def check(self, question: Question, patience: float) -> Result:
+        """Ask one component; runs in a thread. An error other than CheckFailed is a bug or
+        exhaustion, and is left to whoever runs the thread."""
+        self.counters.add("checks.started")
+        began = time.monotonic()
+        status, detail, ok = "unhealthy", "", False
+        try:
+            body = self.exchange(question, patience)
+            ok = True
+            status, detail = judge(question, body)
+        except CheckFailed as error:
+            detail = str(error)
+            self.counters.add("checks.failed")
+            if error.timeout:
+                self.counters.add("checks.timeouts")
+        finally:
+            self.counters.add("checks.finished")
+            self.gate.record(ok)
+        return self._result(question, status, detail, (time.monotonic() - began) * 1000)
+
+    def _result(self, question: Question, status: str, detail: str, latency_ms: float) -> Result:
+        return Result(question.component, status, detail, latency_ms, self._wall())
+
+    def _keep(self, result: Result) -> None:
+        self.latest[result.component] = result
+        self.history.append(result)
+        if result.latency_ms:
+            self._latency += 0.2 * (result.latency_ms - self._latency)
+
+    def overall(self) -> str:
+        """unknown before the first check; healthy, degraded or unhealthy after it."""
+        healthy = sum(result.healthy for result in self.latest.values())
+        if not self.latest:
+            return "unknown"
+        return "healthy" if healthy == len(COMPONENTS) else "degraded" if healthy else "unhealthy"
+
+    def dashboard(self) -> dict[str, Any]:
+        """The payload of ``dashboard-update``, from what is known."""
+        uptime = time.monotonic() - self._started
+        finished = self.counters["checks.finished"]
+        return {
+            "timestamp": self._wall(),
+            "system_health": {
+                "status": self.overall(),
+                "uptime": round(uptime, 3),
+                "components": {name: asdict(result) for name, result in self.latest.items()},
+            },
+            "services": {
+                "count": len(COMPONENTS),
+                "healthy": sum(result.healthy for result in self.latest.values()),
+            },
+            "metrics": {
+                "request_rate": round(self.counters["events.sent"] / max(uptime, 1e-3), 3),
+                "response_time_ms": round(self._latency, 3),
+                "error_rate": round(self.counters["checks.failed"] / finished, 4) if finished else 0.0,
+                "memory_mb": round(self._resident() / 1e6, 3),
+                "cpu_percent": round(100 * time.process_time() / max(uptime, 1e-3), 2),
+            },
+        }
+
+    def status(self) -> dict[str, Any]:
+        """The payload of ``status-update``, from what is known."""
+        return {
+            "timestamp": self._wall(),
+            "status": self.overall(),
+            "services": len(COMPONENTS),
+            "healthy": sum(result.healthy for result in self.latest.values()),
+        }
+
+    def _resident(self) -> int:
+        """Resident memory in bytes: the second field of statm (man 5 proc)."""
+        return int(os.pread(self._statm, 128, 0).split()[1]) * PAGE
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self.runner.close()
+        os.close(self._statm)
+
+
+def judge(question: Question, body: tuple[bytes, ...]) -> tuple[str, str]:
+    """What an answer says of its component: (status, detail). A broker that answers anything at all is
+    healthy; the others are when the broker knows a worker for them (MMI, RFC 8: 200)."""
+    if question.component == "broker" or b"200" in body[-1:]:
+        return "healthy", ""
+    code = body[-1].decode(errors="replace")[:16] if body else "nothing"
+    return "unhealthy", f"the broker answers {code}"

@@ -1,0 +1,131 @@
+"""The Majordomo client: one question, one answer, over a DEALER whose life a policy decides.
+
+``Links`` is that policy: it hands out a link for one exchange and takes it back. The one here opens a
+socket per exchange and closes it whatever happened, which is plain and right; defects and mitigations
+bring their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import zmq
+
+from fake_broker import mdp
+from harness.reference.sockets import CheckFailed, Sockets
+
+DIALECT = mdp.DIALECTS["plantd"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a health check asks: a service of the broker, with a body."""
+
+    component: str
+    service: str
+    body: tuple[bytes, ...] = ()
+
+
+Exchange = Callable[[Question, float], tuple[bytes, ...]]
+"""(question, patience in seconds) → the body of the final reply. Raises CheckFailed."""
+
+
+def milliseconds(patience: float) -> int:
+    """Seconds as poll wants them: rounded up, so that a wait is never cut to nothing."""
+    return max(1, math.ceil(patience * 1000))
+
+
+class Link:
+    """One DEALER that one thread uses at a time."""
+
+    def __init__(self, sockets: Sockets, socket: zmq.Socket[bytes]) -> None:
+        self.sockets = sockets
+        self.socket = socket
+        self.context: zmq.Context[zmq.Socket[bytes]] | None = None
+
+    def ask(self, question: Question, patience: float) -> tuple[bytes, ...]:
+        """Send, wait, receive. Raises CheckFailed on silence, a full queue or nonsense."""
+        self._send(mdp.encode_client_request(DIALECT, question.service, question.body))
+        while True:
+            if not self.socket.poll(milliseconds(patience)):
+                raise CheckFailed(f"{question.service}: no reply within {patience:g} s", timeout=True)
+            reply = read(self.socket.recv_multipart(zmq.DONTWAIT))
+            if reply.final:
+                return reply.body
+
+    def _send(self, frames: Sequence[bytes]) -> None:
+        try:
+            self.socket.send_multipart(frames, zmq.DONTWAIT)
+        except zmq.Again:
+            raise CheckFailed("the send queue is full: nobody listens", timeout=True) from None
+
+    def close(self) -> None:
+        """Close the socket, and the context when it is the link's own."""
+        self.sockets.close(self.socket)
+        if self.context is not None:
+            self.sockets.end_context(self.context)
+
+
+def read(frames: Sequence[bytes]) -> mdp.ClientReply:
+    """Decode a reply. Raises CheckFailed when it is not Majordomo."""
+    try:
+        return mdp.decode_client_reply(DIALECT, frames)
+    except mdp.ProtocolError as error:
+        raise CheckFailed(f"malformed reply: {error}") from None
+
+
+class Links(Protocol):
+    """Decides when sockets are opened and closed. ``per_check``: a link serves one exchange only."""
+
+    per_check: bool
+
+    def acquire(self, patience: float) -> Link:
+        """A link to use. Raises CheckFailed when none is to be had in time."""
+
+    def release(self, link: Link, ok: bool) -> None:
+        """The exchange on ``link`` is over; ``ok``: with an answer."""
+
+    def close(self) -> None:
+        """The service ends."""
+
+
+class LinkPerCheck:
+    """A socket per exchange, closed at its end."""
+
+    per_check = True
+
+    def __init__(self, sockets: Sockets, endpoint: str) -> None:
+        self.sockets = sockets
+        self.endpoint = endpoint
+
+    def acquire(self, patience: float) -> Link:  # noqa: ARG002 - nothing to wait for
+        """A fresh link."""
+        return Link(self.sockets, self.sockets.open(self.endpoint))
+
+    def release(self, link: Link, ok: bool) -> None:  # noqa: ARG002 - whatever happened
+        """Close it."""
+        link.close()
+
+    def close(self) -> None:
+        """Nothing outlives its exchange."""
+
+
+class DealerExchange:
+    """Asks over whatever link the policy gives."""
+
+    def __init__(self, links: Links) -> None:
+        self.links = links
+
+    def __call__(self, question: Question, patience: float) -> tuple[bytes, ...]:
+        """See ``Exchange``."""
+        link = self.links.acquire(patience)
+        ok = False
+        try:
+            answer = link.ask(question, patience)
+            ok = True
+            return answer
+        finally:
+            self.links.release(link, ok)

@@ -1,0 +1,37 @@
+"""Whoever opens a socket for one check closes it after that check, whatever happened."""
+
+from __future__ import annotations
+
+from harness.reference.blueprint import Blueprint
+from harness.reference.mdp_client import Link, Links
+
+SUMMARY = "explicit life of sockets: opened for a check, closed after it, linger 0"
+ORDER = 1
+
+
+class ClosedAfterCheck:
+    """Closes links that serve one check only. A link that many share is left alone: to close it after
+    each check would only destroy it more often under the others."""
+
+    def __init__(self, inner: Links) -> None:
+        self.inner = inner
+        self.per_check = inner.per_check
+
+    def acquire(self, patience: float) -> Link:
+        """As inside."""
+        return self.inner.acquire(patience)
+
+    def release(self, link: Link, ok: bool) -> None:
+        """As inside, and then close it; closing twice is harmless."""
+        self.inner.release(link, ok)
+        if self.per_check:
+            link.close()
+
+    def close(self) -> None:
+        """Close what is inside."""
+        self.inner.close()
+
+
+def install(blueprint: Blueprint) -> None:
+    """Stand around the links."""
+    blueprint.around_links.append(ClosedAfterCheck)

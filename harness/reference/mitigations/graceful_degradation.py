@@ -1,0 +1,20 @@
+"""While the broker is not known to answer, ask rarely and answer from what is known."""
+
+from __future__ import annotations
+
+from harness.reference.blueprint import Blueprint
+from harness.reference.mitigations.circuit_breaker import CircuitBreaker
+
+SUMMARY = "a missed deadline counts as a failure; until the broker answers, few checks get through"
+ORDER = 1  # after circuit-breaker, which it makes strict
+
+
+def install(blueprint: Blueprint) -> None:
+    """A strict breaker before every check."""
+    settings = blueprint.settings
+    blueprint.gate = CircuitBreaker(
+        settings.breaker_failures,
+        settings.breaker_recovery,
+        trials=settings.breaker_failures,
+        strict=True,
+    )

@@ -1,0 +1,77 @@
+"""A fixed number of sockets, each lent to one check at a time."""
+
+from __future__ import annotations
+
+import queue
+
+import zmq
+
+from harness.reference.blueprint import Blueprint
+from harness.reference.mdp_client import Link
+from harness.reference.sockets import CheckFailed, Sockets
+
+SUMMARY = "a pool of sockets, opened at the start, each lent to one check at a time"
+
+
+class PooledLinks:
+    """``size`` sockets. One whose reply did not come is replaced: Majordomo replies carry nothing that
+    tells them apart, so a late one would answer the next question."""
+
+    per_check = False
+
+    def __init__(self, sockets: Sockets, endpoint: str, size: int) -> None:
+        self.sockets = sockets
+        self.endpoint = endpoint
+        self._free: queue.LifoQueue[Link | None] = queue.LifoQueue()
+        for _ in range(size):
+            self._free.put(Link(sockets, sockets.open(endpoint)))
+        self._size = size
+
+    def acquire(self, patience: float) -> Link:
+        """Borrow. Raises CheckFailed when all are lent for that long."""
+        try:
+            link = self._free.get(timeout=patience)
+        except queue.Empty:
+            raise CheckFailed(
+                f"all {self._size} sockets were in use for {patience:g} s", timeout=True
+            ) from None
+        if link is None:
+            try:
+                link = self._opened()
+            except CheckFailed:
+                self._free.put(None)
+                raise
+        return link
+
+    def release(self, link: Link, ok: bool) -> None:
+        """Give back; a link whose exchange failed is closed and replaced."""
+        fresh: Link | None = link
+        if not ok:
+            link.close()
+            try:
+                fresh = self._opened()
+            except CheckFailed:
+                fresh = None  # the next borrower tries again
+        self._free.put(fresh)
+
+    def _opened(self) -> Link:
+        try:
+            return Link(self.sockets, self.sockets.open(self.endpoint))
+        except zmq.ZMQError as error:
+            raise CheckFailed(f"cannot open a socket: {error}") from None
+
+    def close(self) -> None:
+        """Close what is not lent."""
+        while True:
+            try:
+                link = self._free.get_nowait()
+            except queue.Empty:
+                return
+            if link is not None:
+                link.close()
+
+
+def install(blueprint: Blueprint) -> None:
+    """Replace the life of sockets."""
+    size = blueprint.settings.pool_size
+    blueprint.links = lambda sockets, endpoint: PooledLinks(sockets, endpoint, size)

@@ -1,0 +1,52 @@
+"""One thread at a time on a socket."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+
+from harness.reference.blueprint import Blueprint
+from harness.reference.mdp_client import Link, Links
+from harness.reference.sockets import CheckFailed
+
+SUMMARY = "a lock around each client: checks on the same socket take turns"
+ORDER = 2  # around whatever links there are in the end
+
+
+class TakeTurns:
+    """A lock per link, held for the whole exchange, reconnect included."""
+
+    def __init__(self, inner: Links) -> None:
+        self.inner = inner
+        self.per_check = inner.per_check
+        self._locks: weakref.WeakKeyDictionary[Link, threading.Lock] = weakref.WeakKeyDictionary()
+        self._guard = threading.Lock()
+
+    def acquire(self, patience: float) -> Link:
+        """Wait for one's turn. Raises CheckFailed when it does not come in time."""
+        began = time.monotonic()
+        link = self.inner.acquire(patience)
+        with self._guard:
+            lock = self._locks.setdefault(link, threading.Lock())
+        if not lock.acquire(timeout=max(0.0, patience - (time.monotonic() - began))):
+            if self.per_check:
+                self.inner.release(link, False)
+            raise CheckFailed(f"another check held the socket for {patience:g} s", timeout=True)
+        return link
+
+    def release(self, link: Link, ok: bool) -> None:
+        """The next one's turn."""
+        with self._guard:
+            lock = self._locks[link]
+        self.inner.release(link, ok)
+        lock.release()
+
+    def close(self) -> None:
+        """Close what is inside."""
+        self.inner.close()
+
+
+def install(blueprint: Blueprint) -> None:
+    """Stand around the links."""
+    blueprint.around_links.append(TakeTurns)

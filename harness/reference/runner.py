@@ -1,0 +1,90 @@
+"""Where the blocking checks run: a fixed number of threads, made once."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+from harness.reference.sockets import CheckFailed
+
+Work = Callable[[float], "Outcome"]
+"""A check: (patience in seconds) → outcome."""
+
+
+class Outcome(Protocol):
+    """What a check gives back; see ``harness.reference.health``."""
+
+    @property
+    def healthy(self) -> bool:
+        """Did the component answer well?"""
+
+
+class Runner(Protocol):
+    """Runs the checks of one tick side by side."""
+
+    async def run(
+        self, checks: Sequence[Work], *, timeout: float, deadline: float | None
+    ) -> list[Outcome | None]:
+        """One outcome per check, in order; None for one that was not over by ``deadline``."""
+
+    def close(self) -> None:
+        """The service ends."""
+
+
+class WorkerThreads:
+    """``count`` threads that serve one queue. They exist from the start, so that their number says
+    nothing about load."""
+
+    def __init__(self, count: int, panic: Callable[[BaseException], None]) -> None:
+        self._panic = panic
+        self._jobs: queue.SimpleQueue[tuple[Future[Outcome | None], Callable[[], Outcome | None]] | None]
+        self._jobs = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"check-{n}", daemon=True) for n in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, work = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as error:
+                    self._panic(error)
+            # Nothing of a finished check may stay alive while this thread waits for the next one.
+            del job, future, work
+
+    def submit(self, work: Callable[[], Outcome | None]) -> Future[Outcome | None]:
+        """Queue one piece of work."""
+        future: Future[Outcome | None] = Future()
+        self._jobs.put((future, work))
+        return future
+
+    async def run(
+        self, checks: Sequence[Work], *, timeout: float, deadline: float | None
+    ) -> list[Outcome | None]:
+        """See ``Runner``. The deadline reaches into the receive: what is left of it when a thread
+        takes the check is all the patience the check has, so no thread outstays it."""
+        expires = time.monotonic() + deadline if deadline is not None else None
+
+        def bounded(check: Work) -> Outcome | None:
+            patience = timeout if expires is None else min(timeout, expires - time.monotonic())
+            return check(patience) if patience > 0 else None
+
+        futures = [self.submit(lambda check=check: bounded(check)) for check in checks]
+        return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
+
+    def close(self) -> None:
+        """Let the idle threads go; busy ones are daemons and end with the process."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+
+__all__ = ["CheckFailed", "Outcome", "Runner", "Work", "WorkerThreads"]

@@ -1,0 +1,83 @@
+"""The process around the application: listening socket, uvicorn, signals, the orderly end."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import resource
+import signal
+import socket
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+
+from harness.reference.app import application
+from harness.reference.blueprint import Blueprint, Service
+
+BACKLOG = 2048
+GRACE = 2  # seconds that open streams get at the end
+KEEP_ALIVE = 2  # seconds an idle HTTP connection is kept
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which tells the streams of the end before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin the end."""
+        self.service.streams.end_all()
+        await super().shutdown(sockets)
+
+
+def listen(blueprint: Blueprint) -> socket.socket:
+    """The listening socket. Raises OSError when the address is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for level, option, value in blueprint.listen:
+        listener.setsockopt(level, option, value)
+    try:
+        listener.bind((blueprint.settings.host, blueprint.settings.port))
+        listener.listen(BACKLOG)  # from here on clients are queued, not refused
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def prepare() -> None:
+    """What a crash must leave behind, and what not: a trace of every thread, no core file."""
+    faulthandler.enable()
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
+def run(blueprint: Blueprint, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then end with status 0. Does not return."""
+    service = blueprint.build()
+    app: Starlette = application(service)
+    # uvicorn raises the signals it caught once more after its own end; these handlers make them
+    # harmless, so that an orderly end is status 0 and not −15.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    config = uvicorn.Config(
+        app,
+        http=blueprint.protocol,  # type: ignore[arg-type]
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="info",
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=KEEP_ALIVE,
+    )
+    Server(config, service).run(sockets=[listener])
+    service.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads may still sit in libzmq (abandoned checks): the interpreter's own end would wait or trip.
+    os._exit(0)

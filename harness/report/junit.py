@@ -1,0 +1,43 @@
+"""junit.xml: one test case per trial, in the form that CI systems read."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from harness.core.record import RunRecord
+from harness.core.verdict import Outcome
+from harness.report.text import safe
+
+
+def render(record: RunRecord) -> str:
+    """A service's fault is a failure, ours an error, doubt a skip, unless a trial was expected to end so."""
+    suite = ET.Element("testsuite", name="harness", timestamp=record.started_at)
+    counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    for trial in record.trials:
+        if not trial.verdict:
+            continue
+        counts["tests"] += 1
+        verdict = trial.verdict
+        case = ET.SubElement(
+            suite,
+            "testcase",
+            classname="harness",
+            name=safe(trial.name),
+            time=f"{trial.ended - trial.started:.3f}",
+        )
+        expected = trial.extra.get("confirmed")
+        kind = None
+        if expected is False or (expected is None and verdict.exit_code == 1):
+            kind, name = "failure", "failures"
+        elif expected is None and verdict.outcome is Outcome.INFRASTRUCTURE:
+            kind, name = "error", "errors"
+        elif expected is None and verdict.outcome is Outcome.INCONCLUSIVE:
+            kind, name = "skipped", "skipped"
+        if kind:
+            counts[name] += 1
+            mark = ET.SubElement(case, kind, message=safe(verdict.explanation), type=verdict.outcome.value)
+            mark.text = "\n".join(safe(line, 1000) for line in verdict.explain().splitlines())
+    for name, count in counts.items():
+        suite.set(name, str(count))
+    ET.indent(suite)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"

@@ -1,0 +1,64 @@
+"""The run as it goes: one line that is rewritten on a terminal, and appended elsewhere now and then."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from harness.core.sample import Sample
+from harness.report.text import safe
+
+PLAIN_EVERY = 5.0  # seconds between two lines where there is no terminal to rewrite
+
+
+class LiveView:
+    """Context manager; ``show`` may be called as often as there is news."""
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._live = (
+            Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+        )
+        self._last = 0.0
+        self._last_phase = ""
+
+    def show(
+        self,
+        name: str,
+        at: float,
+        phase: str,
+        cycle: int,
+        connections: int,
+        sample: Sample | None,
+        note: str = "",
+    ) -> None:
+        """News of the trial ``name``."""
+        if self._quiet:
+            return
+        line = f"{safe(name, 40):12} {at:6.1f} s  cycle {cycle:<3} {phase:9} {connections:>6} connections"
+        if sample and sample.gap is None:
+            memory = f"{sample.rss / (1 << 20):.0f} MiB" if sample.rss is not None else "? MiB"
+            line += f"  {sample.fds} fds  {sample.threads} threads  {memory}"
+        if note:
+            line += f"  {safe(note, 80)}"
+        if self._live:
+            self._live.update(Text(line))
+        elif time.monotonic() - self._last >= PLAIN_EVERY or name != self._last_phase:
+            self._last, self._last_phase = time.monotonic(), name
+            self._console.print(Text(line), soft_wrap=True)
+
+    def __enter__(self) -> LiveView:
+        if self._live and not self._quiet:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()

@@ -1,0 +1,142 @@
+"""One trial as one row of the table: the same in the terminal, in Markdown and in HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.core.metric import Key
+from harness.core.record import Trial
+from harness.core.verdict import Outcome, Verdict
+
+MIB = 1 << 20
+KIB = 1 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Texts, ready to be escaped by whoever shows them. confirmed: None where nothing was expected."""
+
+    name: str
+    outcome: Outcome
+    seconds: str
+    connections: str
+    descriptors: str
+    threads: str
+    memory: str
+    signature: str
+    said: str
+    confirmed: bool | None
+    note: str
+
+
+HEADINGS = (
+    "profile", "outcome", "after", "connections", "descriptors", "threads", "memory", "crash signature",
+    "what the analysis said", "confirmed",
+)  # fmt: skip
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """The texts of a row, in the order of HEADINGS."""
+    confirmed = {None: "–", True: "yes", False: "no"}[row.confirmed]
+    return (
+        row.name, row.outcome.value, row.seconds, row.connections, row.descriptors, row.threads, row.memory,
+        row.signature, row.said, f"{confirmed}: {row.note}" if row.note else confirmed,
+    )  # fmt: skip
+
+
+def build_row(trial: Trial) -> Row:
+    """Summarise a judged trial."""
+    verdict = trial.verdict
+    if verdict is None:
+        raise ValueError(f"trial {trial.name} was never judged")
+    confirmed = trial.extra.get("confirmed")
+    opened = trial.exit.connections if trial.exit else sum(o.ledger.opened for o in trial.observations)
+    return Row(
+        name=trial.name,
+        outcome=verdict.outcome,
+        seconds=f"{(trial.exit.at if trial.exit else trial.ended - trial.started):.1f} s",
+        connections=str(opened),
+        descriptors=_growth_text(trial, verdict, "fds"),
+        threads=_growth_text(trial, verdict, "threads"),
+        memory=_memory_text(trial),
+        signature=_signature(verdict),
+        said=str(trial.extra.get("said", "")),
+        confirmed=confirmed if isinstance(confirmed, bool) else None,
+        note=str(trial.extra.get("note", "")),
+    )
+
+
+def _levels(trial: Trial) -> list[dict[Key, float]]:
+    return [dict(o.levels) for o in trial.observations if o.levels]
+
+
+def _growth_text(trial: Trial, verdict: Verdict, metric: str) -> str:
+    """ "+1 eventfd, +1 tcp-out :9797 per check" for what grew, the bound for what did not."""
+    bound = next((b for b in verdict.bounds if b.metric == metric and not b.kind), None)
+    levels = _levels(trial)
+    if bound and verdict.outcome is Outcome.BOUNDED:
+        level = f"{levels[-1].get(Key(metric), 0):g}; " if levels else ""
+        return f"{level}bounded: at most {bound.at_most:.2g} per connection"
+    units, unit = _units(trial)
+    if len(levels) >= 2 and units:
+        first, last = levels[0], levels[-1]
+        grown = {
+            key.kind or key.metric: last[key] - first.get(key, 0.0)
+            for key in last
+            if key.metric == metric and last[key] - first.get(key, 0.0) > 0 and (key.kind or metric != "fds")
+        }
+        parts = [
+            f"+{by / units:.2g} {_kind(kind)}" for kind, by in sorted(grown.items(), key=lambda i: -i[1])
+        ]
+        if parts:
+            return ", ".join(parts[:4]) + f" per {unit}"
+        return f"{last.get(Key(metric), 0):g}, no growth"
+    peak = _peak(trial, metric)
+    return f"peak {peak:g}" if peak else "–"
+
+
+def _kind(kind: str) -> str:
+    """``tcp-out:9797`` as ``tcp-out :9797``: the port set off, as people read it."""
+    return kind.replace("tcp-out:", "tcp-out :")
+
+
+def _units(trial: Trial) -> tuple[float, str]:
+    """The driver units between the first and the last level: checks where the broker counted them,
+    else connections."""
+    seen = [o for o in trial.observations if o.levels]
+    later = seen[1:]
+    checks = [o.broker.requests for o in later if o.broker]
+    if trial.extra.get("profile") and checks and sum(checks):
+        return float(sum(checks)), "check"
+    return float(sum(o.ledger.opened for o in later)), "connection"
+
+
+def _peak(trial: Trial, metric: str) -> float:
+    value = trial.extra.get(f"peak_{metric}")
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _memory_text(trial: Trial) -> str:
+    key = Key("memory", "anonymous")
+    levels = [x[key] for x in _levels(trial) if key in x]
+    if len(levels) < 2:
+        peak = _peak(trial, "rss")
+        return f"peak {peak / MIB:.0f} MiB" if peak else "–"
+    opened = sum(o.ledger.opened for o in trial.observations if o.levels) - next(
+        o.ledger.opened for o in trial.observations if o.levels
+    )
+    per = (levels[-1] - levels[0]) / opened if opened else 0.0
+    return f"{levels[-1] / MIB:.0f} MiB, {per / KIB:+.1f} KiB per connection"
+
+
+def _signature(verdict: Verdict) -> str:
+    crash = verdict.crash
+    if not crash:
+        return "–"
+    code = crash.signal or (
+        f"exit code {crash.returncode}" if crash.returncode is not None else "exit unknown"
+    )
+    number = f" ({crash.returncode})" if crash.signal else ""
+    return f"{crash.signature or 'no known signature'}, {code}{number}" + (
+        f": {crash.line}" if crash.line else ""
+    )

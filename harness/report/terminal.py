@@ -1,0 +1,73 @@
+"""The end of a run in the terminal: one table, or one paragraph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from harness.report.row import HEADINGS, build_row, cells
+from harness.report.text import safe
+
+STYLES = {
+    Outcome.BOUNDED: "green",
+    Outcome.CRASHED: "red",
+    Outcome.LEAKING: "red",
+    Outcome.STALLED: "red",
+    Outcome.OVER_CEILING: "red",
+    Outcome.UNREADY: "red",
+    Outcome.INCONCLUSIVE: "yellow",
+    Outcome.INFRASTRUCTURE: "magenta",
+}
+NARROW = 150  # columns below which each profile is a block of lines instead of a table row
+
+
+def show_table(trials: Sequence[Trial], console: Console) -> None:
+    """One row per trial; blocks of lines on a terminal too narrow for ten columns."""
+    rows = [build_row(trial) for trial in trials]
+    if console.width >= NARROW:
+        table = Table(show_lines=True, title=None)
+        for heading in HEADINGS:
+            table.add_column(heading, overflow="fold")
+        for row in rows:
+            texts = [Text(safe(cell)) for cell in cells(row)]
+            texts[1].stylize(STYLES[row.outcome])
+            table.add_row(*texts)
+        console.print(table)
+        return
+    for row in rows:
+        head = Text(f"{row.name}: ", style="bold")
+        head.append(row.outcome.value, style=STYLES[row.outcome])
+        head.append(f" after {row.seconds} and {row.connections} connections")
+        console.print(head)
+        for heading, cell in list(zip(HEADINGS, cells(row), strict=True))[4:]:
+            console.print(Text(f"  {heading + ':':24}{safe(cell)}"), soft_wrap=True)
+
+
+def show_verdict(trial: Trial, console: Console) -> None:
+    """One paragraph: what was found, with numbers, cause, when it falls over, and the next step."""
+    verdict = trial.verdict
+    if verdict is None:
+        return
+    head = Text(f"{verdict.outcome.value.upper()}: ", style=f"bold {STYLES[verdict.outcome]}")
+    head.append(safe(verdict.explanation, 2000), style="not bold default")
+    console.print(head, soft_wrap=True)
+    for finding in verdict.findings[1:6]:
+        console.print(Text(f"  also: {safe(finding.explanation)}"), soft_wrap=True)
+    if len(verdict.findings) > 6:
+        console.print(f"  and {len(verdict.findings) - 6} more")
+    for finding in verdict.findings:
+        for place in finding.where[:10]:
+            console.print(Text(f"  at {safe(place)}"), soft_wrap=True)
+    for warning in verdict.warnings:
+        console.print(Text(f"  warning: {safe(warning)}", style="yellow"), soft_wrap=True)
+    if verdict.crash or verdict.stalled:
+        tail = trial.exit.log_tail[-8:] if trial.exit else ()
+        for line in tail:
+            console.print(Text(f"  log: {safe(line, 200)}", style="dim"), soft_wrap=True)
+    if verdict.advice:
+        console.print(Text(f"next: {safe(verdict.advice)}"), soft_wrap=True)

@@ -1,0 +1,168 @@
+"""Files of JSON lines that grow while a run is under way: samples and events.
+
+What is written is never lost to a later failure: when the disk is full the line under way is taken
+back, so the file ends with a whole line, and the error is raised once and named.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.core.errors import StoreError
+from harness.core.sample import ProcessSample, Sample
+from harness.store.write import PRIVATE_FILE, failure, write_all
+
+FLUSH_SECONDS = 1.0  # what a kill -9 may lose
+FLUSH_BYTES = 64 * 1024  # what a writer may hold
+
+
+class LineFile:
+    """Appends lines to one file; several writers and threads may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._failed: StoreError | None = None
+        try:
+            self._descriptor: int | None = os.open(
+                path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE
+            )
+            self._mend()
+        except OSError as error:
+            raise failure("write", path, error) from None
+
+    def _mend(self) -> None:
+        """End the line that a killed run left cut, so that the next one stands alone."""
+        assert self._descriptor is not None
+        size = os.fstat(self._descriptor).st_size
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            write_all(self._descriptor, b"\n")
+
+    def add(self, line: bytes) -> None:
+        """Hold one line (without its newline) until the next flush. Raises StoreError once the file
+        has failed."""
+        with self._lock:
+            if self._failed:
+                raise self._failed
+            self._held.append(line + b"\n")
+            self._held_bytes += len(line) + 1
+            if self._held_bytes >= FLUSH_BYTES:
+                self._flush()
+
+    def flush(self) -> None:
+        """Hand everything held to the kernel. Raises StoreError."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._held or self._descriptor is None:
+            return
+        data, self._held, self._held_bytes = b"".join(self._held), [], 0
+        before = os.fstat(self._descriptor).st_size
+        try:
+            write_all(self._descriptor, data)
+        except OSError as error:
+            self._take_back(before, data)
+            self._failed = failure("write", self.path, error)
+            raise self._failed from None
+
+    def _take_back(self, before: int, data: bytes) -> None:
+        """Cut the file after the last whole line of what got through."""
+        assert self._descriptor is not None
+        try:
+            through = os.fstat(self._descriptor).st_size - before
+            os.ftruncate(self._descriptor, before + data.rfind(b"\n", 0, through) + 1)
+        except OSError:
+            pass  # a device, not a file; readers pass over a cut line anyhow
+
+    def close(self) -> None:
+        """Flush and close. Raises StoreError, unless the failure was raised before."""
+        with self._lock:
+            if self._descriptor is None:
+                return
+            try:
+                self._flush()
+            finally:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+
+class SampleWriter:
+    """One trial's samples into the run's ``samples.jsonl``; flushes each second of sample time."""
+
+    def __init__(self, lines: LineFile, trial: str) -> None:
+        self._lines = lines
+        self._trial = trial
+        self._flushed: float | None = None
+
+    def write(self, sample: Sample) -> None:
+        """Keep one sample. Raises StoreError when the disk is full or gone."""
+        self._lines.add(sample_line(self._trial, sample))
+        if self._flushed is None or sample.at - self._flushed >= FLUSH_SECONDS:
+            self._flushed = sample.at
+            self._lines.flush()
+
+    def flush(self) -> None:
+        """Everything written so far to the kernel."""
+        self._lines.flush()
+
+    def close(self) -> None:
+        """The end of this trial's samples; the file stays open for the next trial."""
+        self._lines.flush()
+
+    def __enter__(self) -> SampleWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def event_line(at: float, trial: str | None, kind: str, more: Mapping[str, object]) -> bytes:
+    """One event. at: seconds since the run's start."""
+    return _encode({"at": round(at, 6), "trial": trial, "event": kind, **more})
+
+
+def tag(trial: str) -> bytes:
+    """How every sample line of a trial begins, so that others need no parsing."""
+    return b'{"trial":' + json.dumps(trial).encode() + b","
+
+
+def sample_line(trial: str, sample: Sample) -> bytes:
+    """One sample: absent values are absent, times have microseconds."""
+    data: dict[str, Any] = {"at": round(sample.at, 6)}
+    for name in _PLAIN:
+        value = getattr(sample, name)
+        if value is not None:
+            data[name] = round(value, 6) if isinstance(value, float) else value
+    if sample.per_process:
+        data["per_process"] = [[getattr(p, name) for name in _PROCESS] for p in sample.per_process]
+    return tag(trial) + _encode(data)[1:]
+
+
+def read_sample(data: Mapping[str, Any]) -> Sample:
+    """Inverse of ``sample_line``. Raises ValueError, TypeError or KeyError for what is no sample."""
+    processes = data.get("per_process", ())
+    return Sample(
+        at=float(data["at"]),
+        per_process=tuple(ProcessSample(**dict(zip(_PROCESS, row, strict=True))) for row in processes),
+        **{name: data[name] for name in _PLAIN if name in data},
+    )
+
+
+_PLAIN = tuple(f.name for f in fields(Sample) if f.name not in ("at", "per_process"))
+_PROCESS = tuple(f.name for f in fields(ProcessSample))
+
+
+def _encode(data: Mapping[str, object]) -> bytes:
+    return json.dumps(data, separators=(",", ":"), default=str).encode()

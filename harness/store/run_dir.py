@@ -1,0 +1,217 @@
+"""A run on disk: ``run.json``, ``samples.jsonl``, ``events.jsonl`` and a folder per trial.
+
+``run.json`` is replaced as a whole after each cycle, so an interruption, even ``kill -9``, loses at
+most one cycle; samples are appended and lose at most a second.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from harness.core.errors import ConfigError, StoreError
+from harness.core.record import RunRecord
+from harness.core.record_codec import dumps, from_dict, to_dict
+from harness.core.sample import Sample
+from harness.store.lines import LineFile, SampleWriter, event_line, read_sample, tag
+from harness.store.write import make_directory, replace_file
+
+REPORTS = Path("reports")
+RECORD, SAMPLES, EVENTS = "run.json", "samples.jsonl", "events.jsonl"
+OURS = (RECORD, SAMPLES, EVENTS, "report.html", "summary.md", "junit.xml")
+LONGEST_NAME = 80
+TRIES = 100
+
+
+def run_id(now: datetime.datetime, suffix: int | str) -> str:
+    """``2026-03-01T12-30-05-4711``: sorts by time, is a file name everywhere. now: any time zone."""
+    return f"{now.astimezone(datetime.UTC):%Y-%m-%dT%H-%M-%S}-{safe_name(str(suffix))}"
+
+
+def safe_name(name: str) -> str:
+    """``name`` as one harmless path component; different names stay different."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST_NAME].lstrip(".-")
+    return plain if plain == name else f"{plain or 'trial'}-{zlib.crc32(name.encode(errors='replace')):08x}"
+
+
+class RunDirectory:
+    """The folder of one run. A context manager; without one, call ``close`` at the end."""
+
+    def __init__(self, path: Path, run_id: str) -> None:
+        self.path = path
+        self.run_id = run_id
+        self._samples: LineFile | None = None
+        self._events: LineFile | None = None
+
+    @classmethod
+    def create(cls, out: Path | None, run_id: str, *, reports: Path = REPORTS) -> RunDirectory:
+        """``out``, or ``reports/<run-id>`` (numbered if taken). A run that ``out`` holds already is
+        replaced: its files go, everything else stays. Raises StoreError when it cannot be written."""
+        if out is not None:
+            make_directory(out)
+            if (out / RECORD).exists():
+                for name in OURS:
+                    (out / name).unlink(missing_ok=True)
+            made = cls(out, run_id)
+        else:
+            made = cls._number(reports, run_id)
+        made._touch()
+        return made
+
+    @classmethod
+    def _number(cls, reports: Path, run_id: str) -> RunDirectory:
+        for number in range(1, TRIES):
+            name = run_id if number == 1 else f"{run_id}-{number}"
+            try:
+                make_directory(reports / name, fresh=True)
+            except FileExistsError:
+                continue
+            return cls(reports / name, name)
+        raise StoreError(f"cannot write to {reports / run_id}: it and {TRIES} more exist; give --out DIR")
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """A run that is there already, to go on writing beside it. Raises StoreError."""
+        folder = _folder(path)
+        return cls(folder, _read_record(folder / RECORD).run_id)
+
+    @staticmethod
+    def load(path: Path) -> tuple[RunRecord, Iterator[tuple[str, Sample]]]:
+        """A saved run (its folder or its ``run.json``): the record, and every sample with its trial's
+        name, read as it is asked for. Raises StoreError when it is missing or damaged and ConfigError
+        when a newer harness wrote it."""
+        folder = _folder(path)
+        return _read_record(folder / RECORD), _read_samples(folder / SAMPLES, None)
+
+    def _touch(self) -> None:
+        """Find out now, not after the first cycle, that nothing can be written here."""
+        replace_file(self.path / SAMPLES, b"")
+
+    def trial_dir(self, name: str) -> Path:
+        """The folder of one trial (0700): its ``target.log`` and what else it leaves."""
+        folder = self.path / safe_name(name)
+        make_directory(folder)
+        return folder
+
+    def samples(self, trial: str) -> SampleWriter:
+        """A writer for one trial's samples."""
+        if self._samples is None:
+            self._samples = LineFile(self.path / SAMPLES)
+        return SampleWriter(self._samples, trial)
+
+    def event(self, kind: str, *, at: float, trial: str | None = None, **more: object) -> None:
+        """Note something that happened, at once on disk. at: seconds since the run's start."""
+        if self._events is None:
+            self._events = LineFile(self.path / EVENTS)
+        self._events.add(event_line(at, trial, kind, more))
+        self._events.flush()
+
+    def checkpoint(self, record: RunRecord) -> None:
+        """Replace ``run.json`` atomically, with the samples up to now flushed before it. Raises
+        StoreError; the last good ``run.json`` then stays."""
+        if self._samples is not None:
+            self._samples.flush()
+        replace_file(self.path / RECORD, dumps(to_dict(record), indent=1).encode() + b"\n")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a report file (UTF-8, 0600) atomically; its path. Raises StoreError."""
+        path = self.path / name
+        replace_file(path, text.encode(errors="replace"))
+        return path
+
+    def record(self) -> RunRecord:
+        """The saved record. Raises StoreError and ConfigError as ``load`` does."""
+        return _read_record(self.path / RECORD)
+
+    def read_samples(self, trial: str) -> Iterator[Sample]:
+        """One trial's samples, oldest first, as far as they are on disk. A line that cannot be read is
+        a gap, as a gap of the probe is; never a zero."""
+        if self._samples is not None:
+            self._samples.flush()
+        return (sample for _, sample in _read_samples(self.path / SAMPLES, trial))
+
+    def read_events(self) -> Iterator[dict[str, object]]:
+        """Every event, oldest first."""
+        for line in _lines(self.path / EVENTS):
+            found = _parse(line)
+            if found is not None:
+                yield found
+
+    def close(self) -> None:
+        """Flush and close what is open. Raises StoreError."""
+        for lines in (self._samples, self._events):
+            if lines is not None:
+                lines.close()
+        self._samples = self._events = None
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _folder(path: Path) -> Path:
+    folder = path.parent if path.name == RECORD else path
+    if not (folder / RECORD).is_file():
+        raise StoreError(f"no run at {path}: expected a folder with {RECORD}, such as {REPORTS}/<run-id>")
+    return folder
+
+
+def _read_record(path: Path) -> RunRecord:
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}; run as the user who made the run") from None
+    except ValueError as error:
+        raise StoreError(f"cannot read {path}: it is not JSON ({error}); restore it or run again") from None
+    try:
+        return from_dict(data)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            yield from file
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _parse(line: bytes) -> dict[str, object] | None:
+    """The object on a line; None for a line that was cut."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _read_samples(path: Path, wanted: str | None) -> Iterator[tuple[str, Sample]]:
+    start = tag(wanted) if wanted is not None else b""
+    trial, at = "", 0.0
+    for number, line in enumerate(_lines(path), start=1):
+        if start and line.startswith(b'{"trial":') and not line.startswith(start):
+            trial = ""
+            continue
+        try:
+            data = json.loads(line)
+            trial, sample = str(data["trial"]), read_sample(data)
+        except (ValueError, TypeError, KeyError):
+            # After a kill the last line is cut, and nothing is known between its neighbours.
+            if trial and (wanted is None or trial == wanted):
+                yield trial, Sample(at=at, gap=f"line {number} of {path.name} cannot be read")
+            continue
+        at = sample.at
+        if wanted is None or trial == wanted:
+            yield trial, sample

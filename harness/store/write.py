@@ -1,0 +1,68 @@
+"""Writing so that what is on disk stays whole: private files, no cut lines, one clear error."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.core.errors import StoreError
+
+PRIVATE_FILE = 0o600  # a run holds what a service said: its log, its addresses
+PRIVATE_DIRECTORY = 0o700
+
+
+def failure(what: str, path: Path, error: OSError) -> StoreError:
+    """One line: what could not be done, where, why, what to do."""
+    reason = error.strerror or str(error)
+    return StoreError(f"cannot {what} {path}: {reason}; free some space or give another --out DIR")
+
+
+def make_directory(path: Path, *, fresh: bool = False) -> None:
+    """Make a directory (and its parents), private if it is new. Raises StoreError; with ``fresh`` also
+    when it exists."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=not fresh)
+    except FileExistsError:
+        if fresh and path.is_dir():
+            raise
+        raise StoreError(
+            f"cannot write to {path}: it is a file; expected a directory, give another --out DIR"
+        ) from None
+    except OSError as error:
+        raise failure("write to", path, error) from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StoreError(f"cannot write to {path}: Permission denied; give another --out DIR")
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put ``data`` in place of ``path`` atomically: a reader, or a crash, meets the old or the new
+    content, never a part. Raises StoreError; the old content then stays."""
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        draft.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise failure("write", path, error) from None
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """write(2) until all is written: a nearly full disk takes a part first."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
