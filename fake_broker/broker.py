@@ -122,10 +122,10 @@ class Broker:
 
     # -- orders of the control endpoint
 
-    def add_fault(self, spec: Spec, now: float) -> tuple[int, list[Send]]:
+    def add_fault(self, spec: Spec, now: float, peers: int = 0) -> tuple[int, list[Send]]:
         """Switch a fault on; its id, and what it sends at once. Raises SpecError."""
         number = self.chain.add(spec, now)
-        return number, self.tick(now)
+        return number, self.tick(now, peers)
 
     def remove_fault(self, number: int, now: float) -> list[Send]:
         """Switch a fault off. Raises SpecError for an id that is not on."""
@@ -149,7 +149,6 @@ class Broker:
         self.state = State(
             now, services=old.internal, quirks=old.quirks, interval=old.interval, liveness=old.liveness
         )
-        self.state.beats = old.beats
         self.state.requests = old.requests
         self.state.unanswered = old.unanswered + lost
         self._abandoned += sum(o.command == FINAL for o in self.held)
@@ -215,16 +214,19 @@ class Broker:
     def _plan(self, out: Outgoing, now: float) -> list[Send]:
         """Now, later, or when released."""
         if out.held or out.delay > 0:
-            if len(self.held) + len(self._due) >= MAX_SCHEDULED:
+            if self._crowded():
                 self._abandoned += out.command == FINAL
             elif out.held:
                 self.held.append(out)
             else:
                 heapq.heappush(self._due, (now + out.delay, next(self._order), out))
             return []
-        if out.interval is not None:
+        if out.interval is not None and not self._crowded():
             heapq.heappush(self._due, (now + out.interval, next(self._order), out))
         return [self._encoded(out)]
+
+    def _crowded(self) -> bool:
+        return len(self.held) + len(self._due) >= MAX_SCHEDULED
 
     def _encoded(self, out: Outgoing) -> Send:
         return Send(out.to, frames_of(out, self.dialect), out)
@@ -235,7 +237,6 @@ class Broker:
             if isinstance(order, Forget):
                 self.state.forget(order.worker)
             elif isinstance(order, Beat):
-                self.state.beats = order.interval != 0
                 self.state.set_interval(order.interval or self._usual_interval, now)
             elif isinstance(order, Deliver):
                 sends += [s for out in order.messages for s in self._plan(out, now)]

@@ -67,7 +67,7 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """Heartbeats every ``interval`` seconds from now on; None for the usual interval, 0 for none at all."""
+    """Heartbeats every ``interval`` seconds from now on; None for the usual interval."""
 
     interval: float | None
 

@@ -179,7 +179,7 @@ class Server:
 
     def add_fault(self, spec: Spec) -> int:
         """Switch a fault on; its id. Raises SpecError."""
-        number, sends = self._broker.add_fault(spec, self._clock())
+        number, sends = self._broker.add_fault(spec, self._clock(), self._monitor.peers)
         self._send(sends)
         self._follow_orders()
         return number

@@ -70,7 +70,6 @@ class State:
     ) -> None:
         self.internal = frozenset(services)
         self.quirks = quirks or Quirks()
-        self.beats = True
         self.interval = interval
         self.liveness = liveness
         self.services: dict[bytes, Service] = {}
@@ -133,8 +132,6 @@ class State:
         for worker in [w for w in self.workers.values() if w.expires <= now]:
             if worker.client is None or not self.quirks.keep_dead_busy:
                 self.forget(worker.identity)
-        if not self.beats:
-            return []
         return [_to_worker(w.identity, w.service, Heartbeat()) for w in self.workers.values()]
 
     def due(self) -> float:

@@ -14,7 +14,8 @@ from harness.core.record_codec import result_dict
 from harness.core.units import rate
 from harness.experiment.run import worst_exit_code
 from harness.report.terminal import show_verdict
-from harness.store.run_dir import RunDirectory, write_file
+from harness.store.run_dir import RunDirectory
+from harness.store.write import replace_file
 
 
 @click.command("judge", short_help="judge a saved run again")
@@ -23,7 +24,7 @@ from harness.store.run_dir import RunDirectory, write_file
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdict here.")
 def command(run: Path, sensitivity: str | None, json_file: Path | None) -> None:
     """Judge a run again: RUN is its folder or its run.json. The same input gives the same verdict."""
-    record = RunDirectory.open(run).load()
+    record = RunDirectory.open(run).record()
     trials = list(record.trials)
     if sensitivity:
         asked = rate("--sensitivity", sensitivity)
@@ -37,5 +38,5 @@ def command(run: Path, sensitivity: str | None, json_file: Path | None) -> None:
     if json_file:
         results = [result_dict(trial) for trial in judged]
         data = results[0] if len(results) == 1 else results
-        write_file(json_file, json.dumps(data, indent=1, sort_keys=True) + "\n")
+        replace_file(json_file, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode())
     raise click.exceptions.Exit(worst_exit_code(judged))

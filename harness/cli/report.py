@@ -17,7 +17,7 @@ from harness.store.run_dir import RunDirectory
 def command(run: Path) -> None:
     """Write report.html, summary.md and junit.xml of a run again: RUN is its folder or its run.json."""
     directory = RunDirectory.open(run)
-    record = directory.load()
+    record = directory.record()
     # An interrupted run holds trials that were never judged.
     trials = tuple(
         trial if trial.verdict else replace(trial, verdict=judge(trial)) for trial in record.trials

@@ -15,7 +15,7 @@ from harness.experiment.run import Run, worst_exit_code
 from harness.experiment.trial import Progress
 from harness.report.live import LiveView
 from harness.report.terminal import show_verdict
-from harness.store.run_dir import write_file
+from harness.store.write import replace_file
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def write_json(run: Run, json_file: Path | None) -> None:
     text = json.dumps(data, indent=1, sort_keys=True) + "\n"
     run.directory.write_text("verdict.json", text)
     if json_file:
-        write_file(json_file, text)
+        replace_file(json_file, text.encode())
 
 
 def finish(run: Run, report: Path, console: Console, *, json_file: Path | None) -> None:

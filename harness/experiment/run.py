@@ -110,7 +110,7 @@ def write_reports(record: RunRecord, directory: RunDirectory) -> Path:
     """All readable forms of a record, beside its run.json."""
     directory.write_text("summary.md", render_markdown(record))
     directory.write_text("junit.xml", render_junit(record))
-    samples = {trial.name: directory.read_samples(trial.name) for trial in record.trials}
+    samples = {trial.name: list(directory.read_samples(trial.name)) for trial in record.trials}
     return directory.write_text("report.html", render_html(record, samples))
 
 

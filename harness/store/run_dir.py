@@ -19,7 +19,7 @@ from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, from_dict, to_dict
 from harness.core.sample import Sample
 from harness.store.lines import LineFile, SampleWriter, event_line, read_sample, tag
-from harness.store.write import make_directory, replace_file
+from harness.store.write import failure, make_directory, replace_file
 
 REPORTS = Path("reports")
 RECORD, SAMPLES, EVENTS = "run.json", "samples.jsonl", "events.jsonl"
@@ -54,10 +54,8 @@ class RunDirectory:
         replaced: its files go, everything else stays. Raises StoreError when it cannot be written."""
         if out is not None:
             make_directory(out)
-            if (out / RECORD).exists():
-                for name in OURS:
-                    (out / name).unlink(missing_ok=True)
             made = cls(out, run_id)
+            made._clear()
         else:
             made = cls._number(reports, run_id)
         made._touch()
@@ -73,6 +71,17 @@ class RunDirectory:
                 continue
             return cls(reports / name, name)
         raise StoreError(f"cannot write to {reports / run_id}: it and {TRIES} more exist; give --out DIR")
+
+    def _clear(self) -> None:
+        """Remove what an earlier run left here. Its logs too: they are appended to, and an old crash
+        must not be read as a new one."""
+        if not (self.path / SAMPLES).exists():
+            return
+        try:
+            for old in [*(self.path / name for name in OURS), *self.path.glob("*/*.log")]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            raise failure("replace the run in", self.path, error) from None
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:

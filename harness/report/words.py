@@ -1,0 +1,126 @@
+"""Numbers and outcomes in words, the same in every form of report."""
+
+from __future__ import annotations
+
+import math
+
+from harness.core.metric import Key
+from harness.core.verdict import Outcome
+
+OUTCOME_WORD = {
+    Outcome.CRASHED: "crashed",
+    Outcome.LEAKING: "leaking",
+    Outcome.STALLED: "stalled",
+    Outcome.OVER_CEILING: "over ceiling",
+    Outcome.INCONCLUSIVE: "inconclusive",
+    Outcome.INFRASTRUCTURE: "infrastructure",
+    Outcome.BOUNDED: "bounded",
+}
+OUTCOME_MEANING = {
+    Outcome.CRASHED: "the service died under load",
+    Outcome.LEAKING: "something grows with every connection and does not come back",
+    Outcome.STALLED: "the service lives, but its streams are silent",
+    Outcome.OVER_CEILING: "a level passed the ceiling it was given",
+    Outcome.INCONCLUSIVE: "too little is known to say either",
+    Outcome.INFRASTRUCTURE: "the harness failed, not the service",
+    Outcome.BOUNDED: "everything came back after the clients had left",
+}
+METRIC_WORD = {
+    "fds": "descriptors",
+    "threads": "threads",
+    "processes": "processes",
+    "mappings": "memory mappings",
+    "tasks": "tasks",
+    "broker-peers": "broker peers",
+    "memory": "memory",
+    "idle-cpu": "idle CPU",
+}
+MINUS = "−"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """``1,234`` ``0.25`` ``2.5e-4``: so many significant digits, thousands marked."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else ("unknown" if math.isnan(value) else f"{MINUS}∞")
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1000 or value == round(value):
+        text = f"{value:,.0f}"
+    elif size < 10**-3:
+        mantissa, exponent = f"{value:.{max(0, digits - 2)}e}".split("e")
+        text = f"{mantissa}e{int(exponent)}"
+    else:
+        decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+        text = f"{value:.{decimals}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.replace("-", MINUS, 1) if text.startswith("-") else text
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """``+1.02``; zero has no sign."""
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and text != "0" else text
+
+
+def size(value: float) -> str:
+    """Bytes with a binary unit: ``1.2 KiB``."""
+    for unit, step in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if abs(value) >= step:
+            return f"{number(value / step)} {unit}"
+    return f"{number(value)} B"
+
+
+def span(seconds: float) -> str:
+    """A length of time: ``0.4 s``, ``12.3 s``, ``4 min 10 s``, ``2 h 5 min``."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if seconds < 3600:
+        whole, rest = divmod(round(seconds), 60)
+        return f"{whole} min {rest} s" if rest else f"{whole} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+    return f"{minutes / 1440:,.1f} days"
+
+
+def plural(count: float, one: str, many: str | None = None) -> str:
+    """``1 cycle``, ``12 cycles``."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def kind_word(metric: str, kind: str) -> str:
+    """What a finding is about: ``eventfd``, ``tcp-out :9797``, ``threads``, ``anonymous memory``."""
+    if metric == "fds" and kind:
+        name, colon, port = kind.partition(":")
+        return f"{name} :{port}" if colon else name
+    if metric == "memory" and kind:
+        return {"objects": "live objects", "blocks": "memory blocks"}.get(kind, f"{kind} memory")
+    word = METRIC_WORD.get(metric, metric)
+    return f"{word} ({kind})" if kind else word
+
+
+def key_word(key: Key) -> str:
+    """``kind_word`` of a key."""
+    return kind_word(key.metric, key.kind)
+
+
+def amount(metric: str, kind: str, value: float) -> str:
+    """A level or a growth in its own unit, unsigned: bytes as KiB, counts as they are."""
+    if metric == "memory" and kind not in ("objects", "blocks"):
+        return size(value)
+    return number(value)
+
+
+def exit_word(returncode: int | None, signal: str | None) -> str:
+    """``SIGABRT (−6)``, ``exit code 1``, ``exit code unknown``."""
+    if returncode is None:
+        return "exit code unknown"
+    if returncode < 0:
+        return f"{signal or 'signal'} ({MINUS}{-returncode})"
+    return f"exit code {returncode}"
+
+
+def per(unit: str) -> str:
+    """The driver in a rate's unit: ``fds/connection`` → ``connection``."""
+    return unit.rpartition("/")[2] or "connection"
