@@ -160,3 +160,8 @@ def choice(default: str, options: tuple[str, ...], meaning: str) -> Any:
 def said(default: Any, meaning: str) -> Any:
     """A dataclass field that takes any text or truth value."""
     return field(default=default, metadata={"meaning": meaning})
+
+
+def hex_digits(default: str, meaning: str) -> Any:
+    """A dataclass field that takes hex digits."""
+    return field(default=default, metadata={"hex": True, "meaning": meaning})

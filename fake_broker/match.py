@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from random import Random
 
-from fake_broker.fault import bounds, said
+from fake_broker.fault import bounds, hex_digits, said
 
 FOREVER = 1e9
 
@@ -21,7 +21,7 @@ class Match:
     message: str = said(
         "*", "REQUEST, PARTIAL, FINAL, READY, HEARTBEAT, DISCONNECT; * for what the fault acts on"
     )
-    identity: str = said("", "first hex digits of the peer's ROUTER identity")
+    identity: str = hex_digits("", "first hex digits of the peer's ROUTER identity")
     nth: int = bounds(0, 0, 10**9, "only the nth that matches, counted from 1; 0 for all")
     every: int = bounds(1, 1, 10**9, "only every so many")
     probability: float = bounds(1.0, 0.0, 1.0, "of each one that matches, by the seeded generator")

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -51,7 +52,8 @@ class Endpoints:
 
 
 class Server:
-    """Owns context, ROUTER, monitor, control socket and the loop. Raises ListenError when it cannot listen."""
+    """Owns context, ROUTER, monitor, control socket and the loop. Raises ListenError when it cannot listen.
+    mistakes: the last exceptions that a message caused; always empty, or the broker has a bug."""
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Server:
         self._journal = journal
         self._clock = clock
         self._began = clock()
+        self.mistakes: deque[str] = deque(maxlen=10)
         self._stopping = False
         self._signals = False
         self._reading = True
@@ -168,6 +171,7 @@ class Server:
             "endpoint": self._endpoint,
             "dialect": self._broker.dialect.name,
             "silent": self._silence is not None and self._silence in self._broker.chain.active,
+            "mistakes": list(self.mistakes),
             "listening": self._listening,
             "reading": self._reading,
             "uptime": round(self._clock() - self._began, 3),
@@ -238,10 +242,17 @@ class Server:
             if excess:
                 broker.reject("frames", len(frames) + excess)
             else:
-                self._send(broker.receive(identity, frames, now))
+                self._send(self._received(identity, frames, now))
             if broker.socket_orders:
                 self._follow_orders()
                 return
+
+    def _received(self, identity: bytes, frames: list[bytes], now: float) -> list[Send]:
+        try:
+            return self._broker.receive(identity, frames, now)
+        except Exception as error:  # no input stops the broker, not even one that finds a mistake in it
+            self.mistakes.append(f"{type(error).__name__}: {error}"[:200])
+            return []
 
     def _send(self, sends: Iterable[Send]) -> None:
         for send in sends:

@@ -6,6 +6,7 @@ needs no line here. Raises SpecError, whose text names the value, what was expec
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,9 @@ import fake_broker.faults  # noqa: F401 – importing it fills the table
 from fake_broker.fault import FAULTS, Fault
 from fake_broker.match import Match
 from fake_broker.traffic import COMMANDS
+
+LONGEST_TEXT = 255
+"""Characters: the length of the longest ROUTER identity."""
 
 MATCH_KEYS = tuple(f.name for f in fields(Match))
 
@@ -73,20 +77,21 @@ def parse_words(text: str) -> Spec:
     """``NAME[,key=value…]`` as on the command line, or a JSON object → Spec. Raises SpecError."""
     if text.lstrip().startswith("{"):
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            return parse(json.loads(text))
+        except (json.JSONDecodeError, RecursionError) as error:
             raise SpecError(f"{text!r} is no JSON object: {error}") from None
-        return parse(data)
-    name, *pairs = text.split(",")
-    data = {"fault": name.strip()}
+    name, *pairs = (part.strip() for part in text.split(","))
+    data: dict[str, Any] = {"fault": name}
+    hints = get_type_hints(Match) | (get_type_hints(FAULTS[name]) if name in FAULTS else {})
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise SpecError(f"{pair!r} in {text!r}; expected key=value")
-        try:
-            data[key.strip()] = json.loads(value)
-        except (ValueError, RecursionError):
-            data[key.strip()] = value
+        data[key] = value
+        if hints.get(key) is not str:
+            # Not a number or true or false: it stays text, and parse says what was expected.
+            with contextlib.suppress(ValueError, RecursionError):
+                data[key] = json.loads(value)
     return parse(data)
 
 
@@ -132,13 +137,23 @@ def _checked(key: str, f: Field[Any], hint: type[Any], value: Any) -> Any:
             raise SpecError(f"{key!r} is {_shown(value)}; expected true or false")
         return value
     if hint is str:
-        options = f.metadata.get("options")
-        if not isinstance(value, str):
-            raise SpecError(f"{key!r} is {_shown(value)}; expected text")
-        if options and value not in options:
-            raise SpecError(f"{key!r} is {_shown(value)}: {nearest(value, options)}")
-        return value
+        return _text(key, f, value)
     return _number(key, f, hint, value)
+
+
+def _text(key: str, f: Field[Any], value: Any) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise SpecError(f"{key!r} is {_shown(value)}; expected text of at most {LONGEST_TEXT} characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SpecError(f"{key!r} is {_shown(value)}; expected text that UTF-8 can carry") from None
+    options = f.metadata.get("options")
+    if options and value not in options:
+        raise SpecError(f"{key!r} is {_shown(value)}: {nearest(value, options)}")
+    if f.metadata.get("hex") and not set(value) <= set("0123456789abcdefABCDEF"):
+        raise SpecError(f"{key!r} is {_shown(value)}; expected hex digits")
+    return value
 
 
 def _number(key: str, f: Field[Any], hint: type[Any], value: Any) -> Any:

@@ -24,7 +24,9 @@ class Sample:
 
     at: seconds since the run's start (monotonic). fds, threads, processes: counts.
     rss: bytes. cpu: seconds of CPU used since the tree's start. switches: context switches
-    so far. faults: page faults so far. gap: why nothing could be read (then all else is None).
+    so far, of main threads (proc(5): ``status`` knows no others). faults: page faults so far.
+    gap: why nothing could be read (then all else is None). events: what happened since the last
+    reading: processes that came, ended or executed another program.
     """
 
     at: float
@@ -38,6 +40,7 @@ class Sample:
     zombies: int | None = None
     gap: str | None = None
     per_process: tuple[ProcessSample, ...] = ()
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class Census:
     fds: descriptor class → count; outbound TCP carries its remote port (``tcp-out:9797``).
     sockets: TCP state → count. threads: name → count. mappings: kind → count.
     memory: ``anonymous``, ``uss``, ``rss`` → bytes. examples: class → a few descriptions.
-    unreadable: what could not be read, each with the reason.
+    unreadable: what could not be read, each with the reason. switches: context switches of every
+    thread so far.
     """
 
     at: float
@@ -61,3 +65,4 @@ class Census:
     cpu: float | None = None
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
+    switches: int | None = None

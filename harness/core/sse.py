@@ -5,133 +5,170 @@ Source: the WHATWG HTML Living Standard, section 9.2 (server-sent events). docs/
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
-from harness.core.errors import EXIT_SERVICE, HarnessError
+from harness.core.sse_counter import Counter
+from harness.core.sse_event import DEFAULT_LIMIT, Comment, Event, EventTooLong, LineTooLong, StreamLimit
+from harness.core.sse_lines import MAX_RETRY, Lines, reconnection_time
+from harness.core.sse_shapes import Shape, shape, shape_of
 
-DEFAULT_LIMIT = 1 << 20
-MAX_RETRY = (1 << 53) - 1
+__all__ = [
+    "DEFAULT_LIMIT", "MAX_RETRY", "Comment", "Counter", "Decoder", "Event", "EventTooLong", "LineTooLong",
+    "StreamLimit",
+]  # fmt: skip
 
-_BOM = b"\xef\xbb\xbf"
-
-
-class Event(NamedTuple):
-    """One dispatched event. id: the last event id at its dispatch, its own or an earlier one.
-
-    A tuple, because making one costs a quarter of a frozen dataclass.
-    """
-
-    type: str
-    id: str
-    data: str
+_BARE = shape(("data",))
 
 
-class Comment(NamedTuple):
-    """One comment line, without its colon: what services send as a heartbeat."""
-
-    text: str
-
-
-class StreamLimit(HarnessError, ValueError):
-    """The stream passed a limit and cannot be decoded further.
-
-    events: what the same chunk had completed before.
-    """
-
-    exit_code = EXIT_SERVICE
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.events: list[Event] = []
-
-
-class LineTooLong(StreamLimit):
-    """A line of more bytes than max_line."""
-
-
-class EventTooLong(StreamLimit):
-    """An event with more bytes of data than max_event."""
-
-
-class Decoder:
+class Decoder(Lines):
     """Feed it bytes as they come.
 
-    last_event_id outlives events and reconnects; retry is the reconnection time last sent (ms), None before;
-    comments counts comment lines.
+    last_event_id outlives events and reconnects. max_line, max_event: bytes, see LineTooLong and EventTooLong.
     """
+
+    __slots__ = ("_comments", "_data", "_keep_comments", "_kind", "_own", "_retry", "_shape", "last_event_id")
 
     def __init__(self, *, max_line: int = DEFAULT_LIMIT, max_event: int = DEFAULT_LIMIT) -> None:
         self.last_event_id = ""
-        self.retry: int | None = None
-        self.comments = 0
-        self.ids = 0
-        self._max_line = max_line
-        self._max_event = max_event
-        self.reset_for_reconnect()
+        self._comments = 0
+        self._retry: int | None = None
+        self._shape: Shape | None = _BARE
+        self._keep_comments = False
+        super().__init__(max_line, max_event)
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._data = bytearray()
+        self._kind = b""
+        self._own: bytes | None = None
 
     def reset_for_reconnect(self) -> None:
-        """A new connection: the incomplete event and its id are dropped; last_event_id and retry stay."""
-        self._line = bytearray()
-        self._data = bytearray()
-        self._type = b""
-        self._id: bytes | None = None
-        self._after_cr = False
-        self._start = True
-        self._failure: StreamLimit | None = None
+        """A new connection: the incomplete event and its id are dropped; the last id and retry stay."""
+        self._settle()
+        self._begin()
+
+    @property
+    def comments(self) -> int:
+        """Comment lines so far."""
+        self._settle()
+        return self._comments
+
+    @property
+    def retry(self) -> int | None:
+        """The reconnection time last sent, in milliseconds; None before."""
+        self._settle()
+        return self._retry
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """Events completed by this chunk. Raises LineTooLong or EventTooLong, and again until a reset."""
-        events: list[Event | Comment] = []
-        self._feed(chunk, events, False)
-        return events  # type: ignore[return-value]
-
-    def feed_with_comments(self, chunk: bytes) -> list[Event | Comment]:
-        """As feed, with the comments among the events in the order of the stream."""
-        events: list[Event | Comment] = []
-        self._feed(chunk, events, True)
+        """Events completed by this chunk. Raises LineTooLong or EventTooLong, from then on at every call."""
+        events: list[Event] = []
+        if self._odd:
+            left = self._careful(chunk, events)
+            if left is None:
+                return events
+            chunk = left
+        elif 13 in chunk:
+            chunk = self._unify(chunk)
+        buffer = self._tail + chunk
+        cut = buffer.rfind(b"\n\n") + 2
+        if cut > 1:
+            if cut > self._limit:
+                cut = 0
+            elif events:
+                events += self._blocks(str(buffer[:cut], "utf-8", "replace"))
+            else:
+                events = self._blocks(str(buffer[:cut], "utf-8", "replace"))
+            rest = buffer[cut:]
+        else:
+            rest = buffer
+        if len(rest) > self._spill:
+            self._tail = b""
+            self._absorb(rest, events)
+        else:
+            self._tail = rest
         return events
 
-    def _feed(self, chunk: bytes, out: list[Event | Comment], comments: bool) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if not chunk:
-            return
-        if self._after_cr and chunk[:1] == b"\n":
-            chunk = chunk[1:]
-            self._after_cr = False
-            if not chunk:
-                return
-        self._after_cr = chunk[-1:] == b"\r"
-        *lines, rest = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    def feed_with_comments(self, chunk: bytes) -> list[Event | Comment]:
+        """As feed, with the comments among the events, in the order of the stream. Slower."""
+        out: list[Event | Comment] = []
+        self._keep_comments = True
         try:
-            for line in lines:
-                if self._line:
-                    self._line += line
-                    line = bytes(self._line)  # noqa: PLW2901
-                    self._line.clear()
-                self._take(line, out, comments)
-            self._line += rest
-            if len(self._line) > self._max_line:
-                held = self._line[3:] if self._start and self._line.startswith(_BOM) else self._line
-                if len(held) > self._max_line and not (self._start and _BOM.startswith(held)):
-                    raise LineTooLong(
-                        f"a line of more than {self._max_line} bytes: raise max_line or mend the service"
-                    )
-        except StreamLimit as error:
-            error.events = [item for item in out if isinstance(item, Event)]
-            self.reset_for_reconnect()
-            self._failure = error
-            raise
+            if self._tail:
+                tail, self._tail = self._tail, b""
+                self._absorb(tail, out)
+            left: bytes | None = chunk
+            if self._odd:
+                left = self._careful(chunk, out)
+            elif 13 in chunk:
+                left = self._unify(chunk)
+            if left:
+                self._absorb(left, out)
+        finally:
+            self._keep_comments = False
+        return out
 
-    def _take(self, line: bytes, out: list[Event | Comment], comments: bool) -> None:
-        if self._start:
-            self._start = False
-            if line.startswith(_BOM):
-                line = line[3:]
-        if len(line) > self._max_line:
-            raise LineTooLong(
-                f"a line of more than {self._max_line} bytes: raise max_line or mend the service"
-            )
+    def _settle(self) -> None:
+        """Take what is complete of the lines kept for later, if any of it is of interest at once."""
+        tail = self._tail
+        if tail and (tail[0] == 58 or tail.find(b"\n:") >= 0 or tail.find(b"retry") >= 0):
+            self._tail = b""
+            self._absorb(tail, [])
+
+    def _blocks(self, text: str) -> list[Event]:
+        """The events of a text that starts with an event and ends with a blank line."""
+        form = self._shape
+        ends = text.count("\n")
+        if form is not None:
+            found = form.findall(text)
+            if len(found) * form.ends == ends:
+                return self._built(form, found)
+        form = shape_of(text)
+        if form is not None and form is not self._shape:
+            self._shape = form
+            found = form.findall(text)
+            if len(found) * form.ends == ends:
+                return self._built(form, found)
+        return self._mixed(text)
+
+    def _built(self, form: Shape, found: list[Any]) -> list[Event]:
+        if not found:
+            return []
+        events = form.build(found, self.last_event_id)
+        self.last_event_id = events[-1].id
+        return events
+
+    def _mixed(self, text: str) -> list[Event]:
+        """As _blocks, for events of any form, comments and all."""
+        events: list[Event] = []
+        data: list[str] = []
+        kind = ""
+        own = None
+        for line in text.split("\n"):
+            if not line:
+                if own is not None:
+                    self.last_event_id, own = own, None
+                if data:
+                    events.append(Event(kind or "message", self.last_event_id, "\n".join(data)))
+                    data = []
+                kind = ""
+                continue
+            name, _, value = line.partition(":")
+            if value[:1] == " ":
+                value = value[1:]
+            if name == "data":
+                data.append(value)
+            elif name == "event":
+                kind = value
+            elif name == "id":
+                if "\0" not in value:
+                    own = value
+            elif name == "retry":
+                self._ask(value.encode())
+            elif not name:
+                self._comments += 1
+        return events
+
+    def _take(self, line: bytes, out: list[Event | Comment]) -> None:
         if not line:
             self._dispatch(out)
             return
@@ -142,78 +179,32 @@ class Decoder:
             self._data += value
             self._data += b"\n"
             if len(self._data) > self._max_event:
-                raise EventTooLong(
-                    f"an event of more than {self._max_event} bytes: raise max_event or mend the service"
-                )
+                raise self._event_too_long()
         elif name == b"event":
-            self._type = value
+            self._kind = value
         elif name == b"id":
             if b"\0" not in value:
-                self._id = value
+                self._own = value
         elif name == b"retry":
-            if value.isdigit():
-                self.retry = min(int(value.lstrip(b"0")[:17] or b"0"), MAX_RETRY)
+            self._ask(value)
         elif not name:
-            self.comments += 1
-            if comments:
-                out.append(Comment(line[1:].decode("utf-8", "replace")))
+            self._comments += 1
+            if self._keep_comments:
+                out.append(Comment(str(line[1:], "utf-8", "replace")))
 
     def _dispatch(self, out: list[Event | Comment]) -> None:
-        own = self._id
-        if own is not None:
-            self.last_event_id = own.decode("utf-8", "replace")
-            self._id = None
-        kind = self._type
-        self._type = b""
-        if not self._data:
-            return
-        if own is not None:
-            self.ids += 1
-        data = self._data[:-1].decode("utf-8", "replace")
-        self._data.clear()
-        out.append(Event(kind.decode("utf-8", "replace") or "message", self.last_event_id, data))
+        if self._own is not None:
+            self.last_event_id, self._own = str(self._own, "utf-8", "replace"), None
+        kind, self._kind = self._kind, b""
+        if self._data:
+            text = str(self._data, "utf-8", "replace")[:-1]
+            self._data = bytearray()
+            out.append(Event(str(kind, "utf-8", "replace") or "message", self.last_event_id, text))
 
+    def _pending(self) -> bool:
+        return bool(self._data or self._kind) or self._own is not None
 
-class Counter:
-    """As Decoder, but it only counts: no event is built.
-
-    events, ids (events that brought an id of their own), comments, bytes; retry and last_event_id as in
-    Decoder. With check_ids, ids that are whole numbers are compared with the one before: missed (skipped
-    numbers), repeated (the same again), disordered (below the one before).
-    """
-
-    def __init__(
-        self, *, max_line: int = DEFAULT_LIMIT, max_event: int = DEFAULT_LIMIT, check_ids: bool = False
-    ) -> None:
-        self.events = self.bytes = self.missed = self.repeated = self.disordered = 0
-        self._check_ids = check_ids
-        self._previous = -1
-        self._highest = -1
-        self._decoder = Decoder(max_line=max_line, max_event=max_event)
-
-    @property
-    def ids(self) -> int:
-        return self._decoder.ids
-
-    @property
-    def comments(self) -> int:
-        return self._decoder.comments
-
-    @property
-    def retry(self) -> int | None:
-        return self._decoder.retry
-
-    @property
-    def last_event_id(self) -> str:
-        return self._decoder.last_event_id
-
-    def reset_for_reconnect(self) -> None:
-        """A new connection: the incomplete event and its id are dropped; the counts and the last id stay."""
-        self._decoder.reset_for_reconnect()
-
-    def feed(self, chunk: bytes) -> int:
-        """How many events this chunk completed. Raises LineTooLong or EventTooLong."""
-        self.bytes += len(chunk)
-        found = self._decoder.feed(chunk)
-        self.events += len(found)
-        return len(found)
+    def _ask(self, value: bytes) -> None:
+        asked = reconnection_time(value)
+        if asked is not None:
+            self._retry = asked

@@ -152,7 +152,7 @@ class TrialRunner:
             )
         else:
             self.target = AttachedTarget(service.pid or 0)
-        stack.callback(self.target.stop, service.grace)
+        stack.callback(self._stop_target)
         self.swarm = stack.enter_context(
             Swarm(
                 url,
@@ -173,9 +173,9 @@ class TrialRunner:
         )
         info = TargetInfo(command or None, url, self.target.pid, limits=limits(self.target.pid))
         self._note(target=info, notes=(*self.trial.notes, f"ready after {took:.2f} s"))
+        self.swarm.wait_ready()
         if service.preflight:
             self._look(url)
-        self.swarm.wait_ready()
         writer = self.around.directory.samples(setup.name)
         stack.callback(writer.close)
         self.sampler = stack.enter_context(
@@ -186,6 +186,11 @@ class TrialRunner:
                 on_sample=writer.write,
             )
         )
+
+    def _stop_target(self) -> None:
+        """SIGTERM, then SIGKILL; an impatient user (Ctrl-C) waits a second at most."""
+        grace = self.setup.service.grace
+        self.target.stop(min(1.0, grace) if self.around.interrupt.is_set() else grace)
 
     def _look(self, url: str) -> None:
         """One stream before the load: what is plainly wrong is said at once, in plain words."""
@@ -204,7 +209,8 @@ class TrialRunner:
             )
             if seen.stalls:
                 self._note(notes=(*self.trial.notes, f"preflight: {seen.problem}"))
-            elif seen.problem and self.target.alive:
+                return  # the load will tell; waiting once is enough
+            if seen.problem and self.target.alive:
                 raise TargetError(seen.problem + last_words(self.target))
 
     def _cycles(self) -> None:

@@ -6,79 +6,89 @@ import os
 
 from harness.core.errors import ProbeError
 from harness.core.sample import ProcessSample, Sample
+from harness.probe.births import Births, descendants
 from harness.probe.hot import HotProcess, HotReading
 
+__all__ = ["Tree", "descendants", "inner_pid"]
 
-def children(pid: int) -> list[int]:
-    """Direct children of every thread of a process, from /proc/PID/task/TID/children (proc(5))."""
-    found: list[int] = []
+ENDED = "the process has ended"
+MOST_HELD = 32  # processes whose files are kept open; the others cost a little more per reading
+MOST_EVENTS = 20  # per sample; a fork bomb must not fill the record
+
+
+def open_process(pid: int, *, hold: bool = False) -> HotProcess:
+    """Raises ProbeError for a pid that does not exist, or is hidden from this user."""
     try:
-        tasks = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - the hot lane counts microseconds
-    except OSError:
-        return found
-    for task in tasks:
-        try:
-            file = os.open(f"/proc/{pid}/task/{task}/children", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            found.extend(int(word) for word in os.read(file, 65536).split())
-        except OSError:
-            pass
-        finally:
-            os.close(file)
-    return found
-
-
-def descendants(pid: int) -> list[int]:
-    """The process and everything below it, parents first."""
-    found = [pid]
-    for known in found:
-        found.extend(child for child in children(known) if child not in found)
-    return found
+        return HotProcess(pid, hold=hold)
+    except FileNotFoundError:
+        hidden = " (or /proc is mounted with hidepid)" if os.geteuid() else ""
+        raise ProbeError(f"pid {pid}: no such process{hidden}; expected a running service") from None
+    except PermissionError:
+        raise ProbeError(
+            f"pid {pid}: hidden from this user by hidepid; expected to run as the service's user or as root"
+        ) from None
+    except NotADirectoryError:
+        raise ProbeError("/proc is not mounted: mount -t proc proc /proc") from None
+    except OSError as error:
+        raise ProbeError(f"pid {pid}: {error.strerror}; expected a running service") from None
 
 
 class Tree:
-    """One root process; its descendants are looked up again every ``refresh`` readings, because
-    looking costs one read per thread while a count costs three microseconds."""
+    """One root process and its descendants. Those once seen are followed until they end, even when
+    their parent ends first and they are handed to another."""
 
-    def __init__(self, pid: int, *, refresh: int = 5) -> None:
+    def __init__(self, pid: int) -> None:
+        root = open_process(pid, hold=True)
         try:
-            self._known = {pid: HotProcess(pid)}
-        except FileNotFoundError:
-            raise ProbeError(f"pid {pid}: no such process; expected a running service") from None
+            self._births = Births()
+            reading = root.read()
+        except OSError as error:
+            root.close()
+            raise ProbeError(f"/proc: {error.strerror}; expected it to be mounted and readable") from None
+        if reading is None or reading.zombie:
+            root.close()
+            self._births.close()
+            raise ProbeError(f"pid {pid}: the process has ended; expected a running service")
         self.root = pid
-        self._refresh = refresh
-        self._turn = 0
+        self.started = reading.started
+        self.ended = False
+        self._known = {pid: root}
+        self._last: dict[int, HotReading] = {pid: reading}
         self._cpu_of_dead = 0.0
-        self._last_cpu: dict[int, float] = {}
+        self._faults_of_dead = 0
+        self._new = True
 
-    def _look(self) -> None:
-        for pid in descendants(self.root):
-            if pid not in self._known:
-                try:
-                    self._known[pid] = HotProcess(pid)
-                except OSError:
-                    continue
+    def processes(self) -> dict[int, int]:
+        """pid → start time (ticks since boot) of every process known to live or to be a zombie."""
+        return {pid: reading.started for pid, reading in self._last.items()}
+
+    def _look(self, events: list[str]) -> None:
+        for pid in self._births.look(self._known):
+            try:
+                self._known[pid] = HotProcess(pid, hold=len(self._known) < MOST_HELD)
+            except OSError:
+                continue
+            if not self._new:
+                events.append(f"pid {pid} started")
 
     def read(self, at: float) -> Sample:
         """The whole tree as one sample; a gap once the root is gone or a zombie."""
-        if self._turn % self._refresh == 0:
-            self._look()
-        self._turn += 1
+        events: list[str] = []
+        self._look(events)
+        self._new = False
         readings: list[HotReading] = []
         for pid, process in list(self._known.items()):
             reading = process.read()
+            before = self._last.get(pid)
             if reading is None:
-                process.close()
-                del self._known[pid]
-                self._cpu_of_dead += self._last_cpu.pop(pid, 0.0)
+                self._drop(pid, process, before, events)
                 continue
-            self._last_cpu[pid] = reading.cpu
+            if before and _executed(before, reading):
+                events.append(f"pid {pid} executed another program: {before.name} → {reading.name}")
+            self._last[pid] = reading
             readings.append(reading)
-        root = next((reading for reading in readings if reading.pid == self.root), None)
-        if root is None or root.zombie:
-            return Sample(at, gap="the process has ended")
+        if not readings or readings[0].pid != self.root or readings[0].zombie:
+            return self._end(at, readings, events)
         alive = [reading for reading in readings if not reading.zombie]
         return Sample(
             at=at,
@@ -88,22 +98,72 @@ class Tree:
             rss=_total([reading.rss for reading in alive]),
             cpu=self._cpu_of_dead + sum(reading.cpu for reading in readings),
             switches=_total([reading.switches for reading in alive]),
-            faults=sum(reading.faults for reading in readings),
+            faults=self._faults_of_dead + sum(reading.faults for reading in readings),
             zombies=len(readings) - len(alive),
-            per_process=tuple(
-                ProcessSample(r.pid, r.name, r.fds, r.threads, r.rss, r.zombie) for r in readings
-            )
-            if len(readings) > 1
-            else (),
+            per_process=_details(readings),
+            events=tuple(events[:MOST_EVENTS]),
         )
 
+    def _drop(self, pid: int, process: HotProcess, before: HotReading | None, events: list[str]) -> None:
+        process.close()
+        del self._known[pid]
+        self._last.pop(pid, None)
+        if before:
+            self._cpu_of_dead += before.cpu
+            self._faults_of_dead += before.faults
+            events.append(f"pid {pid} ({before.name}) ended")
+
+    def _end(self, at: float, readings: list[HotReading], events: list[str]) -> Sample:
+        """The root's end is the tree's: its descriptors were not "freed"."""
+        self.ended = True
+        orphans = [r for r in readings if r.pid != self.root and not r.zombie]
+        why = ENDED
+        if orphans:
+            names = ", ".join(f"{r.pid} ({r.name})" for r in orphans[:3])
+            why += f"; {len(orphans)} of its descendants live on: {names}"
+        return Sample(at, gap=why, events=tuple(events[:MOST_EVENTS]))
+
     def close(self) -> None:
-        """Let go of every process."""
+        """Let go of every process. Idempotent."""
         for process in self._known.values():
             process.close()
         self._known.clear()
+        self._births.close()
+
+
+def _executed(before: HotReading, now: HotReading) -> bool:
+    """The stack of a new program begins elsewhere; where that is hidden from us, the name must do."""
+    if now.zombie:
+        return False
+    if before.stack and now.stack:
+        return before.stack != now.stack
+    return before.name != now.name
+
+
+def _details(readings: list[HotReading]) -> tuple[ProcessSample, ...]:
+    if len(readings) < 2:
+        return ()
+    return tuple(ProcessSample(r.pid, r.name, r.fds, r.threads, r.rss, r.zombie) for r in readings)
 
 
 def _total(values: list[int | None]) -> int | None:
     """The sum; None as soon as one value could not be read: a partial sum would look like a fall."""
     return None if None in values else sum(value for value in values if value is not None)
+
+
+def inner_pid(pid: int) -> int:
+    """What the process calls itself in its own pid namespace (``NSpid`` of proc(5)); ``pid`` when it
+    shares ours. Raises ProbeError when the process is gone."""
+    process = open_process(pid)
+    try:
+        file = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process.dir)
+        try:
+            text = os.read(file, 8192)
+        finally:
+            os.close(file)
+    except OSError:
+        raise ProbeError(f"pid {pid}: {ENDED}; expected a running service") from None
+    finally:
+        process.close()
+    at = text.find(b"\nNSpid:")
+    return int(text[at + 7 :].split(b"\n", 1)[0].split()[-1]) if at >= 0 else pid

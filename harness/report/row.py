@@ -1,98 +1,142 @@
-"""One profile of ``harness reproduce`` as one row: the same in the terminal, in HTML and in Markdown."""
+"""One trial as one row of the table: the same in the terminal, in Markdown and in HTML."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.core.metric import Key
 from harness.core.record import Trial
-from harness.core.record_codec import NOT_JUDGED
-from harness.core.verdict import Outcome
-from harness.report.growth import Growth, growth
-from harness.report.text import plain
-from harness.report.words import exit_word, kind_word, number, signed, size
+from harness.core.verdict import Outcome, Verdict
+
+MIB = 1 << 20
+KIB = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class ReproduceRow:
-    """What is told of one profile. seconds: since the trial's start, to its death or its end.
-    confirmed: None when nothing was claimed. doubt: why a claim is not confirmed. note: one more
-    thing worth saying, such as "3.1 × later than original"."""
+class Row:
+    """Texts, ready to be escaped by whoever shows them. confirmed: None where nothing was expected."""
 
-    profile: str
+    name: str
     outcome: Outcome
-    seconds: float
-    connections: int
-    descriptors: Growth
-    threads: Growth
-    memory: Growth
-    signature: str | None = None
-    ended: str | None = None  # ``SIGABRT (−6)``
-    said: str = ""
-    expected: str = ""
-    confirmed: bool | None = None
-    doubt: str = ""
-    note: str = ""
-
-    @property
-    def crash_text(self) -> str:
-        """Signature and return code; empty for a service that lived."""
-        if self.ended is None:
-            return ""
-        return f"{self.signature}, {self.ended}" if self.signature else self.ended
-
-    @property
-    def confirmed_text(self) -> str:
-        """``yes``, ``no: why``, or empty."""
-        if self.confirmed is None:
-            return ""
-        if self.confirmed:
-            return "yes"
-        return f"no: {self.doubt}" if self.doubt else "no"
+    seconds: str
+    connections: str
+    descriptors: str
+    threads: str
+    memory: str
+    signature: str
+    said: str
+    confirmed: bool | None
+    note: str
 
 
-def build_row(trial: Trial) -> ReproduceRow:
-    """The row of a judged trial. Reads of ``trial.extra``: profile, said, expected, confirmed, doubt,
-    note, checks_per_connection; all optional."""
-    verdict = trial.verdict or NOT_JUDGED
-    crash = verdict.crash
-    extra = trial.extra
-    confirmed = extra.get("confirmed")
-    return ReproduceRow(
-        profile=plain(extra.get("profile") or trial.name),
+HEADINGS = (
+    "profile", "outcome", "after", "connections", "descriptors", "threads", "memory", "crash signature",
+    "what the analysis said", "confirmed",
+)  # fmt: skip
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """The texts of a row, in the order of HEADINGS."""
+    confirmed = {None: "–", True: "yes", False: "no"}[row.confirmed]
+    return (
+        row.name, row.outcome.value, row.seconds, row.connections, row.descriptors, row.threads, row.memory,
+        row.signature, row.said, f"{confirmed}: {row.note}" if row.note else confirmed,
+    )  # fmt: skip
+
+
+def build_row(trial: Trial) -> Row:
+    """Summarise a judged trial."""
+    verdict = trial.verdict
+    if verdict is None:
+        raise ValueError(f"trial {trial.name} was never judged")
+    confirmed = trial.extra.get("confirmed")
+    opened = trial.exit.connections if trial.exit else sum(o.ledger.opened for o in trial.observations)
+    return Row(
+        name=trial.name,
         outcome=verdict.outcome,
-        seconds=crash.at_seconds if crash else max(0.0, trial.ended - trial.started),
-        connections=crash.at_connection if crash else sum(o.ledger.opened for o in trial.observations),
-        descriptors=growth(trial, "fds"),
-        threads=growth(trial, "threads"),
-        memory=growth(trial, "memory"),
-        signature=plain(crash.signature) if crash and crash.signature else None,
-        ended=exit_word(crash.returncode, crash.signal) if crash else None,
-        said=plain(extra.get("said") or ""),
-        expected=plain(extra.get("expected") or ""),
+        seconds=f"{(trial.exit.at if trial.exit else trial.ended - trial.started):.1f} s",
+        connections=str(opened),
+        descriptors=_growth_text(trial, verdict, "fds"),
+        threads=_growth_text(trial, verdict, "threads"),
+        memory=_memory_text(trial),
+        signature=_signature(verdict),
+        said=str(trial.extra.get("said", "")),
         confirmed=confirmed if isinstance(confirmed, bool) else None,
-        doubt=plain(extra.get("doubt") or ""),
-        note=plain(extra.get("note") or ""),
+        note=str(trial.extra.get("note", "")),
     )
 
 
-def growth_text(found: Growth, metric: str) -> str:
-    """``+8`` or ``+1.2 KiB``; ``–`` when it was not measured."""
-    if found.total is None:
+def _levels(trial: Trial) -> list[dict[Key, float]]:
+    return [dict(o.levels) for o in trial.observations if o.levels]
+
+
+def _growth_text(trial: Trial, verdict: Verdict, metric: str) -> str:
+    """ "+1 eventfd, +1 tcp-out :9797 per check" for what grew, the bound for what did not."""
+    bound = next((b for b in verdict.bounds if b.metric == metric and not b.kind), None)
+    levels = _levels(trial)
+    if bound and verdict.outcome is Outcome.BOUNDED:
+        level = f"{levels[-1].get(Key(metric), 0):g}; " if levels else ""
+        return f"{level}bounded: at most {bound.at_most:.2g} per connection"
+    units, unit = _units(trial)
+    if len(levels) >= 2 and units:
+        first, last = levels[0], levels[-1]
+        grown = {
+            key.kind or key.metric: last[key] - first.get(key, 0.0)
+            for key in last
+            if key.metric == metric and last[key] - first.get(key, 0.0) > 0 and (key.kind or metric != "fds")
+        }
+        parts = [
+            f"+{by / units:.2g} {_kind(kind)}" for kind, by in sorted(grown.items(), key=lambda i: -i[1])
+        ]
+        if parts:
+            return ", ".join(parts[:4]) + f" per {unit}"
+        return f"{last.get(Key(metric), 0):g}, no growth"
+    peak = _peak(trial, metric)
+    return f"peak {peak:g}" if peak else "–"
+
+
+def _kind(kind: str) -> str:
+    """``tcp-out:9797`` as ``tcp-out :9797``: the port set off, as people read it."""
+    return kind.replace("tcp-out:", "tcp-out :")
+
+
+def _units(trial: Trial) -> tuple[float, str]:
+    """The driver units between the first and the last level: checks where the broker counted them,
+    else connections."""
+    seen = [o for o in trial.observations if o.levels]
+    later = seen[1:]
+    checks = [o.broker.requests for o in later if o.broker]
+    if trial.extra.get("profile") and checks and sum(checks):
+        return float(sum(checks)), "check"
+    return float(sum(o.ledger.opened for o in later)), "connection"
+
+
+def _peak(trial: Trial, metric: str) -> float:
+    value = trial.extra.get(f"peak_{metric}")
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _memory_text(trial: Trial) -> str:
+    key = Key("memory", "anonymous")
+    levels = [x[key] for x in _levels(trial) if key in x]
+    if len(levels) < 2:
+        peak = _peak(trial, "rss")
+        return f"peak {peak / MIB:.0f} MiB" if peak else "–"
+    opened = sum(o.ledger.opened for o in trial.observations if o.levels) - next(
+        o.ledger.opened for o in trial.observations if o.levels
+    )
+    per = (levels[-1] - levels[0]) / opened if opened else 0.0
+    return f"{levels[-1] / MIB:.0f} MiB, {per / KIB:+.1f} KiB per connection"
+
+
+def _signature(verdict: Verdict) -> str:
+    crash = verdict.crash
+    if not crash:
         return "–"
-    if metric == "memory":
-        whole = round(found.total)
-        return f"{'+' if whole > 0 else ''}{size(whole)}".replace("-", "−")
-    return signed(round(found.total, 3))
-
-
-def kinds_text(found: Growth, metric: str) -> str:
-    """``+1 eventfd, +1 tcp-out :9797 per check``; empty when nothing is known by kind."""
-    if not found.kinds or metric == "memory":
-        return ""
-    parts = [f"{signed(rate, 2)} {plain(kind_word(metric, kind))}" for kind, rate in found.kinds]
-    return f"{', '.join(parts)} per {found.unit}"
-
-
-def after_text(row: ReproduceRow) -> str:
-    """``14.2 s, 830 connections``."""
-    return f"{row.seconds:.1f} s, {number(row.connections)} connections"
+    code = crash.signal or (
+        f"exit code {crash.returncode}" if crash.returncode is not None else "exit unknown"
+    )
+    number = f" ({crash.returncode})" if crash.signal else ""
+    return f"{crash.signature or 'no known signature'}, {code}{number}" + (
+        f": {crash.line}" if crash.line else ""
+    )

@@ -167,6 +167,8 @@ def test_no_two_dialects_take_each_others_requests() -> None:
                     mdp.decode_inbound(other, frames)
 
 
+REASONS = {"short", "delimiter", "header", "command", "envelope", "body", "trailing"}
+
 names = st.sampled_from(list(mdp.DIALECTS))
 bodies = st.lists(st.binary(max_size=20), min_size=1, max_size=5)
 words = st.sampled_from(
@@ -220,8 +222,10 @@ def test_worker_and_broker_understand_each_other(
 @example("0.1", [b"", b"MDPC01", b"", b""])
 def test_any_frames_give_a_message_or_the_typed_error(name: str, frames: list[bytes]) -> None:
     for decode in (mdp.decode_inbound, mdp.decode_client_reply, mdp.decode_to_worker):
+        refusal = None
         try:
             decode(name, frames)
         except mdp.ProtocolError as error:
-            assert error.reason in {"short", "delimiter", "header", "command", "envelope", "body", "trailing"}
-            assert "\n" not in str(error)
+            refusal = error
+        assert refusal is None or refusal.reason in REASONS
+        assert "\n" not in str(refusal)

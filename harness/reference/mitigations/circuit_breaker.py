@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 from harness.reference.blueprint import Blueprint
 
-SUMMARY = "a circuit breaker: 5 failures in a row open it, after 30 s one check may try again"
+SUMMARY = "a circuit breaker: 5 failures in a row open it; after 30 s checks pass again until one fails"
 
 
 class CircuitBreaker:
     """closed: everything passes. open: nothing, for ``recovery`` seconds. half-open: as many checks as
-    ``trials``; a success closes, a failure opens again.
+    ``trials`` (None: all that come before the first of them fails); a success closes, a failure opens
+    again.
 
     strict: a check that misses its deadline is a failure, and the breaker begins half-open: the broker
     has to prove itself. Otherwise only what the client reports counts, which is too late when the
@@ -25,7 +26,7 @@ class CircuitBreaker:
         failures: int,
         recovery: float,
         *,
-        trials: int = 1,
+        trials: int | None = None,
         strict: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -44,7 +45,9 @@ class CircuitBreaker:
         with self._lock:
             if self._opened is None:
                 return True
-            if self._clock() - self._opened < self.recovery or self._tried >= self.trials:
+            if self._clock() - self._opened < self.recovery:
+                return False
+            if self.trials is not None and self._tried >= self.trials:
                 return False
             self._tried += 1
             return True

@@ -8,6 +8,8 @@ from harness.reference.mitigations.circuit_breaker import CircuitBreaker
 SUMMARY = "a missed deadline counts as a failure; until the broker answers, few checks get through"
 ORDER = 1  # after circuit-breaker, which it makes strict
 
+TRIALS = 3  # checks that may show that the broker is back
+
 
 def install(blueprint: Blueprint) -> None:
     """A strict breaker before every check."""
@@ -15,6 +17,6 @@ def install(blueprint: Blueprint) -> None:
     blueprint.gate = CircuitBreaker(
         settings.breaker_failures,
         settings.breaker_recovery,
-        trials=settings.breaker_failures,
+        trials=TRIALS,
         strict=True,
     )

@@ -41,12 +41,17 @@
       if (!trial.x.length) { return; }
       var end = trial.crash === null ? trial.x[trial.x.length - 1] : Math.max(trial.crash, trial.x[trial.x.length - 1]);
       trial.cycles.forEach(function (c) { end = Math.max(end, c.to); });
-      kinds.forEach(function (kind) {
+      // All holders first: the grid gives each its width only once it knows how many there are.
+      var holders = kinds.map(function (kind) {
         var holder = document.createElement("div"), title = document.createElement("h4");
         holder.className = "chart";
         title.textContent = kind[1];
         holder.appendChild(title);
         box.appendChild(holder);
+        return holder;
+      });
+      kinds.forEach(function (kind, index) {
+        var holder = holders[index];
         var axis = { stroke: color("--soft"), grid: { stroke: color("--rule"), width: 1 }, ticks: { stroke: color("--rule") } };
         drawn.push(new uPlot({
           width: Math.max(240, holder.clientWidth), height: 190, cursor: { y: false },

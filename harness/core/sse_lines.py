@@ -1,0 +1,149 @@
+"""The rules of an event stream, line by line: exact under every chunking, bounded, and not fast.
+
+Decoder and Counter come here for whatever is out of the ordinary: the start of a stream, a CR at the end of a
+chunk, an event too large to be kept whole until it ends.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from harness.core.sse_event import EventTooLong, LineTooLong, StreamLimit
+
+BOM = b"\xef\xbb\xbf"
+SPILL = 2048
+"""Bytes of an incomplete event that are kept as they came, in the hope that the next chunk completes it. Each
+chunk copies and scans them again, so more would make events fed in small chunks cost quadratic time."""
+
+MAX_RETRY = (1 << 53) - 1
+"""Milliseconds; what JavaScript can count. A larger time is taken as this one."""
+
+_LONGEST_RETRY = 16  # digits of MAX_RETRY
+
+
+class Lines(ABC):
+    """State of one stream between chunks. A subclass says what to do with a line.
+
+    Invariant: _tail (bytes since the start of the event, LF line ends only) is empty while _open.
+    """
+
+    __slots__ = (
+        "_after_cr", "_failure", "_limit", "_line", "_max_event", "_max_line", "_odd", "_open", "_spill", "_start",
+        "_tail",
+    )  # fmt: skip
+
+    def __init__(self, max_line: int, max_event: int) -> None:
+        if max_line < 1 or max_event < 1:
+            raise ValueError(f"limits of {max_line} and {max_event} bytes: each must be at least 1")
+        self._max_line = max_line
+        self._max_event = max_event
+        self._limit = min(max_line, max_event)
+        self._spill = min(SPILL, self._limit)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._tail = b""
+        self._line = bytearray()
+        self._after_cr = False  # the last byte was a CR: an LF that follows belongs to it
+        self._start = True  # a byte order mark may still come
+        self._open = False  # part of an event, or of a line, has been taken
+        self._odd = True  # any of these: the next chunk must go through _careful first
+        self._failure: StreamLimit | None = None
+
+    @abstractmethod
+    def _take(self, line: bytes, out: Any) -> None:
+        """One line, without its end, no longer than max_line."""
+
+    @abstractmethod
+    def _pending(self) -> bool:
+        """Whether lines of an event that is not complete have been taken."""
+
+    def _unify(self, chunk: bytes) -> bytes:
+        """The chunk with LF as the only line end. A CR at its end is a line end at once."""
+        if chunk[-1] == 13:
+            self._after_cr = self._odd = True
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _careful(self, chunk: bytes, out: Any) -> bytes | None:
+        """What the chunk still holds, unified, once no event is open; None when all of it was taken."""
+        if self._failure is not None:
+            raise type(self._failure)(str(self._failure))
+        if not chunk:
+            return None
+        if self._after_cr:
+            self._after_cr = False
+            if chunk[0] == 10:
+                chunk = chunk[1:]
+        if 13 in chunk:
+            chunk = self._unify(chunk)
+        if self._start:
+            chunk = self._line + chunk if self._line else chunk
+            if len(chunk) < len(BOM) and BOM.startswith(chunk):
+                self._line[:] = chunk
+                return None
+            self._line.clear()
+            self._start = False
+            chunk = bytes(chunk).removeprefix(BOM)
+        if self._open:
+            at = self._by_line(chunk, out, until_blank=True)
+            if at < 0:
+                return None
+            chunk = chunk[at:]
+        self._odd = self._after_cr
+        return chunk
+
+    def _absorb(self, chunk: bytes, out: Any) -> None:
+        """Take all of the chunk, which starts at a line's start or goes on with an open event."""
+        self._by_line(chunk, out, until_blank=False)
+        self._open = bool(self._line) or self._pending()
+        self._odd = self._open or self._after_cr
+
+    def _by_line(self, chunk: bytes, out: Any, *, until_blank: bool) -> int:
+        """Where the first line after a blank one starts, or -1 when the chunk has been used up."""
+        at = 0
+        try:
+            while True:
+                end = chunk.find(b"\n", at)
+                if end < 0:
+                    break
+                line = chunk[at:end]
+                at = end + 1
+                if self._line:
+                    self._line += line
+                    line = bytes(self._line)
+                    self._line.clear()
+                if len(line) > self._max_line:
+                    raise self._line_too_long()
+                self._take(line, out)
+                if until_blank and not line:
+                    self._open = False
+                    return at
+            self._line += chunk[at:]
+            if len(self._line) > self._max_line:
+                raise self._line_too_long()
+        except StreamLimit as error:
+            self._begin()
+            self._failure = error
+            error.events = tuple(out or ())
+            raise
+        return -1
+
+    def _line_too_long(self) -> StreamLimit:
+        return LineTooLong(f"a line of more than {self._max_line} bytes: raise max_line or mend the service")
+
+    def _event_too_long(self) -> StreamLimit:
+        return EventTooLong(
+            f"an event with more than {self._max_event} bytes of data: raise max_event or mend the service"
+        )
+
+
+def reconnection_time(value: bytes) -> int | None:
+    """Milliseconds that a retry field asks for; None unless it is ASCII digits and nothing else.
+
+    Not int(), which takes b"+1", b" 1 " and b"1_000", and refuses more than 4,300 digits.
+    """
+    if not value.isdigit():
+        return None
+    digits = value.lstrip(b"0")
+    return min(int(digits or b"0"), MAX_RETRY) if len(digits) <= _LONGEST_RETRY else MAX_RETRY

@@ -1,0 +1,127 @@
+"""Where the target's things are: the line at which a task, greenlet or thread waits, and which lines allocated
+what is still alive. Standard library only; asked for only when growth is known."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import harness_readings
+
+DEPTH = 25  # frames of a stack, or steps of an await chain
+MOST_SITES = 2000
+MOST_TRACES = 100_000
+HERE = __file__.rpartition("/")[0] + "/"
+
+_started_here = [False]
+
+
+def sites(_: int = 0) -> dict[str, object]:
+    """Where live tasks, greenlets and threads wait: groups of equal stacks, outermost frame first."""
+    collected = harness_readings.collect()
+    everything = gc.get_objects()
+    groups: dict[tuple[object, ...], int] = {}
+    for task in harness_readings.live_tasks(everything):
+        count(groups, "asyncio-task", await_chain(task))
+    for greenlet in harness_readings.live_greenlets(everything):
+        count(groups, "greenlet", stack(greenlet.gr_frame))  # type: ignore[attr-defined]
+    del everything
+    for ident, frame in sys._current_frames().items():
+        if ident != harness_readings._ident():
+            count(groups, "thread", stack(frame))
+    most = sorted(groups.items(), key=lambda item: -item[1])[:MOST_SITES]
+    return {
+        "collected": collected,
+        "sites": [{"kind": kind, "frames": frames, "count": number} for (kind, frames), number in most],
+        "dropped": len(groups) - len(most),
+    }
+
+
+def count(groups: dict[tuple[object, ...], int], kind: str, frames: tuple[object, ...]) -> None:
+    """One more of this kind at this place."""
+    groups[(kind, frames)] = groups.get((kind, frames), 0) + 1
+
+
+def stack(frame: object) -> tuple[object, ...]:
+    """The innermost frames of a stack, outermost first."""
+    frames: list[object] = []
+    while frame is not None and len(frames) < DEPTH:
+        frames.append(place(frame))
+        frame = frame.f_back  # type: ignore[attr-defined]
+    return tuple(reversed(frames))
+
+
+def await_chain(task: object) -> tuple[object, ...]:
+    """From the task's coroutine down to what it awaits in the end."""
+    frames: list[object] = []
+    waiting = task.get_coro()  # type: ignore[attr-defined]
+    while waiting is not None and len(frames) < DEPTH:
+        kind = {"coroutine": "cr", "generator": "gi", "async_generator": "ag"}.get(type(waiting).__name__)
+        if kind is None:
+            break  # a future, or an awaitable written in C that does not say what it waits for
+        frame = getattr(waiting, kind + "_frame")
+        if frame is not None:
+            frames.append(place(frame))
+        waiting = getattr(waiting, "gi_yieldfrom" if kind == "gi" else kind + "_await")
+    return tuple(frames)
+
+
+def place(frame: object) -> tuple[str, int, str]:
+    """File, line and function of a frame."""
+    code = frame.f_code  # type: ignore[attr-defined]
+    return code.co_filename, frame.f_lineno or 0, code.co_name  # type: ignore[attr-defined]
+
+
+def trace(frames: int) -> dict[str, object]:
+    """Start tracemalloc, unless the target did so itself: then its depth stands."""
+    import _tracemalloc
+
+    if not _tracemalloc.is_tracing():
+        _tracemalloc.start(max(1, min(frames or DEPTH, 100)))
+        _started_here[0] = True
+    return {"tracing": True, "frames": _tracemalloc.get_traceback_limit()}
+
+
+def untrace(_: int = 0) -> dict[str, object]:
+    """Stop tracemalloc when it was the agent that started it."""
+    import _tracemalloc
+
+    if _started_here[0]:
+        _started_here[0] = False
+        _tracemalloc.stop()
+    return {"tracing": _tracemalloc.is_tracing()}
+
+
+def snapshot(_: int = 0) -> dict[str, object]:
+    """What is alive of all that was allocated since tracing began, by traceback (innermost frame first).
+
+    frames: [[file, line], …]; traces: [[blocks, bytes, [index into frames, …]], …]. The agent's own are left
+    out. At most 100,000 tracebacks, those with the most bytes; ``dropped`` says how many more there were.
+    """
+    import _tracemalloc
+
+    if not _tracemalloc.is_tracing():
+        return {"error": "not tracing"}
+    collected = harness_readings.collect()
+    groups: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    for trace_ in _tracemalloc._get_traces():
+        group = groups.setdefault(trace_[2], [0, 0])
+        group[0] += 1
+        group[1] += trace_[1]
+    own = [frames for frames in groups if any(file.startswith(HERE) for file, _ in frames)]
+    for frames in own:
+        del groups[frames]
+    most = sorted(groups.items(), key=lambda item: -item[1][1])[:MOST_TRACES]
+    numbers: dict[tuple[str, int], int] = {}
+    traces = [
+        [blocks, size, [numbers.setdefault(frame, len(numbers)) for frame in frames]]
+        for frames, (blocks, size) in most
+    ]
+    return {
+        "collected": collected,
+        "frames": list(numbers),
+        "traces": traces,
+        "limit": _tracemalloc.get_traceback_limit(),
+        "dropped": len(groups) - len(most),
+        "bytes": _tracemalloc.get_traced_memory()[0],
+    }

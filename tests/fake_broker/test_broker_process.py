@@ -1,0 +1,367 @@
+"""The broker as a process, against real DEALER sockets and raw TCP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fake_broker import mdp
+
+Start = Callable[..., Any]
+
+
+def port_of(endpoint: str) -> int:
+    return int(endpoint.rpartition(":")[2])
+
+
+@pytest.mark.parametrize("dialect", list(mdp.DIALECTS))
+def test_it_answers_clients_and_management_questions_in_every_dialect(start: Start, dialect: str) -> None:
+    broker = start("--dialect", dialect, "--service", "state")
+    client = broker.dealer()
+    assert broker.check(client, "state", b"ping").body == (b"pong",)
+    assert broker.check(client, "mmi.service", b"state").body == (b"200",)
+    assert broker.check(client, "mmi.service", b"nobody").body == (b"404",)
+    assert broker.check(client, "mmi.services", b"").body == (b"state",)
+    assert broker.check(client, "mmi.nonsense", b"").body == (b"501",)
+    worker = broker.dealer()
+    worker.send_multipart(mdp.encode_worker_ready(dialect, "echo"))
+    broker.send(client, "echo", b"hi")
+    request = mdp.decode_to_worker(dialect, worker.recv_multipart())
+    assert isinstance(request, mdp.WorkerRequest)
+    worker.send_multipart(mdp.encode_worker_reply(dialect, request.client, [b"ho", *request.body]))
+    assert broker.reply(client).body == (b"ho", b"hi")
+    stats = broker.told("stats")
+    assert (stats["requests"], stats["replies"], stats["unanswered"]) == (6, 6, 0)
+    assert stats["per_service"] == {
+        "state": 1,
+        "mmi.service": 2,
+        "mmi.services": 1,
+        "mmi.nonsense": 1,
+        "echo": 1,
+    }
+    assert stats["mistakes"] == []
+
+
+def test_a_plantd_client_may_ask_without_a_body(start: Start) -> None:
+    broker = start()
+    client = broker.dealer()
+    assert broker.check(client, "mmi.status").body == (b"200",)
+    assert broker.check(client, "mmi.services").body == (b"app", b"identity", b"state")
+    assert b"healthy" in broker.check(client, "identity").body[0]
+
+
+def test_silence_and_resume(start: Start) -> None:
+    broker = start()
+    client = broker.dealer()
+    broker.check(client, "state", b"before")
+    broker.told("silence")
+    broker.told("silence")
+    for number in range(5):
+        broker.send(client, "state", b"%d" % number)
+    broker.until("requests", 6)
+    assert client.poll(50) == 0
+    stats = broker.told("stats")
+    assert (stats["silent"], stats["replies"], stats["unanswered"]) == (True, 1, 5)
+    broker.told("resume")
+    broker.told("resume")
+    # What came in meanwhile stays unanswered: the first to come back is the answer to this one.
+    assert broker.check(client, "state", b"after").body == (b"after",)
+    stats = broker.told("stats")
+    assert (stats["silent"], stats["replies"], stats["unanswered"]) == (False, 2, 5)
+
+
+def test_peers_follow_the_sockets_that_are_really_open(start: Start) -> None:
+    broker = start()
+    assert broker.stat("peers") == 0
+    clients = [broker.dealer() for _ in range(20)]
+    broker.until("peers", 20)
+    assert broker.stat("identities") == 0, "who said nothing has no identity yet"
+    for client in clients:
+        broker.check(client, "state", b"x")
+    assert broker.stat("identities") == 20
+    for client in clients[:15]:
+        client.close()
+    broker.until("peers", 5)
+    assert broker.stat("identities") == 5
+    raw = socket.create_connection(("127.0.0.1", port_of(broker.endpoint)))
+    broker.until("peers", 6)
+    raw.sendall(b"GET / HTTP/1.1\r\n\r\n" * 20)
+    broker.until("peers", 5)
+    raw.close()
+    for client in clients[15:]:
+        client.close()
+    broker.until("peers", 0)
+    stats = broker.told("stats")
+    assert (stats["accepted"], stats["disconnected"], stats["identities_seen"]) == (21, 21, 20)
+    assert stats["failed_handshakes"] >= 1
+
+
+def test_it_keeps_nothing_of_connections_that_are_gone(
+    start: Start, descriptors: Callable[[int], int], until: Any
+) -> None:
+    broker = start()
+    pid = broker.process.pid
+    broker.check(broker.dealer(), "state", b"x")
+    before = descriptors(pid)
+    for _ in range(10):
+        clients = [broker.dealer() for _ in range(20)]
+        for client in clients:
+            broker.check(client, "state", b"x")
+        for client in clients:
+            client.close()
+    broker.until("peers", 1)
+    until(lambda: descriptors(pid) == before, f"{before} descriptors again")
+    assert (broker.stat("identities"), broker.stat("identities_seen")) == (1, 201)
+
+
+def test_held_replies_come_together_when_released(start: Start) -> None:
+    broker = start()
+    clients = [broker.dealer() for _ in range(4)]
+    broker.told("fault", fault="hold")
+    for client in clients:
+        broker.send(client, "state", b"x")
+    broker.until("held", 4)
+    assert all(client.poll(0) == 0 for client in clients)
+    assert broker.told("release")["released"] == 4
+    assert [broker.reply(client).body for client in clients] == [(b"x",)] * 4
+    assert (broker.stat("held"), broker.stat("replies")) == (0, 4)
+
+
+def test_faults_are_switched_while_it_runs(start: Start) -> None:
+    broker = start("--fault", "error-code,code=500,times=1")
+    client = broker.dealer()
+    assert broker.check(client, "state", b"x").body == (b"500",)
+    assert broker.check(client, "state", b"x").body == (b"x",)
+    number = broker.told("fault", fault="latency", delay=0.02)["id"]
+    assert broker.check(client, "state", b"x").body == (b"x",)
+    assert [f["fault"] for f in broker.stat("faults")] == ["error-code", "latency"]
+    broker.told("clear", id=number)
+    broker.told("clear")
+    assert broker.stat("faults") == []
+    answer = broker.ask("fault", fault="latency", delay="soon")
+    assert answer == {"ok": False, "error": "'delay' is 'soon'; expected a number from 0 to 86400"}
+
+
+def test_unbind_refuses_newcomers_and_keeps_the_others(start: Start, until: Any) -> None:
+    broker = start()
+    old = broker.dealer()
+    broker.check(old, "state", b"x")
+    port = port_of(broker.endpoint)
+    broker.told("fault", fault="unbind")
+
+    def refused() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+
+    until(refused, "the port refuses")
+    assert broker.check(old, "state", b"x").body == (b"x",)
+    broker.told("clear")
+    broker.until("listening", True)
+    assert broker.check(broker.dealer(), "state", b"x").body == (b"x",)
+
+
+def test_restart_loses_connections_and_workers_and_comes_back(start: Start, until: Any) -> None:
+    broker = start()
+    client, worker = broker.dealer(), broker.dealer()
+    broker.check(client, "state", b"x")
+    worker.send_multipart(mdp.encode_worker_ready("plantd", "echo"))
+    broker.until("workers", 1)
+    broker.told("fault", fault="restart", down=0.05)
+    broker.until("workers", 0)
+    broker.until("listening", True)
+    broker.until("peers", 2)  # libzmq connects again by itself
+    assert broker.check(client, "state", b"again").body == (b"again",)
+    assert broker.stat("requests") == 2
+
+
+def test_not_reading_leaves_messages_in_the_queue(start: Start) -> None:
+    broker = start()
+    client = broker.dealer()
+    broker.check(client, "state", b"x")
+    broker.told("fault", fault="not-reading")
+    broker.send(client, "state", b"y")
+    assert client.poll(50) == 0
+    assert broker.stat("requests") == 1
+    broker.told("clear")
+    assert broker.reply(client).body == (b"y",)
+
+
+def test_a_frame_over_the_limit_ends_the_connection(start: Start) -> None:
+    broker = start()
+    broker.told("fault", fault="frame-limit", size=1000)
+    broker.until("listening", True)
+    client = broker.dealer()
+    assert broker.check(client, "state", b"x" * 900).body == (b"x" * 900,)
+    before = broker.stat("disconnected")
+    broker.send(client, "state", b"x" * 1001)
+    broker.until("disconnected", before + 1)
+
+
+def test_a_peer_that_does_not_read_stops_nobody(start: Start) -> None:
+    broker = start()
+    deaf, client = broker.dealer(), broker.dealer()
+    deaf.rcvhwm = 1
+    broker.told("fault", fault="huge-frame", size=8 << 20, service="app")
+    for _ in range(20):
+        broker.send(deaf, "app", b"x")
+    broker.until("requests", 20)
+    assert broker.check(client, "state", b"x").body == (b"x",)
+
+
+def test_no_input_stops_it(start: Start) -> None:
+    """Random frames to a real ROUTER, random bytes to its port and to the control socket, with faults on."""
+    broker = start("--quirks", "plantd")
+    peer = broker.dealer()
+    order = broker.context.socket(zmq.DEALER)
+    order.linger = 0
+    order.connect(broker.ready["control"])
+    faults = ("latency", "swap", "one-behind", "duplicate", "partial-only", "stop-heartbeat", "header")
+    for fault in faults:
+        broker.told("fault", fault=fault, probability=0.5, **({"delay": 0.0} if fault == "latency" else {}))
+    words = [
+        b"",
+        b"MDPC02",
+        b"MDPW02",
+        b"REQUEST",
+        b"READY",
+        b"FINAL",
+        b"PARTIAL",
+        b"HEARTBEAT",
+        b"DISCONNECT",
+    ]
+    frame = st.sampled_from([*words, b"echo", b"mmi.service", b"\x00", peer.identity]) | st.binary(
+        max_size=30
+    )
+    shaped = st.tuples(
+        st.just(b""), st.sampled_from(words[1:3]), st.sampled_from(words[3:]), frame, frame
+    ).map(list)
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.lists(frame, min_size=1, max_size=8) | shaped, st.binary(min_size=1, max_size=40), st.booleans()
+    )
+    def throw(frames: list[bytes], noise: bytes, also_raw: bool) -> None:
+        peer.send_multipart(frames)
+        order.send_multipart([b"", noise])
+        if also_raw:
+            with socket.create_connection(("127.0.0.1", port_of(broker.endpoint))) as raw:
+                raw.sendall(noise)
+
+    throw()
+    peer.send_multipart([b""] * 20_000)
+    broker.told("clear")
+    client = broker.dealer()
+    assert broker.check(client, "state", b"alive").body == (b"alive",)
+    stats = broker.told("stats")
+    assert stats["mistakes"] == []
+    assert stats["invalid"]["frames"] == 1
+    assert stats["dropped_frames"] > 20_000
+    assert broker.process.poll() is None
+
+
+def test_the_journal_holds_every_frame_and_is_private(start: Start, tmp_path: Path, until: Any) -> None:
+    path = tmp_path / "frames.jsonl"
+    path.write_text("old")
+    path.chmod(0o644)
+    broker = start("--journal", str(path))
+    client = broker.dealer()
+    broker.check(client, "state", b"hi")
+    until(lambda: path.read_text().count("\n") == 2, "two lines")
+    into, out = (json.loads(line) for line in path.read_text().splitlines())
+    assert [bytes.fromhex(f) for f in into["frames"]] == [b"", b"MDPC02", b"REQUEST", b"state", b"hi"]
+    assert [bytes.fromhex(f) for f in out["frames"]] == [b"MDPC02", b"FINAL", b"state", b"hi"]
+    assert (into["way"], out["way"], into["peer"]) == ("in", "out", out["peer"])
+    assert 0 < into["at"] <= out["at"] <= time.monotonic()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_within_a_second(start: Start, number: int) -> None:
+    broker = start()
+    client = broker.dealer()
+    broker.told("fault", fault="hold")
+    broker.send(client, "state", b"x")
+    broker.until("held", 1)
+    began = time.monotonic()
+    os.kill(broker.process.pid, number)
+    assert broker.process.wait(5) == 0
+    assert time.monotonic() - began < 1.0
+    assert broker.process.stderr.read() == ""
+
+
+def test_the_stop_order_is_answered_and_ends_it(start: Start) -> None:
+    broker = start()
+    assert broker.ask("stop") == {"ok": True}
+    assert broker.process.wait(5) == 0
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fake_broker", *options],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def test_a_taken_port_is_one_line_and_exit_4() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = f"tcp://127.0.0.1:{holder.getsockname()[1]}"
+        for options in (("--bind", taken), ("--bind", "tcp://127.0.0.1:0", "--control", taken)):
+            done = run(*options)
+            assert done.returncode == 4
+            assert done.stderr.count("\n") == 1
+            assert taken in done.stderr
+            assert "choose another port" in done.stderr
+
+
+def test_an_unwritable_journal_is_one_line_and_exit_4(tmp_path: Path) -> None:
+    done = run("--bind", "tcp://127.0.0.1:0", "--journal", str(tmp_path / "no" / "where"))
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert "No such file or directory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--dialect", "0.3"), "'0.3' is not one of"),
+        (("--bind", "127.0.0.1:1"), "is no endpoint"),
+        (("--bind", "tcp://127.0.0.1:99999"), "is no endpoint"),
+        (("--bind", "tcp://0.0.0.0:0"), "is open to other machines"),
+        (("--bind", "tcp://*:0"), "is open to other machines"),
+        (("--control", "udp://127.0.0.1:1"), "is no endpoint"),
+        (("--heartbeat", "0"), "0.0 is not in the range"),
+        (("--fault", "silense"), "did you mean 'silence'?"),
+        (("--service", "mmi.mine"), "not mmi.…"),
+        (("--nonsense",), "No such option"),
+    ],
+)
+def test_nonsense_options_are_named_and_exit_2(options: tuple[str, ...], expected: str) -> None:
+    done = run(*options)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_and_the_list_of_faults() -> None:
+    told = run("--help").stdout
+    assert "Examples:" in told
+    assert '{"command": "stats"}' in told
+    assert "endless-partial" in run("--list-faults").stdout

@@ -1,0 +1,72 @@
+"""Services with one planted fault: each must turn red for its own reason, and the healthy twin green."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.core.verdict import Outcome
+from harness.experiment.guard import Guarded, Request, guard_once
+
+SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
+
+
+def run(kind: str, tmp_path: Path, **more: object) -> Guarded:
+    arguments = {
+        "command": (sys.executable, str(SERVICE), "{port}", kind),
+        "url": "http://127.0.0.1:{port}/events",
+        "connections": 120,
+        "concurrency": 20,
+        "dwell": 0.5,
+        "settle": 0.3,
+        "sensitivity": 1 / 200,
+        "max_time": 40.0,
+        "out": tmp_path / "run",
+        **more,
+    }
+    return guard_once(Request(**arguments), command="test")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "sort"),
+    [("eventfd", "fds", "eventfd"), ("thread", "threads", ""), ("file", "fds", "deleted-file")],
+)
+def test_one_leaked_thing_per_connection_is_found_and_named(
+    kind: str, metric: str, sort: str, tmp_path: Path
+) -> None:
+    done = run(kind, tmp_path)
+    assert done.verdict.outcome is Outcome.LEAKING, done.verdict.explain()
+    found = {(f.metric, f.kind): f for f in done.verdict.findings}
+    finding = found[(metric, sort)]
+    assert finding.rate is not None
+    assert finding.rate.value == pytest.approx(1.0, abs=0.05)
+    assert done.report.read_text().count("<section") >= 2
+
+
+def test_the_healthy_twin_is_green_and_says_how_small_a_leak_would_have_been_seen(tmp_path: Path) -> None:
+    done = run("healthy", tmp_path)
+    assert done.verdict.outcome is Outcome.BOUNDED, done.verdict.explain()
+    total = next(b for b in done.verdict.bounds if b.metric == "fds" and not b.kind)
+    assert total.at_most <= 1 / 200
+
+
+def test_an_exit_with_code_0_in_mid_load_is_a_crash(tmp_path: Path) -> None:
+    verdict = run("exit-0", tmp_path).verdict
+    assert verdict.outcome is Outcome.CRASHED, verdict.explain()
+    assert verdict.crash is not None
+    assert verdict.crash.returncode == 0
+
+
+def test_a_service_that_never_sends_a_byte_is_stalled(tmp_path: Path) -> None:
+    verdict = run("mute", tmp_path, connections=20, max_time=8.0).verdict
+    assert verdict.outcome is Outcome.STALLED, verdict.explain()
+
+
+@pytest.mark.parametrize(("kind", "words"), [("page", "text/html"), ("not-found", "404")])
+def test_what_is_no_stream_is_said_before_any_load(kind: str, words: str, tmp_path: Path) -> None:
+    done = run(kind, tmp_path)
+    assert done.verdict.outcome is Outcome.UNREADY
+    assert words in done.verdict.explanation
+    assert done.verdict.exit_code == 1

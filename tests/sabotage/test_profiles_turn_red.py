@@ -1,0 +1,50 @@
+"""The reference service's crashing profiles turn red, each for its own reason."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from harness.experiment.reproduce import Wish, confirmed, describe, setup_for
+from harness.experiment.run import Run
+
+
+def run(name: str, tmp_path: Path) -> tuple[Trial, bool, str]:
+    card = describe()[name]
+    made = Run(command="test", seed=1, out=tmp_path / "run", interrupt=threading.Event())
+    trial = made.trial(setup_for(card, Wish()))
+    good, why = confirmed(replace(trial), card)
+    return trial, good, why
+
+
+def test_original_dies_of_exhaustion(tmp_path: Path) -> None:
+    trial, good, why = run("original", tmp_path)
+    assert trial.verdict is not None
+    assert trial.verdict.outcome is Outcome.CRASHED, trial.verdict.explain()
+    assert good, why
+    assert trial.exit is not None
+    assert any("Too many open files" in line for line in trial.exit.log_tail)
+    assert trial.verdict.crash is not None
+    assert trial.verdict.crash.grown.get("fds/eventfd", 0) > 50, "sockets had piled up before it died"
+
+
+def test_upstream_dies_inside_libzmq(tmp_path: Path) -> None:
+    trial, good, why = run("upstream", tmp_path)
+    assert trial.verdict is not None
+    assert trial.verdict.outcome is Outcome.CRASHED, trial.verdict.explain()
+    assert good, why
+    assert trial.exit is not None
+    assert trial.exit.returncode in (-6, -8, -11)
+
+
+@pytest.mark.parametrize("name", ["solution-1", "solution-3"])
+def test_what_was_tried_still_dies(name: str, tmp_path: Path) -> None:
+    trial, good, why = run(name, tmp_path)
+    assert trial.verdict is not None
+    assert trial.verdict.outcome is Outcome.CRASHED, trial.verdict.explain()
+    assert good, why
