@@ -77,9 +77,10 @@ def parse_words(text: str) -> Spec:
     """``NAME[,key=value…]`` as on the command line, or a JSON object → Spec. Raises SpecError."""
     if text.lstrip().startswith("{"):
         try:
-            return parse(json.loads(text))
-        except (json.JSONDecodeError, RecursionError) as error:
+            whole = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise SpecError(f"{text!r} is no JSON object: {error}") from None
+        return parse(whole)
     name, *pairs = (part.strip() for part in text.split(","))
     data: dict[str, Any] = {"fault": name}
     hints = get_type_hints(Match) | (get_type_hints(FAULTS[name]) if name in FAULTS else {})

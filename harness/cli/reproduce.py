@@ -101,7 +101,7 @@ def command(
 
 def _run_all(run: Run, cards: list[Card], wish: Wish, repeat: int, keep_going: bool) -> list[str]:
     """Every profile in turn; what went wrong on our side, in one line each."""
-    trouble = []
+    trouble: list[str] = []
     for card in cards:
         for turn in range(repeat):
             if run.interrupt.is_set():

@@ -44,7 +44,6 @@ SIGNATURES: tuple[Signature, ...] = (
         r"fatal error: unexpected signal during runtime execution|\[signal SIGSEGV",
         "a Go service died of an invalid memory access",
     ),
-    _row("go-panic", r"^panic: ", "a Go service panicked"),
     _row(
         "emfile",
         r"Too many open files|EMFILE|\[Errno 24\]|accept4?: too many open files",
@@ -55,6 +54,7 @@ SIGNATURES: tuple[Signature, ...] = (
         r"can't start new thread|pthread_create failed|unable to create native thread",
         "threads ran out",
     ),
+    _row("go-panic", r"^panic: ", "a Go service panicked"),
     _row("java-oom", r"java\.lang\.OutOfMemoryError", "the JVM ran out of memory"),
     _row("node-oom", r"JavaScript heap out of memory", "the Node heap ran out of memory"),
     _row("python-memory", r"^MemoryError\b", "Python ran out of memory"),
@@ -86,3 +86,16 @@ def find(lines: Sequence[str]) -> Match | None:
             if signature.pattern.search(line):
                 return Match(signature, line.strip())
     return None
+
+
+def excerpt(lines: Sequence[str], last: int) -> tuple[str, ...]:
+    """The last lines of a log, and before them the first line of every signature that they do not show:
+    a service that dies verbosely buries the cause under its consequences."""
+    tail = list(lines[-last:])
+    buried = lines[: max(0, len(lines) - last)]
+    kept = []
+    for signature in SIGNATURES:
+        if any(signature.pattern.search(line) for line in tail):
+            continue
+        kept.extend([line for line in buried if signature.pattern.search(line)][:1])
+    return (*kept, *tail)

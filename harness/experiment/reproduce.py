@@ -40,6 +40,7 @@ class Card:
     broker: str
     expected: Outcome
     signatures: tuple[str, ...]
+    streams: bool
     load: Mapping[str, float]
 
 
@@ -83,6 +84,7 @@ def _card(data: Mapping[str, Any]) -> Card:
         broker=data["broker"],
         expected=Outcome(data["expected"]),
         signatures=tuple(data["signatures"]),
+        streams=data["streams"],
         load=data["load"],
     )
 
@@ -133,6 +135,7 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
         load=LoadSetup(stall_after=REAL_DWELL if wish.real_time else float(load["dwell"]) * 2),
         broker=BrokerSetup(behaviour=card.broker),
         settle=float(load["settle"]),
+        sensitivity=float(load.get("sensitivity", 1e-3)),
         patience=max(10.0, float(load["settle"]) * 5),
         max_seconds=budget_seconds,
         extra={
@@ -194,7 +197,10 @@ def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
         seen = verdict.crash.signature if verdict.crash else None
         if seen not in card.signatures:
             return False, f"expected the signature {' or '.join(card.signatures)}, saw {seen or 'none'}"
-    return True, ""
+    events = sum(o.ledger.events for o in trial.observations)
+    if bool(events) is not card.streams:
+        return False, f"expected {'events to arrive' if card.streams else 'no event'}, saw {events}"
+    return True, f"{events} events arrived" if events else "no event ever arrived"
 
 
 def compare(trials: Sequence[Trial]) -> list[Trial]:

@@ -48,7 +48,11 @@ class Run:
         self.interrupt = interrupt
         self.show = show
         start = time.monotonic()
-        self.clock = lambda: time.monotonic() - start
+
+        def clock() -> float:
+            return time.monotonic() - start
+
+        self.clock = clock
         self.record = RunRecord(
             run_id=self.directory.run_id,
             command=command,

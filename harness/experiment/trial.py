@@ -14,6 +14,7 @@ from harness.core.errors import BrokerError, HarnessError, SwarmError, TargetErr
 from harness.core.plan import Stop
 from harness.core.record import ExitInfo, TargetInfo, Trial
 from harness.core.sample import Census, Sample
+from harness.core.signature import excerpt
 from harness.experiment.broker import Broker
 from harness.experiment.quiet import Quiet, rest
 from harness.experiment.setup import TrialSetup
@@ -26,6 +27,8 @@ from harness.target.attach import AttachedTarget
 from harness.target.ready import check_url, last_words, preflight, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn
 
+LOG_LINES = 20_000  # of the log searched for signatures after a death
+LOG_KEPT = 120  # of them kept in the record
 EXIT_PATIENCE = 1.0  # a service whose connections all break at once is given so long to be seen dead
 
 
@@ -104,6 +107,7 @@ class TrialRunner:
             except (BrokerError, SwarmError) as error:
                 self._note(infrastructure=str(error))
             self._note(
+                extra={**self.trial.extra, **self._peaks()},
                 ended=self.around.clock(),
                 interrupted=self.trial.interrupted or self.around.interrupt.is_set(),
             )
@@ -186,6 +190,15 @@ class TrialRunner:
                 on_sample=writer.write,
             )
         )
+
+    def _peaks(self) -> dict[str, float]:
+        """The highest readings of the hot lane: all that is left of a service that died in its first cycle."""
+        samples = self.sampler.samples() if hasattr(self, "sampler") else []
+        return {
+            f"peak_{name}": float(max(values))
+            for name in ("fds", "threads", "rss")
+            if (values := [getattr(s, name) for s in samples if getattr(s, name) is not None])
+        }
 
     def _stop_target(self) -> None:
         """SIGTERM, then SIGKILL; an impatient user (Ctrl-C) waits a second at most."""
@@ -302,5 +315,10 @@ class TrialRunner:
     def _died(self) -> None:
         code = self.target.poll()
         self._note(
-            exit=ExitInfo(code, self.around.clock() - self.started, self.connections, self.target.tail(200))
+            exit=ExitInfo(
+                code,
+                self.around.clock() - self.started,
+                self.connections,
+                excerpt(self.target.tail(LOG_LINES), LOG_KEPT),
+            )
         )

@@ -130,7 +130,7 @@ class Child:
         if self._keeper.stdout:
             self._keeper.stdout.close()
 
-    def tail(self, lines: int = 20, limit: int = 64 << 10) -> tuple[str, ...]:
+    def tail(self, lines: int = 20, limit: int = 1 << 20) -> tuple[str, ...]:
         """The last lines of the log, at most ``limit`` bytes of it."""
         try:
             with self.log.open("rb") as log:

@@ -21,10 +21,11 @@ PATIENCE = 10.0
 """Seconds until a condition that must come true counts as failed."""
 
 
-def _until(condition: Callable[[], Any], what: str) -> Any:
+def _until(condition: Callable[[], Any], what: str | Callable[[], str]) -> Any:
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"never happened: {what}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never happened: {what if isinstance(what, str) else what()}")
         time.sleep(0.005)
     return found
 
@@ -68,7 +69,7 @@ class Process:
         return self.told("stats")[name]
 
     def until(self, name: str, value: Any) -> None:
-        _until(lambda: self.stat(name) == value, f"{name} == {value}; it is {self.stat(name)}")
+        _until(lambda: self.stat(name) == value, lambda: f"{name} == {value}; it is {self.stat(name)}")
 
     def dealer(self, identity: bytes | None = None) -> zmq.Socket[bytes]:
         socket = self.context.socket(zmq.DEALER)

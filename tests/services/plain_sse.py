@@ -21,7 +21,7 @@ def leak(kind: str) -> None:
     elif kind == "thread":
         threading.Thread(target=threading.Event().wait, daemon=True).start()
     elif kind == "file":
-        KEPT.append(tempfile.TemporaryFile())
+        KEPT.append(tempfile.TemporaryFile())  # noqa: SIM115 - never closed, that is the point
     elif kind == "exit-0":
         KEPT.append(None)
         if len(KEPT) > 50:

@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 from harness.reference.blueprint import Blueprint
 
-SUMMARY = "a circuit breaker: 5 failures in a row open it; after 30 s checks pass again until one fails"
+SUMMARY = "a circuit breaker: 5 failures in a row open it; after 30 s one check at a time may try again"
 
 
 class CircuitBreaker:
-    """closed: everything passes. open: nothing, for ``recovery`` seconds. half-open: as many checks as
-    ``trials`` (None: all that come before the first of them fails); a success closes, a failure opens
-    again.
+    """closed: everything passes. open: nothing, for ``recovery`` seconds. half-open: one check, whose
+    success closes it and whose failure opens it again.
 
     strict: a check that misses its deadline is a failure, and the breaker begins half-open: the broker
     has to prove itself. Otherwise only what the client reports counts, which is too late when the
@@ -26,37 +25,36 @@ class CircuitBreaker:
         failures: int,
         recovery: float,
         *,
-        trials: int | None = None,
         strict: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.failures = failures
         self.recovery = recovery
-        self.trials = trials
         self.strict = strict
         self._clock = clock
         self._lock = threading.Lock()
         self._failed = failures if strict else 0
         self._opened: float | None = clock() - recovery if strict else None
-        self._tried = 0
+        self._tried: float | None = None  # when the half-open state's one check began
 
     def admit(self) -> bool:
         """May one more check begin?"""
         with self._lock:
             if self._opened is None:
                 return True
-            if self._clock() - self._opened < self.recovery:
+            now = self._clock()
+            # A trial whose end nobody reports (its client left) must not shut the circuit for ever.
+            trying = self._tried is not None and now - self._tried < self.recovery
+            if now - self._opened < self.recovery or trying:
                 return False
-            if self.trials is not None and self._tried >= self.trials:
-                return False
-            self._tried += 1
+            self._tried = now
             return True
 
     def record(self, ok: bool) -> None:
         """A check that was admitted is over."""
         if ok:
             with self._lock:
-                self._failed, self._opened, self._tried = 0, None, 0
+                self._failed, self._opened, self._tried = 0, None, None
         else:
             self._fail()
 
@@ -71,7 +69,7 @@ class CircuitBreaker:
             # Late failures of checks that began before must not push the next trial away for ever.
             due = self._opened is None or self._clock() - self._opened >= self.recovery
             if self._failed >= self.failures and due:
-                self._opened, self._tried = self._clock(), 0
+                self._opened, self._tried = self._clock(), None
 
 
 def install(blueprint: Blueprint) -> None:
