@@ -16,8 +16,9 @@ import click
 from fake_broker.broker import Broker
 from fake_broker.dialects import DIALECTS
 from fake_broker.journal import Journal
+from fake_broker.loop import Endpoints, Loop
 from fake_broker.quirks import QUIRKS
-from fake_broker.server import ListenError, Server
+from fake_broker.server import ListenError
 from fake_broker.spec import SpecError, catalogue, parse_words
 from fake_broker.state import HEARTBEAT_INTERVAL, LIVENESS, State
 
@@ -105,6 +106,9 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str) 
     help="NAME[,key=value…] or a JSON object, on from the start; repeatable.",
 )
 @click.option(
+    "--proxy", is_flag=True, help="Put a TCP proxy in front, for the faults of transport and max-peers."
+)
+@click.option(
     "--heartbeat",
     type=click.FloatRange(0.01, 3600),
     default=HEARTBEAT_INTERVAL,
@@ -133,6 +137,7 @@ def main(
     seed: int,
     quirks: str,
     faults: tuple[str, ...],
+    proxy: bool,
     heartbeat: float,
     liveness: int,
     journal: Path | None,
@@ -143,6 +148,8 @@ def main(
     if list_faults:
         _list_faults()
         return
+    if proxy and not bind.startswith("tcp:"):
+        _give_up(EXIT_USAGE, f"--proxy works on TCP, and --bind is {bind}; expected tcp://127.0.0.1:PORT")
     names = [name.encode() for name in services or INTERNAL]
     for name in names:
         if not name or name.startswith(b"mmi."):
@@ -154,15 +161,17 @@ def main(
         state = State(
             time.monotonic(), services=names, quirks=QUIRKS[quirks], interval=heartbeat, liveness=liveness
         )
-        broker = Broker(DIALECTS[dialect], state, Random(seed))
+        broker = Broker(DIALECTS[dialect], state, Random(seed), proxied=proxy)
         with contextlib.ExitStack() as stack:
             written = stack.enter_context(Journal(journal)) if journal else None
-            server = stack.enter_context(Server(broker, bind=bind, control_bind=control, journal=written))
-            server.stop_on_signals()
+            loop = stack.enter_context(
+                Loop(broker, bind=bind, control_bind=control, journal=written, proxied=proxy)
+            )
+            loop.stop_on_signals()
             for spec in specs:
-                server.add_fault(spec)
-            _announce(server, json_ready)
-            server.run()
+                loop.add_fault(spec)
+            _announce(loop.endpoints, json_ready)
+            loop.run()
     except SpecError as error:
         _give_up(EXIT_USAGE, f"--fault: {error}")
     except ListenError as error:
@@ -173,8 +182,7 @@ def main(
         )
 
 
-def _announce(server: Server, as_json: bool) -> None:
-    where = server.endpoints
+def _announce(where: Endpoints, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"endpoint": where.endpoint, "control": where.control, "pid": os.getpid()}))
     else:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from fake_broker import mdp
 from fake_broker.chain import Chain
 from fake_broker.dialects import Dialect
-from fake_broker.fault import Beat, Bind, Deliver, Forget, Read, Restart, Unbind
+from fake_broker.fault import Beat, Bind, Deliver, Forget, Read, Restart, Unbind, Wire
 from fake_broker.spec import Spec
 from fake_broker.state import State
 from fake_broker.traffic import FINAL, PARTIAL, Incoming, Outgoing, frames_of
@@ -28,7 +28,7 @@ MAX_NAMES = 1_000
 """Service names counted one by one; the rest is counted as OTHER."""
 OTHER = "(other)"
 
-SocketOrder = Unbind | Bind | Read | Restart
+SocketOrder = Unbind | Bind | Read | Restart | Wire
 
 
 class Send(NamedTuple):
@@ -42,10 +42,10 @@ class Send(NamedTuple):
 class Broker:
     """Sans-I/O broker. Every method that can cause traffic returns what to send, in order."""
 
-    def __init__(self, dialect: Dialect, state: State, random: Random) -> None:
+    def __init__(self, dialect: Dialect, state: State, random: Random, *, proxied: bool = False) -> None:
         self.dialect = dialect
         self.state = state
-        self.chain = Chain(dialect, random)
+        self.chain = Chain(dialect, random, proxied)
         self.held: list[Outgoing] = []
         self.replies = 0
         self.partials = 0

@@ -45,24 +45,27 @@ class Active:
 class Chain:
     """Owns the active faults. ``unanswered`` counts requests that a fault robbed of their final reply."""
 
-    def __init__(self, dialect: Dialect, random: Random) -> None:
+    def __init__(self, dialect: Dialect, random: Random, proxied: bool = False) -> None:
         self.unanswered = 0
         self.active: dict[int, Active] = {}
         self._dialect = dialect
         self._random = random
+        self._proxied = proxied
         self._incoming: list[Active] = []
         self._outgoing: list[Active] = []
         self._next = 1
         self._orders: list[tuple[int, Order]] = []
 
     def add(self, spec: Spec, now: float) -> int:
-        """Switch a fault on; gives its id. Raises SpecError when the dialect cannot express it."""
+        """Switch a fault on; gives its id. Raises SpecError when this broker cannot do it."""
         if len(self.active) >= MAX_FAULTS:
             raise SpecError(f"{MAX_FAULTS} faults are on already; clear some first")
         if spec.fault.needs_partial and not self._dialect.has_partial:
             raise SpecError(
                 f"fault {spec.fault.name!r} needs PARTIAL, which dialect {self._dialect.name} lacks"
             )
+        if spec.fault.needs_proxy and not self._proxied:
+            raise SpecError(f"fault {spec.fault.name!r} needs the TCP proxy; start the broker with --proxy")
         number, self._next = self._next, self._next + 1
         matcher = Matcher(spec.match, spec.fault.commands, self._random, now)
         around = Around(number, self._dialect, self._random, now)

@@ -9,7 +9,7 @@ Nothing but the standard library and pytest is imported until a guard is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def guard(request: pytest.FixtureRequest) -> Iterator[Callable[..., Verdict]]:
+def guard(request: pytest.FixtureRequest) -> Callable[..., Verdict]:
     """A function that loads a service, judges it and returns the verdict.
 
     Arguments are those of ``harness.experiment.guard.Request``; ``url`` and one of ``command`` and
@@ -55,7 +55,7 @@ def guard(request: pytest.FixtureRequest) -> Iterator[Callable[..., Verdict]]:
         made.append((request.node.nodeid, done.verdict.outcome.value, done.report))
         return done.verdict
 
-    yield run
+    return run
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -1,33 +1,23 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from fake_broker.fault import Around, Bind, Fault, Unbind, bounds
+from fake_broker.fault import Around, ProxyFault, Wire, bounds
 from fake_broker.traffic import Outgoing
-
-LOOK = 0.01
-"""Seconds between two looks at the number of peers."""
 
 
 @dataclass
-class MaxPeers(Fault):
-    """The port is shut while so many peers are connected, and opens when one leaves. Connections that the kernel
-    takes within one look still get in."""
+class MaxPeers(ProxyFault):
+    """The port is shut while so many peers are connected, and opens when one leaves."""
 
     name = "max-peers"
     group = "capacity"
 
     peers: int = bounds(1, 0, 1_000_000, "connections")
-    _shut: bool = field(default=False, init=False, repr=False)
 
-    def tick(self, around: Around) -> float | None:
-        full = around.peers >= self.peers
-        if full != self._shut:
-            self._shut = full
-            around.orders.append(Unbind() if full else Bind())
-        return around.now + LOOK
+    def begin(self, around: Around) -> None:
+        around.orders.append(Wire({"max_peers": self.peers}))
 
     def end(self, around: Around) -> list[Outgoing]:
-        if self._shut:
-            around.orders.append(Bind())
+        around.orders.append(Wire({"max_peers": -1}))
         return []

@@ -9,8 +9,8 @@ from fake_broker.traffic import Outgoing
 
 @dataclass
 class Unbind(Fault):
-    """Nobody listens for a while: new connections are refused, those that exist live on. As an option of the
-    command line it is a broker that never listens."""
+    """Nobody listens for a while: connections end, new ones are refused, workers and requests are remembered. As
+    an option of the command line it is a broker that never listens."""
 
     name = "unbind"
     group = "lifecycle"

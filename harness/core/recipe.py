@@ -2,34 +2,45 @@
 
 Fingerprints of libzmq 4.3.5 (measured): a context with its first socket is +4 eventfd, +2 eventpoll and
 +2 threads; each DEALER is +1 eventfd, and +1 outbound TCP once connected.
+
+One row is one recipe; each is proved in tests/edges/test_probe_recipes.py by a process that does it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.metric import Key
 
 TOLERANCE = 0.25  # share by which a ratio between two classes may miss its pattern
+COUNTED = ("fds", "threads", "processes")  # metrics that ``alone`` speaks of
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """pattern: class (``fds/eventfd``; ``tcp-out`` stands for any port) → count relative to the
-    others. alone: nothing else among fds and threads may have grown."""
+    """pattern: class (``fds/eventfd``; ``fds/tcp-out`` stands for any port) → count relative to the
+    others. beside: classes that must have grown too, by any amount. alone: nothing else among
+    descriptors, threads and processes may have grown."""
 
     name: str
     pattern: Mapping[str, float]
     sentence: str
     alone: bool = False
+    beside: tuple[str, ...] = ()
 
 
+# The first row that fits is taken: what explains more classes stands before what explains fewer.
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "zeromq-context",
         {"fds/eventpoll": 2, "fds/eventfd": 4, "threads": 2},
         "a ZeroMQ context made for each call and never ended",
+    ),
+    Recipe(
+        "zeromq-worker",
+        {"fds/eventfd": 1, "fds/tcp-out": 1, "threads": 1},
+        "a worker thread that never returns, and the ZeroMQ socket it holds",
     ),
     Recipe(
         "zeromq-socket",
@@ -39,45 +50,92 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "zeromq-socket-unconnected",
         {"fds/eventfd": 1},
-        "an eventfd, such as of a ZeroMQ socket that never connected, opened and never closed",
+        "an eventfd opened and never closed, such as that of a ZeroMQ socket that never connected",
         alone=True,
     ),
-    Recipe("event-loop", {"fds/eventpoll": 1, "fds/unix": 2}, "an asyncio event loop made and never closed"),
-    Recipe("close-wait", {"fds/close-wait": 1}, "the handler does not close after the client leaves"),
     Recipe(
-        "rowless-socket", {"fds/rowless-socket": 1}, "a socket whose peer is long gone is still held open"
+        "event-loop-thread",
+        {"fds/eventpoll": 1, "fds/unix": 2, "threads": 1},
+        "a thread with an asyncio event loop of its own, never stopped",
+    ),
+    Recipe("event-loop", {"fds/eventpoll": 1, "fds/unix": 2}, "an asyncio event loop made and never closed"),
+    Recipe(
+        "gevent-hub",
+        {"fds/eventpoll": 1, "fds/eventfd": 1, "threads": 1},
+        "a thread with a gevent hub of its own, never destroyed",
+    ),
+    Recipe(
+        "zombie-pipe",
+        {"processes/zombie": 1},
+        "a child process has ended; it is never waited for, and the pipes to it stay open",
+        beside=("fds/pipe",),
+    ),
+    Recipe("zombie", {"processes/zombie": 1}, "a child process has ended and is never waited for"),
+    Recipe(
+        "child-process-pipe",
+        {"processes": 1},
+        "a child process is started and never ends, and the pipes to it stay open",
+        beside=("fds/pipe",),
+    ),
+    Recipe("child-process", {"processes": 1}, "a child process is started and never ends"),
+    Recipe(
+        "close-wait-worker",
+        {"fds/close-wait": 1, "threads": 1},
+        "a worker thread is stuck after the other side has left, and keeps the connection",
+    ),
+    Recipe(
+        "inbound-worker",
+        {"fds/tcp-in": 1, "threads": 1},
+        "a worker thread keeps serving a connection that its client no longer uses",
+    ),
+    Recipe(
+        "outbound-worker",
+        {"fds/tcp-out": 1, "threads": 1},
+        "a worker thread waits for ever for an answer of another service",
+    ),
+    Recipe(
+        "close-wait",
+        {"fds/close-wait": 1},
+        "the handler does not close after the client leaves: the other side has closed, the service has not",
+    ),
+    Recipe(
+        "rowless-socket",
+        {"fds/rowless-socket": 1},
+        "a socket that was never connected, or is shut down, is still held open",
     ),
     Recipe("inbound", {"fds/tcp-in": 1}, "connections are kept open after the client has left"),
     Recipe("outbound", {"fds/tcp-out": 1}, "a connection to another service is opened and never closed"),
-    Recipe(
-        "child-process", {"fds/pipe": 1, "processes": 1}, "a child process is started and never waited for"
-    ),
-    Recipe("zombie", {"processes/zombie": 1}, "a child process has ended and is never waited for"),
-    Recipe("pipe", {"fds/pipe": 1}, "a pipe is opened and never closed"),
-    Recipe("unix", {"fds/unix": 1}, "a Unix socket is opened and never closed"),
-    Recipe("timerfd", {"fds/timerfd": 1}, "a timer is made and never closed"),
+    Recipe("listener", {"fds/tcp-listen": 1}, "a listening socket is opened and never closed"),
+    Recipe("udp", {"fds/udp": 1}, "a UDP socket, such as that of a name lookup, is opened and never closed"),
     Recipe("inotify", {"fds/inotify": 1}, "a file watcher is made and never closed"),
+    Recipe(
+        "shared-queue",
+        {"fds/pipe": 2, "mappings": 3},
+        "a queue between processes (a pipe and its semaphores) is made and never released",
+    ),
+    Recipe("pipe-pair", {"fds/pipe": 2}, "a pipe is opened and neither end is closed", alone=True),
+    Recipe("unix-pair", {"fds/unix": 2}, "a pair of Unix sockets is opened and never closed", alone=True),
+    Recipe("unix", {"fds/unix": 1}, "a Unix socket is opened and never closed"),
+    Recipe("netlink", {"fds/netlink": 1}, "a netlink socket is opened and never closed"),
+    Recipe("timerfd", {"fds/timerfd": 1}, "a timer is made and never closed"),
+    Recipe("signalfd", {"fds/signalfd": 1}, "a signalfd is made and never closed"),
+    Recipe("pidfd", {"fds/pidfd": 1}, "a process is watched by a pidfd that is never closed"),
+    Recipe("io-uring", {"fds/io_uring": 1}, "an io_uring is set up and never closed"),
     Recipe(
         "deleted-file",
         {"fds/deleted-file": 1},
         "a file is deleted but still held open: its space is not freed",
     ),
-    Recipe("file", {"fds/file": 1}, "a file is opened and never closed"),
     Recipe("memfd", {"fds/memfd": 1}, "a memory file is made and never closed"),
+    Recipe("directory", {"fds/directory": 1}, "a directory is opened and never closed"),
+    Recipe("device", {"fds/device": 1}, "a device, such as a terminal, is opened and never closed"),
+    Recipe("file", {"fds/file": 1}, "a file is opened and never closed"),
     Recipe("eventpoll", {"fds/eventpoll": 1}, "an epoll instance is made and never closed"),
+    Recipe("eventfd", {"fds/eventfd": 1}, "an eventfd is made and never closed"),
+    Recipe("pipe", {"fds/pipe": 1}, "one end of a pipe is never closed"),
     Recipe("blocked-worker", {"threads": 1}, "a worker thread that never ends", alone=True),
+    Recipe("mapping", {"mappings": 1}, "memory is mapped and never unmapped", alone=True),
 )
-
-
-def _merged(rates: Mapping[Key, float]) -> dict[str, float]:
-    """Rates by pattern name: outbound connections to all ports are one class."""
-    merged: dict[str, float] = {}
-    for key, rate in rates.items():
-        if rate <= 0 or (key.metric == "fds" and not key.kind):
-            continue
-        name = "fds/tcp-out" if key.metric == "fds" and key.kind.startswith("tcp-out") else str(key)
-        merged[name] = merged.get(name, 0.0) + rate
-    return merged
 
 
 def match(rates: Mapping[Key, float]) -> Recipe | None:
@@ -86,14 +144,84 @@ def match(rates: Mapping[Key, float]) -> Recipe | None:
     rates: growth per unit of the driver (or plain growth: only proportions matter).
     """
     grown = _merged(rates)
-    for recipe in RECIPES:
-        unit = min((grown.get(name, 0.0) / count for name, count in recipe.pattern.items()), default=0.0)
-        if unit <= 0:
+    return next((recipe for recipe in RECIPES if _fits(recipe, grown)), None)
+
+
+def _merged(rates: Mapping[Key, float]) -> dict[str, float]:
+    """Rates by pattern name: outbound connections to all ports are one class, threads of all names too."""
+    merged: dict[str, float] = {}
+    totals = {key.metric for key in rates if not key.kind}
+    for key, rate in rates.items():
+        if rate <= 0 or (key.metric == "fds" and not key.kind):
             continue
-        if any(abs(grown[name] / count / unit - 1) > TOLERANCE for name, count in recipe.pattern.items()):
-            continue
-        counted = {name for name in grown if name.startswith(("fds/", "threads", "processes"))}
-        if recipe.alone and counted - set(recipe.pattern):
-            continue
-        return recipe
-    return None
+        name = str(key)
+        if key.metric == "fds" and key.kind.startswith("tcp-out"):
+            name = "fds/tcp-out"
+        elif key.metric in ("threads", "mappings") and key.kind:
+            if key.metric in totals:
+                continue
+            name = key.metric
+        merged[name] = merged.get(name, 0.0) + rate
+    return merged
+
+
+def _fits(recipe: Recipe, grown: Mapping[str, float]) -> bool:
+    unit = min(grown.get(name, 0.0) / count for name, count in recipe.pattern.items())
+    if unit <= 0:
+        return False
+    if any(abs(grown[name] / count / unit - 1) > TOLERANCE for name, count in recipe.pattern.items()):
+        return False
+    if any(name not in grown for name in recipe.beside):
+        return False
+    counted = {name for name in grown if name.startswith(COUNTED)}
+    return not (recipe.alone and counted - set(recipe.pattern) - set(recipe.beside))
+
+
+def sentence(rates: Mapping[Key, float], *, per: str = "connection") -> str:
+    """What grew, in words: ``+1 eventfd and +1 tcp-out to port 9797 per connection: a ZeroMQ socket
+    opened and never closed``. Empty when nothing grew. ``per`` may be empty: then amounts are plain."""
+    recipe = match(rates)
+    grown = {key: rate for key, rate in rates.items() if rate > 0 and not _repeats(key, rates)}
+    if recipe:
+        told = {key: rate for key, rate in grown.items() if _named(key, recipe)}
+    else:
+        told = {key: rate for key, rate in grown.items() if key.metric not in ("memory", "mappings")} or grown
+    if not told:
+        return ""
+    amounts = [_amount(key, rate) for key, rate in sorted(told.items(), key=lambda item: (-item[1], item[0]))]
+    text = _joined(amounts) + (f" per {per}" if per else "")
+    return f"{text}: {recipe.sentence}" if recipe else text
+
+
+def _repeats(key: Key, rates: Mapping[Key, float]) -> bool:
+    """A total whose kinds are there as well says nothing new."""
+    return not key.kind and any(
+        other.metric == key.metric and other.kind and other.kind != "zombie" and rate > 0
+        for other, rate in rates.items()
+    )
+
+
+def _named(key: Key, recipe: Recipe) -> bool:
+    names = {*recipe.pattern, *recipe.beside}
+    return bool({str(key), key.metric, str(key).partition(":")[0]} & names)
+
+
+_ONE = {"fds": "descriptor", "threads": "thread", "processes": "process", "mappings": "mapping"}
+_MANY = {**{name: f"{one}s" for name, one in _ONE.items()}, "processes": "processes"}
+
+
+def _amount(key: Key, rate: float) -> str:
+    if key.metric == "memory":
+        return f"+{rate / 1024:.1f} KiB of {key.kind} memory"
+    number = f"+{rate:.3g}" if rate < 1000 else f"+{rate:.0f}"
+    kind, _, port = key.kind.partition(":")
+    if key.metric == "fds" and kind:
+        return f"{number} {kind} to port {port}" if port else f"{number} {kind}"
+    word = (_ONE if rate == 1 else _MANY).get(key.metric, key.metric)
+    if key.metric == "threads" and kind:
+        return f"{number} {word} named {kind}"
+    return f"{number} {kind} {word}" if kind else f"{number} {word}"
+
+
+def _joined(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

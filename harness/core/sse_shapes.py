@@ -54,7 +54,7 @@ def _builder(fields: tuple[str, ...]) -> Callable[[list[Any], str], list[Event]]
         return [new(Event, values) for values in found]
 
     in_order = tuple(name for name in ("event", "id", "data") if name in fields)
-    plain: Callable[[list[Any], str], list[Event]] = {
+    plain: Any = {
         ("data",): bare,
         ("event", "data"): typed,
         ("id", "data"): numbered,

@@ -35,7 +35,7 @@ seconds = click.FloatRange(min=0, min_open=True)
 @click.option("--keep-alive", type=seconds, help="Between two keep-alive comments.")
 @click.option("--health-url", metavar="URL", help="Where http-fallback asks; {component} is replaced.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the ticks' jitter.")
-@click.option("--ready", is_flag=True, help="Print one JSON line, {url, pid}, once the port is bound.")
+@click.option("--ready", is_flag=True, help="Print one JSON line, {url, pid}, when it is up.")
 @click.option("--list", "listing", is_flag=True, help="Profiles, defects and mitigations, and stop.")
 @click.option("--describe", is_flag=True, help="The same as JSON, with loads and expected ends, and stop.")
 def main(
@@ -79,7 +79,7 @@ def main(
     }
     settings = replace(
         Settings(broker=broker, port=port, health_url=health_url, seed=seed).scaled(scale),
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
     _serve(settings, profile_name, more_defects, more_mitigations, ready)
 
@@ -116,10 +116,12 @@ def _serve(
         sys.exit(EXIT_INFRASTRUCTURE)
     port = listener.getsockname()[1]
     blueprint.settings = replace(settings, port=port)
-    if ready:
-        url = f"http://{settings.host}:{port}"
-        click.echo(json.dumps({"url": url, "pid": os.getpid()}))
-    run(blueprint, listener)
+
+    def announce() -> None:
+        if ready:
+            click.echo(json.dumps({"url": f"http://{settings.host}:{port}", "pid": os.getpid()}))
+
+    run(blueprint, listener, announce)
 
 
 def _listing() -> str:

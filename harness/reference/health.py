@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import resource
 import time
@@ -122,7 +123,7 @@ class HealthService:
         outcomes: Sequence[Outcome | None] = ()
         if asked:
             outcomes = await self.runner.run(
-                [lambda patience, q=question: self.check(q, patience) for question in asked],
+                [functools.partial(self.check, question) for question in asked],
                 timeout=self.settings.timeout,
                 deadline=self.deadline(kind),
             )

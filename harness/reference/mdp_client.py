@@ -101,11 +101,11 @@ class LinkPerCheck:
         self.sockets = sockets
         self.endpoint = endpoint
 
-    def acquire(self, patience: float) -> Link:  # noqa: ARG002 - nothing to wait for
+    def acquire(self, patience: float) -> Link:
         """A fresh link."""
         return Link(self.sockets, self.sockets.open(self.endpoint))
 
-    def release(self, link: Link, ok: bool) -> None:  # noqa: ARG002 - whatever happened
+    def release(self, link: Link, ok: bool) -> None:
         """Close it."""
         link.close()
 

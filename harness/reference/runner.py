@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import queue
 import threading
 import time
@@ -78,7 +79,7 @@ class WorkerThreads:
             patience = timeout if expires is None else min(timeout, expires - time.monotonic())
             return check(patience) if patience > 0 else None
 
-        futures = [self.submit(lambda check=check: bounded(check)) for check in checks]
+        futures = [self.submit(functools.partial(bounded, check)) for check in checks]
         return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
 
     def close(self) -> None:

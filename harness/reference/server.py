@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 import uvicorn
 from starlette.applications import Starlette
@@ -55,9 +56,11 @@ def prepare() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
-def run(blueprint: Blueprint, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then end with status 0. Does not return."""
+def run(blueprint: Blueprint, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT, then end with status 0. Does not return. ``ready`` is called when
+    every part is there."""
     service = blueprint.build()
+    ready()
     app: Starlette = application(service)
     # uvicorn raises the signals it caught once more after its own end; these handlers make them
     # harmless, so that an orderly end is status 0 and not −15.
@@ -65,7 +68,7 @@ def run(blueprint: Blueprint, listener: socket.socket) -> None:
         signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
         app,
-        http=blueprint.protocol,  # type: ignore[arg-type]
+        http=blueprint.protocol,
         loop="asyncio",
         ws="none",
         lifespan="off",

@@ -32,11 +32,11 @@ class Streams:
         self.counters.add("streams.opened")
         return self.counters["streams.opened"]
 
-    def closed(self, number: int) -> None:  # noqa: ARG002 - for a registry
+    def closed(self, number: int) -> None:
         """A stream is over."""
         self.counters.add("streams.closed")
 
-    async def pause(self, number: int, seconds: float) -> bool:  # noqa: ARG002 - for a registry
+    async def pause(self, number: int, seconds: float) -> bool:
         """Wait until the next tick; False when the stream is to end instead."""
         await asyncio.sleep(seconds)
         return True

@@ -9,7 +9,7 @@ import pytest
 
 from fake_broker import mdp
 from fake_broker.broker import Broker
-from fake_broker.fault import FAULTS, Bind, Read, Restart, Unbind
+from fake_broker.fault import FAULTS, Bind, Read, Restart, Unbind, Wire
 from fake_broker.spec import SpecError, parse
 from fake_broker.state import State
 
@@ -23,7 +23,9 @@ class Script:
     def __init__(self, dialect: str = "plantd") -> None:
         self.now = 0.0
         self.name = dialect
-        self.broker = Broker(mdp.dialect(dialect), State(0.0, services=(ECHO, b"other")), Random(7))
+        self.broker = Broker(
+            mdp.dialect(dialect), State(0.0, services=(ECHO, b"other")), Random(7), proxied=True
+        )
 
     def on(self, fault: str, **keys: Any) -> int:
         number, sends = self.broker.add_fault(parse({"fault": fault, **keys}), self.now)
@@ -369,19 +371,44 @@ def test_accept_then_say_nothing() -> None:
     assert script.stat("unanswered") == 1
 
 
-def test_max_peers_shuts_the_port_while_it_is_full() -> None:
+@pytest.mark.parametrize(
+    ("keys", "begin", "end"),
+    [
+        ({"fault": "max-peers", "peers": 2}, Wire({"max_peers": 2}), Wire({"max_peers": -1})),
+        ({"fault": "half-open"}, Wire(cut="half-open"), Wire(mend=True)),
+        ({"fault": "slices", "size": 3}, Wire({"slice": 3, "gap": 0.0}), Wire({"slice": 0, "gap": 0.0})),
+        ({"fault": "pause", "delay": 2}, Wire({"pause": 2.0}), Wire({"pause": 0.0})),
+        (
+            {"fault": "byte-limit", "size": 9, "then": "fin"},
+            Wire({"limit": 9, "limit_end": "fin"}),
+            Wire({"limit": 0}, mend=True),
+        ),
+    ],
+)
+def test_transport_faults_are_orders_to_the_proxy(keys: dict[str, Any], begin: Wire, end: Wire) -> None:
     script = Script()
-    number = script.on("max-peers", peers=2)
-    script.waits(0.01, peers=1)
-    assert script.orders() == []
-    script.waits(0.01, peers=2)
-    script.waits(0.01, peers=2)
-    assert script.orders() == [Unbind()]
-    script.waits(0.01, peers=1)
-    assert script.orders() == [Bind()]
-    script.waits(0.01, peers=5)
+    number = script.on(**keys)
+    assert script.orders() == [begin]
     script.off(number)
-    assert script.orders() == [Unbind(), Bind()]
+    assert script.orders() == [end]
+
+
+def test_cut_once_or_again_and_again() -> None:
+    script = Script()
+    script.on("cut", how="fin")
+    script.waits(10.0)
+    assert script.orders() == [Wire(cut="fin")]
+    script.on("cut", interval=1.0)
+    script.waits(1.0)
+    assert script.orders() == [Wire(cut="rst"), Wire(cut="rst")]
+
+
+def test_transport_faults_are_refused_without_a_proxy() -> None:
+    broker = Broker(mdp.dialect("plantd"), State(0.0), Random(1))
+    for kind in FAULTS.values():
+        if kind.needs_proxy:
+            with pytest.raises(SpecError, match="start the broker with --proxy"):
+                broker.add_fault(parse({"fault": kind.name}), 0.0)
 
 
 # -- heartbeat

@@ -18,7 +18,7 @@ SEEN = "threads grow while the broker is silent, and fall once the receives time
 class ThreadPerCheck:
     """A fresh thread for every check, as a goroutine is; nobody tells it to stop."""
 
-    def __init__(self, count: int, panic: Callable[[BaseException], None]) -> None:  # noqa: ARG002
+    def __init__(self, count: int, panic: Callable[[BaseException], None]) -> None:
         self._panic = panic
         self._numbers = itertools.count(1)
 

@@ -55,7 +55,7 @@ class SharedLinks:
     def __init__(self, sockets: Sockets, endpoint: str) -> None:
         self.link = SharedLink(sockets, endpoint)
 
-    def acquire(self, patience: float) -> Link:  # noqa: ARG002 - never waits
+    def acquire(self, patience: float) -> Link:
         """The link."""
         return self.link
 

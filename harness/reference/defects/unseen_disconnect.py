@@ -47,7 +47,7 @@ class UnseenDisconnect:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One client's stream."""
-        transport = _transports.get(tuple(scope["client"] or ())[:2])  # type: ignore[arg-type]
+        transport = _transports.get(tuple(scope["client"] or ())[:2])
         if transport is None:  # it left before its handler began
             return
         transport.pause_reading()

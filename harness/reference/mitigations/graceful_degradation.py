@@ -9,7 +9,6 @@ SUMMARY = "a missed deadline counts as a failure; until the broker answers, one 
 ORDER = 1  # after circuit-breaker, which it makes strict
 
 
-
 def install(blueprint: Blueprint) -> None:
     """A strict breaker before every check."""
     settings = blueprint.settings

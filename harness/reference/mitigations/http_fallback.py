@@ -61,6 +61,10 @@ class HttpFallback:
 
 def install(blueprint: Blueprint) -> None:
     """Stand around the exchange."""
-    settings = blueprint.settings
-    url = settings.health_url or f"http://{settings.host}:{settings.port}/components/{{component}}/health"
-    blueprint.around.append(lambda inner: HttpFallback(inner, url, settings.breaker_recovery))
+
+    def wrap(inner: Exchange) -> Exchange:
+        settings = blueprint.settings  # as they are when the service is built: the port is known then
+        own = f"http://{settings.host}:{settings.port}/components/{{component}}/health"
+        return HttpFallback(inner, settings.health_url or own, settings.breaker_recovery)
+
+    blueprint.around.append(wrap)

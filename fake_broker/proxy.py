@@ -1,0 +1,317 @@
+"""A small TCP proxy in front of the ROUTER, for what ZeroMQ itself cannot do wrong: RST, FIN, half-open
+connections, bytes in slices, a pause before the handshake, a limit of bytes or of connections.
+
+It runs in a thread of its own and touches no ZeroMQ socket; the broker's thread tells it what to do through a
+queue. Memory is bounded: a direction whose reader is slow is not read beyond BUFFER bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any
+
+BUFFER = 64 * 1024
+LONGEST_NAP = 0.5
+BACKLOG = 512
+
+RST, FIN, HANG, HALF_OPEN = "rst", "fin", "hang", "half-open"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How bytes pass. pause: seconds before the first byte of a new connection does. slice: bytes sent at once, 0
+    for as many as fit; gap: seconds between slices. limit: bytes per connection, both ways together, until it
+    ends as ``limit_end`` says; 0 for none. max_peers: connections at once, -1 for any number. shut: nobody
+    listens."""
+
+    pause: float = 0.0
+    slice: int = 0
+    gap: float = 0.0
+    limit: int = 0
+    limit_end: str = RST
+    max_peers: int = -1
+    shut: bool = False
+
+
+class Way:
+    """One direction of a connection: from one socket to the other."""
+
+    __slots__ = ("buffer", "ended", "into", "next", "out_of", "shut")
+
+    def __init__(self, out_of: socket.socket, into: socket.socket, start: float) -> None:
+        self.out_of = out_of
+        self.into = into
+        self.buffer = bytearray()
+        self.next = start
+        self.ended = False
+        self.shut = False
+
+
+class Link:
+    """A peer's connection and ours to the ROUTER behind it. mute: bytes no longer pass, nothing is read."""
+
+    __slots__ = ("back", "front", "mute", "passed", "ways")
+
+    def __init__(self, front: socket.socket, back: socket.socket, start: float) -> None:
+        self.front = front
+        self.back = back
+        self.ways = (Way(front, back, start), Way(back, front, start))
+        self.passed = 0
+        self.mute = False
+
+
+class Proxy:
+    """Owns the listening socket, the links and the thread. Raises OSError when it cannot listen."""
+
+    def __init__(
+        self, host: str, port: int, upstream: tuple[str, int], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._upstream = upstream
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._links: dict[socket.socket, Link] = {}
+        self._timed: dict[Link, float] = {}
+        self._policy = Policy()
+        self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._stopping = False
+        self._listener: socket.socket | None = self._listen((host, port))
+        self.address: tuple[str, int] = self._listener.getsockname()[:2]
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+        self._thread.start()
+
+    # -- from the broker's thread
+
+    @property
+    def connections(self) -> int:
+        """Peers connected to the proxy now, half-open ones too."""
+        return len(self._links) // 2
+
+    def change(self, **changes: Any) -> None:
+        """Change some fields of the policy."""
+        self._tell(lambda: self._apply(changes))
+
+    def cut(self, how: str) -> None:
+        """End every connection: ``rst``, ``fin``, or ``half-open``, where the broker's side ends and the peer's
+        lives on, mute."""
+        self._tell(lambda: self._cut_all(how))
+
+    def mend(self) -> None:
+        """Reset the connections that are mute, so that their peers can connect again."""
+        self._tell(self._reset_mute)
+
+    def close(self) -> None:
+        """End the thread and every connection. Idempotent."""
+        if self._thread.is_alive():
+            self._stopping = True
+            self._tell(lambda: None)
+            self._thread.join()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _tell(self, order: Callable[[], None]) -> None:
+        self._told.put(order)
+        with contextlib.suppress(OSError):
+            self._wake_write.send(b"x")
+
+    # -- the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                ready: set[Link] = set()
+                for key, _ in self._selector.select(self._nap()):
+                    if key.fileobj is self._wake_read:
+                        ready |= self._hear()
+                    elif key.fileobj is self._listener:
+                        self._accept()
+                    elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._links:
+                        ready.add(self._links[key.fileobj])
+                now = self._clock()
+                ready |= {link for link, at in self._timed.items() if at <= now}
+                for link in ready:
+                    if link.front in self._links and not link.mute:
+                        self._pump(link)
+                self._mind_listener()
+        finally:
+            for link in set(self._links.values()):
+                self._end(link, RST)
+            for one in (self._listener, self._wake_read, self._wake_write):
+                if one is not None:
+                    one.close()
+            self._selector.close()
+
+    def _hear(self) -> set[Link]:
+        """Obey what the other thread said; any connection may be able to go on after that."""
+        with contextlib.suppress(BlockingIOError):
+            self._wake_read.recv(1024)
+        with contextlib.suppress(Empty):
+            while True:
+                self._told.get_nowait()()
+        return set(self._links.values())
+
+    def _nap(self) -> float:
+        """Seconds until a pause or a gap is over."""
+        if not self._timed:
+            return LONGEST_NAP
+        return max(0.0, min(LONGEST_NAP, min(self._timed.values()) - self._clock()))
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            front, _ = self._listener.accept()
+        except OSError:
+            return  # gone already, or no descriptor left: the peer may try again
+        back = socket.socket(self._family, socket.SOCK_STREAM)
+        for one in (front, back):
+            one.setblocking(False)
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        back.connect_ex(self._upstream)
+        link = Link(front, back, self._clock() + self._policy.pause)
+        self._links[front] = self._links[back] = link
+        self._watch(link)
+
+    def _pump(self, link: Link) -> None:
+        try:
+            for way in link.ways:
+                self._move(link, way)
+        except OSError:
+            self._end(link, RST)
+            return
+        if self._policy.limit and link.passed >= self._policy.limit:
+            self._end(link, self._policy.limit_end)
+        elif all(way.shut for way in link.ways):
+            self._end(link, FIN)
+        else:
+            self._watch(link)
+
+    def _move(self, link: Link, way: Way) -> None:
+        """Read and write one direction as far as it goes without waiting."""
+        policy = self._policy
+        if not way.ended and len(way.buffer) < BUFFER:
+            with contextlib.suppress(BlockingIOError):
+                data = way.out_of.recv(BUFFER)
+                way.ended = not data
+                way.buffer += data
+        now = self._clock()
+        while way.buffer and now >= way.next:
+            size = policy.slice or len(way.buffer)
+            if policy.limit:
+                size = min(size, policy.limit - link.passed)
+            if size <= 0:
+                return
+            try:
+                sent = way.into.send(way.buffer[:size])
+            except BlockingIOError:
+                return
+            del way.buffer[:sent]
+            link.passed += sent
+            if policy.slice:
+                way.next = now + policy.gap
+        if way.ended and not way.buffer and not way.shut:
+            way.shut = True
+            way.into.shutdown(socket.SHUT_WR)
+
+    def _watch(self, link: Link) -> None:
+        """Ask the selector, or the clock, for what can make progress, and for nothing else."""
+        now = self._clock()
+        waits = [w.next for w in link.ways if w.buffer and w.next > now]
+        if waits and not link.mute:
+            self._timed[link] = min(waits)
+        else:
+            self._timed.pop(link, None)
+        for one, reads, writes in (
+            (link.front, link.ways[0], link.ways[1]),
+            (link.back, link.ways[1], link.ways[0]),
+        ):
+            events = 0
+            if not link.mute:
+                if not reads.ended and len(reads.buffer) < BUFFER:
+                    events |= selectors.EVENT_READ
+                if writes.buffer and writes.next <= now:
+                    events |= selectors.EVENT_WRITE
+            known = self._selector.get_map().get(one)
+            if known is None:
+                if events:
+                    self._selector.register(one, events)
+            elif not events:
+                self._selector.unregister(one)
+            elif events != known.events:
+                self._selector.modify(one, events)
+
+    def _end(self, link: Link, how: str) -> None:
+        if how in (HANG, HALF_OPEN):
+            link.mute = True
+            self._watch(link)
+            if how == HALF_OPEN:
+                link.back.close()
+            return
+        self._timed.pop(link, None)
+        for one in (link.front, link.back):
+            self._links.pop(one, None)
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(one)
+            if how == RST:
+                with contextlib.suppress(OSError):
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            one.close()
+
+    # -- orders, in the thread
+
+    def _apply(self, changes: dict[str, Any]) -> None:
+        self._policy = replace(self._policy, **changes)
+
+    def _cut_all(self, how: str) -> None:
+        for link in set(self._links.values()):
+            if not link.mute:
+                self._end(link, how)
+
+    def _reset_mute(self) -> None:
+        for link in set(self._links.values()):
+            if link.mute:
+                self._end(link, RST)
+
+    def _mind_listener(self) -> None:
+        policy = self._policy
+        full = 0 <= policy.max_peers <= self.connections
+        if policy.shut or full:
+            if self._listener is not None:
+                self._selector.unregister(self._listener)
+                self._listener.close()
+                self._listener = None
+        elif self._listener is None:
+            with contextlib.suppress(OSError):  # tried again within LONGEST_NAP
+                self._listener = self._listen(self.address)
+                self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def _listen(self, address: tuple[str, int]) -> socket.socket:
+        listener = socket.socket(self._family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        return listener

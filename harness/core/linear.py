@@ -1,0 +1,76 @@
+"""Least squares in pure Python, for the few unknowns the judge has: straight lines with correlated noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+RHO_MOST = 0.9  # a correlation estimated above this makes every trend insignificant anyway
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """slopes and errors: one per column. rho: correlation of successive residuals, bias-corrected.
+    sigma: standard deviation of the residuals. free: degrees of freedom."""
+
+    slopes: tuple[float, ...]
+    errors: tuple[float, ...]
+    rho: float
+    sigma: float
+    free: int
+
+
+def solve(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float] | None:
+    """x of matrix·x = right by elimination with pivots; None for a singular matrix."""
+    size = len(right)
+    rows = [[*map(float, row), float(value)] for row, value in zip(matrix, right, strict=True)]
+    for column in range(size):
+        pivot = max(range(column, size), key=lambda index: abs(rows[index][column]))
+        if abs(rows[pivot][column]) < 1e-12:
+            return None
+        rows[column], rows[pivot] = rows[pivot], rows[column]
+        for index in range(size):
+            if index != column:
+                share = rows[index][column] / rows[column][column]
+                rows[index] = [a - share * b for a, b in zip(rows[index], rows[column], strict=True)]
+    return [rows[index][size] / rows[index][index] for index in range(size)]
+
+
+def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: float = 0.0) -> Line | None:
+    """Fit levels = c + Σ slope × column with residuals that follow each other (AR(1)).
+
+    Ordinary least squares; the standard errors are widened by √((1+ρ)/(1−ρ)), with ρ corrected for its
+    downward bias (1+4ρ)/n (Kendall 1954, Marriott and Pope 1954). floor: least residual deviation believed.
+    None when the columns do not differ enough to be told apart, or too few levels are given.
+    """
+    size = len(levels)
+    scales = [max(map(abs, column), default=0.0) for column in columns]
+    if size < len(columns) + 2 or not all(scales):
+        return None
+    table = [[1.0] * size] + [[v / s for v in column] for column, s in zip(columns, scales, strict=True)]
+    normal = [[math.fsum(map(_product, a, b)) for b in table] for a in table]
+    found = solve(normal, [math.fsum(map(_product, a, levels)) for a in table])
+    units = [solve(normal, [float(i == k) for i in range(len(table))]) for k in range(len(table))]
+    if found is None or any(unit is None for unit in units):
+        return None
+    rest = [
+        y - math.fsum(c * column[i] for c, column in zip(found, table, strict=True))
+        for i, y in enumerate(levels)
+    ]
+    free = size - len(table)
+    square = math.fsum(e * e for e in rest)
+    sigma = max(floor, math.sqrt(square / free))
+    raw = math.fsum(map(_product, rest, rest[1:])) / square if square > 0 else 0.0
+    rho = min(RHO_MOST, max(0.0, raw + (1 + 4 * raw) / size))
+    wide = sigma * math.sqrt((1 + rho) / (1 - rho))
+    errors = [
+        wide * math.sqrt(max(0.0, unit[k])) / s
+        for k, (unit, s) in enumerate(zip(units[1:], scales, strict=True), 1)
+        if unit
+    ]
+    return Line(tuple(c / s for c, s in zip(found[1:], scales, strict=True)), tuple(errors), rho, sigma, free)
+
+
+def _product(a: float, b: float) -> float:
+    return a * b

@@ -1,0 +1,148 @@
+"""Settled moments of a trial, and what the clients had done by each: the raw material of every test.
+
+Between two moments a count grew by so much while so many connections, events, seconds, … went by. Cycles
+that never settled have no level; what their clients did is kept in the sums, so a span over them stays true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from harness.core.cycle import Observation, Phase
+from harness.core.metric import Judged, Key
+from harness.core.record import Trial
+
+ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are no orderly close and no stall
+
+# What may drive a growth, in the order of preference where the data cannot tell them apart: the driver's
+# published name, the ledger sum it multiplies, and the words for one unit of it.
+DRIVERS: tuple[tuple[str, str, str], ...] = (
+    ("connection", "connection", "connection"),
+    ("event", "event", "event"),
+    ("abort", "abort", "aborted stream"),
+    ("slow-reader", "stall", "stalled reader"),
+    ("abort", "not-fin", "stream not closed in order"),
+    ("abort", "rst-early", "request reset before its answer"),
+    ("abort", "rst", "stream reset midway"),
+    ("abort", "half-close", "half-closed stream"),
+    ("broker-timeout", "broker-timeout", "broker timeout"),
+    ("time", "time", "second"),
+)
+WORDS = {factor: words for _, factor, words in DRIVERS}
+NAMES = {factor: name for name, factor, _ in DRIVERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One settled cycle's end. done: what had been done since the trial's start, by ledger sum:
+    those of DRIVERS, ``cycle`` (cycles with clients) and ``reading`` (moments). peak: streams open at once."""
+
+    phase: Phase
+    levels: Mapping[Key, float]
+    done: Mapping[str, float]
+    peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One count over its moments. levels: one more than ``spans``. spans: what was done between two
+    levels. peak: most streams open at once. before: levels of the warm-up, for telling what a pool did."""
+
+    key: Key
+    levels: tuple[float, ...]
+    spans: tuple[Mapping[str, float], ...]
+    peak: int
+    before: tuple[float, ...] = ()
+
+    @property
+    def increments(self) -> list[float]:
+        """Growth from each level to the next."""
+        return [after - before for before, after in pairwise(self.levels)]
+
+    def column(self, factor: str) -> list[float]:
+        """How much of one factor each span saw."""
+        return [span.get(factor, 0.0) for span in self.spans]
+
+
+def _did(observation: Observation) -> dict[str, float]:
+    """What the clients and the broker did in one cycle."""
+    ledger = observation.ledger
+    modes = ledger.by_mode
+    stalls = float(modes.get("stall", 0))
+    known = sum(modes.get(mode, 0) for mode in ABORTS)
+    aborts = float(known if modes else max(0.0, ledger.aborts - stalls))
+    return {
+        "connection": float(ledger.opened),
+        "event": float(ledger.events),
+        "abort": aborts,
+        "not-fin": aborts + stalls,
+        "stall": stalls,
+        **{mode: float(modes.get(mode, 0)) for mode in ABORTS},
+        "broker-timeout": float(observation.broker.unanswered) if observation.broker else 0.0,
+        "cycle": 1.0 if ledger.opened else 0.0,
+    }
+
+
+def moments(trial: Trial) -> tuple[Moment, ...]:
+    """Every settled moment of a trial, in order. ``time`` is seconds since the run's start."""
+    done: dict[str, float] = {}
+    found: list[Moment] = []
+    for observation in trial.observations:
+        for factor, amount in _did(observation).items():
+            done[factor] = done.get(factor, 0.0) + amount
+        if observation.levels and observation.settled:
+            done["reading"] = done.get("reading", 0.0) + 1.0
+            spec = observation.spec
+            now = {**done, "time": observation.ended}
+            peak = min(spec.concurrency, spec.connections) if spec.connections else 0
+            found.append(Moment(spec.phase, observation.levels, now, peak))
+    return tuple(found)
+
+
+def judged(found: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Moment]]:
+    """The warm-up, and the moments that are judged, whose first is the base: the last one of the warm-up.
+    A trial that never came past its warm-up is judged on what it has, its first cycle being the base."""
+    later = [index for index, moment in enumerate(found) if moment.phase is not Phase.WARMUP]
+    if not any(found[index].phase is not Phase.IDLE for index in later):
+        return found[:1], found
+    base = max(0, later[0] - 1)
+    return found[: base + 1], found[base:]
+
+
+def _level(moment: Moment, key: Key) -> float | None:
+    """The level of a key. A class of descriptors that a census did not meet is zero, not a gap."""
+    if key in moment.levels:
+        return moment.levels[key]
+    return 0.0 if key.kind and Key(key.metric) in moment.levels else None
+
+
+def series(found: Sequence[Moment], key: Key) -> Series | None:
+    """One key's series over the judged moments; None with fewer than two readings."""
+    warm, rest = judged(found)
+    read = [(moment, level) for moment in rest if (level := _level(moment, key)) is not None]
+    if len(read) < 2:
+        return None
+    spans = tuple(
+        {factor: amount - before.done.get(factor, 0.0) for factor, amount in after.done.items()}
+        for (before, _), (after, _) in pairwise(read)
+    )
+    return Series(
+        key=key,
+        levels=tuple(level for _, level in read),
+        spans=spans,
+        peak=max(moment.peak for moment, _ in read),
+        before=tuple(level for moment in warm if (level := _level(moment, key)) is not None),
+    )
+
+
+def keys(found: Sequence[Moment], judged_as: Judged | None = None) -> list[Key]:
+    """Keys that at least two moments read, in a fixed order."""
+    seen: dict[Key, int] = {}
+    for moment in found:
+        for key in moment.levels:
+            seen[key] = seen.get(key, 0) + 1
+    return sorted(
+        key for key, times in seen.items() if times >= 2 and (judged_as is None or key.judged is judged_as)
+    )

@@ -1,0 +1,112 @@
+"""One more tab in Locust's web UI: the target's descriptors, threads and memory, live.
+
+Locust has no custom live charts, so the page is ours, served by its Flask app. The readings come from
+``harness probe`` as a child process: importing this module is all that a locustfile has to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+from flask import Blueprint, Response, jsonify
+from locust import events
+
+KEPT = 3000  # readings: five minutes at 10 Hz
+ASSETS = Path(str(files("harness"))) / "report" / "assets"
+PAGE = Path(str(files("harness"))) / "swarm" / "templates" / "target.html"
+
+
+class TargetFeed:
+    """Follows ``harness probe`` in a greenlet."""
+
+    def __init__(self, host: str, pid: int | None) -> None:
+        self.samples: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.problem = ""
+        self._child: subprocess.Popen[str] | None = None
+        argv = ["--pid", str(pid)] if pid else ["--port", str(urlsplit(host).port or 80)]
+        if not pid and urlsplit(host).hostname not in ("127.0.0.1", "localhost", "::1"):
+            self.problem = (
+                "the target is on another machine: start `harness probe` there; or give --target-pid"
+            )
+            return
+        gevent.spawn(self._follow, argv)
+
+    def _follow(self, argv: list[str]) -> None:
+        while True:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "harness.cli", "probe", *argv],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert self._child.stdout
+            assert self._child.stderr
+            for line in self._child.stdout:
+                sample = json.loads(line)
+                if "at" in sample:
+                    self.problem = sample.get("gap", "")
+                    self.samples.append({key: sample.get(key) for key in ("at", "fds", "threads", "rss")})
+            self.problem = self._child.stderr.read().strip()[-300:] or self.problem or "the probe ended"
+            self._child.wait()
+            gevent.sleep(2.0)
+
+    def stop(self) -> None:
+        """End the probe."""
+        if self._child and self._child.poll() is None:
+            self._child.terminate()
+
+
+@events.init_command_line_parser.add_listener
+def _options(parser: Any) -> None:
+    parser.add_argument(
+        "--target-pid",
+        type=int,
+        env_var="HARNESS_TARGET_PID",
+        default=None,
+        help="Process to watch in the Target tab [default: who listens on the host's port]",
+    )
+
+
+@events.init.add_listener
+def attach(environment: Any, **_: Any) -> None:
+    """Add the tab where there is a web UI."""
+    if not environment.web_ui:
+        return
+    options = environment.parsed_options
+    pid = getattr(options, "target_pid", None) or int(os.environ.get("HARNESS_TARGET_PID", 0)) or None
+    feed = TargetFeed(environment.host or "", pid)
+    environment.events.quitting.add_listener(lambda **_: feed.stop())
+    pages = Blueprint("target", __name__)
+
+    @pages.route("/target")
+    def page() -> Response:
+        return Response(PAGE.read_text(encoding="utf-8"), mimetype="text/html")
+
+    @pages.route("/target/uplot.js")
+    def script() -> Response:
+        return Response(
+            (ASSETS / "uPlot.iife.min.js").read_text(encoding="utf-8"), mimetype="text/javascript"
+        )
+
+    @pages.route("/target/uplot.css")
+    def style() -> Response:
+        return Response((ASSETS / "uPlot.min.css").read_text(encoding="utf-8"), mimetype="text/css")
+
+    @pages.route("/target/samples")
+    def samples() -> Response:
+        return jsonify({"samples": list(feed.samples), "problem": feed.problem})
+
+    environment.web_ui.app.register_blueprint(pages)
+    arguments = environment.web_ui.template_args
+    tabs = arguments.setdefault("extended_tabs", [])
+    tabs.append({"title": "Target", "key": "target"})
+    environment.web_ui.app.config.setdefault("HARNESS_TARGET", feed)

@@ -1,0 +1,22 @@
+"""Clients that come, see one event, and go: what leaks per connection shows fastest here.
+
+locust -f locustfiles/churn.py --host http://127.0.0.1:8000
+"""
+
+import os
+
+from locust import constant, task
+
+import harness.swarm.web  # noqa: F401 - adds the Target tab to Locust's web UI
+from harness.swarm.user import SseUser
+
+PATH = os.environ.get("SSE_PATH", "/dashboard/sse")
+
+
+class Passerby(SseUser):
+    wait_time = constant(0)
+
+    @task
+    def glance(self):
+        with self.sse(PATH) as stream:
+            next(iter(stream), None)

@@ -1,0 +1,27 @@
+"""Viewers of a dashboard: both streams, each watched for a while and left.
+
+locust -f locustfiles/dashboard.py --host http://127.0.0.1:8000
+"""
+
+from locust import between, task
+
+import harness.swarm.web  # noqa: F401 - adds the Target tab to Locust's web UI
+from harness.swarm.user import SseUser
+
+
+class Viewer(SseUser):
+    wait_time = between(0.1, 1)
+
+    @task(2)
+    def dashboard(self):
+        self.watch("/dashboard/sse", events=3)
+
+    @task(1)
+    def status(self):
+        self.watch("/system/status/sse", events=5)
+
+    def watch(self, path, events):
+        with self.sse(path) as stream:
+            for count, _event in enumerate(stream, start=1):
+                if count == events:
+                    break

@@ -1,0 +1,162 @@
+"""The command line from outside: interrupts, kills, bad input, saved runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
+HARNESS = [sys.executable, "-m", "harness.cli"]
+GUARD = [
+    *HARNESS,
+    "guard",
+    "--url",
+    "http://127.0.0.1:{port}/e",
+    "--connections",
+    "100",
+    "--concurrency",
+    "20",
+]
+DEADLINE = 30.0
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f"never came true: {what}"
+        time.sleep(0.02)
+
+
+def mentioning(word: str) -> list[int]:
+    """Live processes (zombies aside) whose command line holds a word."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if word.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [
+        *GUARD,
+        "--out",
+        str(tmp_path / "run"),
+        "--",
+        sys.executable,
+        str(SERVICE),
+        "{port}",
+        "healthy",
+    ]
+    with subprocess.Popen(
+        [*command, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as guard:
+        record = tmp_path / "run" / "run.json"
+
+        def cycles() -> int:
+            return record.read_text().count('"close_lag"') if record.exists() else 0
+
+        wait_for(lambda: cycles() >= 1 or guard.poll() is not None, "a cycle was saved")
+        yield guard
+        guard.kill()
+
+
+def test_ctrl_c_stops_everything_within_three_seconds_and_keeps_what_was_measured(
+    running: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=DEADLINE)
+    assert time.monotonic() - started < 3.0 + 1.0  # one for a busy machine
+    assert running.returncode == 3, err
+    assert "interrupted" in out
+    assert "Traceback" not in out + err
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["trials"][0]["observations"], "the finished cycles are kept"
+    assert mentioning(str(tmp_path)) == []
+    again = subprocess.run(
+        [*HARNESS, "judge", str(tmp_path / "run")], capture_output=True, text=True, timeout=60
+    )
+    assert again.returncode == 3
+    assert "interrupted" in again.stdout
+
+
+def test_kill_9_leaves_nothing_alive_two_seconds_later(
+    running: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    assert len(mentioning(str(tmp_path))) >= 2, "service and harness are up"
+    running.kill()
+    running.wait()
+    killed = time.monotonic()
+    wait_for(lambda: not mentioning(str(tmp_path)), "everything died with the harness")
+    assert time.monotonic() - killed < 2.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["guard"], 2, "--url"),
+        (["guard", "--url", "nonsense", "--", "true"], 2, "nonsense"),
+        (["guard", "--url", "http://127.0.0.1:1/"], 2, "COMMAND"),
+        (["guard", "--url", "http://127.0.0.1:{port}/", "--max-time", "soon", "--", "true"], 2, "soon"),
+        (["guard", "--url", "http://127.0.0.1:1/", "--pid", "999999999"], 2, "999999999"),
+        (
+            ["guard", "--url", "http://127.0.0.1:{port}/", "--out", "/proc/nowhere", "--", "true"],
+            4,
+            "/proc/nowhere",
+        ),
+        (["reproduce", "--profile", "nobody"], 2, "nobody"),
+        (["judge", "/nonexistent"], None, "/nonexistent"),
+        (["probe", "--pid", "999999999"], 4, "999999999"),
+        (["soak", "--duration", "0", "--url", "http://127.0.0.1:{port}/", "--", "true"], 2, "--duration"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments: list[str], code: int | None, words: str) -> None:
+    done = subprocess.run([*HARNESS, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode in ((2, 4) if code is None else (code,)), done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "unexpected" not in done.stderr
+
+
+def test_a_service_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
+    code = "raise SystemExit('no database: refusing to start')"
+    command = [
+        *GUARD,
+        "--quiet",
+        "--out",
+        str(tmp_path / "run"),
+        "--json",
+        str(tmp_path / "v.json"),
+        "--",
+        sys.executable,
+    ]
+    done = subprocess.run([*command, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "no database" in done.stdout
+    assert json.loads((tmp_path / "v.json").read_text())["outcome"] == "unready"
+
+
+def test_doctor_says_that_this_machine_can_run_it() -> None:
+    done = subprocess.run([*HARNESS, "doctor"], capture_output=True, text=True, timeout=60)
+    assert done.returncode in (0, 4)
+    assert "kernel" in done.stdout
+
+
+def test_help_lists_every_command_and_each_has_its_own() -> None:
+    listing = subprocess.run([*HARNESS, "--help"], capture_output=True, text=True, timeout=60).stdout
+    for name in ("reproduce", "guard", "soak", "judge", "report", "probe", "doctor"):
+        assert name in listing
+        assert subprocess.run([*HARNESS, name, "--help"], capture_output=True, timeout=60).returncode == 0

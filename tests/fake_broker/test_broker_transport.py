@@ -1,0 +1,208 @@
+"""The TCP proxy in front of a real broker: what raw sockets and DEALERs see of each transport fault."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import zmq
+
+from fake_broker.proxy import Proxy
+
+Start = Callable[..., Any]
+
+GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03"
+"""How a ZMTP 3 peer begins; libzmq's own answer to it is 64 bytes long in all."""
+
+
+@pytest.fixture
+def broker(start: Start) -> Any:
+    return start("--proxy")
+
+
+@contextlib.contextmanager
+def raw(broker: Any) -> Iterator[socket.socket]:
+    """A TCP connection that has greeted, and whose bytes arrive."""
+    with socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10) as one:
+        one.sendall(GREETING)
+        assert one.recv(1) == b"\xff"
+        yield one
+
+
+def drained(one: socket.socket) -> None:
+    """Read until the other side ends; raises what recv raises."""
+    while one.recv(4096):
+        pass
+
+
+def test_it_passes_everything_when_no_fault_is_on(broker: Any) -> None:
+    clients = [broker.dealer() for _ in range(10)]
+    big = bytes(2 << 20)
+    for client in clients:
+        assert broker.check(client, "state", b"x").body == (b"x",)
+    assert broker.check(clients[0], "state", big).body == (big,)
+    assert (broker.stat("peers"), broker.stat("proxied")) == (10, 10)
+    for client in clients:
+        client.close()
+    broker.until("peers", 0)
+    broker.until("proxied", 0)
+
+
+def test_reset(broker: Any) -> None:
+    with raw(broker) as one:
+        broker.told("fault", fault="cut")
+        with pytest.raises(ConnectionResetError):
+            drained(one)
+
+
+def test_finish(broker: Any) -> None:
+    with raw(broker) as one:
+        broker.told("fault", fault="cut", how="fin")
+        drained(one)  # ends, and does not raise
+    broker.until("peers", 0)
+
+
+def test_a_dealer_comes_back_after_a_reset(broker: Any) -> None:
+    client = broker.dealer()
+    broker.check(client, "state", b"x")
+    broker.told("fault", fault="cut")
+    broker.until("accepted", 2)
+    assert broker.check(client, "state", b"y").body == (b"y",)
+
+
+def test_half_open_tells_the_peer_nothing_until_it_is_cleared(broker: Any) -> None:
+    with raw(broker) as one:
+        drain = select.poll()
+        drain.register(one, select.POLLIN | select.POLLHUP)
+        while drain.poll(100):
+            assert one.recv(4096)
+        broker.told("fault", fault="half-open")
+        broker.until("peers", 0)
+        assert not drain.poll(100), "neither bytes nor an end"
+        one.sendall(b"anybody there?")
+        assert broker.stat("proxied") == 1
+        broker.told("clear")
+        with pytest.raises(ConnectionResetError):
+            drained(one)
+
+
+def test_slices(broker: Any) -> None:
+    broker.told("fault", fault="slices", size=3)
+    client = broker.dealer()
+    assert broker.check(client, "state", b"x" * 500).body == (b"x" * 500,)
+    broker.told("clear")
+    # One byte a gap: 64 bytes of greeting alone take 64 gaps.
+    broker.told("fault", fault="slices", size=1, gap=0.002)
+    began = time.monotonic()
+    with raw(broker) as one:
+        received = b""
+        while len(received) < 63:
+            received += one.recv(4096)
+    assert time.monotonic() - began > 0.05
+
+
+def test_pause_lets_the_handshake_hang(broker: Any) -> None:
+    broker.told("fault", fault="pause", delay=0.2)
+    began = time.monotonic()
+    client = broker.dealer()
+    assert broker.check(client, "state", b"x").body == (b"x",)
+    assert time.monotonic() - began >= 0.2
+
+
+@pytest.mark.parametrize("then", ["rst", "fin", "hang"])
+def test_byte_limit(broker: Any, then: str) -> None:
+    broker.told("fault", fault="byte-limit", size=20, then=then)
+    one = socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10)
+    with one:
+        received = 0
+        with contextlib.suppress(ConnectionResetError, BlockingIOError, TimeoutError):
+            one.sendall(GREETING)
+            one.settimeout(0.2 if then == "hang" else 10)
+            while data := one.recv(4096):
+                received += len(data)
+        assert received <= 20
+        if then == "hang":
+            assert broker.stat("proxied") == 1
+            broker.told("clear")
+            one.settimeout(10)
+            with pytest.raises(ConnectionResetError):
+                drained(one)
+    broker.until("proxied", 0)
+
+
+def test_max_peers_refuses_at_the_port(broker: Any, until: Any) -> None:
+    broker.told("fault", fault="max-peers", peers=2)
+    first, second = broker.dealer(), broker.dealer()
+    broker.check(first, "state", b"x")
+    broker.check(second, "state", b"x")
+    address = ("127.0.0.1", int(broker.endpoint.rpartition(":")[2]))
+
+    def refused() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(address) != 0
+
+    until(refused, "the port refuses")
+    assert broker.check(first, "state", b"y").body == (b"y",), "those inside go on"
+    third = broker.dealer()
+    broker.send(third, "state", b"z")
+    second.close()
+    assert broker.reply(third).body == (b"z",)
+
+
+def test_a_peer_that_does_not_read_costs_bounded_memory() -> None:
+    """The proxy stops reading a direction whose other side is slow."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with Proxy("127.0.0.1", 0, listener.getsockname()) as proxy:
+            front = socket.create_connection(proxy.address)
+            back, _ = listener.accept()
+            with front, back:
+                front.setblocking(False)
+                sent, quiet = 0, 0
+                while quiet < 20 and sent < 256 << 20:
+                    try:
+                        sent += front.send(bytes(1 << 16))
+                        quiet = 0
+                    except BlockingIOError:
+                        quiet += 1
+                        select.select([], [front], [], 0.01)
+                assert sent < 64 << 20, "backpressure never came"
+                received = 0
+                while received < sent:
+                    received += len(back.recv(1 << 20))
+                assert received == sent
+
+
+def test_nobody_behind_it_is_a_reset() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with (
+            Proxy("127.0.0.1", 0, nobody.getsockname()) as proxy,
+            socket.create_connection(proxy.address, timeout=10) as one,
+            pytest.raises(ConnectionResetError),
+        ):
+            drained(one)
+
+
+def test_it_leaves_no_thread_and_no_socket() -> None:
+    import threading
+
+    before = threading.active_count()
+    proxy = Proxy("127.0.0.1", 0, ("127.0.0.1", 1))
+    proxy.close()
+    proxy.close()
+    assert threading.active_count() == before
+    with socket.socket() as probe:
+        assert probe.connect_ex(proxy.address) != 0
+
+
+def test_a_faulty_fault_without_the_proxy_says_what_to_do(start: Start) -> None:
+    answer = start().ask("fault", fault="cut")
+    assert answer == {"ok": False, "error": "fault 'cut' needs the TCP proxy; start the broker with --proxy"}
+    assert zmq.zmq_version_info() >= (4, 3)
