@@ -1,7 +1,7 @@
 """Every frame in a file, one JSON object a line: monotonic time, direction, identity and frames in hex.
 
-``{"at": 12.345678, "way": "in", "peer": "00a1…", "frames": ["", "4d44504330 32", …]}``, without the blank. The
-file is readable by its owner only (0600), for frames may carry what a service would not want read.
+``{"at":12.345678,"way":"in","peer":"00a1…","frames":["","4d4450433032",…]}``. The file is
+readable by its owner only (0600), for frames may carry what a service would not want read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Journal:
         self._file = os.fdopen(descriptor, "w", encoding="ascii", buffering=1 << 16)
         self._left = limit
         self.lines = 0
+        self.pending = False
         self.ended: str | None = None
 
     def write(self, at: float, way: str, peer: bytes, frames: Sequence[bytes]) -> None:
@@ -38,13 +39,15 @@ class Journal:
             self._end("the journal is full")
             return
         self.lines += 1
+        self.pending = True
         try:
             self._file.write(line)
         except OSError as error:
             self._end(str(error))
 
     def flush(self) -> None:
-        """Hand what is buffered to the kernel."""
+        """Hand what is buffered to the kernel; ``pending`` says whether there is anything."""
+        self.pending = False
         if self.ended is None:
             try:
                 self._file.flush()

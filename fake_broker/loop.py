@@ -95,12 +95,12 @@ class Loop:
             self._server.tick(now)
             self._send(self._broker.tick(now, self._server.monitor.peers))
             self._follow_orders()
-            ready = dict(self._poller.poll(self._nap()))
+            ready = dict(self._poller.poll(0 if self._unwritten() else self._nap()))
             if self._server.monitor.socket in ready:
                 self._server.monitor.drain()
             if self._server.router in ready:
                 self._read()
-            elif self._journal is not None:
+            elif self._journal is not None and self._unwritten():
                 self._journal.flush()
             if self._control in ready:
                 self._obey()
@@ -199,6 +199,10 @@ class Loop:
         due = self._server.due()
         times = [self._broker.due(), *([] if due is None else [due])]
         return math.ceil(1000 * max(0.0, min(min(times) - self._clock(), LONGEST_NAP)))
+
+    def _unwritten(self) -> bool:
+        """Is there something for the journal to write out once there is nothing to read?"""
+        return self._journal is not None and self._journal.pending
 
     def _read(self) -> None:
         broker = self._broker

@@ -78,7 +78,7 @@ class Lines(ABC):
         if 13 in chunk:
             chunk = self._unify(chunk)
         if self._start:
-            chunk = self._line + chunk if self._line else chunk
+            chunk = bytes(self._line) + chunk if self._line else chunk
             if len(chunk) < len(BOM) and BOM.startswith(chunk):
                 self._line[:] = chunk
                 return None

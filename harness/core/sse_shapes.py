@@ -61,11 +61,12 @@ def _builder(fields: tuple[str, ...]) -> Callable[[list[Any], str], list[Event]]
         ("event", "id", "data"): whole,
     }[in_order]
     if fields == in_order:
-        return plain
+        return plain  # type: ignore[no-any-return]
     places = [fields.index(name) for name in in_order]
 
     def sorted_first(found: list[tuple[str, ...]], last: str) -> list[Event]:
-        return plain([tuple([values[place] for place in places]) for values in found], last)
+        ordered: list[Event] = plain([tuple([values[place] for place in places]) for values in found], last)
+        return ordered
 
     return sorted_first
 

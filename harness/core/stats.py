@@ -117,3 +117,19 @@ def poisson_interval(count: float, exposure: float) -> tuple[float, float, float
 def sprt(events: float, exposure: float, *, p0: float = 1e-5, p1: float = 1e-3) -> float:
     """Log likelihood ratio of "p1 leaks per unit" against "p0", for counts (Wald 1945)."""
     return events * math.log(p1 / p0) - exposure * (p1 - p0)
+
+
+def student95(free: int) -> float:
+    """Two-sided 95 % quantile of Student's t with ``free`` degrees of freedom."""
+    return _T95[free - 1] if 1 <= free <= len(_T95) else (1.96 + 2.4 / free if free > 0 else math.inf)
+
+
+def ratio_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Σy/Σx with its 95 % interval, for (y, x) pairs whose scatter grows with x (Cochran 1977, ratio
+    estimator with variance proportional to x; Student's t)."""
+    total = math.fsum(x for _, x in pairs)
+    rate = math.fsum(y for y, _ in pairs) / total
+    free = len(pairs) - 1
+    square = math.fsum((y - rate * x) ** 2 / x for y, x in pairs) / free / total
+    half = student95(free) * math.sqrt(square)
+    return rate, rate - half, rate + half

@@ -65,7 +65,7 @@ class TargetFeed:
             self._child.terminate()
 
 
-@events.init_command_line_parser.add_listener
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _options(parser: Any) -> None:
     parser.add_argument(
         "--target-pid",
@@ -76,7 +76,7 @@ def _options(parser: Any) -> None:
     )
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]
 def attach(environment: Any, **_: Any) -> None:
     """Add the tab where there is a web UI."""
     if not environment.web_ui:

@@ -1,0 +1,243 @@
+"""Counts that come back to the same integer: did one grow with what the clients did, and go on growing?
+
+Three innocents look like leaks: a pool or cache that fills and stops, a thread pool that takes one more slot
+a cycle whatever the load, and something that grows by itself as time goes by. So growth is a leak only
+
+- at once, when it follows one driver like a clockwork and exceeds what a pool could hold, or
+- slowly, when cycles that differ by design show that the driver explains it and "so much per cycle" and
+  "so much per second" do not: the logarithm of the likelihood ratio is at least 6.9 (Wald 1945: one false
+  alarm in 1,000), scaled down where the growth comes in bursts;
+
+and in both, only when it goes on until now. No growth over M connections bounds the rate at 3/M (the rule
+of three, 95 %). The rates of error of all this are measured by ``python -m bench.detector``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.core.moments import DRIVERS, Series
+from harness.core.poisson import Fit, fit
+from harness.core.stats import median, poisson_interval, ratio_interval
+
+CERTAIN = math.log(1000)
+MIN_GROWTH = 3.0
+POOL = 64.0  # a slowly filling pool of 32 slots is the largest met (ThreadPoolExecutor's cap); twice that
+STRICT = 0.02  # with only two increments to go by, they must agree this well
+LOOSE = 0.15  # share of the growth that a driver may leave unexplained
+BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
+QUIET = 4.6  # expected units that may fail to come before growth has stopped (probability 1 %)
+SAME = 2.0  # log-likelihood by which two drivers are told apart
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Growth that a budget grants, and the pool it declares."""
+
+    connection: float = 0.0
+    event: float = 0.0
+    hour: float = 0.0
+    pool: float = 0.0
+
+    def of(self, span: dict[str, float]) -> float:
+        """Units granted for one span."""
+        time = span.get("time", 0.0) / 3600
+        return self.connection * span.get("connection", 0.0) + self.event * span.get("event", 0.0) + self.hour * time
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """What one test says of one series.
+
+    status: ``leaking`` | ``bounded`` | ``undecided``. factor: the ledger sum that drives the growth, in
+    whose units rate, low and high are; rivals: factors that explain it as well. at_most: greatest rate per
+    connection that could have stayed unseen (95 %). total: net growth. growing: not certain, but it has
+    grown and goes on; the plan then looks closer.
+    """
+
+    status: str
+    at_most: float
+    why: str
+    total: float = 0.0
+    exposure: float = 0.0
+    factor: str = "connection"
+    rivals: tuple[str, ...] = ()
+    rate: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    growing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """One series as the test needs it."""
+
+    grown: Sequence[float]
+    offset: Sequence[float]
+    series: Series
+    tolerance: float
+    pool: float
+    total: float = field(default=0.0)
+
+
+def assess(
+    series: Series, *, sensitivity: float, allowed: Allowed | None = None, tolerance: float = 0.0
+) -> Assessed:
+    """Judge one count whose level is exact. tolerance: growth per reading that means nothing."""
+    granted = allowed or Allowed()
+    offset = [granted.of(dict(span)) for span in series.spans]
+    grown = [value if abs(value) > tolerance else 0.0 for value in series.increments]
+    total = math.fsum(grown) - math.fsum(offset)
+    data = _Data(grown, offset, series, tolerance, granted.pool, total)
+    exposure = math.fsum(series.column("connection"))
+    if exposure <= 0:
+        return Assessed("undecided", math.inf, "no load cycle was completed")
+    if total >= MIN_GROWTH:
+        factor, rivals = driver(grown, series, offset)
+        rate, low, high = interval(grown, series.column(factor))
+        why = _at_once(data, factor) or _slowly(data, factor)
+        if why:
+            return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
+    return _passed(data, exposure, sensitivity)
+
+
+def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> tuple[str, tuple[str, ...]]:
+    """The factor that alone explains the growth best, and those that do so as well (not told apart)."""
+    fits: dict[str, Fit] = {}
+    for _, factor, _ in DRIVERS:
+        column = series.column(factor)
+        if any(column):
+            fits[factor] = fit(grown, [column], offset)
+    best = max(one.likelihood for one in fits.values())
+    spread = min(max(1.0, one.dispersion) for one in fits.values())
+    tied = [factor for factor, one in fits.items() if one.likelihood >= best - SAME * spread]
+    return tied[0], tuple(tied[1:])
+
+
+def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, float, float]:
+    """Rate with its 95 % interval. With at least four spans and 20 units the spread between the spans
+    tells (Student's t on the ratio), so a clockwork gets a narrow interval; else Poisson's counts do."""
+    pairs = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
+    total = math.fsum(value for value, _ in pairs)
+    exposure = math.fsum(amount for _, amount in pairs)
+    if exposure <= 0:
+        return 0.0, 0.0, 0.0
+    exact = len(pairs) >= 2 and all(
+        abs(value - total / exposure * amount) <= max(1.0, STRICT * value) for value, amount in pairs
+    )
+    if (len(pairs) >= 4 and total >= 20 * len(pairs)) or (exact and total >= 20):
+        return ratio_interval(pairs)
+    return poisson_interval(max(total, 0.0), exposure)
+
+
+def _active(data: _Data, factor: str) -> list[tuple[float, float]]:
+    column = data.series.column(factor)
+    return [
+        (value - granted, amount)
+        for value, granted, amount in zip(data.grown, data.offset, column, strict=True)
+        if amount > 0
+    ]
+
+
+def _goes_on(active: Sequence[tuple[float, float]]) -> bool:
+    """At least a quarter of the growth in the second half of the driver, and no silence at the end that a
+    growth of this rate would hardly leave."""
+    total = math.fsum(value for value, _ in active)
+    exposure = math.fsum(amount for _, amount in active)
+    half = quiet = late = passed = 0.0
+    for value, amount in active:
+        before, passed = passed, passed + amount
+        share = min(1.0, max(0.0, (passed - exposure / 2) / amount))
+        late += value * share if before < exposure / 2 else value
+        quiet = 0.0 if value > 0 else quiet + amount
+    half = total / 4
+    return total > 0 and late >= half and quiet * total / exposure <= QUIET
+
+
+def _idle_grows(data: _Data) -> bool:
+    """What is driven by time must be seen to grow without clients."""
+    idle = [
+        value
+        for value, clients in zip(data.grown, data.series.column("connection"), strict=True)
+        if clients == 0
+    ]
+    return math.fsum(idle) >= MIN_GROWTH
+
+
+def _at_once(data: _Data, factor: str) -> str:
+    """Why the growth is a leak beyond doubt: it follows its driver and exceeds any pool. Else empty."""
+    active = _active(data, factor)
+    total = math.fsum(value for value, _ in active)
+    exposure = math.fsum(amount for _, amount in active)
+    if len(active) < 2 or exposure <= 0 or not _goes_on(active):
+        return ""
+    rate = total / exposure
+    peak = 2.0 * data.series.peak
+    steep = rate >= 0.5 and factor != "time"
+    if total <= max(data.pool, peak, 0.0 if steep else POOL):
+        return ""
+    if factor == "time" and not _idle_grows(data):
+        return ""
+    last, amount = active[-1]
+    if last < 0.7 * rate * amount - 3 * math.sqrt(rate * amount):
+        return ""
+    if len(active) == 2:
+        agree = all(abs(value - rate * amount) <= STRICT * value for value, amount in active)
+        if not (agree and rate >= 1 and total > 2 * peak and not any(data.series.before[1:])):
+            return ""
+        return "grew by the same in both cycles, by more than twice what a pool could hold"
+    column = data.series.column(factor)
+    means = [granted + rate * x for granted, x in zip(data.offset, column, strict=True)]
+    missed = math.fsum(abs(value - mean) for value, mean in zip(data.grown, means, strict=True))
+    one = fit(data.grown, [column], data.offset)
+    if missed > LOOSE * total and one.dispersion > BURSTS:
+        return ""
+    return f"grew in step over {len(active)} cycles, by more than a pool could hold"
+
+
+def _slowly(data: _Data, factor: str) -> str:
+    """Why the driver, and neither the cycle nor the clock, explains a slow growth. Else empty."""
+    column = data.series.column(factor)
+    if sum(1 for value, x in zip(data.grown, column, strict=True) if value > 0 and x > 0) < 3:
+        return ""
+    if not _goes_on(_active(data, factor)) or (factor == "time" and not _idle_grows(data)):
+        return ""
+    innocent = [data.series.column(name) for name in ("cycle", "time") if name != factor]
+    null = fit(data.grown, innocent, data.offset)
+    other = fit(data.grown, [*innocent, column], data.offset)
+    ratio = (other.likelihood - null.likelihood) / max(1.0, other.dispersion)
+    if ratio < CERTAIN:
+        return ""
+    odds = "more than 1e9" if ratio > 20.7 else f"{math.exp(ratio):.0f}"
+    return f"grew over {len(data.grown)} cycles in proportion; odds against any other cause {odds} to 1"
+
+
+def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
+    """Bounded by the connections since the last growth, or undecided."""
+    level = highest = 0.0
+    clients = data.series.column("connection")
+    after = 0
+    for index, (value, granted) in enumerate(zip(data.grown, data.offset, strict=True)):
+        level += value - granted
+        if level > highest:
+            highest, after = level, index + 1
+    quiet = math.fsum(clients[after:])
+    at_most = 3.0 / quiet if quiet else math.inf
+    if at_most <= sensitivity:
+        why = f"no growth over the last {quiet:g} of {exposure:g} connections"
+        return Assessed("bounded", at_most, why, data.total, exposure)
+    _, _, high = poisson_interval(max(0.0, data.total), exposure)
+    unseen = max(at_most, high) if data.total > 0 else at_most
+    growing = data.total >= 2 and _goes_on(_active(data, "connection"))
+    if growing:
+        why = f"grew by {data.total:g} over {exposure:g} connections, not yet told from a pool"
+    else:
+        why = f"no growth over {quiet:g} connections allows at most {unseen:.2g}, asked for {sensitivity:.2g}"
+    return Assessed("undecided", unseen, why, data.total, exposure, growing=growing)
+
+
+def typical(values: Sequence[float]) -> float:
+    """Median of what is there; 0 for nothing."""
+    return median(values) if values else 0.0
