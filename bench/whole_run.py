@@ -30,13 +30,24 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             start = time.monotonic()
-            argv = [sys.executable, "-m", "harness.cli", "reproduce", "--quiet", "--out", f"{folder}/run", *wanted]
+            argv = [
+                sys.executable,
+                "-m",
+                "harness.cli",
+                "reproduce",
+                "--quiet",
+                "--out",
+                f"{folder}/run",
+                *wanted,
+            ]
             done = subprocess.run(argv, stdout=subprocess.DEVNULL, check=False)
             seconds = time.monotonic() - start
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        print(f"{name:12} {seconds:7.1f} s  {cpu:6.1f} s CPU  {size / 1e6:5.1f} MB on disk  exit {done.returncode}")
+        print(
+            f"{name:12} {seconds:7.1f} s  {cpu:6.1f} s CPU  {size / 1e6:5.1f} MB on disk  exit {done.returncode}"
+        )
         rows.append(
             {
                 "metric": f"harness reproduce, {name}",

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import click
 
-from harness.reference.profiles import DEFAULT, PROFILES, catalogue, named
+from harness.reference.profiles import DEFAULT, PROFILES, UnknownProfile, catalogue, named
 from harness.reference.settings import DEFAULT_SCALE, Settings
 
 EXIT_INFRASTRUCTURE = 4
@@ -103,7 +103,7 @@ def _serve(
             (*profile.defects, *more_defects),
             (*profile.mitigations, *more_mitigations),
         )
-    except UnknownName as error:
+    except (UnknownName, UnknownProfile) as error:
         raise click.UsageError(str(error)) from None
     try:
         listener = listen(blueprint)

@@ -14,11 +14,12 @@ from markupsafe import Markup
 
 from harness.core.record import RunRecord, Trial
 from harness.core.sample import Sample
+from harness.core.signature import excerpt
 from harness.report.chart import columns
 from harness.report.row import HEADINGS, build_row, cells
 from harness.report.text import safe
 
-LOG_LINES = 30
+LOG_LINES = 14
 
 
 def _asset(name: str) -> str:
@@ -40,7 +41,7 @@ def _digest(text: str) -> str:
 
 def _section(trial: Trial, samples: Sequence[Sample]) -> dict[str, Any]:
     assert trial.verdict
-    tail = trial.exit.log_tail[-LOG_LINES:] if trial.exit else ()
+    tail = excerpt(trial.exit.log_tail, LOG_LINES) if trial.exit else ()
     return {
         "name": safe(trial.name),
         "summary": safe(str(trial.extra.get("summary", ""))),

@@ -7,7 +7,6 @@ Locust has no custom live charts, so the page is ours, served by its Flask app. 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import deque
@@ -17,11 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from locust import events
 
 KEPT = 3000  # readings: five minutes at 10 Hz
 ASSETS = Path(str(files("harness"))) / "report" / "assets"
+# Locust's own tabs hold tables only (`extended_tabs`); a tab with live charts is put beside them by a script.
+TAB = Path(str(files("harness"))) / "swarm" / "templates" / "tab.js"
+TAB_SCRIPT = '<script src="/target/tab.js"></script>'
 PAGE = Path(str(files("harness"))) / "swarm" / "templates" / "target.html"
 
 
@@ -82,8 +84,7 @@ def attach(environment: Any, **_: Any) -> None:
     if not environment.web_ui:
         return
     options = environment.parsed_options
-    pid = getattr(options, "target_pid", None) or int(os.environ.get("HARNESS_TARGET_PID", 0)) or None
-    feed = TargetFeed(environment.host or "", pid)
+    feed = TargetFeed(environment.host or "", getattr(options, "target_pid", None))
     environment.events.quitting.add_listener(lambda **_: feed.stop())
     pages = Blueprint("target", __name__)
 
@@ -105,8 +106,14 @@ def attach(environment: Any, **_: Any) -> None:
     def samples() -> Response:
         return jsonify({"samples": list(feed.samples), "problem": feed.problem})
 
+    @pages.route("/target/tab.js")
+    def tab() -> Response:
+        return Response(TAB.read_text(encoding="utf-8"), mimetype="text/javascript")
+
+    @environment.web_ui.app.after_request  # type: ignore[untyped-decorator]
+    def add_tab(response: Response) -> Response:
+        if request.path == "/" and response.mimetype == "text/html":
+            response.set_data(response.get_data(as_text=True).replace("</body>", f"{TAB_SCRIPT}</body>"))
+        return response
+
     environment.web_ui.app.register_blueprint(pages)
-    arguments = environment.web_ui.template_args
-    tabs = arguments.setdefault("extended_tabs", [])
-    tabs.append({"title": "Target", "key": "target"})
-    environment.web_ui.app.config.setdefault("HARNESS_TARGET", feed)
