@@ -42,6 +42,10 @@ class BrokerError(HarnessError):
     """The fake broker failed; the service is not to blame."""
 
 
+class PortTaken(HarnessError):
+    """A port that the run needs is in use by somebody else."""
+
+
 class StoreError(HarnessError):
     """A run cannot be written or read."""
 

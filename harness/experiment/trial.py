@@ -10,7 +10,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
-from harness.core.errors import BrokerError, HarnessError, SwarmError, TargetError
+from harness.core.errors import BrokerError, HarnessError, ProbeError, SwarmError, TargetError
 from harness.core.plan import Stop
 from harness.core.record import ExitInfo, TargetInfo, Trial
 from harness.core.sample import Census, Sample
@@ -24,7 +24,7 @@ from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
 from harness.swarm.launch import Swarm
 from harness.target.attach import AttachedTarget
-from harness.target.ready import check_url, last_words, preflight, wait_ready
+from harness.target.ready import check_free, check_url, last_words, preflight, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn
 
 LOG_LINES = 20_000  # of the log searched for signatures after a death
@@ -106,6 +106,12 @@ class TrialRunner:
                 self._cycles()
             except (BrokerError, SwarmError) as error:
                 self._note(infrastructure=str(error))
+            except ProbeError as error:
+                # Gone before its first reading: its death is the finding, not our blindness.
+                if self.target.alive:
+                    self._note(infrastructure=str(error))
+                else:
+                    self._died()
             self._note(
                 extra={**self.trial.extra, **self._peaks()},
                 ended=self.around.clock(),
@@ -138,6 +144,8 @@ class TrialRunner:
         url = fill_port(service.url, port)
         check_url(url)
         self.port = urlsplit(url).port or (443 if url.startswith("https") else 80)
+        if service.command:
+            check_free(url)
         self._show("starting")
         command = tuple(service.command or ())
         if setup.broker:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
-from harness.core.errors import ConfigError, TargetError
+from harness.core.errors import ConfigError, PortTaken, TargetError
 
 POLL = 0.05
 MAX_REDIRECTS = 10
@@ -54,6 +54,20 @@ def check_url(url: str) -> None:
         raise ConfigError(f"--url {url!r}: not an absolute URL; expected http://HOST:PORT/PATH")
     if port == 0:
         raise ConfigError(f"--url {url!r}: port 0; expected a port, or {{port}} to have one chosen")
+
+
+def check_free(url: str) -> None:
+    """Raise PortTaken when something listens at the URL already: the load would meet a stranger."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=1.0).close()
+    except OSError:
+        return
+    raise PortTaken(
+        f"port {port} is taken: something listens at {parts.netloc} before the service was started; expected a "
+        "free port: stop it, or use {port} in --url and in the command"
+    )
 
 
 def last_words(target: Watched, lines: int = 8) -> str:

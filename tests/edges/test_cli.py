@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -147,6 +148,58 @@ def test_a_service_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path)
     assert done.returncode == 1
     assert "no database" in done.stdout
     assert json.loads((tmp_path / "v.json").read_text())["outcome"] == "unready"
+
+
+def test_a_taken_port_is_infrastructure_and_never_the_services_fault() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        command = [*HARNESS, "guard", "--url", f"http://127.0.0.1:{port}/", "--", "sleep", "60"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert f"port {port} is taken" in done.stderr
+
+
+def test_a_broker_that_dies_is_infrastructure(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [*HARNESS, "reproduce", "--profile", "fixed", "--quiet", "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        record = out / "run.json"
+        wait_for(lambda: record.exists() and '"close_lag"' in record.read_text(), "a cycle was saved")
+        (broker,) = [pid for pid in mentioning("fake_broker") if str(out) in environment_log(pid)]
+        os.kill(broker, signal.SIGKILL)
+        text, _ = run.communicate(timeout=60)
+    assert run.returncode == 4, text
+    assert "broker" in text
+
+
+def environment_log(pid: int) -> str:
+    """Where a process writes its standard output: the run's folder, for a child of that run."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/1")
+    except OSError:
+        return ""
+
+
+def test_a_soak_ends_after_its_time_with_every_cycle_on_disk(tmp_path: Path) -> None:
+    command = [
+        *HARNESS,
+        "soak",
+        "--duration",
+        "8s",
+        "--connections",
+        "100",
+        "--concurrency",
+        "20",
+        "--dwell",
+        "300ms",
+    ]
+    files = ["--settle", "300ms", "--sensitivity", "1/50", "--out", str(tmp_path / "run"), "--quiet"]
+    target = ["--url", "http://127.0.0.1:{port}/e", "--", sys.executable, str(SERVICE), "{port}", "healthy"]
+    done = subprocess.run([*command, *files, *target], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["trials"][0]["verdict"]["outcome"] == "bounded"
+    assert len(record["trials"][0]["observations"]) >= 5
 
 
 def test_doctor_says_that_this_machine_can_run_it() -> None:
