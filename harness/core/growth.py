@@ -44,7 +44,11 @@ class Allowed:
     def of(self, span: dict[str, float]) -> float:
         """Units granted for one span."""
         time = span.get("time", 0.0) / 3600
-        return self.connection * span.get("connection", 0.0) + self.event * span.get("event", 0.0) + self.hour * time
+        return (
+            self.connection * span.get("connection", 0.0)
+            + self.event * span.get("event", 0.0)
+            + self.hour * time
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,7 @@ class HotProcess:
         try:
             if COUNTS_BY_STAT:
                 return os.stat(f"{where}fd", dir_fd=self.dir).st_size
-            listing = os.open(
-                f"{where}fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.dir
-            )
+            listing = os.open(f"{where}fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.dir)
         except PermissionError:
             return None
         try:

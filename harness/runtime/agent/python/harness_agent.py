@@ -152,7 +152,9 @@ class Agent:
                     number, _ = self.listener._accept()  # type: ignore[attr-defined]
                 except OSError:
                     if self.ours() and not self.stopping:
-                        _make_lock_and_wait(0.5)  # no descriptor left (EMFILE): the target's trouble, not ours
+                        _make_lock_and_wait(
+                            0.5
+                        )  # no descriptor left (EMFILE): the target's trouble, not ours
                     continue
                 connection = _socket.socket(fileno=number)
                 try:
@@ -194,7 +196,9 @@ class Agent:
         except OSError:
             if self.ours():
                 assert self.listener is not None
-                self.listener.shutdown(_socket.SHUT_RDWR)  # no way in by the path: accept fails, the socket is spent
+                self.listener.shutdown(
+                    _socket.SHUT_RDWR
+                )  # no way in by the path: accept fails, the socket is spent
                 self.inode = 0
         if self.ended.acquire(True, PAUSE_PATIENCE):
             self.ended.release()
@@ -305,7 +309,9 @@ def start(directory: str) -> bool:
     agent.run()
     _agent = agent
     posix.register_at_fork(
-        before=quietly(agent.pause), after_in_parent=quietly(agent.resume), after_in_child=quietly(agent.reborn)
+        before=quietly(agent.pause),
+        after_in_parent=quietly(agent.resume),
+        after_in_child=quietly(agent.reborn),
     )
     atexit.register(quietly(agent.leave))
     return True

@@ -222,7 +222,9 @@ def in_use(xml: bytes) -> int:
         _, found, rest = totals.partition(start)
         return int(rest.partition(b'size="')[2].partition(b'"')[0]) if found else 0
 
-    return size(b'<system type="current"') - size(b'type="fast"') - size(b'type="rest"') + size(b'type="mmap"')
+    return (
+        size(b'<system type="current"') - size(b'type="fast"') - size(b'type="rest"') + size(b'type="mmap"')
+    )
 
 
 def encode(value: object) -> bytes:
