@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -156,6 +158,7 @@ def main(
             _give_up(
                 EXIT_USAGE, f"--service {name.decode()!r}: expected a name that is not empty and not mmi.…"
             )
+    _raise_descriptor_limit()
     try:
         specs = [parse_words(text) for text in faults]
         state = State(
@@ -163,7 +166,7 @@ def main(
         )
         broker = Broker(DIALECTS[dialect], state, Random(seed), proxied=proxy)
         with contextlib.ExitStack() as stack:
-            written = stack.enter_context(Journal(journal)) if journal else None
+            written = stack.enter_context(_open_journal(journal)) if journal else None
             loop = stack.enter_context(
                 Loop(broker, bind=bind, control_bind=control, journal=written, proxied=proxy)
             )
@@ -176,10 +179,23 @@ def main(
         _give_up(EXIT_USAGE, f"--fault: {error}")
     except ListenError as error:
         _give_up(EXIT_INFRASTRUCTURE, str(error))
+
+
+def _open_journal(path: Path) -> Journal:
+    try:
+        return Journal(path)
     except OSError as error:
         _give_up(
-            EXIT_INFRASTRUCTURE, f"cannot write the journal {journal}: {error.strerror}; choose another file"
+            EXIT_INFRASTRUCTURE, f"cannot write the journal {path}: {error.strerror}; choose another file"
         )
+
+
+def _raise_descriptor_limit() -> None:
+    """As many descriptors as the system allows: the peers under test may leak connections, the broker must last."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _announce(where: Endpoints, as_json: bool) -> None:
@@ -201,7 +217,7 @@ def _list_faults() -> None:
             click.echo(f"      {name}={json.dumps(parameter['default'])}  {parameter['meaning']}")
 
 
-def _give_up(code: int, text: str) -> None:
+def _give_up(code: int, text: str) -> NoReturn:
     click.echo(f"fake-broker: {text}", err=True)
     sys.exit(code)
 

@@ -118,7 +118,7 @@ class Loop:
         """SIGTERM and SIGINT end ``run``, for as long as this lives. Only in the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
-        # poll() is restarted after a handler (PEP 475); the byte that a signal writes here ends its sleep.
+        # A signal between the last look at ``_stopping`` and poll() would be slept over; its byte here is not.
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         self._cleanup.callback(signal.set_wakeup_fd, -1)
 

@@ -70,7 +70,8 @@ class Link:
 
 
 class Proxy:
-    """Owns the listening socket, the links and the thread. Raises OSError when it cannot listen."""
+    """Owns the listening socket, the links and the thread. upstream: IPv4 address and port of the ROUTER. Raises
+    OSError when it cannot listen."""
 
     def __init__(
         self, host: str, port: int, upstream: tuple[str, int], *, clock: Callable[[], float] = time.monotonic
@@ -182,7 +183,7 @@ class Proxy:
             front, _ = self._listener.accept()
         except OSError:
             return  # gone already, or no descriptor left: the peer may try again
-        back = socket.socket(self._family, socket.SOCK_STREAM)
+        back = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         for one in (front, back):
             one.setblocking(False)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

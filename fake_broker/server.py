@@ -33,6 +33,7 @@ class ListenError(Exception):
 
 def listen(listener: zmq.Socket[bytes], endpoint: str) -> str:
     """Bind; gives the endpoint with its port filled in. Raises ListenError."""
+    listener.ipv6 = "[" in endpoint
     try:
         listener.bind(endpoint)
     except zmq.ZMQError as error:
@@ -142,6 +143,7 @@ class Server:
         if self._bind_again is None or now < self._bind_again:
             return
         try:
+            self.router.ipv6 = "[" in self.endpoint
             self.router.bind(self.endpoint)
         except zmq.ZMQError:
             self._bind_again = now + REBIND_PAUSE

@@ -34,8 +34,9 @@ class Process:
     """``python -m fake_broker``, its control socket and peers that are closed with it."""
 
     def __init__(self, *options: str) -> None:
+        bind = () if "--bind" in options else ("--bind", "tcp://127.0.0.1:0")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fake_broker", "--bind", "tcp://127.0.0.1:0", "--json-ready", *options],
+            [sys.executable, "-m", "fake_broker", *bind, "--json-ready", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -77,6 +78,7 @@ class Process:
         socket.rcvtimeo = int(PATIENCE * 1000)
         if identity is not None:
             socket.identity = identity
+        socket.ipv6 = "[" in self.endpoint
         socket.connect(self.endpoint)
         return socket
 

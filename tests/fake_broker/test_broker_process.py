@@ -19,6 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fake_broker import mdp
+from fake_broker.control import COMMANDS
+from fake_broker.fault import FAULTS
+from fake_broker.spec import MATCH_KEYS
 
 Start = Callable[..., Any]
 
@@ -190,7 +193,19 @@ def test_restart_loses_connections_and_workers_and_comes_back(start: Start, unti
     broker.until("listening", True)
     broker.until("peers", 2)  # libzmq connects again by itself
     assert broker.check(client, "state", b"again").body == (b"again",)
-    assert broker.stat("requests") == 2
+    stats = broker.told("stats")
+    assert (stats["requests"], stats["accepted"] - stats["disconnected"]) == (2, 2)
+
+
+def test_a_peer_that_left_is_noticed_when_it_is_written_to(start: Start) -> None:
+    broker = start()
+    client = broker.dealer()
+    broker.told("fault", fault="endless-partial", interval=0.01)
+    broker.send(client, "state", b"x")
+    assert not broker.reply(client).final
+    client.close()
+    broker.until("delayed", 0)
+    assert broker.stat("unreachable") == 1
 
 
 def test_not_reading_leaves_messages_in_the_queue(start: Start) -> None:
@@ -294,6 +309,35 @@ def test_the_journal_holds_every_frame_and_is_private(start: Start, tmp_path: Pa
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def _has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(("tcp://[::1]:0",), marks=pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 here")),
+        pytest.param(
+            ("tcp://[::1]:0", "--proxy"), marks=pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 here")
+        ),
+        ("ipc://{}/broker",),
+    ],
+)
+def test_it_listens_on_ipv6_and_on_unix_sockets(
+    start: Start, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    bind, *rest = options
+    broker = start("--bind", bind.format(tmp_path), *rest)
+    client = broker.dealer()
+    assert broker.check(client, "state", b"x").body == (b"x",)
+    assert (broker.stat("peers"), broker.stat("identities")) == (1, 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_within_a_second(start: Start, number: int) -> None:
     broker = start()
@@ -306,6 +350,17 @@ def test_a_signal_ends_it_within_a_second(start: Start, number: int) -> None:
     assert broker.process.wait(5) == 0
     assert time.monotonic() - began < 1.0
     assert broker.process.stderr.read() == ""
+
+
+def test_an_order_of_several_frames_is_a_mistake_and_is_answered(start: Start) -> None:
+    broker = start()
+    with broker.context.socket(zmq.REQ) as order:
+        order.linger = 0
+        order.rcvtimeo = 10_000
+        order.connect(broker.ready["control"])
+        order.send_multipart([b'{"command": "stop"}', b"more"])
+        assert order.recv_json()["ok"] is False
+    assert broker.told("ping") == {"ok": True}
 
 
 def test_the_stop_order_is_answered_and_ends_it(start: Start) -> None:
@@ -364,6 +419,27 @@ def test_nonsense_options_are_named_and_exit_2(options: tuple[str, ...], expecte
     assert done.returncode == 2
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_manual_names_every_fault_order_and_counter(start: Start) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "broker.md").read_text()
+    broker = start()
+    described = {
+        "endpoint",
+        "dialect",
+        "silent",
+        "listening",
+        "reading",
+        "uptime",
+        "pid",
+        "ok",
+        "services",
+        "workers",
+    }
+    for name in (*FAULTS, *MATCH_KEYS, *(broker.told("stats").keys() - described)):
+        assert f"`{name}`" in manual, name
+    for name in COMMANDS:
+        assert f'{{"command": "{name}"' in manual, name
 
 
 def test_help_and_the_list_of_faults() -> None:

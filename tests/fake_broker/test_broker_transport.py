@@ -76,6 +76,8 @@ def test_a_dealer_comes_back_after_a_reset(broker: Any) -> None:
 
 
 def test_half_open_tells_the_peer_nothing_until_it_is_cleared(broker: Any) -> None:
+    client = broker.dealer()
+    broker.check(client, "state", b"x")
     with raw(broker) as one:
         drain = select.poll()
         drain.register(one, select.POLLIN | select.POLLHUP)
@@ -85,10 +87,13 @@ def test_half_open_tells_the_peer_nothing_until_it_is_cleared(broker: Any) -> No
         broker.until("peers", 0)
         assert not drain.poll(100), "neither bytes nor an end"
         one.sendall(b"anybody there?")
-        assert broker.stat("proxied") == 1
+        broker.send(client, "state", b"lost")
+        stats = broker.told("stats")
+        assert (stats["proxied"], stats["accepted"], stats["requests"]) == (2, 2, 1)
         broker.told("clear")
         with pytest.raises(ConnectionResetError):
             drained(one)
+    broker.until("peers", 1)  # the DEALER is back
 
 
 def test_slices(broker: Any) -> None:
