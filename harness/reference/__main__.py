@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import click
 
@@ -17,6 +18,18 @@ EXIT_INFRASTRUCTURE = 4
 seconds = click.FloatRange(min=0, min_open=True)
 
 
+def _endpoint(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Refuse what ZeroMQ would refuse later, in a thread, as a panic."""
+    parts = urlsplit(value)
+    try:
+        good = bool(parts.scheme == "tcp" and parts.hostname and parts.port and not parts.path)
+    except ValueError:
+        good = False
+    if good or (value.startswith("ipc://") and len(value) > len("ipc://")):
+        return value
+    raise click.BadParameter(f"{value!r} is no endpoint; expected tcp://HOST:PORT or ipc://PATH")
+
+
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Times are seconds. Without --real-time all of them are scaled down, but for those given here.",
@@ -25,8 +38,14 @@ seconds = click.FloatRange(min=0, min_open=True)
 @click.option("--defect", "more_defects", multiple=True, metavar="NAME", help="Plant one more. Repeatable.")
 @click.option("--mitigation", "more_mitigations", multiple=True, metavar="NAME", help="Add one. Repeatable.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any.")
-@click.option("--broker", metavar="ENDPOINT", default=Settings().broker, show_default=True)
-@click.option("--time-scale", type=seconds, help=f"Factor for all times.  [default: {DEFAULT_SCALE}]")
+@click.option(
+    "--broker", metavar="ENDPOINT", default=Settings().broker, callback=_endpoint, show_default=True
+)
+@click.option(
+    "--time-scale",
+    type=seconds,
+    help=f"Factor for all times. Default: {DEFAULT_SCALE}, and the profile's own times.",
+)
 @click.option("--real-time", is_flag=True, help="Ticks of 5 s and 2 s, timeouts of 30 s.")
 @click.option("--dashboard-interval", type=seconds, help="Between two dashboard-update events.")
 @click.option("--status-interval", type=seconds, help="Between two status-update events.")
@@ -69,7 +88,6 @@ def main(
         return
     if real_time and time_scale is not None:
         raise click.UsageError("--real-time and --time-scale exclude each other: give one of them")
-    scale = 1.0 if real_time else time_scale if time_scale is not None else DEFAULT_SCALE
     given = {
         "dashboard_interval": dashboard_interval,
         "status_interval": status_interval,
@@ -77,33 +95,34 @@ def main(
         "breaker_recovery": recovery,
         "keep_alive": keep_alive,
     }
-    settings = replace(
-        Settings(broker=broker, port=port, health_url=health_url, seed=seed).scaled(scale),
-        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+    try:
+        profile = named(profile_name)
+    except UnknownProfile as error:
+        raise click.UsageError(str(error)) from None
+    scale = 1.0 if real_time else time_scale
+    own = profile.times if scale is None else {}
+    settings = (
+        Settings(broker=broker, port=port, health_url=health_url, seed=seed)
+        .scaled(scale or DEFAULT_SCALE)
+        .timed({**own, **{name: value for name, value in given.items() if value is not None}})
     )
-    _serve(settings, profile_name, more_defects, more_mitigations, ready)
+    _serve(
+        settings,
+        (*profile.defects, *more_defects),
+        (*profile.mitigations, *more_mitigations),
+        ready,
+    )
 
 
-def _serve(
-    settings: Settings,
-    profile_name: str,
-    more_defects: tuple[str, ...],
-    more_mitigations: tuple[str, ...],
-    ready: bool,
-) -> None:
+def _serve(settings: Settings, defects: tuple[str, ...], mitigations: tuple[str, ...], ready: bool) -> None:
     # Imported late: --list and --describe are asked by others, who wait for the answer.
     from harness.reference.blueprint import UnknownName, draw
     from harness.reference.server import listen, prepare, run
 
     prepare()
     try:
-        profile = named(profile_name)
-        blueprint = draw(
-            settings,
-            (*profile.defects, *more_defects),
-            (*profile.mitigations, *more_mitigations),
-        )
-    except (UnknownName, UnknownProfile) as error:
+        blueprint = draw(settings, defects, mitigations)
+    except UnknownName as error:
         raise click.UsageError(str(error)) from None
     try:
         listener = listen(blueprint)

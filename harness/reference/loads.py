@@ -10,7 +10,9 @@ class Load:
     """What the swarm should do in one cycle, and how many cycles to allow.
 
     connections: streams opened per cycle. concurrency: open at once. dwell: longest life of a stream in
-    seconds. events: leave after so many. disconnect: the way to leave. paths: opened in turn.
+    seconds. events: leave after so many (0: dwell alone). settle: seconds without change that count as
+    rest. seconds: for all cycles together. sensitivity: leak per connection that must not be missed.
+    disconnect: the way to leave. paths: opened in turn.
     """
 
     connections: int = 12
@@ -18,15 +20,22 @@ class Load:
     dwell: float = 3.0
     events: int = 2
     cycles: int = 10
+    settle: float = 0.3
+    seconds: float = 20.0
+    sensitivity: float = 1e-3
     disconnect: str = "fin"
     paths: tuple[str, ...] = ("/dashboard/sse", "/system/status/sse")
 
 
-# 30 ticks of 4 checks of 2 descriptors are 240 per cycle: four whole cycles within 1,024.
-GENTLE = Load(connections=10, concurrency=10, events=3)
+# 24 ticks of 4 checks of 2 descriptors are 192 per cycle: five whole cycles within 1,024.
+PILING = Load(connections=8, concurrency=8, dwell=1.0, events=3, cycles=12, seconds=15)
 # For streams that never begin, or a crash that needs threads waiting side by side.
-HELD = Load(connections=12, concurrency=12, dwell=2.0, events=3)
+SHARING = Load(connections=16, concurrency=16, dwell=4.0, events=0, cycles=6)
+# For what is expected to stay behind, some of it per connection.
+STAYING = Load(connections=16, concurrency=16, dwell=1.0, events=2, cycles=8, seconds=25)
 # For a verdict on what gives everything back.
-MANY = Load(connections=400, concurrency=20, events=1)
+HOLDING = Load(
+    connections=60, concurrency=20, dwell=2.0, events=2, cycles=40, settle=0.5, seconds=40, sensitivity=0.01
+)
 # Readers that stop reading long enough to fill what the kernel holds for them.
-STALLED = Load(connections=10, concurrency=10, dwell=4.0, events=60, disconnect="stall")
+STALLING = Load(connections=10, concurrency=10, dwell=4.0, events=0, cycles=8, seconds=40, disconnect="stall")

@@ -34,15 +34,15 @@ def install(blueprint: Blueprint) -> None:
         dealer = sockets.open(f"tcp://127.0.0.1:{absent.getsockname()[1]}")
         dealer.send_multipart(mdp.encode_client_request(DIALECT, REPORTS, [b"stopping"]))
         sockets.close(dealer, linger=-1)
-        warning = threading.Timer(
-            WARN_AFTER,
-            lambda: sys.stderr.write(
+        # In a thread: a signal would otherwise end the wait (pyzmq takes EINTR for the end).
+        ending = threading.Thread(target=sockets.context.term, daemon=True)
+        ending.start()
+        ending.join(WARN_AFTER)
+        if ending.is_alive():
+            sys.stderr.write(
                 f"Context termination timeout: not ended after {WARN_AFTER:g} s, "
                 "messages are still queued; waiting\n"
-            ),
-        )
-        warning.daemon = True
-        warning.start()
-        sockets.context.term()
+            )
+            ending.join()
 
     blueprint.ending.append(farewell)

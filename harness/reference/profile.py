@@ -1,0 +1,65 @@
+"""What a profile is, and the words its rows are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.reference.loads import Load
+
+CRASHED, BOUNDED, LEAKING, STALLED = "crashed", "bounded", "leaking", "stalled"
+
+# Names of log signatures, any of which a death may leave.
+LIBZMQ = ("zeromq-assertion", "python-sigsegv", "python-abort", "python-fatal", "zeromq-epoll-emfile")
+EXHAUSTION = ("emfile", "zeromq-epoll-emfile")
+HANG = ("context-termination",)
+
+# The same for whoever searches a log: Python regular expressions.
+ASSERTION = r"Assertion failed: .*\(src/\w+\.[ch]pp:\d+\)|Fatal Python error: "
+EXHAUSTED = r"Too many open files"
+HANGS = r"Context termination timeout"
+
+SIGNALS = (-6, -11, -8)
+PANIC = (2,)
+STOPPED = (0,)
+KILLED = (-9,)
+
+ORIGINAL = ("socket-per-check",)
+UPSTREAM = ("shared-socket", "abandoned-check", "unseen-disconnect", "no-flush")
+
+EXHAUSTION_DEATH = (
+    "two descriptors per check stay open until the process has 1,024: EMFILE, a panic, status 2"
+)
+FREED_DEATH = "the first receive that times out closes the socket under the other threads: libzmq aborts"
+STAYS = "no crash; of each client that left the descriptor and the ticking handler stay"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One row.
+
+    said: what the root cause analysis says of it. broker: what the broker must do: ``answering``,
+    ``silent`` or ``flapping`` (silent in turn). expected: ``crashed``, ``bounded``, ``leaking`` or
+    ``stalled``; the worst of what is true, in the order crashed, leaking, stalled. death: by what it
+    dies, or what stays behind, or why nothing does. signatures: names, of which one must be found in the
+    log of a death. in_log: regular expression for the log, of a death or of a child's; empty: none.
+    returncodes: of the process at its end, negative for a signal; 0 for one that has to be stopped.
+    streams: whether clients get events. base: the mechanism a mitigation is tried on. times: settings
+    in seconds in place of the scaled ones, by name.
+    """
+
+    name: str
+    summary: str
+    defects: tuple[str, ...]
+    mitigations: tuple[str, ...]
+    broker: str
+    expected: str
+    death: str
+    said: str = "–"
+    signatures: tuple[str, ...] = ()
+    in_log: str = ""
+    returncodes: tuple[int, ...] = STOPPED
+    streams: bool = True
+    base: str = ""
+    load: Load = field(default_factory=Load)
+    times: Mapping[str, float] = field(default_factory=dict)

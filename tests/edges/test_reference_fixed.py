@@ -1,0 +1,177 @@
+"""The fixed service gives everything back, and serves what its clients expect."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.edges.reference_process import ROOT, Broker, Client, Service, cycle, running, steady, wait_for
+
+FAST = ("--time-scale", "0.02")
+
+
+def levels(service: Service) -> tuple[object, int]:
+    return service.descriptors(), service.threads()
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["answering", "silent"])
+def test_fixed_returns_everything(tmp_path: Path, silent: bool) -> None:
+    with running(tmp_path / "log", "--profile", "fixed", *FAST, silent=silent) as (service, _):
+        cycle(service, 20)
+        rest = steady(lambda: levels(service))
+        for number in range(6):
+            cycle(service, 20, events=1 + number % 3, reset=bool(number % 2))
+            assert steady(lambda: levels(service)) == rest
+        counters = service.get("/debug/counters")
+        assert counters["streams"] == {"opened": 140, "closed": 140, "open": 0}
+        assert counters["sockets"]["open"] == 8
+        assert service.get("/api/system/status")["status"] == "healthy", "over HTTP when ZeroMQ is silent"
+        assert service.stop() == 0
+        assert "dangling" not in service.text()
+        assert "Traceback" not in service.text()
+
+
+def test_fixed_ends_at_once_with_streams_open(tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--profile", "fixed", *FAST) as (service, _):
+        clients = [Client(service, "/system/status/sse") for _ in range(5)]
+        for client in clients:
+            client.events(1)
+        children = service.tree()[1:]
+        assert service.stop(grace=1.5) == 0
+        for client in clients:
+            while client.socket.recv(65536):
+                pass
+            client.leave()
+        assert all(not Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_payloads_and_event_names(tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--profile", "fixed", *FAST) as (service, _):
+        wanted = {
+            "/dashboard/sse": ("dashboard-update", {"timestamp", "system_health", "services", "metrics"}),
+            "/system/status/sse": ("status-update", {"timestamp", "status", "services", "healthy"}),
+        }
+        for path, (name, keys) in wanted.items():
+            client = Client(service, path)
+            text = client.events(3).decode()
+            client.leave()
+            assert "text/event-stream" in text
+            assert set(re.findall(r"^event: (\S+)", text, re.M)) == {name}
+            assert re.findall(r"^id: (\d+)", text, re.M)[:3] == ["1", "2", "3"]
+            payload = json.loads(re.findall(r"^data: (.*?)\r?$", text, re.M)[1])
+            assert set(payload) == keys
+        data = service.get("/api/dashboard/data")
+        assert set(data["system_health"]) == {"status", "uptime", "components"}
+        assert set(data["system_health"]["components"]) == {"broker", "state", "identity", "app"}
+        assert set(data["services"]) == {"count", "healthy"}
+        assert set(data["metrics"]) == {
+            "request_rate",
+            "response_time_ms",
+            "error_rate",
+            "memory_mb",
+            "cpu_percent",
+        }
+        assert data["system_health"]["status"] == "healthy"
+
+
+@pytest.mark.parametrize("profile", ["fixed", "bare"])
+def test_keep_alive_comments(tmp_path: Path, profile: str) -> None:
+    arguments = ("--profile", profile, "--keep-alive", "0.05", "--dashboard-interval", "30")
+    with running(tmp_path / "log", *arguments) as (service, _):
+        client = Client(service, "/dashboard/sse")
+        client.events(1)
+        while client.seen.count(b": keep-alive") < 3:
+            client.seen += client.socket.recv(4096)
+        assert client.seen.count(b"data:") == 1
+        client.leave()
+        wait_for(
+            lambda: service.get("/debug/counters")["streams"]["open"] == 0, "the leave is seen in between"
+        )
+
+
+def test_readiness_does_not_wait_for_the_broker(tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--profile", "upstream", "--real-time", silent=True) as (service, _):
+        assert service.get("/api/system/status") | {"timestamp": 0} == {
+            "timestamp": 0,
+            "status": "unknown",
+            "services": 4,
+            "healthy": 0,
+        }
+
+
+def test_a_client_that_reconnects_goes_on_with_its_ids(tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--profile", "bare", *FAST) as (service, _):
+        client = Client(service, "/system/status/sse HTTP/1.1\r\nLast-Event-ID: 41\r\nX:")
+        assert b"id: 42\r\n" in client.events(1)
+        client.leave()
+
+
+def test_a_broker_that_comes_back_is_healthy_again(tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--profile", "bare", *FAST, "--timeout", "0.1") as (service, broker):
+        client = Client(service, "/system/status/sse")
+
+        def status() -> str:
+            client.seen += client.socket.recv(65536)
+            return str(service.get("/api/system/status")["status"])
+
+        wait_for(lambda: status() == "healthy", "healthy")
+        broker.order("silence")
+        wait_for(lambda: status() == "unhealthy", "unhealthy")
+        broker.order("resume")
+        wait_for(lambda: status() == "healthy", "healthy again")
+        client.leave()
+
+
+def told(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "harness.reference", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=20, check=False)
+
+
+def test_describe_names_parts_that_exist() -> None:
+    described = json.loads(told("--describe").stdout)
+    defects = {entry["name"] for entry in described["defects"]}
+    mitigations = {entry["name"] for entry in described["mitigations"]}
+    assert len(defects) == 10
+    assert len(mitigations) == 12
+    assert all(entry["summary"] for entry in described["defects"] + described["mitigations"])
+    assert all(entry["seen"] for entry in described["defects"])
+    for profile in described["profiles"]:
+        assert set(profile["defects"]) <= defects
+        assert set(profile["mitigations"]) <= mitigations
+        assert profile["broker"] in ("answering", "silent", "flapping")
+        assert profile["expected"] in ("crashed", "bounded", "leaking", "stalled")
+        assert bool(profile["signatures"]) is (profile["expected"] == "crashed"), profile["name"]
+    fixed = next(profile for profile in described["profiles"] if profile["name"] == "fixed")
+    assert set(fixed["mitigations"]) == mitigations
+    assert fixed["defects"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("--profile", "orignal"), 2, "unknown profile 'orignal': expected one of original, upstream"),
+        (("--defect", "nothing"), 2, "unknown defect 'nothing': expected one of abandoned-check"),
+        (("--mitigation", "hope"), 2, "unknown mitigation 'hope': expected one of bounded-history"),
+        (("--broker", "localhost"), 2, "'localhost' is no endpoint"),
+        (("--real-time", "--time-scale", "2"), 2, "--real-time and --time-scale exclude each other"),
+        (("--timeout", "0"), 2, "0"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(arguments: tuple[str, ...], status: int, words: str) -> None:
+    answer = told(*arguments)
+    assert answer.returncode == status
+    assert words in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with Broker() as broker, Service(tmp_path / "log", broker, "--profile", "bare") as service:
+        answer = told("--profile", "bare", "--port", str(service.port))
+        assert answer.returncode == 4
+        assert f"cannot listen on 127.0.0.1:{service.port}" in answer.stderr
+        assert "Traceback" not in answer.stderr
