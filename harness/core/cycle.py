@@ -30,6 +30,7 @@ class CycleSpec:
     dwell: longest life of a stream in seconds. events: leave after so many events (0: dwell alone).
     disconnect: a mode of DISCONNECT_MODES, or ``mixed`` for equal parts.
     paths: opened in turn. mode: ``stream`` (SSE) or ``request`` (plain HTTP).
+    fault: what the fake broker does meanwhile (``silence``), empty for its usual behaviour.
     """
 
     index: int
@@ -41,6 +42,7 @@ class CycleSpec:
     paths: tuple[str, ...] = ("/",)
     phase: Phase = Phase.LOAD
     mode: str = "stream"
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.core.moments import DRIVERS, Series
-from harness.core.poisson import Fit, fit
-from harness.core.stats import median, poisson_interval, ratio_interval
+from harness.core.diagnose import driver
+from harness.core.moments import Series
+from harness.core.poisson import fit
+from harness.core.stats import poisson_interval, ratio_interval
 
 CERTAIN = math.log(1000)
 MIN_GROWTH = 3.0
@@ -29,7 +30,6 @@ STRICT = 0.02  # with only two increments to go by, they must agree this well
 LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
 QUIET = 4.6  # expected units that may fail to come before growth has stopped (probability 1 %)
-SAME = 2.0  # log-likelihood by which two drivers are told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +105,6 @@ def assess(
         if why:
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     return _passed(data, exposure, sensitivity)
-
-
-def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> tuple[str, tuple[str, ...]]:
-    """The factor that alone explains the growth best, and those that do so as well (not told apart)."""
-    fits: dict[str, Fit] = {}
-    for _, factor, _ in DRIVERS:
-        column = series.column(factor)
-        if any(column):
-            fits[factor] = fit(grown, [column], offset)
-    best = max(one.likelihood for one in fits.values())
-    spread = min(max(1.0, one.dispersion) for one in fits.values())
-    tied = [factor for factor, one in fits.items() if one.likelihood >= best - SAME * spread]
-    return tied[0], tuple(tied[1:])
 
 
 def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, float, float]:
@@ -240,8 +227,3 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     else:
         why = f"no growth over {quiet:g} connections allows at most {unseen:.2g}, asked for {sensitivity:.2g}"
     return Assessed("undecided", unseen, why, data.total, exposure, growing=growing)
-
-
-def typical(values: Sequence[float]) -> float:
-    """Median of what is there; 0 for nothing."""
-    return median(values) if values else 0.0

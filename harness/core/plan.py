@@ -1,22 +1,36 @@
 """What to do next, given what has been seen: the sequential plan. Pure, so a saved run can be replayed.
 
-Warm up until two successive changes of every count are at most one (pools scale with the peak
-concurrency, leaks with churn), one idle control cycle, then load until a leak is certain or a pass is
-certified, or the cycles are used up.
+Warm up until the counts rest, look once at the service without clients, then load. What does not grow is
+loaded with ever larger cycles until the pass is certified; what grows is looked at in cycles that differ by
+design, until it is certain that it is a leak and what drives it, or that it is not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
-from harness.core.judge_counts import assess_counts
+from harness.core.design import Goal
+from harness.core.diagnose import distinct
+from harness.core.growth import Allowed, Assessed
+from harness.core.judge_counts import CERTIFIED, allowed, assess_counts
+from harness.core.judge_memory import MEMORY, assess_memory, counted_inside
 from harness.core.metric import Judged, Key
+from harness.core.moments import Moment, moments
 from harness.core.record import Trial
+
+__all__ = ["Goal", "Stop", "next_step"]
 
 MIN_WARMUP = 2
 MAX_WARMUP = 10
 STEADY = 1.0  # largest change of a count between two cycles that counts as steady
+STEEP = 0.5  # growth per connection that no warming up will bend
+POWER = 5.0  # expected leaks of the asked size in a certified pass: one miss in 150
+ATTRIBUTIONS = 7
+CONTROL_EVERY = 10  # an endless run looks without clients after so many loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,66 +40,150 @@ class Stop:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """The load of one cycle, and how many load cycles there may be at most."""
-
-    connections: int
-    concurrency: int
-    dwell: float
-    paths: tuple[str, ...]
-    events: int = 1
-    disconnect: str = "fin"
-    mode: str = "stream"
-    cycles: int = 40
-    min_cycles: int = 3
-    idle_cycles: int = 1
-
-
 def next_step(trial: Trial, goal: Goal) -> CycleSpec | Stop:
-    """The next cycle, or why there is none."""
+    """The next cycle, or why there is none. The same trial and goal always give the same answer."""
     seen = trial.observations
     if seen and not seen[-1].complete:
         return Stop("the last cycle was cut short")
-    phase = _phase(trial, goal)
-    if isinstance(phase, Stop):
-        return phase
-    idle = phase is Phase.IDLE
-    return CycleSpec(
-        index=len(seen),
-        connections=0 if idle else goal.connections,
-        concurrency=goal.concurrency,
-        dwell=_typical_load(trial) if idle else goal.dwell,
-        events=goal.events,
-        disconnect=goal.disconnect,
-        paths=goal.paths,
-        phase=phase,
-        mode=goal.mode,
+    step = _warm_up(trial, goal) or _control(trial, goal) or _load(trial, goal)
+    if isinstance(step, CycleSpec) and goal.max_seconds is not None:
+        left = goal.max_seconds - design.elapsed(trial)
+        if seen and design.longest(seen) > left:
+            return Stop(f"the next cycle would not fit into {goal.max_seconds:g} s")
+    return step
+
+
+def _warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
+    seen = trial.observations
+    warm = [o for o in seen if o.spec.phase is Phase.WARMUP]
+    if len(warm) != len(seen) or len(warm) >= MAX_WARMUP:
+        return None
+    if len(warm) >= MIN_WARMUP and (steady(warm) or (goal.vary and steep(warm))):
+        return None
+    step = design.brisk(trial, goal, Phase.WARMUP)
+    if not seen and goal.vary:
+        size = max(min(goal.concurrency, goal.connections), goal.connections // 3)
+        return replace(step, connections=size)
+    return step
+
+
+def _control(trial: Trial, goal: Goal) -> CycleSpec | None:
+    idle = [o for o in trial.observations if o.spec.phase is Phase.IDLE]
+    return design.idle(trial, goal) if len(idle) < goal.idle_cycles else None
+
+
+def _load(trial: Trial, goal: Goal) -> CycleSpec | Stop:
+    loads = [o for o in trial.observations if o.spec.phase is Phase.LOAD]
+    if goal.endless:
+        last = trial.observations[-1].spec
+        due = loads and len(loads) % CONTROL_EVERY == 0 and last.phase is not Phase.IDLE
+        return design.idle(trial, goal) if due else design.plain(trial, goal, Phase.LOAD)
+    found = moments(trial)
+    results = assess_counts(trial, found)
+    leaking = {key: result for key, result in results.items() if result.status == "leaking"}
+    memory = _memory(trial, found) if goal.memory else None
+    if memory and memory.status == "leaking":
+        leaking[MEMORY] = memory
+    if leaking:
+        names = ", ".join(sorted(map(str, leaking))[:3])
+        step = _tell_apart(trial, goal, list(leaking.values())) if goal.vary else None
+        return step or Stop(f"a leak is certain: {names}")
+    if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
+        return Stop("no count grew over enough connections: the pass is certified")
+    if len(loads) >= goal.cycles:
+        return Stop(f"all {goal.cycles} load cycles are done")
+    growing = any(result.growing for result in results.values())
+    return _closer(trial, goal, loads, growing=growing)
+
+
+def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], *, growing: bool) -> CycleSpec:
+    """The next load cycle, or where something grows in turn a control of the same length."""
+    if not goal.vary:
+        return design.plain(trial, goal, Phase.LOAD)
+    if not loads:
+        return design.brisk(trial, goal, Phase.LOAD)
+    controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
+    if growing and len(loads) >= 2 and controls < len(loads) - 1:
+        return design.few(trial, goal)
+    if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
+        return replace(design.silenced(trial, goal), phase=Phase.LOAD)
+    orderly = goal.disconnect == "mixed" and len(loads) % 2 == 1
+    step = design.large(trial, goal, "fin" if orderly else None)
+    if len(loads) == 1:
+        return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
+    return step
+
+
+def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleSpec | None:
+    """A cycle that tells the drivers apart that still explain a certain leak equally well."""
+    tried = [o.spec for o in trial.observations if o.spec.phase in (Phase.ATTRIBUTION, Phase.IDLE)]
+    if sum(1 for spec in tried if spec.phase is Phase.ATTRIBUTION) >= ATTRIBUTIONS:
+        return None
+    wanted = {
+        name
+        for one in leaking
+        for name in ({one.factor, *one.rivals} if distinct(one.factor, one.rivals) else ())
+    }
+    if not wanted:
+        return None
+    menu: list[CycleSpec] = []
+    if wanted & {"event", "time"}:
+        menu.append(design.few(trial, goal))
+        if "event" in wanted:
+            menu.append(design.eventful(trial, goal))
+    if "broker-timeout" in wanted and goal.broker:
+        menu.append(design.silenced(trial, goal))
+    if (
+        wanted & {"abort", "not-fin", "stall", "rst", "rst-early", "half-close"}
+        and goal.disconnect == "mixed"
+    ):
+        if "connection" in wanted or "event" in wanted:
+            menu.append(design.pure(trial, goal, "fin"))
+        ways = ("stall", "rst-early", "rst", "half-close")
+        menu.extend(design.pure(trial, goal, way) for way in ways)
+    done = {_look(spec) for spec in tried}
+    return next((step for step in menu if _look(step) not in done), None)
+
+
+def _look(spec: CycleSpec) -> tuple[str, bool, bool, str]:
+    return spec.disconnect, spec.events == 0, spec.events > 1, spec.fault
+
+
+def _certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed], memory: Assessed | None) -> bool:
+    """Nothing grew, over so many connections that a leak of the asked size would hardly be missed. When
+    half the time is gone, the 95 % bound is enough."""
+    if not any(key.metric in CERTIFIED for key in results):
+        return False
+    for key, result in results.items():
+        if result.growing or (key.metric in CERTIFIED and result.status != "bounded"):
+            return False
+    if memory and memory.status == "undecided" and memory.growing:
+        return False
+    if not goal.vary:
+        return True
+    late = goal.max_seconds is not None and design.elapsed(trial) > goal.max_seconds / 2
+    worst = max(result.at_most for key, result in results.items() if key.metric in CERTIFIED)
+    return late or 3.0 / worst * trial.sensitivity >= POWER or math.isclose(worst, 0.0)
+
+
+def _memory(trial: Trial, found: Sequence[Moment]) -> Assessed | None:
+    granted: Allowed = allowed(trial.budget, MEMORY)
+    return None if counted_inside(found) else assess_memory(found, MEMORY, granted)
+
+
+def steep(warm: Sequence[Observation]) -> bool:
+    """Some count grew by half a unit per connection or more in the last warm-up cycle."""
+    before, after = warm[-2:]
+    return any(
+        level - before.levels.get(key, 0.0) >= STEEP * max(1, after.ledger.opened)
+        for key, level in after.levels.items()
+        if key.judged is Judged.EXACT
+        and key.kind not in ("heap-bytes", "blocks", "objects")
+        and key.metric != "mappings"
     )
 
 
-def _phase(trial: Trial, goal: Goal) -> Phase | Stop:
-    seen = trial.observations
-    warm = [o for o in seen if o.spec.phase is Phase.WARMUP]
-    loads = [o for o in seen if o.spec.phase is Phase.LOAD]
-    idle = [o for o in seen if o.spec.phase is Phase.IDLE]
-    if not loads and not idle and (len(warm) < MIN_WARMUP or (len(warm) < MAX_WARMUP and not steady(warm))):
-        return Phase.WARMUP
-    if len(idle) < goal.idle_cycles:
-        return Phase.IDLE
-    if len(loads) >= goal.min_cycles:
-        results = assess_counts(trial)
-        leaking = sorted(str(key) for key, result in results.items() if result.status == "leaking")
-        if leaking:
-            return Stop(f"a leak is certain: {', '.join(leaking[:3])}")
-        if results and all(result.status == "bounded" for result in results.values()):
-            return Stop("no count grew over enough connections: the pass is certified")
-    if len(loads) >= goal.cycles:
-        return Stop(f"all {goal.cycles} load cycles are done")
-    return Phase.LOAD
-
-
-def steady(warm: list[Observation]) -> bool:
+def steady(warm: Sequence[Observation]) -> bool:
     """True once every exact count has come to rest, or to a steady slope, over the last three cycles.
 
     A slope that does not bend (two successive changes within a quarter of each other, both positive) will
@@ -94,7 +192,7 @@ def steady(warm: list[Observation]) -> bool:
     if len(warm) < MIN_WARMUP + 1:
         return False
     first, second, third = warm[-3:]
-    keys: set[Key] = {key for key in third.levels if key.judged is Judged.EXACT and key.metric != "mappings"}
+    keys = {key for key in third.levels if key.metric in CERTIFIED}
     for key in keys:
         a, b, c = (o.levels.get(key, 0.0) for o in (first, second, third))
         at_rest = abs(b - a) <= STEADY and abs(c - b) <= STEADY
@@ -102,9 +200,3 @@ def steady(warm: list[Observation]) -> bool:
         if not at_rest and not on_slope:
             return False
     return True
-
-
-def _typical_load(trial: Trial) -> float:
-    """Seconds that a load took: an idle control cycle is as long, at most ten seconds."""
-    lengths = [o.load_ended - o.started for o in trial.observations if o.load_ended is not None]
-    return min(10.0, sum(lengths) / len(lengths)) if lengths else 1.0

@@ -1,0 +1,72 @@
+"""How a service died: code, signal, last words, where in the load, and what had grown before."""
+
+from __future__ import annotations
+
+import signal
+
+from harness.core.moments import moments
+from harness.core.record import Trial
+from harness.core.signature import find
+from harness.core.verdict import Crash
+
+NOISE = ("memory", "mappings", "idle-cpu")  # always move a little; not what a service dies of unseen
+
+
+def crash_of(trial: Trial) -> Crash | None:
+    """The evidence of a death; None when the service lived on. An exit with code 0 under load is one too:
+    nobody asked it to end."""
+    if not trial.exit:
+        return None
+    code = trial.exit.returncode
+    found = find(trial.exit.log_tail)
+    return Crash(
+        returncode=code,
+        signal=signal_name(code),
+        signature=found.signature.name if found else None,
+        line=found.line if found else None,
+        at_seconds=round(trial.exit.at, 2),
+        at_connection=trial.exit.connections,
+        grown=grown(trial),
+    )
+
+
+def signal_name(code: int | None) -> str | None:
+    """``SIGABRT`` for −6, as subprocess gives it, and for 134, as a shell does; None for any other code."""
+    if code is None:
+        return None
+    number = -code if code < 0 else code - 128 if 128 < code < 128 + 65 else 0
+    if number <= 0:
+        return None
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}" if code < 0 else None
+
+
+def grown(trial: Trial) -> dict[str, float]:
+    """Growth of every count from the first level to the last before a death, greatest first."""
+    levels = [moment.levels for moment in moments(trial)]
+    if len(levels) < 2:
+        return {}
+    first, last = levels[0], levels[-1]
+    growth = {
+        str(key): level - first.get(key, 0.0)
+        for key, level in last.items()
+        if key.metric not in NOISE and level > first.get(key, 0.0)
+    }
+    return dict(sorted(growth.items(), key=lambda item: (-item[1], item[0])))
+
+
+def say(crash: Crash) -> str:
+    """One clause for people."""
+    code = "exit code unknown" if crash.returncode is None else f"exit code {crash.returncode}"
+    text = (
+        f"died under load ({crash.signal or code}) after {crash.at_seconds:.1f} s "
+        f"and {crash.at_connection} connections"
+    )
+    if crash.signature:
+        text += f"; its log says {crash.signature}"
+    if crash.grown:
+        most = ", ".join(f"{name} +{by:g}" for name, by in list(crash.grown.items())[:4])
+        text += f"; before that grew: {most}"
+    return text

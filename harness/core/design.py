@@ -1,0 +1,148 @@
+"""What a cycle looks like: its size, and the designs that tell one driver from another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.core.cycle import CycleSpec, Observation, Phase
+from harness.core.record import Trial
+
+SHORTEST_DWELL = 0.3  # seconds; five times the slowest first event, but never below
+FIRST_EVENTS = 5.0
+LARGEST = 20_000  # connections in one cycle: below the 28,000 ephemeral ports of one address
+LONGEST_LOAD = 6.0  # seconds a cycle may load, so that an interruption loses little
+LONGEST_CONTROL = 10.0
+GROWTH = 2.0  # each load cycle may be so much larger than the one before
+MORE_EVENTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The load asked for. connections: streams of an ordinary cycle. cycles: load cycles at most.
+
+    max_seconds: of the whole trial, from its first cycle; None: the caller watches the time.
+    vary: cycles may be enlarged, shortened and differ by design; False: all as asked.
+    broker: the fake broker is there to be silenced. endless: never stop for certainty (a soak).
+    memory: go on while anonymous memory grows and is undecided.
+    """
+
+    connections: int
+    concurrency: int
+    dwell: float
+    paths: tuple[str, ...]
+    events: int = 1
+    disconnect: str = "fin"
+    mode: str = "stream"
+    cycles: int = 40
+    min_cycles: int = 3
+    idle_cycles: int = 1
+    max_seconds: float | None = None
+    vary: bool = True
+    broker: bool = False
+    endless: bool = False
+    memory: bool = True
+
+
+def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
+    """An ordinary cycle, exactly as asked."""
+    return CycleSpec(
+        index=len(trial.observations),
+        connections=goal.connections,
+        concurrency=goal.concurrency,
+        dwell=goal.dwell,
+        events=goal.events,
+        disconnect=goal.disconnect,
+        paths=goal.paths,
+        phase=phase,
+        mode=goal.mode,
+    )
+
+
+def brisk(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
+    """An ordinary cycle whose stalled readers do not make it last: dwell follows the first events seen."""
+    step = plain(trial, goal, phase)
+    if not goal.vary:
+        return step
+    slowest = [o.ledger.first_event_p99 for o in trial.observations if o.ledger.first_event_p99 is not None]
+    if not slowest:
+        return replace(step, dwell=min(goal.dwell, 1.0)) if not trial.observations else step
+    return replace(step, dwell=min(goal.dwell, max(SHORTEST_DWELL, FIRST_EVENTS * max(slowest))))
+
+
+def idle(trial: Trial, goal: Goal) -> CycleSpec:
+    """A control without clients, as long as a load."""
+    step = plain(trial, goal, Phase.IDLE)
+    return replace(step, connections=0, dwell=load_seconds(trial))
+
+
+def few(trial: Trial, goal: Goal) -> CycleSpec:
+    """A control: as many streams at once, for as long, and with as many events, but few connections. What
+    grows by the cycle, by the second or by the event grows here too; what grows by the connection hardly."""
+    size = max(1, min(goal.concurrency, goal.connections))
+    step = plain(trial, goal, Phase.ATTRIBUTION)
+    return replace(step, connections=size, concurrency=size, dwell=load_seconds(trial), events=0)
+
+
+def large(trial: Trial, goal: Goal, disconnect: str | None = None) -> CycleSpec:
+    """A load cycle twice as large as the largest before, as far as it stays short."""
+    step = brisk(trial, goal, Phase.LOAD)
+    way = disconnect or goal.disconnect
+    if not goal.vary:
+        return step
+    largest = max((o.spec.connections for o in trial.observations), default=0)
+    size = min(LARGEST, GROWTH * largest, LONGEST_LOAD * pace(trial, way))
+    return replace(step, connections=max(goal.connections, int(size)), disconnect=way)
+
+
+def pure(trial: Trial, goal: Goal, disconnect: str) -> CycleSpec:
+    """Everybody leaves in one way. Stalled readers take their dwell, so they are few."""
+    step = replace(brisk(trial, goal, Phase.ATTRIBUTION), disconnect=disconnect)
+    return replace(step, connections=max(1, goal.connections // 3)) if disconnect == "stall" else step
+
+
+def eventful(trial: Trial, goal: Goal) -> CycleSpec:
+    """Fewer connections with more events each, closed in order."""
+    step = replace(plain(trial, goal, Phase.ATTRIBUTION), disconnect="fin")
+    size = max(1, goal.connections // 2)
+    return replace(step, connections=size, events=MORE_EVENTS * max(1, goal.events))
+
+
+def silenced(trial: Trial, goal: Goal) -> CycleSpec:
+    """The broker does not answer meanwhile."""
+    return replace(plain(trial, goal, Phase.ATTRIBUTION), fault="silence")
+
+
+def pace(trial: Trial, disconnect: str) -> float:
+    """Connections per second under load, of the cycles that left in this way, else of all."""
+    loads = [o for o in trial.observations if o.ledger.opened and o.ledger.seconds > 0 and o.spec.events]
+    alike = [o for o in loads if o.spec.disconnect == disconnect] or loads
+    rates = [o.ledger.opened / o.ledger.seconds for o in alike[-3:]]
+    return min(rates) if rates else math.inf
+
+
+def load_seconds(trial: Trial) -> float:
+    """Seconds that the last loads took: a control is as long, within reason."""
+    lengths = [
+        _seconds(o)
+        for o in trial.observations
+        if o.spec.connections and o.spec.phase is not Phase.ATTRIBUTION
+    ]
+    return min(LONGEST_CONTROL, max(0.5, max(lengths[-2:]))) if lengths else 1.0
+
+
+def _seconds(observation: Observation) -> float:
+    ended = observation.load_ended if observation.load_ended is not None else observation.ended
+    return ended - observation.started
+
+
+def elapsed(trial: Trial) -> float:
+    """Seconds from the first cycle's start to the last one's end."""
+    seen = trial.observations
+    return seen[-1].ended - seen[0].started if seen else 0.0
+
+
+def longest(seen: Sequence[Observation]) -> float:
+    """Seconds of the longest of the last cycles, quiet included."""
+    return max((o.ended - o.started for o in seen[-4:]), default=0.0)

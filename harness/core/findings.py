@@ -1,0 +1,150 @@
+"""From test results to the findings and bounds of a verdict, with their sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from harness.core.diagnose import distinct, per, published
+from harness.core.doubt import connections_per_second
+from harness.core.forecast import nearest
+from harness.core.growth import Assessed
+from harness.core.judge_memory import MEMORY
+from harness.core.metric import Key
+from harness.core.moments import Moment, keys
+from harness.core.recipe import match
+from harness.core.record import Trial
+from harness.core.verdict import Bound, Exhaustion, Finding, Rate
+
+POOLED = 3.0  # units that must have stayed for good to be worth a word
+
+
+def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]) -> list[Finding]:
+    """One finding per leaking key, steepest first; totals only where no kind of theirs grew."""
+    leaking = {key: one for key, one in results.items() if one.status == "leaking"}
+    recipe = match({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
+    kinds = {key.metric for key in leaking if key.kind}
+    shown = [key for key in leaking if key.kind or key.metric not in kinds]
+    made = []
+    for key in sorted(shown, key=lambda k: (k.metric == "memory", -leaking[k].rate, k)):
+        one = leaking[key]
+        rate = _rate(one, f"{key.unit}/{_unit(one.factor)}")
+        total = leaking.get(Key(key.metric), one)
+        exhausts = forecast(trial, found, key, total, recipe.name if recipe else "")
+        text = f"{_amount(one.rate, key)} per {per(one.factor)}: {one.why}"
+        others = distinct(one.factor, one.rivals)
+        if others:
+            text += f" (not told apart from: {', '.join(others)})"
+        if recipe and key.metric != "memory":
+            text += f"; {recipe.sentence}"
+        made.append(
+            Finding(
+                metric=key.metric,
+                kind=key.kind,
+                status="leaking",
+                driver=published(one.factor),
+                rate=rate,
+                recipe=recipe.name if recipe and key.metric != "memory" else None,
+                exhausts=exhausts,
+                explanation=text + _exhausted(exhausts),
+            )
+        )
+    return made
+
+
+def forecast(
+    trial: Trial, found: Sequence[Moment], key: Key, total: Assessed, recipe: str
+) -> Exhaustion | None:
+    """The ceiling that is met first at the rate of the whole metric; ceilings bound totals, not kinds."""
+    if total.exposure <= 0:
+        return None
+    scale = total.total / total.exposure / total.rate if total.rate else 0.0
+    each = Rate(total.rate * scale, total.low * scale, total.high * scale, "per connection")
+    level = _last(found, Key(key.metric) if key.metric != "memory" else MEMORY)
+    limits = dict(trial.target.limits)
+    if recipe.startswith("zeromq-socket"):
+        limits.setdefault("zmq max_sockets", 1024.0)
+    return nearest(key.metric, level, each, limits, per_second=connections_per_second(trial))
+
+
+def ceilings(trial: Trial, found: Sequence[Moment]) -> list[Finding]:
+    """What passed a ceiling of the budget."""
+    made = []
+    for name, limit in sorted(trial.budget.ceilings.items()):
+        key = Key.parse(name)
+        levels = [moment.levels[key] for moment in found if key in moment.levels]
+        if levels and max(levels) > limit:
+            text = f"{key} reached {max(levels):g} {key.unit}, over its ceiling of {limit:g}"
+            made.append(Finding(key.metric, key.kind, "over-ceiling", None, None, text))
+    return made
+
+
+def bounds(found: Sequence[Moment], results: Mapping[Key, Assessed], *, inside: bool) -> list[Bound]:
+    """What came back, and how small a leak would have been seen."""
+    made = []
+    for key, one in sorted(results.items()):
+        if one.status == "leaking" or not math.isfinite(one.at_most):
+            continue
+        status, text = one.status, one.why
+        pool = pooled(found, key)
+        if one.status == "bounded" and pool and key.metric != "memory":
+            status, text = "retention", f"{pool}; {text}"
+        if key == MEMORY:
+            status = "bounded" if one.status == "bounded" else "observed"
+            if inside:
+                status, text = "observed", "counted from inside, which decides; " + text
+        made.append(
+            Bound(key.metric, key.kind, status, _round(one.at_most), f"{key.unit}/connection", 0.95, text)
+        )
+    return made
+
+
+def pooled(found: Sequence[Moment], key: Key) -> str:
+    """ "grew by 64 during the first 3 cycles and stopped: a pool"; empty when nothing stayed."""
+    levels = [moment.levels.get(key, 0.0) for moment in found if moment.peak]
+    if len(levels) < 3:
+        return ""
+    last = max((i for i, level in enumerate(levels) if level > max(levels[:i], default=-math.inf)), default=0)
+    grown = levels[last] - levels[0]
+    stays = min(levels[last:]) - levels[0]
+    if last == 0 or stays < POOLED or last == len(levels) - 1:
+        return ""
+    return f"grew by {grown:g} during the first {last + 1} cycles and stopped: a pool or a cache"
+
+
+def moved(found: Sequence[Moment]) -> list[Key]:
+    """Keys whose level was not always the same."""
+    return [key for key in keys(found) if len({moment.levels.get(key, 0.0) for moment in found}) > 1]
+
+
+def _unit(factor: str) -> str:
+    """The unit of a rate: ``fds/connection``, ``fds/broker-timeout``, ``B/event``."""
+    return {"time": "second", "not-fin": "abort", "stall": "slow-reader"}.get(factor, published(factor))
+
+
+def _rate(one: Assessed, unit: str) -> Rate:
+    return Rate(_round(one.rate), _round(max(0.0, one.low)), _round(one.high), unit)
+
+
+def _round(value: float) -> float:
+    """Six significant digits: what a measurement is worth, and the same text on every machine."""
+    return float(f"{value:.6g}")
+
+
+def _amount(value: float, key: Key) -> str:
+    shown = (
+        f"+{value:.2f}" if 0.005 <= abs(value) < 100 else f"+{value:.3g}" if value < 100 else f"+{value:.0f}"
+    )
+    return f"{shown} {'B of ' if key.unit == 'B' else ''}{key}"
+
+
+def _last(found: Sequence[Moment], key: Key) -> float:
+    return next((moment.levels[key] for moment in reversed(found) if key in moment.levels), 0.0)
+
+
+def _exhausted(exhausts: Exhaustion | None) -> str:
+    if not exhausts or exhausts.after_connections is None:
+        return ""
+    time = f" (about {exhausts.after_seconds:.0f} s at this pace)" if exhausts.after_seconds else ""
+    ceiling = f"{exhausts.ceiling} ({exhausts.limit:g})"
+    return f"; {ceiling} is met after {exhausts.after_connections:.0f} more connections{time}"

@@ -1,0 +1,48 @@
+"""Streams that say nothing although the service lives: no first event, events that stop, no accept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.core.cycle import Observation
+from harness.core.record import Trial
+
+SHARE = 0.5  # of the streams of a cycle that must have stalled
+UNASKED = ("accept-timeout", "connect-timeout", "timeout", "headers-timeout")  # causes: nobody answered
+
+
+def stalled(trial: Trial) -> str | None:
+    """Why the service counts as stalled, or None. A cycle in which the broker was silenced on purpose, and
+    one whose clients did not wait for an event, prove nothing."""
+    if trial.unresponsive:
+        return trial.unresponsive
+    asked = [
+        o for o in trial.observations if o.ledger.opened and o.spec.mode == "stream" and not o.spec.fault
+    ]
+    mute = [o for o in asked if _mute(o) >= SHARE * o.ledger.opened]
+    if not mute:
+        return None
+    opened = sum(o.ledger.opened for o in asked)
+    silent = sum(_mute(o) for o in asked)
+    events = sum(o.ledger.events for o in asked)
+    if not events:
+        return f"{silent} of {opened} streams stalled: no event ever came, though the process lives"
+    if silent >= SHARE * opened:
+        return f"{silent} of {opened} streams stalled: only {events} events came, though the process lives"
+    return _stopped(trial, asked, mute)
+
+
+def _mute(observation: Observation) -> int:
+    ledger = observation.ledger
+    return ledger.stalls + sum(ledger.causes.get(cause, 0) for cause in UNASKED)
+
+
+def _stopped(trial: Trial, asked: Sequence[Observation], mute: Sequence[Observation]) -> str | None:
+    """Events that came at first and then no more: the last two cycles in a row were mute."""
+    if len(asked) < 2 or asked[-1] is not mute[-1] or (len(mute) < 2 or asked[-2] is not mute[-2]):
+        return None
+    since = len(mute)
+    while since > 1 and asked[-since] is not mute[-since]:
+        since -= 1
+    before = sum(o.ledger.opened for o in trial.observations[: trial.observations.index(asked[-since])])
+    return f"events stopped after {before} connections: {since} cycles in a row stalled, though the process lives"

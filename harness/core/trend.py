@@ -1,0 +1,153 @@
+"""Levels with noise of their own: jitter, live objects between collections, CPU at rest.
+
+A straight line over what a driver has done by each level; its slope against its standard error, which is
+widened for noise that remembers (AR(1)). Noise of correlation 0.7 reaches t = 9 to 12 once in 3,000 series
+of 6 to 20 levels, and 8 in longer ones (measured: ``python -m bench.detector --calibrate``), so that is what
+certainty takes. As with exact counts, "so much per cycle" and "so much per second" must not explain it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate
+
+from harness.core.growth import MIN_GROWTH, POOL, Allowed, Assessed
+from harness.core.linear import Line, line
+from harness.core.moments import DRIVERS, Series
+from harness.core.stats import student95
+
+MIN_LEVELS = 6
+FLOOR = 0.3  # residual deviation of an integer that was rounded
+NUISANCE_T = 3.0
+LATE = 0.5  # the second half must rise at least this much as steeply as the whole
+
+
+def critical(levels: int) -> float:
+    """The t that noise of correlation 0.7 exceeds about once in 3,000 series of so many levels."""
+    return 8.0 if levels > 24 else 11.0 if levels > 8 else 14.0
+
+
+def assess(
+    series: Series,
+    *,
+    sensitivity: float,
+    allowed: Allowed | None = None,
+    floor: float = FLOOR,
+    least: float = MIN_GROWTH,
+    steps: bool = False,
+) -> Assessed:
+    """Judge one noisy series.
+
+    floor: noise that any reading has. least: growth below which nothing is called a leak.
+    steps: each reading may itself add a constant (a counter's own objects), which is taken off.
+    """
+    granted = allowed or Allowed()
+    spent = [0.0, *accumulate(granted.of(dict(span)) for span in series.spans)]
+    levels = [level - used for level, used in zip(series.levels, spent, strict=True)]
+    clients = series.column("connection")
+    exposure = math.fsum(clients)
+    total = levels[-1] - levels[0]
+    if exposure <= 0:
+        return Assessed("undecided", math.inf, "no load cycle was completed")
+    tail = _still(levels, clients, floor)
+    extra = ("reading",) if steps else ()
+    factor, rivals = _driver(levels, series, floor, extra)
+    main = _line(levels, series, (factor, *extra), floor)
+    if main is None or len(levels) < MIN_LEVELS:
+        bound = 3.0 / tail if tail else math.inf
+        status = "bounded" if bound <= sensitivity else "undecided"
+        why = (
+            f"{len(levels)} levels with noise are too few"
+            if status == "undecided"
+            else _quiet(tail, exposure)
+        )
+        return Assessed(status, bound, why, total, exposure, growing=total >= least)
+    half = student95(main.free) * main.errors[0]
+    rate = main.slopes[0]
+    low, high = rate - half, rate + half
+    column = _sum(series, factor)
+    grown = rate * column[-1]
+    firm = rate / main.errors[0] >= critical(len(levels)) and grown >= max(least, granted.pool)
+    goes_on = _goes_on(levels, column, rate)
+    if firm and goes_on and _no_other_cause(levels, series, factor, floor, grown, extra):
+        why = f"rose over {len(series.spans)} cycles, {rate / main.errors[0]:.0f} times its noise"
+        return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
+    per_connection = _line(levels, series, ("connection", *extra), floor) or main
+    upper = (
+        max(0.0, per_connection.slopes[0]) + 0.84 * student95(per_connection.free) * per_connection.errors[0]
+    )
+    bound = min(upper, 3.0 / tail if tail else math.inf)
+    if bound <= sensitivity:
+        why = _quiet(tail, exposure) if bound < upper else f"no trend over {exposure:g} connections"
+        return Assessed("bounded", bound, why, total, exposure)
+    why = f"noise of ±{main.sigma:.2g} allows at most {bound:.2g}, asked for {sensitivity:.2g}"
+    growing = rate > 3 * main.errors[0] and grown >= least and goes_on
+    return Assessed("undecided", bound, why, total, exposure, growing=growing)
+
+
+def _quiet(tail: float, exposure: float) -> str:
+    return f"no growth over the last {tail:g} of {exposure:g} connections"
+
+
+def _sum(series: Series, factor: str) -> list[float]:
+    return [0.0, *accumulate(series.column(factor))]
+
+
+def _line(levels: Sequence[float], series: Series, factors: Sequence[str], floor: float) -> Line | None:
+    return line(levels, [_sum(series, factor) for factor in factors], floor)
+
+
+def _driver(
+    levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """The factor that leaves the least noise; those within a tenth of it are not told apart."""
+    left = {}
+    for _, factor, _ in DRIVERS:
+        found = _line(levels, series, (factor, *extra), floor)
+        if found and found.slopes[0] > 0:
+            left[factor] = found.sigma
+    if not left:
+        return "connection", ()
+    best = min(left.values())
+    tied = [factor for factor, sigma in left.items() if sigma <= 1.1 * best]
+    return tied[0], tuple(tied[1:])
+
+
+def _still(levels: Sequence[float], clients: Sequence[float], floor: float) -> float:
+    """Connections since the level last moved by more than the noise of a reading."""
+    tail = 0.0
+    for index in range(len(clients) - 1, -1, -1):
+        if abs(levels[index + 1] - levels[index]) > floor:
+            break
+        tail += clients[index]
+    return tail
+
+
+def _goes_on(levels: Sequence[float], column: Sequence[float], rate: float) -> bool:
+    """The second half of the driver saw at least half its share of the growth."""
+    middle = next(index for index, amount in enumerate(column) if amount >= column[-1] / 2)
+    middle = min(middle, len(levels) - 2)
+    done = column[-1] - column[middle]
+    return done > 0 and (levels[-1] - levels[middle]) / done >= LATE * rate
+
+
+def _no_other_cause(
+    levels: Sequence[float],
+    series: Series,
+    factor: str,
+    floor: float,
+    grown: float,
+    extra: tuple[str, ...],
+) -> bool:
+    """Neither "so much per cycle" nor "so much per second" takes the driver's part."""
+    for other in ("cycle", "time"):
+        if other == factor:
+            continue
+        both = _line(levels, series, (factor, other, *extra), floor)
+        if both is None:  # the cycles did not differ: only more than any pool could hold convinces
+            if grown <= max(POOL, 2.0 * series.peak):
+                return False
+        elif both.slopes[0] < NUISANCE_T * both.errors[0]:
+            return False
+    return True
