@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
-from harness.core.sample import Sample
+from harness.core.sample import Census, Sample
+from harness.probe.census import census
+from harness.probe.history import History
+from harness.probe.limits import limits
+from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
 
-KEPT = 36_000  # one hour at 10 Hz; what is older is on disk
+STALE = 1.0  # seconds without a reading (or ten intervals) after which the last one says nothing any more
 
 
 class Sampler:
     """Context manager. on_sample is called in the sampler's thread, after each reading; an error in
-    it stops the sampling and is raised again at the end."""
+    it stops the sampling, and is raised by ``latest`` and again at the end.
+
+    Raises ProbeError when the process does not exist. Once it has ended, the last sample is a gap.
+    """
 
     def __init__(
         self,
@@ -29,39 +35,66 @@ class Sampler:
         self._tree = Tree(pid)
         self._clock = clock
         self._interval = interval
+        self._stale = max(STALE, 10 * interval)
         self._on_sample = on_sample
-        self._samples: deque[Sample] = deque(maxlen=KEPT)
+        self._history = History()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.error: BaseException | None = None
-        self._samples.append(self._tree.read(clock()))
+        self._latest = self._tree.read(clock())
+        self._history.append(self._latest)
         self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
 
     def _run(self) -> None:
         due = self._clock() + self._interval
         try:
-            while not self._stop.wait(max(0.0, due - self._clock())):
-                self._take()
+            while not self._tree.ended and not self._stop.wait(max(0.0, due - self._clock())):
+                late = self._clock() - self._latest.at
+                if late > self._stale:
+                    self._keep(Sample(self._latest.at + self._interval, gap=_held_up(late)))
+                self._keep(self._tree.read(self._clock()))
                 due = max(due + self._interval, self._clock())
         except BaseException as error:
             self.error = error
 
-    def _take(self) -> Sample:
+    def _keep(self, sample: Sample) -> None:
         with self._lock:
-            sample = self._tree.read(self._clock())
-            self._samples.append(sample)
+            self._latest = sample
+            self._history.append(sample)
         if self._on_sample:
             self._on_sample(sample)
-        return sample
 
     def latest(self) -> Sample:
-        """The newest reading; at most one interval old while the sampler runs."""
-        return self._samples[-1]
+        """The newest reading. A gap when the sampler itself was held up: never an old value."""
+        if self.error:
+            raise self.error
+        sample = self._latest
+        late = self._clock() - sample.at
+        if late > self._stale and not self._tree.ended and not self._stop.is_set():
+            return Sample(self._clock(), gap=_held_up(late))
+        return sample
+
+    @property
+    def ended(self) -> bool:
+        """True once the target has ended: nothing more will be read."""
+        return self._tree.ended
 
     def samples(self) -> list[Sample]:
-        """Every kept reading, oldest first."""
+        """The readings, oldest first; the older ones thinned so that memory stays bounded."""
         with self._lock:
-            return list(self._samples)
+            return self._history.all()
+
+    def census(self, at: float) -> Census:
+        """Classify everything that the processes of the tree hold now, orphans included."""
+        return census(self.pid, at=at, known=self._tree.processes())
+
+    def inbound(self, port: int) -> int:
+        """Established connections to ``port`` as the target sees them."""
+        return inbound(self.pid, port)
+
+    def limits(self) -> dict[str, float]:
+        """The ceilings that the target will meet."""
+        return limits(self.pid)
 
     def __enter__(self) -> Sampler:
         self._thread.start()
@@ -72,6 +105,11 @@ class Sampler:
     ) -> None:
         self._stop.set()
         self._thread.join(5.0)
-        self._tree.close()
+        if not self._thread.is_alive():
+            self._tree.close()
         if self.error and error is None:
             raise self.error
+
+
+def _held_up(late: float) -> str:
+    return f"no reading for {late:.1f} s: the probe itself was held up"

@@ -45,7 +45,7 @@ class Tree:
         except OSError as error:
             root.close()
             raise ProbeError(f"/proc: {error.strerror}; expected it to be mounted and readable") from None
-        if reading is None or reading.zombie:
+        if reading is None:
             root.close()
             self._births.close()
             raise ProbeError(f"pid {pid}: the process has ended; expected a running service")
@@ -60,7 +60,7 @@ class Tree:
 
     def processes(self) -> dict[int, int]:
         """pid → start time (ticks since boot) of every process known to live or to be a zombie."""
-        return {pid: reading.started for pid, reading in self._last.items()}
+        return {pid: reading.started for pid, reading in dict(self._last).items()}
 
     def _look(self, events: list[str]) -> None:
         for pid in self._births.look(self._known):

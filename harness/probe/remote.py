@@ -1,0 +1,224 @@
+"""Samples from anywhere: any command that prints what ``harness probe`` prints.
+
+``ssh host harness probe --pid 12``, ``kubectl exec -i pod -- python3 - --pid 1 < file``, ``docker exec …``.
+A line that is cut is a gap; the command is started again until the run ends.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from harness.core.errors import ProbeError
+from harness.core.sample import Census, Sample
+from harness.probe.history import History
+from harness.probe.lines import census_of, check_hello, parse, sample_of
+from harness.probe.remote_line import Line
+from harness.probe.tree import ENDED
+
+START_PATIENCE = 20.0  # seconds until the first sample: ssh may ask a jump host
+ANSWER_PATIENCE = 30.0  # seconds for a census of a very large service
+STALE = 3.0  # seconds (or ten intervals) without a line after which the last one says nothing any more
+RETRY = 2.0  # seconds between two attempts to start the command again
+DRIFT = 1e-4  # by how much two monotonic clocks may differ in pace
+
+
+class RemoteSampler:
+    """The same interface as ``Sampler``, fed by a command. Context manager.
+
+    ``pid`` is the far side's. Samples are placed on our clock by the quickest line seen. Raises ProbeError
+    when the command cannot be run, speaks another protocol or sends no sample within START_PATIENCE.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        clock: Callable[[], float],
+        on_sample: Callable[[Sample], None] | None = None,
+        retry: float = RETRY,
+        patience: float = START_PATIENCE,
+    ) -> None:
+        self._argv = list(argv)
+        self._clock = clock
+        self._on_sample = on_sample
+        self._retry = retry
+        self._history = History()
+        self._lock = threading.Lock()
+        self._orders = threading.Lock()
+        self._stop = threading.Event()
+        self._first = threading.Event()
+        self._answers: queue.Queue[Mapping[str, Any]] = queue.Queue()
+        self._offset = math.inf
+        self._arrived = clock()
+        self._hello: Mapping[str, Any] = {}
+        self.ended = False
+        self.error: BaseException | None = None
+        self._line = Line(self._argv)
+        self._thread = threading.Thread(target=self._run, name="remote-probe", daemon=True)
+        self._thread.start()
+        if not self._first.wait(patience) or self.error:
+            self._close()
+            raise self.error or ProbeError(
+                f"the remote probe sent no sample within {patience:g} s; expected `{argv[0]} …` to print JSON lines"
+            )
+
+    @property
+    def pid(self) -> int:
+        """The target's pid on the far side."""
+        return int(self._hello.get("pid", 0))
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two samples, as the far side says."""
+        return float(self._hello.get("interval", 0.1))
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                greeted = self._follow()
+                if self._stop.is_set() or self.ended:
+                    return
+                why = self._line.why()
+                if not self._first.is_set():
+                    raise ProbeError(f"the remote probe sent no sample: {why}")
+                if not greeted and "no such process" in why:
+                    self.ended = True
+                    self._keep(Sample(self._clock(), gap=f"{ENDED}, while the line was cut"))
+                    return
+                if greeted:
+                    self._keep(Sample(self._clock(), gap=f"the remote probe's line was cut: {why}"))
+                self._stop.wait(self._retry)
+                self._line.close()
+                if not self._stop.is_set():
+                    self._line = Line(self._argv)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._first.set()
+
+    def _follow(self) -> bool:
+        """Read one run of the command to its end; whether it said hello."""
+        greeted = False
+        while lines := self._line.read():
+            for line in lines:
+                data = parse(line)
+                if not greeted:
+                    self._greet(data)
+                    greeted = True
+                elif "census" in data or "inbound" in data or "limits" in data or "error" in data:
+                    self._answers.put(data)
+                else:
+                    self._sample(data)
+                if self.ended:
+                    return True
+        return greeted
+
+    def _greet(self, data: Mapping[str, Any]) -> None:
+        check_hello(data)
+        names = ("boot", "pid", "started")
+        before = self._hello
+        if before and any(before.get(name) != data.get(name) for name in names):
+            self.ended = True
+            self._keep(Sample(self._clock(), gap=f"{ENDED}: {_another(before, data)}"))
+            return
+        self._hello = data
+        self._offset = math.inf  # the far side counts from its own start
+
+    def _sample(self, data: Mapping[str, Any]) -> None:
+        now = self._clock()
+        far = float(data.get("at", 0.0))
+        # The quickest line seen says best how the clocks stand; a slow one only came late.
+        self._offset = min(self._offset + DRIFT * (now - self._arrived), now - far)
+        self._arrived = now
+        last = self._history.last()
+        at = far + self._offset
+        sample = sample_of(data, max(at, last.at) if last else at)
+        if sample.gap and sample.gap.startswith(ENDED):
+            self.ended = True
+        self._keep(sample)
+        self._first.set()
+
+    def _keep(self, sample: Sample) -> None:
+        with self._lock:
+            self._history.append(sample)
+        if self._on_sample:
+            self._on_sample(sample)
+
+    def latest(self) -> Sample:
+        """The newest reading. A gap once the line is cut or silent: never an old value."""
+        if self.error:
+            raise self.error
+        with self._lock:
+            sample = self._history.last()
+        now = self._clock()
+        silent = now - self._arrived
+        if sample is None or (sample.gap is None and silent > max(STALE, 10 * self.interval)):
+            return Sample(now, gap=f"no line from the remote probe for {silent:.1f} s")
+        return sample
+
+    def samples(self) -> list[Sample]:
+        """The readings, oldest first; the older ones thinned so that memory stays bounded."""
+        with self._lock:
+            return self._history.all()
+
+    def _ask(self, order: str, key: str) -> Any:
+        if not self._hello.get("orders"):
+            raise ProbeError(
+                f"the remote probe takes no orders, so no {key}; expected its standard input to be open "
+                "(kubectl exec -i, docker exec -i; a script given as a file, not on standard input)"
+            )
+        with self._orders:
+            while not self._answers.empty():
+                self._answers.get_nowait()
+            self._line.order(order)
+            try:
+                answer = self._answers.get(timeout=ANSWER_PATIENCE)
+            except queue.Empty:
+                raise ProbeError(
+                    f"the remote probe did not answer {order!r} within {ANSWER_PATIENCE:g} s; expected one line"
+                ) from None
+        if key not in answer:
+            raise ProbeError(f"the remote probe answered {json.dumps(answer)[:200]}; expected its {key}")
+        return answer[key]
+
+    def census(self, at: float) -> Census:
+        """A census taken on the far side; one without readings when it takes no orders."""
+        try:
+            return census_of(self._ask("census", "census"), at)
+        except ProbeError as error:
+            return Census(at=at, unreadable=(f"fds and all else: {error}",))
+
+    def inbound(self, port: int) -> int:
+        """Established connections to ``port`` on the far side. Raises ProbeError."""
+        return int(self._ask(f"inbound {port}", "inbound"))
+
+    def limits(self) -> dict[str, float]:
+        """The ceilings that the target will meet. Raises ProbeError."""
+        return {str(name): float(value) for name, value in self._ask("limits", "limits").items()}
+
+    def _close(self) -> None:
+        self._stop.set()
+        self._line.close()
+        self._thread.join(5.0)
+
+    def __enter__(self) -> RemoteSampler:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+        if self.error and error is None:
+            raise self.error
+
+
+def _another(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    if before.get("boot") != now.get("boot"):
+        return "the far machine was started anew"
+    return f"pid {now.get('pid')} is another process now"

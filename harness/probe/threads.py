@@ -1,0 +1,57 @@
+"""Threads by name, with where they wait."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from harness.probe.descriptors import Tally
+from harness.probe.hot import GONE, HotProcess
+
+_NUMBER = re.compile(r"\d+")
+
+
+def threads(process: HotProcess, tally: Tally) -> int:
+    """Count every thread by name: ``pool-1-thread-7`` is ``pool-#-thread-#``, or each would be a class
+    of its own. The examples say in which kernel function it waits. Context switches of all of them.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    switches = 0
+    tasks = os.open("task", flags, dir_fd=process.dir)
+    try:
+        # The newest have the highest ids: what leaks is among them.
+        for tid in reversed(os.listdir(tasks)):  # noqa: PTH208 - by descriptor
+            try:
+                name = _read(tasks, f"{tid}/comm").decode(errors="replace").strip()
+                switches += _switches(_read(tasks, f"{tid}/status"))
+            except GONE:
+                continue
+            kind = _NUMBER.sub("#", name)
+            full = len(tally.examples.get(kind, ())) >= 3
+            tally.add(kind, "" if full else _where(tasks, tid, name))
+    except GONE:
+        pass
+    finally:
+        os.close(tasks)
+    return switches
+
+
+def _read(directory: int, name: str) -> bytes:
+    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(file, 8192)
+    finally:
+        os.close(file)
+
+
+def _switches(status: bytes) -> int:
+    at = status.rfind(b"\nvoluntary_ctxt_switches:")
+    return sum(int(line.rpartition(b":")[2]) for line in status[at + 1 :].splitlines()) if at > 0 else 0
+
+
+def _where(tasks: int, tid: str, name: str) -> str:
+    try:
+        channel = _read(tasks, f"{tid}/wchan").decode(errors="replace").strip()
+    except OSError:
+        channel = ""
+    return f"{name} waits in {channel}" if channel not in ("", "0") else f"{name} (tid {tid})"

@@ -1,0 +1,88 @@
+"""A process that does what it is told, for the probe to look at."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+DEADLINE = 10.0
+LOOP = """
+import sys
+kept = []
+world = {"kept": kept, "__name__": "told"}
+for line in sys.stdin:
+    try:
+        exec(compile(eval(line), "told", "exec"), world)
+        answer = world.pop("answer", "done")
+    except BaseException as error:
+        answer = f"failed: {error!r}"
+    sys.stdout.write(repr(answer) + "\\n")
+    sys.stdout.flush()
+"""
+
+
+class Told:
+    """A Python process that executes what ``run`` gives it. What it appends to ``kept`` stays open."""
+
+    def __init__(
+        self, *, prefix: Sequence[str] = (), user: int | None = None, python: str = sys.executable
+    ) -> None:
+        self.process = subprocess.Popen(
+            [*prefix, python, "-u", "-c", LOOP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            user=user,
+        )
+        self.pid = self.process.pid
+        self.run("pass")
+
+    def run(self, code: str) -> object:
+        """Execute; what it left in ``answer``. Raises AssertionError when it failed."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(repr(code) + "\n")
+        self.process.stdin.flush()
+        answer = eval(self.process.stdout.readline() or "'failed: it ended'")
+        assert not str(answer).startswith("failed"), answer
+        return answer
+
+    def send(self, code: str) -> None:
+        """Execute without waiting for an answer: for what ends the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(repr(code) + "\n")
+        self.process.stdin.flush()
+
+    def close(self) -> None:
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                try:
+                    pipe.close()
+                except OSError:
+                    pass
+
+    def __enter__(self) -> Told:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f"never came true: {what}"
+        time.sleep(0.005)

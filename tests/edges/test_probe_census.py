@@ -1,0 +1,356 @@
+"""Each class is held by a real process and found by its name, with an example that says what it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.core.census_diff import difference, levels
+from harness.core.metric import Key
+from harness.core.sample import Census
+from harness.probe import sockets as sockets_module
+from harness.probe.census import census
+from harness.probe.sockets import inbound
+from harness.probe.tree import Tree
+from tests.edges.probe_target import Told, wait_for
+
+CTYPES = "import ctypes; libc = ctypes.CDLL(None); "
+PAIRS = """
+import socket
+listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(64)
+port = listener.getsockname()[1]
+def pair():
+    client = socket.create_connection(("127.0.0.1", port))
+    return client, listener.accept()[0]
+"""
+
+# class → (how to hold five of them, what an example says)
+HELD = {
+    "file": ("import tempfile; kept += [tempfile.NamedTemporaryFile() for _ in range(5)]", "/tmp"),
+    "deleted-file": ("import tempfile; kept += [tempfile.TemporaryFile() for _ in range(5)]", "(deleted)"),
+    "directory": ("import os; kept += [os.open('/usr', os.O_RDONLY) for _ in range(5)]", "/usr"),
+    "device": ("import os; kept += [os.open('/dev/zero', os.O_RDONLY) for _ in range(5)]", "/dev/zero"),
+    "pipe": ("import os; kept += [*os.pipe(), *os.pipe(), *os.pipe()]; os.close(kept.pop())", "pipe:["),
+    "eventfd": (CTYPES + "kept += [libc.eventfd(0, 0) for _ in range(5)]", "eventfd"),
+    "eventpoll": ("import select; kept += [select.epoll() for _ in range(5)]", "eventpoll"),
+    "timerfd": (CTYPES + "kept += [libc.timerfd_create(1, 0) for _ in range(5)]", "timerfd"),
+    "signalfd": (CTYPES + "kept += [libc.signalfd(-1, bytes(128), 0) for _ in range(5)]", "signalfd"),
+    "inotify": (CTYPES + "kept += [libc.inotify_init1(0) for _ in range(5)]", "inotify"),
+    "pidfd": ("import os; kept += [os.pidfd_open(os.getpid()) for _ in range(5)]", "pidfd"),
+    "memfd": ("import os; kept += [os.memfd_create('buffer') for _ in range(5)]", "/memfd:buffer"),
+    "io_uring": (CTYPES + "kept += [libc.syscall(425, 8, bytes(120)) for _ in range(5)]", "io_uring"),
+    "namespace": ("import os; kept += [os.open('/proc/self/ns/net', 0) for _ in range(5)]", "net:["),
+    "unix": (
+        "import socket; kept += [*socket.socketpair(), *socket.socketpair(), socket.socket(socket.AF_UNIX)]",
+        "unix without a name",
+    ),
+    "udp": (
+        "import socket\n"
+        "for family, host in 3 * [(socket.AF_INET, '127.0.0.1')] + 2 * [(socket.AF_INET6, '::1')]:\n"
+        "    kept.append(socket.socket(family, socket.SOCK_DGRAM)); kept[-1].bind((host, 0))",
+        ":0",
+    ),
+    "netlink": (
+        "import socket; kept += [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) for _ in range(5)]",
+        "netlink",
+    ),
+    "tcp-listen": (
+        "import socket\n"
+        "for family, host in 3 * [(socket.AF_INET, '127.0.0.1')] + 2 * [(socket.AF_INET6, '::1')]:\n"
+        "    kept.append(socket.socket(family)); kept[-1].bind((host, 0)); kept[-1].listen(1)",
+        "listens on port ",
+    ),
+    "rowless-socket": (
+        "import socket; kept += [socket.socket() for _ in range(3)]\n"
+        "kept.append(socket.socket()); kept[-1].bind(('127.0.0.1', 0))\n"
+        "kept.append(socket.socket(type=socket.SOCK_DGRAM))",
+        "TCP: never connected",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_each_class_is_known(kind: str) -> None:
+    code, example = HELD[kind]
+    with Told() as told:
+        before = census(told.pid, at=0.0)
+        told.run(code)
+        if told.run("answer = any(isinstance(held, int) and held < 0 for held in kept)"):
+            pytest.skip(f"this kernel gives no {kind}")
+        after = census(told.pid, at=1.0)
+        grown = [growth for growth in difference(before, after) if growth.key.metric == "fds"]
+        assert {growth.key.kind: growth.by for growth in grown} == {kind: 5.0}
+        assert any(example in each for each in grown[0].examples), grown[0].examples
+        assert levels(after)[Key("fds")] == psutil.Process(told.pid).num_fds()
+
+
+def test_connections_by_direction_port_and_state() -> None:
+    with Told() as told, Told() as other:
+        other.run(PAIRS)
+        there = other.run("answer = port")
+        told.run(PAIRS)
+        here = told.run("answer = port")
+        # Three come in from the other process, two go out to it; one of each has been left by its peer.
+        other.run(
+            f"import socket; kept += [socket.create_connection(('127.0.0.1', {here})) for _ in range(3)]"
+        )
+        told.run("kept += [listener.accept()[0] for _ in range(3)]")
+        told.run(f"kept += [socket.create_connection(('127.0.0.1', {there})) for _ in range(2)]")
+        other.run("kept += [listener.accept()[0] for _ in range(2)]")
+        full = census(told.pid, at=0.0)
+        assert full.fds["tcp-in"] == 3
+        assert full.fds[f"tcp-out:{there}"] == 2
+        assert full.fds["tcp-listen"] == 1
+        assert full.sockets == {"listen": 1, "established": 5}
+        assert full.examples[f"tcp-out:{there}"][0] == f"127.0.0.1:{there}"
+        assert inbound(told.pid, int(str(here))) == 3
+        other.run("kept[0].close(); kept[-1].close()")
+        wait_for(lambda: census(told.pid, at=0.0).fds.get("close-wait") == 2, "two peers left")
+        left = census(told.pid, at=1.0)
+        assert left.fds["tcp-in"] == 2
+        assert left.fds[f"tcp-out:{there}"] == 1
+        assert left.sockets["close-wait"] == 2
+        assert inbound(told.pid, int(str(here))) == 2
+
+
+def test_shut_down_but_not_closed_has_no_row() -> None:
+    with Told() as told:
+        told.run(PAIRS)
+        before = census(told.pid, at=0.0)
+        told.run("kept += [pair() for _ in range(4)]")
+        told.run(
+            "for client, served in kept:\n"
+            "    client.shutdown(socket.SHUT_WR); served.shutdown(socket.SHUT_WR)\n"
+            "    client.close()"
+        )
+        wait_for(lambda: census(told.pid, at=1.0).fds.get("rowless-socket") == 4, "four without a row")
+        after = census(told.pid, at=1.0)
+        assert {growth.key.kind for growth in difference(before, after) if growth.key.metric == "fds"} == {
+            "rowless-socket"
+        }
+
+
+def test_ipv6_is_counted_too() -> None:
+    code = PAIRS.replace("socket.socket()", "socket.socket(socket.AF_INET6)").replace("127.0.0.1", "::1")
+    with Told() as told:
+        told.run(code + "kept += [pair() for _ in range(6)]")
+        port = int(str(told.run("answer = port")))
+        taken = census(told.pid, at=0.0)
+        assert taken.fds["tcp-in"] == taken.fds[f"tcp-out:{port}"] == 6
+        assert taken.examples[f"tcp-out:{port}"] == (f"[::1]:{port}",)
+        assert inbound(told.pid, port) == 6
+
+
+def test_an_accepted_connection_stays_inbound_when_nobody_listens_any_more() -> None:
+    ports = iter(range(20000, 20100))
+    with Told() as told:
+        for port in ports:
+            code = PAIRS.replace('("127.0.0.1", 0)', f'("127.0.0.1", {port})')
+            try:
+                told.run(code.replace("listener.bind", "listener.setsockopt(1, 2, 1); listener.bind"))
+                break
+            except AssertionError:
+                continue
+        told.run("kept += [pair() for _ in range(3)]; listener.close()")
+        taken = census(told.pid, at=0.0)
+        assert taken.fds["tcp-in"] == 3
+        assert taken.fds[f"tcp-out:{port}"] == 3
+
+
+def test_text_tables_say_what_sock_diag_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Told() as told:
+        told.run(PAIRS + "kept += [pair() for _ in range(20)]")
+        told.run("[client.close() for client, served in kept[:5]]")
+        for kind in ("udp", "tcp-listen", "rowless-socket", "unix", "netlink"):
+            told.run(HELD[kind][0])
+        port = int(str(told.run("answer = port")))
+        wait_for(lambda: census(told.pid, at=0.0).fds.get("close-wait") == 5, "five left")
+        by_diag, inbound_by_diag = census(told.pid, at=0.0), inbound(told.pid, port)
+
+        def refuse(directory: int) -> None:
+            raise PermissionError("not in this namespace")
+
+        monkeypatch.setattr(sockets_module, "open_diag_in", refuse)
+        by_text = census(told.pid, at=0.0)
+        assert by_text.fds == by_diag.fds
+        assert by_text.sockets == by_diag.sockets
+        assert by_text.examples == by_diag.examples
+        assert inbound(told.pid, port) == inbound_by_diag == 15
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
+@pytest.mark.parametrize("way", ["sock_diag", "text"])
+def test_a_target_in_another_network_namespace(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil looks at its own namespace and finds nothing there."""
+    if way == "text":
+
+        def refuse(directory: int) -> None:
+            raise PermissionError("no right to enter")
+
+        monkeypatch.setattr(sockets_module, "open_diag_in", refuse)
+    with Told(prefix=["unshare", "--net"]) as told:
+        told.run("import subprocess; subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)")
+        told.run(PAIRS + "kept += [pair() for _ in range(7)]")
+        port = int(str(told.run("answer = port")))
+        taken = census(told.pid, at=0.0)
+        assert taken.fds["tcp-in"] == taken.fds[f"tcp-out:{port}"] == 7
+        assert "rowless-socket" not in taken.fds
+        assert inbound(told.pid, port) == 7
+        assert inbound(os.getpid(), port) == 0
+        # The thread that entered is gone; we are where we were.
+        assert os.stat("/proc/self/ns/net").st_ino != os.stat(f"/proc/{told.pid}/ns/net").st_ino
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
+def test_a_child_in_another_network_namespace_than_its_parent() -> None:
+    with Told() as told:
+        told.run(PAIRS + "kept += [pair() for _ in range(2)]")
+        told.run(
+            "import os, subprocess, time\n"
+            "if os.fork() == 0:\n"
+            "    [s.close() for pair in kept for s in pair]; listener.close()\n"
+            "    libc = __import__('ctypes').CDLL(None); libc.unshare(0x40000000)\n"
+            "    subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\n"
+            f"    exec({PAIRS!r}); own = [pair() for _ in range(3)]; time.sleep(60)\n"
+        )
+        wait_for(lambda: census(told.pid, at=0.0).fds.get("tcp-in") == 5, "both see their own")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_without_permission_nothing_is_a_zero() -> None:
+    """Another user's process: its number of descriptors, threads and memory are public, the rest is named."""
+    with Told() as told:
+        told.run("import os; kept += [os.open('/dev/null', 0) for _ in range(9)]")
+        code = (
+            "import os, json, dataclasses\n"
+            "from harness.probe.census import census\n"
+            "from harness.probe import hot\n"
+            "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            f"print(json.dumps(dataclasses.asdict(census({told.pid}, at=0.0))))\n"
+            "hot.COUNTS_BY_STAT = False\n"
+            f"print(json.dumps(dataclasses.asdict(census({told.pid}, at=0.0))))\n"
+        )
+        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        public, old_kernel = (Census(**eval(line, {"null": None})) for line in answer.stdout.splitlines())
+        full = census(told.pid, at=0.0)
+    assert public.fds == {"unclassified": sum(full.fds.values())}
+    assert public.threads == full.threads
+    assert public.mappings == {}
+    assert set(public.memory) == {"anonymous", "rss"}
+    assert public.memory["anonymous"] == pytest.approx(full.memory["anonymous"], rel=0.1)
+    reasons = " | ".join(public.unreadable)
+    for what in ("descriptor classes of pid", "mappings of pid", "uss of pid", "Permission denied"):
+        assert what in reasons
+    found = levels(public)
+    assert found[Key("fds")] == sum(full.fds.values())
+    assert Key("mappings") not in found
+    assert Key("memory", "uss") not in found
+    assert old_kernel.fds == {}
+    assert Key("fds") not in levels(old_kernel)
+    # And the difference between a full and a poor census invents no growth.
+    assert [growth for growth in difference(public, full) if growth.key.metric != "memory"] == []
+    assert [growth for growth in difference(full, public) if growth.key.metric != "memory"] == []
+
+
+def test_threads_by_name_and_where_they_wait() -> None:
+    with Told() as told:
+        told.run(
+            "import threading\n"
+            "def work(name):\n"
+            "    open('/proc/thread-self/comm', 'w').write(name); stop.wait()\n"
+            "stop = threading.Event()\n"
+            "for n in range(12): threading.Thread(target=work, args=(f'pool-1-w-{n}',)).start()"
+        )
+        wait_for(lambda: census(told.pid, at=0.0).threads.get("pool-#-w-#") == 12, "named")
+        taken = census(told.pid, at=0.0)
+        assert sum(taken.threads.values()) == 13
+        assert any("waits in futex" in text or "tid" in text for text in taken.examples["threads/pool-#-w-#"])
+        assert taken.switches is not None
+        assert taken.switches > 12
+        told.run("stop.set()")
+
+
+def test_mappings_by_kind_and_memory_as_the_kernel_says() -> None:
+    with Told() as told:
+        before = census(told.pid, at=0.0)
+        # Every second page with another protection: or the kernel makes one mapping of neighbours.
+        told.run("import mmap; kept += [mmap.mmap(-1, 4096, prot=1 + n % 2 * 2) for n in range(50)]")
+        told.run("kept.append(mmap.mmap(-1, 8 << 20)); kept[-1].write(bytes(8 << 20))")
+        after = census(told.pid, at=1.0)
+        lines = len(Path(f"/proc/{told.pid}/maps").read_text().splitlines())
+        assert sum(after.mappings.values()) == lines == levels(after)[Key("mappings")]
+        other = psutil.Process(told.pid).memory_full_info()
+        assert after.memory["uss"] == pytest.approx(other.uss, rel=0.02)
+        assert after.memory["rss"] == pytest.approx(other.rss, rel=0.02)
+        assert after.memory["uss"] - before.memory["uss"] >= 8 << 20
+
+
+def test_children_orphans_and_zombies_are_in_the_census(tmp_path: Path) -> None:
+    with Told() as told:
+        tree = Tree(told.pid)
+        tree.read(0.0)
+        told.run(
+            "import os, time\n"
+            "middle = os.fork()\n"
+            "if middle == 0:\n"
+            "    if os.fork() == 0:\n"
+            "        held = [os.open('/dev/zero', 0) for _ in range(6)]; time.sleep(60)\n"
+            "    time.sleep(60)\n"
+            "if os.fork() == 0: os._exit(0)"
+        )
+        wait_for(lambda: census(told.pid, at=0.0).examples.get("device", ("",))[0] == "/dev/zero", "it holds")
+        wait_for(lambda: tree.read(1.0).processes == 3, "the tree knows it")
+        full = census(told.pid, at=1.0)
+        assert (full.processes, full.zombies) == (3, 1)
+        assert "(python" in full.examples["processes/zombie"][0]
+        told.run("os.kill(middle, 9); os.waitpid(middle, 0)")
+        wait_for(lambda: tree.read(2.0).processes == 2, "the middle one ended")
+        assert census(told.pid, at=2.0).processes == 1  # its parent is gone: out of sight
+        known = census(told.pid, at=2.0, known=tree.processes())
+        assert known.processes == 2
+        assert known.fds["device"] >= 6
+        tree.close()
+
+
+def test_a_process_that_has_ended_has_no_census() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    zombie = census(child.pid, at=0.0)
+    child.wait()
+    for taken in (zombie, census(child.pid, at=1.0)):
+        assert levels(taken) == {}
+        assert "has ended" in taken.unreadable[0]
+
+
+def test_the_main_thread_has_left_and_the_tables_are_still_found() -> None:
+    with Told() as told:
+        told.run(HELD["eventfd"][0] + "; " + HELD["rowless-socket"][0])
+        before = census(told.pid, at=0.0)
+        told.run("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()")
+        told.send("libc.pthread_exit(None)")
+        wait_for(
+            lambda: open(f"/proc/{told.pid}/stat").read().rpartition(")")[2].split()[0] == "Z", "it left"
+        )
+        after = census(told.pid, at=1.0)
+        assert after.fds == before.fds
+        assert after.memory["anonymous"] > 0
+
+
+def test_psutil_agrees_on_a_busy_mixture() -> None:
+    with Told() as told:
+        told.run(PAIRS + "kept += [pair() for _ in range(30)]; [c.close() for c, s in kept[:10]]")
+        for code, _ in HELD.values():
+            told.run(code)
+        wait_for(lambda: census(told.pid, at=0.0).fds.get("close-wait") == 10, "ten left")
+        taken, other = census(told.pid, at=0.0), psutil.Process(told.pid)
+        states = Counter(c.status for c in other.net_connections("tcp"))
+        assert taken.sockets["close-wait"] == states["CLOSE_WAIT"]
+        assert taken.sockets["established"] == states["ESTABLISHED"]
+        assert taken.sockets["listen"] == states["LISTEN"]
+        assert taken.fds["file"] + taken.fds["deleted-file"] >= len(other.open_files())

@@ -1,0 +1,199 @@
+"""The hot lane tells the truth about one process, and never tells more than it knows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from harness.core.errors import ProbeError
+from harness.probe import hot
+from harness.probe.hot import HotProcess
+from harness.probe.tree import ENDED, Tree, inner_pid
+from tests.edges.probe_target import Told, wait_for
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_every_number_is_what_psutil_says(hold: bool) -> None:
+    with Told() as told:
+        told.run("import os, threading; kept += [os.open('/dev/null', 0) for _ in range(37)]")
+        told.run("stop = threading.Event(); [threading.Thread(target=stop.wait).start() for _ in range(5)]")
+        told.run("sum(i * i for i in range(300_000))")
+        process = HotProcess(told.pid, hold=hold)
+        reading, other = process.read(), psutil.Process(told.pid)
+        process.close()
+        assert reading
+        assert reading.fds == other.num_fds()
+        assert reading.threads == other.num_threads() == 6
+        assert reading.rss == other.memory_info().rss
+        assert reading.parent == os.getpid()
+        assert not reading.zombie
+        assert reading.cpu == pytest.approx(sum(other.cpu_times()[:2]), abs=0.03)
+        assert reading.cpu > 0.005
+        assert reading.switches is not None
+        assert reading.switches >= 1
+        assert reading.faults > 100
+        told.run("stop.set()")
+
+
+def test_listing_and_stat_count_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of kernels before 6.2."""
+    with Told() as told:
+        told.run("import os; kept += [os.open('/dev/null', 0) for _ in range(11)]")
+        process = HotProcess(told.pid)
+        by_stat = process.read()
+        monkeypatch.setattr(hot, "COUNTS_BY_STAT", False)
+        by_list = process.read()
+        process.close()
+        assert by_stat
+        assert by_list
+        assert by_list.fds == by_stat.fds == len(os.listdir(f"/proc/{told.pid}/fd"))
+
+
+def test_cpu_of_ended_threads_is_kept() -> None:
+    with Told() as told:
+        process = HotProcess(told.pid)
+        told.run(
+            "import threading\n"
+            "t = threading.Thread(target=lambda: sum(i * i for i in range(1_000_000)))\n"
+            "t.start(); t.join()"
+        )
+        reading = process.read()
+        process.close()
+        assert reading
+        assert reading.cpu > 0.02
+
+
+def test_a_zombie_is_an_end_and_no_recovery() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    tree = Tree(child.pid)
+    before = tree.read(0.0)
+    assert before.fds
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still a zombie
+    after = tree.read(1.0)
+    assert after.gap == ENDED
+    assert after.fds is None
+    child.wait()
+    assert tree.read(2.0).gap == ENDED
+    tree.close()
+
+
+def test_a_dying_process_never_shows_its_emptied_table() -> None:
+    """The kernel closes the descriptors a moment before it makes a zombie: no reading may show fewer
+    than were open."""
+    for _ in range(5):
+        with Told() as told:
+            told.run("import os, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (4000, 4000))")
+            told.run("kept += [os.open('/dev/null', 0) for _ in range(3000)]")
+            process = HotProcess(told.pid, hold=True)
+            first = process.read()
+            assert first
+            told.process.kill()
+            seen = 0
+            while (reading := process.read()) and not reading.zombie:
+                assert reading.fds == first.fds
+                assert reading.rss
+                seen += 1
+            process.close()
+
+
+def test_a_process_whose_main_thread_has_left_is_alive() -> None:
+    with Told() as told:
+        told.run("import os; kept += [os.open('/dev/null', 0) for _ in range(20)]")
+        process = HotProcess(told.pid)
+        before = process.read()
+        told.run("import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n")
+        told.send("ctypes.CDLL(None).pthread_exit(None)")
+        wait_for(
+            lambda: open(f"/proc/{told.pid}/stat").read().rpartition(")")[2].split()[0] == "Z", "it left"
+        )
+        after = process.read()
+        process.close()
+        assert before
+        assert after
+        assert not after.zombie
+        assert after.fds == before.fds
+        assert after.rss
+
+
+def reuse(pid: int, into: str) -> int | None:
+    """Start a process that gets ``pid`` again; None when that is not to be had here."""
+    try:
+        with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+            file.write(str(pid - 1))
+    except OSError:
+        return None
+    child = subprocess.Popen([sys.executable, "-c", into])
+    if child.pid == pid:
+        return pid
+    child.kill()
+    child.wait()
+    return None
+
+
+def test_a_reused_pid_is_not_mistaken() -> None:
+    for _ in range(20):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        tree, held, bare = Tree(child.pid), HotProcess(child.pid, hold=True), HotProcess(child.pid)
+        assert tree.read(0.0).fds
+        child.kill()
+        child.wait()
+        again = reuse(child.pid, "import time; time.sleep(60)")
+        if again is None:
+            tree.close()
+            held.close()
+            bare.close()
+            continue
+        try:
+            assert os.stat(f"/proc/{child.pid}/fd").st_size  # somebody lives there
+            assert held.read() is None
+            assert bare.read() is None
+            assert tree.read(1.0).gap == ENDED
+        finally:
+            tree.close()
+            held.close()
+            bare.close()
+            os.kill(again, signal.SIGKILL)
+            os.waitpid(again, 0)
+        return
+    pytest.skip("a pid cannot be asked for here (CAP_CHECKPOINT_RESTORE, or a busy machine)")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_what_another_user_may_read_is_read() -> None:
+    """Everything of the hot lane is public on Linux >= 6.2; where it is not, it is None and not 0."""
+    with Told() as told:
+        code = (
+            "from harness.probe import hot\n"
+            "import os\n"
+            f"os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            f"p = hot.HotProcess({told.pid}, hold=True)\n"
+            "r = p.read(); print(r.fds, r.threads, r.rss > 0, r.stack)\n"
+            "hot.COUNTS_BY_STAT = False\n"
+            "print(p.read().fds)\n"
+        )
+        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        public, listed = answer.stdout.splitlines()
+        assert listed == "None"
+        expected = len(os.listdir(f"/proc/{told.pid}/fd")) if hot.COUNTS_BY_STAT else None
+        assert public == f"{expected} 1 True 0"
+
+
+def test_no_such_process_is_one_clear_line() -> None:
+    with pytest.raises(ProbeError, match="4194999: no such process"):
+        Tree(4194999)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a pid namespace")
+def test_the_pid_that_a_container_sees() -> None:
+    with Told(prefix=["unshare", "--pid", "--fork", "--kill-child"]) as told:
+        inside = int(str(told.run("import os; answer = os.getpid()")))
+        (outside,) = (child.pid for child in psutil.Process(told.pid).children())
+        assert inside == 1
+        assert inner_pid(outside) == 1
+        assert inner_pid(os.getpid()) == os.getpid()

@@ -1,0 +1,185 @@
+"""Descendants are found as they come, followed until they go, and each change is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from harness.core.sample import Sample
+from harness.probe import births
+from harness.probe.births import Births, descendants
+from harness.probe.tree import Tree
+from tests.edges.probe_target import Told, wait_for
+
+SLEEPER = f"subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(60)'])"
+
+
+def until(tree: Tree, right: object, what: str) -> Sample:
+    """Read until a sample is right."""
+    found: list[Sample] = []
+
+    def look() -> bool:
+        found.append(tree.read(time.monotonic()))
+        return bool(right(found[-1]))  # type: ignore[operator]
+
+    wait_for(look, what)
+    return found[-1]
+
+
+def test_children_are_found_counted_and_told() -> None:
+    with Told() as told:
+        tree = Tree(told.pid)
+        alone = tree.read(0.0)
+        assert alone.processes == 1
+        assert alone.per_process == ()
+        told.run(f"import subprocess; kept += [{SLEEPER} for _ in range(3)]")
+        sample = tree.read(1.0)
+        assert sample.processes == 4
+        pids = {child.pid for child in psutil.Process(told.pid).children()}
+        assert {each.pid for each in sample.per_process} == {told.pid, *pids}
+        assert {f"pid {pid} started" for pid in pids} <= set(sample.events)
+        wait_for(lambda: all(psutil.Process(pid).num_fds() for pid in pids), "they run")
+        settled = tree.read(2.0)
+        expected = sum(psutil.Process(pid).num_fds() for pid in (told.pid, *pids))
+        assert settled.fds == expected == sum(each.fds or 0 for each in settled.per_process)
+        told.run("[(child.kill(), child.wait()) for child in kept]")
+        after = tree.read(3.0)
+        assert after.processes == 1
+        assert len([event for event in after.events if "ended" in event]) == 3
+        assert after.cpu is not None
+        assert settled.cpu is not None
+        assert after.cpu >= settled.cpu  # what the dead used is not given back
+        tree.close()
+
+
+def test_threads_are_never_taken_for_children() -> None:
+    """/proc/TID exists, and says that its parent is the parent of its process."""
+    with Told() as told:
+        tree = Tree(os.getpid())
+        before = tree.read(0.0)
+        told.run(
+            "import threading, time\n"
+            "for _ in range(9): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()"
+        )
+        sample = tree.read(1.0)
+        assert sample.processes == before.processes == len(descendants(os.getpid()))
+        assert (sample.threads or 0) == (before.threads or 0) + 9
+        assert not sample.events
+        tree.close()
+
+
+def test_zombies_are_counted_apart() -> None:
+    with Told() as told:
+        tree = Tree(told.pid)
+        tree.read(0.0)
+        told.run("import os\nfor _ in range(4):\n    if os.fork() == 0: os._exit(0)")
+        sample = until(tree, lambda s: s.zombies == 4, "four zombies")
+        assert sample.processes == 1
+        assert sample.fds == len(os.listdir(f"/proc/{told.pid}/fd"))
+        told.run("import os\nfor _ in range(4): os.wait()")
+        assert tree.read(1.0).zombies == 0
+        tree.close()
+
+
+def test_a_worker_that_is_replaced_shows_as_a_restart() -> None:
+    """A pre-fork master that ends a worker and starts another: the counts fall, and the reason is told."""
+    with Told() as told:
+        told.run(
+            "import os, time\n"
+            "def worker(n):\n"
+            "    pid = os.fork()\n"
+            "    if pid == 0:\n"
+            "        held = [os.open('/dev/null', 0) for _ in range(n)]\n"
+            "        time.sleep(60)\n"
+            "    return pid\n"
+            "first = worker(500)"
+        )
+        tree = Tree(told.pid)
+        before = until(tree, lambda s: (s.fds or 0) > 500, "the worker holds its descriptors")
+        told.run("os.kill(first, 9); os.waitpid(first, 0); second = worker(0)")
+        after = tree.read(1.0)
+        assert (after.fds or 0) < (before.fds or 0) - 400
+        assert any("ended" in event for event in after.events)
+        assert any("started" in event for event in after.events)
+        tree.close()
+
+
+def test_exec_is_told_and_a_new_name_alone_is_not() -> None:
+    with Told() as told:
+        tree = Tree(told.pid)
+        tree.read(0.0)
+        told.run("open('/proc/self/comm', 'w').write('renamed')")
+        assert tree.read(1.0).events == ()
+        told.send("import os; os.execv('/bin/sleep', ['sleep', '60'])")
+        sample = until(tree, lambda s: s.events, "the exec is seen")
+        assert sample.events == (f"pid {told.pid} executed another program: renamed → sleep",)
+        assert tree.read(2.0).events == ()
+        tree.close()
+
+
+def test_grandchildren_are_followed_after_their_parent_ends(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    with Told() as told:
+        tree = Tree(told.pid)
+        tree.read(0.0)
+        told.run(
+            "import os, time\n"
+            "middle = os.fork()\n"
+            "if middle == 0:\n"
+            "    if os.fork() == 0:\n"
+            f"        open({str(note)!r}, 'w').write(str(os.getpid()))\n"
+            "        time.sleep(60)\n"
+            "    time.sleep(60)\n"
+        )
+        until(tree, lambda s: s.processes == 3, "three generations")
+        wait_for(lambda: note.exists() and note.read_text(), "the grandchild wrote its pid")
+        told.run("os.kill(middle, 9); os.waitpid(middle, 0)")
+        sample = tree.read(1.0)
+        assert {each.pid for each in sample.per_process} == {told.pid, int(note.read_text())}
+        # And when the root ends, what is left behind is named.
+        told.process.kill()
+        told.process.wait()
+        gap = tree.read(2.0).gap
+        assert gap is not None
+        assert note.read_text() in gap
+        os.kill(int(note.read_text()), signal.SIGKILL)
+        tree.close()
+
+
+def test_a_whole_scan_finds_what_the_short_way_finds() -> None:
+    with Told() as told:
+        short = Births()
+        short.look({told.pid})
+        told.run(f"import subprocess; kept += [{SLEEPER} for _ in range(5)]")
+        whole = set(descendants(told.pid)) - {told.pid}
+        found: set[int] = set()
+
+        def look() -> bool:
+            found.update(short.look({told.pid, *found}))
+            return len(found) == 5
+
+        wait_for(look, "five children")
+        assert found == whole
+        short.close()
+
+
+def test_more_processes_than_the_short_way_takes() -> None:
+    """A burst beyond MOST_CANDIDATES is caught by a scan."""
+    with Told() as told:
+        tree = Tree(told.pid)
+        tree.read(0.0)
+        count = births.MOST_CANDIDATES + 10
+        told.run(
+            f"import os, time\nfor _ in range({count}):\n    if os.fork() == 0:\n        time.sleep(60)\n"
+        )
+        sample = until(tree, lambda s: s.processes == count + 1, "all of them")
+        assert len(sample.per_process) == count + 1
+        assert len(sample.events) <= 20
+        # Beyond MOST_HELD their files are not kept open.
+        assert len(os.listdir("/proc/self/fd")) < 100 + 2 * count
+        tree.close()
