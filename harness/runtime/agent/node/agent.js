@@ -1,0 +1,191 @@
+'use strict'
+// The agent for Node: answers the harness on a Unix socket. Loaded by NODE_OPTIONS=--require, before the program.
+//
+// It lives in somebody else's process: the server is unref'ed, so it never keeps the process alive; nothing is
+// printed; every error ends in silence; modules that cost anything are loaded when they are first needed. The
+// socket has mode 0600 in a folder that only its own user can enter, which the kernel enforces.
+//
+// Protocol: connect, send one line (a command and a number), read one JSON object until end of file.
+
+const DIRECTORY = process.env.HARNESS_RUNTIME_DIRECTORY
+const MOST_SITES = 2000
+const STACK_DEPTH = 25
+// Small enough that each kind of object of 300 connections is met; Node's own default is 512 KiB.
+const SAMPLING_BYTES = 64
+
+let collect = null
+let session = null
+let hook = null
+const resources = new Map() // async id → "type\0stack"
+
+function collector () {
+  if (collect === null) {
+    if (typeof globalThis.gc === 'function') {
+      collect = globalThis.gc
+    } else {
+      require('v8').setFlagsFromString('--expose-gc')
+      collect = require('vm').runInNewContext('gc')
+      require('v8').setFlagsFromString('--no-expose-gc')
+    }
+  }
+  return collect
+}
+
+// Finalizers run in tasks of their own between two collections; a third one finds what they let go of.
+async function collected () {
+  const gc = collector()
+  for (let round = 0; round < 3; round++) {
+    gc()
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  gc()
+}
+
+function countObjects () {
+  const { queryObjects } = require('v8')
+  if (typeof queryObjects !== 'function') return null
+  const warn = process.emitWarning // it would say once, on the target's stderr, that it is experimental
+  process.emitWarning = () => {}
+  try {
+    return queryObjects(Object, { format: 'count' })
+  } finally {
+    process.emitWarning = warn
+  }
+}
+
+function resourceTypes () {
+  const counts = {}
+  const active = typeof process.getActiveResourcesInfo === 'function' ? process.getActiveResourcesInfo() : []
+  for (const type of active) counts[type] = (counts[type] || 0) + 1
+  return counts
+}
+
+async function read () {
+  await collected()
+  const objects = countObjects()
+  const memory = process.memoryUsage()
+  return {
+    version: process.versions.node,
+    objects,
+    heap_bytes: memory.heapUsed,
+    external_bytes: memory.external,
+    resources: resourceTypes()
+  }
+}
+
+function post (method, parameters) {
+  return new Promise((resolve, reject) => {
+    session.post(method, parameters, (error, result) => error ? reject(error) : resolve(result))
+  })
+}
+
+function remember (id, type) {
+  if (type === 'PROMISE' || type === 'TickObject' || type === 'Immediate') return
+  const { stackTraceLimit } = Error
+  const holder = {}
+  Error.stackTraceLimit = STACK_DEPTH
+  Error.captureStackTrace(holder, remember)
+  Error.stackTraceLimit = stackTraceLimit
+  resources.set(id, `${type}\0${holder.stack}`)
+}
+
+// From now on: sample allocations that stay alive, and remember where each asynchronous resource was made.
+async function trace () {
+  if (session === null) {
+    const { Session } = require('inspector')
+    session = new Session()
+    session.connect()
+    await post('HeapProfiler.enable')
+    await post('HeapProfiler.startSampling', { samplingInterval: SAMPLING_BYTES })
+    const { createHook } = require('async_hooks')
+    hook = createHook({ init: remember, destroy: id => { resources.delete(id) } }).enable()
+  }
+  return { tracing: true }
+}
+
+async function untrace () {
+  if (session !== null) {
+    hook.disable()
+    resources.clear()
+    await post('HeapProfiler.stopSampling')
+    await post('HeapProfiler.disable')
+    session.disconnect()
+    session = hook = null
+  }
+  return { tracing: false }
+}
+
+// What is alive of all that was made since tracing began, by function and by resource.
+async function sites () {
+  if (session === null) return { error: 'not tracing' }
+  await collected()
+  await new Promise(resolve => setImmediate(resolve)) // async_hooks' destroy is queued
+  const { profile } = await post('HeapProfiler.getSamplingProfile')
+  const allocations = []
+  const walk = (node, stack) => {
+    const { functionName, url, lineNumber } = node.callFrame
+    const below = [[url, lineNumber + 1, functionName], ...stack].slice(0, STACK_DEPTH)
+    if (url.endsWith(__filename)) return
+    if (node.selfSize > 0) {
+      let count = 0
+      for (const sample of profile.samples) if (sample.nodeId === node.id) count++
+      allocations.push({ bytes: node.selfSize, blocks: count, frames: below })
+    }
+    for (const child of node.children) walk(child, below)
+  }
+  walk(profile.head, [])
+  const groups = {}
+  for (const key of resources.values()) {
+    if (!key.includes(__filename)) groups[key] = (groups[key] || 0) + 1
+  }
+  allocations.sort((a, b) => b.bytes - a.bytes)
+  return {
+    allocations: allocations.slice(0, MOST_SITES),
+    resources: Object.entries(groups).slice(0, MOST_SITES)
+  }
+}
+
+// A heap snapshot on request, into the private folder; opens in any Chromium's developer tools.
+async function snapshot () {
+  return { file: require('v8').writeHeapSnapshot(`${DIRECTORY}/node-${process.pid}-${Date.now()}.heapsnapshot`) }
+}
+
+const COMMANDS = { read, trace, untrace, sites, snapshot }
+
+async function answer (connection, line) {
+  let result
+  try {
+    const command = COMMANDS[line.trim().split(' ')[0]]
+    result = command ? await command() : { error: 'unknown command' }
+  } catch (error) {
+    result = { error: String(error && error.message) }
+  }
+  connection.end(JSON.stringify(result))
+}
+
+function start () {
+  const fs = require('fs')
+  const net = require('net')
+  const { threadId } = require('worker_threads')
+  const path = `${DIRECTORY}/node-${process.pid}-${threadId}.sock`
+  const server = net.createServer({ allowHalfOpen: true }, connection => {
+    let line = ''
+    connection.on('error', () => connection.destroy())
+    connection.setTimeout(60000, () => connection.destroy())
+    connection.on('data', part => {
+      line += part.toString('latin1')
+      if (line.length > 256) connection.destroy()
+      else if (line.endsWith('\n')) answer(connection, line)
+    })
+  })
+  server.on('error', () => {})
+  try { fs.unlinkSync(path) } catch {}
+  server.listen({ path, exclusive: true }) // exclusive: a cluster's worker must not share its primary's socket
+  server.unref()
+  try { fs.chmodSync(path, 0o600) } catch {}
+  process.on('exit', () => { try { fs.unlinkSync(path) } catch {} })
+}
+
+if (DIRECTORY) {
+  try { start() } catch {}
+}

@@ -1,0 +1,115 @@
+"""What a runtime says of itself from inside: the values, and the one interface that every runtime is read by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harness.core.metric import Key
+
+OBJECTS = Key("memory", "objects")
+BLOCKS = Key("memory", "blocks")
+HEAP_BYTES = Key("memory", "heap-bytes")
+ASYNCIO_TASKS = Key("tasks", "asyncio-task")
+GREENLETS = Key("tasks", "greenlet")
+GOROUTINES = Key("tasks", "goroutine")
+HANDLES = Key("tasks", "handle")
+
+TOP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Counters(Mapping[Key, float]):
+    """One reading, taken after a collection and summed over the process tree.
+
+    levels: level per key. names: threads or resources by name, numbers in names written ``N``.
+    processes: pids that were read. notes: what a reader of the figures should know.
+    """
+
+    levels: Mapping[Key, float]
+    names: Mapping[str, int] = field(default_factory=dict)
+    processes: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, key: Key) -> float:
+        return self.levels[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.levels)
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Counters cannot be had; ``reason`` is one line: what was met, and what would help."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Something that grew with the connections, and where.
+
+    site: ``file:line in function``, a type, a stack's own line, or a resource. kind: ``line`` | ``task`` |
+    ``greenlet`` | ``thread`` | ``type`` | ``goroutine`` | ``resource`` | ``class``. unit: what is counted.
+    bytes_per_connection: where memory is known as well. frames: the whole stack, innermost first, frames of the
+    service before those of libraries.
+    """
+
+    site: str
+    per_connection: float
+    unit: str
+    kind: str = "line"
+    bytes_per_connection: float | None = None
+    frames: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """One line for a report: ``app.py:12 in serve: 1.00 blocks, 2104 B per connection``."""
+        text = f"{self.site}: {self.per_connection:.2f} {self.unit}"
+        if self.bytes_per_connection is not None:
+            text += f", {self.bytes_per_connection:.0f} B"
+        return text + " per connection"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What grew, most telling first; ``more`` further sites were left out; notes say what limits it."""
+
+    growths: tuple[Growth, ...]
+    more: int = 0
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> tuple[str, ...]:
+        """For ``Finding.where``: the top ones, "and N more", then the notes."""
+        more = (f"and {self.more} more",) if self.more else ()
+        return (*(growth.line() for growth in self.growths), *more, *self.notes)
+
+
+# Runs one load cycle to quiescence; returns how many connections it opened.
+Cycle = Callable[[], int]
+
+
+class RuntimeReader(Protocol):
+    """How a runtime is read. ``read`` collects first: only ever at quiescence."""
+
+    name: str
+
+    def probe(self) -> Counters | Unavailable:
+        """A first reading, which also loads what reading needs; call it before the first level counts."""
+        ...
+
+    def read(self) -> Counters:
+        """Raises ProbeError when a process that answered before does not answer now: a gap, never a zero."""
+        ...
+
+    def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
+        """Where it grows, over two further cycles that ``cycle`` runs. Raises ProbeError."""
+        ...
+
+
+def most(growths: list[Growth], top: int, notes: tuple[str, ...] = ()) -> Attribution:
+    """The first ``top`` of growths that are in order already."""
+    return Attribution(tuple(growths[:top]), max(0, len(growths) - top), notes)

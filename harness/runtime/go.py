@@ -1,0 +1,226 @@
+"""Go, read through the ``net/http/pprof`` pages that the service mounts. Nothing is injected.
+
+Formats: runtime/pprof, the text of ``debug=1`` (pprof.go, writeHeapInternal and printCountProfile).
+"""
+
+from __future__ import annotations
+
+import http.client
+import math
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness.core.errors import ProbeError
+from harness.runtime.counters import (
+    GOROUTINES,
+    HEAP_BYTES,
+    OBJECTS,
+    TOP,
+    Attribution,
+    Counters,
+    Cycle,
+    Growth,
+    Unavailable,
+    most,
+)
+from harness.runtime.place import Frame, written
+
+PAGES = "/debug/pprof/"
+PATIENCE = 20.0  # seconds: a collection of a heap of tens of GB
+LIMIT = 64 << 20  # bytes of one profile's text
+# sync.Pool keeps what it holds over one collection (its victim cache), and a finalizer needs one more.
+COLLECTIONS = 3
+# Finalizers run in a goroutine of their own: without a pause what they free is still there, and the count of
+# objects scatters by ±40 a reading instead of ±5 (measured, Go 1.26, 300 connections a cycle).
+BETWEEN = 0.05  # seconds
+LEAST = 0.02
+TOTAL = re.compile(r"^goroutine profile: total (\d+)")
+STACK = re.compile(r"^(\d+)(?:: (\d+) \[\d+: \d+\])? @")
+FRAME = re.compile(r"^#\t0x[0-9a-f]+\t(\S+?)\+0x[0-9a-f]+\t+(.+):(\d+)$")
+HEAP = re.compile(r"^heap profile: .* @ heap/(\d+)", re.MULTILINE)
+LIBRARY = re.compile(r"/go/src/|/pkg/mod/|/usr/local/go/|^runtime[./]|/libexec/src/|^_cgo")
+OWN_GOROUTINE = "runtime/pprof.writeGoroutine"  # the one that writes the page
+Profile = dict[tuple[Frame, ...], tuple[float, float]]  # frames innermost first → count, bytes
+
+
+def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:  # noqa: ARG001 - same for every runtime
+    """Unchanged: nothing is injected."""
+    return dict(env)
+
+
+class GoCounters:
+    """The pprof pages of one process."""
+
+    name = "go"
+
+    def __init__(self, pid: int, url: str) -> None:
+        """url: the service's origin, or the whole address of its pprof index. Raises ProbeError when malformed."""
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            port = 0
+        if parts.scheme not in ("http", "https") or not parts.hostname or not port:
+            raise ProbeError(
+                f"{url!r} is no address of pprof pages; expected such as http://127.0.0.1:6060/debug/pprof/"
+            )
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname, port, timeout=PATIENCE)
+        self._pages = parts.path.rstrip("/") + "/" if "pprof" in parts.path else PAGES
+        self.pid = pid
+        self.url = f"{parts.scheme}://{parts.netloc}{self._pages}"
+
+    def probe(self) -> Counters | Unavailable:
+        """A first reading, or why there is none."""
+        try:
+            return self.read()
+        except ProbeError as error:
+            return Unavailable(str(error))
+
+    def read(self) -> Counters:
+        """Goroutines and the live heap after collections; see RuntimeReader."""
+        text, goroutines = self._profiles()
+        levels = {OBJECTS: _figure(text, "HeapObjects"), HEAP_BYTES: _figure(text, "HeapAlloc")}
+        found = TOTAL.match(goroutines)
+        if not found:
+            raise ProbeError(
+                f"{self.url}goroutine: not a goroutine profile: {goroutines[:60]!r}; expected Go's pprof"
+            )
+        levels[GOROUTINES] = float(found[1])
+        names: dict[str, int] = {}
+        for frames, (count, _) in parse(goroutines).items():
+            own = own_first(frames)
+            name = own[0][2] if own else "(runtime)"
+            names[name] = names.get(name, 0) + int(count)
+        return Counters(levels, names, (self.pid,))
+
+    def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
+        """Goroutines by stack over two cycles, then the live heap by allocation site."""
+        heap, goroutines = self._profiles()
+        connections = cycle() + cycle()
+        heap_after, goroutines_after = self._profiles()
+        rate = sampling(heap_after)
+        notes: tuple[str, ...] = ()
+        if rate > 4096:
+            notes = (
+                f"the heap was sampled every {rate} bytes, so small leaks may be missing here: start the service with "
+                "GODEBUG=memprofilerate=1 to see each allocation",
+            )
+        growths = [
+            *site_growth(parse(goroutines), parse(goroutines_after), connections, "goroutines", "goroutine"),
+            *site_growth(
+                scaled(parse(heap), rate), scaled(parse(heap_after), rate), connections, "objects", "line"
+            ),
+        ]
+        return most(growths, top, notes)
+
+    def _profiles(self) -> tuple[str, str]:
+        """Heap and goroutine profile. One connection for all pages, so that the service's side of it is the same
+        in every reading; none between readings, so that the service can come to rest."""
+        try:
+            for turn in range(COLLECTIONS):
+                if turn:
+                    time.sleep(BETWEEN)
+                heap = self._page("heap?gc=1&debug=1")
+            return heap, self._page("goroutine?debug=1")
+        finally:
+            self._connection.close()
+
+    def _page(self, name: str) -> str:
+        """One page, over the connection that is open. Raises ProbeError."""
+        try:
+            self._connection.request("GET", self._pages + name)
+            response = self._connection.getresponse()
+            body = response.read(LIMIT + 1)
+        except (http.client.HTTPException, OSError) as error:
+            raise ProbeError(
+                f"{self.url}{name}: {type(error).__name__}: {error}; expected the pprof pages of the service"
+            ) from None
+        if response.status != 200:
+            raise ProbeError(
+                f"{self.url}{name}: HTTP {response.status}; expected 200: does the service import net/http/pprof, "
+                "and is this its address?"
+            )
+        if len(body) > LIMIT:
+            raise ProbeError(f"{self.url}{name}: more than {LIMIT >> 20} MiB were refused")
+        return body.decode(errors="replace")
+
+
+def _figure(text: str, name: str) -> float:
+    found = re.search(rf"^# {name} = (\d+)", text, re.MULTILINE)
+    if not found:
+        raise ProbeError(f"no {name} in the heap profile: {text[:60]!r}; expected Go's pprof with debug=1")
+    return float(found[1])
+
+
+def sampling(text: str) -> int:
+    """Bytes between two samples: the header carries twice runtime.MemProfileRate."""
+    found = HEAP.search(text)
+    return max(1, int(found[1]) // 2) if found else 1
+
+
+def parse(text: str) -> Profile:
+    """Groups of a debug=1 profile; heap groups carry bytes in use, goroutine groups 0."""
+    groups: Profile = {}
+    count, size, frames, inside = 0.0, 0.0, list[Frame](), False
+
+    def finish() -> None:
+        key = tuple(frames)
+        if inside and not any(frame[2] == OWN_GOROUTINE for frame in frames):
+            before = groups.get(key, (0.0, 0.0))
+            groups[key] = (before[0] + count, before[1] + size)
+
+    for line in text.splitlines():
+        start = STACK.match(line)
+        if start or not line.strip():
+            finish()
+            inside = bool(start)
+            frames = []
+            if start:
+                count, size = float(start[1]), float(start[2] or 0)
+        elif inside and (frame := FRAME.match(line)):
+            frames.append((frame[2], int(frame[3]), frame[1]))
+    finish()
+    return groups
+
+
+def scaled(profile: Profile, rate: int) -> Profile:
+    """Estimated true values of a sampled heap: each sample stands for 1/(1 − e^(−size/rate)) of its kind
+    (pprof, scaleHeapSample)."""
+    return {
+        frames: (count * factor, size * factor)
+        for frames, (count, size) in profile.items()
+        if count and (factor := 1 / (1 - math.exp(-(size / count) / rate)) if rate > 1 and size else 1.0)
+    }
+
+
+def own_first(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """Frames of the service before those of Go itself and of modules."""
+    own = [frame for frame in frames if not LIBRARY.search(frame[0])]
+    return (*own, *(frame for frame in frames if LIBRARY.search(frame[0])))
+
+
+def site_growth(before: Profile, after: Profile, connections: int, unit: str, kind: str) -> list[Growth]:
+    """Growth by the service's innermost line."""
+    sums: dict[Frame, list[float]] = {}
+    stacks: dict[Frame, tuple[str, ...]] = {}
+    for frames in before.keys() | after.keys():
+        if not frames:
+            continue
+        ordered = own_first(frames)
+        old, new = before.get(frames, (0.0, 0.0)), after.get(frames, (0.0, 0.0))
+        total = sums.setdefault(ordered[0], [0.0, 0.0])
+        total[0] += new[0] - old[0]
+        total[1] += new[1] - old[1]
+        stacks.setdefault(ordered[0], tuple(map(written, ordered)))
+    found = []
+    for site, (count, size) in sums.items():
+        rate = count / max(1, connections)
+        if rate >= LEAST:
+            per_byte = size / max(1, connections) if size else None
+            growth = Growth(written(site), rate, unit, kind, per_byte, stacks[site])
+            found.append((bool(LIBRARY.search(site[0])), -size, -rate, growth))
+    return [growth for *_, growth in sorted(found, key=lambda item: item[:3])]

@@ -1,0 +1,232 @@
+"""The JVM, read by ``jcmd`` (JDK tools): nothing is injected, any HotSpot JVM since 8 answers.
+
+``GC.class_histogram`` collects in full before it counts live instances per class; ``Thread.print`` gives stacks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.core.errors import ProbeError
+from harness.core.metric import Key
+from harness.runtime.counters import (
+    HEAP_BYTES,
+    OBJECTS,
+    TOP,
+    Attribution,
+    Counters,
+    Cycle,
+    Growth,
+    Unavailable,
+    most,
+)
+from harness.runtime.place import Frame, written
+from harness.runtime.processes import executable, tree
+
+PATIENCE = 60.0  # seconds: a full collection of tens of GB
+LIMIT = 64 << 20
+LEAST = 0.02
+COLLECTIONS = 2  # what a finalizer or a reference queue lets go of is found by the second
+ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
+THREAD = re.compile(r'^"(.*?)" ')
+FRAME = re.compile(r"^\tat (.+)\((.+?)(?::(\d+))?\)$")
+LIBRARY = re.compile(r"^(?:java|javax|jdk|sun|com\.sun)\.")
+THREADS = Key("tasks", "java-thread")
+ARRAYS = {
+    "B": "byte",
+    "C": "char",
+    "D": "double",
+    "F": "float",
+    "I": "int",
+    "J": "long",
+    "S": "short",
+    "Z": "boolean",
+}
+
+
+def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:  # noqa: ARG001 - same for every runtime
+    """Unchanged: nothing is injected."""
+    return dict(env)
+
+
+class JvmCounters:
+    """Every JVM of one tree."""
+
+    name = "jvm"
+
+    def __init__(self, pid: int, *, jcmd: str | None = None) -> None:
+        self.pid = pid
+        self._jcmd = jcmd
+
+    def probe(self) -> Counters | Unavailable:
+        """A first reading, which also starts the JVM's attach thread; or why there is none."""
+        try:
+            self.read()
+            return self.read()
+        except ProbeError as error:
+            return Unavailable(str(error))
+
+    def read(self) -> Counters:
+        """Live instances and bytes after full collections, and Java threads by name; see RuntimeReader."""
+        instances = size = threads = 0.0
+        names: dict[str, int] = {}
+        processes = self._processes()
+        for process in processes:
+            for _, (count, total) in self._histogram(process).items():
+                instances, size = instances + count, size + total
+            for name, frames in self._threads(process):
+                if frames:  # a thread of the JVM itself has no Java frame
+                    threads += 1
+                    text = re.sub(r"\d+", "N", name)[:100]
+                    names[text] = names.get(text, 0) + 1
+        levels = {OBJECTS: instances, HEAP_BYTES: size, THREADS: threads}
+        return Counters(levels, names, tuple(processes))
+
+    def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
+        """Threads by stack, then instances by class, over two cycles."""
+        process = self._processes()[0]
+        classes, stacks = self._histogram(process), self._stacks(process)
+        connections = cycle() + cycle()
+        growths = [
+            *stack_growth(stacks, self._stacks(process), connections),
+            *class_growth(classes, self._histogram(process), connections),
+        ]
+        return most(growths, top)
+
+    def _processes(self) -> list[int]:
+        found = [pid for pid in tree(self.pid) if is_jvm(pid)]
+        if not found:
+            raise ProbeError(f"process {self.pid}: no JVM in its tree; expected one: did the service end?")
+        return found
+
+    def _histogram(self, pid: int) -> dict[str, tuple[float, float]]:
+        for _ in range(COLLECTIONS):
+            text = self._run(pid, "GC.class_histogram")
+        return histogram(text)
+
+    def _threads(self, pid: int) -> list[tuple[str, tuple[Frame, ...]]]:
+        return thread_stacks(self._run(pid, "Thread.print"))
+
+    def _stacks(self, pid: int) -> dict[tuple[Frame, ...], int]:
+        sums: dict[tuple[Frame, ...], int] = {}
+        for _, frames in self._threads(pid):
+            sums[frames] = sums.get(frames, 0) + 1
+        return sums
+
+    def _run(self, pid: int, command: str) -> str:
+        """One jcmd. Its JVM starts small and quiet. Raises ProbeError."""
+        program = self._jcmd or find_jcmd(pid)
+        argv = [
+            program,
+            "-J-Xshare:auto",
+            "-J-XX:TieredStopAtLevel=1",
+            "-J-XX:+UseSerialGC",
+            str(pid),
+            command,
+        ]
+        try:
+            done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, check=False)
+        except FileNotFoundError:
+            raise ProbeError(
+                "jcmd is not installed; expected the tools of a JDK, on PATH or in JAVA_HOME"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise ProbeError(
+                f"jcmd {pid} {command}: no answer in {PATIENCE:g} s; is the JVM at a safepoint?"
+            ) from None
+        text = done.stdout[:LIMIT].decode(errors="replace")
+        if done.returncode:
+            complaint = (done.stderr.decode(errors="replace") + text).strip().splitlines()
+            raise ProbeError(
+                f"jcmd {pid} {command}: {complaint[-1][:200] if complaint else 'failed'}; expected the same user as "
+                "the service's, and no -XX:+DisableAttachMechanism"
+            )
+        return text
+
+
+def is_jvm(pid: int) -> bool:
+    """Does the process have libjvm mapped?"""
+    try:
+        return "/libjvm.so" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+def find_jcmd(pid: int) -> str:
+    """The jcmd beside the target's own java, else in JAVA_HOME, else on PATH."""
+    folders = [Path(executable(pid)).parent]
+    if home := os.environ.get("JAVA_HOME"):
+        folders.append(Path(home) / "bin")
+    for folder in folders:
+        if (folder / "jcmd").is_file():
+            return str(folder / "jcmd")
+    return shutil.which("jcmd") or "jcmd"
+
+
+def histogram(text: str) -> dict[str, tuple[float, float]]:
+    """Class → live instances, bytes."""
+    rows = (ROW.match(line) for line in text.splitlines())
+    return {class_name(row[3]): (float(row[1]), float(row[2])) for row in rows if row}
+
+
+def class_name(name: str) -> str:
+    """``[Ljava.lang.String;`` → ``java.lang.String[]`` (JVM specification, 4.3.2)."""
+    depth = len(name) - len(name.lstrip("["))
+    inner = name[depth:]
+    if depth and inner.startswith("L"):
+        inner = inner[1:].rstrip(";")
+    elif depth:
+        inner = ARRAYS.get(inner, inner)
+    return inner + "[]" * depth
+
+
+def thread_stacks(text: str) -> list[tuple[str, tuple[Frame, ...]]]:
+    """Name and frames (innermost first) of every thread of a ``Thread.print``."""
+    found: list[tuple[str, tuple[Frame, ...]]] = []
+    frames: list[Frame] = []
+    for line in text.splitlines():
+        if start := THREAD.match(line):
+            frames = []
+            found.append((start[1], ()))
+        elif found and (frame := FRAME.match(line)):
+            frames.append((frame[2].split("/")[-1], int(frame[3] or 0), frame[1].split("/")[-1]))
+            found[-1] = (found[-1][0], tuple(frames))
+    return found
+
+
+def stack_growth(
+    before: Mapping[tuple[Frame, ...], int], after: Mapping[tuple[Frame, ...], int], connections: int
+) -> list[Growth]:
+    """Threads by the service's innermost line."""
+    found = []
+    for frames, count in after.items():
+        rate = (count - before.get(frames, 0)) / max(1, connections)
+        if rate >= LEAST and frames:
+            own = [frame for frame in frames if not LIBRARY.match(frame[2])]
+            ordered = (*own, *(frame for frame in frames if LIBRARY.match(frame[2])))
+            found.append(
+                Growth(written(ordered[0]), rate, "threads", "thread", None, tuple(map(written, ordered)))
+            )
+    return sorted(found, key=lambda growth: -growth.per_connection)
+
+
+def class_growth(
+    before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]], connections: int
+) -> list[Growth]:
+    """Instances by class, those of the service before those of Java itself."""
+    found = []
+    for name, (count, size) in after.items():
+        old = before.get(name, (0.0, 0.0))
+        rate = (count - old[0]) / max(1, connections)
+        if rate >= LEAST:
+            growth = Growth(name, rate, "instances", "class", (size - old[1]) / max(1, connections))
+            library = bool(LIBRARY.match(name)) or (
+                "." not in name.rstrip("[]") and name.rstrip("[]") in ARRAYS.values()
+            )
+            found.append((library, -rate, growth))
+    return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]

@@ -1,0 +1,48 @@
+"""From a target to its reader: the environment before the start, the reader after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.core.errors import ProbeError
+from harness.runtime import detect, go, jvm, node, python
+from harness.runtime.counters import RuntimeReader, Unavailable
+from harness.runtime.detect import Choice
+
+
+def prepare_env(choice: Choice, env: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """The environment for a target that is to be spawned.
+
+    A command whose runtime only its processes will tell (a shell script) gets what every agent needs: one that
+    finds itself in the wrong runtime is never loaded. Raises ProbeError when ``directory`` is open to others.
+    """
+    prepared = dict(env)
+    if choice.runtime in (detect.PYTHON, detect.UNKNOWN):
+        prepared = python.prepare_env(prepared, directory)
+    if choice.runtime in (detect.NODE, detect.UNKNOWN):
+        prepared = node.prepare_env(prepared, directory)
+    return prepared
+
+
+def open_reader(
+    choice: Choice, pid: int, *, directory: Path, url: str | None = None
+) -> RuntimeReader | Unavailable:
+    """The reader for a running target; ``choice`` comes from ``choose(pid, override)``.
+
+    directory: where agents listen. url: of the pprof pages, else the service's own origin (Go alone).
+    """
+    if choice.runtime == detect.PYTHON:
+        return python.PythonCounters(directory, pid)
+    if choice.runtime == detect.NODE:
+        return node.NodeCounters(directory, pid)
+    if choice.runtime == detect.JVM:
+        return jvm.JvmCounters(pid)
+    if choice.runtime == detect.GO:
+        if not url:
+            return Unavailable("the address of the pprof pages is not known; give --pprof URL")
+        try:
+            return go.GoCounters(pid, url)
+        except ProbeError as error:
+            return Unavailable(str(error))
+    return Unavailable(f"no counters from inside: {choice.reason}")

@@ -1,0 +1,45 @@
+"""The process tree of a target, for readers that must name each process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def tree(pid: int) -> list[int]:
+    """The process and its descendants, parents first, from /proc/PID/task/TID/children (proc(5))."""
+    found = [pid]
+    for known in found:
+        for task in Path(f"/proc/{known}/task").glob("*/children"):
+            try:
+                words = task.read_text().split()
+            except OSError:
+                continue
+            found.extend(int(word) for word in words if int(word) not in found)
+    return found
+
+
+def arguments(pid: int) -> list[str]:
+    """Its command line; empty when it is gone or a kernel thread."""
+    try:
+        data = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return [word.decode(errors="replace") for word in data.split(b"\0")[:-1]]
+
+
+def environment(pid: int) -> dict[str, str] | None:
+    """The environment it was started with; None when it may not be read."""
+    try:
+        data = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    pairs = (entry.decode(errors="replace").partition("=") for entry in data.split(b"\0") if entry)
+    return {name: value for name, _, value in pairs}
+
+
+def executable(pid: int) -> str:
+    """Path of what it runs; empty when it cannot be read."""
+    try:
+        return str(Path(f"/proc/{pid}/exe").readlink()).removesuffix(" (deleted)")
+    except OSError:
+        return ""

@@ -1,0 +1,187 @@
+"""CPython 3.8 and later, read through the agent that it loads at startup (``agent/python``)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.core.errors import ProbeError
+from harness.core.metric import Key
+from harness.runtime import channel, python_sites
+from harness.runtime.counters import (
+    ASYNCIO_TASKS,
+    BLOCKS,
+    GREENLETS,
+    HEAP_BYTES,
+    OBJECTS,
+    TOP,
+    Attribution,
+    Counters,
+    Cycle,
+    Unavailable,
+)
+from harness.runtime.processes import arguments, environment, executable, tree
+from harness.runtime.snapshot import Snapshot
+
+AGENT = Path(__file__).parent / "agent" / "python"
+TRACE = "HARNESS_RUNTIME_TRACE"
+FRAMES = 12  # depth of traced allocations; each frame costs 16 bytes per live block in the target
+START_PATIENCE = 5.0  # seconds after its start in which a Python must have loaded the agent
+FIELDS: dict[str, Key] = {
+    "objects": OBJECTS,
+    "blocks": BLOCKS,
+    "heap_bytes": HEAP_BYTES,
+    "asyncio_tasks": ASYNCIO_TASKS,
+    "greenlets": GREENLETS,
+}
+NOT_COLLECTED = "the target switched garbage collection off: its cycles were counted, not collected"
+
+
+def prepare_env(env: Mapping[str, str], directory: Path, *, trace: int = 0) -> dict[str, str]:
+    """The environment for a Python that is to be spawned: the agent's folder comes first on PYTHONPATH.
+
+    trace: frames of tracemalloc from the start (0: only when asked later). Raises ProbeError when
+    ``directory`` is open to other users.
+    """
+    channel.private_folder(directory)
+    prepared = dict(env)
+    rest = prepared.get("PYTHONPATH")
+    prepared["PYTHONPATH"] = f"{AGENT}:{rest}" if rest else str(AGENT)
+    prepared[channel.DIRECTORY] = str(directory.resolve())
+    if trace:
+        prepared[TRACE] = str(trace)
+    return prepared
+
+
+class PythonCounters:
+    """Every Python process of one tree whose agent listens in ``directory``."""
+
+    name = "python"
+
+    def __init__(self, directory: Path, pid: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.directory = directory
+        self.pid = pid
+        self._clock = clock
+
+    def probe(self) -> Counters | Unavailable:
+        """Wait until the agent answers, and have it load what it needs."""
+        deadline = self._clock() + START_PATIENCE
+        while True:
+            try:
+                if channel.ask_all(self.directory, "python", "read"):
+                    return self.read()
+            except ProbeError as error:
+                return Unavailable(str(error))
+            reason = why_not(self.pid)
+            if reason or self._clock() > deadline:
+                return Unavailable(
+                    reason
+                    or f"no Python of process {self.pid} answers in {self.directory}; expected the agent "
+                    f"within {START_PATIENCE:g} s of the start: is the folder writable for it?"
+                )
+            time.sleep(0.02)
+
+    def read(self) -> Counters:
+        """Sum over the processes; see RuntimeReader."""
+        answers = self._ask("read")
+        values: dict[Key, float] = {}
+        names: dict[str, int] = {}
+        for answer in answers:
+            for field, key in FIELDS.items():
+                if answer.body[field] is not None:
+                    values[key] = values.get(key, 0.0) + answer.body[field]
+            for name, count in answer.body["threads"].items():
+                names[name] = names.get(name, 0) + count
+        notes = () if all(answer.body["collected"] for answer in answers) else (NOT_COLLECTED,)
+        return Counters(values, names, tuple(answer.pid for answer in answers), notes)
+
+    def types(self) -> dict[str, int]:
+        """Live objects by type, summed."""
+        return python_sites.total(answer.body["types"] for answer in self._ask("types"))
+
+    def waiting(self) -> dict[python_sites.Place, int]:
+        """Where tasks, greenlets and threads wait: (kind, frames outermost first) → how many."""
+        return python_sites.places(answer.body["sites"] for answer in self._ask("sites"))
+
+    def snapshot(self) -> Snapshot:
+        """What is alive of all that was allocated since tracing began. Raises ProbeError when it is off."""
+        return Snapshot.merged(Snapshot.of_agent(answer.body) for answer in self._ask("snapshot"))
+
+    def trace(self, frames: int = FRAMES) -> None:
+        """Start tracemalloc in every process, unless the service did so itself."""
+        self._ask(f"trace {frames}")
+
+    def untrace(self) -> None:
+        """Stop it where the agent started it."""
+        self._ask("untrace")
+
+    def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
+        """Types and waiting places over two cycles, allocations over the second."""
+        self.trace()
+        try:
+            types, waiting = self.types(), self.waiting()
+            first = cycle()
+            before = self.snapshot()
+            second = cycle()
+            after = self.snapshot()
+            return python_sites.attribution(
+                types=python_sites.growth_of(types, self.types()),
+                waiting=python_sites.growth_of(waiting, self.waiting()),
+                connections=first + second,
+                lines=(before, after, second),
+                top=top,
+            )
+        finally:
+            try:
+                self.untrace()
+            except ProbeError:
+                pass  # the target has ended, and tracing with it
+
+    def _ask(self, command: str) -> list[channel.Answer]:
+        answers = channel.ask_all(self.directory, "python", command)
+        if not answers:
+            raise ProbeError(
+                f"no Python of process {self.pid} answers in {self.directory} any more; expected the agent: "
+                "did the target end?"
+            )
+        return answers
+
+
+def why_not(pid: int) -> str:
+    """Why no Python of the tree can have loaded the agent; empty when one still may."""
+    reasons = []
+    for process in tree(pid):
+        if "python" not in executable(process).rpartition("/")[2]:
+            continue
+        reason = refusal(arguments(process))
+        if not reason:
+            found = environment(process)
+            if found is None or channel.DIRECTORY in found:
+                return ""
+            reason = (
+                "was not started by the harness; expected `import harness.runtime.agent` in the service, or let "
+                "the harness start it"
+            )
+        reasons.append(f"process {process} {reason}")
+    return reasons[0] if reasons else ""
+
+
+def refusal(argv: list[str]) -> str:
+    """Interpreter options that keep the agent out, from its command line; empty when there is none."""
+    for word in argv[1:]:
+        if not word.startswith("-") or word in ("-", "-c", "-m", "--"):
+            break
+        letters = "" if word.startswith("--") else word[1:]
+        for letter in letters:
+            if letter in "cmWX":
+                break
+            if letter in "IES":
+                means = "site is not imported" if letter == "S" else "PYTHONPATH is ignored"
+                return (
+                    f"runs with -{letter} ({means}), so the agent cannot be loaded; start it without, or "
+                    "`import harness.runtime.agent` in the service"
+                )
+        if letters in ("W", "X"):
+            continue
+    return ""

@@ -1,0 +1,71 @@
+"""One proof for every runtime: a clean server reads the same after every cycle, a leaky one grows by what leaks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.core.metric import Key
+from harness.process.child import Child
+from harness.runtime.counters import Counters, Growth, RuntimeReader
+from tests.edges.servers.clients import load, wait_for
+
+SERVERS = Path(__file__).parent
+CONNECTIONS = 300
+CYCLES = 3
+
+
+@contextmanager
+def server(
+    argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[Child, int]]:
+    """A server that prints its port as its first line."""
+    with Child.spawn(argv, log=folder / "server.log", name="server", env=env or dict(os.environ)) as child:
+        wait_for(lambda: not child.alive or any(line.isdigit() for line in child.tail()), "the server's port")
+        assert child.alive, child.tail()
+        yield child, next(int(line) for line in child.tail() if line.isdigit())
+
+
+def at_rest(reader: RuntimeReader, noise: Mapping[Key, float]) -> Counters:
+    """Read until two readings agree: what a server does after its last client has left takes a moment."""
+    last: list[Counters] = []
+
+    def same() -> bool:
+        last.append(reader.read())
+        return len(last) > 1 and all(
+            abs(last[-1][key] - last[-2][key]) <= noise.get(key, 0.0)
+            for key in last[-1].levels
+            if key in noise
+        )
+
+    wait_for(same, "two readings that agree")
+    return last[-1]
+
+
+def rates(
+    reader: RuntimeReader, cycle: Callable[[], int], noise: Mapping[Key, float], *, warmups: int = 1
+) -> dict[Key, float]:
+    """Growth per connection of each key of ``noise``, over CYCLES cycles after ``warmups``."""
+    for _ in range(warmups):
+        cycle()
+    before = at_rest(reader, noise)
+    connections = sum(cycle() for _ in range(CYCLES))
+    after = at_rest(reader, noise)
+    return {key: (after[key] - before[key]) / connections for key in noise}
+
+
+def cycle_of(port: int, path: str, connections: int = CONNECTIONS) -> Callable[[], int]:
+    """One load cycle as the experiment would run it."""
+
+    def cycle() -> int:
+        load(port, path, connections)
+        return connections
+
+    return cycle
+
+
+def places(growths: Sequence[Growth]) -> list[str]:
+    """Where, without the folder."""
+    return [growth.site.rpartition("/")[2] if "/" in growth.site else growth.site for growth in growths]

@@ -1,0 +1,178 @@
+"""Python counted from inside: clean servers stay where they are, one leaked thing per connection is one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import ProbeError
+from harness.process.child import Child
+from harness.runtime.counters import ASYNCIO_TASKS, BLOCKS, GREENLETS, OBJECTS, Counters, Unavailable
+from harness.runtime.python import PythonCounters, prepare_env
+from harness.target.spawn import free_port
+from tests.edges.servers.clients import line_of, load, wait_for
+from tests.edges.servers.proof import SERVERS, at_rest, cycle_of, rates, server
+
+# A reading's own: interned strings and the like; the judge allows the same.
+NOISE = {OBJECTS: 0.0, BLOCKS: 8.0}
+CLEAN = 0.05  # per connection
+SHARE = 0.05  # of the true rate
+
+
+@contextmanager
+def python_server(script: str, folder: Path, *extra: str) -> Iterator[tuple[PythonCounters, int]]:
+    env = prepare_env(os.environ, folder / "agents")
+    with server([sys.executable, str(SERVERS / script), *extra], folder, env) as (child, port):
+        reader = PythonCounters(folder / "agents", child.pid)
+        assert isinstance(reader.probe(), Counters)
+        yield reader, port
+
+
+@pytest.mark.parametrize(
+    ("script", "extra"),
+    [
+        ("asyncio_server.py", ()),
+        pytest.param(
+            "asyncio_server.py",
+            ("--uvloop",),
+            marks=pytest.mark.skipif(
+                not importlib.util.find_spec("uvloop"), reason="uvloop is not installed"
+            ),
+        ),
+        ("thread_server.py", ()),
+        ("gevent_server.py", ()),
+    ],
+    ids=["asyncio", "uvloop", "threads", "gevent"],
+)
+def test_clean_stays_and_one_object_per_connection_is_one(
+    script: str, extra: tuple[str, ...], tmp_path: Path
+) -> None:
+    with python_server(script, tmp_path, *extra) as (reader, port):
+        load(
+            port, "/clean", 600, concurrency=200
+        )  # fills pools: gevent keeps up to 1,000 callbacks for reuse
+        clean = rates(reader, cycle_of(port, "/clean"), NOISE)
+        assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
+        leaky = rates(reader, cycle_of(port, "/object"), NOISE)
+        assert leaky[OBJECTS] == pytest.approx(1.0, rel=SHARE)
+        assert leaky[BLOCKS] == pytest.approx(1.0, rel=SHARE)
+        found = reader.attribute(cycle_of(port, "/object"))
+        planted = line_of(SERVERS / script, "# planted object")
+        assert found.growths[0].site == f"{SERVERS / script}:{planted}"
+        assert found.growths[0].per_connection == pytest.approx(1.0, rel=SHARE)
+        assert "__main__.Kept" in [growth.site for growth in found.growths if growth.kind == "type"]
+        assert not reader.read().notes
+
+
+def test_a_leaked_buffer_is_found_with_its_bytes(tmp_path: Path) -> None:
+    with python_server("asyncio_server.py", tmp_path) as (reader, port):
+        leaky = rates(reader, cycle_of(port, "/bytes"), NOISE)
+        assert leaky[BLOCKS] == pytest.approx(2.0, rel=SHARE)  # the object and its buffer
+        assert leaky[OBJECTS] == pytest.approx(0.0, abs=CLEAN)  # a bytearray is unknown to the collector
+        first = reader.attribute(cycle_of(port, "/bytes")).growths[0]
+        assert first.site.endswith(
+            f"asyncio_server.py:{line_of(SERVERS / 'asyncio_server.py', '# planted bytes')}"
+        )
+        assert first.bytes_per_connection == pytest.approx(2048 + 57, rel=SHARE)
+
+
+@pytest.mark.parametrize(
+    ("script", "path", "kind", "key"),
+    [
+        ("asyncio_server.py", "/task", "task", ASYNCIO_TASKS),
+        ("gevent_server.py", "/greenlet", "greenlet", GREENLETS),
+        ("thread_server.py", "/thread", "thread", None),
+    ],
+)
+def test_what_waits_for_ever_is_found_at_the_line_where_it_waits(
+    script: str, path: str, kind: str, key: object, tmp_path: Path
+) -> None:
+    with python_server(script, tmp_path) as (reader, port):
+        before = at_rest(reader, NOISE)
+        cycle = cycle_of(port, path, 100)
+        found = reader.attribute(cycle)
+        after = reader.read()
+        planted = line_of(SERVERS / script, f"# planted {kind}")
+        first = found.growths[0]
+        assert first.site.startswith(f"{SERVERS / script}:{planted} in forgotten"), found.lines()
+        assert (first.kind, first.per_connection) == (kind, 1.0)
+        if key is not None:
+            assert after[key] - before[key] == 200  # type: ignore[index]
+        else:
+            assert after.names["Thread-N (forgotten)"] == 200
+
+
+def test_workers_of_uvicorn_are_summed(tmp_path: Path) -> None:
+    port = free_port()
+    env = prepare_env(os.environ, tmp_path / "agents")
+    env["PYTHONPATH"] += f":{SERVERS}"
+    argv = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "asgi_app:app",
+        "--port",
+        str(port),
+        "--workers",
+        "2",
+        "--http",
+        "h11",
+    ]
+    with Child.spawn(
+        [*argv, "--log-level", "warning"], log=tmp_path / "log", name="uvicorn", env=env
+    ) as child:
+        _summed(child, port, tmp_path / "agents", "asgi_app.py")
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("gunicorn"), reason="gunicorn is not installed")
+def test_workers_of_gunicorn_are_summed(tmp_path: Path) -> None:
+    port = free_port()
+    env = prepare_env(os.environ, tmp_path / "agents")
+    argv = [sys.executable, "-m", "gunicorn", "--chdir", str(SERVERS), "wsgi_app:app", "-w", "2", "-b"]
+    with Child.spawn([*argv, f"127.0.0.1:{port}"], log=tmp_path / "log", name="gunicorn", env=env) as child:
+        _summed(child, port, tmp_path / "agents", "wsgi_app.py")
+
+
+def _summed(child: Child, port: int, directory: Path, script: str) -> None:
+    reader = PythonCounters(directory, child.pid)
+    wait_for(lambda: _accepts(port), "the server's port")
+    wait_for(lambda: isinstance(first := reader.probe(), Counters) and len(first.processes) >= 3, "workers")
+    clean = rates(reader, cycle_of(port, "/clean"), NOISE, warmups=4)
+    assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
+    leaky = rates(reader, cycle_of(port, "/object"), NOISE)
+    assert leaky[OBJECTS] == pytest.approx(1.0, rel=SHARE)
+    found = reader.attribute(cycle_of(port, "/object"))
+    planted = line_of(SERVERS / script, "# planted object")
+    assert found.growths[0].site.endswith(f"/{script}:{planted}"), found.lines()
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_target_that_ends_is_a_gap_and_not_a_zero(tmp_path: Path) -> None:
+    with python_server("asyncio_server.py", tmp_path) as (reader, _):
+        os.kill(reader.read().processes[0], 9)
+        wait_for(lambda: not Path(f"/proc/{reader.pid}/exe").exists(), "the end")
+        with pytest.raises(ProbeError, match="did the target end"):
+            reader.read()
+
+
+def test_nothing_to_read_says_why(tmp_path: Path) -> None:
+    with Child.spawn(
+        [sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log", name="x"
+    ) as child:
+        found = PythonCounters(tmp_path / "agents", child.pid).probe()
+        assert isinstance(found, Unavailable)
+        assert "was not started by the harness" in found.reason
