@@ -1,60 +1,81 @@
 """The swarm process: Locust as a library, one gated user, orders over a Unix socket.
 
-Run as ``python -m harness.swarm.child SPEC`` with SPEC a JSON object made by ``launch``.
+Run as ``python -m harness.swarm.child SOCKET`` by ``launch``. Its setup comes over the socket, not as
+arguments: headers may carry credentials, and arguments are public.
 """
 
 from __future__ import annotations
-
-import json
-import sys
 
 import gevent.monkey
 
 gevent.monkey.patch_all()
 
+import logging  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from typing import Any  # noqa: E402
+
 import gevent  # noqa: E402
-import gevent.queue  # noqa: E402
 import gevent.socket  # noqa: E402
 from locust.env import Environment  # noqa: E402
 from locust.log import setup_logging  # noqa: E402
 
 from harness.core.cycle import CycleSpec  # noqa: E402
+from harness.core.errors import ConfigError, HarnessError  # noqa: E402
+from harness.swarm.crew import Crew  # noqa: E402
 from harness.swarm.gate import Gate, gated_user  # noqa: E402
-from harness.swarm.wire import MAX_LINE, BadMessage, decode, encode, ledger_to_dict, spec_from_dict  # noqa: E402
+from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
+from harness.swarm.setup import SwarmSetup  # noqa: E402
+from harness.swarm.statistics import Statistics  # noqa: E402
+from harness.swarm.tally import Outcome  # noqa: E402
+from harness.swarm.wire import (  # noqa: E402
+    MAX_LINE,
+    BadMessage,
+    decode,
+    encode,
+    outcome_to_dict,
+    setup_from_dict,
+    spec_from_dict,
+)
+
+logger = logging.getLogger(__name__)
+Run = Callable[[CycleSpec, Callable[[], bool], Callable[[Outcome], None]], Outcome]
 
 
 class Control:
     """The conversation with the experiment; its end is the end of the swarm."""
 
-    def __init__(self, path: str, gate: Gate) -> None:
+    def __init__(self, path: str) -> None:
         self._socket = gevent.socket.socket(gevent.socket.AF_UNIX)
         self._socket.connect(path)
-        self._gate = gate
+        self._start: Callable[[SwarmSetup], Run] | None = None
+        self._run: Run | None = None
         self._cancelled = False
         self._busy = False
 
     def send(self, **message: object) -> None:
-        """One message to the experiment."""
-        self._socket.sendall(encode(message))
+        """One message to the experiment; once it is gone, there is nobody to tell."""
+        try:
+            self._socket.sendall(encode(message))
+        except OSError:
+            pass
 
-    def serve(self) -> None:
+    def serve(self, start: Callable[[SwarmSetup], Run]) -> None:
         """Take orders until ``stop`` or the end of the connection."""
-        self.send(ready=True)
+        self._start = start
+        self.send(hello=os.getpid())
         buffer = b""
-        while True:
-            chunk = self._socket.recv(65536)
-            if not chunk:
-                return
-            buffer += chunk
-            *lines, buffer = buffer.split(b"\n")
+        while chunk := self._socket.recv(65536):
+            *lines, buffer = (buffer + chunk).split(b"\n")
             for line in lines:
-                if self._order(line):
+                if self._take(line):
                     return
             if len(buffer) > MAX_LINE:
-                self.send(error="a line without end")
+                self.send(error=f"a line of more than {MAX_LINE} bytes")
                 return
 
-    def _order(self, line: bytes) -> bool:
+    def _take(self, line: bytes) -> bool:
         """One order; True when it was the last."""
         try:
             message = decode(line)
@@ -63,51 +84,89 @@ class Control:
                 return True
             if order == "cancel":
                 self._cancelled = True
-            elif order == "cycle" and not self._busy:
+            elif order == "setup" and self._run is None and self._start is not None:
+                self._run = self._start(setup_from_dict(message.get("setup")))
+                self.send(ready=True)
+            elif order == "cycle" and self._run is not None and not self._busy:
                 spec = spec_from_dict(message.get("spec"))
-                self._cancelled = False
-                self._busy = True
-                gevent.spawn(self._run, spec)
+                self._cancelled, self._busy = False, True
+                gevent.spawn(self._cycle, spec)
             else:
-                raise BadMessage(f"order is {order!r} (busy: {self._busy}); expected cycle, cancel or stop")
-        except BadMessage as error:
+                state = "busy" if self._busy else "idle" if self._run else "not set up"
+                raise BadMessage(f"order is {order!r} ({state}); expected setup, cycle, cancel or stop")
+        except (BadMessage, HarnessError) as error:
             self.send(error=str(error))
         return False
 
-    def _run(self, spec: CycleSpec) -> None:
+    def _cycle(self, spec: CycleSpec) -> None:
+        assert self._run is not None
         try:
-            ledger = self._gate.run(
-                spec, lambda: self._cancelled, lambda now: self.send(progress=ledger_to_dict(now))
+            outcome = self._run(
+                spec, lambda: self._cancelled, lambda now: self.send(progress=outcome_to_dict(now))
             )
+        except HarnessError as error:
             self._busy = False
-            self.send(ledger=ledger_to_dict(ledger))
-        except Exception as error:
+            self.send(error=str(error))
+        except Exception as error:  # the experiment must not wait for ever
             self._busy = False
+            logger.exception("a cycle failed")
             self.send(error=f"{type(error).__name__}: {error}")
+        else:
+            self._busy = False
+            if outcome.ledger.saturated:
+                logger.warning("; ".join(outcome.ledger.notes))
+            self.send(outcome=outcome_to_dict(outcome))
+
+
+class SwarmProcess:
+    """Locust's environment and runner for one setup."""
+
+    def __init__(self) -> None:
+        self.runner: Any = None
+
+    def start(self, setup: SwarmSetup) -> Run:
+        """Build everything; what is returned runs a cycle. Raises ConfigError or SwarmError."""
+        gate = Gate()
+        environment = Environment(user_classes=[gated_user(gate)], host=setup.approach.host)
+        if setup.distributed:
+            host, _, port = (setup.bind or "127.0.0.1:0").rpartition(":")
+            self.runner = environment.create_master_runner(host, int(port))
+        else:
+            self.runner = environment.create_local_runner()
+        if setup.web_port is not None:
+            environment.create_web_ui("127.0.0.1", setup.web_port)
+        if setup.distributed:
+            crew = Crew(self.runner, setup)
+            crew.gather()
+            return crew.cycle
+        gate.prepare(setup.approach, setup.seed, Statistics(environment))
+        self.runner.start(1, spawn_rate=1)
+        return _checked(gate.run)
+
+
+def _checked(run: Run) -> Run:
+    def checked(
+        spec: CycleSpec, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
+    ) -> Outcome:
+        check_limit(spec.concurrency)
+        return run(spec, cancelled, progress)
+
+    return checked
 
 
 def main() -> None:
     """Entry point."""
-    spec = json.loads(sys.argv[1])
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
-    gate = Gate()
-    user = gated_user(
-        gate,
-        spec["host"],
-        stall_after=spec["stall_after"],
-        headers=dict(spec["headers"]),
-        sources=spec["sources"],
-        seed=spec["seed"],
-    )
-    environment = Environment(user_classes=[user], host=spec["host"])
-    runner = environment.create_local_runner()
-    if spec["web_port"] is not None:
-        environment.create_web_ui("127.0.0.1", spec["web_port"])
-    runner.start(1, spawn_rate=1)
+    raise_limit()
+    process = SwarmProcess()
     try:
-        Control(spec["control"], gate).serve()
+        Control(sys.argv[1]).serve(process.start)
+    except ConfigError as error:
+        logger.error(error)
+        sys.exit(error.exit_code)
     finally:
-        runner.quit()
+        if process.runner is not None:
+            process.runner.quit()
 
 
 if __name__ == "__main__":

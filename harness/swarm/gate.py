@@ -1,113 +1,69 @@
-"""Locust users that live for the whole run: a cycle opens the gate, the pool drives the streams.
+"""Locust users that live for the whole run: a cycle opens the gate, and their pool drives its streams.
 
-The user is one greenlet; the streams of a cycle belong to its pool. What the streams report goes into
-Locust's own statistics as entries of their own: connect, headers, first event, gap, life.
+One user per process: it is a greenlet, the streams of a cycle are callbacks. Nothing is spawned per cycle.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
-import gevent
 import gevent.event
+import gevent.queue
 from locust import User, constant, task
 
-from harness.core.cycle import CycleSpec, Ledger
+from harness.core.cycle import CycleSpec
+from harness.swarm.approach import Approach
 from harness.swarm.pool import Pool
-from harness.swarm.stream import Report
+from harness.swarm.statistics import Statistics
+from harness.swarm.tally import Outcome
+
+Cancelled = Callable[[], bool]
+Progress = Callable[[Outcome], None]
 
 
 class Gate:
-    """One cycle at a time: the control greenlet puts it in, a user takes it out."""
+    """One cycle at a time: who controls puts it in, the user takes it out."""
 
     def __init__(self) -> None:
-        self.orders: gevent.queue.Queue[tuple[CycleSpec, Any, Any]] = gevent.queue.Queue()
+        self.pool: Pool | None = None
+        self._orders: gevent.queue.Queue[tuple[CycleSpec, Cancelled, Progress, gevent.event.AsyncResult]] = (
+            gevent.queue.Queue()
+        )
 
-    def run(self, spec: CycleSpec, cancelled: Any, progress: Any) -> Ledger:
-        """Hand a cycle to the user and wait for its ledger; errors of the user are raised here."""
-        result: gevent.event.AsyncResult[Ledger] = gevent.event.AsyncResult()
-        self.orders.put((spec, (cancelled, progress), result))
-        ledger: Ledger = result.get()
-        return ledger
+    def prepare(self, approach: Approach, seed: int, statistics: Statistics | None) -> None:
+        """Make the pool. Raises ConfigError for an approach that cannot be gone."""
+        self.pool = Pool(approach, rng=random.Random(seed), statistics=statistics)
+        self.pool.router.route(self.pool.endpoint)
+
+    def run(self, spec: CycleSpec, cancelled: Cancelled, progress: Progress) -> Outcome:
+        """Hand a cycle to the user and wait for what it counted; its errors are raised here."""
+        result: gevent.event.AsyncResult = gevent.event.AsyncResult()
+        self._orders.put((spec, cancelled, progress, result))
+        outcome: Outcome = result.get()
+        return outcome
+
+    def serve(self) -> None:
+        """The user's part: one cycle, once there is one."""
+        spec, cancelled, progress, result = self._orders.get()
+        try:
+            assert self.pool is not None
+            result.set(self.pool.cycle(spec, cancelled=cancelled, progress=progress))
+        except Exception as error:
+            result.set_exception(error)
 
 
-def gated_user(
-    gate: Gate,
-    url: str,
-    *,
-    stall_after: float,
-    headers: Mapping[str, str],
-    sources: Sequence[str],
-    seed: int,
-) -> type[User]:
+def gated_user(gate: Gate) -> type[User]:
     """A Locust user class bound to a gate."""
 
     class GatedUser(User):
         """Waits at the gate; drives one cycle when it opens."""
 
-        host = url
+        host = "gate"
         wait_time = constant(0)
-
-        def on_start(self) -> None:
-            self.pool = Pool(
-                url,
-                stall_after=stall_after,
-                headers=headers,
-                rng=random.Random(seed),
-                sources=sources,
-                on_report=lambda report: fire(self.environment, report),
-            )
 
         @task
         def cycle(self) -> None:
-            spec, (cancelled, progress), result = gate.orders.get()
-            try:
-                result.set(self.pool.cycle(spec, cancelled=cancelled, progress=progress))
-            except Exception as error:
-                result.set_exception(error)
+            gate.serve()
 
     return GatedUser
-
-
-def fire(environment: Any, report: Report) -> None:
-    """One finished stream into Locust's statistics; times there are milliseconds."""
-    path = report.order.path
-    request = environment.events.request.fire
-    error = StreamFailure(report.cause) if report.cause else None
-    for name, value in (
-        ("connect", report.connect),
-        ("headers", report.headers),
-        ("first event", report.first_event),
-    ):
-        if value is not None:
-            request(
-                request_type=name,
-                name=path,
-                response_time=value * 1000,
-                response_length=0,
-                exception=None,
-                context={},
-            )
-    if report.longest_gap:
-        request(
-            request_type="gap",
-            name=path,
-            response_time=report.longest_gap * 1000,
-            response_length=0,
-            exception=None,
-            context={},
-        )
-    request(
-        request_type="life",
-        name=path,
-        response_time=report.life * 1000,
-        response_length=report.bytes,
-        exception=error,
-        context={},
-    )
-
-
-class StreamFailure(Exception):
-    """A stream that failed, by its cause: Locust groups failures by this text."""

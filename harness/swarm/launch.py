@@ -5,14 +5,13 @@ Imports neither locust nor gevent: importing them would monkey-patch this proces
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,19 +19,33 @@ from typing import Any
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import SwarmError
 from harness.process.child import Child
-from harness.swarm.wire import MAX_LINE, BadMessage, decode, encode, ledger_from_dict, spec_to_dict
+from harness.swarm.approach import Approach
+from harness.swarm.setup import SwarmSetup
+from harness.swarm.wire import (
+    MAX_LINE,
+    BadMessage,
+    decode,
+    encode,
+    outcome_from_dict,
+    setup_to_dict,
+    spec_to_dict,
+)
 
-START_PATIENCE = 30.0
+START_PATIENCE = 45.0
 POLL = 0.05
-CANCEL_PATIENCE = 2.5  # the pool looks at its orders every 20 ms; more than this is a hang
+CANCEL_PATIENCE = 3.0  # seconds; the pool looks at its orders every 50 ms: more than this is a hang
+GRACE = 0.5
 
 
 class Swarm:
-    """A Locust child with one user at the gate. Every method raises SwarmError, with the child's last
-    words, when it has died or does not answer.
+    """A Locust child with its users at the gate. Methods raise SwarmError, with the child's last words,
+    when it has died or does not answer.
 
-    host: base URL of the service. directory: where its log goes. stall_after: seconds of silence that
-    make a stream stalled. source_addresses: local addresses from which streams are opened in turn.
+    host: base URL of the service (http, https, http+unix). directory: where its log goes.
+    stall_after: seconds of silence that make a stream stalled. hold: seconds, at most, that ``half-close``
+    and ``stall`` last. source_addresses: local addresses from which streams are opened in turn.
+    processes: generators on this machine. bind, remote_workers: for workers elsewhere.
+    web_port: Locust's web UI on loopback. target_pid: the process its extra tab shows.
     """
 
     def __init__(
@@ -42,42 +55,70 @@ class Swarm:
         *,
         seed: int,
         stall_after: float = 10.0,
+        hold: float = 1.0,
         web_port: int | None = None,
-        headers: Sequence[tuple[str, str]] = (),
+        target_pid: int = 0,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        method: str = "GET",
+        body: bytes | None = None,
         source_addresses: Sequence[str] = (),
+        insecure: bool = False,
+        ca: Path | None = None,
+        processes: int = 1,
+        remote_workers: int = 0,
+        bind: str = "",
     ) -> None:
-        self._spec = {
-            "host": host,
-            "stall_after": stall_after,
-            "headers": list(headers),
-            "sources": list(source_addresses),
-            "seed": seed,
-            "web_port": web_port,
-        }
+        approach = Approach(
+            host,
+            stall_after=stall_after,
+            hold=hold,
+            method=method,
+            headers=dict(headers),
+            body=body,
+            sources=tuple(source_addresses),
+            insecure=insecure,
+            ca=str(ca.resolve()) if ca else "",
+        )
+        self._setup = SwarmSetup(approach, seed, processes, remote_workers, web_port, bind, target_pid)
         self._log = directory / "swarm.log"
         self._child: Child | None = None
+        self._listener: socket.socket | None = None
         self._socket: socket.socket | None = None
         self._buffer = b""
         self._private: Path | None = None
         directory.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def pid(self) -> int:
+        """The child's pid, 0 before its start."""
+        return self._child.pid if self._child else 0
+
+    @property
+    def control_path(self) -> Path | None:
+        """The control socket: 0600 in a directory of its own, 0700."""
+        return self._private / "control" if self._private else None
+
     def launch(self) -> None:
         """Start the child without waiting for it: importing locust takes a second or two."""
         # Not in the run's folder: a Unix socket's path may have 107 bytes only (unix(7)).
-        self._private = Path(tempfile.mkdtemp(prefix="harness-swarm-"))
+        self._private = Path(tempfile.mkdtemp(prefix="harness-swarm-"))  # 0700
         path = self._private / "control"
         self._listener = socket.socket(socket.AF_UNIX)
-        mask = os.umask(0o177)
-        try:
-            self._listener.bind(str(path))
-        finally:
-            os.umask(mask)
+        self._listener.bind(str(path))
+        path.chmod(0o600)
         self._listener.listen(1)
-        argv = [sys.executable, "-m", "harness.swarm.child", json.dumps({**self._spec, "control": str(path)})]
-        self._child = Child.spawn(argv, log=self._log, name="swarm")
+        argv = [sys.executable, "-m", "harness.swarm.child", str(path)]
+        # The child must find this very package, from wherever the harness was started.
+        root = str(Path(__file__).resolve().parents[2])
+        inherited = os.environ.get("PYTHONPATH")
+        env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
+        self._child = Child.spawn(argv, log=self._log, name="swarm", env=env)
 
     def wait_ready(self) -> None:
-        """Wait until the child has connected and its user stands at the gate."""
+        """Wait until the child's users stand at the gate."""
+        if self._socket is not None:
+            return
+        assert self._listener is not None
         deadline = time.monotonic() + START_PATIENCE
         self._listener.settimeout(POLL)
         while self._socket is None:
@@ -87,37 +128,55 @@ class Swarm:
                 self._check(deadline, "start")
         self._socket.settimeout(POLL)
         self._listener.close()
+        while "hello" not in self._message(deadline, "start"):
+            pass
+        self._send({"order": "setup", "setup": setup_to_dict(self._setup)}, "start")
         while not self._message(deadline, "start").get("ready"):
             pass
+
+    def _last_words(self) -> str:
+        return " | ".join(self._child.tail(4)) if self._child else ""
 
     def _check(self, deadline: float, doing: str) -> None:
         assert self._child
         if not self._child.alive:
             raise SwarmError(
                 f"the swarm died ({self._child.returncode}) during {doing}; its last words: "
-                f"{' | '.join(self._child.tail(4)) or 'none'}"
+                f"{self._last_words() or 'none'}"
             )
         if time.monotonic() > deadline:
             raise SwarmError(
                 f"the swarm did not answer during {doing}; see {self._log.name}; try harness doctor"
             )
 
-    def _message(self, deadline: float, doing: str) -> dict[str, Any]:
+    def _send(self, message: dict[str, Any], doing: str) -> None:
+        assert self._socket
+        try:
+            self._socket.sendall(encode(message))
+        except OSError as error:
+            self._hung_up(doing, error)
+
+    def _hung_up(self, doing: str, error: OSError | None = None) -> None:
+        if self._child and self._child.wait(1.0):
+            self._check(float("inf"), doing)
+        why = f" ({error.strerror})" if error else ""
+        raise SwarmError(f"the swarm hung up during {doing}{why}; its last words: {self._last_words()}")
+
+    def _message(self, deadline: float, doing: str, *, once: bool = False) -> dict[str, Any]:
+        """The next message; with ``once``, an empty one when none comes within POLL seconds."""
         assert self._socket
         while b"\n" not in self._buffer:
             try:
                 chunk = self._socket.recv(65536)
             except TimeoutError:
                 self._check(deadline, doing)
-                if doing == "a cycle":
+                if once:
                     return {}
                 continue
             except OSError:
                 chunk = b""
             if not chunk:
-                if self._child and self._child.wait(1.0):
-                    self._check(deadline, doing)
-                raise SwarmError(f"the swarm hung up during {doing}; see {self._log.name}")
+                self._hung_up(doing)
             self._buffer += chunk
             if len(self._buffer) > 2 * MAX_LINE:
                 raise SwarmError(f"the swarm sent a line of more than {MAX_LINE} bytes during {doing}")
@@ -142,21 +201,21 @@ class Swarm:
         progress is called about ten times a second. Once ``cancelled()`` is true the streams are
         left at once and the partial ledger is returned.
         """
-        assert self._socket
-        self._socket.sendall(encode({"order": "cycle", "spec": spec_to_dict(spec)}))
+        self.wait_ready()
+        self._send({"order": "cycle", "spec": spec_to_dict(spec)}, "a cycle")
         deadline = float("inf")
         asked = False
         while True:
             if not asked and cancelled and cancelled():
                 asked = True
                 deadline = time.monotonic() + CANCEL_PATIENCE
-                self._socket.sendall(encode({"order": "cancel"}))
-            message = self._message(deadline, "a cycle")
+                self._send({"order": "cancel"}, "a cycle")
+            message = self._message(deadline, "a cycle", once=True)
             try:
-                if "ledger" in message:
-                    return ledger_from_dict(message["ledger"])
+                if "outcome" in message:
+                    return outcome_from_dict(message["outcome"]).ledger
                 if progress and "progress" in message:
-                    progress(ledger_from_dict(message["progress"]))
+                    progress(outcome_from_dict(message["progress"]).ledger)
             except BadMessage as error:
                 raise SwarmError(f"the swarm sent {error}") from None
 
@@ -165,9 +224,10 @@ class Swarm:
         if self._socket:
             self._socket.close()  # the child ends itself when the conversation ends
         if self._child:
-            self._child.stop(0.5)
-        if self._private:
+            self._child.stop(GRACE)
+        if self._listener:
             self._listener.close()
+        if self._private:
             shutil.rmtree(self._private, ignore_errors=True)
             self._private = None
 

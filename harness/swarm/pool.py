@@ -1,196 +1,234 @@
-"""Thousands of streams for one cycle: opened at constant concurrency, left in order, counted exactly."""
+"""Thousands of streams for one cycle: an exact number, opened at constant concurrency, then drained."""
 
 from __future__ import annotations
 
 import itertools
 import random
-import socket
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import gevent
 import gevent.event
 
-from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger
-from harness.swarm.stream import Order, Report, Stream, now
+from harness.core.cycle import DISCONNECT_MODES, CycleSpec
+from harness.core.errors import ConfigError
+from harness.core.sse import Counter
+from harness.swarm import causes
+from harness.swarm.approach import Approach
+from harness.swarm.endpoint import Endpoint, Router
+from harness.swarm.order import Order
+from harness.swarm.request import Request
+from harness.swarm.saturation import Saturation
+from harness.swarm.statistics import FLUSH, GAP, Statistics
+from harness.swarm.stream import Stream
+from harness.swarm.tally import Outcome, Tally
+from harness.swarm.wheel import Wheel
 
-TICK = 0.02  # seconds between two looks at dwell and stall: one timer for all streams
-REFUSALS = 50  # this many refusals in a row, with nothing accepted between: nobody listens any more
-BUSY_LAG = 0.25  # seconds the loop may be late before the generator counts as the bottleneck
-SAMPLES = 10_000  # first-event times kept for the percentiles
+OPENING = 100  # connects under way at once: more than a listen backlog's worth is lost to SYN retries
+LOOK = 0.05  # seconds between two looks at cancelled()
+SHOW = 0.1  # seconds between two calls of progress
+GIVE_UP = 0.5  # seconds of nothing but refusals after which nobody listens any more
+GIVE_UP_COUNT = 5
+NOBODY = frozenset({causes.REFUSED, causes.UNREACHABLE, causes.TIMEOUT, causes.GENERATOR})
 
 
 class Pool:
-    """Runs one cycle at a time. on_report is called for every finished stream."""
+    """Runs one cycle at a time; what it needs for that lives as long as the pool."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        stall_after: float,
-        headers: Mapping[str, str],
-        rng: random.Random,
-        sources: Sequence[str] = (),
-        on_report: Callable[[Report], None] = lambda _: None,
-    ) -> None:
-        parts = urlsplit(url)
-        self._host = parts.hostname or "127.0.0.1"
-        self._port = parts.port or 80
-        self._netloc = parts.netloc
-        self._headers = dict(headers)
-        self._stall_after = stall_after
-        self._rng = rng
-        self._sources = itertools.cycle(sources) if sources else None
-        self._on_report = on_report
-        self._requests: dict[tuple[str, bool], bytes] = {}
-
-    def request(self, path: str, *, stream: bool) -> bytes:
-        """The bytes of one GET. Points 12: Accept and Cache-Control of an event stream."""
-        known = self._requests.get((path, stream))
-        if known is None:
-            headers = {
-                "Host": self._netloc,
-                "Accept": "text/event-stream" if stream else "*/*",
-                "Cache-Control": "no-cache",
-                **({} if stream else {"Connection": "close"}),
-                **self._headers,
-            }
-            lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-            known = self._requests[path, stream] = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        return known
+    def __init__(self, approach: Approach, *, rng: random.Random, statistics: Statistics | None) -> None:
+        self.approach = approach
+        self.endpoint = Endpoint.parse(approach.host)
+        self.router = Router(insecure=approach.insecure, ca=Path(approach.ca) if approach.ca else None)
+        self.wheel = Wheel()
+        self.rng = rng
+        self.statistics = statistics
+        self.sources: Iterator[str | None] = itertools.cycle(approach.sources or (None,))
 
     def cycle(
-        self, spec: CycleSpec, *, cancelled: Callable[[], bool], progress: Callable[[Ledger], None]
-    ) -> Ledger:
-        """Run a cycle to its end: every stream opened is finished when this returns."""
-        loop = gevent.get_hub().loop
-        if spec.connections == 0:
-            return self._idle(spec, loop, cancelled)
-        return _Cycle(self, spec, loop).run(cancelled, progress)
+        self, spec: CycleSpec, *, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
+    ) -> Outcome:
+        """Run a cycle to its end: nothing of it is open when this returns. Raises ConfigError.
 
-    def _idle(self, spec: CycleSpec, loop: Any, cancelled: Callable[[], bool]) -> Ledger:
-        start = now(loop)
-        while not cancelled() and now(loop) - start < spec.dwell:
-            gevent.sleep(TICK)
-        return Ledger(seconds=now(loop) - start)
+        Blocks the greenlet. progress is called about ten times a second.
+        """
+        cycle = _Cycle(self, spec)
+        try:
+            if spec.connections == 0:
+                cycle.rest(cancelled)
+            else:
+                cycle.run(cancelled, progress)
+        finally:
+            cycle.end()
+        return cycle.outcome()
 
 
 class _Cycle:
-    """The state of one cycle."""
+    """The state of one cycle, and the owner of its streams."""
 
-    def __init__(self, pool: Pool, spec: CycleSpec, loop: Any) -> None:
-        self.pool, self.spec, self.loop = pool, spec, loop
-        info = socket.getaddrinfo(pool._host, pool._port, type=socket.SOCK_STREAM)[0]
-        self.family, self.address = info[0], info[4]
-        modes = DISCONNECT_MODES if spec.disconnect == "mixed" else (spec.disconnect,)
-        self.modes = list(itertools.islice(itertools.cycle(modes), spec.connections))
-        pool._rng.shuffle(self.modes)
-        self.paths = itertools.cycle(spec.paths)
+    def __init__(self, pool: Pool, spec: CycleSpec) -> None:
+        self.pool, self.spec = pool, spec
+        self.loop = gevent.get_hub().loop
+        self.wheel = pool.wheel
+        self.route = pool.router.route(pool.endpoint)
+        self.tally = Tally()
         self.live: set[Stream] = set()
-        self.counts: Counter[str] = Counter()
-        self.causes: Counter[str] = Counter()
-        self.by_path: Counter[str] = Counter()
-        self.by_mode: Counter[str] = Counter()
-        self.first_events: list[float] = []
-        self.stream_seconds = 0.0
-        self.refused = 0
-        self.worst_lag = 0.0
-        self.stopped = False
-        self.changed = gevent.event.Event()
-        self.start = now(loop)
+        self.opening = 0
+        self.stopped: str | None = None  # why no more are opened
+        self.refusing: float | None = None  # since when nothing but refusals
+        self.refusals = 0
+        self.started = pool.wheel.clock()
+        self.saturation = Saturation(self.started)
+        self.modes = _modes(spec.disconnect, pool.rng)
+        self.paths = itertools.cycle(spec.paths)
+        self.finished = gevent.event.Event()
+        approach, streaming = pool.approach, spec.mode == "stream"
+        self.requests = {
+            path: Request(pool.endpoint.at(path), approach.method, approach.headers, approach.body, streaming)
+            for path in spec.paths
+        }
+        self.orders: dict[tuple[str, str], Order] = {}
+        self.gaps = {path: pool.statistics.times(GAP, path) for path in spec.paths} if pool.statistics else {}
 
-    def run(self, cancelled: Callable[[], bool], progress: Callable[[Ledger], None]) -> Ledger:
-        shown = 0.0
-        while True:
-            if not self.stopped and (cancelled() or self.refused >= REFUSALS):
-                self.stopped = True
-                for stream in list(self.live):
-                    stream.leave()
-            self._fill()
-            if not self.live and (self.stopped or self.counts["opened"] >= self.spec.connections):
-                return self.ledger()
-            before = now(self.loop)
-            self.changed.wait(TICK)
-            self.changed.clear()
-            moment = now(self.loop)
-            self.worst_lag = max(self.worst_lag, moment - before - TICK)
-            for stream in list(self.live):
-                stream.tick(moment)
-            if moment - shown >= 0.1:
+    def rest(self, cancelled: Callable[[], bool]) -> None:
+        """An idle cycle: as long as its dwell, without a client."""
+        ends = self.started + self.spec.dwell
+        while not cancelled() and (left := ends - self.wheel.clock()) > 0:
+            gevent.sleep(min(LOOK, left))
+
+    def run(self, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]) -> None:
+        """Open, refill, drain."""
+        self.wheel.on_tick = self._tick
+        self.wheel.hold()
+        shown = poured = self.started
+        self._fill()
+        while not self.finished.wait(LOOK):
+            if cancelled():
+                self._stop("cancelled")
+            moment = self.wheel.clock()
+            if moment - shown >= SHOW:
                 shown = moment
-                progress(self.ledger())
+                progress(self.outcome())
+            if self.pool.statistics and moment - poured >= FLUSH:
+                poured = moment
+                self.pool.statistics.pour()
+
+    def end(self) -> None:
+        """Nothing may be left, whatever happened."""
+        self.stopped = self.stopped or "ended"
+        for stream in list(self.live):
+            stream.fail(causes.CANCELLED)
+        if self.wheel.on_tick is not None:
+            self.wheel.on_tick = None
+            self.wheel.release()
+        if self.pool.statistics:
+            self.pool.statistics.pour()
+
+    def outcome(self) -> Outcome:
+        """The count so far."""
+        reason = self.saturation.reason
+        notes = [text for text in (self.stopped if self.stopped != "ended" else None, reason) if text]
+        seconds = self.wheel.clock() - self.started
+        return self.tally.outcome(seconds, saturated=reason is not None, notes=notes)
+
+    def _stop(self, reason: str) -> None:
+        if self.stopped is None:
+            self.stopped = reason
+            for stream in list(self.live):
+                stream.report.cause = stream.report.cause or causes.CANCELLED
+                stream.leave(hold=False)
+            self._fill()
 
     def _fill(self) -> None:
-        spec = self.spec
+        """Open what may be opened now; see whether all is done."""
+        spec, tally, live = self.spec, self.tally, self.live
         while (
-            not self.stopped
-            and len(self.live) < spec.concurrency
-            and self.counts["opened"] < spec.connections
+            self.stopped is None
+            and tally.opened < spec.connections
+            and len(live) < spec.concurrency
+            and self.opening < (OPENING if self.refusing is None else 1)
         ):
-            mode = self.modes[self.counts["opened"]]
-            self.counts["opened"] += 1
-            streaming = spec.mode == "stream"
-            order = Order(next(self.paths), mode, spec.dwell, spec.events, streaming)
-            self.by_path[order.path] += 1
-            self.by_mode[mode] += 1
-            stream = Stream(
-                order,
-                self.address,
-                self.family,
-                self.pool.request(order.path, stream=streaming),
-                stall_after=self.pool._stall_after,
-                source=next(self.pool._sources) if self.pool._sources else None,
-                done=self._done,
-            )
-            self.live.add(stream)
+            self._open()
+        if not live and (self.stopped is not None or tally.opened >= spec.connections):
+            self.finished.set()
 
-    def _done(self, stream: Stream) -> None:
+    def _open(self) -> None:
+        path, mode = next(self.paths), next(self.modes)
+        order = self.orders.get((path, mode))
+        if order is None:
+            spec, approach = self.spec, self.pool.approach
+            order = self.orders[path, mode] = Order(
+                path, mode, spec.dwell, spec.events, approach.stall_after, approach.hold
+            )
+        self.tally.open(path)
+        self.opening += 1
+        counter = Counter(check_ids=True)
+        self.live.add(
+            Stream(self, order, self.requests[path], self.route, counter, source=next(self.pool.sources))
+        )
+
+    def begun(self, stream: Stream) -> None:
+        """One connect less under way."""
+        self.opening -= 1
+        if stream.report.connect is not None:
+            self.refusing = None
+        if stream in self.live and self.refusing is None:
+            self._fill()
+
+    def gap(self, stream: Stream, seconds: float, events: int) -> None:
+        """Between two events."""
+        gaps = self.gaps.get(stream.report.order.path)
+        if gaps is not None:
+            gaps.add(seconds)
+            if events > 1:
+                gaps.add(0.0, events - 1)
+
+    def over(self, stream: Stream) -> None:
+        """Count it, and open the next."""
         self.live.discard(stream)
         report = stream.report
-        counts = self.counts
-        for name in ("events", "comments", "bytes", "ids_missed", "ids_repeated", "ids_disordered"):
-            counts[name] += getattr(report, name)
-        self.stream_seconds += report.life
-        if report.first_event is not None and len(self.first_events) < SAMPLES:
-            self.first_events.append(report.first_event)
-        if report.stalled:
-            counts["stalls"] += 1
-        if report.cause:
-            counts["failed"] += 1
-            self.causes[report.cause] += 1
-            counts["rate_limited"] += report.cause == "rate-limited"
+        self.tally.close(report, stream.counter)
+        if self.pool.statistics:
+            self.pool.statistics.over(report, report.order.path)
+            self.pool.statistics.ids(stream.counter, report.order.path)
+        if report.cause in NOBODY and report.connect is None:
+            self._refused(report.cause)
         else:
-            counts["completed"] += 1
-            counts["aborts"] += report.order.disconnect != "fin"
-        self.refused = self.refused + 1 if report.cause == "refused" else 0
-        self.changed.set()
-        self.pool._on_report(report)
+            self._fill()
 
-    def ledger(self) -> Ledger:
-        counts = self.counts
-        times = sorted(self.first_events)
-        return Ledger(
-            opened=counts["opened"],
-            completed=counts["completed"],
-            failed=counts["failed"],
-            open_now=len(self.live),
-            events=counts["events"],
-            comments=counts["comments"],
-            bytes=counts["bytes"],
-            aborts=counts["aborts"],
-            stalls=counts["stalls"],
-            rate_limited=counts["rate_limited"],
-            seconds=now(self.loop) - self.start,
-            stream_seconds=self.stream_seconds,
-            first_event_p50=times[len(times) // 2] if times else None,
-            first_event_p99=times[min(len(times) - 1, len(times) * 99 // 100)] if times else None,
-            causes=dict(self.causes),
-            by_path=dict(self.by_path),
-            by_mode=dict(self.by_mode),
-            ids_missed=counts["ids_missed"],
-            ids_repeated=counts["ids_repeated"],
-            ids_disordered=counts["ids_disordered"],
-            saturated=self.worst_lag > BUSY_LAG,
-        )
+    def _refused(self, cause: str | None) -> None:
+        """Do not hammer a service that has gone: one attempt per tick, and soon none."""
+        moment = self.wheel.clock()
+        if self.refusing is None:
+            self.refusing, self.refusals = moment, 0
+        self.refusals += 1
+        if moment - self.refusing >= GIVE_UP and self.refusals >= GIVE_UP_COUNT:
+            self._stop(f"stopped early: every connection was {cause} for {GIVE_UP:g} s")
+
+    def _tick(self, moment: float, late: float) -> None:
+        self.saturation.tick(moment, late)
+        self._fill()
+
+    def reroute(self, stream: Stream, request: Request) -> None:
+        """Follow a redirect; another host's name is looked up in a greenlet."""
+        route = self.pool.router.known(request.endpoint)
+        if route is not None:
+            stream.follow(request, route, next(self.pool.sources))
+        else:
+            gevent.spawn(self._look_up, stream, request)
+
+    def _look_up(self, stream: Stream, request: Request) -> None:
+        try:
+            route = self.pool.router.route(request.endpoint)
+        except ConfigError:
+            stream.fail(causes.UNREACHABLE)
+        else:
+            stream.follow(request, route, next(self.pool.sources))
+
+
+def _modes(disconnect: str, rng: random.Random) -> Iterator[str]:
+    """Ways to leave, for ever; ``mixed``: equal parts, each round in an order of its own."""
+    while True:
+        if disconnect != "mixed":
+            yield disconnect
+            continue
+        yield from rng.sample(DISCONNECT_MODES, len(DISCONNECT_MODES))

@@ -1,310 +1,307 @@
-"""One stream, driven by callbacks of gevent's loop: no greenlet, no thread, no timer of its own.
+"""One stream: a request, its response, the events in it, and the way it is left.
 
-A greenlet per stream costs about 10 KiB and 23-30 us an event; a callback per readable socket costs below
-2 KiB and 14-15 us (measured at 1,000 streams x 5 events/s).
+Points 12 to 14 of docs/swarm.md are here; reconnecting (15, 16) belongs to who holds the stream: a cycle
+opens an exact number of streams, so its streams never reconnect, while an SseUser's do.
 """
 
 from __future__ import annotations
 
-import errno
-import socket
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import gevent
 import httptools
 
-from harness.core.sse import Counter
+from harness.core.errors import ConfigError
+from harness.core.sse import Counter, StreamLimit
+from harness.swarm import causes
+from harness.swarm.endpoint import Route
+from harness.swarm.link import Link
+from harness.swarm.order import Order, Report
+from harness.swarm.owner import Owner
+from harness.swarm.request import Request
 
-READ = 64 * 1024
-LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends RST (socket(7))
-CLOSED_BY_PEER = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What one stream is to do. events 0: stay for the whole dwell. stream: expect SSE."""
-
-    path: str
-    disconnect: str
-    dwell: float
-    events: int
-    stream: bool = True
+OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened
+HEAD_LIMIT = 64 * 1024  # bytes of response head
+MAX_REDIRECTS = 20  # as browsers have it (Fetch Standard, 4.4)
+IMMEDIATE = ("rst", "rst-early")
 
 
-@dataclass(slots=True)
-class Report:
-    """What became of it; times are seconds since the connect began, None when it never happened.
-
-    cause: None for a stream that left as ordered, else why it failed. left: the way it left.
-    """
-
-    order: Order
-    connect: float | None = None
-    headers: float | None = None
-    first_event: float | None = None
-    life: float = 0.0
-    longest_gap: float = 0.0
-    events: int = 0
-    comments: int = 0
-    bytes: int = 0
-    status: int = 0
-    retry_after: str = ""
-    stalled: bool = False
-    cause: str | None = None
-    ids_missed: int = 0
-    ids_repeated: int = 0
-    ids_disordered: int = 0
-
-
-class Stream:
-    """Open at once; ``done(report)`` is called exactly once, when nothing of it is left."""
+class Stream(Link):
+    """Open from its construction until ``owner.over(stream)``."""
 
     __slots__ = (
-        "_body", "_counter", "_done", "_hung", "_last", "_loop", "_parser", "_request", "_sock",
-        "_stall_after", "_started", "_watcher", "closing_at", "report",
+        "_begun", "_deliver", "_ends", "_last", "_last_event", "_owner", "_parser", "_pending",
+        "_request", "_started", "_type_encoding", "counter", "leaving", "report", "slot",
     )  # fmt: skip
 
     def __init__(
         self,
+        owner: Owner,
         order: Order,
-        address: tuple[Any, ...],
-        family: int,
-        request: bytes,
+        request: Request,
+        route: Route,
+        counter: Counter,
         *,
-        stall_after: float,
-        source: str | None,
-        done: Callable[[Stream], None],
+        source: str | None = None,
+        last_event_id: str = "",
+        deliver: Callable[[bytes], None] | None = None,
     ) -> None:
-        self.report = Report(order)
-        self._loop = gevent.get_hub().loop
+        super().__init__(owner.loop)
+        self._owner = owner
         self._request = request
-        self._stall_after = stall_after
-        self._done = done
-        self._counter = Counter(check_ids=True)
+        self.counter = counter
+        self._deliver = deliver
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._started = self._last = now(self._loop)
-        self._hung = False
-        self._body = False
-        self.closing_at: float | None = None
-        self._watcher: Any = None
-        self._sock = socket.socket(family, socket.SOCK_STREAM)
-        self._sock.setblocking(False)
-        try:
-            if source:
-                self._sock.bind((source, 0))
-            code = self._sock.connect_ex(address)
-        except OSError as error:
-            code = error.errno or errno.EINVAL
-        if code not in (0, errno.EINPROGRESS):
-            self._loop.run_callback(self._fail, _cause(code))
-            return
-        self._watch(2, self._connected)
+        self._type_encoding = (b"", b"")
+        self._pending: str | None = None
+        self._begun = False
+        self.leaving = False
+        self.slot = -1
+        self.report = Report(order)
+        self._started = self._last = owner.wheel.clock()
+        self._last_event = 0.0
+        self._ends = self._started + order.dwell
+        owner.wheel.put(self, min(self._ends, self._started + OPENING))
+        self.dial(
+            route,
+            request.encode(last_event_id),
+            source=source,
+            small_window=order.disconnect == "stall",
+        )
 
-    def _watch(self, events: int, callback: Callable[[], None]) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-        self._watcher = self._loop.io(self._sock.fileno(), events)
-        self._watcher.start(callback)
+    @property
+    def over(self) -> bool:
+        """True once nothing is left of it."""
+        return self._parser is None
 
-    def _connected(self) -> None:
-        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self._fail(_cause(code))
-            return
-        self._last = now(self._loop)
-        self.report.connect = self._last - self._started
-        self._write()
+    @property
+    def good(self) -> bool:
+        """True while nothing speaks against it."""
+        return not self._pending
 
-    def _write(self) -> None:
-        try:
-            sent = self._sock.send(self._request)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._fail(_cause(error.errno or 0))
-            return
-        self._request = self._request[sent:]
-        if self._request:
-            self._watch(2, self._write)
-            return
+    def linked(self) -> None:
+        self._last = self._owner.wheel.clock()
+        if self.report.connect is None:
+            self.report.connect = self._last - self._started
         if self.report.order.disconnect == "rst-early":
-            self._leave()
-            return
-        self._watch(1, self._readable)
+            # From the loop: the constructor may still be running.
+            self._waiting = self._loop.run_callback(self._early)
 
-    def _readable(self) -> None:
-        try:
-            chunk = self._sock.recv(READ)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._ended(_cause(error.errno or 0))
-            return
-        if not chunk:
-            self._ended(CLOSED_BY_PEER)
-            return
-        self.report.bytes += len(chunk)
+    def _early(self) -> None:
+        self._waiting = None
+        self.leave()
+
+    def received(self, chunk: bytes) -> None:
+        self._last = self._owner.wheel.clock()
+        report = self.report
+        report.bytes += len(chunk)
         try:
             self._parser.feed_data(chunk)
-        except httptools.HttpParserCallbackError as error:
-            self._fail("limit" if isinstance(error.__context__, ValueError) else "protocol")
-            return
         except httptools.HttpParserError:
-            self._fail("protocol")
-            return
-        self._after_read()
-
-    def _after_read(self) -> None:
-        report, order = self.report, self.report.order
-        if report.status and report.headers is not None and self._sock.fileno() >= 0:
-            if self.closing_at is not None:
-                return
-            if report.cause:
-                self._fail(report.cause)
-            elif order.events and report.events >= order.events:
-                self.leave()
+            self._pending = self._pending or causes.PROTOCOL
+        except httptools.HttpParserUpgrade:
+            self._pending = causes.PROTOCOL
+        if report.headers is None and report.bytes > HEAD_LIMIT:
+            self._pending = causes.LIMIT
+        if self._pending is not None:
+            self._decide(self._pending)
+        elif report.events >= report.order.events > 0 and not self.leaving:
+            self.leave(drained=len(chunk) < 4096)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: one header."""
-        lower = name.lower()
-        if lower == b"content-type":
-            essence = value.split(b";")[0].strip().lower()
-            if self.report.order.stream and essence != b"text/event-stream":
-                self.report.cause = "content-type"
-        elif lower == b"retry-after":
-            self.report.retry_after = value.decode("latin-1")[:64]
+        name = name.lower()
+        report = self.report
+        if name == b"content-type":
+            self._type_encoding = (value, self._type_encoding[1])
+        elif name == b"content-encoding":
+            self._type_encoding = (self._type_encoding[0], value)
+        elif name == b"retry-after":
+            report.retry_after = value.decode("latin-1")[:64]
+        elif name == b"location":
+            report.location = value.decode("latin-1")
+        elif name == b"set-cookie":
+            report.set_cookie += (value.decode("latin-1"),)
 
     def on_headers_complete(self) -> None:
         """httptools: status and headers are known."""
         report = self.report
-        report.status = self._parser.get_status_code()
-        self._last = now(self._loop)
+        status = report.status = self._parser.get_status_code()
+        if status < 200:
+            self._pending = causes.PROTOCOL if status == 101 else None
+            return
+        if status in causes.REDIRECTS:
+            self._pending = causes.REDIRECT
+            return
         report.headers = self._last - self._started
-        if report.status in (429, 503):
-            report.cause = "rate-limited"
-        elif report.status != 200 and (report.order.stream or report.status >= 400):
-            report.cause = f"status-{report.status}"
+        self._pending = causes.of_response(
+            status, *self._type_encoding, report.retry_after, streaming=self._request.streaming
+        )
+        self._begin()
 
     def on_body(self, body: bytes) -> None:
-        """httptools: a piece of the body, framing removed."""
-        if self.report.cause or not self.report.order.stream:
+        """httptools: a piece of the body, its framing removed."""
+        if self._pending is not None or not self._request.streaming:
             return
-        counter = self._counter
-        comments = counter.comments
-        found = counter.feed(body)
-        if not found and counter.comments == comments:
+        try:
+            count = self.counter.feed(body)
+            if self._deliver is not None:
+                self._deliver(body)
+        except StreamLimit:
+            self._pending = causes.LIMIT
             return
-        moment = now(self._loop)
-        report = self.report
-        report.comments = counter.comments
-        if found:
-            if report.first_event is None:
-                report.first_event = moment - self._started
-            else:
-                report.longest_gap = max(report.longest_gap, moment - self._last)
-            report.events = counter.events
-        self._last = moment
+        if not count:
+            return
+        report, moment = self.report, self._last
+        if report.first_event is None:
+            report.first_event = moment - self._started
+            if count > 1:
+                self._owner.gap(self, 0.0, count - 1)
+        else:
+            self._owner.gap(self, moment - self._last_event, count)
+        self._last_event = moment
+        report.events += count
 
     def on_message_complete(self) -> None:
-        """httptools: the response has ended."""
-        self._body = True
-        if not self.report.order.stream and not self.report.cause:
-            self.report.events += 1
-            self._loop.run_callback(self._leave)
+        """httptools: the response has ended as HTTP wants it."""
+        if self._pending is None and self.report.headers is not None:
+            self._pending = ""
 
-    def _ended(self, cause: str) -> None:
-        """The peer ended the stream: a failure, unless it was asked for or nothing more was due."""
-        if self.closing_at is not None or self._hung:
-            self._finish()
-        elif not self.report.order.stream and self._body:
-            self._leave()
+    def _decide(self, pending: str) -> None:
+        if pending == causes.REDIRECT:
+            self._redirect()
+        elif pending:
+            self.fail(pending)
         else:
-            self._fail(cause)
+            self._ended()
 
-    def tick(self, moment: float) -> None:
-        """Called now and then by the pool's one timer: dwell, stall and patience are checked here."""
-        if self.closing_at is not None:
-            if moment >= self.closing_at:
-                self._reset()
-                self._finish()
-            return
-        if moment - self._last > self._stall_after:
-            self.report.stalled = True
-        if moment - self._started >= self.report.order.dwell:
-            if self.report.order.events and self.report.events < self.report.order.events:
-                self.report.stalled = self.report.stalled or self.report.events == 0
-            self.leave()
-
-    def leave(self) -> None:
-        """Go, in the ordered way."""
-        if self.closing_at is None and self._sock.fileno() >= 0:
-            self._leave()
-
-    def _leave(self) -> None:
-        mode = self.report.order.disconnect
-        if self._sock.fileno() < 0:
-            return
-        if mode in ("rst", "rst-early"):
-            self._reset()
-            self._finish()
-        elif mode == "half-close":
-            self._hung = True
-            self.closing_at = now(self._loop) + min(1.0, self.report.order.dwell)
-            try:
-                self._sock.shutdown(socket.SHUT_WR)
-            except OSError:
-                self._finish()
-        elif mode == "stall":
-            # Stop reading: the kernel's window closes, and the service's writes block.
-            self.closing_at = now(self._loop) + min(1.0, self.report.order.dwell)
-            if self._watcher is not None:
-                self._watcher.stop()
+    def _ended(self) -> None:
+        """The service ended the response properly."""
+        report = self.report
+        if self._request.streaming and not report.events and not self.leaving:
+            self.fail(causes.CLOSED)
         else:
-            self._finish()
+            report.events += not self._request.streaming
+            asked = self.leaving or not self._request.streaming
+            report.left = report.order.disconnect if asked else "ended"
+            self._over(reset=not self._request.streaming and report.order.disconnect in IMMEDIATE)
 
-    def _reset(self) -> None:
+    def _redirect(self) -> None:
+        report = self.report
+        report.redirects += 1
+        if not report.location or report.redirects > MAX_REDIRECTS:
+            self.fail(causes.REDIRECT)
+            return
         try:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
-        except OSError:
-            pass
-
-    def _fail(self, cause: str) -> None:
-        self.report.cause = self.report.cause or cause
-        self._finish()
-
-    def _finish(self) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-            self._watcher = None
-        if self._sock.fileno() < 0:
+            request = self._request.redirected(report.status, report.location)
+        except ConfigError:
+            self.fail(causes.REDIRECT)
             return
-        self._sock.close()
+        self.release()
+        self._owner.reroute(self, request)
+
+    def follow(self, request: Request, route: Route, source: str | None) -> None:
+        """Go on at the place a redirect named."""
+        if self.over:
+            return
+        self._request = request
+        self._parser = httptools.HttpResponseParser(self)
+        self._type_encoding = (b"", b"")
+        self._pending = None
+        self.report.location = ""
+        small = self.report.order.disconnect == "stall"
+        self.dial(route, request.encode(), source=source, small_window=small)
+
+    def gone(self, cause: str) -> None:
+        if self.leaving:
+            self.report.left = self.report.order.disconnect
+            self._over()
+            return
+        if cause == causes.CLOSED and not self._request.streaming and self.report.headers is not None:
+            self._decide(self._pending or "")  # close-delimited: RFC 9112, 6.3
+            return
+        self.fail(cause)
+
+    def expired(self, moment: float) -> None:
+        """The wheel: dwell, stall time, or the time to open is over."""
+        if self.over:
+            return
+        if not self._begun:
+            self._begin()
+        if self.leaving:
+            self._over(reset=self.report.order.disconnect == "stall")
+            return
+        report = self.report
+        if moment >= self._ends:
+            # Held for its dwell although it never began, or brought nothing that it should have.
+            if report.headers is None or (report.order.events and not report.events):
+                report.stalled = True
+            self.leave()
+            return
+        due = self._ends
+        if not report.stalled:
+            silent = self._last + report.order.stall_after
+            if moment >= silent:
+                report.stalled = True
+                self.on_stall()
+                if self.over:
+                    return
+            else:
+                due = min(due, silent)
+        self._owner.wheel.put(self, due)
+
+    def on_stall(self) -> None:
+        """Silent for too long; a cycle's stream stays for its dwell all the same."""
+
+    def leave(self, *, drained: bool = False, hold: bool = True) -> None:
+        """Go, in the ordered way; without ``hold``, at once. Told to the owner by ``over``."""
+        if self.over or (self.leaving and hold):
+            return
+        order = self.report.order
+        self.report.left = order.disconnect
+        self.leaving = True
+        patient = hold and self._sock is not None and order.disconnect in ("half-close", "stall")
+        if patient and order.disconnect == "half-close":
+            try:
+                self.shut()
+            except OSError:
+                patient = False
+        elif patient:
+            self.pause()
+        if patient:
+            wheel = self._owner.wheel
+            moment = wheel.clock()
+            wheel.put(self, max(min(moment + order.hold, self._ends), moment + OPENING))
+        else:
+            self._over(reset=order.disconnect in (*IMMEDIATE, "stall"), drained=drained)
+
+    def fail(self, cause: str) -> None:
+        """End it now, by this cause."""
+        if not self.over:
+            self.report.cause = cause
+            self.report.left = ""
+            self._over()
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._owner.begun(self)
+            if not self.over and self.slot >= 0:
+                silent = self._last + self.report.order.stall_after
+                self._owner.wheel.put(self, min(self._ends, silent))
+
+    def _over(self, *, reset: bool = False, drained: bool = False) -> None:
+        if self.over:
+            return
+        owner, report = self._owner, self.report
+        self.release(reset=reset, drained=drained)
+        owner.wheel.drop(self)
+        if report.stalled and report.cause is None:
+            report.cause = causes.STALLED
+        report.life = owner.wheel.clock() - self._started
         self._parser = None
-        counter, report = self._counter, self.report
-        report.ids_missed, report.ids_repeated = counter.missed, counter.repeated
-        report.ids_disordered = counter.disordered
-        self.report.life = now(self._loop) - self._started
-        self._done(self)
-
-
-def now(loop: Any) -> float:
-    """The loop's clock: seconds, monotonic, read once per loop turn."""
-    return float(loop.now())
-
-
-def _cause(code: int) -> str:
-    """An errno as one of the few causes that statistics are kept by."""
-    if code == errno.ECONNREFUSED:
-        return "refused"
-    if code in (errno.ECONNRESET, errno.EPIPE):
-        return "reset"
-    if code == errno.ETIMEDOUT:
-        return "timeout"
-    if code in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL):
-        return "generator-limit"
-    return errno.errorcode.get(code, "unknown").lower()
+        self._deliver = None
+        if not self._begun:
+            self._begun = True
+            owner.begun(self)
+        owner.over(self)

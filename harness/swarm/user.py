@@ -1,4 +1,4 @@
-"""``SseUser``: what people import to write their own locustfile.
+"""``SseUser``: what people import to write a locustfile.
 
 class Viewer(SseUser):
     @task
@@ -10,147 +10,163 @@ class Viewer(SseUser):
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from types import TracebackType
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from weakref import WeakKeyDictionary
 
-import gevent.socket
-import httptools
+import gevent
 from locust import User
 
-from harness.core.sse import Decoder, Event
-from harness.swarm.gate import StreamFailure
+import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
+from harness.swarm.cookies import Cookies
+from harness.swarm.endpoint import Endpoint, Router, basic, source_pool
+from harness.swarm.order import Order, Report
+from harness.swarm.request import Request
+from harness.swarm.source import FOR_EVER, RECONNECTION_TIME, EventSource, StreamFailed
+from harness.swarm.statistics import FLUSH, GAP, Statistics
+from harness.swarm.wheel import Wheel
 
-READ = 64 * 1024
+__all__ = ["SseUser", "StreamFailed"]
 
 
-class EventStream:
-    """One open stream: iterate over its events; leaving the ``with`` block closes it.
+class Shared:
+    """What the users of one Locust environment have in common."""
 
-    Every life goes into Locust's statistics: connect, headers, first event, gap and life, in
-    milliseconds. Raises StreamFailure for a refusal, another status or another content type.
-    """
+    def __init__(self, environment: Any) -> None:
+        options = environment.parsed_options
+        ca = getattr(options, "ca", "")
+        self.router = Router(insecure=bool(getattr(options, "insecure", False)), ca=Path(ca) if ca else None)
+        self.wheel = Wheel()
+        self.sources = itertools.cycle(source_pool(getattr(options, "source_addresses", "")) or (None,))
+        self.stall_after: float | None = getattr(options, "stall_after", None)
+        self.statistics = Statistics(environment)
+        self.orders: dict[tuple[str, str, float], Order] = {}
+        self.requests: dict[tuple[str, str], Request] = {}
+        self.endpoints: dict[str, Endpoint] = {}
+        environment.events.test_stop.add_listener(lambda **_: self.statistics.pour())
+        environment.events.quitting.add_listener(lambda **_: self.statistics.pour())
+        gevent.spawn(self._pour)
 
-    def __init__(self, user: SseUser, path: str, headers: Mapping[str, str], stall_after: float) -> None:
-        self._user = user
-        self._path = path
-        self._headers = dict(headers)
-        self._stall_after = stall_after
-        self._decoder = Decoder()
-        self._parser = httptools.HttpResponseParser(self)
-        self._events: list[Event] = []
-        self._complete = self._ready = False
-        self._type = b""
-        self._bytes = 0
-        self._first = True
-        self._failure: StreamFailure | None = None
-
-    def _report(self, name: str, seconds: float, length: int = 0, error: Exception | None = None) -> None:
-        self._user.environment.events.request.fire(
-            request_type=name, name=self._path, response_time=seconds * 1000, response_length=length,
-            exception=error, context=self._user.context(),
-        )  # fmt: skip
-
-    def __enter__(self) -> EventStream:
-        self._started = self._last = time.perf_counter()
-        url = urlsplit(urljoin(self._user.host or "", self._path))
-        try:
-            self._socket = gevent.socket.create_connection(
-                (url.hostname, url.port or 80), timeout=self._stall_after
-            )
-            self._report("connect", time.perf_counter() - self._started)
-            headers = {
-                "Host": url.netloc,
-                "Accept": "text/event-stream",
-                "Cache-Control": "no-cache",
-                **self._headers,
-            }
-            target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-            lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-            self._socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-            while not self._ready and not self._complete:
-                if not self._read():
-                    raise StreamFailure("closed before the headers")
-            status = self._parser.get_status_code()
-            if status != 200:
-                raise StreamFailure(f"status-{status}")
-            if self._type.split(b";")[0].strip().lower() != b"text/event-stream":
-                raise StreamFailure("content-type")
-        except OSError as error:
-            self._fail("stalled" if isinstance(error, TimeoutError) else (error.strerror or str(error)))
-        except StreamFailure as failure:
-            self._fail(str(failure))
-        self._report("headers", time.perf_counter() - self._started)
-        return self
-
-    def _fail(self, cause: str) -> None:
-        self._failure = StreamFailure(cause)
-        self._close()
-        raise self._failure
-
-    def _read(self) -> bool:
-        chunk = self._socket.recv(READ)
-        self._bytes += len(chunk)
-        if chunk:
-            self._parser.feed_data(chunk)
-        return bool(chunk)
-
-    def __iter__(self) -> Iterator[Event]:
+    def _pour(self) -> None:
         while True:
-            while self._events:
-                event = self._events.pop(0)
-                moment = time.perf_counter()
-                self._report(
-                    "first event" if self._first else "gap",
-                    moment - (self._started if self._first else self._last),
-                )
-                self._first, self._last = False, moment
-                yield event
-            if self._complete:
-                return
-            try:
-                if not self._read():
-                    return
-            except OSError as error:
-                self._fail("stalled" if isinstance(error, TimeoutError) else (error.strerror or str(error)))
+            gevent.sleep(FLUSH)
+            self.statistics.pour()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: one header."""
-        if name.lower() == b"content-type":
-            self._type = value
+    def order(self, name: str, disconnect: str, stall_after: float) -> Order:
+        """One order for all streams that are alike."""
+        key = (name, disconnect, stall_after)
+        found = self.orders.get(key)
+        if found is None:
+            found = self.orders[key] = Order(name, disconnect, FOR_EVER, 0, stall_after)
+        return found
 
-    def on_headers_complete(self) -> None:
-        """httptools: all headers are in."""
-        self._ready = True
+    def request(self, host: str, path: str) -> Request:
+        """The plain GET of a path."""
+        found = self.requests.get((host, path))
+        if found is None:
+            if host not in self.endpoints:
+                self.endpoints[host] = Endpoint.parse(host)
+            if len(self.requests) > 1000:  # paths made up per request
+                self.requests.clear()
+            found = self.requests[host, path] = Request(self.endpoints[host].at(path))
+        return found
 
-    def on_body(self, body: bytes) -> None:
-        """httptools: a piece of the body, framing removed."""
-        self._events.extend(self._decoder.feed(body))
 
-    def on_message_complete(self) -> None:
-        """httptools: the response has ended."""
-        self._complete = True
-
-    def _close(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
-        self._report("life", time.perf_counter() - self._started, self._bytes, self._failure)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._failure is None:
-            self._close()
+_SHARED: WeakKeyDictionary[Any, Shared] = WeakKeyDictionary()
 
 
 class SseUser(User):
-    """A Locust user with ``self.sse(path)``."""
+    """A Locust user with ``self.sse(path)``.
+
+    stall_after: seconds of silence, not even a comment, after which a stream has failed; --stall-after
+    goes before. headers: of every request. Cookies that the service sets come back to it.
+    """
 
     abstract = True
-    stall_after = 60.0  # seconds of silence after which a stream has failed
+    stall_after = 60.0
+    headers: Mapping[str, str] = {}
+    cookies: Cookies | None = None
 
-    def sse(self, path: str, *, headers: Mapping[str, str] | None = None, **options: Any) -> EventStream:
-        """A stream to use in a ``with`` block. stall_after: seconds, default of the class."""
-        return EventStream(self, path, headers or {}, options.get("stall_after", self.stall_after))
+    @property
+    def shared(self) -> Shared:
+        """What all users of this environment share."""
+        found = _SHARED.get(self.environment)
+        if found is None:
+            found = _SHARED[self.environment] = Shared(self.environment)
+        return found
+
+    def sse(
+        self,
+        path: str,
+        *,
+        name: str | None = None,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        bearer: str | None = None,
+        body: bytes | None = None,
+        disconnect: str = "fin",
+        stall_after: float | None = None,
+        reconnect: bool = True,
+        retry_5xx: bool = False,
+        retry: float = RECONNECTION_TIME,
+        last_event_id: str = "",
+        comments: bool = False,
+    ) -> EventSource:
+        """A stream for a ``with`` block; iterate over it for events (type, id, data).
+
+        name: in the statistics, default the path. auth: user and password. bearer: a token.
+        disconnect: how it is left at the end of the block (fin, rst, half-close, stall).
+        reconnect, retry_5xx, retry (seconds), last_event_id, comments: see EventSource.
+        Entering the block raises StreamFailed when the service refuses; in a task that is no error of
+        its own: the task ends, the failure is counted by its cause.
+        """
+        shared = self.shared
+        request = shared.request(self.host or "", path)
+        sent = {**self.headers, **(headers or {})}
+        if auth is not None:
+            sent["Authorization"] = basic(*auth)
+        if bearer is not None:
+            sent["Authorization"] = f"Bearer {bearer}"
+        jar = [self.cookies.header(request.endpoint)] if self.cookies is not None else []
+        jar += [f"{key}={value}" for key, value in (cookies or {}).items()]
+        if any(jar):
+            sent["Cookie"] = "; ".join(filter(None, jar))
+        if sent or method != "GET" or body is not None:
+            request = Request(request.endpoint, method, sent, body)
+        name = name or path
+        wanted = shared.stall_after or stall_after or self.stall_after
+        times = shared.statistics.times(GAP, name)
+
+        def gap(seconds: float, events: int) -> None:
+            times.add(seconds)
+            if events > 1:
+                times.add(0.0, events - 1)
+
+        return EventSource(
+            request,
+            shared.router,
+            shared.wheel,
+            shared.order(name, disconnect, wanted),
+            reconnect=reconnect,
+            retry_5xx=retry_5xx,
+            retry=retry,
+            last_event_id=last_event_id,
+            comments=comments,
+            sources=shared.sources,
+            on_report=self._report,
+            on_gap=gap,
+        )
+
+    def _report(self, source: EventSource, report: Report) -> None:
+        statistics = self.shared.statistics
+        statistics.over(report, report.order.path)
+        if source.closed:
+            statistics.ids(source.counter, report.order.path)
+        if report.set_cookie:
+            if self.cookies is None:
+                self.cookies = Cookies()
+            self.cookies.take(report.set_cookie, source.endpoint)

@@ -1,21 +1,31 @@
-"""The control protocol between the experiment and the swarm child: JSON lines over a Unix socket.
+"""The control protocol between the experiment and the swarm: JSON lines over a Unix socket.
 
-To the child: ``{"order": "cycle", "spec": {...}}``, ``{"order": "cancel"}``, ``{"order": "stop"}``.
-From it: ``{"ready": true}``, ``{"progress": {...}}``, ``{"ledger": {...}}``, ``{"error": TEXT}``.
-Imports nothing but the core: both sides use it.
+To the child: ``{"order": "setup", "setup": {...}}`` once, then ``{"order": "cycle", "spec": {...}}``,
+``{"order": "cancel"}``, ``{"order": "stop"}``. From it: ``{"hello": PID}``, ``{"ready": true}``,
+``{"progress": OUTCOME}``, ``{"outcome": OUTCOME}``, ``{"error": TEXT}``; an OUTCOME is
+``{"ledger": {...}, "first_events": [[bucket, count], ...]}``. A master and its workers exchange the same
+values in Locust's custom messages. Everything that comes in is validated. Both sides import this; it
+imports neither locust nor gevent.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import asdict, fields
 from typing import Any
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Phase
+from harness.swarm.approach import Approach
+from harness.swarm.histogram import Histogram
+from harness.swarm.setup import SwarmSetup
+from harness.swarm.tally import Outcome
 
-MAX_LINE = 1 << 20
+MAX_LINE = 4 << 20
 MAX_CONNECTIONS = 10_000_000
-MAX_CONCURRENCY = 20_000
+MAX_CONCURRENCY = 1_000_000
+MAX_SECONDS = 86_400.0
+MAX_COUNT = 1 << 53
 
 
 class BadMessage(ValueError):
@@ -33,11 +43,59 @@ def decode(line: bytes) -> dict[str, Any]:
         raise BadMessage(f"a line of {len(line)} bytes; expected at most {MAX_LINE}")
     try:
         message = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadMessage(f"not JSON: {error}") from None
     if not isinstance(message, dict):
         raise BadMessage(f"a JSON {type(message).__name__}; expected an object")
     return message
+
+
+def setup_to_dict(setup: SwarmSetup) -> dict[str, Any]:
+    """A setup as plain values."""
+    data = asdict(setup)
+    body = setup.approach.body
+    data["approach"]["body"] = None if body is None else base64.b64encode(body).decode()
+    return data
+
+
+def setup_from_dict(data: Any) -> SwarmSetup:
+    """Raises BadMessage naming the field that is wrong."""
+    data = _object("setup", data, SwarmSetup)
+    bind = _text(data, "bind")
+    return SwarmSetup(
+        approach=_approach(data.get("approach")),
+        seed=_integer(data, "seed", -MAX_COUNT, MAX_COUNT),
+        processes=_integer(data, "processes", 1, 64),
+        remote_workers=_integer(data, "remote_workers", 0, 1000),
+        web_port=None if data.get("web_port") is None else _integer(data, "web_port", 0, 65_535),
+        bind=bind,
+        target_pid=_integer(data, "target_pid", 0, 1 << 31),
+    )
+
+
+def _approach(data: Any) -> Approach:
+    data = _object("approach", data, Approach)
+    headers = data.get("headers")
+    if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
+        raise BadMessage(f"headers is {headers!r}; expected an object of texts")
+    sources = data.get("sources")
+    if not isinstance(sources, list | tuple) or not all(isinstance(v, str) for v in sources):
+        raise BadMessage(f"sources is {sources!r}; expected a list of addresses")
+    try:
+        body = None if data.get("body") is None else base64.b64decode(_text(data, "body"), validate=True)
+    except ValueError:
+        raise BadMessage("body is not base64") from None
+    return Approach(
+        host=_text(data, "host"),
+        stall_after=_number(data, "stall_after", 0.001, MAX_SECONDS),
+        hold=_number(data, "hold", 0.0, MAX_SECONDS),
+        method=_text(data, "method"),
+        headers=headers,
+        body=body,
+        sources=tuple(sources),
+        insecure=data.get("insecure") is True,
+        ca=_text(data, "ca"),
+    )
 
 
 def spec_to_dict(spec: CycleSpec) -> dict[str, Any]:
@@ -47,12 +105,7 @@ def spec_to_dict(spec: CycleSpec) -> dict[str, Any]:
 
 def spec_from_dict(data: Any) -> CycleSpec:
     """Validate every field; raises BadMessage naming the one that is wrong."""
-    if not isinstance(data, dict):
-        raise BadMessage(f"spec is {type(data).__name__}; expected an object")
-    known = {field.name for field in fields(CycleSpec)}
-    unknown = set(data) - known
-    if unknown:
-        raise BadMessage(f"spec has unknown fields {sorted(unknown)}; expected {sorted(known)}")
+    data = _object("spec", data, CycleSpec)
     disconnect = data.get("disconnect")
     if disconnect not in (*DISCONNECT_MODES, "mixed"):
         raise BadMessage(
@@ -73,7 +126,7 @@ def spec_from_dict(data: Any) -> CycleSpec:
         connections=_integer(data, "connections", 0, MAX_CONNECTIONS),
         concurrency=_integer(data, "concurrency", 1, MAX_CONCURRENCY),
         events=_integer(data, "events", 0, MAX_CONNECTIONS),
-        dwell=_number(data, "dwell", 0.0, 86_400.0),
+        dwell=_number(data, "dwell", 0.0, MAX_SECONDS),
         disconnect=disconnect,
         paths=tuple(paths),
         phase=phase,
@@ -81,9 +134,71 @@ def spec_from_dict(data: Any) -> CycleSpec:
     )
 
 
+def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
+    """A ledger and its times as plain values."""
+    return {"ledger": asdict(outcome.ledger), "first_events": list(outcome.first_events.counts.items())}
+
+
+def outcome_from_dict(data: Any) -> Outcome:
+    """Raises BadMessage when a field is missing, unknown or of the wrong type."""
+    if not isinstance(data, dict):
+        raise BadMessage(f"outcome is {type(data).__name__}; expected an object")
+    times = data.get("first_events")
+    if not isinstance(times, list | tuple) or not all(_is_pair(item) for item in times):
+        raise BadMessage("first_events is not a list of pairs of whole numbers")
+    return Outcome(_ledger(data.get("ledger")), Histogram(tuple((bucket, count) for bucket, count in times)))
+
+
+def _ledger(data: Any) -> Ledger:
+    data = _object("ledger", data, Ledger)
+    values: dict[str, Any] = {}
+    for field in fields(Ledger):
+        name = field.name
+        if name in ("causes", "by_path", "by_mode"):
+            counts = data.get(name)
+            if not isinstance(counts, dict):
+                raise BadMessage(f"{name} is {counts!r}; expected an object of counts")
+            values[name] = {str(key): _integer(counts, key, 0, MAX_COUNT) for key in counts}
+        elif name in ("first_event_p50", "first_event_p99"):
+            values[name] = None if data.get(name) is None else _number(data, name, 0.0, 1e12)
+        elif name in ("seconds", "stream_seconds"):
+            values[name] = _number(data, name, 0.0, 1e12)
+        elif name == "saturated":
+            values[name] = data.get(name) is True
+        elif name == "notes":
+            values[name] = tuple(str(note)[:500] for note in data.get(name) or ())
+        else:
+            values[name] = _integer(data, name, 0, MAX_COUNT)
+    return Ledger(**values)
+
+
+def _object(name: str, data: Any, kind: type[Any]) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise BadMessage(f"{name} is {type(data).__name__}; expected an object")
+    known = {field.name for field in fields(kind)}
+    if unknown := set(data) - known:
+        raise BadMessage(f"{name} has unknown fields {sorted(unknown)}; expected {sorted(known)}")
+    return data
+
+
 def _is_path(value: Any) -> bool:
     """A path that can stand in a request line."""
     return isinstance(value, str) and value[:1] == "/" and not any(char in value for char in "\r\n\0 ")
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(part, int) and 0 <= part <= MAX_COUNT for part in value)
+    )
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    value = data.get(name)
+    if not isinstance(value, str):
+        raise BadMessage(f"{name} is {value!r}; expected a text")
+    return value
 
 
 def _integer(data: dict[str, Any], name: str, low: int, high: int) -> int:
@@ -98,18 +213,3 @@ def _number(data: dict[str, Any], name: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise BadMessage(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
     return float(value)
-
-
-def ledger_to_dict(ledger: Ledger) -> dict[str, Any]:
-    """A ledger as plain values."""
-    return asdict(ledger)
-
-
-def ledger_from_dict(data: Any) -> Ledger:
-    """The ledger of a cycle; raises BadMessage when a field is missing or of the wrong type."""
-    if not isinstance(data, dict):
-        raise BadMessage(f"ledger is {type(data).__name__}; expected an object")
-    unknown = set(data) - {field.name for field in fields(Ledger)}
-    if unknown:
-        raise BadMessage(f"ledger has unknown fields {sorted(unknown)}")
-    return Ledger(**{**data, "notes": tuple(data.get("notes", ()))})

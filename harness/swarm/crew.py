@@ -1,0 +1,173 @@
+"""The master's part: a cycle split over the workers, their ledgers added up, the dead among them named.
+
+Workers are Locust's: they join over its own protocol, and speak of cycles in custom messages
+(``harness-hello``, ``-setup``, ``-cycle``, ``-cancel``, ``-progress``, ``-outcome``, ``-error``).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import gevent
+
+from harness.core.cycle import CycleSpec, Ledger
+from harness.core.errors import SwarmError
+from harness.swarm.histogram import Histogram
+from harness.swarm.setup import SwarmSetup
+from harness.swarm.tally import Outcome, add_up, lost
+from harness.swarm.wire import BadMessage, outcome_from_dict, setup_to_dict, spec_to_dict
+
+JOIN_PATIENCE = 30.0  # seconds until every worker must have joined
+LOOK = 0.05
+SHOW = 0.1
+LOST = ("missing", "stopped")
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker. name: for people. part: its share of the cycle, None when it has none."""
+
+    client: str
+    name: str
+    pid: int
+    part: CycleSpec | None = None
+    last: Outcome = field(default_factory=lambda: Outcome(Ledger(), Histogram()))
+    finished: bool = False
+    error: str = ""
+    prepared: bool = False
+
+
+class Crew:
+    """The workers of one master runner."""
+
+    def __init__(self, runner: Any, setup: SwarmSetup) -> None:
+        self._runner = runner
+        self._setup = setup
+        self._workers: dict[str, Worker] = {}
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._number = 0
+        for name, listener in (
+            ("hello", self._hello),
+            ("prepared", self._prepared),
+            ("progress", self._progress),
+            ("outcome", self._outcome),
+            ("error", self._error),
+        ):
+            runner.register_message(f"harness-{name}", listener)
+
+    def gather(self) -> None:
+        """Start this machine's workers and wait for all. Raises SwarmError when they do not come."""
+        host, port = self._runner.master_bind_host, self._runner.server.port
+        host = "127.0.0.1" if host in ("*", "0.0.0.0") else host  # noqa: S104
+        for _ in range(self._setup.processes):
+            process = subprocess.Popen([sys.executable, "-m", "harness.swarm.worker", f"{host}:{port}"])
+            self._processes[process.pid] = process
+        wanted = self._setup.processes + self._setup.remote_workers
+        deadline = time.monotonic() + JOIN_PATIENCE
+        while sum(worker.prepared for worker in self._workers.values()) < wanted:
+            errors = [worker.error for worker in self._workers.values() if worker.error]
+            dead = [pid for pid, process in self._processes.items() if process.poll() is not None]
+            if errors or dead or time.monotonic() > deadline:
+                raise SwarmError(
+                    errors[0]
+                    if errors
+                    else f"{len(self._workers)} of {wanted} workers joined at {host}:{port}"
+                )
+            gevent.sleep(LOOK)
+        self._runner.start(wanted, spawn_rate=wanted)
+
+    def cycle(
+        self, spec: CycleSpec, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
+    ) -> Outcome:
+        """Split, wait, add up. Raises SwarmError when no worker is left or one reports an error."""
+        crew = [worker for worker in self._workers.values() if not self._is_lost(worker)]
+        if not crew:
+            raise SwarmError("no worker is left: every one of them has died")
+        self._number += 1
+        for worker, part in zip(crew, split(spec, len(crew)), strict=True):
+            worker.part, worker.finished, worker.error = part, part.connections == 0 < spec.connections, ""
+            worker.last = Outcome(Ledger(), Histogram())
+            if not worker.finished:
+                self._send("cycle", worker, {"number": self._number, "spec": spec_to_dict(part)})
+        asked, shown = False, time.monotonic()
+        while not all(worker.finished for worker in crew):
+            gevent.sleep(LOOK)
+            for worker in crew:
+                if worker.error:
+                    raise SwarmError(f"worker {worker.name}: {worker.error}")
+                if not worker.finished and self._is_lost(worker):
+                    worker.finished = True
+                    worker.last = lost(worker.last, worker.name)
+            if not asked and cancelled():
+                asked = True
+                for worker in crew:
+                    self._send("cancel", worker, {})
+            if time.monotonic() - shown >= SHOW:
+                shown = time.monotonic()
+                progress(add_up([worker.last for worker in crew]))
+        return add_up([worker.last for worker in crew])
+
+    def _send(self, name: str, worker: Worker, data: dict[str, Any]) -> None:
+        self._runner.send_message(f"harness-{name}", data, worker.client)
+
+    def _is_lost(self, worker: Worker) -> bool:
+        process = self._processes.get(worker.pid)
+        if process is not None and process.poll() is not None:
+            return True
+        node = self._runner.clients.get(worker.client)
+        return node is None or node.state in LOST
+
+    def _hello(self, msg: Any, **_: Any) -> None:
+        data = msg.data if isinstance(msg.data, dict) else {}
+        pid = data.get("pid")
+        pid = pid if isinstance(pid, int) else 0
+        name = f"{str(data.get('host'))[:64]}/{pid}"
+        worker = Worker(msg.node_id, name, pid if pid in self._processes else 0)
+        self._workers[msg.node_id] = worker
+        index = len(self._workers)
+        setup = replace(self._setup, seed=self._setup.seed + index)
+        self._send("setup", worker, setup_to_dict(setup))
+
+    def _prepared(self, msg: Any, **_: Any) -> None:
+        if worker := self._workers.get(msg.node_id):
+            worker.prepared = True
+
+    def _progress(self, msg: Any, **_: Any) -> None:
+        self._take(msg, final=False)
+
+    def _outcome(self, msg: Any, **_: Any) -> None:
+        self._take(msg, final=True)
+
+    def _take(self, msg: Any, *, final: bool) -> None:
+        worker = self._workers.get(msg.node_id)
+        data = msg.data if isinstance(msg.data, dict) else {}
+        if worker is None or worker.finished or data.get("number") != self._number:
+            return
+        try:
+            worker.last = outcome_from_dict(data.get("outcome"))
+            worker.finished = final
+        except BadMessage as error:
+            worker.error = f"sent {error}"
+
+    def _error(self, msg: Any, **_: Any) -> None:
+        if worker := self._workers.get(msg.node_id):
+            worker.error = str(msg.data)[:500]
+
+
+def split(spec: CycleSpec, parts: int) -> list[CycleSpec]:
+    """Shares of a cycle that add up to it exactly; no share has concurrency 0."""
+    shares: list[CycleSpec] = []
+    for index in range(parts):
+        connections = spec.connections // parts + (index < spec.connections % parts)
+        concurrency = spec.concurrency // parts + (index < spec.concurrency % parts)
+        paths = spec.paths[index % len(spec.paths) :] + spec.paths[: index % len(spec.paths)]
+        if concurrency == 0 and connections:
+            shares[0] = replace(shares[0], connections=shares[0].connections + connections)
+            connections = 0
+        shares.append(replace(spec, connections=connections, concurrency=max(1, concurrency), paths=paths))
+    return shares

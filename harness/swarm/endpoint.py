@@ -1,0 +1,206 @@
+"""A URL taken apart, and how it is reached: addresses and TLS.
+
+Schemes: http, https, and http+unix or https+unix for Unix sockets, whose path is the percent-encoded
+authority: ``http+unix://%2Frun%2Fapp.sock/events``.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import socket
+import ssl
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+from harness.core.errors import ConfigError
+
+PORTS = {"http": 80, "https": 443}
+_SAFE = "/?%:@!$&'()*+,;=-._~[]"
+
+
+class Address(NamedTuple):
+    """One address that connect(2) takes."""
+
+    family: int
+    sockaddr: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a request goes. unix: path of a Unix socket, or "". target: path and query.
+
+    authorization: from user:password@ in the URL (RFC 7617), or "".
+    """
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    unix: str = ""
+    authorization: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> Endpoint:
+        """Raises ConfigError, which names the part that is wrong."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError(f"{url!r}: {error}; expected a URL such as http://127.0.0.1:8000") from None
+        scheme, _, kind = parts.scheme.partition("+")
+        if scheme not in PORTS or kind not in ("", "unix"):
+            raise ConfigError(f"{url!r}: scheme {parts.scheme!r}; expected http, https or http+unix")
+        if not parts.netloc or (not kind and not parts.hostname):
+            raise ConfigError(f"{url!r} names no host; expected such as http://127.0.0.1:8000")
+        unix = unquote(parts.netloc) if kind else ""
+        return cls(
+            scheme,
+            "localhost" if unix else _ascii(parts.hostname or "", url),
+            port or PORTS[scheme],
+            _target(parts),
+            unix,
+            "" if unix else _basic(parts),
+        )
+
+    @property
+    def authority(self) -> str:
+        """The Host header (RFC 9110, 7.2): no default port, IPv6 in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.unix or self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> tuple[str, str, int, str]:
+        """What two URLs share when they are of one origin."""
+        return (self.scheme, self.host, self.port, self.unix)
+
+    def at(self, path: str) -> Endpoint:
+        """The same origin, another path."""
+        return replace(self, target=quote(path, safe=_SAFE) or "/")
+
+    def join(self, location: str) -> Endpoint:
+        """Where a Location header leads (RFC 9110, 10.2.2); it may be relative. Raises ConfigError."""
+        if self.unix and "://" not in location:
+            return self.at(urlsplit(urljoin(f"http://localhost{self.target}", location))._replace(
+                scheme="", netloc="", fragment="").geturl())  # fmt: skip
+        found = Endpoint.parse(urljoin(f"{self.scheme}://{self.authority}{self.target}", location))
+        same = found.origin == self.origin
+        return replace(found, authorization=found.authorization or (self.authorization if same else ""))
+
+
+def _target(parts: SplitResult) -> str:
+    path = quote(parts.path or "/", safe=_SAFE)
+    return f"{path}?{quote(parts.query, safe=_SAFE)}" if parts.query else path
+
+
+def _ascii(host: str, url: str) -> str:
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError as error:
+        raise ConfigError(f"{url!r}: host {host!r}: {error}") from None
+
+
+def _basic(parts: SplitResult) -> str:
+    if parts.username is None:
+        return ""
+    return basic(unquote(parts.username), unquote(parts.password or ""))
+
+
+def basic(user: str, password: str) -> str:
+    """The value of an Authorization header (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How an origin is reached: addresses to try in turn, and TLS or None."""
+
+    addresses: tuple[Address, ...]
+    tls: ssl.SSLContext | None = None
+    name: str = ""  # the name that the certificate must carry
+
+    def from_source(self, source: str | None) -> tuple[Address, ...]:
+        """The addresses that can be reached from a source address: those of its family."""
+        if source is None:
+            return self.addresses
+        family = socket.AF_INET6 if ":" in source else socket.AF_INET
+        return tuple(a for a in self.addresses if a.family == family)
+
+
+class Router:
+    """Routes by origin; looks up each name once. insecure: certificates are not verified."""
+
+    def __init__(self, *, insecure: bool = False, ca: Path | None = None) -> None:
+        self._insecure = insecure
+        self._ca = ca
+        self._context: ssl.SSLContext | None = None
+        self._known: dict[tuple[str, str, int, str], Route] = {}
+
+    def known(self, endpoint: Endpoint) -> Route | None:
+        """A route looked up before; never blocks."""
+        return self._known.get(endpoint.origin)
+
+    def route(self, endpoint: Endpoint) -> Route:
+        """Look up; blocks the greenlet. Raises ConfigError for a name that leads nowhere."""
+        route = self._known.get(endpoint.origin)
+        if route is None:
+            tls = self._tls() if endpoint.scheme == "https" else None
+            route = self._known[endpoint.origin] = Route(_addresses(endpoint), tls, endpoint.host)
+        return route
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = tls_context(insecure=self._insecure, ca=self._ca)
+        return self._context
+
+
+def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
+    """Verification is on unless ``insecure``; ``ca``: a PEM file of authorities. Raises ConfigError."""
+    try:
+        context = ssl.create_default_context(cafile=str(ca) if ca else None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"--ca {ca}: {error}; expected a PEM file with certificates") from None
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
+    if endpoint.unix:
+        return (Address(socket.AF_UNIX, endpoint.unix),)
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(f"host {endpoint.host!r}: {error.strerror}; expected a name or address") from None
+    return tuple(dict.fromkeys(Address(int(family), sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def source_pool(text: str) -> tuple[str, ...]:
+    """``"127.0.0.2-127.0.0.9"``, ``"127.0.1.0/28"`` or single addresses, by comma. Raises ConfigError.
+
+    At most 65,536 addresses: each gives about 28,000 ports (ip_local_port_range).
+    """
+    found: list[str] = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        try:
+            if "/" in part:
+                hosts = ipaddress.ip_network(part, strict=False)
+                if hosts.num_addresses > 65_536:
+                    raise ValueError(f"{hosts.num_addresses} addresses")
+                found.extend(map(str, hosts.hosts()))
+            elif "-" in part:
+                low, high = (ipaddress.ip_address(end.strip()) for end in part.split("-", 1))
+                if low.version != high.version or not 0 <= int(high) - int(low) < 65_536:
+                    raise ValueError("the range is empty or too long")
+                found.extend(str(low + offset) for offset in range(int(high) - int(low) + 1))
+            else:
+                found.append(str(ipaddress.ip_address(part)))
+        except ValueError as error:
+            raise ConfigError(
+                f"source addresses {part!r}: {error}; expected an address, FROM-TO, or NET/BITS"
+            ) from None
+    return tuple(found)

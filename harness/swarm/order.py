@@ -1,0 +1,45 @@
+"""What a stream is asked to do, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a stream is to do. events 0: stay for the whole dwell (seconds).
+
+    hold: seconds that ``half-close`` goes on reading and ``stall`` stays silent, at most, before the end.
+    """
+
+    path: str
+    disconnect: str = "fin"
+    dwell: float = 3600.0
+    events: int = 0
+    stall_after: float = 30.0
+    hold: float = 1.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a stream. Times are seconds since it began to connect; None: never happened.
+
+    cause: None when it left as ordered, else why it failed. left: the way it left; ``ended`` when the
+    service ended it properly; "" when it failed otherwise.
+    """
+
+    order: Order
+    connect: float | None = None
+    headers: float | None = None
+    first_event: float | None = None
+    life: float = 0.0
+    events: int = 0
+    bytes: int = 0
+    status: int = 0
+    retry_after: str = ""
+    location: str = ""
+    set_cookie: tuple[str, ...] = ()
+    redirects: int = 0
+    stalled: bool = False
+    cause: str | None = None
+    left: str = ""

@@ -1,0 +1,77 @@
+"""The bytes of a request: HTTP/1.1, RFC 9112."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from harness.core.errors import ConfigError
+from harness.swarm.endpoint import Endpoint
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_PRIVATE = frozenset({"authorization", "cookie", "proxy-authorization"})
+REDIRECTS_TO_GET = frozenset({301, 302, 303})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that can be sent again and again. streaming: it asks for an event stream.
+
+    headers replace the defaults of the same name. Raises ConfigError for a method, header or value
+    that HTTP does not allow.
+    """
+
+    endpoint: Endpoint
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    streaming: bool = True
+    _head: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not _TOKEN.fullmatch(self.method):
+            raise ConfigError(f"method {self.method!r}; expected a token such as GET")
+        lines = [f"{self.method} {self.endpoint.target} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in self._fields().values()]
+        object.__setattr__(self, "_head", "\r\n".join(lines).encode("latin-1"))
+
+    def _fields(self) -> dict[str, tuple[str, str]]:
+        found = {"host": ("Host", self.endpoint.authority)}
+        if self.streaming:
+            found["accept"] = ("Accept", "text/event-stream")
+            found["cache-control"] = ("Cache-Control", "no-cache")
+        else:
+            found["accept"] = ("Accept", "*/*")
+            found["connection"] = ("Connection", "close")
+        if self.endpoint.authorization:
+            found["authorization"] = ("Authorization", self.endpoint.authorization)
+        if self.body is not None:
+            found["content-length"] = ("Content-Length", str(len(self.body)))
+        for name, value in self.headers.items():
+            if not _TOKEN.fullmatch(name):
+                raise ConfigError(f"header {name!r}; expected a name of letters, digits and dashes")
+            if not _VALUE.fullmatch(value) or any(ord(char) > 255 for char in value):
+                raise ConfigError(f"header {name}: {value!r} has characters that a header cannot carry")
+            found[name.lower()] = (name, value)
+        return found
+
+    def encode(self, last_event_id: str = "") -> bytes:
+        """The whole request. Last-Event-ID only when not empty, as UTF-8 (HTML Living Standard, 9.2.4)."""
+        tail = b"\r\nLast-Event-ID: " + last_event_id.encode() if last_event_id else b""
+        return self._head + tail + b"\r\n\r\n" + (self.body or b"")
+
+    def redirected(self, status: int, location: str) -> Request:
+        """The request that follows a redirect; credentials stay within their origin.
+
+        Raises ConfigError for a Location that is no URL.
+        """
+        endpoint = self.endpoint.join(location)
+        headers = self.headers
+        if endpoint.origin != self.endpoint.origin:
+            headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
+        if status in REDIRECTS_TO_GET and self.method not in ("GET", "HEAD"):
+            headers = {n: v for n, v in headers.items() if not n.lower().startswith("content-")}
+            return replace(self, endpoint=endpoint, method="GET", headers=headers, body=None)
+        return replace(self, endpoint=endpoint, headers=headers)

@@ -1,0 +1,38 @@
+"""Was the generator itself the bottleneck? Its core busy, or its loop late."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+WINDOW = 1.0  # seconds over which the core's use is judged: shorter cycles cannot be
+BUSY = 0.9  # share of one core; a Python process uses no second one
+LATE = 0.25  # seconds by which the loop may be late before times it measures are its own
+
+
+class Saturation:
+    """Fed with every tick of the wheel during a cycle; remembers the worst window."""
+
+    def __init__(self, start: float, cpu_clock: Callable[[], float] = time.process_time) -> None:
+        self._cpu_clock = cpu_clock
+        self._since, self._cpu = start, cpu_clock()
+        self.busiest = 0.0
+        self.latest = 0.0
+
+    def tick(self, moment: float, late: float) -> None:
+        """One tick, and by how many seconds it came too late."""
+        self.latest = max(self.latest, late)
+        passed = moment - self._since
+        if passed >= WINDOW:
+            used = self._cpu_clock()
+            self.busiest = max(self.busiest, (used - self._cpu) / passed)
+            self._since, self._cpu = moment, used
+
+    @property
+    def reason(self) -> str | None:
+        """What to say when the generator was the bottleneck, else None."""
+        if self.busiest >= BUSY:
+            return f"the generator was the bottleneck: its core was {self.busiest:.0%} busy; use processes"
+        if self.latest >= LATE:
+            return f"the generator was the bottleneck: its loop was {self.latest:.2f} s late; use processes"
+        return None

@@ -1,0 +1,240 @@
+"""An event source that blocks its greenlet: a thin layer over the stream, with reconnecting.
+
+Points 12 to 16 of docs/swarm.md. What goes on is decided by callbacks of the loop; the greenlet that
+iterates only takes from a queue, so a thousand of them cost little more than a thousand streams.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+import gevent
+from gevent.hub import Waiter
+from locust.exception import RescheduleTask
+
+from harness.core.errors import ConfigError
+from harness.core.sse import Comment, Counter, Decoder, Event
+from harness.swarm import causes
+from harness.swarm.endpoint import Endpoint, Router
+from harness.swarm.order import Order, Report
+from harness.swarm.request import Request
+from harness.swarm.stream import Stream
+from harness.swarm.wheel import Wheel
+
+FOR_EVER = 10 * 365 * 86_400.0
+RECONNECTION_TIME = 3.0  # seconds, until the service says otherwise: what browsers take
+LONGEST_WAIT = 86_400.0
+QUEUE = 1_000  # events waiting for a slow reader; beyond, the socket is not read
+AGAIN = frozenset({causes.CLOSED, causes.RESET, causes.TIMEOUT, causes.REFUSED, causes.STALLED})
+
+
+class StreamFailed(RescheduleTask):
+    """A stream that cannot go on, by its cause. Within a Locust task it ends the task quietly: the
+    failure stands in the statistics already."""
+
+    def __init__(self, cause: str, report: Report) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.report = report
+
+
+class _Watched(Stream):
+    """A stream that is given up when it stalls."""
+
+    __slots__ = ()
+
+    def on_stall(self) -> None:
+        self.fail(causes.STALLED)
+
+
+class EventSource:
+    """Iterate over it; ``close`` ends it from anywhere, a pending reconnect too.
+
+    reconnect: after the end of a stream or a network error, once there was a 200. retry_5xx: a 5xx is
+    no end either. retry: seconds to wait, until the service says otherwise. comments: yield them too.
+    on_report is called with every connection's report, on_gap with (seconds, events).
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        router: Router,
+        wheel: Wheel,
+        order: Order,
+        *,
+        reconnect: bool = True,
+        retry_5xx: bool = False,
+        retry: float = RECONNECTION_TIME,
+        last_event_id: str = "",
+        comments: bool = False,
+        sources: Iterator[str | None] | None = None,
+        on_report: Callable[[EventSource, Report], None] | None = None,
+        on_gap: Callable[[float, int], None] | None = None,
+    ) -> None:
+        self.wheel = wheel
+        self.loop = gevent.get_hub().loop
+        self.counter = Counter(check_ids=True)
+        self.decoder = Decoder()
+        self.decoder.last_event_id = last_event_id
+        self.reconnects = 0
+        self.closed = False
+        self._request, self._router, self._order = request, router, order
+        self._reconnect, self._retry_5xx, self._retry = reconnect, retry_5xx, retry
+        self._comments = comments
+        self._sources = sources
+        self._on_report, self._on_gap = on_report, on_gap
+        self._queue: deque[Event | Comment] = deque()
+        self._stream: Stream | None = None
+        self._timer: Any = None
+        self._waiter: Any = None
+        self._ready = False  # a 200 came, at least once
+        self._failure: StreamFailed | None = None
+        self._paused = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it was asked to go; a redirect does not change it."""
+        return self._request.endpoint
+
+    def open(self) -> EventSource:
+        """Connect, and wait for the response head. Raises StreamFailed, or ConfigError for a bad host."""
+        self._router.route(self._request.endpoint)
+        self._connect()
+        while not self._ready and not self.closed:
+            self._wait()
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def _connect(self) -> None:
+        self._timer = None
+        route = self._router.known(self._request.endpoint)
+        assert route is not None
+        self._stream = _Watched(
+            self,
+            self._order,
+            self._request,
+            route,
+            self.counter,
+            source=next(self._sources) if self._sources else None,
+            last_event_id=self.decoder.last_event_id,
+            deliver=self._deliver,
+        )
+
+    def begun(self, stream: Stream) -> None:
+        """The head has come: from now on, what breaks is mended."""
+        if stream.report.headers is not None and stream.good:
+            self._ready = True
+            self._wake()
+
+    def gap(self, _: Stream, seconds: float, events: int) -> None:
+        """Between two events."""
+        if self._on_gap is not None:
+            self._on_gap(seconds, events)
+
+    def _deliver(self, body: bytes) -> None:
+        found = self.decoder.feed_with_comments(body) if self._comments else self.decoder.feed(body)
+        if found:
+            self._queue.extend(found)
+            self._wake()
+            if len(self._queue) > QUEUE and self._stream is not None and not self._paused:
+                self._paused = True
+                self._stream.pause()
+
+    def over(self, stream: Stream) -> None:
+        """One connection has ended."""
+        self._stream = None
+        self._paused = False
+        report = stream.report
+        if self._on_report is not None:
+            self._on_report(self, report)
+        if self.closed:
+            return
+        if self._goes_on(report):
+            self.counter.reset_for_reconnect()
+            self.decoder.reset_for_reconnect()
+            self.reconnects += 1
+            told = self.decoder.retry
+            wait = self._retry if told is None else told / 1000.0
+            self._timer = self.loop.timer(min(wait, LONGEST_WAIT))
+            self._timer.start(self._connect)
+            return
+        self.closed = True
+        if report.cause is not None:
+            self._failure = StreamFailed(report.cause, report)
+        self._wake()
+
+    def _goes_on(self, report: Report) -> bool:
+        if not self._reconnect or not self._ready:
+            return False
+        if report.cause is None or report.cause in AGAIN:
+            return True
+        return self._retry_5xx and report.status >= 500
+
+    def reroute(self, stream: Stream, request: Request) -> None:
+        """Follow a redirect; a new host is looked up in a greenlet."""
+        gevent.spawn(self._look_up, stream, request)
+
+    def _look_up(self, stream: Stream, request: Request) -> None:
+        try:
+            route = self._router.route(request.endpoint)
+        except ConfigError:
+            stream.fail(causes.UNREACHABLE)
+        else:
+            stream.follow(request, route, next(self._sources) if self._sources else None)
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            # From the loop, never from within the parser: the reader may close the stream.
+            self.loop.run_callback(waiter.switch, None)
+
+    def _wait(self) -> None:
+        self._waiter = Waiter()
+        try:
+            self._waiter.get()
+        finally:
+            self._waiter = None
+
+    def __iter__(self) -> EventSource:
+        return self
+
+    def __next__(self) -> Event | Comment:
+        """The next event. Raises StopIteration once closed, StreamFailed when it cannot go on."""
+        while not self._queue:
+            if self._failure is not None:
+                raise self._failure
+            if self.closed:
+                raise StopIteration
+            self._wait()
+        event = self._queue.popleft()
+        if self._paused and len(self._queue) < QUEUE // 2 and self._stream is not None:
+            self._paused = False
+            self._stream.resume()
+        return event
+
+    def restart(self) -> None:
+        """Drop the connection and connect anew after the reconnection time."""
+        if self._stream is not None:
+            self._stream.fail(causes.CLOSED)
+
+    def close(self) -> None:
+        """Leave in the ordered way. Idempotent."""
+        self.closed = True
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        if self._stream is not None:
+            self._stream.leave()
+        self._wake()
+
+    def __enter__(self) -> EventSource:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,131 @@
+"""Streams in Locust's statistics, as entries of their own: connect, headers, first event, gap, life.
+
+Locust's request event costs about 10 us; thousands of streams with several times each would spend the
+core on it. So times are collected here by the millisecond and poured in every second. ``life`` is the one
+entry per stream: it alone counts into Locust's totals, and failures are told by their cause.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from locust.stats import StatsError, bucket_response_time
+
+from harness.swarm.order import Report
+
+CONNECT, HEADERS, FIRST_EVENT, GAP, LIFE = "connect", "headers", "first event", "gap", "life"
+IDS = "ids"
+FLUSH = 1.0  # seconds between two pours
+
+
+class StreamFailure(Exception):
+    """A stream that failed, by its cause: Locust groups failures by this text."""
+
+
+class Times:
+    """Times of one entry since the last pour; milliseconds."""
+
+    __slots__ = ("bytes", "count", "counts", "highest", "lowest", "total")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing counted yet."""
+        self.counts: dict[int, int] = {}
+        self.count = self.bytes = 0
+        self.total = self.highest = 0.0
+        self.lowest = float("inf")
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Count a time."""
+        value = seconds * 1000.0
+        key = int(value)
+        counts = self.counts
+        counts[key] = counts.get(key, 0) + count
+        self.count += count
+        self.total += value * count
+        if value > self.highest:
+            self.highest = value
+        if value < self.lowest:
+            self.lowest = value
+
+
+class Statistics:
+    """Collects for one Locust environment."""
+
+    def __init__(self, environment: Any) -> None:
+        self._environment = environment
+        self._times: dict[tuple[str, str], Times] = {}
+        self._own_listeners = 1  # Locust's own, which writes into its statistics
+
+    def times(self, kind: str, name: str) -> Times:
+        """Where times of one entry are added."""
+        found = self._times.get((kind, name))
+        if found is None:
+            found = self._times[kind, name] = Times()
+        return found
+
+    def over(self, report: Report, name: str) -> None:
+        """One stream has ended."""
+        for kind, value in (
+            (CONNECT, report.connect),
+            (HEADERS, report.headers),
+            (FIRST_EVENT, report.first_event),
+        ):
+            if value is not None:
+                self.times(kind, name).add(value)
+        listeners = self._environment.events.request._handlers
+        if report.cause is None and len(listeners) <= self._own_listeners:
+            times = self.times(LIFE, name)
+            times.add(report.life)
+            times.bytes += report.bytes
+            return
+        self._environment.events.request.fire(
+            request_type=LIFE,
+            name=name,
+            response_time=report.life * 1000.0,
+            response_length=report.bytes,
+            exception=StreamFailure(report.cause) if report.cause else None,
+            context={"left": report.left, "events": report.events, "status": report.status},
+        )
+
+    def ids(self, counter: Any, name: str) -> None:
+        """Ids that were missing, came again or out of order: failures of an entry of their own."""
+        for what, count in (
+            ("missed", counter.missed),
+            ("repeated", counter.repeated),
+            ("out of order", counter.disordered),
+        ):
+            if count:
+                stats = self._environment.stats
+                stats.log_error(IDS, name, f"ids {what}")
+                stats.errors[StatsError.create_key(IDS, name, f"ids {what}")].occurrences += count - 1
+
+    def pour(self) -> None:
+        """Everything collected into Locust's statistics."""
+        stats = self._environment.stats
+        moment = time.time()
+        for (kind, name), times in self._times.items():
+            if times.count:
+                _pour(stats.get(name, kind), times, moment)
+                if kind == LIFE:
+                    _pour(stats.total, times, moment)
+                times.clear()
+
+
+def _pour(entry: Any, times: Times, moment: float) -> None:
+    last = entry.last_request_timestamp
+    if entry.use_response_times_cache and last and int(moment) > int(last):
+        entry._cache_response_times(int(moment) - 1)
+    entry.num_requests += times.count
+    entry.num_reqs_per_sec[int(moment)] += times.count
+    entry.last_request_timestamp = moment
+    entry.total_response_time += times.total
+    entry.total_content_length += times.bytes
+    entry.max_response_time = max(entry.max_response_time, times.highest)
+    lowest = entry.min_response_time
+    entry.min_response_time = times.lowest if lowest is None else min(lowest, times.lowest)
+    for value, count in times.counts.items():
+        entry.response_times[bucket_response_time(value)] += count

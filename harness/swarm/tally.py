@@ -1,0 +1,153 @@
+"""Reports of single streams added up into a ledger, and ledgers of several workers into one."""
+
+from __future__ import annotations
+
+from collections import Counter as Counts
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.core.cycle import Ledger
+from harness.swarm import causes
+from harness.swarm.histogram import Histogram
+from harness.swarm.order import Report
+
+SUMMED = (
+    "opened", "completed", "failed", "open_now", "events", "comments", "bytes", "aborts", "stalls",
+    "rate_limited", "stream_seconds", "ids_missed", "ids_repeated", "ids_disordered",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A cycle's ledger, and the first-event times behind its percentiles: those can be added up."""
+
+    ledger: Ledger
+    first_events: Histogram
+
+
+@dataclass(slots=True)
+class Tally:
+    """The running count of one cycle. open_now is what was opened and is not over."""
+
+    opened: int = 0
+    sums: Counts[str] = field(default_factory=Counts)
+    causes: Counts[str] = field(default_factory=Counts)
+    by_path: Counts[str] = field(default_factory=Counts)
+    by_mode: Counts[str] = field(default_factory=Counts)
+    stream_seconds: float = 0.0
+    first_events: Histogram = field(default_factory=Histogram)
+    retry_after: str = ""
+
+    def open(self, path: str) -> None:
+        """A stream begins."""
+        self.opened += 1
+        self.by_path[path] += 1
+
+    def close(self, report: Report, counter: Any) -> None:
+        """A stream is over."""
+        sums = self.sums
+        sums["events"] += report.events
+        sums["bytes"] += report.bytes
+        sums["comments"] += counter.comments
+        sums["ids_missed"] += counter.missed
+        sums["ids_repeated"] += counter.repeated
+        sums["ids_disordered"] += counter.disordered
+        sums["stalls"] += report.stalled
+        self.stream_seconds += report.life
+        if report.first_event is not None:
+            self.first_events.add(report.first_event)
+        if report.left:
+            self.by_mode[report.left] += 1
+            sums["aborts"] += report.left not in ("fin", "ended")
+        if report.cause is None:
+            sums["completed"] += 1
+        else:
+            sums["failed"] += 1
+            self.causes[report.cause] += 1
+            if report.cause in causes.RATE_LIMITED:
+                sums["rate_limited"] += 1
+                self.retry_after = report.retry_after or self.retry_after
+
+    def outcome(self, seconds: float, *, saturated: bool = False, notes: Sequence[str] = ()) -> Outcome:
+        """The count so far."""
+        sums = self.sums
+        ledger = Ledger(
+            opened=self.opened,
+            completed=sums["completed"],
+            failed=sums["failed"],
+            open_now=self.opened - sums["completed"] - sums["failed"],
+            events=sums["events"],
+            comments=sums["comments"],
+            bytes=sums["bytes"],
+            aborts=sums["aborts"],
+            stalls=sums["stalls"],
+            rate_limited=sums["rate_limited"],
+            seconds=seconds,
+            stream_seconds=self.stream_seconds,
+            first_event_p50=self.first_events.quantile(0.5),
+            first_event_p99=self.first_events.quantile(0.99),
+            causes=dict(self.causes),
+            by_path=dict(self.by_path),
+            by_mode=dict(self.by_mode),
+            ids_missed=sums["ids_missed"],
+            ids_repeated=sums["ids_repeated"],
+            ids_disordered=sums["ids_disordered"],
+            saturated=saturated,
+            notes=(*notes, *self._notes()),
+        )
+        return Outcome(ledger, self.first_events)
+
+    def _notes(self) -> list[str]:
+        found = []
+        if limited := self.sums["rate_limited"]:
+            wait = f", Retry-After {self.retry_after!r}" if self.retry_after else ""
+            found.append(f"rate limited: {limited} streams{wait}; spread them over source addresses")
+        if ended := self.by_mode["ended"]:
+            found.append(f"{ended} streams were ended by the service")
+        if lost := self.causes[causes.GENERATOR]:
+            found.append(f"{lost} streams lacked descriptors or ports of ours: raise ulimit -n, use sources")
+        return found
+
+
+def add_up(parts: Sequence[Outcome], notes: Sequence[str] = ()) -> Outcome:
+    """One ledger of several workers' that ran at the same time: sums, and the longest of the seconds."""
+    times = Histogram()
+    for part in parts:
+        times.merge(part.first_events)
+    ledgers = [part.ledger for part in parts]
+    total = Ledger(**{name: sum(getattr(ledger, name) for ledger in ledgers) for name in SUMMED})
+    ledger = replace(
+        total,
+        seconds=max((ledger.seconds for ledger in ledgers), default=0.0),
+        first_event_p50=times.quantile(0.5),
+        first_event_p99=times.quantile(0.99),
+        causes=_sum(ledger.causes for ledger in ledgers),
+        by_path=_sum(ledger.by_path for ledger in ledgers),
+        by_mode=_sum(ledger.by_mode for ledger in ledgers),
+        saturated=any(ledger.saturated for ledger in ledgers),
+        notes=(*dict.fromkeys(note for ledger in ledgers for note in ledger.notes), *notes),
+    )
+    return Outcome(ledger, times)
+
+
+def _sum(counts: Any) -> dict[str, int]:
+    total: Counts[str] = Counts()
+    for part in counts:
+        total.update(part)
+    return dict(total)
+
+
+def lost(last: Outcome, worker: str) -> Outcome:
+    """The last word of a worker that died: what it held has failed, by a cause of its own."""
+    ledger = last.ledger
+    held = ledger.open_now
+    found = {**ledger.causes, causes.WORKER_LOST: held} if held else dict(ledger.causes)
+    ledger = replace(
+        ledger,
+        failed=ledger.failed + held,
+        open_now=0,
+        causes=found,
+        notes=(*ledger.notes, f"worker {worker} died during the cycle with {held} streams open"),
+    )
+    return Outcome(ledger, last.first_events)

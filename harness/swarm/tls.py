@@ -1,0 +1,80 @@
+"""TLS without a socket: ciphertext in, plaintext out, and the other way round.
+
+With memory BIOs (ssl.MemoryBIO) the stream keeps its one watcher on a raw descriptor; gevent's own
+TLS socket would need a greenlet to wait in.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from harness.swarm.causes import CERTIFICATE, TLS
+
+READ = 64 * 1024
+
+
+class TlsFailure(Exception):
+    """The handshake or a record failed; ``cause`` is one of the causes of a failed stream."""
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class TlsLayer:
+    """One client connection. Every method returns the bytes that must now be sent."""
+
+    __slots__ = ("_in", "_object", "_out", "ended", "ready")
+
+    def __init__(self, context: ssl.SSLContext, name: str) -> None:
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._in, self._out, server_hostname=name)
+        self.ready = False
+        self.ended = False  # the peer has sent close_notify
+
+    def start(self) -> bytes:
+        """The client's hello."""
+        self._handshake()
+        return self._out.read()
+
+    def _handshake(self) -> None:
+        try:
+            self._object.do_handshake()
+            self.ready = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLCertVerificationError as error:
+            raise TlsFailure(CERTIFICATE, error.verify_message) from None
+        except ssl.SSLError as error:
+            raise TlsFailure(TLS, error.reason or str(error)) from None
+
+    def receive(self, data: bytes) -> tuple[bytes, bytes]:
+        """Ciphertext in; plaintext, and what must be sent, out."""
+        self._in.write(data)
+        if not self.ready:
+            self._handshake()
+        pieces = []
+        try:
+            while self.ready and (piece := self._object.read(READ)):
+                pieces.append(piece)
+            self.ended = self.ready
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        except ssl.SSLError as error:
+            raise TlsFailure(TLS, error.reason or str(error)) from None
+        return b"".join(pieces), self._out.read()
+
+    def send(self, data: bytes) -> bytes:
+        """Plaintext in, ciphertext out. Only once ``ready``."""
+        self._object.write(data)
+        return self._out.read()
+
+    def close(self) -> bytes:
+        """The close_notify that tells an orderly end from a cut."""
+        try:
+            self._object.unwrap()
+        except (ssl.SSLError, ValueError):
+            pass
+        return self._out.read()

@@ -1,0 +1,87 @@
+"""One more generator: ``python -m harness.swarm.worker MASTER:PORT``, on this machine or another.
+
+It joins as a Locust worker and learns everything else from the master.
+"""
+
+from __future__ import annotations
+
+import gevent.monkey
+
+gevent.monkey.patch_all()
+
+import os  # noqa: E402
+import socket  # noqa: E402
+import sys  # noqa: E402
+from typing import Any  # noqa: E402
+
+import gevent  # noqa: E402
+from locust.env import Environment  # noqa: E402
+from locust.log import setup_logging  # noqa: E402
+
+from harness.core.errors import ConfigError  # noqa: E402
+from harness.swarm.gate import Gate, gated_user  # noqa: E402
+from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
+from harness.swarm.statistics import Statistics  # noqa: E402
+from harness.swarm.wire import BadMessage, outcome_to_dict, setup_from_dict, spec_from_dict  # noqa: E402
+
+
+class WorkerSide:
+    """Answers the master's custom messages."""
+
+    def __init__(self, runner: Any, gate: Gate, environment: Environment) -> None:
+        self._runner, self._gate, self._environment = runner, gate, environment
+        self._cancelled = False
+        runner.register_message("harness-setup", self._setup)
+        runner.register_message("harness-cycle", self._cycle, concurrent=True)
+        runner.register_message("harness-cancel", self._cancel)
+        self._send("hello", {"pid": os.getpid(), "host": socket.gethostname()})
+
+    def _send(self, name: str, data: Any) -> None:
+        self._runner.send_message(f"harness-{name}", data)
+
+    def _setup(self, msg: Any, **_: Any) -> None:
+        try:
+            setup = setup_from_dict(msg.data)
+            self._gate.prepare(setup.approach, setup.seed, Statistics(self._environment))
+        except (BadMessage, ConfigError) as error:
+            self._send("error", str(error))
+        else:
+            self._send("prepared", {})
+
+    def _cancel(self, **_: Any) -> None:
+        self._cancelled = True
+
+    def _cycle(self, msg: Any, **_: Any) -> None:
+        data = msg.data if isinstance(msg.data, dict) else {}
+        number = data.get("number")
+        self._cancelled = False
+        try:
+            spec = spec_from_dict(data.get("spec"))
+            check_limit(spec.concurrency)
+            outcome = self._gate.run(
+                spec,
+                lambda: self._cancelled,
+                lambda now: self._send("progress", {"number": number, "outcome": outcome_to_dict(now)}),
+            )
+        except (BadMessage, ConfigError) as error:
+            self._send("error", str(error))
+        except Exception as error:  # the master must not wait for ever
+            self._send("error", f"{type(error).__name__}: {error}")
+        else:
+            self._send("outcome", {"number": number, "outcome": outcome_to_dict(outcome)})
+
+
+def main() -> None:
+    """Entry point."""
+    host, _, port = sys.argv[1].rpartition(":")
+    setup_logging("WARNING")  # type: ignore[no-untyped-call]
+    raise_limit()
+    gate = Gate()
+    environment = Environment(user_classes=[gated_user(gate)])
+    runner = environment.create_worker_runner(host, int(port))
+    WorkerSide(runner, gate, environment)
+    runner.greenlet.join()
+
+
+if __name__ == "__main__":
+    main()
