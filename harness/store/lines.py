@@ -143,7 +143,7 @@ def sample_line(trial: str, sample: Sample) -> bytes:
     data: dict[str, Any] = {"at": round(sample.at, 6)}
     for name in _PLAIN:
         value = getattr(sample, name)
-        if value is not None:
+        if value is not None and value != ():
             data[name] = round(value, 6) if isinstance(value, float) else value
     if sample.per_process:
         data["per_process"] = [[getattr(p, name) for name in _PROCESS] for p in sample.per_process]
@@ -156,8 +156,12 @@ def read_sample(data: Mapping[str, Any]) -> Sample:
     return Sample(
         at=float(data["at"]),
         per_process=tuple(ProcessSample(**dict(zip(_PROCESS, row, strict=True))) for row in processes),
-        **{name: data[name] for name in _PLAIN if name in data},
+        **{name: _frozen(data[name]) for name in _PLAIN if name in data},
     )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 _PLAIN = tuple(f.name for f in fields(Sample) if f.name not in ("at", "per_process"))
