@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.core.census_diff import levels as census_levels
 from harness.core.metric import Key
 from harness.core.quiescence import NeverSettled, Quiescent, Tracker
-from harness.core.sample import Census
+from harness.core.sample import Census, Sample
 from harness.probe.sampler import Sampler
 from harness.probe.sockets import inbound
 
@@ -18,12 +18,14 @@ POLL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """How the rest was reached. level: hot-lane counts at rest."""
+    """How the rest was reached. level: hot-lane counts at rest. idle_cpu: cores used while at rest,
+    None where it could not be read."""
 
     settled: bool
     moving: str
     level: dict[str, float]
     close_lag: float
+    idle_cpu: float | None = None
 
     def levels(self, census: Census | None) -> dict[Key, float]:
         """The census's levels; the totals of the hot lane where no census could be taken. Nothing at all
@@ -35,6 +37,8 @@ class Quiet:
         }
         if census:
             found.update(census_levels(census))
+        if self.idle_cpu is not None:
+            found[Key("idle-cpu")] = self.idle_cpu
         return found
 
 
@@ -50,6 +54,7 @@ def rest(
 ) -> Quiet:
     """Poll until nothing has moved for ``window`` seconds and no client is connected any more."""
     tracker = Tracker(clock(), window=window, patience=patience)
+    used: list[Sample] = []
     pid = sampler.pid
     while True:
         sample = sampler.latest()
@@ -62,11 +67,22 @@ def rest(
         if counts["inbound"]:
             counts["inbound"] = -clock()  # somebody is still connected: never equal to the last reading
         state = tracker.feed(clock(), counts)
+        if not used or used[-1] is not sample:
+            used.append(sample)
         if isinstance(state, Quiescent):
-            return Quiet(True, "", dict(state.level), state.lag)
+            return Quiet(True, "", dict(state.level), state.lag, _cores(used, window))
         if isinstance(state, NeverSettled):
             return Quiet(False, state.moving, dict(state.level), patience)
         if stopped():
             return Quiet(False, "stopped before it settled", {}, 0.0)
         tick()
         time.sleep(POLL)
+
+
+def _cores(seen: list[Sample], window: float) -> float | None:
+    """CPU seconds per second over the last ``window`` seconds: what a service at rest still burns."""
+    last = seen[-1]
+    first = next((sample for sample in seen if last.at - sample.at <= window), last)
+    if last.cpu is None or first.cpu is None or last.at - first.at < window / 2:
+        return None
+    return max(0.0, (last.cpu - first.cpu) / (last.at - first.at))

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
 from harness.core.errors import BrokerError, HarnessError, ProbeError, SwarmError, TargetError
+from harness.core.metric import Key
 from harness.core.plan import Stop
 from harness.core.record import ExitInfo, TargetInfo, Trial
 from harness.core.sample import Census, Sample
@@ -29,6 +30,7 @@ from harness.target.spawn import fill_port, free_port, spawn
 
 LOG_LINES = 20_000  # of the log searched for signatures after a death
 LOG_KEPT = 120  # of them kept in the record
+LONGEST_WINDOW = 10.0  # seconds without change that make a level, however late a service closes
 EXIT_PATIENCE = 1.0  # a service whose connections all break at once is given so long to be seen dead
 
 
@@ -87,6 +89,8 @@ class TrialRunner:
         self.around = around
         self.started = around.clock()
         self.connections = 0
+        self.silent = False  # the broker
+        self.close_lag = 0.0  # seconds: the longest seen
         self.directory = around.directory.trial_dir(setup.name)
         self.trial = Trial(
             name=setup.name,
@@ -254,10 +258,14 @@ class TrialRunner:
         if not self.broker or not self.setup.broker:
             return
         behaviour = self.setup.broker.behaviour
-        if behaviour == "silent" and step.index == 0:
-            self.broker.fall_silent()
-        elif behaviour == "flapping":
-            (self.broker.fall_silent if step.index % 2 else self.broker.resume)()
+        silent = (
+            behaviour == "silent"
+            or (behaviour == "flapping" and step.index % 2 == 1)
+            or step.fault == "silence"
+        )
+        if silent is not self.silent:
+            (self.broker.fall_silent if silent else self.broker.resume)()
+            self.silent = silent
 
     def _cycle(self, step: CycleSpec) -> Observation:
         started = self.around.clock()
@@ -283,7 +291,7 @@ class TrialRunner:
         quiet = rest(
             self.sampler,
             port=self.port,
-            window=self.setup.settle,
+            window=self._window(),
             patience=self.setup.patience,
             clock=self.around.clock,
             stopped=lambda: self.around.interrupt.is_set() or not self.target.alive,
@@ -291,16 +299,27 @@ class TrialRunner:
         )
         if not self.target.alive:
             self._died()
+        elif quiet.settled:
+            self.close_lag = max(self.close_lag, quiet.close_lag)
         return self._observe(step, ledger, quiet, started, load_ended)
+
+    def _window(self) -> float:
+        """Seconds without change that make a level: twice the longest that the service took to close."""
+        settle = self.setup.settle
+        return max(settle, min(2 * self.close_lag, self.setup.patience / 3, LONGEST_WINDOW))
 
     def _observe(
         self, step: CycleSpec, ledger: Ledger, quiet: Quiet, started: float, load_ended: float
     ) -> Observation:
         taken = None if self.around.interrupt.is_set() else self._census()
+        levels = quiet.levels(taken)
+        counted = self.broker.count() if self.broker else None
+        if counted and levels:
+            levels[Key("broker-peers")] = float(counted.peers)
         return Observation(
             spec=step,
             ledger=ledger,
-            levels=quiet.levels(taken),
+            levels=levels,
             started=started,
             ended=self.around.clock(),
             load_ended=load_ended,
@@ -308,7 +327,7 @@ class TrialRunner:
             unsettled=quiet.moving,
             complete=self.target.alive and not self.around.interrupt.is_set(),
             close_lag=quiet.close_lag,
-            broker=self.broker.count() if self.broker else None,
+            broker=counted,
             census=taken,
         )
 
