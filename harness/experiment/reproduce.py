@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.core.cycle import CycleSpec, Phase
+from harness.core.design import plain
 from harness.core.errors import ConfigError, TargetError
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import Trial
@@ -24,21 +25,7 @@ from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
 
 DEFAULT_PROFILES = ("original", "upstream", "solution-1", "solution-2", "solution-3", "fixed")
 DESCRIBE_PATIENCE = 20.0
-PATHS = ("/dashboard/sse", "/system/status/sse")
 NOFILE = 1024
-# What the root cause analysis said of each (docs/background.md).
-SAID = {
-    "original": "sockets pile up until the process dies",
-    "upstream": "not seen by the analysis",
-    "solution-1": "still crashed",
-    "solution-2": "crashed less often",
-    "solution-3": "streaming worked, crashes went on",
-    "fixed": "recommended, not done",
-}
-SETTLE = 0.4  # seconds: the service works in ticks of 100 to 250 ms at scaled times
-SECONDS = {Outcome.BOUNDED: 35.0}  # budget of a profile's whole trial
-SECONDS_TO_DIE = 18.0
-SENSITIVITY = 1 / 100  # descriptors per connection: what 300 connections can certify
 REAL_SECONDS = 90.0  # the original dies about 30 s after start; three times that is a miss
 REAL_DWELL = 40.0
 LATER_THAN = {"solution-2": "solution-1"}  # "crashed less often", the analysis says
@@ -46,18 +33,19 @@ LATER_THAN = {"solution-2": "solution-1"}  # "crashed less often", the analysis 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One profile as the reference service describes it. signature: a regular expression of which a line
-    of the log must match after a death, with one of ``returncodes``. mute: no event may reach a client."""
+    """One profile as the reference service describes it. in_log: a regular expression of which a line of
+    the log must match after a death (empty: none need), with one of ``returncodes``. mute: no event may
+    reach a client. load: connections (per cycle), concurrency, dwell (seconds), events, cycles, settle and
+    seconds (budget of the trial), sensitivity, disconnect, paths."""
 
     name: str
     summary: str
     said: str
     broker: str
     expected: Outcome
-    signature: str
+    in_log: str
     returncodes: tuple[int, ...]
     mute: bool
-    arguments: tuple[str, ...]
     load: Mapping[str, Any]
 
 
@@ -97,13 +85,12 @@ def _card(data: Mapping[str, Any]) -> Card:
     return Card(
         name=data["name"],
         summary=data["summary"],
-        said=SAID.get(data["name"], "–"),
+        said=data["said"],
         broker=data["broker"],
         expected=Outcome(data["expected"]),
-        signature=data["expected_signature"] or "",
+        in_log=data["in_log"],
         returncodes=tuple(data["returncodes"]),
-        mute="no-flush" in data["defects"] and "simple-writes" not in data["mitigations"],
-        arguments=tuple(data["arguments"]),
+        mute=not data["streams"],
         load=data["load"],
     )
 
@@ -119,22 +106,22 @@ def choose(cards: Mapping[str, Card], names: Sequence[str]) -> list[Card]:
 
 
 def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
-    """The trial of one profile. ``load`` of the card: connections (per cycle), concurrency, dwell
-    (seconds), events, cycles, settle (seconds), seconds (budget), and the service's own settings."""
+    """The trial of one profile, under its own load where the user did not ask for another."""
     load = card.load
-    flags = ("--real-time",) if wish.real_time else card.arguments
+    flags = ("--real-time",) if wish.real_time else ()
+    paths = tuple(load["paths"])
     cycles = int(load["cycles"])
     connections = int(load["connections"])
     concurrency = wish.concurrency or int(load["concurrency"])
     if wish.connections:
         cycles = max(1, round(wish.connections / connections))
-    seconds = REAL_SECONDS if wish.real_time else SECONDS.get(card.expected, SECONDS_TO_DIE)
+    seconds = REAL_SECONDS if wish.real_time else float(load["seconds"])
     dwell = REAL_DWELL if wish.real_time else float(load["dwell"])
     return TrialSetup(
         name=name or card.name,
         service=ServiceSetup(
-            url="http://127.0.0.1:{port}" + PATHS[0],
-            paths=PATHS,
+            url="http://127.0.0.1:{port}" + paths[0],
+            paths=paths,
             command=(
                 *(sys.executable, "-m", "harness.reference", "--profile", card.name),
                 *("--port", "{port}", "--broker", "{broker}", *flags),
@@ -145,16 +132,21 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
         ),
         steps=_steps(
             card,
-            cycles=cycles,
-            connections=connections,
-            concurrency=concurrency,
-            dwell=dwell,
-            events=int(load["events"]),
+            Goal(
+                connections=connections,
+                concurrency=concurrency,
+                dwell=dwell,
+                events=int(load["events"]),
+                disconnect=str(load["disconnect"]),
+                paths=paths,
+                cycles=cycles,
+                max_seconds=wish.max_seconds or seconds,
+            ),
         ),
         load=LoadSetup(stall_after=dwell * 2),
         broker=BrokerSetup(behaviour=card.broker),
-        settle=SETTLE,
-        sensitivity=SENSITIVITY,
+        settle=float(load["settle"]),
+        sensitivity=float(load["sensitivity"]),
         patience=10.0,
         max_seconds=wish.max_seconds or seconds,
         extra={
@@ -162,48 +154,22 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
             "summary": card.summary,
             "said": card.said,
             "expected": card.expected.value,
-            "expected_signature": card.signature,
+            "expected_in_log": card.in_log,
             "scale": "real" if wish.real_time else "scaled",
         },
     )
 
 
-def _steps(
-    card: Card, *, cycles: int, connections: int, concurrency: int, dwell: float, events: int
-) -> Steps:
-    """A profile that is expected to die gets its cycles and no more; one that is expected to hold
-    goes through the same plan as any guarded service."""
+def _steps(card: Card, goal: Goal) -> Steps:
+    """A profile that is expected to die, or to keep something, gets its cycles as they are; one that is
+    expected to hold goes through the same plan as any guarded service."""
 
-    def dying(trial: Trial) -> CycleSpec | Stop:
-        index = len(trial.observations)
-        if index >= cycles:
-            return Stop(f"all {cycles} cycles are done")
-        return CycleSpec(
-            index=index,
-            connections=connections,
-            concurrency=concurrency,
-            dwell=dwell,
-            events=events,
-            disconnect="mixed" if card.expected is Outcome.LEAKING else "fin",
-            paths=PATHS,
-            phase=Phase.LOAD,
-        )
+    def as_asked(trial: Trial) -> CycleSpec | Stop:
+        if len(trial.observations) >= goal.cycles:
+            return Stop(f"all {goal.cycles} cycles are done")
+        return plain(trial, goal, Phase.LOAD)
 
-    def holding(trial: Trial) -> CycleSpec | Stop:
-        return next_step(
-            trial,
-            Goal(
-                connections=connections,
-                concurrency=concurrency,
-                dwell=dwell,
-                events=events,
-                disconnect="fin",
-                paths=PATHS,
-                cycles=cycles,
-            ),
-        )
-
-    return holding if card.expected is Outcome.BOUNDED else dying
+    return (lambda trial: next_step(trial, goal)) if card.expected is Outcome.BOUNDED else as_asked
 
 
 def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
@@ -218,8 +184,12 @@ def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
             return False, f"expected return code {wanted}, saw {trial.exit.returncode}"
         # A process killed by a signal may die before it has said a word.
         silent = trial.exit.returncode is not None and trial.exit.returncode < 0 and not trial.exit.log_tail
-        if not silent and not any(re.search(card.signature, line) for line in trial.exit.log_tail):
-            return False, f"no line of its log matches {card.signature}"
+        if (
+            card.in_log
+            and not silent
+            and not any(re.search(card.in_log, line) for line in trial.exit.log_tail)
+        ):
+            return False, f"no line of its log matches {card.in_log}"
     events = sum(o.ledger.events for o in trial.observations)
     if card.mute and events:
         return False, f"expected no event to reach a client, saw {events}"
