@@ -19,6 +19,8 @@ from harness.experiment.broker import BrokerSetup
 from harness.experiment.run import Run
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
 from harness.experiment.trial import Progress
+from harness.swarm.endpoint import Endpoint, tls_context
+from harness.swarm.request import Request as HttpRequest
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
@@ -47,6 +49,12 @@ class Request:
     cycles: int = 60
     mode: str = "stream"
     headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    body: bytes | None = None
+    insecure: bool = False
+    ca: Path | None = None
+    source_addresses: tuple[str, ...] = ()
+    processes: int = 1
     stall_after: float | None = None
     ready: str | None = None
     ready_timeout: float = 30.0
@@ -102,6 +110,12 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
         steps=steps or (lambda trial: next_step(trial, goal)),
         load=LoadSetup(
             headers=request.headers,
+            method=request.method,
+            body=request.body,
+            insecure=request.insecure,
+            ca=request.ca,
+            source_addresses=request.source_addresses,
+            processes=request.processes,
             stall_after=request.stall_after if request.stall_after is not None else request.dwell,
             mode=request.mode,
         ),
@@ -123,14 +137,16 @@ def _check(request: Request, urls: list[str]) -> None:
             raise ConfigError(
                 f"--url {url!r}: another host or port than {urls[0]!r}; one guard loads one service"
             )
-        if urlsplit(fill_port(url, 1)).scheme != "http":
-            raise ConfigError(
-                f"--url {url!r}: https is not supported by the load generator yet; expected http"
-            )
         if "{port}" in url and not request.command:
             raise ConfigError(
                 f"--url {url!r}: {{port}} needs a command to give the port to; expected -- COMMAND …"
             )
+    # What the swarm would refuse once the service runs is refused now.
+    HttpRequest(Endpoint.parse(fill_port(urls[0], 1)), request.method, request.headers, request.body)
+    if request.ca is not None:
+        tls_context(insecure=request.insecure, ca=request.ca)
+    if request.processes < 1:
+        raise ConfigError(f"--processes {request.processes}: expected at least 1")
     if bool(request.command) == bool(request.pid):
         raise ConfigError("expected exactly one of -- COMMAND … and --pid PID")
     if request.disconnect not in (*DISCONNECT_MODES, "mixed"):

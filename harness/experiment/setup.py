@@ -41,7 +41,11 @@ class ServiceSetup:
 
 @dataclass(frozen=True, slots=True)
 class LoadSetup:
-    """How the swarm connects. stall_after: seconds of silence that count as a stall."""
+    """How the swarm connects. stall_after: seconds of silence that count as a stall.
+
+    insecure: certificates are not verified; ca: a PEM file of authorities. source_addresses: local
+    addresses from which streams are opened in turn. processes: generators on this machine.
+    """
 
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
@@ -50,6 +54,7 @@ class LoadSetup:
     ca: Path | None = None
     stall_after: float = 10.0
     source_addresses: tuple[str, ...] = ()
+    processes: int = 1
     mode: str = "stream"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -175,8 +176,13 @@ class TrialRunner:
                 self.directory / "swarm",
                 seed=self.around.seed,
                 stall_after=setup.load.stall_after,
-                headers=tuple(setup.load.headers.items()),
+                method=setup.load.method,
+                headers=setup.load.headers,
+                body=setup.load.body,
+                insecure=setup.load.insecure,
+                ca=setup.load.ca,
                 source_addresses=setup.load.source_addresses,
+                processes=setup.load.processes,
             )
         )
         took = wait_ready(
@@ -186,6 +192,7 @@ class TrialRunner:
             clock=self.around.clock,
             http_answer=service.ready_url is not None,
             insecure=setup.load.insecure,
+            ca=setup.load.ca,
         )
         info = TargetInfo(command or None, url, self.target.pid, limits=limits(self.target.pid))
         self._note(target=info, notes=(*self.trial.notes, f"ready after {took:.2f} s"))
@@ -215,7 +222,14 @@ class TrialRunner:
     def _stop_target(self) -> None:
         """SIGTERM, then SIGKILL; an impatient user (Ctrl-C) waits a second at most."""
         grace = self.setup.service.grace
+        lived = self.target.alive
         self.target.stop(min(1.0, grace) if self.around.interrupt.is_set() else grace)
+        code = self.target.poll()
+        if lived and self.setup.service.command:
+            end = {"stopped_with": code, "last_words": list(excerpt(self.target.tail(LOG_LINES), LOG_KEPT))}
+            self._note(extra={**self.trial.extra, **end})
+            if code == -signal.SIGKILL and not self.around.interrupt.is_set():
+                self._note(notes=(*self.trial.notes, f"SIGTERM did not end it within {grace:g} s: killed"))
 
     def _look(self, url: str) -> None:
         """One stream before the load: what is plainly wrong is said at once, in plain words."""
@@ -229,6 +243,7 @@ class TrialRunner:
                 method=load.method,
                 body=load.body,
                 insecure=load.insecure,
+                ca=load.ca,
                 stream=load.mode == "stream",
                 clock=self.around.clock,
             )

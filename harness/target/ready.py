@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
@@ -76,11 +77,11 @@ def last_words(target: Watched, lines: int = 8) -> str:
     return f"; its log ends: {' | '.join(tail)}" if tail else "; its log is empty"
 
 
-def _connect(url: str, timeout: float, *, insecure: bool) -> http.client.HTTPConnection:
+def _connect(url: str, timeout: float, *, insecure: bool, ca: Path | None) -> http.client.HTTPConnection:
     parts = urlsplit(url)
     assert parts.hostname
     if parts.scheme == "https":
-        context = ssl.create_default_context()
+        context = ssl.create_default_context(cafile=str(ca) if ca else None)
         if insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -96,6 +97,7 @@ def wait_ready(
     clock: Callable[[], float] = time.monotonic,
     http_answer: bool = False,
     insecure: bool = False,
+    ca: Path | None = None,
 ) -> float:
     """Wait until the URL's port accepts, or with ``http_answer`` until it answers below 500.
 
@@ -115,7 +117,7 @@ def wait_ready(
             )
         try:
             if http_answer:
-                connection = _connect(url, 1.0, insecure=insecure)
+                connection = _connect(url, 1.0, insecure=insecure, ca=ca)
                 try:
                     connection.request("GET", parts.path or "/")
                     status = connection.getresponse().status
@@ -145,6 +147,7 @@ def preflight(
     method: str = "GET",
     body: bytes | None = None,
     insecure: bool = False,
+    ca: Path | None = None,
     stream: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Preflight:
@@ -155,7 +158,7 @@ def preflight(
     try:
         for _ in range(MAX_REDIRECTS + 1):
             parts = urlsplit(seen)
-            connection = _connect(seen, timeout, insecure=insecure)
+            connection = _connect(seen, timeout, insecure=insecure, ca=ca)
             try:
                 path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 connection.request(
