@@ -17,17 +17,22 @@ TOLERANCE = 0.25  # share by which a ratio between two classes may miss its patt
 COUNTED = ("fds", "threads", "processes")  # metrics that ``alone`` speaks of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
     """pattern: class (``fds/eventfd``; ``fds/tcp-out`` stands for any port) → count relative to the
-    others. beside: classes that must have grown too, by any amount. alone: nothing else among
-    descriptors, threads and processes may have grown."""
+    others. beside: classes that must have grown too, by any amount; optional: classes that may have.
+    alone: nothing else among descriptors, threads and processes may have grown. exact: the counts
+    themselves must fit, which takes a rate per unit of the driver: twelve pipes may be six pairs.
+    brings: whatever grew with it is its own, as a process has descriptors and threads."""
 
     name: str
     pattern: Mapping[str, float]
     sentence: str
     alone: bool = False
     beside: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    exact: bool = False
+    brings: bool = False
 
 
 # The first row that fits is taken: what explains more classes stands before what explains fewer.
@@ -36,6 +41,7 @@ RECIPES: tuple[Recipe, ...] = (
         "zeromq-context",
         {"fds/eventpoll": 2, "fds/eventfd": 4, "threads": 2},
         "a ZeroMQ context made for each call and never ended",
+        optional=("fds/tcp-out",),
     ),
     Recipe(
         "zeromq-worker",
@@ -46,12 +52,6 @@ RECIPES: tuple[Recipe, ...] = (
         "zeromq-socket",
         {"fds/eventfd": 1, "fds/tcp-out": 1},
         "a ZeroMQ socket opened and never closed",
-    ),
-    Recipe(
-        "zeromq-socket-unconnected",
-        {"fds/eventfd": 1},
-        "an eventfd opened and never closed, such as that of a ZeroMQ socket that never connected",
-        alone=True,
     ),
     Recipe(
         "event-loop-thread",
@@ -71,13 +71,7 @@ RECIPES: tuple[Recipe, ...] = (
         beside=("fds/pipe",),
     ),
     Recipe("zombie", {"processes/zombie": 1}, "a child process has ended and is never waited for"),
-    Recipe(
-        "child-process-pipe",
-        {"processes": 1},
-        "a child process is started and never ends, and the pipes to it stay open",
-        beside=("fds/pipe",),
-    ),
-    Recipe("child-process", {"processes": 1}, "a child process is started and never ends"),
+    Recipe("child-process", {"processes": 1}, "a child process is started and never ends", brings=True),
     Recipe(
         "close-wait-worker",
         {"fds/close-wait": 1, "threads": 1},
@@ -113,8 +107,8 @@ RECIPES: tuple[Recipe, ...] = (
         {"fds/pipe": 2, "mappings": 3},
         "a queue between processes (a pipe and its semaphores) is made and never released",
     ),
-    Recipe("pipe-pair", {"fds/pipe": 2}, "a pipe is opened and neither end is closed", alone=True),
-    Recipe("unix-pair", {"fds/unix": 2}, "a pair of Unix sockets is opened and never closed", alone=True),
+    Recipe("pipe-pair", {"fds/pipe": 2}, "a pipe is opened and neither end is closed", exact=True),
+    Recipe("unix-pair", {"fds/unix": 2}, "a pair of Unix sockets is opened and never closed", exact=True),
     Recipe("unix", {"fds/unix": 1}, "a Unix socket is opened and never closed"),
     Recipe("netlink", {"fds/netlink": 1}, "a netlink socket is opened and never closed"),
     Recipe("timerfd", {"fds/timerfd": 1}, "a timer is made and never closed"),
@@ -131,47 +125,82 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("device", {"fds/device": 1}, "a device, such as a terminal, is opened and never closed"),
     Recipe("file", {"fds/file": 1}, "a file is opened and never closed"),
     Recipe("eventpoll", {"fds/eventpoll": 1}, "an epoll instance is made and never closed"),
-    Recipe("eventfd", {"fds/eventfd": 1}, "an eventfd is made and never closed"),
-    Recipe("pipe", {"fds/pipe": 1}, "one end of a pipe is never closed"),
-    Recipe("blocked-worker", {"threads": 1}, "a worker thread that never ends", alone=True),
+    Recipe(
+        "eventfd",
+        {"fds/eventfd": 1},
+        "an eventfd is made and never closed, such as that of a ZeroMQ socket that never connected",
+    ),
+    Recipe("pipe", {"fds/pipe": 1}, "a pipe, or one end of it, is never closed"),
+    Recipe("blocked-worker", {"threads": 1}, "a blocked worker: a thread that never ends", alone=True),
     Recipe("mapping", {"mappings": 1}, "memory is mapped and never unmapped", alone=True),
 )
 
 
-def match(rates: Mapping[Key, float]) -> Recipe | None:
+def match(rates: Mapping[Key, float], *, each: bool = True) -> Recipe | None:
     """The first recipe whose classes grew in its proportions; None when none fits.
 
-    rates: growth per unit of the driver (or plain growth: only proportions matter).
+    rates: growth per unit of the driver; plain growth where ``each`` is False: then only proportions say
+    something, and recipes of exact counts are passed over.
     """
+    return next(iter(_matches(rates, each)), None)
+
+
+def explain(rates: Mapping[Key, float], *, each: bool = True) -> dict[Key, Recipe]:
+    """Each class that grew → the recipe that explains it; classes that none explains are absent.
+
+    Several causes at once are told apart: what one recipe explains is set aside before the next is sought.
+    """
+    found: dict[Key, Recipe] = {}
+    for recipe, names in _matches(rates, each).items():
+        found.update({key: recipe for key, rate in rates.items() if rate > 0 and _name(key) in names})
+    # A thread brings its stack, a process all its mappings: they are no cause of their own.
+    brought = next((r for r in found.values() if {"threads", "processes"} & set(r.pattern)), None)
+    if brought:
+        found.update({k: brought for k, rate in rates.items() if k.metric == "mappings" and rate > 0})
+    return found
+
+
+def _matches(rates: Mapping[Key, float], each: bool) -> dict[Recipe, frozenset[str]]:
+    """Each recipe that fits → the classes it explains."""
     grown = _merged(rates)
-    return next((recipe for recipe in RECIPES if _fits(recipe, grown)), None)
+    found: dict[Recipe, frozenset[str]] = {}
+    left = dict(grown)
+    for recipe in RECIPES:
+        if (each or not recipe.exact) and _fits(recipe, left, grown):
+            wide = left if recipe.brings else {*recipe.pattern, *recipe.beside, *recipe.optional}
+            found[recipe] = frozenset(wide)
+            left = {name: rate for name, rate in left.items() if name not in wide}
+    return found
+
+
+def _name(key: Key) -> str:
+    """The class as patterns call it: outbound connections to all ports are one, threads of all names too."""
+    if key.metric == "fds" and key.kind.startswith("tcp-out"):
+        return "fds/tcp-out"
+    return key.metric if key.metric in ("threads", "mappings") else str(key)
 
 
 def _merged(rates: Mapping[Key, float]) -> dict[str, float]:
-    """Rates by pattern name: outbound connections to all ports are one class, threads of all names too."""
+    """Growth by class name, without the totals that repeat it."""
     merged: dict[str, float] = {}
     totals = {key.metric for key in rates if not key.kind}
     for key, rate in rates.items():
         if rate <= 0 or (key.metric == "fds" and not key.kind):
             continue
-        name = str(key)
-        if key.metric == "fds" and key.kind.startswith("tcp-out"):
-            name = "fds/tcp-out"
-        elif key.metric in ("threads", "mappings") and key.kind:
-            if key.metric in totals:
-                continue
-            name = key.metric
+        if key.metric in ("threads", "mappings") and key.kind and key.metric in totals:
+            continue
+        name = _name(key)
         merged[name] = merged.get(name, 0.0) + rate
     return merged
 
 
-def _fits(recipe: Recipe, grown: Mapping[str, float]) -> bool:
-    unit = min(grown.get(name, 0.0) / count for name, count in recipe.pattern.items())
-    if unit <= 0:
+def _fits(recipe: Recipe, left: Mapping[str, float], grown: Mapping[str, float]) -> bool:
+    unit = min(left.get(name, 0.0) / count for name, count in recipe.pattern.items())
+    if unit <= 0 or (recipe.exact and abs(unit - 1) > TOLERANCE):
         return False
-    if any(abs(grown[name] / count / unit - 1) > TOLERANCE for name, count in recipe.pattern.items()):
+    if any(abs(left[name] / count / unit - 1) > TOLERANCE for name, count in recipe.pattern.items()):
         return False
-    if any(name not in grown for name in recipe.beside):
+    if any(name not in left for name in recipe.beside):
         return False
     counted = {name for name in grown if name.startswith(COUNTED)}
     return not (recipe.alone and counted - set(recipe.pattern) - set(recipe.beside))
@@ -179,18 +208,30 @@ def _fits(recipe: Recipe, grown: Mapping[str, float]) -> bool:
 
 def sentence(rates: Mapping[Key, float], *, per: str = "connection") -> str:
     """What grew, in words: ``+1 eventfd and +1 tcp-out to port 9797 per connection: a ZeroMQ socket
-    opened and never closed``. Empty when nothing grew. ``per`` may be empty: then amounts are plain."""
-    recipe = match(rates)
+    opened and never closed``; several causes one after the other. Empty when nothing grew. ``per`` may be
+    empty: then amounts are plain."""
+    recipes = explain(rates, each=bool(per))
     grown = {key: rate for key, rate in rates.items() if rate > 0 and not _repeats(key, rates)}
-    if recipe:
-        told = {key: rate for key, rate in grown.items() if _named(key, recipe)}
-    else:
-        told = {key: rate for key, rate in grown.items() if key.metric not in ("memory", "mappings")} or grown
-    if not told:
-        return ""
-    amounts = [_amount(key, rate) for key, rate in sorted(told.items(), key=lambda item: (-item[1], item[0]))]
-    text = _joined(amounts) + (f" per {per}" if per else "")
-    return f"{text}: {recipe.sentence}" if recipe else text
+    parts = []
+    for recipe in dict.fromkeys(recipes.values()):
+        told = {key: rate for key, rate in grown.items() if recipes.get(key) is recipe and _told(key, recipe)}
+        if told:
+            parts.append(f"{_amounts(told, per)}: {recipe.sentence}")
+    rest = {key: rate for key, rate in grown.items() if key not in recipes}
+    noteworthy = {key: rate for key, rate in rest.items() if key.metric not in ("memory", "mappings")}
+    if noteworthy or (rest and not parts):
+        parts.append(_amounts(noteworthy or rest, per))
+    return "; ".join(parts)
+
+
+def _told(key: Key, recipe: Recipe) -> bool:
+    """Mappings that came with a thread, and what a process brought, would only blur the picture."""
+    return _name(key) in {*recipe.pattern, *recipe.beside, *recipe.optional}
+
+
+def _amounts(rates: Mapping[Key, float], per: str) -> str:
+    ranked = sorted(rates.items(), key=lambda item: (-item[1], item[0]))
+    return _joined([_amount(key, rate) for key, rate in ranked]) + (f" per {per}" if per else "")
 
 
 def _repeats(key: Key, rates: Mapping[Key, float]) -> bool:
@@ -199,11 +240,6 @@ def _repeats(key: Key, rates: Mapping[Key, float]) -> bool:
         other.metric == key.metric and other.kind and other.kind != "zombie" and rate > 0
         for other, rate in rates.items()
     )
-
-
-def _named(key: Key, recipe: Recipe) -> bool:
-    names = {*recipe.pattern, *recipe.beside}
-    return bool({str(key), key.metric, str(key).partition(":")[0]} & names)
 
 
 _ONE = {"fds": "descriptor", "threads": "thread", "processes": "process", "mappings": "mapping"}

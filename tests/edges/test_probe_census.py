@@ -18,7 +18,7 @@ from harness.probe import sockets as sockets_module
 from harness.probe.census import census
 from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
-from tests.edges.probe_target import Told, wait_for
+from tests.edges.probe_target import Told, state, wait_for
 
 CTYPES = "import ctypes; libc = ctypes.CDLL(None); "
 PAIRS = """
@@ -334,9 +334,7 @@ def test_the_main_thread_has_left_and_the_tables_are_still_found() -> None:
         before = census(told.pid, at=0.0)
         told.run("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()")
         told.send("libc.pthread_exit(None)")
-        wait_for(
-            lambda: open(f"/proc/{told.pid}/stat").read().rpartition(")")[2].split()[0] == "Z", "it left"
-        )
+        wait_for(lambda: state(told.pid) == "Z", "its main thread left")
         after = census(told.pid, at=1.0)
         assert after.fds == before.fds
         assert after.memory["anonymous"] > 0

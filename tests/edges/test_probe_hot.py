@@ -14,7 +14,7 @@ from harness.core.errors import ProbeError
 from harness.probe import hot
 from harness.probe.hot import HotProcess
 from harness.probe.tree import ENDED, Tree, inner_pid
-from tests.edges.probe_target import Told, wait_for
+from tests.edges.probe_target import Told, state, wait_for
 
 
 @pytest.mark.parametrize("hold", [True, False])
@@ -109,9 +109,7 @@ def test_a_process_whose_main_thread_has_left_is_alive() -> None:
         before = process.read()
         told.run("import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n")
         told.send("ctypes.CDLL(None).pthread_exit(None)")
-        wait_for(
-            lambda: open(f"/proc/{told.pid}/stat").read().rpartition(")")[2].split()[0] == "Z", "it left"
-        )
+        wait_for(lambda: state(told.pid) == "Z", "its main thread left")
         after = process.read()
         process.close()
         assert before

@@ -19,6 +19,11 @@ from tests.edges.probe_target import Told, wait_for
 SLEEPER = f"subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(60)'])"
 
 
+def asleep(pid: int) -> bool:
+    """Whether its main thread is in the sleep that SLEEPER ends in."""
+    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
+
+
 def until(tree: Tree, right: object, what: str) -> Sample:
     """Read until a sample is right."""
     found: list[Sample] = []
@@ -38,15 +43,27 @@ def test_children_are_found_counted_and_told() -> None:
         assert alone.processes == 1
         assert alone.per_process == ()
         told.run(f"import subprocess; kept += [{SLEEPER} for _ in range(3)]")
-        sample = tree.read(1.0)
-        assert sample.processes == 4
+        events: list[str] = []
+
+        def all_four() -> bool:
+            found.append(tree.read(1.0))
+            events.extend(found[-1].events)
+            return found[-1].processes == 4
+
+        found: list[Sample] = []
+        wait_for(all_four, "its three children are seen")
+        sample = found[-1]
         pids = {child.pid for child in psutil.Process(told.pid).children()}
         assert {each.pid for each in sample.per_process} == {told.pid, *pids}
-        assert {f"pid {pid} started" for pid in pids} <= set(sample.events)
-        wait_for(lambda: all(psutil.Process(pid).num_fds() for pid in pids), "they run")
+        assert {f"pid {pid} started" for pid in pids} <= set(events)
+
+        def counted() -> int:
+            return sum(psutil.Process(pid).num_fds() for pid in (told.pid, *pids))
+
+        # An interpreter that starts opens and closes files: once they sleep, nothing moves.
+        wait_for(lambda: all(asleep(pid) for pid in pids), "they sleep")
         settled = tree.read(2.0)
-        expected = sum(psutil.Process(pid).num_fds() for pid in (told.pid, *pids))
-        assert settled.fds == expected == sum(each.fds or 0 for each in settled.per_process)
+        assert settled.fds == counted() == sum(each.fds or 0 for each in settled.per_process)
         told.run("[(child.kill(), child.wait()) for child in kept]")
         after = tree.read(3.0)
         assert after.processes == 1
