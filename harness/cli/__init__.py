@@ -62,8 +62,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = cli.main(args=list(argv) if argv is not None else None, standalone_mode=False)
     except click.exceptions.Exit as end:
         code = end.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = EXIT_USAGE
+    except click.ClickException as error:
+        path = getattr(getattr(error, "ctx", None), "command_path", "harness")
+        says = printable(error.format_message()).rstrip(".")
+        click.echo(f"harness: {says}; see: {path} --help", err=True)
         code = EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         click.echo("harness: interrupted", err=True)

@@ -178,24 +178,24 @@ def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
     assert verdict
     if verdict.outcome is not card.expected:
         return False, f"expected {card.expected.value}, saw {verdict.outcome.value}"
-    if card.expected is Outcome.CRASHED and trial.exit:
-        if trial.exit.returncode not in card.returncodes:
-            wanted = " or ".join(map(str, card.returncodes))
-            return False, f"expected return code {wanted}, saw {trial.exit.returncode}"
-        # A process killed by a signal may die before it has said a word.
-        silent = trial.exit.returncode is not None and trial.exit.returncode < 0 and not trial.exit.log_tail
-        if (
-            card.in_log
-            and not silent
-            and not any(re.search(card.in_log, line) for line in trial.exit.log_tail)
-        ):
-            return False, f"no line of its log matches {card.in_log}"
+    code = trial.exit.returncode if trial.exit else trial.extra.get("stopped_with")
+    if code not in card.returncodes and not trial.interrupted:
+        return False, f"expected return code {' or '.join(map(str, card.returncodes))}, saw {code}"
+    lines = trial.exit.log_tail if trial.exit else _lines(trial.extra.get("last_words"))
+    # A process killed by a signal may die before it has said a word.
+    silent = bool(trial.exit and trial.exit.returncode and trial.exit.returncode < 0 and not lines)
+    if card.in_log and not silent and not any(re.search(card.in_log, line) for line in lines):
+        return False, f"no line of its log matches {card.in_log}"
     events = sum(o.ledger.events for o in trial.observations)
     if card.mute and events:
         return False, f"expected no event to reach a client, saw {events}"
     if not card.mute and not events:
         return False, "expected events to reach the clients, saw none"
     return True, f"{events} events arrived" if events else "no event ever arrived"
+
+
+def _lines(kept: object) -> tuple[str, ...]:
+    return tuple(map(str, kept)) if isinstance(kept, list | tuple) else ()
 
 
 def compare(trials: Sequence[Trial]) -> list[Trial]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from harness import __version__
+from harness.core.errors import ProbeError
 from harness.core.judge import judge
 from harness.core.record import RunRecord, TargetInfo, Trial
 from harness.experiment.setup import TrialSetup
@@ -32,7 +33,9 @@ def machine() -> dict[str, object]:
 
 
 class Run:
-    """One run under way: its directory, its clock and its record so far."""
+    """One run under way: its directory, its clock and its record so far.
+
+    Raises ProbeError where /proc is missing, StoreError where its directory cannot be written."""
 
     def __init__(
         self,
@@ -43,6 +46,8 @@ class Run:
         interrupt: Event,
         show: Callable[[Progress], None] = lambda _: None,
     ) -> None:
+        if not Path("/proc/self/stat").exists():
+            raise ProbeError("/proc is not mounted, nothing can be read; mend: mount -t proc proc /proc")
         now = datetime.datetime.now(datetime.UTC)
         self.directory = RunDirectory.create(out, run_id(now, os.getpid()))
         self.interrupt = interrupt

@@ -119,6 +119,9 @@ def test_kill_9_leaves_nothing_alive_two_seconds_later(
             "/proc/nowhere",
         ),
         (["reproduce", "--profile", "nobody"], 2, "nobody"),
+        (["reproduce", "--connections", "0"], 2, "--connections"),
+        (["reproduce", "--nonsense"], 2, "--nonsense"),
+        (["reproduce", "--profile", "fixed", "--out", "/proc/nowhere"], 4, "/proc/nowhere"),
         (["judge", "/nonexistent"], None, "/nonexistent"),
         (["probe", "--pid", "999999999"], 4, "999999999"),
         (["soak", "--duration", "0", "--url", "http://127.0.0.1:{port}/", "--", "true"], 2, "--duration"),
@@ -130,6 +133,20 @@ def test_bad_input_is_one_clear_line(arguments: list[str], code: int | None, wor
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert "unexpected" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_without_proc_nothing_is_started_and_the_remedy_is_named(tmp_path: Path) -> None:
+    hide = 'mount -t tmpfs none /proc && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", hide, "sh", *HARNESS, "reproduce", "--profile", "fixed"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=60
+    )
+    if os.geteuid() != 0:
+        pytest.skip("hiding /proc needs root")
+    assert done.returncode == 4
+    assert "mount -t proc" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_service_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
