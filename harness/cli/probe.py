@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import time
 
 import click
 
 from harness.cli.interrupt import Interrupt
 from harness.core.errors import ConfigError
-from harness.probe.census import census
-from harness.probe.lines import census_line, hello, sample_line
-from harness.probe.tree import Tree
+from harness.probe.script import emit
+from harness.probe.speak import orders_from, speak
 from harness.target.attach import listening_pid
 
 
@@ -22,33 +21,47 @@ from harness.target.attach import listening_pid
     "--interval", type=click.FloatRange(0.01, 3600), default=0.1, show_default=True, help="Seconds."
 )
 @click.option("--count", type=click.IntRange(1), help="Stop after so many samples [default: until the end].")
-@click.option("--census", "with_census", is_flag=True, help="One census of everything held, and stop.")
-def command(pid: int | None, port: int | None, interval: float, count: int | None, with_census: bool) -> None:
+@click.option("--census", "census_only", is_flag=True, help="One census of everything held, and stop.")
+@click.option(
+    "--emit-script",
+    is_flag=True,
+    help="Print this probe as one file for a machine that has Python 3.8 or newer and nothing else, and stop.",
+)
+def command(
+    pid: int | None,
+    port: int | None,
+    interval: float,
+    count: int | None,
+    census_only: bool,
+    emit_script: bool,
+) -> None:
     """Print what a process and its descendants hold, one JSON object per line.
 
-    The first line names the protocol; every other line is a sample. A line with "gap" says why nothing
-    could be read; the last one says that the process has ended.
+    \b
+    harness probe --pid 4711
+    harness guard --url http://host:8000/events --probe-command "ssh host harness probe --pid 4711"
+    harness probe --emit-script > probe.py; scp probe.py host:; ssh host python3 probe.py --pid 4711
+
+    The first line says which protocol is spoken, and of which process; every other line is a sample. A line
+    with "gap" says why nothing could be read; the last one says that the process has ended. Orders on standard
+    input (census, limits, inbound PORT) are answered by a line each.
     """
+    if emit_script:
+        click.echo(emit(), nl=False)
+        return
     if (pid is None) == (port is None):
         raise ConfigError("expected exactly one of --pid and --port")
-    pid = pid or listening_pid(port or 0)
-    try:
-        tree = Tree(pid)
-    except PermissionError as error:
-        raise ConfigError(f"--pid {pid}: {error.strerror}; run as the service's user or as root") from None
-    start = time.monotonic()
-    click.echo(hello(pid, interval))
-    if with_census:
-        click.echo(census_line(census(pid, at=0.0)))
-        return
-    taken = 0
     with Interrupt() as stop:
-        while not stop.is_set() and (count is None or taken < count):
-            sample = tree.read(time.monotonic() - start)
-            click.echo(sample_line(sample))
-            sys.stdout.flush()
-            taken += 1
-            if sample.gap:
-                break
-            stop.wait(max(0.0, start + taken * interval - time.monotonic()))
-    tree.close()
+        try:
+            speak(
+                pid or listening_pid(port or 0),
+                interval=interval,
+                count=count,
+                census_only=census_only,
+                out=sys.stdout,
+                orders=orders_from(sys.stdin),
+                stop=stop,
+            )
+        except BrokenPipeError:
+            # Nobody reads any more: the usual end of a probe over ssh.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,6 +1,6 @@
 """The far side: print a tree's readings as JSON lines, and take orders between them.
 
-Orders come as lines on standard input when that is not a terminal: ``census``, ``inbound PORT``,
+Orders come as lines on standard input when that is a pipe or a socket: ``census``, ``inbound PORT``,
 ``limits``. Each is answered by one line with the key ``census``, ``inbound`` or ``limits``.
 """
 
@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import signal
+import stat
 import sys
 import threading
 import time
@@ -180,8 +181,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def orders_from(stdin: TextIO | None) -> int | None:
-    """The descriptor of standard input, unless it is a terminal: reading that stops a background job."""
+    """The descriptor of standard input where somebody may give orders there: a pipe or a socket. Not a
+    terminal, reading which stops a background job; not a file, which has given all it has."""
     try:
-        return None if stdin is None or stdin.isatty() else stdin.fileno()
+        number = -1 if stdin is None else stdin.fileno()
+        mode = os.fstat(number).st_mode
     except (OSError, ValueError):
         return None
+    return number if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.census_diff import Growth, difference
+from harness.core.metric import Key
 from harness.core.recipe import sentence
 from harness.core.sample import Census, Sample
 from harness.probe.sampler import Sampler
@@ -23,6 +24,7 @@ CENSUS_EVERY = 2.0  # seconds
 CENSUS_SHARE = 0.02  # of the time; a huge target gets its census less often
 REDRAW = 0.25  # seconds
 PLAIN_EVERY = 5.0  # seconds between two lines where there is no terminal to redraw
+MEMORY_NEWS = 1 << 20  # bytes; less than an allocator takes at once says nothing
 WIDTH = 40
 MOST_ROWS = 12
 
@@ -62,9 +64,12 @@ class View:
         return difference(self.first, self.last) if self.first and self.last else []
 
     def words(self) -> str:
-        """What grew, in one sentence; memory alone is no news."""
-        counted = {growth.key: growth.by for growth in self.grown() if growth.key.metric != "memory"}
-        return sentence(counted, per="")
+        """What grew, in words; memory only from MEMORY_NEWS on. Empty when nothing did."""
+        grown = {growth.key: growth.by for growth in self.grown()}
+        said = sentence({key: by for key, by in grown.items() if key.metric != "memory"}, per="")
+        memory = grown.get(Key("memory", "anonymous"), 0.0)
+        more = f"+{_mebibytes(memory)} of anonymous memory" if memory >= MEMORY_NEWS else ""
+        return "; ".join(filter(None, (said, more)))
 
     def render(self, samples: list[Sample], now: float) -> RenderableType:
         """The whole screen."""
@@ -75,7 +80,7 @@ class View:
         words = self.words()
         seconds = self.last.at - self.first.at if self.first and self.last else 0.0
         parts.append(
-            Text(f"since the start ({seconds:.0f} s): {safe(words)}", style="yellow")
+            Text(f"grown since the start ({seconds:.0f} s): {safe(words, 2000)}", style="yellow")
             if words
             else Text(f"nothing has grown since the start ({seconds:.0f} s)", style="green")
         )
@@ -93,10 +98,11 @@ class View:
         assert self.first
         assert self.last
         table = Table(box=None, padding=(0, 2), header_style="dim")
-        table.add_column("class")
-        table.add_column("now", justify="right")
-        table.add_column("since start", justify="right")
-        table.add_column("for example", overflow="ellipsis", no_wrap=True)
+        # Rich narrows the columns that may wrap: only the examples, whose own text is cut instead.
+        table.add_column("class", no_wrap=True)
+        table.add_column("now", justify="right", no_wrap=True)
+        table.add_column("since start", justify="right", no_wrap=True)
+        table.add_column("for example")
         then = self.first.fds
         fresh = {growth.key.kind: growth.examples for growth in self.grown() if growth.key.metric == "fds"}
         ranked = sorted(
@@ -110,7 +116,7 @@ class View:
                 Text(safe(kind)),
                 str(count),
                 Text(f"{by:+d}" if by else "", style=style),
-                Text(safe(", ".join(examples))),
+                Text(safe(", ".join(examples)), no_wrap=True, overflow="ellipsis"),
             )
         if len(ranked) > MOST_ROWS:
             table.add_row(f"and {len(ranked) - MOST_ROWS} more", "", "", "")
@@ -245,9 +251,7 @@ def _loop(
 def _line(view: View, latest: Sample) -> str:
     if latest.gap is not None:
         return f"{latest.at:.1f} s  no reading: {safe(latest.gap)}"
-    memory = f"{latest.rss / (1 << 20):.1f} MiB" if latest.rss is not None else "? MiB"
-    words = view.words() or "nothing has grown"
-    return (
-        f"{latest.at:.1f} s  {latest.fds} descriptors  {latest.threads} threads  "
-        f"{latest.processes} processes  {memory}  {safe(words)}"
-    )
+    shown = [
+        f"{name} {'?' if (value := read(latest)) is None else show(value)}" for name, read, show in _ROWS
+    ]
+    return f"{latest.at:.1f} s  {'  '.join(shown)}  {safe(view.words() or 'nothing has grown', 2000)}"
