@@ -20,6 +20,7 @@ READ = 16 * 1024
 KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER without time: close(2) sends RST (socket(7))
 BIND_LATE = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # the port is chosen at connect(2): ip(7)
+SAID = -1  # instead of an address's number: part of the request is out, no other address may get the rest
 RETRY = 0.005  # seconds: a Unix socket whose backlog is full answers EAGAIN (connect(2))
 
 
@@ -28,7 +29,8 @@ class Link:
     subclass has; after ``release`` none of them is called any more."""
 
     __slots__ = (
-        "_address", "_io", "_loop", "_out", "_route", "_sealed", "_sock", "_source", "_tls", "_waiting",
+        "_address", "_io", "_loop", "_out", "_route", "_sealed", "_small_window", "_sock", "_source", "_tls",
+        "_waiting",
     )  # fmt: skip
 
     def __init__(self, loop: Any) -> None:
@@ -58,9 +60,10 @@ class Link:
         self._source = source
         self._address = 0
         self._out = request
-        self._dial(small_window)
+        self._small_window = small_window
+        self._dial()
 
-    def _dial(self, small_window: bool) -> None:
+    def _dial(self) -> None:
         addresses = self._route.from_source(self._source)
         self._waiting = None
         code = errno.EADDRNOTAVAIL
@@ -68,7 +71,7 @@ class Link:
             address = addresses[self._address]
             try:
                 self._sock = sock = _socket.socket(address.family, KIND)
-                if small_window:
+                if self._small_window:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 if self._source:
                     sock.setsockopt(socket.IPPROTO_IP, BIND_LATE, 1)
@@ -88,7 +91,7 @@ class Link:
                 self._sock = None
             if code == errno.EAGAIN and address.family == socket.AF_UNIX:
                 self._waiting = self._loop.timer(RETRY)
-                self._waiting.start(self._dial, small_window)
+                self._waiting.start(self._dial)
                 return
             self._address += 1
         # Told from the loop: the caller must have its stream before the stream can end.
@@ -115,10 +118,11 @@ class Link:
 
     def _next_address(self, code: int) -> None:
         """Another address of the same host, if there is one and nothing was said to this one yet."""
-        if self._address + 1 < len(self._route.addresses) and self._tls is None:
+        known = len(self._route.from_source(self._source))
+        if self._address != SAID and self._address + 1 < known and self._tls is None:
             self._address += 1
             self._close()
-            self._dial(False)
+            self._dial()
         else:
             self.gone(causes.of_errno(code))
 
@@ -143,6 +147,7 @@ class Link:
             self._next_address(error.errno or 0)
             return True
         rest = self._out = self._out[sent:]
+        self._address = SAID
         self._watch(2 if rest else 1)
         if self._tls is None and not rest:
             self.linked()
@@ -185,6 +190,11 @@ class Link:
             self.received(plain)
         if tls.ended and self._sock is not None:
             self.gone(causes.CLOSED)
+
+    @property
+    def paused(self) -> bool:
+        """True while it is not read: what does not come then is not the service's fault."""
+        return self._io is not None and not self._io.active
 
     def pause(self) -> None:
         """Read no more: the kernel's buffer fills, the window closes, the peer's writes block."""

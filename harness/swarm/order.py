@@ -25,7 +25,8 @@ class Report:
     """What became of a stream. Times are seconds since it began to connect; None: never happened.
 
     cause: None when it left as ordered, else why it failed. left: the way it left; ``ended`` when the
-    service ended it properly; "" when it failed otherwise.
+    service ended it properly; "" when it failed otherwise. framed: the response says where its body ends;
+    else the end of the connection is its end.
     """
 
     order: Order
@@ -40,6 +41,7 @@ class Report:
     location: str = ""
     set_cookie: tuple[str, ...] = ()
     redirects: int = 0
+    framed: bool = False
     stalled: bool = False
     cause: str | None = None
     left: str = ""

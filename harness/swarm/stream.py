@@ -14,7 +14,7 @@ import httptools
 from harness.core.errors import ConfigError
 from harness.core.sse import Counter, StreamLimit
 from harness.swarm import causes
-from harness.swarm.endpoint import Route
+from harness.swarm.endpoint import Endpoint, Route
 from harness.swarm.link import Link
 from harness.swarm.order import Order, Report
 from harness.swarm.owner import Owner
@@ -70,6 +70,11 @@ class Stream(Link):
         )
 
     @property
+    def endpoint(self) -> Endpoint:
+        """Where it is now: a redirect moves it."""
+        return self._request.endpoint
+
+    @property
     def over(self) -> bool:
         """True once nothing is left of it."""
         return self._parser is None
@@ -116,6 +121,8 @@ class Stream(Link):
             self._type_encoding = (value, self._type_encoding[1])
         elif name == b"content-encoding":
             self._type_encoding = (self._type_encoding[0], value)
+        elif name in (b"content-length", b"transfer-encoding"):
+            report.framed = True
         elif name == b"retry-after":
             report.retry_after = value.decode("latin-1")[:64]
         elif name == b"location":
@@ -209,6 +216,7 @@ class Stream(Link):
         self._type_encoding = (b"", b"")
         self._pending = None
         self.report.location = ""
+        self.report.framed = False
         small = self.report.order.disconnect == "stall"
         self.dial(route, request.encode(), source=source, small_window=small)
 
@@ -217,7 +225,7 @@ class Stream(Link):
             self.report.left = self.report.order.disconnect
             self._over()
             return
-        if cause == causes.CLOSED and not self._request.streaming and self.report.headers is not None:
+        if cause == causes.CLOSED and self.report.headers is not None and not self.report.framed:
             self._decide(self._pending or "")  # close-delimited: RFC 9112, 6.3
             return
         self.fail(cause)
@@ -239,6 +247,8 @@ class Stream(Link):
             self.leave()
             return
         due = self._ends
+        if self.paused:
+            self._last = moment
         if not report.stalled:
             silent = self._last + report.order.stall_after
             if moment >= silent:
