@@ -39,17 +39,22 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+def _printable(value: object) -> object:
+    """Whatever the template shows, without control characters: a target said some of it."""
+    return safe(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _section(trial: Trial, samples: Sequence[Sample]) -> dict[str, Any]:
     assert trial.verdict
     tail = excerpt(trial.exit.log_tail, LOG_LINES) if trial.exit else ()
     return {
-        "name": safe(trial.name),
-        "summary": safe(str(trial.extra.get("summary", ""))),
+        "name": trial.name,
+        "summary": str(trial.extra.get("summary", "")),
         "outcome": trial.verdict.outcome.value,
         "verdict": trial.verdict,
-        "command": safe(" ".join(trial.target.command or (trial.target.url,))),
-        "notes": [safe(note) for note in trial.notes],
-        "log": [safe(line) for line in tail],
+        "command": " ".join(trial.target.command or (trial.target.url,)),
+        "notes": trial.notes,
+        "log": tail,
         "chart": columns(trial, samples),
     }
 
@@ -63,6 +68,7 @@ def render(record: RunRecord, samples: Mapping[str, Sequence[Sample]]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_printable,
     )
     uplot, own = _asset("uPlot.iife.min.js"), _asset("report.js")
     sections = [_section(trial, samples.get(trial.name, ())) for trial in judged]
@@ -70,7 +76,7 @@ def render(record: RunRecord, samples: Mapping[str, Sequence[Sample]]) -> str:
     return environment.get_template("report.html.j2").render(
         record=record,
         headings=HEADINGS,
-        rows=[(outcome, [safe(text) for text in texts]) for outcome, texts in rows],
+        rows=rows,
         sections=sections,
         data=script_json([section["chart"] for section in sections]),
         uplot=Markup(uplot),  # noqa: S704 - vendored
