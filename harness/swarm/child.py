@@ -17,6 +17,7 @@ from collections.abc import Callable  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
+import gevent.lock  # noqa: E402
 import gevent.socket  # noqa: E402
 from locust.env import Environment  # noqa: E402
 from locust.log import setup_logging  # noqa: E402
@@ -53,11 +54,13 @@ class Control:
         self._run: Run | None = None
         self._cancelled = False
         self._busy = False
+        self._sending = gevent.lock.RLock()  # progress and errors come from different greenlets
 
     def send(self, **message: object) -> None:
         """One message to the experiment; once it is gone, there is nobody to tell."""
         try:
-            self._socket.sendall(encode(message))
+            with self._sending:
+                self._socket.sendall(encode(message))
         except OSError:
             pass
 
@@ -135,6 +138,9 @@ class SwarmProcess:
             self.runner = environment.create_local_runner()
         if setup.web_port is not None:
             environment.create_web_ui("127.0.0.1", setup.web_port)
+            from harness.swarm.web import attach  # Flask and the probe: only where they are shown
+
+            attach(environment, target_pid=setup.target_pid)
         if setup.distributed:
             crew = Crew(self.runner, setup)
             crew.gather()

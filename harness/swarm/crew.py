@@ -85,7 +85,9 @@ class Crew:
         self, spec: CycleSpec, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
     ) -> Outcome:
         """Split, wait, add up. Raises SwarmError when no worker is left or one reports an error."""
-        crew = [worker for worker in self._workers.values() if not self._is_lost(worker)]
+        gone = [worker.name for worker in self._workers.values() if self._is_lost(worker)]
+        notes = [f"worker {name} is gone: the others share its part" for name in gone]
+        crew = [worker for worker in self._workers.values() if worker.name not in gone]
         if not crew:
             raise SwarmError("no worker is left: every one of them has died")
         self._number += 1
@@ -102,15 +104,16 @@ class Crew:
                     raise SwarmError(f"worker {worker.name}: {worker.error}")
                 if not worker.finished and self._is_lost(worker):
                     worker.finished = True
-                    worker.last = lost(worker.last, worker.name)
+                    assert worker.part is not None
+                    worker.last = lost(worker.last, worker.name, worker.part.connections)
             if not asked and cancelled():
                 asked = True
                 for worker in crew:
                     self._send("cancel", worker, {})
             if time.monotonic() - shown >= SHOW:
                 shown = time.monotonic()
-                progress(add_up([worker.last for worker in crew]))
-        return add_up([worker.last for worker in crew])
+                progress(add_up([worker.last for worker in crew], notes))
+        return add_up([worker.last for worker in crew], notes)
 
     def _send(self, name: str, worker: Worker, data: dict[str, Any]) -> None:
         self._runner.send_message(f"harness-{name}", data, worker.client)

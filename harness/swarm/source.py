@@ -13,7 +13,6 @@ from typing import Any
 
 import gevent
 from gevent.hub import Waiter
-from locust.exception import RescheduleTask
 
 from harness.core.errors import ConfigError
 from harness.core.sse import Comment, Counter, Decoder, Event
@@ -28,12 +27,22 @@ FOR_EVER = 10 * 365 * 86_400.0
 RECONNECTION_TIME = 3.0  # seconds, until the service says otherwise: what browsers take
 LONGEST_WAIT = 86_400.0
 QUEUE = 1_000  # events waiting for a slow reader; beyond, the socket is not read
-AGAIN = frozenset({causes.CLOSED, causes.RESET, causes.TIMEOUT, causes.REFUSED, causes.STALLED})
+# What the network did; whatever the service said is for good.
+AGAIN = frozenset(
+    {
+        causes.CLOSED,
+        causes.RESET,
+        causes.TIMEOUT,
+        causes.REFUSED,
+        causes.UNREACHABLE,
+        causes.STALLED,
+        causes.TLS,
+    }
+)
 
 
-class StreamFailed(RescheduleTask):
-    """A stream that cannot go on, by its cause. Within a Locust task it ends the task quietly: the
-    failure stands in the statistics already."""
+class StreamFailed(Exception):
+    """A stream that cannot go on, by its cause."""
 
     def __init__(self, cause: str, report: Report) -> None:
         super().__init__(cause)
@@ -42,9 +51,13 @@ class StreamFailed(RescheduleTask):
 
 
 class _Watched(Stream):
-    """A stream that is given up when it stalls."""
+    """A stream that tells of its head, and is given up when it stalls."""
 
     __slots__ = ()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._owner.headed(self)  # type: ignore[attr-defined]
 
     def on_stall(self) -> None:
         self.fail(causes.STALLED)
@@ -54,8 +67,11 @@ class EventSource:
     """Iterate over it; ``close`` ends it from anywhere, a pending reconnect too.
 
     reconnect: after the end of a stream or a network error, once there was a 200. retry_5xx: a 5xx is
-    no end either. retry: seconds to wait, until the service says otherwise. comments: yield them too.
-    on_report is called with every connection's report, on_gap with (seconds, events).
+    no end either, not even as the first answer; its Retry-After is waited for. retry: seconds to wait,
+    until the service says otherwise. comments: yield them too.
+    dress: the request as it is to be sent, asked for every connection. on_head is called with every
+    response head, redirects too, on_report with every connection's report, on_gap with (seconds, events).
+    failure: what is raised when it cannot go on.
     """
 
     def __init__(
@@ -71,21 +87,26 @@ class EventSource:
         last_event_id: str = "",
         comments: bool = False,
         sources: Iterator[str | None] | None = None,
+        dress: Callable[[Request], Request] | None = None,
+        on_head: Callable[[Endpoint, Report], None] | None = None,
         on_report: Callable[[EventSource, Report], None] | None = None,
         on_gap: Callable[[float, int], None] | None = None,
+        failure: type[StreamFailed] = StreamFailed,
     ) -> None:
         self.wheel = wheel
         self.loop = gevent.get_hub().loop
         self.counter = Counter(check_ids=True)
         self.decoder = Decoder()
         self.decoder.last_event_id = last_event_id
+        self.told = (0, 0, 0)  # ids missed, repeated, disordered that statistics know of already
         self.reconnects = 0
         self.closed = False
         self._request, self._router, self._order = request, router, order
         self._reconnect, self._retry_5xx, self._retry = reconnect, retry_5xx, retry
         self._comments = comments
         self._sources = sources
-        self._on_report, self._on_gap = on_report, on_gap
+        self._dress, self._on_head, self._on_report, self._on_gap = dress, on_head, on_report, on_gap
+        self._failing = failure
         self._queue: deque[Event | Comment] = deque()
         self._stream: Stream | None = None
         self._timer: Any = None
@@ -110,13 +131,15 @@ class EventSource:
         return self
 
     def _connect(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
         route = self._router.known(self._request.endpoint)
         assert route is not None
         self._stream = _Watched(
             self,
             self._order,
-            self._request,
+            self._dress(self._request) if self._dress is not None else self._request,
             route,
             self.counter,
             source=next(self._sources) if self._sources else None,
@@ -125,7 +148,12 @@ class EventSource:
         )
 
     def begun(self, stream: Stream) -> None:
-        """The head has come: from now on, what breaks is mended."""
+        """Told by ``headed`` already."""
+
+    def headed(self, stream: Stream) -> None:
+        """A response head has come: from now on, what breaks is mended."""
+        if self._on_head is not None:
+            self._on_head(stream.endpoint, stream.report)
         if stream.report.headers is not None and stream.good:
             self._ready = True
             self._wake()
@@ -136,6 +164,8 @@ class EventSource:
             self._on_gap(seconds, events)
 
     def _deliver(self, body: bytes) -> None:
+        if self.closed:
+            return
         found = self.decoder.feed_with_comments(body) if self._comments else self.decoder.feed(body)
         if found:
             self._queue.extend(found)
@@ -157,22 +187,26 @@ class EventSource:
             self.counter.reset_for_reconnect()
             self.decoder.reset_for_reconnect()
             self.reconnects += 1
-            told = self.decoder.retry
-            wait = self._retry if told is None else told / 1000.0
-            self._timer = self.loop.timer(min(wait, LONGEST_WAIT))
+            self._timer = self.loop.timer(min(self._wait_before_reconnect(report), LONGEST_WAIT))
             self._timer.start(self._connect)
             return
         self.closed = True
         if report.cause is not None:
-            self._failure = StreamFailed(report.cause, report)
+            self._failure = self._failing(report.cause, report)
         self._wake()
 
+    def _wait_before_reconnect(self, report: Report) -> float:
+        told = self.decoder.retry
+        wait = self._retry if told is None else told / 1000.0
+        asked = report.retry_after
+        return max(wait, float(asked)) if asked.isascii() and asked.isdigit() else wait
+
     def _goes_on(self, report: Report) -> bool:
-        if not self._reconnect or not self._ready:
+        if not self._reconnect:
             return False
-        if report.cause is None or report.cause in AGAIN:
+        if self._retry_5xx and report.status >= 500:
             return True
-        return self._retry_5xx and report.status >= 500
+        return self._ready and (report.cause is None or report.cause in AGAIN)
 
     def reroute(self, stream: Stream, request: Request) -> None:
         """Follow a redirect; a new host is looked up in a greenlet."""
@@ -184,7 +218,8 @@ class EventSource:
         except ConfigError:
             stream.fail(causes.UNREACHABLE)
         else:
-            stream.follow(request, route, next(self._sources) if self._sources else None)
+            dressed = self._dress(request) if self._dress is not None else request
+            stream.follow(dressed, route, next(self._sources) if self._sources else None)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -222,10 +257,12 @@ class EventSource:
             self._stream.fail(causes.CLOSED)
 
     def close(self) -> None:
-        """Leave in the ordered way. Idempotent."""
+        """Leave in the ordered way; what has not been taken yet is dropped. Idempotent."""
         self.closed = True
+        self._queue.clear()
         if self._timer is not None:
             self._timer.stop()
+            self._timer.close()
             self._timer = None
         if self._stream is not None:
             self._stream.leave()

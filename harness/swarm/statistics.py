@@ -91,17 +91,18 @@ class Statistics:
             context={"left": report.left, "events": report.events, "status": report.status},
         )
 
-    def ids(self, counter: Any, name: str) -> None:
-        """Ids that were missing, came again or out of order: failures of an entry of their own."""
-        for what, count in (
-            ("missed", counter.missed),
-            ("repeated", counter.repeated),
-            ("out of order", counter.disordered),
-        ):
-            if count:
+    def ids(self, counter: Any, name: str, told: tuple[int, int, int] = (0, 0, 0)) -> tuple[int, int, int]:
+        """Ids that were missing, came again or out of order: failures of an entry of their own.
+
+        told: what was counted of this counter before. Returns what to give the next time.
+        """
+        now = (counter.missed, counter.repeated, counter.disordered)
+        for what, total, before in zip(("missed", "repeated", "out of order"), now, told, strict=True):
+            if count := total - before:
                 stats = self._environment.stats
                 stats.log_error(IDS, name, f"ids {what}")
                 stats.errors[StatsError.create_key(IDS, name, f"ids {what}")].occurrences += count - 1
+        return now
 
     def pour(self) -> None:
         """Everything collected into Locust's statistics."""

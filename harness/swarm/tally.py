@@ -138,8 +138,12 @@ def _sum(counts: Any) -> dict[str, int]:
     return dict(total)
 
 
-def lost(last: Outcome, worker: str) -> Outcome:
-    """The last word of a worker that died: what it held has failed, by a cause of its own."""
+def lost(last: Outcome, worker: str, share: int) -> Outcome:
+    """The last word of a worker that died: what it held has failed, by a cause of its own.
+
+    share: connections it was to open. What it did after its last progress, at most a tenth of a second
+    before its death, is not known.
+    """
     ledger = last.ledger
     held = ledger.open_now
     found = {**ledger.causes, causes.WORKER_LOST: held} if held else dict(ledger.causes)
@@ -148,6 +152,10 @@ def lost(last: Outcome, worker: str) -> Outcome:
         failed=ledger.failed + held,
         open_now=0,
         causes=found,
-        notes=(*ledger.notes, f"worker {worker} died during the cycle with {held} streams open"),
+        notes=(
+            *ledger.notes,
+            f"worker {worker} died during the cycle with {held} streams open; "
+            f"{share - ledger.opened} of its {share} were never opened",
+        ),
     )
     return Outcome(ledger, last.first_events)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
 from locust import User
+from locust.exception import RescheduleTask
 
 import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
 from harness.swarm.cookies import Cookies
@@ -29,6 +31,10 @@ from harness.swarm.statistics import FLUSH, GAP, Statistics
 from harness.swarm.wheel import Wheel
 
 __all__ = ["SseUser", "StreamFailed"]
+
+
+class _TaskFailed(StreamFailed, RescheduleTask):
+    """Ends a Locust task quietly: the failure stands in the statistics already."""
 
 
 class Shared:
@@ -81,7 +87,8 @@ class SseUser(User):
     """A Locust user with ``self.sse(path)``.
 
     stall_after: seconds of silence, not even a comment, after which a stream has failed; --stall-after
-    goes before. headers: of every request. Cookies that the service sets come back to it.
+    goes before. headers: of every request. Cookies that the service sets come back to it, those of a
+    redirect at once.
     """
 
     abstract = True
@@ -131,15 +138,19 @@ class SseUser(User):
             sent["Authorization"] = basic(*auth)
         if bearer is not None:
             sent["Authorization"] = f"Bearer {bearer}"
-        jar = [self.cookies.header(request.endpoint)] if self.cookies is not None else []
-        jar += [f"{key}={value}" for key, value in (cookies or {}).items()]
-        if any(jar):
-            sent["Cookie"] = "; ".join(filter(None, jar))
+        own = [sent.pop(key) for key in list(sent) if key.lower() == "cookie"]
+        own += [f"{key}={value}" for key, value in (cookies or {}).items()]
+        origin = request.endpoint.origin
         if sent or method != "GET" or body is not None:
             request = Request(request.endpoint, method, sent, body)
         name = name or path
         wanted = shared.stall_after or stall_after or self.stall_after
         times = shared.statistics.times(GAP, name)
+
+        def dress(asked: Request) -> Request:
+            kept = self.cookies.header(asked.endpoint) if self.cookies is not None else ""
+            text = "; ".join(filter(None, [*(own if asked.endpoint.origin == origin else ()), kept]))
+            return replace(asked, headers={**asked.headers, "Cookie": text}) if text else asked
 
         def gap(seconds: float, events: int) -> None:
             times.add(seconds)
@@ -157,16 +168,21 @@ class SseUser(User):
             last_event_id=last_event_id,
             comments=comments,
             sources=shared.sources,
+            dress=dress,
+            on_head=self._take_cookies,
             on_report=self._report,
             on_gap=gap,
+            failure=_TaskFailed,
         )
+
+    def _take_cookies(self, endpoint: Endpoint, report: Report) -> None:
+        if report.set_cookie:
+            if self.cookies is None:
+                self.cookies = Cookies()
+            self.cookies.take(report.set_cookie, endpoint)
+            report.set_cookie = ()
 
     def _report(self, source: EventSource, report: Report) -> None:
         statistics = self.shared.statistics
         statistics.over(report, report.order.path)
-        if source.closed:
-            statistics.ids(source.counter, report.order.path)
-        if report.set_cookie:
-            if self.cookies is None:
-                self.cookies = Cookies()
-            self.cookies.take(report.set_cookie, source.endpoint)
+        source.told = statistics.ids(source.counter, report.order.path, source.told)

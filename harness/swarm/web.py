@@ -79,12 +79,12 @@ def _options(parser: Any) -> None:
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def attach(environment: Any, **_: Any) -> None:
-    """Add the tab where there is a web UI."""
+def attach(environment: Any, target_pid: int = 0, **_: Any) -> None:
+    """Add the tab where there is a web UI. target_pid 0: the option's, or who listens on the host's port."""
     if not environment.web_ui:
         return
     options = environment.parsed_options
-    feed = TargetFeed(environment.host or "", getattr(options, "target_pid", None))
+    feed = TargetFeed(environment.host or "", target_pid or getattr(options, "target_pid", None))
     environment.events.quitting.add_listener(lambda **_: feed.stop())
     pages = Blueprint("target", __name__)
 

@@ -11,6 +11,7 @@ imports neither locust nor gevent.
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 from dataclasses import asdict, fields
 from typing import Any
@@ -79,7 +80,7 @@ def _approach(data: Any) -> Approach:
     if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
         raise BadMessage(f"headers is {headers!r}; expected an object of texts")
     sources = data.get("sources")
-    if not isinstance(sources, list | tuple) or not all(isinstance(v, str) for v in sources):
+    if not isinstance(sources, list | tuple) or not all(map(_is_address, sources)):
         raise BadMessage(f"sources is {sources!r}; expected a list of addresses")
     try:
         body = None if data.get("body") is None else base64.b64decode(_text(data, "body"), validate=True)
@@ -131,6 +132,7 @@ def spec_from_dict(data: Any) -> CycleSpec:
         paths=tuple(paths),
         phase=phase,
         mode=mode,
+        fault=_text(data, "fault") if "fault" in data else "",
     )
 
 
@@ -166,7 +168,10 @@ def _ledger(data: Any) -> Ledger:
         elif name == "saturated":
             values[name] = data.get(name) is True
         elif name == "notes":
-            values[name] = tuple(str(note)[:500] for note in data.get(name) or ())
+            notes = data.get(name)
+            if not isinstance(notes, list | tuple):
+                raise BadMessage(f"notes is {notes!r}; expected a list of texts")
+            values[name] = tuple(str(note)[:500] for note in notes)
         else:
             values[name] = _integer(data, name, 0, MAX_COUNT)
     return Ledger(**values)
@@ -184,6 +189,14 @@ def _object(name: str, data: Any, kind: type[Any]) -> dict[str, Any]:
 def _is_path(value: Any) -> bool:
     """A path that can stand in a request line."""
     return isinstance(value, str) and value[:1] == "/" and not any(char in value for char in "\r\n\0 ")
+
+
+def _is_address(value: Any) -> bool:
+    """A numeric address: a name would be looked up at every bind."""
+    try:
+        return isinstance(value, str) and bool(ipaddress.ip_address(value))
+    except ValueError:
+        return False
 
 
 def _is_pair(value: Any) -> bool:
