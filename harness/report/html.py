@@ -20,6 +20,7 @@ from harness.report.row import HEADINGS, build_row, cells
 from harness.report.text import safe
 
 LOG_LINES = 14
+LONGEST = 4000  # characters of any one text
 
 
 def _asset(name: str) -> str:
@@ -41,7 +42,7 @@ def _digest(text: str) -> str:
 
 def _printable(value: object) -> object:
     """Whatever the template shows, without control characters: a target said some of it."""
-    return safe(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return safe(value, LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _section(trial: Trial, samples: Sequence[Sample]) -> dict[str, Any]:
