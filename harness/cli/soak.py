@@ -13,7 +13,8 @@ from harness.cli.interrupt import Interrupt
 from harness.cli.result import finish, view
 from harness.core.units import duration as parse_duration
 from harness.core.units import rate
-from harness.experiment.guard import guard_once, soak_steps
+from harness.experiment.guard import guard_once
+from harness.experiment.soak import soak_steps
 
 SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the soak
 

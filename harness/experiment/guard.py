@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
 from harness.core.budget import Budget
-from harness.core.cycle import DISCONNECT_MODES, CycleSpec
+from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError, TargetError
-from harness.core.plan import Goal, Stop, next_step
+from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Verdict
 from harness.experiment.broker import BrokerSetup
+from harness.experiment.inside import RuntimeSetup
 from harness.experiment.run import Run
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
 from harness.experiment.trial import Progress
+from harness.runtime.detect import choose
 from harness.swarm.endpoint import Endpoint, tls_context
 from harness.swarm.request import Request as HttpRequest
 from harness.target.ready import check_url
@@ -31,7 +32,8 @@ class Request:
 
     url: one URL or several of the same host; ``{port}`` in it and in the command is replaced by a free
     port. connections: per cycle. sensitivity: smallest leak per connection that must not be missed.
-    max_time: seconds. settle: seconds without change that make a level.
+    max_time: seconds. settle: seconds without change that make a level. runtime: whose counters are read
+    (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's port.
     """
 
     url: str | Sequence[str]
@@ -66,6 +68,8 @@ class Request:
     out: Path | None = None
     seed: int = 0
     name: str = "guard"
+    runtime: str = "auto"
+    pprof: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +86,9 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
     """The trial that a request describes. Raises ConfigError naming what does not fit."""
     urls = [request.url] if isinstance(request.url, str) else list(request.url)
     _check(request, urls)
-    parts = [urlsplit(fill_port(url, 1)) for url in urls]
-    paths = tuple((part.path or "/") + (f"?{part.query}" if part.query else "") for part in parts)
-    goal = Goal(
-        connections=request.connections,
-        concurrency=request.concurrency,
-        dwell=request.dwell,
-        paths=paths,
-        events=request.events,
-        disconnect=request.disconnect,
-        mode=request.mode,
-        cycles=request.cycles,
-    )
+    choose((), request.runtime)
+    goal = goal_of(request)
+    paths = goal.paths
     return TrialSetup(
         name=request.name,
         service=ServiceSetup(
@@ -125,6 +120,25 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
         patience=request.patience,
         max_seconds=request.max_time,
         sensitivity=request.sensitivity,
+        runtime=RuntimeSetup(request.runtime, request.pprof),
+    )
+
+
+def goal_of(request: Request) -> Goal:
+    """The load that a request describes."""
+    urls = [request.url] if isinstance(request.url, str) else list(request.url)
+    parts = [urlsplit(fill_port(url, 1)) for url in urls]
+    return Goal(
+        connections=request.connections,
+        concurrency=request.concurrency,
+        dwell=request.dwell,
+        paths=tuple((part.path or "/") + (f"?{part.query}" if part.query else "") for part in parts),
+        events=request.events,
+        disconnect=request.disconnect,
+        mode=request.mode,
+        cycles=request.cycles,
+        max_seconds=request.max_time,
+        broker=request.with_broker,
     )
 
 
@@ -191,23 +205,3 @@ def guard_once(
     report = run.report()
     assert trial.verdict
     return Guarded(trial.verdict, trial, run, report)
-
-
-def soak_steps(request: Request, duration: float, clock: Callable[[], float] = time.monotonic) -> Steps:
-    """The same cycles as a guard, but no early end: warm up, then load until the time is up, with an
-    idle control cycle after every tenth load."""
-    goal_of = setup_for(request).steps
-    end = clock() + duration
-
-    def steps(trial: Trial) -> CycleSpec | Stop:
-        if clock() >= end:
-            return Stop(f"{duration:g} s are over")
-        step = goal_of(trial)
-        if isinstance(step, Stop):
-            last = next((o.spec for o in reversed(trial.observations) if o.spec.connections), None)
-            if last is None or not trial.observations[-1].complete:
-                return step
-            return replace(last, index=len(trial.observations))
-        return step
-
-    return steps

@@ -1,0 +1,37 @@
+"""A soak: the same cycles for a given time, however certain the verdict is before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from harness.core import design
+from harness.core.cycle import CycleSpec, Phase
+from harness.core.plan import Stop, next_step
+from harness.core.record import Trial
+from harness.experiment.guard import Request, goal_of
+from harness.experiment.setup import Steps
+
+CYCLES = 400  # about so many in a soak, however long: what is kept and judged stays small
+
+
+def soak_steps(request: Request, duration: float, clock: Callable[[], float] = time.monotonic) -> Steps:
+    """Warm up, then load for ``duration`` seconds, with a control without clients after every tenth load.
+
+    A cycle of a long soak opens more streams than one of a guard, so that it lasts a 400th of the whole.
+    """
+    goal = replace(goal_of(request), endless=True, max_seconds=None)
+    end = clock() + duration
+
+    def steps(trial: Trial) -> CycleSpec | Stop:
+        if clock() >= end:
+            return Stop(f"{duration:g} s are over")
+        step = next_step(trial, goal)
+        if isinstance(step, Stop) or step.phase is not Phase.LOAD:
+            return step
+        fitting = design.pace(trial, goal.disconnect) * duration / CYCLES
+        size = min(float(design.LARGEST), fitting)
+        return replace(step, connections=max(goal.connections, int(size)))
+
+    return steps
