@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Allowed growth. Keys are ``str(Key)`` or a bare metric name (all its kinds).
+    """Allowed growth. Keys are ``str(Key)`` or a bare metric name (all its kinds of the same unit).
 
     growth: units per connection allowed (default 0; noisy memory has 128 B, see ``judge_memory``).
     per_event, per_hour: likewise. ceilings: greatest level allowed. pools: units that may stay for good
@@ -20,3 +20,50 @@ class Budget:
     per_hour: Mapping[str, float] = field(default_factory=dict)
     ceilings: Mapping[str, float] = field(default_factory=dict)
     pools: Mapping[str, float] = field(default_factory=dict)
+
+
+TABLES = ("growth", "per_event", "per_hour", "ceilings", "pools")
+
+
+def laid_over(base: Budget, over: Budget) -> Budget:
+    """``over`` decides wherever it says something; what it does not name stays as in ``base``."""
+    return Budget(**{name: {**getattr(base, name), **getattr(over, name)} for name in TABLES})
+
+
+def shared(budgets: tuple[Budget, ...]) -> Budget:
+    """One budget for endpoints that are opened in turn, equally often.
+
+    What a connection may leave is their mean, for every one of them makes its share of the connections;
+    of ceilings the lowest holds, for a level belongs to all of them; of pools the largest.
+    """
+    return Budget(
+        growth=_mean([budget.growth for budget in budgets]),
+        per_event=_mean([budget.per_event for budget in budgets]),
+        per_hour=_most([budget.per_hour for budget in budgets]),
+        ceilings=_least([budget.ceilings for budget in budgets]),
+        pools=_most([budget.pools for budget in budgets]),
+    )
+
+
+Table = Mapping[str, float]
+
+
+def _keys(tables: list[Table]) -> list[str]:
+    return sorted({key for table in tables for key in table})
+
+
+def _of(table: Table, key: str) -> float:
+    """What a table grants a key: its own entry, else its metric's, else nothing."""
+    return table.get(key, table.get(key.partition("/")[0], 0.0))
+
+
+def _mean(tables: list[Table]) -> dict[str, float]:
+    return {key: sum(_of(table, key) for table in tables) / len(tables) for key in _keys(tables)}
+
+
+def _most(tables: list[Table]) -> dict[str, float]:
+    return {key: max(_of(table, key) for table in tables) for key in _keys(tables)}
+
+
+def _least(tables: list[Table]) -> dict[str, float]:
+    return {key: min(table[key] for table in tables if key in table) for key in _keys(tables)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from harness.core import growth, trend
 from harness.core.budget import Budget
@@ -54,11 +55,14 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
 
 
 def allowed(budget: Budget, key: Key) -> Allowed:
-    """What a budget grants this key; its own entry goes before its metric's."""
+    """What a budget grants this key; its own entry goes before its metric's, which is for kinds of the same
+    unit: bytes of memory grant no live objects. What kinds are granted, their total is granted too."""
+    alike = Key(key.metric).unit == key.unit
 
-    def of(table: dict[str, float]) -> float:
-        return table.get(str(key), table.get(key.metric, 0.0))
+    def of(table: Mapping[str, float]) -> float:
+        if key.kind:
+            return table.get(str(key), table.get(key.metric, 0.0) if alike else 0.0)
+        kinds = math.fsum(value for name, value in table.items() if name.startswith(f"{key.metric}/"))
+        return max(table.get(key.metric, 0.0), kinds)
 
-    return Allowed(
-        of(dict(budget.growth)), of(dict(budget.per_event)), of(dict(budget.per_hour)), of(dict(budget.pools))
-    )
+    return Allowed(of(budget.growth), of(budget.per_event), of(budget.per_hour), of(budget.pools))

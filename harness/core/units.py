@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 from harness.core.errors import ConfigError
 
@@ -12,6 +14,14 @@ _BYTES = {
     "k": 1 << 10, "m": 1 << 20, "g": 1 << 30,
 }  # fmt: skip
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*$")
+_PER = re.compile(r"^\s*(?:(\d+)\s+)?([a-zA-Z]+)\s*$")
+PER = ("connection", "event", "hour")
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """``; did you mean 'fds'?`` for the valid name that is most like ``word``, or nothing."""
+    close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _split(name: str, text: str, units: dict[str, float] | dict[str, int], expected: str) -> float:
@@ -34,6 +44,11 @@ def size(name: str, text: str) -> float:
     return _split(name, text, _BYTES, "a size such as 1024, 64 KiB or 2 MB")
 
 
+def count(name: str, text: str) -> float:
+    """A number without a unit. Raises ConfigError."""
+    return _split(name, text, {"": 1}, "a number such as 0 or 12")
+
+
 def rate(name: str, text: str) -> float:
     """A positive rate: ``0.001``, ``1e-3`` or ``1/1000``. Raises ConfigError."""
     over, slash, under = text.partition("/")
@@ -46,9 +61,28 @@ def rate(name: str, text: str) -> float:
     return value
 
 
-def per_unit(name: str, text: str) -> tuple[float, str]:
-    """``"1 KiB/connection"`` → ``(1024.0, "connection")``. Raises ConfigError."""
-    amount, slash, unit = text.rpartition("/")
-    if not slash or unit.strip() not in ("connection", "event", "hour"):
-        raise ConfigError(f"{name} {text!r}: expected an amount per connection, event or hour: 0/connection")
-    return size(name, amount), unit.strip()
+def per_unit(name: str, text: str, *, sized: bool = True) -> tuple[float, str]:
+    """``"1 KiB/connection"`` → ``(1024.0, "connection")``, ``"1/1000 connections"`` → ``(0.001, "connection")``.
+
+    sized: the amount may be in bytes; else a plain number. Raises ConfigError.
+    """
+    amount, slash, rest = text.rpartition("/")
+    example = "'1 KiB/connection'" if sized else "'0/connection'"
+    found = _PER.match(rest)
+    if not slash or not found:
+        raise ConfigError(f"{name} {text!r}: expected an amount per {_listed(PER)}, such as {example}")
+    word = found[2].removesuffix("s")
+    if word not in PER:
+        raise ConfigError(
+            f"{name} {text!r}: per {found[2]!r}; expected per {_listed(PER)}{nearest(word, PER)}"
+        )
+    many = int(found[1] or 1)
+    if many == 0:
+        raise ConfigError(f"{name} {text!r}: per 0 {word}s; expected at least 1")
+    value = size(name, amount) if sized else count(name, amount)
+    return value / many, word
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"

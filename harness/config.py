@@ -1,0 +1,173 @@
+"""Budget files on disk: found upward, read, and every value's line known for the errors."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.core.budget import Budget
+from harness.core.budget_file import BudgetFile, Place, applied, budget_of, parse
+from harness.core.errors import ConfigError
+
+BUDGETS = "budgets.toml"
+PROJECT = "pyproject.toml"
+LARGEST = 1 << 20  # bytes of a budget file
+
+
+def find(start: Path) -> Path | None:
+    """The nearest ``budgets.toml``, or ``pyproject.toml`` with ``[tool.harness]``, in ``start`` or above it.
+
+    Raises ConfigError when one folder has both: neither may be left out in silence.
+    """
+    for folder in (start.resolve(), *start.resolve().parents):
+        own, project = folder / BUDGETS, folder / PROJECT
+        in_project = project.is_file() and _section(project) is not None
+        if own.is_file() and in_project:
+            raise ConfigError(
+                f"{own} and [tool.harness] in {project} both hold budgets; expected one of them: "
+                "move what is in one into the other, or name one with --budget FILE"
+            )
+        if own.is_file():
+            return own
+        if in_project:
+            return project
+    return None
+
+
+def load(path: Path) -> BudgetFile:
+    """Read and check a budget file. Raises ConfigError: file, line, value, what was expected."""
+    text = _read(path)
+    data = _parsed(path, text)
+    prefix: Place = ()
+    if path.name == PROJECT:
+        prefix = ("tool", "harness")
+        data = data.get("tool", {}).get("harness")
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"{path}: no [tool.harness] in it; expected budgets there, or a {BUDGETS}")
+    lines = line_numbers(text)
+
+    def where(place: Place) -> str:
+        number = _line(lines, (*prefix, *place))
+        return f"{path}, line {number}" if number else str(path)
+
+    return parse(data, source=str(path), where=where)
+
+
+def budget_for(
+    path: Path | None,
+    *,
+    endpoints: Iterable[str],
+    profile: str | None = None,
+    start: Path | None = None,
+    today: datetime.date | None = None,
+) -> tuple[Budget, tuple[str, ...]]:
+    """The budget of a guard, and notes on where it comes from and which exceptions are in it.
+
+    path: the file, None to look upward from ``start`` (the working directory). Raises ConfigError.
+    """
+    found = path if path is not None else find(start or Path.cwd())
+    if found is None:
+        if profile is not None:
+            raise ConfigError(
+                f"--profile {profile!r}: no {BUDGETS} here or above; expected one, or --budget FILE"
+            )
+        return Budget(), ()
+    file = load(found)
+    budget, notes = applied(
+        file, endpoints=endpoints, profile=profile, today=today or datetime.datetime.now().astimezone().date()
+    )
+    return budget, (f"budgets: {found}", *notes)
+
+
+def from_arguments(values: Mapping[str, Any], where: str) -> Budget:
+    """A budget from the arguments of a call or a marker: ``idle_cpu`` is ``idle-cpu``. Raises ConfigError."""
+    return budget_of(
+        {name.replace("_", "-"): value for name, value in values.items()}, ("budget",), lambda _: where
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ConfigError(f"{path}: more than {LARGEST} bytes; expected a budget file")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; expected a budget file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; expected TOML") from None
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"^(.*) \(at line (\d+), column \d+\)$", str(error))
+        place, why = (f"{path}, line {found[2]}", found[1]) if found else (str(path), str(error))
+        raise ConfigError(f'{place}: not TOML: {why}; expected such as fds = "0/connection"') from None
+
+
+def _section(path: Path) -> object | None:
+    """``[tool.harness]`` of a pyproject.toml; None where there is none, or no TOML (others will say so)."""
+    try:
+        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+    except (OSError, ValueError):
+        return None
+    section: object | None = tool.get("harness") if isinstance(tool, dict) else None
+    return section
+
+
+def line_numbers(text: str) -> dict[Place, int]:
+    """Place → line (from 1) of every table and key that begins a line; ``[[exception]]`` is counted from 0.
+
+    tomllib keeps no positions. Each line's own header or key is read by tomllib, so quoting is its matter.
+    """
+    found: dict[Place, int] = {}
+    table: Place = ()
+    arrays: dict[Place, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            header = _keys(stripped)
+            if header is None:
+                continue
+            if stripped.startswith("[["):
+                arrays[header] = arrays.get(header, -1) + 1
+                header = (*header, arrays[header])
+            table = header
+            found.setdefault(table, number)
+        elif "=" in stripped and not stripped.startswith("#"):
+            for end in (i for i, char in enumerate(stripped) if char == "="):
+                keys = _keys(stripped[:end] + "= 0")
+                if keys is not None:
+                    found.setdefault((*table, *keys), number)
+                    break
+    return found
+
+
+def _keys(line: str) -> Place | None:
+    """The dotted key of one header or key line; None for a line that is neither."""
+    try:
+        value: Any = tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return None
+    keys: list[str] = []
+    while isinstance(value, dict | list) and value:
+        if isinstance(value, list):
+            value = value[0]
+            continue
+        ((key, value),) = value.items()
+        keys.append(key)
+    return tuple(keys) or None
+
+
+def _line(lines: Mapping[Place, int], place: Place) -> int | None:
+    """The line of a place, else of what it holds, else of what holds it."""
+    for length in range(len(place), 0, -1):
+        begins = [number for name, number in lines.items() if name[:length] == place[:length]]
+        if begins:
+            return min(begins)
+    return None

@@ -1,0 +1,256 @@
+"""Budgets as people write them (docs/budgets.md), read from plain TOML values. Pure: no file is opened here.
+
+[budget]                              # every guard
+fds = "0/connection"
+memory = ["1 KiB/connection", "1 MiB/hour"]
+[budget.ceilings]
+fds = 500
+[endpoint."/events"]                  # goes before [budget]
+[profile.nightly]                     # goes before both
+[[exception]]                         # goes before all, until it expires
+metric = "fds/eventfd"
+allow = "1/connection"
+reason = "libzmq keeps one for each context"
+expires = 2027-01-31
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.core.budget import Budget, laid_over, shared
+from harness.core.errors import ConfigError
+from harness.core.metric import METRICS, Key
+from harness.core.units import count, nearest, per_unit, size
+
+Place = tuple[str | int, ...]
+Where = Callable[[Place], str]
+"""Where a value stands, for an error: ``budgets.toml, line 7``."""
+
+SECTIONS = ("budget", "endpoint", "profile", "exception")
+SUBTABLES = ("ceilings", "pools")
+EXCEPTION_FIELDS = ("metric", "allow", "reason", "expires", "endpoint", "profile")
+MEMORY_KINDS = ("anonymous", "uss", "rss", "heap-bytes", "objects", "blocks")
+_TABLE_OF = {"connection": "growth", "event": "per_event", "hour": "per_hour"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """One ``[[exception]]``: what is allowed beyond the budget, why, and until when (that day included).
+
+    endpoint, profile: where it holds, None for everywhere. where: its place in the file.
+    """
+
+    metric: str
+    budget: Budget
+    allow: str
+    reason: str
+    expires: datetime.date
+    endpoint: str | None = None
+    profile: str | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetFile:
+    """A whole file, checked. source: its name, for reports."""
+
+    source: str
+    common: Budget = field(default_factory=Budget)
+    endpoints: Mapping[str, Budget] = field(default_factory=dict)
+    profiles: Mapping[str, Budget] = field(default_factory=dict)
+    exemptions: tuple[Exemption, ...] = ()
+
+
+def parse(data: Mapping[str, Any], *, source: str, where: Where) -> BudgetFile:
+    """Check every value. Raises ConfigError: place, value, what was expected, the nearest valid name."""
+    for name in data:
+        if name not in SECTIONS:
+            raise _wrong(where((name,)), f"table {name!r}", _one_of(SECTIONS), nearest(name, SECTIONS))
+    return BudgetFile(
+        source=source,
+        common=budget_of(data.get("budget", {}), ("budget",), where),
+        endpoints=_named(data.get("endpoint", {}), "endpoint", where),
+        profiles=_named(data.get("profile", {}), "profile", where),
+        exemptions=_exemptions(data.get("exception", []), where),
+    )
+
+
+def budget_of(table: Any, place: Place, where: Where) -> Budget:
+    """One table of budgets: metric → "AMOUNT/UNIT" or a list of such; ``ceilings`` and ``pools`` below it."""
+    found: dict[str, dict[str, float]] = {name: {} for name in (*_TABLE_OF.values(), *SUBTABLES)}
+    for name, value in _table(table, place, where).items():
+        here = (*place, name)
+        if name in SUBTABLES:
+            for metric, level in _table(value, here, where).items():
+                key = metric_name(metric, where((*here, metric)))
+                found[name][_level_key(key)] = _level(key, level, where((*here, metric)))
+            continue
+        key = metric_name(name, where(here), SUBTABLES)
+        for text in value if isinstance(value, list) else [value]:
+            amount, per = growth(key, text, where(here))
+            if key in found[_TABLE_OF[per]]:
+                raise ConfigError(f"{where(here)}: {name} has two amounts per {per}; expected one")
+            found[_TABLE_OF[per]][key] = amount
+    return Budget(**found)
+
+
+def growth(key: str, text: Any, where: str) -> tuple[float, str]:
+    """``"1 KiB/connection"`` as (1024.0, "connection"). Bytes only where the metric is counted in bytes."""
+    if not isinstance(text, str):
+        raise _wrong(
+            where, f"{key} = {text!r}", "an amount per connection, event or hour, in quotes: '0/connection'"
+        )
+    try:
+        return per_unit(key, text, sized=Key.parse(key).unit == "B")
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
+    """A metric, or metric/kind. Raises ConfigError with the nearest valid name."""
+    key = Key.parse(name)
+    if key.metric not in METRICS:
+        valid = [*METRICS, *others]
+        raise _wrong(where, f"metric {name!r}", _one_of(valid), nearest(key.metric, valid))
+    if "/" in name and not key.kind:
+        raise _wrong(where, f"metric {name!r}", f"a kind after the slash, or {key.metric!r} alone")
+    if key.metric == "memory" and key.kind and key.kind not in MEMORY_KINDS:
+        near = nearest(key.kind, MEMORY_KINDS)
+        raise _wrong(where, f"kind {key.kind!r} of memory", _one_of(MEMORY_KINDS), near)
+    return name
+
+
+def applied(
+    file: BudgetFile, *, endpoints: Iterable[str], profile: str | None, today: datetime.date
+) -> tuple[Budget, tuple[str, ...]]:
+    """The budget of a guard of these paths, and a line for each exception in it.
+
+    endpoints: paths as opened, query included; a table may leave the query out. Raises ConfigError for an
+    unknown profile, and for an exception whose last day is past: whoever wrote it wanted to be reminded.
+    """
+    expired = [one for one in file.exemptions if one.expires < today]
+    if expired:
+        first, more = expired[0], f" (and {len(expired) - 1} more)" if len(expired) > 1 else ""
+        raise ConfigError(
+            f"{first.where}: the exception for {first.metric} expired on {first.expires}{more}; its reason was: "
+            f"{first.reason}; remove it, or give it a new date"
+        )
+    if profile is not None and profile not in file.profiles:
+        near = nearest(profile, file.profiles)
+        raise ConfigError(
+            f"--profile {profile!r}: {file.source} has no [profile.{profile}]; expected {_one_of(file.profiles)}{near}"
+        )
+    own = file.profiles[profile] if profile is not None else Budget()
+    parts, notes = [], []
+    for path in dict.fromkeys(endpoints):
+        budget = laid_over(laid_over(file.common, _endpoint(file, path)), own)
+        for one in file.exemptions:
+            if one.profile not in (None, profile) or one.endpoint not in (None, path, _bare(path)):
+                continue
+            budget = laid_over(budget, one.budget)
+            notes.append(f"exception until {one.expires}: {one.metric} {one.allow} ({one.reason})")
+        parts.append(budget)
+    return (shared(tuple(parts)) if parts else laid_over(file.common, own)), tuple(dict.fromkeys(notes))
+
+
+def _endpoint(file: BudgetFile, path: str) -> Budget:
+    return file.endpoints.get(path) or file.endpoints.get(_bare(path)) or Budget()
+
+
+def _bare(path: str) -> str:
+    return path.partition("?")[0]
+
+
+def _named(tables: Any, section: str, where: Where) -> dict[str, Budget]:
+    found = {}
+    for name, table in _table(tables, (section,), where).items():
+        if section == "endpoint" and not name.startswith("/"):
+            raise _wrong(where((section, name)), f"endpoint {name!r}", "a path that begins with /", "")
+        found[name] = budget_of(table, (section, name), where)
+    return found
+
+
+def _exemptions(entries: Any, where: Where) -> tuple[Exemption, ...]:
+    if not isinstance(entries, list):
+        raise _wrong(where(("exception",)), "[exception]", "[[exception]], one for each")
+    return tuple(_exemption(entry, ("exception", index), where) for index, entry in enumerate(entries))
+
+
+def _exemption(entry: Any, place: Place, where: Where) -> Exemption:
+    table = _table(entry, place, where)
+    for name in table:
+        if name not in EXCEPTION_FIELDS:
+            near = nearest(name, EXCEPTION_FIELDS)
+            raise _wrong(where((*place, name)), f"{name!r} in [[exception]]", _one_of(EXCEPTION_FIELDS), near)
+    for name in ("metric", "allow", "reason", "expires"):
+        if name not in table:
+            raise ConfigError(
+                f"{where(place)}: an exception without {name!r}; expected metric, allow, reason and expires"
+            )
+    for name in ("metric", "allow", "reason", "endpoint", "profile"):
+        if name in table and (not isinstance(table[name], str) or not table[name].strip()):
+            raise _wrong(where((*place, name)), f"{name} = {table[name]!r}", "a text that is not empty")
+    metric = metric_name(table["metric"], where((*place, "metric")))
+    amount, per = growth(metric, table["allow"], where((*place, "allow")))
+    return Exemption(
+        metric=metric,
+        budget=Budget(**{_TABLE_OF[per]: {metric: amount}}),
+        allow=table["allow"],
+        reason=table["reason"].strip(),
+        expires=_date(table["expires"], where((*place, "expires"))),
+        endpoint=table.get("endpoint"),
+        profile=table.get("profile"),
+        where=where((*place, "expires")),
+    )
+
+
+def _date(value: Any, where: str) -> datetime.date:
+    if isinstance(value, datetime.datetime):
+        return value.date()
+    if isinstance(value, datetime.date):
+        return value
+    try:
+        return datetime.date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise _wrong(where, f"expires = {value!r}", "a date such as 2027-01-31") from None
+
+
+def _level(key: str, value: Any, where: str) -> float:
+    """A ceiling or a pool: a number, or for bytes a size in quotes."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ConfigError(f"{key} = {value!r}: expected a number, or a size such as '256 MiB'")
+        if isinstance(value, str):
+            return size(key, value) if Key.parse(key).unit == "B" else count(key, value)
+        if not 0 <= value < float("inf"):
+            raise ConfigError(f"{key} = {value!r}: expected a number from 0 on")
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return float(value)
+
+
+def _level_key(key: str) -> str:
+    """Memory has no total: its level is what no file backs."""
+    return "memory/anonymous" if key == "memory" else key
+
+
+def _table(value: Any, place: Place, where: Where) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        name = ".".join(map(str, place))
+        raise _wrong(where(place), f"{name} = {value!r}", f"a table: [{name}]")
+    return value
+
+
+def _wrong(where: str, what: str, expected: str, near: str = "") -> ConfigError:
+    return ConfigError(f"{where}: {what}: expected {expected}{near}")
+
+
+def _one_of(names: Iterable[str]) -> str:
+    listed = list(names)
+    if not listed:
+        return "none, for there is none"
+    return listed[0] if len(listed) == 1 else "one of " + ", ".join(listed)
