@@ -22,8 +22,9 @@ from harness.probe.remote_line import Line
 from harness.probe.tree import ENDED
 
 START_PATIENCE = 20.0  # seconds until the first sample: ssh may ask a jump host
-ANSWER_PATIENCE = 30.0  # seconds for a census of a very large service
+ANSWER_PATIENCE = 10.0  # seconds for a census of a very large service
 STALE = 3.0  # seconds (or ten intervals) without a line after which the last one says nothing any more
+CUT = "cut"  # key of an answer that will not come
 RETRY = 2.0  # seconds between two attempts to start the command again
 DRIFT = 1e-4  # by how much two monotonic clocks may differ in pace
 
@@ -63,7 +64,7 @@ class RemoteSampler:
         self._thread = threading.Thread(target=self._run, name="remote-probe", daemon=True)
         self._thread.start()
         if not self._first.wait(patience) or self.error:
-            self._close()
+            self.close()
             raise self.error or ProbeError(
                 f"the remote probe sent no sample within {patience:g} s; expected `{argv[0]} …` to print JSON lines"
             )
@@ -85,6 +86,7 @@ class RemoteSampler:
                 if self._stop.is_set() or self.ended:
                     return
                 why = self._line.why()
+                self._answers.put({CUT: why})  # whoever waits for an answer waits in vain
                 if not self._first.is_set():
                     raise ProbeError(f"the remote probe sent no sample: {why}")
                 if not greeted and "no such process" in why:
@@ -183,6 +185,8 @@ class RemoteSampler:
                 raise ProbeError(
                     f"the remote probe did not answer {order!r} within {ANSWER_PATIENCE:g} s; expected one line"
                 ) from None
+        if CUT in answer:
+            raise ProbeError(f"the line to the remote probe was cut: {answer[CUT]}; expected its {key}")
         if key not in answer:
             raise ProbeError(f"the remote probe answered {json.dumps(answer)[:200]}; expected its {key}")
         return answer[key]
@@ -194,15 +198,20 @@ class RemoteSampler:
         except ProbeError as error:
             return Census(at=at, unreadable=(f"fds and all else: {error}",))
 
-    def inbound(self, port: int) -> int:
-        """Established connections to ``port`` on the far side. Raises ProbeError."""
-        return int(self._ask(f"inbound {port}", "inbound"))
+    def inbound(self, port: int) -> int | None:
+        """Established connections to ``port`` on the far side; None while that cannot be asked."""
+        try:
+            answer = self._ask(f"inbound {port}", "inbound")
+        except ProbeError:
+            return None
+        return answer if isinstance(answer, int) else None
 
     def limits(self) -> dict[str, float]:
         """The ceilings that the target will meet. Raises ProbeError."""
         return {str(name): float(value) for name, value in self._ask("limits", "limits").items()}
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the command and whatever it started. Idempotent."""
         self._stop.set()
         self._line.close()
         self._thread.join(5.0)
@@ -213,7 +222,7 @@ class RemoteSampler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self.close()
         if self.error and error is None:
             raise self.error
 

@@ -88,8 +88,8 @@ class Sampler:
         """Classify everything that the processes of the tree hold now, orphans included."""
         return census(self.pid, at=at, known=self._tree.processes())
 
-    def inbound(self, port: int) -> int:
-        """Established connections to ``port`` as the target sees them."""
+    def inbound(self, port: int) -> int | None:
+        """Established connections to ``port`` as the target sees them; None once it is gone."""
         return inbound(self.pid, port)
 
     def limits(self) -> dict[str, float]:

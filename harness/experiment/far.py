@@ -1,0 +1,75 @@
+"""A service that runs out of reach: a command that prints a probe's lines is all that is known of it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+
+from harness.core.errors import ConfigError, ProbeError
+from harness.core.sample import Sample
+from harness.probe.remote import RemoteSampler
+from harness.probe.sampler import Sampler
+
+Watching = Sampler | RemoteSampler
+"""What reads the service: here, or at the far side of a command."""
+
+POLL = 0.02
+
+
+def probe_argv(command: str) -> tuple[str, ...]:
+    """The words of ``--probe-command``; no shell is involved. Raises ConfigError."""
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise ConfigError(
+            f"--probe-command {command!r}: {error}; expected a command with its quotes closed"
+        ) from None
+    if not words:
+        raise ConfigError("--probe-command '': expected a command such as 'ssh host harness probe --pid 12'")
+    return words
+
+
+def open_far(
+    argv: tuple[str, ...], *, clock: Callable[[], float], on_sample: Callable[[Sample], None]
+) -> RemoteSampler:
+    """Run the command. Raises ProbeError when it sends no samples, or takes no orders: when clients have left,
+    and which descriptors stayed, can only be asked."""
+    sampler = RemoteSampler(argv, clock=clock, on_sample=on_sample)
+    try:
+        sampler.limits()
+    except ProbeError as error:
+        sampler.close()
+        raise ProbeError(f"--probe-command {argv[0]!r}: {error}") from None
+    return sampler
+
+
+class FarTarget:
+    """Watched, never stopped: like a service attached by pid, on a machine that is not ours."""
+
+    def __init__(self, sampler: RemoteSampler) -> None:
+        self._sampler = sampler
+        self.pid = sampler.pid
+
+    @property
+    def alive(self) -> bool:
+        """False once the far side has said that it ended, or that another process has its pid."""
+        return not self._sampler.ended
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` seconds for its end; True when it has ended."""
+        deadline = time.monotonic() + timeout
+        while self.alive and time.monotonic() < deadline:
+            time.sleep(POLL)
+        return not self.alive
+
+    def poll(self) -> int | None:
+        """Always None: the exit code of a far process cannot be read."""
+        return None
+
+    def tail(self, lines: int = 20) -> tuple[str, ...]:  # noqa: ARG002 - same shape as Child.tail
+        """Its log is not within reach."""
+        return ()
+
+    def stop(self, grace: float = 0.0) -> None:
+        """It runs on; what reads it is stopped by the trial."""
