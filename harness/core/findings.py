@@ -13,10 +13,15 @@ from harness.core.judge_memory import MEMORY
 from harness.core.metric import Key
 from harness.core.moments import Moment, keys
 from harness.core.recipe import match
-from harness.core.record import Trial
+from harness.core.record import Places, Trial
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
 POOLED = 3.0  # units that must have stayed for good to be worth a word
+# Places that speak of a metric itself; any other metric is explained by whatever grew.
+SPEAKING = {
+    "tasks": frozenset({"task", "greenlet", "goroutine", "resource"}),
+    "threads": frozenset({"thread"}),
+}
 
 
 def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]) -> list[Finding]:
@@ -47,9 +52,19 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
                 recipe=recipe.name if recipe and key.metric != "memory" else None,
                 exhausts=exhausts,
                 explanation=text + _exhausted(exhausts),
+                where=where(trial.places, key),
             )
         )
     return made
+
+
+def where(found: Places | None, key: Key) -> tuple[str, ...]:
+    """The places that explain one finding, "and N more", and what limits them."""
+    if found is None:
+        return ()
+    speaking = [place for place in found.places if place.kind in SPEAKING.get(key.metric, ())]
+    more = () if speaking or not found.more else (f"and {found.more} more",)
+    return (*(place.text for place in speaking or found.places), *more, *found.notes)
 
 
 def forecast(

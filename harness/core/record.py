@@ -38,6 +38,25 @@ class ExitInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Something that grew from cycle to cycle, seen from inside. kind: ``task``, ``thread``, ``line``, ``type``,
+    … text: where, how many and how many bytes per unit of the driver."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a leak that was certain grew during further cycles, most telling first. more: places left out.
+    notes: what limits this."""
+
+    places: tuple[Place, ...] = ()
+    more: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One target under one plan: the judge's whole input."""
 
@@ -55,6 +74,7 @@ class Trial:
     started: float = 0.0
     ended: float = 0.0
     verdict: Verdict | None = None
+    places: Places | None = None  # where the target grows, once a leak was certain
     extra: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -15,6 +15,7 @@ from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Verdict
 from harness.experiment.broker import BrokerSetup
+from harness.experiment.far import probe_argv
 from harness.experiment.inside import RuntimeSetup
 from harness.experiment.run import Run
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
@@ -28,12 +29,15 @@ from harness.target.spawn import fill_port
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a user asks of a guard. One of ``command`` and ``pid`` is needed.
+    """What a user asks of a guard. One of ``command``, ``pid`` and ``probe_command`` is needed; the last may
+    also stand beside a command, such as one that starts a container.
 
     url: one URL or several of the same host; ``{port}`` in it and in the command is replaced by a free
     port. connections: per cycle. sensitivity: smallest leak per connection that must not be missed.
     max_time: seconds. settle: seconds without change that make a level. runtime: whose counters are read
     (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's port.
+    keep_alive: in mode ``request`` each connection asks ``events`` times. locustfile: whose users load instead.
+    budget_notes: where the budget came from, for the report. profile: whose budgets they are.
     """
 
     url: str | Sequence[str]
@@ -50,6 +54,8 @@ class Request:
     patience: float = 30.0
     cycles: int = 60
     mode: str = "stream"
+    keep_alive: bool = False
+    locustfile: Path | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
     body: bytes | None = None
@@ -62,6 +68,8 @@ class Request:
     ready_timeout: float = 30.0
     nofile: int | None = None
     budget: Budget = field(default_factory=Budget)
+    budget_notes: tuple[str, ...] = ()
+    profile: str | None = None
     with_broker: bool = False
     cwd: Path | None = None
     env: Mapping[str, str] | None = None
@@ -70,6 +78,7 @@ class Request:
     name: str = "guard"
     runtime: str = "auto"
     pprof: str | None = None
+    probe_command: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,7 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
             nofile=request.nofile,
             ready_url=request.ready,
             ready_timeout=request.ready_timeout,
+            preflight=request.locustfile is None,
         ),
         steps=steps or (lambda trial: next_step(trial, goal)),
         load=LoadSetup(
@@ -113,6 +123,8 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
             processes=request.processes,
             stall_after=request.stall_after if request.stall_after is not None else request.dwell,
             mode=request.mode,
+            keep_alive=request.keep_alive,
+            locustfile=request.locustfile,
         ),
         broker=BrokerSetup() if request.with_broker else None,
         budget=request.budget,
@@ -120,7 +132,10 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
         patience=request.patience,
         max_seconds=request.max_time,
         sensitivity=request.sensitivity,
-        runtime=RuntimeSetup(request.runtime, request.pprof),
+        notes=request.budget_notes,
+        extra={"budget_profile": request.profile} if request.profile else {},
+        runtime=_runtime(request),
+        probe_command=probe_argv(request.probe_command) if request.probe_command is not None else (),
     )
 
 
@@ -134,12 +149,25 @@ def goal_of(request: Request) -> Goal:
         dwell=request.dwell,
         paths=tuple((part.path or "/") + (f"?{part.query}" if part.query else "") for part in parts),
         events=request.events,
-        disconnect=request.disconnect,
+        disconnect=request.disconnect
+        if request.locustfile is None
+        else "fin",  # their users leave in their way
         mode=request.mode,
         cycles=request.cycles,
         max_seconds=request.max_time,
         broker=request.with_broker,
     )
+
+
+def _runtime(request: Request) -> RuntimeSetup:
+    """A service out of reach has no runtime of ours to look at; Go's counters come over HTTP."""
+    if request.probe_command is not None and request.runtime in ("auto", "none"):
+        return RuntimeSetup("none")
+    if request.probe_command is not None and request.runtime != "go":
+        raise ConfigError(
+            f"--runtime {request.runtime}: not with --probe-command; expected none, or go with --pprof URL"
+        )
+    return RuntimeSetup(request.runtime, request.pprof)
 
 
 def _check(request: Request, urls: list[str]) -> None:
@@ -159,10 +187,20 @@ def _check(request: Request, urls: list[str]) -> None:
     HttpRequest(Endpoint.parse(fill_port(urls[0], 1)), request.method, request.headers, request.body)
     if request.ca is not None:
         tls_context(insecure=request.insecure, ca=request.ca)
+    if request.keep_alive and request.mode != "request":
+        raise ConfigError(
+            "--keep-alive: a stream has its connection for itself; expected --mode request with it"
+        )
+    if request.locustfile is not None and not request.locustfile.is_file():
+        raise ConfigError(f"--swarm {request.locustfile}: no such file; expected a locustfile")
     if request.processes < 1:
         raise ConfigError(f"--processes {request.processes}: expected at least 1")
-    if bool(request.command) == bool(request.pid):
-        raise ConfigError("expected exactly one of -- COMMAND … and --pid PID")
+    if request.locustfile is not None and request.processes > 1:
+        raise ConfigError(f"--processes {request.processes}: expected 1 with --swarm {request.locustfile}")
+    if request.probe_command is not None and request.pid:
+        raise ConfigError(f"--pid {request.pid}: not with --probe-command, which names the process itself")
+    if request.probe_command is None and bool(request.command) == bool(request.pid):
+        raise ConfigError("expected exactly one of -- COMMAND …, --pid PID and --probe-command COMMAND")
     if request.disconnect not in (*DISCONNECT_MODES, "mixed"):
         modes = ", ".join(DISCONNECT_MODES)
         raise ConfigError(f"--disconnect {request.disconnect!r}: expected mixed or one of {modes}")

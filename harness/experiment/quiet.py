@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.core.census_diff import levels as census_levels
 from harness.core.metric import Key
 from harness.core.quiescence import NeverSettled, Quiescent, Tracker
 from harness.core.sample import Census, Sample
-from harness.probe.sampler import Sampler
-from harness.probe.sockets import inbound
+from harness.experiment.far import Watching
 
 POLL = 0.05
 
@@ -43,7 +42,7 @@ class Quiet:
 
 
 def rest(
-    sampler: Sampler,
+    sampler: Watching,
     *,
     port: int,
     window: float,
@@ -55,14 +54,13 @@ def rest(
     """Poll until nothing has moved for ``window`` seconds and no client is connected any more."""
     tracker = Tracker(clock(), window=window, patience=patience)
     used: list[Sample] = []
-    pid = sampler.pid
     while True:
         sample = sampler.latest()
         counts: dict[str, float | None] = {
             "fds": sample.fds,
             "threads": sample.threads,
             "processes": sample.processes,
-            "inbound": inbound(pid, port),
+            "inbound": sampler.inbound(port),
         }
         if counts["inbound"]:
             counts["inbound"] = -clock()  # somebody is still connected: never equal to the last reading
@@ -76,6 +74,22 @@ def rest(
         if stopped():
             return Quiet(False, "stopped before it settled", {}, 0.0)
         tick()
+        time.sleep(POLL)
+
+
+def after(
+    sampler: Watching, level: Mapping[str, float], *, clock: Callable[[], float], patience: float = 1.0
+) -> None:
+    """Wait until what a reading of the counters opened for itself (a connection, a thread) is gone again: a
+    sample taken from now on that is not above ``level``. What never comes back was not the reading's."""
+    start = clock()
+    while clock() - start < patience:
+        sample = sampler.latest()
+        now = {"fds": sample.fds, "threads": sample.threads}
+        if sample.at > start and all(
+            value is None or value <= level.get(name, value) for name, value in now.items()
+        ):
+            return
         time.sleep(POLL)
 
 

@@ -11,6 +11,7 @@ from harness.core.cycle import CycleSpec
 from harness.core.plan import Stop
 from harness.core.record import Trial
 from harness.experiment.broker import BrokerSetup
+from harness.experiment.inside import RuntimeSetup
 
 Steps = Callable[[Trial], CycleSpec | Stop]
 """Given what has been seen so far: the next cycle, or why to stop. Pure."""
@@ -44,7 +45,8 @@ class LoadSetup:
     """How the swarm connects. stall_after: seconds of silence that count as a stall.
 
     insecure: certificates are not verified; ca: a PEM file of authorities. source_addresses: local
-    addresses from which streams are opened in turn. processes: generators on this machine.
+    addresses from which streams are opened in turn. processes: generators on this machine. keep_alive: in mode
+    ``request`` a connection asks more than once. locustfile: the user's own Locust users make the load.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -56,12 +58,15 @@ class LoadSetup:
     source_addresses: tuple[str, ...] = ()
     processes: int = 1
     mode: str = "stream"
+    keep_alive: bool = False
+    locustfile: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSetup:
     """One trial. settle: seconds without change that make a level. patience: seconds after which
-    the counts count as never settling. max_seconds: budget of the whole trial, from its first cycle."""
+    the counts count as never settling. max_seconds: budget of the whole trial, from its first cycle.
+    probe_command: words of a command that prints what ``harness probe`` prints, for a service elsewhere."""
 
     name: str
     service: ServiceSetup
@@ -74,4 +79,7 @@ class TrialSetup:
     max_seconds: float = 120.0
     sensitivity: float = 1e-3
     probe_interval: float = 0.1
+    probe_command: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    runtime: RuntimeSetup = field(default_factory=RuntimeSetup)
     extra: Mapping[str, object] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from harness.core.record import ExitInfo, TargetInfo, Trial
 from harness.core.sample import Census, Sample
 from harness.core.signature import excerpt
 from harness.experiment.broker import Broker
-from harness.experiment.quiet import Quiet, rest
+from harness.experiment.far import FarTarget, Watching, open_far
+from harness.experiment.inside import Inside, attribution_cycle, units
+from harness.experiment.quiet import Quiet, after, rest
 from harness.experiment.setup import TrialSetup
-from harness.probe.census import census
-from harness.probe.limits import limits
+from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
 from harness.swarm.launch import Swarm
@@ -88,6 +90,7 @@ class TrialRunner:
     def __init__(self, setup: TrialSetup, around: Surroundings) -> None:
         self.setup = setup
         self.around = around
+        self.inside = Inside(setup.runtime)
         self.started = around.clock()
         self.connections = 0
         self.silent = False  # the broker
@@ -99,6 +102,7 @@ class TrialRunner:
             budget=setup.budget,
             sensitivity=setup.sensitivity,
             started=self.started,
+            notes=setup.notes,
             extra=dict(setup.extra),
         )
 
@@ -109,11 +113,12 @@ class TrialRunner:
             try:
                 self._start(stack)
                 self._cycles()
+                self._attribute()
             except (BrokerError, SwarmError) as error:
                 self._note(infrastructure=str(error))
             except ProbeError as error:
                 # Gone before its first reading: its death is the finding, not our blindness.
-                if self.target.alive:
+                if not hasattr(self, "target") or self.target.alive:
                     self._note(infrastructure=str(error))
                 else:
                     self._died()
@@ -163,10 +168,15 @@ class TrialRunner:
             stack.callback(self.broker.stop)
             command = tuple(word.replace("{broker}", self.broker.endpoint) for word in command)
         log = self.directory / "target.log"
+        stack.callback(self.inside.close)
         if service.command:
+            env = self.inside.environment(command, os.environ if service.env is None else service.env)
             self.target: Target = spawn(
-                command, log=log, port=port, env=service.env, cwd=service.cwd, nofile=service.nofile
+                command, log=log, port=port, env=env, cwd=service.cwd, nofile=service.nofile
             )
+        elif setup.probe_command:
+            far = self._open_far(stack)
+            self.target = FarTarget(far)
         else:
             self.target = AttachedTarget(service.pid or 0)
         stack.callback(self._stop_target)
@@ -183,6 +193,8 @@ class TrialRunner:
                 ca=setup.load.ca,
                 source_addresses=setup.load.source_addresses,
                 processes=setup.load.processes,
+                keep_alive=setup.load.keep_alive,
+                locustfile=setup.load.locustfile,
             )
         )
         took = wait_ready(
@@ -194,21 +206,38 @@ class TrialRunner:
             insecure=setup.load.insecure,
             ca=setup.load.ca,
         )
-        info = TargetInfo(command or None, url, self.target.pid, limits=limits(self.target.pid))
+        if not hasattr(self, "sampler"):
+            self._open_probe(stack)
+        info = TargetInfo(command or None, url, self.sampler.pid, limits=self.sampler.limits())
         self._note(target=info, notes=(*self.trial.notes, f"ready after {took:.2f} s"))
         self.swarm.wait_ready()
         if service.preflight:
             self._look(url)
-        writer = self.around.directory.samples(setup.name)
+        said = self.inside.open(self.target.pid, url)
+        info = replace(info, runtime=self.inside.choice.runtime)
+        self._note(target=info, notes=(*self.trial.notes, said))
+
+    def _open_probe(self, stack: ExitStack) -> None:
+        if self.setup.probe_command:
+            self._open_far(stack)
+            return
+        writer = self.around.directory.samples(self.setup.name)
         stack.callback(writer.close)
-        self.sampler = stack.enter_context(
+        self.sampler: Watching = stack.enter_context(
             Sampler(
                 self.target.pid,
                 clock=self.around.clock,
-                interval=setup.probe_interval,
+                interval=self.setup.probe_interval,
                 on_sample=writer.write,
             )
         )
+
+    def _open_far(self, stack: ExitStack) -> RemoteSampler:
+        writer = self.around.directory.samples(self.setup.name)
+        stack.callback(writer.close)
+        far = open_far(self.setup.probe_command, clock=self.around.clock, on_sample=writer.write)
+        self.sampler = stack.enter_context(far)
+        return far
 
     def _peaks(self) -> dict[str, float]:
         """The highest readings of the hot lane: all that is left of a service that died in its first cycle."""
@@ -326,8 +355,11 @@ class TrialRunner:
     def _observe(
         self, step: CycleSpec, ledger: Ledger, quiet: Quiet, started: float, load_ended: float
     ) -> Observation:
+        # Counters before the census: their collection lets go of descriptors that only garbage still holds.
+        counters = self._counters(quiet)
         taken = None if self.around.interrupt.is_set() else self._census()
         levels = quiet.levels(taken)
+        levels.update(counters)
         counted = self.broker.count() if self.broker else None
         if counted and levels:
             levels[Key("broker-peers")] = float(counted.peers)
@@ -346,11 +378,41 @@ class TrialRunner:
             census=taken,
         )
 
+    def _counters(self, quiet: Quiet) -> dict[Key, float]:
+        """Levels from inside, once at rest. What the reading itself opened is given time to go."""
+        if not quiet.settled or self.around.interrupt.is_set() or not self.target.alive:
+            return {}
+        levels, note = self.inside.read()
+        if note and note not in self.trial.notes:
+            self._note(notes=(*self.trial.notes, note))
+        if levels:
+            after(self.sampler, quiet.level, clock=self.around.clock)
+        return levels
+
+    def _attribute(self) -> None:
+        """Where it grows, over a few further cycles that are not judged: only once a leak is certain."""
+        if self.around.interrupt.is_set() or not self.target.alive or self.inside.reader is None:
+            return
+        chosen = attribution_cycle(self.trial)
+        if chosen is None:
+            return
+        step, per = chosen
+
+        def cycle() -> float:
+            started = self.around.clock()
+            self._flap(step)
+            seen = self._cycle(step)
+            if not seen.complete:
+                raise ProbeError("the cycle was cut short")
+            return units(seen.ledger, per, self.around.clock() - started)
+
+        self._note(places=self.inside.attribute(cycle, per))
+
     def _census(self) -> Census | None:
         if not self.target.alive:
             return None
         try:
-            return census(self.target.pid, at=self.around.clock())
+            return self.sampler.census(self.around.clock())
         except HarnessError:
             return None
 

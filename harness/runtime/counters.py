@@ -66,12 +66,13 @@ class Growth:
     bytes_per_connection: float | None = None
     frames: tuple[str, ...] = ()
 
-    def line(self) -> str:
-        """One line for a report: ``app.py:12 in serve: 1.00 blocks, 2104 B per connection``."""
+    def line(self, per: str = "connection") -> str:
+        """One line for a report: ``app.py:12 in serve: 1.00 blocks, 2104 B per connection``. per: what the
+        cycles counted, when that is not connections."""
         text = f"{self.site}: {self.per_connection:.2f} {self.unit}"
         if self.bytes_per_connection is not None:
             text += f", {self.bytes_per_connection:.0f} B"
-        return text + " per connection"
+        return f"{text} per {per}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ class Attribution:
         return (*(growth.line() for growth in self.growths), *more, *self.notes)
 
 
-# Runs one load cycle to quiescence; returns how many connections it opened.
-Cycle = Callable[[], int]
+# Runs one load cycle to quiescence; returns how many connections it opened (or of what else drives the growth).
+Cycle = Callable[[], float]
 
 
 class RuntimeReader(Protocol):

@@ -203,7 +203,7 @@ def own_first(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
     return (*own, *(frame for frame in frames if LIBRARY.search(frame[0])))
 
 
-def site_growth(before: Profile, after: Profile, connections: int, unit: str, kind: str) -> list[Growth]:
+def site_growth(before: Profile, after: Profile, connections: float, unit: str, kind: str) -> list[Growth]:
     """Growth by the service's innermost line."""
     sums: dict[Frame, list[float]] = {}
     stacks: dict[Frame, tuple[str, ...]] = {}

@@ -200,7 +200,7 @@ def thread_stacks(text: str) -> list[tuple[str, tuple[Frame, ...]]]:
 
 
 def stack_growth(
-    before: Mapping[tuple[Frame, ...], int], after: Mapping[tuple[Frame, ...], int], connections: int
+    before: Mapping[tuple[Frame, ...], int], after: Mapping[tuple[Frame, ...], int], connections: float
 ) -> list[Growth]:
     """Threads by the service's innermost line."""
     found = []
@@ -216,7 +216,7 @@ def stack_growth(
 
 
 def class_growth(
-    before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]], connections: int
+    before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]], connections: float
 ) -> list[Growth]:
     """Instances by class, those of the service before those of Java itself."""
     found = []

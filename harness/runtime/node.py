@@ -168,7 +168,7 @@ def own_first(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
 def resource_growth(
     before: Mapping[tuple[str, tuple[Frame, ...]], int],
     after: Mapping[tuple[str, tuple[Frame, ...]], int],
-    connections: int,
+    connections: float,
 ) -> list[Growth]:
     """Asynchronous resources (timers, sockets, files) that stayed, by the service's line that made them."""
     sums: dict[tuple[str, str], float] = {}
@@ -192,7 +192,7 @@ def resource_growth(
 def allocation_growth(
     before: Mapping[tuple[Frame, ...], tuple[float, float]],
     after: Mapping[tuple[Frame, ...], tuple[float, float]],
-    connections: int,
+    connections: float,
 ) -> list[Growth]:
     """Live sampled allocations by the innermost function of the service."""
     sums: dict[Frame, list[float]] = {}

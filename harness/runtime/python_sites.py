@@ -51,8 +51,8 @@ def attribution(
     *,
     types: Mapping[str, int],
     waiting: Mapping[Place, int],
-    connections: int,
-    lines: tuple[Snapshot, Snapshot, int],
+    connections: float,
+    lines: tuple[Snapshot, Snapshot, float],
     top: int,
 ) -> Attribution:
     """Most telling first: what waits (a leaked task explains the objects it holds), then lines that allocated,
@@ -67,7 +67,7 @@ def attribution(
     return most(growths, top, notes)
 
 
-def waiting_growth(waiting: Mapping[Place, int], connections: int) -> list[Growth]:
+def waiting_growth(waiting: Mapping[Place, int], connections: float) -> list[Growth]:
     """Tasks, greenlets and threads by the line at which they wait."""
     found = []
     for (kind, frames), count in waiting.items():
@@ -86,7 +86,7 @@ def waiting_growth(waiting: Mapping[Place, int], connections: int) -> list[Growt
     return sorted(found, key=lambda growth: -growth.per_connection)
 
 
-def line_growth(before: Snapshot, after: Snapshot, connections: int) -> list[Growth]:
+def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[Growth]:
     """Allocations by line: the innermost frame of the service, else the innermost of all. Those of the service
     come first, each by bytes."""
     sums: dict[Frame, list[float]] = {}
@@ -120,7 +120,7 @@ def _difference(before: Snapshot, after: Snapshot, trace: Trace) -> tuple[int, i
     return new[0] - old[0], new[1] - old[1]
 
 
-def type_growth(types: Mapping[str, int], connections: int) -> list[Growth]:
+def type_growth(types: Mapping[str, int], connections: float) -> list[Growth]:
     """Live objects by type; built-in containers last."""
     found = [
         Growth(name, count / max(1, connections), "objects", "type")

@@ -22,7 +22,7 @@ def start(directory: str | None = None) -> bool:
         return False
     sys.path.insert(0, _HERE)
     try:
-        import harness_agent
+        import harness_agent  # type: ignore[import-not-found]
 
         return bool(harness_agent.start(os.path.realpath(folder)))
     finally:

@@ -1,0 +1,144 @@
+"""The target seen from inside: its runtime's counters at rest, and where it grows once growth is known."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.core.cycle import CycleSpec, Ledger, Phase
+from harness.core.errors import ConfigError, ProbeError, StoreError
+from harness.core.judge import judge
+from harness.core.metric import Key
+from harness.core.record import Place, Places, Trial
+from harness.runtime.agent import default_directory
+from harness.runtime.counters import Counters, Cycle, RuntimeReader, Unavailable
+from harness.runtime.detect import UNKNOWN, Choice, choose
+from harness.runtime.open import open_reader, prepare_env
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSetup:
+    """Which runtime is read: one of detect.OVERRIDES. pprof: address of a Go service's pprof pages, when it is
+    not the service's own."""
+
+    name: str = "none"
+    pprof: str | None = None
+
+
+class Inside:
+    """Counters of one trial's target. Not having them is never an error, unless they were asked for by name."""
+
+    def __init__(self, setup: RuntimeSetup) -> None:
+        """Raises ConfigError when the runtime asked for does not exist."""
+        self.setup = setup
+        self.choice = choose((), setup.name) if setup.name != "auto" else Choice(UNKNOWN, "not looked at yet")
+        self.reader: RuntimeReader | None = None
+        self._folder: Path | None = None
+
+    def environment(self, command: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
+        """The environment for a target that is to be started. Raises StoreError when agents have no place."""
+        self.choice = choose(command, self.setup.name)
+        if self.choice.runtime == "none":
+            return dict(env)
+        try:
+            # Not the run's folder: the path of a Unix socket has 107 bytes at most (unix(7)).
+            self._folder = Path(tempfile.mkdtemp(prefix="harness-runtime-"))
+        except OSError as error:
+            raise StoreError(
+                f"no folder for runtime counters in {tempfile.gettempdir()}: {error.strerror}; set TMPDIR, or "
+                "give --runtime none"
+            ) from None
+        return prepare_env(self.choice, env, self._folder)
+
+    def open(self, pid: int, url: str) -> str:
+        """Look at the running target, take a first reading; what was found, for the record. url: the service's.
+
+        Raises ConfigError when the runtime was asked for by name and cannot be read.
+        """
+        self.choice = choose(pid, self.setup.name)
+        if self.choice.runtime == "none":
+            return "runtime counters: switched off"
+        reader = open_reader(
+            self.choice,
+            pid,
+            directory=self._folder or Path(default_directory()),
+            url=self.setup.pprof or url,
+        )
+        first = reader if isinstance(reader, Unavailable) else reader.probe()
+        if isinstance(first, Counters) and not isinstance(reader, Unavailable):
+            self.reader = reader
+            more = "".join(f"; {note}" for note in first.notes)
+            names = ", ".join(map(str, first.levels))
+            return f"runtime counters: {self.choice.runtime} ({self.choice.reason}): {names}{more}"
+        reason = first.reason if isinstance(first, Unavailable) else ""
+        if self.setup.name != "auto":
+            raise ConfigError(f"--runtime {self.setup.name}: {reason}")
+        return f"no runtime counters: {reason}"
+
+    def read(self) -> tuple[dict[Key, float], str]:
+        """Levels, to be read at rest alone, and what is to be said of them. A reading that fails is a gap."""
+        if self.reader is None:
+            return {}, ""
+        try:
+            return dict(self.reader.read().levels), ""
+        except ProbeError as error:
+            return {}, f"runtime counters: a gap: {error}"
+
+    def attribute(self, cycle: Cycle, per: str) -> Places | None:
+        """Where the target grows, over further cycles; None when nothing can be said.
+
+        per: what ``cycle`` counts, such as ``connection``.
+        """
+        if self.reader is None:
+            return None
+        try:
+            found = self.reader.attribute(cycle)
+        except ProbeError as error:
+            return Places(notes=(f"attribution failed: {error}",))
+        places = tuple(Place(growth.kind, growth.line(per)) for growth in found.growths)
+        return Places(places, found.more, found.notes)
+
+    def close(self) -> None:
+        """Remove the folder in which agents answered. Idempotent."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+ENOUGH = 50.0  # leaked things that make a place stand out from what a cycle does besides
+SMALLEST = 200  # connections in one cycle of attribution
+
+
+def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
+    """What a further cycle looks like that shows where a certain leak grows, and the unit that drives it.
+
+    None when no leak is certain. As large as the leak is rare, but never larger than what was run before.
+    """
+    leaking = [f for f in judge(trial).findings if f.status == "leaking" and f.rate]
+    loads = [o.spec for o in trial.observations if o.spec.connections]
+    if not leaking or not loads:
+        return None
+    first = leaking[0]
+    assert first.rate
+    per = first.rate.unit.rpartition("/")[2]
+    step = next((spec for spec in reversed(loads) if spec.phase is Phase.LOAD), loads[-1])
+    index = len(trial.observations)
+    if per == "second":
+        seconds = max(o.ended - o.started for o in trial.observations)
+        return replace(step, index=index, connections=0, dwell=seconds, phase=Phase.IDLE), per
+    if per not in ("event", "abort"):
+        per = "connection"
+    wanted = math.ceil(ENOUGH / first.rate.value) if first.rate.value > 0 else step.connections
+    size = min(max(step.connections, SMALLEST), max(SMALLEST, wanted))
+    return replace(step, index=index, connections=size, phase=Phase.ATTRIBUTION), per
+
+
+def units(ledger: Ledger, per: str, seconds: float) -> float:
+    """How much of the driver one cycle saw."""
+    return {"second": seconds, "event": float(ledger.events), "abort": float(ledger.aborts)}.get(
+        per, float(ledger.opened)
+    )
