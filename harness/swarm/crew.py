@@ -85,9 +85,9 @@ class Crew:
         self, spec: CycleSpec, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
     ) -> Outcome:
         """Split, wait, add up. Raises SwarmError when no worker is left or one reports an error."""
-        gone = [worker.name for worker in self._workers.values() if self._is_lost(worker)]
-        notes = [f"worker {name} is gone: the others share its part" for name in gone]
-        crew = [worker for worker in self._workers.values() if worker.name not in gone]
+        gone = {client for client, worker in self._workers.items() if self._is_lost(worker)}
+        notes = [f"worker {self._workers[client].name} is gone: the others share its part" for client in gone]
+        crew = [worker for client, worker in self._workers.items() if client not in gone]
         if not crew:
             raise SwarmError("no worker is left: every one of them has died")
         self._number += 1

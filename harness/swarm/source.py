@@ -219,7 +219,8 @@ class EventSource:
             stream.fail(causes.UNREACHABLE)
         else:
             dressed = self._dress(request) if self._dress is not None else request
-            stream.follow(dressed, route, next(self._sources) if self._sources else None)
+            source = next(self._sources) if self._sources else None
+            stream.follow(dressed, route, source, self.decoder.last_event_id)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

@@ -207,7 +207,7 @@ class Stream(Link):
         self.release()
         self._owner.reroute(self, request)
 
-    def follow(self, request: Request, route: Route, source: str | None) -> None:
+    def follow(self, request: Request, route: Route, source: str | None, last_event_id: str = "") -> None:
         """Go on at the place a redirect named."""
         if self.over:
             return
@@ -218,7 +218,7 @@ class Stream(Link):
         self.report.location = ""
         self.report.framed = False
         small = self.report.order.disconnect == "stall"
-        self.dial(route, request.encode(), source=source, small_window=small)
+        self.dial(route, request.encode(last_event_id), source=source, small_window=small)
 
     def gone(self, cause: str) -> None:
         if self.leaving:

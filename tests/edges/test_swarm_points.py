@@ -1,0 +1,281 @@
+"""Points 12 to 16 of docs/swarm.md: what a client of server-sent events does, on real sockets."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.edges.servers.sse_client import Driver, driver
+from tests.edges.servers.sse_scripted import CHUNKED, STREAM, Connection, serve
+
+FAST = {"retry": 0.02}
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Driver]:
+    with driver() as found:
+        yield found
+
+
+def take(user: Any, path: str, count: int, options: dict[str, Any]) -> list[list[str]]:
+    """In the driver: the first events, as [type, id, data]."""
+    with user.sse(path, **options) as stream:
+        return [[event.type, event.id, event.data] for event in itertools.islice(stream, count)]
+
+
+def outcome_and_rest(user: Any, path: str, count: int, options: dict[str, Any]) -> str:
+    """In the driver: why it fails; then long enough for any reconnect that should not be."""
+    import gevent
+
+    from harness.swarm.user import StreamFailed
+
+    try:
+        take(user, path, count, options)
+    except StreamFailed as error:
+        gevent.sleep(0.15)
+        return error.cause
+    return "taken"
+
+
+def test_point_12_request_headers(ask: Driver) -> None:
+    def script(it: Connection) -> None:
+        it.send(STREAM + b"id: 7\xc3\xa9\ndata: a\n\n" if it.number == 1 else STREAM + b"id\ndata: b\n\n")
+
+    with serve(script) as server:
+        got = ask(take, server.url, "/e?x=1", 3, FAST)
+    assert got.value == [["message", "7é", "a"], ["message", "", "b"], ["message", "", "b"]]
+    first, second, third = server.asked[:3]
+    assert (first.method, first.target) == ("GET", "/e?x=1")
+    for asked in (first, second, third):
+        assert asked.header("Accept") == "text/event-stream"
+        assert asked.header("Cache-Control") == "no-cache"
+        assert asked.header("Host") == f"127.0.0.1:{server.port}"
+    assert first.header("Last-Event-ID") is None
+    assert second.header("Last-Event-ID") == "7é".encode().decode("latin-1")
+    assert third.header("Last-Event-ID") is None  # the empty id of the second has reset it
+
+
+def test_point_12_an_id_known_before_is_sent_at_once(ask: Driver) -> None:
+    with serve(lambda it: it.send(STREAM + b"data: x\n\n")) as server:
+        ask(take, server.url, "/", 1, {"last_event_id": "41"})
+    assert server.asked[0].header("Last-Event-ID") == "41"
+
+
+REFUSALS = {
+    "/204": (b"204 No Content\r\n", "status-204"),
+    "/205": (b"205 Reset Content\r\nContent-Length: 0\r\n", "status-205"),
+    "/206": (b"206 Partial Content\r\nContent-Type: text/event-stream\r\n", "status-206"),
+    "/404": (b"404 Not Found\r\nContent-Length: 0\r\n", "status-404"),
+    "/500": (b"500 Oops\r\nContent-Type: text/event-stream\r\n", "status-500"),
+    "/503": (b"503 Busy\r\nContent-Length: 0\r\n", "status-503"),
+    "/plain": (b"200 OK\r\nContent-Type: text/plain\r\n", "content-type"),
+    "/none": (b"200 OK\r\n", "content-type"),
+    "/longer": (b"200 OK\r\nContent-Type: text/event-streams\r\n", "content-type"),
+    "/gzip": (b"200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n", "content-encoding"),
+    "/ok": (b"200 OK\r\nContent-Type: TEXT/Event-Stream ;charset=latin-1\r\n", "taken"),
+}
+
+
+def all_of(user: Any, paths: list[str]) -> dict[str, str]:
+    """In the driver: how each path ends."""
+    return {path: outcome_and_rest(user, path, 1, FAST) for path in paths}
+
+
+def test_point_13_anything_but_200_and_the_mime_type_fails_for_good(ask: Driver) -> None:
+    def script(it: Connection) -> None:
+        it.send(b"HTTP/1.1 " + REFUSALS[it.asked.target][0] + b"\r\ndata: x\n\n")
+
+    with serve(script) as server:
+        got = ask(all_of, server.url, list(REFUSALS))
+    assert got.value == {path: cause for path, (_, cause) in REFUSALS.items()}
+    assert [asked.target for asked in server.asked] == list(REFUSALS)  # once each: none was retried
+    assert got.errors == {
+        f"life {path}: {cause}": 1 for path, (_, cause) in REFUSALS.items() if path != "/ok"
+    }
+
+
+def test_point_13_a_reconnect_that_is_refused_fails_for_good_too(ask: Driver) -> None:
+    def script(it: Connection) -> None:
+        it.send(STREAM + b"data: x\n\n" if it.number == 1 else b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with serve(script) as server:
+        assert ask(outcome_and_rest, server.url, "/", 9, FAST).value == "status-204"
+    assert len(server.asked) == 2
+
+
+def test_point_13_retrying_5xx_is_an_option(ask: Driver) -> None:
+    answers = [b"HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n",
+               b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", STREAM + b"data: x\n\n"]  # fmt: skip
+    with serve(lambda it: it.send(answers[it.number - 1])) as server:
+        got = ask(take, server.url, "/", 1, {**FAST, "retry_5xx": True})
+    assert got.value == [["message", "", "x"]]
+    assert got.errors == {"life /: rate-limited-503": 1, "life /: status-500": 1}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_point_14_redirects_are_followed_and_reconnects_start_anew(ask: Driver, status: int) -> None:
+    def script(it: Connection) -> None:
+        if it.asked.target == "/from?a=1":
+            it.send(b"HTTP/1.1 %d R\r\nLocation: ../to\r\nContent-Length: 0\r\n\r\n" % status)
+        else:
+            it.send(STREAM + b"id: %d\ndata: x\n\n" % it.number)
+
+    with serve(script) as server:
+        got = ask(take, server.url, "/from?a=1", 2, FAST)
+    assert [event[2] for event in got.value] == ["x", "x"]
+    assert [asked.target for asked in server.asked[:4]] == ["/from?a=1", "/to", "/from?a=1", "/to"]
+    # The id goes with the reconnect, and on through the redirect.
+    assert [asked.header("Last-Event-ID") for asked in server.asked[:4]] == [None, None, "2", "2"]
+
+
+def test_point_14_a_missing_location_or_a_loop_is_an_error(ask: Driver) -> None:
+    places = {"/lost": b"", "/loop": b"Location: /loop\r\n", "/nonsense": b"Location: gopher://x/\r\n"}
+
+    def script(it: Connection) -> None:
+        it.send(b"HTTP/1.1 302 Found\r\n" + places[it.asked.target] + b"Content-Length: 0\r\n\r\n")
+
+    with serve(script) as server:
+        got = ask(all_of, server.url, list(places))
+    assert got.value == dict.fromkeys(places, "redirect")
+    asked = [asked.target for asked in server.asked]
+    assert asked == ["/lost"] + ["/loop"] * 21 + ["/nonsense"]  # 20 redirects, as browsers have it
+
+
+@pytest.mark.parametrize(("status", "method", "body"), [(303, "GET", b""), (307, "POST", b"question")])
+def test_point_14_the_method_after_a_redirect(ask: Driver, status: int, method: str, body: bytes) -> None:
+    def script(it: Connection) -> None:
+        if it.asked.target == "/from":
+            it.send(b"HTTP/1.1 %d R\r\nLocation: /to\r\n\r\n" % status)
+        else:
+            it.send(STREAM + b"data: x\n\n")
+
+    with serve(script) as server:
+        ask(posted, server.url, "/from")
+    assert [(a.method, a.target, a.body) for a in server.asked] == [
+        ("POST", "/from", b"question"),
+        (method, "/to", body),
+    ]
+
+
+def posted(user: Any, path: str) -> str:
+    """In the driver: POST, and the first event."""
+    with user.sse(path, method="POST", body=b"question") as stream:
+        return next(stream).data
+
+
+ENDS = {
+    "chunked": CHUNKED + b"19\r\nid: 5\nretry: 60\ndata: a\n\n\r\n6\r\nid: ha\r\n0\r\n\r\n",
+    "close-delimited": STREAM + b"id: 5\nretry: 60\ndata: a\n\nid: half\ndata: never",
+    "cut": CHUNKED + b"19\r\nid: 5\nretry: 60\ndata: a\n\n\r\n20\r\nid: half",
+    "reset": STREAM + b"id: 5\nretry: 60\ndata: a\n\nid: half\n",
+}
+
+
+@pytest.mark.parametrize("end", list(ENDS))
+def test_point_15_reconnect_after_the_end_or_a_network_error(ask: Driver, end: str) -> None:
+    left: list[float] = []
+
+    def script(it: Connection) -> None:
+        import time
+
+        if it.number > 1:
+            it.send(STREAM + b"data: b\n\n")
+            return
+        it.send(ENDS[end])
+        left.append(time.monotonic())
+        if end == "reset":
+            it.reset()
+
+    with serve(script) as server:
+        got = ask(take, server.url, "/", 2, {"retry": 30.0})
+    assert got.value == [["message", "5", "a"], ["message", "5", "b"]]
+    assert server.asked[1].header("Last-Event-ID") == "5"  # not that of the incomplete event
+    assert server.asked[1].at - left[0] >= 0.06  # the service said how long to wait
+    cause = {"cut": "closed", "reset": "reset"}.get(end)
+    assert got.errors == ({f"life /: {cause}": 1} if cause else {})
+
+
+def test_point_15_a_service_that_is_away_is_awaited(ask: Driver) -> None:
+    def script(it: Connection) -> None:
+        it.send(STREAM + b"id: 1\ndata: a\n\n" if it.number == 1 else b"")
+        if it.number in (2, 3):
+            it.reset()
+        elif it.number > 3:
+            it.send(STREAM + b"data: b\n\n")
+
+    with serve(script) as server:
+        got = ask(take, server.url, "/", 2, FAST)
+    assert [event[2] for event in got.value] == ["a", "b"]
+    assert [asked.header("Last-Event-ID") for asked in server.asked[:4]] == [None, "1", "1", "1"]
+    assert got.errors == {"life /: reset": 2}
+
+
+def test_point_15_without_a_200_before_there_is_no_reconnect(ask: Driver) -> None:
+    with serve(lambda it: it.reset()) as server:
+        assert ask(outcome_and_rest, server.url, "/", 1, FAST).value == "reset"
+    assert server.connections == 1
+
+
+def closed_while_waiting(user: Any, path: str) -> list[Any]:
+    """In the driver: close while a reconnect is pending, from the reader itself."""
+    import gevent
+
+    with user.sse(path, retry=0.1) as stream:
+        next(stream)
+        while stream._stream is not None:
+            gevent.sleep(0.005)
+        pending = stream._timer is not None
+        stream.close()
+        rest = list(stream)
+        gevent.sleep(0.25)
+        return [pending, rest, stream.reconnects]
+
+
+def test_point_16_close_stops_a_pending_reconnect(ask: Driver) -> None:
+    with serve(lambda it: it.send(STREAM + b"data: x\n\n")) as server:
+        assert ask(closed_while_waiting, server.url, "/").value == [True, [], 1]
+    assert server.connections == 1
+
+
+def closed_from_elsewhere(user: Any, path: str, opened: bool) -> list[Any]:
+    """In the driver: another greenlet closes while this one waits for an event, or for the head."""
+    import gevent
+
+    stream = user.sse(path)
+    gevent.spawn_later(0.05, stream.close)
+    with stream:
+        return [stream.closed is not opened, [event.data for event in stream]]
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["reading", "connecting"])
+def test_point_16_close_from_elsewhere_wakes_the_reader(ask: Driver, opened: bool) -> None:
+    def script(it: Connection) -> str:
+        if opened:
+            it.send(STREAM)
+        return it.wait_gone()
+
+    with serve(script) as server:
+        assert ask(closed_from_elsewhere, server.url, "/", opened).value == [True, []]
+        server.wait(lambda: server.returned == ["fin"])
+
+
+def closed_with_events_waiting(user: Any, path: str) -> list[str]:
+    """In the driver: what is still given out after close()."""
+    seen = []
+    with user.sse(path) as stream:
+        for event in stream:
+            seen.append(event.data)
+            stream.close()
+    return seen
+
+
+def test_point_16_nothing_is_given_out_after_close(ask: Driver) -> None:
+    def script(it: Connection) -> str:
+        it.send(STREAM + b"data: a\n\ndata: b\n\ndata: c\n\n")
+        return it.wait_gone()
+
+    with serve(script) as server:
+        assert ask(closed_with_events_waiting, server.url, "/").value == ["a"]
