@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from harness.cli.console import console as terminal
+from harness.cli.result import json_text
+from harness.cli.service_options import path_of
+from harness.config import budget_for
 from harness.core.judge import judge
-from harness.core.record_codec import result_dict
+from harness.core.record import Trial
 from harness.core.units import rate
 from harness.experiment.run import worst_exit_code
 from harness.report.terminal import show_verdict
 from harness.store.run_dir import RunDirectory
 from harness.store.write import replace_file
 
+PATH = click.Path(path_type=Path)
+
 
 @click.command("judge", short_help="judge a saved run again")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--sensitivity", metavar="RATE", help="Judge as if this had been asked for.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdict here.")
-def command(run: Path, sensitivity: str | None, json_file: Path | None) -> None:
+@click.option("--budget", "budget_file", type=PATH, metavar="FILE", help="Judge by these budgets instead.")
+@click.option("--profile", metavar="NAME", help="With --budget: its [profile.NAME] goes before.")
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the result here as JSON.")
+def command(
+    run: Path, sensitivity: str | None, budget_file: Path | None, profile: str | None, json_file: Path | None
+) -> None:
     """Judge a run again: RUN is its folder or its run.json. The same input gives the same verdict."""
+    if profile and not budget_file:
+        raise click.UsageError("--profile names a part of a budget file: expected --budget FILE with it")
     record = RunDirectory.open(run).record()
-    trials = list(record.trials)
-    if sensitivity:
-        asked = rate("--sensitivity", sensitivity)
-        trials = [replace(trial, sensitivity=asked) for trial in trials]
-    judged = [replace(trial, verdict=judge(trial)) for trial in trials]
-    console = Console(highlight=False)
+    asked = rate("--sensitivity", sensitivity) if sensitivity else None
+    trials = [_again(trial, asked, budget_file, profile) for trial in record.trials]
+    judged = tuple(replace(trial, verdict=judge(trial)) for trial in trials)
+    console = terminal()
     for trial in judged:
         if len(judged) > 1:
-            console.print(f"{trial.name}:")
+            console.print(f"{trial.name}:", markup=False)
         show_verdict(trial, console)
     if json_file:
-        results = [result_dict(trial) for trial in judged]
-        data = results[0] if len(results) == 1 else results
-        replace_file(json_file, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode())
+        replace_file(json_file, json_text(replace(record, trials=judged)).encode())
     raise click.exceptions.Exit(worst_exit_code(judged))
+
+
+def _again(trial: Trial, asked: float | None, budget_file: Path | None, profile: str | None) -> Trial:
+    """The trial with another sensitivity or budget."""
+    if asked is not None:
+        trial = replace(trial, sensitivity=asked)
+    if budget_file is None:
+        return trial
+    met = {path for o in trial.observations for path in o.spec.paths} or {path_of(trial.target.url)}
+    budget, notes = budget_for(budget_file, endpoints=sorted(met), profile=profile)
+    kept = tuple(note for note in trial.notes if not note.startswith(("budgets: ", "exception until ")))
+    return replace(trial, budget=budget, notes=(*notes, *kept))

@@ -2,45 +2,76 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
-from harness.core.record_codec import result_dict
+from harness.cli.console import console as terminal
+from harness.cli.service_options import chosen_format
+from harness.core.record import RunRecord
+from harness.core.record_codec import dumps, run_dict
 from harness.experiment.run import Run, worst_exit_code
 from harness.experiment.trial import Progress
+from harness.report import github, junit
 from harness.report.live import LiveView
 from harness.report.terminal import show_verdict
 from harness.store.write import replace_file
 
 
 @contextmanager
-def view(console: Console, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """A live view as the function that the experiment calls."""
-    with LiveView(console, quiet=quiet) as live:
+def view(console: Console | None = None, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """A live view as the function that the experiment calls. Progress goes to stderr unless told otherwise."""
+    with LiveView(console or terminal(stderr=True), quiet=quiet) as live:
         yield lambda news: live.show(
             news.trial, news.at, news.phase, news.cycle, news.connections, news.sample, news.note
         )
 
 
-def write_json(run: Run, json_file: Path | None) -> None:
-    """The published form of the verdicts: one object for one trial, a list for several."""
-    results = [result_dict(trial) for trial in run.record.trials if trial.verdict]
-    data = results[0] if len(results) == 1 else results
-    text = json.dumps(data, indent=1, sort_keys=True) + "\n"
+def json_text(record: RunRecord, *, exit_code: int | None = None) -> str:
+    """The published form (``harness schema``): the result, and beside it everything else in the record."""
+    return dumps(run_dict(record, exit_code=exit_code), indent=1) + "\n"
+
+
+def write_json(run: Run, json_file: Path | None, *, exit_code: int | None = None) -> None:
+    """``verdict.json`` in the run's folder, and wherever the user wants it."""
+    text = json_text(run.record, exit_code=exit_code)
     run.directory.write_text("verdict.json", text)
     if json_file:
         replace_file(json_file, text.encode())
 
 
-def finish(run: Run, report: Path, console: Console, *, json_file: Path | None) -> None:
-    """Show the verdict, say where the report is, exit with the documented code."""
-    for trial in run.record.trials:
-        show_verdict(trial, console)
-    write_json(run, json_file)
-    console.print(f"report: {report}", soft_wrap=True)
+def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
+    """Show the verdict in the chosen format, write what was asked for, exit with the documented code."""
+    write_json(run, options["json_file"])
+    if options["junit_file"]:
+        replace_file(options["junit_file"], junit.render(run.record).encode())
+    form = chosen_format(options["form"])
+    if form == "json":
+        click.echo(json_text(run.record), nl=False)
+    else:
+        console = terminal()
+        for trial in run.record.trials:
+            show_verdict(trial, console)
+        console.print(f"report: {report}", soft_wrap=True, markup=False)
+    if form == "github":
+        for line in github.workflow_commands(run.record):
+            click.echo(line)
+    summarise(run.record)
     raise click.exceptions.Exit(worst_exit_code(run.record.trials))
+
+
+def summarise(record: RunRecord) -> None:
+    """The step summary of GitHub Actions, where its environment names a file for it, whatever is printed."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path or os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as summary:
+            summary.write(github.summary(record))
+    except OSError as error:
+        click.echo(f"harness: GITHUB_STEP_SUMMARY {path}: {error.strerror}; no summary written", err=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import click
-from rich.console import Console
 
-from harness.cli.guard import request_from, service_options
 from harness.cli.interrupt import Interrupt
 from harness.cli.result import finish, view
+from harness.cli.service_options import request_from, said, service_options
 from harness.core.units import duration as parse_duration
 from harness.core.units import rate
 from harness.experiment.guard import guard_once
@@ -21,8 +19,6 @@ SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the 
 
 @click.command("soak", short_help="the same cycles for hours; survives interruption")
 @click.option("--duration", required=True, metavar="TIME", help="How long: 30s, 20m, 8h.")
-@click.option("--sensitivity", default="1/1000", show_default=True, metavar="RATE",
-              help="Smallest leak per connection that must not be missed.")  # fmt: skip
 @service_options
 def command(duration: str, sensitivity: str, **options: Any) -> None:
     """Load a service for a given time in the cycles of a guard, and judge it at the end.
@@ -41,10 +37,8 @@ def command(duration: str, sensitivity: str, **options: Any) -> None:
         cycles=10_000_000,
         name="soak",
     )
-    console = Console(highlight=False)
-    text = f"harness soak --duration {duration} {shlex.join(options['urls'])}"
-    with Interrupt() as interrupt, view(console, quiet=options["quiet"]) as show:
+    with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(
-            request, command=text, interrupt=interrupt, show=show, steps=soak_steps(request, seconds)
+            request, command=said("soak"), interrupt=interrupt, show=show, steps=soak_steps(request, seconds)
         )
-    finish(done.run, done.report, console, json_file=options["json_file"])
+    finish(done.run, done.report, options)

@@ -96,6 +96,7 @@ class Run:
             budget=setup.budget,
             unready=why,
             ended=self.clock(),
+            notes=setup.notes,
             extra=dict(setup.extra),
         )
         trial = replace(trial, verdict=judge(trial))

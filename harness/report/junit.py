@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 from harness.core.record import RunRecord
 from harness.core.verdict import Outcome
+from harness.report.paragraph import log_tail, paragraph
 from harness.report.text import safe
 
 
@@ -35,8 +36,11 @@ def render(record: RunRecord) -> str:
             kind, name = "skipped", "skipped"
         if kind:
             counts[name] += 1
-            mark = ET.SubElement(case, kind, message=safe(verdict.explanation), type=verdict.outcome.value)
+            mark = ET.SubElement(case, kind, message=paragraph(trial), type=verdict.outcome.value)
             mark.text = "\n".join(safe(line, 1000) for line in verdict.explain().splitlines())
+            said = log_tail(trial, 20)
+            if said:
+                ET.SubElement(case, "system-err").text = "\n".join(said)
     for name, count in counts.items():
         suite.set(name, str(count))
     ET.indent(suite)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
+from harness.report.paragraph import log_tail, notes, paragraph
 from harness.report.row import HEADINGS, build_row, cells
 from harness.report.text import safe
 
@@ -49,25 +50,27 @@ def show_table(trials: Sequence[Trial], console: Console) -> None:
 
 
 def show_verdict(trial: Trial, console: Console) -> None:
-    """One paragraph: what was found, with numbers, cause, when it falls over, and the next step."""
+    """One paragraph, and below it what it leaves out: other findings, places, warnings, the end of the log."""
     verdict = trial.verdict
     if verdict is None:
         return
-    head = Text(f"{verdict.outcome.value.upper()}: ", style=f"bold {STYLES[verdict.outcome]}")
-    head.append(safe(verdict.explanation, 2000), style="not bold default")
-    console.print(head, soft_wrap=True)
+    text = Text(paragraph(trial))
+    text.stylize(f"bold {STYLES[verdict.outcome]}", 0, len(verdict.outcome.value))
+    console.print(text, soft_wrap=True)
     for finding in verdict.findings[1:6]:
-        console.print(Text(f"  also: {safe(finding.explanation)}"), soft_wrap=True)
+        _line(console, f"also: {safe(finding.explanation)}")
     if len(verdict.findings) > 6:
-        console.print(f"  and {len(verdict.findings) - 6} more")
-    for finding in verdict.findings:
-        for place in finding.where[:10]:
-            console.print(Text(f"  at {safe(place)}"), soft_wrap=True)
+        _line(console, f"and {len(verdict.findings) - 6} more in the report")
+    for place in dict.fromkeys(place for finding in verdict.findings for place in finding.where[:10]):
+        _line(console, f"at {safe(place)}")
     for warning in verdict.warnings:
-        console.print(Text(f"  warning: {safe(warning)}", style="yellow"), soft_wrap=True)
-    if verdict.crash or verdict.stalled:
-        tail = trial.exit.log_tail[-8:] if trial.exit else ()
-        for line in tail:
-            console.print(Text(f"  log: {safe(line, 200)}", style="dim"), soft_wrap=True)
-    if verdict.advice:
-        console.print(Text(f"next: {safe(verdict.advice)}"), soft_wrap=True)
+        _line(console, f"warning: {safe(warning)}", "yellow")
+    if verdict.outcome is not Outcome.BOUNDED:
+        for line in log_tail(trial):
+            _line(console, f"log: {safe(line, 200)}", "dim")
+    for note in notes(trial):
+        _line(console, note, "dim")
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(f"  {text}", style=style), soft_wrap=True)

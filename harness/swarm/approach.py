@@ -13,7 +13,7 @@ class Approach:
     stall_after: seconds of silence, not even a comment, after which a stream counts as stalled.
     hold: seconds, at most, that ``half-close`` goes on reading and ``stall`` stays silent.
     method, headers, body: of every request. insecure: certificates are not verified.
-    ca: a PEM file of authorities, or "".
+    ca: a PEM file of authorities, or "". keep_alive: a plain request's connection asks again.
     """
 
     host: str
@@ -25,3 +25,4 @@ class Approach:
     sources: tuple[str, ...] = ()
     insecure: bool = False
     ca: str = ""
+    keep_alive: bool = False

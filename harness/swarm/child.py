@@ -14,6 +14,7 @@ import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
@@ -27,6 +28,7 @@ from harness.core.errors import ConfigError, HarnessError  # noqa: E402
 from harness.swarm.crew import Crew  # noqa: E402
 from harness.swarm.gate import Gate, gated_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
+from harness.swarm.own_users import OwnUsers  # noqa: E402
 from harness.swarm.setup import SwarmSetup  # noqa: E402
 from harness.swarm.statistics import Statistics  # noqa: E402
 from harness.swarm.tally import Outcome  # noqa: E402
@@ -129,6 +131,10 @@ class SwarmProcess:
 
     def start(self, setup: SwarmSetup) -> Run:
         """Build everything; what is returned runs a cycle. Raises ConfigError or SwarmError."""
+        if setup.locustfile:
+            own = OwnUsers(Path(setup.locustfile), setup.approach.host)
+            self.runner = own.runner
+            return _checked(own.cycle)
         gate = Gate()
         environment = Environment(user_classes=[gated_user(gate)], host=setup.approach.host)
         if setup.distributed:

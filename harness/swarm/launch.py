@@ -46,6 +46,7 @@ class Swarm:
     and ``stall`` last. source_addresses: local addresses from which streams are opened in turn.
     processes: generators on this machine. bind, remote_workers: for workers elsewhere.
     web_port: Locust's web UI on loopback. target_pid: the process its extra tab shows.
+    keep_alive: plain requests share a connection. locustfile: the user's own users make the load.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Swarm:
         processes: int = 1,
         remote_workers: int = 0,
         bind: str = "",
+        keep_alive: bool = False,
+        locustfile: Path | None = None,
     ) -> None:
         approach = Approach(
             host,
@@ -78,8 +81,10 @@ class Swarm:
             sources=tuple(source_addresses),
             insecure=insecure,
             ca=str(ca.resolve()) if ca else "",
+            keep_alive=keep_alive,
         )
-        self._setup = SwarmSetup(approach, seed, processes, remote_workers, web_port, bind, target_pid)
+        own = str(locustfile.resolve()) if locustfile else ""
+        self._setup = SwarmSetup(approach, seed, processes, remote_workers, web_port, bind, target_pid, own)
         self._log = directory / "swarm.log"
         self._child: Child | None = None
         self._listener: socket.socket | None = None

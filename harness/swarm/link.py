@@ -196,6 +196,11 @@ class Link:
         """True while it is not read: what does not come then is not the service's fault."""
         return self._io is not None and not self._io.active
 
+    def say(self, data: bytes) -> None:
+        """Send more on the connection that stands."""
+        self._out += self._tls.send(data) if self._tls is not None else data
+        self._flush()
+
     def pause(self) -> None:
         """Read no more: the kernel's buffer fills, the window closes, the peer's writes block."""
         if self._io is not None:

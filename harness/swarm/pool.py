@@ -16,6 +16,7 @@ from harness.core.sse import Counter
 from harness.swarm import causes
 from harness.swarm.approach import Approach
 from harness.swarm.endpoint import Endpoint, Router
+from harness.swarm.exchange import Exchange
 from harness.swarm.order import Order
 from harness.swarm.request import Request
 from harness.swarm.saturation import Saturation
@@ -82,8 +83,11 @@ class _Cycle:
         self.paths = itertools.cycle(spec.paths)
         self.finished = gevent.event.Event()
         approach, streaming = pool.approach, spec.mode == "stream"
+        again = approach.keep_alive and not streaming
+        self.opens = Exchange if again else Stream
+        headers = {"Connection": "keep-alive", **approach.headers} if again else approach.headers
         self.requests = {
-            path: Request(pool.endpoint.at(path), approach.method, approach.headers, approach.body, streaming)
+            path: Request(pool.endpoint.at(path), approach.method, headers, approach.body, streaming)
             for path in spec.paths
         }
         self.orders: dict[tuple[str, str], Order] = {}
@@ -163,7 +167,7 @@ class _Cycle:
         self.opening += 1
         counter = Counter(check_ids=True)
         self.live.add(
-            Stream(self, order, self.requests[path], self.route, counter, source=next(self.pool.sources))
+            self.opens(self, order, self.requests[path], self.route, counter, source=next(self.pool.sources))
         )
 
     def begun(self, stream: Stream) -> None:

@@ -13,6 +13,7 @@ class SwarmSetup:
     (``python -m harness.swarm.worker HOST:PORT``) at ``bind`` ("HOST:PORT", "" for loopback and any port).
 
     web_port: Locust's web UI, 0 for any port, None for none. target_pid: shown there, 0 for none.
+    locustfile: path of the user's own, whose users then make the load; "" for none.
     """
 
     approach: Approach
@@ -22,6 +23,7 @@ class SwarmSetup:
     web_port: int | None = None
     bind: str = ""
     target_pid: int = 0
+    locustfile: str = ""
 
     @property
     def distributed(self) -> bool:

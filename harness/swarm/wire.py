@@ -71,6 +71,7 @@ def setup_from_dict(data: Any) -> SwarmSetup:
         web_port=None if data.get("web_port") is None else _integer(data, "web_port", 0, 65_535),
         bind=bind,
         target_pid=_integer(data, "target_pid", 0, 1 << 31),
+        locustfile=_text(data, "locustfile"),
     )
 
 
@@ -96,6 +97,7 @@ def _approach(data: Any) -> Approach:
         sources=tuple(sources),
         insecure=data.get("insecure") is True,
         ca=_text(data, "ca"),
+        keep_alive=data.get("keep_alive") is True,
     )
 
 

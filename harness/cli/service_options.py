@@ -1,0 +1,189 @@
+"""The options that guard and soak share, and the request that they describe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from harness.config import budget_for
+from harness.core.cycle import DISCONNECT_MODES
+from harness.core.errors import ConfigError
+from harness.core.units import duration
+from harness.experiment.guard import Request
+from harness.runtime.detect import OVERRIDES
+from harness.target.attach import listening_pid
+from harness.target.spawn import fill_port
+
+FORMATS = ("plain", "json", "github")
+LARGEST_BODY = 16 << 20  # bytes
+PATH = click.Path(path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SERVICE = (
+    click.option("--url", "urls", multiple=True, required=True, metavar="URL",
+                 help="Where the streams are; {port} is replaced. Repeatable, same host."),
+    click.option("--pid", type=click.IntRange(1), help="A service that already runs."),
+    click.option("--attach-port", type=click.IntRange(1, 65535),
+                 help="The same, by the port it listens on."),
+    click.option("--probe-command", metavar="COMMAND",
+                 help="Read the service by a command that prints what `harness probe` prints."),
+    click.option("--ready", metavar="URL", help="Answers below 500 once ready [default: the port accepts]."),
+    click.option("--ready-timeout", default="30s", show_default=True, metavar="TIME"),
+    click.option("--runtime", type=click.Choice(OVERRIDES), default="auto", show_default=True,
+                 help="Whose counters to read inside the service."),
+    click.option("--pprof", metavar="URL",
+                 help="A Go service's pprof pages [default: /debug/pprof/ of the service]."),
+    click.option("--nofile", type=click.IntRange(16), help="RLIMIT_NOFILE of the service."),
+    click.option("--with-broker", is_flag=True, help="Start a fake broker; {broker} is its endpoint."),
+)  # fmt: skip
+LOAD = (
+    click.option("--connections", type=click.IntRange(1), default=300, show_default=True, help="Per cycle."),
+    click.option("--concurrency", type=click.IntRange(1, 20000), default=50, show_default=True,
+                 help="Streams open at once."),
+    click.option("--events", type=click.IntRange(0), default=1, show_default=True,
+                 help="Leave after so many events (or answers); 0: stay for the whole dwell."),
+    click.option("--dwell", default="2s", show_default=True, metavar="TIME", help="Longest life of a stream."),
+    click.option("--disconnect", type=click.Choice(["mixed", *DISCONNECT_MODES]), default="mixed",
+                 show_default=True, help="How clients leave."),
+    click.option("--mode", type=click.Choice(["stream", "request"]), default="stream", show_default=True,
+                 help="SSE streams, or plain HTTP requests."),
+    click.option("--keep-alive", is_flag=True,
+                 help="With --mode request: each connection asks --events times [default: once, and closes]."),
+    click.option("--swarm", "locustfile", type=PATH, metavar="FILE",
+                 help="Load with the Locust users of this locustfile instead."),
+    click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Repeatable."),
+    click.option("--method", default="GET", show_default=True, metavar="NAME"),
+    click.option("--body", metavar="TEXT", help="Sent with every request; @FILE reads it from a file."),
+    click.option("--insecure", is_flag=True, help="Do not verify the service's certificate."),
+    click.option("--ca", type=PATH, metavar="FILE", help="PEM file of authorities for https."),
+    click.option("--seed", type=int, default=0, show_default=True),
+)  # fmt: skip
+JUDGEMENT = (
+    click.option("--settle", default="1s", show_default=True, metavar="TIME",
+                 help="Counts must not move for so long."),
+    click.option("--sensitivity", default="1/1000", show_default=True, metavar="RATE",
+                 help="Smallest leak per connection that must not be missed."),
+    click.option("--budget", "budget_file", type=PATH, metavar="FILE",
+                 help="Allowed growth [default: budgets.toml or [tool.harness], here or above]."),
+    click.option("--profile", metavar="NAME", help="Its [profile.NAME] goes before the other budgets."),
+)  # fmt: skip
+OUTPUT = (
+    click.option("--out", type=PATH, metavar="DIR", help="Folder of the run [default: reports/RUN-ID]."),
+    click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the result here as JSON."),
+    click.option("--junit", "junit_file", type=PATH, metavar="FILE", help="Write the result here as JUnit XML."),
+    click.option("--format", "form", type=click.Choice(FORMATS), metavar="|".join(FORMATS),
+                 help="What to print [default: plain; github where GITHUB_ACTIONS is set]."),
+    click.option("--quiet", is_flag=True, help="No progress; only the verdict."),
+    click.argument("service", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND …]"),
+)  # fmt: skip
+
+
+def service_options(function: Command) -> Command:
+    """Add them all to a command, in the order in which ``--help`` shows them."""
+    for option in reversed((*SERVICE, *LOAD, *JUDGEMENT, *OUTPUT)):
+        function = option(function)
+    return function
+
+
+def parse_headers(values: tuple[str, ...]) -> dict[str, str]:
+    """``Name: value`` options as a mapping. Raises ConfigError for anything else."""
+    found = {}
+    for value in values:
+        name, colon, text = value.partition(":")
+        if not colon or not name.strip() or any(char in value for char in "\r\n"):
+            raise ConfigError(f"--header {value!r}: expected 'Name: value'")
+        found[name.strip()] = text.strip()
+    return found
+
+
+def read_body(text: str | None) -> bytes | None:
+    """The body itself, or with ``@FILE`` the file's bytes. Raises ConfigError."""
+    if text is None or not text.startswith("@"):
+        return text.encode() if text is not None else None
+    try:
+        path = Path(text[1:])
+        if path.stat().st_size > LARGEST_BODY:
+            raise ConfigError(f"--body {text}: more than {LARGEST_BODY} bytes; expected a smaller file")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--body {text}: {error.strerror}; expected @FILE that can be read") from None
+
+
+def request_from(options: dict[str, Any], **more: Any) -> Request:
+    """The request that the shared options describe. Raises ConfigError naming the option that is wrong."""
+    pid = options["pid"]
+    if options["attach_port"]:
+        if pid:
+            raise ConfigError("--pid and --attach-port name the service twice; expected one of them")
+        pid = listening_pid(options["attach_port"])
+    budget, notes = budget_for(
+        options["budget_file"],
+        endpoints=[path_of(url) for url in options["urls"]],
+        profile=options["profile"],
+    )
+    return Request(
+        url=options["urls"],
+        command=options["service"] or None,
+        pid=pid,
+        connections=options["connections"],
+        concurrency=options["concurrency"],
+        dwell=duration("--dwell", options["dwell"]),
+        events=options["events"],
+        disconnect=options["disconnect"],
+        mode=options["mode"],
+        keep_alive=options["keep_alive"],
+        locustfile=options["locustfile"],
+        settle=duration("--settle", options["settle"]),
+        headers=parse_headers(options["headers"]),
+        method=options["method"],
+        body=read_body(options["body"]),
+        insecure=options["insecure"],
+        ca=options["ca"],
+        ready=options["ready"],
+        ready_timeout=duration("--ready-timeout", options["ready_timeout"]),
+        nofile=options["nofile"],
+        budget=budget,
+        budget_notes=notes,
+        profile=options["profile"],
+        with_broker=options["with_broker"],
+        out=options["out"],
+        seed=options["seed"],
+        runtime=options["runtime"],
+        probe_command=options["probe_command"],
+        pprof=options["pprof"],
+        **more,
+    )
+
+
+def path_of(url: str) -> str:
+    """The path that a budget's endpoint names, query included."""
+    parts = urlsplit(fill_port(url, 1))
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def chosen_format(form: str | None) -> str:
+    """What was asked for; else ``github`` on GitHub Actions, which sets GITHUB_ACTIONS, and ``plain``."""
+    if form is not None:
+        return form
+    return "github" if os.environ.get("GITHUB_ACTIONS") == "true" else "plain"
+
+
+def said(verb: str) -> str:
+    """The command line for the report, without values that may be secret."""
+    words = sys.argv[1:]
+    if not words or words[0] != verb:
+        return f"harness {verb}"
+    shown, secret = [], False
+    for word in words:
+        shown.append("…" if secret else word.partition("=")[0] + "=…" if word.startswith(SECRET_IS) else word)
+        secret = word in ("--header", "--body")
+    return "harness " + " ".join(shown)
+
+
+SECRET_IS = ("--header=", "--body=")

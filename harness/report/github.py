@@ -1,0 +1,56 @@
+"""GitHub Actions: annotations by workflow commands, and the step summary.
+
+Source: "Workflow commands for GitHub Actions" in GitHub's documentation; the escapes are those of its
+toolkit (actions/toolkit, packages/core/src/command.ts).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from harness.core.record import RunRecord, Trial
+from harness.core.verdict import Outcome
+from harness.report import markdown
+from harness.report.paragraph import paragraph
+
+LONGEST = 4000  # characters of one annotation: GitHub cuts at 4 KB
+SUMMARY = 1 << 20  # bytes of a step summary
+_PLACE = re.compile(r"(?P<file>[\w./-]*\w\.(?:py|go|js|ts|mjs|cjs|java|kt|rs|rb|c|cc|cpp)):(?P<line>\d+)")
+_LEVEL = {Outcome.BOUNDED: "notice", Outcome.INCONCLUSIVE: "warning"}
+
+
+def workflow_commands(record: RunRecord) -> Iterator[str]:
+    """One workflow command per judged trial: error, warning or notice, at the line where it leaks if known."""
+    for trial in record.trials:
+        if trial.verdict:
+            yield _annotation(trial)
+
+
+def _annotation(trial: Trial) -> str:
+    verdict = trial.verdict
+    assert verdict
+    level = _LEVEL.get(verdict.outcome, "error")
+    properties = {"title": f"harness: {trial.name}: {verdict.outcome.value}"}
+    places = [place for finding in verdict.findings for place in finding.where]
+    found = next((match for place in places if (match := _PLACE.search(place))), None)
+    if found:
+        properties |= {"file": found["file"], "line": found["line"]}
+    text = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::{level} {text}::{_data(paragraph(trial)[:LONGEST])}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def summary(record: RunRecord) -> str:
+    """Markdown to append to the file that GITHUB_STEP_SUMMARY names."""
+    text = markdown.render(record)
+    if len(text.encode()) > SUMMARY:
+        text = text.encode()[: SUMMARY - 100].decode(errors="ignore") + "\n\n(cut)\n"
+    return text

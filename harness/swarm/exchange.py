@@ -1,0 +1,47 @@
+"""One connection that is kept alive: several requests one after the other, then it is left (RFC 9112, 9.3)."""
+
+from __future__ import annotations
+
+import httptools
+
+from harness.swarm import causes
+from harness.swarm.stream import Stream
+
+
+class Exchange(Stream):
+    """Asks ``order.events`` times, or with 0 once, and then stays until its dwell is over. ``report.events``
+    counts the answers. A service that closes the connection between two answers has ended it properly."""
+
+    __slots__ = ()
+
+    def _ended(self) -> None:
+        report, order = self.report, self.report.order
+        report.events += 1
+        if report.first_event is None:
+            report.first_event = report.headers
+        if not self._parser.should_keep_alive():
+            report.left = "ended" if report.events < order.events else order.disconnect
+            self._over()
+        elif report.events < order.events:
+            self._expect()
+            self.say(self._request.encode())
+        elif order.events == 0:
+            self._expect()
+        else:
+            self.leave(drained=True)
+
+    def _expect(self) -> None:
+        """Ready for another answer."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._type_encoding = (b"", b"")
+        self._pending = None
+        self.report.framed = False
+
+    def gone(self, cause: str) -> None:
+        report = self.report
+        idle = not self.leaving and report.events > 0 and report.order.events == 0
+        if idle and cause == causes.CLOSED:
+            report.left = "ended"
+            self._over()
+            return
+        super().gone(cause)

@@ -1,0 +1,156 @@
+"""The user's own locustfile as the load: its users are spawned and stopped, and that makes the cycle.
+
+One user counts as one connection that came and went; each successful request of its as one event. Failed
+requests make their share of the users count as failed, so that a load that never reached the service cannot pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gevent
+import locust
+from locust.env import Environment
+from locust.util.load_locustfile import load_locustfile
+
+from harness.core.cycle import CycleSpec, Ledger
+from harness.core.errors import ConfigError
+from harness.swarm.histogram import Histogram
+from harness.swarm.tally import Outcome
+
+LOOK = 0.05  # seconds between two looks at cancelled()
+SHOW = 0.1
+CAUSES = 20  # kinds of failure kept apart
+
+Cancelled = Callable[[], bool]
+Progress = Callable[[Outcome], None]
+
+
+class OwnUsers:
+    """Locust's environment for one locustfile. Raises ConfigError when it has no users or cannot be run."""
+
+    def __init__(self, path: Path, host: str) -> None:
+        self.environment = Environment(user_classes=_users(path), events=locust.events, host=host)
+        self.runner: Any = self.environment.create_local_runner()
+        events: Any = self.environment.events
+        events.init.fire(environment=self.environment, runner=self.runner, web_ui=None)
+        events.request.add_listener(self._request)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._requests = self._failures = self._bytes = 0
+        self._causes: Counter[str] = Counter()
+        self._by_path: Counter[str] = Counter()
+        self._times = Histogram()
+
+    def _request(
+        self,
+        name: str = "",
+        response_time: float | None = None,
+        response_length: int | None = None,
+        exception: BaseException | None = None,
+        **_: Any,
+    ) -> None:
+        self._requests += 1
+        self._bytes += int(response_length or 0)
+        self._by_path[str(name)[:200]] += 1
+        if exception is not None:
+            self._failures += 1
+            cause = f"{type(exception).__name__}: {exception}"[:80]
+            self._causes[cause if cause in self._causes or len(self._causes) < CAUSES else "others"] += 1
+        elif response_time is not None:
+            self._times.add(response_time / 1000.0)
+
+    def cycle(self, spec: CycleSpec, cancelled: Cancelled, progress: Progress) -> Outcome:
+        """Waves of ``concurrency`` users until ``connections`` have come and gone. A wave lasts until each user
+        has had ``events`` requests on average (0: no such end), and ``dwell`` seconds at most."""
+        self._clear()
+        started = gevent.get_hub().loop.now()
+        opened = 0
+        if spec.connections == 0:
+            self._wait(spec.dwell, cancelled, lambda: False, lambda: None)
+        while opened < spec.connections and not cancelled():
+            count = min(spec.concurrency, spec.connections - opened)
+            opened += count
+            self._wave(spec, count, cancelled, partial(self._show, progress, opened, started))
+        return self._outcome(opened, started)
+
+    def _wave(self, spec: CycleSpec, count: int, cancelled: Cancelled, show: Callable[[], None]) -> None:
+        enough = self._requests + spec.events * count
+
+        def served() -> bool:
+            return spec.events > 0 and self._requests >= enough
+
+        self.runner.start(count, spawn_rate=count)
+        try:
+            self._wait(spec.dwell, cancelled, served, show)
+        finally:
+            self.runner.stop()
+
+    def _show(self, progress: Progress, opened: int, started: float) -> None:
+        progress(self._outcome(opened, started, open_now=self.runner.user_count))
+
+    def _wait(
+        self, seconds: float, cancelled: Cancelled, enough: Callable[[], bool], show: Callable[[], None]
+    ) -> None:
+        loop = gevent.get_hub().loop
+        ends = loop.now() + seconds
+        shown = loop.now()
+        while not cancelled() and not enough() and (left := ends - loop.now()) > 0:
+            gevent.sleep(min(LOOK, left))
+            loop.update_now()
+            if loop.now() - shown >= SHOW:
+                shown = loop.now()
+                show()
+
+    def _outcome(self, opened: int, started: float, *, open_now: int = 0) -> Outcome:
+        loop = gevent.get_hub().loop
+        loop.update_now()
+        over = max(0, opened - open_now)
+        failed = round(over * self._failures / self._requests) if self._requests else 0
+        notes = [f"{self._requests} requests of the locustfile's users"]
+        if self._failures:
+            notes.append(f"{self._failures} of {self._requests} requests failed")
+        if opened and not self._requests and not open_now:
+            notes.append("not one request was finished: longer --dwell?")
+        ledger = Ledger(
+            opened=opened,
+            completed=over - failed,
+            failed=failed,
+            open_now=opened - over,
+            events=self._requests - self._failures,
+            bytes=self._bytes,
+            seconds=loop.now() - started,
+            stream_seconds=0.0,
+            first_event_p50=self._times.quantile(0.5),
+            first_event_p99=self._times.quantile(0.99),
+            causes=_shared(self._causes, failed),
+            by_path=dict(self._by_path.most_common(50)),
+            notes=tuple(notes),
+        )
+        return Outcome(ledger, self._times)
+
+
+def _shared(causes: Counter[str], failed: int) -> dict[str, int]:
+    """So many failed users shared out among the causes of the failed requests, none lost."""
+    total, left, found = sum(causes.values()), failed, {}
+    for cause, count in causes.most_common():
+        part = min(left, -(-failed * count // total))
+        if part:
+            found[cause] = part
+            left -= part
+    return found
+
+
+def _users(path: Path) -> list[type[locust.User]]:
+    try:
+        classes, _ = load_locustfile(str(path))
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"--swarm {path}: {type(error).__name__}: {error}; expected a locustfile") from None
+    if not classes:
+        raise ConfigError(f"--swarm {path}: no user class in it; expected a subclass of locust.User")
+    return list(classes.values())
