@@ -1,0 +1,88 @@
+"""Run the table several times and write what came out: ``python -m tests.sabotage [--repeat N] [NAME …]``.
+
+Exit code 1 when a verdict was wrong; its run directory is kept and named. Without NAME all rows are run, and the table
+in docs/sabotage.md is written anew; rows that were chosen by name are only shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.core.verdict import Outcome
+from tests.sabotage.case import Case, Green, Result, run
+from tests.sabotage.document import write
+from tests.sabotage.reference import REFERENCE
+from tests.sabotage.table import TABLE
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sabotage.md"
+
+
+def chosen(names: Sequence[str]) -> list[Case]:
+    """Rows by name or by the beginning of a name. Raises SystemExit for one that fits none."""
+    every = (*TABLE, *REFERENCE)
+    if not names:
+        return list(every)
+    for name in names:
+        if not any(case.name.startswith(name) for case in every):
+            raise SystemExit(f"{name!r}: no such row; expected the beginning of one, such as {every[0].name}")
+    return [case for case in every if any(case.name.startswith(name) for name in names)]
+
+
+def runs(cases: Sequence[Case], repeat: int, innocents: int, folder: Path) -> Iterator[Result]:
+    """Each case as often as asked, the whole table before the next round."""
+    for number in range(max(repeat, innocents)):
+        for case in cases:
+            if number < (innocents if isinstance(case.expected, Green) else repeat):
+                yield run(case, folder / f"{number}-{case.name.replace('/', ':')}", seed=number)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.sabotage", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--repeat", type=int, default=1, help="times that each leak is run [1]")
+    parser.add_argument(
+        "--innocents", type=int, default=None, help="times that each innocent is run [as --repeat]"
+    )
+    parser.add_argument(
+        "--keep", type=Path, default=None, help="folder for all run directories [only the wrong ones]"
+    )
+    options = parser.parse_args(arguments)
+    cases = chosen(options.names)
+    innocents = options.repeat if options.innocents is None else options.innocents
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="sabotage-"))
+    results: list[Result] = []
+    began = time.monotonic()
+    for result in runs(cases, options.repeat, innocents, folder):
+        results.append(result)
+        print(line(result), flush=True)
+        for text in result.wrong:
+            print(f"    {text}\n    {result.folder}", flush=True)
+        if not result.wrong and options.keep is None:
+            shutil.rmtree(result.folder, ignore_errors=True)
+    wrong = [result for result in results if result.wrong]
+    print(f"{len(results)} runs, {len(wrong)} wrong, {time.monotonic() - began:.0f} s")
+    if not options.names:
+        write(DOCUMENT, results)
+    return 1 if wrong else 0
+
+
+def line(result: Result) -> str:
+    """``ok    3.4 s    900 asyncio-eventfd@connection: leaking, 1 fds/eventfd per connection``"""
+    verdict = result.verdict
+    said = verdict.outcome.value
+    if verdict.outcome is Outcome.LEAKING and verdict.findings:
+        first = verdict.findings[0]
+        said += f", {first.rate.value:g} " if first.rate else ", "
+        said += f"{first.metric}{'/' if first.kind else ''}{first.kind} per {first.driver}"
+    word = "WRONG" if result.wrong else "ok"
+    return f"{word:5} {result.seconds:5.1f} s {result.connections:6d} {result.case.name}: {said}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The table: services with one planted leak or one innocent habit, and what a guard must say of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.sabotage.case import Case, Green, Leak
+
+GREEN = Green()
+SLOW: dict[str, Any] = {"events": 0, "dwell": 1.0}
+REQUESTS: dict[str, Any] = {"mode": "request"}
+
+
+def _fd(
+    kind: str | tuple[str, ...], driver: str = "connection", rate: float | None = 1.0, **more: Any
+) -> Leak:
+    return Leak("fds", kind, driver, rate, **more)
+
+
+def _polling(rate: float) -> Leak:
+    return Leak("threads", "", "connection", rate, beside=("memory", "mappings", "idle-cpu"))
+
+
+DESCRIPTORS = tuple(
+    Case("asyncio", f"{thing}@connection", _fd(kind, rate=rate))
+    for thing, kind, rate in (
+        ("tcp-listen", "tcp-listen", 1.0),
+        ("rowless-socket", "rowless-socket", 1.0),
+        ("udp", "udp", 1.0),
+        ("unix", "unix", 1.0),
+        ("netlink", "netlink", 1.0),
+        ("eventpoll", "eventpoll", 1.0),
+        ("timerfd", "timerfd", 1.0),
+        ("signalfd", "signalfd", 1.0),
+        ("inotify", "inotify", 1.0),
+        ("pidfd", "pidfd", 1.0),
+        ("memfd", "memfd", 1.0),
+        ("pipe", "pipe", 2.0),
+        ("io_uring", "io_uring", 1.0),
+        ("file", "file", 1.0),
+        ("directory", "directory", 1.0),
+        ("device", "device", 1.0),
+    )
+)
+
+PYTHON_LEAKS = (
+    Case("asyncio", "eventfd@connection", _fd("eventfd"), quick=True),
+    Case("asyncio", "eventfd@connection/100", _fd("eventfd", rate=0.01, within=0.4)),
+    Case("asyncio", "eventfd@event", _fd("eventfd", "event")),
+    Case("asyncio", "eventfd@time/2", _fd("eventfd", "time", 10.0)),
+    Case("asyncio", "eventfd@abort", _fd("eventfd", "abort", None)),
+    Case("asyncio", "eventfd@early", _fd("eventfd", "abort", None)),
+    Case("asyncio", "eventfd@slow", _fd("eventfd", "slow-reader", None)),
+    Case("asyncio", "eventfd@timeout", _fd("eventfd", "broker-timeout"), {"with_broker": True}),
+    Case("asyncio", "task@connection", Leak("tasks", "asyncio-task", "connection"), quick=True),
+    Case("asyncio", "timer@connection", Leak("idle-cpu", "", "connection", None)),
+    Case("asyncio", "object@connection", Leak("memory", "objects", "connection")),
+    Case("asyncio", "object@connection/100", Leak("memory", "objects", "connection", 0.01, 0.4)),
+    Case("asyncio", "bytes@event", Leak("memory", "blocks", "event", 2.0, 0.2)),
+    Case("asyncio", "object@early", Leak("memory", "objects", "abort", None)),
+    Case("asyncio", "malloc@connection", Leak("memory", "heap-bytes", "connection", 4112.0)),
+    Case("asyncio", "mapping@connection", Leak("mappings", "", "connection", beside=("memory", "fds"))),
+    Case("asyncio", "zombie@connection/5", Leak("processes", "zombie", "connection", 0.2)),
+    Case("thread", "process@connection/10", Leak("processes", "", "connection", 0.1, beside=("memory", "fds"))),
+    Case("thread", "tcp-out@connection", Leak("fds", ("tcp-out", "unix"), "connection", None)),
+    Case("thread", "deleted-file@connection", _fd("deleted-file")),
+    Case("thread", "thread@connection", Leak("threads", "", "connection", beside=("memory", "mappings")), quick=True),
+    Case("thread", "thread@event", Leak("threads", "", "event", beside=("memory", "mappings"))),
+    Case("thread", "poller@connection/3", _polling(1 / 3)),
+    Case("thread", "deaf", _fd(("close-wait", "rowless-socket", "tcp-in"), rate=None)),
+    Case("thread", "file@early", _fd("file", "abort", None)),
+    Case("thread", "bytes@connection", Leak("memory", "blocks", "connection", 2.0, 0.2)),
+    Case("gevent", "file@connection", _fd("file")),
+    Case("gevent", "greenlet@connection", Leak("tasks", "greenlet", "connection"), quick=True),
+    Case("gevent", "pipe@abort", _fd("pipe", "abort", None)),
+    Case("gevent", "object@event", Leak("memory", "objects", "event")),
+    Case("prefork", "eventfd@connection", _fd("eventfd")),
+    Case("prefork", "object@connection", Leak("memory", "objects", "connection")),
+    Case("prefork", "memfd@time/5", _fd("memfd", "time", 8.0)),
+)  # fmt: skip
+
+OTHER_LEAKS = (
+    Case("go", "goroutine@connection", Leak("tasks", "goroutine", "connection"), quick=True),
+    Case("go", "goroutine@early", Leak("tasks", "goroutine", "abort", None)),
+    Case("go", "ticker@connection", Leak("tasks", "goroutine", "connection", beside=("memory", "idle-cpu"))),
+    Case("go", "file@connection", _fd("file")),
+    Case("go", "body@connection", _fd("tcp-out", rate=None, beside=("memory", "tasks"))),
+    Case("go", "slice@connection", Leak("memory", ("objects", "heap-bytes"), "connection", None)),
+    Case("go", "slice@event", Leak("memory", ("objects", "heap-bytes"), "event", None)),
+    Case("go", "mapping@connection", Leak("mappings", "", "connection")),
+    Case("go", "goroutine@time", Leak("tasks", "goroutine", "time", 20.0)),
+    Case("node", "timer@connection", Leak("tasks", "handle", "connection", beside=("memory", "idle-cpu"))),
+    Case("node", "object@connection", Leak("memory", "heap-bytes", "connection", None)),
+    Case("node", "buffer@event", Leak("memory", ("heap-bytes", "anonymous"), "event", None)),
+    Case("node", "file@connection", _fd("file")),
+    Case("node", "socket@early", _fd("tcp-out", "abort", None, beside=("memory", "tasks"))),
+    Case("node", "listener@connection", Leak("memory", "heap-bytes", "connection", None)),
+)
+
+INNOCENTS = (
+    Case("asyncio", "healthy", GREEN, quick=True),
+    Case("asyncio", "pool", GREEN),
+    Case("asyncio", "slow-pool", GREEN),
+    Case("asyncio", "executor", GREEN),
+    Case("asyncio", "cache", GREEN),
+    Case("asyncio", "imports", GREEN),
+    Case("asyncio", "garbage", GREEN),
+    Case("asyncio", "garbage-files", GREEN),
+    Case("asyncio", "late-close", GREEN),
+    Case("asyncio", "janitor", GREEN),
+    Case("asyncio", "shipper", GREEN),
+    Case("asyncio", "log-file", GREEN),
+    Case("asyncio", "sessions", GREEN),
+    Case("asyncio", "busy", GREEN),
+    Case("asyncio", "helper", GREEN),
+    Case("asyncio", "keep-alive", GREEN, REQUESTS),
+    Case("thread", "healthy", GREEN),
+    Case("thread", "arenas", GREEN),
+    Case("thread", "upstream", GREEN),
+    Case("thread", "scratch", GREEN),
+    Case("gevent", "healthy", GREEN),
+    Case("gevent", "cache", GREEN),
+    Case("prefork", "healthy", GREEN),
+    Case("prefork", "recycled", GREEN),
+    Case("go", "healthy", GREEN),
+    Case("go", "pool", GREEN),
+    Case("go", "cache", GREEN),
+    Case("go", "garbage", GREEN),
+    Case("go", "workers", GREEN),
+    Case("node", "healthy", GREEN),
+    Case("node", "cache", GREEN),
+    Case("node", "garbage", GREEN),
+    Case("node", "pool", GREEN),
+    Case("node", "lookup", GREEN),
+    Case("node", "debounce", GREEN),
+)
+
+TABLE: tuple[Case, ...] = (*PYTHON_LEAKS, *DESCRIPTORS, *OTHER_LEAKS, *INNOCENTS)

@@ -1,0 +1,58 @@
+"""Every row of the table turns red with the right metric and driver, or stays green; ``make sabotage`` runs all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.sabotage.case import Case, run
+from tests.sabotage.reference import REFERENCE
+from tests.sabotage.table import TABLE
+
+QUICK = [case for case in TABLE if case.quick]
+LONG = [case for case in (*TABLE, *REFERENCE) if not case.quick]
+
+
+def check(case: Case, folder: Path) -> None:
+    result = run(case, folder)
+    assert not result.wrong, f"{'; '.join(result.wrong)}\n{result.verdict.explain()}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
+def test_the_verdict_is_right(case: Case, tmp_path: Path) -> None:
+    check(case, tmp_path / "run")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("case", LONG, ids=lambda case: case.name)
+def test_the_verdict_of_every_row_is_right(case: Case, tmp_path: Path) -> None:
+    check(case, tmp_path / "run")
+
+
+def test_the_table_covers_every_class_of_descriptor_every_driver_and_every_runtime() -> None:
+    kinds: set[str] = set()
+    for case in TABLE:
+        if getattr(case.expected, "metric", "") == "fds":
+            kind = case.expected.kind
+            kinds.update((kind,) if isinstance(kind, str) else kind)
+    assert kinds >= {
+        "tcp-listen", "tcp-in", "tcp-out", "close-wait", "rowless-socket", "unix", "netlink", "eventfd", "eventpoll",
+        "timerfd", "signalfd", "inotify", "pidfd", "memfd", "pipe", "io_uring", "file", "deleted-file", "directory",
+        "device",
+    }  # fmt: skip
+    leaks = [case.expected for case in TABLE if hasattr(case.expected, "driver")]
+    drivers = {"connection", "event", "time", "abort", "slow-reader", "broker-timeout"}
+    assert {leak.driver for leak in leaks} == drivers
+    metrics = {"fds", "threads", "processes", "mappings", "tasks", "memory", "idle-cpu"}
+    assert {leak.metric for leak in leaks} >= metrics
+    runtimes = {"asyncio", "thread", "gevent", "prefork", "go", "node"}
+    for kind in (True, False):
+        assert {case.runtime for case in TABLE if hasattr(case.expected, "driver") is kind} == runtimes
+
+
+def test_no_two_rows_have_the_same_name() -> None:
+    names = [case.name for case in TABLE]
+    assert len(set(names)) == len(names)

@@ -1,0 +1,152 @@
+"""A small SSE service on asyncio streams: ``asyncio_service.py PORT HABIT [BROKER]`` (see habits.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from typing import Any
+
+import habits
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+IDLE = 1.0  # seconds that a connection may wait for its next request
+ASK_TIMEOUT = 0.1  # seconds
+KEPT: list[object] = []
+
+
+async def _forgotten(never: asyncio.Event) -> None:
+    await never.wait()
+
+
+def task() -> None:
+    KEPT.append(asyncio.ensure_future(_forgotten(asyncio.Event())))
+
+
+def timer() -> None:
+    """Ten times a second for ever: costs CPU at rest."""
+    loop = asyncio.get_running_loop()
+
+    def again() -> None:
+        sum(range(500))
+        loop.call_later(0.1, again)
+
+    again()
+
+
+class Service:
+    """One habit, served to many clients."""
+
+    def __init__(self, habit: habits.Habit, broker: str = "") -> None:
+        self.habit = habit
+        self.broker = broker
+        self.served = self.open = 0
+        self.enough = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        way = "closed"
+        self.open += 1
+        try:
+            way = await self._answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            way = "reset"
+        finally:
+            self.open -= 1
+            self.habit.left(way)
+            if self.habit.linger:
+                await asyncio.sleep(self.habit.linger)
+            if not self.habit.deaf:
+                writer.transport.abort() if way != "closed" else writer.close()
+            else:
+                KEPT.append(writer)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        if self.habit.event is habits.LARGE:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+            writer.transport.set_write_buffer_limits(high=8192)
+        await reader.readuntil(b"\r\n\r\n")
+        self._count()
+        self.habit.opened()
+        if self.broker:
+            self.habit.asked(answered=await ask(self.broker))
+        if self.habit.keep_alive:
+            return await self._requests(reader, writer)
+        await asyncio.sleep(habits.LOOKUP)
+        if isinstance(reader.exception(), ConnectionError):
+            return "early"
+        writer.write(HEAD)
+        watch = asyncio.ensure_future(reader.read(1))
+        try:
+            return await self._stream(writer, watch)
+        finally:
+            if not watch.cancel() and not watch.cancelled():
+                watch.exception()
+
+    async def _stream(self, writer: asyncio.StreamWriter, watch: asyncio.Future[bytes]) -> str:
+        while True:
+            writer.write(self.habit.event)
+            try:
+                await asyncio.wait_for(writer.drain(), habits.SLOW)
+            except TimeoutError:
+                return "slow"
+            self.habit.sent()
+            await asyncio.wait([watch], timeout=habits.EVERY)
+            if watch.done():
+                watch.result()
+                return "closed"
+
+    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        while True:
+            writer.write(ANSWER)
+            await writer.drain()
+            try:
+                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), IDLE)
+            except TimeoutError:
+                return "closed"
+
+    def _count(self) -> None:
+        self.served += 1
+        if self.served == self.habit.recycle:
+            self.enough.set()
+
+    async def run(self, **listen: Any) -> None:
+        """Listen until a worker has served enough, then until its last client has left."""
+        server = await asyncio.start_server(self.serve, backlog=1024, **listen)
+        ticking = asyncio.ensure_future(self._tick())
+        async with server:
+            await self.enough.wait()
+        while self.open:
+            await asyncio.sleep(habits.TICK)
+        ticking.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(habits.TICK)
+            self.habit.tick()
+
+
+async def ask(broker: str) -> bool:
+    """One MDP request to the broker's ``state`` service through a socket of its own; False: no answer in time."""
+    import zmq
+    import zmq.asyncio
+
+    made = zmq.asyncio.Context.instance().socket(zmq.DEALER)
+    made.linger = 0
+    try:
+        made.connect(broker)
+        await made.send_multipart([b"", b"MDPC01", b"state", b"status"])
+        return bool(await made.poll(int(ASK_TIMEOUT * 1000)))
+    finally:
+        made.close()
+
+
+async def main(port: int, text: str, broker: str) -> None:
+    habit = habits.of(text, task=task, timer=timer)
+    habit.started()
+    await Service(habit, broker).run(host="127.0.0.1", port=port)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""))

@@ -1,0 +1,36 @@
+"""A small SSE service on gevent, everything patched: ``gevent_service.py PORT HABIT`` (see habits.py)."""
+
+from __future__ import annotations
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import sys  # noqa: E402
+
+import gevent  # noqa: E402
+import habits  # noqa: E402
+from gevent.event import Event  # noqa: E402
+from gevent.server import StreamServer  # noqa: E402
+from thread_service import Service, ticking  # noqa: E402
+
+KEPT: list[object] = []
+
+
+def _forgotten(never: Event) -> None:
+    never.wait()
+
+
+def greenlet() -> None:
+    KEPT.append(gevent.spawn(_forgotten, Event()))
+
+
+def main(port: int, text: str) -> None:
+    habit = habits.of(text, greenlet=greenlet)
+    habit.started()
+    gevent.spawn(ticking, habit)
+    StreamServer(("127.0.0.1", port), Service(habit).serve, backlog=1024).serve_forever()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
