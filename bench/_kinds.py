@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import random
+from bisect import bisect_left
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 from bench._services import FDS, GOAL, IDLE_CPU, MEMORY, MIB, OBJECTS, Did, Kind, Level, poisson
@@ -209,21 +211,31 @@ def leaked_bytes(per_connection: float, base: object, reuse: float = 0.3) -> obj
     return make
 
 
-def recorded(name: str) -> object:
-    """Anonymous memory of a real server, as recorded: the increments of its trace, scaled by nothing, from a
-    random start within its warm-up; past its end, its second half again."""
-    rows = json.loads((TRACES / name).read_text())["anonymous"]
-    steps = [after - before for before, after in zip(rows, rows[1:], strict=False)]
+def recorded(name: str, key: Key = MEMORY) -> object:
+    """A real server's level as recorded over its connections (bench/traces), begun somewhere in its first
+    cycles; past the end its second half again, from a random place."""
+    rows = json.loads((TRACES / f"{name}.json").read_text())
+    levels = rows["levels"][str(key)]
+    done = [float(n) for n in accumulate(rows["connections"])]
+
+    def at(total: float) -> float:
+        index = max(1, min(bisect_left(done, total), len(done) - 1))
+        share = min(1.0, max(0.0, (total - done[index - 1]) / (done[index] - done[index - 1])))
+        return float(levels[index - 1] + share * (levels[index] - levels[index - 1]))
 
     def make(rng: random.Random) -> Level:
-        at, held = [0], [float(rows[0])]
+        place, held = [done[0] + rng.random() * 900], [float(levels[0])]
 
         def level(did: Did, rng: random.Random) -> float:
-            if did.connections:
-                index = at[0] if at[0] < len(steps) else rng.randrange(len(steps) // 2, len(steps))
-                held[0] += steps[index]
-                at[0] += 1
-            return held[0]
+            left = float(did.connections)
+            while left > 0:
+                if place[0] >= done[-1]:
+                    place[0] = rng.uniform(done[-1] / 2, done[-1] * 0.95)
+                step = min(left, done[-1] - place[0])
+                held[0] += at(place[0] + step) - at(place[0])
+                place[0] += step
+                left -= step
+            return float(round(held[0]))
 
         return level
 

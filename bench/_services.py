@@ -128,12 +128,14 @@ def run(kind: Kind, seed: int, *, sensitivity: float = 1e-3) -> Trial:
 
 
 def trace(kind: Kind, seed: int, *, cycles: int, connections: int) -> list[float]:
-    """The same service under equal cycles without a plan, as the other rules are used: levels per cycle."""
+    """The same service under equal cycles without a plan, as the other rules are used: levels per cycle. Where
+    there is a broker it falls silent in every third cycle, as under the plan."""
     rng = random.Random(seed)
     level = kind.make(rng)
     total, found = 0, []
     for index in range(cycles):
-        spec = CycleSpec(index, connections, 50, 0.3, disconnect="mixed")
+        fault = "silence" if kind.goal.broker and index % 3 == 2 else ""
+        spec = CycleSpec(index, connections, 50, 0.3, disconnect="mixed", fault=fault)
         done, _ = did(spec, total, rng)
         total = done.total
         found.append(level(done, rng))

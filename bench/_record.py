@@ -1,0 +1,86 @@
+"""Record the levels of real servers under equal cycles, for the simulation: bench/traces/NAME.json.
+
+python -m bench._record [NAME …]
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.core.cycle import CycleSpec, Phase
+from harness.core.plan import Stop
+from harness.core.record import Trial
+from harness.experiment.guard import Request, guard_once
+from tests.edges.servers.proof import SERVERS, server
+
+TRACES = Path(__file__).parent / "traces"
+SERVICES = SERVERS.parent.parent / "services"
+PYTHON = sys.executable
+SIZES = (300,) * 16 + (2000,) * 10  # connections per cycle
+PORTS = {  # servers that print the port they chose
+    "asyncio": [PYTHON, str(SERVERS / "asyncio_server.py")],
+    "threads": [PYTHON, str(SERVERS / "thread_server.py")],
+    "gevent": [PYTHON, str(SERVERS / "gevent_server.py")],
+    "node": ["node", str(SERVERS / "server.js")],
+}
+GIVEN = {  # servers that are told their port
+    "streams": [PYTHON, str(SERVICES / "plain_sse.py"), "{port}", "healthy"],
+    "uvicorn": [
+        PYTHON, "-m", "uvicorn", "--log-level", "error", "--port", "{port}", "--app-dir", str(SERVERS), "asgi_app:app",
+    ],
+}  # fmt: skip
+
+
+def steps(trial: Trial) -> CycleSpec | Stop:
+    """Equal cycles, first small, then large."""
+    index = len(trial.observations)
+    if index >= len(SIZES):
+        return Stop("recorded")
+    size = SIZES[index]
+    return CycleSpec(index, size, 50, 0.3, 1, "mixed", ("/clean",), Phase.LOAD)
+
+
+@contextmanager
+def started(name: str, folder: Path) -> Iterator[Request]:
+    """A request for a guard of this server."""
+    common = {"max_time": 300.0, "out": folder / "run", "settle": 0.8}
+    if name in GIVEN:
+        yield Request(url="http://127.0.0.1:{port}/clean", command=GIVEN[name], **common)  # type: ignore[arg-type]
+        return
+    argv = PORTS.get(name)
+    if name == "go":
+        argv = [str(folder / "server")]
+        subprocess.run(["go", "build", "-o", argv[0], "main.go"], cwd=SERVERS / "go", check=True)
+    if argv is None:
+        sys.exit(f"{name!r}: expected one of {', '.join([*PORTS, *GIVEN, 'go'])}")
+    with server(argv, folder) as (child, port):
+        yield Request(url=f"http://127.0.0.1:{port}/clean", pid=child.pid, **common)  # type: ignore[arg-type]
+
+
+def record(name: str) -> None:
+    """One server, once."""
+    with tempfile.TemporaryDirectory() as text, started(name, Path(text)) as request:
+        trial = guard_once(request, command="record", steps=steps).trial
+    seen = [o for o in trial.observations if o.levels]
+    levels: dict[str, list[float]] = {}
+    for key in sorted({str(key) for o in seen for key in o.levels}):
+        levels[key] = [next((v for k, v in o.levels.items() if str(k) == key), 0.0) for o in seen]
+    trace = {
+        "server": name,
+        "connections": [o.ledger.opened for o in seen],
+        "seconds": [round(o.ended - o.started, 2) for o in seen],
+        "levels": levels,
+    }
+    (TRACES / f"{name}.json").write_text(json.dumps(trace, sort_keys=True) + "\n")
+    print(name, trace["connections"], trace["seconds"], levels.get("memory/anonymous"), sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    for asked in sys.argv[1:] or [*PORTS, *GIVEN, "go"]:
+        record(asked)

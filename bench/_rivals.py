@@ -1,0 +1,80 @@
+"""The rules of tools in use, on levels of equal cycles. Each says whether it would raise an alarm.
+
+Read from their sources: psleak 0.1 (``_check_counters``, ``_check_mem``), CPython's ``regrtest -R 3:3``
+(``check_rc_deltas``, ``check_fd_deltas``), LeakCanary's ``RepeatingScenarioObjectGrowthDetector`` (5 dumps,
+2 loops a dump). The others are textbook. All are granted three warm-up cycles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from harness.core.stats import mann_kendall
+
+WARMUP = 3
+CYCLES = 26  # of 300 connections, as in the measurement of healthy servers
+RETRIES = 10  # psleak's; its runs grow from one cycle to ten
+LONGEST = WARMUP + 1 + RETRIES * (RETRIES + 1) // 2
+
+
+def after_before(levels: Sequence[float], exact: bool) -> bool:
+    """The last level is above the first."""
+    return levels[CYCLES - 1] > levels[WARMUP]
+
+
+def psleak(levels: Sequence[float], exact: bool) -> bool:
+    """A count that rose over one call; memory that rose in ten runs, each longer than the last, and by more
+    than in the run before."""
+    rest = levels[WARMUP:]
+    if exact:
+        return rest[1] > rest[0]
+    previous = 0.0
+    at = 0
+    for run in range(1, RETRIES + 1):
+        end = at + run
+        grown = rest[end] - rest[at]
+        if grown <= 0 or grown <= previous:
+            return False
+        previous, at = grown, end
+    return True
+
+
+def regrtest(levels: Sequence[float], exact: bool) -> bool:
+    """Of three deltas: any that is not 0 for descriptors, all at least 1 for blocks."""
+    deltas = [b - a for a, b in pairwise(levels[WARMUP - 1 : WARMUP + 3])]
+    return any(deltas) if exact else all(delta >= 1 for delta in deltas)
+
+
+def leakcanary(levels: Sequence[float], exact: bool) -> bool:
+    """Five dumps, each at least two above the one before."""
+    return all(b - a >= 2 for a, b in pairwise(levels[WARMUP : WARMUP + 5]))
+
+
+def plain_mann_kendall(levels: Sequence[float], exact: bool) -> bool:
+    """One-sided p below 0.05 over all levels."""
+    return mann_kendall(list(levels[WARMUP:CYCLES])) < 0.05
+
+
+def regression(levels: Sequence[float], exact: bool) -> bool:
+    """A slope above zero with p below 0.05 (two-sided, Student's t)."""
+    rest = levels[WARMUP:CYCLES]
+    n = len(rest)
+    middle = (n - 1) / 2
+    mean = math.fsum(rest) / n
+    square = math.fsum((i - middle) ** 2 for i in range(n))
+    slope = math.fsum((i - middle) * (y - mean) for i, y in enumerate(rest)) / square
+    left = math.fsum((y - mean - slope * (i - middle)) ** 2 for i, y in enumerate(rest))
+    error = math.sqrt(left / (n - 2) / square)
+    return slope > 0 and (error == 0 or slope / error > 2.08)  # t of 0.975 with 21 degrees of freedom
+
+
+RIVALS: dict[str, Callable[[Sequence[float], bool], bool]] = {
+    "after > before": after_before,
+    "psleak": psleak,
+    "regrtest -R": regrtest,
+    "LeakCanary": leakcanary,
+    "Mann–Kendall": plain_mann_kendall,
+    "regression": regression,
+}
