@@ -3,15 +3,25 @@
 Counts are fed as they are read. The service is quiescent once none of them has moved for the settle
 window; the level is the minimum seen in that window, because what is briefly above it (a descriptor of
 a log line, a connection of a health check) is not kept.
+
+A service that goes on working without clients (a poller, a leaked handler that still ticks) never holds
+still, yet it has a level: the floor to which it comes back again and again, or a steady slope if it leaks
+by the clock. Four windows in which the floor stays, or climbs evenly, are rest too, and say what moved.
+What sinks is not at rest: it is still giving back.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 DEFAULT_WINDOW = 2.0  # seconds; the longest close lag seen on healthy servers was below 1 s
+QUARTERS = 4  # windows that a floor is looked at
+SAME = 1.0  # units, or
+SAME_SHARE = 0.02  # of the level, by which the floor of a window may differ from the next
+EVEN = 0.5  # share by which an even slope may differ from window to window
 DEFAULT_PATIENCE = 60.0  # seconds after which "not settled" is the result
 
 
@@ -26,10 +36,11 @@ class Settling:
 @dataclass(frozen=True, slots=True)
 class Quiescent:
     """At rest. level: the minimum of each count over the window. lag: seconds it took to come to
-    rest, the window itself not counted."""
+    rest, the window itself not counted. restless: the counts that moved all the same."""
 
     level: Mapping[str, float]
     lag: float
+    restless: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,9 @@ class Tracker:
     started: float
     window: float = DEFAULT_WINDOW
     patience: float = DEFAULT_PATIENCE
+    still: float | None = None  # seconds: the window of the floor, where it is another
     _kept: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
+    _seen: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
     _moved: float | None = None
     _last: dict[str, float] | None = None
     _movers: dict[str, float] = field(default_factory=dict)
@@ -58,6 +71,7 @@ class Tracker:
         gaps = [name for name, value in counts.items() if value is None]
         if gaps:
             self._kept.clear()
+            self._seen.clear()
             self._last = None
             self._moved = at
             for name in gaps:
@@ -78,7 +92,35 @@ class Tracker:
         assert self._moved is not None
         if at - max(self._moved, self._kept[0][0]) >= self.window:
             return Quiescent(dict(values), max(0.0, self._moved - self.started))
-        return self._unsettled(at)
+        return self._floor(at, values) or self._unsettled(at)
+
+    def _floor(self, at: float, values: Mapping[str, float]) -> Quiescent | None:
+        """At rest but for what comes and goes, or climbs evenly."""
+        window = self.still or self.window
+        span = QUARTERS * window
+        self._seen.append((at, dict(values)))
+        while len(self._seen) > 1 and at - self._seen[1][0] >= span:
+            self._seen.popleft()
+        begun = self._seen[0][0]
+        if at - begun < span:
+            return None
+        quarters: list[list[dict[str, float]]] = [[] for _ in range(QUARTERS)]
+        for when, reading in self._seen:
+            quarters[min(QUARTERS - 1, int((when - begun) / (at - begun) * QUARTERS))].append(reading)
+        if not all(quarters):
+            return None
+        floors = {
+            name: [min(reading.get(name, value) for reading in quarter) for quarter in quarters]
+            for name, value in values.items()
+        }
+        if not all(_stays(floor) or _climbs(floor) for floor in floors.values()):
+            return None
+        moved = [name for name in floors if self._movers.get(name, -1.0) >= begun]
+        return Quiescent(
+            {name: floor[-1] for name, floor in floors.items()},
+            max(0.0, begun - self.started),
+            ", ".join(sorted(moved)),
+        )
 
     def _unsettled(self, at: float) -> Settling | NeverSettled:
         recent = [name for name, when in self._movers.items() if at - when <= 2 * self.window]
@@ -86,3 +128,18 @@ class Tracker:
         if at - self.started >= self.patience:
             return NeverSettled(moving, dict(self._last or {}))
         return Settling(self._moved if self._moved is not None else at, moving)
+
+
+def _stays(floor: Sequence[float]) -> bool:
+    """Halves alike: no quarter needs to have met the floor. What sinks in every quarter does not stay."""
+    half = len(floor) // 2
+    if all(after < before for before, after in pairwise(floor)):
+        return False
+    before, after = min(floor[:half]), min(floor[half:])
+    return abs(after - before) <= max(SAME, SAME_SHARE * before)
+
+
+def _climbs(floor: Sequence[float]) -> bool:
+    """Each quarter higher than the one before, by about as much."""
+    steps = [after - before for before, after in pairwise(floor)]
+    return min(steps) > 0 and max(steps) - min(steps) <= max(SAME, EVEN * max(steps))

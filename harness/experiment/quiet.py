@@ -13,29 +13,41 @@ from harness.core.sample import Census, Sample
 from harness.experiment.far import Watching
 
 POLL = 0.05
+LEAST_STILL = 0.5  # seconds: a quarter of what is looked at where a service never holds still
+LOOKS = 5  # censuses of such a service, of which the lowest counts
 
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
     """How the rest was reached. level: hot-lane counts at rest. idle_cpu: cores used while at rest,
-    None where it could not be read."""
+    None where it could not be read. restless: at rest, but for the counts named in ``moving``."""
 
     settled: bool
     moving: str
     level: dict[str, float]
     close_lag: float
     idle_cpu: float | None = None
+    restless: bool = False
 
-    def levels(self, census: Census | None) -> dict[Key, float]:
-        """The census's levels; the totals of the hot lane where no census could be taken. Nothing at all
-        for a cycle that never settled: its counts are not a level."""
+    def levels(self, *censuses: Census) -> dict[Key, float]:
+        """The census's levels, the lowest where there are several; the totals of the hot lane where no
+        census could be taken. Nothing at all for a cycle that never settled: its counts are not a level."""
         if not self.settled:
             return {}
         found = {
             Key(name): value for name, value in self.level.items() if name in ("fds", "threads", "processes")
         }
-        if census:
-            found.update(census_levels(census))
+        read = [census_levels(census) for census in censuses]
+        for key in {key for one in read for key in one}:
+            # A class that one census did not meet is zero; a metric that it could not read is not known.
+            known = [
+                one.get(key, 0.0 if key.kind else None)
+                for one in read
+                if key in one or Key(key.metric) in one
+            ]
+            found[key] = min((value for value in known if value is not None), default=0.0)
+        if self.restless and (lowest := found.get(Key("fds"))) is not None:
+            found[Key("fds")] = min(lowest, self.level.get("fds", lowest))
         if self.idle_cpu is not None:
             found[Key("idle-cpu")] = self.idle_cpu
         return found
@@ -46,13 +58,15 @@ def rest(
     *,
     port: int,
     window: float,
+    settle: float,
     patience: float,
     clock: Callable[[], float],
     stopped: Callable[[], bool],
     tick: Callable[[], None],
 ) -> Quiet:
-    """Poll until nothing has moved for ``window`` seconds and no client is connected any more."""
-    tracker = Tracker(clock(), window=window, patience=patience)
+    """Poll until nothing has moved for ``window`` seconds, or what moves has kept its floor for four times
+    ``settle``, and no client is connected any more."""
+    tracker = Tracker(clock(), window=window, patience=patience, still=max(settle, LEAST_STILL))
     used: list[Sample] = []
     while True:
         sample = sampler.latest()
@@ -68,7 +82,9 @@ def rest(
         if not used or used[-1] is not sample:
             used.append(sample)
         if isinstance(state, Quiescent):
-            return Quiet(True, "", dict(state.level), state.lag, _cores(used, window))
+            busy = bool(state.restless)
+            cores = _cores(used, max(window, 1.0) if busy else window)
+            return Quiet(True, state.restless, dict(state.level), state.lag, cores, busy)
         if isinstance(state, NeverSettled):
             return Quiet(False, state.moving, dict(state.level), patience)
         if stopped():

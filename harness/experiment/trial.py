@@ -21,7 +21,7 @@ from harness.core.signature import excerpt
 from harness.experiment.broker import Broker
 from harness.experiment.far import FarTarget, Watching, open_far
 from harness.experiment.inside import Inside, attribution_cycle, units
-from harness.experiment.quiet import Quiet, after, rest
+from harness.experiment.quiet import LOOKS, Quiet, after, rest
 from harness.experiment.setup import TrialSetup
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
@@ -336,6 +336,7 @@ class TrialRunner:
             self.sampler,
             port=self.port,
             window=self._window(),
+            settle=self.setup.settle,
             patience=self.setup.patience,
             clock=self.around.clock,
             stopped=lambda: self.around.interrupt.is_set() or not self.target.alive,
@@ -343,7 +344,7 @@ class TrialRunner:
         )
         if not self.target.alive:
             self._died()
-        elif quiet.settled:
+        elif quiet.settled and not quiet.restless:
             self.close_lag = max(self.close_lag, quiet.close_lag)
         return self._observe(step, ledger, quiet, started, load_ended)
 
@@ -357,8 +358,8 @@ class TrialRunner:
     ) -> Observation:
         # Counters before the census: their collection lets go of descriptors that only garbage still holds.
         counters = self._counters(quiet)
-        taken = None if self.around.interrupt.is_set() else self._census()
-        levels = quiet.levels(taken)
+        looks = self._censuses(LOOKS if quiet.restless else 1)
+        levels = quiet.levels(*looks)
         levels.update(counters)
         counted = self.broker.count() if self.broker else None
         if counted and levels:
@@ -375,8 +376,18 @@ class TrialRunner:
             complete=self.target.alive and not self.around.interrupt.is_set(),
             close_lag=quiet.close_lag,
             broker=counted,
-            census=taken,
+            census=looks[-1] if looks else None,
         )
+
+    def _censuses(self, looks: int) -> list[Census]:
+        """What can be read now; several times, a sample apart, of a service that does not hold still."""
+        found: list[Census] = []
+        for look in range(looks):
+            if self.around.interrupt.wait(self.setup.probe_interval if look else 0.0):
+                break
+            if taken := self._census():
+                found.append(taken)
+        return found
 
     def _counters(self, quiet: Quiet) -> dict[Key, float]:
         """Levels from inside, once at rest. What the reading itself opened is given time to go."""
