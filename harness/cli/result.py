@@ -15,8 +15,8 @@ from harness.cli.console import console as terminal
 from harness.cli.service_options import chosen_format
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, run_dict
+from harness.experiment.around import Progress
 from harness.experiment.run import Run, worst_exit_code
-from harness.experiment.trial import Progress
 from harness.report import github, junit
 from harness.report.live import LiveView
 from harness.report.terminal import show_verdict

@@ -14,12 +14,12 @@ from harness.core.errors import ConfigError, TargetError
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Verdict
+from harness.experiment.around import Progress
 from harness.experiment.broker import BrokerSetup
 from harness.experiment.far import probe_argv
 from harness.experiment.inside import RuntimeSetup
 from harness.experiment.run import Run
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
-from harness.experiment.trial import Progress
 from harness.runtime.detect import choose
 from harness.swarm.endpoint import Endpoint, tls_context
 from harness.swarm.request import Request as HttpRequest

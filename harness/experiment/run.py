@@ -15,8 +15,9 @@ from harness import __version__
 from harness.core.errors import ProbeError
 from harness.core.judge import judge
 from harness.core.record import RunRecord, TargetInfo, Trial
+from harness.experiment.around import Progress, Surroundings
 from harness.experiment.setup import TrialSetup
-from harness.experiment.trial import Progress, Surroundings, TrialRunner
+from harness.experiment.trial import TrialRunner
 from harness.report.html import render as render_html
 from harness.report.junit import render as render_junit
 from harness.report.markdown import render as render_markdown

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
-from harness.core.errors import BrokerError, HarnessError, ProbeError, SwarmError, TargetError
-from harness.core.metric import Key
+from harness.core.errors import BrokerError, ProbeError, SwarmError, TargetError
 from harness.core.plan import Stop
 from harness.core.record import ExitInfo, TargetInfo, Trial
-from harness.core.sample import Census, Sample
 from harness.core.signature import excerpt
+from harness.experiment.around import Progress, Surroundings, Target
 from harness.experiment.broker import Broker
 from harness.experiment.far import FarTarget, Watching, open_far
 from harness.experiment.inside import Inside, attribution_cycle, units
-from harness.experiment.quiet import LOOKS, Quiet, after, rest
+from harness.experiment.levels import Reader
 from harness.experiment.setup import TrialSetup
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
-from harness.store.run_dir import RunDirectory
 from harness.swarm.launch import Swarm
 from harness.target.attach import AttachedTarget
 from harness.target.ready import check_free, check_url, last_words, preflight, wait_ready
@@ -33,55 +28,7 @@ from harness.target.spawn import fill_port, free_port, spawn
 
 LOG_LINES = 20_000  # of the log searched for signatures after a death
 LOG_KEPT = 120  # of them kept in the record
-LONGEST_WINDOW = 10.0  # seconds without change that make a level, however late a service closes
 EXIT_PATIENCE = 1.0  # a service whose connections all break at once is given so long to be seen dead
-
-
-class Target(Protocol):
-    """A spawned or an attached service."""
-
-    pid: int
-
-    @property
-    def alive(self) -> bool:
-        """False once it has ended."""
-
-    def poll(self) -> int | None:
-        """Its return code, if known."""
-
-    def wait(self, timeout: float) -> bool:
-        """Wait for its end; True when it has ended."""
-
-    def tail(self, lines: int = 20) -> tuple[str, ...]:
-        """The last lines of its log."""
-
-    def stop(self, grace: float = 3.0) -> None:
-        """End it, if it is ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a live view shows. at: seconds since the trial's start."""
-
-    trial: str
-    at: float
-    phase: str
-    cycle: int
-    connections: int
-    sample: Sample | None
-    note: str = ""
-
-
-@dataclass(slots=True)
-class Surroundings:
-    """What the trial is given: the run's clock, its directory, the user's wish to stop, a view."""
-
-    clock: Callable[[], float]
-    directory: RunDirectory
-    interrupt: threading.Event
-    seed: int
-    show: Callable[[Progress], None] = lambda _: None
-    keep: Callable[[Trial], None] = lambda _: None
 
 
 class TrialRunner:
@@ -94,7 +41,6 @@ class TrialRunner:
         self.started = around.clock()
         self.connections = 0
         self.silent = False  # the broker
-        self.close_lag = 0.0  # seconds: the longest seen
         self.directory = around.directory.trial_dir(setup.name)
         self.trial = Trial(
             name=setup.name,
@@ -132,6 +78,10 @@ class TrialRunner:
     def _note(self, **changes: object) -> None:
         self.trial = replace(self.trial, **changes)  # type: ignore[arg-type]
         self.around.keep(self.trial)
+
+    def _tell(self, note: str) -> None:
+        if note not in self.trial.notes:
+            self._note(notes=(*self.trial.notes, note))
 
     def _show(self, phase: str, cycle: int = 0, opened: int = 0, note: str = "") -> None:
         sample = self.sampler.latest() if hasattr(self, "sampler") else None
@@ -216,6 +166,9 @@ class TrialRunner:
         said = self.inside.open(self.target.pid, url)
         info = replace(info, runtime=self.inside.choice.runtime)
         self._note(target=info, notes=(*self.trial.notes, said))
+        self.reader = Reader(
+            setup, self.around, self.target, self.sampler, self.inside, self.broker, self.port, self._tell
+        )
 
     def _open_probe(self, stack: ExitStack) -> None:
         if self.setup.probe_command:
@@ -332,73 +285,10 @@ class TrialRunner:
             return Observation(
                 step, ledger, {}, started, self.around.clock(), load_ended, settled=False, complete=False
             )
-        quiet = rest(
-            self.sampler,
-            port=self.port,
-            window=self._window(),
-            settle=self.setup.settle,
-            patience=self.setup.patience,
-            clock=self.around.clock,
-            stopped=lambda: self.around.interrupt.is_set() or not self.target.alive,
-            tick=lambda: self._show("quiet", step.index),
-        )
+        quiet = self.reader.rest(lambda: self._show("quiet", step.index))
         if not self.target.alive:
             self._died()
-        elif quiet.settled and not quiet.restless:
-            self.close_lag = max(self.close_lag, quiet.close_lag)
-        return self._observe(step, ledger, quiet, started, load_ended)
-
-    def _window(self) -> float:
-        """Seconds without change that make a level: twice the longest that the service took to close."""
-        settle = self.setup.settle
-        return max(settle, min(2 * self.close_lag, self.setup.patience / 3, LONGEST_WINDOW))
-
-    def _observe(
-        self, step: CycleSpec, ledger: Ledger, quiet: Quiet, started: float, load_ended: float
-    ) -> Observation:
-        # Counters before the census: their collection lets go of descriptors that only garbage still holds.
-        counters = self._counters(quiet)
-        looks = self._censuses(LOOKS if quiet.restless else 1)
-        levels = quiet.levels(*looks)
-        levels.update(counters)
-        counted = self.broker.count() if self.broker else None
-        if counted and levels:
-            levels[Key("broker-peers")] = float(counted.peers)
-        return Observation(
-            spec=step,
-            ledger=ledger,
-            levels=levels,
-            started=started,
-            ended=self.around.clock(),
-            load_ended=load_ended,
-            settled=quiet.settled,
-            unsettled=quiet.moving,
-            complete=self.target.alive and not self.around.interrupt.is_set(),
-            close_lag=quiet.close_lag,
-            broker=counted,
-            census=looks[-1] if looks else None,
-        )
-
-    def _censuses(self, looks: int) -> list[Census]:
-        """What can be read now; several times, a sample apart, of a service that does not hold still."""
-        found: list[Census] = []
-        for look in range(looks):
-            if self.around.interrupt.wait(self.setup.probe_interval if look else 0.0):
-                break
-            if taken := self._census():
-                found.append(taken)
-        return found
-
-    def _counters(self, quiet: Quiet) -> dict[Key, float]:
-        """Levels from inside, once at rest. What the reading itself opened is given time to go."""
-        if not quiet.settled or self.around.interrupt.is_set() or not self.target.alive:
-            return {}
-        levels, note = self.inside.read()
-        if note and note not in self.trial.notes:
-            self._note(notes=(*self.trial.notes, note))
-        if levels:
-            after(self.sampler, quiet.level, clock=self.around.clock)
-        return levels
+        return self.reader.observe(step, ledger, quiet, started, load_ended)
 
     def _attribute(self) -> None:
         """Where it grows, over a few further cycles that are not judged: only once a leak is certain."""
@@ -418,14 +308,6 @@ class TrialRunner:
             return units(seen.ledger, per, self.around.clock() - started)
 
         self._note(places=self.inside.attribute(cycle, per))
-
-    def _census(self) -> Census | None:
-        if not self.target.alive:
-            return None
-        try:
-            return self.sampler.census(self.around.clock())
-        except HarnessError:
-            return None
 
     def _died(self) -> None:
         code = self.target.poll()

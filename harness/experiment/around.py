@@ -1,0 +1,59 @@
+"""What a trial meets and what it is given: the service as a process, the run around it, who watches."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.core.record import Trial
+from harness.core.sample import Sample
+from harness.store.run_dir import RunDirectory
+
+
+class Target(Protocol):
+    """A spawned or an attached service."""
+
+    pid: int
+
+    @property
+    def alive(self) -> bool:
+        """False once it has ended."""
+
+    def poll(self) -> int | None:
+        """Its return code, if known."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for its end; True when it has ended."""
+
+    def tail(self, lines: int = 20) -> tuple[str, ...]:
+        """The last lines of its log."""
+
+    def stop(self, grace: float = 3.0) -> None:
+        """End it, if it is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a live view shows. at: seconds since the trial's start."""
+
+    trial: str
+    at: float
+    phase: str
+    cycle: int
+    connections: int
+    sample: Sample | None
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What the trial is given: the run's clock, its directory, the user's wish to stop, a view."""
+
+    clock: Callable[[], float]
+    directory: RunDirectory
+    interrupt: threading.Event
+    seed: int
+    show: Callable[[Progress], None] = lambda _: None
+    keep: Callable[[Trial], None] = lambda _: None

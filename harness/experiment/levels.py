@@ -1,0 +1,112 @@
+"""The end of a cycle: wait for rest, read everything, and keep it as an observation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.core.cycle import CycleSpec, Ledger, Observation
+from harness.core.errors import HarnessError
+from harness.core.metric import Key
+from harness.core.sample import Census
+from harness.experiment.around import Surroundings, Target
+from harness.experiment.broker import Broker
+from harness.experiment.far import Watching
+from harness.experiment.inside import Inside
+from harness.experiment.quiet import LOOKS, Quiet, after, rest
+from harness.experiment.setup import TrialSetup
+
+LONGEST_WINDOW = 10.0  # seconds without change that make a level, however late a service closes
+
+
+@dataclass
+class Reader:
+    """What reads the levels of one target. port: where its clients connect. told: what a reading had to say
+    for the record, such as why a counter could not be read."""
+
+    setup: TrialSetup
+    around: Surroundings
+    target: Target
+    sampler: Watching
+    inside: Inside
+    broker: Broker | None
+    port: int
+    told: Callable[[str], None]
+    close_lag: float = field(default=0.0)  # seconds: the longest seen
+
+    def rest(self, tick: Callable[[], None]) -> Quiet:
+        """Wait until the service is at rest, dead, or out of patience. tick: called while it waits."""
+        quiet = rest(
+            self.sampler,
+            port=self.port,
+            window=self._window(),
+            settle=self.setup.settle,
+            patience=self.setup.patience,
+            clock=self.around.clock,
+            stopped=lambda: self.around.interrupt.is_set() or not self.target.alive,
+            tick=tick,
+        )
+        if quiet.settled and not quiet.restless and self.target.alive:
+            self.close_lag = max(self.close_lag, quiet.close_lag)
+        return quiet
+
+    def _window(self) -> float:
+        """Seconds without change that make a level: twice the longest that the service took to close."""
+        settle = self.setup.settle
+        return max(settle, min(2 * self.close_lag, self.setup.patience / 3, LONGEST_WINDOW))
+
+    def observe(
+        self, step: CycleSpec, ledger: Ledger, quiet: Quiet, started: float, load_ended: float
+    ) -> Observation:
+        """Everything there is to read now, beside what the swarm counted."""
+        # Counters before the census: their collection lets go of descriptors that only garbage still holds.
+        counters = self._counters(quiet)
+        looks = self._censuses(LOOKS if quiet.restless else 1)
+        levels = quiet.levels(*looks)
+        levels.update(counters)
+        counted = self.broker.count() if self.broker else None
+        if counted and levels:
+            levels[Key("broker-peers")] = float(counted.peers)
+        return Observation(
+            spec=step,
+            ledger=ledger,
+            levels=levels,
+            started=started,
+            ended=self.around.clock(),
+            load_ended=load_ended,
+            settled=quiet.settled,
+            unsettled=quiet.moving,
+            complete=self.target.alive and not self.around.interrupt.is_set(),
+            close_lag=quiet.close_lag,
+            broker=counted,
+            census=looks[-1] if looks else None,
+        )
+
+    def _counters(self, quiet: Quiet) -> dict[Key, float]:
+        """Levels from inside, once at rest. What the reading itself opened is given time to go."""
+        if not quiet.settled or self.around.interrupt.is_set() or not self.target.alive:
+            return {}
+        levels, note = self.inside.read()
+        if note:
+            self.told(note)
+        if levels:
+            after(self.sampler, quiet.level, clock=self.around.clock)
+        return levels
+
+    def _censuses(self, looks: int) -> list[Census]:
+        """What can be read now; several times, a sample apart, of a service that does not hold still."""
+        found: list[Census] = []
+        for look in range(looks):
+            if self.around.interrupt.wait(self.setup.probe_interval if look else 0.0):
+                break
+            if taken := self._census():
+                found.append(taken)
+        return found
+
+    def _census(self) -> Census | None:
+        if not self.target.alive:
+            return None
+        try:
+            return self.sampler.census(self.around.clock())
+        except HarnessError:
+            return None
