@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import sys
@@ -17,8 +16,8 @@ from harness.process.child import Child
 from harness.runtime.counters import ASYNCIO_TASKS, BLOCKS, GREENLETS, OBJECTS, Counters, Unavailable
 from harness.runtime.python import PythonCounters, prepare_env
 from harness.target.spawn import free_port
-from tests.edges.servers.clients import line_of, load, wait_for
-from tests.edges.servers.proof import SERVERS, at_rest, cycle_of, rates, server
+from tests.edges.servers.clients import line_of, wait_for
+from tests.edges.servers.proof import SERVERS, WARMUPS, at_rest, cycle_of, rates, server
 
 # A reading's own: interned strings and the like; the judge allows the same.
 NOISE = {OBJECTS: 0.0, BLOCKS: 8.0}
@@ -39,13 +38,7 @@ def python_server(script: str, folder: Path, *extra: str) -> Iterator[tuple[Pyth
     ("script", "extra"),
     [
         ("asyncio_server.py", ()),
-        pytest.param(
-            "asyncio_server.py",
-            ("--uvloop",),
-            marks=pytest.mark.skipif(
-                not importlib.util.find_spec("uvloop"), reason="uvloop is not installed"
-            ),
-        ),
+        ("asyncio_server.py", ("--uvloop",)),
         ("thread_server.py", ()),
         ("gevent_server.py", ()),
     ],
@@ -55,10 +48,7 @@ def test_clean_stays_and_one_object_per_connection_is_one(
     script: str, extra: tuple[str, ...], tmp_path: Path
 ) -> None:
     with python_server(script, tmp_path, *extra) as (reader, port):
-        load(
-            port, "/clean", 600, concurrency=200
-        )  # fills pools: gevent keeps up to 1,000 callbacks for reuse
-        clean = rates(reader, cycle_of(port, "/clean"), NOISE)
+        clean = rates(reader, cycle_of(port, "/clean"), NOISE, warmups=WARMUPS)
         assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
         leaky = rates(reader, cycle_of(port, "/object"), NOISE)
         assert leaky[OBJECTS] == pytest.approx(1.0, rel=SHARE)
@@ -131,7 +121,6 @@ def test_workers_of_uvicorn_are_summed(tmp_path: Path) -> None:
         _summed(child, port, tmp_path / "agents", "asgi_app.py")
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("gunicorn"), reason="gunicorn is not installed")
 def test_workers_of_gunicorn_are_summed(tmp_path: Path) -> None:
     port = free_port()
     env = prepare_env(os.environ, tmp_path / "agents")
@@ -144,7 +133,7 @@ def _summed(child: Child, port: int, directory: Path, script: str) -> None:
     reader = PythonCounters(directory, child.pid)
     wait_for(lambda: _accepts(port), "the server's port")
     wait_for(lambda: isinstance(first := reader.probe(), Counters) and len(first.processes) >= 3, "workers")
-    clean = rates(reader, cycle_of(port, "/clean"), NOISE, warmups=4)
+    clean = rates(reader, cycle_of(port, "/clean"), NOISE, warmups=WARMUPS)
     assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
     leaky = rates(reader, cycle_of(port, "/object"), NOISE)
     assert leaky[OBJECTS] == pytest.approx(1.0, rel=SHARE)

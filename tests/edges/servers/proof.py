@@ -15,6 +15,8 @@ from tests.edges.servers.clients import load, wait_for
 SERVERS = Path(__file__).parent
 CONNECTIONS = 300
 CYCLES = 3
+WARMUPS = 10  # cycles at most for caches to fill
+STEADY = 0.02  # change per connection below which a cache has filled
 
 
 @contextmanager
@@ -47,10 +49,15 @@ def at_rest(reader: RuntimeReader, noise: Mapping[Key, float]) -> Counters:
 def rates(
     reader: RuntimeReader, cycle: Callable[[], int], noise: Mapping[Key, float], *, warmups: int = 1
 ) -> dict[Key, float]:
-    """Growth per connection of each key of ``noise``, over CYCLES cycles after ``warmups``."""
-    for _ in range(warmups):
-        cycle()
+    """Growth per connection of each key of ``noise``, over CYCLES cycles after the warm-up: one cycle, and up to
+    ``warmups`` while caches still fill, as the plan of a trial does it."""
+    cycle()
     before = at_rest(reader, noise)
+    for _ in range(warmups - 1):
+        connections = cycle()
+        last, before = before, at_rest(reader, noise)
+        if all(abs(before[key] - last[key]) <= STEADY * connections for key in noise):
+            break
     connections = sum(cycle() for _ in range(CYCLES))
     after = at_rest(reader, noise)
     return {key: (after[key] - before[key]) / connections for key in noise}
