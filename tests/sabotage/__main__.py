@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.core.verdict import Outcome
@@ -34,12 +35,21 @@ def chosen(names: Sequence[str]) -> list[Case]:
     return [case for case in every if any(case.name.startswith(name) for name in names)]
 
 
-def runs(cases: Sequence[Case], repeat: int, innocents: int, folder: Path) -> Iterator[Result]:
+def runs(cases: Sequence[Case], repeat: int, innocents: int, jobs: int, folder: Path) -> Iterator[Result]:
     """Each case as often as asked, the whole table before the next round."""
-    for number in range(max(repeat, innocents)):
-        for case in cases:
-            if number < (innocents if isinstance(case.expected, Green) else repeat):
-                yield run(case, folder / f"{number}-{case.name.replace('/', ':')}", seed=number)
+
+    def once(turn: tuple[int, Case]) -> Result:
+        number, case = turn
+        return run(case, folder / f"{number}-{case.name.replace('/', ':')}", seed=number)
+
+    turns = [
+        (number, case)
+        for number in range(max(repeat, innocents))
+        for case in cases
+        if number < (innocents if isinstance(case.expected, Green) else repeat)
+    ]
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(once, turns)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--innocents", type=int, default=None, help="times that each innocent is run [as --repeat]"
     )
     parser.add_argument(
+        "--jobs", type=int, default=1, help="guards side by side, which disturb each other [1]"
+    )
+    parser.add_argument(
         "--keep", type=Path, default=None, help="folder for all run directories [only the wrong ones]"
     )
     options = parser.parse_args(arguments)
@@ -58,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = options.keep or Path(tempfile.mkdtemp(prefix="sabotage-"))
     results: list[Result] = []
     began = time.monotonic()
-    for result in runs(cases, options.repeat, innocents, folder):
+    for result in runs(cases, options.repeat, innocents, options.jobs, folder):
         results.append(result)
         print(line(result), flush=True)
         for text in result.wrong:

@@ -41,7 +41,7 @@ class Leak:
         if verdict.outcome is not Outcome.LEAKING:
             return [f"expected leaking, saw {verdict.outcome.value}: {verdict.explanation}"]
         kinds = _each(self.kind)
-        found = [f for f in verdict.findings if f.metric == self.metric and f.kind in kinds]
+        found = [f for f in verdict.findings if f.metric == self.metric and f.kind.partition(":")[0] in kinds]
         if not found:
             seen = ", ".join(f"{f.metric}/{f.kind}" for f in verdict.findings)
             return [f"expected {self.metric}/{' or '.join(kinds)}, saw {seen}"]

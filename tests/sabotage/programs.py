@@ -7,14 +7,21 @@ import functools
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 BUILD_SECONDS = 180
+_TURN = threading.Lock()
+
+
+def go_binary(folder: Path) -> Path:
+    """The program of a folder, built once; gone when this process ends. Raises CalledProcessError with go's words."""
+    with _TURN:
+        return _built(folder)
 
 
 @functools.cache
-def go_binary(folder: Path) -> Path:
-    """The program of a folder, built once; gone when this process ends. Raises CalledProcessError with go's words."""
+def _built(folder: Path) -> Path:
     out = Path(tempfile.mkdtemp(prefix="small-services-"))
     atexit.register(shutil.rmtree, out, ignore_errors=True)
     binary = out / folder.name

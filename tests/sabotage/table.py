@@ -8,6 +8,7 @@ from tests.sabotage.case import Case, Green, Leak
 
 GREEN = Green()
 SLOW: dict[str, Any] = {"events": 0, "dwell": 1.0}
+CHILD = ("memory", "fds", "threads", "mappings")  # what a process has of its own
 REQUESTS: dict[str, Any] = {"mode": "request"}
 
 
@@ -48,31 +49,31 @@ PYTHON_LEAKS = (
     Case("asyncio", "eventfd@connection/100", _fd("eventfd", rate=0.01, within=0.4)),
     Case("asyncio", "eventfd@event", _fd("eventfd", "event")),
     Case("asyncio", "eventfd@time/2", _fd("eventfd", "time", 10.0)),
-    Case("asyncio", "eventfd@abort", _fd("eventfd", "abort", None)),
-    Case("asyncio", "eventfd@early", _fd("eventfd", "abort", None)),
-    Case("asyncio", "eventfd@slow", _fd("eventfd", "slow-reader", None)),
+    Case("asyncio", "eventfd@abort", _fd("eventfd", "abort")),
+    Case("asyncio", "eventfd@early", _fd("eventfd", "abort")),
+    Case("asyncio", "eventfd@slow", _fd("eventfd", "slow-reader")),
     Case("asyncio", "eventfd@timeout", _fd("eventfd", "broker-timeout"), {"with_broker": True}),
     Case("asyncio", "task@connection", Leak("tasks", "asyncio-task", "connection"), quick=True),
     Case("asyncio", "timer@connection", Leak("idle-cpu", "", "connection", None)),
     Case("asyncio", "object@connection", Leak("memory", "objects", "connection")),
     Case("asyncio", "object@connection/100", Leak("memory", "objects", "connection", 0.01, 0.4)),
     Case("asyncio", "bytes@event", Leak("memory", "blocks", "event", 2.0, 0.2)),
-    Case("asyncio", "object@early", Leak("memory", "objects", "abort", None)),
+    Case("asyncio", "object@early", Leak("memory", "objects", "abort")),
     Case("asyncio", "malloc@connection", Leak("memory", "heap-bytes", "connection", 4112.0)),
     Case("asyncio", "mapping@connection", Leak("mappings", "", "connection", beside=("memory", "fds"))),
     Case("asyncio", "zombie@connection/5", Leak("processes", "zombie", "connection", 0.2)),
-    Case("thread", "process@connection/10", Leak("processes", "", "connection", 0.1, beside=("memory", "fds"))),
-    Case("thread", "tcp-out@connection", Leak("fds", ("tcp-out", "unix"), "connection", None)),
+    Case("thread", "process@connection/10", Leak("processes", "", "connection", 0.1, beside=CHILD)),
+    Case("thread", "tcp-out@connection", _fd("tcp-out")),
     Case("thread", "deleted-file@connection", _fd("deleted-file")),
     Case("thread", "thread@connection", Leak("threads", "", "connection", beside=("memory", "mappings")), quick=True),
     Case("thread", "thread@event", Leak("threads", "", "event", beside=("memory", "mappings"))),
     Case("thread", "poller@connection/3", _polling(1 / 3)),
     Case("thread", "deaf", _fd(("close-wait", "rowless-socket", "tcp-in"), rate=None)),
-    Case("thread", "file@early", _fd("file", "abort", None)),
+    Case("thread", "file@early", _fd("file", "abort")),
     Case("thread", "bytes@connection", Leak("memory", "blocks", "connection", 2.0, 0.2)),
     Case("gevent", "file@connection", _fd("file")),
     Case("gevent", "greenlet@connection", Leak("tasks", "greenlet", "connection"), quick=True),
-    Case("gevent", "pipe@abort", _fd("pipe", "abort", None)),
+    Case("gevent", "pipe@abort", _fd("pipe", "abort", 2.0)),
     Case("gevent", "object@event", Leak("memory", "objects", "event")),
     Case("prefork", "eventfd@connection", _fd("eventfd")),
     Case("prefork", "object@connection", Leak("memory", "objects", "connection")),
@@ -81,7 +82,7 @@ PYTHON_LEAKS = (
 
 OTHER_LEAKS = (
     Case("go", "goroutine@connection", Leak("tasks", "goroutine", "connection"), quick=True),
-    Case("go", "goroutine@early", Leak("tasks", "goroutine", "abort", None)),
+    Case("go", "goroutine@early", Leak("tasks", "goroutine", "abort")),
     Case("go", "ticker@connection", Leak("tasks", "goroutine", "connection", beside=("memory", "idle-cpu"))),
     Case("go", "file@connection", _fd("file")),
     Case("go", "body@connection", _fd("tcp-out", rate=None, beside=("memory", "tasks"))),
@@ -93,7 +94,7 @@ OTHER_LEAKS = (
     Case("node", "object@connection", Leak("memory", "heap-bytes", "connection", None)),
     Case("node", "buffer@event", Leak("memory", ("heap-bytes", "anonymous"), "event", None)),
     Case("node", "file@connection", _fd("file")),
-    Case("node", "socket@early", _fd("tcp-out", "abort", None, beside=("memory", "tasks"))),
+    Case("node", "socket@early", _fd("tcp-out", "abort", beside=("memory", "tasks"))),
     Case("node", "listener@connection", Leak("memory", "heap-bytes", "connection", None)),
 )
 

@@ -92,7 +92,7 @@ class Service:
             except TimeoutError:
                 return "slow"
             self.habit.sent()
-            await asyncio.wait([watch], timeout=habits.EVERY)
+            await asyncio.wait([watch], timeout=self.habit.every)
             if watch.done():
                 watch.result()
                 return "closed"
@@ -132,11 +132,13 @@ async def ask(broker: str) -> bool:
     import zmq
     import zmq.asyncio
 
+    from fake_broker import mdp
+
     made = zmq.asyncio.Context.instance().socket(zmq.DEALER)
     made.linger = 0
     try:
         made.connect(broker)
-        await made.send_multipart([b"", b"MDPC01", b"state", b"status"])
+        await made.send_multipart(mdp.encode_client_request(mdp.DIALECTS["plantd"], "state", (b"status",)))
         return bool(await made.poll(int(ASK_TIMEOUT * 1000)))
     finally:
         made.close()

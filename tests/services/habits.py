@@ -28,7 +28,8 @@ from concurrent.futures import ThreadPoolExecutor
 from things import THINGS
 
 TICK = 0.05  # seconds
-EVERY = 0.02  # seconds between two events
+EVERY = 0.5  # seconds between two events: a client that stays for one event is sent one
+BUSY = 0.02  # the same, of events that are to fill a window
 LOOKUP = 0.003  # seconds that an answer takes
 SLOW = 0.1  # seconds after which a reader counts as slow
 SMALL, LARGE = b"data: hello\n\n", b"data: " + b"x" * 16384 + b"\n\n"
@@ -40,6 +41,7 @@ class Habit:
     the close. deaf: never closes after the client has left; recycle: connections after which a worker is replaced."""
 
     event = SMALL
+    every = EVERY
     linger = 0.0
     deaf = False
     keep_alive = False
@@ -65,21 +67,21 @@ class Habit:
 
 
 class Leak(Habit):
-    """Keeps one thing for good, every ``every``-th time its driver acts."""
+    """Keeps one thing for good, every ``nth`` time its driver acts."""
 
-    def __init__(self, make: Callable[[], None], driver: str, every: int) -> None:
-        self.make, self.driver, self.every = make, driver, every
+    def __init__(self, make: Callable[[], None], driver: str, nth: int) -> None:
+        self.make, self.driver, self.nth = make, driver, nth
         self.count = 0
         self.lock = threading.Lock()
         if driver == "slow":
-            self.event = LARGE
+            self.event, self.every = LARGE, BUSY
 
     def _acted(self, driver: str) -> None:
         if driver != self.driver:
             return
         with self.lock:
             self.count += 1
-            due = self.count % self.every == 0
+            due = self.count % self.nth == 0
         if due:
             self.make()
 

@@ -56,7 +56,7 @@ class Service:
             except TimeoutError:
                 return "slow"
             self.habit.sent()
-            connection.settimeout(habits.EVERY)
+            connection.settimeout(self.habit.every)
             try:
                 if not connection.recv(1):
                     return "closed"

@@ -161,7 +161,7 @@ func main() {
 			select {
 			case <-r.Context().Done():
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(500 * time.Millisecond):
 			}
 		}
 	})

@@ -1,0 +1,1 @@
+"""Small services to guard, each healthy and each with one plausible leak."""
