@@ -101,6 +101,10 @@ class Link:
         self._waiting = None
         self.gone(cause)
 
+    def _refused(self, code: int) -> None:
+        self._waiting = None
+        self._next_address(code)
+
     def _watch(self, events: int) -> None:
         self._io.stop()
         self._io.events = events
@@ -143,7 +147,9 @@ class Link:
             return False
         except OSError as error:
             if first:
-                return False  # the watcher will find the same error, from the loop
+                # From the loop; and now, because send(2) has taken the error off the socket.
+                self._waiting = self._loop.run_callback(self._refused, error.errno or 0)
+                return True
             self._next_address(error.errno or 0)
             return True
         rest = self._out = self._out[sent:]

@@ -9,7 +9,7 @@ from harness.swarm.approach import Approach
 
 @dataclass(frozen=True, slots=True)
 class SwarmSetup:
-    """processes: generators on this machine. remote_workers: how many more will join from elsewhere
+    """processes: generators on this machine, 0 for none. remote_workers: how many more will join from elsewhere
     (``python -m harness.swarm.worker HOST:PORT``) at ``bind`` ("HOST:PORT", "" for loopback and any port).
 
     web_port: Locust's web UI, 0 for any port, None for none. target_pid: shown there, 0 for none.

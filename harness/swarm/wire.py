@@ -66,7 +66,7 @@ def setup_from_dict(data: Any) -> SwarmSetup:
     return SwarmSetup(
         approach=_approach(data.get("approach")),
         seed=_integer(data, "seed", -MAX_COUNT, MAX_COUNT),
-        processes=_integer(data, "processes", 1, 64),
+        processes=_integer(data, "processes", 0 if data.get("remote_workers") else 1, 64),
         remote_workers=_integer(data, "remote_workers", 0, 1000),
         web_port=None if data.get("web_port") is None else _integer(data, "web_port", 0, 65_535),
         bind=bind,

@@ -98,11 +98,19 @@ def driver() -> Iterator[Driver]:
                 child.kill()
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 and localhost that is its own authority, and its key."""
+def certificate(folder: Path, names: str = "IP:127.0.0.1,DNS:localhost") -> tuple[Path, Path]:
+    """A certificate for these names that is its own authority, and its key."""
     cert, key = folder / "cert.pem", folder / "key.pem"
-    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    what = ["-subj", "/CN=localhost", "-addext", names, "-out", str(cert), "-keyout", str(key)]
+    what = [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        f"subjectAltName={names}",
+        "-out",
+        str(cert),
+        "-keyout",
+        str(key),
+    ]
     subprocess.run(["openssl", "req", "-x509", *kind, *what], check=True, capture_output=True)
     return cert, key

@@ -126,6 +126,9 @@ def _read(sock: socket.socket, peer: str) -> Asked | None:
         if not piece:
             return None
         data += piece
+        if data[:1] == b"\x16":  # a TLS hello: answered as servers of plain HTTP do
+            sock.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            return None
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, version = first.split(" ")

@@ -1,0 +1,264 @@
+"""A server that keeps count by itself: who came, what was sent, and by which packets each client left.
+
+One thread, one selector. Paths: ``/a``, ``/b`` and any other send a few events and then wait; ``/mute`` never
+answers; ``/limited`` and ``/busy`` answer 429 and 503 with Retry-After; ``/ended`` ends the stream properly.
+
+How a client left is told by what comes over the wire, never by what it says:
+
+- RST before the head was sent: ``rst-early``; RST later: ``rst``;
+- FIN, and what is sent then is answered by RST: nobody is there any more, ``fin``;
+- FIN, and what is sent then is taken: it still reads, ``half-close``;
+- silence: 256 KiB are sent and stay in the queue (SIOCOUTQ) at two looks, then comes RST: ``stall``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import heapq
+import itertools
+import selectors
+import socket
+import struct
+import termios
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+LIMITED = b"HTTP/1.1 %d Later\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
+PROBE = b":\n"
+FILLER = b":" + b"." * (256 * 1024) + b"\n"
+DEADLINE = 20.0
+
+
+@dataclass(eq=False)
+class Peer:
+    """One connection. sent: bytes that the client has surely been given. end: how it left."""
+
+    sock: socket.socket
+    address: str
+    request: bytes = b""
+    path: str = ""
+    sent: int = 0
+    events: int = 0
+    answered: bool = False
+    filled: bool = False
+    unread: int = 0
+    eof: bool = False
+    end: str = ""
+
+
+@dataclass
+class Count:
+    """Everything seen since ``clear``. open: neither FIN nor RST came yet. peak: the most of them at once."""
+
+    accepted: int = 0
+    open: int = 0
+    peak: int = 0
+    events: int = 0
+    comments: int = 0
+    bytes: int = 0
+    by_path: Counter[str] = field(default_factory=Counter)
+    by_end: Counter[str] = field(default_factory=Counter)
+    by_address: Counter[str] = field(default_factory=Counter)
+    requests: list[bytes] = field(default_factory=list)
+
+
+class CountingServer:
+    """events: per stream. delay: seconds from the request to the head, so that a reset can be early.
+    patience: seconds of silence after the last event before the queue is filled."""
+
+    def __init__(
+        self, host: str = "127.0.0.1", *, events: int = 3, delay: float = 0.15, patience: float = 0.25
+    ):
+        self.events, self.delay, self.patience = events, delay, patience
+        self.count = Count()
+        self._listener = socket.create_server((host, 0), backlog=1024)
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://{host}:{self.port}"
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._due: list[tuple[float, int, Callable[[Peer], None], Peer]] = []
+        self._number = itertools.count()
+        self._stopping = False
+        self._peers: set[Peer] = set()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def clear(self) -> None:
+        """Count anew; only while nobody is connected."""
+        self.settle()
+        self.count = Count()
+
+    def settle(self, accepted: int = 0) -> Count:
+        """Wait until so many clients have come, all have left, and it is known how."""
+        end = time.monotonic() + DEADLINE
+        while (
+            self.count.accepted < accepted
+            or self.count.open
+            or self._peers
+            or sum(self.count.by_end.values()) != self.count.accepted
+        ):
+            assert time.monotonic() < end, f"somebody is still connected: {self.count}"
+            time.sleep(0.005)
+        return self.count
+
+    def _run(self) -> None:
+        while not self._stopping:
+            timeout = min(0.05, max(0.0, self._due[0][0] - time.monotonic())) if self._due else 0.05
+            if self._look(timeout):
+                self._accept()
+            while self._due and self._due[0][0] <= time.monotonic():
+                _, _, action, peer = heapq.heappop(self._due)
+                if peer in self._peers:
+                    action(peer)
+
+    def _look(self, timeout: float) -> bool:
+        """Read whatever came; True when somebody waits to be accepted."""
+        ready = [key.data for key, _ in self._selector.select(timeout)]
+        for peer in ready:
+            if peer is not None:
+                self._read(peer)
+        return None in ready
+
+    def _later(self, seconds: float, action: Callable[[Peer], None], peer: Peer) -> None:
+        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), action, peer))
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(64):
+                sock, address = self._listener.accept()
+                # Who left before this one came is no longer there: constant concurrency is counted exactly.
+                self._look(0.0)
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                peer = Peer(sock, address[0])
+                self._peers.add(peer)
+                count = self.count
+                count.accepted += 1
+                count.open += 1
+                count.peak = max(count.peak, count.open)
+                count.by_address[peer.address] += 1
+                self._selector.register(sock, selectors.EVENT_READ, peer)
+                self._read(peer)
+
+    def _read(self, peer: Peer) -> None:
+        try:
+            while piece := peer.sock.recv(65536):
+                peer.request += piece
+                if not peer.path and b"\r\n\r\n" in peer.request:
+                    self._asked(peer)
+                    if peer not in self._peers:
+                        return
+        except BlockingIOError:
+            return
+        except OSError:
+            self._over(peer, self._by_reset(peer))
+            return
+        if peer.eof:
+            return
+        peer.eof = True
+        self.count.open -= 1
+        self._selector.unregister(peer.sock)
+        self._send(peer, PROBE)
+        self._later(0.02, self._judge_fin, peer)
+
+    @staticmethod
+    def _by_reset(peer: Peer) -> str:
+        if peer.eof:
+            return "fin"
+        if peer.unread:
+            return "stall"
+        return "rst" if peer.answered else "rst-early"
+
+    def _judge_fin(self, peer: Peer) -> None:
+        try:
+            peer.sock.send(b"")
+            error = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            state = peer.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        except OSError:
+            error, state = 1, 7
+        if error or state == 7:  # CLOSE: a RST came
+            self._over(peer, "fin")
+        else:
+            self.count.comments += 1
+            peer.sent += len(PROBE)
+            self._over(peer, "half-close")
+
+    def _asked(self, peer: Peer) -> None:
+        peer.path = peer.request.split(b" ", 2)[1].decode()
+        self.count.by_path[peer.path] += 1
+        if len(self.count.requests) < 10:
+            self.count.requests.append(peer.request)
+        if peer.path == "/mute":
+            return
+        if peer.path in ("/limited", "/busy"):
+            answer = LIMITED % (429 if peer.path == "/limited" else 503)
+            peer.answered = True
+            self._send(peer, answer, counted=len(answer))
+            return
+        if self.delay:
+            self._later(self.delay, self._answer, peer)
+        else:
+            self._answer(peer)
+
+    def _answer(self, peer: Peer) -> None:
+        if peer.eof:
+            return
+        body = HEAD + b"".join(b"id: %d\ndata: x\n\n" % number for number in range(self.events))
+        peer.answered = True
+        if self._send(peer, body, counted=len(body)):
+            peer.events = self.events
+            if peer.path == "/ended":
+                self._over(peer, "ended")
+            else:
+                self._later(self.patience, self._fill, peer)
+
+    def _fill(self, peer: Peer) -> None:
+        """Is anybody reading?"""
+        if not peer.eof:
+            if peer.filled:
+                peer.unread = struct.unpack("i", fcntl.ioctl(peer.sock, termios.TIOCOUTQ, b"\0" * 4))[0]
+            else:
+                peer.filled = True
+                self._send(peer, FILLER)
+            self._later(0.05, self._fill, peer)
+
+    def _send(self, peer: Peer, data: bytes, *, counted: int = 0) -> bool:
+        try:
+            peer.sock.send(data)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._over(peer, self._by_reset(peer))
+            return False
+        peer.sent += counted
+        return True
+
+    def _over(self, peer: Peer, end: str) -> None:
+        if peer not in self._peers:
+            return
+        self._peers.discard(peer)
+        count = self.count
+        if not peer.eof:
+            count.open -= 1
+            self._selector.unregister(peer.sock)
+        count.events += peer.events
+        count.bytes += peer.sent
+        count.by_end[end] += 1
+        peer.sock.close()
+
+    def __enter__(self) -> CountingServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping = True
+        self._thread.join(DEADLINE)
+        for peer in self._peers:
+            peer.sock.close()
+        self._selector.close()
+        self._listener.close()

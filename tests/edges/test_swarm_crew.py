@@ -1,0 +1,192 @@
+"""More than one generator: a cycle is shared out exactly, and a worker that dies is named with what it held."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.core.cycle import CycleSpec, Ledger
+from harness.core.errors import SwarmError
+from harness.process.child import Child
+from harness.swarm.launch import Swarm
+from harness.target.spawn import free_port
+from tests.edges.servers.counting_server import CountingServer
+
+ROOT = Path(__file__).parents[2]
+SPEC = CycleSpec(0, 101, 10, 10.0, events=3, disconnect="mixed", paths=("/a", "/b"))
+
+
+def agree(ledger: Ledger, server: CountingServer) -> None:
+    """As in test_swarm_gate."""
+    count = server.settle(ledger.opened)
+    assert ledger.opened == count.accepted
+    assert ledger.by_path == dict(count.by_path)
+    assert ledger.by_mode == dict(count.by_end)
+    assert (ledger.events, ledger.comments, ledger.bytes) == (count.events, count.comments, count.bytes)
+    assert ledger.open_now == count.open == 0
+
+
+def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -> None:
+    with (
+        CountingServer() as server,
+        Swarm(server.url, tmp_path, seed=1, processes=2, hold=0.6) as swarm,
+    ):
+        swarm.wait_ready()
+        ledger = swarm.cycle(SPEC)
+        agree(ledger, server)
+        assert ledger.opened == ledger.completed == 101
+        assert ledger.by_path in ({"/a": 51, "/b": 50}, {"/a": 50, "/b": 51})
+        assert server.count.peak <= 10
+        assert ledger.first_event_p50 is not None
+        assert ledger.first_event_p99 is not None
+        assert ledger.first_event_p50 <= ledger.first_event_p99
+
+        server.clear()
+        seen: list[Ledger] = []
+        victim = workers_of(swarm.pid)[0]
+
+        def kill() -> bool:
+            if not dead and seen and seen[-1].open_now == 10:
+                dead.append(victim)
+                os.kill(victim, signal.SIGKILL)
+            # Its five streams end with it; the others go on, until they too have been seen.
+            return bool(dead) and seen[-1].causes.get("worker-lost", 0) == 5
+
+        dead: list[int] = []
+        ledger = swarm.cycle(
+            replace(SPEC, events=0, dwell=60.0, disconnect="fin"), progress=seen.append, cancelled=kill
+        )
+        server.settle()
+        assert ledger.causes == {"worker-lost": 5, "cancelled": 5}
+        assert (ledger.opened, ledger.failed, ledger.open_now) == (10, 10, 0)
+        (note,) = [note for note in ledger.notes if "died" in note]
+        told = re.search(r"/(\d+) died during the cycle with 5 streams open; (\d+) of its (\d+)", note)
+        assert told is not None, note
+        assert int(told[1]) == victim
+        assert int(told[2]) + 5 == int(told[3])
+
+        server.clear()
+        ledger = swarm.cycle(SPEC)
+        agree(ledger, server)
+        assert ledger.completed == 101
+        assert any(f"/{victim} is gone: the others share its part" in note for note in ledger.notes)
+
+        os.kill(workers_of(swarm.pid)[0], signal.SIGKILL)
+        last = swarm.cycle(SPEC)  # all that it was to do is lost with it
+        assert last.open_now == 0
+        assert any("died" in note for note in last.notes)
+        with pytest.raises(SwarmError, match="no worker is left"):
+            swarm.cycle(SPEC)
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a swarm."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if b"harness.swarm.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+            found.append(int(child))
+    return found
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@contextmanager
+def namespaces(count: int) -> Iterator[list[tuple[str, str, str]]]:
+    """So many network namespaces, each with a cable to this one: (name, our address, its address).
+
+    Whatever happens they are taken down; the cables go with them.
+    """
+    tag = uuid.uuid4().hex[:6]
+    found = []
+    with ExitStack() as stack:
+        for number in range(count):
+            name, ours, theirs = f"sse-{tag}-{number}", f"v{tag}{number}a", f"v{tag}{number}b"
+            net = f"10.213.{os.getpid() % 200}.{number * 4}".rsplit(".", 1)
+            here, there = f"{net[0]}.{int(net[1]) + 1}", f"{net[0]}.{int(net[1]) + 2}"
+            ip("netns", "add", name)
+            stack.callback(ip, "netns", "delete", name)
+            ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
+            ip("addr", "add", f"{here}/30", "dev", ours)
+            ip("link", "set", ours, "up")
+            ip("-n", name, "addr", "add", f"{there}/30", "dev", theirs)
+            ip("-n", name, "link", "set", theirs, "up")
+            ip("-n", name, "route", "add", "default", "via", here)
+            found.append((name, here, there))
+        yield found
+
+
+def _can_make_namespaces() -> bool:
+    name = f"sse-{uuid.uuid4().hex[:6]}"
+    try:
+        ip("netns", "add", name)
+        ip("netns", "delete", name)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+@pytest.mark.skipif(
+    not _can_make_namespaces(), reason="network namespaces need iproute2 and CAP_SYS_ADMIN (root)"
+)
+def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
+    """Two workers, each in a network of its own, speak to the master and the service over a cable."""
+    with namespaces(2) as nets, ExitStack() as stack:
+        here = nets[0][1]
+        server = stack.enter_context(CountingServer(here))
+        port = free_port()
+        swarm = Swarm(
+            server.url, tmp_path, seed=1, processes=0, remote_workers=2, bind=f"{here}:{port}", hold=0.6
+        )
+        stack.enter_context(swarm)
+        workers = []
+        for name, _, _ in nets:
+            argv = [
+                "ip",
+                "netns",
+                "exec",
+                name,
+                sys.executable,
+                "-m",
+                "harness.swarm.worker",
+                f"{here}:{port}",
+            ]
+            worker = Child.spawn(argv, log=tmp_path / f"{name}.log", name=name, cwd=ROOT)
+            stack.callback(worker.stop, 0.2)
+            workers.append(worker)
+        swarm.wait_ready()
+        ledger = swarm.cycle(SPEC)
+        agree(ledger, server)
+        assert ledger.completed == 101
+        by_address = dict(server.count.by_address)
+        assert sorted(by_address.values()) == [50, 51]
+        assert set(by_address) == {there for _, _, there in nets}
+
+        # A machine that vanishes: nobody says goodbye, and its streams just fall silent.
+        server.clear()
+        seen: list[Ledger] = []
+        cut: list[str] = []
+
+        def vanish() -> bool:
+            if not cut and seen and seen[-1].open_now == 10:
+                cut.append(nets[1][0])
+                workers[1].signal(signal.SIGKILL)
+            return bool(cut) and seen[-1].causes.get("worker-lost", 0) == 5
+
+        ledger = swarm.cycle(
+            replace(SPEC, events=0, dwell=60.0, disconnect="fin"), progress=seen.append, cancelled=vanish
+        )
+        assert ledger.causes == {"worker-lost": 5, "cancelled": 5}
+        assert any("died during the cycle with 5 streams open" in note for note in ledger.notes)
+        server.settle()

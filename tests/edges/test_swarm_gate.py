@@ -1,0 +1,344 @@
+"""One cycle after another: the ledger agrees with an independent count, and every way to leave is seen on the wire."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger
+from harness.core.errors import SwarmError
+from harness.swarm.launch import Swarm
+from harness.swarm.wire import encode, setup_to_dict, spec_to_dict
+from harness.target.spawn import free_port
+from tests.edges.servers.counting_server import HEAD, Count, CountingServer
+
+HOLD = 0.6  # the server needs 0.3 of them to be sure that nobody reads
+DEADLINE = 20.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[CountingServer]:
+    with CountingServer() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def web() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def swarm(server: CountingServer, web: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
+    folder = tmp_path_factory.mktemp("swarm")
+    with Swarm(server.url, folder, seed=1, stall_after=5.0, hold=HOLD, web_port=web) as found:
+        found.wait_ready()
+        yield found
+
+
+def spec(connections: int, concurrency: int = 10, **more: object) -> CycleSpec:
+    given: dict[str, object] = {"dwell": 10.0, "events": 3, "paths": ("/a",), **more}
+    return CycleSpec(0, connections, concurrency, **given)  # type: ignore[arg-type]
+
+
+def agree(ledger: Ledger, server: CountingServer) -> Count:
+    """The ledger and the server's own count, number by number."""
+    count = server.settle(ledger.opened)
+    assert ledger.opened == count.accepted
+    assert ledger.by_path == dict(count.by_path)
+    assert ledger.by_mode == dict(count.by_end)
+    assert (ledger.events, ledger.comments, ledger.bytes) == (count.events, count.comments, count.bytes)
+    assert ledger.open_now == count.open == 0
+    return count
+
+
+def test_the_ledger_agrees_exactly_with_an_independent_count(
+    swarm: Swarm, server: CountingServer, web: int
+) -> None:
+    server.clear()
+    before = rows(web)
+    ledger = swarm.cycle(spec(100, 20, paths=("/a", "/b"), disconnect="mixed"))
+    count = agree(ledger, server)
+    assert ledger.opened == ledger.completed == 100
+    assert ledger.failed == 0
+    assert ledger.causes == {}
+    assert ledger.by_path == {"/a": 50, "/b": 50}
+    assert ledger.by_mode == dict.fromkeys(DISCONNECT_MODES, 20)  # equal parts
+    assert ledger.aborts == 80
+    assert ledger.events == 80 * 3  # all but those that left early
+    assert ledger.stalls == ledger.ids_missed == ledger.ids_repeated == ledger.ids_disordered == 0
+    assert count.peak == 20  # constant concurrency: reached, never passed
+    assert ledger.stream_seconds <= 20 * ledger.seconds
+    # Locust's own tables, over its web UI, say the same.
+    after = rows(web)
+    added = {name: after[name] - before.get(name, 0) for name in after}
+    assert added["life"] == added["connect"] == added["Total"] == 100
+    assert added["headers"] == added["first event"] == 80
+    assert added["gap"] == 80 * 2
+
+
+def rows(web: int) -> dict[str, int]:
+    """Locust's counts by entry, summed over paths."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{web}/stats/requests/csv", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    found: dict[str, int] = {}
+    for row in csv.DictReader(lines):
+        name = "Total" if row["Name"] == "Aggregated" else row["Type"]
+        found[name] = found.get(name, 0) + int(row["Request Count"])
+    return found
+
+
+@pytest.mark.parametrize("mode", DISCONNECT_MODES)
+def test_each_way_to_leave_is_seen_on_the_wire(swarm: Swarm, server: CountingServer, mode: str) -> None:
+    server.clear()
+    ledger = swarm.cycle(spec(20, disconnect=mode))
+    agree(ledger, server)
+    assert dict(server.count.by_end) == {mode: 20}
+    if mode in ("half-close", "stall"):
+        assert ledger.completed == 20
+    if mode == "stall":  # silent for its time before the reset
+        assert ledger.stream_seconds >= 20 * HOLD
+
+
+@pytest.mark.parametrize("mode", ["fin", "rst", "rst-early", "stall"])
+def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stalled(
+    swarm: Swarm, server: CountingServer, mode: str
+) -> None:
+    server.clear()
+    ledger = swarm.cycle(spec(8, 4, dwell=0.3, paths=("/mute",), disconnect=mode))
+    count = server.settle(8)
+    early = mode == "rst-early"  # it has left before anybody could know
+    assert ledger.by_mode == {mode: 8}
+    assert count.by_end == {
+        "fin" if mode == "fin" else "rst-early": 8
+    }  # no head was sent: every RST is early
+    assert (ledger.stalls, ledger.failed) == ((0, 0) if early else (8, 8))
+    assert ledger.causes == ({} if early else {"stalled": 8})
+    assert early or ledger.stream_seconds >= 8 * 0.3
+    assert (ledger.opened, ledger.open_now, ledger.events) == (8, 0, 0)
+
+
+@pytest.mark.parametrize(("path", "cause"), [("/limited", "rate-limited-429"), ("/busy", "rate-limited-503")])
+def test_rate_limits_are_causes_of_their_own(
+    swarm: Swarm, server: CountingServer, path: str, cause: str
+) -> None:
+    server.clear()
+    ledger = swarm.cycle(spec(10, paths=("/a", path)))
+    server.settle()
+    assert ledger.causes == {cause: 5}
+    assert (ledger.completed, ledger.failed, ledger.rate_limited) == (5, 5, 5)
+    assert any(note.startswith("rate limited: 5 streams, Retry-After '7'") for note in ledger.notes)
+
+
+def test_streams_that_the_service_ends_are_completed(swarm: Swarm, server: CountingServer) -> None:
+    server.clear()
+    ledger = swarm.cycle(spec(10, events=0, paths=("/ended",)))
+    agree(ledger, server)
+    assert ledger.by_mode == {"ended": 10}
+    assert ledger.aborts == 0
+
+
+def test_ids_that_are_missing_repeated_or_out_of_order_are_in_the_ledger(tmp_path: Path) -> None:
+    ids = b"".join(b"id: %d\ndata: x\n\n" % number for number in (1, 2, 5, 5, 4, 6))
+    with answering(HEAD + ids) as url, Swarm(url, tmp_path, seed=1) as found:
+        ledger = found.cycle(spec(5, 1, events=6))
+    assert (ledger.ids_missed, ledger.ids_repeated, ledger.ids_disordered) == (10, 5, 5)
+
+
+def test_an_idle_cycle_opens_nothing(swarm: Swarm, server: CountingServer) -> None:
+    server.clear()
+    ledger = swarm.cycle(spec(0, 1, dwell=0.2))
+    assert (ledger.opened, server.count.accepted) == (0, 0)
+    assert ledger.seconds >= 0.2
+
+
+def test_a_cancelled_cycle_leaves_at_once_and_keeps_its_count(swarm: Swarm, server: CountingServer) -> None:
+    server.clear()
+    seen: list[Ledger] = []
+    ledger = swarm.cycle(
+        spec(100, 10, events=0, dwell=60.0),
+        progress=seen.append,
+        cancelled=lambda: bool(seen) and seen[-1].open_now == 10,
+    )
+    count = server.settle(10)
+    assert ledger.opened == count.accepted == 10
+    assert (ledger.open_now, ledger.completed, ledger.causes) == (0, 0, {"cancelled": 10})
+    assert "cancelled" in ledger.notes
+    assert dict(count.by_end) == {"fin": 10}
+
+
+def test_a_service_that_has_gone_ends_the_cycle_early(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with Swarm(f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path, seed=1) as found:
+            ledger = found.cycle(spec(10_000, 50))
+    assert set(ledger.causes) == {"refused"}
+    assert 5 <= ledger.opened < 1000  # not hammered
+    assert ledger.failed == ledger.opened
+    assert any("stopped early: every connection was refused" in note for note in ledger.notes)
+
+
+def test_the_control_socket_is_private(swarm: Swarm) -> None:
+    path = swarm.control_path
+    assert path is not None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_swarm_that_dies_is_infrastructure_with_its_last_words(
+    server: CountingServer, tmp_path: Path
+) -> None:
+    server.clear()
+    with Swarm(server.url, tmp_path, seed=1) as found:
+        found.wait_ready()
+        private = found.control_path
+        (tmp_path / "swarm.log").write_text("MemoryError: no more streams\n")
+        seen: list[Ledger] = []
+
+        def kill() -> bool:
+            if seen and seen[-1].open_now:
+                os.kill(found.pid, signal.SIGKILL)
+            return False
+
+        with pytest.raises(SwarmError, match=r"the swarm died \(-9\).*MemoryError: no more streams") as error:
+            found.cycle(spec(10, events=0, dwell=30.0), progress=seen.append, cancelled=kill)
+    assert error.value.exit_code == 4
+    assert private is not None
+    assert not private.parent.exists()
+    server.settle()  # its streams went with it
+
+
+def test_a_swarm_that_cannot_start_says_why(tmp_path: Path) -> None:
+    found = Swarm("http://no.such.host.invalid:80", tmp_path, seed=1)
+    with found, pytest.raises(SwarmError, match=r"no\.such\.host\.invalid"):
+        found.wait_ready()
+
+
+def test_more_streams_than_descriptors_is_refused_with_the_remedy(swarm: Swarm) -> None:
+    with pytest.raises(SwarmError, match=r"expected at most .* raise ulimit -n, or use more processes"):
+        swarm.cycle(spec(1, 1_000_000))
+
+
+GARBAGE = {
+    b"\xff\xfe\n": "not JSON",
+    b"[1]\n": "a JSON list; expected an object",
+    b'{"order": "dance"}\n': "expected setup, cycle, cancel or stop",
+    b'{"order": "cycle"}\n': "spec is NoneType",
+    b'{"order": "cycle", "spec": {"x": 1}}\n': "unknown fields",
+    b"[" * 100_000 + b"\n": "not JSON",
+}
+WRONG = {
+    "connections": -1,
+    "concurrency": 0,
+    "dwell": 1e300,
+    "events": 1.5,
+    "disconnect": "explode",
+    "paths": ["/a\r\nX: y"],
+    "mode": "websocket",
+    "phase": "lunch",
+    "index": True,
+    "fault": 7,
+}
+
+
+def test_every_order_is_validated_and_garbage_ends_nothing(server: CountingServer, tmp_path: Path) -> None:
+    """A raw conversation with the child, as a broken experiment would lead it."""
+    server.clear()
+    control = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(control))
+        listener.listen(1)
+        listener.settimeout(DEADLINE)
+        child = subprocess.Popen([sys.executable, "-m", "harness.swarm.child", str(control)])
+        try:
+            talk, _ = listener.accept()
+            with talk, talk.makefile("rb") as lines:
+                talk.settimeout(DEADLINE)
+                assert json.loads(lines.readline()) == {"hello": child.pid}
+                setup = Swarm(server.url, tmp_path, seed=1)._setup
+                bad = setup_to_dict(setup)
+                bad["approach"]["sources"] = ["localhost"]  # a name would be looked up at every bind
+                talk.sendall(encode({"order": "setup", "setup": bad}))
+                assert "sources" in json.loads(lines.readline())["error"]
+                talk.sendall(encode({"order": "setup", "setup": setup_to_dict(setup)}))
+                assert json.loads(lines.readline()) == {"ready": True}
+                for line, problem in GARBAGE.items():
+                    talk.sendall(line)
+                    assert problem in json.loads(lines.readline())["error"]
+                good = spec_to_dict(spec(5))
+                for name, value in WRONG.items():
+                    talk.sendall(encode({"order": "cycle", "spec": {**good, name: value}}))
+                    assert name in json.loads(lines.readline())["error"]
+                assert server.count.accepted == 0
+                talk.sendall(encode({"order": "cycle", "spec": good}))
+                while "outcome" not in (message := json.loads(lines.readline())):
+                    assert "progress" in message
+                assert message["outcome"]["ledger"]["completed"] == 5
+            assert child.wait(DEADLINE) == 0  # the end of the conversation is the end of the swarm
+        finally:
+            child.kill()
+            child.wait()
+
+
+class answering:  # noqa: N801 - used as a function
+    """A server that sends the same bytes to everyone and waits for them to go."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._listener = socket.create_server(("127.0.0.1", 0))
+
+    def _run(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            with peer:
+                peer.settimeout(DEADLINE)
+                peer.recv(65536)
+                peer.sendall(self._data)
+                try:
+                    while peer.recv(4096):
+                        pass
+                except OSError:
+                    pass
+
+    def __enter__(self) -> str:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(DEADLINE)
+
+
+def test_a_swarm_that_sends_nonsense_is_refused(server: CountingServer, tmp_path: Path) -> None:
+    """The other direction: the experiment believes nothing either."""
+    found = Swarm(server.url, tmp_path, seed=1)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0.05)
+        found._socket = ours
+        for line, problem in (
+            (b"nonsense\n", "not JSON"),
+            (encode({"outcome": {"ledger": {"opened": -1}, "first_events": []}}), "opened"),
+            (encode({"outcome": 7}), "expected an object"),
+        ):
+            theirs.sendall(line)
+            end = time.monotonic() + DEADLINE
+            with pytest.raises(SwarmError, match=problem):
+                found.cycle(spec(1), cancelled=lambda end=end: time.monotonic() > end)
