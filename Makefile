@@ -40,8 +40,14 @@ bench: venv  ## every benchmark, ours and its rivals in one run (minutes)
 conformance: venv  ## the decoder against Chromium and npm's eventsource-parser
 	$(BIN)/python -m bench.conformance
 
-sabotage: venv  ## planted defects for real, the long part
-	$(BIN)/pytest tests/sabotage -m 'slow or not slow' $(ARGS)
+SABOTAGE_REPEAT ?= 1
+SABOTAGE_INNOCENTS ?= $(SABOTAGE_REPEAT)
+
+sabotage: venv  ## planted leaks and innocent habits for real: the table of docs/sabotage.md (an hour)
+	$(BIN)/python -m tests.sabotage --repeat $(SABOTAGE_REPEAT) --innocents $(SABOTAGE_INNOCENTS) $(ARGS)
+
+examples: venv  ## guard every example, healthy and leaky (under 5 minutes)
+	$(BIN)/python -m examples $(ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
