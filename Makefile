@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv reproduce test lint types imports bench conformance soak sabotage examples clean
+.PHONY: help venv reproduce test lint types imports bench conformance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -48,6 +48,9 @@ sabotage: venv  ## planted leaks and innocent habits for real: the table of docs
 
 examples: venv  ## guard every example, healthy and leaky (under 5 minutes)
 	$(BIN)/python -m examples $(ARGS)
+
+runtimes: venv  ## runtime counters on every server, the long part
+	$(BIN)/pytest tests/edges -k runtime -m 'soak or not soak' $(ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -38,7 +38,7 @@ def python_server(script: str, folder: Path, *extra: str) -> Iterator[tuple[Pyth
     ("script", "extra"),
     [
         ("asyncio_server.py", ()),
-        ("asyncio_server.py", ("--uvloop",)),
+        pytest.param("asyncio_server.py", ("--uvloop",), marks=pytest.mark.soak),
         ("thread_server.py", ()),
         ("gevent_server.py", ()),
     ],
@@ -99,6 +99,7 @@ def test_what_waits_for_ever_is_found_at_the_line_where_it_waits(
             assert after.names["Thread-N (forgotten)"] == 200
 
 
+@pytest.mark.soak
 def test_workers_of_uvicorn_are_summed(tmp_path: Path) -> None:
     port = free_port()
     env = prepare_env(os.environ, tmp_path / "agents")

@@ -1,0 +1,176 @@
+"""Go, Node and the JVM counted from inside: clean servers stay, what leaks is counted and its place comes first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import ProbeError
+from harness.runtime import node
+from harness.runtime.counters import (
+    GOROUTINES,
+    HANDLES,
+    OBJECTS,
+    Counters,
+    RuntimeReader,
+    Unavailable,
+)
+from harness.runtime.go import GoCounters
+from harness.runtime.jvm import THREADS, JvmCounters
+from harness.runtime.node import NodeCounters
+from tests.edges.servers.clients import line_of
+from tests.edges.servers.proof import SERVERS, WARMUPS, cycle_of, rates, server
+
+CLEAN = 0.05  # per connection
+SHARE = 0.05  # of the true rate
+GO = SERVERS / "go" / "main.go"
+JAVA = SERVERS / "java" / "SseServer.java"
+NODE = SERVERS / "server.js"
+# Go frees what finalizers hold in its own time: its count of objects is not exact (±60 a cycle).
+GO_OBJECTS = 0.5
+
+needs_go = pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
+needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+needs_java = pytest.mark.skipif(not shutil.which("javac"), reason="no JDK is installed")
+
+
+@pytest.fixture(scope="session")
+def go_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    binary = tmp_path_factory.mktemp("go") / "server"
+    subprocess.run(["go", "build", "-o", str(binary), str(GO)], check=True, timeout=110)
+    return binary
+
+
+@pytest.fixture(scope="session")
+def java_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("java")
+    subprocess.run(["javac", "-d", str(folder), str(JAVA)], check=True, timeout=110)
+    return folder
+
+
+@contextmanager
+def go_server(binary: Path, folder: Path) -> Iterator[tuple[RuntimeReader, int]]:
+    env = {**os.environ, "GODEBUG": "memprofilerate=1"}
+    with server([str(binary)], folder, env) as (child, port):
+        reader = GoCounters(child.pid, f"http://127.0.0.1:{port}")
+        assert isinstance(reader.probe(), Counters)
+        yield reader, port
+
+
+@contextmanager
+def node_server(folder: Path) -> Iterator[tuple[RuntimeReader, int]]:
+    env = node.prepare_env(os.environ, folder / "agents")
+    with server(["node", str(NODE)], folder, env) as (child, port):
+        reader = NodeCounters(folder / "agents", child.pid)
+        assert isinstance(reader.probe(), Counters)
+        yield reader, port
+
+
+@contextmanager
+def java_server(classes: Path, folder: Path) -> Iterator[tuple[RuntimeReader, int]]:
+    argv = ["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", str(classes), "SseServer"]
+    with server(argv, folder) as (child, port):
+        reader = JvmCounters(child.pid)
+        assert isinstance(reader.probe(), Counters)
+        yield reader, port
+
+
+@needs_go
+def test_go_goroutines_are_exact_and_a_leaked_one_is_found_at_its_line(
+    go_binary: Path, tmp_path: Path
+) -> None:
+    with go_server(go_binary, tmp_path) as (reader, port):
+        clean = rates(reader, cycle_of(port, "/clean"), {GOROUTINES: 0.0})
+        assert abs(clean[GOROUTINES]) <= CLEAN
+        leaky = rates(reader, cycle_of(port, "/goroutine"), {GOROUTINES: 0.0})
+        assert leaky[GOROUTINES] == pytest.approx(1.0, rel=SHARE)
+        first = reader.attribute(cycle_of(port, "/goroutine")).growths[0]
+        assert first.kind == "goroutine"
+        assert first.site.endswith(f"main.go:{line_of(GO, '// planted goroutine')} in main.forgotten")
+        assert first.per_connection == pytest.approx(1.0, rel=SHARE)
+
+
+@needs_go
+def test_go_a_leaked_slice_is_found_with_its_bytes(go_binary: Path, tmp_path: Path) -> None:
+    with go_server(go_binary, tmp_path) as (reader, port):
+        found = reader.attribute(cycle_of(port, "/slice"))
+        first = found.growths[0]
+        assert first.site.endswith(f"main.go:{line_of(GO, '// planted slice')} in main.keep"), found.lines()
+        assert first.per_connection == pytest.approx(1.0, rel=SHARE)
+        assert first.bytes_per_connection == pytest.approx(
+            208, rel=0.2
+        )  # size class, and the slice of slices
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("path", "key", "mark"),
+    [("/object", OBJECTS, "// planted object"), ("/timer", HANDLES, "// planted timer")],
+)
+def test_node_counts_are_exact_and_the_planted_line_comes_first(
+    path: str, key: object, mark: str, tmp_path: Path
+) -> None:
+    with node_server(tmp_path) as (reader, port):
+        noise = {HANDLES: 0.0, OBJECTS: 3.0}
+        clean = rates(reader, cycle_of(port, "/clean"), noise, warmups=WARMUPS)
+        assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
+        leaky = rates(reader, cycle_of(port, path), noise)
+        if key is HANDLES:
+            assert leaky[HANDLES] == pytest.approx(1.0, rel=SHARE)
+        else:
+            assert leaky[OBJECTS] == pytest.approx(1.0, rel=SHARE)
+        found = reader.attribute(cycle_of(port, path))
+        assert f"{NODE}:" in found.growths[0].site, found.lines()
+        if key is HANDLES:
+            assert found.growths[0].site.endswith(f"server.js:{line_of(NODE, mark)} in watch (Timeout)")
+            assert found.growths[0].per_connection == pytest.approx(1.0, rel=SHARE)
+        else:
+            keep = line_of(NODE, mark) - 1
+            assert any(f"server.js:{keep} in keep" in growth.site for growth in found.growths[:1]), (
+                found.lines()
+            )
+
+
+@needs_java
+def test_jvm_a_leaked_object_is_counted_and_its_class_comes_first(java_classes: Path, tmp_path: Path) -> None:
+    with java_server(java_classes, tmp_path) as (reader, port):
+        noise = {OBJECTS: 15.0, THREADS: 0.0}
+        clean = rates(reader, cycle_of(port, "/clean"), noise, warmups=WARMUPS)
+        assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
+        leaky = rates(reader, cycle_of(port, "/object"), noise)
+        assert leaky[OBJECTS] == pytest.approx(1.0, rel=SHARE)
+        found = reader.attribute(cycle_of(port, "/object"))
+        assert found.growths[0].site == "SseServer$Kept", found.lines()
+        assert found.growths[0].per_connection == pytest.approx(1.0, rel=SHARE)
+
+
+@needs_java
+@pytest.mark.soak
+def test_jvm_a_leaked_thread_is_found_at_the_line_where_it_waits(java_classes: Path, tmp_path: Path) -> None:
+    with java_server(java_classes, tmp_path) as (reader, port):
+        before = reader.read()[THREADS]
+        found = reader.attribute(cycle_of(port, "/thread", 50))
+        planted = line_of(JAVA, "// planted thread")
+        assert f"SseServer.java:{planted}" in found.growths[0].site, found.lines()
+        assert (found.growths[0].kind, found.growths[0].per_connection) == ("thread", 1.0)
+        assert reader.read()[THREADS] - before == 100
+
+
+def test_a_service_without_pprof_pages_says_so() -> None:
+    found = GoCounters(os.getpid(), "http://127.0.0.1:9").probe()
+    assert isinstance(found, Unavailable)
+    assert "expected the pprof pages" in found.reason
+    with pytest.raises(ProbeError, match="no address of pprof pages"):
+        GoCounters(1, "ftp://somewhere")
+
+
+def test_a_process_that_is_no_jvm_says_so() -> None:
+    found = JvmCounters(os.getpid()).probe()
+    assert isinstance(found, Unavailable)
+    assert "no JVM in its tree" in found.reason
