@@ -150,9 +150,9 @@ class Result:
     folder: Path
 
 
-def run(case: Case, folder: Path, *, seed: int = 0) -> Result:
-    """Guard it once, by the path that ``harness guard`` takes."""
-    fields = {"url": URL, "command": case.command, "out": folder, "seed": seed, **case.load}
+def run(case: Case, folder: Path, *, seed: int = 0, **load: Any) -> Result:
+    """Guard it once, by the path that ``harness guard`` takes. load: goes before the case's own."""
+    fields = {"url": URL, "command": case.command, "out": folder, "seed": seed, **case.load, **load}
     began = time.monotonic()
     done = guard_once(Request(**fields), command=f"sabotage {case.name}")
     seconds = time.monotonic() - began

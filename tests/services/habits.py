@@ -28,8 +28,8 @@ from concurrent.futures import ThreadPoolExecutor
 from things import THINGS
 
 TICK = 0.05  # seconds
-EVERY = 0.5  # seconds between two events: a client that stays for one event is sent one
-BUSY = 0.02  # the same, of events that are to fill a window
+EVERY = 0.02  # seconds between two events
+RARELY = 0.5  # the same where each event counts: a client that stays for one is sent one
 LOOKUP = 0.003  # seconds that an answer takes
 SLOW = 0.1  # seconds after which a reader counts as slow
 SMALL, LARGE = b"data: hello\n\n", b"data: " + b"x" * 16384 + b"\n\n"
@@ -74,7 +74,9 @@ class Leak(Habit):
         self.count = 0
         self.lock = threading.Lock()
         if driver == "slow":
-            self.event, self.every = LARGE, BUSY
+            self.event = LARGE
+        elif driver == "event":
+            self.every = RARELY
 
     def _acted(self, driver: str) -> None:
         if driver != self.driver:

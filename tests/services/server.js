@@ -63,7 +63,7 @@ const server = http.createServer((request, response) => {
     answered = true
     response.writeHead(200, { 'Content-Type': 'text/event-stream' })
     send()
-    next = setInterval(send, 500)
+    next = setInterval(send, driver === 'event' ? 500 : 20)
   }, 3)
   request.on('close', () => {
     clearInterval(next)

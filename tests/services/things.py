@@ -61,6 +61,13 @@ def tcp_out() -> None:
     KEPT.append(socket.create_connection(_UPSTREAM[0].getsockname()))
 
 
+def tcp_in() -> None:
+    """Both ends of a connection: the accepted one, and that of its client."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        KEPT.append(socket.create_connection(listener.getsockname()))
+        KEPT.append(listener.accept()[0])
+
+
 def rowless() -> None:
     _own_socket(socket.AF_INET)
 
@@ -173,6 +180,7 @@ def poller() -> None:
 THINGS: dict[str, Callable[[], None]] = {
     "tcp-listen": tcp_listen,
     "tcp-out": tcp_out,
+    "tcp-in": tcp_in,
     "rowless-socket": rowless,
     "udp": udp,
     "unix": unix,

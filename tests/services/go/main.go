@@ -135,6 +135,10 @@ func main() {
 		fmt.Fprintln(os.Stderr, os.Args[2]+": no such thing")
 		os.Exit(2)
 	}
+	every := 20 * time.Millisecond
+	if driver == "event" {
+		every = 500 * time.Millisecond // a client that stays for one event is sent one
+	}
 	act := func(now string) {
 		if leaks && now == driver {
 			things[thing]()
@@ -161,7 +165,7 @@ func main() {
 			select {
 			case <-r.Context().Done():
 				return
-			case <-time.After(500 * time.Millisecond):
+			case <-time.After(every):
 			}
 		}
 	})
