@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv reproduce test lint types imports bench conformance soak sabotage runtimes examples clean
+.PHONY: help venv reproduce test lint types imports bench conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -39,6 +39,9 @@ bench: venv  ## every benchmark, ours and its rivals in one run (minutes)
 
 conformance: venv  ## the decoder against Chromium and npm's eventsource-parser
 	$(BIN)/python -m bench.conformance
+
+endurance: venv  ## the load generator itself: 50,000 streams in one process leave nothing behind
+	$(BIN)/pytest tests/edges/test_swarm_endurance.py -m 'soak or not soak' $(ARGS)
 
 SABOTAGE_REPEAT ?= 1
 SABOTAGE_INNOCENTS ?= $(SABOTAGE_REPEAT)
