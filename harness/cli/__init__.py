@@ -19,6 +19,7 @@ COMMANDS = {
     "soak": "the same cycles for hours; survives interruption",
     "judge": "judge a saved run again",
     "report": "write the report of a saved run again",
+    "memory": "what a Python program keeps, line by line",
     "watch": "live view of a running process: counts, classes, what grew",
     "probe": "print readings of a process tree as JSON lines",
     "doctor": "can this machine run the harness?",

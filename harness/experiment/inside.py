@@ -18,6 +18,7 @@ from harness.runtime.agent import default_directory
 from harness.runtime.counters import Counters, Cycle, RuntimeReader, Unavailable
 from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
+from harness.runtime.python import PythonCounters
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,10 @@ class RuntimeSetup:
 class Inside:
     """Counters of one trial's target. Not having them is never an error, unless they were asked for by name."""
 
-    def __init__(self, setup: RuntimeSetup) -> None:
-        """Raises ConfigError when the runtime asked for does not exist."""
+    def __init__(self, setup: RuntimeSetup, keep: Path | None = None) -> None:
+        """keep: a folder for what an attribution saw. Raises ConfigError when the runtime does not exist."""
         self.setup = setup
+        self.keep = keep
         self.choice = choose((), setup.name) if setup.name != "auto" else Choice(UNKNOWN, "not looked at yet")
         self.reader: RuntimeReader | None = None
         self._folder: Path | None = None
@@ -99,8 +101,17 @@ class Inside:
             found = self.reader.attribute(cycle)
         except ProbeError as error:
             return Places(notes=(f"attribution failed: {error}",))
+        self._keep_snapshots(per)
         places = tuple(Place(growth.kind, growth.line(per)) for growth in found.growths)
         return Places(places, found.more, found.notes)
+
+    def _keep_snapshots(self, per: str) -> None:
+        """What an attribution saw, for ``harness memory diff`` and ``show``."""
+        if self.keep is None or not isinstance(self.reader, PythonCounters) or not self.reader.snapshots:
+            return
+        for name, snapshot in zip(("before", "after"), self.reader.snapshots, strict=True):
+            saved = snapshot if per == "connection" else replace(snapshot, connections=None)
+            saved.save(self.keep / f"{name}.snapshot")
 
     def close(self) -> None:
         """Remove the folder in which agents answered. Idempotent."""

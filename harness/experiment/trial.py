@@ -37,11 +37,11 @@ class TrialRunner:
     def __init__(self, setup: TrialSetup, around: Surroundings) -> None:
         self.setup = setup
         self.around = around
-        self.inside = Inside(setup.runtime)
         self.started = around.clock()
         self.connections = 0
         self.silent = False  # the broker
         self.directory = around.directory.trial_dir(setup.name)
+        self.inside = Inside(setup.runtime, keep=self.directory)
         self.trial = Trial(
             name=setup.name,
             target=TargetInfo(setup.service.command, setup.service.url, setup.service.pid or 0),

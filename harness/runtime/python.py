@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from harness.core.errors import ProbeError
@@ -63,6 +64,7 @@ class PythonCounters:
         self.directory = directory
         self.pid = pid
         self._clock = clock
+        self.snapshots: tuple[Snapshot, Snapshot] | None = None  # of the last attribution
 
     def probe(self) -> Counters | Unavailable:
         """Wait until the agent answers, and have it load what it needs."""
@@ -125,6 +127,10 @@ class PythonCounters:
             before = self.snapshot()
             second = cycle()
             after = self.snapshot()
+            self.snapshots = (
+                replace(before, connections=round(first)),
+                replace(after, connections=round(first + second)),
+            )
             return python_sites.attribution(
                 types=python_sites.growth_of(types, self.types()),
                 waiting=python_sites.growth_of(waiting, self.waiting()),

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from harness.runtime.counters import Attribution, Growth, most
 from harness.runtime.place import Frame, is_library, own_first, written
-from harness.runtime.snapshot import Snapshot, Trace
+from harness.runtime.snapshot import Snapshot, difference
 
 LEAST = 0.02  # per connection: below this it is a reading's own noise
 LEAST_BYTES = 8.0
@@ -91,10 +91,7 @@ def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[G
     come first, each by bytes."""
     sums: dict[Frame, list[float]] = {}
     stacks: dict[Frame, tuple[float, tuple[Frame, ...]]] = {}
-    for trace in before.traces.keys() | after.traces.keys():
-        blocks, size = _difference(before, after, trace)
-        if not blocks and not size:
-            continue
+    for trace, (blocks, size) in difference(before, after).items():
         frames = own_first(tuple((file, line, "") for file, line in trace))
         if not frames:
             continue
@@ -113,11 +110,6 @@ def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[G
             )
             found.append((is_library(site[0]), -per_byte, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]
-
-
-def _difference(before: Snapshot, after: Snapshot, trace: Trace) -> tuple[int, int]:
-    old, new = before.traces.get(trace, (0, 0)), after.traces.get(trace, (0, 0))
-    return new[0] - old[0], new[1] - old[1]
 
 
 def type_growth(types: Mapping[str, int], connections: float) -> list[Growth]:

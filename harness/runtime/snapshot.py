@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, StoreError
 
 FORMAT = "sse-leak-harness snapshot 1"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -69,7 +69,7 @@ class Snapshot:
         return cls(sums, None, limit, dropped)
 
     def save(self, path: Path) -> None:
-        """Write it, mode 0600: paths of the service's code are its own affair."""
+        """Write it, mode 0600: paths of the service's code are its own affair. Raises StoreError."""
         numbers: dict[tuple[str, int], int] = {}
         traces = [
             [blocks, size, [numbers.setdefault(frame, len(numbers)) for frame in trace]]
@@ -83,8 +83,11 @@ class Snapshot:
             "frames": list(numbers),
             "traces": traces,
         }
-        path.touch(mode=0o600)
-        path.write_bytes(gzip.compress(json.dumps(body).encode(), mtime=0))
+        try:
+            path.touch(mode=0o600)
+            path.write_bytes(gzip.compress(json.dumps(body).encode(), mtime=0))
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}; give another folder") from None
 
     @classmethod
     def load(cls, path: Path) -> Snapshot:
@@ -114,6 +117,16 @@ class Snapshot:
             raise ValueError(f"format {str(body['format'])[:60]!r}")
         found = cls.of_agent(body)
         return cls(found.traces, body["connections"], found.limit, found.dropped)
+
+
+def difference(before: Snapshot, after: Snapshot) -> dict[Trace, tuple[int, int]]:
+    """traceback → (blocks, bytes) that are alive in ``after`` and were not in ``before``; negative: gone."""
+    found = {}
+    for trace in before.traces.keys() | after.traces.keys():
+        old, new = before.traces.get(trace, (0, 0)), after.traces.get(trace, (0, 0))
+        if new != old:
+            found[trace] = (new[0] - old[0], new[1] - old[1])
+    return found
 
 
 def _not_one(path: Path, error: Exception) -> str:

@@ -1,0 +1,108 @@
+"""Two snapshots of a program's allocations, with no load of ours: `harness memory run`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from harness.core.errors import ConfigError, Interrupted, ProbeError, TargetError
+from harness.process.child import Child
+from harness.runtime.counters import Unavailable
+from harness.runtime.python import PythonCounters, prepare_env
+
+FIRST, LAST, LOG = "first.snapshot", "last.snapshot", "target.log"
+POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRun:
+    """first, last: saved snapshots. seconds: between them. ended: how the program ended by itself, if it did."""
+
+    first: Path
+    last: Path
+    seconds: float
+    ended: int | None
+
+
+def run(
+    command: Sequence[str],
+    out: Path,
+    *,
+    every: float,
+    after: float,
+    duration: float | None,
+    frames: int,
+    interrupt: Event,
+    env: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> MemoryRun:
+    """Run a Python program with its allocations traced: a first snapshot ``after`` seconds, then one ``every`` so
+    many; the last one before the end is kept. It ends by itself, after ``duration`` seconds or by ``interrupt``.
+
+    Raises ConfigError when it is no Python that can be traced, TargetError when it ended before two snapshots,
+    Interrupted when that came too early.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}; expected a folder that can be made") from None
+    with tempfile.TemporaryDirectory(prefix="harness-runtime-") as folder:
+        prepared = prepare_env(os.environ if env is None else env, Path(folder), trace=frames)
+        with Child.spawn(list(command), log=out / LOG, name="target", env=prepared) as child:
+            reader = PythonCounters(Path(folder), child.pid)
+            found = reader.probe()
+            if isinstance(found, Unavailable):
+                if not child.alive:
+                    raise _early(child, out, every)
+                raise ConfigError(f"{command[0]!r}: {found.reason}; expected a Python program")
+            return _snapshots(child, reader, out, every, after, duration, interrupt, clock)
+
+
+def _snapshots(
+    child: Child,
+    reader: PythonCounters,
+    out: Path,
+    every: float,
+    after: float,
+    duration: float | None,
+    interrupt: Event,
+    clock: Callable[[], float],
+) -> MemoryRun:
+    started = clock()
+    end = started + duration if duration is not None else float("inf")
+    taken: list[float] = []
+    due = started + after
+    while True:
+        ending = interrupt.is_set() or clock() >= end
+        if child.alive and (clock() >= due or ending):
+            try:
+                reader.snapshot().save(out / (LAST if taken else FIRST))
+            except ProbeError:
+                if child.alive and child.wait(1.0) is False:
+                    raise
+            else:
+                taken = [taken[0], clock()] if taken else [clock()]
+                due = clock() + every
+        if ending or not child.alive:
+            break
+        child.wait(POLL)
+    if len(taken) < 2:
+        if interrupt.is_set():
+            raise Interrupted(
+                f"interrupted after {clock() - started:.1f} s, before two snapshots; expected {after + every:g} s"
+            )
+        raise _early(child, out, every)
+    return MemoryRun(out / FIRST, out / LAST, taken[1] - taken[0], child.poll())
+
+
+def _early(child: Child, out: Path, every: float) -> TargetError:
+    words = " | ".join(child.tail(3)) or "nothing in its log"
+    return TargetError(
+        f"the program ended with {child.poll()} before two snapshots were taken ({words}); expected it to run: "
+        f"give --every less than {every:g}s, and see {out / LOG}"
+    )
