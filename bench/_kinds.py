@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
-from bench._services import FDS, GOAL, IDLE_CPU, MEMORY, MIB, OBJECTS, Did, Kind, Level, poisson
+from bench._services import GOAL, IDLE_CPU, MEMORY, MIB, OBJECTS, Did, Kind, Level, poisson
 from harness.core.metric import Key
 
 TRACES = Path(__file__).parent / "traces"
@@ -54,6 +54,22 @@ def pool(slots: int, per_cycle: float, chance: float = 1.0) -> object:
             if did.connections and rng.random() < chance:
                 held[0] = min(slots, held[0] + per_cycle)
             return 10 + held[0]
+
+        return level
+
+    return make
+
+
+def ragged(slots: int, least: int, most: int, chance: float) -> object:
+    """The same, but never twice by the same number."""
+
+    def make(rng: random.Random) -> Level:
+        held = [0]
+
+        def level(did: Did, rng: random.Random) -> float:
+            if did.connections and rng.random() < chance:
+                held[0] = min(slots, held[0] + rng.randint(least, most))
+            return 10.0 + held[0]
 
         return level
 
@@ -272,6 +288,7 @@ def busy(per_connection: float, noise: float) -> object:
     )
 
 
+RECORDED = sorted(path.stem for path in TRACES.glob("*.json"))
 LONG = replace(GOAL, max_seconds=180.0)
 BROKER = replace(GOAL, broker=True)
 THREADS = Key("threads")
@@ -285,6 +302,7 @@ HEALTHY_COUNTS = (
     Kind("pool of 32, one a cycle", pool(32, 1)),
     Kind("pool of 32, one in two cycles", pool(32, 1, 0.5)),
     Kind("pool of 60, in chunks of 10", pool(60, 10, 0.3)),
+    Kind("pool of 60, in chunks of 5 to 15", ragged(60, 5, 15, 0.3)),
     Kind("cache of 1,000", cache(1000)),
     Kind("thread pool of 40", thread_pool(40), key=THREADS),
     Kind("drift by the clock, 0.1/s", drift(0.1)),
@@ -317,6 +335,7 @@ HEALTHY_MEMORY = (
     Kind("JIT warm-up", compiled(40 * MIB, 1000), key=MEMORY, goal=LONG),
     Kind("slow JIT warm-up", compiled(40 * MIB, 4000), key=MEMORY, goal=LONG),
     Kind("pages that come and go", creeping, key=MEMORY, goal=LONG),
+    *(Kind(f"recorded: {name}", recorded(name), key=MEMORY, goal=LONG) for name in RECORDED),
     Kind("objects: reading's own 4", counter(1.5, 4.0), key=OBJECTS),
     Kind("objects: noise ±60", counter(30.0, 0.0), key=OBJECTS),
     Kind("idle CPU ±0.5 %", resting(0.005), key=IDLE_CPU),
@@ -325,9 +344,13 @@ LEAKING_MEMORY = (
     Kind("1 kB/connection", leaked_bytes(1024, creeping), "connection", 1024.0, key=MEMORY, goal=LONG),
     Kind("1 kB/connection on a staircase", leaked_bytes(1024, staircase(1024, 7800)), "connection", 1024.0,
          key=MEMORY, goal=LONG),
+    Kind("1 kB/connection on recorded asyncio", leaked_bytes(1024, recorded("asyncio")), "connection", 1024.0,
+         key=MEMORY, goal=LONG),
+    Kind("1 kB/connection on recorded node", leaked_bytes(1024, recorded("node")), "connection", 1024.0,
+         key=MEMORY, goal=LONG),
+    Kind("4 kB/connection", leaked_bytes(4096, creeping), "connection", 4096.0, key=MEMORY, goal=LONG),
     Kind("50 kB/connection", leaked_bytes(51200, creeping), "connection", 51200.0, key=MEMORY, goal=LONG),
     Kind("1 object per connection", leak(1.0, base=counter(1.5, 4.0), clockwork=True), "connection", 1.0, key=OBJECTS),
     Kind("1 object per 100", leak(0.01, base=counter(1.5, 4.0)), "connection", 0.01, key=OBJECTS),
     Kind("idle CPU 1 % per 1,000", busy(1e-5, 0.005), "connection", 1e-5, key=IDLE_CPU),
 )  # fmt: skip
-assert FDS == Key("fds")

@@ -8,6 +8,7 @@ from harness.core.moments import DRIVERS, NAMES, WORDS, Series
 from harness.core.poisson import Fit, fit
 
 SAME = 2.0  # log-likelihood by which two drivers are told apart
+PLAINER = 4.0  # by which another driver must beat the plainest one before it is named (docs/detector.md)
 
 
 def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> tuple[str, tuple[str, ...]]:
@@ -23,7 +24,8 @@ def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> t
     best = max(one.likelihood for one in fits.values())
     spread = min(max(1.0, one.dispersion) for one in fits.values())
     tied = [factor for factor, one in fits.items() if one.likelihood >= best - SAME * spread]
-    return tied[0], tuple(tied[1:])
+    plain = next((factor for factor, one in fits.items() if one.likelihood >= best - PLAINER * spread), tied[0])
+    return plain, tuple(factor for factor in tied if factor != plain)
 
 
 def published(factor: str) -> str:

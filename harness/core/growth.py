@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from harness.core.diagnose import driver
 from harness.core.moments import Series
 from harness.core.poisson import fit
-from harness.core.stats import poisson_interval, ratio_interval
+from harness.core.stats import correlated, poisson_interval, ratio_interval
 
 CERTAIN = math.log(1000)
+CHANCE = 0.001  # that growth fell by chance into the cycles where the driver was strong
 MIN_GROWTH = 3.0
 POOL = 64.0  # a slowly filling pool of 32 slots is the largest met (ThreadPoolExecutor's cap); twice that
 STRICT = 0.02  # with only two increments to go by, they must agree this well
@@ -196,13 +197,35 @@ def _slowly(data: _Data, factor: str) -> str:
     if not _goes_on(_active(data, factor)) or (factor == "time" and not _idle_grows(data)):
         return ""
     innocent = [data.series.column(name) for name in ("cycle", "time") if name != factor]
-    null = fit(data.grown, innocent, data.offset)
-    other = fit(data.grown, [*innocent, column], data.offset)
+    size = lump(data.grown)
+    counts = [value / size for value in data.grown]
+    offset = [value / size for value in data.offset]
+    null = fit(counts, innocent, offset)
+    other = fit(counts, [*innocent, column], offset)
     ratio = (other.likelihood - null.likelihood) / max(1.0, other.dispersion)
     if ratio < CERTAIN:
         return ""
+    pairs = [(x, y) for x, y, on in zip(column, counts, _clients(data, factor), strict=True) if on]
+    if correlated([x for x, _ in pairs], [y for _, y in pairs]) > CHANCE:
+        return ""
     odds = "more than 1e9" if ratio > 20.7 else f"{math.exp(ratio):.0f}"
     return f"grew over {len(data.grown)} cycles in proportion; odds against any other cause {odds} to 1"
+
+
+def _clients(data: _Data, factor: str) -> list[bool]:
+    """Spans that an innocent cause would have treated alike: those with clients; for the clock, all."""
+    return [factor == "time" or amount > 0 for amount in data.series.column("connection")]
+
+
+def lump(grown: Sequence[float]) -> float:
+    """The size in which a count grows: the greatest common divisor of its increments. A pool that takes ten
+    at once has given one piece of evidence, not ten."""
+    whole = [abs(round(value)) for value in grown]
+    return float(max(1, math.gcd(*whole))) if all(map(_integer, grown)) else 1.0
+
+
+def _integer(value: float) -> bool:
+    return abs(value - round(value)) < 1e-9
 
 
 def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
@@ -223,7 +246,9 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     unseen = max(at_most, high) if data.total > 0 else at_most
     growing = data.total >= 2 and _goes_on(_active(data, "connection"))
     if growing:
+        factor, rivals = driver(data.grown, data.series, data.offset)
         why = f"grew by {data.total:g} over {exposure:g} connections, not yet told from a pool"
     else:
+        factor, rivals = "connection", ()
         why = f"no growth over {quiet:g} connections allows at most {unseen:.2g}, asked for {sensitivity:.2g}"
-    return Assessed("undecided", unseen, why, data.total, exposure, growing=growing)
+    return Assessed("undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing)

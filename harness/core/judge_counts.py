@@ -50,7 +50,7 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
         )
     tolerance = TOLERANCE.get(key.metric, 0.0)
     if min(one.increments) < -tolerance:
-        return trend.assess(one, sensitivity=sensitivity, allowed=granted, floor=max(trend.FLOOR, tolerance))
+        return trend.assess_moving(one, sensitivity=sensitivity, allowed=granted, tolerance=tolerance)
     return growth.assess(one, sensitivity=sensitivity, allowed=granted, tolerance=tolerance)
 
 

@@ -1,9 +1,11 @@
 """Anonymous memory: a series with noise of its own, judged by signs.
 
-Healthy servers of six kinds climb by up to 3.4 kB per connection for up to 6,000 connections and then stop
-(measured, docs/detector.md), so growth alone proves nothing. After a warm-up of nine cycles every increment
-is compared with what allocators do without a leak; a leak rises in nearly every one of 20 or 24, and does
-not slow down. With fewer increments only growth far above any allocator's steps is called a leak.
+Healthy servers of seven kinds climb by up to 4 kB per connection for up to 9,000 connections and then stop
+(measured, docs/detector.md), so growth alone proves nothing, and an allocator takes whole arenas of a
+megabyte, so a single small cycle proves nothing either. Cycles are therefore joined to blocks of enough
+connections that a leak of the asked size fills an arena in each; blocks within the warm-up count only when
+they stand still. A leak rises in nearly every later block and does not slow down. With fewer blocks only
+growth far above any allocator's steps is called a leak.
 """
 
 from __future__ import annotations
@@ -18,94 +20,135 @@ from harness.core.moments import Moment, Series, judged, series
 from harness.core.stats import mean_interval, median
 
 MEMORY = Key("memory", "anonymous")
-TOLERANCE = 16.0 * 1024  # bytes per increment: a few pages come and go
+ASKED = 1024.0  # bytes per connection that must not be missed
+GRANULE = float(1 << 20)  # bytes: an arena of CPython ≥ 3.10, the largest step an allocator takes as a rule
+BLOCK = 2.0 * GRANULE / ASKED  # connections in which a leak of the asked size takes two of them
+WARM = 9000.0  # connections during which a healthy service may climb
+TOLERANCE = 16.0 * 1024  # bytes per block: a few pages come and go
 FINEST = 128.0  # bytes per connection below which an allocator's own creeping is not told from a leak
 GROSS = 16.0 * 1024  # bytes per connection: above any staircase or warm-up met after its third cycle
 GROSS_LEAST = 8.0 * (1 << 20)  # bytes in all
-WARMUP_CYCLES = 9
-SIGNS = ((24, 20), (20, 18))  # of so many increments so many must rise: 8e-4 and 2e-4 by chance
+# Of so many blocks so many must rise: by chance alone 2e-4, 3e-4, 2e-4 and 8e-4 (sign test).
+SIGNS = ((24, 20), (20, 18), (16, 15), (12, 12))
+SETTLED = 4  # blocks needed before two still ones at the end are a pass
+SUSPECT = 4  # blocks after the warm-up that all rose: not certain, but no pass
+BACK = 0.2  # share of a climb that, given back, makes it no leak
 SLOWING = 0.6  # a climb whose second half is below this share of its first is settling
 
 
-def increments(found: Sequence[Moment], key: Key) -> tuple[Series | None, int]:
-    """The series of full-sized cycles (a control with few clients is added to its neighbour), and how many
-    of its spans belong to the warm-up."""
-    warm, _ = judged(found)
-    one = series(found, key)
-    if one is None:
-        return None, 0
-    largest = max(one.column("connection"), default=0.0)
+def joined(one: Series, least: float) -> Series:
+    """The series with neighbouring spans joined until each saw ``least`` connections or more. What is left
+    at the end counts when it is at least half as long."""
     levels: list[float] = [one.levels[0]]
     spans: list[dict[str, float]] = []
     waiting: dict[str, float] = {}
-    for level, span in zip(one.levels[1:], one.spans, strict=True):
+    for index, (level, span) in enumerate(zip(one.levels[1:], one.spans, strict=True)):
         waiting = {name: waiting.get(name, 0.0) + amount for name, amount in span.items()}
-        if largest and waiting.get("connection", 0.0) >= largest / 2:
+        enough = least / 2 if index == len(one.spans) - 1 and one.spans[-1].get("connection") else least
+        if waiting.get("connection", 0.0) >= max(1.0, enough):
             levels.append(level)
             spans.append(waiting)
             waiting = {}
-    warmed = sum(1 for moment in warm if moment.peak)
-    skip = max(0, WARMUP_CYCLES - warmed)
-    return Series(key, tuple(levels), tuple(spans), one.peak, one.before), skip
+    return Series(one.key, tuple(levels), tuple(spans), one.peak, one.before)
 
 
 def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assessed | None:
     """Judge one memory series; None with fewer than three increments under load.
 
-    at_most is the upper end of the 95 % interval of the mean, which is the smallest leak that this run
-    would have told from noise.
+    at_most: the smallest leak per connection that this run would have told from noise: the upper end of the
+    95 % interval of the mean, and one arena over the connections seen, whichever is larger.
     """
-    whole, skip = increments(found, key)
-    if whole is None or len(whole.spans) < 3:
+    one = series(found, key)
+    if one is None or sum(1 for amount in one.column("connection") if amount) < 3:
         return None
-    grown = [
-        value - granted.of(dict(span)) for value, span in zip(whole.increments, whole.spans, strict=True)
-    ]
-    clients = whole.column("connection")
-    kept = list(zip(grown, clients, strict=True))[min(skip, max(0, len(grown) - 4)) :]
-    rates = [value / amount for value, amount in kept]
-    factor, rivals = driver(grown, whole, [0.0] * len(grown))
-    _, low, high = mean_interval(rates)
-    size = median(rates)
-    exposure = math.fsum(amount for _, amount in kept)
-    total = math.fsum(value for value, _ in kept)
+    largest = max(one.column("connection"))
+    cycles = joined(one, largest / 2)
+    rates = [grown / amount for grown, amount in _pairs(cycles, granted)]
+    total = one.levels[-1] - one.levels[0]
+    if _gross(rates, total):
+        why = f"rose by at least {min(rates) / 1024:.0f} KiB per connection in each of {len(rates)} cycles"
+        return _leak(cycles, granted, why)
+    blocks = joined(one, BLOCK)
+    warm, _ = judged(found)
+    return _by_signs(blocks, granted, warm[-1].done.get("connection", 0.0))
 
-    def result(status: str, why: str, *, growing: bool = False) -> Assessed:
-        names = ("connection", ()) if status != "leaking" or size * exposure <= 0 else (factor, rivals)
-        scale = _per(whole, names[0], clients)
-        return Assessed(
-            status, max(0.0, high), why, total, exposure, names[0], names[1],
-            size * scale, low * scale, high * scale, growing,
-        )  # fmt: skip
 
-    rose = [value > max(TOLERANCE, FINEST * amount) for value, amount in kept]
-    if _gross([value / amount for value, amount in zip(grown, clients, strict=True)], total):
-        return result(
-            "leaking",
-            f"rose by at least {min(rates) / 1024:.0f} KiB per connection in each of {len(rates)} cycles",
-        )
-    after = rose[max(0, skip - (len(grown) - len(kept))) :] if skip else rose
+def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
+    """before: connections served before the first block."""
+    pairs = _pairs(blocks, granted)
+    rose = [value > max(TOLERANCE, FINEST * amount) for value, amount in pairs]
+    first = 0
+    for _, amount in pairs:
+        if before >= WARM:
+            break
+        before += amount
+        first += 1
+    kept = pairs[first:]
+    signs = rose[first:]
     for length, needed in SIGNS:
-        if len(after) >= length:
-            risen = sum(after[-length:])
-            if risen >= needed and not _slows(rates[-length:]):
-                return result(
-                    "leaking", f"rose in {risen} of the last {length} cycles and does not slow down"
+        if len(signs) >= length and sum(signs[-length:]) >= needed:
+            rates = [value / amount for value, amount in kept[-length:]]
+            if not _slows(rates) and not _gives_back(rates):
+                why = f"rose in {sum(signs[-length:])} of the last {length} blocks and does not slow down"
+                late = Series(
+                    blocks.key, blocks.levels[-length - 1 :], blocks.spans[-length:], blocks.peak, blocks.before
                 )
-            return result("bounded", f"rose in {risen} of the last {length} cycles: an allocator's noise")
-    missed = len(after) - sum(after)
-    if missed > SIGNS[0][0] - SIGNS[0][1]:
-        return result("bounded", f"stood still in {missed} of {len(after)} cycles: no steady growth")
-    growing = all(rose[-3:]) and not _slows(rates)
-    return result(
-        "undecided", f"{len(after)} cycles after the warm-up are too few for a verdict", growing=growing
-    )
+                return _leak(late, granted, why)
+    tail = max(2, sum(1 for _ in _trailing(rose)))
+    seen = kept if len(kept) > tail else pairs[-tail:]
+    most = _most(seen)
+    exposure = math.fsum(amount for _, amount in pairs)
+    total = math.fsum(value for value, _ in pairs)
+    if len(rose) >= SETTLED and not any(rose[-2:]):
+        why = f"stood still over the last {math.fsum(a for _, a in pairs[-tail:]):.0f} connections"
+        return Assessed("bounded", most, why, total, exposure)
+    if len(signs) - sum(signs) > SIGNS[0][0] - SIGNS[0][1] or len(signs) >= SIGNS[0][0]:
+        why = f"rose in only {sum(signs)} of {len(signs)} blocks: an allocator's noise"
+        return Assessed("bounded", most, why, total, exposure)
+    missed = SIGNS[-1][0] - len(signs)
+    needs = f"about {max(missed, 2) * BLOCK:.0f} more connections would tell"
+    growing = len(signs) >= SUSPECT and all(signs[-3:])
+    what = f"rose in {sum(signs)} of {len(signs)} blocks after the warm-up" if signs else "still warming up"
+    return Assessed("undecided", most, f"{what}; {needs}", total, exposure, growing=growing)
 
 
-def _per(whole: Series, factor: str, clients: Sequence[float]) -> float:
-    """Connections per unit of the driver."""
-    amount = math.fsum(whole.column(factor))
-    return math.fsum(clients) / amount if amount else 1.0
+def _pairs(one: Series, granted: Allowed) -> list[tuple[float, float]]:
+    """Growth beyond what is granted, and connections, span by span."""
+    return [
+        (value - granted.of(dict(span)), span.get("connection", 0.0))
+        for value, span in zip(one.increments, one.spans, strict=True)
+    ]
+
+
+def _trailing(rose: Sequence[bool]) -> Sequence[bool]:
+    """The blocks at the end that stood still."""
+    last = max((index for index, up in enumerate(rose) if up), default=-1)
+    return rose[last + 1 :]
+
+
+def _most(pairs: Sequence[tuple[float, float]]) -> float:
+    """The greatest rate that may have stayed unseen in these blocks."""
+    amount = math.fsum(x for _, x in pairs)
+    if amount <= 0:
+        return math.inf
+    grown = max(0.0, math.fsum(y for y, _ in pairs))
+    arena = (grown + GRANULE) / amount
+    if len(pairs) < 3:
+        return arena
+    return max(arena, mean_interval([y / x for y, x in pairs])[2])
+
+
+def _leak(one: Series, granted: Allowed, why: str) -> Assessed:
+    """A certain leak over these spans, in units of its driver."""
+    pairs = _pairs(one, granted)
+    factor, rivals = driver([value for value, _ in pairs], one, [0.0] * len(pairs))
+    exposure = math.fsum(amount for _, amount in pairs)
+    total = math.fsum(value for value, _ in pairs)
+    amounts = one.column(factor)
+    usable = [value / amount for (value, _), amount in zip(pairs, amounts, strict=True) if amount > 0]
+    mean, low, high = mean_interval(usable)
+    per_connection = mean_interval([value / amount for value, amount in pairs])[2]
+    return Assessed("leaking", per_connection, why, total, exposure, factor, rivals, mean, low, high)
 
 
 def _gross(rates: Sequence[float], total: float) -> bool:
@@ -117,6 +160,11 @@ def _slows(rates: Sequence[float]) -> bool:
     """The second half rises clearly less than the first."""
     half = len(rates) // 2
     return half > 0 and median(rates[half:]) < SLOWING * median(rates[:half])
+
+
+def _gives_back(rates: Sequence[float]) -> bool:
+    """It fell by a good part of what it rose: a heap that is collected."""
+    return -math.fsum(min(0.0, rate) for rate in rates) > BACK * math.fsum(max(0.0, rate) for rate in rates)
 
 
 def counted_inside(found: Sequence[Moment]) -> bool:

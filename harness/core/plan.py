@@ -17,7 +17,7 @@ from harness.core.design import Goal
 from harness.core.diagnose import distinct
 from harness.core.growth import Allowed, Assessed
 from harness.core.judge_counts import CERTIFIED, allowed, assess_counts
-from harness.core.judge_memory import MEMORY, assess_memory, counted_inside
+from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
 from harness.core.metric import Judged, Key
 from harness.core.moments import Moment, moments
 from harness.core.record import Trial
@@ -86,25 +86,41 @@ def _load(trial: Trial, goal: Goal) -> CycleSpec | Stop:
         leaking[MEMORY] = memory
     if leaking:
         names = ", ".join(sorted(map(str, leaking))[:3])
-        step = _tell_apart(trial, goal, list(leaking.values())) if goal.vary else None
+        step = None
+        if goal.vary:
+            noisy = set(leaking) == {MEMORY}  # seen only over whole blocks
+            wide = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
+            step = _tell_apart(trial, wide, list(leaking.values()))
         return step or Stop(f"a leak is certain: {names}")
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
         return Stop(f"all {goal.cycles} load cycles are done")
-    growing = any(result.growing for result in results.values())
-    return _closer(trial, goal, loads, growing=growing)
+    step = _closer(trial, goal, loads, [result for result in results.values() if result.growing])
+    if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
+        served = sum(o.ledger.opened for o in trial.observations)
+        if served >= WARM:  # only memory is open now: blocks no larger than it needs
+            return replace(step, connections=min(step.connections, max(goal.connections, int(BLOCK) + 1)))
+    return step
 
 
-def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], *, growing: bool) -> CycleSpec:
-    """The next load cycle, or where something grows in turn a control of the same length."""
+def _closer(
+    trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Sequence[Assessed]
+) -> CycleSpec:
+    """The next load cycle, or where something grows in turn a control of the same length: with few clients,
+    or with none where the clock may be the cause."""
     if not goal.vary:
         return design.plain(trial, goal, Phase.LOAD)
     if not loads:
         return design.brisk(trial, goal, Phase.LOAD)
     controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
-    if growing and len(loads) >= 2 and controls < len(loads) - 1:
-        return design.few(trial, goal)
+    idle = sum(1 for o in trial.observations if o.spec.phase is Phase.IDLE)
+    if growing and len(loads) >= 2:
+        clock = any("time" in (one.factor, *one.rivals) for one in growing)
+        if clock and idle <= controls:
+            return design.idle(trial, goal)
+        if controls + (idle - 1 if clock else 0) < len(loads) - 1:
+            return design.few(trial, goal)
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
     orderly = goal.disconnect == "mixed" and len(loads) % 2 == 1
@@ -152,13 +168,18 @@ def _look(spec: CycleSpec) -> tuple[str, bool, bool, str]:
 def _certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed], memory: Assessed | None) -> bool:
     """Nothing grew, over so many connections that a leak of the asked size would hardly be missed. When
     half the time is gone, the 95 % bound is enough."""
+    if memory and memory.status == "undecided":
+        return False
+    return _counts_certified(trial, goal, results)
+
+
+def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+    """Nothing exact grew, over enough connections."""
     if not any(key.metric in CERTIFIED for key in results):
         return False
     for key, result in results.items():
         if result.growing or (key.metric in CERTIFIED and result.status != "bounded"):
             return False
-    if memory and memory.status == "undecided" and memory.growing:
-        return False
     if not goal.vary:
         return True
     late = goal.max_seconds is not None and design.elapsed(trial) > goal.max_seconds / 2

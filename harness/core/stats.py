@@ -133,3 +133,47 @@ def ratio_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, 
     square = math.fsum((y - rate * x) ** 2 / x for y, x in pairs) / free / total
     half = student95(free) * math.sqrt(square)
     return rate, rate - half, rate + half
+
+
+def student_tail(t: float, free: int) -> float:
+    """One-sided p of Student's t with ``free`` degrees of freedom (Wallace 1959: within 1 % for 3 or more)."""
+    if free < 1 or t <= 0:
+        return 1.0
+    z = math.sqrt(free * math.log1p(t * t / free)) * (8 * free + 1) / (8 * free + 3)
+    return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+def correlated(x: Sequence[float], y: Sequence[float]) -> float:
+    """One-sided p of a positive correlation of pairs, had they been put together at random: Pearson's r by
+    Student's t, which is the permutation test's own limit (Pitman 1937). 1.0 for fewer than four pairs."""
+    n = len(x)
+    if n < 4:
+        return 1.0
+    a, b = math.fsum(x) / n, math.fsum(y) / n
+    xx = math.fsum((v - a) ** 2 for v in x)
+    yy = math.fsum((v - b) ** 2 for v in y)
+    if xx <= 0 or yy <= 0:
+        return 1.0
+    r = math.fsum((v - a) * (w - b) for v, w in zip(x, y, strict=True)) / math.sqrt(xx * yy)
+    return student_tail(r * math.sqrt((n - 2) / max(1e-12, 1 - r * r)), n - 2) if r > 0 else 1.0
+
+
+def isotonic(values: Sequence[float]) -> list[float]:
+    """The rising sequence nearest to ``values`` in least squares (pool adjacent violators, Ayer 1955)."""
+    pools: list[tuple[float, int]] = []
+    for value in values:
+        total, size = float(value), 1
+        while pools and pools[-1][0] / pools[-1][1] > total / size:
+            before, many = pools.pop()
+            total, size = total + before, size + many
+        pools.append((total, size))
+    return [total / size for total, size in pools for _ in range(size)]
+
+
+def drawdown(values: Sequence[float]) -> float:
+    """The largest fall from any value to a later one; 0.0 for a sequence that never falls."""
+    highest, fall = -math.inf, 0.0
+    for value in values:
+        highest = max(highest, value)
+        fall = max(fall, highest - value)
+    return fall

@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
+from harness.core import growth
 from harness.core.growth import MIN_GROWTH, POOL, Allowed, Assessed
 from harness.core.linear import Line, line
 from harness.core.moments import DRIVERS, Series
-from harness.core.stats import student95
+from harness.core.stats import drawdown, isotonic, median, student95
 
 MIN_LEVELS = 6
 FLOOR = 0.3  # residual deviation of an integer that was rounded
 NUISANCE_T = 3.0
+SURE = 0.5  # a trend that is seen passes only when it is at most half of what was asked
+ENDS = 3  # levels at each end whose median tells the whole rise
+FALLS = 2.0  # the rise must be so many times the largest fall
 LATE = 0.5  # the second half must rise at least this much as steeply as the whole
 
 
@@ -36,8 +41,11 @@ def assess(
     floor: float = FLOOR,
     least: float = MIN_GROWTH,
     steps: bool = False,
+    leaks: bool = True,
 ) -> Assessed:
     """Judge one noisy series.
+
+    leaks: False: only bound it; another test has the word on leaks.
 
     floor: noise that any reading has. least: growth below which nothing is called a leak.
     steps: each reading may itself add a constant (a counter's own objects), which is taken off.
@@ -68,7 +76,7 @@ def assess(
     low, high = rate - half, rate + half
     column = _sum(series, factor)
     grown = rate * column[-1]
-    firm = rate / main.errors[0] >= critical(len(levels)) and grown >= max(least, granted.pool)
+    firm = leaks and rate / main.errors[0] >= critical(len(levels)) and grown >= max(least, granted.pool)
     goes_on = _goes_on(levels, column, rate)
     if firm and goes_on and _no_other_cause(levels, series, factor, floor, grown, extra):
         why = f"rose over {len(series.spans)} cycles, {rate / main.errors[0]:.0f} times its noise"
@@ -78,12 +86,34 @@ def assess(
         max(0.0, per_connection.slopes[0]) + 0.84 * student95(per_connection.free) * per_connection.errors[0]
     )
     bound = min(upper, 3.0 / tail if tail else math.inf)
-    if bound <= sensitivity:
+    growing = rate > 3 * main.errors[0] and grown >= least and goes_on
+    if bound <= sensitivity and not (growing and bound > SURE * sensitivity):
         why = _quiet(tail, exposure) if bound < upper else f"no trend over {exposure:g} connections"
         return Assessed("bounded", bound, why, total, exposure)
     why = f"noise of ±{main.sigma:.2g} allows at most {bound:.2g}, asked for {sensitivity:.2g}"
-    growing = rate > 3 * main.errors[0] and grown >= least and goes_on
-    return Assessed("undecided", bound, why, total, exposure, growing=growing)
+    return Assessed("undecided", bound, why, total, exposure, factor, rivals, growing=growing)
+
+
+def assess_moving(
+    series: Series, *, sensitivity: float, allowed: Allowed | None = None, tolerance: float = 0.0
+) -> Assessed:
+    """Judge a count that also falls: jitter, late closes, what a collector takes back.
+
+    The rising sequence nearest to its levels is judged like an exact count; and the whole rise must be large
+    beside the largest fall, because what comes back is no leak.
+    """
+    rising = Series(series.key, tuple(isotonic(series.levels)), series.spans, series.peak, series.before)
+    found = growth.assess(rising, sensitivity=sensitivity, allowed=allowed, tolerance=tolerance)
+    fall = drawdown(series.levels)
+    rise = median(series.levels[-ENDS:]) - median(series.levels[:ENDS])
+    passed = assess(series, sensitivity=sensitivity, allowed=allowed, floor=max(FLOOR, tolerance), leaks=False)
+    if found.status != "leaking":
+        return passed
+    if len(series.levels) < MIN_LEVELS or rise < FALLS * fall + MIN_GROWTH:
+        return replace(passed, status="undecided", growing=True) if rise >= MIN_GROWTH else passed
+    amount = math.fsum(series.column(found.factor))
+    wide = fall / 2 / amount if amount else 0.0  # either end is known to half the fall
+    return replace(found, low=max(0.0, found.low - wide), high=found.high + wide)
 
 
 def _quiet(tail: float, exposure: float) -> str:
