@@ -68,7 +68,7 @@ PYTHON_LEAKS = (
     Case("thread", "thread@connection", Leak("threads", "", "connection", beside=("memory", "mappings")), quick=True),
     Case("thread", "thread@event", Leak("threads", "", "event", beside=("memory", "mappings"))),
     Case("thread", "poller@connection/3", _polling(1 / 3)),
-    Case("thread", "tcp-in@connection", _fd(("tcp-in", "tcp-out"), rate=None)),
+    Case("thread", "tcp-in@connection", _fd("tcp-in")),
     Case("thread", "deaf", _fd(("", "close-wait", "rowless-socket"))),
     Case("asyncio", "deaf", _fd("close-wait"), {"disconnect": "fin"}),
     Case("thread", "file@early", _fd("file", "abort")),
@@ -93,11 +93,11 @@ OTHER_LEAKS = (
     Case("go", "mapping@connection", Leak("mappings", "", "connection")),
     Case("go", "goroutine@time", Leak("tasks", "goroutine", "time", 20.0)),
     Case("node", "timer@connection", Leak("tasks", "handle", "connection", beside=("memory", "idle-cpu"))),
-    Case("node", "object@connection", Leak("memory", "heap-bytes", "connection", None)),
+    Case("node", "object@connection", Leak("memory", ("objects", "heap-bytes"), "connection", None)),
     Case("node", "buffer@event", Leak("memory", ("heap-bytes", "anonymous"), "event", None)),
     Case("node", "file@connection", _fd("file")),
     Case("node", "socket@early", _fd("tcp-out", "abort", beside=("memory", "tasks"))),
-    Case("node", "listener@connection", Leak("memory", "heap-bytes", "connection", None)),
+    Case("node", "listener@connection", Leak("memory", ("objects", "heap-bytes"), "connection", None)),
 )
 
 INNOCENTS = (

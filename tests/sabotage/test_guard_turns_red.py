@@ -1,4 +1,4 @@
-"""Services with one planted fault: each must turn red for its own reason, and the healthy twin green."""
+"""Other ends than a leak: each turns red for its own reason, and the healthy twin stays green."""
 
 from __future__ import annotations
 
@@ -29,25 +29,10 @@ def run(kind: str, tmp_path: Path, **more: object) -> Guarded:
     return guard_once(Request(**arguments), command="test")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("kind", "metric", "sort"),
-    [("eventfd", "fds", "eventfd"), ("thread", "threads", ""), ("file", "fds", "deleted-file")],
-)
-def test_one_leaked_thing_per_connection_is_found_and_named(
-    kind: str, metric: str, sort: str, tmp_path: Path
-) -> None:
-    done = run(kind, tmp_path)
-    assert done.verdict.outcome is Outcome.LEAKING, done.verdict.explain()
-    found = {(f.metric, f.kind): f for f in done.verdict.findings}
-    finding = found[(metric, sort)]
-    assert finding.rate is not None
-    assert finding.rate.value == pytest.approx(1.0, abs=0.05)
-    assert done.report.read_text().count("<section") >= 2
-
-
 def test_the_healthy_twin_is_green_and_says_how_small_a_leak_would_have_been_seen(tmp_path: Path) -> None:
     done = run("healthy", tmp_path)
     assert done.verdict.outcome is Outcome.BOUNDED, done.verdict.explain()
+    assert done.report.read_text().count("<section") >= 2
     total = next(b for b in done.verdict.bounds if b.metric == "fds" and not b.kind)
     assert total.at_most <= 1 / 200
 

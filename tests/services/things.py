@@ -51,21 +51,21 @@ def tcp_listen() -> None:
 _UPSTREAM: list[socket.socket] = []
 
 
-def tcp_out() -> None:
-    """A connection to a server elsewhere: a listener of this process whose backlog takes it in."""
+def _upstream() -> socket.socket:
+    """A server elsewhere: a listener of this process, whose backlog takes connections in."""
     if not _UPSTREAM:
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(4096)
-        _UPSTREAM.append(listener)
-    KEPT.append(socket.create_connection(_UPSTREAM[0].getsockname()))
+        _UPSTREAM.append(socket.create_server(("127.0.0.1", 0), backlog=4096))
+    return _UPSTREAM[0]
+
+
+def tcp_out() -> None:
+    KEPT.append(socket.create_connection(_upstream().getsockname()))
 
 
 def tcp_in() -> None:
     """Both ends of a connection: the accepted one, and that of its client."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        KEPT.append(socket.create_connection(listener.getsockname()))
-        KEPT.append(listener.accept()[0])
+    tcp_out()
+    KEPT.append(_upstream().accept()[0])
 
 
 def rowless() -> None:
