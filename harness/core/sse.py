@@ -10,14 +10,15 @@ from typing import Any
 from harness.core.sse_counter import Counter
 from harness.core.sse_event import DEFAULT_LIMIT, Comment, Event, EventTooLong, LineTooLong, StreamLimit
 from harness.core.sse_lines import MAX_RETRY, Lines, reconnection_time
-from harness.core.sse_shapes import Shape, shape, shape_of
+from harness.core.sse_shapes import BARE, Shape, shape_of
 
 __all__ = [
     "DEFAULT_LIMIT", "MAX_RETRY", "Comment", "Counter", "Decoder", "Event", "EventTooLong", "LineTooLong",
     "StreamLimit",
 ]  # fmt: skip
 
-_BARE = shape(("data",))
+_BETWEEN = "\n\ndata: "  # two events that are one line of data each
+_new = tuple.__new__
 
 
 class Decoder(Lines):
@@ -32,15 +33,15 @@ class Decoder(Lines):
         self.last_event_id = ""
         self._comments = 0
         self._retry: int | None = None
-        self._shape: Shape | None = _BARE
+        self._shape: Shape = BARE
         self._keep_comments = False
         super().__init__(max_line, max_event)
 
     def _begin(self) -> None:
         super()._begin()
         self._data = bytearray()
-        self._kind = b""
-        self._own: bytes | None = None
+        self._kind: bytes | bytearray = b""
+        self._own: bytes | bytearray | None = None
 
     def reset_for_reconnect(self) -> None:
         """A new connection: the incomplete event and its id are dropped; the last id and retry stay."""
@@ -63,29 +64,31 @@ class Decoder(Lines):
         """Events completed by this chunk. Raises LineTooLong or EventTooLong, from then on at every call."""
         events: list[Event] = []
         if self._odd:
+            if self._inside and 10 not in chunk and 13 not in chunk:
+                self._lengthen(chunk)
+                return events
             left = self._careful(chunk, events)
             if left is None:
                 return events
             chunk = left
         elif 13 in chunk:
             chunk = self._unify(chunk)
-        buffer = self._tail + chunk
-        cut = buffer.rfind(b"\n\n") + 2
-        if cut > 1:
-            if cut > self._limit:
-                cut = 0
-            elif events:
-                events += self._blocks(str(buffer[:cut], "utf-8", "replace"))
-            else:
-                events = self._blocks(str(buffer[:cut], "utf-8", "replace"))
-            rest = buffer[cut:]
-        else:
-            rest = buffer
-        if len(rest) > self._spill:
+        buffer = self._tail + chunk if self._tail else chunk
+        cut = buffer.rfind(b"\n") + 1
+        if cut:
+            if cut == 1 or buffer[cut - 2] != 10:
+                cut = buffer.rfind(b"\n\n", 0, cut) + 2
+            if 1 < cut <= self._limit:
+                if events:
+                    events += self._blocks(buffer[:cut])
+                else:
+                    events = self._blocks(buffer[:cut])
+                buffer = buffer[cut:]
+        if len(buffer) > self._spill:
             self._tail = b""
-            self._absorb(rest, events)
+            self._absorb(buffer, events)
         else:
-            self._tail = rest
+            self._tail = buffer
         return events
 
     def feed_with_comments(self, chunk: bytes) -> list[Event | Comment]:
@@ -107,32 +110,38 @@ class Decoder(Lines):
             self._keep_comments = False
         return out
 
-    def _settle(self) -> None:
-        """Take what is complete of the lines kept for later, if any of it is of interest at once."""
-        tail = self._tail
-        if tail and (tail[0] == 58 or tail.find(b"\n:") >= 0 or tail.find(b"retry") >= 0):
-            self._tail = b""
-            self._absorb(tail, [])
-
-    def _blocks(self, text: str) -> list[Event]:
-        """The events of a text that starts with an event and ends with a blank line."""
-        form = self._shape
+    def _blocks(self, block: bytes) -> list[Event]:
+        """The events of a block that starts with an event, or a comment, and ends with a blank line."""
+        try:
+            text = block.decode()
+        except UnicodeDecodeError:
+            text = block.decode("utf-8", "replace")
         ends = text.count("\n")
-        if form is not None:
-            found = form.findall(text)
-            if len(found) * form.ends == ends:
-                return self._built(form, found)
-        form = shape_of(text)
-        if form is not None and form is not self._shape:
-            self._shape = form
-            found = form.findall(text)
-            if len(found) * form.ends == ends:
-                return self._built(form, found)
+        form = self._shape
+        if block[0] == 58:
+            beats = text.count("\n\n:") + 1
+            if beats * 2 == ends:
+                self._comments += beats
+                return []
+        elif form is BARE:
+            values = text.split(_BETWEEN)
+            if len(values) * 2 == ends and text.startswith("data: "):
+                values[0] = values[0][6:]
+                values[-1] = values[-1][:-2]
+                last = self.last_event_id
+                return [_new(Event, ("message", last, value)) for value in values]
+        found = form.findall(text)
+        if len(found) * form.ends == ends:
+            return self._built(form, found)
+        other = shape_of(block)
+        if other is not None and other is not form:
+            self._shape = other
+            found = other.findall(text)
+            if len(found) * other.ends == ends:
+                return self._built(other, found)
         return self._mixed(text)
 
     def _built(self, form: Shape, found: list[Any]) -> list[Event]:
-        if not found:
-            return []
         events = form.build(found, self.last_event_id)
         self.last_event_id = events[-1].id
         return events
@@ -168,9 +177,16 @@ class Decoder(Lines):
                 self._comments += 1
         return events
 
-    def _take(self, line: bytes, out: list[Event | Comment]) -> None:
+    def _take(self, line: bytes | bytearray, out: list[Event | Comment]) -> None:
         if not line:
             self._dispatch(out)
+            return
+        if type(line) is bytearray and not self._data and line[:5] == b"data:":
+            # The line becomes the data: a large event is never copied before it is decoded.
+            del line[: 6 if line[5:6] == b" " else 5]
+            line += b"\n"
+            self._data = line
+            self._check_size()
             return
         name, _, value = line.partition(b":")
         if value[:1] == b" ":
@@ -178,8 +194,7 @@ class Decoder(Lines):
         if name == b"data":
             self._data += value
             self._data += b"\n"
-            if len(self._data) > self._max_event:
-                raise self._event_too_long()
+            self._check_size()
         elif name == b"event":
             self._kind = value
         elif name == b"id":
@@ -192,19 +207,24 @@ class Decoder(Lines):
             if self._keep_comments:
                 out.append(Comment(str(line[1:], "utf-8", "replace")))
 
+    def _check_size(self) -> None:
+        if len(self._data) > self._max_event:
+            raise self._event_too_long()
+
     def _dispatch(self, out: list[Event | Comment]) -> None:
         if self._own is not None:
             self.last_event_id, self._own = str(self._own, "utf-8", "replace"), None
-        kind, self._kind = self._kind, b""
-        if self._data:
-            text = str(self._data, "utf-8", "replace")[:-1]
+        kind, self._kind = str(self._kind, "utf-8", "replace"), b""
+        data = self._data
+        if data:
             self._data = bytearray()
-            out.append(Event(str(kind, "utf-8", "replace") or "message", self.last_event_id, text))
+            del data[-1:]
+            out.append(Event(kind or "message", self.last_event_id, str(data, "utf-8", "replace")))
 
     def _pending(self) -> bool:
         return bool(self._data or self._kind) or self._own is not None
 
-    def _ask(self, value: bytes) -> None:
+    def _ask(self, value: bytes | bytearray) -> None:
         asked = reconnection_time(value)
         if asked is not None:
             self._retry = asked

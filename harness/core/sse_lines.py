@@ -12,7 +12,7 @@ from typing import Any
 from harness.core.sse_event import EventTooLong, LineTooLong, StreamLimit
 
 BOM = b"\xef\xbb\xbf"
-SPILL = 2048
+SPILL = 512
 """Bytes of an incomplete event that are kept as they came, in the hope that the next chunk completes it. Each
 chunk copies and scans them again, so more would make events fed in small chunks cost quadratic time."""
 
@@ -25,12 +25,13 @@ _LONGEST_RETRY = 16  # digits of MAX_RETRY
 class Lines(ABC):
     """State of one stream between chunks. A subclass says what to do with a line.
 
-    Invariant: _tail (bytes since the start of the event, LF line ends only) is empty while _open.
+    Invariants: _tail (bytes since the start of the event, LF line ends only) is empty while _open. _inside
+    means _open, _line not empty, and none of _start and _after_cr.
     """
 
     __slots__ = (
-        "_after_cr", "_failure", "_limit", "_line", "_max_event", "_max_line", "_odd", "_open", "_spill", "_start",
-        "_tail",
+        "_after_cr", "_failure", "_inside", "_limit", "_line", "_max_event", "_max_line", "_odd", "_open", "_spill",
+        "_start", "_tail",
     )  # fmt: skip
 
     def __init__(self, max_line: int, max_event: int) -> None:
@@ -48,12 +49,13 @@ class Lines(ABC):
         self._after_cr = False  # the last byte was a CR: an LF that follows belongs to it
         self._start = True  # a byte order mark may still come
         self._open = False  # part of an event, or of a line, has been taken
+        self._inside = False  # part of a line has been taken
         self._odd = True  # any of these: the next chunk must go through _careful first
         self._failure: StreamLimit | None = None
 
     @abstractmethod
-    def _take(self, line: bytes, out: Any) -> None:
-        """One line, without its end, no longer than max_line."""
+    def _take(self, line: bytes | bytearray, out: Any) -> None:
+        """One line, without its end, no longer than max_line. A bytearray is given away for good."""
 
     @abstractmethod
     def _pending(self) -> bool:
@@ -93,10 +95,24 @@ class Lines(ABC):
         self._odd = self._after_cr
         return chunk
 
+    def _settle(self) -> None:
+        """Take what is complete of the lines kept for later, if any of it is of interest at once."""
+        tail = self._tail
+        if tail and (tail[0] == 58 or tail.find(b"\n:") >= 0 or tail.find(b"retry") >= 0):
+            self._tail = b""
+            self._absorb(tail, [])
+
+    def _lengthen(self, chunk: bytes) -> None:
+        """Within a line, a chunk without a line end: all that a large event costs."""
+        line = self._line
+        line += chunk
+        if len(line) > self._max_line:
+            raise self._failed(self._line_too_long(), None)
+
     def _absorb(self, chunk: bytes, out: Any) -> None:
         """Take all of the chunk, which starts at a line's start or goes on with an open event."""
         self._by_line(chunk, out, until_blank=False)
-        self._open = bool(self._line) or self._pending()
+        self._open = self._inside or self._pending()
         self._odd = self._open or self._after_cr
 
     def _by_line(self, chunk: bytes, out: Any, *, until_blank: bool) -> int:
@@ -107,27 +123,31 @@ class Lines(ABC):
                 end = chunk.find(b"\n", at)
                 if end < 0:
                     break
-                line = chunk[at:end]
+                line: bytes | bytearray = chunk[at:end]
                 at = end + 1
                 if self._line:
                     self._line += line
-                    line = bytes(self._line)
-                    self._line.clear()
+                    line, self._line = self._line, bytearray()
                 if len(line) > self._max_line:
                     raise self._line_too_long()
+                blank = not line
                 self._take(line, out)
-                if until_blank and not line:
-                    self._open = False
+                if until_blank and blank:
+                    self._open = self._inside = False
                     return at
             self._line += chunk[at:]
             if len(self._line) > self._max_line:
                 raise self._line_too_long()
         except StreamLimit as error:
-            self._begin()
-            self._failure = error
-            error.events = tuple(out or ())
-            raise
+            raise self._failed(error, out) from None
+        self._inside = bool(self._line)
         return -1
+
+    def _failed(self, error: StreamLimit, out: Any) -> StreamLimit:
+        self._begin()
+        self._failure = error
+        error.events = tuple(out or ())
+        return error
 
     def _line_too_long(self) -> StreamLimit:
         return LineTooLong(f"a line of more than {self._max_line} bytes: raise max_line or mend the service")
@@ -138,7 +158,7 @@ class Lines(ABC):
         )
 
 
-def reconnection_time(value: bytes) -> int | None:
+def reconnection_time(value: bytes | bytearray) -> int | None:
     """Milliseconds that a retry field asks for; None unless it is ASCII digits and nothing else.
 
     Not int(), which takes b"+1", b" 1 " and b"1_000", and refuses more than 4,300 digits.

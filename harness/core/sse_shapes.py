@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from itertools import permutations
 from typing import Any
 
 from harness.core.sse_event import Event
@@ -25,14 +25,19 @@ _FIELDS = {  # what a value may hold: an empty type means "message", an id with 
 class Shape:
     """Events made of these fields in this order, each once, and a blank line.
 
-    findall: a tuple of values per event, or just the value for one field. ends: line ends per event.
+    findall: of a text, a tuple of values per event, or just the value for one field. ends: line ends per event.
+    For counting, of bytes without NUL: match, as many events as follow one another; ids, the id of each.
     """
 
-    __slots__ = ("build", "ends", "fields", "findall")
+    __slots__ = ("build", "ends", "fields", "findall", "ids", "match", "numbered")
 
     def __init__(self, fields: tuple[str, ...]) -> None:
         self.fields = fields
+        self.numbered = "id" in fields
         self.findall = re.compile("(?m)^" + "".join(_FIELDS[name] for name in fields) + r"\n").findall
+        lines = "".join(rf"{name}:.*+\n" for name in fields)
+        self.match = re.compile(rf"(?:{lines}\n)*".encode()).match
+        self.ids = re.compile(rb"(?m)^id: ?+(.*+)").findall
         self.ends = len(fields) + 1
         self.build = _builder(fields)
 
@@ -62,26 +67,31 @@ def _builder(fields: tuple[str, ...]) -> Callable[[list[Any], str], list[Event]]
     }[in_order]
     if fields == in_order:
         return plain  # type: ignore[no-any-return]
-    places = [fields.index(name) for name in in_order]
+    if len(fields) == 2:
 
-    def sorted_first(found: list[tuple[str, ...]], last: str) -> list[Event]:
-        ordered: list[Event] = plain([tuple([values[place] for place in places]) for values in found], last)
-        return ordered
+        def swapped(found: list[tuple[str, str]], last: str) -> list[Event]:
+            return plain([(second, first) for first, second in found], last)  # type: ignore[no-any-return]
+
+        return swapped
+    kind, own, data = [fields.index(name) for name in in_order]
+
+    def sorted_first(found: list[tuple[str, str, str]], last: str) -> list[Event]:
+        return [new(Event, (values[kind], values[own], values[data])) for values in found]
 
     return sorted_first
 
 
-@cache
-def shape(fields: tuple[str, ...]) -> Shape | None:
-    """The shape with these fields; None when they are not fields that an event has once."""
-    if len(set(fields)) < len(fields) or "data" not in fields or not set(fields) <= set(_FIELDS):
-        return None
-    return Shape(fields)
+SHAPES = {
+    order: Shape(order)
+    for fields in (("data",), ("event", "data"), ("id", "data"), ("event", "id", "data"))
+    for order in permutations(fields)
+}
+"""By their fields. All of them, made once: a cache would grow by what a peer sends."""
+
+BARE = SHAPES["data",]
 
 
-def shape_of(text: str) -> Shape | None:
-    """The shape that the first event of a text seems to have; None when it has no simple one."""
-    lines = text[: text.find("\n\n")].split("\n")
-    if len(lines) > len(_FIELDS):
-        return None
-    return shape(tuple([line[: line.find(":")] for line in lines]))
+def shape_of(block: bytes) -> Shape | None:
+    """The shape that the first event of a block seems to have; None when it has no simple one."""
+    lines = block[: min(block.find(b"\n\n"), 4096)].split(b"\n", len(_FIELDS))
+    return SHAPES.get(tuple([str(line.partition(b":")[0][:6], "latin-1") for line in lines]))
