@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.core.budget import Budget
 from tests.sabotage.case import Case, Green, Leak
 
 GREEN = Green()
@@ -94,7 +95,7 @@ OTHER_LEAKS = (
     Case("go", "goroutine@time", Leak("tasks", "goroutine", "time", 20.0)),
     Case("node", "timer@connection", Leak("tasks", "handle", "connection", beside=("memory", "idle-cpu"))),
     Case("node", "object@connection", Leak("memory", ("objects", "heap-bytes"), "connection", None)),
-    Case("node", "buffer@event", Leak("memory", ("heap-bytes", "anonymous"), "event", None)),
+    Case("node", "buffer@event", Leak("memory", ("objects", "heap-bytes", "anonymous"), "event", None)),
     Case("node", "file@connection", _fd("file")),
     Case("node", "socket@early", _fd("tcp-out", "abort", beside=("memory", "tasks"))),
     Case("node", "listener@connection", Leak("memory", ("objects", "heap-bytes"), "connection", None)),
@@ -104,6 +105,7 @@ INNOCENTS = (
     Case("asyncio", "healthy", GREEN, quick=True),
     Case("asyncio", "pool", GREEN),
     Case("asyncio", "slow-pool", GREEN),
+    Case("asyncio", "steady-pool", GREEN, {"budget": Budget(pools={"fds": 24.0})}),
     Case("asyncio", "executor", GREEN),
     Case("asyncio", "cache", GREEN),
     Case("asyncio", "imports", GREEN),

@@ -126,7 +126,20 @@ class Pool(Habit):
 
 
 class SlowPool(Pool):
-    """The same, of 24, and it takes one more with every hundredth connection only."""
+    """The same, of 24, and it takes one more each time that work comes after a rest, whatever the load."""
+
+    last = 0.0
+
+    def opened(self) -> None:
+        now = time.monotonic()
+        with self.lock:
+            if now - self.last > 0.5 and len(self.pool) < 24:
+                self.pool.append(os.eventfd(0))
+            self.last = now
+
+
+class SteadyPool(Pool):
+    """The same, of 24, and it takes one more with every hundredth connection: a leak until it is full."""
 
     count = 0
 
@@ -343,6 +356,7 @@ HABITS: dict[str, Callable[[], Habit]] = {
     "deaf": Deaf,
     "pool": Pool,
     "slow-pool": SlowPool,
+    "steady-pool": SteadyPool,
     "executor": Executor,
     "cache": Cache,
     "imports": Imports,
