@@ -113,21 +113,18 @@ class Counter(Lines):
             if 1 < cut <= self._limit:
                 one_line = self._blocks(buffer, cut)
                 buffer = buffer[cut:]
-                if (
-                    one_line
-                    and not self._odd
-                    and len(buffer) <= _HELD
-                    and buffer.startswith(self._between[2:])
-                ):
-                    if 10 not in buffer:
-                        self._tail, self._held = b"", buffer
-                        return self.events - before
+                if one_line and not self._odd and self._one_open(buffer):
+                    self._tail, self._held = b"", buffer
+                    return self.events - before
         if len(buffer) > self._spill:
             self._tail = b""
             self._absorb(buffer, None)
         else:
             self._tail = buffer
         return self.events - before
+
+    def _one_open(self, rest: bytes) -> bool:
+        return len(rest) <= _HELD and rest.startswith(self._between[2:]) and 10 not in rest
 
     def _release(self) -> None:
         self._tail, self._held = self._held[self._held.rfind(b"\n") + 1 :], b""
@@ -233,17 +230,8 @@ class Counter(Lines):
         return bool(self._size) or self._own is not None
 
     def _check(self, ids: Sequence[bytes | bytearray]) -> None:
-        first = self._previous + 1
-        if (
-            len(ids) > 1
-            and self._previous == self._highest >= 0
-            and max(map(len, ids)) <= _DIGITS
-            and all(ids)
-        ):
-            # Nearly always each is one more than the one before: then one comparison does for all.
-            if b"".join(ids).isdigit() and list(map(int, ids)) == list(range(first, first + len(ids))):
-                self._previous = self._highest = first + len(ids) - 1
-                return
+        if len(ids) > 1 and self._in_step(ids):
+            return
         for text in ids:
             if not text.isdigit() or len(text) > _DIGITS:
                 continue
@@ -257,6 +245,16 @@ class Counter(Lines):
                     self.missed += max(0, value - max(self._highest, self._previous) - 1)
             self._previous = value
             self._highest = max(self._highest, value)
+
+    def _in_step(self, ids: Sequence[bytes | bytearray]) -> bool:
+        """Whether each is one more than the one before, which is nearly always so: one comparison for all."""
+        first, count = self._previous + 1, len(ids)
+        if self._highest != self._previous or not first or not all(ids) or max(map(len, ids)) > _DIGITS:
+            return False
+        if not b"".join(ids).isdigit() or list(map(int, ids)) != list(range(first, first + count)):
+            return False
+        self._previous = self._highest = first + count - 1
+        return True
 
 
 def _last_id(block: bytes) -> bytes:
