@@ -108,7 +108,8 @@ def show_growth(old: Snapshot, new: Snapshot, connections: float | None, top: in
     if not found:
         console.print("nothing grew")
     for growth in found[:top]:
-        console.print(Text(safe(growth.line() if connections else growth.line("").removesuffix(" per "))))
+        text = growth.line() if connections else growth.line("").removesuffix(" per ")
+        console.print(Text(safe(text)), soft_wrap=True)
     if len(found) > top:
         console.print(f"and {len(found) - top} more")
     blocks, size = new.blocks - old.blocks, new.size - old.size

@@ -14,7 +14,7 @@ from harness.core.errors import ConfigError, ProbeError, StoreError
 from harness.core.judge import judge
 from harness.core.metric import Key
 from harness.core.record import Place, Places, Trial
-from harness.runtime.agent import default_directory
+from harness.runtime.channel import default_directory
 from harness.runtime.counters import Counters, Cycle, RuntimeReader, Unavailable
 from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
@@ -67,7 +67,7 @@ class Inside:
         reader = open_reader(
             self.choice,
             pid,
-            directory=self._folder or Path(default_directory()),
+            directory=self._folder or default_directory(),
             url=self.setup.pprof or url,
         )
         first = reader if isinstance(reader, Unavailable) else reader.probe()

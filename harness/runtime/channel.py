@@ -32,6 +32,11 @@ class Answer:
     body: dict[str, Any]
 
 
+def default_directory() -> Path:
+    """Where a service answers that imports ``harness.runtime.agent`` by itself; the agent has the same rule."""
+    return Path(f"/tmp/harness-runtime-{os.geteuid()}")  # noqa: S108 - private by mode and owner
+
+
 def private_folder(directory: Path) -> Path:
     """Make the folder with mode 0700. Raises ProbeError when it exists and is open to others."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

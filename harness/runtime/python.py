@@ -75,7 +75,7 @@ class PythonCounters:
                     return self.read()
             except ProbeError as error:
                 return Unavailable(str(error))
-            reason = why_not(self.pid)
+            reason = why_not(self.pid) if executable(self.pid) else f"process {self.pid} has ended"
             if reason or self._clock() > deadline:
                 return Unavailable(
                     reason
