@@ -1,6 +1,6 @@
 """Clients that come, see one event, and go: what leaks per connection shows fastest here.
 
-locust -f locustfiles/churn.py --host http://127.0.0.1:8000
+locust -f locustfiles/churn.py --host http://127.0.0.1:8000        (SSE_PATH=/events for another stream)
 """
 
 import os

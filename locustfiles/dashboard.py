@@ -1,12 +1,16 @@
 """Viewers of a dashboard: both streams, each watched for a while and left.
 
-locust -f locustfiles/dashboard.py --host http://127.0.0.1:8000
+locust -f locustfiles/dashboard.py --host http://127.0.0.1:8000        (SSE_PATHS="/a /b" for other streams)
 """
+
+import os
 
 from locust import between, task
 
 import harness.swarm.web  # noqa: F401 - adds the Target tab to Locust's web UI
 from harness.swarm.user import SseUser
+
+DASHBOARD, STATUS = os.environ.get("SSE_PATHS", "/dashboard/sse /system/status/sse").split()
 
 
 class Viewer(SseUser):
@@ -14,11 +18,11 @@ class Viewer(SseUser):
 
     @task(2)
     def dashboard(self):
-        self.watch("/dashboard/sse", events=3)
+        self.watch(DASHBOARD, events=3)
 
     @task(1)
     def status(self):
-        self.watch("/system/status/sse", events=5)
+        self.watch(STATUS, events=5)
 
     def watch(self, path, events):
         with self.sse(path) as stream:

@@ -1,12 +1,16 @@
 """Wallboards: one stream each, never left.
 
-locust -f locustfiles/status.py --host http://127.0.0.1:8000
+locust -f locustfiles/status.py --host http://127.0.0.1:8000        (SSE_PATH=/events for another stream)
 """
+
+import os
 
 from locust import constant, task
 
 import harness.swarm.web  # noqa: F401 - adds the Target tab to Locust's web UI
 from harness.swarm.user import SseUser
+
+PATH = os.environ.get("SSE_PATH", "/system/status/sse")
 
 
 class Wallboard(SseUser):
@@ -14,6 +18,6 @@ class Wallboard(SseUser):
 
     @task
     def status(self):
-        with self.sse("/system/status/sse") as stream:
+        with self.sse(PATH) as stream:
             for _event in stream:
                 pass

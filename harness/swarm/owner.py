@@ -20,6 +20,9 @@ class Owner(Protocol):
     def begun(self, stream: Stream) -> None:
         """The response head has come, or has not for OPENING seconds. Exactly once, before over."""
 
+    def first(self, stream: Stream) -> None:
+        """Its first event has come."""
+
     def gap(self, stream: Stream, seconds: float, events: int) -> None:
         """So many events came at once, so long after the one before."""
 

@@ -178,6 +178,9 @@ class _Cycle:
         if stream in self.live and self.refusing is None:
             self._fill()
 
+    def first(self, stream: Stream) -> None:
+        """Told by its report, once it is over."""
+
     def gap(self, stream: Stream, seconds: float, events: int) -> None:
         """Between two events."""
         gaps = self.gaps.get(stream.report.order.path)

@@ -70,7 +70,8 @@ class EventSource:
     no end either, not even as the first answer; its Retry-After is waited for. retry: seconds to wait,
     until the service says otherwise. comments: yield them too.
     dress: the request as it is to be sent, asked for every connection. on_head is called with every
-    response head, redirects too, on_report with every connection's report, on_gap with (seconds, events).
+    response head, redirects too, on_first at a connection's first event, on_report with every connection's
+    report, on_gap with (seconds, events).
     failure: what is raised when it cannot go on.
     """
 
@@ -89,6 +90,7 @@ class EventSource:
         sources: Iterator[str | None] | None = None,
         dress: Callable[[Request], Request] | None = None,
         on_head: Callable[[Endpoint, Report], None] | None = None,
+        on_first: Callable[[Report], None] | None = None,
         on_report: Callable[[EventSource, Report], None] | None = None,
         on_gap: Callable[[float, int], None] | None = None,
         failure: type[StreamFailed] = StreamFailed,
@@ -106,6 +108,7 @@ class EventSource:
         self._comments = comments
         self._sources = sources
         self._dress, self._on_head, self._on_report, self._on_gap = dress, on_head, on_report, on_gap
+        self._on_first = on_first
         self._failing = failure
         self._queue: deque[Event | Comment] = deque()
         self._stream: Stream | None = None
@@ -124,8 +127,12 @@ class EventSource:
         """Connect, and wait for the response head. Raises StreamFailed, or ConfigError for a bad host."""
         self._router.route(self._request.endpoint)
         self._connect()
-        while not self._ready and not self.closed:
-            self._wait()
+        try:
+            while not self._ready and not self.closed:
+                self._wait()
+        except BaseException:  # a user that is killed meanwhile never gets to __exit__
+            self.close()
+            raise
         if self._failure is not None:
             raise self._failure
         return self
@@ -157,6 +164,11 @@ class EventSource:
         if stream.report.headers is not None and stream.good:
             self._ready = True
             self._wake()
+
+    def first(self, stream: Stream) -> None:
+        """Its first event has come."""
+        if self._on_first is not None:
+            self._on_first(stream.report)
 
     def gap(self, _: Stream, seconds: float, events: int) -> None:
         """Between two events."""

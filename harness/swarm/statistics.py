@@ -67,15 +67,23 @@ class Statistics:
             found = self._times[kind, name] = Times()
         return found
 
-    def over(self, report: Report, name: str) -> None:
-        """One stream has ended."""
-        for kind, value in (
-            (CONNECT, report.connect),
-            (HEADERS, report.headers),
-            (FIRST_EVENT, report.first_event),
-        ):
+    def headed(self, report: Report, name: str) -> None:
+        """The response head has come: streams that last for hours must be seen while they do."""
+        for kind, value in ((CONNECT, report.connect), (HEADERS, report.headers)):
             if value is not None:
                 self.times(kind, name).add(value)
+
+    def first(self, report: Report, name: str) -> None:
+        """The first event has come."""
+        if report.first_event is not None:
+            self.times(FIRST_EVENT, name).add(report.first_event)
+
+    def over(self, report: Report, name: str, *, told: bool = False) -> None:
+        """One stream has ended. told: ``headed`` and ``first`` were called when it was time."""
+        if not told or report.headers is None:
+            self.headed(report, name)
+        if not told:
+            self.first(report, name)
         listeners = self._environment.events.request._handlers
         if report.cause is None and len(listeners) <= self._own_listeners:
             times = self.times(LIFE, name)

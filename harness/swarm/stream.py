@@ -162,6 +162,7 @@ class Stream(Link):
         report, moment = self.report, self._last
         if report.first_event is None:
             report.first_event = moment - self._started
+            self._owner.first(self)
             if count > 1:
                 self._owner.gap(self, 0.0, count - 1)
         else:

@@ -169,13 +169,16 @@ class SseUser(User):
             comments=comments,
             sources=shared.sources,
             dress=dress,
-            on_head=self._take_cookies,
+            on_head=self._headed,
+            on_first=lambda report: shared.statistics.first(report, name),
             on_report=self._report,
             on_gap=gap,
             failure=_TaskFailed,
         )
 
-    def _take_cookies(self, endpoint: Endpoint, report: Report) -> None:
+    def _headed(self, endpoint: Endpoint, report: Report) -> None:
+        if report.headers is not None:
+            self.shared.statistics.headed(report, report.order.path)
         if report.set_cookie:
             if self.cookies is None:
                 self.cookies = Cookies()
@@ -184,5 +187,5 @@ class SseUser(User):
 
     def _report(self, source: EventSource, report: Report) -> None:
         statistics = self.shared.statistics
-        statistics.over(report, report.order.path)
+        statistics.over(report, report.order.path, told=True)
         source.told = statistics.ids(source.counter, report.order.path, source.told)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -19,9 +22,12 @@ import pytest
 from harness.process.child import Child
 from harness.target.ready import wait_ready
 from harness.target.spawn import free_port
+from tests.edges.servers.counting_server import CountingServer
 
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "tests" / "services" / "plain_sse.py"
+README = ROOT / "locustfiles" / "README.md"
+NAMES = ("dashboard", "status", "churn")
 DEADLINE = 30.0
 
 
@@ -35,44 +41,127 @@ def service(tmp_path: Path) -> Iterator[tuple[int, Child]]:
         yield port, child
 
 
-def locust(name: str, port: int, *more: str) -> list[str]:
-    return [sys.executable, "-m", "locust", "-f", str(ROOT / "locustfiles" / f"{name}.py"), "--host",
-            f"http://127.0.0.1:{port}", *more]  # fmt: skip
+def locust(name: str | Path, port: int, *more: str) -> list[str]:
+    file = name if isinstance(name, Path) else ROOT / "locustfiles" / f"{name}.py"
+    return [sys.executable, "-m", "locust", "-f", str(file), "--host", f"http://127.0.0.1:{port}", *more]
 
 
-@pytest.mark.parametrize("name", ["dashboard", "status", "churn"])
-def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None:
-    with service(tmp_path) as (port, _):
-        command = locust(
-            name, port, "--headless", "-u", "3", "-r", "3", "-t", "2s", "--json", "--only-summary"
-        )
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
-    rows = json.loads(done.stdout)
+HEADLESS = ("--headless", "-u", "3", "-r", "3", "-t", "1s", "--json", "--only-summary")
+
+
+def run(command: list[str], folder: Path, **env: str) -> tuple[Counter[str], int, str]:
+    """Requests by type, failures, and what Locust said."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **env},
+        start_new_session=True,
+    ) as child:
+        try:
+            out, said = child.communicate(timeout=DEADLINE)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # forked workers too
     counted: Counter[str] = Counter()
-    for row in rows:  # one row for each method and path
+    rows = json.loads(re.sub(r"^\[\]$", "", out, flags=re.MULTILINE))  # workers print an empty list each
+    for row in rows:  # one row for each type and path
         counted[row["method"]] += row["num_requests"]
-    assert counted["connect"] >= 3, done.stderr
-    assert counted["first event"] >= 3, done.stderr
-    assert sum(row["num_failures"] for row in rows) == 0
+    return counted, sum(row["num_failures"] for row in rows), said
 
 
-def test_the_web_ui_has_a_tab_that_shows_the_target(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None:
+    """Against the server that counts by itself: each connection stands in the table, and no other."""
+    with CountingServer(delay=0.0, patience=60.0) as server:
+        counted, failures, said = run(locust(name, server.port, *HEADLESS), tmp_path)
+        count = server.settle()
+    assert counted["connect"] == counted["life"] == count.accepted >= 3, said
+    assert counted["first event"] >= 3
+    assert failures == 0, said
+    assert set(counted) <= {"connect", "headers", "first event", "gap", "life"}
+
+
+def test_paths_of_any_service_can_be_named(tmp_path: Path) -> None:
+    with CountingServer(delay=0.0, patience=60.0) as server:
+        run(locust("churn", server.port, *HEADLESS), tmp_path, SSE_PATH="/any")
+        run(locust("dashboard", server.port, *HEADLESS), tmp_path, SSE_PATHS="/one /two")
+        seen = set(server.settle().by_path)
+    assert seen <= {"/any", "/one", "/two"}
+    assert "/any" in seen
+    assert len(seen) >= 2
+
+
+def test_several_processes_report_every_stream_to_their_master(tmp_path: Path) -> None:
+    with CountingServer(delay=0.0, patience=60.0) as server:
+        port = str(free_port())
+        where = ("--master-bind-port", port, "--master-port", port)
+        command = locust("churn", server.port, *HEADLESS, "--processes", "2", *where)
+        counted, failures, said = run(command, tmp_path)
+        count = server.settle()
+    assert counted["connect"] == counted["life"] == count.accepted >= 4, said
+    assert failures == 0, said
+
+
+def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    file = tmp_path / "mine.py"
+    file.write_text(code)
+    with CountingServer(delay=0.0, patience=60.0) as server:
+        counted, failures, said = run(locust(file, server.port, *HEADLESS, "--stall-after", "30"), tmp_path)
+        (request, *_) = server.settle().requests
+    assert counted["first event"] == 3, said
+    assert failures == 0
+    assert b"GET /events HTTP/1.1" in request
+    assert b"X-Tenant: 7\r\nAuthorization: Bearer token" in request
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_web_ui_starts_the_users_and_shows_the_target(name: str, tmp_path: Path) -> None:
     with service(tmp_path) as (port, child):
         web = free_port()
-        command = locust("churn", port, "--web-port", str(web), "--web-host", "127.0.0.1")
+        command = locust(name, port, "--web-port", str(web), "--web-host", "127.0.0.1")
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as ui:
             try:
                 held = follow(f"http://127.0.0.1:{web}/target/samples")
                 assert held == len(os.listdir(f"/proc/{child.pid}/fd"))
-                page = urllib.request.urlopen(f"http://127.0.0.1:{web}/target", timeout=5).read().decode()
-                assert "What the target holds" in page
-                home = urllib.request.urlopen(f"http://127.0.0.1:{web}/", timeout=5).read().decode()
-                assert '<script src="/target/tab.js"></script></body>' in home
-                script = urllib.request.urlopen(f"http://127.0.0.1:{web}/target/tab.js", timeout=5).read()
-                assert b'"/target"' in script
+                start(f"http://127.0.0.1:{web}/swarm", port)
+                wait_for_events(f"http://127.0.0.1:{web}/stats/requests/csv")
+                if name == NAMES[0]:
+                    look_at_the_tab(f"http://127.0.0.1:{web}")
             finally:
                 ui.send_signal(signal.SIGTERM)
                 ui.wait(DEADLINE)
+
+
+def look_at_the_tab(web: str) -> None:
+    page = urllib.request.urlopen(f"{web}/target", timeout=5).read().decode()
+    assert "What the target holds" in page
+    home = urllib.request.urlopen(f"{web}/", timeout=5).read().decode()
+    assert '<script src="/target/tab.js"></script></body>' in home
+    assert b'"/target"' in urllib.request.urlopen(f"{web}/target/tab.js", timeout=5).read()
+
+
+def start(url: str, port: int) -> None:
+    """What the Start button sends."""
+    form = {"user_count": 2, "spawn_rate": 2, "host": f"http://127.0.0.1:{port}"}
+    data = urllib.parse.urlencode(form).encode()
+    with urllib.request.urlopen(url, data=data, timeout=5) as answer:
+        assert json.load(answer)["success"] is True
+
+
+def wait_for_events(url: str) -> None:
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            rows = list(csv.DictReader(answer.read().decode().splitlines()))
+        if any(row["Type"] == "first event" and int(row["Request Count"]) for row in rows):
+            assert all(int(row["Failure Count"]) == 0 for row in rows)
+            return
+        time.sleep(0.05)
+    raise AssertionError("no stream ever stood in Locust's table")
 
 
 def follow(url: str) -> int:
@@ -83,5 +172,5 @@ def follow(url: str) -> int:
             data = json.loads(urllib.request.urlopen(url, timeout=5).read())
             if data["samples"] and data["samples"][-1]["fds"]:
                 return int(data["samples"][-1]["fds"])
-        time.sleep(0.1)
+        time.sleep(0.05)
     raise AssertionError("no sample of the target ever came")

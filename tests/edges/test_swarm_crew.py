@@ -23,7 +23,7 @@ from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import CountingServer
 
 ROOT = Path(__file__).parents[2]
-SPEC = CycleSpec(0, 101, 10, 10.0, events=3, disconnect="mixed", paths=("/a", "/b"))
+SPEC = CycleSpec(0, 61, 10, 10.0, events=3, disconnect="mixed", paths=("/a", "/b"))
 
 
 def agree(ledger: Ledger, server: CountingServer) -> None:
@@ -44,8 +44,8 @@ def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -
         swarm.wait_ready()
         ledger = swarm.cycle(SPEC)
         agree(ledger, server)
-        assert ledger.opened == ledger.completed == 101
-        assert ledger.by_path in ({"/a": 51, "/b": 50}, {"/a": 50, "/b": 51})
+        assert ledger.opened == ledger.completed == 61
+        assert ledger.by_path in ({"/a": 31, "/b": 30}, {"/a": 30, "/b": 31})
         assert server.count.peak <= 10
         assert ledger.first_event_p50 is not None
         assert ledger.first_event_p99 is not None
@@ -78,15 +78,19 @@ def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -
         server.clear()
         ledger = swarm.cycle(SPEC)
         agree(ledger, server)
-        assert ledger.completed == 101
+        assert ledger.completed == 61
         assert any(f"/{victim} is gone: the others share its part" in note for note in ledger.notes)
 
         os.kill(workers_of(swarm.pid)[0], signal.SIGKILL)
-        last = swarm.cycle(SPEC)  # all that it was to do is lost with it
-        assert last.open_now == 0
-        assert any("died" in note for note in last.notes)
         with pytest.raises(SwarmError, match="no worker is left"):
-            swarm.cycle(SPEC)
+            two_cycles(swarm)  # the last worker may be seen to die in the first of them
+
+
+def two_cycles(swarm: Swarm) -> None:
+    for _ in range(2):
+        ledger = swarm.cycle(SPEC)
+        assert ledger.open_now == 0
+        assert any("died" in note for note in ledger.notes)
 
 
 def workers_of(pid: int) -> list[int]:
@@ -168,9 +172,9 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
         swarm.wait_ready()
         ledger = swarm.cycle(SPEC)
         agree(ledger, server)
-        assert ledger.completed == 101
+        assert ledger.completed == 61
         by_address = dict(server.count.by_address)
-        assert sorted(by_address.values()) == [50, 51]
+        assert sorted(by_address.values()) == [30, 31]
         assert set(by_address) == {there for _, _, there in nets}
 
         # A machine that vanishes: nobody says goodbye, and its streams just fall silent.

@@ -30,12 +30,18 @@ def outcome_and_rest(user: Any, path: str, count: int, options: dict[str, Any]) 
     """In the driver: why it fails; then long enough for any reconnect that should not be."""
     import gevent
 
+    found = outcome(user, path, count, options)
+    gevent.sleep(0.2)
+    return found
+
+
+def outcome(user: Any, path: str, count: int, options: dict[str, Any]) -> str:
+    """In the driver: why it fails."""
     from harness.swarm.user import StreamFailed
 
     try:
         take(user, path, count, options)
     except StreamFailed as error:
-        gevent.sleep(0.15)
         return error.cause
     return "taken"
 
@@ -80,8 +86,12 @@ REFUSALS = {
 
 
 def all_of(user: Any, paths: list[str]) -> dict[str, str]:
-    """In the driver: how each path ends."""
-    return {path: outcome_and_rest(user, path, 1, FAST) for path in paths}
+    """In the driver: how each path ends; then long enough for any reconnect that should not be."""
+    import gevent
+
+    found = {path: outcome(user, path, 1, FAST) for path in paths}
+    gevent.sleep(0.2)
+    return found
 
 
 def test_point_13_anything_but_200_and_the_mime_type_fails_for_good(ask: Driver) -> None:
@@ -260,6 +270,24 @@ def test_point_16_close_from_elsewhere_wakes_the_reader(ask: Driver, opened: boo
     with serve(script) as server:
         assert ask(closed_from_elsewhere, server.url, "/", opened).value == [True, []]
         server.wait(lambda: server.returned == ["fin"])
+
+
+def killed_while_connecting(user: Any, path: str) -> bool:
+    """In the driver: Locust stops a user that is still waiting for the head."""
+    import gevent
+
+    greenlet = gevent.spawn(take, user, path, 1, FAST)
+    gevent.sleep(0.05)
+    greenlet.kill()
+    gevent.sleep(0.1)
+    return bool(greenlet.dead)
+
+
+def test_point_16_a_user_stopped_while_connecting_leaves_nothing(ask: Driver) -> None:
+    with serve(lambda it: it.wait_gone()) as server:
+        assert ask(killed_while_connecting, server.url, "/").value is True
+        server.wait(lambda: server.returned == ["fin"])
+    assert server.connections == 1
 
 
 def closed_with_events_waiting(user: Any, path: str) -> list[str]:
