@@ -10,7 +10,7 @@ from tests.sabotage.case import Case, Green, Leak
 GREEN = Green()
 SLOW: dict[str, Any] = {"events": 0, "dwell": 1.0}
 CHILD = ("memory", "fds", "threads", "mappings")  # what a process has of its own
-REQUESTS: dict[str, Any] = {"mode": "request"}
+REQUESTS: dict[str, Any] = {"mode": "request", "keep_alive": True, "events": 3}
 
 
 def _fd(
