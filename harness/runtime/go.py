@@ -30,6 +30,7 @@ from harness.runtime.place import Frame, written
 
 PAGES = "/debug/pprof/"
 PATIENCE = 20.0  # seconds: a collection of a heap of tens of GB
+STREAM = "text/event-stream"
 LIMIT = 64 << 20  # bytes of one profile's text
 # sync.Pool keeps what it holds over one collection (its victim cache), and a finalizer needs one more.
 COLLECTIONS = 3
@@ -134,7 +135,8 @@ class GoCounters:
         try:
             self._connection.request("GET", self._pages + name)
             response = self._connection.getresponse()
-            body = response.read(LIMIT + 1)
+            kind = response.getheader("Content-Type", "")
+            body = b"" if kind.startswith(STREAM) else _all_of(response)
         except (http.client.HTTPException, OSError) as error:
             raise ProbeError(
                 f"{self.url}{name}: {type(error).__name__}: {error}; expected the pprof pages of the service"
@@ -144,9 +146,26 @@ class GoCounters:
                 f"{self.url}{name}: HTTP {response.status}; expected 200: does the service import net/http/pprof, "
                 "and is this its address?"
             )
+        if kind.startswith(STREAM):
+            raise ProbeError(
+                f"{self.url}{name}: a stream of events; expected the pprof pages: give their address by --pprof URL"
+            )
         if len(body) > LIMIT:
             raise ProbeError(f"{self.url}{name}: more than {LIMIT >> 20} MiB were refused")
         return body.decode(errors="replace")
+
+
+def _all_of(response: http.client.HTTPResponse) -> bytes:
+    """The body, up to a byte more than LIMIT. Raises TimeoutError when it is not over after PATIENCE seconds:
+    what answers there may be a stream without an end."""
+    parts: list[bytes] = []
+    size, end = 0, time.monotonic() + PATIENCE
+    while size <= LIMIT and (part := response.read1(1 << 16)):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > end:
+            raise TimeoutError(f"no end after {PATIENCE:g} s")
+    return b"".join(parts)
 
 
 def _figure(text: str, name: str) -> float:
