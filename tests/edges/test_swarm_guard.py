@@ -1,0 +1,69 @@
+"""A guard hands the swarm everything it was told: https, authorities, method, body, headers, processes, sources."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.errors import ConfigError
+from harness.experiment.guard import Request, guard_once, setup_for
+from tests.edges.servers.sse_client import certificate
+
+SERVICE = Path(__file__).parent / "servers" / "sse_tls_service.py"
+
+
+def asked(tmp_path: Path, **more: Any) -> Request:
+    cert, key = certificate(tmp_path)
+    given: dict[str, Any] = {
+        "url": "https://127.0.0.1:{port}/events",
+        "command": (sys.executable, str(SERVICE), "{port}", str(cert), str(key)),
+        "connections": 20,
+        "concurrency": 10,
+        "cycles": 3,
+        "max_time": 5.0,
+        "settle": 0.3,
+        "disconnect": "fin",
+        "method": "POST",
+        "body": b"hi",
+        "headers": {"X-Key": "7"},
+        "out": tmp_path / "out",
+        "ca": cert,
+    }
+    return Request(**{**given, **more})
+
+
+def test_a_guard_over_https_with_an_authority_of_its_own(tmp_path: Path) -> None:
+    request = asked(tmp_path, max_time=2.0, processes=2, source_addresses=("127.0.0.2", "127.0.0.3"))
+    done = guard_once(request, command="test")
+    loads = [one.ledger for one in done.trial.observations if one.ledger.opened]
+    assert loads, done.trial.notes
+    assert all(ledger.completed == ledger.opened for ledger in loads), [ledger.causes for ledger in loads]
+
+
+def test_a_certificate_that_nobody_vouches_for_ends_it_in_plain_words(tmp_path: Path) -> None:
+    done = guard_once(asked(tmp_path, ca=None), command="test")
+    assert done.verdict.exit_code != 0
+    assert "--ca FILE, or --insecure" in str(done.verdict) + str(done.trial.notes)
+    loaded = guard_once(asked(tmp_path, ca=None, insecure=True, max_time=2.0), command="test")
+    loads = [one.ledger for one in loaded.trial.observations if one.ledger.opened]
+    assert loads
+    assert all(ledger.failed == 0 for ledger in loads)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"ca": Path("/nowhere.pem")}, "--ca /nowhere.pem"),
+        ({"processes": 0}, "--processes 0"),
+        ({"method": "GE T"}, "method 'GE T'"),
+        ({"headers": {"X-Bad": "a\r\nb"}}, "X-Bad"),
+    ],
+)
+def test_what_the_swarm_would_refuse_is_refused_at_once(
+    tmp_path: Path, more: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        setup_for(asked(tmp_path, **more))
