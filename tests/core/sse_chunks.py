@@ -1,0 +1,64 @@
+"""One stream in every chunking that matters, through the decoder and the counter alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.core.sse import Comment, Counter, Decoder, Event
+
+
+def chunkings(stream: bytes) -> Iterator[list[bytes]]:
+    """Whole, byte by byte, in twos and sevens, cut in two at each place, and with empty chunks between."""
+    yield [stream]
+    for size in (1, 2, 7):
+        yield [stream[at : at + size] for at in range(0, len(stream), size)]
+    for at in range(1, len(stream)):
+        yield [stream[:at], stream[at:]]
+    yield [part for at in range(len(stream)) for part in (b"", stream[at : at + 1], b"")]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a stream came to."""
+
+    events: list[Event]
+    last_event_id: str
+    retry: int | None
+    comments: tuple[str, ...]
+
+
+def decoded(chunks: list[bytes], *, last: str = "") -> Seen:
+    """By all three ways in; they must agree."""
+    decoder, speaking, counter = Decoder(), Decoder(), Counter()
+    decoder.last_event_id = speaking.last_event_id = last
+    events = [event for chunk in chunks for event in decoder.feed(chunk)]
+    spoken = [item for chunk in chunks for item in speaking.feed_with_comments(chunk)]
+    counted = sum(counter.feed(chunk) for chunk in chunks)
+    comments = tuple(item.text for item in spoken if isinstance(item, Comment))
+    assert [item for item in spoken if isinstance(item, Event)] == events
+    assert speaking.last_event_id == decoder.last_event_id
+    assert counter.last_event_id == decoder.last_event_id or (last and not counter.last_event_id)
+    assert counted == counter.events == len(events)
+    assert counter.bytes == sum(map(len, chunks))
+    assert decoder.comments == speaking.comments == counter.comments == len(comments)
+    assert decoder.retry == speaking.retry == counter.retry
+    return Seen(events, decoder.last_event_id, decoder.retry, comments)
+
+
+def seen(stream: bytes, *, last: str = "") -> Seen:
+    """The same under every chunking."""
+    results = [decoded(chunks, last=last) for chunks in chunkings(stream)]
+    for other in results[1:]:
+        assert other == results[0]
+    return results[0]
+
+
+def events(stream: bytes) -> list[tuple[str, str, str]]:
+    """(type, id, data) of every event, the same under every chunking."""
+    return [tuple(event) for event in seen(stream).events]
+
+
+def data(stream: bytes) -> list[str]:
+    """The data of every event, the same under every chunking."""
+    return [event.data for event in seen(stream).events]

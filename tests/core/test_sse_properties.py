@@ -1,0 +1,161 @@
+"""Any split of any bytes gives the same events, nothing but the two limits is raised, and memory is bounded."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.core.sse import Counter, Decoder, EventTooLong, LineTooLong
+from tests.core.sse_chunks import decoded
+from tests.core.sse_plain import interpret
+
+ENDS = st.sampled_from([b"\n", b"\n", b"\n", b"\r", b"\r\n", b"\n\n"])
+NAMES = st.sampled_from(
+    [b"data", b"data", b"event", b"id", b"retry", b"", b"Data", b"x", b"\xef\xbb\xbfdata"]
+)
+VALUES = st.one_of(
+    st.binary(max_size=12),
+    st.text(max_size=6).map(str.encode),
+    st.sampled_from([b"", b" ", b"7", b"a\0", b":", b"data:", b"\xe2\x82", b"\xef\xbb\xbf", b"x" * 600]),
+)
+LINES = st.builds(lambda name, colon, value, end: name + colon + value + end, NAMES,
+                  st.sampled_from([b":", b": ", b""]), VALUES, ENDS)  # fmt: skip
+REGULAR = st.builds(
+    lambda event, count: event * count,
+    st.sampled_from([
+        b"data: a\n\n", b"data:a\n\n", b": beat\n\n", b"id: 1\ndata: a\n\n", b"event: s\ndata: a\n\n",
+        b"id: 1\nevent: s\ndata: a\n\n", b"data: a\nid: 2\n\n", b"data: a\nevent: s\nid: 3\n\n", b"data: a\r\n\r\n",
+    ]),
+    st.integers(1, 5),
+)  # fmt: skip
+STREAMS = st.one_of(
+    st.lists(st.one_of(LINES, REGULAR), max_size=12).map(b"".join),
+    st.lists(REGULAR, max_size=6).map(b"".join),
+    st.binary(max_size=60),
+    st.text("data: \r\n\x00é:id", max_size=60).map(str.encode),
+)
+
+
+@st.composite
+def cut(draw: st.DrawFn, streams: st.SearchStrategy[bytes] = STREAMS) -> list[bytes]:
+    """A stream in chunks of any sizes, empty ones too."""
+    stream = draw(streams)
+    if draw(st.booleans()):
+        size = draw(st.sampled_from([1, 2, 3, 5, 8, 13, 40, 200]))
+        return [stream[at : at + size] for at in range(0, len(stream), size)]
+    places = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=12)))
+    return [stream[start:end] for start, end in zip([0, *places], [*places, len(stream)], strict=True)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(chunks=cut())
+def test_any_split_of_any_bytes_gives_what_the_standard_says(chunks: list[bytes]) -> None:
+    assert decoded(chunks) == interpret(b"".join(chunks))
+
+
+@settings(max_examples=300, deadline=None)
+@given(chunks=cut(), looks=st.lists(st.booleans(), min_size=40, max_size=40))
+def test_looking_in_between_changes_nothing(chunks: list[bytes], looks: list[bool]) -> None:
+    decoder, counter = Decoder(), Counter()
+    events = []
+    for number, chunk in enumerate(chunks):
+        events += decoder.feed(chunk)
+        counter.feed(chunk)
+        if looks[number % 40]:
+            assert decoder.comments == counter.comments
+            assert decoder.retry == counter.retry
+            assert decoder.last_event_id == counter.last_event_id
+    wanted = interpret(b"".join(chunks))
+    assert events == wanted.events
+    assert (counter.events, counter.comments) == (len(wanted.events), len(wanted.comments))
+
+
+@settings(max_examples=200, deadline=None)
+@given(streams=st.lists(cut(), max_size=4))
+def test_reconnects_keep_the_id_and_nothing_else(streams: list[list[bytes]]) -> None:
+    decoder, counter = Decoder(), Counter()
+    last = ""
+    for chunks in streams:
+        wanted = interpret(b"".join(chunks))
+        events = [event for chunk in chunks for event in decoder.feed(chunk)]
+        for chunk in chunks:
+            counter.feed(chunk)
+        assert [(event.type, event.data) for event in events] == [(e.type, e.data) for e in wanted.events]
+        last = _last(b"".join(chunks), last)
+        assert decoder.last_event_id == counter.last_event_id == last
+        decoder.reset_for_reconnect()
+        counter.reset_for_reconnect()
+
+
+def _last(stream: bytes, before: str) -> str:
+    bom = b"\xef\xbb\xbf" if stream.startswith(b"\xef\xbb\xbf") else b""
+    seeded = bom + b"id: " + before.encode() + b"\n\n" + stream.removeprefix(bom)
+    return interpret(seeded).last_event_id
+
+
+@settings(max_examples=300, deadline=None)
+@given(chunks=cut(), other=st.integers(1, 50), line=st.integers(1, 40), event=st.integers(1, 40))
+def test_limits_do_not_depend_on_the_chunks(chunks: list[bytes], other: int, line: int, event: int) -> None:
+    stream = b"".join(chunks)
+    again = [stream[at : at + other] for at in range(0, len(stream), other)]
+    outcomes = set()
+    for parts in (chunks, again, [stream]):
+        for kind in (Decoder, Counter):
+            outcomes.add(_outcome(kind(max_line=line, max_event=event), parts))
+    assert len(outcomes) == 1
+
+
+def _outcome(decoder: Decoder | Counter, chunks: list[bytes]) -> tuple[int, str, str]:
+    """(events, error, last id); anything but the two limits goes through."""
+    events = 0
+    for chunk in chunks:
+        try:
+            got = decoder.feed(chunk)
+        except (LineTooLong, EventTooLong) as error:
+            events = decoder.events if isinstance(decoder, Counter) else events + len(error.events)
+            return events, type(error).__name__, decoder.last_event_id
+        events += got if isinstance(got, int) else len(got)
+    return events, "", decoder.last_event_id
+
+
+LIMIT = 32 << 10
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"x", b"data: x\n", b"data:", b": x", b"id: 1\n", b"event: x\n", b"retry: 1\n", b"foo\n", b"\n", b"\r",
+     b"data: x\n\n", b":\n\n", b"\xff", b"\0", b"id: 1\nevent: x\ndata: x\n\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1, 700, 8 << 10])
+@pytest.mark.parametrize("kind", [Decoder, Counter])
+def test_memory_is_bounded_by_the_limits(unit: bytes, size: int, kind: type[Decoder | Counter]) -> None:
+    """Whatever a peer repeats: a line and an event, with what a growing buffer reserves, and no more."""
+    total = 6 * LIMIT if size > 1 else LIMIT + LIMIT // 2
+    chunk = (unit * (size // len(unit) + 1))[: max(size, len(unit))] if size > 1 else b""
+    decoder = kind(max_line=LIMIT, max_event=LIMIT)
+    tracemalloc.start()
+    try:
+        for at in range(0, total, max(size, 1)):
+            try:
+                decoder.feed(chunk or unit[at % len(unit) : at % len(unit) + 1])
+            except (LineTooLong, EventTooLong):
+                break
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 3 * LIMIT
+    assert peak < 3 * LIMIT + 40 * max(size, 1024)
+
+
+@given(field=st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=1, max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_what_a_peer_names_its_fields_is_not_remembered(field: list[str]) -> None:
+    from harness.core.sse_shapes import SHAPES
+
+    before = len(SHAPES)
+    stream = "".join(f"{name}: x\n" for name in field) + "data: y\n\n"
+    assert decoded([stream.encode()]) == interpret(stream.encode())
+    assert len(SHAPES) == before == 11
