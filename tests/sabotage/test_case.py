@@ -1,0 +1,81 @@
+"""The table's own checks can fail: each thing that a verdict may get wrong is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.core.verdict import Crash, Finding, Outcome, Rate, Verdict
+from tests.sabotage.case import Case, Green, Leak, Red, Result
+from tests.sabotage.document import BEGIN, END, write
+
+FOUND = Finding("fds", "tcp-out:9797", "leaking", "abort", Rate(1.02, 0.99, 1.05, "fds/abort"), "one stays")
+LEAKING = Verdict(Outcome.LEAKING, "one stays", (FOUND,))
+EXPECTED = Leak("fds", "tcp-out", "abort")
+
+
+def test_what_is_right_is_not_wrong() -> None:
+    assert EXPECTED.wrong(LEAKING) == []
+    assert Green().wrong(Verdict(Outcome.BOUNDED, "")) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (replace(FOUND, driver="connection"), "driver connection, expected abort"),
+        (replace(FOUND, rate=Rate(0.8, 0.7, 0.9, "fds/abort")), "rate 0.8, expected 1"),
+        (replace(FOUND, rate=None), "rate None, expected 1"),
+        (replace(FOUND, kind="eventfd"), "saw fds/eventfd"),
+        (replace(FOUND, metric="threads", kind=""), "saw threads/"),
+    ],
+)
+def test_a_wrong_finding_is_told(found: Finding, words: str) -> None:
+    [text] = EXPECTED.wrong(Verdict(Outcome.LEAKING, "", (found,)))
+    assert words in text
+
+
+def test_a_finding_too_many_is_told() -> None:
+    more = replace(FOUND, metric="threads", kind="")
+    assert EXPECTED.wrong(Verdict(Outcome.LEAKING, "", (FOUND, more))) == [
+        "also found threads, which is not there"
+    ]
+
+
+@pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.LEAKING])
+def test_a_leak_needs_its_outcome(outcome: Outcome) -> None:
+    assert outcome.value in EXPECTED.wrong(replace(LEAKING, outcome=outcome))[0]
+
+
+@pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.BOUNDED])
+def test_an_innocent_needs_its_outcome(outcome: Outcome) -> None:
+    assert outcome.value in Green().wrong(Verdict(outcome, ""))[0]
+
+
+def test_a_crash_needs_its_signature_and_what_had_grown() -> None:
+    expected = Red(Outcome.CRASHED, ("emfile",), "fds/eventfd")
+    crash = Crash(2, None, "emfile", "", 1.0, 10, {"fds/eventfd": 40.0})
+    assert expected.wrong(Verdict(Outcome.CRASHED, "", crash=crash)) == []
+    assert expected.wrong(Verdict(Outcome.CRASHED, "", crash=replace(crash, signature="python-abort")))
+    assert expected.wrong(Verdict(Outcome.CRASHED, "", crash=replace(crash, grown={})))
+    assert expected.wrong(Verdict(Outcome.CRASHED, ""))
+    assert expected.wrong(LEAKING)
+
+
+def test_the_document_counts_what_was_wrong(tmp_path: Path) -> None:
+    document = tmp_path / "sabotage.md"
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    case = Case("go", "file@connection", EXPECTED)
+    good = Result(case, LEAKING, 12.3, 900, (), tmp_path)
+    write(document, [good, replace(good, seconds=20.0, wrong=("rate 0.8, expected 1",))])
+    text = document.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert "2 runs of 1 services, 1 wrong verdicts" in text
+    assert "| `go-file@connection` | 1 fds/tcp-out per abort | 1 of 2 | 12–20 | 900 |" in text
+    assert "wrong: rate 0.8, expected 1" in text
+    (tmp_path / "other").write_text("no markers")
+    with pytest.raises(ValueError, match="expected the lines"):
+        write(tmp_path / "other", [good])
