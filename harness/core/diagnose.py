@@ -24,7 +24,9 @@ def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> t
     best = max(one.likelihood for one in fits.values())
     spread = min(max(1.0, one.dispersion) for one in fits.values())
     tied = [factor for factor, one in fits.items() if one.likelihood >= best - SAME * spread]
-    plain = next((factor for factor, one in fits.items() if one.likelihood >= best - PLAINER * spread), tied[0])
+    plain = next(
+        (factor for factor, one in fits.items() if one.likelihood >= best - PLAINER * spread), tied[0]
+    )
     return plain, tuple(factor for factor in tied if factor != plain)
 
 

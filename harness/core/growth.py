@@ -205,16 +205,12 @@ def _slowly(data: _Data, factor: str) -> str:
     ratio = (other.likelihood - null.likelihood) / max(1.0, other.dispersion)
     if ratio < CERTAIN:
         return ""
-    pairs = [(x, y) for x, y, on in zip(column, counts, _clients(data, factor), strict=True) if on]
-    if correlated([x for x, _ in pairs], [y for _, y in pairs]) > CHANCE:
+    clients = data.series.column("connection")
+    pairs = [(x, y) for x, y, amount in zip(column, counts, clients, strict=True) if amount > 0]
+    if factor != "time" and correlated([x for x, _ in pairs], [y for _, y in pairs]) > CHANCE:
         return ""
     odds = "more than 1e9" if ratio > 20.7 else f"{math.exp(ratio):.0f}"
     return f"grew over {len(data.grown)} cycles in proportion; odds against any other cause {odds} to 1"
-
-
-def _clients(data: _Data, factor: str) -> list[bool]:
-    """Spans that an innocent cause would have treated alike: those with clients; for the clock, all."""
-    return [factor == "time" or amount > 0 for amount in data.series.column("connection")]
 
 
 def lump(grown: Sequence[float]) -> float:

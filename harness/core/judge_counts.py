@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.core import growth, trend
 from harness.core.budget import Budget
@@ -20,6 +21,8 @@ FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
 # Smallest growth per connection that is called a leak in a counter whose readings have noise of their own.
 FINEST = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}  # × trial.sensitivity
 LEAST = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 65536.0, "idle-cpu": 0.02}
+# Counters that are counts: how many of them a stream in a pool may hold.
+COUNTED = {"objects": 10, "blocks": 10}
 # Metrics that must come back to the integer for a pass; the others speak up only when they grow.
 CERTIFIED = frozenset({"fds", "threads", "processes", "tasks", "broker-peers"})
 
@@ -39,6 +42,15 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     """One series through the test that suits it."""
     key = one.key
     name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
+    if name in COUNTED:
+        return trend.assess_moving(
+            replace(one, peak=one.peak * COUNTED[name]),
+            sensitivity=sensitivity * FINEST[name],
+            allowed=granted,
+            floor=FLOOR[name],
+            least=LEAST[name],
+            steps=True,
+        )
     if name in FLOOR:
         return trend.assess(
             one,

@@ -91,7 +91,11 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
             if not _slows(rates) and not _gives_back(rates):
                 why = f"rose in {sum(signs[-length:])} of the last {length} blocks and does not slow down"
                 late = Series(
-                    blocks.key, blocks.levels[-length - 1 :], blocks.spans[-length:], blocks.peak, blocks.before
+                    blocks.key,
+                    blocks.levels[-length - 1 :],
+                    blocks.spans[-length:],
+                    blocks.peak,
+                    blocks.before,
                 )
                 return _leak(late, granted, why)
     tail = max(2, sum(1 for _ in _trailing(rose)))

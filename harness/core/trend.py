@@ -95,25 +95,50 @@ def assess(
 
 
 def assess_moving(
-    series: Series, *, sensitivity: float, allowed: Allowed | None = None, tolerance: float = 0.0
+    series: Series,
+    *,
+    sensitivity: float,
+    allowed: Allowed | None = None,
+    tolerance: float = 0.0,
+    floor: float = FLOOR,
+    least: float = MIN_GROWTH,
+    steps: bool = False,
 ) -> Assessed:
     """Judge a count that also falls: jitter, late closes, what a collector takes back.
 
     The rising sequence nearest to its levels is judged like an exact count; and the whole rise must be large
-    beside the largest fall, because what comes back is no leak.
+    beside the largest fall, because what comes back is no leak. steps: what each reading adds is taken off.
     """
-    rising = Series(series.key, tuple(isotonic(series.levels)), series.spans, series.peak, series.before)
+    passed = assess(
+        series, sensitivity=sensitivity, allowed=allowed, floor=max(floor, tolerance), least=least, steps=steps,
+        leaks=False,
+    )  # fmt: skip
+    levels = _without_readings(series, floor) if steps else series.levels
+    rising = replace(series, levels=tuple(isotonic(levels)))
     found = growth.assess(rising, sensitivity=sensitivity, allowed=allowed, tolerance=tolerance)
-    fall = drawdown(series.levels)
-    rise = median(series.levels[-ENDS:]) - median(series.levels[:ENDS])
-    passed = assess(series, sensitivity=sensitivity, allowed=allowed, floor=max(FLOOR, tolerance), leaks=False)
-    if found.status != "leaking":
-        return passed
-    if len(series.levels) < MIN_LEVELS or rise < FALLS * fall + MIN_GROWTH:
-        return replace(passed, status="undecided", growing=True) if rise >= MIN_GROWTH else passed
-    amount = math.fsum(series.column(found.factor))
-    wide = fall / 2 / amount if amount else 0.0  # either end is known to half the fall
-    return replace(found, low=max(0.0, found.low - wide), high=found.high + wide)
+    fall = drawdown(levels)
+    rise = median(levels[-ENDS:]) - median(levels[:ENDS])
+    clear = len(levels) >= MIN_LEVELS and rise >= FALLS * fall + least
+    if found.status == "leaking" and clear:
+        amount = math.fsum(series.column(found.factor))
+        wide = fall / 2 / amount if amount else 0.0  # either end is known to half the fall
+        return replace(found, low=max(0.0, found.low - wide), high=found.high + wide)
+    seen = found.status == "leaking" or found.growing
+    if seen and rise >= max(least, fall) and passed.at_most > SURE * sensitivity:
+        why = f"rose by {rise:.3g} and fell by up to {fall:.3g}: not yet told from noise"
+        return replace(
+            passed, status="undecided", why=why, factor=found.factor, rivals=found.rivals, growing=True
+        )
+    return passed
+
+
+def _without_readings(series: Series, floor: float) -> tuple[float, ...]:
+    """Levels less what the readings themselves have added, as the line tells."""
+    both = _line(series.levels, series, ("connection", "reading"), floor)
+    each = max(0.0, both.slopes[1]) if both else 0.0
+    return tuple(
+        level - each * read for level, read in zip(series.levels, _sum(series, "reading"), strict=True)
+    )
 
 
 def _quiet(tail: float, exposure: float) -> str:

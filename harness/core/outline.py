@@ -1,0 +1,68 @@
+"""The plan in words, before it starts: how many cycles, how large, and how small a leak will be seen."""
+
+from __future__ import annotations
+
+from harness.core.design import GROWTH, LARGEST, LONGEST_LOAD, Goal
+from harness.core.judge_memory import BLOCK, SIGNS, WARM
+from harness.core.plan import MAX_WARMUP, MIN_WARMUP, POWER
+
+QUIET = 2.0  # seconds that a cycle rests, about
+PACE = 800.0  # connections per second of a small server: what the guess before the first cycle rests on
+
+
+def quiet_connections(sensitivity: float) -> int:
+    """Connections without growth that certify a pass."""
+    return round(POWER / sensitivity)
+
+
+def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) -> tuple[str, ...]:
+    """What will be done to reach ``sensitivity`` (units per connection) within the time, line by line."""
+    limit = goal.max_seconds if goal.max_seconds is not None else max_seconds
+    needed = quiet_connections(sensitivity)
+    lines = [
+        f"warm up: {MIN_WARMUP} to {MAX_WARMUP} cycles of {goal.connections:,} connections, {goal.concurrency:,} at "
+        "once, until the counts rest",
+        f"control: {goal.idle_cycles} cycle without clients",
+    ]
+    if goal.vary:
+        count, size = _cycles(goal, needed)
+        lines.append(
+            f"load: about {count} cycles of {goal.connections:,} to {size:,} connections; a pass takes {needed:,} "
+            f"connections without growth (asked: {sensitivity:.2g} per connection), a leak ends it sooner"
+        )
+        lines.append(
+            "if something grows: cycles that differ by design, until it is certain and its driver known"
+        )
+    else:
+        lines.append(f"load: up to {goal.cycles} equal cycles of {goal.connections:,} connections")
+    if goal.memory:
+        blocks = SIGNS[-1][0]
+        lines.append(
+            f"memory without runtime counters: {WARM:,.0f} connections of warm-up, then up to {blocks} blocks of "
+            f"{BLOCK:,.0f}; a memory that rests passes sooner"
+        )
+    if limit is not None:
+        guess = _seconds(goal, needed)
+        enough = "" if guess <= limit else (
+            f"; likely too short: about {guess:.0f} s are needed at {PACE:.0f} connections per second"
+        )  # fmt: skip
+        lines.append(f"time: at most {limit:g} s{enough}")
+    return tuple(lines)
+
+
+def _cycles(goal: Goal, needed: int) -> tuple[int, int]:
+    """Load cycles until so many connections, each larger than the last; the largest of them."""
+    top = min(LARGEST, int(LONGEST_LOAD * PACE))
+    size, total, count = float(goal.connections), 0.0, 0
+    while total < needed and count < goal.cycles:
+        total += size
+        count += 1
+        last = size
+        size = max(goal.connections, min(top, size * GROWTH))
+    return count, int(last)
+
+
+def _seconds(goal: Goal, needed: int) -> float:
+    """Time of a pass: rests and loads."""
+    count, _ = _cycles(goal, needed)
+    return (MIN_WARMUP + 1 + goal.idle_cycles + count) * QUIET + needed / PACE

@@ -1,0 +1,193 @@
+"""Would this run have found what it claims? A known leak of the claimed size is planted and must be found.
+
+The service is replayed as it was recorded, with the leak on top, under the same plan within the same time.
+Where the plan asks for more cycles than were recorded, because something now grows, the service goes on as
+it was seen: at its measured pace, with the movements of its recorded levels. What the planted leak keeps is
+drawn from no generator: of every 1/rate connections one stays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.core import design
+from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Observation, Phase
+from harness.core.design import Goal
+from harness.core.judge import judge
+from harness.core.judge_counts import CERTIFIED, FINEST
+from harness.core.judge_memory import ASKED, MEMORY, counted_inside
+from harness.core.metric import Key
+from harness.core.moments import moments
+from harness.core.plan import Stop, next_step
+from harness.core.record import Trial
+from harness.core.stats import median
+from harness.core.verdict import Outcome, Verdict
+
+MAX_CYCLES = 120
+DEFAULT_SECONDS = 120.0
+LEAST_SECONDS = 180.0  # what a memory verdict may take
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One planted leak. size: units per connection. connections: served until it was found, or in all."""
+
+    key: Key
+    size: float
+    found: bool
+    connections: int
+    why: str
+
+    def say(self) -> str:
+        """One line for people."""
+        amount = f"{self.size:.3g} {self.key.unit} of {self.key} per connection"
+        if self.found:
+            return f"planted {amount}: found after {self.connections:,} connections"
+        return f"planted {amount}: not found ({self.why})"
+
+
+def self_test(trial: Trial, goal: Goal | None = None) -> tuple[Planted, ...]:
+    """Plant each leak that the trial's bounds claim to exclude; empty when it claims none."""
+    wanted = goal or goal_from(trial)
+    if wanted is None:
+        return ()
+    return tuple(_plant(trial, wanted, key, size) for key, size in claims(trial).items())
+
+
+def confirmed(trial: Trial, goal: Goal | None = None) -> tuple[Trial, tuple[Planted, ...]]:
+    """The judged trial, its pass taken back where a planted leak was not found."""
+    verdict = trial.verdict or judge(trial)
+    if verdict.outcome is not Outcome.BOUNDED:
+        return replace(trial, verdict=verdict), ()
+    planted = self_test(trial, goal)
+    missed = [one for one in planted if not one.found]
+    if planted and not missed:
+        return replace(trial, verdict=verdict), planted
+    why = "; ".join(one.say() for one in missed) or "nothing could be planted"
+    weak = Verdict(
+        Outcome.INCONCLUSIVE,
+        f"underpowered: {why}",
+        bounds=verdict.bounds,
+        warnings=verdict.warnings,
+        advice="give more time (--max-time) or ask for less (--sensitivity)",
+    )
+    return replace(trial, verdict=weak), planted
+
+
+def claims(trial: Trial) -> dict[Key, float]:
+    """What a pass of this trial excludes: units per connection by key."""
+    found = moments(trial)
+    keys = {key for moment in found for key in moment.levels}
+    wanted = {key: trial.sensitivity for key in sorted(keys) if key.metric in CERTIFIED and not key.kind}
+    objects = Key("memory", "objects")
+    if objects in keys:
+        wanted[objects] = FINEST["objects"] * trial.sensitivity
+    elif MEMORY in keys and not counted_inside(found):
+        bounds = (trial.verdict or judge(trial)).bounds
+        if any(bound.kind == MEMORY.kind and bound.status == "bounded" for bound in bounds):
+            wanted[MEMORY] = ASKED
+    return wanted
+
+
+def goal_from(trial: Trial) -> Goal | None:
+    """The load of a saved trial, told from its cycles; None without a full cycle."""
+    specs = [
+        o.spec for o in trial.observations if o.spec.connections and o.spec.phase is not Phase.ATTRIBUTION
+    ]
+    if not specs:
+        return None
+    common = Counter(spec.connections for spec in specs[:4]).most_common(1)[0][0]
+    first = next(spec for spec in specs if spec.connections == common)
+    mixed = any(spec.disconnect == "mixed" for spec in specs)
+    return Goal(
+        connections=common,
+        concurrency=first.concurrency,
+        dwell=max(spec.dwell for spec in specs),
+        paths=first.paths,
+        events=first.events,
+        disconnect="mixed" if mixed else first.disconnect,
+        mode=first.mode,
+        vary=len({spec.connections for spec in specs}) > 2,
+        max_seconds=max(DEFAULT_SECONDS, design.elapsed(trial)),
+    )
+
+
+def _plant(trial: Trial, goal: Goal, key: Key, size: float) -> Planted:
+    """Replay with one leak until the plan stops or it is found."""
+    if key == MEMORY:
+        goal = replace(goal, max_seconds=max(LEAST_SECONDS, goal.max_seconds or 0.0))
+    recorded = [o for o in trial.observations if o.settled and o.levels and o.complete]
+    now = replace(trial, observations=(), verdict=None, exit=None)
+    served = 0
+    why = f"{MAX_CYCLES} cycles were not enough"
+    for index in range(MAX_CYCLES):
+        step = next_step(now, goal)
+        if isinstance(step, Stop):
+            why = step.reason
+            break
+        if index < len(recorded) and _alike(recorded[index].spec, step):
+            seen = recorded[index]
+        else:
+            seen = _imagined(now, recorded, step, index)
+        served += seen.ledger.opened
+        levels = {**seen.levels, key: seen.levels.get(key, 0.0) + _kept(key, size, served)}
+        now = replace(now, observations=(*now.observations, replace(seen, spec=step, levels=levels)))
+    verdict = judge(now)
+    found = any(f.metric == key.metric and f.status == "leaking" for f in verdict.findings)
+    return Planted(key, size, found, served, why)
+
+
+def _kept(key: Key, size: float, served: int) -> float:
+    """What the planted leak holds after so many connections; bytes by whole pages."""
+    return math.floor(size * served / 4096) * 4096.0 if key == MEMORY else float(math.floor(size * served))
+
+
+def _alike(one: CycleSpec, other: CycleSpec) -> bool:
+    return (
+        one.connections == other.connections
+        and one.phase is other.phase
+        and one.disconnect == other.disconnect
+        and one.events == other.events
+        and one.fault == other.fault
+    )
+
+
+def _imagined(now: Trial, recorded: Sequence[Observation], step: CycleSpec, index: int) -> Observation:
+    """A cycle that was not recorded, as this service would have answered it."""
+    rests = [o.ended - o.load_ended for o in recorded if o.load_ended is not None]
+    rest = median(rests) if rests else 1.0
+    rates = [o.ledger.opened / o.ledger.seconds for o in recorded if o.ledger.opened and o.ledger.seconds > 0]
+    pace = median(rates) if rates else 100.0
+    load = step.connections / pace if step.connections else step.dwell
+    if step.connections and not step.events:
+        load = max(load, step.dwell)
+    start = now.observations[-1].ended if now.observations else 0.0
+    modes = list(DISCONNECT_MODES) if step.disconnect == "mixed" else [step.disconnect]
+    by_mode = {mode: step.connections // len(modes) for mode in modes} if step.connections else {}
+    aborts = sum(count for mode, count in by_mode.items() if mode != "fin")
+    ledger = Ledger(
+        opened=step.connections,
+        completed=step.connections,
+        events=step.connections * max(1, step.events),
+        aborts=aborts,
+        seconds=load,
+        by_mode=by_mode,
+    )
+    return Observation(
+        step, ledger, _levels(recorded, index), start, start + load + rest, start + load, close_lag=0.0
+    )
+
+
+def _levels(recorded: Sequence[Observation], index: int) -> Mapping[Key, float]:
+    """The last level of each key, moved as the recorded ones were beside their own median."""
+    later = [o.levels for o in recorded[len(recorded) // 2 :]]
+    chosen = later[index % len(later)]
+    moved = {}
+    for key, last in recorded[-1].levels.items():
+        values = [levels[key] for levels in later if key in levels]
+        swing = chosen.get(key, last) - median(values) if key != MEMORY and values else 0.0
+        moved[key] = last + swing
+    return moved
