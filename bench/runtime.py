@@ -31,7 +31,9 @@ OBJECTS = 250_000
 def started(env: Mapping[str, str], *argv: str) -> float:
     """Milliseconds from the start of an interpreter to its end."""
     begin = time.perf_counter()
-    subprocess.run([sys.executable, *argv], env=env, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, *argv], env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return (time.perf_counter() - begin) * 1e3
 
 

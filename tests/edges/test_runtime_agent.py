@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from harness.core.errors import ProbeError
 from harness.process.child import Child
 from harness.runtime import channel
-from harness.runtime.counters import Counters, Unavailable
+from harness.runtime.counters import OBJECTS, Counters, Unavailable
 from harness.runtime.python import PythonCounters, prepare_env
 from tests.edges.servers.clients import wait_for
 
@@ -33,10 +34,11 @@ ENDINGS = {
         "signal.signal(signal.SIGUSR1, lambda *a: print('handled'))\n"
         "os.kill(os.getpid(), signal.SIGUSR1); print(signal.getsignal(signal.SIGINT).__name__)"
     ),
-    "sigwait": (
-        "import signal, os\n"
-        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2]); os.kill(os.getpid(), signal.SIGUSR2)\n"
-        "print(signal.sigwait([signal.SIGUSR2]).name)"
+    "sigwait": (  # to the whole process: a thread of ours that does not block it would end the target
+        "import signal, os\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])\n"
+        "for _ in range(200):\n"
+        "    os.kill(os.getpid(), signal.SIGUSR2); name = signal.sigwait([signal.SIGUSR2]).name\n"
+        "print(name)"
     ),
     "threads": "import threading; print([t.name for t in threading.enumerate()], threading.active_count())",
     "path": "import sys; print([p for p in sys.path if 'agent' in p], 'sitecustomize' in sys.modules)",
@@ -50,10 +52,8 @@ ENDINGS = {
 }
 
 
-def run(code: str, env: dict[str, str], *options: str) -> tuple[int, bytes, bytes]:
-    done = subprocess.run(
-        [sys.executable, *options, "-c", code], env=env, capture_output=True, timeout=30, check=False
-    )
+def run(code: str, env: dict[str, str], *, python: str = sys.executable) -> tuple[int, bytes, bytes]:
+    done = subprocess.run([python, "-c", code], env=env, capture_output=True, timeout=30, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -79,6 +79,28 @@ def answering(folder: Path, pid: int, processes: int = 1) -> PythonCounters:
 def test_what_a_target_says_and_how_it_ends_is_the_same(ending: str, tmp_path: Path) -> None:
     code = ENDINGS[ending]
     assert run(code, with_agent(tmp_path)) == run(code, dict(os.environ))
+
+
+def installed(minor: int) -> str | None:
+    """Another Python: on PATH, or beside our own as version managers put them."""
+    beside = Path(sys.base_prefix).parent.glob(f"3.{minor}.*/bin/python3")
+    for path in (shutil.which(f"python3.{minor}"), *map(str, beside)):
+        if path and not subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode:
+            return path
+    return None
+
+
+@pytest.mark.parametrize("minor", [8, 9, 10, 12, 13])
+def test_other_pythons_are_left_alone_and_answer(minor: int, tmp_path: Path) -> None:
+    python = installed(minor)
+    if not python:
+        pytest.skip(f"python3.{minor} is not installed")
+    for ending in ("exit code", "exception", "sigwait", "descriptors", "fork", "path"):
+        same = [run(ENDINGS[ending], env, python=python) for env in (with_agent(tmp_path), dict(os.environ))]
+        assert same[0] == same[1], ending
+    code = "import time; time.sleep(60)"
+    with Child.spawn([python, "-c", code], log=tmp_path / "log", name="t", env=with_agent(tmp_path)) as child:
+        assert answering(tmp_path, child.pid).read()[OBJECTS] > 1000
 
 
 def test_nothing_of_it_stays_in_the_folder(tmp_path: Path) -> None:
