@@ -305,7 +305,7 @@ HEALTHY_COUNTS = (
     Kind("pool of 60, in chunks of 5 to 15", ragged(60, 5, 15, 0.3)),
     Kind("cache of 1,000", cache(1000)),
     Kind("thread pool of 40", thread_pool(40), key=THREADS),
-    Kind("drift by the clock, 0.1/s", drift(0.1)),
+    Kind("drift by the clock, 0.1/s", drift(0.1), true="time"),
     Kind("opened on first use", lazy(5)),
     Kind("late closes", late_close),
     Kind("sawtooth of 12", sawtooth(12, 8)),

@@ -59,11 +59,13 @@ Level = Callable[[Did, random.Random], float]
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of series. make: a fresh service. leaks: what must be said of it (None: nothing).
+    true: a driver that may be named although nothing need be said (a slow drift by the clock).
     rate: true units per unit of the driver; nan where it is not defined."""
 
     name: str
     make: Callable[[random.Random], Level]
     leaks: str | None = None
+    true: str | None = None
     rate: float = math.nan
     key: Key = FDS
     goal: Goal = field(default_factory=lambda: GOAL)

@@ -54,8 +54,8 @@ class Cell:
 
     @property
     def found(self) -> float:
-        """Share of the runs called leaking."""
-        return self.outcomes["leaking"] / self.runs
+        """Share of the runs called leaking; of a healthy one: wrongly."""
+        return (self.outcomes["leaking"] - self.drivers[self.kind.true or "none"]) / self.runs
 
     @property
     def right(self) -> float:
@@ -103,7 +103,7 @@ def measure(job: tuple[str, int, int, int]) -> tuple[str, int, Cell]:
         levels = trace(kind, seed, cycles=LONGEST, connections=300)
         for name, rule in RIVALS.items():
             cell.rivals[name] += rule(levels, exact)
-    bare = Kind(kind.name, make=_nothing, leaks=kind.leaks, rate=kind.rate, key=kind.key)
+    bare = Kind(kind.name, make=_nothing, leaks=kind.leaks, true=kind.true, rate=kind.rate, key=kind.key)
     cell.kind = bare
     return group, index, cell
 
@@ -237,7 +237,7 @@ def main() -> None:
     for cells in results.values():
         for cell in cells:
             wrong = {d: n for d, n in cell.drivers.items() if d != cell.kind.leaks}
-            other = {k: n for k, n in cell.outcomes.items()}
+            other = dict(cell.outcomes)
             late = sorted(cell.seconds)[int(0.95 * len(cell.seconds))]
             print(f"{cell.kind.name:42} {other} 95 % within {late:.0f} s{f' wrong driver {wrong}' if wrong else ''}"
                   f"{f' above {cell.below}/{cell.rated}' if cell.rated else ''}")  # fmt: skip
