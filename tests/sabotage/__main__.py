@@ -1,7 +1,8 @@
 """Run the table several times and write what came out: ``python -m tests.sabotage [--repeat N] [NAME …]``.
 
 Exit code 1 when a verdict was wrong; its run directory is kept and named. Without NAME all rows are run, and the table
-in docs/sabotage.md is written anew; rows that were chosen by name are only shown.
+in docs/sabotage.md is written anew; rows that were chosen by name are only shown. With --add-to FILE each run is added
+to a file, and the table is written from all that is in it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.core.verdict import Outcome
 from tests.sabotage.case import Case, Green, Result, run
-from tests.sabotage.document import write
+from tests.sabotage.document import keep, kept, row, write
 from tests.sabotage.reference import REFERENCE
 from tests.sabotage.table import TABLE
 
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--keep", type=Path, default=None, help="folder for all run directories [only the wrong ones]"
     )
+    parser.add_argument("--add-to", type=Path, default=None, metavar="FILE", help="keep a line per run here")
     options = parser.parse_args(arguments)
     cases = chosen(options.names)
     innocents = options.repeat if options.innocents is None else options.innocents
@@ -74,27 +75,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for result in runs(cases, options.repeat, innocents, options.jobs, folder):
         results.append(result)
         print(line(result), flush=True)
+        if options.add_to:
+            keep(options.add_to, row(result))
         for text in result.wrong:
             print(f"    {text}\n    {result.folder}", flush=True)
         if not result.wrong and options.keep is None:
             shutil.rmtree(result.folder, ignore_errors=True)
     wrong = [result for result in results if result.wrong]
     print(f"{len(results)} runs, {len(wrong)} wrong, {time.monotonic() - began:.0f} s")
-    if not options.names:
-        write(DOCUMENT, results)
+    if options.add_to or not options.names:
+        write(DOCUMENT, kept(options.add_to) if options.add_to else [row(result) for result in results])
     return 1 if wrong else 0
 
 
 def line(result: Result) -> str:
-    """``ok    3.4 s    900 asyncio-eventfd@connection: leaking, 1 fds/eventfd per connection``"""
-    verdict = result.verdict
-    said = verdict.outcome.value
-    if verdict.outcome is Outcome.LEAKING and verdict.findings:
-        first = verdict.findings[0]
-        said += f", {first.rate.value:g} " if first.rate else ", "
-        said += f"{first.metric}{'/' if first.kind else ''}{first.kind} per {first.driver}"
+    """``ok    3.4 s    900 asyncio-eventfd@connection: 1 fds/eventfd per connection``"""
     word = "WRONG" if result.wrong else "ok"
-    return f"{word:5} {result.seconds:5.1f} s {result.connections:6d} {result.case.name}: {said}"
+    return f"{word:5} {result.seconds:5.1f} s {result.connections:6d} {result.case.name}: {row(result).said}"
 
 
 if __name__ == "__main__":

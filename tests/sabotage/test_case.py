@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.verdict import Crash, Finding, Outcome, Rate, Verdict
 from tests.sabotage.case import Case, Green, Leak, Red, Result
-from tests.sabotage.document import BEGIN, END, write
+from tests.sabotage.document import BEGIN, END, keep, kept, row, write
 
 FOUND = Finding("fds", "tcp-out:9797", "leaking", "abort", Rate(1.02, 0.99, 1.05, "fds/abort"), "one stays")
 LEAKING = Verdict(Outcome.LEAKING, "one stays", (FOUND,))
@@ -68,14 +68,17 @@ def test_the_document_counts_what_was_wrong(tmp_path: Path) -> None:
     document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     case = Case("go", "file@connection", EXPECTED)
     good = Result(case, LEAKING, 12.3, 900, (), tmp_path)
-    write(document, [good, replace(good, seconds=20.0, wrong=("rate 0.8, expected 1",))])
+    bad = replace(good, seconds=20.0, wrong=("rate 0.8, expected 1",))
+    for one in (good, bad):
+        keep(tmp_path / "rows", row(one))
+    write(document, kept(tmp_path / "rows"))
     text = document.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert "2 runs of 1 services, 1 wrong verdicts" in text
     assert "| `go-file@connection` | 1 fds/tcp-out per abort | 1 of 2 | 12–20 | 900 |" in text
-    assert "wrong: rate 0.8, expected 1" in text
+    assert "**wrong**: rate 0.8, expected 1" in text
     (tmp_path / "other").write_text("no markers")
     with pytest.raises(ValueError, match="expected the lines"):
-        write(tmp_path / "other", [good])
+        write(tmp_path / "other", [row(good)])
