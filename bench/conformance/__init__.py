@@ -1,0 +1,1 @@
+"""The decoder against other implementations on generated streams."""

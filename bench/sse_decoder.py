@@ -1,0 +1,173 @@
+"""The decoder beside four others: events per second of one core, all in one run.
+
+python -m bench.sse_decoder [--json FILE] [--rounds N]
+
+Every decoder gets the same chunks and is checked to find the same events; they take turns, and the best time
+of each counts, in CPU seconds of this process. The rivals are called at their decoders, past their HTTP, which
+is the fastest way to use them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench._sse_rivals import RIVALS
+from harness.core.sse import Counter, Decoder
+
+Run = Callable[[list[bytes]], int]
+
+SIZE = 4 << 20  # bytes of each stream
+AIM = 1.0  # ahead of the fastest rival
+COUNTING = 3.0
+LINEAR = 1.25  # times the cost per byte: the spread of two equal runs here, not an allowance for growth
+BIG, SMALL, STEP = 64 << 20, 64 << 10, 1024
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stream: the same event again and again, in chunks of a size that does not divide it."""
+
+    name: str
+    event: bytes
+    chunk: int
+    dispatched: bool = True  # comments are not
+
+    def chunks(self) -> tuple[list[bytes], int]:
+        """The stream, and how many events are in it. Ids count up."""
+        count = max(1, SIZE // len(self.event))
+        stream = b"".join(self.event.replace(b"NNNNNNN", b"%07d" % n) for n in range(count))
+        return cut(stream, self.chunk), count
+
+
+def cut(stream: bytes, size: int) -> list[bytes]:
+    return [stream[at : at + size] for at in range(0, len(stream), size)]
+
+
+def padded(head: bytes, size: int) -> bytes:
+    """An event of so many bytes, its blank line included."""
+    return head + b"x" * (size - len(head) - 2) + b"\n\n"
+
+
+BARE = padded(b"data: ", 120)
+WHOLE = padded(b"id: NNNNNNN\nevent: status\ndata: ", 120)
+LARGE = padded(b"data: ", 16 << 10)
+BEAT = b": heartbeat\n\n"
+
+CASES = [
+    Case("120-byte data events, 4 KiB chunks", BARE, 4096),
+    Case("120-byte data events, 200 B chunks", BARE, 200),
+    Case("120-byte id+event+data events, 4 KiB chunks", WHOLE, 4096),
+    Case("120-byte id+event+data events, 200 B chunks", WHOLE, 200),
+    Case("16 KiB events, 4 KiB chunks", LARGE, 4096),
+    Case("16 KiB events, 200 B chunks", LARGE, 200),
+    Case("heartbeats, 4 KiB chunks", BEAT, 4096, dispatched=False),
+    Case("heartbeats, 200 B chunks", BEAT, 200, dispatched=False),
+]
+
+
+def decode(chunks: list[bytes]) -> int:
+    decoder = Decoder()
+    feed = decoder.feed
+    found = 0
+    for chunk in chunks:
+        for _ in feed(chunk):
+            found += 1
+    return found or decoder.comments
+
+
+def count(chunks: list[bytes]) -> int:
+    counter = Counter()
+    feed = counter.feed
+    for chunk in chunks:
+        feed(chunk)
+    return counter.events or counter.comments
+
+
+OURS: dict[str, Run] = {"decoding": decode, "counting": count}
+
+
+def measure(case: Case, rounds: int) -> dict[str, float]:
+    """Events per second, by decoder. Raises SystemExit when one of them finds another number of events."""
+    chunks, wanted = case.chunks()
+    best: dict[str, float] = {}
+    for _ in range(rounds):
+        for name, run in (OURS | RIVALS).items():
+            start = time.process_time()
+            found = run(chunks)
+            seconds = time.process_time() - start
+            # Of comments alone most rivals make nothing, so there is nothing to check there.
+            if found != wanted and (case.dispatched or name in OURS):
+                sys.exit(f"{name} found {found} events in {case.name}; expected {wanted}")
+            best[name] = min(seconds, best.get(name, seconds))
+    return {name: wanted / seconds for name, seconds in best.items()}
+
+
+def growth(rounds: int) -> tuple[float, float]:
+    """Seconds per MiB: one event of 64 MiB, and the same bytes as events of 64 KiB, in 1 KiB chunks."""
+    costs = []
+    streams = [cut(padded(b"data: ", size) * (BIG // size), STEP) for size in (BIG, SMALL)]
+    for chunks, events in zip(streams, (1, BIG // SMALL), strict=True):
+        best = float("inf")
+        for _ in range(rounds):
+            decoder = Decoder(max_line=BIG, max_event=BIG)
+            start = time.process_time()
+            found = sum(len(decoder.feed(chunk)) for chunk in chunks)
+            best = min(best, time.process_time() - start)
+            if found != events:
+                sys.exit(f"found {found} events of {events}")
+        costs.append(best / (BIG >> 20))
+    return costs[0], costs[1]
+
+
+def main() -> None:
+    """Print the table; exit 1 when a row does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    rows = []
+    for case in CASES:
+        speeds = measure(case, options.rounds)
+        rival = max(RIVALS, key=speeds.__getitem__)
+        print(case.name)
+        for name, speed in speeds.items():
+            print(f"  {name:24} {speed:12,.0f}/s  {speed / speeds[rival]:6.2f} x")
+        for name, target in (("decoding", AIM), ("counting", COUNTING)):
+            ratio = speeds[name] / speeds[rival]
+            rows.append(row(f"{name} {case.name}", speeds[name], "events/s", rival, speeds[rival], ratio, target,
+                            ratio >= target))  # fmt: skip
+    big, small = growth(max(2, options.rounds - 2))
+    print(f"64 MiB event {big * 1e3:.3f} ms/MiB, 64 KiB events {small * 1e3:.3f} ms/MiB, in 1 KiB chunks")
+    rows.append(row("a 64 MiB event in 1 KiB chunks", big * 1e3, "ms/MiB", "64 KiB events", small * 1e3,
+                    big / small, LINEAR, big <= LINEAR * small))  # fmt: skip
+    for bad in (found for found in rows if not found["holds"]):
+        print(f"NOT HELD: {bad['metric']}: {bad['ratio']}, target {bad['target']}")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    sys.exit(0 if all(found["holds"] for found in rows) else 1)
+
+
+def row(
+    metric: str,
+    value: float,
+    unit: str,
+    rival: str,
+    rival_value: float,
+    ratio: float,
+    target: float,
+    holds: bool,
+) -> dict[str, object]:
+    return {
+        "metric": metric, "value": round(value, 4), "unit": unit, "rival": rival,
+        "rival_value": round(rival_value, 4), "ratio": round(ratio, 3), "target": target, "holds": holds,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
