@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.process.child import Child
+from harness.runtime import node, python
 from harness.runtime.counters import Counters
-from harness.runtime.python import PythonCounters, prepare_env
+from harness.runtime.python import PythonCounters
 
 PAIRS = 40
 AT_START = 30.0  # ms
@@ -29,28 +31,45 @@ OBJECTS = 250_000
 
 
 def started(env: Mapping[str, str], *argv: str) -> float:
-    """Milliseconds from the start of an interpreter to its end."""
+    """Milliseconds from the start of a program to its end."""
     begin = time.perf_counter()
-    subprocess.run(
-        [sys.executable, *argv], env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return (time.perf_counter() - begin) * 1e3
 
 
+def added(env: Mapping[str, str], plain: list[str], rival: list[str]) -> tuple[float, float, float]:
+    """Without, added by the agent, added by the rival: all in turn, so that noise meets each; medians."""
+    times: tuple[list[float], list[float], list[float]] = ([], [], [])
+    for _ in range(PAIRS):
+        times[0].append(started(os.environ, *plain))
+        times[1].append(started(env, *plain))
+        times[2].append(started(os.environ, *rival))
+    base, ours, other = map(statistics.median, times)
+    return base, ours - base, other - base
+
+
 def startup(folder: Path) -> dict[str, object]:
-    """With and without in turn, so that noise meets both; the difference of the medians."""
+    """A Python with the agent, beside one under coverage, which starts in the same way."""
     program = folder / "empty.py"
     program.write_text("pass\n")
-    plain, ours, rival = [], [], []
-    env = prepare_env(os.environ, folder / "agents")
-    for _ in range(PAIRS):
-        plain.append(started(os.environ, str(program)))
-        ours.append(started(env, str(program)))
-        rival.append(started(os.environ, "-m", "coverage", "run", f"--data-file={folder}/c", str(program)))
-    base = statistics.median(plain)
-    added, other = statistics.median(ours) - base, statistics.median(rival) - base
-    print(f"start: {base:.1f} ms without, +{added:.1f} ms with the agent, +{other:.1f} ms under coverage")
-    return row("added to the target's start", added, "ms", "coverage run", other, AT_START)
+    rival = [sys.executable, "-m", "coverage", "run", f"--data-file={folder}/c", str(program)]
+    env = python.prepare_env(os.environ, folder / "agents")
+    base, ours, other = added(env, [sys.executable, str(program)], rival)
+    print(f"python: {base:.1f} ms without, +{ours:.1f} ms with the agent, +{other:.1f} ms under coverage")
+    return row("added to the start of a Python", ours, "ms", "coverage run", other, AT_START)
+
+
+def node_startup(folder: Path) -> dict[str, object] | None:
+    """A Node with the agent, beside one that collects V8's coverage."""
+    program = shutil.which("node")
+    if not program:
+        print("node: not installed")
+        return None
+    env = node.prepare_env(os.environ, folder / "node")
+    rival = ["env", f"NODE_V8_COVERAGE={folder}/v8", program, "-e", "0"]
+    base, ours, other = added(env, [program, "-e", "0"], rival)
+    print(f"node: {base:.1f} ms without, +{ours:.1f} ms with the agent, +{other:.1f} ms with V8's coverage")
+    return row("added to the start of a Node", ours, "ms", "NODE_V8_COVERAGE", other, AT_START)
 
 
 def on_cpu(pid: int) -> float:
@@ -62,7 +81,10 @@ def on_cpu(pid: int) -> float:
 def idle(folder: Path) -> dict[str, object]:
     """A target that sleeps, with the agent and without: cores used."""
     cores = []
-    for name, env in (("with", prepare_env(os.environ, folder / "idle")), ("without", dict(os.environ))):
+    for name, env in (
+        ("with", python.prepare_env(os.environ, folder / "idle")),
+        ("without", dict(os.environ)),
+    ):
         argv = [sys.executable, "-c", "import time; time.sleep(600)"]
         with Child.spawn(argv, log=folder / f"{name}.log", name="target", env=env) as child:
             time.sleep(1.0)
@@ -80,7 +102,7 @@ def reading(folder: Path) -> dict[str, object]:
         "start = time.perf_counter(); gc.collect(); print((time.perf_counter() - start) * 1e3, flush=True)\n"
         "time.sleep(600)"
     )
-    env = prepare_env(os.environ, folder / "reading")
+    env = python.prepare_env(os.environ, folder / "reading")
     with Child.spawn([sys.executable, "-c", code], log=folder / "r.log", name="target", env=env) as child:
         reader = PythonCounters(folder / "reading", child.pid)
         while not child.tail():
@@ -113,12 +135,13 @@ def row(metric: str, value: float, unit: str, rival: str, other: float, target: 
 
 
 def main() -> None:
-    """All three, then whether they hold."""
+    """All of them, then whether they hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = [part(Path(folder)) for part in (startup, idle, reading)]
+        parts = (startup, node_startup, idle, reading)
+        rows = [found for part in parts if (found := part(Path(folder)))]
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     sys.exit(0 if all(row["holds"] for row in rows) else 1)

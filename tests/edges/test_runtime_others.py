@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -135,6 +136,47 @@ def test_node_counts_are_exact_and_the_planted_line_comes_first(
             assert any(f"server.js:{keep} in keep" in growth.site for growth in found.growths[:1]), (
                 found.lines()
             )
+
+
+@needs_node
+@pytest.mark.parametrize(
+    "program",
+    [
+        "console.log('out'); console.error('err'); process.exitCode = 7",
+        "console.log('out'); throw new Error('said')",
+        "process.kill(process.pid, 'SIGTERM'); setTimeout(() => {}, 9000)",
+        "process.on('SIGUSR2', () => { console.log('handled'); process.exit(4) });"
+        "process.kill(process.pid, 'SIGUSR2'); setTimeout(() => {}, 9000)",
+        "console.log(process.getActiveResourcesInfo(), require('fs').openSync('/dev/null'), typeof gc)",
+        "const { spawnSync } = require('child_process');"
+        "console.log(spawnSync(process.execPath, ['-p', '6 * 7']).stdout.toString())",
+    ],
+    ids=["exit-code", "exception", "signal", "handler", "resources", "child"],
+)
+def test_what_a_node_says_and_how_it_ends_is_the_same(program: str, tmp_path: Path) -> None:
+    def run(env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
+        done = subprocess.run(["node", "-e", program], env=env, capture_output=True, timeout=30, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert run(node.prepare_env(os.environ, tmp_path / "agents")) == run(os.environ)
+
+
+@needs_node
+def test_a_node_that_ends_takes_its_socket_along(tmp_path: Path) -> None:
+    env = node.prepare_env(os.environ, tmp_path / "agents")
+    seen = "console.log(require('fs').readdirSync(process.env.HARNESS_RUNTIME_DIRECTORY).length)"
+    argv = ["node", "-e", f"setTimeout(() => {{ {seen} }}, 100)"]
+    done = subprocess.run(argv, env=env, capture_output=True, timeout=30, check=True)
+    assert done.stdout == b"1\n"
+    assert not list((tmp_path / "agents").iterdir())
+
+
+@needs_node
+def test_the_socket_of_a_node_is_private(tmp_path: Path) -> None:
+    with node_server(tmp_path):
+        (path,) = (tmp_path / "agents").glob("node-*.sock")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 @needs_java

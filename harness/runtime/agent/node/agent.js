@@ -186,6 +186,10 @@ function start () {
   process.on('exit', () => { try { fs.unlinkSync(path) } catch {} })
 }
 
+// Only once the program itself waits for something: what ends before has not paid for loading the network modules,
+// a server loads them anyway, and descriptors that the program opens at its start have the numbers they always had.
 if (DIRECTORY) {
-  try { start() } catch {}
+  setTimeout(() => {
+    try { start() } catch {}
+  }, 0).unref()
 }
