@@ -24,7 +24,7 @@ LEFT = (
     "rowless-socket",
     "tcp-in",
 )  # a connection whose client has left; its class may change
-STALLED = {"connections": 10, "concurrency": 10, "dwell": 4.0, "events": 0}
+STALLED = {"connections": 60, "concurrency": 12}
 
 
 def _alone(
@@ -59,7 +59,7 @@ REFERENCE: tuple[Case, ...] = (
         "--mitigation",
         "pool",
     ),
-    _alone("no-flush", Red(Outcome.STALLED), {"connections": 16, "concurrency": 16}),
+    _alone("no-flush", Red(Outcome.STALLED), {"connections": 16, "concurrency": 16, "max_time": 40.0}),
     _alone(
         "unbounded-buffer",
         Leak("memory", ("heap-bytes", "anonymous", "blocks", "objects"), "slow-reader", None),
@@ -68,5 +68,11 @@ REFERENCE: tuple[Case, ...] = (
     ),
     _alone("unbounded-history", Leak("memory", ("objects", "blocks"), CHECK, None)),
     _alone("linger-forever", Green()),
-    _alone("leak-on-error", Leak("fds", "eventfd", "broker-timeout", None, beside=("memory", "broker-peers")), FEW),
-)  # fmt: skip
+    _alone(
+        "leak-on-error",
+        Leak("fds", "eventfd", "broker-timeout", None, beside=("memory", "broker-peers")),
+        FEW,
+        *SLOWER,
+        *("--timeout", "0.1"),
+    ),
+)
