@@ -61,7 +61,7 @@ def show_verdict(trial: Trial, console: Console) -> None:
         _line(console, f"also: {safe(finding.explanation)}")
     if len(verdict.findings) > 6:
         _line(console, f"and {len(verdict.findings) - 6} more in the report")
-    for place in dict.fromkeys(place for finding in verdict.findings for place in finding.where[:10]):
+    for place in dict.fromkeys(place for finding in verdict.findings for place in finding.where):
         _line(console, f"at {safe(place)}")
     for warning in verdict.warnings:
         _line(console, f"warning: {safe(warning)}", "yellow")

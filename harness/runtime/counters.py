@@ -84,7 +84,7 @@ class Attribution:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
-        """For ``Finding.where``: the top ones, "and N more", then the notes."""
+        """As a text: the top ones, "and N more", then the notes."""
         more = (f"and {self.more} more",) if self.more else ()
         return (*(growth.line() for growth in self.growths), *more, *self.notes)
 
