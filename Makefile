@@ -31,8 +31,11 @@ types: venv
 imports: venv
 	$(BIN)/lint-imports
 
+# Most tests wait for a service rather than compute; a file stays with one worker, so its servers are shared.
+JOBS ?= 2
+
 test: lint types imports  ## lint, types, import contracts and tests
-	$(BIN)/pytest -m 'not soak' --cov=harness.core --cov-report=term $(ARGS)
+	$(BIN)/pytest -m 'not soak' --numprocesses $(JOBS) --dist loadfile --cov=harness.core --cov-report=term $(ARGS)
 
 bench: venv  ## every benchmark, ours and its rivals in one run (minutes)
 	$(BIN)/python -m bench
