@@ -11,8 +11,10 @@ from harness.core.sse_shapes import BARE, Shape, shape_of
 
 _DIGITS = 18
 """Of an id that is compared as a number; what is longer is no counter."""
+_FEW = 4
 _DATA, _BEATS = b"\n\ndata:", b"\n\n:"
 """What stands between two events, or comments, of one line each."""
+_NEXT = b"\n"
 _HELD = 512
 """Bytes: a chunk up to this size is kept whole until it is known what of it is needed; cutting costs more."""
 
@@ -24,8 +26,9 @@ class Counter(Lines):
     check_ids, ids that are whole numbers are compared with the one before: missed (numbers skipped, once),
     repeated (the same again), disordered (below the one before).
 
-    Invariants: while _held, which ends within the first line of an event or comment that began in it, _tail is
-    empty and the stream is not _odd. The last id is in _own_from, when that is not empty, else in _last.
+    Invariants: while _held, _tail is empty and the stream is not _odd; _held is _NEXT, at the start of an event,
+    or it ends within the first line of an event or comment that began in it. The last id is in _own_from, when
+    that is not empty, else in _last.
     """
 
     __slots__ = (
@@ -82,17 +85,26 @@ class Counter(Lines):
         self.bytes += len(chunk)
         if self._held:
             if len(chunk) <= _HELD:
+                # Nothing but events, or comments, of one line, the last one complete or open?
                 between = self._between
                 rest = chunk.replace(between, b"")
-                if 10 not in rest and 13 not in rest and len(rest) != len(chunk):
-                    # From the open one on, nothing but events, or comments, of one line, the last one open.
-                    self._held = chunk
-                    if between is _BEATS:
-                        self._comments += (len(chunk) - len(rest)) // 3
+                found = (len(chunk) - len(rest)) // len(between)
+                if 13 not in rest and (self._held is not _NEXT or chunk.startswith(between[2:])):
+                    if 10 not in rest:
+                        if found:
+                            self._held = chunk
+                            if between is _DATA:
+                                self.events += found
+                                return found
+                            self._comments += found
+                            return 0
+                    elif rest.find(b"\n") == len(rest) - 2 and rest[-1] == 10:
+                        self._held = _NEXT
+                        if between is _DATA:
+                            self.events += found + 1
+                            return found + 1
+                        self._comments += found + 1
                         return 0
-                    found = (len(chunk) - len(rest)) // 7
-                    self.events += found
-                    return found
             self._release()
         before = self.events
         if self._odd:
@@ -113,8 +125,8 @@ class Counter(Lines):
             if 1 < cut <= self._limit:
                 one_line = self._blocks(buffer, cut)
                 buffer = buffer[cut:]
-                if one_line and not self._odd and self._one_open(buffer):
-                    self._tail, self._held = b"", buffer
+                if one_line and not self._odd and (not buffer or self._one_open(buffer)):
+                    self._tail, self._held = b"", buffer or _NEXT
                     return self.events - before
         if len(buffer) > self._spill:
             self._tail = b""
@@ -230,12 +242,15 @@ class Counter(Lines):
         return bool(self._size) or self._own is not None
 
     def _check(self, ids: Sequence[bytes | bytearray]) -> None:
-        if len(ids) > 1 and self._in_step(ids):
+        if len(ids) > _FEW and self._in_step(ids):
             return
         for text in ids:
             if not text.isdigit() or len(text) > _DIGITS:
                 continue
             value = int(text)
+            if value == self._previous + 1 and self._previous == self._highest >= 0:
+                self._previous = self._highest = value
+                continue
             if self._previous >= 0:
                 if value == self._previous:
                     self.repeated += 1
