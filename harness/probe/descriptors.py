@@ -6,14 +6,22 @@ import os
 import re
 import stat
 from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.probe.hot import GONE, HotProcess
 from harness.probe.netns import namespace_id
-from harness.probe.sockets import Row, Tables
+from harness.probe.sockdiag import CLOSE_WAIT, LISTEN, TCP_STATES, port
+from harness.probe.sockets import Tables, peer
+
+if TYPE_CHECKING:
+    from harness.probe.sockdiag import Raw
 
 EXAMPLES = 3
 EXAMPLE_LENGTH = 160
 UNCLASSIFIED = "unclassified"
+MOST_PORTS = 64  # classes of outbound connections in one namespace; the ports of the others are not named
+OTHER = "tcp-out:other"
 # What the kernel calls its anonymous inodes → the class, where the two differ.
 _RENAMED = {"perf_event": "perf-event", "bpf-map": "bpf", "bpf-prog": "bpf", "bpf_link": "bpf"}
 _ANONYMOUS = re.compile(r"anon_inode:\[?([\w.-]+)")
@@ -29,9 +37,9 @@ class Tally:
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
 
-    def add(self, kind: str, example: str) -> None:
-        """One more of ``kind``."""
-        self.counts[kind] += 1
+    def add(self, kind: str, example: str, count: int = 1) -> None:
+        """``count`` more of ``kind``."""
+        self.counts[kind] += count
         kept = self.examples.get(kind)
         if kept is None:
             self.examples[kind] = [example[:EXAMPLE_LENGTH]]
@@ -46,19 +54,20 @@ def descriptors(processes: list[HotProcess], unreadable: list[str]) -> tuple[Tal
     """
     tally = Tally()
     # Links before tables: a socket opened in between is in the table, one closed in between is checked.
-    sockets: dict[int, list[tuple[HotProcess, str, int]]] = {}
+    sockets: dict[int, list[Held]] = {}
     for process in processes:
         try:
-            found = _classify(process, tally)
+            held = _classify(process, tally)
             namespace = namespace_id(process.dir) or -process.pid  # unknown: tables of its own
-            sockets.setdefault(namespace, []).extend((process, name, inode) for name, inode in found)
+            if held.inodes:
+                sockets.setdefault(namespace, []).append(held)
         except GONE:
             continue
         except OSError as error:
             _count_only(process, error, tally, unreadable)
     states: Counter[str] = Counter()
-    for held in filter(None, sockets.values()):
-        _sockets(held, tally, states)
+    for each in sockets.values():
+        _sockets(each, tally, states)
     return tally, states
 
 
@@ -77,26 +86,58 @@ def _count_only(process: HotProcess, error: OSError, tally: Tally, unreadable: l
         tally.examples.setdefault(UNCLASSIFIED, []).append(f"pid {process.pid} ({reading.name})")
 
 
-def _classify(process: HotProcess, tally: Tally) -> list[tuple[str, int]]:
-    """Count what is no socket; the number and inode of each socket. Raises OSError."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The sockets of one process: descriptor numbers and, beside them, inodes."""
+
+    process: HotProcess
+    names: list[str]
+    inodes: list[int]
+
+
+def _classify(process: HotProcess, tally: Tally) -> Held:
+    """Count what is no socket; hand back the sockets. Raises OSError."""
     where = process.living()
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     directory = os.open(f"{where}fd", flags, dir_fd=process.dir)
-    sockets = []
+    held = Held(process, [], [])
+    first: dict[str, str] = {}  # link → a descriptor that has it
+    counts: dict[str, int] = {}
     try:
-        # The newest descriptors have the highest numbers: what leaks is among them, so examples of them.
-        for name in reversed(os.listdir(directory)):  # noqa: PTH208 - by descriptor
-            try:
-                link = os.readlink(name, dir_fd=directory)
-            except GONE:
-                continue  # closed between listing and reading
-            if link.startswith("socket:["):
-                sockets.append((name, int(link[8:-1])))
+        for name, link in zip(*_links(directory), strict=True):
+            if link[:8] == "socket:[":
+                held.names.append(name)
+                held.inodes.append(int(link[8:-1]))
+            elif link in counts:
+                counts[link] += 1
             else:
-                tally.add(_file_class(link, directory, name), link)
+                first[link], counts[link] = name, 1
+        # Descriptors with the same link are of the same class: a file that was replaced is "(deleted)".
+        for link, count in counts.items():
+            tally.add(_file_class(link, directory, first[link]), link, count)
     finally:
         os.close(directory)
-    return sockets
+    return held
+
+
+def _links(directory: int) -> tuple[list[str], list[str]]:
+    """Descriptor numbers and what they point to, the newest first: they have the highest numbers, and what
+    leaks is among them, so examples of it."""
+    names = os.listdir(directory)
+    names.reverse()
+    readlink = os.readlink
+    try:
+        return names, [readlink(name, dir_fd=directory) for name in names]
+    except GONE:
+        pass  # one was closed since the listing: once more, with patience
+    kept, links = [], []
+    for name in names:
+        try:
+            links.append(readlink(name, dir_fd=directory))
+        except GONE:
+            continue
+        kept.append(name)
+    return kept, links
 
 
 def _file_class(link: str, directory: int, name: str) -> str:
@@ -127,44 +168,86 @@ def _file_class(link: str, directory: int, name: str) -> str:
 _NAMESPACES = frozenset({"net", "mnt", "pid", "user", "uts", "ipc", "cgroup", "time"})
 
 
-def _sockets(held: list[tuple[HotProcess, str, int]], tally: Tally, states: Counter[str]) -> None:
-    first = held[0][0]
+def _sockets(held: list[Held], tally: Tally, states: Counter[str]) -> None:
+    """Class and state of the sockets of one network namespace."""
+    first = held[0].process
     tables = Tables(first.dir, first.pid)
-    rows = tables.explain([inode for _, _, inode in held])
-    ephemeral = _ephemeral_from()
-    for process, name, inode in held:
+    classify = TcpClasses(tables.listening, tables.shared(), _ephemeral_from())
+    others: list[tuple[HotProcess, str, int]] = []
+    for each in held:
+        for at, raw in enumerate(map(tables.tcp.get, each.inodes)):
+            if raw is None:
+                others.append((each.process, each.names[at], each.inodes[at]))
+            else:
+                classify.add(raw)
+    classify.into(tally, states)
+    rows = tables.explain([inode for _, _, inode in others])
+    for process, name, inode in others:
         row = rows[inode]
-        if row is None:
-            protocol = _protocol(process, name)
-            if protocol is not None:
-                tally.add(*_rowless(protocol))
+        if row is not None:
+            tally.add(row.family, row.peer)
             continue
-        if row.family == "tcp":
-            states[row.state] += 1
-        kind = _socket_class(row, tables.listening, ephemeral)
-        full = len(tally.examples.get(kind, ())) >= EXAMPLES
-        tally.add(kind, "" if full else row.peer)
+        protocol = _protocol(process, name)
+        if protocol is not None:
+            tally.add(*_rowless(protocol))
 
 
-def _socket_class(row: Row, listening: set[int], ephemeral: int) -> str:
-    if row.family != "tcp":
-        return row.family
-    if row.state == "listen":
-        return "tcp-listen"
-    if row.state == "close-wait":
-        return "close-wait"
-    # Nobody listens on its port any more, yet it is a served port and the peer's is a client's.
-    orphaned = row.local < ephemeral <= row.remote
-    return "tcp-in" if row.local in listening or orphaned else f"tcp-out:{row.remote}"
+class TcpClasses:
+    """TCP rows by class, as the kernel sends them: of ten thousand only a few are put into words."""
+
+    def __init__(self, listening: set[bytes], shared: set[bytes], ephemeral: bytes) -> None:
+        self._listening = listening
+        self._shared = shared
+        self._ephemeral = ephemeral
+        self._counts: dict[str, int] = {}
+        self._states: dict[int, int] = {}
+        self._outbound: dict[bytes, str] = {}
+        self._examples: dict[str, dict[bytes, Raw]] = {}
+
+    def add(self, raw: Raw) -> None:
+        """One more."""
+        _, state, local, remote, address, _ = raw
+        self._states[state] = self._states.get(state, 0) + 1
+        if state == LISTEN:
+            kind = "tcp-listen"
+        elif state == CLOSE_WAIT:
+            kind = "close-wait"
+        # Nobody may listen on its port any more, yet it is a served port, or one that several have, and the
+        # peer's is a client's. Ports are compared as the kernel sends them: big-endian, so by their numbers.
+        elif local in self._listening or (
+            remote >= self._ephemeral and (local < self._ephemeral or local in self._shared)
+        ):
+            kind = "tcp-in"
+        else:
+            kind = self._outbound.get(remote) or self._outbound.setdefault(remote, f"tcp-out:{port(remote)}")
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        examples = self._examples.get(kind)
+        if examples is None:
+            self._examples[kind] = {local if state == LISTEN else address + remote: raw}
+        elif len(examples) < EXAMPLES:
+            examples.setdefault(local if state == LISTEN else address + remote, raw)
+
+    def into(self, tally: Tally, states: Counter[str]) -> None:
+        """Add everything to the tally and the states."""
+        kinds = sorted(self._outbound.values(), key=lambda kind: (-self._counts[kind], kind))
+        for kind in kinds[MOST_PORTS:]:
+            self._counts[OTHER] = self._counts.get(OTHER, 0) + self._counts.pop(kind)
+            self._examples.setdefault(OTHER, {}).update(self._examples.pop(kind))
+        for state, count in self._states.items():
+            states[TCP_STATES.get(state, "unknown")] += count
+        for kind, count in self._counts.items():
+            tally.counts[kind] += count
+            for raw in list(self._examples[kind].values())[:EXAMPLES]:
+                tally.add(kind, f"listens on port {port(raw[2])}" if raw[1] == LISTEN else peer(raw), 0)
 
 
-def _ephemeral_from() -> int:
-    """The first port the kernel gives to clients (ip(7): ip_local_port_range)."""
+def _ephemeral_from() -> bytes:
+    """The first port the kernel gives to clients (ip(7): ip_local_port_range), big-endian."""
     try:
         with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:  # noqa: PTH123
-            return int(file.read().split()[0])
-    except (OSError, ValueError):
-        return 32768
+            return int(file.read().split()[0]).to_bytes(2, "big")
+    except (OSError, ValueError, OverflowError):
+        return (32768).to_bytes(2, "big")
 
 
 def _protocol(process: HotProcess, name: str) -> str | None:

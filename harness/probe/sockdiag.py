@@ -28,15 +28,14 @@ OWNERLESS = 1 << 3 | 1 << TIME_WAIT | 1 << 12
 OWNED = 0xFFF & ~OWNERLESS
 
 # struct nlmsghdr, then struct inet_diag_msg (include/uapi/linux/inet_diag.h), what is not needed skipped:
-# length, type, family, state, source port, destination port, source and destination address, inode
-_MESSAGE = struct.Struct("=IH10xBB2x2s2s16s16s12x16xI")
+# family, state, source port, destination port, destination address, inode
+_MESSAGE = struct.Struct("=16xBB2x2s2s16x16s12x16xI")
 _SIZE = _MESSAGE.size
 _PORT = struct.Struct("!H")
 
 if TYPE_CHECKING:
-    # One row as the kernel has it: length, kind, family, state, local port, remote port, local and remote
-    # address, inode.
-    Raw = tuple[int, int, int, int, bytes, bytes, bytes, bytes, int]
+    # One row as the kernel has it: family, state, local port, remote port, remote address, inode.
+    Raw = tuple[int, int, bytes, bytes, bytes, int]
 
 
 class DiagError(OSError):
@@ -84,10 +83,9 @@ def _parse(view: memoryview, rows: list[Raw]) -> bool:
     length, _ = struct.unpack_from("=IH", view)
     if length >= _SIZE and length % 4 == 0 and len(view) % length == 0:
         # Rows of one dump are nearly always of one length: then one call in C reads them all.
-        layout = struct.Struct(f"{_MESSAGE.format}{length - _SIZE}x")
-        found: list[Raw] = list(layout.iter_unpack(view))
-        if all(row[0] == length and row[1] == SOCK_DIAG_BY_FAMILY for row in found):
-            rows.extend(found)
+        heads = struct.Struct(f"=IH{length - 6}x").iter_unpack(view)
+        if set(heads) == {(length, SOCK_DIAG_BY_FAMILY)}:
+            rows.extend(struct.Struct(f"{_MESSAGE.format}{length - _SIZE}x").iter_unpack(view))
             return False
     at = 0
     while at + 16 <= len(view):

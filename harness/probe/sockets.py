@@ -6,14 +6,16 @@ sock_diag where the target's network namespace may be entered, else the text tab
 
 from __future__ import annotations
 
+import operator
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.probe import sockdiag
 from harness.probe.netns import open_diag_in
-from harness.probe.sockdiag import TCP_STATES
 
 if TYPE_CHECKING:
     from harness.probe.sockdiag import Raw
@@ -23,33 +25,20 @@ FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # Tables read only while there are inodes that no other table explains:
 # name, class, column of the inode, column of the path.
 _OTHERS = (("unix", "unix", 6, 7), ("netlink", "netlink", 9, None), ("packet", "packet", 8, None))
-_RAW = (("raw", socket.AF_INET), ("raw6", socket.AF_INET6))
 
 
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One socket. family: ``tcp``, ``udp``, ``unix``, …; ports are 0 where there are none."""
+    """A socket that is not TCP. family: ``udp``, ``unix``, …; peer: who is at the other end, or its name."""
 
-    __slots__ = ("_peer", "family", "local", "remote", "state")
+    family: str
+    peer: str
 
-    def __init__(
-        self, family: str, state: str, local: int = 0, remote: int = 0, peer: tuple[int, bytes] | str = ""
-    ) -> None:
-        self.family = family
-        self.state = state
-        self.local = local
-        self.remote = remote
-        self._peer = peer
 
-    @property
-    def peer(self) -> str:
-        """Who is at the other end, as people write it; for a listener the port it listens on."""
-        if isinstance(self._peer, str):
-            return self._peer
-        if self.state == "listen":
-            return f"listens on port {self.local}"
-        family, raw = self._peer
-        host = sockdiag.address(family, raw)
-        return f"{f'[{host}]' if ':' in host else host}:{self.remote}"
+def peer(raw: Raw) -> str:
+    """Who is at the other end, as people write it."""
+    host = sockdiag.address(raw[0], raw[4])
+    return f"{f'[{host}]' if ':' in host else host}:{sockdiag.port(raw[3])}"
 
 
 class Tables:
@@ -57,70 +46,57 @@ class Tables:
 
     def __init__(self, directory: int, pid: int) -> None:
         self._directory = directory
-        self._raw: dict[int, tuple[str, Raw]] = {}
-        self._rows: dict[int, Row] = {}
+        self.tcp: dict[int, Raw] = {}  # what a census meets most, by inode, as the kernel has it
+        self._udp: dict[int, Raw] = {}
         self.source = "sock_diag"
         try:
             self._diag()
         except OSError as error:
             self.source = f"/proc/{pid}/net ({error.strerror or error})"
-            self._raw.clear()
+            self.tcp.clear()
+            self._udp.clear()
             self._text()
-        self.listening = {
-            sockdiag.port(raw[4])
-            for family, raw in self._raw.values()
-            if family == "tcp" and raw[3] == sockdiag.LISTEN
-        } | {row.local for row in self._rows.values() if row.state == "listen"}
+        self.listening = {raw[2] for raw in self.tcp.values() if raw[1] == sockdiag.LISTEN}
 
     def _diag(self) -> None:
         with open_diag_in(self._directory) as channel:
-            for name, protocol in (("tcp", TCP), ("udp", UDP)):
+            for rows, protocol in ((self.tcp, TCP), (self._udp, UDP)):
                 for family in FAMILIES:
                     try:
-                        rows = sockdiag.dump(channel, family, protocol)
+                        dumped = sockdiag.dump(channel, family, protocol)
                     except sockdiag.DiagError:
-                        if name == "tcp" and family == socket.AF_INET:
+                        if protocol == TCP and family == socket.AF_INET:
                             raise
                         continue  # no IPv6, or no udp_diag module
-                    self._raw.update((row[8], (name, row)) for row in rows)
-        if not any(name == "udp" for name, _ in self._raw.values()):
-            self._rows.update(_inet(self._directory, "udp", "udp", socket.AF_INET))
-            self._rows.update(_inet(self._directory, "udp6", "udp", socket.AF_INET6))
+                    rows.update(zip(map(_INODE, dumped), dumped, strict=True))
+        if not self._udp:
+            self._udp.update(_by_inode(self._directory, "udp", "udp6"))
 
     def _text(self) -> None:
-        for table, name, family in (
-            ("tcp", "tcp", socket.AF_INET),
-            ("tcp6", "tcp", socket.AF_INET6),
-            ("udp", "udp", socket.AF_INET),
-            ("udp6", "udp", socket.AF_INET6),
-        ):
-            self._rows.update(_inet(self._directory, table, name, family))
+        self.tcp.update(_by_inode(self._directory, "tcp", "tcp6"))
+        self._udp.update(_by_inode(self._directory, "udp", "udp6"))
+
+    def shared(self) -> set[bytes]:
+        """Local ports that more than one connection has: of a client each has its own (ip(7))."""
+        return {port for port, count in Counter(map(_LOCAL, self.tcp.values())).items() if count > 1}
 
     def explain(self, inodes: Iterable[int]) -> dict[int, Row | None]:
-        """inode → its row; None for one that no table knows."""
-        found: dict[int, Row | None] = {}
-        missing = []
-        for inode in inodes:
-            known = self._raw.get(inode)
-            row = _row(*known) if known else self._rows.get(inode)
-            found[inode] = row
-            if row is None:
-                missing.append(inode)
-        if missing:
-            others = dict(self._other_rows())
-            found.update((inode, others[inode]) for inode in missing if inode in others)
+        """inode → its row; None for one that no table knows. Those in ``tcp`` are not asked for."""
+        found: dict[int, Row | None] = {
+            inode: Row("udp", peer(self._udp[inode])) if inode in self._udp else None for inode in inodes
+        }
+        if None in found.values():
+            found.update((inode, row) for inode, row in self._other_rows() if found.get(inode, row) is None)
         return found
 
     def _other_rows(self) -> Iterator[tuple[int, Row]]:
         for table, family, inode, path in _OTHERS:
             yield from _other(self._directory, table, family, inode, path)
-        for table, number in _RAW:
-            yield from _inet(self._directory, table, "raw", number)
+        for raw in _by_inode(self._directory, "raw", "raw6").values():
+            yield raw[5], Row("raw", peer(raw))
 
 
-def _row(name: str, raw: Raw) -> Row:
-    state = TCP_STATES.get(raw[3], "unknown") if name == "tcp" else "open"
-    return Row(name, state, sockdiag.port(raw[4]), sockdiag.port(raw[5]), (raw[2], raw[7]))
+_LOCAL, _INODE = operator.itemgetter(2), operator.itemgetter(5)
 
 
 def _lines(directory: int, table: str) -> Sequence[str]:
@@ -135,14 +111,24 @@ def _lines(directory: int, table: str) -> Sequence[str]:
             return ()
 
 
-def _inet(directory: int, table: str, name: str, family: int) -> Iterator[tuple[int, Row]]:
+def _by_inode(directory: int, table: str, table6: str) -> dict[int, Raw]:
+    """A text table of both families, in the form that sock_diag has."""
+    rows = (*_inet(directory, table, socket.AF_INET), *_inet(directory, table6, socket.AF_INET6))
+    return {row[5]: row for row in rows}
+
+
+def _inet(directory: int, table: str, family: int) -> Iterator[Raw]:
     for line in _lines(directory, table):
         fields = line.split()
-        host, _, port = fields[2].rpartition(":")
-        state = TCP_STATES.get(int(fields[3], 16), "unknown") if name == "tcp" else "open"
+        host, _, far = fields[2].rpartition(":")
+        near = fields[1].rpartition(":")[2]
         yield (
+            family,
+            int(fields[3], 16),
+            bytes.fromhex(near),
+            bytes.fromhex(far),
+            _raw_host(host),
             int(fields[9]),
-            Row(name, state, int(fields[1].rpartition(":")[2], 16), int(port, 16), (family, _raw_host(host))),
         )
 
 
@@ -158,7 +144,7 @@ def _other(
     for line in _lines(directory, table):
         fields = line.split()
         name = fields[path] if path is not None and len(fields) > path else f"{family} without a name"
-        yield int(fields[inode]), Row(family, "open", peer=name)
+        yield int(fields[inode]), Row(family, name)
 
 
 def inbound(pid: int, port: int) -> int | None:
@@ -180,11 +166,9 @@ def inbound(pid: int, port: int) -> int | None:
             os.stat("net/tcp", dir_fd=directory)
         except OSError:
             return None  # a zombie has no namespace any more
-        return sum(
-            row.local == port and row.state == "established"
-            for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6))
-            for _, row in _inet(directory, table, "tcp", family)
-        )
+        rows = _by_inode(directory, "tcp", "tcp6").values()
+        wanted = port.to_bytes(2, "big")
+        return sum(row[2] == wanted and row[1] == sockdiag.ESTABLISHED for row in rows)
     finally:
         os.close(directory)
 
