@@ -164,6 +164,14 @@ class Counter(Lines):
                     self.events += found
                 self._between = between
                 return self._limit >= 2 * _HELD
+        if self._check_ids and form.numbered and not beats and 0 not in buffer:
+            ids = form.ids(buffer, 0, cut)
+            if len(ids) * form.ends == buffer.count(b"\n", 0, cut):
+                self.events += len(ids)
+                self.ids += len(ids)
+                self._last, self._own_from = ids[-1], b""
+                self._check(ids)
+                return False
         at = 0
         if not (form.numbered and 0 in buffer):
             at = self._alike(form, buffer, 0, cut)

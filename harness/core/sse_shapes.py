@@ -37,7 +37,7 @@ class Shape:
         self.findall = re.compile("(?m)^" + "".join(_FIELDS[name] for name in fields) + r"\n").findall
         lines = "".join(rf"{name}:.*+\n" for name in fields)
         self.match = re.compile(rf"(?:{lines}\n)*".encode()).match
-        self.ids = re.compile(rf"{lines}\n".replace("id:.*+", "id: ?+(.*+)").encode()).findall
+        self.ids = re.compile(rf"(?m)^{lines}\n".replace("id:.*+", "id: ?+(.*+)").encode()).findall
         self.ends = len(fields) + 1
         self.build = _builder(fields)
 
