@@ -16,6 +16,8 @@ from harness.core.recipe import match
 from harness.core.record import Places, Trial
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
+# What is told after the descriptors, threads and tasks that explain it: the broker's view, bytes, the clock.
+WITNESSES = {"broker-peers": 1, "mappings": 1, "memory": 2, "idle-cpu": 3}
 POOLED = 3.0  # units that must have stayed for good to be worth a word
 # Places that speak of a metric itself; any other metric is explained by whatever grew.
 SPEAKING = {
@@ -31,7 +33,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
     kinds = {key.metric for key in leaking if key.kind}
     shown = [key for key in leaking if key.kind or key.metric not in kinds]
     made = []
-    for key in sorted(shown, key=lambda k: (k.metric == "memory", -leaking[k].rate, k)):
+    for key in sorted(shown, key=lambda k: (WITNESSES.get(k.metric, 0), -leaking[k].rate, k)):
         one = leaking[key]
         rate = _rate(one, f"{key.unit}/{_unit(one.factor)}")
         total = leaking.get(Key(key.metric), one)
@@ -59,12 +61,14 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
 
 
 def where(found: Places | None, key: Key) -> tuple[str, ...]:
-    """The places that explain one finding, "and N more", and what limits them."""
+    """The places that speak of a finding's own metric; else all that grew, "and N more", and what limits them."""
     if found is None:
         return ()
     speaking = [place for place in found.places if place.kind in SPEAKING.get(key.metric, ())]
-    more = () if speaking or not found.more else (f"and {found.more} more",)
-    return (*(place.text for place in speaking or found.places), *more, *found.notes)
+    if speaking:
+        return tuple(place.text for place in speaking)
+    more = (f"and {found.more} more",) if found.more else ()
+    return (*(place.text for place in found.places), *more, *found.notes)
 
 
 def forecast(
@@ -134,7 +138,13 @@ def moved(found: Sequence[Moment]) -> list[Key]:
 
 def _unit(factor: str) -> str:
     """The unit of a rate: ``fds/connection``, ``fds/broker-timeout``, ``B/event``."""
-    return {"time": "second", "not-fin": "abort", "stall": "slow-reader"}.get(factor, published(factor))
+    return {
+        "time": "second",
+        "not-fin": "abort",
+        "reset": "abort",
+        "stall": "slow-reader",
+        "stream-second": "stream-second",
+    }.get(factor, published(factor))
 
 
 def _rate(one: Assessed, unit: str) -> Rate:

@@ -19,6 +19,7 @@ from harness.runtime.counters import Counters, Cycle, RuntimeReader, Unavailable
 from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
 from harness.runtime.python import PythonCounters
+from harness.runtime.python_sites import LEAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,12 @@ class Inside:
             return Places(notes=(f"attribution failed: {error}",))
         self._keep_snapshots(per)
         places = tuple(Place(growth.kind, growth.line(per)) for growth in found.growths)
-        return Places(places, found.more, found.notes)
+        none = (
+            ()
+            if places
+            else (f"no place grew by as much as {LEAST:g} per {per}: too rare to be told from noise",)
+        )
+        return Places(places, found.more, (*none, *found.notes))
 
     def _keep_snapshots(self, per: str) -> None:
         """What an attribution saw, for ``harness memory diff`` and ``show``."""

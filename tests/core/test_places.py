@@ -26,7 +26,7 @@ FOUND = Places(
 @pytest.mark.parametrize(
     ("key", "lines"),
     [
-        (Key("tasks", "asyncio-task"), ("app.py:3: 1.00 tasks per connection", "sampled")),
+        (Key("tasks", "asyncio-task"), ("app.py:3: 1.00 tasks per connection",)),
         (
             Key("memory", "objects"),
             (
