@@ -24,9 +24,20 @@ log = tempfile.NamedTemporaryFile("w", suffix=".log")  # noqa: SIM115 - as long 
 readers: set[IO[str]] = set()
 
 
+def work() -> None:
+    """The service's own work, which it logs."""
+    number = 0
+    while True:
+        gevent.sleep(0.05)
+        number += 1
+        log.write(f"job {number} done\n")
+        log.flush()
+
+
 def follow() -> Iterator[str]:
-    """One client's events: what is in the log, then a sign of life."""
+    """One client's events: the lines that are logged from now on."""
     reader = open(log.name)  # noqa: PTH123, SIM115 - closed below
+    reader.seek(0, os.SEEK_END)
     readers.add(reader)
     try:
         yield "data: hello\n\n"
@@ -34,7 +45,6 @@ def follow() -> Iterator[str]:
             for line in reader:
                 yield f"data: {line.rstrip()}\n\n"
             gevent.sleep(0.05)
-            yield ": alive\n\n"
     finally:
         if not LEAKY:
             readers.discard(reader)
@@ -48,4 +58,5 @@ def events() -> Response:
 
 
 if __name__ == "__main__":
+    gevent.spawn(work)
     WSGIServer(("127.0.0.1", int(os.environ["PORT"])), app, log=None).serve_forever()
