@@ -9,8 +9,9 @@ import click
 from harness.cli.interrupt import Interrupt
 from harness.cli.result import finish, view
 from harness.cli.service_options import request_from, said, service_options
+from harness.core.outline import outline
 from harness.core.units import duration, rate
-from harness.experiment.guard import guard_once
+from harness.experiment.guard import goal_of, guard_once
 
 
 @click.command("guard", short_help="any service: load it, judge whether it gives everything back")
@@ -19,7 +20,8 @@ from harness.experiment.guard import guard_once
     "--max-time", default="2m", show_default=True, metavar="TIME", help="End after so long at the latest."
 )
 @click.option("--cycles", type=click.IntRange(3), default=60, show_default=True, help="Load cycles at most.")
-def command(sensitivity: str, max_time: str, cycles: int, **options: Any) -> None:
+@click.option("--self-test", is_flag=True, help="A pass must find a planted leak of the asked size.")
+def command(sensitivity: str, max_time: str, cycles: int, self_test: bool, **options: Any) -> None:
     """Start a service, let clients come and go, and judge whether everything came back.
 
     \b
@@ -37,7 +39,14 @@ def command(sensitivity: str, max_time: str, cycles: int, **options: Any) -> Non
         sensitivity=rate("--sensitivity", sensitivity),
         max_time=duration("--max-time", max_time),
         cycles=cycles,
+        self_test=self_test,
     )
+    aside = options["quiet"]
+    for line in () if aside else outline(goal_of(request), request.sensitivity):
+        click.echo(f"plan: {line}", err=True)
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(request, command=said("guard"), interrupt=interrupt, show=show)
+    for note in () if aside else done.trial.notes:
+        if note.startswith(("stopped: ", "self-test: ")):
+            click.echo(note, err=True)
     finish(done.run, done.report, options)

@@ -13,6 +13,7 @@ from harness.cli.service_options import path_of
 from harness.config import budget_for
 from harness.core.judge import judge
 from harness.core.record import Trial
+from harness.core.selftest import confirmed
 from harness.core.units import rate
 from harness.experiment.run import worst_exit_code
 from harness.report.terminal import show_verdict
@@ -27,9 +28,15 @@ PATH = click.Path(path_type=Path)
 @click.option("--sensitivity", metavar="RATE", help="Judge as if this had been asked for.")
 @click.option("--budget", "budget_file", type=PATH, metavar="FILE", help="Judge by these budgets instead.")
 @click.option("--profile", metavar="NAME", help="With --budget: its [profile.NAME] goes before.")
+@click.option("--self-test", is_flag=True, help="A pass must find a planted leak of the claimed size.")
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the result here as JSON.")
 def command(
-    run: Path, sensitivity: str | None, budget_file: Path | None, profile: str | None, json_file: Path | None
+    run: Path,
+    sensitivity: str | None,
+    budget_file: Path | None,
+    profile: str | None,
+    self_test: bool,
+    json_file: Path | None,
 ) -> None:
     """Judge a run again: RUN is its folder or its run.json. The same input gives the same verdict."""
     if profile and not budget_file:
@@ -39,6 +46,12 @@ def command(
     trials = [_again(trial, asked, budget_file, profile) for trial in record.trials]
     judged = tuple(replace(trial, verdict=judge(trial)) for trial in trials)
     console = terminal()
+    if self_test:
+        tried = [confirmed(trial) for trial in judged]
+        judged = tuple(trial for trial, _ in tried)
+        for _, planted in tried:
+            for one in planted:
+                console.print(f"self-test: {one.say()}", markup=False)
     for trial in judged:
         if len(judged) > 1:
             console.print(f"{trial.name}:", markup=False)

@@ -117,6 +117,8 @@ def silenced(trial: Trial, goal: Goal) -> CycleSpec:
 def pace(trial: Trial, disconnect: str) -> float:
     """Connections per second under load, of the cycles that left in this way, else of all."""
     loads = [o for o in trial.observations if o.ledger.opened and o.ledger.seconds > 0 and o.spec.events]
+    fewest = min((o.spec.events for o in loads), default=0)
+    loads = [o for o in loads if o.spec.events == fewest]
     alike = [o for o in loads if o.spec.disconnect == disconnect] or loads
     rates = [o.ledger.opened / o.ledger.seconds for o in alike[-3:]]
     return min(rates) if rates else math.inf

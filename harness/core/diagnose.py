@@ -43,3 +43,10 @@ def per(factor: str) -> str:
 def distinct(factor: str, rivals: Sequence[str]) -> list[str]:
     """Published names of other drivers that the cycles did not tell apart from this one."""
     return sorted({NAMES[rival] for rival in rivals} - {NAMES[factor]})
+
+
+def open_question(factor: str, rivals: Sequence[str]) -> set[str]:
+    """The factors between which more cycles should tell: other drivers, and other ways of leaving, whose
+    rates differ although their published name is the same. A second of a stream is an event by another name."""
+    names = {factor, *rivals} - {"stream-second"}
+    return names if len(names) > 1 else set()

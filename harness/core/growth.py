@@ -18,15 +18,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.core.diagnose import driver
+from harness.core.diagnose import driver, per
 from harness.core.moments import Series
 from harness.core.poisson import fit
 from harness.core.stats import correlated, poisson_interval, ratio_interval
 
 CERTAIN = math.log(1000)
-CHANCE = 0.001  # that growth fell by chance into the cycles where the driver was strong
+CHANCE = 0.003  # that growth fell by chance into the cycles where the driver was strong
 MIN_GROWTH = 3.0
 POOL = 64.0  # a slowly filling pool of 32 slots is the largest met (ThreadPoolExecutor's cap); twice that
+RISES = 7  # cycles in which a count must have grown while all of it could be a pool that fills by lumps
+ALONE = 0.5  # share of its own pace that a growth by the clock shows without clients
+SURE = 0.5  # growth that is seen passes only when its rate is at most half of what was asked
 STRICT = 0.02  # with only two increments to go by, they must agree this well
 LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
@@ -149,13 +152,13 @@ def _goes_on(active: Sequence[tuple[float, float]]) -> bool:
 
 
 def _idle_grows(data: _Data) -> bool:
-    """What is driven by time must be seen to grow without clients."""
-    idle = [
-        value
-        for value, clients in zip(data.grown, data.series.column("connection"), strict=True)
-        if clients == 0
-    ]
-    return math.fsum(idle) >= MIN_GROWTH
+    """What is driven by time must be seen to grow without clients, and there about as fast."""
+    spans = list(zip(data.grown, data.series.column("time"), data.series.column("connection"), strict=True))
+    idle = math.fsum(value for value, _, clients in spans if clients == 0)
+    alone = math.fsum(seconds for _, seconds, clients in spans if clients == 0)
+    whole = math.fsum(seconds for _, seconds, _ in spans)
+    expected = math.fsum(value for value, _, _ in spans) * alone / whole if whole > 0 else 0.0
+    return idle >= max(MIN_GROWTH, ALONE * expected)
 
 
 def _at_once(data: _Data, factor: str) -> str:
@@ -192,11 +195,12 @@ def _at_once(data: _Data, factor: str) -> str:
 def _slowly(data: _Data, factor: str) -> str:
     """Why the driver, and neither the cycle nor the clock, explains a slow growth. Else empty."""
     column = data.series.column(factor)
-    if sum(1 for value, x in zip(data.grown, column, strict=True) if value > 0 and x > 0) < 3:
+    rises = sum(1 for value, x in zip(data.grown, column, strict=True) if value > 0 and x > 0)
+    if rises < (RISES if data.total <= max(POOL, data.pool) else MIN_GROWTH):
         return ""
     if not _goes_on(_active(data, factor)) or (factor == "time" and not _idle_grows(data)):
         return ""
-    innocent = [data.series.column(name) for name in ("cycle", "time") if name != factor]
+    innocent = [data.series.column(name) for name in ("cycle", "time", "reading") if name != factor]
     size = lump(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
@@ -235,16 +239,35 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
             highest, after = level, index + 1
     quiet = math.fsum(clients[after:])
     at_most = 3.0 / quiet if quiet else math.inf
-    if at_most <= sensitivity:
+    factor = "connection"
+    rivals: tuple[str, ...] = ()
+    unmet = False
+    if data.total >= MIN_GROWTH:
+        factor, rivals = driver(data.grown, data.series, data.offset)
+        unmet = quiet > 0 and _unmet(data, factor, after)
+    if at_most <= sensitivity and not unmet:
         why = f"no growth over the last {quiet:g} of {exposure:g} connections"
         return Assessed("bounded", at_most, why, data.total, exposure)
     _, _, high = poisson_interval(max(0.0, data.total), exposure)
+    if data.total > 0 and high <= SURE * sensitivity and factor != "time" and not unmet:
+        why = f"grew by {data.total:g} over {exposure:g} connections, at most {high:.2g} per connection"
+        return Assessed("bounded", high, why, data.total, exposure)
     unseen = max(at_most, high) if data.total > 0 else at_most
-    growing = data.total >= 2 and _goes_on(_active(data, "connection"))
+    growing = data.total >= 2 and (unmet or _goes_on(_active(data, "connection")))
     if growing:
-        factor, rivals = driver(data.grown, data.series, data.offset)
+        if data.total < MIN_GROWTH:
+            factor, rivals = driver(data.grown, data.series, data.offset)
         why = f"grew by {data.total:g} over {exposure:g} connections, not yet told from a pool"
+        if unmet:
+            why = f"grew by {data.total:g} per {per(factor)}, which no later cycle had"
     else:
         factor, rivals = "connection", ()
         why = f"no growth over {quiet:g} connections allows at most {unseen:.2g}, asked for {sensitivity:.2g}"
     return Assessed("undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing)
+
+
+def _unmet(data: _Data, factor: str, after: int) -> bool:
+    """True when what drove the growth has hardly come again since: the quiet that followed proves nothing."""
+    column = data.series.column(factor)
+    amount = math.fsum(column[:after])
+    return amount > 0 and math.fsum(column[after:]) * data.total / amount < QUIET

@@ -35,6 +35,8 @@ def judge(trial: Trial) -> Verdict:
     if memory:
         memory = _agreed(memory, results, warnings, inside=inside)
         results = {**results, MEMORY: memory}
+    if memory and memory.status == "undecided" and not inside:
+        warnings.append(f"memory/anonymous is undecided: {memory.why}")
     findings = [*leaks(trial, found, results), *ceilings(trial, found)]
     limits = bounds(found, results, inside=inside)
     crash = crashes.crash_of(trial)

@@ -20,7 +20,7 @@ TOLERANCE = {"mappings": 4.0}
 FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
 # Smallest growth per connection that is called a leak in a counter whose readings have noise of their own.
 FINEST = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}  # × trial.sensitivity
-LEAST = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 65536.0, "idle-cpu": 0.02}
+LEAST = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
 # Counters that are counts: how many of them a stream in a pool may hold.
 COUNTED = {"objects": 10, "blocks": 10}
 # Metrics that must come back to the integer for a pass; the others speak up only when they grow.

@@ -21,9 +21,11 @@ ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are no orderly
 DRIVERS: tuple[tuple[str, str, str], ...] = (
     ("connection", "connection", "connection"),
     ("event", "event", "event"),
+    ("event", "stream-second", "second of an open stream"),
     ("abort", "abort", "aborted stream"),
     ("slow-reader", "stall", "stalled reader"),
     ("abort", "not-fin", "stream not closed in order"),
+    ("abort", "reset", "stream that was reset"),
     ("abort", "rst-early", "request reset before its answer"),
     ("abort", "rst", "stream reset midway"),
     ("abort", "half-close", "half-closed stream"),
@@ -78,6 +80,9 @@ def _did(observation: Observation) -> dict[str, float]:
         "event": float(ledger.events),
         "abort": aborts,
         "not-fin": aborts + stalls,
+        # A stalled reader leaves by a reset too: its buffers are full.
+        "reset": float(modes.get("rst", 0) + modes.get("rst-early", 0)) + stalls,
+        "stream-second": ledger.stream_seconds,
         "stall": stalls,
         **{mode: float(modes.get(mode, 0)) for mode in ABORTS},
         "broker-timeout": float(observation.broker.unanswered) if observation.broker else 0.0,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal
-from harness.core.diagnose import distinct
+from harness.core.diagnose import open_question
 from harness.core.growth import Allowed, Assessed
 from harness.core.judge_counts import CERTIFIED, allowed, assess_counts
 from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
@@ -68,6 +68,8 @@ def _warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
 
 def _control(trial: Trial, goal: Goal) -> CycleSpec | None:
     idle = [o for o in trial.observations if o.spec.phase is Phase.IDLE]
+    if not idle and goal.vary and len(trial.observations) >= MIN_WARMUP and steep(trial.observations):
+        return None  # cycles with few clients will tell a clock as well
     return design.idle(trial, goal) if len(idle) < goal.idle_cycles else None
 
 
@@ -110,19 +112,22 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
         return design.plain(trial, goal, Phase.LOAD)
     if not loads:
         return design.brisk(trial, goal, Phase.LOAD)
-    controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
-    idle = sum(1 for o in trial.observations if o.spec.phase is Phase.IDLE)
+    last = trial.observations[-1].spec.phase
     if growing and len(loads) >= 2:
         clock = any("time" in (one.factor, *one.rivals) for one in growing)
-        if clock and idle <= controls:
-            return design.idle(trial, goal)
-        if controls + (idle - 1 if clock else 0) < len(loads) - 1:
+        if last is Phase.LOAD:
+            rest = design.idle(trial, goal)  # longer than any load, so that a clock is not taken for a cycle
+            longer = min(design.LONGEST_CONTROL, 2 * rest.dwell)
+            return replace(rest, dwell=longer) if clock else design.few(trial, goal)
+        if last is Phase.IDLE:
             return design.few(trial, goal)
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
     orderly = goal.disconnect == "mixed" and len(loads) % 2 == 1
     step = design.large(trial, goal, "fin" if orderly else None)
     if len(loads) == 1:
+        if any(one.total >= STEEP * one.exposure for one in growing):
+            step = replace(step, connections=goal.connections)  # it is seen soon enough
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
 
@@ -132,11 +137,7 @@ def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleS
     tried = [o.spec for o in trial.observations if o.spec.phase in (Phase.ATTRIBUTION, Phase.IDLE)]
     if sum(1 for spec in tried if spec.phase is Phase.ATTRIBUTION) >= ATTRIBUTIONS:
         return None
-    wanted = {
-        name
-        for one in leaking
-        for name in ({one.factor, *one.rivals} if distinct(one.factor, one.rivals) else ())
-    }
+    wanted = {name for one in leaking for name in open_question(one.factor, one.rivals)}
     if not wanted:
         return None
     menu: list[CycleSpec] = []
@@ -147,7 +148,7 @@ def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleS
     if "broker-timeout" in wanted and goal.broker:
         menu.append(design.silenced(trial, goal))
     if (
-        wanted & {"abort", "not-fin", "stall", "rst", "rst-early", "half-close"}
+        wanted & {"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"}
         and goal.disconnect == "mixed"
     ):
         if "connection" in wanted or "event" in wanted:

@@ -25,6 +25,7 @@ NUISANCE_T = 3.0
 SURE = 0.5  # a trend that is seen passes only when it is at most half of what was asked
 ENDS = 3  # levels at each end whose median tells the whole rise
 FALLS = 2.0  # the rise must be so many times the largest fall
+ACTED = 3  # spans in which a driver must have acted before anything is blamed on it
 LATE = 0.5  # the second half must rise at least this much as steeply as the whole
 
 
@@ -78,6 +79,7 @@ def assess(
     grown = rate * column[-1]
     firm = leaks and rate / main.errors[0] >= critical(len(levels)) and grown >= max(least, granted.pool)
     goes_on = _goes_on(levels, column, rate)
+    firm = firm and sum(1 for amount in series.column(factor) if amount > 0) >= ACTED
     if firm and goes_on and _no_other_cause(levels, series, factor, floor, grown, extra):
         why = f"rose over {len(series.spans)} cycles, {rate / main.errors[0]:.0f} times its noise"
         return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
@@ -119,6 +121,10 @@ def assess_moving(
     fall = drawdown(levels)
     rise = median(levels[-ENDS:]) - median(levels[:ENDS])
     clear = len(levels) >= MIN_LEVELS and rise >= FALLS * fall + least
+    if found.factor == "time":  # the clock must show itself above the noise while no client is there
+        spans = zip(rising.increments, series.column("connection"), strict=True)
+        alone = math.fsum(value for value, clients in spans if clients == 0)
+        clear = clear and alone >= FALLS * fall + least
     if found.status == "leaking" and clear:
         amount = math.fsum(series.column(found.factor))
         wide = fall / 2 / amount if amount else 0.0  # either end is known to half the fall

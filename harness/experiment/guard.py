@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError, TargetError
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
+from harness.core.selftest import confirmed
 from harness.core.verdict import Verdict
 from harness.experiment.around import Progress
 from harness.experiment.broker import BrokerSetup
@@ -34,7 +35,8 @@ class Request:
 
     url: one URL or several of the same host; ``{port}`` in it and in the command is replaced by a free
     port. connections: per cycle. sensitivity: smallest leak per connection that must not be missed.
-    max_time: seconds. settle: seconds without change that make a level. runtime: whose counters are read
+    max_time: seconds. self_test: a pass must find a planted leak. settle: seconds without change that make a
+    level. runtime: whose counters are read
     (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's port.
     keep_alive: in mode ``request`` each connection asks ``events`` times. locustfile: whose users load instead.
     budget_notes: where the budget came from, for the report. profile: whose budgets they are.
@@ -76,6 +78,7 @@ class Request:
     out: Path | None = None
     seed: int = 0
     name: str = "guard"
+    self_test: bool = False
     runtime: str = "auto"
     pprof: str | None = None
     probe_command: str | None = None
@@ -236,8 +239,13 @@ def guard_once(
     """
     setup = setup_for(request, steps)
     run = Run(command=command, seed=request.seed, out=request.out, interrupt=interrupt or Event(), show=show)
+
+    def test_itself(trial: Trial) -> Trial:
+        trial, tried = confirmed(trial, goal_of(request))
+        return replace(trial, notes=(*trial.notes, *(f"self-test: {one.say()}" for one in tried)))
+
     try:
-        trial = run.trial(setup)
+        trial = run.trial(setup, test_itself if request.self_test else None)
     except TargetError as error:
         trial = run.failed(setup, str(error))
     report = run.report()

@@ -2,15 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.core.budget import Budget
-from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
+from harness.core.cycle import BrokerCount, CycleSpec, Ledger, Observation, Phase
 from harness.core.metric import Key
+from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import TargetInfo, Trial
 
 FDS = Key("fds")
+OBJECTS = Key("memory", "objects")
+MODES = ("fin", "rst", "rst-early", "half-close", "stall")
+PACE = 800.0  # connections a second
+REST = 1.3  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """What had been done by the end of a cycle of ``play``: this cycle's number, and sums so far."""
+
+    cycle: int
+    connections: int
+    events: int
+    aborts: int
+    stalls: int
+    unanswered: int
+    seconds: float
+    loads: int = 0  # cycles with clients
+
+
+def play(
+    level: Callable[[Did], Mapping[Key, float]], goal: Goal, *, sensitivity: float = 1e-3, limit: int = 150
+) -> tuple[Trial, str]:
+    """Let the plan drive a scripted service to its end: the trial, and why the plan stopped."""
+    now = Trial(
+        "played", TargetInfo(("service",), "http://127.0.0.1:1/", 1), Budget(), sensitivity=sensitivity
+    )
+    did = Did(0, 0, 0, 0, 0, 0, 0.0)
+    for index in range(limit):
+        step = next_step(now, goal)
+        if isinstance(step, Stop):
+            return replace(now, ended=did.seconds), step.reason
+        n = step.connections
+        modes = MODES if step.disconnect == "mixed" else (step.disconnect,)
+        by_mode = {mode: n // len(modes) + (i < n % len(modes)) for i, mode in enumerate(modes)} if n else {}
+        stalls = by_mode.get("stall", 0)
+        aborts = n - by_mode.get("fin", 0) - stalls
+        events = (n - stalls - by_mode.get("rst-early", 0)) * (step.events or 20)
+        load = max(n / PACE, step.dwell if n == 0 or not step.events else 0.0)
+        unanswered = n if step.fault else 0
+        start = did.seconds
+        did = Did(
+            index, did.connections + n, did.events + events, did.aborts + aborts, did.stalls + stalls,
+            did.unanswered + unanswered, start + load + REST, did.loads + (n > 0),
+        )  # fmt: skip
+        seen = Observation(
+            spec=step,
+            ledger=Ledger(
+                opened=n, completed=n, events=events, aborts=aborts + stalls, seconds=load, by_mode=by_mode,
+                first_event_p99=0.05,
+            ),
+            levels=level(did),
+            started=start,
+            ended=did.seconds,
+            load_ended=start + load,
+            broker=BrokerCount(1, 1, n, n - unanswered, unanswered) if goal.broker else None,
+        )  # fmt: skip
+        now = replace(now, observations=(*now.observations, seen))
+    return now, "limit"
 
 
 def observation(

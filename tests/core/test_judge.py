@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.budget import Budget
+from harness.core.design import Goal
 from harness.core.judge import judge
 from harness.core.metric import Key
-from harness.core.record import ExitInfo
+from harness.core.record import ExitInfo, RunRecord
+from harness.core.record_codec import dumps, from_dict, result_dict, to_dict
 from harness.core.verdict import Outcome
-from tests.core.series import observation, trial
+from tests.core.series import FDS, OBJECTS, observation, play, trial
 
 STEADY = [10.0] * 12
 
@@ -57,9 +60,95 @@ def test_innocent_series_are_never_a_leak(levels: list[float]) -> None:
 
 
 def test_growth_that_needs_no_client_is_not_blamed_on_connections() -> None:
-    # Three descriptors a cycle, whether or not clients come: the idle cycles take it off.
+    # Three descriptors a cycle, whether or not clients come. All cycles being alike, nothing tells whether
+    # the clock, the cycle or the reading itself drives it; the connections do not.
     verdict = judge(trial([25, 28, 31, 34, 37], warmup=(10, 13, 16), idle=(19, 22)))
-    assert verdict.outcome is not Outcome.LEAKING
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "not yet told from a pool" in verdict.explanation
+
+
+def test_the_same_growth_seen_only_under_load_is_not_blamed_on_the_clock() -> None:
+    verdict = judge(trial([313, 613, 913], warmup=(10, 12, 13), idle=(13, 13)))
+    assert [finding.driver for finding in verdict.findings] == ["connection"]
+
+
+def test_a_pool_that_filled_is_said_as_such() -> None:
+    levels = [26, 42, 58, 74] + [74] * 14
+    verdict = judge(trial(levels, warmup=(10, 10, 10)))
+    assert verdict.outcome is Outcome.BOUNDED
+    (bound,) = verdict.bounds
+    assert bound.status == "retention"
+    assert "grew by 64 during the first" in bound.explanation
+    assert "and stopped: a pool or a cache" in bound.explanation
+
+
+def test_a_death_a_leak_and_a_stall_are_all_said_the_death_first() -> None:
+    mute = [
+        observation(i, {Key("fds"): 10.0 + 300 * i}, ledger={"stalls": 300, "events": 0}) for i in range(5)
+    ]
+    verdict = judge(replace(trial([], observations=mute), exit=ExitInfo(0, 20.0, 1500)))
+    assert (verdict.outcome, verdict.also) == (Outcome.CRASHED, (Outcome.LEAKING, Outcome.STALLED))
+    assert verdict.crash is not None
+    assert verdict.crash.returncode == 0
+    assert verdict.exit_code == 1
+    for word in ("exit code 0", "per connection", "no event ever came"):
+        assert word in verdict.explanation
+
+
+def test_anonymous_memory_that_grows_beside_a_flat_heap_is_explained_and_no_leak() -> None:
+    seen, _ = play(
+        lambda did: {
+            FDS: 10.0,
+            OBJECTS: 50_000.0,
+            Key("memory", "anonymous"): 20e6 + 51_200.0 * did.connections,
+        },
+        Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0, min_cycles=9),
+    )
+    verdict = judge(seen)
+    assert verdict.outcome is Outcome.BOUNDED
+    assert any("the allocator keeps it" in warning for warning in verdict.warnings)
+
+
+def test_memory_undecided_when_the_time_is_up_is_said() -> None:
+    memory = Key("memory", "anonymous")
+    levels = [20e6 + 1024.0 * 300 * i for i in range(1, 26)]
+    steady = [
+        replace(one, levels={FDS: 10.0, memory: level})
+        for one, level in zip(trial(levels).observations[3:], levels, strict=True)
+    ]
+    verdict = judge(trial([], observations=steady))
+    assert any("memory/anonymous is undecided" in warning for warning in verdict.warnings)
+
+
+def test_the_forecast_has_an_interval_and_the_nearest_ceiling() -> None:
+    noisy = trial([300, 640, 930, 1250, 1560], warmup=(10, 10, 10))
+    (finding,) = judge(
+        replace(noisy, target=replace(noisy.target, limits={"RLIMIT_NOFILE": 4096.0}))
+    ).findings
+    ends = finding.exhausts
+    assert ends is not None
+    assert (ends.ceiling, ends.limit) == ("RLIMIT_NOFILE", 4096.0)
+    assert ends.after_connections_low is not None
+    assert ends.after_connections is not None
+    assert ends.after_connections_high is not None
+    assert ends.after_connections_low < ends.after_connections < ends.after_connections_high
+    assert ends.after_seconds is not None
+
+
+def test_a_saved_run_judged_again_gives_the_same_bytes_and_with_other_budgets_others() -> None:
+    first = trial([310, 610, 910])
+    run = RunRecord("run", "guard", "2026-01-01T00:00:00+00:00", 1, (replace(first, verdict=judge(first)),))
+    text = dumps(to_dict(run))
+    saved = from_dict(json.loads(text)).trials[0]
+    assert dumps(result_dict(replace(saved, verdict=judge(saved)))) == dumps(result_dict(run.trials[0]))
+    granted = replace(saved, budget=Budget(growth={"fds": 1.0}))
+    assert judge(granted).outcome is not Outcome.LEAKING
+    assert dumps(result_dict(replace(granted, verdict=judge(granted)))) != dumps(result_dict(run.trials[0]))
+
+
+def test_the_peers_a_broker_counts_bear_witness_after_the_descriptors() -> None:
+    grown = [observation(i, {FDS: 10.0 + 300 * i, Key("broker-peers"): 1.0 + 600 * i}) for i in range(5)]
+    assert [f.metric for f in judge(trial([], observations=grown)).findings] == ["fds", "broker-peers"]
 
 
 def test_a_budget_allows_what_it_allows() -> None:

@@ -2,56 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from harness.core.cycle import CycleSpec, Phase
-from harness.core.plan import MAX_WARMUP, Goal, Stop, next_step
-from tests.core.series import FDS, observation, trial
+import pytest
 
-GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",))
+from harness.core.cycle import Phase
+from harness.core.judge import judge
+from harness.core.metric import Key
+from harness.core.plan import MAX_WARMUP, POWER, Goal, Stop, next_step
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from tests.core.series import FDS, Did, observation, play, trial
+
+GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0)
+ANONYMOUS = Key("memory", "anonymous")
 
 
-def drive(level_of: object, limit: int = 100) -> tuple[list[Phase], str]:
-    """Play a service whose level after cycle i is level_of(i, phase); phases run and why it stopped."""
-    now = trial([], warmup=())
-    phases: list[Phase] = []
-    while len(phases) < limit:
-        step = next_step(now, GOAL)
-        if isinstance(step, Stop):
-            return phases, step.reason
-        assert isinstance(step, CycleSpec)
-        assert step.index == len(phases)
-        phases.append(step.phase)
-        level = level_of(len(phases), step.phase)  # type: ignore[operator]
-        seen = observation(step.index, {FDS: float(level)}, phase=step.phase)
-        now = replace(now, observations=(*now.observations, seen))
-    return phases, "limit"
+def phases(seen: Trial) -> list[Phase]:
+    return [o.spec.phase for o in seen.observations]
 
 
 def test_a_steady_service_is_certified_and_no_cycle_more() -> None:
-    phases, reason = drive(lambda i, phase: 10)
-    assert phases.count(Phase.WARMUP) == 3
-    assert phases.count(Phase.IDLE) == 1
-    assert phases.count(Phase.LOAD) == 10  # 3 / 3,000 is the asked 1/1000
+    seen, reason = play(lambda did: {FDS: 10.0}, GOAL)
+    assert phases(seen)[:4] == [Phase.WARMUP] * 3 + [Phase.IDLE]
     assert "certified" in reason
+    loads = [o.ledger.opened for o in seen.observations if o.spec.phase is Phase.LOAD]
+    assert sum(loads[:-1]) < POWER * 1000 <= sum(loads)  # a leak of 1/1000 would have shown 6.5 times
 
 
-def test_a_leak_ends_the_plan_after_three_load_cycles() -> None:
-    served = []
-
-    def level(index: int, phase: Phase) -> int:
-        served.append(0 if phase is Phase.IDLE else 300)
-        return sum(served)
-
-    phases, reason = drive(level)
-    assert phases.count(Phase.LOAD) <= 4
-    assert "leak is certain" in reason
+def test_a_leak_ends_the_plan_after_two_load_cycles() -> None:
+    seen, reason = play(lambda did: {FDS: 10.0 + did.connections}, GOAL)
+    assert phases(seen).count(Phase.LOAD) == 2
+    assert "leak is certain: fds" in reason
+    assert len(seen.observations) <= 6
 
 
 def test_a_filling_pool_is_warmed_up_longer_and_passes() -> None:
-    phases, reason = drive(lambda i, phase: min(10 + 8 * i * i, 110))
-    assert 3 < phases.count(Phase.WARMUP) <= MAX_WARMUP
+    seen, reason = play(lambda did: {FDS: float(min(10 + 8 * did.cycle**2, 110))}, GOAL)
+    assert 3 < phases(seen).count(Phase.WARMUP) <= MAX_WARMUP
     assert "certified" in reason
+
+
+def test_a_pool_that_takes_one_a_cycle_is_never_a_leak() -> None:
+    seen, _ = play(lambda did: {FDS: 10.0 + min(32, did.loads)}, GOAL)
+    assert judge(seen).outcome is not Outcome.LEAKING
+
+
+@pytest.mark.parametrize(
+    ("driver", "amount"),
+    [
+        ("connection", lambda did: did.connections),
+        ("event", lambda did: did.events),
+        ("abort", lambda did: did.aborts),
+        ("slow-reader", lambda did: did.stalls),
+        ("broker-timeout", lambda did: did.unanswered),
+        ("time", lambda did: int(did.seconds)),
+    ],
+)
+def test_each_driver_is_found_with_its_rate(driver: str, amount: Callable[[Did], float]) -> None:
+    goal = replace(GOAL, disconnect="mixed", broker=driver == "broker-timeout")
+    seen, reason = play(lambda did: {FDS: 10.0 + 2.0 * amount(did)}, goal)
+    verdict = judge(seen)
+    assert verdict.outcome is Outcome.LEAKING, reason
+    (finding,) = verdict.findings
+    assert finding.driver == driver
+    assert finding.rate is not None
+    assert finding.rate.value == pytest.approx(2.0, rel=0.1)
+    assert finding.rate.low <= 2.0 <= finding.rate.high
+
+
+def test_one_leak_in_a_thousand_connections_is_found_in_time() -> None:
+    seen, _ = play(lambda did: {FDS: 10.0 + did.connections // 1000}, GOAL)
+    verdict = judge(seen)
+    assert verdict.outcome is Outcome.LEAKING
+    assert verdict.findings[0].driver == "connection"
+
+
+def test_memory_without_counters_is_decided_within_three_minutes() -> None:
+    goal = replace(GOAL, max_seconds=180.0)
+    rested, reason = play(
+        lambda did: {FDS: 10.0, ANONYMOUS: 20e6 + min(did.connections, 7800) * 1024.0}, goal
+    )
+    assert judge(rested).outcome is Outcome.BOUNDED
+    assert "certified" in reason
+    leaky, reason = play(lambda did: {FDS: 10.0, ANONYMOUS: 20e6 + did.connections * 1024.0}, goal)
+    verdict = judge(leaky)
+    assert verdict.outcome is Outcome.LEAKING, reason
+    assert verdict.findings[0].rate is not None
+    assert verdict.findings[0].rate.value == pytest.approx(1024, rel=0.02)
+
+
+def test_a_heap_that_is_collected_is_no_leak() -> None:
+    goal = replace(GOAL, max_seconds=180.0)
+    seen, _ = play(lambda did: {FDS: 10.0, ANONYMOUS: 60e6 + 4e6 * (did.cycle % 7)}, goal)
+    assert judge(seen).outcome is not Outcome.LEAKING
+
+
+def test_the_time_is_kept() -> None:
+    seen, reason = play(lambda did: {FDS: 10.0 + did.cycle % 2 * did.cycle}, replace(GOAL, max_seconds=20.0))
+    assert seen.ended <= 20.0
+    assert "would not fit into 20 s" in reason or "certified" in reason
 
 
 def test_a_cycle_cut_short_ends_the_plan() -> None:
