@@ -22,6 +22,12 @@ from harness.runtime.python import PythonCounters
 from harness.runtime.python_sites import LEAST
 
 
+NOWHERE = (
+    "nothing that the runtime itself allocates grew by as much as {least:g} per {per}: it is native code (a C "
+    "extension), or too rare to be told from noise"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeSetup:
     """Which runtime is read: one of detect.OVERRIDES. pprof: address of a Go service's pprof pages, when it is
@@ -104,11 +110,7 @@ class Inside:
             return Places(notes=(f"attribution failed: {error}",))
         self._keep_snapshots(per)
         places = tuple(Place(growth.kind, growth.line(per)) for growth in found.growths)
-        none = (
-            ()
-            if places
-            else (f"no place grew by as much as {LEAST:g} per {per}: too rare to be told from noise",)
-        )
+        none = () if places else (NOWHERE.format(least=LEAST, per=per),)
         return Places(places, found.more, (*none, *found.notes))
 
     def _keep_snapshots(self, per: str) -> None:
