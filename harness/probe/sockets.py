@@ -68,7 +68,7 @@ class Tables:
                         if protocol == TCP and family == socket.AF_INET:
                             raise
                         continue  # no IPv6, or no udp_diag module
-                    rows.update(zip(map(_INODE, dumped), dumped, strict=True))
+                    rows.update((row[5], row) for row in dumped)
         if not self._udp:
             self._udp.update(_by_inode(self._directory, "udp", "udp6"))
 
@@ -96,7 +96,7 @@ class Tables:
             yield raw[5], Row("raw", peer(raw))
 
 
-_LOCAL, _INODE = operator.itemgetter(2), operator.itemgetter(5)
+_LOCAL = operator.itemgetter(2)
 
 
 def _lines(directory: int, table: str) -> Sequence[str]:

@@ -1,0 +1,169 @@
+"""Samples from anywhere: what the command line prints is what a run reads, whatever happens to the line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import ProbeError
+from harness.core.metric import Key
+from harness.experiment.far import FarTarget, open_far
+from harness.probe.remote import RemoteSampler
+from harness.probe.script import emit
+from tests.edges.probe_target import Told, wait_for
+from tests.edges.test_probe_census import PAIRS
+
+HARNESS = [sys.executable, "-m", "harness.cli"]
+
+
+def speaking(pid: int) -> list[str]:
+    return [*HARNESS, "probe", "--pid", str(pid), "--interval", "0.02"]
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("far") / "probe.py"
+    path.write_text(emit())
+    return path
+
+
+def old_pythons() -> Iterator[str]:
+    """Every other Python of this machine that the script promises to run on."""
+    for minor in range(8, 15):
+        for place in (
+            shutil.which(f"python3.{minor}"),
+            *Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"),
+        ):
+            if place and subprocess.run([place, "-c", ""], check=False, capture_output=True).returncode == 0:
+                yield str(place)
+                break
+
+
+@pytest.mark.parametrize("python", [sys.executable, *old_pythons()])
+def test_the_script_runs_alone_on_any_python(python: str, script: Path, tmp_path: Path) -> None:
+    with Told() as told:
+        told.run(PAIRS + "kept += [pair() for _ in range(4)]")
+        run = [python, "-I", "-S", str(script), "--pid", str(told.pid)]
+        common = {"capture_output": True, "text": True, "check": True, "cwd": tmp_path, "env": {}}
+        hello, *samples = map(
+            json.loads, subprocess.run([*run, "--count", "3"], **common).stdout.splitlines()
+        )
+        _, taken = map(json.loads, subprocess.run([*run, "--census"], **common).stdout.splitlines())
+        count = len(os.listdir(f"/proc/{told.pid}/fd"))
+    assert hello["probe"] == 1
+    assert [sample["fds"] for sample in samples] == [count] * 3
+    assert taken["census"]["fds"]["tcp-in"] == 4
+    assert sum(taken["census"]["fds"].values()) == count
+
+
+def test_the_command_line_prints_the_same_script(script: Path) -> None:
+    said = subprocess.run([*HARNESS, "probe", "--emit-script"], capture_output=True, text=True, check=True)
+    assert said.stdout == script.read_text()
+
+
+def test_a_sample_a_census_and_a_question_come_over_the_line() -> None:
+    with Told() as told:
+        told.run(PAIRS + "kept += [pair() for _ in range(3)]")
+        port = int(str(told.run("answer = port")))
+        with RemoteSampler(speaking(told.pid), clock=time.monotonic) as far:
+            assert far.pid == told.pid
+            assert far.latest().fds == len(os.listdir(f"/proc/{told.pid}/fd"))
+            assert far.inbound(port) == 3
+            assert far.census(1.0).fds["tcp-in"] == 3
+            assert far.limits()["RLIMIT_NOFILE"] > 0
+            told.process.kill()
+            told.process.wait()
+            wait_for(lambda: far.ended, "its end is told")
+            assert "has ended" in (far.latest().gap or "")
+            assert far.latest().fds is None
+
+
+def test_a_cut_line_is_a_gap_and_is_taken_up_again(tmp_path: Path) -> None:
+    """The first run of the command ends after a few samples, the second one lasts."""
+    once = tmp_path / "once"
+    code = (
+        "import os, sys\n"
+        f"first = not os.path.exists({str(once)!r}); open({str(once)!r}, 'w').close()\n"
+        "argv = sys.argv[1:] + (['--count', '3'] if first else [])\n"
+        "os.execv(argv[0], argv)\n"
+    )
+    with Told() as told:
+        argv = [sys.executable, "-c", code, *speaking(told.pid)]
+        with RemoteSampler(argv, clock=time.monotonic, retry=0.05) as far:
+            wait_for(lambda: any(s.gap for s in far.samples()), "the cut is seen")
+            wait_for(lambda: far.latest().gap is None and far.samples()[-1].fds, "the line is back")
+            gaps = [sample for sample in far.samples() if sample.gap]
+            assert "line was cut" in (gaps[0].gap or "")
+            assert gaps[0].fds is None
+            assert not far.ended
+
+
+def test_a_question_on_a_line_that_is_cut_has_no_answer_and_no_zero() -> None:
+    with Told() as told:
+        code = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
+        argv = [sys.executable, "-c", code, *speaking(told.pid), "--count", "2"]
+        with RemoteSampler(argv, clock=time.monotonic, retry=60.0) as far:
+            wait_for(lambda: far.samples()[-1].gap, "it is cut")
+            assert far.inbound(80) is None
+            taken = far.census(0.0)
+            assert taken.fds == {}
+            assert "cut" in taken.unreadable[0]
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        ('{"probe": 99, "version": "9"}', "speaks protocol 99"),
+        ("Welcome to host!", "said 'Welcome to host!'"),
+        ("", "sent no sample"),
+    ],
+)
+def test_who_speaks_something_else_is_refused_at_once(says: str, expected: str) -> None:
+    with pytest.raises(ProbeError, match=expected):
+        RemoteSampler(["printf", "%s\n", says], clock=time.monotonic)
+
+
+def test_a_command_that_does_not_exist_and_one_that_takes_no_orders() -> None:
+    with pytest.raises(ProbeError, match="no-such-command"):
+        RemoteSampler(["no-such-command"], clock=time.monotonic)
+    with Told() as told:
+        deaf = ["sh", "-c", 'exec "$@" < /dev/null', "sh", *speaking(told.pid)]
+        with pytest.raises(ProbeError, match="takes no orders"):
+            open_far(tuple(deaf), clock=time.monotonic, on_sample=lambda _: None)
+
+
+def test_a_restart_while_the_line_was_cut_is_an_end_and_no_fix(tmp_path: Path) -> None:
+    """The command names whoever runs now, as a container's pid 1 is named: another process is another service."""
+    which = tmp_path / "pid"
+    code = (
+        "import os, sys\n"
+        f"pid = open({str(which)!r}).read()\n"
+        "os.execv(sys.argv[1], [*sys.argv[1:], '--pid', pid, '--interval', '0.02', '--count', '3'])\n"
+    )
+    with Told() as told, Told() as again:
+        told.run("import os; kept += [os.open('/dev/null', 0) for _ in range(50)]")
+        which.write_text(str(told.pid))
+        argv = [sys.executable, "-c", code, *HARNESS, "probe"]
+        with RemoteSampler(argv, clock=time.monotonic, retry=0.05) as far:
+            target = FarTarget(far)
+            assert target.alive
+            which.write_text(str(again.pid))
+            wait_for(lambda: far.ended, "the other process is noticed")
+            assert not target.alive
+            assert "is another process now" in (far.latest().gap or "")
+            assert all(sample.fds is None or sample.fds > 50 for sample in far.samples())
+
+
+def test_the_readings_of_a_cut_cycle_are_no_levels() -> None:
+    from harness.core.census_diff import levels
+    from harness.core.sample import Census
+
+    assert Key("fds") not in levels(Census(0.0, unreadable=("fds and all else: cut",)))

@@ -1,0 +1,82 @@
+"""The live view from outside: what grew in words, the same for Prometheus, a clean end."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+from tests.edges.probe_target import Told, wait_for
+
+WATCH = [sys.executable, "-m", "harness.cli", "watch"]
+
+
+def test_what_grew_is_said_in_words_and_ctrl_c_ends_it() -> None:
+    with Told() as told:
+        watching = subprocess.Popen(
+            [*WATCH, str(told.pid), "--prometheus", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert watching.stdout is not None
+        address = watching.stdout.readline().strip()
+
+        def scraped() -> str:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return answer.read().decode()
+
+        wait_for(lambda: 'class="pipe"' in scraped(), "a first census")
+        told.run("import os; kept += [os.eventfd(0) for _ in range(7)]")
+        wait_for(lambda: 'harness_fds_by_class{class="eventfd"} 7.0' in scraped(), "growth is exported")
+        assert "harness_target_up 1.0" in scraped()
+        assert address.startswith("http://127.0.0.1:")
+        watching.send_signal(signal.SIGINT)
+        said, errors = watching.communicate(timeout=10)
+        assert watching.returncode == 0
+        assert errors == ""
+        assert re.search(r"\+7 eventfd: an eventfd is made and never closed", said.replace("\n", " "))
+
+
+def test_the_end_of_the_process_ends_the_view() -> None:
+    with Told() as told:
+        watching = subprocess.Popen([*WATCH, str(told.pid)], stdout=subprocess.PIPE, text=True)
+        assert watching.stdout is not None
+        assert "descriptors" in watching.stdout.readline()
+        told.process.kill()
+        told.process.wait()
+        said, _ = watching.communicate(timeout=10)
+        assert watching.returncode == 0
+        assert "the process has ended" in said
+
+
+def test_on_a_terminal_it_is_redrawn_and_the_cursor_comes_back() -> None:
+    with Told() as told:
+        leader, follower = pty.openpty()
+        watching = subprocess.Popen([*WATCH, str(told.pid)], stdout=follower, stderr=follower, close_fds=True)
+        os.close(follower)
+        said = b""
+        while b"descriptors" not in said:
+            said += os.read(leader, 65536)
+        watching.send_signal(signal.SIGINT)
+        try:
+            while data := os.read(leader, 65536):
+                said += data
+        except OSError:
+            pass  # EIO: the other side is closed
+        assert watching.wait(10) == 0
+        assert "▁".encode() in said
+        assert said.rfind(b"\x1b[?25h") > said.rfind(b"\x1b[?25l") >= 0
+        os.close(leader)
+
+
+def test_no_such_process_and_a_taken_port_are_one_line() -> None:
+    gone = subprocess.run([*WATCH, "4194999"], capture_output=True, text=True, check=False)
+    assert gone.returncode == 4
+    assert "no such process" in gone.stderr
+    both = subprocess.run(WATCH, capture_output=True, text=True, check=False)
+    assert both.returncode == 2
