@@ -21,7 +21,6 @@ from harness.runtime.open import open_reader, prepare_env
 from harness.runtime.python import PythonCounters
 from harness.runtime.python_sites import LEAST
 
-
 NOWHERE = (
     "nothing that the runtime itself allocates grew by as much as {least:g} per {per}: it is native code (a C "
     "extension), or too rare to be told from noise"
