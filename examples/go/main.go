@@ -15,6 +15,7 @@ var leaky = os.Getenv("LEAKY") == "1"
 func quotes(done <-chan struct{}) <-chan float64 {
 	out := make(chan float64)
 	go func() {
+		defer close(out)
 		for price := 100.0; ; price++ {
 			if leaky {
 				out <- price
@@ -33,8 +34,8 @@ func quotes(done <-chan struct{}) <-chan float64 {
 func events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	prices := quotes(r.Context().Done())
-	for {
-		fmt.Fprintf(w, "data: %.2f\n\n", <-prices)
+	for price := range prices {
+		fmt.Fprintf(w, "data: %.2f\n\n", price)
 		w.(http.Flusher).Flush()
 		select {
 		case <-r.Context().Done():
