@@ -62,11 +62,14 @@ class Decoder(Lines):
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Events completed by this chunk. Raises LineTooLong or EventTooLong, from then on at every call."""
+        if self._inside and 10 not in chunk and 13 not in chunk:
+            line = self._line  # all that a large event costs: see Lines._lengthen
+            line += chunk
+            if len(line) > self._max_line:
+                self._lengthen(b"")
+            return []
         events: list[Event] = []
         if self._odd:
-            if self._inside and 10 not in chunk and 13 not in chunk:
-                self._lengthen(chunk)
-                return events
             left = self._careful(chunk, events)
             if left is None:
                 return events

@@ -83,6 +83,12 @@ class Counter(Lines):
     def feed(self, chunk: bytes) -> int:
         """How many events this chunk completed. Raises LineTooLong or EventTooLong, then at every call."""
         self.bytes += len(chunk)
+        if self._inside and 10 not in chunk and 13 not in chunk:
+            line = self._line
+            line += chunk
+            if len(line) > self._max_line:
+                self._lengthen(b"")
+            return 0
         if self._held:
             if len(chunk) <= _HELD:
                 # Nothing but events, or comments, of one line, the last one complete or open?
@@ -108,9 +114,6 @@ class Counter(Lines):
             self._release()
         before = self.events
         if self._odd:
-            if self._inside and 10 not in chunk and 13 not in chunk:
-                self._lengthen(chunk)
-                return 0
             left = self._careful(chunk, None)
             if left is None:
                 return self.events - before
