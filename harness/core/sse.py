@@ -1,6 +1,6 @@
 """Server-sent events, sans-I/O: bytes in, events out; any chunking gives the same events.
 
-Source: the WHATWG HTML Living Standard, section 9.2 (server-sent events). docs/sse.md has the rules one by one.
+Source: the WHATWG HTML Living Standard, section 9.2 (server-sent events). docs/decoder.md has the rules one by one.
 """
 
 from __future__ import annotations
