@@ -322,6 +322,8 @@ LEAKING_COUNTS = (
     Kind("1 per 100 + AR(0.7), σ 2", leak(0.01, base=remembering(2.0)), "connection", 0.01),
     Kind("1 per aborted stream", leak(1.0, "aborts", clockwork=True), "abort", 1.0),
     Kind("1 per 10 aborts", leak(0.1, "aborts"), "abort", 0.1),
+    Kind("1 per request reset early", leak(1.0, "early", clockwork=True), "abort", 1.0),
+    Kind("1 per stream that was reset", leak(1.0, "resets", clockwork=True), "abort", 1.0),
     Kind("1 per event", leak(1.0, "events", clockwork=True), "event", 1.0),
     Kind("1 per 10 events", leak(0.1, "events"), "event", 0.1),
     Kind("1 per stalled reader", leak(1.0, "stalls", clockwork=True), "slow-reader", 1.0),

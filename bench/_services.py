@@ -50,6 +50,8 @@ class Did:
     unanswered: int
     seconds: float
     total: int  # connections so far
+    early: int = 0  # requests reset before their answer
+    resets: int = 0  # every stream that ended by a reset, stalled readers included
 
 
 Level = Callable[[Did, random.Random], float]
@@ -100,8 +102,9 @@ def did(spec: CycleSpec, total: int, rng: random.Random) -> tuple[Did, Ledger]:
         first_event_p50=0.01, first_event_p99=0.05,
     )  # fmt: skip
     return Did(
-        spec.index, n, events, aborts - stalls, stalls, unanswered, seconds + SETTLE, total + n
-    ), ledger
+        spec.index, n, events, aborts - stalls, stalls, unanswered, seconds + SETTLE, total + n,
+        by_mode.get("rst-early", 0), stalls + by_mode.get("rst", 0) + by_mode.get("rst-early", 0),
+    ), ledger  # fmt: skip
 
 
 def run(kind: Kind, seed: int, *, sensitivity: float = 1e-3) -> Trial:

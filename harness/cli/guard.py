@@ -8,10 +8,10 @@ import click
 
 from harness.cli.interrupt import Interrupt
 from harness.cli.result import finish, view
-from harness.cli.service_options import request_from, said, service_options
+from harness.cli.service_options import chosen_format, request_from, said, service_options
 from harness.core.outline import outline
 from harness.core.units import duration, rate
-from harness.experiment.guard import goal_of, guard_once
+from harness.experiment.guard import goal_of, guard_once, setup_for
 
 
 @click.command("guard", short_help="any service: load it, judge whether it gives everything back")
@@ -41,12 +41,13 @@ def command(sensitivity: str, max_time: str, cycles: int, self_test: bool, **opt
         cycles=cycles,
         self_test=self_test,
     )
-    aside = options["quiet"]
-    for line in () if aside else outline(goal_of(request), request.sensitivity):
-        click.echo(f"plan: {line}", err=True)
+    setup_for(request)  # a request that makes no sense is said before anything else
+    told = not options["quiet"] and chosen_format(options["form"]) != "json"
+    for line in outline(goal_of(request), request.sensitivity) if told else ():
+        click.echo(f"plan: {line}")
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(request, command=said("guard"), interrupt=interrupt, show=show)
-    for note in () if aside else done.trial.notes:
+    for note in done.trial.notes if told else ():
         if note.startswith(("stopped: ", "self-test: ")):
-            click.echo(note, err=True)
+            click.echo(note)
     finish(done.run, done.report, options)

@@ -30,6 +30,8 @@ POOL = 64.0  # a slowly filling pool of 32 slots is the largest met (ThreadPoolE
 RISES = 7  # cycles in which a count must have grown while all of it could be a pool that fills by lumps
 ALONE = 0.5  # share of its own pace that a growth by the clock shows without clients
 SURE = 0.5  # growth that is seen passes only when its rate is at most half of what was asked
+FAR = 40.0  # times the streams open at once: beyond any pool, whatever drives it
+FAR_CYCLES = 5
 STRICT = 0.02  # with only two increments to go by, they must agree this well
 LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
@@ -105,7 +107,7 @@ def assess(
     if total >= MIN_GROWTH:
         factor, rivals = driver(grown, series, offset)
         rate, low, high = interval(grown, series.column(factor))
-        why = _at_once(data, factor) or _slowly(data, factor)
+        why = _at_once(data, factor) or _slowly(data, factor) or _far_beyond(data)
         if why:
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     return _passed(data, exposure, sensitivity)
@@ -190,6 +192,16 @@ def _at_once(data: _Data, factor: str) -> str:
     if missed > LOOSE * total and one.dispersion > BURSTS:
         return ""
     return f"grew in step over {len(active)} cycles, by more than a pool could hold"
+
+
+def _far_beyond(data: _Data) -> str:
+    """Why the growth is a leak although no driver explains it well: no pool is so large. Else empty."""
+    active = _active(data, "connection")
+    if len(active) < FAR_CYCLES or data.total <= max(data.pool, FAR * data.series.peak):
+        return ""
+    if not _goes_on(active) or any(value <= 0 for value, _ in active):
+        return ""
+    return f"grew in each of {len(active)} cycles by {data.total:g} in all, far beyond any pool"
 
 
 def _slowly(data: _Data, factor: str) -> str:

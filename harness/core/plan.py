@@ -14,6 +14,7 @@ from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal
 from harness.core.diagnose import open_question
+from harness.core.doubt import RESTLESS
 from harness.core.growth import Allowed, Assessed
 from harness.core.judge_counts import CERTIFIED, allowed, assess_counts
 from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
@@ -97,7 +98,8 @@ def _load(trial: Trial, goal: Goal) -> CycleSpec | Stop:
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
         return Stop(f"all {goal.cycles} load cycles are done")
-    step = _closer(trial, goal, loads, [result for result in results.values() if result.growing])
+    growing = [result for key, result in results.items() if result.growing and key.metric not in RESTLESS]
+    step = _closer(trial, goal, loads, growing)
     if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
         served = sum(o.ledger.opened for o in trial.observations)
         if served >= WARM:  # only memory is open now: blocks no larger than it needs
@@ -176,6 +178,8 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
     if not any(key.metric in CERTIFIED for key in results):
         return False
     for key, result in results.items():
+        if key.metric in RESTLESS:
+            continue
         if result.growing or (key.metric in CERTIFIED and result.status != "bounded"):
             return False
     if not goal.vary:
