@@ -12,12 +12,13 @@ from harness.core.growth import Assessed
 from harness.core.judge_memory import MEMORY
 from harness.core.metric import Key
 from harness.core.moments import Moment, keys
-from harness.core.recipe import match
+from harness.core.recipe import explain
 from harness.core.record import Places, Trial
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
 # What is told after the descriptors, threads and tasks that explain it: the broker's view, bytes, the clock.
 WITNESSES = {"broker-peers": 1, "mappings": 1, "memory": 2, "idle-cpu": 3}
+EVENTFD = Key("fds", "eventfd")
 POOLED = 3.0  # units that must have stayed for good to be worth a word
 # Places that speak of a metric itself; any other metric is explained by whatever grew.
 SPEAKING = {
@@ -29,20 +30,21 @@ SPEAKING = {
 def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]) -> list[Finding]:
     """One finding per leaking key, steepest first; totals only where no kind of theirs grew."""
     leaking = {key: one for key, one in results.items() if one.status == "leaking"}
-    recipe = match({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
+    recipes = explain({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
     kinds = {key.metric for key in leaking if key.kind}
     shown = [key for key in leaking if key.kind or key.metric not in kinds]
     made = []
     for key in sorted(shown, key=lambda k: (WITNESSES.get(k.metric, 0), -leaking[k].rate, k)):
         one = leaking[key]
+        recipe = recipes.get(key)
         rate = _rate(one, f"{key.unit}/{_unit(one.factor)}")
         total = leaking.get(Key(key.metric), one)
-        exhausts = forecast(trial, found, key, total, recipe.name if recipe else "")
+        exhausts = forecast(trial, found, key, one, total, recipe.name if recipe else "")
         text = f"{_amount(one.rate, key)} per {per(one.factor)}: {one.why}"
         others = distinct(one.factor, one.rivals)
         if others:
             text += f" (not told apart from: {', '.join(others)})"
-        if recipe and key.metric != "memory":
+        if recipe:
             text += f"; {recipe.sentence}"
         made.append(
             Finding(
@@ -51,7 +53,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
                 status="leaking",
                 driver=published(one.factor),
                 rate=rate,
-                recipe=recipe.name if recipe and key.metric != "memory" else None,
+                recipe=recipe.name if recipe else None,
                 exhausts=exhausts,
                 explanation=text + _exhausted(exhausts),
                 where=where(trial.places, key),
@@ -72,18 +74,26 @@ def where(found: Places | None, key: Key) -> tuple[str, ...]:
 
 
 def forecast(
-    trial: Trial, found: Sequence[Moment], key: Key, total: Assessed, recipe: str
+    trial: Trial, found: Sequence[Moment], key: Key, one: Assessed, total: Assessed, recipe: str
 ) -> Exhaustion | None:
     """The ceiling that is met first at the rate of the whole metric; ceilings bound totals, not kinds."""
     if total.exposure <= 0:
         return None
-    scale = total.total / total.exposure / total.rate if total.rate else 0.0
-    each = Rate(total.rate * scale, total.low * scale, total.high * scale, "per connection")
     level = _last(found, Key(key.metric) if key.metric != "memory" else MEMORY)
-    limits = dict(trial.target.limits)
-    if recipe.startswith("zeromq-socket"):
-        limits.setdefault("zmq max_sockets", 1024.0)
-    return nearest(key.metric, level, each, limits, per_second=connections_per_second(trial))
+    pace = connections_per_second(trial)
+    whole = nearest(key.metric, level, _each(total), trial.target.limits, per_second=pace)
+    if recipe not in ("zeromq-socket", "eventfd") or key != EVENTFD:
+        return whole
+    # One eventfd per ZeroMQ socket: the context's own ceiling may be met before the process's.
+    context = nearest(str(key), _last(found, key), _each(one), trial.target.limits, per_second=pace)
+    met = [each for each in (context, whole) if each and each.after_connections is not None]
+    return min(met, key=lambda each: each.after_connections or 0.0, default=whole)
+
+
+def _each(one: Assessed) -> Rate:
+    """The growth per connection, whatever drives it."""
+    scale = one.total / one.exposure / one.rate if one.rate and one.exposure > 0 else 0.0
+    return Rate(one.rate * scale, one.low * scale, one.high * scale, "per connection")
 
 
 def ceilings(trial: Trial, found: Sequence[Moment]) -> list[Finding]:

@@ -14,6 +14,7 @@ CEILINGS = {
     "processes": ("pids.max", "RLIMIT_NPROC"),
     "mappings": ("vm.max_map_count",),
     "memory": ("memory.max",),
+    "fds/eventfd": ("ZMQ_MAX_SOCKETS",),  # per context; set where libzmq is loaded
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from harness.core.census_diff import UNCLASSIFIED
 from harness.core.cycle import Observation, Phase
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
@@ -117,10 +118,15 @@ def judged(found: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Moment]]
 
 
 def _level(moment: Moment, key: Key) -> float | None:
-    """The level of a key. A class of descriptors that a census did not meet is zero, not a gap."""
+    """The level of a key. A class of descriptors that a census did not meet is zero; without a census, or
+    with one that could not see the classes, it is a gap."""
     if key in moment.levels:
         return moment.levels[key]
-    return 0.0 if key.kind and Key(key.metric) in moment.levels else None
+    total = moment.levels.get(Key(key.metric))
+    if not key.kind or total is None or Key(key.metric, UNCLASSIFIED) in moment.levels:
+        return None
+    classified = any(other.metric == key.metric and other.kind for other in moment.levels)
+    return 0.0 if classified or not total else None
 
 
 def series(found: Sequence[Moment], key: Key) -> Series | None:
