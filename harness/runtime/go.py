@@ -165,6 +165,8 @@ def _all_of(response: http.client.HTTPResponse) -> bytes:
         size += len(part)
         if time.monotonic() > end:
             raise TimeoutError(f"no end after {PATIENCE:g} s")
+    if size <= LIMIT:
+        response.read()  # nothing is left, but only this ends a body with a length (http.client, read1)
     return b"".join(parts)
 
 

@@ -56,8 +56,8 @@ def java_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def go_server(binary: Path, folder: Path) -> Iterator[tuple[RuntimeReader, int]]:
-    env = {**os.environ, "GODEBUG": "memprofilerate=1"}
+def go_server(binary: Path, folder: Path, *, every_byte: bool = False) -> Iterator[tuple[RuntimeReader, int]]:
+    env = {**os.environ, **({"GODEBUG": "memprofilerate=1"} if every_byte else {})}
     with server([str(binary)], folder, env) as (child, port):
         reader = GoCounters(child.pid, f"http://127.0.0.1:{port}")
         assert isinstance(reader.probe(), Counters)
@@ -99,7 +99,7 @@ def test_go_goroutines_are_exact_and_a_leaked_one_is_found_at_its_line(
 
 @needs_go
 def test_go_a_leaked_slice_is_found_with_its_bytes(go_binary: Path, tmp_path: Path) -> None:
-    with go_server(go_binary, tmp_path) as (reader, port):
+    with go_server(go_binary, tmp_path, every_byte=True) as (reader, port):
         found = reader.attribute(cycle_of(port, "/slice"))
         first = found.growths[0]
         assert first.site.endswith(f"main.go:{line_of(GO, '// planted slice')} in main.keep"), found.lines()
