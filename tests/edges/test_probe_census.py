@@ -352,3 +352,26 @@ def test_psutil_agrees_on_a_busy_mixture() -> None:
         assert taken.sockets["established"] == states["ESTABLISHED"]
         assert taken.sockets["listen"] == states["LISTEN"]
         assert taken.fds["file"] + taken.fds["deleted-file"] >= len(other.open_files())
+
+
+def test_a_closed_listener_on_a_high_port_makes_no_class_per_client() -> None:
+    with Told() as told:
+        told.run(PAIRS + "kept += [pair() for _ in range(30)]; listener.close()")
+        port = int(str(told.run("answer = port")))
+        taken = census(told.pid, at=0.0)
+        assert taken.fds["tcp-in"] == taken.fds[f"tcp-out:{port}"] == 30
+
+
+def test_outbound_classes_are_bounded_and_none_is_lost() -> None:
+    with Told() as told, Told() as other:
+        other.run(
+            "import socket; kept += [socket.create_server(('127.0.0.1', 0)) for _ in range(90)]\n"
+            "answer = [one.getsockname()[1] for one in kept]"
+        )
+        ports = other.run("answer = [one.getsockname()[1] for one in kept]")
+        told.run(f"import socket; kept += [socket.create_connection(('127.0.0.1', p)) for p in {ports}]")
+        taken = census(told.pid, at=0.0)
+        outbound = {kind: count for kind, count in taken.fds.items() if kind.startswith("tcp-out")}
+        assert sum(outbound.values()) == 90
+        assert len(outbound) == 65
+        assert outbound["tcp-out:other"] == 26
