@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from harness.core.sse import Counter
+import pytest
+
+from harness.core.sse import Counter, LineTooLong
 from tests.core.sse_chunks import chunkings
+from tests.core.sse_plain import interpret
 
 
 def checked(*ids: str, form: str = "id: {}\ndata: x\n\n") -> set[tuple[int, int, int, int]]:
@@ -51,3 +54,38 @@ def test_the_checks_go_on_after_a_reconnect() -> None:
     counter.reset_for_reconnect()
     counter.feed(b"id: 4\ndata: x\n\n")
     assert (counter.missed, counter.last_event_id) == (2, "4")
+
+
+@pytest.mark.parametrize("check_ids", [False, True])
+@pytest.mark.parametrize(
+    ("known", "chunks"),
+    [
+        (b"data: a\n\n", [b"data: b", b"c\r\rdata: d\n\ndata: e\n\n"]),
+        (b"data: a\n\n", [b"data: b", b"c\nd", b"ata: e\n\n"]),
+        (b"data: a\n\n", [b"x", b"data: e\n\n", b"data: f\n\n"]),
+        (b"data: a\n\n", [b": c\n\n: d", b"\n\ndata: f\n\n"]),
+        (b": c\n\n", [b": d", b"\n\n: e\n\ndata: f\n\n"]),
+        (b"id: 1\ndata: a\n\n", [b"id: 2\ndata: b\n\ndata: c\n\nid: 3\ndata: d\n\n"]),
+        (b"id: 1\ndata: a\n\n", [b"id: 2\0\ndata: b\n\n"]),
+        (b"id: 1\ndata: a\n\n", [b"id: 2\ndata: b\n\nid: 3\0\ndata: c\n\nxid: 4\ndata: d\n\n"]),
+        (b"id: 1\nevent: x\ndata: a\n\n", [b"id: 2\nevent: x\nevent: y\n\nid: 3\ndata: c\ndata: d\n\n"]),
+    ],
+)
+def test_what_is_known_of_a_stream_never_stands_for_what_comes(
+    known: bytes, chunks: list[bytes], check_ids: bool
+) -> None:
+    counter = Counter(check_ids=check_ids)
+    for chunk in (known, known, *chunks):
+        counter.feed(chunk)
+    wanted = interpret(known * 2 + b"".join(chunks))
+    assert (counter.events, counter.last_event_id) == (len(wanted.events), wanted.last_event_id)
+    assert counter.comments == len(wanted.comments)
+    numbered = interpret(b"id: -\n\n" + (known * 2 + b"".join(chunks)).replace(b"\n\n", b"\n\nid: -\n\n"))
+    assert counter.ids == sum(event.id != "-" for event in numbered.events)
+
+
+def test_small_limits_hold_in_streams_of_plain_events() -> None:
+    counter = Counter(max_line=20, max_event=20)
+    assert counter.feed(b"data: a\n\ndata: b") == 1
+    with pytest.raises(LineTooLong):
+        counter.feed(b"x" * 100 + b"\n\ndata: c")
