@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -13,11 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.errors import ProbeError
+from harness.core.cycle import CycleSpec, Phase
+from harness.core.errors import ConfigError, ProbeError
 from harness.core.metric import Key
+from harness.core.plan import Stop
+from harness.core.record import Trial
 from harness.experiment.far import FarTarget, open_far
+from harness.experiment.guard import Request, guard_once, setup_for
 from harness.probe.remote import RemoteSampler
 from harness.probe.script import emit
+from harness.probe.sockets import inbound
+from harness.target.spawn import free_port
 from tests.edges.probe_target import Told, wait_for
 from tests.edges.test_probe_census import PAIRS
 
@@ -162,8 +170,52 @@ def test_a_restart_while_the_line_was_cut_is_an_end_and_no_fix(tmp_path: Path) -
             assert all(sample.fds is None or sample.fds > 50 for sample in far.samples())
 
 
-def test_the_readings_of_a_cut_cycle_are_no_levels() -> None:
-    from harness.core.census_diff import levels
-    from harness.core.sample import Census
+def test_a_guard_reads_a_service_through_a_command(tmp_path: Path) -> None:
+    """Two cycles on a service that the guard neither started nor may look at itself."""
+    port = free_port()
+    service = Path(__file__).parents[1] / "services" / "plain_sse.py"
+    with subprocess.Popen([sys.executable, str(service), str(port), "eventfd"]) as child:
+        try:
+            wait_for(lambda: inbound(child.pid, port) is not None and listens(port), "it listens")
+            request = Request(
+                url=f"http://127.0.0.1:{port}/e",
+                probe_command=shlex.join(speaking(child.pid)),
+                connections=20,
+                concurrency=10,
+                settle=0.2,
+                out=tmp_path / "run",
+            )
+            done = guard_once(request, command="far", steps=two_cycles)
+            assert child.poll() is None  # watched, never stopped
+        finally:
+            child.kill()
+    first, second = done.trial.observations
+    assert done.trial.infrastructure is None
+    assert done.trial.target.pid == child.pid
+    assert second.levels[Key("fds", "eventfd")] - first.levels[Key("fds", "eventfd")] == 20
+    assert "RLIMIT_NOFILE" in done.trial.target.limits
 
-    assert Key("fds") not in levels(Census(0.0, unreadable=("fds and all else: cut",)))
+
+def two_cycles(trial: Trial) -> CycleSpec | Stop:
+    index = len(trial.observations)
+    return CycleSpec(index, 20, 10, 1.0, 1, "fin", ("/e",), Phase.LOAD) if index < 2 else Stop("enough")
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"probe_command": "ssh 'host"}, "quotes closed"),
+        ({"probe_command": " "}, "expected a command"),
+        ({"probe_command": "true", "pid": 1}, "not with --probe-command"),
+        ({"probe_command": "true", "runtime": "python"}, "not with --probe-command"),
+        ({}, "expected exactly one of"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(more: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        setup_for(Request(url="http://127.0.0.1:1/", **more))  # type: ignore[arg-type]
