@@ -65,6 +65,24 @@ def test_a_leaked_task_is_certain_and_named_by_the_line_where_it_waits(tmp_path:
     assert after.connections is not None
 
 
+@pytest.mark.soak
+def test_what_a_c_extension_leaks_is_found_and_said_to_be_native(tmp_path: Path) -> None:
+    done = guard("malloc@connection", tmp_path)
+    finding = next(f for f in done.verdict.findings if f.kind == "heap-bytes")
+    assert finding.rate is not None
+    assert finding.rate.value == pytest.approx(4096, rel=0.1)
+    assert "native code" in finding.where[0]
+
+
+@pytest.mark.soak
+def test_what_grows_by_the_second_is_placed_by_the_second(tmp_path: Path) -> None:
+    done = guard("object@time", tmp_path)
+    finding = next(f for f in done.verdict.findings if f.kind == "objects")
+    assert finding.driver == "time"
+    assert f"{SERVICES / 'things.py'}:" in finding.where[0]
+    assert finding.where[0].endswith("per second")
+
+
 def test_switched_off_there_are_none(tmp_path: Path) -> None:
     request = Request(
         command=(sys.executable, str(ASYNCIO), "{port}", "healthy"),

@@ -6,8 +6,10 @@ import os
 import shutil
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from harness.runtime import node
 from harness.runtime.counters import (
     GOROUTINES,
     HANDLES,
+    HEAP_BYTES,
     OBJECTS,
     Counters,
     RuntimeReader,
@@ -202,6 +205,33 @@ def test_jvm_a_leaked_thread_is_found_at_the_line_where_it_waits(java_classes: P
         assert f"SseServer.java:{planted}" in found.growths[0].site, found.lines()
         assert (found.growths[0].kind, found.growths[0].per_connection) == ("thread", 1.0)
         assert reader.read()[THREADS] - before == 100
+
+
+class Pages(BaseHTTPRequestHandler):
+    """Short pprof pages: net/http gives a body below 2 KiB a length, a longer one comes in chunks."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        heap = b"heap profile: 0: 0 [0: 0] @ heap/1048576\n# HeapAlloc = 4096\n# HeapObjects = 7\n"
+        body = heap if "heap" in self.path else b"goroutine profile: total 3\n"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_go_short_pages_are_read_one_after_the_other_over_one_connection() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as pages:
+        threading.Thread(target=pages.serve_forever, daemon=True).start()
+        try:
+            found = GoCounters(os.getpid(), f"http://127.0.0.1:{pages.server_port}").read()
+        finally:
+            pages.shutdown()
+    assert (found[OBJECTS], found[HEAP_BYTES], found[GOROUTINES]) == (7.0, 4096.0, 3.0)
 
 
 def test_a_service_without_pprof_pages_says_so() -> None:
