@@ -145,6 +145,13 @@ def elapsed(trial: Trial) -> float:
     return seen[-1].ended - seen[0].started if seen else 0.0
 
 
+def expected(seen: Sequence[Observation], step: CycleSpec) -> float:
+    """Seconds that a cycle will take: as long as the longest of late, or its dwell where it waits that out."""
+    rests = [o.ended - o.load_ended for o in seen[-4:] if o.load_ended is not None]
+    waits = step.dwell + max(rests, default=0.0) if step.connections == 0 or step.events == 0 else 0.0
+    return max(longest(seen), waits)
+
+
 def longest(seen: Sequence[Observation]) -> float:
     """Seconds of the longest of the last cycles, quiet included."""
     return max((o.ended - o.started for o in seen[-4:]), default=0.0)

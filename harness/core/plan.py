@@ -48,7 +48,7 @@ def next_step(trial: Trial, goal: Goal) -> CycleSpec | Stop:
     step = _warm_up(trial, goal) or _control(trial, goal) or _load(trial, goal)
     if isinstance(step, CycleSpec) and goal.max_seconds is not None:
         left = goal.max_seconds - design.elapsed(trial)
-        if seen and design.longest(seen) > left:
+        if seen and design.expected(seen, step) > left:
             return Stop(f"the next cycle would not fit into {goal.max_seconds:g} s")
     return step
 

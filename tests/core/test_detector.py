@@ -1,0 +1,51 @@
+"""A small share of ``python -m bench.detector``: no healthy kind is called leaking, every leak is found. The rules
+in use are measured there too; here only that they say what their sources say."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import _rivals
+from bench.detector import GROUPS, measure, table
+from harness.core.metric import Judged
+
+RUNS = 4
+SLOW = ("1 per 1,000 + jitter ±1", "1 a second")  # found less often within two minutes (docs/detector.md)
+JOBS = [(group, index) for group, kinds in GROUPS.items() for index in range(len(kinds))]
+
+
+@pytest.mark.parametrize(("group", "index"), JOBS, ids=lambda part: str(part))
+def test_no_false_alarm_and_no_miss(group: str, index: int) -> None:
+    _, _, cell = measure((group, index, 0, RUNS))
+    kind = GROUPS[group][index]
+    said = f"{kind.name}: {dict(cell.outcomes)} {dict(cell.drivers)}"
+    if group.startswith("healthy"):
+        assert cell.found == 0, said
+        return
+    assert cell.outcomes["bounded"] == 0, said
+    if kind.name not in SLOW:
+        assert cell.outcomes["leaking"] == RUNS, said
+    assert cell.drivers[kind.leaks or ""] >= cell.outcomes["leaking"] - 1, said
+
+
+def test_the_rules_in_use_say_what_their_sources_say() -> None:
+    flat, exact = [7.0] * _rivals.LONGEST, True
+    grown = [float(i) for i in range(_rivals.LONGEST)]
+    for name, rule in _rivals.RIVALS.items():
+        assert not rule(flat, exact), name
+        if name != "LeakCanary":  # two loops a dump: it wants at least two objects
+            assert rule(grown, exact), name
+    assert _rivals.leakcanary([2.0 * v for v in grown], exact)
+    one_step = flat[:4] + [8.0] * (_rivals.LONGEST - 4)
+    assert _rivals.regrtest(one_step, True)  # any(deltas)
+    assert not _rivals.regrtest(one_step, False)  # all(delta >= 1)
+    assert _rivals.psleak([float(i) for i in grown], False)  # each run longer, so it grew by more
+    assert not _rivals.psleak(flat, False)
+
+
+def test_a_table_has_a_row_for_every_kind() -> None:
+    group, index = "healthy counts", 0
+    cells = [measure((group, index, 0, 2))[2]]
+    lines = table(group, cells)
+    assert lines[2].startswith("| constant | **0** | 100 |")
+    assert cells[0].kind.key.judged is Judged.EXACT

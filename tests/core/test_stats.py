@@ -1,0 +1,125 @@
+"""The statistics against values from tables and against each other."""
+
+from __future__ import annotations
+
+import math
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.core.linear import line
+from harness.core.poisson import fit
+from harness.core.stats import (
+    correlated,
+    drawdown,
+    isotonic,
+    mann_kendall,
+    poisson_interval,
+    ratio_interval,
+    sign_test,
+    student95,
+    student_tail,
+    theil_sen,
+)
+
+
+@pytest.mark.parametrize(
+    ("t", "free", "p"),  # any table of Student's t
+    [
+        (2.353, 3, 0.05),
+        (4.541, 3, 0.01),
+        (2.015, 5, 0.05),
+        (5.893, 5, 0.001),
+        (2.764, 10, 0.01),
+        (3.307, 60, 0.0008),
+    ],
+)
+def test_students_tail_is_that_of_the_tables(t: float, free: int, p: float) -> None:
+    assert student_tail(t, free) == pytest.approx(p, rel=0.08)
+
+
+def test_students_tail_and_its_quantile_agree() -> None:
+    for free in (5, 10, 30, 100):
+        assert student_tail(student95(free), free) == pytest.approx(0.025, rel=0.03)
+
+
+def test_the_correlation_test_is_the_permutation_test() -> None:
+    rng = random.Random(1)
+    x = [rng.random() for _ in range(12)]
+    y = [value + rng.gauss(0, 0.35) for value in x]
+    seen = math.fsum(a * b for a, b in zip(x, y, strict=True))
+    hits = 0
+    for _ in range(20_000):
+        rng.shuffle(x_copy := list(x))
+        hits += math.fsum(a * b for a, b in zip(x_copy, y, strict=True)) >= seen
+    assert correlated(x, y) == pytest.approx(hits / 20_000, rel=0.4, abs=2e-4)
+    assert correlated([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]) == 1.0
+    assert correlated([1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]) == 1.0
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_the_nearest_rising_sequence_rises_and_keeps_the_mean(values: list[float]) -> None:
+    found = isotonic(values)
+    assert all(b >= a - 1e-6 for a, b in pairwise(found))
+    assert math.fsum(found) == pytest.approx(math.fsum(values), rel=1e-9, abs=1e-3)
+
+
+def test_the_nearest_rising_sequence_of_known_values() -> None:
+    assert isotonic([1.0, 3.0, 2.0, 4.0]) == [1.0, 2.5, 2.5, 4.0]
+    assert isotonic([3.0, 2.0, 1.0]) == [2.0, 2.0, 2.0]
+
+
+def test_the_largest_fall() -> None:
+    assert drawdown([1.0, 5.0, 3.0, 6.0, 2.0]) == 4.0
+    assert drawdown([1.0, 1.0, 2.0]) == 0.0
+
+
+def test_signs_trends_and_slopes() -> None:
+    assert sign_test(12, 12) == pytest.approx(2**-12)
+    assert mann_kendall([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(1 / math.factorial(5))
+    assert mann_kendall([2.0] * 9) == 1.0
+    assert theil_sen([0.0, 1.0, 2.0, 3.0], [1.0, 3.0, 5.0, 40.0]) == pytest.approx(8.0, abs=6.5)
+
+
+def test_a_poisson_interval_covers_and_no_events_bound_by_three() -> None:
+    rate, low, high = poisson_interval(0.0, 1000.0)
+    assert (rate, low) == (0.0, 0.0)
+    assert high == pytest.approx(3.7e-3, rel=0.02)  # two-sided; the one-sided bound is 3/M
+    rng = random.Random(2)
+    covered = 0
+    for _ in range(2000):
+        count = sum(rng.random() < 0.02 for _ in range(1000))
+        _, low, high = poisson_interval(float(count), 1000.0)
+        covered += low <= 0.02 <= high
+    assert 0.93 <= covered / 2000 <= 0.975
+
+
+def test_a_ratio_interval_of_a_clockwork_is_narrow() -> None:
+    rate, low, high = ratio_interval([(300.0, 300.0), (601.0, 600.0), (1199.0, 1200.0), (2400.0, 2400.0)])
+    assert rate == pytest.approx(1.0, abs=1e-3)
+    assert 0.99 < low <= 1.0 <= high < 1.01
+
+
+def test_a_fit_shares_growth_out_among_its_causes() -> None:
+    connections = [300.0, 600.0, 50.0, 1200.0, 50.0, 2400.0]
+    cycles = [1.0] * 6
+    grown = [0.01 * n + 2.0 for n in connections]
+    found = fit(grown, [connections, cycles], [0.0] * 6)
+    assert found.rates == (pytest.approx(0.01, rel=0.05), pytest.approx(2.0, rel=0.05))
+
+
+def test_a_line_gets_wider_for_noise_that_remembers() -> None:
+    rng = random.Random(3)
+    state, levels = 0.0, []
+    for _ in range(24):
+        state = 0.7 * state + rng.gauss(0, 1)
+        levels.append(state)
+    found = line(levels, [[float(i) for i in range(24)]])
+    assert found is not None
+    plain = found.sigma / math.sqrt(math.fsum((i - 11.5) ** 2 for i in range(24)))
+    assert found.rho > 0.3
+    assert found.errors[0] > 1.4 * plain
+    assert line(levels, [[1.0] * 24]) is None
