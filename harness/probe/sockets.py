@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.probe.sockdiag import Raw
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+SERVED = 8  # connections with one local port
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # Tables read only while there are inodes that no other table explains:
 # name, class, column of the inode, column of the path.
@@ -77,8 +78,10 @@ class Tables:
         self._udp.update(_by_inode(self._directory, "udp", "udp6"))
 
     def shared(self) -> set[bytes]:
-        """Local ports that more than one connection has: of a client each has its own (ip(7))."""
-        return {port for port, count in Counter(map(_LOCAL, self.tcp.values())).items() if count > 1}
+        """Local ports of so many connections that they were served there: the kernel gives a port to two
+        clients with different peers by chance, but not to SERVED of them."""
+        counts = Counter(map(_LOCAL, self.tcp.values()))
+        return {port for port, count in counts.items() if count >= SERVED}
 
     def explain(self, inodes: Iterable[int]) -> dict[int, Row | None]:
         """inode → its row; None for one that no table knows. Those in ``tcp`` are not asked for."""
