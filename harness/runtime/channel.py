@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,19 @@ def _connect(connection: socket.socket, path: Path) -> None:
         os.close(folder)
 
 
-def ask_all(directory: Path, agent: str, command: str, *, patience: float = PATIENCE) -> list[Answer]:
-    """Every live process whose agent of this name listens in the folder, by pid."""
-    answers = [ask(path, command, patience=patience) for path in sorted(directory.glob(f"{agent}-*.sock"))]
+def ask_all(
+    directory: Path,
+    agent: str,
+    command: str,
+    *,
+    among: Container[int] | None = None,
+    patience: float = PATIENCE,
+) -> list[Answer]:
+    """Every live process whose agent of this name listens in the folder, by pid. among: only these pids."""
+    paths = [
+        path
+        for path in sorted(directory.glob(f"{agent}-*.sock"))
+        if among is None or int(path.stem.split("-")[1]) in among
+    ]
+    answers = [ask(path, command, patience=patience) for path in paths]
     return sorted((answer for answer in answers if answer), key=lambda answer: answer.pid)

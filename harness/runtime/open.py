@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.core.errors import ProbeError
 from harness.runtime import detect, go, jvm, node, python
+from harness.runtime.channel import default_directory
 from harness.runtime.counters import RuntimeReader, Unavailable
 from harness.runtime.detect import Choice
 
@@ -33,7 +34,7 @@ def open_reader(
     directory: where agents listen. url: of the pprof pages, else the service's own origin (Go alone).
     """
     if choice.runtime == detect.PYTHON:
-        return python.PythonCounters(directory, pid)
+        return python.PythonCounters(directory, pid, shared=directory == default_directory())
     if choice.runtime == detect.NODE:
         return node.NodeCounters(directory, pid)
     if choice.runtime == detect.JVM:

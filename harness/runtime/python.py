@@ -60,8 +60,17 @@ class PythonCounters:
 
     name = "python"
 
-    def __init__(self, directory: Path, pid: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        pid: int,
+        *,
+        shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """shared: other services answer in the folder as well, so only processes of the tree are asked."""
         self.directory = directory
+        self.shared = shared
         self.pid = pid
         self._clock = clock
         self.snapshots: tuple[Snapshot, Snapshot] | None = None  # of the last attribution
@@ -71,7 +80,7 @@ class PythonCounters:
         deadline = self._clock() + START_PATIENCE
         while True:
             try:
-                if channel.ask_all(self.directory, "python", "read"):
+                if self._answers("read"):
                     return self.read()
             except ProbeError as error:
                 return Unavailable(str(error))
@@ -144,8 +153,12 @@ class PythonCounters:
             except ProbeError:
                 pass  # the target has ended, and tracing with it
 
+    def _answers(self, command: str) -> list[channel.Answer]:
+        among = tree(self.pid) if self.shared else None
+        return channel.ask_all(self.directory, "python", command, among=among)
+
     def _ask(self, command: str) -> list[channel.Answer]:
-        answers = channel.ask_all(self.directory, "python", command)
+        answers = self._answers(command)
         if not answers:
             raise ProbeError(
                 f"no Python of process {self.pid} answers in {self.directory} any more; expected the agent: "

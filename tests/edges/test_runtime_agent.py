@@ -246,3 +246,11 @@ def test_it_can_be_imported_by_a_service_that_the_harness_does_not_start(tmp_pat
     code = "import harness.runtime.agent, time; time.sleep(60)"
     with start(code, tmp_path, env) as child:
         answering(tmp_path, child.pid)
+
+
+def test_in_a_shared_folder_only_the_target_is_asked(tmp_path: Path) -> None:
+    code = "import time; time.sleep(60)"
+    with start(code, tmp_path) as one, start(code, tmp_path) as other:
+        answering(tmp_path, one.pid, 2)
+        assert PythonCounters(tmp_path / "agents", one.pid, shared=True).read().processes == (one.pid,)
+        assert PythonCounters(tmp_path / "agents", other.pid, shared=True).read().processes == (other.pid,)
