@@ -172,9 +172,13 @@ def test_a_late_head_is_waited_for(ask: Driver) -> None:
 
         time.sleep(0.2)  # longer than a stream counts as being opened
         it.send(EVENT)
+        left.append(it.wait_gone())
 
+    left: list[str] = []
     with serve(script) as server:
         assert ask(first, server.url, "/", {}).value == "x"
+        server.wait(lambda: left)
+    assert left == ["fin"]  # it went on by itself, not because the server gave up
 
 
 def slow_reader(user: Any, path: str) -> list[Any]:
@@ -224,10 +228,12 @@ def test_silence_is_a_stall_but_a_comment_is_not(ask: Driver) -> None:
         alive = ask(stalls, server.url, "/beats", {}, options={"stall_after": 0.25})
         silent = ask(stalls, server.url, "/silent", {}, options={"stall_after": 0.25})
         mine = ask(stalls, server.url, "/mine", {"stall_after": 0.1})
+        server.wait(lambda: len(server.returned) == 3)
     assert alive.value == ["x", "y"]
     assert silent.failed == mine.failed == "stalled"
     assert silent.errors == {"life /silent: stalled": 1}
     assert silent.entries["life /silent"][2] >= 250.0
+    assert server.returned == ["", "fin", "fin"]  # it was we who gave up
 
 
 def test_streams_share_one_timer(ask: Driver) -> None:
@@ -444,7 +450,7 @@ def test_a_user_leaves_in_the_way_it_was_told(
     def script(it: Connection) -> str:
         it.send(EVENT)
         it.wait_gone()
-        return {8: "fin", 7: "rst"}[it.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
+        return it.kernel_end()
 
     cert, context = pem
     with serve(script, tls=context if secure else None) as server:

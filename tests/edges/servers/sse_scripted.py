@@ -68,6 +68,17 @@ class Connection:
             return "rst"
         return "fin"
 
+    def kernel_end(self) -> str:
+        """How the client left by the kernel's state (tcp_states.h): CLOSE_WAIT 8 after FIN, CLOSE 7 after RST.
+
+        TLS's close_notify comes ahead of the FIN: the state is waited for.
+        """
+        end = time.monotonic() + DEADLINE
+        while (state := self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]) not in (7, 8):
+            assert time.monotonic() < end, f"TCP state {state}"
+            time.sleep(0.002)
+        return {8: "fin", 7: "rst"}[state]
+
 
 class Scripted:
     """url: where it is. asked: every request so far. ends: what ``wait_gone`` in the script returned."""
