@@ -11,7 +11,7 @@ from harness.core.forecast import nearest
 from harness.core.growth import Assessed
 from harness.core.judge_memory import MEMORY
 from harness.core.metric import Key
-from harness.core.moments import Moment, keys
+from harness.core.moments import Moment, judged, keys
 from harness.core.recipe import explain
 from harness.core.record import Places, Trial
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
@@ -44,6 +44,8 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         others = distinct(one.factor, one.rivals)
         if others:
             text += f" (not told apart from: {', '.join(others)})"
+        if not key.kind:
+            text += made_up(found, key)
         if recipe:
             text += f"; {recipe.sentence}"
         made.append(
@@ -139,6 +141,18 @@ def pooled(found: Sequence[Moment], key: Key) -> str:
     if last == 0 or stays < POOLED or last == len(levels) - 1:
         return ""
     return f"grew by {grown:g} during the first {last + 1} cycles and stopped: a pool or a cache"
+
+
+def made_up(found: Sequence[Moment], total: Key) -> str:
+    """The classes whose growth makes up a total, greatest first: "; made up of close-wait +120, …". Empty
+    for a total without classes."""
+    _, rest = judged(found)
+    classes = {key for moment in rest for key in moment.levels if key.metric == total.metric and key.kind}
+    if total.metric == "memory" or len(rest) < 2:
+        return ""
+    grown = {key.kind: rest[-1].levels.get(key, 0.0) - rest[0].levels.get(key, 0.0) for key in classes}
+    most = sorted((by, kind) for kind, by in grown.items() if by >= 1)[::-1][:3]
+    return f"; made up of {', '.join(f'{kind} +{by:g}' for by, kind in most)}" if most else ""
 
 
 def moved(found: Sequence[Moment]) -> list[Key]:

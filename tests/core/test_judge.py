@@ -228,3 +228,16 @@ def test_a_constant_added_to_every_level_changes_no_outcome(levels: list[int], c
 
 def test_the_same_trial_gives_the_same_verdict() -> None:
     assert judge(trial([310, 610, 910])) == judge(trial([310, 610, 910]))
+
+
+def test_a_total_whose_classes_take_turns_names_them() -> None:
+    shares = [(0.4, 0.6), (0.7, 0.3), (0.2, 0.8), (0.9, 0.1), (0.1, 0.9)]
+    waiting, rowless = Key("fds", "close-wait"), Key("fds", "rowless-socket")
+    levels, one, two = [{FDS: 10.0, waiting: 0.0, rowless: 0.0}], 0.0, 0.0
+    for first, second in shares:
+        one, two = one + 300 * first, two + 300 * second
+        levels.append({FDS: 10 + one + two, waiting: one, rowless: two})
+    seen = [observation(i, level) for i, level in enumerate(levels)]
+    finding = judge(trial([], observations=seen)).findings[0]
+    assert (finding.metric, finding.kind) == ("fds", "")
+    assert "made up of rowless-socket +810, close-wait +690" in finding.explanation
