@@ -96,7 +96,8 @@ class Observation:
     """One finished (or cut short) cycle: all that the judge sees of it.
 
     levels: quiescent level per key; absent: could not be read. settled: False when the counts
-    never came to rest (``unsettled`` says what kept moving). complete: False when the target
+    never came to rest (``unsettled`` says what kept moving; so it does of a service at rest whose counts
+    come and go). complete: False when the target
     died or the run was stopped during the cycle.
     """
 
@@ -112,3 +113,4 @@ class Observation:
     close_lag: float = 0.0  # seconds from the last client's leave to the level
     broker: BrokerCount | None = None
     census: Census | None = None
+    events: tuple[str, ...] = ()  # processes of the tree that ended or became another program

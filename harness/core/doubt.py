@@ -72,6 +72,12 @@ def warnings_of(trial: Trial) -> list[str]:
     unsettled = [o.spec.index for o in trial.observations if o.complete and not o.settled]
     if unsettled:
         found.append(f"cycles that never settled: {', '.join(map(str, unsettled[:10]))}")
+    ended = [event for o in trial.observations if o.complete for event in o.events]
+    if ended:
+        found.append(
+            f"processes came and went ({len(ended)}): {'; '.join(ended[:3])}; what one held went with it, so a leak "
+            "may look smaller than it is"
+        )
     total = ledger_total(trial)
     if total.failed and not trial.exit:
         causes = ", ".join(f"{count} {cause}" for cause, count in sorted(total.causes.items()))

@@ -16,6 +16,7 @@ from harness.experiment.inside import Inside
 from harness.experiment.quiet import LOOKS, Quiet, after, rest
 from harness.experiment.setup import TrialSetup
 
+MOST_EVENTS = 20  # of one cycle
 LONGEST_WINDOW = 10.0  # seconds without change that make a level, however late a service closes
 
 
@@ -80,6 +81,7 @@ class Reader:
             close_lag=quiet.close_lag,
             broker=counted,
             census=looks[-1] if looks else None,
+            events=self._events(started),
         )
 
     def _counters(self, quiet: Quiet) -> dict[Key, float]:
@@ -92,6 +94,14 @@ class Reader:
         if levels:
             after(self.sampler, quiet.level, clock=self.around.clock)
         return levels
+
+    def _events(self, since: float) -> tuple[str, ...]:
+        """What happened to processes that were there before: a restart must show as a restart, never as a
+        fix. One that only lived within the cycle, such as a command that was run, is none."""
+        told = [event for sample in self.sampler.samples() if sample.at >= since for event in sample.events]
+        new = {event.removesuffix(" started") + " " for event in told if event.endswith(" started")}
+        kept = [e for e in told if not e.endswith(" started") and not any(e.startswith(pid) for pid in new)]
+        return tuple(kept[:MOST_EVENTS])
 
     def _censuses(self, looks: int) -> list[Census]:
         """What can be read now; several times, a sample apart, of a service that does not hold still."""

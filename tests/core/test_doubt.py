@@ -1,0 +1,17 @@
+"""What a reader should know beside the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.core.judge import judge
+from tests.core.series import trial
+
+
+def test_a_worker_that_was_replaced_is_said_and_never_taken_for_a_fix() -> None:
+    steady = trial([10.0] * 12)
+    cycle = replace(steady.observations[4], events=("pid 12 (worker) ended",))
+    told = replace(steady, observations=(*steady.observations[:4], cycle, *steady.observations[5:]))
+    assert not any("came and went" in warning for warning in judge(steady).warnings)
+    (warning,) = [warning for warning in judge(told).warnings if "came and went" in warning]
+    assert "pid 12 (worker) ended" in warning
