@@ -1,6 +1,6 @@
 """Named sets of defects and mitigations, and how each of them is expected to end.
 
-Measured, not assumed: docs/profiles.md has the runs behind the table. ``original`` and ``upstream`` are
+Measured, not assumed: ``harness reproduce --profile NAME`` runs any of them again. ``original`` and ``upstream`` are
 the two mechanisms of the crash; each mitigation stands alone on both of them (``alone``), so that what it
 does can be told from what was hoped of it; each defect stands alone too (``single``).
 """
