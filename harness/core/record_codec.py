@@ -109,7 +109,7 @@ def dumps(data: Mapping[str, Any], *, indent: int | None = None) -> str:
 
 
 def result_dict(trial: Trial, *, run_id: str | None = None) -> dict[str, Any]:
-    """The published form of one trial's verdict (docs/reports.md; ``harness schema``)."""
+    """The published form of one trial's verdict (docs/architecture.md; ``harness schema``)."""
     verdict = trial.verdict or NOT_JUDGED
     plain: dict[str, Any] = _CONVERTER.unstructure(verdict, unstructure_as=Verdict)
     ledgers = [o.ledger for o in trial.observations]
