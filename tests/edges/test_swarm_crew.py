@@ -23,7 +23,7 @@ from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import CountingServer
 
 ROOT = Path(__file__).parents[2]
-SPEC = CycleSpec(0, 61, 10, 10.0, events=3, disconnect="mixed", paths=("/a", "/b"))
+SPEC = CycleSpec(0, 61, 20, 10.0, events=3, disconnect="mixed", paths=("/a", "/b"))
 
 
 def agree(ledger: Ledger, server: CountingServer) -> None:
@@ -46,7 +46,7 @@ def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -
         agree(ledger, server)
         assert ledger.opened == ledger.completed == 61
         assert ledger.by_path in ({"/a": 31, "/b": 30}, {"/a": 30, "/b": 31})
-        assert server.count.peak <= 10
+        assert server.count.peak <= 20
         assert ledger.first_event_p50 is not None
         assert ledger.first_event_p99 is not None
         assert ledger.first_event_p50 <= ledger.first_event_p99
@@ -56,24 +56,24 @@ def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -
         victim = workers_of(swarm.pid)[0]
 
         def kill() -> bool:
-            if not dead and seen and seen[-1].open_now == 10:
+            if not dead and seen and seen[-1].open_now == 20:
                 dead.append(victim)
                 os.kill(victim, signal.SIGKILL)
-            # Its five streams end with it; the others go on, until they too have been seen.
-            return bool(dead) and seen[-1].causes.get("worker-lost", 0) == 5
+            # Its ten streams end with it; the others go on, until they too have been seen.
+            return bool(dead) and seen[-1].causes.get("worker-lost", 0) == 10
 
         dead: list[int] = []
         ledger = swarm.cycle(
             replace(SPEC, events=0, dwell=60.0, disconnect="fin"), progress=seen.append, cancelled=kill
         )
         server.settle()
-        assert ledger.causes == {"worker-lost": 5, "cancelled": 5}
-        assert (ledger.opened, ledger.failed, ledger.open_now) == (10, 10, 0)
+        assert ledger.causes == {"worker-lost": 10, "cancelled": 10}
+        assert (ledger.opened, ledger.failed, ledger.open_now) == (20, 20, 0)
         (note,) = [note for note in ledger.notes if "died" in note]
-        told = re.search(r"/(\d+) died during the cycle with 5 streams open; (\d+) of its (\d+)", note)
+        told = re.search(r"/(\d+) died during the cycle with 10 streams open; (\d+) of its (\d+)", note)
         assert told is not None, note
         assert int(told[1]) == victim
-        assert int(told[2]) + 5 == int(told[3])
+        assert int(told[2]) + 10 == int(told[3])
 
         server.clear()
         ledger = swarm.cycle(SPEC)
@@ -183,14 +183,14 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
         cut: list[str] = []
 
         def vanish() -> bool:
-            if not cut and seen and seen[-1].open_now == 10:
+            if not cut and seen and seen[-1].open_now == 20:
                 cut.append(nets[1][0])
                 workers[1].signal(signal.SIGKILL)
-            return bool(cut) and seen[-1].causes.get("worker-lost", 0) == 5
+            return bool(cut) and seen[-1].causes.get("worker-lost", 0) == 10
 
         ledger = swarm.cycle(
             replace(SPEC, events=0, dwell=60.0, disconnect="fin"), progress=seen.append, cancelled=vanish
         )
-        assert ledger.causes == {"worker-lost": 5, "cancelled": 5}
-        assert any("died during the cycle with 5 streams open" in note for note in ledger.notes)
+        assert ledger.causes == {"worker-lost": 10, "cancelled": 10}
+        assert any("died during the cycle with 10 streams open" in note for note in ledger.notes)
         server.settle()
