@@ -27,7 +27,9 @@ CERTAIN = math.log(1000)
 CHANCE = 0.003  # that growth fell by chance into the cycles where the driver was strong
 MIN_GROWTH = 3.0
 POOL = 64.0  # a slowly filling pool of 32 slots is the largest met (ThreadPoolExecutor's cap); twice that
-RISES = 7  # cycles in which a count must have grown while all of it could be a pool that fills by lumps
+RISES = 6  # cycles in which a count must have grown while all of it could be a pool
+RISES_LUMPY = 8  # the same where it grows by lumps: more unevenly than by chance
+EVEN = 1.3  # Pearson dispersion of growth that comes one by one
 ALONE = 0.5  # share of its own pace that a growth by the clock shows without clients
 SURE = 0.5  # growth that is seen passes only when its rate is at most half of what was asked
 FAR = 40.0  # times the streams open at once: beyond any pool, whatever drives it
@@ -208,7 +210,7 @@ def _slowly(data: _Data, factor: str) -> str:
     """Why the driver, and neither the cycle nor the clock, explains a slow growth. Else empty."""
     column = data.series.column(factor)
     rises = sum(1 for value, x in zip(data.grown, column, strict=True) if value > 0 and x > 0)
-    if rises < (RISES if data.total <= max(POOL, data.pool) else MIN_GROWTH):
+    if rises < MIN_GROWTH:
         return ""
     if not _goes_on(_active(data, factor)) or (factor == "time" and not _idle_grows(data)):
         return ""
@@ -220,6 +222,9 @@ def _slowly(data: _Data, factor: str) -> str:
     other = fit(counts, [*innocent, column], offset)
     ratio = (other.likelihood - null.likelihood) / max(1.0, other.dispersion)
     if ratio < CERTAIN:
+        return ""
+    needed = RISES if other.dispersion <= EVEN else RISES_LUMPY
+    if rises < needed and data.total <= max(POOL, data.pool):
         return ""
     clients = data.series.column("connection")
     pairs = [(x, y) for x, y, amount in zip(column, counts, clients, strict=True) if amount > 0]
