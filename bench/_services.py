@@ -67,11 +67,11 @@ class Kind:
     name: str
     make: Callable[[random.Random], Level]
     leaks: str | None = None
-    true: str | None = None
     rate: float = math.nan
     key: Key = FDS
     goal: Goal = field(default_factory=lambda: GOAL)
     budget: Budget = field(default_factory=Budget)
+    true: str | None = None
 
 
 GOAL = Goal(
