@@ -139,9 +139,11 @@ def assess_moving(
 
 
 def _without_readings(series: Series, floor: float) -> tuple[float, ...]:
-    """Levels less what the readings themselves have added, as the line tells."""
-    both = _line(series.levels, series, ("connection", "reading"), floor)
-    each = max(0.0, both.slopes[1]) if both else 0.0
+    """Levels less what the readings themselves have added, as seen while there was no client. More than
+    twice the counter's own noise is no reading's doing."""
+    spans = zip(series.increments, series.column("connection"), strict=True)
+    alone = [value for value, clients in spans if clients == 0]
+    each = min(2 * floor, max(0.0, median(alone))) if alone else 0.0
     return tuple(
         level - each * read for level, read in zip(series.levels, _sum(series, "reading"), strict=True)
     )
