@@ -1,4 +1,4 @@
-"""Other ends than a leak: each turns red for its own reason, and the healthy twin stays green."""
+"""Other ends than a leak: each turns red for its own reason."""
 
 from __future__ import annotations
 
@@ -29,14 +29,6 @@ def run(kind: str, tmp_path: Path, **more: object) -> Guarded:
     return guard_once(Request(**arguments), command="test")  # type: ignore[arg-type]
 
 
-def test_the_healthy_twin_is_green_and_says_how_small_a_leak_would_have_been_seen(tmp_path: Path) -> None:
-    done = run("healthy", tmp_path)
-    assert done.verdict.outcome is Outcome.BOUNDED, done.verdict.explain()
-    assert done.report.read_text().count("<section") >= 2
-    total = next(b for b in done.verdict.bounds if b.metric == "fds" and not b.kind)
-    assert total.at_most <= 1 / 200
-
-
 def test_an_exit_with_code_0_in_mid_load_is_a_crash(tmp_path: Path) -> None:
     verdict = run("exit-0", tmp_path).verdict
     assert verdict.outcome is Outcome.CRASHED, verdict.explain()
@@ -45,7 +37,7 @@ def test_an_exit_with_code_0_in_mid_load_is_a_crash(tmp_path: Path) -> None:
 
 
 def test_a_service_that_never_sends_a_byte_is_stalled(tmp_path: Path) -> None:
-    verdict = run("mute", tmp_path, connections=20, max_time=8.0).verdict
+    verdict = run("mute", tmp_path, connections=20, max_time=5.0).verdict
     assert verdict.outcome is Outcome.STALLED, verdict.explain()
 
 

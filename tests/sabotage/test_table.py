@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.sabotage.case import Case, run
+from tests.sabotage.case import Case, Result, run
 from tests.sabotage.reference import REFERENCE
 from tests.sabotage.table import TABLE
 
@@ -26,15 +26,19 @@ BRISK: dict[str, Any] = {
 }
 
 
-def check(case: Case, folder: Path, **load: Any) -> None:
+def check(case: Case, folder: Path, **load: Any) -> Result:
     result = run(case, folder, **load)
     assert not result.wrong, f"{'; '.join(result.wrong)}\n{result.verdict.explain()}"
+    return result
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
 def test_the_verdict_is_right(case: Case, tmp_path: Path) -> None:
-    check(case, tmp_path / "run", **BRISK)
+    result = check(case, tmp_path / "run", **BRISK)
+    if result.verdict.bounded:
+        total = next(b for b in result.verdict.bounds if b.metric == "fds" and not b.kind)
+        assert total.at_most <= BRISK["sensitivity"], "it says how small a leak would have been seen"
 
 
 @pytest.mark.soak
