@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.core.judge import judge
-from harness.core.verdict import Outcome
 from tests.core.series import trial
 
 
@@ -16,18 +15,6 @@ def test_a_worker_that_was_replaced_is_said_and_never_taken_for_a_fix() -> None:
     assert not any("came and went" in warning for warning in judge(steady).warnings)
     (warning,) = [warning for warning in judge(told).warnings if "came and went" in warning]
     assert "pid 12 (worker) ended" in warning
-
-
-def test_a_run_that_was_rate_limited_is_never_healthy() -> None:
-    steady = trial([10.0] * 12)
-    assert judge(steady).outcome is Outcome.BOUNDED
-    refused = steady.observations[4]
-    ledger = replace(refused.ledger, rate_limited=7, causes={"429": 7}, failed=7)
-    cycles = (*steady.observations[:4], replace(refused, ledger=ledger), *steady.observations[5:])
-    verdict = judge(replace(steady, observations=cycles))
-    assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "rate limited: 7" in verdict.explanation
-    assert "source addresses" in verdict.advice
 
 
 def test_a_verdict_that_rests_on_a_saturated_generator_warns() -> None:
