@@ -51,7 +51,7 @@ def command(
         judged = tuple(trial for trial, _ in tried)
         for _, planted in tried:
             for one in planted:
-                console.print(f"self-test: {one.say()}", markup=False)
+                console.print(f"self-test: {one.say()}", markup=False, soft_wrap=True)
     for trial in judged:
         if len(judged) > 1:
             console.print(f"{trial.name}:", markup=False)

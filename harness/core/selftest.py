@@ -43,7 +43,8 @@ class Planted:
 
     def say(self) -> str:
         """One line for people."""
-        amount = f"{self.size:.3g} {self.key.unit} of {self.key} per connection"
+        unit = self.key.unit if self.key.unit == str(self.key) else f"{self.key.unit} of {self.key}"
+        amount = f"{self.size:.4g} {unit} per connection"
         if self.found:
             return f"planted {amount}: found after {self.connections:,} connections"
         return f"planted {amount}: not found ({self.why})"

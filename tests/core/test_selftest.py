@@ -34,7 +34,7 @@ def test_a_service_too_noisy_for_the_claim_is_underpowered() -> None:
     again, planted = confirmed(passed, GOAL)
     assert again.verdict is not None
     assert again.verdict.outcome is Outcome.INCONCLUSIVE
-    assert again.verdict.explanation.startswith("underpowered: planted 0.001 fds")
+    assert again.verdict.explanation.startswith("underpowered: planted 0.001 fds per connection: not found")
     assert not planted[0].found
 
 
