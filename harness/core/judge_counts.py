@@ -22,7 +22,7 @@ FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
 FINEST = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}  # × trial.sensitivity
 LEAST = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
 # Counters that are counts: how many of them a stream in a pool may hold.
-COUNTED = {"objects": 10, "blocks": 10}
+COUNTED = {"objects": 5, "blocks": 5}
 # Metrics that must come back to the integer for a pass; the others speak up only when they grow.
 CERTIFIED = frozenset({"fds", "threads", "processes", "tasks", "broker-peers"})
 

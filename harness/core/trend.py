@@ -120,7 +120,8 @@ def assess_moving(
     found = growth.assess(rising, sensitivity=sensitivity, allowed=allowed, tolerance=tolerance)
     fall = drawdown(levels)
     rise = median(levels[-ENDS:]) - median(levels[:ENDS])
-    clear = len(levels) >= MIN_LEVELS and rise >= FALLS * fall + least
+    still = fall <= 2 * floor  # no noise worth more levels
+    clear = (still or len(levels) >= MIN_LEVELS) and rise >= FALLS * fall + least
     if found.factor == "time":  # the clock must show itself above the noise while no client is there
         spans = zip(rising.increments, series.column("connection"), strict=True)
         alone = math.fsum(value for value, clients in spans if clients == 0)
