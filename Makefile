@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv reproduce test lint types imports bench conformance endurance soak sabotage runtimes examples clean
+.PHONY: plugin-matrix help venv reproduce test lint types imports bench conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -57,6 +57,17 @@ examples: venv  ## guard every example, healthy and leaky (under 5 minutes)
 
 runtimes: venv  ## runtime counters on every server, the long part
 	$(BIN)/pytest tests/edges -k runtime -m 'soak or not soak' $(ARGS)
+
+plugin-matrix: venv  ## the pytest plugin under two pytest majors and Python 3.11 to 3.13, where installed
+	@for python in 3.11 3.12 3.13; do for major in 8 9; do \
+	  if ! python$$python -c '' 2>/dev/null; then echo "python$$python is not installed: left out"; continue; fi; \
+	  home=.venv/matrix/$$python-$$major; \
+	  test -d $$home || { python$$python -m venv $$home && grep -v '^pytest==' constraints.txt > $$home/constraints.txt && \
+	    $$home/bin/pip install --quiet --disable-pip-version-check -c $$home/constraints.txt -e '.[reference]' \
+	      "pytest==$$major.*" pytest-timeout pytest-xdist pytest-asyncio pytest-randomly jsonschema hypothesis || exit 1; }; \
+	  echo "== Python $$python, pytest $$major"; \
+	  $$home/bin/python -m pytest -p no:cacheprovider -q tests/plugin $(ARGS) || exit 1; \
+	done; done
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

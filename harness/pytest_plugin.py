@@ -1,67 +1,162 @@
-"""pytest plugin: guard any service from a test.
+"""pytest plugin: guard any service from a test (docs/pytest.md).
 
     def test_stream_gives_everything_back(guard):
         verdict = guard(command=["python", "app.py", "--port", "{port}"], url="http://127.0.0.1:{port}/events")
         assert verdict.bounded, verdict.explain()
 
-Nothing but the standard library and pytest is imported until a guard is used.
+Nothing but the standard library and pytest is imported until a fixture, a marker or an option is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from harness.core.verdict import Verdict
+    from pathlib import Path
 
-REPORTS = pytest.StashKey[list[tuple[str, str, Path]]]()
+    from harness.experiment.broker import Broker
+    from harness.no_leaks import NoLeaks
+    from harness.plugin.guarding import Guard
+    from harness.plugin.services import ReferenceServices
+
+LEAK_CHECK = "harness-leak-check"
+REPORTS = pytest.StashKey[list[tuple[str, str]]]()
+LEAKS = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--harness-out DIR``: where reports of guards go."""
+    """The options that begin with ``--harness``, and ``--no-leaks``."""
     group = parser.getgroup("harness", "leak guards for services")
     group.addoption(
-        "--harness-out",
-        metavar="DIR",
-        default=None,
-        help="folder for the reports of guards (default: reports/)",
+        "--harness-out", metavar="DIR", help="folder for the reports of guards (default: reports/)"
+    )
+    group.addoption(
+        "--harness-budget",
+        metavar="FILE",
+        help="allowed growth (default: budgets.toml or [tool.harness], in pytest's root folder or above)",
+    )
+    group.addoption(
+        "--harness-repeat",
+        metavar="N",
+        type=_positive,
+        default=1,
+        help="run each guard so often; the worst verdict counts",
+    )
+    group.addoption(
+        "--no-leaks",
+        action="store_true",
+        help="every test must give back descriptors, threads, children, tasks, ZeroMQ sockets; rank those that do not",
     )
 
 
+def _positive(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    if value < 1:
+        raise ValueError(f"{text!r}: expected a number from 1 on")
+    return value
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Room for the list of reports that the summary shows."""
-    config.stash[REPORTS] = []
+    """Markers, and room for what the summary shows."""
+    config.stash[REPORTS], config.stash[LEAKS] = [], {}
+    config.pluginmanager.register(_Gather(config), "harness-gather")
+    config.addinivalue_line(
+        "markers",
+        "budget(fds='0/connection', memory='1 KiB/connection', ceilings={…}, pools={…}, profile=None): what a "
+        "connection, an event or an hour may leave behind; guards of the test then fail by themselves",
+    )
+    config.addinivalue_line(
+        "markers",
+        "no_leaks(ignore=(), objects=(), memory=None, patience=2.0): the test must give everything back",
+    )
+    if config.getoption("--no-leaks"):
+        _check_leaks(config, everywhere=True)
+
+
+def _check_leaks(config: pytest.Config, *, everywhere: bool) -> None:
+    from harness.plugin.leaks import LeakCheck
+
+    config.pluginmanager.register(LeakCheck(everywhere=everywhere), LEAK_CHECK)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The check of leaks is loaded where a test asks for it."""
+    if not config.pluginmanager.has_plugin(LEAK_CHECK) and any(
+        item.get_closest_marker("no_leaks") for item in items
+    ):
+        _check_leaks(config, everywhere=False)
 
 
 @pytest.fixture
-def guard(request: pytest.FixtureRequest) -> Callable[..., Verdict]:
-    """A function that loads a service, judges it and returns the verdict.
+def guard(request: pytest.FixtureRequest) -> Guard:
+    """A function that loads a service, judges it and returns the verdict: ``guard(command=…, url=…)``.
 
-    Arguments are those of ``harness.experiment.guard.Request``; ``url`` and one of ``command`` and
-    ``pid`` are needed. The service is stopped before the function returns.
+    Guards take turns, also among xdist's workers. The service is stopped before the function returns.
     """
-    from harness.experiment.guard import Request, guard_once
+    from harness.plugin.guarding import guard_for
 
-    made = request.config.stash[REPORTS]
+    return guard_for(request)
 
-    def run(**arguments: Any) -> Verdict:
-        out = request.config.getoption("--harness-out")
-        arguments.setdefault("out", Path(out) / request.node.name if out else None)
-        done = guard_once(Request(**arguments), command=f"pytest {request.node.nodeid}")
-        made.append((request.node.nodeid, done.verdict.outcome.value, done.report))
-        return done.verdict
 
-    return run
+@pytest.fixture
+def no_leaks() -> Iterator[NoLeaks]:
+    """Fails the test when it leaves something behind in this process; ``no_leaks.ignore(kind, match, reason)``."""
+    from harness.no_leaks import no_leaks as check
+
+    with check() as running:
+        yield running
+
+
+@pytest.fixture
+def fake_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A running fake Majordomo broker: ``fake_broker.endpoint``, ``fake_broker.fall_silent()``."""
+    from harness.plugin.services import broker
+
+    with broker(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def reference_service(tmp_path: Path) -> Iterator[ReferenceServices]:
+    """Starts the reference service with a profile: ``reference_service("fixed").url``."""
+    from contextlib import ExitStack
+
+    from harness.plugin.services import ReferenceServices
+
+    with ExitStack() as stack:
+        yield ReferenceServices(stack, tmp_path)
+
+
+class _Gather:
+    """What the summary shows, from the reports: under xdist they come from the workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """The last report of a test has all its properties."""
+        if report.when != "teardown":
+            return
+        for name, value in report.user_properties:
+            if name == "harness-report":
+                self._config.stash[REPORTS].append((report.nodeid, str(value)))
+            elif name == "harness-leaks":
+                self._config.stash[LEAKS][report.nodeid] = str(value)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Where the reports of this session's guards are."""
-    made = config.stash.get(REPORTS, [])
-    if made:
+    """Where the reports of this session's guards are, and which tests leaked most."""
+    if reports := config.stash.get(REPORTS, []):
         terminalreporter.section("harness reports")
-        for node, outcome, path in made:
+        for node, text in reports:
+            outcome, _, path = text.partition(" ")
             terminalreporter.write_line(f"{outcome:14} {node}  {path}")
+    if leaks := config.stash.get(LEAKS, {}):
+        from harness.plugin.leaks import ranking
+
+        terminalreporter.section("harness: tests that leave most behind")
+        for line in ranking(leaks):
+            terminalreporter.write_line(line)

@@ -24,7 +24,7 @@ from harness.probe.sampler import Sampler
 from harness.swarm.launch import Swarm
 from harness.target.attach import AttachedTarget
 from harness.target.ready import check_free, check_url, last_words, preflight, wait_ready
-from harness.target.spawn import fill_port, free_port, spawn
+from harness.target.spawn import fill_port, free_port, spawn, was_cut
 
 LOG_LINES = 20_000  # of the log searched for signatures after a death
 LOG_KEPT = 120  # of them kept in the record
@@ -210,6 +210,8 @@ class TrialRunner:
         if lived and self.setup.service.command:
             end = {"stopped_with": code, "last_words": list(excerpt(self.target.tail(LOG_LINES), LOG_KEPT))}
             self._note(extra={**self.trial.extra, **end})
+            if self.target.tail(1) and was_cut(self.directory / "target.log"):
+                self._note(notes=(*self.trial.notes, "its log passed 64 MiB and was cut to its tail"))
             if code == -signal.SIGKILL and not self.around.interrupt.is_set():
                 self._note(notes=(*self.trial.notes, f"SIGTERM did not end it within {grace:g} s: killed"))
 

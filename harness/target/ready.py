@@ -111,6 +111,8 @@ def wait_ready(
         if not target.alive:
             code = target.poll()
             how = "the exit code is not known" if code is None else f"exit code {code}"
+            if code == 0:
+                how += ": perhaps it forked into the background; then run it there yourself and give --attach-port"
             raise TargetError(
                 f"the service ended before it was ready ({how}, after {clock() - start:.1f} s); expected it to "
                 f"stay in the foreground and listen on port {port}{last_words(target)}"

@@ -1,0 +1,40 @@
+"""``harness budget check``: a budget file without a run."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import click
+
+from harness.config import BUDGETS, find, load
+from harness.core.budget_file import applied
+from harness.core.errors import ConfigError
+
+SOON = datetime.timedelta(days=14)
+
+
+@click.group("budget", short_help="check a budget file without a run")
+def command() -> None:
+    """Budget files: what a connection, an event or an hour may leave behind (docs/budgets.md)."""
+
+
+@command.command("check")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def check(file: Path | None) -> None:
+    """Check FILE [default: budgets.toml or [tool.harness], here or above]. Exit 2 for a mistake or an
+    exception whose last day is past."""
+    path = file or find(Path.cwd())
+    if path is None:
+        raise ConfigError(f"no {BUDGETS} here or above; expected one: write it with `harness init`")
+    found = load(path)
+    today = datetime.datetime.now().astimezone().date()
+    for profile in (None, *found.profiles):
+        applied(found, endpoints=("/", *found.endpoints), profile=profile, today=today)
+    click.echo(
+        f"{path}: good; {len(found.endpoints)} endpoints, {len(found.profiles)} profiles, "
+        f"{len(found.exemptions)} exceptions"
+    )
+    for one in found.exemptions:
+        soon = " (soon)" if one.expires - today <= SOON else ""
+        click.echo(f"  exception until {one.expires}{soon}: {one.metric} {one.allow} ({one.reason})")

@@ -1,0 +1,211 @@
+"""Before, after, and again until it is quiet: what is left then is a leak."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import tracemalloc
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from harness.core.errors import ConfigError
+from harness.core.units import size
+from harness.no_leaks.ignore import Ignore, covered
+from harness.no_leaks.snapshot import KINDS, Snapshot, snapshot
+
+PATIENCE = 2.0  # seconds: what ends by itself has ended by then
+FIRST_WAIT, LONGEST_WAIT = 0.001, 0.1
+SHOWN = 10
+
+Leaks = dict[str, list[str]]
+"""kind → a description of each thing that is left."""
+
+
+class LeaksError(AssertionError):
+    """Something was left. leaks: kind → descriptions."""
+
+    def __init__(self, leaks: Leaks, patience: float | None = None) -> None:
+        self.leaks = leaks
+        waited = f", {patience:g} s after the end" if patience is not None else ""
+        lines = [f"{count(leaks)} left{waited}:"]
+        for kind, texts in leaks.items():
+            lines.append(f"  {len(texts)} {kind}:")
+            lines += [f"    {text}" for text in texts[:SHOWN]]
+            if len(texts) > SHOWN:
+                lines.append(f"    and {len(texts) - SHOWN} more")
+        super().__init__("\n".join(lines))
+
+
+def count(leaks: Mapping[str, list[str]]) -> str:
+    """``2 descriptors, 1 threads``."""
+    return ", ".join(f"{len(texts)} {kind}" for kind, texts in leaks.items())
+
+
+def grown(before: Snapshot, after: Snapshot, *, ignore: Iterable[Ignore] = (), spare: int = 0) -> Leaks:
+    """What is in ``after`` and was not in ``before``. spare: bytes of traced memory that may stay."""
+    found: Leaks = {}
+    ignores = tuple(ignore)
+    for kind, things in after.things.items():
+        old = before.things.get(kind, {})
+        for key, thing in things.items():
+            known = old.get(key)
+            same = known is not None and (
+                known.ref is None or thing.ref is None or known.ref() is thing.ref()
+            )
+            if not same and not covered(ignores, kind, thing.text):
+                found.setdefault(kind, []).append(thing.text)
+    for name, amount in after.objects.items():
+        more = amount - before.objects.get(name, 0)
+        if more > 0 and not covered(ignores, "objects", name):
+            found.setdefault("objects", []).append(f"{name}: {more} more ({amount} in all)")
+    if after.memory is not None and before.memory is not None and after.memory - before.memory > spare:
+        text = f"{after.memory - before.memory} B more traced memory; allowed are {spare} B"
+        if not covered(ignores, "memory", text):
+            found["memory"] = [text]
+    return found
+
+
+def assert_no_growth(
+    before: Snapshot, after: Snapshot, ignore: Iterable[Ignore] = (), *, memory: str = "0"
+) -> None:
+    """For checks written by hand, with two snapshots. memory: how much traced memory may stay, ``"64 KiB"``.
+
+    Raises LeaksError, an AssertionError, with what is in ``after`` and was not in ``before``.
+    """
+    __tracebackhide__ = True
+    leaks = grown(before, after, ignore=ignore, spare=int(size("memory", memory)))
+    if leaks:
+        raise LeaksError(leaks)
+
+
+class NoLeaks:
+    """One check under way: a context manager, and an asynchronous one that lets the loop go on meanwhile."""
+
+    def __init__(
+        self,
+        *,
+        ignore: Iterable[Ignore] = (),
+        objects: Iterable[type] = (),
+        memory: str | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._ignore = list(ignore)
+        self._objects = tuple(objects)
+        self._spare = int(size("memory", memory)) if memory is not None else None
+        self._patience = patience
+        self._before: Snapshot | None = None
+        self._tracing = False
+
+    def ignore(self, kind: str, match: str, reason: str) -> None:
+        """One more thing that may stay: a kind of KINDS (or ``*``), a shell pattern, and why."""
+        if kind not in ("*", *KINDS):
+            raise ConfigError(f"ignore: kind {kind!r}; expected * or one of {', '.join(KINDS)}")
+        self._ignore.append(Ignore(kind, match, reason))
+
+    def adopt(self, before: Snapshot, after: Snapshot) -> None:
+        """What came between two snapshots belongs to somebody who lives longer than this check."""
+        if self._before is not None:
+            self._before = adopted(self._before, before, after)
+
+    def begin(self) -> None:
+        """Read what is there now."""
+        if self._spare is not None and not tracemalloc.is_tracing():
+            tracemalloc.start()
+            self._tracing = True
+        if self._spare is not None or self._objects:
+            gc.collect()
+        self._before = self._take()
+
+    def _take(self) -> Snapshot:
+        return snapshot(objects=self._objects, memory=self._spare is not None)
+
+    def _rounds(self) -> Iterator[float]:
+        """Look; yield how long to wait before the next look; end once it is quiet. Raises LeaksError."""
+        assert self._before is not None, "begin() comes first"
+        ends = time.monotonic() + self._patience
+        wait = FIRST_WAIT
+        collect = self._spare is not None or bool(self._objects)
+        while True:
+            if collect:
+                gc.collect()
+            leaks = grown(self._before, self._take(), ignore=self._ignore, spare=self._spare or 0)
+            if not leaks:
+                return
+            if time.monotonic() >= ends:
+                raise LeaksError(leaks, self._patience)
+            if collect:
+                yield wait
+                wait = min(2 * wait, LONGEST_WAIT)
+            collect = True  # garbage is no leak, but collecting costs: only when something is left
+
+    def end(self) -> None:
+        """Compare until it is quiet. Raises LeaksError when something is left after the patience."""
+        __tracebackhide__ = True
+        try:
+            for wait in self._rounds():
+                time.sleep(wait)
+        finally:
+            self._stop_tracing()
+
+    def _stop_tracing(self) -> None:
+        if self._tracing:
+            tracemalloc.stop()
+            self._tracing = False
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        if error is None:
+            self.end()
+        else:
+            self._stop_tracing()  # what failed has failed; its leftovers would only hide why
+
+    async def __aenter__(self) -> Self:
+        self.begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        try:
+            if error is None:
+                for wait in self._rounds():
+                    await asyncio.sleep(wait)
+        finally:
+            self._stop_tracing()
+
+
+def adopted(base: Snapshot, before: Snapshot, after: Snapshot) -> Snapshot:
+    """``base`` and everything that is in ``after`` and not in ``before``."""
+    things = {
+        kind: {
+            **base.things.get(kind, {}),
+            **{k: v for k, v in held.items() if k not in before.things.get(kind, {})},
+        }
+        for kind, held in after.things.items()
+    }
+    return Snapshot(things, base.objects, base.memory)
+
+
+def no_leaks(
+    *,
+    ignore: Iterable[Ignore] = (),
+    objects: Iterable[type] = (),
+    memory: str | None = None,
+    patience: float = PATIENCE,
+) -> NoLeaks:
+    """A context manager that fails when its block leaves something behind.
+
+    ignore: what may stay, each with its reason. objects: types whose live instances must not grow in number.
+    memory: traced memory that may stay, such as ``"64 KiB"`` (tracemalloc runs meanwhile: several times
+    slower). patience: seconds given to what ends by itself. Raises LeaksError, an AssertionError.
+    """
+    return NoLeaks(ignore=ignore, objects=objects, memory=memory, patience=patience)

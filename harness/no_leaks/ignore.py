@@ -1,0 +1,48 @@
+"""What may stay: each entry is named and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """Things of a kind (``*``: any) whose text matches a shell pattern. reason: why that is no leak.
+
+    Raises ValueError without a reason: whoever reads the test later needs it.
+    """
+
+    kind: str
+    match: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise ValueError(
+                f"Ignore({self.kind!r}, {self.match!r}): no reason given; expected why it is no leak"
+            )
+
+    def covers(self, kind: str, text: str) -> bool:
+        """True when this entry is about the thing."""
+        return self.kind in ("*", kind) and fnmatchcase(text, self.match)
+
+
+BUILT_IN = (
+    Ignore(
+        "children", "*multiprocessing.resource_tracker*", "one per interpreter, which it outlives by a moment"
+    ),
+    Ignore("children", "*multiprocessing.forkserver*", "one per interpreter; ends with it"),
+    Ignore("descriptors", "*multiprocessing.resource_tracker*", "the pipe to the interpreter's one tracker"),
+    Ignore(
+        "threads", "pytest_timeout*", "the timer of the test that runs; pytest-timeout ends it after the test"
+    ),
+    Ignore("threads", "*(GarbageCollectorThread)", "pyzmq's one collector of zero-copy messages, for good"),
+    Ignore("zeromq", "*of zmq.utils.garbage*", "pyzmq's one collector of zero-copy messages, for good"),
+)
+
+
+def covered(ignores: Iterable[Ignore], kind: str, text: str) -> bool:
+    """True when any entry, or a built-in one, is about the thing."""
+    return any(entry.covers(kind, text) for entry in (*ignores, *BUILT_IN))

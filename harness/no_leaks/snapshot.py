@@ -1,0 +1,174 @@
+"""What this process holds now, thing by thing."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import tracemalloc
+import weakref
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TEXT = 200  # characters of a description
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing held. ref: tells an object from another that got its address later."""
+
+    text: str
+    ref: Callable[[], object] | None = None
+
+
+Things = Mapping[Hashable, Thing]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """kind → identity → thing; type name → live objects; bytes of traced memory (None: not traced)."""
+
+    things: Mapping[str, Things]
+    objects: Mapping[str, int] = field(default_factory=dict)
+    memory: int | None = None
+
+    def counts(self) -> dict[str, int]:
+        """How many of each kind; ``objects/TYPE`` and ``memory`` (bytes) where they were asked for."""
+        found = {kind: len(things) for kind, things in self.things.items()}
+        found.update({f"objects/{name}": count for name, count in self.objects.items()})
+        if self.memory is not None:
+            found["memory"] = self.memory
+        return found
+
+
+def snapshot(*, objects: tuple[type, ...] = (), memory: bool = False) -> Snapshot:
+    """Read everything now. objects: types whose live instances are counted. memory: traced bytes, for which
+    tracemalloc must run. Linux only (/proc)."""
+    living = _living(objects)
+    things = {kind: read() for kind, read in _READERS.items()}
+    things["tasks"], things["zeromq"] = living.tasks, living.zeromq
+    traced = tracemalloc.get_traced_memory()[0] if memory else None
+    return Snapshot(things, {name: living.counts[name] for name in map(_name, objects)}, traced)
+
+
+def _descriptors() -> Things:
+    found: dict[Hashable, Thing] = {}
+    tracker = _tracker_pipe()
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - this runs around every test
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
+        except OSError:
+            continue  # the one by which this folder is read
+        text = f"fd {number}: {target}"
+        if int(number) == tracker:
+            text += " of multiprocessing.resource_tracker"
+        found[int(number), target] = Thing(text[:TEXT])
+    return found
+
+
+def _tracker_pipe() -> int | None:
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    number: int | None = getattr(getattr(module, "_resource_tracker", None), "_fd", None)
+    return number
+
+
+def _threads() -> Things:
+    """Every thread of the process, those of C libraries too (task/ in proc(5))."""
+    python = {thread.native_id: thread for thread in threading.enumerate()}
+    found: dict[Hashable, Thing] = {}
+    for tid in map(int, os.listdir("/proc/self/task")):  # noqa: PTH208
+        thread = python.get(tid)
+        if thread is not None:
+            found[tid, id(thread)] = Thing(f"{thread.name} ({type(thread).__name__})"[:TEXT])
+            continue
+        name = _read(f"/proc/self/task/{tid}/comm").strip()
+        if name:
+            found[tid] = Thing(f"native thread {name}")
+    return found
+
+
+def _children() -> Things:
+    found: dict[Hashable, Thing] = {}
+    for tid in os.listdir("/proc/self/task"):  # noqa: PTH208
+        for pid in _read(f"/proc/self/task/{tid}/children").split():
+            fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+            if len(fields) < 20:
+                continue
+            line = _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
+            zombie = " (ended, never waited for)" if fields[0] == "Z" else ""
+            found[int(pid), fields[19]] = Thing(f"pid {pid}: {line or '?'}{zombie}"[:TEXT])
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return ""
+
+
+_READERS: dict[str, Callable[[], Things]] = {
+    "descriptors": _descriptors,
+    "threads": _threads,
+    "children": _children,
+}
+KINDS = (*_READERS, "tasks", "zeromq", "objects", "memory")
+
+
+@dataclass(slots=True)
+class _Living:
+    tasks: dict[Hashable, Thing] = field(default_factory=dict)
+    zeromq: dict[Hashable, Thing] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def _living(types: tuple[type, ...]) -> _Living:
+    """One walk over the collector's objects for everything that is found only there. What is not imported
+    cannot be held."""
+    found = _Living()
+    asyncio, zmq = sys.modules.get("asyncio"), sys.modules.get("zmq")
+    tasks: Any = getattr(asyncio, "Task", None) or ()
+    sockets: Any = (zmq.Socket, zmq.Context) if zmq is not None and hasattr(zmq, "Context") else ()
+    wanted = tuple(types) + ((tasks,) if tasks else ()) + tuple(sockets)
+    if not wanted:
+        return found
+    for thing in gc.get_objects():
+        # type() first: isinstance() would ask a proxy for its __class__ and so run foreign code.
+        kind = type(thing)
+        if not issubclass(kind, wanted):
+            continue
+        if tasks and issubclass(kind, tasks):
+            if not thing.done():
+                found.tasks[id(thing)] = Thing(_task(thing), weakref.ref(thing))
+        elif sockets and issubclass(kind, sockets) and not thing.closed:
+            found.zeromq[id(thing)] = Thing(_zeromq(thing), weakref.ref(thing))
+        for one in types:
+            if issubclass(kind, one):
+                found.counts[_name(one)] += 1
+    return found
+
+
+def _task(task: Any) -> str:
+    coroutine = task.get_coro()
+    code = getattr(coroutine, "cr_code", None)
+    where = f" at {code.co_filename}:{code.co_firstlineno}" if code else ""
+    return f"{task.get_name()}: {getattr(coroutine, '__qualname__', coroutine)}{where}"[:TEXT]
+
+
+def _zeromq(thing: Any) -> str:
+    module = sys.modules.get("zmq.utils.garbage")
+    collector = getattr(getattr(module, "gc", None), "_context", None)
+    own = " of zmq.utils.garbage" if thing is collector else ""
+    try:
+        kind = f" type {thing.socket_type}" if hasattr(thing, "socket_type") else ""
+    except Exception:  # closed meanwhile by another thread
+        kind = ""
+    return f"{type(thing).__module__}.{type(thing).__qualname__}{kind}{own}"[:TEXT]
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,194 @@
+"""The ``guard`` fixture: one guard at a time on the machine, its evidence where the failure is shown."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from harness.config import budget_for, from_arguments
+from harness.core.budget import Budget, laid_over
+from harness.core.errors import ConfigError
+from harness.core.units import duration, rate
+from harness.core.verdict import Outcome, Verdict
+from harness.experiment.guard import Guarded, Request, guard_once
+from harness.report.paragraph import paragraph
+from harness.store.run_dir import safe_name
+from harness.target.spawn import fill_port
+
+TIMES = ("max_time", "dwell", "settle", "patience", "stall_after", "ready_timeout")
+WORST_FIRST = (1, 4, 3, 0)  # exit codes: the service's fault, ours, doubt, none
+FIELDS = tuple(field.name for field in fields(Request))
+
+
+class BudgetExceeded(AssertionError):
+    """A guard under ``@pytest.mark.budget`` did not end bounded. verdict: the whole judgement."""
+
+    def __init__(self, text: str, verdict: Verdict) -> None:
+        super().__init__(text)
+        self.verdict = verdict
+
+
+class Guard:
+    """What the ``guard`` fixture gives: call it with a service, get the verdict.
+
+    note is called with (outcome, report, evidence) after each run.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        where: str,
+        root: Path,
+        out: Path | None = None,
+        budget_file: Path | None = None,
+        repeat: int = 1,
+        marker: Mapping[str, Any] | None = None,
+        note: Callable[[str, Path, str], None] = lambda *_: None,
+    ) -> None:
+        self._name, self._where, self._root = name, where, root
+        self._out, self._budget_file, self._repeat = out, budget_file, repeat
+        self._marker = marker
+        self._note = note
+        self._runs = 0
+
+    def __call__(
+        self,
+        *,
+        url: str | Sequence[str],
+        command: Sequence[str] | None = None,
+        pid: int | None = None,
+        budget: Budget | Mapping[str, Any] | None = None,
+        profile: str | None = None,
+        **more: Any,
+    ) -> Verdict:
+        """Load a service in cycles, judge whether it gives everything back, stop it.
+
+        url: where its streams are, ``{port}`` is replaced; several of one host are opened in turn. command:
+        starts it, ``{port}`` is replaced. pid: a service that runs already. budget: allowed growth, such as
+        ``{"fds": "0/connection"}``; goes before the budget file and the marker. profile: ``[profile.NAME]``
+        of the file. more: any other field of ``harness.experiment.guard.Request``; times may be texts
+        (``max_time="30s"``), and so may ``sensitivity`` (``"1/1000"``).
+
+        Returns the verdict; under ``@pytest.mark.budget`` raises BudgetExceeded unless it is bounded. Raises
+        ConfigError for arguments that make no sense, HarnessError when the harness itself fails.
+        """
+        __tracebackhide__ = True
+        request = self._request(url=url, command=command, pid=pid, budget=budget, profile=profile, more=more)
+        done = [self._once(request) for _ in range(self._repeat)]
+        worst = min(done, key=lambda one: WORST_FIRST.index(one.verdict.exit_code))
+        if self._marker is not None and worst.verdict.outcome is not Outcome.BOUNDED:
+            raise BudgetExceeded(f"{worst.verdict.explain()}\n  report: {worst.report}", worst.verdict)
+        return worst.verdict
+
+    def _request(
+        self,
+        *,
+        budget: Budget | Mapping[str, Any] | None,
+        profile: str | None,
+        more: Mapping[str, Any],
+        **given: Any,
+    ) -> Request:
+        for name in more:
+            if name not in FIELDS:
+                near = difflib.get_close_matches(name, FIELDS, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"guard({name}=…): no such argument; expected a field of Request{hint}")
+        urls = [given["url"]] if isinstance(given["url"], str) else list(given["url"])
+        marker = dict(self._marker or {})
+        profile = profile or marker.pop("profile", None)
+        own, notes = budget_for(
+            self._budget_file, endpoints=[_path(url) for url in urls], profile=profile, start=self._root
+        )
+        if marker:
+            own = laid_over(own, from_arguments(marker, f"{self._where}: @pytest.mark.budget"))
+        if budget is not None:
+            over = (
+                budget
+                if isinstance(budget, Budget)
+                else from_arguments(budget, f"{self._where}: guard(budget=…)")
+            )
+            own = laid_over(own, over)
+        values = {name: _read(name, value) for name, value in more.items()}
+        return Request(**given, budget=own, budget_notes=notes, profile=profile, **values)
+
+    def _once(self, request: Request) -> Guarded:
+        self._runs += 1
+        name = self._name if self._runs == 1 else f"{self._name}-{self._runs}"
+        if request.out is None and self._out is not None:
+            request = replace(request, out=self._out / safe_name(name))
+        with turn():
+            done = guard_once(request, command=f"pytest {self._where}")
+        evidence = "\n".join((paragraph(done.trial), done.verdict.explain(), f"report: {done.report}"))
+        self._note(done.verdict.outcome.value, done.report, evidence)
+        return done
+
+
+def _read(name: str, value: Any) -> Any:
+    """Texts of times and rates as numbers."""
+    if isinstance(value, str) and name in TIMES:
+        return duration(f"guard({name}=…)", value)
+    if isinstance(value, str) and name == "sensitivity":
+        return rate("guard(sensitivity=…)", value)
+    return Path(value) if isinstance(value, str) and name in ("out", "cwd", "ca", "locustfile") else value
+
+
+def _path(url: str) -> str:
+    parts = urlsplit(fill_port(url, 1))
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """One guard at a time of this user on this machine: two at once would measure each other. The lock is the
+    kernel's (flock(2)), so it ends with the process, however that ends."""
+    path = Path(tempfile.gettempdir()) / f"harness-guard-{os.getuid()}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def guard_for(request: pytest.FixtureRequest) -> Guard:
+    """The guard of one test, as its options and markers want it."""
+    node, config = request.node, request.config
+    out, budget = config.getoption("--harness-out"), config.getoption("--harness-budget")
+    marker = node.get_closest_marker("budget")
+
+    def note(outcome: str, report: Path, evidence: str) -> None:
+        node.user_properties.append(("harness-report", f"{outcome} {report}"))
+        node.add_report_section("call", "harness guard", evidence)
+
+    return Guard(
+        name=node.name,
+        where=node.nodeid,
+        root=config.rootpath,
+        out=Path(out).absolute() if out else None,
+        budget_file=Path(budget) if budget else None,
+        repeat=config.getoption("--harness-repeat"),
+        marker=_arguments(marker) if marker else None,
+        note=note,
+    )
+
+
+def _arguments(marker: pytest.Mark) -> dict[str, Any]:
+    """The marker's arguments: one mapping for names with a slash, and keywords."""
+    found: dict[str, Any] = {}
+    for table in marker.args:
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"@pytest.mark.budget({table!r}): expected fds='0/connection' or a mapping")
+        found.update(table)
+    found.update(marker.kwargs)
+    return found

@@ -1,0 +1,97 @@
+"""``--no-leaks`` and ``@pytest.mark.no_leaks``: each test in turn, from before its first fixture to after its last."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import pytest
+
+from harness.no_leaks import Ignore, LeaksError, NoLeaks, snapshot
+
+PROPERTY = "harness-leaks"
+ARGUMENTS = ("ignore", "objects", "memory", "patience")
+CHECK = pytest.StashKey[NoLeaks]()
+
+
+class LeakCheck:
+    """Registered only when it is asked for: an unused check costs nothing."""
+
+    def __init__(self, *, everywhere: bool) -> None:
+        self._everywhere = everywhere
+        self._running: NoLeaks | None = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Before any fixture of the test."""
+        marker = item.get_closest_marker("no_leaks")
+        if marker or self._everywhere:
+            check = NoLeaks(**_arguments(item.nodeid, marker))
+            check.begin()
+            item.stash[CHECK] = self._running = check
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        """What a fixture of a wider scope opens is kept on purpose: other tests will use it."""
+        check = self._running
+        if check is None or fixturedef.scope == "function":
+            return (yield)
+        before = snapshot()
+        try:
+            return (yield)
+        finally:
+            check.adopt(before, snapshot())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """After every fixture of the test is gone."""
+        __tracebackhide__ = True
+        check = item.stash.get(CHECK, None)
+        self._running = None
+        result = yield
+        if check is not None and item.stash.get(FAILED, None) is None:
+            try:
+                check.end()
+            except LeaksError as error:
+                total = sum(map(len, error.leaks.values()))
+                kinds = ", ".join(f"{len(texts)} {kind}" for kind, texts in error.leaks.items())
+                item.user_properties.append((PROPERTY, f"{total} {kinds}"))
+                raise
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """A test that failed has not come to its own clearing up: its leftovers would hide why."""
+        if call.excinfo is not None and call.when != "teardown":
+            item.stash[FAILED] = True
+        return (yield)
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+def _arguments(where: str, marker: pytest.Mark | None) -> Mapping[str, Any]:
+    if marker is None:
+        return {}
+    unknown = [name for name in marker.kwargs if name not in ARGUMENTS]
+    if marker.args or unknown:
+        met = unknown or list(marker.args)
+        raise pytest.UsageError(
+            f"{where}: @pytest.mark.no_leaks: {met[0]!r}; expected keywords out of {', '.join(ARGUMENTS)}"
+        )
+    ignores = marker.kwargs.get("ignore", ())
+    if not all(isinstance(entry, Ignore) for entry in ignores):
+        raise pytest.UsageError(
+            f"{where}: @pytest.mark.no_leaks(ignore={ignores!r}): expected a list of harness.no_leaks.Ignore"
+        )
+    return marker.kwargs
+
+
+def ranking(found: Mapping[str, str], limit: int = 20) -> list[str]:
+    """Lines for the summary, the worst test first. found: node id → ``COUNT KINDS``."""
+    order = sorted(found.items(), key=lambda entry: (-int(entry[1].split(" ", 1)[0]), entry[0]))
+    lines = [f"{text.split(' ', 1)[0]:>5}  {node}  ({text.split(' ', 1)[1]})" for node, text in order[:limit]]
+    return [*lines, f"       and {len(order) - limit} more"] if len(order) > limit else lines

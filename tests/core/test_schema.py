@@ -1,0 +1,61 @@
+"""The published schema accepts what every outcome writes, and refuses what it does not say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import jsonschema
+import pytest
+
+from harness.core.budget import Budget
+from harness.core.judge import judge
+from harness.core.record import ExitInfo, RunRecord, Trial
+from harness.core.record_codec import dumps, run_dict
+from harness.core.verdict import Outcome
+from harness.report.schema import schema
+from tests.core.series import observation, trial
+
+STEADY = [10.0] * 12
+MUTE = [observation(i, {}, ledger={"stalls": 300, "events": 0}) for i in range(5)]
+TRIALS = {
+    Outcome.BOUNDED: trial(STEADY),
+    Outcome.LEAKING: trial([310, 610, 910]),
+    Outcome.CRASHED: replace(trial([310, 610, 910]), exit=ExitInfo(-6, 12.5, 950, ("abort",))),
+    Outcome.STALLED: trial([], observations=MUTE),
+    Outcome.OVER_CEILING: trial(STEADY, budget=Budget(ceilings={"fds": 9})),
+    Outcome.UNREADY: replace(trial(STEADY), unready="nothing listens"),
+    Outcome.INCONCLUSIVE: trial([10, 10, 10]),
+    Outcome.INFRASTRUCTURE: replace(trial(STEADY), infrastructure="the swarm died"),
+}
+
+
+def published(*trials: Trial) -> dict[str, object]:
+    judged = tuple(replace(one, verdict=judge(one)) for one in trials)
+    record = RunRecord("id", "harness guard", "2026-01-01T00:00:00+00:00", 0, judged)
+    found: dict[str, object] = json.loads(dumps(run_dict(record)))
+    return found
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_every_outcome_fits_the_schema(outcome: Outcome) -> None:
+    data = published(TRIALS[outcome])
+    assert data["outcome"] == outcome.value
+    assert data["exit_code"] == outcome.exit_code
+    jsonschema.Draft202012Validator(schema()).validate(data)
+
+
+def test_several_trials_and_an_unjudged_one_fit_too() -> None:
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.validate(published(*TRIALS.values()))
+    record = RunRecord("id", "x", "2026-01-01T00:00:00+00:00", 0, (TRIALS[Outcome.BOUNDED],))
+    validator.validate(json.loads(dumps(run_dict(record))))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("outcome", "fine"), ("exit_code", 7), ("more", 1), ("findings", {})]
+)
+def test_what_does_not_fit_is_refused(key: str, value: object) -> None:
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.check_schema(schema())
+    assert not validator.is_valid({**published(TRIALS[Outcome.BOUNDED]), key: value})

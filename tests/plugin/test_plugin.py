@@ -1,0 +1,120 @@
+"""The plugin's surface: options, markers, fixtures, summary; without a real guard where none is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+QUIET = ("-p", "no:randomly", "-p", "no:cacheprovider")
+SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
+LEAKY = """
+    import os, threading
+    KEPT = []
+    def test_one(): KEPT.append(os.eventfd(0))
+    def test_three():
+        KEPT.extend(os.eventfd(0) for _ in range(2))
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    def test_clean(): os.close(os.eventfd(0))
+"""
+
+
+def test_no_leaks_for_a_whole_suite_fails_and_ranks_the_leaking_tests(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(LEAKY)
+    result = pytester.runpytest_subprocess(*QUIET, "--no-leaks")
+    result.assert_outcomes(passed=3, errors=2)
+    result.stdout.fnmatch_lines(
+        ["*tests that leave most behind*", "*3  *test_three*2 descriptors, 1 threads*", "*1  *test_one*"]
+    )
+
+
+def test_the_ranking_comes_through_xdist(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(LEAKY)
+    result = pytester.runpytest_subprocess(*QUIET, "--no-leaks", "-n", "2")
+    result.assert_outcomes(passed=3, errors=2)
+    result.stdout.fnmatch_lines(["*3  *test_three*"])
+
+
+def test_marker_and_fixture_and_what_a_wider_fixture_keeps(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import asyncio, os, pytest
+        from harness.no_leaks import Ignore
+        KEPT = []
+        @pytest.fixture(scope="module")
+        def shared():
+            KEPT.append(os.eventfd(0)); yield
+        @pytest.mark.no_leaks
+        def test_wider(shared): pass
+        @pytest.mark.no_leaks(ignore=[Ignore("descriptors", "*eventfd*", "kept by the test on purpose")])
+        def test_ignored(): KEPT.append(os.eventfd(0))
+        @pytest.mark.no_leaks
+        def test_leaks(): KEPT.append(os.eventfd(0))
+        def test_fixture_leaks(no_leaks): KEPT.append(os.eventfd(0))
+        def test_fixture_clean(no_leaks): os.close(os.eventfd(0))
+        @pytest.mark.no_leaks
+        @pytest.mark.asyncio
+        async def test_async(): await asyncio.sleep(0)
+    """)
+    result = pytester.runpytest_subprocess(*QUIET)
+    result.assert_outcomes(passed=6, errors=2)
+    result.stdout.fnmatch_lines(["*1 descriptors left, 2 s after the end*", "*eventfd*"])
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'], setle=1)",
+            "*did you mean 'settle'*",
+        ),
+        (
+            "import pytest\n@pytest.mark.budget(fd='0/connection')\n"
+            "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'])",
+            "*metric 'fd'*did you mean 'fds'*",
+        ),
+    ],
+)
+def test_a_mistake_in_a_test_names_what_was_meant(pytester: pytest.Pytester, code: str, words: str) -> None:
+    pytester.makepyfile(code)
+    result = pytester.runpytest_subprocess(*QUIET)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([words])
+
+
+def test_a_guard_under_a_budget_fails_by_itself_with_its_evidence(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+        @pytest.mark.budget(fds="0/connection")
+        def test_x(guard):
+            guard(url="http://127.0.0.1:{{port}}/", command=[{sys.executable!r}, {str(SERVICE)!r}, "{{port}}", "page"])
+    """)
+    result = pytester.runpytest_subprocess(*QUIET, "--harness-repeat", "2", "--harness-out", "out")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*BudgetExceeded*text/html*", "*report: *report.html*", "*harness reports*"])
+    assert len(list((pytester.path / "out").glob("*/report.html"))) == 2, "repeated, each with its report"
+
+
+def test_fake_broker_and_reference_service(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import urllib.request
+        def test_x(reference_service, fake_broker):
+            service = reference_service("fixed")
+            assert fake_broker.endpoint.startswith("tcp://127.0.0.1:")
+            with urllib.request.urlopen(service.stream(), timeout=20) as stream:
+                assert stream.headers["Content-Type"].startswith("text/event-stream")
+    """)
+    pytester.runpytest_subprocess(*QUIET).assert_outcomes(passed=1)
+
+
+def test_unused_it_imports_nothing_beyond_pytest() -> None:
+    code = (
+        "import sys, pytest; before = set(sys.modules); import harness.pytest_plugin; "
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "['harness', 'harness.pytest_plugin']"
