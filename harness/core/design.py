@@ -125,13 +125,14 @@ def pace(trial: Trial, disconnect: str) -> float:
 
 
 def load_seconds(trial: Trial) -> float:
-    """Seconds that the last loads took: a control is as long, within reason."""
+    """Seconds that the last two loads took on average: a control is as long, within reason."""
     lengths = [
         _seconds(o)
         for o in trial.observations
         if o.spec.connections and o.spec.phase is not Phase.ATTRIBUTION
     ]
-    return min(LONGEST_CONTROL, max(0.5, max(lengths[-2:]))) if lengths else 1.0
+    last = lengths[-2:]
+    return min(LONGEST_CONTROL, max(0.5, math.fsum(last) / len(last))) if last else 1.0
 
 
 def _seconds(observation: Observation) -> float:
