@@ -11,7 +11,7 @@ from harness.core.growth import Assessed
 from harness.core.judge_counts import allowed, assess_counts
 from harness.core.judge_memory import MEMORY, assess_memory, counted_inside
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
-from harness.core.moments import Moment, moments
+from harness.core.moments import moments
 from harness.core.record import Trial
 from harness.core.stalled import stalled
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
@@ -151,9 +151,3 @@ def _next_step(driver: str | None) -> str:
         driver or "",
         "look at what is opened per connection and not closed in a finally block or a context manager",
     )
-
-
-def evidence(trial: Trial) -> tuple[Sequence[Moment], Mapping[Key, Assessed]]:
-    """What the verdict rests on, key by key, for a report that shows its reasons."""
-    found = moments(trial)
-    return found, assess_counts(trial, found)

@@ -16,14 +16,6 @@ def median(values: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def theil_sen(x: Sequence[float], y: Sequence[float]) -> float:
-    """Median of the slopes of all pairs (Sen 1968); 0.0 when no two x differ."""
-    slopes = [
-        (y[j] - y[i]) / (x[j] - x[i]) for i in range(len(x)) for j in range(i + 1, len(x)) if x[j] != x[i]
-    ]
-    return median(slopes) if slopes else 0.0
-
-
 def sign_test(positive: int, total: int) -> float:
     """Probability of at least ``positive`` of ``total`` increments above zero by chance (one-sided)."""
     return sum(math.comb(total, k) for k in range(positive, total + 1)) / 2**total if total else 1.0
@@ -112,11 +104,6 @@ def poisson_interval(count: float, exposure: float) -> tuple[float, float, float
     above = count + 1
     high = above * (1 - 1 / (9 * above) + 1.96 / (3 * math.sqrt(above))) ** 3
     return count / exposure, max(0.0, low) / exposure, high / exposure
-
-
-def sprt(events: float, exposure: float, *, p0: float = 1e-5, p1: float = 1e-3) -> float:
-    """Log likelihood ratio of "p1 leaks per unit" against "p0", for counts (Wald 1945)."""
-    return events * math.log(p1 / p0) - exposure * (p1 - p0)
 
 
 def student95(free: int) -> float:
