@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.core import growth, trend
 from harness.core.budget import Budget
-from harness.core.growth import Allowed, Assessed
+from harness.core.growth import LOOSE, MIN_GROWTH, Allowed, Assessed, interval
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
 from harness.core.moments import Moment, Series, keys, moments, series
 from harness.core.record import Trial
@@ -30,12 +30,42 @@ CERTIFIED = frozenset({"fds", "threads", "processes", "tasks", "broker-peers"})
 def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[Key, Assessed]:
     """key → result, for every count that was read at two settled moments."""
     seen = moments(trial) if found is None else found
-    results = {}
+    results: dict[Key, Assessed] = {}
+    read: dict[Key, Series] = {}
     for key in [*keys(seen, Judged.EXACT), *(k for k in keys(seen) if k.metric == "idle-cpu")]:
         one = series(seen, key)
         if one:
+            read[key] = one
             results[key] = assess_one(one, trial.sensitivity, allowed(trial.budget, key))
-    return results
+    return {**results, **companions(results, read)}
+
+
+def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> dict[Key, Assessed]:
+    """Counts not certain by themselves that grew in step with one that is: a part of the same leak."""
+    found: dict[Key, Assessed] = {}
+    certain = {key: one for key, one in results.items() if one.status == "leaking"}
+    for key, one in results.items():
+        if one.status != "undecided" or one.total < MIN_GROWTH or key.judged is not Judged.EXACT:
+            continue
+        grown = read[key].increments
+        for leader, lead in certain.items():
+            led = read[leader].increments
+            if (
+                leader.judged is not Judged.EXACT
+                or len(led) != len(grown)
+                or sum(map(bool, led)) < MIN_GROWTH
+            ):
+                continue
+            share = one.total / lead.total if lead.total > 0 else 0.0
+            missed = math.fsum(abs(b - share * a) for a, b in zip(led, grown, strict=True))
+            if share > 0 and missed <= LOOSE * one.total:
+                rate, low, high = interval(grown, read[key].column(lead.factor))
+                found[key] = replace(
+                    one, status="leaking", why=f"grew in step with {leader}", factor=lead.factor,
+                    rivals=lead.rivals, rate=rate, low=low, high=high, growing=False,
+                )  # fmt: skip
+                break
+    return found
 
 
 def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:

@@ -241,3 +241,21 @@ def test_a_total_whose_classes_take_turns_names_them() -> None:
     finding = judge(trial([], observations=seen)).findings[0]
     assert (finding.metric, finding.kind) == ("fds", "")
     assert "made up of rowless-socket +810, close-wait +690" in finding.explanation
+
+
+def test_what_grew_in_step_with_a_certain_leak_is_a_finding_too() -> None:
+    files, processes = Key("fds", "file"), Key("processes")
+    served = [30, 30, 60, 5, 60, 5, 120]
+    left, levels = 0, [{files: 5.0, processes: 1.0}]
+    for n in served:
+        left += n
+        levels.append({files: 5.0 + 2 * left, processes: 1.0 + left // 10})
+    seen = [
+        observation(i, level, opened=10 * n)
+        for i, (level, n) in enumerate(zip(levels, [30, *served], strict=True))
+    ]
+    found = {(f.metric, f.kind): f for f in judge(trial([], observations=seen)).findings}
+    assert found["fds", "file"].driver == "connection"
+    rate = found["processes", ""].rate
+    assert rate is not None
+    assert rate.value == pytest.approx(0.01, rel=0.05)
