@@ -32,7 +32,7 @@ imports: venv
 	$(BIN)/lint-imports
 
 # Most tests wait for a service rather than compute; a file stays with one worker, so its servers are shared.
-JOBS ?= 2
+JOBS ?= 3
 
 test: lint types imports  ## lint, types, import contracts and tests
 	$(BIN)/pytest -m 'not soak' --numprocesses $(JOBS) --dist loadfile --cov=harness.core --cov-report=term $(ARGS)
