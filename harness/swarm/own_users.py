@@ -6,6 +6,7 @@ requests make their share of the users count as failed, so that a load that neve
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -89,7 +90,17 @@ class OwnUsers:
         try:
             self._wait(spec.dwell, cancelled, served, show)
         finally:
+            # Locust leaves the sessions of stopped users to the collector: until then they stay connected.
+            clients = [getattr(user, "client", None) for user in self._users_now()]
             self.runner.stop()
+            for client in clients:
+                if callable(close := getattr(client, "close", None)):
+                    close()
+            del clients
+            gc.collect()
+
+    def _users_now(self) -> list[Any]:
+        return [greenlet.args[0] for greenlet in self.runner.user_greenlets if greenlet.args]
 
     def _show(self, progress: Progress, opened: int, started: float) -> None:
         progress(self._outcome(opened, started, open_now=self.runner.user_count))

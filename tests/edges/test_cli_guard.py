@@ -1,0 +1,198 @@
+"""``harness guard`` from outside: difficult services, formats, files, budgets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from harness.report.schema import schema
+
+SERVICES = Path(__file__).parents[1] / "services"
+HARNESS = [sys.executable, "-m", "harness.cli"]
+SMALL = [
+    "--connections",
+    "60",
+    "--concurrency",
+    "20",
+    "--dwell",
+    "300ms",
+    "--settle",
+    "300ms",
+    "--sensitivity",
+    "1/50",
+]
+
+
+def guard(tmp_path: Path, kind: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        *HARNESS,
+        "guard",
+        "--url",
+        "http://127.0.0.1:{port}/e",
+        "--out",
+        str(tmp_path / "run"),
+        *options,
+    ]
+    command += ["--", sys.executable, str(SERVICES / "difficult.py"), "{port}", kind, str(tmp_path)]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")} | more
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path, env=env)
+
+
+def alive(word: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if word.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("never", "not ready after 1 s"),
+        ("exits", "no database: refusing to start"),
+        ("not-found", "answers 404"),
+        ("page", "text/html (a page"),
+        ("login", "needs a login"),
+        ("closes", "closes the stream at once"),
+        ("redirects", "redirects without end"),
+        ("garbage", "does not speak HTTP"),
+        ("forks", "forked into the background"),
+        ("floods", "the log passed"),
+    ],
+)
+def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
+    kind: str, words: str, tmp_path: Path
+) -> None:
+    patience = "1s" if kind == "never" else "20s"
+    done = guard(tmp_path, kind, "--ready-timeout", patience, "--json", str(tmp_path / "v.json"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    data = json.loads((tmp_path / "v.json").read_text())
+    jsonschema.Draft202012Validator(schema()).validate(data)
+    assert data["outcome"] == "unready"
+    said = done.stdout if kind != "floods" else (tmp_path / "run" / "guard" / "target.log").read_text()[:200]
+    assert words in said
+    assert kind in ("exits", "floods") or f"I am {kind}" in done.stdout, "the end of its log is shown"
+    assert "\x1b" not in done.stdout
+    assert "Traceback" not in done.stderr
+    deadline = time.monotonic() + 5
+    while alive(str(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert alive(str(tmp_path)) == []
+
+
+def test_one_that_ignores_sigterm_is_judged_killed_and_told_and_json_is_all_of_stdout(tmp_path: Path) -> None:
+    done = guard(
+        tmp_path,
+        "stubborn",
+        *SMALL,
+        "--max-time",
+        "20s",
+        "--format",
+        "json",
+        "--junit",
+        str(tmp_path / "j.xml"),
+    )
+    data = json.loads(done.stdout)
+    jsonschema.Draft202012Validator(schema()).validate(data)
+    assert data["outcome"] == "bounded", data["explanation"]
+    assert any("SIGTERM did not end it" in note for note in data["trials"][0]["notes"])
+    assert "<testsuite" in (tmp_path / "j.xml").read_text()
+    assert "connections" in done.stderr, "progress goes to stderr"
+    assert alive(str(tmp_path)) == []
+
+
+def test_on_github_annotations_and_the_step_summary_appear_by_themselves(tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    done = guard(
+        tmp_path, "login", "--quiet", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary), FORCE_COLOR="1"
+    )
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("::error ")]
+    assert line.startswith("::error title=harness%3A guard%3A unready::UNREADY")
+    assert "needs a login" in summary.read_text()
+    assert "\x1b" not in done.stdout + done.stderr, "colour only on a terminal"
+
+
+def test_budgets_are_found_upward_and_their_mistakes_are_usage(tmp_path: Path) -> None:
+    (tmp_path / "budgets.toml").write_text('[budget]\nfdss = "0/connection"\n')
+    done = guard(tmp_path, "login", "--quiet")
+    assert done.returncode == 2
+    assert "budgets.toml, line 2" in done.stderr
+    assert "did you mean 'fds'" in done.stderr
+    check = subprocess.run(
+        [*HARNESS, "budget", "check"], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert check.returncode == 2
+    assert "line 2" in check.stderr
+
+
+def test_init_writes_what_budget_check_and_pytest_accept_and_overwrites_nothing(tmp_path: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*HARNESS, *words], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+
+    assert run("init").returncode == 0
+    assert run("budget", "check").returncode == 0
+    collect = [sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider"]
+    seen = subprocess.run(collect, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert "test_stream_gives_everything_back" in seen.stdout
+    again = run("init")
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+
+
+LOCUSTFILE = """
+from locust import HttpUser, constant, task
+
+class Visitor(HttpUser):
+    wait_time = constant(0.01)
+
+    @task
+    def ask(self):
+        self.client.get("/x")
+"""
+
+
+def load(tmp_path: Path, kind: str, *options: str) -> dict[str, object]:
+    command = [
+        *HARNESS,
+        "guard",
+        "--url",
+        "http://127.0.0.1:{port}/x",
+        "--out",
+        str(tmp_path / "run"),
+        *SMALL,
+    ]
+    command += ["--max-time", "25s", "--format", "json", "--quiet", *options]
+    command += ["--", sys.executable, str(SERVICES / "plain_http.py"), "{port}", kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path)
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("how", ["keep-alive", "swarm"])
+def test_plain_requests_kept_alive_and_own_locust_users_find_a_leak(how: str, tmp_path: Path) -> None:
+    (tmp_path / "users.py").write_text(LOCUSTFILE)
+    options = {
+        "keep-alive": ["--mode", "request", "--keep-alive", "--events", "4"],
+        "swarm": ["--swarm", str(tmp_path / "users.py")],
+    }[how]
+    data = load(tmp_path, "leak", *options)
+    assert data["outcome"] == "leaking", data["explanation"]
+    findings = data["findings"]
+    assert isinstance(findings, list)
+    (eventfd,) = [one for one in findings if one["kind"] == "eventfd"]
+    assert 0.8 <= eventfd["rate"]["value"] <= 1.1, "one for each connection, not for each request"
+    (trial,) = data["trials"]  # type: ignore[misc]
+    ledger = trial["observations"][0]["ledger"]
+    assert ledger["events"] > 1.5 * ledger["completed"] or how == "swarm"

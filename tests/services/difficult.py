@@ -1,0 +1,60 @@
+"""Services that a guard must tell apart, each difficult in one way. usage: difficult.py PORT KIND"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socketserver
+import sys
+import time
+
+KIND = sys.argv[2]
+ANSWERS = {
+    "page": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi",
+    "not-found": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    "login": b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+    "closes": b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
+    "redirects": b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n",
+    "garbage": b"\x00\xff\x1b[31mnot HTTP at all\r\n\r\n",
+    "floods": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+}
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+
+class Handler(socketserver.BaseRequestHandler):
+    """One connection."""
+
+    def handle(self) -> None:
+        """Answer in the way of this kind."""
+        try:
+            self.request.recv(65536)
+            self.request.sendall(ANSWERS.get(KIND, STREAM))
+            while KIND not in ANSWERS:
+                self.request.sendall(b"data: x\n\n")
+                time.sleep(0.02)
+        except OSError:
+            pass
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Threads that do not hold up the end."""
+
+    allow_reuse_address = daemon_threads = True
+    request_queue_size = 512
+
+
+print(f"I am {KIND}", flush=True)
+if KIND == "never":
+    time.sleep(600)
+if KIND == "exits":
+    sys.exit("no database: refusing to start")
+if KIND == "forks" and os.fork():
+    os._exit(0)
+if KIND in ("stubborn", "forks"):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if KIND == "floods":
+    block = b"log without end\n" * 65536
+    for _ in range(80):
+        os.write(1, block)
+    time.sleep(1.2)  # the keeper looks once a second
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
