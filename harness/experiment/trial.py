@@ -106,7 +106,7 @@ class TrialRunner:
         self.port = urlsplit(url).port or (443 if url.startswith("https") else 80)
         if service.command:
             check_free(url)
-        self._show("starting")
+            self._show("starting")
         command = tuple(service.command or ())
         if setup.broker:
             self.broker = Broker.start(
