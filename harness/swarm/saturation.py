@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 WINDOW = 1.0  # seconds over which the core's use is judged: shorter cycles cannot be
 BUSY = 0.9  # share of one core; a Python process uses no second one
+SCHEDSTAT = Path("/proc/self/schedstat")
 LATE = 0.25  # seconds by which the loop may be late before times it measures are its own
+
+
+def wanted_core() -> float:
+    """Seconds for which the main thread, which gevent's loop is in, ran or waited for a core that others
+    had: busy is busy, whoever it is that keeps the core (Documentation/scheduler/sched-stats.rst)."""
+    try:
+        ran, waited, _ = map(int, SCHEDSTAT.read_bytes().split())
+    except (OSError, ValueError):  # a kernel without CONFIG_SCHED_INFO
+        return time.process_time()
+    return (ran + waited) / 1e9
 
 
 class Saturation:
     """Fed with every tick of the wheel during a cycle; remembers the worst window."""
 
-    def __init__(self, start: float, cpu_clock: Callable[[], float] = time.process_time) -> None:
+    def __init__(self, start: float, cpu_clock: Callable[[], float] = wanted_core) -> None:
         self._cpu_clock = cpu_clock
         self._since, self._cpu = start, cpu_clock()
         self.busiest = 0.0

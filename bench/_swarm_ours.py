@@ -1,0 +1,122 @@
+"""Ours in bench/swarm.py: the pool, as a run of the harness drives it, and an SseUser per stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from locust.env import Environment
+
+from bench._swarm_rivals import PROBE, LocustUsers, stamp
+from harness.core.cycle import CycleSpec
+from harness.core.sse import Counter
+from harness.swarm import pool
+from harness.swarm.approach import Approach
+from harness.swarm.gate import Gate, gated_user
+from harness.swarm.statistics import Statistics
+from harness.swarm.tally import Outcome
+from harness.swarm.user import SseUser
+
+PATH = "/events"
+FOR_EVER = 3600.0
+MANY = 10_000_000
+
+
+class Pool:
+    """The gated user of the swarm child: statistics, ids, stall detection and ledger are on."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.gate = Gate()
+        environment = Environment(user_classes=[gated_user(self.gate)], host=f"http://{host}:{port}")
+        runner = environment.create_local_runner()
+        self.gate.prepare(Approach(f"http://{host}:{port}", stall_after=30.0), 0, Statistics(environment))
+        runner.start(1, spawn_rate=1)
+        self.lags: list[float] = []
+        self.counters: list[Counter] = []
+        self._cancelled = False
+        self._running: gevent.Greenlet | None = None
+        self._outcome: Outcome | None = None
+
+    @property
+    def events(self) -> int:
+        """Events so far, from the counters of the streams themselves."""
+        return sum(counter.events for counter in self.counters)
+
+    def _run(self, connections: int, concurrency: int, events: int) -> Outcome:
+        self._cancelled = False
+        spec = CycleSpec(0, connections, concurrency, FOR_EVER, events, paths=(PATH,))
+        return self.gate.run(spec, lambda: self._cancelled, lambda _: None)
+
+    def warm(self) -> None:
+        """One stream."""
+        self._run(1, 1, 1)
+
+    def open(self, count: int) -> None:
+        """So many; returns before they are all open."""
+        self._running = gevent.spawn(self._run, count, count, 0)
+
+    def watch_lag(self) -> None:
+        """One stream in PROBE reads when its events were sent, and all are counted while they run."""
+        pool.Counter = self._counter  # type: ignore[misc,assignment]
+
+    def _counter(self, **options: Any) -> Counter:
+        probe = len(self.counters) % PROBE == 0
+        counter = Probe(self.lags, **options) if probe else Counter(**options)
+        self.counters.append(counter)
+        return counter
+
+    def churn(self, seconds: float, concurrency: int) -> tuple[int, float]:
+        """(streams, seconds) of opening, one event, closing."""
+        running = gevent.spawn(self._run, MANY, concurrency, 1)
+        gevent.sleep(seconds)
+        self._cancelled = True
+        ledger = running.get().ledger
+        return ledger.completed, ledger.seconds
+
+    def end(self) -> dict[str, Any]:
+        """Leave every stream; the ledger."""
+        assert self._running is not None
+        self._cancelled = True
+        ledger = self._running.get().ledger
+        ids = ledger.ids_missed + ledger.ids_repeated + ledger.ids_disordered
+        return {
+            "events": ledger.events,
+            "wrong": ids + ledger.stalls + ledger.failed - ledger.causes.get("cancelled", 0),
+        }
+
+
+class Probe(Counter):
+    """A counter that also reads when its events were sent."""
+
+    __slots__ = ("_lags",)
+
+    def __init__(self, lags: list[float], **options: Any) -> None:
+        super().__init__(**options)
+        self._lags = lags
+
+    def feed(self, chunk: bytes) -> int:
+        """As Counter's."""
+        found = super().feed(chunk)
+        if found:
+            self._lags.append(time.monotonic() - stamp(chunk))
+        return found
+
+
+class Users(LocustUsers):
+    """An SseUser of its own for each stream: what a locustfile does."""
+
+    class kind(SseUser):  # noqa: N801
+        abstract = True
+
+    def watch(self, user: Any, begun: Callable[[], None], limit: int, probe: bool) -> None:
+        with user.sse(PATH) as stream:
+            for seen, event in enumerate(stream, start=1):
+                self.events += 1
+                if seen == 1:
+                    begun()
+                if probe:
+                    self.lags.append(time.monotonic() - float(event.data.split(" ", 1)[0]))
+                if seen == limit:
+                    break

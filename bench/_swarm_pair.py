@@ -1,0 +1,139 @@
+"""A server and one client of it, each in a process of its own, and what to ask of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+PATIENCE = 120.0  # seconds for any one answer
+LOOK = 0.1  # seconds between two looks at a client
+ADDRESSES = itertools.count(2)  # 127.0.3.N: one for each server
+
+
+class Peer:
+    """A process that takes commands by line and answers with one JSON line each."""
+
+    def __init__(self, *argv: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        self.first = self.answer()
+
+    def tell(self, command: str) -> None:
+        """Without waiting for the answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(command.encode() + b"\n")
+
+    def answer(self) -> Any:
+        """The next answer. Raises RuntimeError when the process ends or says nothing for PATIENCE."""
+        assert self.process.stdout is not None
+        line = b""
+        deadline = time.monotonic() + PATIENCE
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            more = os.read(self.process.stdout.fileno(), 1 << 20) if ready else b""
+            if not more:
+                raise RuntimeError(f"{self.process.args}: no answer; exit {self.process.poll()}")
+            line += more
+        return json.loads(line)
+
+    def ask(self, command: str) -> Any:
+        """A command and its answer."""
+        self.tell(command)
+        return self.answer()
+
+    def end(self) -> None:
+        """The process is gone when this returns."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Events through open streams. cpu: seconds of the client; lags: seconds, of one stream in twenty.
+
+    received: what the client had counted of them at its end; for the pool, by its ledger. wrong: streams that
+    failed and ids that were missed, repeated or out of order, where the client knows of such.
+    """
+
+    cpu: float
+    sent: int
+    received: int
+    lags: list[float]
+    wrong: int
+
+
+class Pair:
+    """The small server at an address of its own, so that no run meets another's ports in TIME_WAIT, and a
+    client."""
+
+    def __init__(self, kind: str) -> None:
+        host = f"127.0.3.{next(ADDRESSES)}"
+        self.server = Peer("bench._swarm_server", host)
+        try:
+            self.client = Peer("bench._swarm_client", kind, host, str(self.server.first["port"]))
+        except BaseException:
+            self.server.end()
+            raise
+        self.opened = self.server.ask("stats")["opened"]  # to warm up
+
+    def __enter__(self) -> Pair:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.end()
+        self.server.end()
+
+    def memory(self) -> int:
+        """Anonymous bytes of the client."""
+        return int(self.client.ask("memory")["anonymous"])
+
+    def open(self, count: int) -> float:
+        """So many more streams; seconds until the server has answered the last of them."""
+        self.opened += count
+        start = self.client.ask(f"open {count}")["started"]
+        seconds: float = self.server.ask(f"open {self.opened}")["at"] - start
+        self.settle()
+        return seconds
+
+    def settle(self) -> None:
+        """Wait until the client has nothing more to do."""
+        last = -1.0
+        while (now := self.client.ask("cpu")["cpu"]) - last > 0.1 * LOOK:
+            last = now
+            time.sleep(LOOK)
+
+    def flow(self, streams: int, count: int, every: float) -> Flow:
+        """Open streams, then count events through each of them, one every so many seconds."""
+        self.client.ask("count")
+        self.open(streams)
+        before = self.client.ask("cpu")
+        sent = self.server.ask(f"send {count} {every}")["sent"]
+        deadline = time.monotonic() + PATIENCE
+        while (after := self.client.ask("cpu"))["events"] - before["events"] < sent:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(LOOK)
+        done = self.client.ask("end")
+        received = done["events"] - before["events"]
+        return Flow(
+            after["cpu"] - before["cpu"], sent, received, done["lags"][before["lags"] :], done["wrong"]
+        )
+
+    def churn(self, seconds: float, concurrency: int) -> float:
+        """Streams a second that were opened, brought one event, and were closed."""
+        found = self.client.ask(f"churn {seconds} {concurrency}")
+        return float(found["streams"] / found["seconds"])

@@ -1,0 +1,95 @@
+"""A generator that was the bottleneck says so: in the ledger, in its log, and beside the verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.core.cycle import CycleSpec, Ledger
+from harness.core.judge import judge
+from harness.swarm.launch import Swarm
+from harness.swarm.saturation import LATE, WINDOW
+from tests.core.series import trial
+
+ROOT = Path(__file__).parents[2]
+MANY = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The benchmark's small server: far faster than any client in Python."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench._swarm_server", "127.0.0.1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("swarm")
+
+
+@pytest.fixture(scope="module")
+def swarm(url: str, folder: Path) -> Iterator[Swarm]:
+    with Swarm(url, folder, seed=1) as found:
+        found.wait_ready()
+        yield found
+
+
+def told(ledger: Ledger, folder: Path, reason: str) -> None:
+    """Everywhere that somebody may look."""
+    assert ledger.saturated
+    assert any(reason in note for note in ledger.notes)
+    assert reason in (folder / "swarm.log").read_text()
+    steady = trial([10.0] * 12)
+    seen = replace(steady.observations[4], ledger=replace(ledger, failed=0, causes={}))
+    rests = replace(steady, observations=(*steady.observations[:4], seen, *steady.observations[5:]))
+    assert any("bottleneck" in warning for warning in judge(rests).warnings)
+
+
+def test_a_late_loop_is_told(swarm: Swarm, folder: Path) -> None:
+    """The process is stopped for a while, as a machine without a core to spare would."""
+    stopped: list[threading.Timer] = []
+
+    def progress(ledger: Ledger) -> None:
+        if ledger.opened == 5 and not stopped:
+            timer = threading.Timer(LATE + 0.15, os.kill, (swarm.pid, signal.SIGCONT))
+            stopped.append(timer)
+            os.kill(swarm.pid, signal.SIGSTOP)
+            timer.start()
+
+    ledger = swarm.cycle(
+        CycleSpec(0, 5, 5, dwell=1.2 * WINDOW, events=0, paths=("/events",)), progress=progress
+    )
+    assert stopped
+    assert (ledger.opened, ledger.completed) == (5, 5)
+    told(ledger, folder, "its loop was")
+    assert not any("its core was" in note for note in ledger.notes)  # it had next to nothing to do
+
+
+def test_a_busy_core_is_told(swarm: Swarm, folder: Path) -> None:
+    """As many streams as it can, until the progress says that it is so."""
+    seen: list[Ledger] = []
+    spec = CycleSpec(1, MANY, 50, dwell=10.0, events=1, paths=("/events",))
+    ledger = swarm.cycle(
+        spec,
+        progress=seen.append,
+        cancelled=lambda: bool(seen) and (seen[-1].saturated or seen[-1].seconds > 10 * WINDOW),
+    )
+    assert ledger.events >= ledger.completed > 1000
+    told(ledger, folder, "its core was")
