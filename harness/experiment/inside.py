@@ -128,13 +128,16 @@ class Inside:
 
 
 ENOUGH = 50.0  # leaked things that make a place stand out from what a cycle does besides
+ROOM = 5  # cycles of attribution that must fit below the nearest ceiling: three are run
+LEAST_CYCLE = 5  # connections: fewer show nothing
 SMALLEST = 200  # connections in one cycle of attribution
 
 
 def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
     """What a further cycle looks like that shows where a certain leak grows, and the unit that drives it.
 
-    None when no leak is certain. As large as the leak is rare, but never larger than what was run before.
+    None when no leak is certain, or a ceiling is so near that the service would run into it. As large as
+    the leak is rare, but never larger than what was run before.
     """
     leaking = [f for f in judge(trial).findings if f.status == "leaking" and f.rate]
     loads = [o.spec for o in trial.observations if o.spec.connections]
@@ -152,6 +155,16 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
         per = "connection"
     wanted = math.ceil(ENOUGH / first.rate.value) if first.rate.value > 0 else step.connections
     size = min(max(step.connections, SMALLEST), max(SMALLEST, wanted))
+    left = [
+        f.exhausts.after_connections
+        for f in leaking
+        if f.exhausts and f.exhausts.after_connections is not None
+    ]
+    if left and min(left) < ROOM * size:
+        # The service is not to be killed by the search for the place where it leaks.
+        size = int(min(left) / ROOM)
+        if size < LEAST_CYCLE:
+            return None
     return replace(step, index=index, connections=size, phase=Phase.ATTRIBUTION), per
 
 
