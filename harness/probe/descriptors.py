@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.probe.hot import GONE, HotProcess
+from harness.probe.links import links
 from harness.probe.netns import namespace_id
 from harness.probe.sockdiag import CLOSE_WAIT, LISTEN, TCP_STATES, port
 from harness.probe.sockets import Tables, peer
@@ -104,7 +105,7 @@ def _classify(process: HotProcess, tally: Tally) -> Held:
     first: dict[str, str] = {}  # link → a descriptor that has it
     counts: dict[str, int] = {}
     try:
-        for name, link in zip(*_links(directory)):  # noqa: B905 - Python 3.8 knows no strict
+        for name, link in zip(*links(directory)):  # noqa: B905 - Python 3.8 knows no strict
             if link[:8] == "socket:[":
                 held.names.append(name)
                 held.inodes.append(int(link[8:-1]))
@@ -118,26 +119,6 @@ def _classify(process: HotProcess, tally: Tally) -> Held:
     finally:
         os.close(directory)
     return held
-
-
-def _links(directory: int) -> tuple[list[str], list[str]]:
-    """Descriptor numbers and what they point to, the newest first: they have the highest numbers, and what
-    leaks is among them, so examples of it."""
-    names = os.listdir(directory)
-    names.reverse()
-    readlink = os.readlink
-    try:
-        return names, [readlink(name, dir_fd=directory) for name in names]
-    except GONE:
-        pass  # one was closed since the listing: once more, with patience
-    kept, links = [], []
-    for name in names:
-        try:
-            links.append(readlink(name, dir_fd=directory))
-        except GONE:
-            continue
-        kept.append(name)
-    return kept, links
 
 
 def _file_class(link: str, directory: int, name: str) -> str:

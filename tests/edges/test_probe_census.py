@@ -16,6 +16,7 @@ from harness.core.metric import Key
 from harness.core.sample import Census
 from harness.probe import sockets as sockets_module
 from harness.probe.census import census
+from harness.probe.links import links
 from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
 from tests.edges.probe_target import Told, state, wait_for
@@ -377,3 +378,26 @@ def test_outbound_classes_are_bounded_and_none_is_lost() -> None:
         assert sum(outbound.values()) == 90
         assert len(outbound) == 65
         assert outbound["tcp-out:other"] == 26
+
+
+@pytest.mark.parametrize("free", [(), (3, 40, 41), range(10, 200, 2)], ids=["dense", "few free", "many free"])
+@pytest.mark.parametrize("high", [(), (700, 701)], ids=["", "far above"])
+def test_every_descriptor_is_met_whatever_numbers_are_free(
+    free: tuple[int, ...], high: tuple[int, ...]
+) -> None:
+    code = f"""
+import os
+kept += [os.open("/usr", os.O_RDONLY) for _ in range(300)]
+for number in {list(high)}: os.dup2(kept[-1], number)
+for number in {list(free)}: os.close(number)
+"""
+    with Told() as target:
+        target.run(code)
+        directory = os.open(f"/proc/{target.pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            names, found = links(directory)
+            listed = sorted(map(int, os.listdir(directory)), reverse=True)
+            assert list(map(int, names)) == listed
+            assert found == [os.readlink(name, dir_fd=directory) for name in names]
+        finally:
+            os.close(directory)
