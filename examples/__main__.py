@@ -12,12 +12,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 HARNESS = [sys.executable, "-m", "harness.cli"]
 SECONDS = 150.0
+AT_ONCE = 2  # guards side by side: each mostly waits for its service to come to rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +70,25 @@ def main(names: Sequence[str]) -> int:
         if name not in known:
             sys.stderr.write(f"{name!r}: no such example; expected one of {', '.join(known)}\n")
             return 2
+    chosen = [example for example in EXAMPLES if not names or example.name in names]
+    for example in chosen:
+        if example.build:
+            subprocess.run(example.build, cwd=HERE / example.name, check=True, timeout=SECONDS)
     wrong = 0
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        for example in EXAMPLES:
-            if names and example.name not in names:
-                continue
-            if example.build:
-                subprocess.run(example.build, cwd=HERE / example.name, check=True, timeout=SECONDS)
-            for leaky in (False, True):
-                start = time.monotonic()
-                place = Path(folder) / f"{example.name}-{leaky}"
-                place.mkdir()
-                right, said = guard(example, place, leaky=leaky)
-                wrong += not right
-                word = "ok" if right else "WRONG"
-                kind = "leaky" if leaky else "healthy"
-                print(f"{word:5} {time.monotonic() - start:5.1f} s {example.name} {kind}: {said}", flush=True)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def look(example: Example, leaky: bool) -> bool:
+            start = time.monotonic()
+            place = Path(folder) / f"{example.name}-{leaky}"
+            place.mkdir()
+            right, said = guard(example, place, leaky=leaky)
+            word, kind = "ok" if right else "WRONG", "leaky" if leaky else "healthy"
+            print(f"{word:5} {time.monotonic() - start:5.1f} s {example.name} {kind}: {said}", flush=True)
+            return right
+
+        looks = [pool.submit(look, example, leaky) for example in chosen for leaky in (False, True)]
+        wrong = sum(not one.result() for one in looks)
     print(f"{wrong} wrong, {time.monotonic() - began:.0f} s")
     return 1 if wrong else 0
 
