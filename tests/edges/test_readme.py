@@ -1,0 +1,60 @@
+"""The quick start of README does what it says, as it is written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.search(r"## Guard your own service\n+```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def quick_start() -> list[str]:
+    assert BLOCK, "README has a quick start"
+    return [line for line in BLOCK[1].splitlines() if line]
+
+
+def follow(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """One line as a user would type it, with the environment's commands on the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    reports = ["--out", str(folder / "run"), "--quiet"]
+    where, _, command = line.partition(" -- ")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    words = [*where.split(), *reports, "--", *command.split()]
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        environment[name] = value
+    return subprocess.run(
+        words,
+        cwd=ROOT / "examples",
+        env={**environment, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+
+def test_it_is_four_lines_of_which_two_guard_an_example() -> None:
+    lines = quick_start()
+    assert lines[:2] == ["pip install 'sse-leak-harness[examples]'", "cd examples"]
+    assert [line.startswith("LEAKY=1 ") for line in lines[2:]] == [False, True]
+
+
+def test_the_leaky_one_is_found_at_the_line_that_waits(tmp_path: Path) -> None:
+    done = follow(quick_start()[3], tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "LEAKING" in done.stdout
+    assert "tasks/asyncio-task per connection" in done.stdout
+    assert re.search(r"aiohttp_app\.py:\d+ in heartbeat", done.stdout)
+
+
+@pytest.mark.soak
+def test_the_healthy_one_passes(tmp_path: Path) -> None:
+    done = follow(quick_start()[2], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "BOUNDED" in done.stdout
