@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.core.diagnose import distinct, per, published
 from harness.core.doubt import connections_per_second
-from harness.core.forecast import nearest
+from harness.core.forecast import fullest, nearest
 from harness.core.growth import Assessed
 from harness.core.judge_memory import MEMORY
 from harness.core.metric import Key
@@ -83,7 +83,12 @@ def forecast(
         return None
     level = _last(found, Key(key.metric) if key.metric != "memory" else MEMORY)
     pace = connections_per_second(trial)
-    whole = nearest(key.metric, level, _each(total), trial.target.limits, per_second=pace)
+    rate = _each(total)
+    # Ceilings of a user or a control group bound the tree; that of descriptors bounds each process.
+    if key.metric == "fds" and (one_process := fullest(trial.observations)):
+        level, share = one_process
+        rate = Rate(rate.value * share, rate.low * share, rate.high * share, rate.unit)
+    whole = nearest(key.metric, level, rate, trial.target.limits, per_second=pace)
     if recipe not in ("zeromq-socket", "eventfd") or key != EVENTFD:
         return whole
     # One eventfd per ZeroMQ socket: the context's own ceiling may be met before the process's.

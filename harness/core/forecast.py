@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from harness.core.cycle import Observation, Phase
 from harness.core.verdict import Exhaustion, Rate
 
 # metric → the ceilings that bound it (proc(5), libzmq's ZMQ_MAX_SOCKETS)
@@ -52,3 +53,23 @@ def nearest(
             None,
         )
     return best
+
+
+def fullest(observations: Sequence[Observation]) -> tuple[float, float] | None:
+    """Descriptors of the fullest process of the tree, and its share (above 0, at most 1) of the tree's growth.
+
+    RLIMIT_NOFILE holds per process: the sum over a pre-fork server's workers says too early when it is met.
+    None without two censuses after the warm-up. Where the fullest process did not grow, one of the others
+    did: a share of 1, which is never too late, since it has the least room.
+    """
+    read = [
+        (sum(one.census.fds.values()), one.census.fullest)
+        for one in observations
+        if one.settled and one.spec.phase is not Phase.WARMUP and one.census and one.census.fds
+        if one.census.fullest is not None
+    ]
+    if len(read) < 2:
+        return None
+    (all_before, before), (all_after, after) = read[0], read[-1]
+    grown, whole = after - before, all_after - all_before
+    return float(after), min(1.0, grown / whole) if grown > 0 and whole > 0 else 1.0

@@ -81,7 +81,14 @@ def _take(pid: int, at: float, known: Mapping[int, int], processes: list[HotProc
         examples=_examples(fds, mapped, named, [f"{p.pid} ({r.name})" for p, r in zombies]),
         unreadable=tuple(unreadable),
         switches=switches,
+        fullest=_fullest([reading.fds for _, reading in readings if reading and not reading.zombie]),
     )
+
+
+def _fullest(counts: list[int | None]) -> int | None:
+    """The most of any process; None where one is not known: it may be that one."""
+    known = [count for count in counts if count is not None]
+    return max(known) if known and len(known) == len(counts) else None
 
 
 def _examples(fds: Tally, mapped: Tally, named: Tally, zombies: list[str]) -> dict[str, tuple[str, ...]]:

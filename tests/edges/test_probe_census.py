@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from harness.core.metric import Key
 from harness.core.sample import Census
 from harness.probe import sockets as sockets_module
 from harness.probe.census import census
+from harness.probe.lines import census_line, census_of
 from harness.probe.links import links
 from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
@@ -401,3 +403,25 @@ for number in {list(free)}: os.close(number)
             assert found == [os.readlink(name, dir_fd=directory) for name in names]
         finally:
             os.close(directory)
+
+
+def test_the_fullest_process_of_a_tree_is_told_also_over_a_line() -> None:
+    with Told() as told:
+        told.run(
+            "import os, time\n"
+            "kept += [os.open('/usr', os.O_RDONLY) for _ in range(40)]\n"
+            "for more in (5, 60):\n"
+            "    pid = os.fork()\n"
+            "    if not pid:\n"
+            "        held = [os.open('/usr', os.O_RDONLY) for _ in range(more)]\n"
+            "        time.sleep(60)\n"
+            "        os._exit(0)\n"
+        )
+        each = 3 + 40  # its standard ones and what it opened
+        wait_for(
+            lambda: census(told.pid, at=0.0).fds.get("directory") == 3 * 40 + 65, "both children have theirs"
+        )
+        taken = census(told.pid, at=0.0)
+        assert sum(taken.fds.values()) == 3 * each + 65
+        assert taken.fullest == each + 60
+        assert census_of(json.loads(census_line(taken))["census"], 0.0).fullest == each + 60

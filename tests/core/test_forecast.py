@@ -1,0 +1,138 @@
+"""Which ceiling is met first: per process, per context or for all together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from harness.core.cycle import Phase
+from harness.core.forecast import fullest
+from harness.core.judge import judge
+from harness.core.metric import Key
+from harness.core.record import Trial
+from harness.core.sample import Census
+from harness.core.verdict import Exhaustion
+from tests.core.series import FDS, observation, trial
+
+EVENTFD = Key("fds", "eventfd")
+
+
+def of_workers(cycles: Sequence[Sequence[int | None]], *, limit: float = 1024) -> Trial:
+    """A tree whose processes held so many descriptors at the end of each cycle, the first being the warm-up;
+    what could not be counted is 100 of them for the sum."""
+    seen = []
+    for index, each in enumerate(cycles):
+        whole = sum(100 if count is None else count for count in each)
+        known = [count for count in each if count is not None]
+        most = max(known) if len(known) == len(each) else None
+        census = Census(0.0, fds={"file": whole}, fullest=most)
+        phase = Phase.LOAD if index else Phase.WARMUP
+        seen.append(observation(index, {FDS: float(whole)}, phase=phase, census=census))
+    made = trial([], observations=seen)
+    return replace(made, target=replace(made.target, limits={"RLIMIT_NOFILE": limit}))
+
+
+def exhausted(what: Trial, key: Key = FDS) -> Exhaustion:
+    """The forecast beside the finding of ``key``."""
+    (found,) = [one for one in judge(what).findings if Key(one.metric, one.kind) == key]
+    assert found.exhausts is not None
+    assert found.exhausts.after_connections is not None
+    return found.exhausts
+
+
+def test_workers_that_leak_alike_meet_the_limit_of_each_and_not_of_their_sum() -> None:
+    ends = exhausted(of_workers([[10 + 75 * cycle] * 4 for cycle in range(5)]))
+    # 300 connections a cycle, a quarter of them in each worker, which has 310 of 1,024.
+    assert ends.after_connections == pytest.approx((1024 - 310) * 4, abs=0.1)
+    assert ends.ceiling == "RLIMIT_NOFILE"
+    # Every cycle grew alike, so the interval has no width: its ends are scaled as the rate is.
+    assert (ends.after_connections_low, ends.after_connections_high) == (2856.0, 2856.0)
+
+
+def test_one_worker_that_leaks_among_clean_ones_has_the_whole_rate() -> None:
+    ends = exhausted(of_workers([[10 + 150 * cycle, 40, 40, 40] for cycle in range(5)]))
+    assert ends.after_connections == pytest.approx((1024 - 610) * 2, abs=0.1)
+
+
+def test_a_full_parent_that_does_not_grow_makes_the_forecast_early_and_never_late() -> None:
+    what = of_workers([[500, *[10 + 15 * cycle] * 4] for cycle in range(5)])
+    ends = exhausted(what)
+    real = (1024 - 70) * 20  # a worker takes every twentieth connection's descriptor
+    assert ends.after_connections == pytest.approx((1024 - 500) * 5, abs=0.1)
+    assert ends.after_connections < real
+
+
+def test_one_process_is_its_own_fullest() -> None:
+    assert exhausted(of_workers([[10 + 300 * cycle] for cycle in range(4)])).after_connections == 1024 - 910
+
+
+def test_with_a_process_that_could_not_be_counted_the_sum_stands_in() -> None:
+    what = of_workers([[10 + 75 * cycle, 10 + 75 * cycle, None] for cycle in range(4)])
+    assert fullest(what.observations) is None
+    assert exhausted(what).after_connections == pytest.approx((1024 - 570) * 2, abs=0.1)
+
+
+def test_the_warm_up_and_cycles_that_did_not_settle_are_no_part_of_the_share() -> None:
+    seen = of_workers([[400, 10], [10, 10], [60, 60], [110, 110]]).observations
+    assert fullest(seen) == (110.0, 0.5)
+    assert fullest([*seen[:3], replace(seen[3], settled=False)]) == (60.0, 0.5)
+    assert fullest(seen[:2]) is None
+
+
+def zeromq(*, nofile: float, others: float = 0.0, ceiling: float | None = 1023.0) -> Trial:
+    """A ZeroMQ socket left open per connection, its eventfd and its connection to the broker."""
+    seen = []
+    for index in range(4):
+        sockets = 100.0 * index
+        levels = {
+            FDS: 20.0 + others + 2 * sockets,
+            EVENTFD: 5.0 + sockets,
+            Key("fds", "tcp-out:9797"): 1.0 + sockets,
+            Key("fds", "file"): 14.0 + others,
+        }
+        seen.append(observation(index, levels, phase=Phase.LOAD if index else Phase.WARMUP, opened=100))
+    made = trial([], observations=seen)
+    limits = {"RLIMIT_NOFILE": nofile} | ({"ZMQ_MAX_SOCKETS": ceiling} if ceiling else {})
+    return replace(made, target=replace(made.target, limits=limits))
+
+
+def test_a_context_is_full_at_1023_sockets_however_many_descriptors_are_allowed() -> None:
+    what = zeromq(nofile=65536)
+    ends = exhausted(what, EVENTFD)
+    assert (ends.ceiling, ends.limit) == ("ZMQ_MAX_SOCKETS", 1023)
+    assert ends.after_connections == pytest.approx(1023 - 305, abs=0.1)
+    (found,) = [one for one in judge(what).findings if one.kind == "eventfd"]
+    assert "ZMQ_MAX_SOCKETS (1023) is met after 718 more connections" in found.explanation
+    # Its connection's descriptors are bounded by the process alone.
+    assert exhausted(what, Key("fds", "tcp-out:9797")).ceiling == "RLIMIT_NOFILE"
+
+
+def test_the_process_is_full_first_where_its_limit_is_nearer() -> None:
+    ends = exhausted(zeromq(nofile=1024), EVENTFD)
+    assert ends.ceiling == "RLIMIT_NOFILE"
+    assert ends.after_connections == pytest.approx((1024 - 620) / 2, abs=0.1)
+
+
+def test_without_libzmq_there_is_no_such_ceiling() -> None:
+    assert exhausted(zeromq(nofile=65536, ceiling=None), EVENTFD).ceiling == "RLIMIT_NOFILE"
+
+
+def test_a_context_per_connection_fills_no_context() -> None:
+    seen = []
+    for index in range(4):
+        made = 100.0 * index
+        levels = {
+            FDS: 20.0 + 6 * made,
+            EVENTFD: 5.0 + 4 * made,
+            Key("fds", "eventpoll"): 1.0 + 2 * made,
+            Key("threads"): 3.0 + 2 * made,
+        }
+        seen.append(observation(index, levels, phase=Phase.LOAD if index else Phase.WARMUP, opened=100))
+    what = trial([], observations=seen)
+    limits = {"RLIMIT_NOFILE": 65536.0, "ZMQ_MAX_SOCKETS": 1023.0}
+    assert (
+        exhausted(replace(what, target=replace(what.target, limits=limits)), EVENTFD).ceiling
+        == "RLIMIT_NOFILE"
+    )
