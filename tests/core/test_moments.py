@@ -1,0 +1,66 @@
+"""What a moment knows of a class of descriptors, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from harness.core.census_diff import UNCLASSIFIED
+from harness.core.cycle import Phase
+from harness.core.judge import judge
+from harness.core.metric import Key
+from harness.core.moments import Series, moments, series
+from harness.core.verdict import Outcome
+from tests.core.series import FDS, observation, trial
+
+EVENTFD, FILE = Key("fds", "eventfd"), Key("fds", "file")
+CENSUS = {FDS: 12.0, FILE: 5.0, EVENTFD: 7.0}
+HOT_LANE = {FDS: 12.0}  # what is known of a cycle without a census
+
+
+def read(*cycles: Mapping[Key, float]) -> Series | None:
+    """The eventfds of a trial whose cycles ended so, the first being the warm-up."""
+    phases = [Phase.WARMUP, *[Phase.LOAD] * (len(cycles) - 1)]
+    seen = [observation(i, each, phase=phases[i]) for i, each in enumerate(cycles)]
+    return series(moments(trial([], observations=seen)), EVENTFD)
+
+
+@pytest.mark.parametrize(
+    "blind",
+    [HOT_LANE, {FDS: 12.0, Key("fds", UNCLASSIFIED): 12.0}, {Key("threads"): 3.0}],
+    ids=["no census", "classes not readable", "descriptors not readable"],
+)
+def test_a_class_missing_where_none_was_seen_is_a_gap_and_its_connections_are_kept(
+    blind: Mapping[Key, float],
+) -> None:
+    found = read(CENSUS, CENSUS, blind, CENSUS)
+    assert found is not None
+    assert found.levels == (7.0, 7.0, 7.0)
+    assert found.column("connection") == [300.0, 600.0]
+
+
+@pytest.mark.parametrize("seen", [{FDS: 5.0, FILE: 5.0}, {FDS: 0.0}], ids=["others seen", "holds nothing"])
+def test_a_class_that_a_census_did_not_meet_is_zero(seen: Mapping[Key, float]) -> None:
+    found = read(CENSUS, CENSUS, seen, CENSUS)
+    assert found is not None
+    assert found.levels == (7.0, 7.0, 0.0, 7.0)
+    assert found.column("connection") == [300.0, 300.0, 300.0]
+
+
+def test_a_class_read_once_has_no_series() -> None:
+    assert read(HOT_LANE, CENSUS, HOT_LANE) is None
+
+
+def test_a_gap_neither_hides_a_leak_nor_makes_one() -> None:
+    def cycles(per_cycle: float) -> list[Mapping[Key, float]]:
+        whole = [{FDS: 12 + per_cycle * i, FILE: 5.0, EVENTFD: 7 + per_cycle * i} for i in range(9)]
+        return [{FDS: one[FDS]} if i % 3 == 0 and i else one for i, one in enumerate(whole)]
+
+    for per_cycle, outcome in ((0.0, Outcome.BOUNDED), (300.0, Outcome.LEAKING)):
+        phases = [Phase.WARMUP, *[Phase.LOAD] * 8]
+        seen = [observation(i, one, phase=phases[i], opened=500) for i, one in enumerate(cycles(per_cycle))]
+        verdict = judge(trial([], observations=seen))
+        assert verdict.outcome is outcome
+        rates = {one.kind: one.rate.value for one in verdict.findings if one.rate}
+        assert rates == ({"eventfd": pytest.approx(0.6)} if per_cycle else {})
