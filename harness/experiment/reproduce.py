@@ -141,6 +141,8 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
                 paths=paths,
                 cycles=cycles,
                 max_seconds=wish.max_seconds or seconds,
+                # A memory verdict without runtime counters takes minutes: the bound seen so far is printed.
+                memory=False,
             ),
         ),
         load=LoadSetup(stall_after=dwell * 2),
