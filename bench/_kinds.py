@@ -76,9 +76,14 @@ def ragged(slots: int, least: int, most: int, chance: float) -> object:
     return make
 
 
-def cache(slots: int) -> object:
+def cache(slots: int, base: object = constant) -> object:
     """One entry a connection until it is full."""
-    return lambda rng: lambda did, rng: 10.0 + min(slots, did.total)
+
+    def make(rng: random.Random) -> Level:
+        below: Level = base(rng)  # type: ignore[operator]
+        return lambda did, rng: below(did, rng) + min(slots, did.total)
+
+    return make
 
 
 def drift(per_second: float) -> object:
@@ -340,6 +345,7 @@ HEALTHY_MEMORY = (
     *(Kind(f"recorded: {name}", recorded(name), key=MEMORY, goal=LONG) for name in RECORDED),
     Kind("objects: reading's own 4", counter(1.5, 4.0), key=OBJECTS),
     Kind("objects: noise ±60", counter(30.0, 0.0), key=OBJECTS),
+    Kind("objects: cache of 2,000", cache(2000, counter(1.5, 4.0)), key=OBJECTS),
     Kind("idle CPU ±0.5 %", resting(0.005), key=IDLE_CPU),
 )
 LEAKING_MEMORY = (

@@ -66,7 +66,8 @@ class Assessed:
     status: ``leaking`` | ``bounded`` | ``undecided``. factor: the ledger sum that drives the growth, in
     whose units rate, low and high are; rivals: factors that explain it as well. at_most: greatest rate per
     connection that could have stayed unseen (95 %). total: net growth. growing: not certain, but it has
-    grown and goes on; the plan then looks closer.
+    grown and goes on; the plan then looks closer. cache: a cache would grow so too,
+    until it is full.
     """
 
     status: str
@@ -80,6 +81,7 @@ class Assessed:
     low: float = 0.0
     high: float = 0.0
     growing: bool = False
+    cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,12 @@ FINEST = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.0
 LEAST = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
 # Counters that are counts: how many of them a stream in a pool may hold.
 COUNTED = {"objects": 5, "blocks": 5}
+# A cache of one entry per request or event grows exactly like a leak until it is full, and a thousand or two are
+# customary sizes; so memory alone proves nothing before so many. Descriptors, threads and tasks are not cached
+# by the thousand, and nobody caches by the abort, by the stalled reader or by the timeout.
+CACHE = 4096.0
+STEEP = 0.5  # growth per connection, or event, that no warming up will bend
+ENTRIES = {"connection": "connection", "event": "event", "stream-second": "event"}  # driver → what is counted
 # Metrics that must come back to the integer for a pass; the others speak up only when they grow.
 CERTIFIED = frozenset({"fds", "threads", "processes", "tasks", "broker-peers"})
 
@@ -62,14 +68,28 @@ def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> d
                 rate, low, high = interval(grown, read[key].column(lead.factor))
                 found[key] = replace(
                     one, status="leaking", why=f"grew in step with {leader}", factor=lead.factor,
-                    rivals=lead.rivals, rate=rate, low=low, high=high, growing=False,
+                    rivals=lead.rivals, rate=rate, low=low, high=high, growing=False, cache=False,
                 )  # fmt: skip
                 break
     return found
 
 
 def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
-    """One series through the test that suits it."""
+    """One series through the test that suits it; memory that a cache could hold is not certain yet."""
+    found = _tested(one, sensitivity, granted)
+    counted = ENTRIES.get(found.factor)
+    if counted is None or one.key.kind not in EXACT_MEMORY_KINDS:
+        return found
+    served = math.fsum(one.column(counted))
+    if served >= CACHE:
+        return found
+    if found.status != "leaking":
+        return replace(found, cache=found.growing and found.total >= STEEP * served)
+    why = f"{found.why}; a cache would too, until {CACHE:g} {counted}s, of which there were {served:g}"
+    return replace(found, status="undecided", why=why, growing=True, cache=True)
+
+
+def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     key = one.key
     name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
     if name in COUNTED:

@@ -16,7 +16,7 @@ from harness.core.design import Goal
 from harness.core.diagnose import open_question
 from harness.core.doubt import RESTLESS
 from harness.core.growth import Allowed, Assessed
-from harness.core.judge_counts import CERTIFIED, allowed, assess_counts
+from harness.core.judge_counts import CACHE, CERTIFIED, STEEP, allowed, assess_counts
 from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
 from harness.core.metric import Judged, Key
 from harness.core.moments import Moment, moments
@@ -27,7 +27,6 @@ __all__ = ["Goal", "Stop", "next_step"]
 MIN_WARMUP = 2
 MAX_WARMUP = 10
 STEADY = 1.0  # largest change of a count between two cycles that counts as steady
-STEEP = 0.5  # growth per connection that no warming up will bend
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 ATTRIBUTIONS = 7
 CONTROL_EVERY = 10  # an endless run looks without clients after so many loads
@@ -115,6 +114,9 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     if not loads:
         return design.brisk(trial, goal, Phase.LOAD)
     last = trial.observations[-1].spec.phase
+    if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
+        # Leaving in order is quickest, and as many again as any cache holds.
+        return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
     if growing and len(loads) >= 2:
         clock = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
@@ -132,6 +134,11 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
             step = replace(step, connections=goal.connections)  # it is seen soon enough
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
+
+
+def _beyond_cache(trial: Trial, goal: Goal) -> int:
+    """Connections of one cycle that outgrow a cache, as far as it stays short."""
+    return max(goal.connections, int(min(CACHE, design.LONGEST_LOAD * design.pace(trial, "fin"))))
 
 
 def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleSpec | None:

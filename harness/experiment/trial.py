@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from harness.core import design
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
 from harness.core.errors import BrokerError, ProbeError, SwarmError, TargetError
 from harness.core.plan import Stop
@@ -245,7 +246,10 @@ class TrialRunner:
                 return
             step = self.setup.steps(self.trial)
             if isinstance(step, Stop):
-                self._note(notes=(*self.trial.notes, f"stopped: {step.reason}"))
+                # What follows only looks for the places in the source where it grows.
+                after = design.elapsed(self.trial)
+                note = f"stopped: {step.reason}; {after:.1f} s after the first cycle began"
+                self._note(notes=(*self.trial.notes, note))
                 return
             self._flap(step)
             self._note(observations=(*self.trial.observations, self._cycle(step)))

@@ -9,11 +9,12 @@ import pytest
 
 from harness.core.cycle import Phase
 from harness.core.judge import judge
+from harness.core.judge_counts import CACHE
 from harness.core.metric import Key
 from harness.core.plan import MAX_WARMUP, POWER, Goal, Stop, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from tests.core.series import FDS, Did, observation, play, trial
+from tests.core.series import FDS, OBJECTS, Did, observation, play, trial
 
 GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0)
 ANONYMOUS = Key("memory", "anonymous")
@@ -108,3 +109,39 @@ def test_the_time_is_kept() -> None:
 def test_a_cycle_cut_short_ends_the_plan() -> None:
     cut = replace(trial([10]), observations=(observation(0, {FDS: 1.0}, complete=False),))
     assert isinstance(next_step(cut, GOAL), Stop)
+
+
+BLOCKS = Key("memory", "blocks")
+
+
+@pytest.mark.parametrize("what", ["connections", "events"])
+@pytest.mark.parametrize("entries", [500, 1000, 2000, 2800])
+def test_a_cache_that_fills_is_waited_for_and_passes(what: str, entries: int) -> None:
+    def level(did: Did) -> dict[Key, float]:
+        held = min(entries, getattr(did, what))
+        return {FDS: 10.0, OBJECTS: 1000.0 + held, BLOCKS: 5000.0 + 4 * held}
+
+    seen, _ = play(level, replace(GOAL, disconnect="mixed"))
+    verdict = judge(seen)
+    assert verdict.outcome is Outcome.BOUNDED, verdict.explanation
+
+
+@pytest.mark.parametrize("driver", ["connection", "event", "abort"])
+def test_objects_are_a_leak_once_no_cache_could_hold_them(driver: str) -> None:
+    def level(did: Did) -> dict[Key, float]:
+        return {FDS: 10.0, OBJECTS: 1000.0 + getattr(did, f"{driver}s")}
+
+    seen, _ = play(level, replace(GOAL, disconnect="mixed"))
+    verdict = judge(seen)
+    assert verdict.outcome is Outcome.LEAKING, verdict.explanation
+    assert verdict.findings[0].driver == driver
+    assert verdict.findings[0].rate
+    assert verdict.findings[0].rate.value == pytest.approx(1.0, rel=0.02)
+    assert (seen.ended or 99.0) < 20.0
+
+
+def test_objects_beside_descriptors_need_no_cache_to_be_ruled_out() -> None:
+    seen, _ = play(lambda d: {FDS: 10.0 + d.connections, OBJECTS: 1000.0 + 3 * d.connections}, GOAL)
+    found = {(f.metric, f.kind) for f in judge(seen).findings}
+    assert found == {("fds", ""), ("memory", "objects")}
+    assert sum(o.ledger.opened for o in seen.observations) < CACHE
