@@ -23,6 +23,7 @@ class Counter(Lines):
     """As Decoder, but it only counts: no event is built, no value is kept but the last id.
 
     events, comments, bytes; ids: events that brought an id of their own; retry (ms) as in Decoder. With
+    like: a counter of events of the same look, which this one expects then. With
     check_ids, ids that are whole numbers are compared with the one before: missed (numbers skipped, once),
     repeated (the same again), disordered (below the one before).
 
@@ -37,7 +38,12 @@ class Counter(Lines):
     )  # fmt: skip
 
     def __init__(
-        self, *, max_line: int = DEFAULT_LIMIT, max_event: int = DEFAULT_LIMIT, check_ids: bool = False
+        self,
+        *,
+        max_line: int = DEFAULT_LIMIT,
+        max_event: int = DEFAULT_LIMIT,
+        check_ids: bool = False,
+        like: Counter | None = None,
     ) -> None:
         self.events = self.ids = self._comments = self.bytes = 0
         self.missed = self.repeated = self.disordered = 0
@@ -46,7 +52,7 @@ class Counter(Lines):
         self._own_from = b""
         self._check_ids = check_ids
         self._previous = self._highest = -1
-        self._shape: Shape = BARE
+        self._shape: Shape = BARE if like is None else like._shape
         self._between = _DATA
         super().__init__(max_line, max_event)
 

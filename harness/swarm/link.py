@@ -22,6 +22,7 @@ KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER without time: close(2) sends RST (socket(7))
 BIND_LATE = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # the port is chosen at connect(2): ip(7)
 PORT_RANGE = getattr(socket, "IP_LOCAL_PORT_RANGE", 51)  # ip(7), Linux 6.3
+MANY = 8_000  # open descriptors; below, half of the ports will do, and the call costs a microsecond
 RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 SAID = -1  # instead of an address's number: part of the request is out, no other address may get the rest
 RETRY = 0.005  # seconds: a Unix socket whose backlog is full answers EAGAIN (connect(2))
@@ -86,27 +87,29 @@ class Link:
         self._dial()
 
     def _dial(self) -> None:
-        addresses = self._route.from_source(self._source)
+        route, source = self._route, self._source
+        addresses = route.addresses if source is None else route.from_source(source)
         self._waiting = None
         code = errno.EADDRNOTAVAIL
         while self._address < len(addresses):
             address = addresses[self._address]
             try:
                 self._sock = sock = _socket.socket(address.family, KIND)
-                if ALL_PORTS is not None and address.family != socket.AF_UNIX:
+                number = sock.fileno()
+                if number > MANY and ALL_PORTS is not None and address.family != socket.AF_UNIX:
                     sock.setsockopt(socket.IPPROTO_IP, PORT_RANGE, ALL_PORTS)
                 if self._small_window:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                if self._source:
+                if source:
                     sock.setsockopt(socket.IPPROTO_IP, BIND_LATE, 1)
-                    sock.bind((self._source, 0))
+                    sock.bind((source, 0))
                 code = sock.connect_ex(address.sockaddr)
             except OSError as error:
                 code = error.errno or errno.EINVAL
             if code in (0, errno.EINPROGRESS):
-                self._io = self._loop.io(sock.fileno(), 2)
+                self._io = self._loop.io(number, 1)
                 # On loopback the connection stands already: one turn of the loop saved.
-                if self._route.tls is None and self._flush(first=True):
+                if route.tls is None and self._flush(first=True):
                     return
                 self._watch(2)
                 return
@@ -178,7 +181,10 @@ class Link:
             return True
         rest = self._out = self._out[sent:]
         self._address = SAID
-        self._watch(2 if rest else 1)
+        if first and not rest:
+            self._io.start(self._readable)
+        else:
+            self._watch(2 if rest else 1)
         if self._tls is None and not rest:
             self.linked()
         return True

@@ -91,6 +91,7 @@ class _Cycle:
             for path in spec.paths
         }
         self.orders: dict[tuple[str, str], Order] = {}
+        self.alike: dict[str, Counter] = {}  # a counter that knows what the events of a path look like
         self.gaps = {path: pool.statistics.times(GAP, path) for path in spec.paths} if pool.statistics else {}
 
     def rest(self, cancelled: Callable[[], bool]) -> None:
@@ -165,7 +166,7 @@ class _Cycle:
             )
         self.tally.open(path)
         self.opening += 1
-        counter = Counter(check_ids=True)
+        counter = Counter(check_ids=True, like=self.alike.get(path))
         self.live.add(
             self.opens(self, order, self.requests[path], self.route, counter, source=next(self.pool.sources))
         )
@@ -194,9 +195,12 @@ class _Cycle:
         self.live.discard(stream)
         report = stream.report
         self.tally.close(report, stream.counter)
+        path = report.order.path
+        if report.events:
+            self.alike[path] = stream.counter
         if self.pool.statistics:
-            self.pool.statistics.over(report, report.order.path)
-            self.pool.statistics.ids(stream.counter, report.order.path)
+            self.pool.statistics.over(report, path)
+            self.pool.statistics.ids(stream.counter, path)
         if report.cause in NOBODY and report.connect is None:
             self._refused(report.cause)
         else:

@@ -29,6 +29,7 @@ class Request:
     body: bytes | None = None
     streaming: bool = True
     _head: bytes = field(init=False, repr=False)
+    _whole: bytes = field(init=False, repr=False)  # without Last-Event-ID: made once
 
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.method):
@@ -36,6 +37,7 @@ class Request:
         lines = [f"{self.method} {self.endpoint.target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self._fields().values()]
         object.__setattr__(self, "_head", "\r\n".join(lines).encode("latin-1"))
+        object.__setattr__(self, "_whole", self._head + b"\r\n\r\n" + (self.body or b""))
 
     def _fields(self) -> dict[str, tuple[str, str]]:
         found = {"host": ("Host", self.endpoint.authority)}
@@ -59,8 +61,9 @@ class Request:
 
     def encode(self, last_event_id: str = "") -> bytes:
         """The whole request. Last-Event-ID only when not empty, as UTF-8 (HTML Living Standard, 9.2.4)."""
-        tail = b"\r\nLast-Event-ID: " + last_event_id.encode() if last_event_id else b""
-        return self._head + tail + b"\r\n\r\n" + (self.body or b"")
+        if not last_event_id:
+            return self._whole
+        return self._head + b"\r\nLast-Event-ID: " + last_event_id.encode() + b"\r\n\r\n" + (self.body or b"")
 
     def redirected(self, status: int, location: str) -> Request:
         """The request that follows a redirect; credentials stay within their origin.

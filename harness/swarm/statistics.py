@@ -8,6 +8,7 @@ entry per stream: it alone counts into Locust's totals, and failures are told by
 from __future__ import annotations
 
 import time
+from collections import Counter as Counts
 from typing import Any
 
 from locust.stats import StatsError, bucket_response_time
@@ -17,6 +18,7 @@ from harness.swarm.order import Report
 CONNECT, HEADERS, FIRST_EVENT, GAP, LIFE = "connect", "headers", "first event", "gap", "life"
 IDS = "ids"
 FLUSH = 1.0  # seconds between two pours
+BATCH = 4096  # times kept as they came: adding them up together costs a third
 
 
 class StreamFailure(Exception):
@@ -26,30 +28,52 @@ class StreamFailure(Exception):
 class Times:
     """Times of one entry since the last pour; milliseconds."""
 
-    __slots__ = ("bytes", "count", "counts", "highest", "lowest", "total")
+    __slots__ = ("_fresh", "bytes", "count", "counts", "highest", "lowest", "total")
 
     def __init__(self) -> None:
+        self._fresh: list[float] = []
         self.clear()
 
     def clear(self) -> None:
         """Nothing counted yet."""
-        self.counts: dict[int, int] = {}
+        self.counts: Counts[int] = Counts()
         self.count = self.bytes = 0
         self.total = self.highest = 0.0
         self.lowest = float("inf")
 
     def add(self, seconds: float, count: int = 1) -> None:
-        """Count a time."""
-        value = seconds * 1000.0
-        key = int(value)
-        counts = self.counts
-        counts[key] = counts.get(key, 0) + count
-        self.count += count
-        self.total += value * count
-        if value > self.highest:
-            self.highest = value
-        if value < self.lowest:
-            self.lowest = value
+        """Count a time; it is in the sums after the next ``fold``."""
+        fresh = self._fresh
+        if count == 1:
+            fresh.append(seconds)
+        else:
+            fresh.extend([seconds] * count)
+        if len(fresh) >= BATCH:
+            self.fold()
+
+    def fold(self) -> None:
+        """Add up what came since the last time."""
+        if not self._fresh:
+            return
+        values = [seconds * 1000.0 for seconds in self._fresh]
+        self._fresh.clear()
+        self.counts.update(map(int, values))
+        self.count += len(values)
+        self.total += sum(values)
+        self.highest = max(self.highest, max(values))
+        self.lowest = min(self.lowest, min(values))
+
+
+class Entries:
+    """Where the times of the streams of one name go."""
+
+    __slots__ = ("connect", "first_event", "headers", "life")
+
+    def __init__(self, statistics: Statistics, name: str) -> None:
+        self.connect = statistics.times(CONNECT, name)
+        self.headers = statistics.times(HEADERS, name)
+        self.first_event = statistics.times(FIRST_EVENT, name)
+        self.life = statistics.times(LIFE, name)
 
 
 class Statistics:
@@ -58,6 +82,7 @@ class Statistics:
     def __init__(self, environment: Any) -> None:
         self._environment = environment
         self._times: dict[tuple[str, str], Times] = {}
+        self._entries: dict[str, Entries] = {}
         self._own_listeners = 1  # Locust's own, which writes into its statistics
 
     def times(self, kind: str, name: str) -> Times:
@@ -67,16 +92,24 @@ class Statistics:
             found = self._times[kind, name] = Times()
         return found
 
+    def _of(self, name: str) -> Entries:
+        found = self._entries.get(name)
+        if found is None:
+            found = self._entries[name] = Entries(self, name)
+        return found
+
     def headed(self, report: Report, name: str) -> None:
         """The response head has come: streams that last for hours must be seen while they do."""
-        for kind, value in ((CONNECT, report.connect), (HEADERS, report.headers)):
-            if value is not None:
-                self.times(kind, name).add(value)
+        entries = self._of(name)
+        if report.connect is not None:
+            entries.connect.add(report.connect)
+        if report.headers is not None:
+            entries.headers.add(report.headers)
 
     def first(self, report: Report, name: str) -> None:
         """The first event has come."""
         if report.first_event is not None:
-            self.times(FIRST_EVENT, name).add(report.first_event)
+            self._of(name).first_event.add(report.first_event)
 
     def over(self, report: Report, name: str, *, told: bool = False) -> None:
         """One stream has ended. told: ``headed`` and ``first`` were called when it was time."""
@@ -86,7 +119,7 @@ class Statistics:
             self.first(report, name)
         listeners = self._environment.events.request._handlers
         if report.cause is None and len(listeners) <= self._own_listeners:
-            times = self.times(LIFE, name)
+            times = self._of(name).life
             times.add(report.life)
             times.bytes += report.bytes
             return
@@ -105,6 +138,8 @@ class Statistics:
         told: what was counted of this counter before. Returns what to give the next time.
         """
         now = (counter.missed, counter.repeated, counter.disordered)
+        if now == told:
+            return now
         for what, total, before in zip(("missed", "repeated", "out of order"), now, told, strict=True):
             if count := total - before:
                 stats = self._environment.stats
@@ -117,6 +152,7 @@ class Statistics:
         stats = self._environment.stats
         moment = time.time()
         for (kind, name), times in self._times.items():
+            times.fold()
             if times.count:
                 _pour(stats.get(name, kind), times, moment)
                 if kind == LIFE:

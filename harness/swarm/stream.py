@@ -61,7 +61,7 @@ class Stream(Link):
         self._started = self._last = owner.wheel.clock()
         self._last_event = 0.0
         self._ends = self._started + order.dwell
-        owner.wheel.put(self, min(self._ends, self._started + OPENING))
+        owner.wheel.put(self, min(self._ends, self._started + min(OPENING, order.stall_after)))
         self.dial(
             route,
             request.encode(last_event_id),
@@ -297,9 +297,6 @@ class Stream(Link):
         if not self._begun:
             self._begun = True
             self._owner.begun(self)
-            if not self.over and self.slot >= 0:
-                silent = self._last + self.report.order.stall_after
-                self._owner.wheel.put(self, min(self._ends, silent))
 
     def _over(self, *, reset: bool = False, drained: bool = False) -> None:
         if self.over:

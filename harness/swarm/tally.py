@@ -31,7 +31,14 @@ class Tally:
     """The running count of one cycle. open_now is what was opened and is not over."""
 
     opened: int = 0
-    sums: Counts[str] = field(default_factory=Counts)
+    over: int = 0
+    events: int = 0
+    comments: int = 0
+    bytes: int = 0
+    stalls: int = 0
+    missed: int = 0
+    repeated: int = 0
+    disordered: int = 0
     causes: Counts[str] = field(default_factory=Counts)
     by_path: Counts[str] = field(default_factory=Counts)
     by_mode: Counts[str] = field(default_factory=Counts)
@@ -46,43 +53,40 @@ class Tally:
 
     def close(self, report: Report, counter: Any) -> None:
         """A stream is over."""
-        sums = self.sums
-        sums["events"] += report.events
-        sums["bytes"] += report.bytes
-        sums["comments"] += counter.comments
-        sums["ids_missed"] += counter.missed
-        sums["ids_repeated"] += counter.repeated
-        sums["ids_disordered"] += counter.disordered
-        sums["stalls"] += report.stalled
+        self.over += 1
+        self.events += report.events
+        self.bytes += report.bytes
+        self.comments += counter.comments
+        self.missed += counter.missed
+        self.repeated += counter.repeated
+        self.disordered += counter.disordered
         self.stream_seconds += report.life
         if report.first_event is not None:
             self.first_events.add(report.first_event)
-        if report.left:
-            self.by_mode[report.left] += 1
-            sums["aborts"] += report.left not in ("fin", "ended")
-        if report.cause is None:
-            sums["completed"] += 1
-        else:
-            sums["failed"] += 1
+        left = report.left
+        if left:
+            self.by_mode[left] += 1
+        if report.stalled:
+            self.stalls += 1
+        if report.cause is not None:
             self.causes[report.cause] += 1
             if report.cause in causes.RATE_LIMITED:
-                sums["rate_limited"] += 1
                 self.retry_after = report.retry_after or self.retry_after
 
     def outcome(self, seconds: float, *, saturated: bool = False, notes: Sequence[str] = ()) -> Outcome:
         """The count so far."""
-        sums = self.sums
+        failed = self.causes.total()
         ledger = Ledger(
             opened=self.opened,
-            completed=sums["completed"],
-            failed=sums["failed"],
-            open_now=self.opened - sums["completed"] - sums["failed"],
-            events=sums["events"],
-            comments=sums["comments"],
-            bytes=sums["bytes"],
-            aborts=sums["aborts"],
-            stalls=sums["stalls"],
-            rate_limited=sums["rate_limited"],
+            completed=self.over - failed,
+            failed=failed,
+            open_now=self.opened - self.over,
+            events=self.events,
+            comments=self.comments,
+            bytes=self.bytes,
+            aborts=self.by_mode.total() - self.by_mode["fin"] - self.by_mode["ended"],
+            stalls=self.stalls,
+            rate_limited=self._rate_limited(),
             seconds=seconds,
             stream_seconds=self.stream_seconds,
             first_event_p50=self.first_events.quantile(0.5),
@@ -90,17 +94,20 @@ class Tally:
             causes=dict(self.causes),
             by_path=dict(self.by_path),
             by_mode=dict(self.by_mode),
-            ids_missed=sums["ids_missed"],
-            ids_repeated=sums["ids_repeated"],
-            ids_disordered=sums["ids_disordered"],
+            ids_missed=self.missed,
+            ids_repeated=self.repeated,
+            ids_disordered=self.disordered,
             saturated=saturated,
             notes=(*notes, *self._notes()),
         )
         return Outcome(ledger, self.first_events)
 
+    def _rate_limited(self) -> int:
+        return sum(self.causes[cause] for cause in causes.RATE_LIMITED)
+
     def _notes(self) -> list[str]:
         found = []
-        if limited := self.sums["rate_limited"]:
+        if limited := self._rate_limited():
             wait = f", Retry-After {self.retry_after!r}" if self.retry_after else ""
             found.append(f"rate limited: {limited} streams{wait}; spread them over source addresses")
         if ended := self.by_mode["ended"]:
