@@ -40,7 +40,11 @@ def find(start: Path) -> Path | None:
 
 def load(path: Path) -> BudgetFile:
     """Read and check a budget file. Raises ConfigError: file, line, value, what was expected."""
-    text = _read(path)
+    return loads(path, _read(path))
+
+
+def loads(path: Path, text: str) -> BudgetFile:
+    """Check what a budget file holds, or is about to hold. Raises ConfigError as ``load`` does."""
     data = _parsed(path, text)
     prefix: Place = ()
     if path.name == PROJECT:

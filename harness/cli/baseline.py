@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import tomlkit
 
-from harness.config import BUDGETS, find, load
-from harness.core.budget import Budget
+from harness.cli.baseline_file import Change, write
+from harness.config import BUDGETS, find, load, loads
+from harness.core.budget import Budget, laid_over
 from harness.core.budget_file import BudgetFile
 from harness.core.errors import ConfigError
 from harness.core.metric import Key
-from harness.core.record import Trial
+from harness.core.record import RunRecord, Trial
+from harness.core.units import nearest
 from harness.core.verdict import Outcome
 from harness.store.run_dir import RunDirectory
 from harness.store.write import replace_file
 
 MARGIN = 1.2  # a ceiling is so much above the highest level of the accepted run
+GRACE = datetime.timedelta(days=90)  # until an accepted growth fails again
 TOTALS = (Key("fds"), Key("threads"), Key("processes"), Key("memory", "anonymous"))
 PER = {"connection": ("growth", 1.0), "event": ("per_event", 1.0), "time": ("per_hour", 3600.0)}
-WORD = {"growth": "connection", "per_event": "event", "per_hour": "hour"}
 ACCEPTED = (Outcome.BOUNDED, Outcome.LEAKING, Outcome.OVER_CEILING)
 
 
@@ -34,35 +37,69 @@ def command() -> None:
 @command.command("accept")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--budget", "file", type=click.Path(path_type=Path), metavar="FILE", help="[default: budgets.toml]"
+    "--budget",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="[default: budgets.toml or [tool.harness], here or above; else a new budgets.toml]",
 )
+@click.option("--trial", "only", metavar="NAME", help="Only this one of several trials.")
 @click.option("--profile", metavar="NAME", help="Write into [profile.NAME] instead of [budget].")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
-def accept(run: Path, file: Path | None, profile: str | None, dry_run: bool) -> None:
+def accept(run: Path, file: Path | None, only: str | None, profile: str | None, dry_run: bool) -> None:
     """Write what RUN grew by, and ceilings just above its levels, into the budget file; comments stay.
 
-    Each change is said, and whether it loosens. A run of several trials writes a profile for each.
+    Each change is said, and whether it loosens. Growth that is not granted yet becomes an [[exception]] that
+    ends in 90 days; its reason is yours to write. A run of several trials writes a profile for each.
     """
-    trials = RunDirectory.open(run).record().trials
+    record = RunDirectory.open(run).record()
+    trials = _chosen(record, only)
+    if profile is not None and len(trials) > 1:
+        raise ConfigError(
+            f"--profile {profile!r}: {run} has {len(trials)} trials, and each would replace the one before; "
+            f"expected --trial NAME with it, one of {', '.join(trial.name for trial in trials)}"
+        )
     path = file or find(Path.cwd()) or Path(BUDGETS)
-    if path.name == "pyproject.toml":
-        raise ConfigError(f"{path}: expected a {BUDGETS} to write to: give --budget FILE")
     known = load(path) if path.exists() else BudgetFile(str(path))
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+    last_day = datetime.datetime.now().astimezone().date() + GRACE
     for trial in trials:
-        name = profile or (trial.name if len(trials) > 1 else None)
-        old = known.common if name is None else known.profiles.get(name, Budget())
-        changes = _changes(old, budget_of(trial))
+        name = profile or (trial.name if len(record.trials) > 1 else None)
+        changes = changes_of(granted(known, name), budget_of(trial))
         where = "[budget]" if name is None else f"[profile.{name}]"
-        for table, key, before, after in changes:
-            click.echo(f"{where} {_say(table, key, before, after)}")
+        for change in changes:
+            until = f", as an exception until {last_day}" if change.is_exception else ""
+            click.echo(f"{where} {change.say()}{until}")
         if not changes:
             click.echo(f"{where} nothing changes")
-        _write(document, name, changes)
+        write(
+            document, path, name, changes, reason=f"TODO: why? accepted from {record.run_id}", until=last_day
+        )
+    text = tomlkit.dumps(document)
+    loads(path, text)
     if not dry_run:
-        replace_file(path, tomlkit.dumps(document).encode())
-        load(path)
+        replace_file(path, text.encode())
         click.echo(f"wrote {path}")
+
+
+def _chosen(record: RunRecord, only: str | None) -> Sequence[Trial]:
+    names = [trial.name for trial in record.trials]
+    if only is not None and only not in names:
+        raise ConfigError(
+            f"--trial {only!r}: not in this run; expected one of {', '.join(names)}{nearest(only, names)}"
+        )
+    return [trial for trial in record.trials if only in (None, trial.name)]
+
+
+def granted(file: BudgetFile, profile: str | None) -> Budget:
+    """What a file grants to every endpoint now: its table and the exceptions that hold there."""
+    budget = file.common
+    if profile is not None:
+        budget = laid_over(budget, file.profiles.get(profile, Budget()))
+    for one in file.exemptions:
+        if one.endpoint is None and one.profile in (None, profile):
+            budget = laid_over(budget, one.budget)
+    return budget
 
 
 def budget_of(trial: Trial) -> Budget:
@@ -72,7 +109,8 @@ def budget_of(trial: Trial) -> Budget:
     if verdict is None or verdict.outcome not in ACCEPTED:
         outcome = verdict.outcome.value if verdict else "not judged"
         raise ConfigError(
-            f"trial {trial.name!r} is {outcome}; expected one that is bounded, leaking or over-ceiling"
+            f"trial {trial.name!r} is {outcome}; expected one that is bounded, leaking or over-ceiling: "
+            "choose one with --trial NAME"
         )
     made: dict[str, dict[str, float]] = {"growth": {}, "per_event": {}, "per_hour": {}, "ceilings": {}}
     for finding in verdict.findings:
@@ -101,45 +139,13 @@ def _up(value: float) -> float:
     return float(f"{math.ceil(value / step - 1e-9) * step:.6g}")
 
 
-def _changes(old: Budget, new: Budget) -> list[tuple[str, str, float | None, float]]:
-    found: list[tuple[str, str, float | None, float]] = []
+def changes_of(old: Budget, new: Budget) -> list[Change]:
+    """What must be written so that ``new`` is granted. Growth that is granted already stays as it is."""
+    found: list[Change] = []
     for table in ("growth", "per_event", "per_hour", "ceilings"):
         before, after = getattr(old, table), getattr(new, table)
-        found += [
-            (table, key, before.get(key), value) for key, value in after.items() if before.get(key) != value
-        ]
+        for key, value in after.items():
+            change = Change(table, key, before.get(key), value)
+            if before.get(key) != value and (table == "ceilings" or change.loosens):
+                found.append(change)
     return found
-
-
-def _say(table: str, key: str, before: float | None, after: float) -> str:
-    limit = table == "ceilings"
-    met = (math.inf if limit else 0.0) if before is None else before
-    word = "LOOSENS" if after > met else "tightens"
-    shown = "none" if before is None else f"{before:g}"
-    what = f"ceiling of {key}" if limit else f"{key} per {WORD[table]}"
-    return f"{what}: {shown} -> {after:g} ({word})"
-
-
-def _write(document: Any, profile: str | None, changes: list[tuple[str, str, float | None, float]]) -> None:
-    if not changes:
-        return
-    table = document.setdefault("budget", tomlkit.table())
-    if profile is not None:
-        table = document.setdefault("profile", tomlkit.table(is_super_table=True)).setdefault(
-            profile, tomlkit.table()
-        )
-    for kind, key, _, value in changes:
-        number = int(value) if value == int(value) else value
-        if kind == "ceilings":
-            table.setdefault("ceilings", tomlkit.table())[key] = number
-            continue
-        texts = table.get(key, [])
-        kept = [
-            text for text in ([texts] if isinstance(texts, str) else texts) if not _is_per(text, WORD[kind])
-        ]
-        made = [*map(str, kept), f"{number}/{WORD[kind]}"]
-        table[key] = made[0] if len(made) == 1 else made
-
-
-def _is_per(text: str, word: str) -> bool:
-    return text.strip().removesuffix("s").endswith(word)

@@ -88,18 +88,18 @@ class Run:
         return trial
 
     def failed(self, setup: TrialSetup, why: str) -> Trial:
-        """A trial that never came to its first cycle, as a judged trial of the record."""
+        """A trial that never came to its first cycle, as a judged trial of the record. What was noted of it
+        on the way (its target, a log that was cut, an end that had to be forced) stays."""
         done = [trial for trial in self.record.trials if trial.name != setup.name]
         service = setup.service
-        trial = Trial(
+        begun = next((trial for trial in self.record.trials if trial.name == setup.name), None) or Trial(
             name=setup.name,
             target=TargetInfo(service.command, service.url, service.pid or 0),
             budget=setup.budget,
-            unready=why,
-            ended=self.clock(),
             notes=setup.notes,
             extra=dict(setup.extra),
         )
+        trial = replace(begun, unready=why, ended=self.clock())
         trial = replace(trial, verdict=judge(trial))
         self._keep((*done, trial))
         return trial
