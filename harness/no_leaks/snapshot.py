@@ -164,7 +164,7 @@ def _zeromq(thing: Any) -> str:
     collector = getattr(getattr(module, "gc", None), "_context", None)
     own = " of zmq.utils.garbage" if thing is collector else ""
     try:
-        kind = f" type {thing.socket_type}" if hasattr(thing, "socket_type") else ""
+        kind = f" type {int(thing.type)}" if hasattr(type(thing), "socket_type") else ""
     except Exception:  # closed meanwhile by another thread
         kind = ""
     return f"{type(thing).__module__}.{type(thing).__qualname__}{kind}{own}"[:TEXT]

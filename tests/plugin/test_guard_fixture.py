@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ TEST = """
     def test_stream_gives_everything_back(guard):
         verdict = guard(
             command=[{python!r}, {service!r}, "{{port}}", {kind!r}], url="http://127.0.0.1:{{port}}/events",
-            connections=100, concurrency=20, dwell=0.5, settle=0.3, sensitivity=0.01, max_time=30)
+            connections=100, concurrency=25, dwell=0.3, settle=0.2, sensitivity=0.02, max_time=30)
         assert verdict.bounded, verdict.explain()
 """
 
@@ -29,6 +30,72 @@ def test_a_guard_passes_and_fails_with_its_evidence(
     result.stdout.fnmatch_lines(["*harness reports*", "*report.html*"])
     if failed:
         result.stdout.fnmatch_lines(["*fds/eventfd per connection*"])
+
+
+def marked(word: str) -> list[str]:
+    """Every living process that inherited the environment of a test: its command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"MARK={word}".encode() in (entry / "environ").read_bytes().split(
+                b"\0"
+            ):
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_pytest_timeout_ends_a_guard_and_everything_it_started(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARK", str(pytester.path))
+    pytester.makepyfile(f"""
+        import pathlib, pytest
+        @pytest.mark.timeout(4, method="signal")
+        def test_too_long(guard):
+            guard(
+                command=[{sys.executable!r}, {str(SERVICE)!r}, "{{port}}"], url="http://127.0.0.1:{{port}}/events",
+                settle=0.2, sensitivity=1e-5, max_time=60)
+        def test_next():
+            others = [
+                path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline")
+                if {str(SERVICE)!r} in path.read_text()
+                and {str(pytester.path)!r} in (path.parent / "environ").read_text()
+            ]
+            assert not others, "stopped before the next test begins"
+    """)
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--harness-out", "out")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*Timeout*4*"])
+    (log,) = (pytester.path / "out").glob("*/guard/target.log")
+    assert log.exists(), "the service had been started"
+    (kept,) = (pytester.path / "out").glob("*/run.json")
+    assert json.loads(kept.read_text())["trials"][0]["observations"], "what was measured is kept"
+    assert marked(str(pytester.path)) == []
+
+
+def test_guards_of_two_workers_take_turns(pytester: pytest.Pytester) -> None:
+    """Each service holds a lock while it lives and refuses to start beside another."""
+    start = (
+        "import fcntl, runpy, sys; lock = open('alone', 'w'); fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB); "
+        f"runpy.run_path({str(SERVICE)!r}, run_name='__main__')"
+    )
+    pytester.makepyfile(f"""
+        import os, pathlib, time, pytest
+        @pytest.mark.parametrize("other", [2, 1])
+        def test_contends(guard, other):
+            pathlib.Path(f"ready-{{3 - other}}").touch()
+            ends = time.monotonic() + 30
+            while not pathlib.Path(f"ready-{{other}}").exists():
+                assert time.monotonic() < ends, "the other worker never came"
+                time.sleep(0.01)
+            verdict = guard(
+                command=[{sys.executable!r}, "-c", {start!r}, "{{port}}", "page"], url="http://127.0.0.1:{{port}}/")
+            assert "text/html" in verdict.explain(), verdict.explain()
+    """)
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "-n", "2", "--harness-out", "out")
+    result.assert_outcomes(passed=2)
 
 
 def test_unused_it_imports_neither_locust_nor_the_experiment() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ pytest_plugins = ["pytester"]
 QUIET = ("-p", "no:randomly", "-p", "no:cacheprovider")
 SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
 LEAKY = """
-    import os, threading
+    import os, threading, pytest
     KEPT = []
+    pytestmark = pytest.mark.no_leaks(patience=0.2)
     def test_one(): KEPT.append(os.eventfd(0))
     def test_three():
         KEPT.extend(os.eventfd(0) for _ in range(2))
@@ -23,7 +25,7 @@ LEAKY = """
 
 
 def test_no_leaks_for_a_whole_suite_fails_and_ranks_the_leaking_tests(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(LEAKY)
+    pytester.makepyfile(LEAKY.replace("pytestmark", "unused"))
     result = pytester.runpytest_subprocess(*QUIET, "--no-leaks")
     result.assert_outcomes(passed=3, errors=2)
     result.stdout.fnmatch_lines(
@@ -50,7 +52,7 @@ def test_marker_and_fixture_and_what_a_wider_fixture_keeps(pytester: pytest.Pyte
         def test_wider(shared): pass
         @pytest.mark.no_leaks(ignore=[Ignore("descriptors", "*eventfd*", "kept by the test on purpose")])
         def test_ignored(): KEPT.append(os.eventfd(0))
-        @pytest.mark.no_leaks
+        @pytest.mark.no_leaks(patience=0.2)
         def test_leaks(): KEPT.append(os.eventfd(0))
         def test_fixture_leaks(no_leaks): KEPT.append(os.eventfd(0))
         def test_fixture_clean(no_leaks): os.close(os.eventfd(0))
@@ -75,11 +77,17 @@ def test_marker_and_fixture_and_what_a_wider_fixture_keeps(pytester: pytest.Pyte
             "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'])",
             "*metric 'fd'*did you mean 'fds'*",
         ),
+        (
+            "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'])  # --harness-budget",
+            "*wrong.toml, line 2: *'conection'*did you mean 'connection'*",
+        ),
     ],
 )
 def test_a_mistake_in_a_test_names_what_was_meant(pytester: pytest.Pytester, code: str, words: str) -> None:
     pytester.makepyfile(code)
-    result = pytester.runpytest_subprocess(*QUIET)
+    (pytester.path / "wrong.toml").write_text('[budget]\nfds = "0/conection"\n')
+    options = ("--harness-budget", "wrong.toml") if "--harness-budget" in code else ()
+    result = pytester.runpytest_subprocess(*QUIET, *options)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([words])
 
@@ -91,10 +99,19 @@ def test_a_guard_under_a_budget_fails_by_itself_with_its_evidence(pytester: pyte
         def test_x(guard):
             guard(url="http://127.0.0.1:{{port}}/", command=[{sys.executable!r}, {str(SERVICE)!r}, "{{port}}", "page"])
     """)
-    result = pytester.runpytest_subprocess(*QUIET, "--harness-repeat", "2", "--harness-out", "out")
+    (pytester.path / "budgets.toml").write_text('[budget]\nthreads = "7/connection"\n')
+    own = pytester.path / "ours.toml"
+    own.write_text('[budget]\nfds = "9/connection"\nmemory = "3 KiB/connection"\n')
+    options = ("--harness-repeat", "2", "--harness-out", "out", "--harness-budget", str(own))
+    result = pytester.runpytest_subprocess(*QUIET, *options)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*BudgetExceeded*text/html*", "*report: *report.html*", "*harness reports*"])
     assert len(list((pytester.path / "out").glob("*/report.html"))) == 2, "repeated, each with its report"
+    for path in (pytester.path / "out").glob("*/run.json"):
+        (trial,) = json.loads(path.read_text())["trials"]
+        assert trial["budget"]["growth"] == {"fds": 0, "memory": 3072}, (
+            "the marker before the file that was named"
+        )
 
 
 def test_fake_broker_and_reference_service(pytester: pytest.Pytester) -> None:
