@@ -83,10 +83,11 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     served = math.fsum(one.column(counted))
     if served >= CACHE:
         return found
+    steep = found.total >= STEEP * served
     if found.status != "leaking":
-        return replace(found, cache=found.growing and found.total >= STEEP * served)
+        return replace(found, cache=found.growing and steep)
     why = f"{found.why}; a cache would too, until {CACHE:g} {counted}s, of which there were {served:g}"
-    return replace(found, status="undecided", why=why, growing=True, cache=True)
+    return replace(found, status="undecided", why=why, growing=True, cache=steep)
 
 
 def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:

@@ -138,7 +138,10 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
 
 def _beyond_cache(trial: Trial, goal: Goal) -> int:
     """Connections of one cycle that outgrow a cache, as far as it stays short."""
-    return max(goal.connections, int(min(CACHE, design.LONGEST_LOAD * design.pace(trial, "fin"))))
+    orderly = [o for o in trial.observations if o.spec.disconnect == "fin" and o.ledger.opened]
+    seconds = orderly[-1].ledger.seconds if orderly else 0.0
+    pace = orderly[-1].ledger.opened / seconds if seconds > 0 else design.pace(trial, "fin")
+    return max(goal.connections, int(min(CACHE, design.LONGEST_LOAD * pace)))
 
 
 def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleSpec | None:
