@@ -7,14 +7,19 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli import cli
-from harness.config import budget_for, load
+from harness.cli.guard import command as guard
+from harness.config import budget_for, load, loads
+from harness.core.budget_file import EXCEPTION_FIELDS, MEMORY_KINDS, SUBTABLES
 from harness.core.judge import judge
+from harness.core.metric import METRICS
 from harness.core.record import RunRecord, Trial
 from harness.core.verdict import Outcome
+from harness.no_leaks import KINDS
 from harness.report.schema import schema
 from harness.store.run_dir import RunDirectory
 from tests.core.series import trial
@@ -128,3 +133,38 @@ def test_what_cannot_be_accepted_is_told(here: Path) -> None:
     assert "did you mean 'quick'" in str(wrong.exception) + wrong.output
     both = run("baseline", "accept", path, "--profile", "nightly")
     assert "expected --trial NAME" in str(both.exception) + both.output
+
+
+def row(text: str, option: str) -> str:
+    """The line of a table that is about an option."""
+    return next((line for line in text.splitlines() if line.startswith("|") and f"`{option}" in line), "")
+
+
+@pytest.mark.parametrize("option", [one for one in guard.params if one.opts[0].startswith("--")], ids=str)
+def test_the_guide_has_every_option_with_its_default(option: click.Option) -> None:
+    line = row((ROOT / "docs" / "guard.md").read_text(), option.opts[0])
+    assert line, f"docs/guard.md says nothing of {option.opts[0]}"
+    default = option.get_default(click.Context(guard), call=False)
+    if option.show_default is True:
+        assert f"`{default}`" in line
+
+
+def test_the_guides_have_every_fixture_marker_option_and_metric() -> None:
+    text = (ROOT / "docs" / "pytest.md").read_text()
+    for option in ("--harness-out", "--harness-budget", "--harness-repeat", "--no-leaks"):
+        assert row(text, option)
+    for name in (
+        "(guard)",
+        "(no_leaks)",
+        "(fake_broker)",
+        "(reference_service)",
+        "mark.budget(",
+        "mark.no_leaks(",
+    ):
+        assert name in text
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
+    text = (ROOT / "docs" / "budgets.md").read_text()
+    words = (*METRICS, *SUBTABLES, *EXCEPTION_FIELDS, *MEMORY_KINDS)
+    assert [word for word in words if f"`{word}`" not in text and f"….{word}`" not in text] == []
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    assert len(loads(Path("budgets.toml"), example).exemptions) == 1
