@@ -1,4 +1,4 @@
-"""What CI guards: the fixed reference service keeps descriptors, sockets, threads and memory bounded."""
+"""What CI guards: the fixed reference service stays within budgets.toml."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+from harness.config import budget_for
 from harness.core.metric import Key
 from harness.core.verdict import Outcome
 from harness.experiment.inside import RuntimeSetup
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.run import Run
 
-ANONYMOUS_PER_CONNECTION = 16 * 1024  # bytes: above any allocator's staircase, far below a leaked stream
+BUDGETS = Path(__file__).parents[2] / "budgets.toml"
 
 
 def test_fixed_is_bounded(tmp_path: Path) -> None:
     made = Run(command="test", seed=1, out=tmp_path / "run", interrupt=threading.Event())
     setup = replace(setup_for(describe()["fixed"], Wish()), runtime=RuntimeSetup("python"))
-    trial = made.trial(setup)
+    budget, _ = budget_for(BUDGETS, endpoints=setup.service.paths, profile="fixed")
+    trial = made.trial(replace(setup, budget=budget))
     verdict = trial.verdict
     assert verdict is not None
     assert verdict.outcome is Outcome.BOUNDED, verdict.explain()
     bounds = {(bound.metric, bound.kind): bound for bound in verdict.bounds}
     for metric in ("fds", "threads"):
-        assert bounds[metric, ""].at_most <= trial.sensitivity
+        assert bounds[metric, ""].at_most <= budget.growth[metric] + trial.sensitivity
     loads = [o for o in trial.observations if o.levels]
     assert loads[-1].levels.get(Key("fds", "close-wait"), 0) == 0
     assert loads[-1].levels.get(Key("fds", "tcp-in"), 0) == 0
@@ -33,4 +35,5 @@ def test_fixed_is_bounded(tmp_path: Path) -> None:
     assert bounds["memory", "objects"].at_most <= 0.1
     opened = sum(o.ledger.opened for o in loads[1:])
     grown = loads[-1].levels[Key("memory", "anonymous")] - loads[0].levels[Key("memory", "anonymous")]
-    assert grown / opened <= ANONYMOUS_PER_CONNECTION
+    assert grown / opened <= budget.growth["memory"]
+    assert max(o.levels[Key("fds")] for o in loads) <= budget.ceilings["fds"]

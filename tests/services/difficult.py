@@ -1,4 +1,7 @@
-"""Services that a guard must tell apart, each difficult in one way. usage: difficult.py PORT KIND"""
+"""Services that a guard must tell apart, each difficult in one way. usage: difficult.py PORT KIND
+
+``stubborn`` also streams only to a POST with the body ``hello``, and only once /ready was asked and said yes.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,25 @@ ANSWERS = {
     "closes": b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
     "redirects": b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n",
     "garbage": b"\x00\xff\x1b[31mnot HTTP at all\r\n\r\n",
+    "deaf": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
     "floods": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
 }
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+
+ASKED: list[bytes] = []
+
+
+def choosy(asked: bytes) -> bytes | None:
+    """What stubborn answers to anything but the one right request; None for that."""
+    if asked.startswith(b"GET /ready "):
+        ASKED.append(asked)
+        return EMPTY if len(ASKED) > 3 else BUSY
+    if len(ASKED) > 3 and asked.startswith(b"POST ") and asked.endswith(b"\r\n\r\nhello"):
+        return None
+    return BUSY
 
 
 class Handler(socketserver.BaseRequestHandler):
@@ -27,7 +46,13 @@ class Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         """Answer in the way of this kind."""
         try:
-            self.request.recv(65536)
+            self.request.settimeout(5)
+            asked = self.request.recv(65536)
+            while asked.startswith(b"POST ") and asked.endswith(b"\r\n\r\n"):
+                asked += self.request.recv(65536)  # the body comes in a segment of its own
+            if KIND == "stubborn" and (answer := choosy(asked)) is not None:
+                self.request.sendall(answer)
+                return
             self.request.sendall(ANSWERS.get(KIND, STREAM))
             while KIND not in ANSWERS:
                 self.request.sendall(b"data: x\n\n")
@@ -50,7 +75,7 @@ if KIND == "exits":
     sys.exit("no database: refusing to start")
 if KIND == "forks" and os.fork():
     os._exit(0)
-if KIND in ("stubborn", "forks"):
+if KIND in ("stubborn", "deaf", "forks"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if KIND == "floods":
     block = b"log without end\n" * 65536
