@@ -109,8 +109,8 @@ def budget_of(trial: Trial) -> Budget:
     if verdict is None or verdict.outcome not in ACCEPTED:
         outcome = verdict.outcome.value if verdict else "not judged"
         raise ConfigError(
-            f"trial {trial.name!r} is {outcome}; expected one that is bounded, leaking or over-ceiling: "
-            "choose one with --trial NAME"
+            f"trial {trial.name!r} is {outcome}; expected one that is bounded, leaking or over-ceiling "
+            "(of several, --trial NAME takes one)"
         )
     made: dict[str, dict[str, float]] = {"growth": {}, "per_event": {}, "per_hour": {}, "ceilings": {}}
     for finding in verdict.findings:

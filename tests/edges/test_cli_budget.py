@@ -16,7 +16,7 @@ from harness.cli.guard import command as guard
 from harness.config import budget_for, load, loads
 from harness.core.budget_file import EXCEPTION_FIELDS, MEMORY_KINDS, SUBTABLES
 from harness.core.judge import judge
-from harness.core.metric import METRICS
+from harness.core.metric import METRICS, Key
 from harness.core.record import RunRecord, Trial
 from harness.core.verdict import Outcome
 from harness.no_leaks import KINDS
@@ -118,6 +118,17 @@ def test_several_trials_are_profiles_of_a_pyproject_whose_rest_stays(here: Path)
     assert found.profiles["slow"].ceilings == {"fds": 12}
     assert found.profiles["quick"].ceilings == {"fds": 1452}
     assert [(one.metric, one.profile) for one in found.exemptions] == [("fds", "quick")]
+
+
+def test_a_ceiling_of_memory_is_replaced_and_not_written_twice(here: Path) -> None:
+    (here / "budgets.toml").write_text('[budget.ceilings]\nmemory = "256 MiB"  # ours\n')
+    memory = {Key("memory", "anonymous"): float(1 << 20)}
+    seen = [replace(one, levels={**one.levels, **memory}) for one in LEAKING.observations]
+    done = run("baseline", "accept", saved(here, guard=replace(LEAKING, observations=tuple(seen))))
+    assert "ceiling of memory/anonymous: 2.68435e+08 -> 1.25829e+06 (tightens)" in done.output
+    text = (here / "budgets.toml").read_text()
+    assert "memory = 1258292  # ours\n" in text
+    assert "memory/anonymous" not in text
 
 
 def test_what_cannot_be_accepted_is_told(here: Path) -> None:
