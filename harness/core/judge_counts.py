@@ -28,7 +28,11 @@ COUNTED = {"objects": 5, "blocks": 5}
 # by the thousand, and nobody caches by the abort, by the stalled reader or by the timeout.
 CACHE = 4096.0
 STEEP = 0.5  # growth per connection, or event, that no warming up will bend
-ENTRIES = {"connection": "connection", "event": "event", "stream-second": "event"}  # driver → what is counted
+ENTRIES = {
+    "connection": "connection",
+    "event": "event",
+    "stream-second": "stream-second",
+}  # driver → what is counted
 # Metrics that must come back to the integer for a pass; the others speak up only when they grow.
 CERTIFIED = frozenset({"fds", "threads", "processes", "tasks", "broker-peers"})
 

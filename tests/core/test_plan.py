@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
+from harness.core.growth import Allowed
 from harness.core.judge import judge
-from harness.core.judge_counts import CACHE
+from harness.core.judge_counts import CACHE, assess_one
 from harness.core.metric import Key
+from harness.core.moments import Series
 from harness.core.plan import MAX_WARMUP, POWER, Goal, Stop, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
@@ -145,3 +147,10 @@ def test_objects_beside_descriptors_need_no_cache_to_be_ruled_out() -> None:
     found = {(f.metric, f.kind) for f in judge(seen).findings}
     assert found == {("fds", ""), ("memory", "objects")}
     assert sum(o.ledger.opened for o in seen.observations) < CACHE
+
+
+def test_a_cache_that_filled_in_the_last_cycle_is_not_blamed_on_the_seconds_of_streams() -> None:
+    done = [(300.0, 240.0, 20.3), (300.0, 900.0, 15.8), (4096.0, 4096.0, 50.1)]  # recorded: 2,000 entries
+    spans = tuple({"connection": c, "event": e, "stream-second": s, "cycle": 1.0} for c, e, s in done)
+    one = Series(BLOCKS, (50000.0, 51282.0, 52521.0, 55710.0), spans, peak=50)
+    assert assess_one(one, 1e-3, Allowed()).status != "leaking"
