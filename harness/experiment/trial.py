@@ -24,7 +24,7 @@ from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 from harness.swarm.launch import Swarm
 from harness.target.attach import AttachedTarget
-from harness.target.ready import check_free, check_url, last_words, preflight, wait_ready
+from harness.target.ready import check_free, check_url, ended, last_words, preflight, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn, was_cut
 
 LOG_LINES = 20_000  # of the log searched for signatures after a death
@@ -68,6 +68,7 @@ class TrialRunner:
                 if not hasattr(self, "target") or self.target.alive:
                     self._note(infrastructure=str(error))
                 else:
+                    self._check_stays()
                     self._died()
             self._note(
                 extra={**self.trial.extra, **self._peaks()},
@@ -164,12 +165,18 @@ class TrialRunner:
         self.swarm.wait_ready()
         if service.preflight:
             self._look(url)
+        self._check_stays()
         said = self.inside.open(self.target.pid, url)
         info = replace(info, runtime=self.inside.choice.runtime)
         self._note(target=info, notes=(*self.trial.notes, said))
         self.reader = Reader(
             setup, self.around, self.target, self.sampler, self.inside, self.broker, self.port, self._tell
         )
+
+    def _check_stays(self) -> None:
+        """A parent may end a moment after its forked child has begun to listen: it was never ready."""
+        if not hasattr(self, "reader") and not self.target.alive and self.target.poll() == 0:
+            raise ended(self.target, self.port, self.around.clock() - self.started)
 
     def _open_probe(self, stack: ExitStack) -> None:
         if self.setup.probe_command:

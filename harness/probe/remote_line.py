@@ -44,7 +44,10 @@ class Line:
         """The next complete lines; empty at the end. Raises ProbeError for an endless line."""
         assert self._process.stdout is not None
         while True:
-            data = os.read(self._process.stdout.fileno(), 1 << 16)
+            try:
+                data = os.read(self._process.stdout.fileno(), 1 << 16)
+            except (OSError, ValueError):
+                return []  # closed from another thread: the end as well
             if not data:
                 return []
             *lines, self._rest = (self._rest + data).split(b"\n")

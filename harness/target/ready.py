@@ -89,6 +89,18 @@ def _connect(url: str, timeout: float, *, insecure: bool, ca: Path | None) -> ht
     return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
 
 
+def ended(target: Watched, port: int, seconds: float) -> TargetError:
+    """The error for a service that ended by itself before any load."""
+    code = target.poll()
+    how = "the exit code is not known" if code is None else f"exit code {code}"
+    if code == 0:
+        how += ": perhaps it forked into the background; then run it there yourself and give --attach-port"
+    return TargetError(
+        f"the service ended before it was ready ({how}, after {seconds:.1f} s); expected it to "
+        f"stay in the foreground and listen on port {port}{last_words(target)}"
+    )
+
+
 def wait_ready(
     url: str,
     target: Watched,
@@ -109,14 +121,7 @@ def wait_ready(
     last = "nothing listens"
     while True:
         if not target.alive:
-            code = target.poll()
-            how = "the exit code is not known" if code is None else f"exit code {code}"
-            if code == 0:
-                how += ": perhaps it forked into the background; then run it there yourself and give --attach-port"
-            raise TargetError(
-                f"the service ended before it was ready ({how}, after {clock() - start:.1f} s); expected it to "
-                f"stay in the foreground and listen on port {port}{last_words(target)}"
-            )
+            raise ended(target, port, clock() - start)
         try:
             if http_answer:
                 connection = _connect(url, 1.0, insecure=insecure, ca=ca)
