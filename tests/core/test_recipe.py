@@ -33,7 +33,9 @@ def test_two_causes_are_told_apart_and_each_class_has_its_own() -> None:
         "fds/tcp-out:9797": "zeromq-socket",
         "fds/close-wait": "close-wait",
     }
-    assert sentence(grown).startswith("+1 eventfd and +1 tcp-out to port 9797 per connection: a ZeroMQ socket")
+    assert sentence(grown).startswith(
+        "+1 eventfd and +1 tcp-out to port 9797 per connection: a ZeroMQ socket"
+    )
     assert "; +3 close-wait per connection: the handler does not close" in sentence(grown)
 
 
