@@ -23,11 +23,11 @@ from harness.core.sse import Counter, Decoder
 Run = Callable[[list[bytes]], int]
 
 SIZE = 4 << 20  # bytes of each stream
-AIM = 1.0  # ahead of the fastest rival, which checks no ids
-COUNTING = 3.0
+AIM = 1.0  # ahead of the fastest rival
+COUNTING = 3.0  # with ids checked too, though no rival checks any
 LINEAR = 1.25  # times the cost per byte: the spread of two equal runs here, not an allowance for growth
-BIG, STEP = 64 << 20, 1024
-SIZES = (1 << 10, 64 << 10, 1 << 20, 16 << 20, BIG)  # bytes of an event; the first is the small one
+BIG, MEDIUM, STEP = 64 << 20, 64 << 10, 1024
+SIZES = (1 << 10, MEDIUM, 1 << 20, 16 << 20, BIG)  # bytes of an event; the first is the small one
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def growth(rounds: int) -> dict[int, float]:
 
 
 def main() -> None:
-    """Print the table; exit 1 when a row does not hold."""
+    """Print the table; exit 1 when a row does not hold. A row without a target is for information."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
@@ -154,7 +154,7 @@ def main() -> None:
         print(case.name)
         for name, speed in speeds.items():
             print(f"  {name:24} {speed:12,.0f}/s  {speed / speeds[rival]:6.2f} x")
-        for name, target in (("decoding", AIM), ("counting", COUNTING), ("counting, ids checked", AIM)):
+        for name, target in (("decoding", AIM), ("counting", COUNTING), ("counting, ids checked", COUNTING)):
             ratio = speeds[name] / speeds[rival]
             rows.append(row(f"{name} {case.name}", speeds[name], "events/s", rival, speeds[rival], ratio, target,
                             ratio >= target))  # fmt: skip
@@ -164,11 +164,17 @@ def main() -> None:
     big, small = costs[BIG], costs[SIZES[0]]
     rows.append(row("a 64 MiB event in 1 KiB chunks", big * 1e3, "ms/MiB", "1 KiB events", small * 1e3,
                     big / small, LINEAR, big <= LINEAR * small))  # fmt: skip
-    for bad in (found for found in rows if not found["holds"]):
+    medium = costs[MEDIUM]
+    rows.append(row("a 64 MiB event in 1 KiB chunks, for information", big * 1e3, "ms/MiB", "64 KiB events",
+                    medium * 1e3, big / medium, None, None))  # fmt: skip
+    print(
+        f"a 64 MiB event: {big / small:.2f} x 1 KiB events (target {LINEAR}), {big / medium:.2f} x 64 KiB events"
+    )
+    for bad in (found for found in rows if found["holds"] is False):
         print(f"NOT HELD: {bad['metric']}: {bad['ratio']}, target {bad['target']}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
-    sys.exit(0 if all(found["holds"] for found in rows) else 1)
+    sys.exit(0 if all(found["holds"] is not False for found in rows) else 1)
 
 
 def row(
@@ -178,8 +184,8 @@ def row(
     rival: str,
     rival_value: float,
     ratio: float,
-    target: float,
-    holds: bool,
+    target: float | None,
+    holds: bool | None,
 ) -> dict[str, object]:
     return {
         "metric": metric, "value": round(value, 4), "unit": unit, "rival": rival,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import re
 
+from harness.core.sse_counted import CountedLines
 from harness.core.sse_event import DEFAULT_LIMIT
-from harness.core.sse_lines import Lines, reconnection_time
 from harness.core.sse_shapes import BARE, Shape, shape_of
 
-_DIGITS = 18
-"""Of an id that is compared as a number; what is longer is no counter."""
-_FEW = 4
 _DATA, _BEATS = b"\n\ndata:", b"\n\n:"
 """What stands between two events, or comments, of one line each."""
 _NEXT = b"\n"
@@ -19,23 +15,19 @@ _HELD = 512
 """Bytes: a chunk up to this size is kept whole until it is known what of it is needed; cutting costs more."""
 
 
-class Counter(Lines):
+class Counter(CountedLines):
     """As Decoder, but it only counts: no event is built, no value is kept but the last id.
 
     events, comments, bytes; ids: events that brought an id of their own; retry (ms) as in Decoder. With
-    like: a counter of events of the same look, which this one expects then. With
     check_ids, ids that are whole numbers are compared with the one before: missed (numbers skipped, once),
-    repeated (the same again), disordered (below the one before).
+    repeated (the same again), disordered (below the one before). like: a counter of events of the same look,
+    which this one expects then.
 
     Invariants: while _held, _tail is empty and the stream is not _odd; _held is _NEXT, at the start of an event,
-    or it ends within the first line of an event or comment that began in it. The last id is in _own_from, when
-    that is not empty, else in _last.
+    or it ends within the first line of an event or comment that began in it.
     """
 
-    __slots__ = (
-        "_between", "_check_ids", "_comments", "_held", "_highest", "_last", "_own", "_own_from", "_previous",
-        "_retry", "_shape", "_size", "bytes", "disordered", "events", "ids", "missed", "repeated",
-    )  # fmt: skip
+    __slots__ = ("_between", "_held", "_shape", "_small")
 
     def __init__(
         self,
@@ -45,22 +37,14 @@ class Counter(Lines):
         check_ids: bool = False,
         like: Counter | None = None,
     ) -> None:
-        self.events = self.ids = self._comments = self.bytes = 0
-        self.missed = self.repeated = self.disordered = 0
-        self._retry: int | None = None
-        self._last: bytes | bytearray = b""
-        self._own_from = b""
-        self._check_ids = check_ids
-        self._previous = self._highest = -1
         self._shape: Shape = BARE if like is None else like._shape
         self._between = _DATA
-        super().__init__(max_line, max_event)
+        super().__init__(max_line, max_event, check_ids)
+        self._small = min(2 * _HELD, self._limit)
 
     def _begin(self) -> None:
         super()._begin()
         self._held = b""
-        self._size = 0
-        self._own: bytes | bytearray | None = None
 
     def reset_for_reconnect(self) -> None:
         """A new connection: the incomplete event and its id are dropped; counts, last id and retry stay."""
@@ -88,12 +72,8 @@ class Counter(Lines):
 
     def feed(self, chunk: bytes) -> int:
         """How many events this chunk completed. Raises LineTooLong or EventTooLong, then at every call."""
-        self.bytes += len(chunk)
-        if self._inside and 10 not in chunk and 13 not in chunk:
-            line = self._line
-            line += chunk
-            if len(line) > self._max_line:
-                self._lengthen(b"")
+        self.bytes = total = self.bytes + len(chunk)
+        if total <= self._until and 10 not in chunk and 13 not in chunk:
             return 0
         if self._held:
             if len(chunk) <= _HELD:
@@ -118,15 +98,37 @@ class Counter(Lines):
                         self._comments += found + 1
                         return 0
             self._release()
+        elif self._until >= 0 and self._another(chunk):
+            return 1
         before = self.events
         if self._odd:
+            if self._until >= 0:
+                self._measure(chunk)
             left = self._careful(chunk, None)
             if left is None:
+                if self._inside:
+                    self._shorten()
                 return self.events - before
             chunk = left
         elif 13 in chunk:
             chunk = self._unify(chunk)
         buffer = self._tail + chunk if self._tail else chunk
+        if len(buffer) <= self._small and self._shape is not BARE:
+            shape = self._shape
+            find = shape.few_counted if self._check_ids else shape.few
+            few = find(buffer) if self._check_ids or 0 not in buffer else None
+            if few is not None:
+                self._tail = buffer[few.end() :]
+                count = few.lastindex
+                if not count:
+                    return self.events - before
+                self.events += count
+                if shape.numbered:
+                    self.ids += count
+                    self._last, self._own_from = few[count], b""
+                    if self._check_ids:
+                        self._check_few(few, count)
+                return self.events - before
         cut = buffer.rfind(b"\n") + 1
         if cut:
             if cut == 1 or buffer[cut - 2] != 10:
@@ -139,10 +141,49 @@ class Counter(Lines):
                     return self.events - before
         if len(buffer) > self._spill:
             self._tail = b""
-            self._absorb(buffer, None)
+            if cut or not self._begin_short(buffer):
+                self._absorb(buffer, None)
+                if self._inside:
+                    self._shorten()
         else:
             self._tail = buffer
         return self.events - before
+
+    def _another(self, chunk: bytes) -> bool:
+        """Within a shortened line: whether its event ended, and nothing follows but a part of another data line."""
+        at = chunk.find(10)
+        total, most = self.bytes, self._max_line
+        rest = len(chunk) - at - 2
+        left = self._until - total + len(chunk)
+        if (
+            chunk[at : at + 8] != b"\n\ndata: "[: rest + 2]
+            or 0 < rest < 6
+            or chunk.rfind(10) != at + 1
+            or 13 in chunk
+            or self._own is not None
+            or at > left
+            or rest > most
+            or self._size + most - left + at >= self._max_event
+        ):
+            return False
+        self.events += 1
+        if rest:
+            self._until = total + most - rest
+            self._size = -6
+        else:
+            self._until, self._size = -1, 0
+            self._line.clear()
+            self._open = self._inside = self._odd = False
+        return True
+
+    def _check_few(self, few: re.Match[bytes], count: int) -> None:
+        """As _check, for what Shape.few_counted found."""
+        due = self._highest + 1
+        in_step = 0 < due == int(few[1]) and count <= 2
+        if in_step and (count == 1 or int(few[2]) == due + 1):
+            self._previous = self._highest = due + count - 1
+        else:
+            self._check(few.groups()[:count])
 
     def _one_open(self, rest: bytes) -> bool:
         return len(rest) <= _HELD and rest.startswith(self._between[2:]) and 10 not in rest
@@ -213,80 +254,6 @@ class Counter(Lines):
                 else:
                     self._last, self._own_from = _last_id(own), b""
         return end
-
-    def _take(self, line: bytes | bytearray, out: Any) -> None:
-        if not line:
-            self._dispatch()
-            return
-        if type(line) is bytearray and line[:5] == b"data:":
-            self._size += len(line) - (5 if line[5:6] == b" " else 4)
-            self._check_size()
-            return
-        name, _, value = line.partition(b":")
-        if value[:1] == b" ":
-            value = value[1:]
-        if name == b"data":
-            self._size += len(value) + 1
-            self._check_size()
-        elif name == b"id":
-            if b"\0" not in value:
-                self._own = value
-        elif name == b"retry":
-            asked = reconnection_time(value)
-            if asked is not None:
-                self._retry = asked
-        elif not name:
-            self._comments += 1
-
-    def _check_size(self) -> None:
-        if self._size > self._max_event:
-            raise self._event_too_long()
-
-    def _dispatch(self) -> None:
-        own, size = self._own, self._size
-        self._own = None
-        self._size = 0
-        if own is not None:
-            self._last, self._own_from = own, b""
-        if size:
-            self.events += 1
-            if own is not None:
-                self.ids += 1
-                if self._check_ids:
-                    self._check([own])
-
-    def _pending(self) -> bool:
-        return bool(self._size) or self._own is not None
-
-    def _check(self, ids: Sequence[bytes | bytearray]) -> None:
-        if len(ids) > _FEW and self._in_step(ids):
-            return
-        for text in ids:
-            if not text.isdigit() or len(text) > _DIGITS:
-                continue
-            value = int(text)
-            if value == self._previous + 1 and self._previous == self._highest >= 0:
-                self._previous = self._highest = value
-                continue
-            if self._previous >= 0:
-                if value == self._previous:
-                    self.repeated += 1
-                elif value < self._previous:
-                    self.disordered += 1
-                else:
-                    self.missed += max(0, value - max(self._highest, self._previous) - 1)
-            self._previous = value
-            self._highest = max(self._highest, value)
-
-    def _in_step(self, ids: Sequence[bytes | bytearray]) -> bool:
-        """Whether each is one more than the one before, which is nearly always so: one comparison for all."""
-        first, count = self._previous + 1, len(ids)
-        if self._highest != self._previous or not first or not all(ids) or max(map(len, ids)) > _DIGITS:
-            return False
-        if not b"".join(ids).isdigit() or list(map(int, ids)) != list(range(first, first + count)):
-            return False
-        self._previous = self._highest = first + count - 1
-        return True
 
 
 def _last_id(block: bytes) -> bytes:
