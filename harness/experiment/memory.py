@@ -57,7 +57,7 @@ def run(
             reader = PythonCounters(Path(folder), child.pid)
             found = reader.probe()
             if isinstance(found, Unavailable):
-                if not child.alive:
+                if child.wait(0.5):  # its end is known a moment after it is gone
                     raise _early(child, out, every)
                 raise ConfigError(f"{command[0]!r}: {found.reason}; expected a Python program")
             return _snapshots(child, reader, out, every, after, duration, interrupt, clock)

@@ -199,8 +199,9 @@ def watch(
         if export:
             export.sample(sample)
 
+    redrawn = console.is_terminal and not console.is_dumb_terminal
     with Sampler(pid, clock=lambda: clock() - start, interval=interval, on_sample=seen) as sampler:
-        live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+        live = Live(console=console, refresh_per_second=8, transient=True) if redrawn else None
         if live:
             live.start()
         try:

@@ -57,7 +57,13 @@ def test_the_end_of_the_process_ends_the_view() -> None:
 def test_on_a_terminal_it_is_redrawn_and_the_cursor_comes_back() -> None:
     with Told() as told:
         leader, follower = pty.openpty()
-        watching = subprocess.Popen([*WATCH, str(told.pid)], stdout=follower, stderr=follower, close_fds=True)
+        watching = subprocess.Popen(
+            [*WATCH, str(told.pid)],
+            stdout=follower,
+            stderr=follower,
+            close_fds=True,
+            env={**os.environ, "TERM": "xterm-256color"},
+        )
         os.close(follower)
         said = b""
         while b"descriptors" not in said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ BRISK: dict[str, Any] = {
 
 
 def check(case: Case, folder: Path, **load: Any) -> Result:
+    for tool in ("go", "node"):
+        if case.name.startswith(f"{tool}-") and shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
     result = run(case, folder, **load)
     assert not result.wrong, f"{'; '.join(result.wrong)}\n{result.verdict.explain()}"
     return result
