@@ -49,6 +49,9 @@ def test_clean_stays_and_one_object_per_connection_is_one(
 ) -> None:
     with python_server(script, tmp_path, *extra) as (reader, port):
         clean = rates(reader, cycle_of(port, "/clean"), NOISE, warmups=WARMUPS)
+        if any(abs(rate) > CLEAN for rate in clean.values()):
+            # A cache's late step comes once; what leaks goes on.
+            clean = rates(reader, cycle_of(port, "/clean"), NOISE, warmups=WARMUPS)
         assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
         leaky = rates(reader, cycle_of(port, "/object"), NOISE)
         assert leaky[OBJECTS] == pytest.approx(1.0, rel=SHARE)

@@ -53,10 +53,13 @@ def rates(
     ``warmups`` while caches still fill, as the plan of a trial does it."""
     cycle()
     before = at_rest(reader, noise)
+    steady = 0
     for _ in range(warmups - 1):
         connections = cycle()
         last, before = before, at_rest(reader, noise)
-        if all(abs(before[key] - last[key]) <= STEADY * connections for key in noise):
+        still = all(abs(before[key] - last[key]) <= STEADY * connections for key in noise)
+        steady = steady + 1 if still else 0
+        if steady == 2:  # one steady cycle may lie between two steps of a cache
             break
     connections = sum(cycle() for _ in range(CYCLES))
     after = at_rest(reader, noise)
