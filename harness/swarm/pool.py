@@ -176,7 +176,7 @@ class _Cycle:
         self.opening -= 1
         if stream.report.connect is not None:
             self.refusing = None
-        if stream in self.live and self.refusing is None:
+        if len(self.live) < self.spec.concurrency and self.refusing is None and stream in self.live:
             self._fill()
 
     def first(self, stream: Stream) -> None:

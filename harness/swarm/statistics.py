@@ -18,7 +18,7 @@ from harness.swarm.order import Report
 CONNECT, HEADERS, FIRST_EVENT, GAP, LIFE = "connect", "headers", "first event", "gap", "life"
 IDS = "ids"
 FLUSH = 1.0  # seconds between two pours
-BATCH = 4096  # times kept as they came: adding them up together costs a third
+BATCH = 1024  # times, or reports, kept as they came: adding them up together costs a third
 
 
 class StreamFailure(Exception):
@@ -51,6 +51,12 @@ class Times:
         if len(fresh) >= BATCH:
             self.fold()
 
+    def extend(self, times: list[float]) -> None:
+        """Count many times (seconds)."""
+        self._fresh += times
+        if len(self._fresh) >= BATCH:
+            self.fold()
+
     def fold(self) -> None:
         """Add up what came since the last time."""
         if not self._fresh:
@@ -67,13 +73,14 @@ class Times:
 class Entries:
     """Where the times of the streams of one name go."""
 
-    __slots__ = ("connect", "first_event", "headers", "life")
+    __slots__ = ("connect", "ended", "first_event", "headers", "life")
 
     def __init__(self, statistics: Statistics, name: str) -> None:
         self.connect = statistics.times(CONNECT, name)
         self.headers = statistics.times(HEADERS, name)
         self.first_event = statistics.times(FIRST_EVENT, name)
         self.life = statistics.times(LIFE, name)
+        self.ended: list[Report] = []  # well, and not added up yet
 
 
 class Statistics:
@@ -113,11 +120,17 @@ class Statistics:
 
     def over(self, report: Report, name: str, *, told: bool = False) -> None:
         """One stream has ended. told: ``headed`` and ``first`` were called when it was time."""
+        listeners = self._environment.events.request._handlers
+        if report.cause is None and not told and len(listeners) <= self._own_listeners:
+            ended = self._of(name).ended
+            ended.append(report)
+            if len(ended) >= BATCH:
+                self._fold(name)
+            return
         if not told or report.headers is None:
             self.headed(report, name)
         if not told:
             self.first(report, name)
-        listeners = self._environment.events.request._handlers
         if report.cause is None and len(listeners) <= self._own_listeners:
             times = self._of(name).life
             times.add(report.life)
@@ -131,6 +144,16 @@ class Statistics:
             exception=StreamFailure(report.cause) if report.cause else None,
             context={"left": report.left, "events": report.events, "status": report.status},
         )
+
+    def _fold(self, name: str) -> None:
+        """The times of streams that ended well, added up together."""
+        entries = self._entries[name]
+        ended, entries.ended = entries.ended, []
+        entries.connect.extend([report.connect for report in ended if report.connect is not None])
+        entries.headers.extend([report.headers for report in ended if report.headers is not None])
+        entries.first_event.extend([report.first_event for report in ended if report.first_event is not None])
+        entries.life.extend([report.life for report in ended])
+        entries.life.bytes += sum([report.bytes for report in ended])
 
     def ids(self, counter: Any, name: str, told: tuple[int, int, int] = (0, 0, 0)) -> tuple[int, int, int]:
         """Ids that were missing, came again or out of order: failures of an entry of their own.
@@ -151,6 +174,9 @@ class Statistics:
         """Everything collected into Locust's statistics."""
         stats = self._environment.stats
         moment = time.time()
+        for name, entries in self._entries.items():
+            if entries.ended:
+                self._fold(name)
         for (kind, name), times in self._times.items():
             times.fold()
             if times.count:

@@ -23,7 +23,11 @@ from harness.swarm.request import Request
 OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened
 HEAD_LIMIT = 64 * 1024  # bytes of response head
 MAX_REDIRECTS = 20  # as browsers have it (Fetch Standard, 4.4)
-IMMEDIATE = ("rst", "rst-early")
+IMMEDIATE = frozenset({"rst", "rst-early"})
+RESETS = IMMEDIATE | {"stall"}
+PATIENT = frozenset({"half-close", "stall"})
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+GOOD = (causes.MIME, b"")  # the type and encoding that nearly every stream has
 
 
 class Stream(Link):
@@ -61,7 +65,7 @@ class Stream(Link):
         self._started = self._last = owner.wheel.clock()
         self._last_event = 0.0
         self._ends = self._started + order.dwell
-        owner.wheel.put(self, min(self._ends, self._started + min(OPENING, order.stall_after)))
+        owner.wheel.put(self, self._started + min(order.dwell, OPENING, order.stall_after))
         self.dial(
             route,
             request.encode(last_event_id),
@@ -121,7 +125,7 @@ class Stream(Link):
             self._type_encoding = (value, self._type_encoding[1])
         elif name == b"content-encoding":
             self._type_encoding = (self._type_encoding[0], value)
-        elif name in (b"content-length", b"transfer-encoding"):
+        elif name in FRAMING:
             report.framed = True
         elif name == b"retry-after":
             report.retry_after = value.decode("latin-1")[:64]
@@ -141,9 +145,12 @@ class Stream(Link):
             self._pending = causes.REDIRECT
             return
         report.headers = self._last - self._started
-        self._pending = causes.of_response(
-            status, *self._type_encoding, report.retry_after, streaming=self._request.streaming
-        )
+        if status != 200 or self._type_encoding != GOOD:
+            self._pending = causes.of_response(
+                status, *self._type_encoding, report.retry_after, streaming=self._request.streaming
+            )
+        else:
+            self._pending = None
         self._begin()
 
     def on_body(self, body: bytes) -> None:
@@ -266,12 +273,12 @@ class Stream(Link):
 
     def leave(self, *, drained: bool = False, hold: bool = True) -> None:
         """Go, in the ordered way; without ``hold``, at once. Told to the owner by ``over``."""
-        if self.over or (self.leaving and hold):
+        if self._parser is None or (self.leaving and hold):
             return
         order = self.report.order
         self.report.left = order.disconnect
         self.leaving = True
-        patient = hold and self._sock is not None and order.disconnect in ("half-close", "stall")
+        patient = hold and order.disconnect in PATIENT and self._sock is not None
         if patient and order.disconnect == "half-close":
             try:
                 self.shut()
@@ -284,7 +291,7 @@ class Stream(Link):
             moment = wheel.clock()
             wheel.put(self, max(min(moment + order.hold, self._ends), moment + OPENING))
         else:
-            self._over(reset=order.disconnect in (*IMMEDIATE, "stall"), drained=drained)
+            self._over(reset=order.disconnect in RESETS, drained=drained)
 
     def fail(self, cause: str) -> None:
         """End it now, by this cause."""
@@ -299,7 +306,7 @@ class Stream(Link):
             self._owner.begun(self)
 
     def _over(self, *, reset: bool = False, drained: bool = False) -> None:
-        if self.over:
+        if self._parser is None:
             return
         owner, report = self._owner, self.report
         self.release(reset=reset, drained=drained)
