@@ -29,7 +29,7 @@ from harness.runtime.go import GoCounters
 from harness.runtime.jvm import THREADS, JvmCounters
 from harness.runtime.node import NodeCounters
 from tests.edges.servers.clients import line_of
-from tests.edges.servers.proof import SERVERS, WARMUPS, cycle_of, rates, server
+from tests.edges.servers.proof import SERVERS, clean_rates, cycle_of, rates, server
 
 CLEAN = 0.05  # per connection
 SHARE = 0.05  # of the true rate
@@ -122,7 +122,7 @@ def test_node_counts_are_exact_and_the_planted_line_comes_first(
 ) -> None:
     with node_server(tmp_path) as (reader, port):
         noise = {HANDLES: 0.0, OBJECTS: 3.0}
-        clean = rates(reader, cycle_of(port, "/clean"), noise, warmups=WARMUPS)
+        clean = clean_rates(reader, cycle_of(port, "/clean"), noise, CLEAN)
         assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
         leaky = rates(reader, cycle_of(port, path), noise)
         if key is HANDLES:
@@ -186,7 +186,7 @@ def test_the_socket_of_a_node_is_private(tmp_path: Path) -> None:
 def test_jvm_a_leaked_object_is_counted_and_its_class_comes_first(java_classes: Path, tmp_path: Path) -> None:
     with java_server(java_classes, tmp_path) as (reader, port):
         noise = {OBJECTS: 15.0, THREADS: 0.0}
-        clean = rates(reader, cycle_of(port, "/clean"), noise, warmups=WARMUPS)
+        clean = clean_rates(reader, cycle_of(port, "/clean"), noise, CLEAN)
         assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
         leaky = rates(reader, cycle_of(port, "/object"), noise)
         assert leaky[OBJECTS] == pytest.approx(1.0, rel=SHARE)
