@@ -33,7 +33,6 @@ def test_original_dies_of_exhaustion(tmp_path: Path) -> None:
     assert trial.verdict.crash.grown.get("fds/eventfd", 0) > 50, "sockets had piled up before it died"
 
 
-@pytest.mark.soak
 def test_upstream_dies_inside_libzmq(tmp_path: Path) -> None:
     trial, good, why = run("upstream", tmp_path)
     assert trial.verdict is not None
@@ -43,7 +42,6 @@ def test_upstream_dies_inside_libzmq(tmp_path: Path) -> None:
     assert trial.exit.returncode in (-6, -8, -11)
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("name", ["solution-1", "solution-3"])
 def test_what_was_tried_still_dies(name: str, tmp_path: Path) -> None:
     trial, good, why = run(name, tmp_path)
