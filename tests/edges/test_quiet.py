@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,14 @@ from harness.core.metric import Key
 from harness.core.sample import Census
 from harness.experiment.around import Surroundings
 from harness.experiment.broker import Broker, BrokerSetup
+from harness.experiment.inside import Inside
+from harness.experiment.levels import Reader
 from harness.experiment.quiet import Quiet, rest
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.trial import TrialRunner
 from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
+from harness.target.attach import AttachedTarget
 from harness.target.spawn import free_port
 
 # Three descriptors come and go five times a second.
@@ -100,6 +105,34 @@ def test_of_several_censuses_the_lowest_counts_and_a_class_not_met_is_none() -> 
 
 def test_a_cycle_that_never_settled_has_no_levels() -> None:
     assert Quiet(False, "fds", {"fds": 4.0}, 0.0).levels(Census(at=1.0, fds={"file": 8})) == {}
+
+
+# Its last descriptor goes 0.8 s after it was asked to rest.
+CLOSES_LATE = """
+import os, time
+held = os.open("/dev/null", 0); time.sleep(0.8); os.close(held); time.sleep(60)
+"""
+
+
+def test_the_window_follows_the_slowest_close_within_reason(tmp_path: Path) -> None:
+    setup = replace(setup_for(describe()["fixed"], Wish()), settle=0.3, patience=20.0)
+    directory = RunDirectory.create(tmp_path / "run", "run")
+    around = Surroundings(time.monotonic, directory, threading.Event(), seed=1)
+    target = AttachedTarget(os.getpid())
+    with Sampler(os.getpid(), clock=time.monotonic) as sampler:
+        reader = Reader(setup, around, target, sampler, Inside(setup.runtime), None, free_port(), print)
+        assert reader._window() == 0.3
+        reader.close_lag = 0.8
+        assert reader._window() == 1.6
+        reader.close_lag = 60.0
+        assert reader._window() == 20.0 / 3
+
+
+def test_what_closes_late_says_how_late() -> None:
+    with at_rest(CLOSES_LATE) as (quiet, sampler):
+        before = max(s.fds for s in sampler.samples() if s.fds is not None)
+        assert quiet.level["fds"] == before - 1
+        assert 0.2 <= quiet.close_lag <= 5.0
 
 
 def test_a_cycle_may_silence_the_broker_and_the_next_one_hears_it_again(tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""A profile is confirmed by its outcome, its return code, a line of its log and its events, and by nothing less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.core.budget import Budget
+from harness.core.cycle import CycleSpec, Ledger, Observation
+from harness.core.judge import judge
+from harness.core.record import ExitInfo, TargetInfo, Trial
+from harness.experiment.reproduce import Card, confirmed, describe
+
+SAID = "panic: ZMQError: Too many open files"
+
+
+@pytest.fixture(scope="module")
+def original() -> Card:
+    return describe()["original"]
+
+
+def died(code: int, said: str, events: int = 9) -> Trial:
+    seen = Observation(
+        CycleSpec(0, 8, 8, 1.0), Ledger(opened=8, completed=8, events=events), {}, 0.0, 1.0, complete=False
+    )
+    trial = Trial(
+        "original", TargetInfo(("service",), "http://127.0.0.1:1/", 1), Budget(), observations=(seen,)
+    )
+    trial = replace(trial, exit=ExitInfo(code, 1.0, 8, (said,)))
+    return replace(trial, verdict=judge(trial))
+
+
+def test_all_of_it_confirms(original: Card) -> None:
+    assert confirmed(died(2, SAID), original) == (True, "9 events arrived")
+
+
+@pytest.mark.parametrize(
+    ("trial", "why"),
+    [
+        (died(1, SAID), "expected return code 2, saw 1"),
+        (died(-9, SAID), "expected return code 2, saw -9"),
+        (died(2, "over and out"), "no line of its log matches Too many open files"),
+        (died(2, SAID, events=0), "expected events to reach the clients, saw none"),
+    ],
+)
+def test_each_piece_that_is_missing_is_named(original: Card, trial: Trial, why: str) -> None:
+    assert confirmed(trial, original) == (False, why)
+
+
+def test_another_outcome_is_never_confirmed(original: Card) -> None:
+    lives = replace(died(2, SAID), exit=None)
+    good, why = confirmed(replace(lives, verdict=judge(lives)), original)
+    assert not good
+    assert why.startswith("expected crashed, saw ")
