@@ -28,9 +28,27 @@ def parent_of(pid: int) -> int | None:
         os.close(file)
 
 
-def descendants(root: int) -> list[int]:
-    """The process and everything below it, parents first, by one pass over /proc."""
-    return [root, *_below({root}, _everyone())]
+def descendants(root: int, known: Container[int] = (), since: int | None = None) -> list[int]:
+    """The process and everything below it that is not in ``known``, parents first.
+
+    since: ``Births.newest`` when ``known`` was complete. Only what was started later is looked at then;
+    without it, or after many births, it is one pass over /proc.
+    """
+    started = -1 if since is None else _newest() - since
+    if since is None or not 0 <= started <= MOST_CANDIDATES:
+        return [root, *_below({root}, _everyone())]
+    parents = {
+        pid: parent for pid in range(since + 1, since + started + 1) if (parent := parent_of(pid)) is not None
+    }
+    return [root, *(pid for pid in _below(known, parents) if not _is_thread(pid))]
+
+
+def _newest() -> int:
+    file = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(file, 128).rsplit(None, 1)[1])
+    finally:
+        os.close(file)
 
 
 def _everyone() -> dict[int, int]:
@@ -80,26 +98,26 @@ class Births:
 
     def __init__(self) -> None:
         self._loadavg = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
-        self._newest = -1
+        self.newest = -1  # of the numbers looked at
         self._since_scan = SAFETY
         self._unborn: list[int] = []
 
     def look(self, known: Container[int]) -> list[int]:
         """Descendants of ``known`` that are not in it yet, parents first."""
         newest = int(os.pread(self._loadavg, 128, 0).rsplit(None, 1)[1])
-        started = newest - self._newest
+        started = newest - self.newest
         self._since_scan += 1
         many = not 0 <= started <= MOST_CANDIDATES
         if self._since_scan >= SAFETY or (many and self._since_scan >= PATIENCE):
             self._since_scan = 0
-            self._newest = newest
+            self.newest = newest
             return _below(known, _everyone())
         if many or not (started or self._unborn):
             return []
         candidates: dict[int, int] = {}
         # A number is handed out a little before its process can be seen (copy_process in kernel/fork.c):
         # one that was not there is looked for once more.
-        fresh = range(self._newest + 1, newest + 1)
+        fresh = range(self.newest + 1, newest + 1)
         again, self._unborn = self._unborn, []
         for pid in (*again, *fresh):
             parent = parent_of(pid)
@@ -107,7 +125,7 @@ class Births:
                 candidates[pid] = parent
             elif pid in fresh:
                 self._unborn.append(pid)
-        self._newest = newest
+        self.newest = newest
         return [pid for pid in _below(known, candidates) if not _is_thread(pid)]
 
     def close(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import stat
 from collections import Counter
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from harness.probe.hot import GONE, HotProcess
@@ -16,6 +18,8 @@ from harness.probe.sockdiag import CLOSE_WAIT, LISTEN, TCP_STATES, port
 from harness.probe.sockets import Tables, peer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from harness.probe.sockdiag import Raw
 
 EXAMPLES = 3
@@ -89,11 +93,11 @@ def _count_only(process: HotProcess, error: OSError, tally: Tally, unreadable: l
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The sockets of one process: descriptor numbers and, beside them, inodes."""
+    """The sockets of one process: inodes and, beside them, descriptor numbers."""
 
     process: HotProcess
-    names: list[str]
     inodes: list[int]
+    names: list[str]
 
 
 def _classify(process: HotProcess, tally: Tally) -> Held:
@@ -101,21 +105,20 @@ def _classify(process: HotProcess, tally: Tally) -> Held:
     where = process.living()
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     directory = os.open(f"{where}fd", flags, dir_fd=process.dir)
-    held = Held(process, [], [])
-    first: dict[str, str] = {}  # link → a descriptor that has it
-    counts: dict[str, int] = {}
     try:
-        for name, link in zip(*links(directory)):  # noqa: B905 - Python 3.8 knows no strict
-            if link[:8] == "socket:[":
-                held.names.append(name)
-                held.inodes.append(int(link[8:-1]))
-            elif link in counts:
-                counts[link] += 1
-            else:
-                first[link], counts[link] = name, 1
+        names, found = links(directory)
+        sockets = [link[:8] == "socket:[" for link in found]
+        held = Held(
+            process,
+            [int(link[8:-1]) for link in compress(found, sockets)],
+            list(compress(names, sockets)),
+        )
+        others = [not each for each in sockets]
+        counts = Counter(compress(found, others))
+        one_of = dict(zip(compress(found, others), compress(names, others)))  # noqa: B905 - Python 3.8 knows no strict
         # Descriptors with the same link are of the same class: a file that was replaced is "(deleted)".
         for link, count in counts.items():
-            tally.add(_file_class(link, directory, first[link]), link, count)
+            tally.add(_file_class(link, directory, one_of[link]), link, count)
     finally:
         os.close(directory)
     return held
@@ -156,15 +159,16 @@ def _sockets(held: list[Held], tally: Tally, states: Counter[str]) -> None:
     classify = TcpClasses(tables.listening, tables.shared(), _ephemeral_from())
     others: list[tuple[HotProcess, str, int]] = []
     for each in held:
-        for at, raw in enumerate(map(tables.tcp.get, each.inodes)):
-            if raw is None:
-                others.append((each.process, each.names[at], each.inodes[at]))
-            else:
-                classify.add(raw)
+        rows = list(map(tables.tcp.get, each.inodes))
+        classify.add(rows)
+        if None in rows:
+            others += [
+                (each.process, each.names[at], each.inodes[at]) for at, raw in enumerate(rows) if raw is None
+            ]
     classify.into(tally, states)
-    rows = tables.explain([inode for _, _, inode in others])
+    explained = tables.explain([inode for _, _, inode in others])
     for process, name, inode in others:
-        row = rows[inode]
+        row = explained[inode]
         if row is not None:
             tally.add(row.family, row.peer)
             continue
@@ -180,46 +184,76 @@ class TcpClasses:
         self._listening = listening
         self._shared = shared
         self._ephemeral = ephemeral
-        self._counts: dict[str, int] = {}
-        self._states: dict[int, int] = {}
-        self._outbound: dict[bytes, str] = {}
-        self._examples: dict[str, dict[bytes, Raw]] = {}
+        self._counts: Counter[str] = Counter()
+        self._states: Counter[int] = Counter()
+        self._outbound: Counter[bytes] = Counter()
+        self._examples: dict[str | bytes, dict[object, Raw]] = {}  # by class; outbound by remote port
 
-    def add(self, raw: Raw) -> None:
-        """One more."""
-        _, state, local, remote, address, _ = raw
-        self._states[state] = self._states.get(state, 0) + 1
-        if state == LISTEN:
-            kind = "tcp-listen"
-        elif state == CLOSE_WAIT:
-            kind = "close-wait"
-        # Nobody may listen on its port any more, yet it is a served port, or one that several have, and the
-        # peer's is a client's. Ports are compared as the kernel sends them: big-endian, so by their numbers.
-        elif local in self._listening or (
-            remote >= self._ephemeral and (local < self._ephemeral or local in self._shared)
-        ):
-            kind = "tcp-in"
-        else:
-            kind = self._outbound.get(remote) or self._outbound.setdefault(remote, f"tcp-out:{port(remote)}")
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        examples = self._examples.get(kind)
-        if examples is None:
-            self._examples[kind] = {local if state == LISTEN else address + remote: raw}
-        elif len(examples) < EXAMPLES:
-            examples.setdefault(local if state == LISTEN else address + remote, raw)
+    def add(self, rows: Sequence[Raw | None]) -> None:
+        """The sockets of one process; None is passed over. Lists, not single rows, go on from here: a call for
+        each would cost as much as reading its link."""
+        listening, shared, ephemeral = self._listening, self._shared, self._ephemeral
+        served: list[Raw] = []
+        special: list[Raw] = []
+        outbound: dict[bytes, list[Raw]] = {}
+        for raw in rows:
+            if raw is None:
+                continue
+            _, state, local, remote, _, _ = raw
+            if state in (CLOSE_WAIT, LISTEN):
+                special.append(raw)
+            # Nobody may listen on its port any more, yet it is a served port, or one that several have, and the
+            # peer's is a client's. Ports are compared as the kernel sends them: big-endian, so by their numbers.
+            elif local in listening or (remote >= ephemeral and (local < ephemeral or local in shared)):
+                served.append(raw)
+            elif remote in outbound:
+                outbound[remote].append(raw)
+            else:
+                outbound[remote] = [raw]
+        self._count("tcp-listen", [raw for raw in special if raw[1] == LISTEN], _LOCAL)
+        self._count("close-wait", [raw for raw in special if raw[1] == CLOSE_WAIT], _REMOTE)
+        self._count("tcp-in", served, _REMOTE)
+        for remote, connections in outbound.items():
+            self._states.update(map(_STATE, connections))
+            self._outbound[remote] += len(connections)
+            # One port, so one row for each host will do.
+            hosts = dict(zip(map(_HOST, connections), connections))  # noqa: B905 - Python 3.8 knows no strict
+            self._keep(remote, hosts.values(), _REMOTE)
+
+    def _count(self, kind: str, rows: list[Raw], told_by: Callable[[Raw], object]) -> None:
+        if rows:
+            self._states.update(map(_STATE, rows))
+            self._counts[kind] += len(rows)
+            self._keep(kind, rows, told_by)
+
+    def _keep(self, kind: str | bytes, rows: Iterable[Raw], told_by: Callable[[Raw], object]) -> None:
+        """The first few that differ."""
+        kept = self._examples.setdefault(kind, {})
+        for raw in rows:
+            if len(kept) == EXAMPLES:
+                break
+            kept.setdefault(told_by(raw), raw)
 
     def into(self, tally: Tally, states: Counter[str]) -> None:
         """Add everything to the tally and the states."""
-        kinds = sorted(self._outbound.values(), key=lambda kind: (-self._counts[kind], kind))
-        for kind in kinds[MOST_PORTS:]:
-            self._counts[OTHER] = self._counts.get(OTHER, 0) + self._counts.pop(kind)
-            self._examples.setdefault(OTHER, {}).update(self._examples.pop(kind))
         for state, count in self._states.items():
             states[TCP_STATES.get(state, "unknown")] += count
         for kind, count in self._counts.items():
-            tally.counts[kind] += count
-            for raw in list(self._examples[kind].values())[:EXAMPLES]:
-                tally.add(kind, f"listens on port {port(raw[2])}" if raw[1] == LISTEN else peer(raw), 0)
+            _tell(tally, kind, count, self._examples[kind])
+        ranked = sorted(self._outbound, key=lambda remote: (-self._outbound[remote], remote))
+        for at, remote in enumerate(ranked):
+            kind = f"tcp-out:{port(remote)}" if at < MOST_PORTS else OTHER
+            _tell(tally, kind, self._outbound[remote], self._examples[remote])
+
+
+_STATE, _LOCAL, _HOST = operator.itemgetter(1), operator.itemgetter(2), operator.itemgetter(4)
+_REMOTE = operator.itemgetter(4, 3)
+
+
+def _tell(tally: Tally, kind: str, count: int, examples: Mapping[object, Raw]) -> None:
+    tally.counts[kind] += count
+    for raw in examples.values():
+        tally.add(kind, f"listens on port {port(raw[2])}" if raw[1] == LISTEN else peer(raw), 0)
 
 
 def _ephemeral_from() -> bytes:

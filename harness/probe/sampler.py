@@ -86,7 +86,8 @@ class Sampler:
 
     def census(self, at: float) -> Census:
         """Classify everything that the processes of the tree hold now, orphans included."""
-        return census(self.pid, at=at, known=self._tree.processes())
+        newest = self._tree.newest  # first: what is born in between is then looked at once more
+        return census(self.pid, at=at, known=self._tree.processes(), newest=newest)
 
     def inbound(self, port: int) -> int | None:
         """Established connections to ``port`` as the target sees them; None once it is gone."""

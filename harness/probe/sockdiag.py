@@ -11,8 +11,10 @@ import struct
 from typing import TYPE_CHECKING
 
 NETLINK_SOCK_DIAG = 4
+TCPDIAG_GETSOCK = 18  # the older request: one walk gives both families (inet_diag_dump_compat)
 SOCK_DIAG_BY_FAMILY = 20
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
+_ROWS = (TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY)  # a row has the number of the request
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 BUFFER = 1 << 18
 PATIENCE = 5.0  # seconds; the kernel answers at once or not at all
@@ -55,20 +57,28 @@ def open_diag() -> socket.socket:
     return channel
 
 
-def _request(family: int, protocol: int, states: int, local_port: int) -> bytes:
-    """struct inet_diag_req_v2; a port of 0 is any."""
+def _request(kind: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + body
+
+
+def dump_tcp(channel: socket.socket, *, states: int = OWNED, local_port: int = 0) -> list[Raw]:
+    """Every TCP row of both families in one of ``states`` (a bit mask), from ``local_port`` or any (0).
+    Raises OSError; DiagError when the kernel refuses."""
+    # struct inet_diag_req, whose family a dump does not look at.
     identity = struct.pack("!HH", local_port, 0) + bytes(44)
-    body = struct.pack("=BBBxI", family, protocol, 0, states) + identity
-    header = struct.pack("=IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
-    return header + body
+    body = struct.pack("=Bxxx", socket.AF_INET) + identity + struct.pack("=II", states, 0)
+    return _dump(channel, _request(TCPDIAG_GETSOCK, body))
 
 
-def dump(
-    channel: socket.socket, family: int, protocol: int, *, states: int = OWNED, local_port: int = 0
-) -> list[Raw]:
-    """Every row of ``family`` (AF_INET, AF_INET6) and ``protocol`` in one of ``states`` (a bit mask),
-    from ``local_port`` or any. Raises OSError; DiagError when the kernel refuses."""
-    channel.send(_request(family, protocol, states, local_port))
+def dump_udp(channel: socket.socket, family: int) -> list[Raw]:
+    """Every UDP row of ``family`` (AF_INET, AF_INET6). Raises OSError; DiagError when the kernel refuses."""
+    # struct inet_diag_req_v2
+    body = struct.pack("=BBBxI", family, socket.IPPROTO_UDP, 0, OWNED) + bytes(48)
+    return _dump(channel, _request(SOCK_DIAG_BY_FAMILY, body))
+
+
+def _dump(channel: socket.socket, request: bytes) -> list[Raw]:
+    channel.send(request)
     rows: list[Raw] = []
     done = False
     while not done:
@@ -83,8 +93,8 @@ def _parse(view: memoryview, rows: list[Raw]) -> bool:
     length, _ = struct.unpack_from("=IH", view)
     if length >= _SIZE and length % 4 == 0 and len(view) % length == 0:
         # Rows of one dump are nearly always of one length: then one call in C reads them all.
-        heads = struct.Struct(f"=IH{length - 6}x").iter_unpack(view)
-        if set(heads) == {(length, SOCK_DIAG_BY_FAMILY)}:
+        heads = set(struct.Struct(f"=IH{length - 6}x").iter_unpack(view))
+        if len(heads) == 1 and heads.pop()[1] in _ROWS:
             rows.extend(struct.Struct(f"{_MESSAGE.format}{length - _SIZE}x").iter_unpack(view))
             return False
     at = 0
@@ -97,7 +107,7 @@ def _parse(view: memoryview, rows: list[Raw]) -> bool:
             raise DiagError(code, f"sock_diag: {os.strerror(code)}")
         if length < _SIZE or at + length > len(view):
             raise DiagError(0, "sock_diag: damaged message")
-        if kind == SOCK_DIAG_BY_FAMILY:
+        if kind in _ROWS:
             rows.append(_MESSAGE.unpack_from(view, at))
         at += (length + 3) & ~3
     return False

@@ -20,7 +20,6 @@ from harness.probe.netns import open_diag_in
 if TYPE_CHECKING:
     from harness.probe.sockdiag import Raw
 
-TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 SERVED = 8  # connections with one local port
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # Tables read only while there are inodes that no other table explains:
@@ -48,34 +47,15 @@ class Tables:
     def __init__(self, directory: int, pid: int) -> None:
         self._directory = directory
         self.tcp: dict[int, Raw] = {}  # what a census meets most, by inode, as the kernel has it
-        self._udp: dict[int, Raw] = {}
         self.source = "sock_diag"
         try:
-            self._diag()
+            with open_diag_in(directory) as channel:
+                rows = sockdiag.dump_tcp(channel)
+            self.tcp.update(zip(map(_INODE, rows), rows))  # noqa: B905 - Python 3.8 knows no strict
         except OSError as error:
             self.source = f"/proc/{pid}/net ({error.strerror or error})"
-            self.tcp.clear()
-            self._udp.clear()
-            self._text()
+            self.tcp.update(_by_inode(directory, "tcp", "tcp6"))
         self.listening = {raw[2] for raw in self.tcp.values() if raw[1] == sockdiag.LISTEN}
-
-    def _diag(self) -> None:
-        with open_diag_in(self._directory) as channel:
-            for rows, protocol in ((self.tcp, TCP), (self._udp, UDP)):
-                for family in FAMILIES:
-                    try:
-                        dumped = sockdiag.dump(channel, family, protocol)
-                    except sockdiag.DiagError:
-                        if protocol == TCP and family == socket.AF_INET:
-                            raise
-                        continue  # no IPv6, or no udp_diag module
-                    rows.update((row[5], row) for row in dumped)
-        if not self._udp:
-            self._udp.update(_by_inode(self._directory, "udp", "udp6"))
-
-    def _text(self) -> None:
-        self.tcp.update(_by_inode(self._directory, "tcp", "tcp6"))
-        self._udp.update(_by_inode(self._directory, "udp", "udp6"))
 
     def shared(self) -> set[bytes]:
         """Local ports of so many connections that they were served there: the kernel gives a port to two
@@ -84,21 +64,40 @@ class Tables:
         return {port for port, count in counts.items() if count >= SERVED}
 
     def explain(self, inodes: Iterable[int]) -> dict[int, Row | None]:
-        """inode → its row; None for one that no table knows. Those in ``tcp`` are not asked for."""
-        found: dict[int, Row | None] = {
-            inode: Row("udp", peer(self._udp[inode])) if inode in self._udp else None for inode in inodes
-        }
-        if None in found.values():
-            found.update((inode, row) for inode, row in self._other_rows() if found.get(inode, row) is None)
+        """inode → its row; None for one that no table knows. Those in ``tcp`` are not asked for.
+
+        A table is read only while there are inodes that those before it do not explain.
+        """
+        found: dict[int, Row | None] = dict.fromkeys(inodes)
+        missing = set(found)
+        for table in (*_OTHERS, None):
+            if not missing:
+                break
+            rows = _other(self._directory, *table) if table else self._datagrams()
+            for inode, row in rows:
+                if inode in missing:
+                    found[inode] = row
+                    missing.discard(inode)
         return found
 
-    def _other_rows(self) -> Iterator[tuple[int, Row]]:
-        for table, family, inode, path in _OTHERS:
-            yield from _other(self._directory, table, family, inode, path)
-        for raw in _by_inode(self._directory, "raw", "raw6").values():
-            yield raw[5], Row("raw", peer(raw))
+    def _datagrams(self) -> Iterator[tuple[int, Row]]:
+        for inode, raw in self._udp().items():
+            yield inode, Row("udp", peer(raw))
+        for inode, raw in _by_inode(self._directory, "raw", "raw6").items():
+            yield inode, Row("raw", peer(raw))
+
+    def _udp(self) -> dict[int, Raw]:
+        found: dict[int, Raw] = {}
+        try:
+            with open_diag_in(self._directory) as channel:
+                for family in FAMILIES:
+                    found.update((row[5], row) for row in sockdiag.dump_udp(channel, family))
+        except OSError:
+            pass  # no right to enter, no IPv6, or no udp_diag module
+        return found or _by_inode(self._directory, "udp", "udp6")
 
 
+_INODE = operator.itemgetter(5)
 _LOCAL = operator.itemgetter(2)
 
 
@@ -161,9 +160,7 @@ def inbound(pid: int, port: int) -> int | None:
         return None
     try:
         with open_diag_in(directory) as channel:
-            # Listeners have a small table of their own: who listens there says which walk can be left out.
-            listening = [f for f in FAMILIES if _count(channel, f, sockdiag.LISTEN, port)]
-            return sum(_count(channel, f, sockdiag.ESTABLISHED, port) for f in listening or FAMILIES)
+            return len(sockdiag.dump_tcp(channel, states=1 << sockdiag.ESTABLISHED, local_port=port))
     except OSError:
         try:
             os.stat("net/tcp", dir_fd=directory)
@@ -174,12 +171,3 @@ def inbound(pid: int, port: int) -> int | None:
         return sum(row[2] == wanted and row[1] == sockdiag.ESTABLISHED for row in rows)
     finally:
         os.close(directory)
-
-
-def _count(channel: socket.socket, family: int, state: int, port: int) -> int:
-    try:
-        return len(sockdiag.dump(channel, family, TCP, states=1 << state, local_port=port))
-    except sockdiag.DiagError:
-        if family == socket.AF_INET:
-            raise
-        return 0  # a kernel without IPv6

@@ -118,7 +118,7 @@ def _say(out: TextIO, line: str) -> None:
 def _answer(order: str, tree: Tree, at: float) -> str:
     word, _, rest = order.partition(" ")
     if word == "census":
-        return census_line(census(tree.root, at=at, known=tree.processes()))
+        return census_line(census(tree.root, at=at, known=tree.processes(), newest=tree.newest))
     if word == "inbound" and rest.isdigit():
         return json.dumps({"inbound": inbound(tree.root, int(rest))})
     if word == "limits":

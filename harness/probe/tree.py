@@ -62,6 +62,11 @@ class Tree:
         """pid → start time (ticks since boot) of every process known to live or to be a zombie."""
         return {pid: reading.started for pid, reading in dict(self._last).items()}
 
+    @property
+    def newest(self) -> int:
+        """The newest pid of the machine that ``processes`` takes into account."""
+        return self._births.newest
+
     def _look(self, events: list[str]) -> None:
         for pid in self._births.look(self._known):
             try:

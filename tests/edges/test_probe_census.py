@@ -323,6 +323,28 @@ def test_children_orphans_and_zombies_are_in_the_census(tmp_path: Path) -> None:
         tree.close()
 
 
+@pytest.mark.parametrize("others", [0, 100], ids=["few", "more than are looked at one by one"])
+def test_a_child_born_after_the_last_sample_is_in_the_census(others: int) -> None:
+    with Told() as told:
+        tree = Tree(told.pid)
+        tree.read(0.0)
+        told.run(
+            "import os, time\n"
+            f"for _ in range({others}):\n"
+            "    if os.fork() == 0: os._exit(0)\n"
+            "    os.wait()\n"
+            "ready, say = os.pipe()\n"
+            "if os.fork() == 0:\n"
+            "    held = [os.open('/dev/zero', 0) for _ in range(6)]; os.write(say, b'.'); time.sleep(60)\n"
+            "os.read(ready, 1)"
+        )
+        taken = census(told.pid, at=0.0, known=tree.processes(), newest=tree.newest)
+        assert taken.processes == 2
+        assert taken.fds["device"] >= 6
+        assert list(tree.processes()) == [told.pid]  # the tree itself has not looked since
+        tree.close()
+
+
 def test_a_process_that_has_ended_has_no_census() -> None:
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
