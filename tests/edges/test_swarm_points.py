@@ -80,6 +80,9 @@ REFUSALS = {
     "/plain": (b"200 OK\r\nContent-Type: text/plain\r\n", "content-type"),
     "/none": (b"200 OK\r\n", "content-type"),
     "/longer": (b"200 OK\r\nContent-Type: text/event-streams\r\n", "content-type"),
+    "/mime-bogus": (b"200 OK\r\nContent-Type: x bogus\r\n", "content-type"),
+    "/mime-valid-bogus": (b"200 OK\r\nContent-Type: text/x-bogus\r\n", "content-type"),
+    "/mime-trailing-semicolon": (b"200 OK\r\nContent-Type: text/event-stream;\r\n", "taken"),
     "/gzip": (b"200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n", "content-encoding"),
     "/ok": (b"200 OK\r\nContent-Type: TEXT/Event-Stream ;charset=latin-1\r\n", "taken"),
 }
@@ -103,7 +106,7 @@ def test_point_13_anything_but_200_and_the_mime_type_fails_for_good(ask: Driver)
     assert got.value == {path: cause for path, (_, cause) in REFUSALS.items()}
     assert [asked.target for asked in server.asked] == list(REFUSALS)  # once each: none was retried
     assert got.errors == {
-        f"life {path}: {cause}": 1 for path, (_, cause) in REFUSALS.items() if path != "/ok"
+        f"life {path}: {cause}": 1 for path, (_, cause) in REFUSALS.items() if cause != "taken"
     }
 
 
