@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from harness.cli.interrupt import Interrupt
-from harness.cli.result import finish, view
-from harness.cli.service_options import chosen_format, request_from, said, service_options
+from harness.cli.result import check_outputs, finish, view
+from harness.cli.service_options import request_from, said, service_options
 from harness.core.outline import outline
 from harness.core.units import duration, rate
 from harness.experiment.guard import goal_of, guard_once, setup_for
@@ -42,12 +42,12 @@ def command(sensitivity: str, max_time: str, cycles: int, self_test: bool, **opt
         self_test=self_test,
     )
     setup_for(request)  # a request that makes no sense is said before anything else
-    told = not options["quiet"] and chosen_format(options["form"]) != "json"
-    for line in outline(goal_of(request), request.sensitivity) if told else ():
-        click.echo(f"plan: {line}")
+    check_outputs(options)
+    for line in () if options["quiet"] else outline(goal_of(request), request.sensitivity):
+        click.echo(f"plan: {line}", err=True)
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(request, command=said("guard"), interrupt=interrupt, show=show)
-    for note in done.trial.notes if told else ():
+    for note in () if options["quiet"] else done.trial.notes:
         if note.startswith(("stopped: ", "self-test: ")):
-            click.echo(note)
+            click.echo(note, err=True)
     finish(done.run, done.report, options)

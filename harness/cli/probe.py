@@ -11,7 +11,7 @@ from harness.cli.interrupt import Interrupt
 from harness.core.errors import ConfigError
 from harness.probe.script import emit
 from harness.probe.speak import orders_from, speak
-from harness.target.attach import listening_pid
+from harness.target.listening import listening_pid
 
 
 @click.command("probe", short_help="print readings of a process tree as JSON lines")

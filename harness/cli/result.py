@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harness.cli.console import console as terminal
 from harness.cli.service_options import chosen_format
+from harness.core.errors import StoreError
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, run_dict
 from harness.experiment.around import Progress
@@ -45,11 +46,24 @@ def write_json(run: Run, json_file: Path | None, *, exit_code: int | None = None
         replace_file(json_file, text.encode())
 
 
+def check_outputs(options: Mapping[str, Any]) -> None:
+    """Refuse at the start what could not be written at the end of a long run. Raises StoreError."""
+    for name in ("json", "junit"):
+        path: Path | None = options[f"{name}_file"]
+        if path is None:
+            continue
+        if path.is_dir():
+            raise StoreError(f"--{name} {path}: it is a directory; expected a file")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            why = "not writable" if path.parent.is_dir() else "no such directory"
+            raise StoreError(
+                f"--{name} {path}: {path.parent}: {why}; expected a directory that can be written"
+            )
+
+
 def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
-    """Show the verdict in the chosen format, write what was asked for, exit with the documented code."""
-    write_json(run, options["json_file"])
-    if options["junit_file"]:
-        replace_file(options["junit_file"], junit.render(run.record).encode())
+    """Show the verdict in the chosen format, write what was asked for, exit with the documented code. What
+    cannot be written is said after the verdict, and is infrastructure."""
     form = chosen_format(options["form"])
     if form == "json":
         click.echo(json_text(run.record), nl=False)
@@ -62,6 +76,9 @@ def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
         for line in github.workflow_commands(run.record):
             click.echo(line)
     summarise(run.record)
+    write_json(run, options["json_file"])
+    if options["junit_file"]:
+        replace_file(options["junit_file"], junit.render(run.record).encode())
     raise click.exceptions.Exit(worst_exit_code(run.record.trials))
 
 

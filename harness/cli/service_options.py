@@ -17,7 +17,7 @@ from harness.core.errors import ConfigError
 from harness.core.units import duration
 from harness.experiment.guard import Request
 from harness.runtime.detect import OVERRIDES
-from harness.target.attach import listening_pid
+from harness.target.listening import listening_pid
 from harness.target.spawn import fill_port
 
 FORMATS = ("plain", "json", "github")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from harness.cli.interrupt import Interrupt
-from harness.cli.result import finish, view
+from harness.cli.result import check_outputs, finish, view
 from harness.cli.service_options import request_from, said, service_options
 from harness.core.units import duration as parse_duration
 from harness.core.units import rate
@@ -37,6 +37,7 @@ def command(duration: str, sensitivity: str, **options: Any) -> None:
         cycles=10_000_000,
         name="soak",
     )
+    check_outputs(options)
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(
             request, command=said("soak"), interrupt=interrupt, show=show, steps=soak_steps(request, seconds)

@@ -11,7 +11,7 @@ from harness.cli.interrupt import Interrupt
 from harness.core.errors import ConfigError
 from harness.export.prometheus import Exporter
 from harness.probe.watch import watch
-from harness.target.attach import listening_pid
+from harness.target.listening import listening_pid
 
 
 @click.command("watch", short_help="live view of a running process: counts, classes, what grew")

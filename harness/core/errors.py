@@ -25,9 +25,13 @@ class ConfigError(HarnessError):
 
 
 class TargetError(HarnessError):
-    """The service under test cannot be judged: it never started, never got ready."""
+    """The service under test cannot be judged: it never started, never got ready. advice: the next step."""
 
     exit_code = EXIT_SERVICE
+
+    def __init__(self, text: str, *, advice: str = "") -> None:
+        super().__init__(text)
+        self.advice = advice
 
 
 class ProbeError(HarnessError):

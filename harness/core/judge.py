@@ -26,7 +26,8 @@ KEPT = "live memory is flat, anonymous memory grew: the allocator keeps it"
 def judge(trial: Trial) -> Verdict:
     """The verdict of one trial. Several outcomes may hold; the worst decides and the others are said."""
     if trial.unready:
-        return Verdict(Outcome.UNREADY, trial.unready, advice="start the service by hand and open the URL")
+        advice = trial.extra.get("advice", "start the service by hand and open the URL")
+        return Verdict(Outcome.UNREADY, trial.unready, advice=str(advice))
     found = moments(trial)
     results = assess_counts(trial, found)
     inside = counted_inside(found)

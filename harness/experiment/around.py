@@ -13,9 +13,10 @@ from harness.store.run_dir import RunDirectory
 
 
 class Target(Protocol):
-    """A spawned or an attached service."""
+    """A spawned or an attached service. logs: it is ours, and so is its log."""
 
     pid: int
+    logs: bool
 
     @property
     def alive(self) -> bool:

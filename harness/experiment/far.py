@@ -47,6 +47,8 @@ def open_far(
 class FarTarget:
     """Watched, never stopped: like a service attached by pid, on a machine that is not ours."""
 
+    logs = False
+
     def __init__(self, sampler: RemoteSampler) -> None:
         self._sampler = sampler
         self.pid = sampler.pid

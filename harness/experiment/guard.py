@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
 from harness.runtime.detect import choose
 from harness.swarm.endpoint import Endpoint, tls_context
 from harness.swarm.request import Request as HttpRequest
+from harness.target.attach import AttachedTarget
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
@@ -173,12 +176,16 @@ def _runtime(request: Request) -> RuntimeSetup:
     return RuntimeSetup(request.runtime, request.pprof)
 
 
+def _host(url: str) -> str:
+    return urlsplit(fill_port(url, 0)).netloc  # 0: a port that no URL may name
+
+
 def _check(request: Request, urls: list[str]) -> None:
     if not urls:
         raise ConfigError("no --url given; expected http://127.0.0.1:{port}/PATH")
     for url in urls:
         check_url(fill_port(url, 1))
-        if urlsplit(url.replace("{port}", "1")).netloc != urlsplit(urls[0].replace("{port}", "1")).netloc:
+        if _host(url) != _host(urls[0]):
             raise ConfigError(
                 f"--url {url!r}: another host or port than {urls[0]!r}; one guard loads one service"
             )
@@ -202,8 +209,16 @@ def _check(request: Request, urls: list[str]) -> None:
         raise ConfigError(f"--processes {request.processes}: expected 1 with --swarm {request.locustfile}")
     if request.probe_command is not None and request.pid:
         raise ConfigError(f"--pid {request.pid}: not with --probe-command, which names the process itself")
-    if request.probe_command is None and bool(request.command) == bool(request.pid):
-        raise ConfigError("expected exactly one of -- COMMAND …, --pid PID and --probe-command COMMAND")
+    if request.command and request.pid:
+        raise ConfigError(f"--pid {request.pid} and -- {request.command[0]} …: expected one of them")
+    if request.pid:
+        AttachedTarget(request.pid).stop()
+    if not (request.command or request.pid or request.probe_command):
+        raise ConfigError(
+            "no service given; expected one of -- COMMAND …, --pid PID and --probe-command COMMAND"
+        )
+    if request.command:
+        _check_command(request, request.command[0])
     if request.disconnect not in (*DISCONNECT_MODES, "mixed"):
         modes = ", ".join(DISCONNECT_MODES)
         raise ConfigError(f"--disconnect {request.disconnect!r}: expected mixed or one of {modes}")
@@ -222,6 +237,24 @@ def _check(request: Request, urls: list[str]) -> None:
     ):
         if not amount > 0:
             raise ConfigError(f"--{name} {amount}: expected a number above 0")
+
+
+def _check_command(request: Request, word: str) -> None:
+    """A command that is not there says nothing of the service: refused before anything is started."""
+    name = fill_port(word, 1)
+    path = (os.environ if request.env is None else request.env).get("PATH")
+    there = name if "/" not in name else str(((request.cwd or Path()) / name).absolute())
+    if shutil.which(there, path=path):
+        return
+    what = (
+        "cannot be executed"
+        if Path(there).exists()
+        else "no such command" + ("" if "/" in name else " on PATH")
+    )
+    hint = "; the words of a command are not quoted together: -- python app.py" if " " in name else ""
+    raise ConfigError(
+        f"-- {word}: {what}; expected the program that starts the service, and its arguments{hint}"
+    )
 
 
 def guard_once(
@@ -247,7 +280,7 @@ def guard_once(
     try:
         trial = run.trial(setup, test_itself if request.self_test else None)
     except TargetError as error:
-        trial = run.failed(setup, str(error))
+        trial = run.failed(setup, str(error), error.advice)
     report = run.report()
     assert trial.verdict
     return Guarded(trial.verdict, trial, run, report)

@@ -87,9 +87,9 @@ class Run:
         self._keep((*done, trial))
         return trial
 
-    def failed(self, setup: TrialSetup, why: str) -> Trial:
+    def failed(self, setup: TrialSetup, why: str, advice: str = "") -> Trial:
         """A trial that never came to its first cycle, as a judged trial of the record. What was noted of it
-        on the way (its target, a log that was cut, an end that had to be forced) stays."""
+        on the way (its target, a log that was cut, an end that had to be forced) stays. advice: the next step."""
         done = [trial for trial in self.record.trials if trial.name != setup.name]
         service = setup.service
         begun = next((trial for trial in self.record.trials if trial.name == setup.name), None) or Trial(
@@ -99,7 +99,8 @@ class Run:
             notes=setup.notes,
             extra=dict(setup.extra),
         )
-        trial = replace(begun, unready=why, ended=self.clock())
+        extra = {**begun.extra, "advice": advice} if advice else begun.extra
+        trial = replace(begun, unready=why, extra=extra, ended=self.clock())
         trial = replace(trial, verdict=judge(trial))
         self._keep((*done, trial))
         return trial

@@ -24,7 +24,9 @@ from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 from harness.swarm.launch import Swarm
 from harness.target.attach import AttachedTarget
-from harness.target.ready import check_free, check_url, ended, last_words, preflight, wait_ready
+from harness.target.listening import listens_at
+from harness.target.preflight import preflight
+from harness.target.ready import check_free, check_url, ended, last_words, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn, was_cut
 
 LOG_LINES = 20_000  # of the log searched for signatures after a death
@@ -157,6 +159,7 @@ class TrialRunner:
             http_answer=service.ready_url is not None,
             insecure=setup.load.insecure,
             ca=setup.load.ca,
+            listens=lambda: () if setup.probe_command else listens_at(self.target.pid),
         )
         if not hasattr(self, "sampler"):
             self._open_probe(stack)
@@ -215,9 +218,10 @@ class TrialRunner:
         lived = self.target.alive
         self.target.stop(min(1.0, grace) if self.around.interrupt.is_set() else grace)
         code = self.target.poll()
-        if lived and self.setup.service.command:
+        if self.setup.service.command and self.trial.exit is None:
             end = {"stopped_with": code, "last_words": list(excerpt(self.target.tail(LOG_LINES), LOG_KEPT))}
             self._note(extra={**self.trial.extra, **end})
+        if lived and self.setup.service.command:
             if self.target.tail(1) and was_cut(self.directory / "target.log"):
                 self._note(notes=(*self.trial.notes, "its log passed 64 MiB and was cut to its tail"))
             if code == -signal.SIGKILL and not self.around.interrupt.is_set():
@@ -243,7 +247,7 @@ class TrialRunner:
                 self._note(notes=(*self.trial.notes, f"preflight: {seen.problem}"))
                 return  # the load will tell; waiting once is enough
             if seen.problem and self.target.alive:
-                raise TargetError(seen.problem + last_words(self.target))
+                raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
 
     def _cycles(self) -> None:
         deadline = self.around.clock() + self.setup.max_seconds

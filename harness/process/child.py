@@ -25,6 +25,8 @@ class Child:
     ``returncode`` is None while it lives, negative for a signal (as ``subprocess`` has it).
     """
 
+    logs = True
+
     def __init__(self, keeper: subprocess.Popen[bytes], pid: int, log: Path, name: str) -> None:
         self._keeper = keeper
         self.pid = pid
@@ -77,8 +79,8 @@ class Child:
                 if pipe:
                     pipe.close()
             raise TargetError(
-                f"{name}: cannot run {argv[0]!r}: {answer['error']}; expected a command that can be "
-                "executed: check its path and permissions"
+                f"{name}: cannot run {argv[0]!r}: {answer['error']}; expected a command that can be executed",
+                advice="check its path, its permissions and its first line (#!)",
             )
         return cls(keeper, int(answer["pid"]), log, name)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 from harness.core.errors import ConfigError, ProbeError
 
@@ -12,6 +11,8 @@ from harness.core.errors import ConfigError, ProbeError
 class AttachedTarget:
     """A running process by pid. A directory descriptor on ``/proc/PID`` is held, so that a pid
     reused by another process is seen as the end of this one (reads through it fail with ESRCH)."""
+
+    logs = False
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -59,35 +60,3 @@ class AttachedTarget:
         if self._proc >= 0:
             os.close(self._proc)
             self._proc = -1
-
-
-def listening_pid(port: int) -> int:
-    """The process that listens on a TCP port of this machine, found through /proc.
-
-    Raises ConfigError when nothing listens there, ProbeError when it may not be read.
-    """
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = Path(table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for row in rows:
-            fields = row.split()
-            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.add(f"socket:[{fields[9]}]")
-    if not inodes:
-        raise ConfigError(f"--attach-port {port}: nothing listens there; expected the service's port")
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            for descriptor in (entry / "fd").iterdir():
-                if str(descriptor.readlink()) in inodes:
-                    return int(entry.name)
-        except OSError:
-            continue
-    raise ProbeError(
-        f"--attach-port {port}: its process cannot be seen; expected the right to read /proc/PID/fd: "
-        "run as the service's user or as root"
-    )

@@ -1,25 +1,26 @@
-"""Wait until the service answers, and look at what it answers before loading it."""
+"""Wait until the service answers, and say what it did instead."""
 
 from __future__ import annotations
 
 import http.client
+import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from harness.core.errors import ConfigError, PortTaken, TargetError
 
 POLL = 0.05
-MAX_REDIRECTS = 10
 
 
 class Watched(Protocol):
-    """What waiting needs of a target."""
+    """What waiting needs of a target. logs: its log is ours to read, for it is a command that we started."""
+
+    logs: bool
 
     @property
     def alive(self) -> bool:
@@ -30,18 +31,6 @@ class Watched(Protocol):
 
     def tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preflight:
-    """One look at the stream before the load. problem is None when it streams as it should;
-    ``stalls`` says that nothing came in time, which is a verdict of its own and no reason to stop."""
-
-    status: int | None
-    content_type: str
-    first_byte: float | None
-    problem: str | None
-    stalls: bool = False
 
 
 def check_url(url: str) -> None:
@@ -71,13 +60,16 @@ def check_free(url: str) -> None:
     )
 
 
-def last_words(target: Watched, lines: int = 8) -> str:
-    """The end of the target's log, as part of an error line."""
-    tail = [line.strip() for line in target.tail(lines) if line.strip()]
-    return f"; its log ends: {' | '.join(tail)}" if tail else "; its log is empty"
+def last_words(target: Watched) -> str:
+    """The last line of the target's log, as part of an error line; empty where there is no log to read."""
+    if not target.logs:
+        return ""
+    tail = [line.strip() for line in target.tail() if line.strip()]
+    return f"; its log ends: {tail[-1]}" if tail else "; its log is empty"
 
 
-def _connect(url: str, timeout: float, *, insecure: bool, ca: Path | None) -> http.client.HTTPConnection:
+def connect(url: str, timeout: float, *, insecure: bool, ca: Path | None) -> http.client.HTTPConnection:
+    """A connection that is not open yet, with the TLS that was asked for."""
     parts = urlsplit(url)
     assert parts.hostname
     if parts.scheme == "https":
@@ -92,13 +84,36 @@ def _connect(url: str, timeout: float, *, insecure: bool, ca: Path | None) -> ht
 def ended(target: Watched, port: int, seconds: float) -> TargetError:
     """The error for a service that ended by itself before any load."""
     code = target.poll()
-    how = "the exit code is not known" if code is None else f"exit code {code}"
+    if not target.logs:
+        return TargetError("the process ended before the load began", advice="give the pid of one that stays")
     if code == 0:
-        how += ": perhaps it forked into the background; then run it there yourself and give --attach-port"
-    return TargetError(
-        f"the service ended before it was ready ({how}, after {seconds:.1f} s); expected it to "
-        f"stay in the foreground and listen on port {port}{last_words(target)}"
+        return TargetError(
+            f"the service ended by itself after {seconds:.1f} s with exit code 0, before it was ready: perhaps it "
+            f"forked into the background; expected it to stay in the foreground and listen on port {port}; "
+            f"what it left running was stopped{last_words(target)}",
+            advice="keep it in the foreground (often --foreground or --no-daemon), or start it yourself and give "
+            "--attach-port PORT instead of a command",
+        )
+    how = (
+        "with an unknown exit code"
+        if code is None
+        else f"with exit code {code}"
+        if code > 0
+        else f"by {signal_name(-code)}"
     )
+    return TargetError(
+        f"the service ended after {seconds:.1f} s {how}, before it was ready; expected it to stay in the "
+        f"foreground and listen on port {port}{last_words(target)}",
+        advice="run the command by hand and mend what its log says",
+    )
+
+
+def signal_name(number: int) -> str:
+    """``SIGSEGV``; ``signal 35`` for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def wait_ready(
@@ -110,21 +125,23 @@ def wait_ready(
     http_answer: bool = False,
     insecure: bool = False,
     ca: Path | None = None,
+    listens: Callable[[], Sequence[str]] = tuple,
 ) -> float:
     """Wait until the URL's port accepts, or with ``http_answer`` until it answers below 500.
 
+    listens: the addresses at which the target listens, for the error when it is elsewhere.
     Returns the seconds it took. Raises TargetError when the target ends first or the time is up.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     start = clock()
-    last = "nothing listens"
+    last, answered = "nothing listens there", False
     while True:
         if not target.alive:
             raise ended(target, port, clock() - start)
         try:
             if http_answer:
-                connection = _connect(url, 1.0, insecure=insecure, ca=ca)
+                connection = connect(url, 1.0, insecure=insecure, ca=ca)
                 try:
                     connection.request("GET", parts.path or "/")
                     status = connection.getresponse().status
@@ -132,105 +149,35 @@ def wait_ready(
                     connection.close()
                 if status < 500:
                     return clock() - start
-                last = f"it answers {status}"
+                answered, last = True, f"it answers {status}; expected a status below 500"
             else:
                 socket.create_connection((host, port), timeout=1.0).close()
                 return clock() - start
+        except ConnectionRefusedError:
+            answered, last = False, "nothing listens there"
         except (OSError, http.client.HTTPException) as error:
             last = str(error) or type(error).__name__
         if clock() - start > timeout:
-            raise TargetError(
-                f"the service was not ready after {timeout:g} s: {url} ({last}); expected it to listen there: "
-                f"check the command's port, or give --ready URL or a longer --ready-timeout{last_words(target)}"
-            )
+            raise _never(url, target, timeout, last, () if answered else listens())
         time.sleep(POLL)
 
 
-def preflight(
-    url: str,
-    *,
-    timeout: float,
-    headers: Mapping[str, str] | None = None,
-    method: str = "GET",
-    body: bytes | None = None,
-    insecure: bool = False,
-    ca: Path | None = None,
-    stream: bool = True,
-    clock: Callable[[], float] = time.monotonic,
-) -> Preflight:
-    """Open the stream once and say what is wrong with it, in the user's words. Never raises."""
-    start = clock()
-    seen = url
-    status: int | None = None
-    try:
-        for _ in range(MAX_REDIRECTS + 1):
-            parts = urlsplit(seen)
-            connection = _connect(seen, timeout, insecure=insecure, ca=ca)
-            try:
-                path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                connection.request(
-                    method,
-                    path,
-                    body=body,
-                    headers={"Accept": "text/event-stream", "Cache-Control": "no-cache", **(headers or {})},
-                )
-                response = connection.getresponse()
-                status = response.status
-                kind = response.headers.get_content_type() if response.headers.get("Content-Type") else ""
-                if status in (301, 302, 303, 307, 308):
-                    location = response.headers.get("Location")
-                    if not location:
-                        return Preflight(status, kind, None, f"{url} answers {status} without a Location")
-                    seen = urljoin(seen, location)
-                    continue
-                problem = _refusal(
-                    url, seen, status, kind, response.headers.get("Retry-After"), stream=stream
-                )
-                if problem:
-                    return Preflight(status, kind, None, problem)
-                if not stream:
-                    return Preflight(status, kind, clock() - start, None)
-                first = response.read1(1)
-                if not first:
-                    problem = f"{url} answers 200 text/event-stream and closes the stream at once"
-                    return Preflight(status, kind, None, problem)
-                return Preflight(status, kind, clock() - start, None)
-            finally:
-                connection.close()
-        problem = f"{url} redirects without end (last to {seen}); expected a stream"
-        return Preflight(status, "", None, problem)
-    except TimeoutError:
-        what = "headers" if status is None else "a first byte"
-        return Preflight(status, "", None, f"{url} sent no {what} within {timeout:g} s", stalls=True)
-    except ssl.SSLError as error:
-        problem = (
-            f"{url}: TLS failed: {error.reason}; use --ca FILE, or --insecure for a self-signed certificate"
+def _never(url: str, target: Watched, timeout: float, last: str, elsewhere: Sequence[str]) -> TargetError:
+    """The error for a service that lives and does not answer where it was looked for."""
+    what = f"the service was not ready after {timeout:g} s: {url}: {last}"
+    if elsewhere:
+        what += f"; it listens at {', '.join(elsewhere[:4])} instead"
+    if not target.logs:
+        advice = "give the pid and the --url of the same service"
+    elif elsewhere:
+        advice = (
+            "let the command and --url name the same address: {port} in both, or the service's own in --url"
         )
-        return Preflight(status, "", None, problem)
-    except ConnectionRefusedError:
-        return Preflight(status, "", None, f"{url} refuses connections; expected the service to listen there")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        kind = type(error).__name__
-        return Preflight(status, "", None, f"{url} does not speak HTTP ({kind}: {str(error)[:120]!r})")
-
-
-def _refusal(
-    url: str, seen: str, status: int, kind: str, retry_after: str | None, *, stream: bool
-) -> str | None:
-    where = url if seen == url else f"{url} (redirected to {seen})"
-    if status in (401, 403):
-        return f"{where} answers {status}: it needs a login; give --header 'Authorization: …' or a cookie"
-    if status in (429, 503):
-        after = f", Retry-After {retry_after}" if retry_after else ""
-        return f"{where} answers {status}{after}: rate limited or not available; expected a stream"
-    if status == 404:
-        return f"{where} answers 404: no such path; check the path of --url"
-    if status >= 400 or (stream and status != 200):
-        return f"{where} answers {status}; expected 200"
-    if stream and kind.lower() != "text/event-stream":
-        hint = " (a page: perhaps a login)" if kind == "text/html" else ""
-        return (
-            f"{where} answers {kind or 'no content type'}{hint}; expected text/event-stream, "
-            "or use --mode request for plain HTTP"
+    elif last.startswith("it answers"):
+        advice = "see in its log what it waits for, or give another --ready URL or a longer --ready-timeout"
+    else:
+        advice = (
+            "give it longer (--ready-timeout), or see in its log what it waits for; it is told its port by "
         )
-    return None
+        advice += "{port} in the command and by PORT in its environment"
+    return TargetError(what + last_words(target), advice=advice)

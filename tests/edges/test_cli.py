@@ -6,64 +6,30 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
-HARNESS = [sys.executable, "-m", "harness.cli"]
-GUARD = [
-    *HARNESS,
-    "guard",
-    "--url",
-    "http://127.0.0.1:{port}/e",
-    "--connections",
-    "100",
-    "--concurrency",
-    "20",
-]
-DEADLINE = 30.0
+from harness.cli import COMMANDS, cli
+from tests.edges.command_line import DEADLINE, HARNESS, SERVICES, URL, harness, mentioning, wait_for
 
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, f"never came true: {what}"
-        time.sleep(0.02)
-
-
-def mentioning(word: str) -> list[int]:
-    """Live processes (zombies aside) whose command line holds a word."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if word.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
+SERVICE = SERVICES / "plain_sse.py"
+GUARD = (*HARNESS, "guard", "--url", URL, "--connections", "100", "--concurrency", "20")
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [
-        *GUARD,
-        "--out",
-        str(tmp_path / "run"),
-        "--",
-        sys.executable,
-        str(SERVICE),
-        "{port}",
-        "healthy",
-    ]
+    service = [sys.executable, str(SERVICE), "{port}", "healthy", str(tmp_path)]
     with subprocess.Popen(
-        [*command, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*GUARD, "--out", str(tmp_path / "run"), "--", *service],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as guard:
         record = tmp_path / "run" / "run.json"
 
@@ -88,9 +54,7 @@ def test_ctrl_c_stops_everything_within_three_seconds_and_keeps_what_was_measure
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["trials"][0]["observations"], "the finished cycles are kept"
     assert mentioning(str(tmp_path)) == []
-    again = subprocess.run(
-        [*HARNESS, "judge", str(tmp_path / "run")], capture_output=True, text=True, timeout=60
-    )
+    again = harness("judge", tmp_path / "run")
     assert again.returncode == 3
     assert "interrupted" in again.stdout
 
@@ -109,16 +73,6 @@ def test_kill_9_leaves_nothing_alive_two_seconds_later(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["guard"], 2, "--url"),
-        (["guard", "--url", "nonsense", "--", "true"], 2, "nonsense"),
-        (["guard", "--url", "http://127.0.0.1:1/"], 2, "COMMAND"),
-        (["guard", "--url", "http://127.0.0.1:{port}/", "--max-time", "soon", "--", "true"], 2, "soon"),
-        (["guard", "--url", "http://127.0.0.1:1/", "--pid", "999999999"], 2, "999999999"),
-        (
-            ["guard", "--url", "http://127.0.0.1:{port}/", "--out", "/proc/nowhere", "--", "true"],
-            4,
-            "/proc/nowhere",
-        ),
         (["reproduce", "--profile", "nobody"], 2, "nobody"),
         (["reproduce", "--connections", "0"], 2, "--connections"),
         (["reproduce", "--nonsense"], 2, "--nonsense"),
@@ -129,7 +83,7 @@ def test_kill_9_leaves_nothing_alive_two_seconds_later(
     ],
 )
 def test_bad_input_is_one_clear_line(arguments: list[str], code: int | None, words: str) -> None:
-    done = subprocess.run([*HARNESS, *arguments], capture_output=True, text=True, timeout=60)
+    done = harness(*arguments)
     assert done.returncode in ((2, 4) if code is None else (code,)), done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -148,33 +102,6 @@ def test_without_proc_nothing_is_started_and_the_remedy_is_named(tmp_path: Path)
     assert done.returncode == 4
     assert "mount -t proc" in done.stderr
     assert not (tmp_path / "run").exists()
-
-
-def test_a_service_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
-    code = "raise SystemExit('no database: refusing to start')"
-    command = [
-        *GUARD,
-        "--quiet",
-        "--out",
-        str(tmp_path / "run"),
-        "--json",
-        str(tmp_path / "v.json"),
-        "--",
-        sys.executable,
-    ]
-    done = subprocess.run([*command, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert "no database" in done.stdout
-    assert json.loads((tmp_path / "v.json").read_text())["outcome"] == "unready"
-
-
-def test_a_taken_port_is_infrastructure_and_never_the_services_fault() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
-        port = stranger.getsockname()[1]
-        command = [*HARNESS, "guard", "--url", f"http://127.0.0.1:{port}/", "--", "sleep", "60"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 4
-    assert f"port {port} is taken" in done.stderr
 
 
 def test_a_broker_that_dies_is_infrastructure(tmp_path: Path) -> None:
@@ -199,21 +126,11 @@ def environment_log(pid: int) -> str:
 
 
 def test_a_soak_ends_after_its_time_with_every_cycle_on_disk(tmp_path: Path) -> None:
-    command = [
-        *HARNESS,
-        "soak",
-        "--duration",
-        "8s",
-        "--connections",
-        "100",
-        "--concurrency",
-        "20",
-        "--dwell",
-        "300ms",
-    ]
-    files = ["--settle", "300ms", "--sensitivity", "1/50", "--out", str(tmp_path / "run"), "--quiet"]
-    target = ["--url", "http://127.0.0.1:{port}/e", "--", sys.executable, str(SERVICE), "{port}", "healthy"]
-    done = subprocess.run([*command, *files, *target], capture_output=True, text=True, timeout=60)
+    load = ("--connections", "100", "--concurrency", "20", "--dwell", "300ms", "--settle", "300ms")
+    asked = ("--sensitivity", "1/50", "--out", tmp_path / "run", "--quiet", "--url", URL)
+    done = harness(
+        "soak", "--duration", "8s", *load, *asked, "--", sys.executable, SERVICE, "{port}", "healthy"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["trials"][0]["verdict"]["outcome"] == "bounded"
@@ -221,13 +138,14 @@ def test_a_soak_ends_after_its_time_with_every_cycle_on_disk(tmp_path: Path) -> 
 
 
 def test_doctor_says_that_this_machine_can_run_it() -> None:
-    done = subprocess.run([*HARNESS, "doctor"], capture_output=True, text=True, timeout=60)
+    done = harness("doctor")
     assert done.returncode in (0, 4)
     assert "kernel" in done.stdout
 
 
 def test_help_lists_every_command_and_each_has_its_own() -> None:
-    listing = subprocess.run([*HARNESS, "--help"], capture_output=True, text=True, timeout=60).stdout
-    for name in ("reproduce", "guard", "soak", "judge", "report", "probe", "doctor"):
-        assert name in listing
-        assert subprocess.run([*HARNESS, name, "--help"], capture_output=True, timeout=60).returncode == 0
+    listing = CliRunner().invoke(cli, ["--help"]).output
+    for name, short in COMMANDS.items():
+        assert f"{name} " in listing
+        assert short in " ".join(listing.split())
+        assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0

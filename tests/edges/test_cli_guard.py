@@ -1,12 +1,10 @@
-"""``harness guard`` from outside: difficult services, formats, files, budgets."""
+"""``harness guard`` from outside: formats, files, budgets, services that run already."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,73 +16,15 @@ from harness.process.child import Child
 from harness.report.schema import schema
 from harness.target.ready import wait_ready
 from harness.target.spawn import free_port
-
-SERVICES = Path(__file__).parents[1] / "services"
-HARNESS = [sys.executable, "-m", "harness.cli"]
-SMALL = ["--connections", "60", "--concurrency", "60", "--dwell", "300ms", "--settle", "150ms"]
-SMALL += ["--sensitivity", "1/10"]
+from tests.edges.command_line import SERVICES, SMALL, URL, harness, mentioning
 
 
 def guard(tmp_path: Path, kind: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        *HARNESS,
-        "guard",
-        "--url",
-        "http://127.0.0.1:{port}/e",
-        "--out",
-        str(tmp_path / "run"),
-        *options,
-    ]
-    command += ["--", sys.executable, str(SERVICES / "difficult.py"), "{port}", kind, str(tmp_path)]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")} | more
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path, env=env)
-
-
-def alive(word: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if word.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("never", "not ready after 1 s"),
-        ("exits", "no database: refusing to start"),
-        ("not-found", "answers 404"),
-        ("page", "text/html (a page"),
-        ("login", "needs a login"),
-        ("closes", "closes the stream at once"),
-        ("redirects", "redirects without end"),
-        ("garbage", "does not speak HTTP"),
-        ("forks", "forked into the background"),
-        ("floods", "its log passed 64 MiB and was cut"),
-        ("deaf", "SIGTERM did not end it within 3 s: killed"),
-    ],
-)
-def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
-    kind: str, words: str, tmp_path: Path
-) -> None:
-    patience = "1s" if kind == "never" else "20s"
-    done = guard(tmp_path, kind, "--ready-timeout", patience, "--json", str(tmp_path / "v.json"))
-    assert done.returncode == 1, done.stdout + done.stderr
-    data = json.loads((tmp_path / "v.json").read_text())
-    jsonschema.Draft202012Validator(schema()).validate(data)
-    assert data["outcome"] == "unready"
-    assert words in done.stdout
-    assert kind in ("exits", "floods") or f"I am {kind}" in done.stdout, "the end of its log is shown"
-    assert "\x1b" not in done.stdout
-    assert "Traceback" not in done.stderr
-    deadline = time.monotonic() + 5
-    while alive(str(tmp_path)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert alive(str(tmp_path)) == []
+    """Guard a difficult service."""
+    service = ("--", sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
+    return harness(
+        "guard", "--url", URL, "--out", tmp_path / "run", *options, *service, cwd=tmp_path, env=more
+    )
 
 
 def test_one_that_ignores_sigterm_is_judged_killed_and_told_and_json_is_all_of_stdout(tmp_path: Path) -> None:
@@ -106,7 +46,7 @@ def test_one_that_ignores_sigterm_is_judged_killed_and_told_and_json_is_all_of_s
     assert any("SIGTERM did not end it" in note for note in data["trials"][0]["notes"])
     assert "<testsuite" in (tmp_path / "j.xml").read_text()
     assert "connections" in done.stderr, "progress goes to stderr"
-    assert alive(str(tmp_path)) == []
+    assert mentioning(tmp_path) == []
 
 
 def test_on_github_annotations_and_the_step_summary_appear_by_themselves(tmp_path: Path) -> None:
@@ -126,23 +66,18 @@ def test_budgets_are_found_upward_and_their_mistakes_are_usage(tmp_path: Path) -
     assert done.returncode == 2
     assert "budgets.toml, line 2" in done.stderr
     assert "did you mean 'fds'" in done.stderr
-    check = subprocess.run(
-        [*HARNESS, "budget", "check"], capture_output=True, text=True, cwd=tmp_path, timeout=60
-    )
+    check = harness("budget", "check", cwd=tmp_path)
     assert check.returncode == 2
     assert "line 2" in check.stderr
 
 
 def test_init_writes_what_budget_check_and_pytest_accept_and_overwrites_nothing(tmp_path: Path) -> None:
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*HARNESS, *words], capture_output=True, text=True, cwd=tmp_path, timeout=60)
-
-    assert run("init").returncode == 0
-    assert run("budget", "check").returncode == 0
+    assert harness("init", cwd=tmp_path).returncode == 0
+    assert harness("budget", "check", cwd=tmp_path).returncode == 0
     collect = [sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider"]
     seen = subprocess.run(collect, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert "test_stream_gives_everything_back" in seen.stdout
-    again = run("init")
+    again = harness("init", cwd=tmp_path)
     assert again.returncode == 2
     assert "exists already" in again.stderr
 
@@ -180,11 +115,10 @@ def test_kept_alive_requests_and_own_locust_users_find_a_leak_in_a_service_that_
         "keep-alive": ["--mode", "request", "--keep-alive", "--events", "4"],
         "swarm": ["--swarm", str(tmp_path / "users.py")],
     }[how]
-    command = [*HARNESS, "guard", "--out", str(tmp_path / "run"), *SMALL, *options]
-    command += ["--max-time", "25s", "--format", "json", "--quiet"]
+    output = ("--max-time", "25s", "--format", "json", "--quiet", "--out", tmp_path / "run")
     with running(tmp_path, str(SERVICES / "plain_http.py"), "leak") as port:
-        command += ["--url", f"http://127.0.0.1:{port}/x", "--attach-port", str(port)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path)
+        at = ("--url", f"http://127.0.0.1:{port}/x", "--attach-port", str(port))
+        done = harness("guard", *SMALL, *options, *output, *at, cwd=tmp_path)
     data = json.loads(done.stdout)
     assert data["outcome"] == "leaking", data["explanation"]
     (eventfd,) = [one for one in data["findings"] if one["kind"] == "eventfd"]

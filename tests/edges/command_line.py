@@ -1,0 +1,62 @@
+"""The command line as a user's shell runs it, and what it leaves alive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+SERVICES = Path(__file__).parents[1] / "services"
+HARNESS = (sys.executable, "-m", "harness.cli")
+URL = "http://127.0.0.1:{port}/e"
+SMALL = (
+    *("--connections", "60", "--concurrency", "60", "--dwell", "300ms", "--settle", "150ms"),
+    *("--sensitivity", "1/10"),
+)
+DEADLINE = 30.0
+PATIENCE = 110.0
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours without what GitHub Actions sets."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")} | more
+
+
+def harness(
+    *words: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = PATIENCE,
+) -> subprocess.CompletedProcess[str]:
+    """``harness WORDS`` to its end."""
+    return subprocess.run(
+        [*HARNESS, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        env=environment(**(env or {})),
+    )
+
+
+def wait_for(condition: Callable[[], object], what: str, within: float = DEADLINE) -> None:
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, f"never came true: {what}"
+        time.sleep(0.02)
+
+
+def mentioning(word: str | Path) -> list[int]:
+    """Live processes (zombies aside) whose command line holds a word."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if str(word).encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found

@@ -1,0 +1,199 @@
+"""``harness guard`` meets services and mistakes that give it nothing to judge: each has its own message, its next
+step and its exit code, and leaves clean ground."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from harness.cli import main
+from harness.report.schema import schema
+from tests.edges.command_line import SERVICES, URL, harness, mentioning, wait_for
+
+PLAIN = (sys.executable, str(SERVICES / "plain_sse.py"))
+
+
+def no_one_left(folder: Path) -> None:
+    wait_for(lambda: not mentioning(folder), "everything that was started has ended", within=5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "advice"),
+    [
+        ("never", "not ready after 1 s: http", "Next: give it longer (--ready-timeout)"),
+        ("exits", "no database: refusing to start", "Next: run the command by hand"),
+        ("not-found", "answers 404", "Next: give --url the path"),
+        ("page", "answers a page (text/html", "--mode request"),
+        ("login", "needs a login", "Next: give --header"),
+        ("closes", "closes the stream at once", "Next: see in its log why the handler returns"),
+        ("redirects", "redirects without end", "Next: give the URL that the redirects should lead to"),
+        ("garbage", "does not speak HTTP", "Next: check that --url names its HTTP port"),
+        ("forks", "forked into the background", "--attach-port PORT"),
+        ("floods", "its log passed 64 MiB and was cut", "answers 404"),
+        ("deaf", "SIGTERM did not end it within 3 s: killed", "answers 404"),
+    ],
+)
+def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
+    kind: str, words: str, advice: str, tmp_path: Path
+) -> None:
+    patience = "1s" if kind == "never" else "20s"
+    service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
+    done = harness(
+        *("guard", "--url", URL, "--out", tmp_path / "run", "--ready-timeout", patience),
+        *("--json", tmp_path / "v.json", "--", *service),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    data = json.loads((tmp_path / "v.json").read_text())
+    jsonschema.Draft202012Validator(schema()).validate(data)
+    assert data["outcome"] == "unready"
+    assert words in done.stdout
+    assert advice in done.stdout
+    last = {"exits": "no database: refusing to start", "floods": "log without end"}.get(kind, f"I am {kind}")
+    assert f"  log: {last}" in done.stdout, "the end of its log is shown"
+    assert "\x1b" not in done.stdout
+    assert "Traceback" not in done.stderr
+    no_one_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "command", "words"),
+    [
+        (URL, (*PLAIN, "{elsewhere}"), "it listens at 127.0.0.1:{elsewhere} instead"),
+        (
+            URL,
+            (sys.executable, "-m", "http.server", "--bind", "::1", "{port}"),
+            "it listens at [::1]:",
+        ),
+        (URL.replace("http:", "https:"), (*PLAIN, "{port}"), "did not answer the TLS handshake"),
+        (URL, ("sh", "-c", "kill -SEGV $$"), "by SIGSEGV, before it was ready"),
+        (URL, ("./no-interpreter",), "check its path, its permissions and its first line"),
+    ],
+    ids=["wrong port", "IPv6 only", "no TLS", "killed", "no interpreter"],
+)
+def test_one_that_is_not_where_it_was_looked_for_is_told_where_it_is(
+    url: str, command: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        elsewhere = str(probe.getsockname()[1])
+    (tmp_path / "no-interpreter").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "no-interpreter").chmod(0o700)
+    started = [word.replace("{elsewhere}", elsewhere) for word in command]
+    done = harness("guard", "--quiet", "--ready-timeout", "1s", "--url", url, "--", *started, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert words.replace("{elsewhere}", elsewhere) in done.stdout
+    assert "UNREADY" in done.stdout
+
+
+def test_one_that_listens_late_is_waited_for(tmp_path: Path) -> None:
+    late = f"import runpy, time; time.sleep(1.5); runpy.run_path({PLAIN[1]!r}, run_name='__main__')"
+    command = ("--", sys.executable, "-c", late, "{port}", "page", tmp_path)
+    done = harness("guard", "--quiet", "--url", URL, "--out", tmp_path / "run", *command, cwd=tmp_path)
+    assert "answers a page" in done.stdout, done.stdout + done.stderr
+    (trial,) = json.loads((tmp_path / "run" / "run.json").read_text())["trials"]
+    (took,) = [float(note.split()[2]) for note in trial["notes"] if note.startswith("ready after ")]
+    assert took >= 1.4
+    no_one_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "--url"),
+        (["--url", "nonsense", "--", "true"], 2, "'nonsense': not an absolute URL"),
+        (["--url", "http:///e", "--", "true"], 2, "'http:///e': not an absolute URL"),
+        (["--url", "ftp://127.0.0.1:1/e", "--", "true"], 2, "expected http://HOST:PORT/PATH"),
+        (["--url", "http://127.0.0.1:99999/e", "--", "true"], 2, "Port out of range"),
+        (["--url", "http://127.0.0.1:1/"], 2, "no service given; expected one of -- COMMAND"),
+        (["--url", URL, "--pid", "1"], 2, "{port} needs a command"),
+        (["--url", URL, "--max-time", "soon", "--", "true"], 2, "--max-time 'soon': expected a time"),
+        (["--url", URL, "--", "no-such-command"], 2, "no-such-command: no such command on PATH"),
+        (["--url", URL, "--", "/etc/passwd"], 2, "/etc/passwd: cannot be executed"),
+        (["--url", URL, "--", "python app.py"], 2, "not quoted together"),
+        (["--url", "http://127.0.0.1:1/", "--pid", "999999999"], 2, "999999999: no such process"),
+        (["--url", "http://127.0.0.1:1/", "--pid", "1", "--", "true"], 2, "expected one of them"),
+        (["--url", "http://127.0.0.1:1/", "--pid", "1", "--attach-port", "1"], 2, "name the service twice"),
+        (["--url", "http://127.0.0.1:1/", "--attach-port", "1"], 2, "--attach-port 1: nothing listens there"),
+        (["--url", "http://127.0.0.1:1/", "--probe-command", "a 'b"], 2, "No closing quotation"),
+        (
+            ["--url", URL, "--header", "nonsense", "--", "true"],
+            2,
+            "--header 'nonsense': expected 'Name: value'",
+        ),
+        (["--url", URL, "--body", "@/no/such", "--", "true"], 2, "--body @/no/such: No such file"),
+        (["--url", URL, "--swarm", "none.py", "--", "true"], 2, "--swarm none.py: no such file"),
+        (["--url", URL, "--keep-alive", "--", "true"], 2, "expected --mode request"),
+        (["--url", URL, "--url", "http://127.0.0.1:1/", "--", "true"], 2, "another host or port"),
+        (["--url", URL, "--out", "/proc/nowhere", "--", "true"], 4, "/proc/nowhere"),
+        (["--url", URL, "--json", "/proc/nowhere/v", "--", "true"], 4, "/proc/nowhere/v"),
+        (["--url", URL, "--junit", "/proc/nowhere/j", "--", "true"], 4, "/proc/nowhere/j"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_clear_line_before_anything_is_started(
+    arguments: list[str],
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["guard", "--quiet", *arguments])
+    said = capsys.readouterr()
+    assert ended.value.code == code, said.err
+    assert words in said.err
+    assert said.out == ""
+    assert len(said.err.strip().splitlines()) == 1, said.err
+    assert "unexpected" not in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("/no/such/probe", "No such file or directory"),
+        ("sh -c 'echo no route to host >&2; exit 7'", "no route to host"),
+        ("echo hello", "said 'hello'; expected a JSON line"),
+    ],
+)
+def test_a_probe_command_that_gives_nothing_is_infrastructure(
+    command: str, words: str, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        url = f"http://127.0.0.1:{service.getsockname()[1]}/"
+        done = harness("guard", "--quiet", "--url", url, "--probe-command", command, cwd=tmp_path)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert words in done.stdout
+
+
+def test_a_process_that_does_not_listen_there_is_told_so(tmp_path: Path) -> None:
+    options = (
+        "--quiet",
+        "--ready-timeout",
+        "300ms",
+        "--url",
+        "http://127.0.0.1:1/",
+        "--pid",
+        str(os.getpid()),
+    )
+    done = harness("guard", *options, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "nothing listens there" in done.stdout
+    assert "Next: give the pid and the --url of the same service" in done.stdout
+    assert "log" not in done.stdout, "its log is not ours"
+
+
+def test_a_taken_port_is_infrastructure_and_never_the_services_fault() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        done = harness("guard", "--url", f"http://127.0.0.1:{port}/", "--", "sleep", "60")
+    assert done.returncode == 4
+    assert f"port {port} is taken" in done.stderr
