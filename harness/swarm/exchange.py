@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import httptools
-
 from harness.swarm import causes
 from harness.swarm.stream import Stream
 
@@ -34,13 +32,6 @@ class Exchange(Stream):
             self._expect()
         else:
             self.leave(drained=True)
-
-    def _expect(self) -> None:
-        """Ready for another answer."""
-        self._parser = httptools.HttpResponseParser(self)
-        self._type_encoding = (b"", b"")
-        self._pending = None
-        self.report.framed = False
 
     def gone(self, cause: str) -> None:
         report = self.report

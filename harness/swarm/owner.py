@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.swarm.order import Report
 from harness.swarm.request import Request
 from harness.swarm.wheel import Wheel
 
@@ -20,11 +21,11 @@ class Owner(Protocol):
     def begun(self, stream: Stream) -> None:
         """The response head has come, or has not for OPENING seconds. Exactly once, before over."""
 
-    def first(self, stream: Stream) -> None:
-        """Its first event has come."""
+    def first(self, report: Report) -> None:
+        """A stream's first event has come."""
 
-    def gap(self, stream: Stream, seconds: float, events: int) -> None:
-        """So many events came at once, so long after the one before."""
+    def gap(self, report: Report, seconds: float, events: int) -> None:
+        """So many events of a stream came at once, so long after the one before."""
 
     def over(self, stream: Stream) -> None:
         """Nothing is left of it; its report is final. Exactly once."""

@@ -17,7 +17,7 @@ from harness.swarm import causes
 from harness.swarm.approach import Approach
 from harness.swarm.endpoint import Endpoint, Router
 from harness.swarm.exchange import Exchange
-from harness.swarm.order import Order
+from harness.swarm.order import Order, Report
 from harness.swarm.request import Request
 from harness.swarm.saturation import Saturation
 from harness.swarm.statistics import FLUSH, GAP, Statistics
@@ -179,12 +179,12 @@ class _Cycle:
         if len(self.live) < self.spec.concurrency and self.refusing is None and stream in self.live:
             self._fill()
 
-    def first(self, stream: Stream) -> None:
+    def first(self, report: Report) -> None:
         """Told by its report, once it is over."""
 
-    def gap(self, stream: Stream, seconds: float, events: int) -> None:
+    def gap(self, report: Report, seconds: float, events: int) -> None:
         """Between two events."""
-        gaps = self.gaps.get(stream.report.order.path)
+        gaps = self.gaps.get(report.order.path)
         if gaps is not None:
             gaps.add(seconds)
             if events > 1:

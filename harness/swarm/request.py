@@ -12,7 +12,7 @@ from harness.swarm.endpoint import Endpoint
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _PRIVATE = frozenset({"authorization", "cookie", "proxy-authorization"})
-REDIRECTS_TO_GET = frozenset({301, 302, 303})
+TO_GET = {(301, "POST"), (302, "POST")}  # and 303, whatever it was but for HEAD (Fetch Standard, 4.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Request:
         headers = self.headers
         if endpoint.origin != self.endpoint.origin:
             headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
-        if status in REDIRECTS_TO_GET and self.method not in ("GET", "HEAD"):
+        if (status, self.method) in TO_GET or (status == 303 and self.method not in ("GET", "HEAD")):
             headers = {n: v for n, v in headers.items() if not n.lower().startswith("content-")}
             return replace(self, endpoint=endpoint, method="GET", headers=headers, body=None)
         return replace(self, endpoint=endpoint, headers=headers)

@@ -165,12 +165,12 @@ class EventSource:
             self._ready = True
             self._wake()
 
-    def first(self, stream: Stream) -> None:
+    def first(self, report: Report) -> None:
         """Its first event has come."""
         if self._on_first is not None:
-            self._on_first(stream.report)
+            self._on_first(report)
 
-    def gap(self, _: Stream, seconds: float, events: int) -> None:
+    def gap(self, _: Report, seconds: float, events: int) -> None:
         """Between two events."""
         if self._on_gap is not None:
             self._on_gap(seconds, events)

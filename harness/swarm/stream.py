@@ -1,4 +1,4 @@
-"""One stream: a request, its response, the events in it, and the way it is left.
+"""One stream: a request, its response, and the way it is left.
 
 Points 12 to 14 of docs/swarm.md are here; reconnecting (15, 16) belongs to who holds the stream: a cycle
 opens an exact number of streams, so its streams never reconnect, while an SseUser's do.
@@ -7,36 +7,29 @@ opens an exact number of streams, so its streams never reconnect, while an SseUs
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import httptools
 
 from harness.core.errors import ConfigError
-from harness.core.sse import Counter, StreamLimit
+from harness.core.sse import Counter
 from harness.swarm import causes
 from harness.swarm.endpoint import Endpoint, Route
-from harness.swarm.link import Link
-from harness.swarm.order import Order, Report
+from harness.swarm.order import Order
 from harness.swarm.owner import Owner
 from harness.swarm.request import Request
+from harness.swarm.response import Response
 
 OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened
-HEAD_LIMIT = 64 * 1024  # bytes of response head
 MAX_REDIRECTS = 20  # as browsers have it (Fetch Standard, 4.4)
 IMMEDIATE = frozenset({"rst", "rst-early"})
 RESETS = IMMEDIATE | {"stall"}
 PATIENT = frozenset({"half-close", "stall"})
-FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-GOOD = (causes.MIME, b"")  # the type and encoding that nearly every stream has
 
 
-class Stream(Link):
+class Stream(Response):
     """Open from its construction until ``owner.over(stream)``."""
 
-    __slots__ = (
-        "_begun", "_deliver", "_ends", "_last", "_last_event", "_owner", "_parser", "_pending",
-        "_request", "_started", "_type_encoding", "counter", "leaving", "report", "slot",
-    )  # fmt: skip
+    __slots__ = ("_begun", "_ends", "leaving", "slot")
 
     def __init__(
         self,
@@ -50,20 +43,10 @@ class Stream(Link):
         last_event_id: str = "",
         deliver: Callable[[bytes], None] | None = None,
     ) -> None:
-        super().__init__(owner.loop)
-        self._owner = owner
-        self._request = request
-        self.counter = counter
-        self._deliver = deliver
-        self._parser: Any = httptools.HttpResponseParser(self)
-        self._type_encoding = (b"", b"")
-        self._pending: str | None = None
+        super().__init__(owner, order, request, counter, deliver)
         self._begun = False
         self.leaving = False
         self.slot = -1
-        self.report = Report(order)
-        self._started = self._last = owner.wheel.clock()
-        self._last_event = 0.0
         self._ends = self._started + order.dwell
         owner.wheel.put(self, self._started + min(order.dwell, OPENING, order.stall_after))
         self.dial(
@@ -82,11 +65,6 @@ class Stream(Link):
     def over(self) -> bool:
         """True once nothing is left of it."""
         return self._parser is None
-
-    @property
-    def good(self) -> bool:
-        """True while nothing speaks against it."""
-        return not self._pending
 
     def linked(self) -> None:
         self._last = self._owner.wheel.clock()
@@ -110,77 +88,12 @@ class Stream(Link):
             self._pending = self._pending or causes.PROTOCOL
         except httptools.HttpParserUpgrade:
             self._pending = causes.PROTOCOL
-        if report.headers is None and report.bytes > HEAD_LIMIT:
+        if report.bytes > self._most:
             self._pending = causes.LIMIT
         if self._pending is not None:
             self._decide(self._pending)
         elif report.events >= report.order.events > 0 and not self.leaving:
             self.leave(drained=len(chunk) < 4096)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: one header."""
-        name = name.lower()
-        report = self.report
-        if name == b"content-type":
-            self._type_encoding = (value, self._type_encoding[1])
-        elif name == b"content-encoding":
-            self._type_encoding = (self._type_encoding[0], value)
-        elif name in FRAMING:
-            report.framed = True
-        elif name == b"retry-after":
-            report.retry_after = value.decode("latin-1")[:64]
-        elif name == b"location":
-            report.location = value.decode("latin-1")
-        elif name == b"set-cookie":
-            report.set_cookie += (value.decode("latin-1"),)
-
-    def on_headers_complete(self) -> None:
-        """httptools: status and headers are known."""
-        report = self.report
-        status = report.status = self._parser.get_status_code()
-        if status < 200:
-            self._pending = causes.PROTOCOL if status == 101 else None
-            return
-        if status in causes.REDIRECTS:
-            self._pending = causes.REDIRECT
-            return
-        report.headers = self._last - self._started
-        if status != 200 or self._type_encoding != GOOD:
-            self._pending = causes.of_response(
-                status, *self._type_encoding, report.retry_after, streaming=self._request.streaming
-            )
-        else:
-            self._pending = None
-        self._begin()
-
-    def on_body(self, body: bytes) -> None:
-        """httptools: a piece of the body, its framing removed."""
-        if self._pending is not None or not self._request.streaming:
-            return
-        try:
-            count = self.counter.feed(body)
-            if self._deliver is not None:
-                self._deliver(body)
-        except StreamLimit:
-            self._pending = causes.LIMIT
-            return
-        if not count:
-            return
-        report, moment = self.report, self._last
-        if report.first_event is None:
-            report.first_event = moment - self._started
-            self._owner.first(self)
-            if count > 1:
-                self._owner.gap(self, 0.0, count - 1)
-        else:
-            self._owner.gap(self, moment - self._last_event, count)
-        self._last_event = moment
-        report.events += count
-
-    def on_message_complete(self) -> None:
-        """httptools: the response has ended as HTTP wants it."""
-        if self._pending is None and self.report.headers is not None:
-            self._pending = ""
 
     def _decide(self, pending: str) -> None:
         if pending == causes.REDIRECT:
@@ -220,11 +133,8 @@ class Stream(Link):
         if self.over:
             return
         self._request = request
-        self._parser = httptools.HttpResponseParser(self)
-        self._type_encoding = (b"", b"")
-        self._pending = None
+        self._expect()
         self.report.location = ""
-        self.report.framed = False
         small = self.report.order.disconnect == "stall"
         self.dial(route, request.encode(last_event_id), source=source, small_window=small)
 
