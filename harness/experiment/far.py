@@ -31,11 +31,15 @@ def probe_argv(command: str) -> tuple[str, ...]:
 
 
 def open_far(
-    argv: tuple[str, ...], *, clock: Callable[[], float], on_sample: Callable[[Sample], None]
+    argv: tuple[str, ...],
+    *,
+    clock: Callable[[], float],
+    on_sample: Callable[[Sample], None],
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> RemoteSampler:
     """Run the command. Raises ProbeError when it sends no samples, or takes no orders: when clients have left,
-    and which descriptors stayed, can only be asked."""
-    sampler = RemoteSampler(argv, clock=clock, on_sample=on_sample)
+    and which descriptors stayed, can only be asked. Raises Interrupted when it is cancelled before."""
+    sampler = RemoteSampler(argv, clock=clock, on_sample=on_sample, cancelled=cancelled)
     try:
         sampler.limits()
     except ProbeError as error:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
+from threading import Thread
 from urllib.parse import urlsplit
 
 from harness.core import design
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
-from harness.core.errors import BrokerError, ProbeError, SwarmError, TargetError
+from harness.core.errors import BrokerError, Interrupted, ProbeError, SwarmError, TargetError
 from harness.core.plan import Stop
 from harness.core.record import ExitInfo, TargetInfo, Trial
 from harness.core.signature import excerpt
@@ -25,7 +28,7 @@ from harness.probe.sampler import Sampler
 from harness.swarm.launch import Swarm
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
-from harness.target.preflight import preflight
+from harness.target.preflight import Preflight, preflight
 from harness.target.ready import check_free, check_url, ended, last_words, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn, was_cut
 
@@ -63,6 +66,8 @@ class TrialRunner:
                 self._start(stack)
                 self._cycles()
                 self._attribute()
+            except Interrupted:
+                self._note(interrupted=True)
             except (BrokerError, SwarmError) as error:
                 self._note(infrastructure=str(error))
             except ProbeError as error:
@@ -160,6 +165,7 @@ class TrialRunner:
             insecure=setup.load.insecure,
             ca=setup.load.ca,
             listens=lambda: () if setup.probe_command else listens_at(self.target.pid),
+            cancelled=self.around.interrupt.is_set,
         )
         if not hasattr(self, "sampler"):
             self._open_probe(stack)
@@ -199,7 +205,12 @@ class TrialRunner:
     def _open_far(self, stack: ExitStack) -> RemoteSampler:
         writer = self.around.directory.samples(self.setup.name)
         stack.callback(writer.close)
-        far = open_far(self.setup.probe_command, clock=self.around.clock, on_sample=writer.write)
+        far = open_far(
+            self.setup.probe_command,
+            clock=self.around.clock,
+            on_sample=writer.write,
+            cancelled=self.around.interrupt.is_set,
+        )
         self.sampler = stack.enter_context(far)
         return far
 
@@ -232,7 +243,8 @@ class TrialRunner:
         load = self.setup.load
         parts = urlsplit(url)
         for path in self.setup.service.paths:
-            seen = preflight(
+            look = partial(
+                preflight,
                 f"{parts.scheme}://{parts.netloc}{path}",
                 timeout=self.setup.service.preflight_timeout,
                 headers=load.headers,
@@ -243,11 +255,23 @@ class TrialRunner:
                 stream=load.mode == "stream",
                 clock=self.around.clock,
             )
+            seen = self._unless_interrupted(look)
             if seen.stalls:
                 self._note(notes=(*self.trial.notes, f"preflight: {seen.problem}"))
                 return  # the load will tell; waiting once is enough
             if seen.problem and self.target.alive:
                 raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
+
+    def _unless_interrupted(self, look: Callable[[], Preflight]) -> Preflight:
+        """A look that waits for the network does not hold up Ctrl-C: it is left to its own end."""
+        seen: list[Preflight] = []
+        thread = Thread(target=lambda: seen.append(look()), name="preflight", daemon=True)
+        thread.start()
+        while thread.is_alive() and not self.around.interrupt.is_set():
+            thread.join(0.05)
+        if not seen:
+            raise Interrupted("stopped during the first look at the stream")
+        return seen[0]
 
     def _cycles(self) -> None:
         deadline = self.around.clock() + self.setup.max_seconds

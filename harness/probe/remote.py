@@ -10,11 +10,12 @@ import json
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from harness.core.errors import ProbeError
+from harness.core.errors import Interrupted, ProbeError
 from harness.core.sample import Census, Sample
 from harness.probe.history import History
 from harness.probe.lines import census_of, check_hello, parse, sample_of
@@ -22,6 +23,7 @@ from harness.probe.remote_line import Line
 from harness.probe.tree import ENDED
 
 START_PATIENCE = 20.0  # seconds until the first sample: ssh may ask a jump host
+WAKE = 0.1  # seconds between two looks whether it is cancelled
 ANSWER_PATIENCE = 10.0  # seconds for a census of a very large service
 STALE = 3.0  # seconds (or ten intervals) without a line after which the last one says nothing any more
 CUT = "cut"  # key of an answer that will not come
@@ -33,7 +35,8 @@ class RemoteSampler:
     """The same interface as ``Sampler``, fed by a command. Context manager.
 
     ``pid`` is the far side's. Samples are placed on our clock by the quickest line seen. Raises ProbeError
-    when the command cannot be run, speaks another protocol or sends no sample within START_PATIENCE.
+    when the command cannot be run, speaks another protocol or sends no sample within START_PATIENCE, Interrupted
+    when it is cancelled before.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class RemoteSampler:
         on_sample: Callable[[Sample], None] | None = None,
         retry: float = RETRY,
         patience: float = START_PATIENCE,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._argv = list(argv)
         self._clock = clock
@@ -63,7 +67,13 @@ class RemoteSampler:
         self._line = Line(self._argv)
         self._thread = threading.Thread(target=self._run, name="remote-probe", daemon=True)
         self._thread.start()
-        if not self._first.wait(patience) or self.error:
+        ends = time.monotonic() + patience
+        while not (came := self._first.wait(WAKE)) and time.monotonic() < ends and not cancelled():
+            pass
+        if cancelled() and not came:
+            self.close()
+            raise Interrupted("stopped before the remote probe sent a sample")
+        if not came or self.error:
             self.close()
             raise self.error or ProbeError(
                 f"the remote probe sent no sample within {patience:g} s; expected `{argv[0]} …` to print JSON lines"

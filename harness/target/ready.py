@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from harness.core.errors import ConfigError, PortTaken, TargetError
+from harness.core.errors import ConfigError, Interrupted, PortTaken, TargetError
 
 POLL = 0.05
 
@@ -126,17 +126,21 @@ def wait_ready(
     insecure: bool = False,
     ca: Path | None = None,
     listens: Callable[[], Sequence[str]] = tuple,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> float:
     """Wait until the URL's port accepts, or with ``http_answer`` until it answers below 500.
 
     listens: the addresses at which the target listens, for the error when it is elsewhere.
-    Returns the seconds it took. Raises TargetError when the target ends first or the time is up.
+    Returns the seconds it took. Raises TargetError when the target ends first or the time is up, Interrupted
+    once it is cancelled.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     start = clock()
     last, answered = "nothing listens there", False
     while True:
+        if cancelled():
+            raise Interrupted("stopped while the service was not ready yet")
         if not target.alive:
             raise ended(target, port, clock() - start)
         try:

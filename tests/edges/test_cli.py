@@ -59,6 +59,31 @@ def test_ctrl_c_stops_everything_within_three_seconds_and_keeps_what_was_measure
     assert "interrupted" in again.stdout
 
 
+@pytest.mark.parametrize("what", ["a service that is never ready", "a probe command that is silent"])
+def test_ctrl_c_is_obeyed_before_the_first_cycle_too(what: str, tmp_path: Path) -> None:
+    words = {
+        "a service that is never ready": [
+            *("--url", URL, "--", sys.executable, str(SERVICES / "difficult.py"), "{port}", "never")
+        ],
+        "a probe command that is silent": ["--url", "http://127.0.0.1:1/", "--probe-command"],
+    }[what]
+    if "probe" in what:
+        words.append(f"{sys.executable} -c 'import time; time.sleep(99)' {tmp_path}/never")
+    else:
+        words.append(f"{tmp_path}/never")
+    command = [*HARNESS, "guard", "--quiet", "--out", str(tmp_path / "run"), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as guard:
+        wait_for(lambda: len(mentioning(f"{tmp_path}/never")) > 1, "it has been started")
+        wait_for(lambda: (tmp_path / "run" / "run.json").exists() or "probe" in what, "it is waited for")
+        asked = time.monotonic()
+        guard.send_signal(signal.SIGINT)
+        out, err = guard.communicate(timeout=DEADLINE)
+    assert time.monotonic() - asked < 3.0 + 1.0
+    assert guard.returncode == 3, out + err
+    assert "INCONCLUSIVE: the run was interrupted" in out or "interrupted" in err
+    wait_for(lambda: not mentioning(f"{tmp_path}/never"), "nothing is left", within=3)
+
+
 def test_kill_9_leaves_nothing_alive_two_seconds_later(
     running: subprocess.Popen[str], tmp_path: Path
 ) -> None:
