@@ -74,13 +74,13 @@ def test_ctrl_c_is_obeyed_before_the_first_cycle_too(what: str, tmp_path: Path) 
     command = [*HARNESS, "guard", "--quiet", "--out", str(tmp_path / "run"), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as guard:
         wait_for(lambda: len(mentioning(f"{tmp_path}/never")) > 1, "it has been started")
-        wait_for(lambda: (tmp_path / "run" / "run.json").exists() or "probe" in what, "it is waited for")
         asked = time.monotonic()
         guard.send_signal(signal.SIGINT)
         out, err = guard.communicate(timeout=DEADLINE)
     assert time.monotonic() - asked < 3.0 + 1.0
     assert guard.returncode == 3, out + err
-    assert "INCONCLUSIVE: the run was interrupted" in out or "interrupted" in err
+    assert "INCONCLUSIVE: the run was interrupted" in out
+    assert (tmp_path / "run" / "report.html").exists()
     wait_for(lambda: not mentioning(f"{tmp_path}/never"), "nothing is left", within=3)
 
 
