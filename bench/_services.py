@@ -56,6 +56,8 @@ class Did:
 
 Level = Callable[[Did, random.Random], float]
 """One simulated count: called once per cycle, in order, it returns the level then. It may keep state."""
+Make = Callable[[random.Random], Level]
+"""Starts a service of one kind afresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Kind:
     rate: true units per unit of the driver; nan where it is not defined."""
 
     name: str
-    make: Callable[[random.Random], Level]
+    make: Make
     leaks: str | None = None
     rate: float = math.nan
     key: Key = FDS
@@ -74,7 +76,7 @@ class Kind:
     true: str | None = None
 
 
-GOAL = Goal(
+GOAL: Goal = Goal(
     connections=300, concurrency=50, dwell=2.0, paths=("/",), disconnect="mixed", cycles=60, max_seconds=120.0
 )
 

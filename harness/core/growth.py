@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from harness.core.diagnose import driver, per
 from harness.core.moments import Series
 from harness.core.poisson import fit
-from harness.core.stats import correlated, poisson_interval, ratio_interval
+from harness.core.rates import STRICT, interval
+from harness.core.stats import correlated, poisson_interval
 
 CERTAIN = math.log(1000)
 CHANCE = 0.003  # that growth fell by chance into the cycles where the driver was strong
@@ -34,7 +35,6 @@ ALONE = 0.5  # share of its own pace that a growth by the clock shows without cl
 SURE = 0.5  # growth that is seen passes only when its rate is at most half of what was asked
 FAR = 40.0  # times the streams open at once: beyond any pool, whatever drives it
 FAR_CYCLES = 5
-STRICT = 0.02  # with only two increments to go by, they must agree this well
 LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
 QUIET = 4.6  # expected units that may fail to come before growth has stopped (probability 1 %)
@@ -115,22 +115,6 @@ def assess(
         if why:
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     return _passed(data, exposure, sensitivity)
-
-
-def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, float, float]:
-    """Rate with its 95 % interval. With at least four spans and 20 units the spread between the spans
-    tells (Student's t on the ratio), so a clockwork gets a narrow interval; else Poisson's counts do."""
-    pairs = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
-    total = math.fsum(value for value, _ in pairs)
-    exposure = math.fsum(amount for _, amount in pairs)
-    if exposure <= 0:
-        return 0.0, 0.0, 0.0
-    exact = len(pairs) >= 2 and all(
-        abs(value - total / exposure * amount) <= max(1.0, STRICT * value) for value, amount in pairs
-    )
-    if (len(pairs) >= 4 and total >= 20 * len(pairs)) or (exact and total >= 20):
-        return ratio_interval(pairs)
-    return poisson_interval(max(total, 0.0), exposure)
 
 
 def _active(data: _Data, factor: str) -> list[tuple[float, float]]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from harness.core import growth, trend
 from harness.core.budget import Budget
-from harness.core.growth import LOOSE, MIN_GROWTH, Allowed, Assessed, interval
+from harness.core.growth import LOOSE, MIN_GROWTH, Allowed, Assessed
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
 from harness.core.moments import Moment, Series, keys, moments, series
+from harness.core.rates import beside_readings, interval
 from harness.core.record import Trial
 
 # Growth per reading that means nothing: an interpreter or a C library maps an arena now and then. Healthy
@@ -69,7 +70,9 @@ def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> d
             share = one.total / lead.total if lead.total > 0 else 0.0
             missed = math.fsum(abs(b - share * a) for a, b in zip(led, grown, strict=True))
             if share > 0 and missed <= LOOSE * one.total:
-                rate, low, high = interval(grown, read[key].column(lead.factor))
+                rate, low, high = (
+                    beside_readings(read[key], lead.factor, FLOOR[key.kind]) if key.kind in COUNTED else None
+                ) or interval(grown, read[key].column(lead.factor))
                 found[key] = replace(
                     one, status="leaking", why=f"grew in step with {leader}", factor=lead.factor,
                     rivals=lead.rivals, rate=rate, low=low, high=high, growing=False, cache=False,

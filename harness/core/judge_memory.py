@@ -143,7 +143,10 @@ def _most(pairs: Sequence[tuple[float, float]]) -> float:
 
 
 def _leak(one: Series, granted: Allowed, why: str) -> Assessed:
-    """A certain leak over these spans, in units of its driver."""
+    """A certain leak over these spans, in units of its driver. The interval is Student's over the spans, and
+    TOLERANCE a span wider at either end: pages that come and go may do so in every one of them, in the same
+    direction, so more spans do not average them out. Where an allocator takes in one span what it gives back
+    in the next, the spans differ more than their mean is uncertain, and the interval is wider than need be."""
     pairs = _pairs(one, granted)
     factor, rivals = driver([value for value, _ in pairs], one, [0.0] * len(pairs))
     exposure = math.fsum(amount for _, amount in pairs)
@@ -151,8 +154,11 @@ def _leak(one: Series, granted: Allowed, why: str) -> Assessed:
     amounts = one.column(factor)
     usable = [value / amount for (value, _), amount in zip(pairs, amounts, strict=True) if amount > 0]
     mean, low, high = mean_interval(usable)
+    pages = TOLERANCE * len(usable) / math.fsum(amounts)
     per_connection = mean_interval([value / amount for value, amount in pairs])[2]
-    return Assessed("leaking", per_connection, why, total, exposure, factor, rivals, mean, low, high)
+    return Assessed(
+        "leaking", per_connection, why, total, exposure, factor, rivals, mean, low - pages, high + pages
+    )
 
 
 def _gross(rates: Sequence[float], total: float) -> bool:

@@ -72,5 +72,49 @@ def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: flo
     return Line(tuple(c / s for c, s in zip(found[1:], scales, strict=True)), tuple(errors), rho, sigma, free)
 
 
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """coefficients and errors: one per column, the errors for the covariance as given. dispersion: weighted
+    squares of the residuals per degree of freedom, 1 where the covariance is true. free: those degrees."""
+
+    coefficients: tuple[float, ...]
+    errors: tuple[float, ...]
+    dispersion: float
+    free: int
+
+
+def weighted(
+    values: Sequence[float], columns: Sequence[Sequence[float]], covariance: Sequence[Sequence[float]]
+) -> Weighted | None:
+    """Generalised least squares (Aitken 1935): values = Σ coefficient × column, whose errors have this
+    covariance. None where the columns cannot be told apart, or there are not more values than columns."""
+    free = len(values) - len(columns)
+    scales = [max(map(abs, column), default=0.0) for column in columns]
+    if free < 1 or not all(scales):
+        return None
+    table = [[v / s for v in column] for column, s in zip(columns, scales, strict=True)]
+    white = [solve(covariance, column) for column in [*table, values]]
+    if any(one is None for one in white):
+        return None
+    *sides, right = [one for one in white if one]
+    normal = [[math.fsum(map(_product, a, b)) for b in sides] for a in table]
+    found = solve(normal, [math.fsum(map(_product, a, right)) for a in table])
+    units = [solve(normal, [float(i == k) for i in range(len(table))]) for k in range(len(table))]
+    if found is None or any(unit is None for unit in units):
+        return None
+    fitted = [
+        math.fsum(c * column[i] for c, column in zip(found, table, strict=True)) for i in range(len(values))
+    ]
+    rest = [y - mean for y, mean in zip(values, fitted, strict=True)]
+    whitened = solve(covariance, rest)
+    chi = math.fsum(map(_product, rest, whitened)) if whitened else 0.0
+    errors = [
+        math.sqrt(max(0.0, unit[k])) / s
+        for k, (unit, s) in enumerate(zip(units, scales, strict=True))
+        if unit
+    ]
+    return Weighted(tuple(c / s for c, s in zip(found, scales, strict=True)), tuple(errors), chi / free, free)
+
+
 def _product(a: float, b: float) -> float:
     return a * b

@@ -14,9 +14,11 @@ from dataclasses import replace
 from itertools import accumulate
 
 from harness.core import growth
+from harness.core.diagnose import PLAINER, SAME
 from harness.core.growth import MIN_GROWTH, POOL, Allowed, Assessed
 from harness.core.linear import Line, line
 from harness.core.moments import DRIVERS, Series
+from harness.core.rates import beside_readings
 from harness.core.stats import drawdown, isotonic, median, student95
 
 MIN_LEVELS = 6
@@ -82,6 +84,10 @@ def assess(
     firm = firm and sum(1 for amount in series.column(factor) if amount > 0) >= ACTED
     if firm and goes_on and _no_other_cause(levels, series, factor, floor, grown, extra):
         why = f"rose over {len(series.spans)} cycles, {rate / main.errors[0]:.0f} times its noise"
+        factor, rivals = _named(levels, series, floor, extra)
+        named = _line(levels, series, (factor, *extra), floor) or main
+        half = student95(named.free) * named.errors[0]
+        rate, low, high = named.slopes[0], named.slopes[0] - half, named.slopes[0] + half
         return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     per_connection = _line(levels, series, ("connection", *extra), floor) or main
     upper = (
@@ -127,6 +133,9 @@ def assess_moving(
         alone = math.fsum(value for value, clients in spans if clients == 0)
         clear = clear and alone >= FALLS * fall + least
     if found.status == "leaking" and clear:
+        if steps and (free := beside_readings(series, found.factor, floor)):
+            rate, low, high = free
+            return replace(found, rate=rate, low=max(0.0, low), high=high, at_most=high)
         amount = math.fsum(series.column(found.factor))
         wide = fall / 2 / amount if amount else 0.0  # either end is known to half the fall
         return replace(found, low=max(0.0, found.low - wide), high=found.high + wide)
@@ -162,20 +171,38 @@ def _line(levels: Sequence[float], series: Series, factors: Sequence[str], floor
     return line(levels, [_sum(series, factor) for factor in factors], floor)
 
 
-def _driver(
-    levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
-) -> tuple[str, tuple[str, ...]]:
-    """The factor that leaves the least noise; those within a tenth of it are not told apart."""
+def _left(levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]) -> dict[str, float]:
+    """The noise that each driver leaves unexplained, of those under which the level rises."""
     left = {}
     for _, factor, _ in DRIVERS:
         found = _line(levels, series, (factor, *extra), floor)
         if found and found.slopes[0] > 0:
             left[factor] = found.sigma
+    return left
+
+
+def _driver(
+    levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """The factor that leaves the least noise; those within a tenth of it are not told apart."""
+    left = _left(levels, series, floor, extra)
     if not left:
         return "connection", ()
     best = min(left.values())
     tied = [factor for factor, sigma in left.items() if sigma <= 1.1 * best]
     return tied[0], tuple(tied[1:])
+
+
+def _named(
+    levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """What a leak is put down to, and what explains it as well: by the likelihood of normal noise, n·ln σ,
+    and the odds that exact counts go by. In nine levels a tenth less noise is odds of two to one only."""
+    left = _left(levels, series, floor, extra)
+    best = min(left.values())
+    odds = {factor: len(levels) * math.log(sigma / best) for factor, sigma in left.items()}
+    plain = next(factor for factor, against in odds.items() if against <= PLAINER)
+    return plain, tuple(factor for factor, against in odds.items() if against <= SAME and factor != plain)
 
 
 def _still(levels: Sequence[float], clients: Sequence[float], floor: float) -> float:
@@ -189,11 +216,15 @@ def _still(levels: Sequence[float], clients: Sequence[float], floor: float) -> f
 
 
 def _goes_on(levels: Sequence[float], column: Sequence[float], rate: float) -> bool:
-    """The second half of the driver saw at least half its share of the growth."""
-    middle = next(index for index, amount in enumerate(column) if amount >= column[-1] / 2)
-    middle = min(middle, len(levels) - 2)
-    done = column[-1] - column[middle]
-    return done > 0 and (levels[-1] - levels[middle]) / done >= LATE * rate
+    """The second half of the driver saw at least half its share of the growth. A cycle that holds the middle
+    counts for its share: it may be the largest by far, and all that follows it a control."""
+    half = column[-1] / 2
+    after = next(index for index, amount in enumerate(column) if amount >= half)
+    if half <= 0 or after == 0:
+        return False
+    share = (half - column[after - 1]) / (column[after] - column[after - 1])
+    middle = levels[after - 1] + share * (levels[after] - levels[after - 1])
+    return levels[-1] - middle >= LATE * rate * half
 
 
 def _no_other_cause(

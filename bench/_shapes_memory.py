@@ -1,0 +1,119 @@
+"""What anonymous memory does, in bytes: healthy allocators, recorded servers, and leaks on top of one."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from bisect import bisect_left
+from itertools import accumulate
+from pathlib import Path
+
+from bench._services import MEMORY, MIB, Did, Level, Make
+from harness.core.metric import Key
+
+TRACES = Path(__file__).parent / "traces"
+BLOCK = 2048  # connections
+CHANCE = 0.2  # that an allocator finds room while it serves them
+
+
+def staircase(per_connection: float, until: int, arena: float = MIB) -> Make:
+    """An allocator takes whole arenas while the service warms up over so many connections, then rests."""
+
+    def make(rng: random.Random) -> Level:
+        start = rng.random() * arena
+        ends = until * rng.uniform(0.7, 1.1)
+
+        def level(did: Did, rng: random.Random) -> float:
+            used = start + per_connection * min(did.total, ends)
+            return 20 * MIB + math.floor(used / arena) * arena + rng.choice((0, 0, 0, 1, 2, 5)) * 4096
+
+        return level
+
+    return make
+
+
+def collected(height: float, period: int) -> Make:
+    """A garbage-collected heap: rises and falls."""
+
+    def make(rng: random.Random) -> Level:
+        start = rng.randint(0, period - 1)
+        return lambda did, rng: (
+            60 * MIB + height * ((did.cycle + start) % period) / period + rng.uniform(0, 0.1) * MIB
+        )
+
+    return make
+
+
+def compiled(size: float, connections: float) -> Make:
+    """A JIT runtime: steep at first, less and less."""
+    return lambda rng: (
+        lambda did, rng: 40 * MIB + size * (1 - math.exp(-did.total / connections)) + rng.gauss(0, 30e3)
+    )
+
+
+def creeping(rng: random.Random) -> Level:
+    """Pages that come and go: a few in half of the cycles."""
+    held = [0.0]
+
+    def level(did: Did, rng: random.Random) -> float:
+        if rng.random() < 0.5:
+            held[0] += rng.choice((-8, -4, 4, 4, 8, 20)) * 4096
+        return 30 * MIB + held[0]
+
+    return level
+
+
+def leaked_bytes(per_connection: float, base: Make, reuse: float = 0.3) -> Make:
+    """Anonymous memory that grows by so much per connection on average. What is kept is a little more: for
+    some of it an allocator finds room in what it holds already, ``reuse``/2 MiB in every fifth block of
+    2,048 connections, and 2 MiB or less at the start."""
+    found_each = CHANCE * reuse / 2 * MIB / BLOCK
+
+    def make(rng: random.Random) -> Level:
+        below: Level = base(rng)
+        room = [2 * MIB * rng.random(), 0.0]
+
+        def level(did: Did, rng: random.Random) -> float:
+            need = (per_connection + found_each) * did.connections * rng.uniform(0.97, 1.03)
+            if rng.random() < CHANCE * did.connections / BLOCK:
+                room[0] += reuse * MIB * rng.random()
+            found = min(room[0], need)
+            room[0] -= found
+            room[1] += need - found
+            return below(did, rng) + math.floor(room[1] / 4096) * 4096
+
+        return level
+
+    return make
+
+
+def recorded(name: str, key: Key = MEMORY) -> Make:
+    """A real server's level as recorded over its connections (bench/traces), begun somewhere in its first
+    cycles; past the end its second half again, from a random place."""
+    rows = json.loads((TRACES / f"{name}.json").read_text())
+    levels = rows["levels"][str(key)]
+    done = [float(n) for n in accumulate(rows["connections"])]
+
+    def at(total: float) -> float:
+        index = max(1, min(bisect_left(done, total), len(done) - 1))
+        share = min(1.0, max(0.0, (total - done[index - 1]) / (done[index] - done[index - 1])))
+        return float(levels[index - 1] + share * (levels[index] - levels[index - 1]))
+
+    def make(rng: random.Random) -> Level:
+        place, held = [done[0] + rng.random() * 900], [float(levels[0])]
+
+        def level(did: Did, rng: random.Random) -> float:
+            left = float(did.connections)
+            while left > 0:
+                if place[0] >= done[-1]:
+                    place[0] = rng.uniform(done[-1] / 2, done[-1] * 0.95)
+                step = min(left, done[-1] - place[0])
+                held[0] += at(place[0] + step) - at(place[0])
+                place[0] += step
+                left -= step
+            return float(round(held[0]))
+
+        return level
+
+    return make

@@ -1,0 +1,112 @@
+"""The rate's 95 % interval holds the truth in 93 to 97 of 100 seeded series, whatever noise they have."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from bench._services import poisson
+from harness.core.growth import Allowed
+from harness.core.judge_memory import BLOCK, _leak
+from harness.core.metric import Key
+from harness.core.moments import Series
+from harness.core.rates import beside_readings, interval
+
+OBJECTS, MEMORY = Key("memory", "objects"), Key("memory", "anonymous")
+CYCLES = (300, 300, 0, 300, 600, 50, 1200, 50, 2400, 50, 4000)  # as a plan would have them
+RUNS = 600
+COVERED = (0.93, 0.975)  # 95 % and two standard deviations of 600 runs
+
+
+def spans(cycles: tuple[int, ...]) -> tuple[dict[str, float], ...]:
+    return tuple({"connection": float(n), "reading": 1.0, "cycle": float(n > 0)} for n in cycles)
+
+
+def counted(
+    rng: random.Random, rate: float, *, noise: float, each: float, cycles: tuple[int, ...] = CYCLES
+) -> Series:
+    """A runtime counter: ``each`` more at every reading, and a Poisson leak."""
+    held, levels = 0, []
+    for index, n in enumerate((0, *cycles)):
+        held += poisson(rng, rate * n)
+        levels.append(50_000.0 + held + each * index + round(rng.gauss(0, noise)))
+    return Series(OBJECTS, tuple(levels), spans(cycles), 50)
+
+
+def share(rate: float, of: Callable[[random.Random], tuple[float, float, float] | None]) -> float:
+    """Of so many seeded runs those whose interval holds the rate."""
+    found = [of(random.Random(seed)) for seed in range(RUNS)]
+    return sum(one is not None and one[1] <= rate <= one[2] for one in found) / RUNS
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.5])
+@pytest.mark.parametrize(("noise", "each"), [(1.5, 4.0), (2.0, 0.0)])
+def test_a_counter_that_adds_to_its_own_readings(rate: float, noise: float, each: float) -> None:
+    covered = share(
+        rate, lambda rng: beside_readings(counted(rng, rate, noise=noise, each=each), "connection", 2.0)
+    )
+    assert COVERED[0] <= covered <= COVERED[1]
+
+
+@pytest.mark.parametrize("known", [2.0, 20.0])
+def test_a_counter_noisier_than_any_measured_gets_a_wider_interval_not_a_wrong_one(known: float) -> None:
+    covered = share(
+        0.02, lambda rng: beside_readings(counted(rng, 0.02, noise=20.0, each=4.0), "connection", known)
+    )
+    assert (
+        COVERED[0] <= covered <= (1.0 if known < 20 else COVERED[1])
+    )  # what one reading errs the next undoes
+
+
+def test_cycles_all_alike_do_not_tell_a_reading_from_a_connection_and_the_interval_says_so() -> None:
+    alike = counted(random.Random(1), 0.01, noise=1.5, each=4.0, cycles=(300,) * 8)
+    found = beside_readings(alike, "connection", 2.0)
+    assert found is not None
+    _, low, high = found
+    assert low <= 0.01 <= high
+    assert high - low > 4.0 / 300  # a reading adds something between nothing and twice its noise
+
+
+def test_a_clockwork_in_objects_gets_a_narrow_interval() -> None:
+    cycles = (300, 300, 0, 300, 600, 1200, 2400)
+    done, levels = 0, []
+    for n in (0, *cycles):
+        done += n
+        levels.append(50_000.0 + done)
+    found = beside_readings(Series(OBJECTS, tuple(levels), spans(cycles), 50), "connection", 2.0)
+    assert found is not None
+    assert found[0] == pytest.approx(1.0, abs=0.01)
+    assert found[2] - found[1] < 0.02
+
+
+def test_without_the_factor_there_is_no_rate() -> None:
+    still = Series(OBJECTS, (1.0, 2.0, 3.0), spans((0, 0)), 0)
+    assert beside_readings(still, "connection", 2.0) is None
+    assert interval([1.0, 1.0], [0.0, 0.0]) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.01, 0.1, 1.0])
+def test_an_exact_count(rate: float) -> None:
+    cycles = [300.0, 600.0, 50.0, 1200.0, 50.0, 2400.0, 4000.0]
+    covered = share(rate, lambda rng: interval([float(poisson(rng, rate * n)) for n in cycles], cycles))
+    assert covered >= COVERED[0]
+    assert covered <= (COVERED[1] if rate > 0.001 else 1.0)  # Poisson's interval of nine events is wider
+
+
+@pytest.mark.parametrize(
+    "drift", [-12.0 * 1024, 0.0, 12.0 * 1024]
+)  # bytes per block: less than means anything
+@pytest.mark.parametrize("leaked", [1024.0, 4096.0])
+def test_anonymous_memory_whose_healthy_part_creeps(leaked: float, drift: float) -> None:
+    def found(rng: random.Random) -> tuple[float, float, float]:
+        level, levels = 2e7, [2e7]
+        for _ in range(12):
+            level += leaked * BLOCK * rng.gauss(1, 0.03) + drift
+            levels.append(level)
+        blocks = Series(MEMORY, tuple(levels), spans((int(BLOCK),) * 12), 50)
+        one = _leak(blocks, Allowed(), "")
+        return one.rate, one.low, one.high
+
+    assert share(leaked, found) >= COVERED[0]
