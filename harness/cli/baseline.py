@@ -5,20 +5,23 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import tomlkit
 
-from harness.cli.baseline_file import Change, write
-from harness.config import BUDGETS, find, load, loads
-from harness.core.budget import Budget, laid_over
-from harness.core.budget_file import BudgetFile
+from harness.cli.baseline_file import Change, Reason, Scope, write
+from harness.cli.service_options import path_of
+from harness.config import BUDGETS, find, loads
+from harness.core.budget import Budget
+from harness.core.budget_file import BudgetFile, applied
 from harness.core.errors import ConfigError
+from harness.core.judge import judge
 from harness.core.metric import Key
 from harness.core.record import RunRecord, Trial
 from harness.core.units import nearest
-from harness.core.verdict import Outcome
+from harness.core.verdict import Outcome, Verdict
 from harness.store.run_dir import RunDirectory
 from harness.store.write import replace_file
 
@@ -44,13 +47,14 @@ def command() -> None:
     help="[default: budgets.toml or [tool.harness], here or above; else a new budgets.toml]",
 )
 @click.option("--trial", "only", metavar="NAME", help="Only this one of several trials.")
-@click.option("--profile", metavar="NAME", help="Write into [profile.NAME] instead of [budget].")
+@click.option("--profile", metavar="NAME", help="Write into [profile.NAME] [default: the run's].")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
 def accept(run: Path, file: Path | None, only: str | None, profile: str | None, dry_run: bool) -> None:
     """Write what RUN grew by, and ceilings just above its levels, into the budget file; comments stay.
 
     Each change is said, and whether it loosens. Growth that is not granted yet becomes an [[exception]] that
-    ends in 90 days; its reason is yours to write. A run of several trials writes a profile for each.
+    ends in 90 days; its reason is yours to write. What is written holds for what the run was about: its profile,
+    and, where the file tells endpoints apart, its endpoints. A run of several trials writes a profile for each.
     """
     record = RunDirectory.open(run).record()
     trials = _chosen(record, only)
@@ -60,26 +64,39 @@ def accept(run: Path, file: Path | None, only: str | None, profile: str | None, 
             f"expected --trial NAME with it, one of {', '.join(trial.name for trial in trials)}"
         )
     path = file or find(Path.cwd()) or Path(BUDGETS)
-    known = load(path) if path.exists() else BudgetFile(str(path))
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
-    last_day = datetime.datetime.now().astimezone().date() + GRACE
+    today = datetime.datetime.now().astimezone().date()
     for trial in trials:
-        name = profile or (trial.name if len(record.trials) > 1 else None)
-        changes = changes_of(granted(known, name), budget_of(trial))
-        where = "[budget]" if name is None else f"[profile.{name}]"
+        known = loads(path, tomlkit.dumps(document)) if path.exists() else BudgetFile(str(path))
+        name = profile or (trial.name if len(record.trials) > 1 else asked_profile(trial))
+        scope = Scope.of(known, paths_of(trial), name)
+        changes = changes_of(granted(known, scope, today), budget_of(trial))
         for change in changes:
-            until = f", as an exception until {last_day}" if change.is_exception else ""
-            click.echo(f"{where} {change.say()}{until}")
+            until = f", as an exception until {today + GRACE}" if change.is_exception else ""
+            click.echo(f"{scope.say(change)} {change.say()}{until}")
         if not changes:
-            click.echo(f"{where} nothing changes")
+            click.echo(f"{scope.say()} nothing changes")
         write(
-            document, path, name, changes, reason=f"TODO: why? accepted from {record.run_id}", until=last_day
+            document, path, scope, changes, Reason(f"TODO: why? accepted from {record.run_id}", today + GRACE)
         )
+        again = judge(replace(trial, budget=granted(loads(path, tomlkit.dumps(document)), scope, today)))
+        click.echo(f"{scope.say()} {_effect(again)}")
     text = tomlkit.dumps(document)
-    loads(path, text)
     if not dry_run:
         replace_file(path, text.encode())
         click.echo(f"wrote {path}")
+
+
+def paths_of(trial: Trial) -> tuple[str, ...]:
+    """The paths that a run was about."""
+    seen = dict.fromkeys(path for one in trial.observations for path in one.spec.paths)
+    return tuple(seen) or (path_of(trial.target.url),)
+
+
+def asked_profile(trial: Trial) -> str | None:
+    """The ``--profile`` of the run."""
+    name = trial.extra.get("budget_profile")
+    return name if isinstance(name, str) else None
 
 
 def _chosen(record: RunRecord, only: str | None) -> Sequence[Trial]:
@@ -91,15 +108,21 @@ def _chosen(record: RunRecord, only: str | None) -> Sequence[Trial]:
     return [trial for trial in record.trials if only in (None, trial.name)]
 
 
-def granted(file: BudgetFile, profile: str | None) -> Budget:
-    """What a file grants to every endpoint now: its table and the exceptions that hold there."""
-    budget = file.common
-    if profile is not None:
-        budget = laid_over(budget, file.profiles.get(profile, Budget()))
-    for one in file.exemptions:
-        if one.endpoint is None and one.profile in (None, profile):
-            budget = laid_over(budget, one.budget)
-    return budget
+def granted(file: BudgetFile, scope: Scope, today: datetime.date) -> Budget:
+    """What a file grants to such a run now. An exception that is over grants nothing: it may be renewed."""
+    valid = tuple(one for one in file.exemptions if one.expires >= today)
+    # A profile that is not there yet grants nothing of its own.
+    profile = scope.profile if scope.profile in file.profiles else None
+    return applied(replace(file, exemptions=valid), endpoints=scope.paths, profile=profile, today=today)[0]
+
+
+def _effect(again: Verdict) -> str:
+    """What the run would have been with the new budgets."""
+    if again.outcome is Outcome.BOUNDED:
+        return "with these budgets the run is bounded"
+    if again.outcome is Outcome.INCONCLUSIVE:
+        return "with these budgets the run is over none of them, and too short to be a pass"
+    return f"with these budgets the run is still {again.outcome.value}: {again.explanation}"
 
 
 def budget_of(trial: Trial) -> Budget:
@@ -145,7 +168,10 @@ def changes_of(old: Budget, new: Budget) -> list[Change]:
     for table in ("growth", "per_event", "per_hour", "ceilings"):
         before, after = getattr(old, table), getattr(new, table)
         for key, value in after.items():
-            change = Change(table, key, before.get(key), value)
-            if before.get(key) != value and (table == "ceilings" or change.loosens):
+            met = before.get(key)
+            if met is None and table != "ceilings":
+                met = before.get(Key.parse(key).metric)  # a bare metric stands for all its kinds
+            change = Change(table, key, met, value)
+            if met != value and (table == "ceilings" or change.loosens):
                 found.append(change)
     return found

@@ -12,6 +12,7 @@ from typing import Any
 import tomlkit
 
 from harness.config import PROJECT
+from harness.core.budget_file import BudgetFile
 
 WORD = {"growth": "connection", "per_event": "event", "per_hour": "hour"}
 
@@ -53,57 +54,115 @@ class Change:
         return int(self.after) if self.after == int(self.after) else self.after
 
 
-def write(
-    document: Any,
-    path: Path,
-    profile: str | None,
-    changes: Iterable[Change],
-    *,
-    reason: str,
-    until: datetime.date,
-) -> None:
-    """Put changes into a parsed TOML document. path: its name says whether budgets are below ``[tool.harness]``.
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Of exceptions. text: of new ones; a reason written before stays. until: the last day of each."""
 
-    reason: of new exceptions. until: the last day of each that is loosened; a reason written before stays.
+    text: str
+    until: datetime.date
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run was about, as its file tells it apart.
+
+    paths: as opened. profile: whose tables go before the others. endpoints: the names under which its budgets
+    stand; none where the file knows no endpoints, and budgets are for all.
     """
+
+    paths: tuple[str, ...]
+    profile: str | None = None
+    endpoints: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, file: BudgetFile, paths: tuple[str, ...], profile: str | None) -> Scope:
+        """The scope of a run in a file."""
+        known = {*file.endpoints, *(one.endpoint for one in file.exemptions if one.endpoint is not None)}
+        if not known:
+            return cls(paths, profile)
+        named = (path if path in known else path.partition("?")[0] for path in paths)
+        return cls(paths, profile, tuple(dict.fromkeys(named)))
+
+    @property
+    def tables(self) -> tuple[tuple[str, ...], ...]:
+        """The tables that decide: a profile goes before endpoints, and those before the common one."""
+        if self.profile is not None:
+            return (("profile", self.profile),)
+        return tuple(("endpoint", name) for name in self.endpoints) or (("budget",),)
+
+    def say(self, change: Change | None = None) -> str:
+        """``[budget]``, ``[profile.nightly]``, ``[endpoint."/events"]``; an exception names both."""
+        texts = [f'[endpoint."{name}"]' for name in self.endpoints]
+        if self.profile is not None:
+            both = texts if change is not None and change.is_exception else []
+            texts = [f"[profile.{self.profile}]", *both]
+        return " ".join(texts) or "[budget]"
+
+
+def write(document: Any, path: Path, scope: Scope, changes: Iterable[Change], reason: Reason) -> None:
+    """Put changes into a parsed TOML document. path: its name says whether budgets are below ``[tool.harness]``."""
     root = document
     if path.name == PROJECT:
         tool = document.setdefault("tool", tomlkit.table(is_super_table=True))
         root = tool.setdefault("harness", tomlkit.table(is_super_table=True))
     for change in changes:
-        if change.is_ceiling:
-            ceilings = _table(root, profile).setdefault("ceilings", tomlkit.table())
+        if not change.is_ceiling:
+            if scope.profile is not None:
+                _table(
+                    root, ("profile", scope.profile)
+                )  # an exception for a profile that is not there never holds
+            for endpoint in scope.endpoints or (None,):
+                _except(root, scope.profile, endpoint, change, reason)
+            continue
+        for names in scope.tables:
+            ceilings = _table(root, names).setdefault("ceilings", tomlkit.table())
             # Both names are of the same level: a second entry would leave two that contradict each other.
             same = "memory" if change.key == "memory/anonymous" and change.key not in ceilings else change.key
             ceilings[same] = change.number
-        else:
-            _except(root, profile, change, reason, until)
 
 
-def _table(root: Any, profile: str | None) -> Any:
-    if profile is None:
-        return root.setdefault("budget", tomlkit.table())
-    profiles = root.setdefault("profile", tomlkit.table(is_super_table=True))
-    return profiles.setdefault(profile, tomlkit.table())
+def _table(root: Any, names: tuple[str, ...]) -> Any:
+    table = root
+    for index, name in enumerate(names):
+        table = table.setdefault(name, tomlkit.table(is_super_table=index + 1 < len(names)))
+    return table
 
 
-def _except(root: Any, profile: str | None, change: Change, reason: str, until: datetime.date) -> None:
+def _except(root: Any, profile: str | None, endpoint: str | None, change: Change, reason: Reason) -> None:
+    """The last word on a metric is the last exception that holds: one that stands before others moves behind."""
     allow = f"{change.number}/{WORD[change.table]}"
-    if profile is not None:
-        _table(root, profile)  # an exception for a profile that is not there would never hold
     entries = root.setdefault("exception", tomlkit.aot())
-    for entry in entries:
-        same = (entry.get("metric"), entry.get("profile"), entry.get("endpoint")) == (
-            change.key,
-            profile,
-            None,
-        )
-        if same and str(entry["allow"]).strip().removesuffix("s").endswith(WORD[change.table]):
-            entry["allow"], entry["expires"] = allow, until
-            return
+    place = (change.key, profile, endpoint)
+    why = reason.text
+    for index, entry in enumerate(entries):
+        same = (entry.get("metric"), entry.get("profile"), entry.get("endpoint")) == place
+        if same and _unit(entry) == WORD[change.table]:
+            if not any(_overrides(later, place, WORD[change.table]) for later in entries[index + 1 :]):
+                entry["allow"], entry["expires"] = allow, reason.until
+                return
+            why = str(entry["reason"])
+            del entries[index]
+            break
     made = tomlkit.table()
-    for name, value in (("metric", change.key), ("allow", allow), ("profile", profile), ("reason", reason)):
+    for name, value in (
+        ("metric", change.key), ("allow", allow), ("profile", profile), ("endpoint", endpoint), ("reason", why),
+    ):  # fmt: skip
         if value is not None:
             made[name] = value
-    made["expires"] = until
+    made["expires"] = reason.until
     entries.append(made)
+
+
+def _unit(entry: Any) -> str:
+    return str(entry["allow"]).rpartition(" ")[2].rpartition("/")[2].strip().removesuffix("s")
+
+
+def _overrides(entry: Any, place: tuple[str, str | None, str | None], unit: str) -> bool:
+    """True when an exception holds there as well, and says something of the same growth."""
+    metric, profile, endpoint = place
+    return (
+        entry.get("metric") == metric
+        and _unit(entry) == unit
+        and entry.get("profile") in (None, profile)
+        and (endpoint is None or entry.get("endpoint") in (None, endpoint))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from harness.cli import cli
 from harness.cli.guard import command as guard
 from harness.config import budget_for, load, loads
+from harness.core.budget import Budget
 from harness.core.budget_file import EXCEPTION_FIELDS, MEMORY_KINDS, SUBTABLES
 from harness.core.judge import judge
 from harness.core.metric import METRICS, Key
@@ -144,6 +146,120 @@ def test_what_cannot_be_accepted_is_told(here: Path) -> None:
     assert "did you mean 'quick'" in str(wrong.exception) + wrong.output
     both = run("baseline", "accept", path, "--profile", "nightly")
     assert "expected --trial NAME" in str(both.exception) + both.output
+
+
+TODAY = datetime.datetime.now().astimezone().date()
+ZERO = 'fds = "0/connection"\n'
+PLACES = {
+    "its own table": (
+        f'[endpoint."/"]\n{ZERO}[endpoint."/other"]\n{ZERO}',
+        None,
+        '[endpoint."/"]',
+        ("endpoint", "/"),
+        (None, "/"),
+    ),
+    "only another's table": (
+        f'[budget]\n{ZERO}[endpoint."/other"]\n{ZERO}',
+        None,
+        '[endpoint."/"]',
+        ("endpoint", "/"),
+        (None, "/"),
+    ),
+    "only another's exception": (
+        '[[exception]]\nmetric = "fds"\nallow = "3/connection"\nreason = "theirs"\n'
+        f'endpoint = "/other"\nexpires = {TODAY}\n',
+        None,
+        '[endpoint."/"]',
+        ("endpoint", "/"),
+        (None, "/"),
+    ),
+    "the run's profile": (
+        f"[budget.ceilings]\nfds = 9\n[profile.nightly]\n{ZERO}[profile.nightly.ceilings]\nfds = 5\n",
+        "nightly",
+        "[profile.nightly]",
+        ("profile", "nightly"),
+        ("nightly", None),
+    ),
+    "profile and endpoint": (
+        f'[profile.nightly]\n{ZERO}[endpoint."/other"]\n{ZERO}',
+        "nightly",
+        '[profile.nightly] [endpoint."/"]',
+        ("profile", "nightly"),
+        ("nightly", "/"),
+    ),
+}
+
+
+@pytest.mark.parametrize("pyproject", [False, True], ids=["budgets.toml", "pyproject"])
+@pytest.mark.parametrize(("text", "profile", "said", "table", "holds"), PLACES.values(), ids=PLACES)
+def test_what_is_written_holds_for_what_the_run_was_about_and_for_nothing_else(
+    text: str,
+    profile: str | None,
+    said: str,
+    table: tuple[str, str],
+    holds: tuple[str | None, str | None],
+    pyproject: bool,
+    here: Path,
+) -> None:
+    path = here / ("pyproject.toml" if pyproject else "budgets.toml")
+    if pyproject:
+        text = re.sub(r"^(\[+)(?=\w)", r"\1tool.harness.", text, flags=re.MULTILINE)
+    path.write_text(text)
+
+    def allowed(endpoint: str, profile: str | None) -> Budget:
+        return budget_for(None, endpoints=(endpoint,), profile=profile, start=here)[0]
+
+    others = [allowed("/other", profile), allowed("/other", None)]
+    run_of = replace(LEAKING, extra={"budget_profile": profile} if profile else {})
+    done = run("baseline", "accept", saved(here, guard=run_of))
+    assert done.exit_code == 0, done.output
+    assert f"{said} fds per connection: 0 -> 1 (LOOSENS), as an exception until " in done.output
+    assert "with these budgets the run is over none of them" in done.output
+    new = load(path).exemptions[-1]
+    assert (new.profile, new.endpoint) == holds
+    kind, name = table
+    tables = load(path).profiles if kind == "profile" else load(path).endpoints
+    assert tables[name].ceilings == {"fds": 1452}
+    again = judge(replace(LEAKING, budget=allowed("/", profile)))
+    assert (again.findings, again.outcome) == ((), Outcome.INCONCLUSIVE), "nothing is over, and it was short"
+    assert allowed("/other", None) == others[1], "and one of another kind is held to what it was"
+    if holds[1]:
+        assert allowed("/other", profile).growth == others[0].growth
+    before = path.read_text()
+    assert "nothing changes" in run("baseline", "accept", here / "run").output
+    assert path.read_text() == before
+
+
+def test_several_paths_are_each_granted_what_a_connection_left_on_average(here: Path) -> None:
+    (here / "budgets.toml").write_text(f'[endpoint."/a"]\n{ZERO}')
+    seen = tuple(replace(one, spec=replace(one.spec, paths=("/a?x=1", "/b"))) for one in LEAKING.observations)
+    done = run("baseline", "accept", saved(here, guard=replace(LEAKING, observations=seen)))
+    assert '[endpoint."/a"] [endpoint."/b"] fds per connection: 0 -> 1 (LOOSENS)' in done.output, done.output
+    assert [(one.endpoint, one.allow) for one in load(here / "budgets.toml").exemptions] == [
+        ("/a", "1/connection"),
+        ("/b", "1/connection"),
+    ]
+    assert "with these budgets the run is over none of them" in done.output
+
+
+def test_the_last_exception_that_holds_decides_so_the_accepted_one_moves_behind_it(here: Path) -> None:
+    def entry(allow: str, reason: str, last_day: datetime.date = TODAY) -> str:
+        place = 'endpoint = "/"\n' if reason == "ours" else ""
+        return f'[[exception]]\nmetric = "fds"\nallow = "{allow}"\nreason = "{reason}"\n{place}expires = {last_day}\n'
+
+    path = here / "budgets.toml"
+    path.write_text(entry("1/1000 connections", "ours") + entry("0/connection", "of all"))
+    done = run("baseline", "accept", saved(here, guard=LEAKING))
+    assert "with these budgets the run is over none of them" in done.output
+    assert [(one.reason, one.allow) for one in load(path).exemptions] == [
+        ("of all", "0/connection"),
+        ("ours", "1/connection"),
+    ]
+    path.write_text(entry("1/connection", "ours", TODAY - datetime.timedelta(days=1)))
+    done = run("baseline", "accept", here / "run")
+    assert "fds per connection: none -> 1 (LOOSENS)" in done.output, "one that is over grants nothing"
+    (renewed,) = load(path).exemptions
+    assert (renewed.reason, renewed.expires > TODAY) == ("ours", True)
 
 
 def row(text: str, option: str) -> str:
