@@ -166,7 +166,7 @@ PLACES = {
         (None, "/"),
     ),
     "only another's exception": (
-        '[[exception]]\nmetric = "fds"\nallow = "3/connection"\nreason = "theirs"\n'
+        f'[budget]\n{ZERO}[[exception]]\nmetric = "fds"\nallow = "3/connection"\nreason = "theirs"\n'
         f'endpoint = "/other"\nexpires = {TODAY}\n',
         None,
         '[endpoint."/"]',
