@@ -30,8 +30,8 @@ def series(levels: list[float], cycles: list[int]) -> Series:
 
 def test_growth_within_one_very_large_cycle_before_a_control_goes_on() -> None:
     # Seen in simulation: 1 % of a core per 1,000 connections, half of all of which came in the last cycle but one.
-    cycles = [300, 0, 300, 600, 1200, 2400, 50, 4720, 50]
-    levels = [0.0082, 0.0193, 0.0192, 0.0192, 0.022, 0.0343, 0.0614, 0.063, 0.1104, 0.1077]
+    cycles = [0, 300, 600, 1200, 2400, 50, 4720, 50]
+    levels = [0.0193, 0.0192, 0.0192, 0.022, 0.0343, 0.0614, 0.063, 0.1104, 0.1077]
     found = trend.assess(series(levels, cycles), sensitivity=1e-5, floor=0.002, least=0.02)
     assert found.status == "leaking" or found.growing
     assert found.status != "bounded"
