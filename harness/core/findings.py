@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.core.diagnose import distinct, per, published
 from harness.core.doubt import connections_per_second
-from harness.core.forecast import fullest, nearest
+from harness.core.forecast import first_full, nearest
 from harness.core.growth import Assessed
 from harness.core.judge_memory import MEMORY
 from harness.core.metric import Key
@@ -85,7 +85,8 @@ def forecast(
     pace = connections_per_second(trial)
     rate = _each(total)
     # Ceilings of a user or a control group bound the tree; that of descriptors bounds each process.
-    if key.metric == "fds" and (one_process := fullest(trial.observations)):
+    limit = trial.target.limits.get("RLIMIT_NOFILE", math.inf)
+    if key.metric == "fds" and (one_process := first_full(trial.observations, limit)):
         level, share = one_process
         rate = Rate(rate.value * share, rate.low * share, rate.high * share, rate.unit)
     whole = nearest(key.metric, level, rate, trial.target.limits, per_second=pace)

@@ -55,21 +55,29 @@ def nearest(
     return best
 
 
-def fullest(observations: Sequence[Observation]) -> tuple[float, float] | None:
-    """Descriptors of the fullest process of the tree, and its share (above 0, at most 1) of the tree's growth.
+def first_full(observations: Sequence[Observation], limit: float) -> tuple[float, float] | None:
+    """Descriptors of the process of the tree that meets ``limit`` first, and its growth as a share of the tree's.
 
     RLIMIT_NOFILE holds per process: the sum over a pre-fork server's workers says too early when it is met.
-    None without two censuses after the warm-up. Where the fullest process did not grow, one of the others
-    did: a share of 1, which is never too late, since it has the least room.
+    None without two censuses after the warm-up. Where no process that is still there has grown (workers that are
+    replaced, say), the fullest with a share of 1: never too late, since it has the least room.
     """
     read = [
-        (sum(one.census.fds.values()), one.census.fullest)
+        (sum(one.census.fds.values()), one.census.per_process)
         for one in observations
         if one.settled and one.spec.phase is not Phase.WARMUP and one.census and one.census.fds
-        if one.census.fullest is not None
+        if one.census.per_process
     ]
     if len(read) < 2:
         return None
-    (all_before, before), (all_after, after) = read[0], read[-1]
-    grown, whole = after - before, all_after - all_before
-    return float(after), min(1.0, grown / whole) if grown > 0 and whole > 0 else 1.0
+    all_after, after = read[-1]
+    best: tuple[float, float] | None = None
+    for pid, level in after.items():
+        all_before, before = next((whole, each[pid]) for whole, each in read if pid in each)
+        grown, whole = level - before, all_after - all_before
+        if grown <= 0 or whole <= 0:
+            continue
+        share = grown / whole
+        if best is None or (limit - level) / share < (limit - best[0]) / best[1]:
+            best = (float(level), share)
+    return best or (float(max(after.values())), 1.0)

@@ -51,8 +51,8 @@ class Census:
     sockets: TCP state → count. threads: name → count. mappings: kind → count.
     memory: ``anonymous``, ``uss``, ``rss`` → bytes. examples: class → a few descriptions.
     unreadable: what could not be read, each with the reason. switches: context switches of every
-    thread so far. fullest: descriptors of the process that has most of them, since RLIMIT_NOFILE holds per
-    process; None where one could not be counted.
+    thread so far. per_process: pid → descriptors, since RLIMIT_NOFILE holds per process; empty where one could
+    not be counted.
     """
 
     at: float
@@ -67,4 +67,4 @@ class Census:
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     switches: int | None = None
-    fullest: int | None = None
+    per_process: Mapping[str, int] = field(default_factory=dict)

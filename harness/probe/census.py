@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from heapq import nlargest
+from operator import itemgetter
 
 from harness.core.sample import Census
 from harness.probe.births import descendants
 from harness.probe.descriptors import Tally, descriptors
-from harness.probe.hot import GONE, HotProcess
+from harness.probe.hot import GONE, HotProcess, HotReading
 from harness.probe.memory import mappings, memory
 from harness.probe.threads import threads
 from harness.probe.tree import ENDED
+
+MOST_TOLD = 1000  # processes whose descriptors are told one by one
 
 
 def census(
@@ -84,14 +88,17 @@ def _take(pid: int, at: float, processes: list[HotProcess]) -> Census:
         examples=_examples(fds, mapped, named, [f"{p.pid} ({r.name})" for p, r in zombies]),
         unreadable=tuple(unreadable),
         switches=switches,
-        fullest=_fullest([reading.fds for _, reading in readings if reading and not reading.zombie]),
+        per_process=_counts([reading for _, reading in readings if reading and not reading.zombie]),
     )
 
 
-def _fullest(counts: list[int | None]) -> int | None:
-    """The most of any process; None where one is not known: it may be that one."""
-    known = [count for count in counts if count is not None]
-    return max(known) if known and len(known) == len(counts) else None
+def _counts(readings: list[HotReading]) -> dict[str, int]:
+    """pid → descriptors, of a very large tree those that have most; empty where one is not known: it may be the
+    fullest."""
+    known = {str(reading.pid): reading.fds for reading in readings if reading.fds is not None}
+    if len(known) < len(readings):
+        return {}
+    return dict(nlargest(MOST_TOLD, known.items(), key=itemgetter(1)))
 
 
 def _examples(fds: Tally, mapped: Tally, named: Tally, zombies: list[str]) -> dict[str, tuple[str, ...]]:

@@ -73,12 +73,37 @@ def parse(line: bytes) -> Mapping[str, Any]:
 
 
 def check_hello(data: Mapping[str, Any]) -> None:
-    """Raises ProbeError unless the far side speaks our protocol."""
+    """Raises ProbeError unless the far side speaks our protocol, and says of whom."""
     if data.get("probe") != PROTOCOL:
         raise ProbeError(
             f"the remote probe speaks protocol {data.get('probe')!r} (version {data.get('version')!r}); expected "
             f"{PROTOCOL}: use the same version there, or the file that `harness probe --emit-script` prints"
         )
+    for name in ("pid", "interval", "started"):
+        if not _is_number(data.get(name)):
+            raise _damaged("first line", f"{name} is {data.get(name)!r}")
+
+
+def _is_number(value: object) -> bool:
+    """No truth value, and none that JSON does not have: Python's reader takes NaN, Infinity and any length."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MOST
+
+
+_MOST = 1 << 63
+
+
+def _damaged(what: str, why: object) -> ProbeError:
+    return ProbeError(
+        f"the remote probe sent a damaged {what} ({str(why)[:100]}); expected the same version there"
+    )
+
+
+def at_of(data: Mapping[str, Any]) -> float:
+    """When a sample was taken, by the far side's clock. Raises ProbeError."""
+    at = data.get("at", 0.0)
+    if not _is_number(at):
+        raise _damaged("sample", f"at is {at!r}")
+    return float(at)
 
 
 def sample_of(data: Mapping[str, Any], at: float) -> Sample:
@@ -89,31 +114,50 @@ def sample_of(data: Mapping[str, Any], at: float) -> Sample:
     names = {field.name for field in fields(Sample)} - {"at", "per_process", "events"}
     try:
         values = {name: data[name] for name in names if name in data}
-        if not all(isinstance(value, (int, float, str)) for value in values.values()):
-            raise TypeError("a value of another type")
+        for name, value in values.items():
+            if not (isinstance(value, str) if name == "gap" else _is_number(value)):
+                raise TypeError(f"{name} is {value!r}")
         return Sample(
             at=at,
-            per_process=tuple(ProcessSample(**each) for each in data.get("per_process", ())),
+            per_process=tuple(_process(each) for each in data.get("per_process", ())),
             events=tuple(map(str, data.get("events", ()))),
             **values,
         )
     except (TypeError, ValueError) as error:
-        raise ProbeError(
-            f"the remote probe sent a damaged sample ({error}); expected the same version there"
-        ) from None
+        raise _damaged("sample", error) from None
+
+
+def _process(data: Mapping[str, Any]) -> ProcessSample:
+    for name, value in data.items() if isinstance(data, dict) else ():
+        if name != "name" and value is not None and not isinstance(value, bool) and not _is_number(value):
+            raise TypeError(f"{name} is {value!r}")
+    return ProcessSample(**data)
 
 
 def census_of(data: Mapping[str, Any], at: float) -> Census:
     """A census from the value of its line. Raises ProbeError when it is damaged."""
     names = {field.name for field in fields(Census)} - {"at", "examples", "unreadable"}
     try:
+        values = {name: data[name] for name in names if name in data}
+        for name, value in values.items():
+            numbers = value.values() if name in _COUNTS else () if value is None else (value,)
+            if not all(map(_is_number, numbers)):
+                raise TypeError(f"{name} is {value!r}")
         return Census(
             at=at,
-            examples={str(kind): tuple(kept) for kind, kept in data.get("examples", {}).items()},
+            examples={str(kind): tuple(map(str, kept)) for kind, kept in data.get("examples", {}).items()},
             unreadable=tuple(map(str, data.get("unreadable", ()))),
-            **{name: data[name] for name in names if name in data},
+            **values,
         )
     except (TypeError, ValueError, AttributeError) as error:
-        raise ProbeError(
-            f"the remote probe sent a damaged census ({error}); expected the same version there"
-        ) from None
+        raise _damaged("census", error) from None
+
+
+_COUNTS = frozenset({"fds", "sockets", "threads", "mappings", "memory", "per_process"})
+
+
+def limits_of(data: object) -> dict[str, float]:
+    """Ceilings from the value of their line. Raises ProbeError when they are damaged."""
+    if not isinstance(data, dict) or not all(map(_is_number, data.values())):
+        raise _damaged("answer to limits", repr(data))
+    return {str(name): float(value) for name, value in data.items()}

@@ -18,7 +18,7 @@ from typing import Any
 from harness.core.errors import Interrupted, ProbeError
 from harness.core.sample import Census, Sample
 from harness.probe.history import History
-from harness.probe.lines import census_of, check_hello, parse, sample_of
+from harness.probe.lines import at_of, census_of, check_hello, limits_of, parse, sample_of
 from harness.probe.remote_line import Line
 from harness.probe.tree import ENDED
 
@@ -144,7 +144,7 @@ class RemoteSampler:
 
     def _sample(self, data: Mapping[str, Any]) -> None:
         now = self._clock()
-        far = float(data.get("at", 0.0))
+        far = at_of(data)
         # The quickest line seen says best how the clocks stand; a slow one only came late.
         self._offset = min(self._offset + DRIFT * (now - self._arrived), now - far)
         self._arrived = now
@@ -218,7 +218,7 @@ class RemoteSampler:
 
     def limits(self) -> dict[str, float]:
         """The ceilings that the target will meet. Raises ProbeError."""
-        return {str(name): float(value) for name, value in self._ask("limits", "limits").items()}
+        return limits_of(self._ask("limits", "limits"))
 
     def close(self) -> None:
         """End the command and whatever it started. Idempotent."""

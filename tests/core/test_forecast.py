@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.forecast import fullest
+from harness.core.forecast import first_full
 from harness.core.judge import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
@@ -25,9 +25,8 @@ def of_workers(cycles: Sequence[Sequence[int | None]], *, limit: float = 1024) -
     seen = []
     for index, each in enumerate(cycles):
         whole = sum(100 if count is None else count for count in each)
-        known = [count for count in each if count is not None]
-        most = max(known) if len(known) == len(each) else None
-        census = Census(0.0, fds={"file": whole}, fullest=most)
+        known = {str(pid): count for pid, count in enumerate(each, 100) if count is not None}
+        census = Census(0.0, fds={"file": whole}, per_process=known if len(known) == len(each) else {})
         phase = Phase.LOAD if index else Phase.WARMUP
         seen.append(observation(index, {FDS: float(whole)}, phase=phase, census=census))
     made = trial([], observations=seen)
@@ -56,29 +55,51 @@ def test_one_worker_that_leaks_among_clean_ones_has_the_whole_rate() -> None:
     assert ends.after_connections == pytest.approx((1024 - 610) * 2, abs=0.1)
 
 
-def test_a_full_parent_that_does_not_grow_makes_the_forecast_early_and_never_late() -> None:
-    what = of_workers([[500, *[10 + 15 * cycle] * 4] for cycle in range(5)])
-    ends = exhausted(what)
-    real = (1024 - 70) * 20  # a worker takes every twentieth connection's descriptor
-    assert ends.after_connections == pytest.approx((1024 - 500) * 5, abs=0.1)
-    assert ends.after_connections < real
+def test_a_full_parent_that_does_not_grow_is_not_the_one_that_is_full_first() -> None:
+    ends = exhausted(of_workers([[500, *[10 + 15 * cycle] * 4] for cycle in range(5)]))
+    # A worker takes every twentieth connection's descriptor.
+    assert ends.after_connections == pytest.approx((1024 - 70) * 20, abs=0.1)
 
 
-def test_one_process_is_its_own_fullest() -> None:
+def test_the_process_that_grows_fastest_may_be_full_before_the_fullest() -> None:
+    ends = exhausted(of_workers([[500 + cycle, 10 + 74 * cycle] for cycle in range(5)]))
+    assert ends.after_connections == pytest.approx((1024 - 306) / 74 * 300, abs=0.1)
+
+
+def test_workers_that_are_replaced_make_the_forecast_early_and_never_late() -> None:
+    what = of_workers([[10 + 75 * cycle] * 2 for cycle in range(5)])
+    seen = [
+        replace(
+            one,
+            census=replace(one.census, per_process={f"{one.spec.index}{pid}": n for pid, n in each.items()}),
+        )
+        for one in what.observations
+        if one.census and (each := one.census.per_process)
+    ]
+    ends = exhausted(replace(what, observations=tuple(seen)))
+    assert ends.after_connections == pytest.approx((1024 - 310) * 2, abs=0.1)
+
+
+def test_a_worker_that_came_later_counts_from_when_it_was_first_seen() -> None:
+    seen = of_workers([[10], [10], [10, 10], [20, 40]]).observations
+    assert first_full(seen, 1024) == (40.0, 30 / 40)
+
+
+def test_one_process_has_the_whole_growth() -> None:
     assert exhausted(of_workers([[10 + 300 * cycle] for cycle in range(4)])).after_connections == 1024 - 910
 
 
 def test_with_a_process_that_could_not_be_counted_the_sum_stands_in() -> None:
     what = of_workers([[10 + 75 * cycle, 10 + 75 * cycle, None] for cycle in range(4)])
-    assert fullest(what.observations) is None
+    assert first_full(what.observations, 1024) is None
     assert exhausted(what).after_connections == pytest.approx((1024 - 570) * 2, abs=0.1)
 
 
 def test_the_warm_up_and_cycles_that_did_not_settle_are_no_part_of_the_share() -> None:
     seen = of_workers([[400, 10], [10, 10], [60, 60], [110, 110]]).observations
-    assert fullest(seen) == (110.0, 0.5)
-    assert fullest([*seen[:3], replace(seen[3], settled=False)]) == (60.0, 0.5)
-    assert fullest(seen[:2]) is None
+    assert first_full(seen, 1024) == (110.0, 0.5)
+    assert first_full([*seen[:3], replace(seen[3], settled=False)], 1024) == (60.0, 0.5)
+    assert first_full(seen[:2], 1024) is None
 
 
 def zeromq(*, nofile: float, others: float = 0.0, ceiling: float | None = 1023.0) -> Trial:

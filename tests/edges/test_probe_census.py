@@ -427,7 +427,7 @@ for number in {list(free)}: os.close(number)
             os.close(directory)
 
 
-def test_the_fullest_process_of_a_tree_is_told_also_over_a_line() -> None:
+def test_the_descriptors_of_each_process_are_told_also_over_a_line() -> None:
     with Told() as told:
         told.run(
             "import os, time\n"
@@ -445,5 +445,6 @@ def test_the_fullest_process_of_a_tree_is_told_also_over_a_line() -> None:
         )
         taken = census(told.pid, at=0.0)
         assert sum(taken.fds.values()) == 3 * each + 65
-        assert taken.fullest == each + 60
-        assert census_of(json.loads(census_line(taken))["census"], 0.0).fullest == each + 60
+        assert sorted(taken.per_process.values()) == [each, each + 5, each + 60]
+        assert taken.per_process[str(told.pid)] == each
+        assert census_of(json.loads(census_line(taken))["census"], 0.0).per_process == taken.per_process

@@ -139,6 +139,62 @@ def test_who_speaks_something_else_is_refused_at_once(says: str, expected: str) 
         RemoteSampler(["printf", "%s\n", says], clock=time.monotonic)
 
 
+HELLO = {"probe": 1, "pid": 7, "interval": 0.1, "started": 5, "boot": "b", "orders": True}
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        [{**HELLO, "pid": "7"}],
+        [{**HELLO, "interval": None}],
+        [HELLO, {"at": "soon", "fds": 1}],
+        [HELLO, {"at": float("nan"), "fds": 1}],
+        [HELLO, {"at": 1.0, "fds": "many"}],
+        [HELLO, {"at": 1.0, "fds": True}],
+        [HELLO, {"at": 1.0, "fds": 10**40}],
+        [HELLO, {"at": 1.0, "gap": 3}],
+        [HELLO, {"at": 1.0, "per_process": 3}],
+        [HELLO, {"at": 1.0, "per_process": [{"pid": 1, "name": "x", "fds": []}]}],
+        [HELLO, {"at": 1.0, "events": 3}],
+    ],
+    ids=lambda says: json.dumps(says[-1])[:60],
+)
+def test_a_damaged_line_is_one_clear_error(says: list[dict[str, object]]) -> None:
+    argv = ["printf", "%s\n", *map(json.dumps, says)]
+    with pytest.raises(ProbeError, match=r"sent a damaged (sample|first line)"):
+        RemoteSampler(argv, clock=time.monotonic)
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"census": 3},
+        {"census": {"fds": {"file": "many"}}},
+        {"census": {"fds": [1]}},
+        {"census": {"cpu": {}}},
+        {"census": {"examples": {"file": 3}}},
+        {"error": "\x1b[2J"},
+    ],
+    ids=json.dumps,
+)
+def test_a_damaged_answer_is_no_reading(says: dict[str, object]) -> None:
+    """Whatever is asked, this is what comes back; the line itself goes on."""
+    code = (
+        "import sys\n"
+        f"print({json.dumps(HELLO)!r}); print({json.dumps({'at': 1.0, 'fds': 3})!r}, flush=True)\n"
+        f"for order in sys.stdin: print({json.dumps(says)!r}, flush=True)"
+    )
+    with RemoteSampler([sys.executable, "-c", code], clock=time.monotonic) as far:
+        taken = far.census(1.0)
+        assert taken.fds == {}
+        assert "fds and all else: the remote probe" in taken.unreadable[0]
+        assert "\x1b" not in taken.unreadable[0]
+        assert far.inbound(80) is None
+        with pytest.raises(ProbeError, match="the remote probe"):
+            far.limits()
+        assert far.latest().fds == 3
+
+
 def test_a_command_that_does_not_exist_and_one_that_takes_no_orders() -> None:
     with pytest.raises(ProbeError, match="no-such-command"):
         RemoteSampler(["no-such-command"], clock=time.monotonic)
@@ -213,7 +269,7 @@ def listens(port: int) -> bool:
         ({"probe_command": " "}, "expected a command"),
         ({"probe_command": "true", "pid": 1}, "not with --probe-command"),
         ({"probe_command": "true", "runtime": "python"}, "not with --probe-command"),
-        ({}, "expected exactly one of"),
+        ({}, "no service given; expected one of"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(more: dict[str, object], expected: str) -> None:
