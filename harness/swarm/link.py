@@ -18,6 +18,7 @@ from harness.swarm.endpoint import Route
 from harness.swarm.tls import TlsFailure, TlsLayer
 
 READ = 16 * 1024
+DRAIN = 512  # reads: more than a receive buffer holds (tcp_rmem in tcp(7))
 KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER without time: close(2) sends RST (socket(7))
 BIND_LATE = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # the port is chosen at connect(2): ip(7)
@@ -256,8 +257,9 @@ class Link:
     def release(self, *, reset: bool = False, drained: bool = False) -> None:
         """Close: with FIN, or with RST when ``reset``. Idempotent.
 
-        Unread bytes would turn the FIN into a RST (tcp_close in net/ipv4/tcp.c), so what has come
-        is read first unless the caller knows that nothing is there (``drained``).
+        Unread bytes turn the FIN of close(2) into a RST (tcp_close in net/ipv4/tcp.c). So unless the caller knows
+        that nothing is there (``drained``), the FIN is sent first, and what has come is read: the buffer's worth,
+        for a service that sends on and on would keep us here for ever.
         """
         if self._waiting is not None:
             self._waiting.stop()
@@ -271,8 +273,11 @@ class Link:
             else:
                 if self._tls is not None and self._tls.ready:
                     sock.send(self._tls.close())
-                while not drained and sock.recv(READ):
-                    pass
+                if not drained:
+                    sock.shutdown(socket.SHUT_WR)
+                    for _ in range(DRAIN):
+                        if not sock.recv(READ):
+                            break
         except OSError:
             pass
         self._close()

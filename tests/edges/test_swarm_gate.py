@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
-import signal
 import socket
-import stat
-import subprocess
-import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger
-from harness.core.errors import SwarmError
 from harness.swarm.launch import Swarm
-from harness.swarm.wire import encode, setup_to_dict, spec_to_dict
 from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import HEAD, Count, CountingServer
 
 HOLD = 0.6  # the server needs 0.3 of them to be sure that nobody reads
+
+
 DEADLINE = 20.0
 
 
@@ -190,108 +183,6 @@ def test_a_service_that_has_gone_ends_the_cycle_early(tmp_path: Path) -> None:
     assert any("stopped early: every connection was refused" in note for note in ledger.notes)
 
 
-def test_the_control_socket_is_private(swarm: Swarm) -> None:
-    path = swarm.control_path
-    assert path is not None
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-
-
-def test_a_swarm_that_dies_is_infrastructure_with_its_last_words(
-    server: CountingServer, tmp_path: Path
-) -> None:
-    server.clear()
-    with Swarm(server.url, tmp_path, seed=1) as found:
-        found.wait_ready()
-        private = found.control_path
-        (tmp_path / "swarm.log").write_text("MemoryError: no more streams\n")
-        seen: list[Ledger] = []
-
-        def kill() -> bool:
-            if seen and seen[-1].open_now:
-                os.kill(found.pid, signal.SIGKILL)
-            return False
-
-        with pytest.raises(SwarmError, match=r"the swarm died \(-9\).*MemoryError: no more streams") as error:
-            found.cycle(spec(10, events=0, dwell=30.0), progress=seen.append, cancelled=kill)
-    assert error.value.exit_code == 4
-    assert private is not None
-    assert not private.parent.exists()
-    server.settle()  # its streams went with it
-
-
-def test_a_swarm_that_cannot_start_says_why(tmp_path: Path) -> None:
-    found = Swarm("http://no.such.host.invalid:80", tmp_path, seed=1)
-    with found, pytest.raises(SwarmError, match=r"no\.such\.host\.invalid"):
-        found.wait_ready()
-
-
-def test_more_streams_than_descriptors_is_refused_with_the_remedy(swarm: Swarm) -> None:
-    with pytest.raises(SwarmError, match=r"expected at most .* raise ulimit -n, or use more processes"):
-        swarm.cycle(spec(1, 1_000_000))
-
-
-GARBAGE = {
-    b"\xff\xfe\n": "not JSON",
-    b"[1]\n": "a JSON list; expected an object",
-    b'{"order": "dance"}\n': "expected setup, cycle, cancel or stop",
-    b'{"order": "cycle"}\n': "spec is NoneType",
-    b'{"order": "cycle", "spec": {"x": 1}}\n': "unknown fields",
-    b"[" * 100_000 + b"\n": "not JSON",
-}
-WRONG = {
-    "connections": -1,
-    "concurrency": 0,
-    "dwell": 1e300,
-    "events": 1.5,
-    "disconnect": "explode",
-    "paths": ["/a\r\nX: y"],
-    "mode": "websocket",
-    "phase": "lunch",
-    "index": True,
-    "fault": 7,
-}
-
-
-def test_every_order_is_validated_and_garbage_ends_nothing(server: CountingServer, tmp_path: Path) -> None:
-    """A raw conversation with the child, as a broken experiment would lead it."""
-    server.clear()
-    control = tmp_path / "control"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(control))
-        listener.listen(1)
-        listener.settimeout(DEADLINE)
-        child = subprocess.Popen([sys.executable, "-m", "harness.swarm.child", str(control)])
-        try:
-            talk, _ = listener.accept()
-            with talk, talk.makefile("rb") as lines:
-                talk.settimeout(DEADLINE)
-                assert json.loads(lines.readline()) == {"hello": child.pid}
-                setup = Swarm(server.url, tmp_path, seed=1)._setup
-                bad = setup_to_dict(setup)
-                bad["approach"]["sources"] = ["localhost"]  # a name would be looked up at every bind
-                talk.sendall(encode({"order": "setup", "setup": bad}))
-                assert "sources" in json.loads(lines.readline())["error"]
-                talk.sendall(encode({"order": "setup", "setup": setup_to_dict(setup)}))
-                assert json.loads(lines.readline()) == {"ready": True}
-                for line, problem in GARBAGE.items():
-                    talk.sendall(line)
-                    assert problem in json.loads(lines.readline())["error"]
-                good = spec_to_dict(spec(5))
-                for name, value in WRONG.items():
-                    talk.sendall(encode({"order": "cycle", "spec": {**good, name: value}}))
-                    assert name in json.loads(lines.readline())["error"]
-                assert server.count.accepted == 0
-                talk.sendall(encode({"order": "cycle", "spec": good}))
-                while "outcome" not in (message := json.loads(lines.readline())):
-                    assert "progress" in message
-                assert message["outcome"]["ledger"]["completed"] == 5
-            assert child.wait(DEADLINE) == 0  # the end of the conversation is the end of the swarm
-        finally:
-            child.kill()
-            child.wait()
-
-
 class answering:  # noqa: N801 - used as a function
     """A server that sends the same bytes to everyone and waits for them to go."""
 
@@ -324,21 +215,3 @@ class answering:  # noqa: N801 - used as a function
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(DEADLINE)
-
-
-def test_a_swarm_that_sends_nonsense_is_refused(server: CountingServer, tmp_path: Path) -> None:
-    """The other direction: the experiment believes nothing either."""
-    found = Swarm(server.url, tmp_path, seed=1)
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(0.05)
-        found._socket = ours
-        for line, problem in (
-            (b"nonsense\n", "not JSON"),
-            (encode({"outcome": {"ledger": {"opened": -1}, "first_events": []}}), "opened"),
-            (encode({"outcome": 7}), "expected an object"),
-        ):
-            theirs.sendall(line)
-            end = time.monotonic() + DEADLINE
-            with pytest.raises(SwarmError, match=problem):
-                found.cycle(spec(1), cancelled=lambda end=end: time.monotonic() > end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -114,3 +115,11 @@ def certificate(folder: Path, names: str = "IP:127.0.0.1,DNS:localhost") -> tupl
     ]
     subprocess.run(["openssl", "req", "-x509", *kind, *what], check=True, capture_output=True)
     return cert, key
+
+
+def secured(folder: Path, **names: str) -> tuple[Path, ssl.SSLContext]:
+    """The same certificate, and a server's context that shows it."""
+    cert, key = certificate(folder, **names)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return cert, context

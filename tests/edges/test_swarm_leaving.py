@@ -1,0 +1,89 @@
+"""``SseUser``: the ways to leave, on the wire."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.edges.servers.sse_client import Driver, driver, secured
+from tests.edges.servers.sse_scripted import STREAM, Connection, serve
+
+EVENT = STREAM + b"data: x\n\n"
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Driver]:
+    with driver() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    return secured(tmp_path_factory.mktemp("tls"))
+
+
+WAYS = {"fin": "fin", "rst": "rst", "half-close": "fin", "stall": "rst"}
+
+
+def left(user: Any, path: str, way: str) -> str:
+    """In the driver: one event, then leave in a way."""
+    import gevent
+
+    with user.sse(path, disconnect=way) as stream:
+        next(stream)
+    while stream._stream is not None:
+        gevent.sleep(0.01)
+    return way
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_a_user_leaves_in_the_way_it_was_told(
+    ask: Driver, pem: tuple[Path, ssl.SSLContext], way: str, secure: bool
+) -> None:
+    def script(it: Connection) -> str:
+        it.send(EVENT)
+        it.wait_gone()
+        return it.kernel_end()
+
+    cert, context = pem
+    with serve(script, tls=context if secure else None) as server:
+        ask(left, server.url, "/", way, options={"ca": str(cert)})
+        server.wait(lambda: server.returned)
+    # By the kernel's state (tcp_states.h), CLOSE_WAIT 8 after a FIN, CLOSE 7 after a RST: TLS hides which it was.
+    assert server.returned == [WAYS[way]]
+
+
+def test_fin_stays_fin_while_the_service_sends_on_and_on(ask: Driver) -> None:
+    """What has not been read would make close(2) send RST."""
+
+    def script(it: Connection) -> str:
+        it.send(EVENT)
+        it.sock.setblocking(False)
+        beats, end = b":\n" * 32_768, time.monotonic() + 10.0
+        while time.monotonic() < end:
+            try:
+                it.sock.send(beats)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return it.wait_gone()  # the kernel still tells a FIN that came before the RST
+            try:
+                if not it.sock.recv(1):
+                    return "fin"
+            except BlockingIOError:
+                pass
+            except OSError:
+                return "rst"
+        return "silence"
+
+    with serve(script) as server:
+        for number in range(5):
+            ask(left, server.url, "/", "fin")
+            server.wait(lambda number=number: len(server.returned) > number)
+    assert server.returned == ["fin"] * 5
