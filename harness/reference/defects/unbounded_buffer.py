@@ -48,9 +48,15 @@ class UnboundedBuffer:
                 filled.clear()
                 await filled.wait()
 
+        async def hear() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                drainer.cancel()  # nobody is left to write to: what waits, waits for ever
+            return message
+
         drainer = asyncio.create_task(drain())
         try:
-            await self.app(scope, receive, enqueue)
+            await self.app(scope, hear, enqueue)
         finally:
             drainer.cancel()
             if not waiting:
