@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.core.cycle import CycleSpec, Ledger, Phase
 from harness.core.errors import ConfigError, ProbeError, StoreError
-from harness.core.judge import judge
 from harness.core.metric import Key
-from harness.core.record import Place, Places, Trial
+from harness.core.record import Place, Places
 from harness.runtime.channel import default_directory
 from harness.runtime.counters import Counters, Cycle, RuntimeReader, Unavailable
 from harness.runtime.detect import UNKNOWN, Choice, choose
@@ -125,51 +122,3 @@ class Inside:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
-
-
-ENOUGH = 50.0  # leaked things that make a place stand out from what a cycle does besides
-ROOM = 5  # cycles of attribution that must fit below the nearest ceiling: three are run
-LEAST_CYCLE = 5  # connections: fewer show nothing
-SMALLEST = 200  # connections in one cycle of attribution
-
-
-def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
-    """What a further cycle looks like that shows where a certain leak grows, and the unit that drives it.
-
-    None when no leak is certain, or a ceiling is so near that the service would run into it. As large as
-    the leak is rare, but never larger than what was run before.
-    """
-    leaking = [f for f in judge(trial).findings if f.status == "leaking" and f.rate]
-    loads = [o.spec for o in trial.observations if o.spec.connections]
-    if not leaking or not loads:
-        return None
-    first = leaking[0]
-    assert first.rate
-    per = first.rate.unit.rpartition("/")[2]
-    step = next((spec for spec in reversed(loads) if spec.phase is Phase.LOAD), loads[-1])
-    index = len(trial.observations)
-    if per == "second":
-        seconds = max(o.ended - o.started for o in trial.observations)
-        return replace(step, index=index, connections=0, dwell=seconds, phase=Phase.IDLE), per
-    if per not in ("event", "abort"):
-        per = "connection"
-    wanted = math.ceil(ENOUGH / first.rate.value) if first.rate.value > 0 else step.connections
-    size = min(max(step.connections, SMALLEST), max(SMALLEST, wanted))
-    left = [
-        f.exhausts.after_connections
-        for f in leaking
-        if f.exhausts and f.exhausts.after_connections is not None
-    ]
-    if left and min(left) < ROOM * size:
-        # The service is not to be killed by the search for the place where it leaks.
-        size = int(min(left) / ROOM)
-        if size < LEAST_CYCLE:
-            return None
-    return replace(step, index=index, connections=size, phase=Phase.ATTRIBUTION), per
-
-
-def units(ledger: Ledger, per: str, seconds: float) -> float:
-    """How much of the driver one cycle saw."""
-    return {"second": seconds, "event": float(ledger.events), "abort": float(ledger.aborts)}.get(
-        per, float(ledger.opened)
-    )

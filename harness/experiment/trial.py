@@ -12,6 +12,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 from harness.core import design
+from harness.core.attribution import attribution_cycle, units
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
 from harness.core.errors import BrokerError, Interrupted, ProbeError, SwarmError, TargetError
 from harness.core.plan import Stop
@@ -20,7 +21,7 @@ from harness.core.signature import excerpt
 from harness.experiment.around import Progress, Surroundings, Target
 from harness.experiment.broker import Broker
 from harness.experiment.far import FarTarget, Watching, open_far
-from harness.experiment.inside import Inside, attribution_cycle, units
+from harness.experiment.inside import Inside
 from harness.experiment.levels import Reader
 from harness.experiment.setup import TrialSetup
 from harness.probe.remote import RemoteSampler

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core import design
 from harness.core.cycle import Phase
 from harness.core.growth import Allowed
 from harness.core.judge import judge
@@ -154,3 +155,12 @@ def test_a_cache_that_filled_in_the_last_cycle_is_not_blamed_on_the_seconds_of_s
     spans = tuple({"connection": c, "event": e, "stream-second": s, "cycle": 1.0} for c, e, s in done)
     one = Series(BLOCKS, (50000.0, 51282.0, 52521.0, 55710.0), spans, peak=50)
     assert assess_one(one, 1e-3, Allowed()).status != "leaking"
+
+
+def test_who_asks_for_stalled_readers_gets_their_dwell() -> None:
+    """What a stalled reader must fill takes its time; among other ways to leave it must not hold the others up."""
+    for way, dwell in (("stall", GOAL.dwell), ("mixed", design.SHORTEST_DWELL)):
+        played, _ = play(lambda did: {FDS: 20.0}, replace(GOAL, disconnect=way))
+        brisk = [o.spec.dwell for o in played.observations[1:] if o.spec.phase is Phase.WARMUP]
+        assert brisk
+        assert set(brisk) == {dwell}

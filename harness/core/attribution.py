@@ -1,0 +1,108 @@
+"""The cycle that shows where a certain leak grows: whatever drives it, large enough to stand out, and small enough
+not to kill the service."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
+from harness.core.forecast import CEILINGS
+from harness.core.judge import judge
+from harness.core.metric import Key
+from harness.core.record import Trial
+
+__all__ = ["attribution_cycle", "units"]
+
+ENOUGH = 50.0  # leaked things that make a place stand out from what a cycle does besides
+ROOM = 5  # cycles of attribution that must fit below the nearest ceiling: three are run
+LEAST_CYCLE = 5  # connections: fewer show nothing
+SMALLEST = 200  # connections in one cycle of attribution
+UNITS = ("event", "abort")  # of a driver that a cycle's ledger counts; all others are told per connection
+
+
+def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
+    """What a further cycle looks like that shows where a certain leak grows, and the unit that drives it.
+
+    None when no leak is certain, or a ceiling is so near that the service would run into it. As large as
+    the leak is rare, but never larger than what was run before.
+    """
+    leaking = [f for f in judge(trial).findings if f.status == "leaking" and f.rate]
+    loads = [o.spec for o in trial.observations if o.spec.connections]
+    if not leaking or not loads:
+        return None
+    first = leaking[0]
+    assert first.rate
+    per = first.rate.unit.rpartition("/")[2]
+    if per == "second":
+        seconds = max(o.ended - o.started for o in trial.observations)
+        step = next((spec for spec in reversed(loads) if spec.phase is Phase.LOAD), loads[-1])
+        return replace(
+            step, index=len(trial.observations), connections=0, dwell=seconds, phase=Phase.IDLE
+        ), per
+    step = _driven(trial, first.driver or "")
+    wanted = math.ceil(ENOUGH / first.rate.value) if first.rate.value > 0 else step.connections
+    size = min(max(step.connections, SMALLEST), max(SMALLEST, wanted))
+    # The service is not to be killed by the search for the place where it leaks.
+    room = min(_room(trial, step), default=math.inf)
+    if math.isfinite(room):
+        size = min(size, int(room / ROOM))
+    if size < LEAST_CYCLE:
+        return None
+    step = replace(step, index=len(trial.observations), connections=size, phase=Phase.ATTRIBUTION)
+    return step, per if per in UNITS else "connection"
+
+
+def _driven(trial: Trial, driver: str) -> CycleSpec:
+    """The last load in which the driver acted; the last of all where none is known to have."""
+    loaded = [o for o in trial.observations if o.spec.connections]
+    fit = [o for o in loaded if _acted(o, driver)] or loaded
+    return next((o.spec for o in reversed(fit) if o.spec.phase is Phase.LOAD), fit[-1].spec)
+
+
+def _acted(observation: Observation, driver: str) -> bool:
+    if driver == "broker-timeout":
+        return bool(observation.spec.fault)
+    if driver == "abort":
+        return observation.ledger.aborts > 0
+    if driver == "slow-reader":
+        return observation.ledger.by_mode.get("stall", 0) > 0
+    return not observation.spec.fault
+
+
+def _room(trial: Trial, step: CycleSpec) -> Iterator[float]:
+    """Connections in cycles like this one that each ceiling leaves, at the fastest growth seen in one."""
+    last = trial.observations[-1]
+    for name, ceilings in CEILINGS.items():
+        key = Key.parse(name)
+        limit = min((trial.target.limits.get(ceiling, math.inf) for ceiling in ceilings), default=math.inf)
+        level = _level(last, key)
+        if level is None or not math.isfinite(limit):
+            continue
+        pairs = zip(trial.observations, trial.observations[1:], strict=False)
+        growth = [
+            (now.levels[key] - before.levels[key]) / now.ledger.opened
+            for before, now in pairs
+            if now.ledger.opened
+            and now.spec.fault == step.fault
+            and key in now.levels
+            and key in before.levels
+        ]
+        if max(growth, default=0.0) > 0:
+            yield max(0.0, limit - level) / max(growth)
+
+
+def _level(observation: Observation, key: Key) -> float | None:
+    """What stands against the ceiling: descriptors of the fullest process, the whole tree's of all else."""
+    census = observation.census
+    if key == Key("fds") and census and census.per_process:
+        return float(max(census.per_process.values()))
+    return observation.levels.get(key)
+
+
+def units(ledger: Ledger, per: str, seconds: float) -> float:
+    """How much of the driver one cycle saw."""
+    return {"second": seconds, "event": float(ledger.events), "abort": float(ledger.aborts)}.get(
+        per, float(ledger.opened)
+    )
