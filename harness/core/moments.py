@@ -15,6 +15,7 @@ from harness.core.cycle import Observation, Phase
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
 
+MOST = 2.0**64
 ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are no orderly close and no stall
 
 # What may drive a growth, in the order of preference where the data cannot tell them apart: the driver's
@@ -92,18 +93,20 @@ def _did(observation: Observation) -> dict[str, float]:
 
 
 def moments(trial: Trial) -> tuple[Moment, ...]:
-    """Every settled moment of a trial, in order. ``time`` is seconds since the run's start."""
+    """Every settled moment of a trial, in order. ``time`` is seconds since the run's start. A level that no
+    counter can have (not a number, or larger than 64 bits hold: a damaged file) was not read."""
     done: dict[str, float] = {}
     found: list[Moment] = []
     for observation in trial.observations:
         for factor, amount in _did(observation).items():
             done[factor] = done.get(factor, 0.0) + amount
-        if observation.levels and observation.settled:
+        levels = {key: level for key, level in observation.levels.items() if abs(level) < MOST}
+        if levels and observation.settled:
             done["reading"] = done.get("reading", 0.0) + 1.0
             spec = observation.spec
             now = {**done, "time": observation.ended}
             peak = min(spec.concurrency, spec.connections) if spec.connections else 0
-            found.append(Moment(spec.phase, observation.levels, now, peak))
+            found.append(Moment(spec.phase, levels, now, peak))
     return tuple(found)
 
 
@@ -136,7 +139,8 @@ def series(found: Sequence[Moment], key: Key) -> Series | None:
     if len(read) < 2:
         return None
     spans = tuple(
-        {factor: amount - before.done.get(factor, 0.0) for factor, amount in after.done.items()}
+        # Sums never fall, and a clock that went back (a damaged file) tells nothing.
+        {factor: max(0.0, amount - before.done.get(factor, 0.0)) for factor, amount in after.done.items()}
         for (before, _), (after, _) in pairwise(read)
     )
     return Series(

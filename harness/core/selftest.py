@@ -131,6 +131,9 @@ def _plant(trial: Trial, goal: Goal, key: Key, size: float) -> Planted:
             break
         if index < len(recorded) and _alike(recorded[index].spec, step):
             seen = recorded[index]
+            if index:
+                pause = max(0.0, seen.started - recorded[index - 1].ended)
+                seen = _at(seen, now.observations[-1].ended + pause)
         else:
             seen = _imagined(now, recorded, step, index)
         served += seen.ledger.opened
@@ -139,6 +142,13 @@ def _plant(trial: Trial, goal: Goal, key: Key, size: float) -> Planted:
     verdict = judge(now)
     found = any(f.metric == key.metric and f.status == "leaking" for f in verdict.findings)
     return Planted(key, size, found, served, why)
+
+
+def _at(one: Observation, start: float) -> Observation:
+    """The cycle as recorded, begun when the one before ended: that may have been another than was recorded."""
+    later = start - one.started
+    ended = None if one.load_ended is None else one.load_ended + later
+    return replace(one, started=start, ended=one.ended + later, load_ended=ended)
 
 
 def _kept(key: Key, size: float, served: int) -> float:

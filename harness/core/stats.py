@@ -100,10 +100,10 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 def poisson_interval(count: float, exposure: float) -> tuple[float, float, float]:
     """A rate count/exposure with its 95 % interval (Byar's approximation of the exact one)."""
-    low = 0.0 if count <= 0 else count * (1 - 1 / (9 * count) - 1.96 / (3 * math.sqrt(count))) ** 3
+    low = 0.0 if count <= 0 else count * max(0.0, 1 - 1 / (9 * count) - 1.96 / (3 * math.sqrt(count))) ** 3
     above = count + 1
     high = above * (1 - 1 / (9 * above) + 1.96 / (3 * math.sqrt(above))) ** 3
-    return count / exposure, max(0.0, low) / exposure, high / exposure
+    return count / exposure, low / exposure, high / exposure
 
 
 def student95(free: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.budget import Budget
+from harness.core.cycle import Phase
 from harness.core.design import Goal
 from harness.core.judge import judge
 from harness.core.metric import Key
+from harness.core.plan import next_step
 from harness.core.record import ExitInfo, RunRecord
 from harness.core.record_codec import dumps, from_dict, result_dict, to_dict
 from harness.core.verdict import Outcome
@@ -224,6 +227,48 @@ def test_a_constant_added_to_every_level_changes_no_outcome(levels: list[int], c
     plain = judge(trial([float(v) for v in levels]))
     moved = judge(trial([float(v + constant) for v in levels], warmup=(10 + constant,) * 3))
     assert plain.outcome is moved.outcome
+
+
+LEVEL = st.one_of(
+    st.integers(-5, 40).map(float),
+    st.floats(-1e6, 1e12),
+    st.sampled_from([0.0, -1.0, 1e15, 2.0**63, 1e300, math.inf, -math.inf, math.nan]),
+)
+METRICS = ("fds", "fds/pipe", "threads", "tasks", "mappings", "idle-cpu", "unheard-of", "memory/anonymous")
+INSIDE = ("memory/objects", "memory/blocks", "memory/heap-bytes")
+CYCLE = st.tuples(
+    st.dictionaries(st.sampled_from([Key.parse(name) for name in (*METRICS, *INSIDE)]), LEVEL),
+    st.sampled_from(list(Phase)),
+    st.sampled_from([0, 1, 50, 300, 5000, 10**9]),
+    st.booleans(),  # settled
+    st.floats(-5, 20),  # seconds
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(CYCLE, max_size=14))
+def test_however_strange_the_cycles_there_is_a_verdict_and_its_numbers_are_finite(
+    cycles: list[tuple[dict[Key, float], Phase, int, bool, float]],
+) -> None:
+    at, seen = 0.0, []
+    for index, (levels, phase, opened, settled, seconds) in enumerate(cycles):
+        one = observation(index, levels, phase=phase, opened=opened, settled=settled)
+        seen.append(replace(one, started=at, ended=at + seconds, load_ended=at + seconds / 2))
+        at += seconds
+    strange = trial([], observations=seen)
+    verdict = judge(strange)
+    json.loads(dumps(result_dict(replace(strange, verdict=verdict))))
+    rates = [f.rate for f in verdict.findings if f.rate]
+    numbers = [bound.at_most for bound in verdict.bounds]
+    numbers += [value for rate in rates for value in (rate.low, rate.value, rate.high)]
+    assert all(math.isfinite(value) and value >= 0 for value in numbers)
+    assert all(rate.low <= rate.value <= rate.high for rate in rates)
+    next_step(strange, Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",)))
+
+
+def test_a_level_that_no_counter_can_have_was_not_read() -> None:
+    levels = [*STEADY[:6], 1e300, math.nan, *STEADY[:6]]
+    assert judge(trial(levels)).outcome is Outcome.BOUNDED
 
 
 def test_the_same_trial_gives_the_same_verdict() -> None:

@@ -10,7 +10,7 @@ from harness.core.design import Goal
 from harness.core.judge import judge
 from harness.core.metric import Key
 from harness.core.outline import outline, quiet_connections
-from harness.core.selftest import claims, confirmed
+from harness.core.selftest import claims, confirmed, self_test
 from harness.core.verdict import Outcome
 from tests.core.series import FDS, OBJECTS, play, trial
 
@@ -50,6 +50,22 @@ def test_runtime_counters_are_claimed_where_they_were_read() -> None:
     assert claims(seen) == {FDS: 1e-3, OBJECTS: pytest.approx(0.01)}
     _, planted = confirmed(seen, GOAL)
     assert {one.key for one in planted if one.found} == {FDS, OBJECTS}
+
+
+def test_a_replay_that_takes_other_cycles_than_were_recorded_keeps_its_clock() -> None:
+    # With a leak the plan asks for controls of which none was recorded, and then for loads that were: those
+    # begin when the control has ended, not when they were recorded.
+    moved, _ = play(lambda did: {FDS: 10.0}, GOAL)
+    shifted = [
+        replace(
+            one, started=one.started - 1000, ended=one.ended - 1000, load_ended=(one.load_ended or 0) - 1000
+        )
+        for one in moved.observations[4:]
+    ]
+    torn = replace(moved, observations=(*moved.observations[:4], *shifted))
+    assert [one.found for one in self_test(torn, GOAL)] == [True]
+    # A clock that jumped back by 1,000 seconds would leave time for anything.
+    assert [one.found for one in self_test(torn, replace(GOAL, max_seconds=15.0))] == [False]
 
 
 def test_memory_is_claimed_only_when_it_was_bounded() -> None:
