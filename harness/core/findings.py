@@ -111,9 +111,18 @@ def ceilings(trial: Trial, found: Sequence[Moment]) -> list[Finding]:
         key = Key.parse(name)
         levels = [moment.levels[key] for moment in found if key in moment.levels]
         if levels and max(levels) > limit:
-            text = f"{key} reached {max(levels):g} {key.unit}, over its ceiling of {limit:g}"
+            text = (
+                f"{key} reached {_level(max(levels), key)} at rest, over its ceiling of {_level(limit, key)}"
+            )
             made.append(Finding(key.metric, key.kind, "over-ceiling", None, None, text))
     return made
+
+
+def _level(value: float, key: Key) -> str:
+    """``12``, ``1.44 MiB``."""
+    if key.unit == "B" and value >= 1 << 20:
+        return f"{value / (1 << 20):.4g} MiB"
+    return f"{value:g}{' B' if key.unit == 'B' else ''}"
 
 
 def bounds(found: Sequence[Moment], results: Mapping[Key, Assessed], *, inside: bool) -> list[Bound]:

@@ -13,7 +13,7 @@ from harness.core.judge_memory import MEMORY, assess_memory, counted_inside
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.moments import moments
 from harness.core.record import Trial
-from harness.core.stalled import stalled
+from harness.core.stalled import EXHAUSTED, ran_out, stalled
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
 
 WORST_FIRST = (
@@ -42,19 +42,22 @@ def judge(trial: Trial) -> Verdict:
     limits = bounds(found, results, inside=inside)
     crash = crashes.crash_of(trial)
     mute = stalled(trial)
+    short = ran_out(trial) if mute else None
     doubt = doubt_of(trial, results)
     held = _held(trial, crash, findings, mute, doubt)
     outcome = held[0] if held else Outcome.BOUNDED
     return Verdict(
         outcome=outcome,
-        explanation=_explain(trial, outcome, crash, findings, limits, mute, doubt),
+        explanation=_explain(
+            trial, outcome, crash, findings, limits, f"{mute}; {short}" if mute and short else mute, doubt
+        ),
         findings=tuple(findings),
         bounds=tuple(limits),
         crash=crash,
         stalled=mute,
         also=tuple(held[1:]),
         warnings=tuple(warnings),
-        advice=_advice(outcome, findings, doubt),
+        advice=_next_step(None) if _starved(outcome, crash, short) else _advice(outcome, findings, doubt),
     )
 
 
@@ -129,13 +132,24 @@ def _all_came_back(trial: Trial, limits: Sequence[Bound]) -> str:
     return f"everything came back after {ledger_total(trial).opened} connections: {worst} (95 %)"
 
 
+def _starved(outcome: Outcome, crash: Crash | None, short: str | None) -> bool:
+    """True when the log names what ran out: the cause is what is kept, not where it died or fell silent."""
+    if outcome is Outcome.CRASHED:
+        return crash is not None and crash.signature in EXHAUSTED
+    return outcome is Outcome.STALLED and short is not None
+
+
 def _advice(outcome: Outcome, findings: Sequence[Finding], doubt: Doubt | None) -> str:
-    if outcome is Outcome.LEAKING and findings:
+    if outcome in (Outcome.LEAKING, Outcome.CRASHED) and any(one.driver for one in findings):
         return _next_step(findings[0].driver)
     if outcome is Outcome.CRASHED:
         return "read the end of target.log; run again under a debugger with the same load"
     if outcome is Outcome.STALLED:
         return "check that the handler sends as it goes: buffering, a lock, an upstream that does not answer"
+    if outcome is Outcome.OVER_CEILING:
+        return (
+            "see in the report what holds them at rest; give it back, or raise the ceiling in the budget file"
+        )
     if outcome is Outcome.INCONCLUSIVE and doubt:
         return doubt.advice
     return ""

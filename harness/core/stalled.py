@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from harness.core.cycle import Observation
 from harness.core.record import Trial
+from harness.core.signature import find
 
 SHARE = 0.5  # of the streams of a cycle that must have stalled
+EXHAUSTED = ("emfile", "zeromq-epoll-emfile", "thread-exhaustion")  # signatures
+LINE = 120  # characters of a line of the log
 UNASKED = ("accept-timeout", "connect-timeout", "timeout", "headers-timeout")  # causes: nobody answered
 
 
@@ -30,6 +33,15 @@ def stalled(trial: Trial) -> str | None:
     if silent >= SHARE * opened:
         return f"{silent} of {opened} streams stalled: only {events} events came, though the process lives"
     return _stopped(trial, asked, mute)
+
+
+def ran_out(trial: Trial) -> str | None:
+    """What a service that lives on says in its log that it has no more of: "descriptors ran out: LINE"."""
+    said = trial.extra.get("last_words")
+    found = find([str(line) for line in said]) if isinstance(said, list | tuple) else None
+    if found is None or found.signature.name not in EXHAUSTED:
+        return None
+    return f"its log says that {found.signature.meaning}: {found.line[:LINE]}"
 
 
 def _mute(observation: Observation) -> int:

@@ -3,13 +3,26 @@ and the one next step. Plain text, made safe for a terminal."""
 
 from __future__ import annotations
 
+import re
+
+from harness.core.metric import Key
 from harness.core.record import Trial
-from harness.core.verdict import Finding
+from harness.core.verdict import Finding, Outcome, Verdict
 from harness.report.text import safe
-from harness.report.words import number
+from harness.report.words import number, plural, span
 
 PLACES = 3  # of the code, named in the paragraph; the report has them all
 LOG_LINES = 8
+LIKEWISE = (
+    (Key("threads"), "threads"),
+    (Key("tasks", "asyncio-task"), "tasks"),
+    (Key("tasks", "goroutine"), "goroutines"),
+    (Key("tasks", "handle"), "handles"),
+    (Key("memory", "objects"), "live objects"),
+    (Key("memory", "heap-bytes"), "heap"),
+    (Key("memory", "anonymous"), "memory"),
+)
+LINE_OF_CODE = re.compile(r"\S+\.\w+:[1-9]\d*")
 WORTH_SAYING = ("budgets: ", "exception until ", "SIGTERM did not end it", "its log passed ")
 
 
@@ -18,17 +31,46 @@ def paragraph(trial: Trial) -> str:
     verdict = trial.verdict
     if verdict is None:
         return "not judged: the run ended before its verdict"
-    sentences = [f"{verdict.outcome.value.upper()}: {verdict.explanation}"]
+    sentences = [f"{verdict.outcome.value.upper()}: {verdict.explanation}", _likewise(verdict)]
     if verdict.findings:
         first = verdict.findings[0]
-        sentences += [text for text in (_interval(first), _where(first)) if text]
+        sentences += [_interval(first), _seen(trial), _where(first)]
         if len(verdict.findings) > 1:
             also = ", ".join(name(finding) for finding in verdict.findings[1:6])
             more = len(verdict.findings) - 6
             sentences.append(f"Also: {also}{f' and {more} more' if more > 0 else ''}")
     if verdict.advice:
-        sentences.append(f"Next: {verdict.advice}")
-    return safe(" ".join(_ended(sentence) for sentence in sentences), 4000)
+        sentences.append(f"Next: {_at(verdict)}{verdict.advice}")
+    return safe(" ".join(_ended(sentence) for sentence in sentences if sentence), 4000)
+
+
+def _likewise(verdict: Verdict) -> str:
+    """Of a pass: how little else could have stayed unseen, in the metrics that people know."""
+    if verdict.outcome is not Outcome.BOUNDED:
+        return ""
+    told = []
+    for key, word in LIKEWISE:
+        for bound in verdict.bounds:
+            if (bound.metric, bound.kind) == (key.metric, key.kind) and bound.status != "observed":
+                told.append(f"{bound.at_most:.2g} {'B of ' if key.unit == 'B' else ''}{word}")
+    return f"Likewise at most {', '.join(told)} per connection" if told else ""
+
+
+def _seen(trial: Trial) -> str:
+    """How much was seen of it: "Seen over 650 connections in 8 cycles, 9.6 s"."""
+    opened = sum(one.ledger.opened for one in trial.observations)
+    if not opened:
+        return ""
+    lasted = span(trial.observations[-1].ended - trial.observations[0].started)
+    return f"Seen over {plural(opened, 'connection')} in {plural(len(trial.observations), 'cycle')}, {lasted}"
+
+
+def _at(verdict: Verdict) -> str:
+    """The place to begin at, where it is known to the line."""
+    if verdict.outcome not in (Outcome.LEAKING, Outcome.CRASHED) or not verdict.findings:
+        return ""
+    places = [match[0] for place in verdict.findings[0].where[:1] if (match := LINE_OF_CODE.search(place))]
+    return f"begin at {places[0]}: " if places else ""
 
 
 def name(finding: Finding) -> str:
@@ -57,7 +99,8 @@ def _interval(finding: Finding) -> str:
     rate = finding.rate
     if rate is None or not rate.high > 0:
         return ""
-    return f"95 % interval {number(rate.low)} to {number(rate.high)} {rate.unit}"
+    low, high = number(rate.low), number(rate.high)
+    return f"95 % interval {low} to {high} {rate.unit}" if low != high else ""
 
 
 def _where(finding: Finding) -> str:

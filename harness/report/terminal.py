@@ -24,6 +24,7 @@ STYLES = {
     Outcome.INCONCLUSIVE: "yellow",
     Outcome.INFRASTRUCTURE: "magenta",
 }
+SHOWN_PLACES = 6  # of the code; the paragraph has the first of them
 NARROW = 150  # columns below which each profile is a block of lines instead of a table row
 
 
@@ -61,8 +62,11 @@ def show_verdict(trial: Trial, console: Console) -> None:
         _line(console, f"also: {safe(finding.explanation)}")
     if len(verdict.findings) > 6:
         _line(console, f"and {len(verdict.findings) - 6} more in the report")
-    for place in dict.fromkeys(place for finding in verdict.findings for place in finding.where):
-        _line(console, f"at {safe(place)}")
+    places = list(dict.fromkeys(place for finding in verdict.findings for place in finding.where))
+    for place in places[:SHOWN_PLACES]:
+        _line(console, safe(place) if place.startswith("and ") else f"at {safe(place)}")
+    if len(places) > SHOWN_PLACES:
+        _line(console, f"and {len(places) - SHOWN_PLACES} more places in the report")
     for warning in verdict.warnings:
         _line(console, f"warning: {safe(warning)}", "yellow")
     if verdict.outcome is not Outcome.BOUNDED:
