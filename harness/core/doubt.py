@@ -14,6 +14,9 @@ from harness.core.record import Trial
 
 RESTLESS = ("mappings",)  # an interpreter maps an arena now and then: only a certain leak counts
 MORE = "give more time or connections (--max-time, --connections), or ask for less (--sensitivity)"
+LONGER = (
+    "give more time (--max-time): a pool fills and stops, a leak goes on; or ask for less (--sensitivity)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def doubt_of(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
     }
     if open_:
         key = max(open_, key=lambda k: (open_[k].at_most, str(k)))
-        return Doubt(f"{key}: {open_[key].why}", MORE)
+        return Doubt(f"{key}: {open_[key].why}", LONGER if growing else MORE)
     return None
 
 

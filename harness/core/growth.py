@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.core.diagnose import driver, per
+from harness.core.diagnose import SAME, driver, per
 from harness.core.moments import Series
 from harness.core.poisson import fit
 from harness.core.rates import STRICT, interval
@@ -260,13 +260,26 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     if growing:
         if data.total < MIN_GROWTH:
             factor, rivals = driver(data.grown, data.series, data.offset)
-        why = f"grew by {data.total:g} over {exposure:g} connections, not yet told from a pool"
+        best = f"best explained per {_explained(data, factor)}"
+        why = f"grew by {round(data.total, 1):g} over {exposure:g} connections, not yet told from a pool"
+        if not best.endswith("connection"):
+            why += f" ({best})"
         if unmet:
-            why = f"grew by {data.total:g} per {per(factor)}, which no later cycle had"
+            why = (
+                f"grew by {round(data.total, 1):g}, best explained per {per(factor)}, "
+                "and too little of that came afterwards to tell whether it has stopped"
+            )
     else:
         factor, rivals = "connection", ()
         why = f"no growth over {quiet:g} connections allows at most {unseen:.2g}, asked for {sensitivity:.2g}"
     return Assessed("undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing)
+
+
+def _explained(data: _Data, factor: str) -> str:
+    """Words for what an uncertain growth follows best: the driver, or the cycle as a slowly filling pool does."""
+    cycle = fit(data.grown, [data.series.column("cycle")], data.offset)
+    other = fit(data.grown, [data.series.column(factor)], data.offset)
+    return "cycle, whatever its load" if cycle.likelihood > other.likelihood + SAME else per(factor)
 
 
 def _unmet(data: _Data, factor: str, after: int) -> bool:

@@ -68,6 +68,17 @@ def test_growth_that_needs_no_client_is_not_blamed_on_connections() -> None:
     verdict = judge(trial([25, 28, 31, 34, 37], warmup=(10, 13, 16), idle=(19, 22)))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "not yet told from a pool" in verdict.explanation
+    assert "--max-time" in verdict.advice
+    assert "a pool fills and stops, a leak goes on" in verdict.advice
+
+
+def test_a_slowly_filling_pool_is_said_to_follow_the_cycle() -> None:
+    goal = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=60.0)
+    seen, _ = play(lambda did: {FDS: 10.0 + min(32, did.loads)}, goal)
+    verdict = judge(seen)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "best explained per cycle, whatever its load" in verdict.explanation
+    assert "--max-time" in verdict.advice
 
 
 def test_the_same_growth_seen_only_under_load_is_not_blamed_on_the_clock() -> None:
