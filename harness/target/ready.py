@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import socket
 import ssl
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from harness.core.errors import ConfigError, Interrupted, PortTaken, TargetError
+from harness.core.errors import ConfigError, HarnessError, Interrupted, PortTaken, TargetError
 
 POLL = 0.05
+TAKEN = re.compile(r"address already in use|EADDRINUSE|Address in use|\[Errno 98\]", re.IGNORECASE)
 
 
 class Watched(Protocol):
@@ -81,9 +83,15 @@ def connect(url: str, timeout: float, *, insecure: bool, ca: Path | None) -> htt
     return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
 
 
-def ended(target: Watched, port: int, seconds: float) -> TargetError:
-    """The error for a service that ended by itself before any load."""
+def ended(target: Watched, port: int, seconds: float) -> HarnessError:
+    """The error for a service that ended by itself before any load: PortTaken when its log says so."""
     code = target.poll()
+    taken = next((line.strip() for line in target.tail() if TAKEN.search(line)), None)
+    if taken is not None:
+        return PortTaken(
+            f"the service ended after {seconds:.1f} s because a port that it wants is taken: its log says "
+            f"{taken[:200]}; expected its ports to be free: run it again, or stop what listens there"
+        )
     if not target.logs:
         return TargetError("the process ended before the load began", advice="give the pid of one that stays")
     if code == 0:
@@ -131,8 +139,8 @@ def wait_ready(
     """Wait until the URL's port accepts, or with ``http_answer`` until it answers below 500.
 
     listens: the addresses at which the target listens, for the error when it is elsewhere.
-    Returns the seconds it took. Raises TargetError when the target ends first or the time is up, Interrupted
-    once it is cancelled.
+    Returns the seconds it took. Raises TargetError when the target ends first or the time is up, PortTaken when
+    it ends for want of a port, Interrupted once it is cancelled.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +12,36 @@ from harness.core.errors import ConfigError
 from harness.process.child import Child
 
 PLACEHOLDER = "{port}"
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST_PORT = 10_000
+TRIES = 100
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nothing listens on now. Another process may still take it first; the
-    service then says so in its log and the run ends as infrastructure, not as a verdict."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nothing listens on now, and that no outgoing connection will be given by the kernel: a
+    load of clients on the same machine, such as another guard's, would take one of those before the service
+    can (ip_local_port_range in ip-sysctl.rst). Another process may still bind it first; the run then ends as
+    infrastructure."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    first, last = _ephemeral()
+    others = [port for port in range(LOWEST_PORT, 65536) if not first <= port <= last]
+    for port in (*random.sample(others, min(TRIES, len(others))), 0):
+        with socket.socket(family) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ConfigError(f"no port can be bound at {host}; expected an address of this machine in --url")
+
+
+def _ephemeral() -> tuple[int, int]:
+    """The ports from which the kernel takes those of outgoing connections."""
+    try:
+        first, last = map(int, EPHEMERAL.read_text().split())
+    except (OSError, ValueError):
+        return 32768, 60999  # the kernel's own default
+    return first, last
 
 
 def fill_port(text: str, port: int) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from harness.cli import main
 from harness.report.schema import schema
+from harness.target.spawn import free_port
 from tests.edges.command_line import SERVICES, URL, harness, mentioning, wait_for
 
 PLAIN = (sys.executable, str(SERVICES / "plain_sse.py"))
@@ -197,3 +198,19 @@ def test_a_taken_port_is_infrastructure_and_never_the_services_fault() -> None:
         done = harness("guard", "--url", f"http://127.0.0.1:{port}/", "--", "sleep", "60")
     assert done.returncode == 4
     assert f"port {port} is taken" in done.stderr
+
+
+def test_a_service_that_finds_its_own_port_taken_is_infrastructure_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        command = (sys.executable, SERVICES / "plain_sse.py", stranger.getsockname()[1])
+        done = harness("guard", "--quiet", "--url", URL, "--", *command, cwd=tmp_path)
+    assert done.returncode == 4, done.stdout
+    assert "a port that it wants is taken: its log says OSError: [Errno 98]" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_chosen_port_is_none_that_an_outgoing_connection_may_get() -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    chosen = {free_port() for _ in range(50)}
+    assert len(chosen) > 40, "and no two guards choose the same"
+    assert all(not first <= port <= last for port in chosen) or (first, last) == (1024, 65535)

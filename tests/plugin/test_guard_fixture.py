@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,38 @@ def test_pytest_timeout_ends_a_guard_and_everything_it_started(
     (kept,) = (pytester.path / "out").glob("*/run.json")
     assert json.loads(kept.read_text())["trials"][0]["observations"], "what was measured is kept"
     assert marked(str(pytester.path)) == []
+
+
+def test_the_thread_method_ends_pytest_at_once_and_still_nothing_is_left(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytest-timeout leaves by os._exit() then: no fixture and no finally block runs."""
+    monkeypatch.setenv("MARK", str(pytester.path))
+    pytester.makepyfile(f"""
+        def test_too_long(guard):
+            guard(
+                command=[{sys.executable!r}, {str(SERVICE)!r}, "{{port}}"], url="http://127.0.0.1:{{port}}/events",
+                settle=0.2, sensitivity=1e-5, max_time=60)
+    """)
+    options = ("--timeout", "4", "--timeout-method", "thread", "--harness-out", "out")
+    result = pytester.runpytest_subprocess("-p", "no:randomly", *options)
+    assert result.ret == 1
+    assert "Timeout" in result.stderr.str() + result.stdout.str()
+    ends = time.monotonic() + 5
+    while marked(str(pytester.path)):
+        assert time.monotonic() < ends, marked(str(pytester.path))
+        time.sleep(0.02)
+    (log,) = (pytester.path / "out").glob("*/guard/target.log")
+    assert log.exists(), "the service had been started"
+    (kept,) = (pytester.path / "out").glob("*/run.json")
+    assert json.loads(kept.read_text())["trials"][0]["observations"], "what was measured is kept"
+    judged = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "judge", str(kept.parent)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert judged.returncode == 3, judged.stdout + judged.stderr
 
 
 def test_guards_of_two_workers_take_turns(pytester: pytest.Pytester) -> None:
