@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -48,19 +49,22 @@ while True:
 
 
 @contextmanager
-def at_rest(program: str, *, patience: float = 20.0) -> Iterator[tuple[Quiet, Sampler]]:
+def at_rest(
+    program: str, *, patience: float = 20.0, port: int = 0, ready: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Quiet, Sampler]]:
     start = time.monotonic()
 
     def clock() -> float:
         return time.monotonic() - start
 
-    child = subprocess.Popen([sys.executable, "-c", program])
+    child = subprocess.Popen([sys.executable, "-c", program, str(port)])
     try:
+        ready()
         with Sampler(child.pid, clock=clock, interval=0.05) as sampler:
             yield (
                 rest(
                     sampler,
-                    port=free_port(),
+                    port=port or free_port(),
                     window=1.0,
                     settle=0.5,
                     patience=patience,
@@ -101,6 +105,33 @@ def test_of_several_censuses_the_lowest_counts_and_a_class_not_met_is_none() -> 
     assert levels[Key("fds", "pipe")] == 0.0
     assert levels[Key("threads")] == 3.0
     assert levels[Key("fds")] == 4.0, "the hot lane saw lower still"
+
+
+# Keeps every client, and moves no descriptor of its own.
+HOLDS = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+held = [listener.accept()]
+time.sleep(60)
+"""
+
+
+def test_no_level_while_a_client_is_connected_however_still_the_descriptors() -> None:
+    port = free_port()
+    client: list[socket.socket] = []
+
+    def connect() -> None:
+        deadline = time.monotonic() + 10.0
+        while not client:
+            try:
+                client.append(socket.create_connection(("127.0.0.1", port), timeout=5.0))
+            except OSError:
+                assert time.monotonic() < deadline, "it never listened"
+                time.sleep(0.02)
+
+    with at_rest(HOLDS, patience=2.5, port=port, ready=connect) as (quiet, _), client[0]:
+        assert not quiet.settled
+        assert "inbound" in quiet.moving
 
 
 def test_a_cycle_that_never_settled_has_no_levels() -> None:
