@@ -1,0 +1,158 @@
+"""How long a verdict takes, and what the harness itself burns while it watches a service at rest.
+
+python -m bench.verdict [--json FILE]
+
+Seconds are from the first cycle to the verdict, start-up of the service aside. The share of CPU is that of every
+process of the harness (itself, its swarm and their keepers; not the service) over all quiet windows of a run,
+in parts of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.core.verdict import Outcome
+from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.levels import Reader
+from harness.experiment.quiet import Quiet
+
+SERVICES = Path(__file__).parents[1] / "tests" / "services"
+SHARE = 0.01  # of a core, at most, during quiet
+PASS = 2.5e-4  # descriptors per connection
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One guard. limit: seconds from the first cycle to the verdict. load: fields of the Request."""
+
+    name: str
+    habit: str
+    outcome: Outcome
+    limit: float
+    load: dict[str, Any] = field(default_factory=dict)
+
+
+PROMISES = (
+    Promise("leak of one descriptor per connection", "eventfd@connection", Outcome.LEAKING, 10.0),
+    Promise("leak of one object per connection", "object@connection", Outcome.LEAKING, 10.0),
+    Promise(
+        "pass certified at 2.5e-4 descriptors per connection",
+        "healthy",
+        Outcome.BOUNDED,
+        60.0,
+        {"sensitivity": PASS},
+    ),
+    Promise(
+        "memory verdict without runtime counters, a pass",
+        "healthy",
+        Outcome.BOUNDED,
+        180.0,
+        {"runtime": "none", "max_time": 180.0},
+    ),
+    Promise(
+        "memory verdict without runtime counters, a leak of 4 KiB",
+        "malloc@connection",
+        Outcome.LEAKING,
+        180.0,
+        {"runtime": "none", "max_time": 180.0},
+    ),
+)
+
+
+def ours(target: int) -> list[psutil.Process]:
+    """This process and all below it, but for the service's."""
+    own = psutil.Process()
+    service = {target, *(child.pid for child in psutil.Process(target).children(recursive=True))}
+    return [process for process in (own, *own.children(recursive=True)) if process.pid not in service]
+
+
+def burnt(processes: list[psutil.Process]) -> float:
+    """CPU seconds of them so far."""
+    used = [process.cpu_times() for process in processes]
+    return float(sum(one.user + one.system for one in used))
+
+
+@contextmanager
+def watched() -> Iterator[list[tuple[float, float]]]:
+    """Every quiet window meanwhile: its seconds, and what the harness burnt in it."""
+    windows: list[tuple[float, float]] = []
+    real = Reader.rest
+
+    def rest(self: Reader, tick: Callable[[], None]) -> Quiet:
+        processes = ours(self.target.pid)
+        began, before = self.around.clock(), burnt(processes)
+        quiet = real(self, tick)
+        if self.target.alive:
+            windows.append((self.around.clock() - began, burnt(processes) - before))
+        return quiet
+
+    Reader.rest = rest  # type: ignore[method-assign]
+    try:
+        yield windows
+    finally:
+        Reader.rest = real  # type: ignore[method-assign]
+
+
+def guard(promise: Promise, folder: Path) -> tuple[Guarded, float]:
+    """The guard, and the seconds from its first cycle to its verdict, places in the source included."""
+    command = (sys.executable, str(SERVICES / "asyncio_service.py"), "{port}", promise.habit)
+    request = Request(
+        url="http://127.0.0.1:{port}/events", command=command, out=folder / "run", **promise.load
+    )
+    done = guard_once(request, command="bench.verdict")
+    return done, done.trial.ended - done.trial.observations[0].started
+
+
+def main() -> None:
+    """Guard, one after another, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = []
+    shares: list[tuple[float, float]] = []
+
+    def row(metric: str, value: float, unit: str, target: float, right: bool) -> None:
+        holds = right and value <= target
+        rows.append(
+            {
+                "metric": metric,
+                "value": round(value, 4),
+                "unit": unit,
+                "rival": "budget",
+                "rival_value": target,
+                "ratio": round(value / target, 4),
+                "target": 1.0,
+                "holds": holds,
+            }
+        )
+        print(
+            f"{metric:60} {value:8.4g} {unit}, at most {target:g}{'' if holds else '   NOT HELD'}", flush=True
+        )
+
+    for promise in PROMISES:
+        with tempfile.TemporaryDirectory() as folder, watched() as windows:
+            done, seconds = guard(promise, Path(folder))
+        right = done.verdict.outcome is promise.outcome
+        if not right:
+            print(f"expected {promise.outcome.value}, saw {done.verdict.explanation}")
+        row(promise.name, seconds, "s", promise.limit, right)
+        shares += windows
+    share = sum(used for _, used in shares) / sum(length for length, _ in shares)
+    row("the harness's own share of a core during quiet", share, "cores", SHARE, True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    sys.exit(0 if all(entry["holds"] for entry in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()
