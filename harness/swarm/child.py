@@ -100,7 +100,7 @@ class Control:
                 state = "busy" if self._busy else "idle" if self._run else "not set up"
                 raise BadMessage(f"order is {order!r} ({state}); expected setup, cycle, cancel or stop")
         except (BadMessage, HarnessError) as error:
-            self.send(error=str(error))
+            self.send(error=str(error), usage=isinstance(error, ConfigError))
         return False
 
     def _cycle(self, spec: CycleSpec) -> None:

@@ -7,7 +7,6 @@ authority: ``http+unix://%2Frun%2Fapp.sock/events``.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass, replace
@@ -177,30 +176,3 @@ def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
     except OSError as error:
         raise ConfigError(f"host {endpoint.host!r}: {error.strerror}; expected a name or address") from None
     return tuple(dict.fromkeys(Address(int(family), sockaddr) for family, _, _, _, sockaddr in found))
-
-
-def source_pool(text: str) -> tuple[str, ...]:
-    """``"127.0.0.2-127.0.0.9"``, ``"127.0.1.0/28"`` or single addresses, by comma. Raises ConfigError.
-
-    At most 65,536 addresses: each gives about 28,000 ports (ip_local_port_range).
-    """
-    found: list[str] = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        try:
-            if "/" in part:
-                hosts = ipaddress.ip_network(part, strict=False)
-                if hosts.num_addresses > 65_536:
-                    raise ValueError(f"{hosts.num_addresses} addresses")
-                found.extend(map(str, hosts.hosts()))
-            elif "-" in part:
-                low, high = (ipaddress.ip_address(end.strip()) for end in part.split("-", 1))
-                if low.version != high.version or not 0 <= int(high) - int(low) < 65_536:
-                    raise ValueError("the range is empty or too long")
-                found.extend(str(low + offset) for offset in range(int(high) - int(low) + 1))
-            else:
-                found.append(str(ipaddress.ip_address(part)))
-        except ValueError as error:
-            raise ConfigError(
-                f"source addresses {part!r}: {error}; expected an address, FROM-TO, or NET/BITS"
-            ) from None
-    return tuple(found)

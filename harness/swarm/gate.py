@@ -13,6 +13,7 @@ import gevent.queue
 from locust import User, constant, task
 
 from harness.core.cycle import CycleSpec
+from harness.swarm.addresses import check_local, check_reach
 from harness.swarm.approach import Approach
 from harness.swarm.pool import Pool
 from harness.swarm.statistics import Statistics
@@ -34,7 +35,9 @@ class Gate:
     def prepare(self, approach: Approach, seed: int, statistics: Statistics | None) -> None:
         """Make the pool. Raises ConfigError for an approach that cannot be gone."""
         self.pool = Pool(approach, rng=random.Random(seed), statistics=statistics)
-        self.pool.router.route(self.pool.endpoint)
+        route = self.pool.router.route(self.pool.endpoint)
+        check_local(approach.sources)
+        check_reach(approach.sources, self.pool.endpoint, route)
 
     def run(self, spec: CycleSpec, cancelled: Cancelled, progress: Progress) -> Outcome:
         """Hand a cycle to the user and wait for what it counted; its errors are raised here."""

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from harness.core.cycle import CycleSpec, Ledger
-from harness.core.errors import SwarmError
+from harness.core.errors import ConfigError, SwarmError
 from harness.process.child import Child
 from harness.swarm.approach import Approach
 from harness.swarm.setup import SwarmSetup
@@ -120,7 +120,7 @@ class Swarm:
         self._child = Child.spawn(argv, log=self._log, name="swarm", env=env)
 
     def wait_ready(self) -> None:
-        """Wait until the child's users stand at the gate."""
+        """Wait until the child's users stand at the gate. Raises ConfigError for a setup that cannot be."""
         if self._socket is not None:
             return
         assert self._listener is not None
@@ -191,6 +191,8 @@ class Swarm:
         except BadMessage as error:
             raise SwarmError(f"the swarm sent {error} during {doing}") from None
         if "error" in message:
+            if message.get("usage") is True:
+                raise ConfigError(str(message["error"]))
             raise SwarmError(f"the swarm refused: {message['error']}")
         return message
 

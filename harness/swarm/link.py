@@ -91,7 +91,7 @@ class Link:
         route, source = self._route, self._source
         addresses = route.addresses if source is None else route.from_source(source)
         self._waiting = None
-        code = errno.EADDRNOTAVAIL
+        code = errno.EHOSTUNREACH  # none of the source's family
         while self._address < len(addresses):
             address = addresses[self._address]
             try:

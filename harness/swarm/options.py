@@ -2,9 +2,43 @@
 
 from __future__ import annotations
 
+import argparse
+import math
+from pathlib import Path
 from typing import Any
 
 from locust import events
+
+from harness.core.errors import ConfigError
+from harness.swarm.addresses import check_local, source_pool
+from harness.swarm.endpoint import tls_context
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected seconds above 0, such as 60")
+    return value
+
+
+def _pool(text: str) -> str:
+    try:
+        check_local(source_pool(text))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _authorities(text: str) -> str:
+    try:
+        if text:
+            tls_context(insecure=False, ca=Path(text))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -12,7 +46,7 @@ def _options(parser: Any) -> None:
     group = parser.add_argument_group("Server-sent events")
     group.add_argument(
         "--stall-after",
-        type=float,
+        type=_seconds,
         default=None,
         env_var="SSE_STALL_AFTER",
         metavar="SECONDS",
@@ -20,6 +54,7 @@ def _options(parser: Any) -> None:
     )
     group.add_argument(
         "--source-addresses",
+        type=_pool,
         default="",
         env_var="SSE_SOURCE_ADDRESSES",
         metavar="POOL",
@@ -29,5 +64,10 @@ def _options(parser: Any) -> None:
         "--insecure", action="store_true", env_var="SSE_INSECURE", help="Do not verify certificates"
     )
     group.add_argument(
-        "--ca", default="", env_var="SSE_CA", metavar="FILE", help="PEM file of certificate authorities"
+        "--ca",
+        type=_authorities,
+        default="",
+        env_var="SSE_CA",
+        metavar="FILE",
+        help="PEM file of certificate authorities",
     )

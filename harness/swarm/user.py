@@ -22,12 +22,14 @@ from locust import User
 from locust.exception import RescheduleTask
 
 import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
+from harness.swarm.addresses import source_pool
 from harness.swarm.cookies import Cookies
-from harness.swarm.endpoint import Endpoint, Router, basic, source_pool
+from harness.swarm.endpoint import Endpoint, Router, basic
 from harness.swarm.order import Order, Report
 from harness.swarm.request import Request
 from harness.swarm.source import FOR_EVER, RECONNECTION_TIME, EventSource, StreamFailed
 from harness.swarm.statistics import FLUSH, GAP, Statistics
+from harness.swarm.stream import Stream
 from harness.swarm.wheel import Wheel
 
 __all__ = ["SseUser", "StreamFailed"]
@@ -51,14 +53,21 @@ class Shared:
         self.orders: dict[tuple[str, str, float], Order] = {}
         self.requests: dict[tuple[str, str], Request] = {}
         self.endpoints: dict[str, Endpoint] = {}
-        environment.events.test_stop.add_listener(lambda **_: self.statistics.pour())
-        environment.events.quitting.add_listener(lambda **_: self.statistics.pour())
+        environment.events.test_stop.add_listener(self._finish)
+        environment.events.quitting.add_listener(self._finish)
         gevent.spawn(self._pour)
 
     def _pour(self) -> None:
         while True:
             gevent.sleep(FLUSH)
             self.statistics.pour()
+
+    def _finish(self, **_: Any) -> None:
+        """The users have stopped: what still lingers on its way out ends now, and everything is counted."""
+        for stream in self.wheel.items():
+            if isinstance(stream, Stream) and stream.leaving:
+                stream.leave(hold=False)
+        self.statistics.pour()
 
     def order(self, name: str, disconnect: str, stall_after: float) -> Order:
         """One order for all streams that are alike."""

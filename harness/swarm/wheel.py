@@ -67,6 +67,10 @@ class Wheel:
                 del self._slots[item.slot]
         item.slot = -1
 
+    def items(self) -> list[Due]:
+        """Everything that is in."""
+        return [item for slot in self._slots.values() for item in slot]
+
     def hold(self) -> None:
         """Keep ticking though nothing may be in, until as many ``release`` calls."""
         self._held += 1

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.cycle import CycleSpec, Ledger
-from harness.core.errors import SwarmError
+from harness.core.errors import ConfigError, SwarmError
 from harness.swarm.launch import Swarm
 from harness.swarm.wire import encode, setup_to_dict, spec_to_dict
 from tests.edges.servers.counting_server import CountingServer
@@ -73,9 +73,16 @@ def test_a_swarm_that_dies_is_infrastructure_with_its_last_words(
 
 
 def test_a_swarm_that_cannot_start_says_why(tmp_path: Path) -> None:
-    found = Swarm("http://no.such.host.invalid:80", tmp_path, seed=1)
-    with found, pytest.raises(SwarmError, match=r"no\.such\.host\.invalid"):
-        found.wait_ready()
+    """The request was wrong, not the generator: exit 2."""
+    elsewhere = Swarm("http://no.such.host.invalid:80", tmp_path / "host", seed=1)
+    foreign = Swarm("http://127.0.0.1:80", tmp_path / "source", seed=1, source_addresses=("203.0.113.9",))
+    for found, why in (
+        (elsewhere, r"no\.such\.host\.invalid"),
+        (foreign, r"^source address 203\.0\.113\.9: "),
+    ):
+        with found, pytest.raises(ConfigError, match=why) as error:
+            found.wait_ready()
+        assert error.value.exit_code == 2
 
 
 def test_more_streams_than_descriptors_is_refused_with_the_remedy(swarm: Swarm) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import socket
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger
 from harness.core.errors import ConfigError
+from harness.swarm.addresses import check_local, check_reach, source_pool
 from harness.swarm.approach import Approach
 from harness.swarm.cookies import MAX_COOKIES, Cookies
-from harness.swarm.endpoint import Endpoint, source_pool
+from harness.swarm.endpoint import Address, Endpoint, Route
 from harness.swarm.histogram import Histogram
 from harness.swarm.saturation import BUSY, LATE, Saturation
 from harness.swarm.setup import SwarmSetup
@@ -185,6 +187,25 @@ def test_a_bad_source_pool_is_named(text: str) -> None:
     with pytest.raises(ConfigError, match="expected an address, FROM-TO, or NET/BITS") as error:
         source_pool(text)
     assert repr(text) in str(error.value)
+
+
+def test_a_source_that_this_machine_has_not_is_named() -> None:
+    check_local(("127.0.0.1", "127.9.9.9"))
+    with pytest.raises(
+        ConfigError, match=r"203\.0\.113\.9: Cannot assign requested address; expected one of this"
+    ):
+        check_local(("127.0.0.1", "203.0.113.9"))  # TEST-NET-3 (RFC 5737): nobody's
+
+
+def test_a_source_that_cannot_reach_the_service_is_named() -> None:
+    four = Route((Address(socket.AF_INET, ("127.0.0.1", 80)),))
+    here = Endpoint.parse("http://127.0.0.1")
+    check_reach(("127.0.0.2",), here, four)
+    with pytest.raises(ConfigError, match=r"::2 cannot reach 127\.0\.0\.1 \(127\.0\.0\.1\); expected"):
+        check_reach(("::2",), here, four)
+    unix = Endpoint.parse("http+unix://%2Frun%2Fapp.sock")
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.2 cannot reach the Unix socket /run/app\.sock"):
+        check_reach(("127.0.0.2",), unix, Route((Address(socket.AF_UNIX, "/run/app.sock"),)))
 
 
 def test_cookies_go_where_they_belong() -> None:
