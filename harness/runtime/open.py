@@ -31,10 +31,10 @@ def open_reader(
 ) -> RuntimeReader | Unavailable:
     """The reader for a running target; ``choice`` comes from ``choose(pid, override)``.
 
-    directory: where agents listen. url: of the pprof pages, else the service's own origin (Go alone).
+    directory: where agents listen. url: of the pprof pages, else the service's own.
     """
     if choice.runtime == detect.PYTHON:
-        return python.PythonCounters(directory, pid, shared=directory == default_directory())
+        return python.PythonCounters(directory, pid, shared=directory == default_directory(), url=url)
     if choice.runtime == detect.NODE:
         return node.NodeCounters(directory, pid)
     if choice.runtime == detect.JVM:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+CHILDREN = Path("/proc/thread-self/children")
+
 
 def tree(pid: int) -> list[int]:
-    """The process and its descendants, parents first, from /proc/PID/task/TID/children (proc(5))."""
+    """The process and its descendants, parents first, from /proc/PID/task/TID/children (proc(5)); by one pass
+    over all processes where the kernel has no such file (CONFIG_PROC_CHILDREN)."""
     found = [pid]
+    if not CHILDREN.exists():
+        return _below(found, _parents())
     for known in found:
         for task in Path(f"/proc/{known}/task").glob("*/children"):
             try:
@@ -15,6 +20,27 @@ def tree(pid: int) -> list[int]:
             except OSError:
                 continue
             found.extend(int(word) for word in words if int(word) not in found)
+    return found
+
+
+def _parents() -> dict[int, int]:
+    """pid → parent of every process."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split(None, 2)[1])
+        except (OSError, IndexError):
+            continue  # gone meanwhile
+    return parents
+
+
+def _below(found: list[int], parents: dict[int, int]) -> list[int]:
+    """``found``, and all whose line of ancestors meets it."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents.items():
+        children.setdefault(parent, []).append(pid)
+    for known in found:
+        found.extend(child for child in children.get(known, ()) if child not in found)
     return found
 
 

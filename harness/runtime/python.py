@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.core.errors import ProbeError
 from harness.core.metric import Key
 from harness.runtime import channel, python_sites
+from harness.runtime.attach import attach, detach, knock
 from harness.runtime.counters import (
     ASYNCIO_TASKS,
     BLOCKS,
@@ -29,6 +30,7 @@ AGENT = Path(__file__).parent / "agent" / "python"
 TRACE = "HARNESS_RUNTIME_TRACE"
 FRAMES = 12  # depth of traced allocations; each frame costs 16 bytes per live block in the target
 START_PATIENCE = 5.0  # seconds after its start in which a Python must have loaded the agent
+KNOCK = 0.1  # seconds between two looks whether a Python that is attached to answers
 FIELDS: dict[str, Key] = {
     "objects": OBJECTS,
     "blocks": BLOCKS,
@@ -66,12 +68,15 @@ class PythonCounters:
         pid: int,
         *,
         shared: bool = False,
+        url: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """shared: other services answer in the folder as well, so only processes of the tree are asked."""
+        """shared: other services answer in the folder as well, so only processes of the tree are asked.
+        url: where the service listens, to wake it up when it is attached to."""
         self.directory = directory
         self.shared = shared
         self.pid = pid
+        self.url = url
         self._clock = clock
         self.snapshots: tuple[Snapshot, Snapshot] | None = None  # of the last attribution
 
@@ -85,6 +90,8 @@ class PythonCounters:
             except ProbeError as error:
                 return Unavailable(str(error))
             reason = why_not(self.pid) if executable(self.pid) else f"process {self.pid} has ended"
+            if reason and executable(self.pid):
+                return self._attached(reason)
             if reason or self._clock() > deadline:
                 return Unavailable(
                     reason
@@ -92,6 +99,34 @@ class PythonCounters:
                     f"within {START_PATIENCE:g} s of the start: is the folder writable for it?"
                 )
             time.sleep(0.02)
+
+    def _attached(self, reason: str) -> Counters | Unavailable:
+        """Attach to every Python of the tree, and wait until all of them answer. reason: why they do not yet."""
+        asked = [pid for pid in tree(self.pid) if is_python(pid)]
+        try:
+            refused = [f"process {pid} {why}" for pid in asked if (why := attach(pid, self.directory, AGENT))]
+            if refused or not asked:
+                return Unavailable(f"{reason}; {refused[0]}" if refused else reason)
+            deadline = self._clock() + START_PATIENCE
+            while True:
+                answering = {answer.pid for answer in self._answers("read")}
+                missing = [pid for pid in asked if pid not in answering and executable(pid)]
+                if not missing and answering:
+                    return self.read()
+                if self._clock() > deadline or not answering | set(missing):
+                    return Unavailable(
+                        f"process {missing[0] if missing else self.pid} was told to load the agent "
+                        f"(sys.remote_exec) and does not answer; expected its main thread to run Python code within "
+                        f"{START_PATIENCE:g} s: is it blocked?"
+                    )
+                if self.url:
+                    knock(self.url)
+                time.sleep(KNOCK)
+        except ProbeError as error:
+            return Unavailable(str(error))
+        finally:
+            for pid in asked:
+                detach(pid, self.directory)
 
     def read(self) -> Counters:
         """Sum over the processes; see RuntimeReader."""
@@ -171,7 +206,7 @@ def why_not(pid: int) -> str:
     """Why no Python of the tree can have loaded the agent; empty when one still may."""
     reasons = []
     for process in tree(pid):
-        if "python" not in executable(process).rpartition("/")[2]:
+        if not is_python(process):
             continue
         reason = refusal(arguments(process))
         if not reason:
@@ -184,6 +219,11 @@ def why_not(pid: int) -> str:
             )
         reasons.append(f"process {process} {reason}")
     return reasons[0] if reasons else ""
+
+
+def is_python(pid: int) -> bool:
+    """By the name of what it runs."""
+    return "python" in executable(pid).rpartition("/")[2]
 
 
 def refusal(argv: list[str]) -> str:

@@ -90,7 +90,7 @@ def installed(minor: int) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("minor", [8, 9, 10, 12, 13])
+@pytest.mark.parametrize("minor", [8, 9, 10, 12, 13, 14])
 def test_other_pythons_are_left_alone_and_answer(minor: int, tmp_path: Path) -> None:
     python = installed(minor)
     if not python:

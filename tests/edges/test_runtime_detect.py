@@ -11,6 +11,7 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.process.child import Child
+from harness.runtime import processes
 from harness.runtime.detect import GO, GO_MAGIC, JVM, NATIVE, NODE, PYTHON, UNKNOWN, choose, is_go
 from tests.edges.servers.clients import wait_for
 
@@ -67,3 +68,17 @@ def test_what_is_none_of_them_is_native(tmp_path: Path) -> None:
 def test_an_override_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected one of auto, none, python"):
         choose(os.getpid(), "ruby")
+
+
+def test_the_tree_is_the_same_on_a_kernel_without_lists_of_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Child.spawn(
+        ["sh", "-c", "sleep 60 & sh -c 'sleep 60; true'; true"], log=tmp_path / "log", name="sh"
+    ) as child:
+        wait_for(lambda: len(processes.tree(child.pid)) == 4, "two sleeps and a shell")
+        found = processes.tree(child.pid)
+        monkeypatch.setattr(processes, "CHILDREN", tmp_path / "children")
+        without = processes.tree(child.pid)
+        assert without[0] == child.pid
+        assert sorted(without) == sorted(found)

@@ -1,0 +1,100 @@
+"""Attaching to a Python that already runs: the interpreter itself loads the agent (PEP 768, CPython 3.14 and later).
+
+``sys.remote_exec`` must be called by a Python of the same version, so the target's own executable is run for it.
+Its main thread then loads the agent as soon as it runs Python code again. One that waits for a connection is
+helped by one (``knock``); one that is blocked for ever never does.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness.runtime import channel
+from harness.runtime.processes import executable
+
+PATIENCE = 10.0  # seconds for an interpreter to start and to write to another process
+SCRIPT = "attach-{pid}.py"
+OLDER = 3  # exit code of ASK in a Python that has no sys.remote_exec
+ASK = (
+    "import sys\n"
+    f"if not hasattr(sys, 'remote_exec'): sys.exit({OLDER})\n"
+    "try: sys.remote_exec(int(sys.argv[1]), sys.argv[2])\n"
+    "except Exception as error: sys.exit('%s: %s' % (type(error).__name__, error))\n"
+)
+# Runs inside the target, in the namespace of a module of its own: nothing may be raised there, nothing stay but
+# the agent.
+LOAD = """import sys
+sys.path.insert(0, {agent!r})
+try:
+    import harness_agent
+    harness_agent.start({directory!r})
+except Exception:
+    pass
+finally:
+    sys.path.remove({agent!r})
+"""
+
+
+def attach(pid: int, directory: Path, agent: Path) -> str:
+    """Have the Python ``pid`` load the agent in folder ``agent`` and listen in ``directory``; empty once it is asked,
+    else why it cannot be. Raises ProbeError when ``directory`` is open to others."""
+    refused = _refused(pid)
+    if refused:
+        return refused
+    folder = channel.private_folder(directory).resolve()
+    script = folder / SCRIPT.format(pid=pid)
+    try:
+        script.touch(mode=0o600)
+        script.write_text(LOAD.format(agent=str(agent.resolve()), directory=str(folder)))
+        done = subprocess.run(
+            [f"/proc/{pid}/exe", "-I", "-S", "-c", ASK, str(pid), str(script)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except OSError as error:
+        return f"cannot be attached to: {error.strerror}: {error.filename}"
+    except subprocess.TimeoutExpired:
+        return f"cannot be attached to: its interpreter did not start within {PATIENCE:g} s"
+    if done.returncode == OLDER:
+        return "is older than Python 3.14, so it cannot be attached to"
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        return f"cannot be attached to: {said[-1][:200] if said else f'exit code {done.returncode}'}"
+    return ""
+
+
+def detach(pid: int, directory: Path) -> None:
+    """Take the script away that ``attach`` has left for the target to read."""
+    (directory / SCRIPT.format(pid=pid)).unlink(missing_ok=True)
+
+
+def knock(url: str) -> None:
+    """Connect to the service and leave: an event loop at rest runs no Python code until something happens."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "127.0.0.1", port), 1.0).close()
+    except (OSError, ValueError):
+        pass  # no address, nobody listens: then it must wake up by itself
+
+
+def _refused(pid: int) -> str:
+    """Its executable is run as ourselves, so it must be one that we might run anyway."""
+    try:
+        owner = Path(f"/proc/{pid}").stat().st_uid
+        elsewhere = os.stat(f"/proc/{pid}/ns/mnt").st_ino != os.stat("/proc/self/ns/mnt").st_ino  # noqa: PTH116
+    except OSError as error:
+        return f"cannot be attached to: {error.strerror}"
+    if owner != os.geteuid():
+        return f"belongs to user {owner}, so it cannot be attached to; expected our own ({os.geteuid()})"
+    if elsewhere:
+        return "has a file system of its own (a container), so it cannot be attached to from here"
+    if not executable(pid):
+        return "has ended"
+    return ""
