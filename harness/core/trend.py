@@ -61,12 +61,12 @@ def assess(
     total = levels[-1] - levels[0]
     if exposure <= 0:
         return Assessed("undecided", math.inf, "no load cycle was completed")
-    tail = _still(levels, clients, floor)
+    tail, unseen = _still(levels, clients, floor)
     extra = ("reading",) if steps else ()
     factor, rivals = _driver(levels, series, floor, extra)
     main = _line(levels, series, (factor, *extra), floor)
     if main is None or len(levels) < MIN_LEVELS:
-        bound = 3.0 / tail if tail else math.inf
+        bound = unseen
         status = "bounded" if bound <= sensitivity else "undecided"
         why = (
             f"{len(levels)} levels with noise are too few"
@@ -93,7 +93,7 @@ def assess(
     upper = (
         max(0.0, per_connection.slopes[0]) + 0.84 * student95(per_connection.free) * per_connection.errors[0]
     )
-    bound = min(upper, 3.0 / tail if tail else math.inf)
+    bound = min(upper, unseen)
     growing = rate > 3 * main.errors[0] and grown >= least and goes_on
     if bound <= sensitivity and not (growing and bound > SURE * sensitivity):
         why = _quiet(tail, exposure) if bound < upper else f"no trend over {exposure:g} connections"
@@ -206,14 +206,17 @@ def _named(
     return plain, tuple(factor for factor, against in odds.items() if against <= SAME and factor != plain)
 
 
-def _still(levels: Sequence[float], clients: Sequence[float], floor: float) -> float:
-    """Connections since the level last moved by more than the noise of a reading."""
-    tail = 0.0
-    for index in range(len(clients) - 1, -1, -1):
-        if abs(levels[index + 1] - levels[index]) > floor:
-            break
-        tail += clients[index]
-    return tail
+def _still(levels: Sequence[float], clients: Sequence[float], floor: float) -> tuple[float, float]:
+    """Connections since the level last moved by more than the noise of a reading, and the greatest rate that may
+    have stayed unseen since: three units (the rule of three), and what noise or small steps can have hidden."""
+    tail, first = 0.0, len(clients)
+    while first > 0 and abs(levels[first] - levels[first - 1]) <= floor:
+        first -= 1
+        tail += clients[first]
+    hidden = max(
+        levels[-1] - levels[first], floor if floor >= 1 else 0.0
+    )  # below one: a count is known exactly
+    return tail, (3.0 + hidden) / tail if tail else math.inf
 
 
 def _goes_on(levels: Sequence[float], column: Sequence[float], rate: float) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench._kinds import LEAKING_MEMORY
@@ -49,3 +51,19 @@ def test_another_driver_than_the_connection_needs_odds_and_not_a_tenth_less_nois
     kind = next(kind for kind in LEAKING_MEMORY if kind.name == "idle CPU 1 % per 1,000")
     (finding,) = judge(run(kind, seed)).findings
     assert (finding.metric, finding.driver) == ("idle-cpu", "connection")
+
+
+def test_a_bound_in_bytes_holds_what_the_noise_of_a_reading_could_hide() -> None:
+    cycles = [300, 300, 600, 1200, 2400, 2400]
+    heap = replace(series([5e6] * 7, cycles), key=Key("memory", "heap-bytes"))
+    found = trend.assess(heap, sensitivity=128.0, floor=4096.0, least=1048576.0, steps=True)
+    assert found.status == "bounded"
+    assert found.at_most == pytest.approx(
+        (3 + 4096) / 7200
+    )  # three bytes in 7,200 connections would claim too much
+
+
+def test_small_steps_within_the_noise_add_up_in_the_bound() -> None:
+    creeping = replace(series([1000.0 + 2 * i for i in range(7)], [500] * 6), key=Key("memory", "objects"))
+    found = trend.assess(creeping, sensitivity=1.0, floor=2.0, least=10.0)
+    assert found.at_most >= 12 / 3000
