@@ -13,10 +13,12 @@ import pytest
 pytest_plugins = ["pytester"]
 SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
 TEST = """
+    import sys
     def test_stream_gives_everything_back(guard):
         verdict = guard(
             command=[{python!r}, {service!r}, "{{port}}", {kind!r}], url="http://127.0.0.1:{{port}}/events",
             connections=100, concurrency=25, dwell=0.3, settle=0.2, sensitivity=0.02, max_time=30)
+        assert not [name for name in sys.modules if name.split(".")[0] in ("locust", "gevent")]
         assert verdict.bounded, verdict.explain()
 """
 
