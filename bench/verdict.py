@@ -2,7 +2,8 @@
 
 python -m bench.verdict [--json FILE]
 
-Seconds are from the first cycle to the verdict, start-up of the service aside. The share of CPU is that of every
+Seconds are from the first cycle until the verdict is certain, start-up of the service aside; the search for its
+place in the source, which follows, is printed beside it. The share of CPU is that of every
 process of the harness (itself, its swarm and their keepers; not the service) over all quiet windows of a run,
 in parts of one core.
 """
@@ -21,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from harness.core.design import elapsed
 from harness.core.verdict import Outcome
 from harness.experiment.guard import Guarded, Request, guard_once
 from harness.experiment.levels import Reader
@@ -103,14 +105,14 @@ def watched() -> Iterator[list[tuple[float, float]]]:
         Reader.rest = real  # type: ignore[method-assign]
 
 
-def guard(promise: Promise, folder: Path) -> tuple[Guarded, float]:
-    """The guard, and the seconds from its first cycle to its verdict, places in the source included."""
+def guard(promise: Promise, folder: Path) -> tuple[Guarded, float, float]:
+    """The guard, and the seconds from its first cycle until it was certain, and until its place was found too."""
     command = (sys.executable, str(SERVICES / "asyncio_service.py"), "{port}", promise.habit)
     request = Request(
         url="http://127.0.0.1:{port}/events", command=command, out=folder / "run", **promise.load
     )
     done = guard_once(request, command="bench.verdict")
-    return done, done.trial.ended - done.trial.observations[0].started
+    return done, elapsed(done.trial), done.trial.ended - done.trial.observations[0].started
 
 
 def main() -> None:
@@ -141,11 +143,13 @@ def main() -> None:
 
     for promise in PROMISES:
         with tempfile.TemporaryDirectory() as folder, watched() as windows:
-            done, seconds = guard(promise, Path(folder))
+            done, seconds, whole = guard(promise, Path(folder))
         right = done.verdict.outcome is promise.outcome
         if not right:
             print(f"expected {promise.outcome.value}, saw {done.verdict.explanation}")
         row(promise.name, seconds, "s", promise.limit, right)
+        if done.verdict.outcome is Outcome.LEAKING:
+            print(f"    its place in the source after {whole:.4g} s")
         shares += windows
     share = sum(used for _, used in shares) / sum(length for length, _ in shares)
     row("the harness's own share of a core during quiet", share, "cores", SHARE, True)
