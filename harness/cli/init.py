@@ -69,6 +69,7 @@ jobs:
         with:
           python-version: "3.12"
       - run: pip install 'sse-leak-harness[pytest]' pytest-timeout
+      # - run: pip install -r requirements.txt    # what your service needs
       - run: harness budget check
       - run: pytest tests/test_leaks.py --harness-out leak-reports
       - uses: actions/upload-artifact@v4

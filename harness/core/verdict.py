@@ -94,9 +94,9 @@ class Crash:
     grown: Mapping[str, float] = field(default_factory=dict)  # key → growth before death
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verdict:
-    """The whole judgement of one trial."""
+    """The whole judgement of one trial. Its repr is short: pytest shows it below the evidence."""
 
     outcome: Outcome
     explanation: str
@@ -117,6 +117,9 @@ class Verdict:
     def bounded(self) -> bool:
         """True when everything came back."""
         return self.outcome is Outcome.BOUNDED
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.outcome.value})"
 
     def explain(self) -> str:
         """The evidence as plain text, for an assertion message or a terminal."""

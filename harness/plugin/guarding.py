@@ -21,7 +21,7 @@ from harness.core.errors import ConfigError
 from harness.core.units import duration, rate
 from harness.core.verdict import Outcome, Verdict
 from harness.experiment.guard import Guarded, Request, guard_once
-from harness.report.paragraph import paragraph
+from harness.report.paragraph import details, paragraph
 from harness.store.run_dir import safe_name
 from harness.target.spawn import fill_port
 
@@ -129,7 +129,8 @@ class Guard:
             request = replace(request, out=self._out / safe_name(name))
         with turn():
             done = guard_once(request, command=f"pytest {self._where}")
-        evidence = "\n".join((paragraph(done.trial), done.verdict.explain(), f"report: {done.report}"))
+        more = [f"  {line}" for line, _ in details(done.trial)]
+        evidence = "\n".join((paragraph(done.trial), *more, f"report: {done.report}"))
         self._note(done.verdict.outcome.value, done.report, evidence)
         return done
 

@@ -12,6 +12,7 @@ from harness.report.text import safe
 from harness.report.words import number, plural, span
 
 PLACES = 3  # of the code, named in the paragraph; the report has them all
+SHOWN_PLACES = 6
 LOG_LINES = 8
 LIKEWISE = (
     (Key("threads"), "threads"),
@@ -71,6 +72,26 @@ def _at(verdict: Verdict) -> str:
         return ""
     places = [match[0] for place in verdict.findings[0].where[:1] if (match := LINE_OF_CODE.search(place))]
     return f"begin at {places[0]}: " if places else ""
+
+
+def details(trial: Trial) -> list[tuple[str, str]]:
+    """What the paragraph leaves out, line by line: other findings, places, warnings, the end of the log, budgets.
+    Each with its style: empty, ``yellow`` or ``dim``."""
+    verdict = trial.verdict
+    if verdict is None:
+        return []
+    lines = [(f"also: {finding.explanation}", "") for finding in verdict.findings[1:6]]
+    if len(verdict.findings) > 6:
+        lines.append((f"and {len(verdict.findings) - 6} more in the report", ""))
+    places = list(dict.fromkeys(place for finding in verdict.findings for place in finding.where))
+    lines += [(place if place.startswith("and ") else f"at {place}", "") for place in places[:SHOWN_PLACES]]
+    if len(places) > SHOWN_PLACES:
+        lines.append((f"and {len(places) - SHOWN_PLACES} more places in the report", ""))
+    lines += [(f"warning: {warning}", "yellow") for warning in verdict.warnings]
+    if verdict.outcome is not Outcome.BOUNDED:
+        lines += [(f"log: {line}", "dim") for line in log_tail(trial)]
+    lines += [(note, "dim") for note in notes(trial)]
+    return [(safe(text), style) for text, style in lines]
 
 
 def name(finding: Finding) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from harness.report.paragraph import log_tail, notes, paragraph
+from harness.report.paragraph import details, paragraph
 from harness.report.row import HEADINGS, build_row, cells
 from harness.report.text import safe
 
@@ -24,7 +24,6 @@ STYLES = {
     Outcome.INCONCLUSIVE: "yellow",
     Outcome.INFRASTRUCTURE: "magenta",
 }
-SHOWN_PLACES = 6  # of the code; the paragraph has the first of them
 NARROW = 150  # columns below which each profile is a block of lines instead of a table row
 
 
@@ -58,23 +57,5 @@ def show_verdict(trial: Trial, console: Console) -> None:
     text = Text(paragraph(trial))
     text.stylize(f"bold {STYLES[verdict.outcome]}", 0, len(verdict.outcome.value))
     console.print(text, soft_wrap=True)
-    for finding in verdict.findings[1:6]:
-        _line(console, f"also: {safe(finding.explanation)}")
-    if len(verdict.findings) > 6:
-        _line(console, f"and {len(verdict.findings) - 6} more in the report")
-    places = list(dict.fromkeys(place for finding in verdict.findings for place in finding.where))
-    for place in places[:SHOWN_PLACES]:
-        _line(console, safe(place) if place.startswith("and ") else f"at {safe(place)}")
-    if len(places) > SHOWN_PLACES:
-        _line(console, f"and {len(places) - SHOWN_PLACES} more places in the report")
-    for warning in verdict.warnings:
-        _line(console, f"warning: {safe(warning)}", "yellow")
-    if verdict.outcome is not Outcome.BOUNDED:
-        for line in log_tail(trial):
-            _line(console, f"log: {safe(line, 200)}", "dim")
-    for note in notes(trial):
-        _line(console, note, "dim")
-
-
-def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(f"  {text}", style=style), soft_wrap=True)
+    for line, style in details(trial):
+        console.print(Text(f"  {line}", style=style), soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from harness.process.child import Child
 from harness.report.schema import schema
 from harness.target.ready import wait_ready
 from harness.target.spawn import free_port
-from tests.edges.command_line import SERVICES, SMALL, URL, harness, mentioning
+from tests.edges.command_line import PATIENCE, SERVICES, SMALL, URL, harness, mentioning
+
+PLAIN = str(SERVICES / "plain_sse.py")
 
 
 def guard(tmp_path: Path, kind: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -74,9 +77,22 @@ def test_budgets_are_found_upward_and_their_mistakes_are_usage(tmp_path: Path) -
 def test_init_writes_what_budget_check_and_pytest_accept_and_overwrites_nothing(tmp_path: Path) -> None:
     assert harness("init", cwd=tmp_path).returncode == 0
     assert harness("budget", "check", cwd=tmp_path).returncode == 0
-    collect = [sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider"]
-    seen = subprocess.run(collect, capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    assert "test_stream_gives_everything_back" in seen.stdout
+    ours = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_leaks.py"]
+
+    def outcome() -> str:
+        return subprocess.run(ours, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE).stdout
+
+    assert "can't open file" in outcome(), "it fails by what is missing until the service is there"
+    serve = f"import runpy, sys; sys.argv = ['x', sys.argv[2], 'page']; runpy.run_path({PLAIN!r}, run_name='__main__')"
+    (tmp_path / "app.py").write_text(serve)
+    assert "answers a page (text/html" in outcome(), "and then by what the service answers"
+    workflow = (tmp_path / ".github" / "workflows" / "leaks.yml").read_text()
+    assert "\t" not in workflow
+    for line in re.findall(r"- run: (harness .*|pytest .*)", workflow):
+        assert subprocess.run(
+            [sys.executable, "-m", *re.sub("^harness", "harness.cli", line).split(), "--help"],
+            capture_output=True, timeout=PATIENCE, check=True,
+        )  # fmt: skip
     again = harness("init", cwd=tmp_path)
     assert again.returncode == 2
     assert "exists already" in again.stderr
