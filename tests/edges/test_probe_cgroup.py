@@ -37,12 +37,22 @@ def group() -> Iterator[Path]:
     if os.geteuid() != 0 or root is None:
         pytest.skip("needs root and a pids controller")
     made = root / f"probe-test-{os.getpid()}"
-    made.mkdir()
     inner = made / "inner"
-    inner.mkdir()
-    yield made
-    inner.rmdir()
-    made.rmdir()
+    made.mkdir()
+    try:
+        if version_2(made):  # a group has the controllers that the one above it passes on (cgroups(7))
+            for above in (root, made):
+                (above / "cgroup.subtree_control").write_text("+pids +memory")
+        inner.mkdir()
+        yield made
+    finally:
+        if inner.exists():
+            inner.rmdir()
+        made.rmdir()
+
+
+def version_2(group: Path) -> bool:
+    return (group / "cgroup.controllers").exists()
 
 
 def test_the_lowest_limit_of_a_group_and_those_above_it(group: Path) -> None:
@@ -55,6 +65,15 @@ def test_the_lowest_limit_of_a_group_and_those_above_it(group: Path) -> None:
         assert limits(told.pid)["pids.max"] == 45
         (group / "inner" / "pids.max").write_text("max")
         assert limits(told.pid)["pids.max"] == 123
+        if version_2(group):  # version 1 has memory in a hierarchy of its own
+            before = limits(told.pid).get("memory.max")
+            (group / "inner" / "memory.max").write_text(str(512 << 20))
+            assert limits(told.pid)["memory.max"] == 512 << 20
+            (group / "memory.max").write_text(str(256 << 20))
+            assert limits(told.pid)["memory.max"] == 256 << 20
+            for each in (group, group / "inner"):
+                (each / "memory.max").write_text("max")
+            assert limits(told.pid).get("memory.max") == before
         # It is the ceiling indeed: the service meets it.
         (group / "inner" / "pids.max").write_text("3")
         assert told.run(
