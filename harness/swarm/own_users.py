@@ -26,6 +26,7 @@ from harness.swarm.tally import Outcome
 LOOK = 0.05  # seconds between two looks at cancelled()
 SHOW = 0.1
 CAUSES = 20  # kinds of failure kept apart
+NOTHING = "not one request was finished and reported (events.request): a longer --dwell, or fire that event"
 
 Cancelled = Callable[[], bool]
 Progress = Callable[[Outcome], None]
@@ -40,6 +41,7 @@ class OwnUsers:
         events: Any = self.environment.events
         events.init.fire(environment=self.environment, runner=self.runner, web_ui=None)
         events.request.add_listener(self._request)
+        events.user_error.add_listener(self._user_error)
         self._clear()
 
     def _clear(self) -> None:
@@ -65,6 +67,10 @@ class OwnUsers:
             self._causes[cause if cause in self._causes or len(self._causes) < CAUSES else "others"] += 1
         elif response_time is not None:
             self._times.add(response_time / 1000.0)
+
+    def _user_error(self, exception: BaseException | None = None, **_: Any) -> None:
+        """A task that raises makes no request: it counts as a failed one."""
+        self._request(name="(task)", exception=exception or RuntimeError("a task failed"))
 
     def cycle(self, spec: CycleSpec, cancelled: Cancelled, progress: Progress) -> Outcome:
         """Waves of ``concurrency`` users until ``connections`` have come and gone. A wave lasts until each user
@@ -126,8 +132,9 @@ class OwnUsers:
         notes = [f"{self._requests} requests of the locustfile's users"]
         if self._failures:
             notes.append(f"{self._failures} of {self._requests} requests failed")
-        if opened and not self._requests and not open_now:
-            notes.append("not one request was finished: longer --dwell?")
+        causes = self._causes
+        if over and not self._requests and not open_now:
+            failed, causes = over, Counter({NOTHING: over})
         ledger = Ledger(
             opened=opened,
             completed=over - failed,
@@ -139,7 +146,7 @@ class OwnUsers:
             stream_seconds=0.0,
             first_event_p50=self._times.quantile(0.5),
             first_event_p99=self._times.quantile(0.99),
-            causes=_shared(self._causes, failed),
+            causes=_shared(causes, failed),
             by_path=dict(self._by_path.most_common(50)),
             notes=tuple(notes),
         )

@@ -142,3 +142,18 @@ def test_kept_alive_requests_and_own_locust_users_find_a_leak_in_a_service_that_
     (trial,) = data["trials"]
     ledger = trial["observations"][0]["ledger"]
     assert ledger["events"] > 1.5 * ledger["completed"] or how == "swarm"
+
+
+IDLE_USERS = {
+    "their own bug": ("raise ValueError('mine')", "most by: ValueError: mine"),
+    "nothing": ("pass", "most by: not one request was finished and reported"),
+}
+
+
+@pytest.mark.parametrize(("does", "words"), IDLE_USERS.values(), ids=IDLE_USERS)
+def test_own_users_that_never_reach_the_service_are_no_pass(does: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "users.py").write_text(LOCUSTFILE.replace('self.client.get("/x")', does))
+    options = ("--swarm", tmp_path / "users.py", "--max-time", "6s", "--quiet", "--url", URL)
+    done = harness("guard", *SMALL, *options, "--", sys.executable, PLAIN, "{port}", cwd=tmp_path)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert words in done.stdout
