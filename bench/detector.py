@@ -1,6 +1,6 @@
 """How often the judge is wrong, and how often the rules in use are: on simulated and recorded services.
 
-python -m bench.detector [--runs N] [--quick] [--only TEXT] [--json FILE] [--no-write]
+python -m bench.detector [--runs N] [--quick] [--only TEXT] [--json FILE] [--no-write] [--calibrate]
 
 Every run is seeded. Under ours the plan drives the service to its end and the judge has its word; the others
 see 26 cycles of 300 connections. The tables are written into docs/detector.md.
@@ -21,6 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bench import _kinds
+from bench._calibrate import calibrate
 from bench._rivals import LONGEST, RIVALS
 from bench._services import Kind, Level, run, trace
 from harness.core.judge import judge
@@ -229,9 +230,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help=f"runs a row [{RUNS}]")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} runs a row; nothing is written")
     parser.add_argument("--only", default="", help="rows whose name holds this text; nothing is written")
+    parser.add_argument("--calibrate", action="store_true", help="what noise alone reaches, and no table")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--no-write", action="store_true", help="leave docs/detector.md as it is")
     options = parser.parse_args()
+    if options.calibrate:
+        sys.exit(0 if calibrate() else 1)
     runs = options.runs or (QUICK if options.quick else RUNS)
     start = time.monotonic()
     results = measure_all(runs, options.only)

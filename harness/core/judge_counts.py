@@ -14,10 +14,11 @@ from harness.core.moments import Moment, Series, keys, moments, series
 from harness.core.rates import beside_readings, interval
 from harness.core.record import Trial
 
-# Growth per reading that means nothing: an interpreter or a C library maps an arena now and then. Healthy
-# servers of four kinds moved by at most 3 mappings a cycle after the first one (docs/detector.md).
+# Growth per reading that means nothing: an interpreter or a C library maps an arena now and then. Of seven healthy
+# servers six moved by at most 4 mappings a cycle after the third, Node's once by 70 (bench/traces).
 TOLERANCE = {"mappings": 4.0}
-# Noise of a runtime counter, measured (docs/detector.md): 4 blocks a reading are the reading's own.
+# Noise of a runtime counter, measured (docs/detector.md): 4 blocks a reading are the reading's own, a heap moves by
+# a page, and CPU at rest by up to 0.0019 cores.
 FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
 # Smallest growth per connection that is called a leak in a counter whose readings have noise of their own.
 FINEST = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}  # × trial.sensitivity

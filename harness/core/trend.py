@@ -1,9 +1,10 @@
 """Levels with noise of their own: jitter, live objects between collections, CPU at rest.
 
 A straight line over what a driver has done by each level; its slope against its standard error, which is
-widened for noise that remembers (AR(1)). Noise of correlation 0.7 reaches t = 9 to 12 once in 3,000 series
-of 6 to 20 levels, and 8 in longer ones (measured: ``python -m bench.detector --calibrate``), so that is what
-certainty takes. As with exact counts, "so much per cycle" and "so much per second" must not explain it.
+widened for noise that remembers (AR(1)). Noise of correlation 0.7 reaches t = 14 once in 3,000 series of 6
+levels, 11 in those of 8, 9 to 10 up to 24 and 8 beyond (measured: ``python -m bench.detector --calibrate``),
+so about that is what certainty takes. As with exact counts, "so much per cycle" and "so much per second" must
+not explain it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from bench import _rivals
-from bench.detector import GROUPS, measure, table
+from bench.detector import GROUPS, Cell, measure, rows_of, table
 from harness.core.metric import Judged
 
 RUNS = 4
@@ -49,3 +49,20 @@ def test_a_table_has_a_row_for_every_kind() -> None:
     lines = table(group, cells)
     assert lines[2].startswith("| constant | **0** | 100 |")
     assert cells[0].kind.key.judged is Judged.EXACT
+
+
+@pytest.mark.parametrize(("covered", "holds"), [(920, False), (940, True), (1000, True)])
+def test_a_row_whose_interval_is_too_narrow_fails_its_goal(covered: int, holds: bool) -> None:
+    kind = next(kind for kind in GROUPS["leaking counts"] if kind.name == "1 per 100")
+    cell = Cell(kind, 1000, rated=1000, covered=covered)
+    cell.outcomes["leaking"] = cell.drivers["connection"] = 1000
+    rows = {str(row["metric"]): row for row in rows_of({"leaking counts": [cell]})}
+    assert rows["leaking counts: 1 per 100, 95 % covers"]["holds"] is holds
+    assert rows["leaking counts: 1 per 100"]["holds"] is True
+
+
+def test_one_false_alarm_in_a_thousand_is_allowed_on_counts_and_two_are_not() -> None:
+    cell = Cell(GROUPS["healthy counts"][0], 1000)
+    for alarms, holds in ((1, True), (2, False)):
+        cell.outcomes["leaking"] = alarms
+        assert rows_of({"healthy counts": [cell]})[0]["holds"] is holds

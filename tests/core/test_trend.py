@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench import _calibrate
 from bench._kinds import LEAKING_MEMORY
 from bench._services import run
 from harness.core import trend
@@ -67,3 +68,10 @@ def test_small_steps_within_the_noise_add_up_in_the_bound() -> None:
     creeping = replace(series([1000.0 + 2 * i for i in range(7)], [500] * 6), key=Key("memory", "objects"))
     found = trend.assess(creeping, sensitivity=1.0, floor=2.0, least=10.0)
     assert found.at_most >= 12 / 3000
+
+
+@pytest.mark.parametrize("levels", [6, 12, 30])
+def test_noise_that_remembers_hardly_reaches_what_certainty_asks(levels: int) -> None:
+    reached = _calibrate.reached(levels, 1000)
+    assert sum(t >= trend.critical(levels) for t in reached) <= 3
+    assert sum(t >= trend.critical(levels) / 3 for t in reached) > 10  # and it is noise that was drawn
