@@ -73,7 +73,7 @@ def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
             show_verdict(trial, console)
         console.print(f"report: {report}", soft_wrap=True, markup=False)
     if form == "github":
-        for line in github.workflow_commands(run.record):
+        for line in github.workflow_commands(run.record, os.environ.get("GITHUB_WORKSPACE", "")):
             click.echo(line)
     summarise(run.record)
     write_json(run, options["json_file"])

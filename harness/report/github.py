@@ -20,22 +20,27 @@ _PLACE = re.compile(r"(?P<file>[\w./-]*\w\.(?:py|go|js|ts|mjs|cjs|java|kt|rs|rb|
 _LEVEL = {Outcome.BOUNDED: "notice", Outcome.INCONCLUSIVE: "warning"}
 
 
-def workflow_commands(record: RunRecord) -> Iterator[str]:
-    """One workflow command per judged trial: error, warning or notice, at the line where it leaks if known."""
+def workflow_commands(record: RunRecord, root: str = "") -> Iterator[str]:
+    """One workflow command per judged trial: error, warning or notice, at the line where it leaks if known.
+
+    root: the checkout (GITHUB_WORKSPACE); GitHub shows an annotation at a path below it, told relative to it.
+    """
     for trial in record.trials:
         if trial.verdict:
-            yield _annotation(trial)
+            yield _annotation(trial, f"{root.rstrip('/')}/" if root else "")
 
 
-def _annotation(trial: Trial) -> str:
+def _annotation(trial: Trial, root: str) -> str:
     verdict = trial.verdict
     assert verdict
     level = _LEVEL.get(verdict.outcome, "error")
     properties = {"title": f"harness: {trial.name}: {verdict.outcome.value}"}
     places = [place for finding in verdict.findings for place in finding.where]
-    found = next((match for place in places if (match := _PLACE.search(place))), None)
+    matches = [match for place in places if (match := _PLACE.search(place))]
+    ours = [match for match in matches if root and match["file"].startswith(root)]
+    found = next(iter([*ours, *matches]), None)
     if found:
-        properties |= {"file": found["file"], "line": found["line"]}
+        properties |= {"file": found["file"].removeprefix(root), "line": found["line"]}
     text = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     return f"::{level} {text}::{_data(paragraph(trial)[:LONGEST])}"
 

@@ -31,3 +31,16 @@ def test_an_annotation_is_at_the_line_where_it_leaks(where: str, properties: str
     assert line.startswith("::error title=harness%3A scripted%3A leaking")
     assert properties in line
     assert "\n" not in line
+
+
+def test_a_place_in_the_checkout_goes_before_one_in_a_library_and_is_told_relative_to_it() -> None:
+    leaking = trial([310, 610, 910])
+    verdict = judge(leaking)
+    first, *rest = verdict.findings
+    where = ("/usr/lib/python3/asyncio/tasks.py:3 in run", "/home/runner/work/app/app/streams.py:42 in serve")
+    found = replace(verdict, findings=(replace(first, where=where), *rest))
+    record = RunRecord("id", "x", "2026-01-01T00:00:00+00:00", 0, (replace(leaking, verdict=found),))
+    (line,) = workflow_commands(record, "/home/runner/work/app")
+    assert ",file=app/streams.py,line=42::" in line
+    (line,) = workflow_commands(record, "/somewhere/else/")
+    assert ",file=/usr/lib/python3/asyncio/tasks.py,line=3::" in line
