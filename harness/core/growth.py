@@ -271,7 +271,11 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
             )
     else:
         factor, rivals = "connection", ()
-        why = f"no growth over {quiet:g} connections allows at most {unseen:.2g}, asked for {sensitivity:.2g}"
+        why = (
+            f"no growth over {quiet:g} connections allows at most {unseen:.2g}, asked for {sensitivity:.2g}"
+            if quiet
+            else f"grew by {round(data.total, 1):g} over {exposure:g} connections, up to the last cycle"
+        )
     return Assessed("undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing)
 
 

@@ -142,7 +142,7 @@ def assess_moving(
         return replace(found, low=max(0.0, found.low - wide), high=found.high + wide)
     seen = found.status == "leaking" or found.growing
     if seen and rise >= max(least, fall) and passed.at_most > SURE * sensitivity:
-        noisy = f"rose by {rise:.3g} and fell by up to {fall:.3g}: not yet told from noise"
+        noisy = f"rose by {round(rise, 1):g} and fell by up to {round(fall, 1):g}: not yet told from noise"
         why = found.why if found.growing and clear else noisy
         return replace(
             passed, status="undecided", why=why, factor=found.factor, rivals=found.rivals, growing=True

@@ -72,6 +72,13 @@ def test_growth_that_needs_no_client_is_not_blamed_on_connections() -> None:
     assert "a pool fills and stops, a leak goes on" in verdict.advice
 
 
+def test_what_grew_in_the_last_cycle_is_not_said_to_have_rested() -> None:
+    verdict = judge(trial([*STEADY[:4], 11.0]))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "grew by 1 over 1500 connections, up to the last cycle" in verdict.explanation
+    assert "at most inf" not in verdict.explanation
+
+
 def test_a_slowly_filling_pool_is_said_to_follow_the_cycle() -> None:
     goal = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=60.0)
     seen, _ = play(lambda did: {FDS: 10.0 + min(32, did.loads)}, goal)
