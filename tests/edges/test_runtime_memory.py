@@ -20,6 +20,7 @@ from harness.report.memory import render
 from harness.report.memory_tree import boxes, tree
 from harness.runtime.snapshot import Snapshot
 from tests.edges.servers.clients import line_of, wait_for
+from tests.reports.devtools import opened
 
 PROGRAM = """\
 import time
@@ -160,6 +161,32 @@ def test_the_page_is_one_file_and_nothing_in_a_path_runs(tmp_path: Path) -> None
     assert not re.search(r"https?://|src=|@import", page)
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
     assert stat.S_IMODE(os.stat(out).st_mode) == 0o600
+
+
+def test_a_click_widens_a_frame_and_the_top_brings_all_back(tmp_path: Path) -> None:
+    grown = {
+        (("lib.py", 1), ("app.py", 2)): (1, 300.0),
+        (("app.py", 3), ("app.py", 2)): (2, 100.0),
+    }
+    page = tmp_path / "memory.html"
+    page.write_text(render(grown, [], connections=None, is_library=lambda _: False))
+    drawn = (
+        "Object.fromEntries([...document.querySelectorAll('.frame')].map(frame => [frame.textContent, "
+        "frame.hidden ? null : [frame.offsetLeft, frame.offsetWidth].map(px => "
+        "Math.round(px / document.querySelector('#flame').clientWidth * 100) / 100)]))"
+    )
+    middle = (
+        "(box => [box.x + box.width / 2, box.y + box.height / 2])"
+        "([...document.querySelectorAll('.frame')].find(f => f.textContent == '{}').getBoundingClientRect())"
+    )
+    with opened(page, tmp_path / "profile") as browser:
+        before = browser.value(drawn)
+        (top,) = before.keys() - {"app.py:2", "app.py:3", "lib.py:1"}
+        assert before == {top: [0, 1], "app.py:2": [0, 1], "lib.py:1": [0, 0.75], "app.py:3": [0.75, 0.25]}
+        browser.click(*browser.value(middle.format("app.py:3")))
+        assert browser.value(drawn) == {top: [0, 1], "app.py:2": [0, 1], "lib.py:1": None, "app.py:3": [0, 1]}
+        browser.click(*browser.value(middle.format(top)))
+        assert browser.value(drawn) == before
 
 
 def test_widths_of_the_flame_graph_are_shares_of_what_grew() -> None:
