@@ -193,6 +193,7 @@ def test_the_socket_is_private_and_answers_only_its_own_user(tmp_path: Path) -> 
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         if os.geteuid() != 0:
             pytest.skip("to become another user takes root; the modes were checked")
+        assert refused(path, NOBODY) == "EACCES"
         # The way is opened on purpose: now the agent itself must refuse (SO_PEERCRED).
         path.chmod(0o666)
         opened = [part for part in (folder, *folder.parents) if not part.stat().st_mode & 0o001]
@@ -205,6 +206,19 @@ def test_the_socket_is_private_and_answers_only_its_own_user(tmp_path: Path) -> 
         finally:
             for part in opened:
                 part.chmod(before[part])
+
+
+def refused(path: Path, user: int) -> str:
+    """What the kernel says to a user who connects: the folder, and the socket, are not that user's."""
+    code = (
+        "import errno, os, socket, sys\nuser = int(sys.argv[2])\n"
+        "os.setgroups([]); os.setgid(user); os.setuid(user)\n"
+        "try: socket.socket(socket.AF_UNIX).connect(sys.argv[1])\n"
+        "except OSError as error: print(errno.errorcode[error.errno])\n"
+        "else: print('connected')"
+    )
+    argv = [sys.executable, "-I", "-c", code, str(path), str(user)]
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
 def _peer(path: Path, user: int) -> int:

@@ -30,6 +30,7 @@ from harness.runtime.jvm import THREADS, JvmCounters
 from harness.runtime.node import NodeCounters
 from tests.edges.servers.clients import line_of
 from tests.edges.servers.proof import SERVERS, clean_rates, cycle_of, rates, server
+from tests.edges.test_runtime_agent import NOBODY, refused
 
 CLEAN = 0.05  # per connection
 SHARE = 0.05  # of the true rate
@@ -191,6 +192,23 @@ def test_the_socket_of_a_node_is_private(tmp_path: Path) -> None:
         (path,) = (tmp_path / "agents").glob("node-*.sock")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        if os.geteuid() != 0:
+            pytest.skip("to become another user takes root; the modes were checked")
+        assert refused(path, NOBODY) == "EACCES"
+        # Each of the two alone keeps others out: first the socket's mode, with the way to it open, then the folder's.
+        opened = [part for part in path.parents if not part.stat().st_mode & 0o001]
+        before = {part: stat.S_IMODE(part.stat().st_mode) for part in opened}
+        try:
+            for part in opened:
+                part.chmod(before[part] | 0o001)
+            assert refused(path, NOBODY) == "EACCES"
+            path.chmod(0o666)
+            assert refused(path, NOBODY) == "connected"  # so it was the mode that kept it out
+            path.parent.chmod(0o700)
+            assert refused(path, NOBODY) == "EACCES"
+        finally:
+            for part in opened:
+                part.chmod(before[part])
 
 
 @needs_java
