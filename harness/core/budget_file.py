@@ -17,6 +17,7 @@ expires = 2027-01-31
 from __future__ import annotations
 
 import datetime
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,10 @@ SECTIONS = ("budget", "endpoint", "profile", "exception")
 SUBTABLES = ("ceilings", "pools")
 EXCEPTION_FIELDS = ("metric", "allow", "reason", "expires", "endpoint", "profile")
 MEMORY_KINDS = ("anonymous", "uss", "rss", "heap-bytes", "objects", "blocks")
+FDS_KINDS = (
+    "file", "deleted-file", "namespace", "device", "directory", "pipe", "memfd", "pidfd", "eventfd", "eventpoll", "timerfd", "signalfd",
+    "inotify", "fanotify", "userfaultfd", "unix", "netlink", "packet", "udp", "tcp-listen", "tcp-in", "tcp-out", "close-wait",
+)  # fmt: skip
 _TABLE_OF = {"connection": "growth", "event": "per_event", "hour": "per_hour"}
 
 
@@ -70,12 +75,13 @@ def parse(data: Mapping[str, Any], *, source: str, where: Where) -> BudgetFile:
     for name in data:
         if name not in SECTIONS:
             raise _wrong(where((name,)), f"table {name!r}", _one_of(SECTIONS), nearest(name, SECTIONS))
+    profiles = _named(data.get("profile", {}), "profile", where)
     return BudgetFile(
         source=source,
         common=budget_of(data.get("budget", {}), ("budget",), where),
         endpoints=_named(data.get("endpoint", {}), "endpoint", where),
-        profiles=_named(data.get("profile", {}), "profile", where),
-        exemptions=_exemptions(data.get("exception", []), where),
+        profiles=profiles,
+        exemptions=_exemptions(data.get("exception", []), where, profiles),
     )
 
 
@@ -118,6 +124,13 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
         raise _wrong(where, f"metric {name!r}", _one_of(valid), nearest(key.metric, valid))
     if "/" in name and not key.kind:
         raise _wrong(where, f"metric {name!r}", f"a kind after the slash, or {key.metric!r} alone")
+    if key.metric == "fds" and key.kind.partition(":")[0] not in FDS_KINDS:
+        # The kernel may have others: only what looks like a slip is one.
+        close = difflib.get_close_matches(key.kind, FDS_KINDS, n=1, cutoff=0.85)
+        if close:
+            raise _wrong(
+                where, f"kind {key.kind!r} of fds", "a descriptor class", f"; did you mean {close[0]!r}?"
+            )
     if key.metric == "memory" and key.kind and key.kind not in MEMORY_KINDS:
         near = nearest(key.kind, MEMORY_KINDS)
         raise _wrong(where, f"kind {key.kind!r} of memory", _one_of(MEMORY_KINDS), near)
@@ -174,10 +187,21 @@ def _named(tables: Any, section: str, where: Where) -> dict[str, Budget]:
     return found
 
 
-def _exemptions(entries: Any, where: Where) -> tuple[Exemption, ...]:
+def _exemptions(entries: Any, where: Where, profiles: Iterable[str]) -> tuple[Exemption, ...]:
     if not isinstance(entries, list):
         raise _wrong(where(("exception",)), "[exception]", "[[exception]], one for each")
-    return tuple(_exemption(entry, ("exception", index), where) for index, entry in enumerate(entries))
+    found = tuple(_exemption(entry, ("exception", index), where) for index, entry in enumerate(entries))
+    for index, one in enumerate(found):
+        # Either would hold nowhere, in silence.
+        if one.profile is not None and one.profile not in profiles:
+            here, near = where(("exception", index, "profile")), nearest(one.profile, profiles)
+            raise _wrong(
+                here, f"profile = {one.profile!r}", f"a [profile] of this file: {_one_of(profiles)}", near
+            )
+        if one.endpoint is not None and not one.endpoint.startswith("/"):
+            here = where(("exception", index, "endpoint"))
+            raise _wrong(here, f"endpoint = {one.endpoint!r}", "a path that begins with /")
+    return found
 
 
 def _exemption(entry: Any, place: Place, where: Where) -> Exemption:

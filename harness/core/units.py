@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 
@@ -26,7 +27,7 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 def _split(name: str, text: str, units: dict[str, float] | dict[str, int], expected: str) -> float:
     found = _NUMBER.match(text)
-    if not found or found[2].lower() not in units:
+    if not found or found[2].lower() not in units or not math.isfinite(float(found[1])):
         raise ConfigError(f"{name} {text!r}: expected {expected}")
     return float(found[1]) * units[found[2].lower()]
 

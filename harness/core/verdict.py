@@ -96,7 +96,7 @@ class Crash:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Verdict:
-    """The whole judgement of one trial. Its repr is short: pytest shows it below the evidence."""
+    """The whole judgement of one trial."""
 
     outcome: Outcome
     explanation: str
@@ -119,6 +119,7 @@ class Verdict:
         return self.outcome is Outcome.BOUNDED
 
     def __repr__(self) -> str:
+        """Short: pytest shows it below the evidence."""
         return f"Verdict({self.outcome.value})"
 
     def explain(self) -> str:

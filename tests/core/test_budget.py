@@ -123,6 +123,15 @@ def test_a_leak_within_its_exception_is_bounded_and_without_it_is_not(file: Path
         ("[[exception]]", "[exception]", 20, r"expected \[\[exception\]\]"),
         ("[profile.nightly]\nthreads =", "[profile]\nnightly =", 18, r"nightly = .*expected a table"),
         ('"1/hour"', "", 18, "not TOML"),
+        (
+            "expires",
+            'profile = "nightli"\nexpires',
+            24,
+            "'nightli': expected a .profile. .* did you mean 'nightly'",
+        ),
+        ("expires", 'endpoint = "events"\nexpires', 24, "'events': expected a path that begins with /"),
+        ('"1/connection"', '"1e999/connection"', 22, "1e999.*expected a number"),
+        ("fds/eventfd", "fds/evetnfd", 21, "'evetnfd' of fds: expected .* did you mean 'eventfd'"),
     ],
 )
 def test_a_mistake_names_file_line_value_and_what_was_expected(
