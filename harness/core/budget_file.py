@@ -36,8 +36,9 @@ SUBTABLES = ("ceilings", "pools")
 EXCEPTION_FIELDS = ("metric", "allow", "reason", "expires", "endpoint", "profile")
 MEMORY_KINDS = ("anonymous", "uss", "rss", "heap-bytes", "objects", "blocks")
 FDS_KINDS = (
-    "file", "deleted-file", "namespace", "device", "directory", "pipe", "memfd", "pidfd", "eventfd", "eventpoll", "timerfd", "signalfd",
-    "inotify", "fanotify", "userfaultfd", "unix", "netlink", "packet", "udp", "tcp-listen", "tcp-in", "tcp-out", "close-wait",
+    "file", "deleted-file", "namespace", "device", "directory", "pipe", "memfd", "pidfd", "eventfd", "eventpoll",
+    "timerfd", "signalfd", "inotify", "fanotify", "userfaultfd", "unix", "netlink", "packet", "udp", "tcp-listen",
+    "tcp-in", "tcp-out", "close-wait",
 )  # fmt: skip
 _TABLE_OF = {"connection": "growth", "event": "per_event", "hour": "per_hour"}
 
