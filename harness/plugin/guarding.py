@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fcntl
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import pytest
 
 from harness.config import budget_for, from_arguments
 from harness.core.budget import Budget, laid_over
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, HarnessError
 from harness.core.units import duration, rate
 from harness.core.verdict import Outcome, Verdict
 from harness.experiment.guard import Guarded, Request, guard_once
@@ -27,6 +28,11 @@ from harness.target.spawn import fill_port
 
 TIMES = ("max_time", "dwell", "settle", "patience", "stall_after", "ready_timeout")
 WORST_FIRST = (1, 4, 3, 0)  # exit codes: the service's fault, ours, doubt, none
+NUMBERS = {
+    field.name: {"int": int, "float": int | float}[field.type]
+    for field in fields(Request)
+    if field.type in ("int", "float")
+}
 FIELDS = tuple(field.name for field in fields(Request))
 
 
@@ -84,8 +90,13 @@ class Guard:
         ConfigError for arguments that make no sense, HarnessError when the harness itself fails.
         """
         __tracebackhide__ = True
-        request = self._request(url=url, command=command, pid=pid, budget=budget, profile=profile, more=more)
-        done = [self._once(request) for _ in range(self._repeat)]
+        try:
+            request = self._request(
+                url=url, command=command, pid=pid, budget=budget, profile=profile, more=more
+            )
+            done = [self._once(request) for _ in range(self._repeat)]
+        except HarnessError as error:
+            raise error.with_traceback(None)  # the line of the test is what matters  # noqa: B904
         worst = min(done, key=lambda one: WORST_FIRST.index(one.verdict.exit_code))
         if self._marker is not None and worst.verdict.outcome is not Outcome.BOUNDED:
             raise BudgetExceeded(f"{worst.verdict.explain()}\n  report: {worst.report}", worst.verdict)
@@ -104,6 +115,11 @@ class Guard:
                 near = difflib.get_close_matches(name, FIELDS, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ConfigError(f"guard({name}=…): no such argument; expected a field of Request{hint}")
+        if isinstance(given["command"], str):
+            words = shlex.split(given["command"])
+            raise ConfigError(
+                f"guard(command={given['command']!r}): one text; expected a list of words: {words}"
+            )
         urls = [given["url"]] if isinstance(given["url"], str) else list(given["url"])
         marker = dict(self._marker or {})
         profile = profile or marker.pop("profile", None)
@@ -136,11 +152,16 @@ class Guard:
 
 
 def _read(name: str, value: Any) -> Any:
-    """Texts of times and rates as numbers."""
+    """Texts of times and rates as numbers. Raises ConfigError where a number is expected and none is given."""
     if isinstance(value, str) and name in TIMES:
         return duration(f"guard({name}=…)", value)
     if isinstance(value, str) and name == "sensitivity":
         return rate("guard(sensitivity=…)", value)
+    number = NUMBERS.get(name)
+    if number is not None and (isinstance(value, bool) or not isinstance(value, number)):
+        raise ConfigError(
+            f"guard({name}={value!r}): expected {'a whole number' if number is int else 'a number'}"
+        )
     return Path(value) if isinstance(value, str) and name in ("out", "cwd", "ca", "locustfile") else value
 
 
@@ -173,7 +194,7 @@ def guard_for(request: pytest.FixtureRequest) -> Guard:
         node.add_report_section("call", "harness guard", evidence)
 
     return Guard(
-        name=node.name,
+        name=node.nodeid,
         where=node.nodeid,
         root=config.rootpath,
         out=Path(out).absolute() if out else None,

@@ -26,7 +26,11 @@ class LeakCheck:
         """Before any fixture of the test."""
         marker = item.get_closest_marker("no_leaks")
         if marker or self._everywhere:
-            check = NoLeaks(**_arguments(item.nodeid, marker))
+            try:
+                check = NoLeaks(**_arguments(item.nodeid, marker))
+            except Exception:
+                yield  # the set-up of others, which their clearing up relies on
+                raise
             check.begin()
             item.stash[CHECK] = self._running = check
         return (yield)

@@ -73,6 +73,14 @@ def test_marker_and_fixture_and_what_a_wider_fixture_keeps(pytester: pytest.Pyte
             "*did you mean 'settle'*",
         ),
         (
+            "def test_x(guard): guard(url='http://127.0.0.1:1/', command='python app.py')",
+            "*'python app.py'): one text; expected a list of words: *'app.py'*",
+        ),
+        (
+            "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'], connections='many')",
+            "*guard(connections='many'): expected a whole number*",
+        ),
+        (
             "import pytest\n@pytest.mark.budget(fd='0/connection')\n"
             "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'])",
             "*metric 'fd'*did you mean 'fds'*",
@@ -90,6 +98,26 @@ def test_a_mistake_in_a_test_names_what_was_meant(pytester: pytest.Pytester, cod
     result = pytester.runpytest_subprocess(*QUIET, *options)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([words])
+    assert "harness/plugin" not in result.stdout.str(), "the line of the test is what is shown"
+
+
+def test_a_mistake_in_a_marker_of_leaks_is_one_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.no_leaks(patienc=1)\ndef test_x(): pass")
+    result = pytester.runpytest_subprocess(*QUIET)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*'patienc'; expected keywords out of ignore, objects, memory, patience*"])
+
+
+def test_tests_of_the_same_name_keep_their_own_reports(pytester: pytest.Pytester) -> None:
+    test = f"""
+        import sys
+        def test_x(guard):
+            guard(url="http://127.0.0.1:{{port}}/", command=[sys.executable, {str(SERVICE)!r}, "{{port}}", "page"])
+    """
+    pytester.makepyfile(test_a=test, test_b=test)
+    result = pytester.runpytest_subprocess(*QUIET, "--harness-out", "out")
+    result.assert_outcomes(passed=2)
+    assert len(list((pytester.path / "out").glob("*/report.html"))) == 2
 
 
 def test_a_guard_under_a_budget_fails_by_itself_with_its_evidence(pytester: pytest.Pytester) -> None:
