@@ -145,6 +145,8 @@ def _other(
 ) -> Iterator[tuple[int, Row]]:
     for line in _lines(directory, table):
         fields = line.split()
+        if len(fields) <= inode or not fields[inode].isdigit():
+            continue  # the rest of a path with a line's end in it, which anybody may choose
         name = fields[path] if path is not None and len(fields) > path else f"{family} without a name"
         yield int(fields[inode]), Row(family, name)
 

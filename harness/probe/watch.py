@@ -27,6 +27,7 @@ PLAIN_EVERY = 5.0  # seconds between two lines where there is no terminal to red
 MEMORY_NEWS = 1 << 20  # bytes; less than an allocator takes at once says nothing
 WIDTH = 40
 MOST_ROWS = 12
+UNKNOWN = "what it holds could not be read yet"
 
 
 class Export(Protocol):
@@ -77,13 +78,16 @@ class View:
         parts: list[RenderableType] = [self._headline(latest, now), _counts(samples)]
         if self.last:
             parts.append(self._classes())
-        words = self.words()
-        seconds = self.last.at - self.first.at if self.first and self.last else 0.0
-        parts.append(
-            Text(f"grown since the start ({seconds:.0f} s): {safe(words, 2000)}", style="yellow")
-            if words
-            else Text(f"nothing has grown since the start ({seconds:.0f} s)", style="green")
-        )
+        if self.first and self.last:
+            words = self.words()
+            seconds = self.last.at - self.first.at
+            parts.append(
+                Text(f"grown since the start ({seconds:.0f} s): {safe(words, 2000)}", style="yellow")
+                if words
+                else Text(f"nothing has grown since the start ({seconds:.0f} s)", style="green")
+            )
+        else:
+            parts.append(Text(UNKNOWN, style="dim"))
         for reason in (self.last.unreadable if self.last else ())[:3]:
             parts.append(Text(f"not read: {safe(reason)}", style="dim"))
         parts.extend(Text(safe(event), style="dim") for event in self.events)
@@ -255,4 +259,5 @@ def _line(view: View, latest: Sample) -> str:
     shown = [
         f"{name} {'?' if (value := read(latest)) is None else show(value)}" for name, read, show in _ROWS
     ]
-    return f"{latest.at:.1f} s  {'  '.join(shown)}  {safe(view.words() or 'nothing has grown', 2000)}"
+    words = (view.words() or "nothing has grown") if view.first else UNKNOWN
+    return f"{latest.at:.1f} s  {'  '.join(shown)}  {safe(words, 2000)}"

@@ -139,6 +139,42 @@ def test_shut_down_but_not_closed_has_no_row() -> None:
         }
 
 
+NASTY = """
+import ctypes, os, socket, tempfile
+ctypes.CDLL(None).prctl(15, b"x) Z\\n1 \\x1b[2J", 0, 0, 0)
+folder = tempfile.mkdtemp()
+kept += [open(folder + "/a\\nb\\x1b[31m%d" % number, "w") for number in range(3)]
+kept.append(open(os.fsencode(folder) + b"/\\xff", "w"))
+for name in (folder + "/so\\nck", folder + "/x\\n1 2 3 4 5 6", "\\0abstract\\n0: 1 2"):
+    kept.append(socket.socket(socket.AF_UNIX)); kept[-1].bind(name)
+"""
+
+
+def test_names_that_anybody_may_choose_break_no_reading() -> None:
+    """Line ends and escapes in the names of threads, files and sockets, its own and another process's."""
+    with Told() as told, Told() as other:
+        before = census(told.pid, at=0.0), census(other.pid, at=0.0)
+        told.run(NASTY)
+        other.run("import socket; kept += [socket.socket(), *socket.socketpair()]")
+        after = census(told.pid, at=1.0)
+        grown = {
+            growth.key.kind: growth.by
+            for growth in difference(before[0], after)
+            if growth.key.metric == "fds"
+        }
+        assert grown == {"file": 4.0, "unix": 3.0}
+        assert "\n" not in census_line(after)
+        assert census_of(json.loads(census_line(after))["census"], 1.0) == after
+        apart = difference(before[1], census(other.pid, at=1.0))
+        assert {growth.key.kind: growth.by for growth in apart if growth.key.metric == "fds"} == {
+            "rowless-socket": 1.0,
+            "unix": 2.0,
+        }
+        tree = Tree(told.pid)
+        assert tree.read(0.0).fds == sum(after.fds.values())
+        tree.close()
+
+
 def test_ipv6_is_counted_too() -> None:
     code = PAIRS.replace("socket.socket()", "socket.socket(socket.AF_INET6)").replace("127.0.0.1", "::1")
     with Told() as told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -10,6 +11,10 @@ import subprocess
 import sys
 import urllib.request
 
+from rich.console import Console
+
+from harness.core.sample import Census, Sample
+from harness.probe.watch import View
 from tests.edges.probe_target import Told, wait_for
 
 WATCH = [sys.executable, "-m", "harness.cli", "watch"]
@@ -52,6 +57,18 @@ def test_the_end_of_the_process_ends_the_view() -> None:
         said, _ = watching.communicate(timeout=10)
         assert watching.returncode == 0
         assert "the process has ended" in said
+
+
+def test_what_was_never_read_has_not_stayed_the_same() -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    view = View(1, "gone")
+    console.print(view.render([Sample(0.0, gap="the process has ended")], 1.0))
+    said = console.export_text()
+    assert "what it holds could not be read yet" in said
+    assert "nothing has grown" not in said
+    view.census(Census(0.0, fds={"file": 3}, processes=1))
+    console.print(view.render([Sample(1.0, fds=3)], 1.0))
+    assert "nothing has grown since the start" in console.export_text()
 
 
 def test_on_a_terminal_it_is_redrawn_and_the_cursor_comes_back() -> None:
