@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -151,6 +152,18 @@ def test_node_counts_are_exact_and_the_planted_line_comes_first(
             assert any(f"server.js:{keep} in keep" in growth.site for growth in found.growths[:1]), (
                 found.lines()
             )
+
+
+@needs_node
+def test_a_node_writes_its_heap_on_request(tmp_path: Path) -> None:
+    with node_server(tmp_path) as (reader, port):
+        cycle_of(port, "/object", 50)()
+        assert isinstance(reader, NodeCounters)
+        (written,) = reader.heap_snapshots()
+        heap = json.loads(written.read_bytes())
+    assert written.parent == tmp_path / "agents"  # which nobody else may enter
+    assert heap["snapshot"]["node_count"] > 1000
+    assert "Kept" in heap["strings"]
 
 
 @needs_node
