@@ -9,7 +9,7 @@ Nothing but the standard library and pytest is imported until a fixture, a marke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LEAK_CHECK = "harness-leak-check"
 REPORTS = pytest.StashKey[list[tuple[str, str]]]()
+FAILED = pytest.StashKey[bool]()
 LEAKS = pytest.StashKey[dict[str, str]]()
 
 
@@ -102,12 +103,16 @@ def guard(request: pytest.FixtureRequest) -> Guard:
 
 
 @pytest.fixture
-def no_leaks() -> Iterator[NoLeaks]:
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[NoLeaks]:
     """Fails the test when it leaves something behind in this process; ``no_leaks.ignore(kind, match, reason)``."""
     from harness.no_leaks import no_leaks as check
+    from harness.plugin.leaks import left
 
-    with check() as running:
-        yield running
+    running = check()
+    running.begin()
+    yield running
+    if not request.node.stash.get(FAILED, False) and (leaks := left(running)) is not None:
+        pytest.fail(str(leaks), pytrace=False)
 
 
 @pytest.fixture
@@ -135,6 +140,15 @@ class _Gather:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """A test that failed has not come to its own clearing up: its leftovers would hide why."""
+        if call.excinfo is not None and call.when != "teardown":
+            item.stash[FAILED] = True
+        return (yield)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The last report of a test has all its properties."""

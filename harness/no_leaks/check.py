@@ -123,6 +123,7 @@ class NoLeaks:
 
     def _rounds(self) -> Iterator[float]:
         """Look; yield how long to wait before the next look; end once it is quiet. Raises LeaksError."""
+        __tracebackhide__ = True
         assert self._before is not None, "begin() comes first"
         ends = time.monotonic() + self._patience
         wait = FIRST_WAIT

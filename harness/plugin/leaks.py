@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from harness.no_leaks import Ignore, LeaksError, NoLeaks, snapshot
+from harness.no_leaks.check import count
+from harness.pytest_plugin import FAILED
 
 PROPERTY = "harness-leaks"
 ARGUMENTS = ("ignore", "objects", "memory", "patience")
@@ -24,6 +26,7 @@ class LeakCheck:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Before any fixture of the test."""
+        item.stash[FAILED] = False  # a plugin may run a test again
         marker = item.get_closest_marker("no_leaks")
         if marker or self._everywhere:
             try:
@@ -50,31 +53,25 @@ class LeakCheck:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         """After every fixture of the test is gone."""
-        __tracebackhide__ = True
         check = item.stash.get(CHECK, None)
         self._running = None
         result = yield
-        if check is not None and item.stash.get(FAILED, None) is None:
-            try:
-                check.end()
-            except LeaksError as error:
-                total = sum(map(len, error.leaks.values()))
-                kinds = ", ".join(f"{len(texts)} {kind}" for kind, texts in error.leaks.items())
+        if check is not None and not item.stash.get(FAILED, False):
+            leaks = left(check)
+            if leaks is not None:
+                total, kinds = sum(map(len, leaks.leaks.values())), count(leaks.leaks)
                 item.user_properties.append((PROPERTY, f"{total} {kinds}"))
-                raise
+                pytest.fail(str(leaks), pytrace=False)  # its places are in the text, not in our frames
         return result
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """A test that failed has not come to its own clearing up: its leftovers would hide why."""
-        if call.excinfo is not None and call.when != "teardown":
-            item.stash[FAILED] = True
-        return (yield)
 
-
-FAILED = pytest.StashKey[bool]()
+def left(check: NoLeaks) -> LeaksError | None:
+    """What is left at the end of a check; None when it is quiet."""
+    try:
+        check.end()
+    except LeaksError as error:
+        return error
+    return None
 
 
 def _arguments(where: str, marker: pytest.Mark | None) -> Mapping[str, Any]:

@@ -63,6 +63,22 @@ def test_marker_and_fixture_and_what_a_wider_fixture_keeps(pytester: pytest.Pyte
     result = pytester.runpytest_subprocess(*QUIET)
     result.assert_outcomes(passed=6, errors=2)
     result.stdout.fnmatch_lines(["*1 descriptors left, 2 s after the end*", "*eventfd*"])
+    said = result.stdout.str()
+    assert "harness/" not in said, "what is left is told, not our frames"
+    assert "another exception" not in said
+
+
+def test_a_test_that_failed_is_not_checked(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import os, pytest
+        KEPT = []
+        def leak():
+            KEPT.append(os.eventfd(0)); assert 0
+        @pytest.mark.no_leaks
+        def test_marked(): leak()
+        def test_fixture(no_leaks): leak()
+    """)
+    pytester.runpytest_subprocess(*QUIET).assert_outcomes(failed=2)
 
 
 @pytest.mark.parametrize(
