@@ -47,6 +47,8 @@ class Endpoint:
         try:
             parts = urlsplit(url)
             port = parts.port
+            if port == 0:
+                raise ValueError("port 0 is nobody's")
         except ValueError as error:
             raise ConfigError(f"{url!r}: {error}; expected a URL such as http://127.0.0.1:8000") from None
         scheme, _, kind = parts.scheme.partition("+")
@@ -81,10 +83,20 @@ class Endpoint:
 
     def join(self, location: str) -> Endpoint:
         """Where a Location header leads (RFC 9110, 10.2.2); it may be relative. Raises ConfigError."""
+        base = (
+            f"http://localhost{self.target}"
+            if self.unix
+            else f"{self.scheme}://{self.authority}{self.target}"
+        )
+        try:
+            url = urljoin(base, location)
+        except ValueError as error:  # such as an IPv6 address without its end
+            raise ConfigError(f"Location {location!r}: {error}; expected a URL") from None
         if self.unix and "://" not in location:
-            return self.at(urlsplit(urljoin(f"http://localhost{self.target}", location))._replace(
-                scheme="", netloc="", fragment="").geturl())  # fmt: skip
-        found = Endpoint.parse(urljoin(f"{self.scheme}://{self.authority}{self.target}", location))
+            return self.at(urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl())
+        found = Endpoint.parse(url)
+        if found.unix != self.unix and found.unix:
+            raise ConfigError(f"Location {location!r} leads to a socket of this machine; expected a host")
         same = found.origin == self.origin
         return replace(found, authorization=found.authorization or (self.authorization if same else ""))
 
@@ -173,6 +185,7 @@ def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
         return (Address(socket.AF_UNIX, endpoint.unix),)
     try:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConfigError(f"host {endpoint.host!r}: {error.strerror}; expected a name or address") from None
+    except (OSError, ValueError) as error:  # ValueError: a label of more than 63 letters
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"host {endpoint.host!r}: {why}; expected a name or address") from None
     return tuple(dict.fromkeys(Address(int(family), sockaddr) for family, _, _, _, sockaddr in found))

@@ -119,7 +119,9 @@ def test_point_14_redirects_are_followed_and_reconnects_start_anew(ask: Driver, 
 
 
 def test_point_14_a_missing_location_or_a_loop_is_an_error(ask: Driver) -> None:
-    places = {"/lost": b"", "/loop": b"Location: /loop\r\n", "/nonsense": b"Location: gopher://x/\r\n"}
+    places = {"/lost": b"", "/loop": b"Location: /loop\r\n", "/nonsense": b"Location: gopher://x/\r\n",
+              "/bracket": b"Location: http://[bad\r\n", "/socket": b"Location: http+unix://%2Frun%2Fx.sock/\r\n",
+              "/port": b"Location: http://127.0.0.1:0/\r\n"}  # fmt: skip
 
     def script(it: Connection) -> None:
         it.send(b"HTTP/1.1 302 Found\r\n" + places[it.asked.target] + b"Content-Length: 0\r\n\r\n")
@@ -128,7 +130,14 @@ def test_point_14_a_missing_location_or_a_loop_is_an_error(ask: Driver) -> None:
         got = ask(all_of, server.url, list(places))
     assert got.value == dict.fromkeys(places, "redirect")
     asked = [asked.target for asked in server.asked]
-    assert asked == ["/lost"] + ["/loop"] * 21 + ["/nonsense"]  # 20 redirects, as browsers have it
+    assert asked == ["/lost"] + ["/loop"] * 21 + list(places)[2:]  # 20 redirects, as browsers have it
+
+
+def test_point_14_a_host_that_cannot_be_is_unreachable(ask: Driver) -> None:
+    """Its name is too long to be asked for."""
+    place = b"HTTP/1.1 302 Found\r\nLocation: http://" + b"a" * 64 + b".invalid/\r\nContent-Length: 0\r\n\r\n"
+    with serve(lambda it: it.send(place)) as server:
+        assert ask(outcome, server.url, "/", 1, FAST).value == "unreachable"
 
 
 @pytest.mark.parametrize(("status", "method", "body"), [(303, "GET", b""), (307, "POST", b"question")])

@@ -120,6 +120,8 @@ FAILURES = {
     "/not-http": "protocol",
     "/limit": "limit",
     "/head": "limit",
+    "/trailer": "limit",
+    "/extension": "limit",
     "/closed": "closed",
 }
 
@@ -136,6 +138,8 @@ PIECES = {
     "/not-http": b"SSH-2.0-OpenSSH_9.2\r\n",
     "/limit": STREAM + b"data: " + b"x" * 1_100_000,
     "/head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000,
+    "/trailer": CHUNKED + b"9\r\ndata: x\n\n\r\n0\r\nX: " + b"x" * 100_000,
+    "/extension": CHUNKED + b"9\r\ndata: x\n\n\r\n9;x=" + b"x" * 100_000,
     "/closed": CHUNKED + b"9\r\ndata: x\n\n\r\n",
 }
 
