@@ -80,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _check_leaks(config: pytest.Config, *, everywhere: bool) -> None:
     from harness.plugin.leaks import LeakCheck
 
-    config.pluginmanager.register(LeakCheck(everywhere=everywhere), LEAK_CHECK)
+    config.pluginmanager.register(LeakCheck(everywhere=everywhere, failed=FAILED), LEAK_CHECK)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

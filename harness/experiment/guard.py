@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -193,6 +194,12 @@ def _check(request: Request, urls: list[str]) -> None:
             raise ConfigError(
                 f"--url {url!r}: {{port}} needs a command to give the port to; expected -- COMMAND …"
             )
+    for name, more in (("--ready", request.ready), ("--pprof", request.pprof)):
+        if more is not None:
+            check_url(fill_port(more, 1), name)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if request.nofile is not None and resource.RLIM_INFINITY != hard < request.nofile:
+        raise ConfigError(f"--nofile {request.nofile}: above the hard limit of {hard}; expected at most that")
     # What the swarm would refuse once the service runs is refused now.
     HttpRequest(Endpoint.parse(fill_port(urls[0], 1)), request.method, request.headers, request.body)
     if request.ca is not None:

@@ -9,7 +9,6 @@ import pytest
 
 from harness.no_leaks import Ignore, LeaksError, NoLeaks, snapshot
 from harness.no_leaks.check import count
-from harness.pytest_plugin import FAILED
 
 PROPERTY = "harness-leaks"
 ARGUMENTS = ("ignore", "objects", "memory", "patience")
@@ -17,16 +16,16 @@ CHECK = pytest.StashKey[NoLeaks]()
 
 
 class LeakCheck:
-    """Registered only when it is asked for: an unused check costs nothing."""
+    """Registered only when it is asked for: an unused check costs nothing. failed: true of a test that failed."""
 
-    def __init__(self, *, everywhere: bool) -> None:
-        self._everywhere = everywhere
+    def __init__(self, *, everywhere: bool, failed: pytest.StashKey[bool]) -> None:
+        self._everywhere, self._failed = everywhere, failed
         self._running: NoLeaks | None = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Before any fixture of the test."""
-        item.stash[FAILED] = False  # a plugin may run a test again
+        item.stash[self._failed] = False  # a plugin may run a test again
         marker = item.get_closest_marker("no_leaks")
         if marker or self._everywhere:
             try:
@@ -56,7 +55,7 @@ class LeakCheck:
         check = item.stash.get(CHECK, None)
         self._running = None
         result = yield
-        if check is not None and not item.stash.get(FAILED, False):
+        if check is not None and not item.stash.get(self._failed, False):
             leaks = left(check)
             if leaks is not None:
                 total, kinds = sum(map(len, leaks.leaks.values())), count(leaks.leaks)

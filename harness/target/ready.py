@@ -35,17 +35,27 @@ class Watched(Protocol):
         """The last lines of its log."""
 
 
-def check_url(url: str) -> None:
-    """Raise ConfigError for anything but an absolute http(s) URL."""
+def check_url(url: str, name: str = "--url") -> None:
+    """Raise ConfigError for anything but an absolute http(s) URL. name: of the option, for the error."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ConfigError(f"--url {url!r}: {error}; expected http://HOST:PORT/PATH") from None
+        raise ConfigError(f"{name} {url!r}: {error}; expected http://HOST:PORT/PATH") from None
+    if parts.username is not None:
+        place = parts.netloc.rpartition("@")[2]
+        raise ConfigError(
+            f"{name}: a user in the URL of {place}; expected http://HOST:PORT/PATH, and "
+            "--header 'Authorization: …', which is left out of the report"
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"--url {url!r}: not an absolute URL; expected http://HOST:PORT/PATH")
+        raise ConfigError(f"{name} {url!r}: not an absolute URL; expected http://HOST:PORT/PATH")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ConfigError(
+            f"{name} {url!r}: expected ASCII without spaces: percent-encode the others (RFC 3986)"
+        )
     if port == 0:
-        raise ConfigError(f"--url {url!r}: port 0; expected a port, or {{port}} to have one chosen")
+        raise ConfigError(f"{name} {url!r}: port 0; expected a port, or {{port}} to have one chosen")
 
 
 def check_free(url: str) -> None:

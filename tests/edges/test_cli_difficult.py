@@ -111,6 +111,11 @@ def test_one_that_listens_late_is_waited_for(tmp_path: Path) -> None:
         (["--url", "http:///e", "--", "true"], 2, "'http:///e': not an absolute URL"),
         (["--url", "ftp://127.0.0.1:1/e", "--", "true"], 2, "expected http://HOST:PORT/PATH"),
         (["--url", "http://127.0.0.1:99999/e", "--", "true"], 2, "Port out of range"),
+        (["--url", "http://me:secret@127.0.0.1:1/e", "--pid", "1"], 2, "a user in the URL of 127.0.0.1:1"),
+        (["--url", "http://127.0.0.1:1/a b", "--pid", "1"], 2, "percent-encode"),
+        (["--url", URL, "--ready", "soon", "--", "true"], 2, "--ready 'soon': not an absolute URL"),
+        (["--url", URL, "--pprof", "soon", "--", "true"], 2, "--pprof 'soon': not an absolute URL"),
+        (["--url", URL, "--nofile", "2000000000", "--", "true"], 2, "above the hard limit"),
         (["--url", "http://127.0.0.1:1/"], 2, "no service given; expected one of -- COMMAND"),
         (["--url", URL, "--pid", "1"], 2, "{port} needs a command"),
         (["--url", URL, "--max-time", "soon", "--", "true"], 2, "--max-time 'soon': expected a time"),
@@ -154,6 +159,7 @@ def test_bad_input_is_one_clear_line_before_anything_is_started(
     assert said.out == ""
     assert len(said.err.strip().splitlines()) == 1, said.err
     assert "unexpected" not in said.err
+    assert "secret" not in said.err
     assert list(tmp_path.iterdir()) == []
 
 
