@@ -64,7 +64,8 @@ def beside_readings(series: Series, factor: str, noise: float) -> tuple[float, f
     if found is None:
         return None
     rate = found.coefficients[0]
-    if rate * total >= ENOUGH * size or found.dispersion > 1:  # the spread tells
+    chance = 1 + 2 * math.sqrt(2 / found.free)  # what χ² per degree of freedom exceeds by chance once in 20
+    if rate * total >= ENOUGH * size or found.dispersion > chance:  # the spread tells
         half = student95(found.free) * math.sqrt(found.dispersion) * found.errors[0]
     else:
         half = NORMAL * found.errors[0]
