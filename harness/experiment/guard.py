@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from harness.core.budget import Budget
 from harness.core.cycle import DISCONNECT_MODES
-from harness.core.errors import ConfigError, TargetError
+from harness.core.errors import ConfigError, StoreError, TargetError
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.selftest import confirmed
@@ -274,7 +274,7 @@ def guard_once(
 ) -> Guarded:
     """Run one guard to its end, report included.
 
-    Raises ConfigError for a request that makes no sense, StoreError when nothing can be written. A service
+    Raises ConfigError for a request that makes no sense, StoreError when something cannot be written. A service
     that never got ready is a verdict, not an error: it says what the service did instead.
     """
     setup = setup_for(request, steps)
@@ -288,6 +288,11 @@ def guard_once(
         trial = run.trial(setup, test_itself if request.self_test else None)
     except TargetError as error:
         trial = run.failed(setup, str(error), error.advice)
-    report = run.report()
     assert trial.verdict
+    try:
+        report = run.report()
+    except StoreError as error:
+        # The verdict is worth more than the page that could not be written.
+        said = f"{trial.verdict.outcome.value}: {trial.verdict.explanation}"
+        raise StoreError(f"{error}; the verdict was {said}") from None
     return Guarded(trial.verdict, trial, run, report)

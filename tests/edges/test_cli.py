@@ -129,6 +129,29 @@ def test_without_proc_nothing_is_started_and_the_remedy_is_named(tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system is mounted: that needs root")
+def test_a_disk_that_fills_up_is_one_line_and_what_was_measured_until_then_is_kept(tmp_path: Path) -> None:
+    script = (
+        'mount -t tmpfs -o size=64k none "$0" || exit 77; "$@"; code=$?; '
+        f'{sys.executable} -m harness.cli judge "$0/run"; echo "judged $?"; exit $code'
+    )
+    service = (sys.executable, str(SERVICE), "{port}", "healthy", str(tmp_path))
+    load = ("--connections", "60", "--dwell", "300ms", "--settle", "150ms", "--quiet")
+    command = (*HARNESS, "guard", *load, "--url", URL, "--out", str(tmp_path / "run"), "--", *service)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, str(tmp_path), *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "No space left on device; free some space or give another --out DIR" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "judged 3" in done.stdout
+    assert "INCONCLUSIVE" in done.stdout
+    wait_for(lambda: not mentioning(tmp_path), "nothing is left", within=3)
+
+
 def test_a_broker_that_dies_is_infrastructure(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [*HARNESS, "reproduce", "--profile", "fixed", "--quiet", "--out", str(out)]
