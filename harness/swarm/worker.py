@@ -9,9 +9,9 @@ import gevent.monkey
 
 gevent.monkey.patch_all()
 
+import argparse  # noqa: E402
 import os  # noqa: E402
 import socket  # noqa: E402
-import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
@@ -71,14 +71,23 @@ class WorkerSide:
             self._send("outcome", {"number": number, "outcome": outcome_to_dict(outcome)})
 
 
+def _master(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected MASTER:PORT, such as 10.1.0.1:5557")
+    return host.strip("[]"), int(port)
+
+
 def main() -> None:
     """Entry point."""
-    host, _, port = sys.argv[1].rpartition(":")
+    parser = argparse.ArgumentParser(prog="python -m harness.swarm.worker", description=__doc__)
+    parser.add_argument("master", type=_master, metavar="MASTER:PORT")
+    host, port = parser.parse_args().master
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
     raise_limit()
     gate = Gate()
     environment = Environment(user_classes=[gated_user(gate)])
-    runner = environment.create_worker_runner(host, int(port))
+    runner = environment.create_worker_runner(host, port)
     WorkerSide(runner, gate, environment)
     runner.greenlet.join()
 

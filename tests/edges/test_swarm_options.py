@@ -41,3 +41,20 @@ def test_a_bad_value_is_named_with_what_was_expected(option: str) -> None:
         assert value in said
         assert "expected" in said
         assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("localhost",), ("localhost:port",), ("localhost:70000",), ("a:1", "b:2")]
+)
+def test_a_worker_that_is_not_told_its_master_says_what_it_expected(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.swarm.worker", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30.0,
+        cwd=ROOT,
+    )
+    assert done.returncode == 2
+    assert "MASTER:PORT" in done.stderr
+    assert not arguments or arguments[-1] in done.stderr
+    assert "Traceback" not in done.stderr
