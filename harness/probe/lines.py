@@ -15,6 +15,8 @@ from harness.core.errors import ProbeError
 from harness.core.sample import Census, ProcessSample, Sample
 
 PROTOCOL = 1
+MOST_EVENTS = 20  # of one sample
+LONGEST_TEXT = 500  # characters of an event or of a gap's reason
 LONGEST = 4 << 20  # bytes of one line: a census of a very large tree is below 100 kB
 
 
@@ -117,10 +119,13 @@ def sample_of(data: Mapping[str, Any], at: float) -> Sample:
         for name, value in values.items():
             if not (isinstance(value, str) if name == "gap" else _is_number(value)):
                 raise TypeError(f"{name} is {value!r}")
+        if "gap" in values:
+            values["gap"] = values["gap"][:LONGEST_TEXT]
         return Sample(
             at=at,
             per_process=tuple(_process(each) for each in data.get("per_process", ())),
-            events=tuple(map(str, data.get("events", ()))),
+            # A run keeps thousands of samples: what one of them may say has a limit.
+            events=tuple(str(event)[:LONGEST_TEXT] for event in list(data.get("events", ()))[:MOST_EVENTS]),
             **values,
         )
     except (TypeError, ValueError) as error:

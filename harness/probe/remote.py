@@ -26,6 +26,7 @@ START_PATIENCE = 20.0  # seconds until the first sample: ssh may ask a jump host
 WAKE = 0.1  # seconds between two looks whether it is cancelled
 ANSWER_PATIENCE = 10.0  # seconds for a census of a very large service
 STALE = 3.0  # seconds (or ten intervals) without a line after which the last one says nothing any more
+MOST_ANSWERS = 8  # that wait to be taken
 CUT = "cut"  # key of an answer that will not come
 RETRY = 2.0  # seconds between two attempts to start the command again
 DRIFT = 1e-4  # by how much two monotonic clocks may differ in pace
@@ -58,7 +59,7 @@ class RemoteSampler:
         self._orders = threading.Lock()
         self._stop = threading.Event()
         self._first = threading.Event()
-        self._answers: queue.Queue[Mapping[str, Any]] = queue.Queue()
+        self._answers: queue.Queue[Mapping[str, Any]] = queue.Queue(MOST_ANSWERS)
         self._offset = math.inf
         self._arrived = clock()
         self._hello: Mapping[str, Any] = {}
@@ -96,7 +97,7 @@ class RemoteSampler:
                 if self._stop.is_set() or self.ended:
                     return
                 why = self._line.why()
-                self._answers.put({CUT: why})  # whoever waits for an answer waits in vain
+                self._answer({CUT: why})  # whoever waits for an answer waits in vain
                 if not self._first.is_set():
                     raise ProbeError(f"the remote probe sent no sample: {why}")
                 if not greeted and "no such process" in why:
@@ -124,12 +125,24 @@ class RemoteSampler:
                     self._greet(data)
                     greeted = True
                 elif "census" in data or "inbound" in data or "limits" in data or "error" in data:
-                    self._answers.put(data)
+                    self._answer(data)
                 else:
                     self._sample(data)
                 if self.ended:
                     return True
         return greeted
+
+    def _answer(self, data: Mapping[str, Any]) -> None:
+        """Keep it for whoever asked. Nobody asks for more than one at a time: what comes unasked is let go of."""
+        while True:
+            try:
+                self._answers.put_nowait(data)
+                return
+            except queue.Full:
+                try:
+                    self._answers.get_nowait()
+                except queue.Empty:
+                    pass  # somebody has just taken it
 
     def _greet(self, data: Mapping[str, Any]) -> None:
         check_hello(data)

@@ -195,6 +195,25 @@ def test_a_damaged_answer_is_no_reading(says: dict[str, object]) -> None:
         assert far.latest().fds == 3
 
 
+def test_what_comes_unasked_and_what_is_too_long_is_let_go_of() -> None:
+    sample = {"at": 1.0, "fds": 3, "gap": "x" * 1000, "events": ["y" * 1000] * 30}
+    code = (
+        "import sys\n"
+        f"print({json.dumps(HELLO)!r})\n"
+        f"print({json.dumps({'at': 0.0, 'fds': 2})!r}, flush=True)\n"
+        'for number in range(10000): print(\'{"error": "unasked"}\')\n'
+        f"sys.stdout.write({json.dumps(sample)!r}.replace('1.0', '2.0') + chr(10)); sys.stdout.flush()\n"
+        "for order in sys.stdin: print('{\"inbound\": 5}', flush=True)"
+    )
+    with RemoteSampler([sys.executable, "-c", code], clock=time.monotonic) as far:
+        wait_for(lambda: far.samples()[-1].gap, "the sample after them")
+        last = far.samples()[-1]
+        assert len(last.gap or "") == 500
+        assert [len(event) for event in last.events] == [500] * 20
+        assert far._answers.qsize() <= 8
+        assert far.inbound(80) == 5
+
+
 def test_a_command_that_does_not_exist_and_one_that_takes_no_orders() -> None:
     with pytest.raises(ProbeError, match="no-such-command"):
         RemoteSampler(["no-such-command"], clock=time.monotonic)
