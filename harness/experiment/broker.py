@@ -13,7 +13,7 @@ from typing import Any
 
 import zmq
 
-from harness.core.cycle import BrokerCount
+from harness.core.cycle import BrokerCount, CycleSpec
 from harness.core.errors import BrokerError
 from harness.process.child import Child
 
@@ -30,6 +30,11 @@ class BrokerSetup:
     services: tuple[str, ...] = ("state", "identity", "app")
     behaviour: str = "answering"
     bind: str = "tcp://127.0.0.1:0"
+
+    def silent_in(self, step: CycleSpec) -> bool:
+        """Whether it answers nobody in this cycle."""
+        flaps = self.behaviour == "flapping" and step.index % 2 == 1
+        return self.behaviour == "silent" or flaps or step.fault == "silence"
 
 
 class Broker:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
-from threading import Thread
 from urllib.parse import urlsplit
 
 from harness.core import design
@@ -21,15 +18,15 @@ from harness.core.signature import excerpt
 from harness.experiment.around import Progress, Surroundings, Target
 from harness.experiment.broker import Broker
 from harness.experiment.far import FarTarget, Watching, open_far
+from harness.experiment.first_look import first_look
 from harness.experiment.inside import Inside
 from harness.experiment.levels import Reader
+from harness.experiment.load import open_swarm
 from harness.experiment.setup import TrialSetup
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
-from harness.swarm.launch import Swarm
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
-from harness.target.preflight import Preflight, preflight
 from harness.target.ready import check_free, check_url, ended, last_words, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn, was_cut
 
@@ -141,21 +138,7 @@ class TrialRunner:
             self.target = AttachedTarget(service.pid or 0)
         stack.callback(self._stop_target)
         self.swarm = stack.enter_context(
-            Swarm(
-                url,
-                self.directory / "swarm",
-                seed=self.around.seed,
-                stall_after=setup.load.stall_after,
-                method=setup.load.method,
-                headers=setup.load.headers,
-                body=setup.load.body,
-                insecure=setup.load.insecure,
-                ca=setup.load.ca,
-                source_addresses=setup.load.source_addresses,
-                processes=setup.load.processes,
-                keep_alive=setup.load.keep_alive,
-                locustfile=setup.load.locustfile,
-            )
+            open_swarm(setup.load, url, self.directory / "swarm", seed=self.around.seed)
         )
         took = wait_ready(
             fill_port(service.ready_url, port) if service.ready_url else url,
@@ -240,39 +223,11 @@ class TrialRunner:
                 self._note(notes=(*self.trial.notes, f"SIGTERM did not end it within {grace:g} s: killed"))
 
     def _look(self, url: str) -> None:
-        """One stream before the load: what is plainly wrong is said at once, in plain words."""
-        load = self.setup.load
-        parts = urlsplit(url)
-        for path in self.setup.service.paths:
-            look = partial(
-                preflight,
-                f"{parts.scheme}://{parts.netloc}{path}",
-                timeout=self.setup.service.preflight_timeout,
-                headers=load.headers,
-                method=load.method,
-                body=load.body,
-                insecure=load.insecure,
-                ca=load.ca,
-                stream=load.mode == "stream",
-                clock=self.around.clock,
-            )
-            seen = self._unless_interrupted(look)
-            if seen.stalls:
-                self._note(notes=(*self.trial.notes, f"preflight: {seen.problem}"))
-                return  # the load will tell; waiting once is enough
-            if seen.problem and self.target.alive:
-                raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
-
-    def _unless_interrupted(self, look: Callable[[], Preflight]) -> Preflight:
-        """A look that waits for the network does not hold up Ctrl-C: it is left to its own end."""
-        seen: list[Preflight] = []
-        thread = Thread(target=lambda: seen.append(look()), name="preflight", daemon=True)
-        thread.start()
-        while thread.is_alive() and not self.around.interrupt.is_set():
-            thread.join(0.05)
-        if not seen:
-            raise Interrupted("stopped during the first look at the stream")
-        return seen[0]
+        seen = first_look(self.setup, url, clock=self.around.clock, interrupted=self.around.interrupt.is_set)
+        if seen and seen.stalls:
+            self._tell(f"preflight: {seen.problem}")  # the load will tell; waiting once is enough
+        elif seen and seen.problem and self.target.alive:
+            raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
 
     def _cycles(self) -> None:
         deadline = self.around.clock() + self.setup.max_seconds
@@ -296,12 +251,7 @@ class TrialRunner:
         """Put the broker into the state this cycle wants."""
         if not self.broker or not self.setup.broker:
             return
-        behaviour = self.setup.broker.behaviour
-        silent = (
-            behaviour == "silent"
-            or (behaviour == "flapping" and step.index % 2 == 1)
-            or step.fault == "silence"
-        )
+        silent = self.setup.broker.silent_in(step)
         if silent is not self.silent:
             (self.broker.fall_silent if silent else self.broker.resume)()
             self.silent = silent
