@@ -6,7 +6,7 @@ import signal
 
 from harness.core.moments import moments
 from harness.core.record import Trial
-from harness.core.signature import find
+from harness.core.signature import find, meaning
 from harness.core.verdict import Crash
 
 NOISE = ("memory", "mappings", "idle-cpu")  # always move a little; not what a service dies of unseen
@@ -65,7 +65,7 @@ def say(crash: Crash) -> str:
         f"and {crash.at_connection} connections"
     )
     if crash.signature:
-        text += f"; its log says {crash.signature}"
+        text += f"; its log says that {meaning(crash.signature)} ({crash.signature})"
     if crash.grown:
         most = ", ".join(f"{name} +{by:g}" for name, by in list(crash.grown.items())[:4])
         text += f"; before that grew: {most}"

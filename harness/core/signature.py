@@ -88,6 +88,11 @@ def find(lines: Sequence[str]) -> Match | None:
     return None
 
 
+def meaning(name: str) -> str:
+    """What a signature means, in one clause; for a name that is not known, such as one in an old record, itself."""
+    return next((each.meaning for each in SIGNATURES if each.name == name), name)
+
+
 def excerpt(lines: Sequence[str], last: int) -> tuple[str, ...]:
     """The last lines of a log, and before them the first line of every signature that they do not show:
     a service that dies verbosely buries the cause under its consequences."""

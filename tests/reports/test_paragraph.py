@@ -64,7 +64,7 @@ def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> N
     assert isinstance(changes, dict)
     text = read(replace(trial([10.0] * 4), **changes))
     assert text.startswith(ends.upper())
-    assert "its log says" in text
+    assert "its log says that descriptors ran out" in text
     assert "Next: look at what is opened per connection and not closed" in text
     without = read(replace(trial([10.0] * 4), **{**changes, "extra": {}, **(
         {"exit": ExitInfo(1, 9.0, 300, ())} if ends == "crashed" else {}
