@@ -11,6 +11,7 @@ class Viewer(SseUser):
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from weakref import WeakKeyDictionary
 
 import gevent
 from locust import User
-from locust.exception import RescheduleTask
+from locust.exception import RescheduleTask, StopUser
 
 import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
+from harness.core.errors import ConfigError
 from harness.swarm.addresses import source_pool
 from harness.swarm.cookies import Cookies
 from harness.swarm.endpoint import Endpoint, Router, basic
@@ -34,9 +36,15 @@ from harness.swarm.wheel import Wheel
 
 __all__ = ["SseUser", "StreamFailed"]
 
+logger = logging.getLogger(__name__)
+
 
 class _TaskFailed(StreamFailed, RescheduleTask):
     """Ends a Locust task quietly: the failure stands in the statistics already."""
+
+
+class _Refused(ConfigError, StopUser):
+    """A request that cannot be: Locust would try the task again at once, and log it, for ever."""
 
 
 class Shared:
@@ -53,6 +61,8 @@ class Shared:
         self.orders: dict[tuple[str, str, float], Order] = {}
         self.requests: dict[tuple[str, str], Request] = {}
         self.endpoints: dict[str, Endpoint] = {}
+        self._environment = environment
+        self._refused = False  # a request of this run: one word about it is enough
         environment.events.test_stop.add_listener(self._finish)
         environment.events.quitting.add_listener(self._finish)
         gevent.spawn(self._pour)
@@ -68,6 +78,20 @@ class Shared:
             if isinstance(stream, Stream) and stream.leaving:
                 stream.leave(hold=False)
         self.statistics.pour()
+        self._refused = False
+
+    def refuse(self, error: ConfigError) -> _Refused:
+        """Say what is wrong, once; end the run, and Locust with exit code 2 where no web UI waits for another."""
+        environment = self._environment
+        if not self._refused:
+            self._refused = True
+            logger.error(error)
+            if environment.web_ui is None:
+                environment.process_exit_code = error.exit_code
+            runner = environment.runner
+            if runner is not None:
+                gevent.spawn(runner.quit if environment.web_ui is None else runner.stop)
+        return _Refused(str(error))
 
     def order(self, name: str, disconnect: str, stall_after: float) -> Order:
         """One order for all streams that are alike."""
@@ -138,20 +162,16 @@ class SseUser(User):
         disconnect: how it is left at the end of the block (fin, rst, half-close, stall).
         reconnect, retry_5xx, retry (seconds), last_event_id, comments: see EventSource.
         Entering the block raises StreamFailed when the service refuses; in a task that is no error of
-        its own: the task ends, the failure is counted by its cause.
+        its own: the task ends, the failure is counted by its cause. A host, header or method that cannot be raises
+        ConfigError here, and ends the run.
         """
         shared = self.shared
-        request = shared.request(self.host or "", path)
-        sent = {**self.headers, **(headers or {})}
-        if auth is not None:
-            sent["Authorization"] = basic(*auth)
-        if bearer is not None:
-            sent["Authorization"] = f"Bearer {bearer}"
-        own = [sent.pop(key) for key in list(sent) if key.lower() == "cookie"]
-        own += [f"{key}={value}" for key, value in (cookies or {}).items()]
+        try:
+            request, own = self._asked(path, method, headers, cookies, auth, bearer, body)
+            shared.router.route(request.endpoint)
+        except ConfigError as error:
+            raise shared.refuse(error) from None
         origin = request.endpoint.origin
-        if sent or method != "GET" or body is not None:
-            request = Request(request.endpoint, method, sent, body)
         name = name or path
         wanted = shared.stall_after or stall_after or self.stall_after
         times = shared.statistics.times(GAP, name)
@@ -184,6 +204,29 @@ class SseUser(User):
             on_gap=gap,
             failure=_TaskFailed,
         )
+
+    def _asked(
+        self,
+        path: str,
+        method: str,
+        headers: Mapping[str, str] | None,
+        cookies: Mapping[str, str] | None,
+        auth: tuple[str, str] | None,
+        bearer: str | None,
+        body: bytes | None,
+    ) -> tuple[Request, list[str]]:
+        """The request, and the cookies that its caller gave it. Raises ConfigError."""
+        request = self.shared.request(self.host or "", path)
+        sent = {**self.headers, **(headers or {})}
+        if auth is not None:
+            sent["Authorization"] = basic(*auth)
+        if bearer is not None:
+            sent["Authorization"] = f"Bearer {bearer}"
+        own = [sent.pop(key) for key in list(sent) if key.lower() == "cookie"]
+        own += [f"{key}={value}" for key, value in (cookies or {}).items()]
+        if sent or method != "GET" or body is not None:
+            request = Request(request.endpoint, method, sent, body)
+        return request, own
 
     def _headed(self, endpoint: Endpoint, report: Report) -> None:
         if report.headers is not None:
