@@ -23,6 +23,7 @@ from locust import User
 from locust.exception import RescheduleTask, StopUser
 
 import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
+from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
 from harness.swarm.addresses import source_pool
 from harness.swarm.cookies import Cookies
@@ -94,10 +95,14 @@ class Shared:
         return _Refused(str(error))
 
     def order(self, name: str, disconnect: str, stall_after: float) -> Order:
-        """One order for all streams that are alike."""
+        """One order for all streams that are alike. Raises ConfigError."""
         key = (name, disconnect, stall_after)
         found = self.orders.get(key)
         if found is None:
+            if disconnect not in DISCONNECT_MODES:
+                raise ConfigError(f"disconnect {disconnect!r}; expected one of {', '.join(DISCONNECT_MODES)}")
+            if not 0.0 < stall_after < FOR_EVER:
+                raise ConfigError(f"stall_after {stall_after!r}; expected seconds above 0")
             found = self.orders[key] = Order(name, disconnect, FOR_EVER, 0, stall_after)
         return found
 
@@ -159,21 +164,22 @@ class SseUser(User):
         """A stream for a ``with`` block; iterate over it for events (type, id, data).
 
         name: in the statistics, default the path. auth: user and password. bearer: a token.
-        disconnect: how it is left at the end of the block (fin, rst, half-close, stall).
+        disconnect: how it is left at the end of the block (fin, rst, rst-early, half-close, stall).
         reconnect, retry_5xx, retry (seconds), last_event_id, comments: see EventSource.
         Entering the block raises StreamFailed when the service refuses; in a task that is no error of
         its own: the task ends, the failure is counted by its cause. A host, header or method that cannot be raises
         ConfigError here, and ends the run.
         """
         shared = self.shared
+        name = name or path
+        wanted = self.stall_after if stall_after is None else stall_after
         try:
+            order = shared.order(name, disconnect, shared.stall_after or wanted)
             request, own = self._asked(path, method, headers, cookies, auth, bearer, body)
             shared.router.route(request.endpoint)
         except ConfigError as error:
             raise shared.refuse(error) from None
         origin = request.endpoint.origin
-        name = name or path
-        wanted = shared.stall_after or stall_after or self.stall_after
         times = shared.statistics.times(GAP, name)
 
         def dress(asked: Request) -> Request:
@@ -190,7 +196,7 @@ class SseUser(User):
             request,
             shared.router,
             shared.wheel,
-            shared.order(name, disconnect, wanted),
+            order,
             reconnect=reconnect,
             retry_5xx=retry_5xx,
             retry=retry,

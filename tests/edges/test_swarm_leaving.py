@@ -87,3 +87,18 @@ def test_fin_stays_fin_while_the_service_sends_on_and_on(ask: Driver) -> None:
             ask(left, server.url, "/", "fin")
             server.wait(lambda number=number: len(server.returned) > number)
     assert server.returned == ["fin"] * 5
+
+
+def left_early(user: Any, path: str) -> list[Any]:
+    """In the driver: what comes of a stream that is left before it begins."""
+    with user.sse(path, disconnect="rst-early") as stream:
+        return list(stream)
+
+
+def test_a_user_may_leave_before_its_stream_begins(ask: Driver) -> None:
+    with serve(lambda it: it.wait_gone()) as server:
+        got = ask(left_early, server.url, "/")
+        server.wait(lambda: server.returned)
+    assert (got.value, server.returned, server.connections) == ([], ["rst"], 1)
+    assert got.errors == {}
+    assert got.entries["life /"][:2] == [1, 0]

@@ -119,10 +119,23 @@ def test_headers_auth_and_a_body(ask: Driver) -> None:
     assert six.header("Cookie") == "a=1; b=2"
 
 
-def test_a_header_that_would_split_the_request_is_refused(ask: Driver) -> None:
+WRONG = [
+    ({"headers": {"X-Bad": "1\r\nX-Evil: 2"}}, "header X-Bad: .* has characters that a header cannot carry"),
+    ({"headers": {"X Bad": "1"}}, "header 'X Bad'; expected a name"),
+    ({"method": "GET /evil HTTP/1.1\r\nX:"}, "expected a token such as GET"),
+    ({"disconnect": "slam"}, "disconnect 'slam'; expected one of fin, "),
+    ({"stall_after": 0}, "stall_after 0; expected seconds above 0"),
+    ({"stall_after": -1.0}, "stall_after -1.0; expected seconds above 0"),
+]
+
+
+@pytest.mark.parametrize(("options", "why"), WRONG)
+def test_what_cannot_be_asked_is_refused_and_nothing_is_sent(
+    ask: Driver, options: dict[str, Any], why: str
+) -> None:
     with serve(lambda it: it.send(EVENT)) as server:
-        with pytest.raises(AssertionError, match="X-Bad"):
-            ask(first, server.url, "/", {"headers": {"X-Bad": "1\r\nX-Evil: 2"}})
+        with pytest.raises(AssertionError, match=why):
+            ask(first, server.url, "/", options)
         assert server.connections == 0
 
 
