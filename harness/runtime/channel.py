@@ -83,10 +83,12 @@ def ask(path: Path, command: str, *, patience: float = PATIENCE) -> Answer | Non
         time.sleep(RETRY)
     try:
         body = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProbeError(
             f"{path.name}: its answer to {command!r} was cut short; did the target end?"
         ) from None
+    if not isinstance(body, dict):
+        raise ProbeError(f"{path.name}: answered {str(body)[:60]!r} to {command!r}; expected an object")
     if "error" in body:
         raise ProbeError(f"{path.name}: {command!r} failed inside the target: {body['error']}")
     return Answer(pid, body)

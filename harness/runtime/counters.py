@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 
+from harness.core.errors import ProbeError
 from harness.core.metric import Key
 
 OBJECTS = Key("memory", "objects")
@@ -17,6 +19,26 @@ GOROUTINES = Key("tasks", "goroutine")
 HANDLES = Key("tasks", "handle")
 
 TOP = 10
+MOST = 1 << 63  # of any count
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def understood(reading: F) -> F:
+    """What is read is said by another process: what is no reading raises ProbeError, as silence does."""
+
+    @functools.wraps(reading)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return reading(*args, **kwargs)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise ProbeError(
+                f"what the target answered is no reading ({type(error).__name__}: {str(error)[:100]}); expected the "
+                "answer of the agent, or of the runtime itself: does the service answer in its place?"
+            ) from None
+
+    return cast("F", checked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +53,12 @@ class Counters(Mapping[Key, float]):
     names: Mapping[str, int] = field(default_factory=dict)
     processes: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot have been counted."""
+        for key, level in self.levels.items():
+            if not 0 <= level < MOST:
+                raise ValueError(f"{key} is {level!r}")
 
     def __getitem__(self, key: Key) -> float:
         return self.levels[key]

@@ -25,6 +25,7 @@ from harness.runtime.counters import (
     Growth,
     Unavailable,
     most,
+    understood,
 )
 from harness.runtime.place import Frame, written
 
@@ -81,6 +82,7 @@ class GoCounters:
         except ProbeError as error:
             return Unavailable(str(error))
 
+    @understood
     def read(self) -> Counters:
         """Goroutines and the live heap after collections; see RuntimeReader."""
         text, goroutines = self._profiles()

@@ -24,6 +24,7 @@ from harness.runtime.counters import (
     Growth,
     Unavailable,
     most,
+    understood,
 )
 from harness.runtime.place import Frame, written
 from harness.runtime.processes import executable, tree
@@ -71,6 +72,7 @@ class JvmCounters:
         except ProbeError as error:
             return Unavailable(str(error))
 
+    @understood
     def read(self) -> Counters:
         """Live instances and bytes after full collections, and Java threads by name; see RuntimeReader."""
         instances = size = threads = 0.0

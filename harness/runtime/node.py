@@ -23,6 +23,7 @@ from harness.runtime.counters import (
     Growth,
     Unavailable,
     most,
+    understood,
 )
 from harness.runtime.place import Frame, written
 
@@ -80,6 +81,7 @@ class NodeCounters:
                 )
             time.sleep(0.02)
 
+    @understood
     def read(self) -> Counters:
         """Sum over processes and worker threads; see RuntimeReader."""
         levels: dict[Key, float] = {}
@@ -124,6 +126,7 @@ class NodeCounters:
             except ProbeError:
                 pass
 
+    @understood
     def heap_snapshots(self) -> tuple[Path, ...]:
         """Have each process write a heap snapshot into the private folder (opens in Chromium's tools)."""
         return tuple(Path(answer.body["file"]) for answer in self._ask("snapshot"))
@@ -138,6 +141,7 @@ class NodeCounters:
         return answers
 
 
+@understood
 def _resources(answers: list[channel.Answer]) -> dict[tuple[str, tuple[Frame, ...]], int]:
     sums: dict[tuple[str, tuple[Frame, ...]], int] = {}
     for answer in answers:
@@ -148,6 +152,7 @@ def _resources(answers: list[channel.Answer]) -> dict[tuple[str, tuple[Frame, ..
     return sums
 
 
+@understood
 def _allocations(answers: list[channel.Answer]) -> dict[tuple[Frame, ...], tuple[float, float]]:
     sums: dict[tuple[Frame, ...], tuple[float, float]] = {}
     for answer in answers:

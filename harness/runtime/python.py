@@ -22,6 +22,7 @@ from harness.runtime.counters import (
     Counters,
     Cycle,
     Unavailable,
+    understood,
 )
 from harness.runtime.processes import arguments, environment, executable, tree
 from harness.runtime.snapshot import Snapshot
@@ -128,6 +129,7 @@ class PythonCounters:
             for pid in asked:
                 detach(pid, self.directory)
 
+    @understood
     def read(self) -> Counters:
         """Sum over the processes; see RuntimeReader."""
         answers = self._ask("read")
@@ -142,14 +144,17 @@ class PythonCounters:
         notes = () if all(answer.body["collected"] for answer in answers) else (NOT_COLLECTED,)
         return Counters(values, names, tuple(answer.pid for answer in answers), notes)
 
+    @understood
     def types(self) -> dict[str, int]:
         """Live objects by type, summed."""
         return python_sites.total(answer.body["types"] for answer in self._ask("types"))
 
+    @understood
     def waiting(self) -> dict[python_sites.Place, int]:
         """Where tasks, greenlets and threads wait: (kind, frames outermost first) → how many."""
         return python_sites.places(answer.body["sites"] for answer in self._ask("sites"))
 
+    @understood
     def snapshot(self) -> Snapshot:
         """What is alive of all that was allocated since tracing began. Raises ProbeError when it is off."""
         return Snapshot.merged(Snapshot.of_agent(answer.body) for answer in self._ask("snapshot"))

@@ -10,7 +10,9 @@ from harness.runtime.place import Frame, is_library, own_first, written
 from harness.runtime.snapshot import Snapshot, difference
 
 LEAST = 0.02  # per connection: below this it is a reading's own noise
-LEAST_BYTES = 8.0
+# Of fewer blocks than LEAST: no growth below this is called a leak, and a set or dict that was enlarged once, in one
+# cycle of a few hundred connections, is 40 bytes per connection.
+LEAST_BYTES = 128.0
 Place = tuple[str, tuple[Frame, ...]]  # kind, frames outermost first
 UNITS = {"asyncio-task": "tasks", "greenlet": "greenlets", "thread": "threads"}
 KINDS = {"asyncio-task": "task", "greenlet": "greenlet", "thread": "thread"}
