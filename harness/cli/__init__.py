@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -13,6 +14,7 @@ import click
 from harness import __version__
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_USAGE, HarnessError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COMMANDS = {
     "reproduce": "the crash, its causes and its fixes, profile by profile",
     "guard": "any service: load it, judge whether it gives everything back",
@@ -64,6 +66,10 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; every expected failure is one line and a documented exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a service said may be anything; a terminal that cannot show it gets an escape, not the user a defect.
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
     try:
         code = cli.main(args=list(argv) if argv is not None else None, standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -87,6 +93,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_INFRASTRUCTURE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            click.echo(f"harness: cannot write: {error.strerror}; free some space", err=True)
+            sys.exit(EXIT_INFRASTRUCTURE)
         if os.environ.get("HARNESS_TRACEBACK"):
             traceback.print_exc()
         click.echo(

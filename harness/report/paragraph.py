@@ -83,7 +83,12 @@ def details(trial: Trial) -> list[tuple[str, str]]:
     lines = [(f"also: {finding.explanation}", "") for finding in verdict.findings[1:6]]
     if len(verdict.findings) > 6:
         lines.append((f"and {len(verdict.findings) - 6} more in the report", ""))
-    places = list(dict.fromkeys(place for finding in verdict.findings for place in finding.where))
+    told = verdict.findings[0].where[:PLACES] if verdict.findings else ()
+    places = [
+        place
+        for place in dict.fromkeys(place for finding in verdict.findings for place in finding.where)
+        if place not in told
+    ]
     lines += [(place if place.startswith("and ") else f"at {place}", "") for place in places[:SHOWN_PLACES]]
     if len(places) > SHOWN_PLACES:
         lines.append((f"and {len(places) - SHOWN_PLACES} more places in the report", ""))

@@ -197,3 +197,19 @@ def test_help_lists_every_command_and_each_has_its_own() -> None:
         assert f"{name} " in listing
         assert short in " ".join(listing.split())
         assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
+
+
+def test_output_that_cannot_be_written_or_shown_is_no_defect(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*HARNESS, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (
+        4,
+        "harness: cannot write: No space left on device; free some space\n",
+    )
+    service = ("--", sys.executable, SERVICES / "difficult.py", "{port}", "login")
+    options = ("guard", "--quiet", "--out", tmp_path / "run", "--url", URL)
+    shown = harness(*options, *service, env={"PYTHONIOENCODING": "ascii"})
+    assert shown.returncode == 1, shown.stderr
+    assert "--header 'Authorization: \\u2026'" in shown.stdout
