@@ -137,16 +137,18 @@ def _file_class(link: str, directory: int, name: str) -> str:
     if not link.startswith("/"):
         return "namespace" if link.partition(":")[0] in _NAMESPACES else "file"
     try:
-        mode = os.stat(name, dir_fd=directory).st_mode
+        status = os.stat(name, dir_fd=directory)
+        mode, names = status.st_mode, status.st_nlink
     except OSError:
-        mode = stat.S_IFREG
+        mode, names = stat.S_IFREG, 0
     if stat.S_ISDIR(mode):
         return "directory"
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         return "device"
     if stat.S_ISFIFO(mode):
         return "pipe"
-    return "deleted-file" if link.endswith(" (deleted)") else "file"
+    # A file may be called so, and one that has another name still is not deleted.
+    return "deleted-file" if link.endswith(" (deleted)") and not names else "file"
 
 
 _NAMESPACES = frozenset({"net", "mnt", "pid", "user", "uts", "ipc", "cgroup", "time"})

@@ -150,6 +150,22 @@ for name in (folder + "/so\\nck", folder + "/x\\n1 2 3 4 5 6", "\\0abstract\\n0:
 """
 
 
+def test_a_file_that_only_is_called_deleted_is_not() -> None:
+    with Told() as told:
+        before = census(told.pid, at=0.0)
+        told.run(
+            "import os, tempfile; folder = tempfile.mkdtemp()\n"
+            "kept += [open(folder + '/' + name, 'w') for name in ('a (deleted)', 'b', 'c', 'd')]\n"
+            "os.unlink(folder + '/b'); os.rename(folder + '/d', folder + '/c')"
+        )
+        grown = difference(before, census(told.pid, at=1.0))
+        # b is gone, c was replaced; a and d have a name.
+        assert {growth.key.kind: growth.by for growth in grown if growth.key.metric == "fds"} == {
+            "file": 2.0,
+            "deleted-file": 2.0,
+        }
+
+
 def test_names_that_anybody_may_choose_break_no_reading() -> None:
     """Line ends and escapes in the names of threads, files and sockets, its own and another process's."""
     with Told() as told, Told() as other:
