@@ -69,9 +69,17 @@ def attach(pid: int, directory: Path, agent: Path) -> str:
     return ""
 
 
-def detach(pid: int, directory: Path) -> None:
-    """Take the script away that ``attach`` has left for the target to read."""
-    (directory / SCRIPT.format(pid=pid)).unlink(missing_ok=True)
+def detach(pid: int, directory: Path, *, loaded: bool) -> None:
+    """Take the script away that ``attach`` has left for the target. One that has not ``loaded`` it yet may still do
+    so, and would complain on its standard error about a file that is gone: it finds an empty one."""
+    script = directory / SCRIPT.format(pid=pid)
+    try:
+        if loaded:
+            script.unlink()
+        else:
+            script.write_text("")
+    except OSError:
+        pass
 
 
 def knock(url: str) -> None:

@@ -104,8 +104,17 @@ class PythonCounters:
     def _attached(self, reason: str) -> Counters | Unavailable:
         """Attach to every Python of the tree, and wait until all of them answer. reason: why they do not yet."""
         asked = [pid for pid in tree(self.pid) if is_python(pid)]
+        told: list[int] = []
+        answering: set[int] = set()
         try:
-            refused = [f"process {pid} {why}" for pid in asked if (why := attach(pid, self.directory, AGENT))]
+            refused = []
+            for pid in asked:
+                why = attach(pid, self.directory, AGENT)
+                if why:
+                    refused.append(f"process {pid} {why}")
+                    detach(pid, self.directory, loaded=True)
+                else:
+                    told.append(pid)
             if refused or not asked:
                 return Unavailable(f"{reason}; {refused[0]}" if refused else reason)
             deadline = self._clock() + START_PATIENCE
@@ -126,8 +135,8 @@ class PythonCounters:
         except ProbeError as error:
             return Unavailable(str(error))
         finally:
-            for pid in asked:
-                detach(pid, self.directory)
+            for pid in told:
+                detach(pid, self.directory, loaded=pid in answering)
 
     @understood
     def read(self) -> Counters:

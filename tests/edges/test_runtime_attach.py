@@ -30,7 +30,12 @@ TICKING = "import os, time\nos.write(1, b'out\\n')\nwhile True: time.sleep(0.01)
 def running(code: str, python: str | None, *options: str) -> Iterator[subprocess.Popen[str]]:
     argv = [str(python or sys.executable), *options, "-c", code]
     child = subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     assert child.stdout is not None
     try:
@@ -41,7 +46,10 @@ def running(code: str, python: str | None, *options: str) -> Iterator[subprocess
             os.killpg(child.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        child.communicate()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe:
+                pipe.close()
 
 
 @needs_3_14
@@ -74,11 +82,19 @@ def test_every_process_of_the_tree_is_attached_to_and_nothing_of_it_is_seen(tmp_
 @needs_3_14
 def test_one_whose_main_thread_is_blocked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python_module, "START_PATIENCE", 0.3)
-    with running("print('out', flush=True); import time; time.sleep(60)", NEWEST) as child:
+    code = "print('out', flush=True); import os; os.read(0, 1); os.read(0, 1)"
+    with running(code, NEWEST) as child:
         found = PythonCounters(tmp_path / "agents", child.pid).probe()
         assert isinstance(found, Unavailable)
         assert "was told to load the agent (sys.remote_exec) and does not answer" in found.reason
-        assert not list((tmp_path / "agents").iterdir())
+        # It wakes up later, when nobody waits any more: nothing is said, nothing is loaded.
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write("..")
+        child.stdin.close()
+        assert child.stdout.read() == ""
+        (left,) = (tmp_path / "agents").iterdir()
+        assert left.read_bytes() == b""
 
 
 @needs_3_14
