@@ -143,7 +143,7 @@ def _advice(outcome: Outcome, findings: Sequence[Finding], doubt: Doubt | None) 
     if outcome in (Outcome.LEAKING, Outcome.CRASHED) and any(one.driver for one in findings):
         return _next_step(findings[0].driver)
     if outcome is Outcome.CRASHED:
-        return "read the end of target.log; run again under a debugger with the same load"
+        return "read the end of its log; run again under a debugger with the same load"
     if outcome is Outcome.STALLED:
         return "check that the handler sends as it goes: buffering, a lock, an upstream that does not answer"
     if outcome is Outcome.OVER_CEILING:

@@ -53,7 +53,8 @@ def _likewise(verdict: Verdict) -> str:
     for key, word in LIKEWISE:
         for bound in verdict.bounds:
             if (bound.metric, bound.kind) == (key.metric, key.kind) and bound.status != "observed":
-                told.append(f"{bound.at_most:.2g} {'B of ' if key.unit == 'B' else ''}{word}")
+                most = f"{bound.at_most:.2g}" if bound.at_most < 1 else number(bound.at_most, 2)
+                told.append(f"{most} {'B of ' if key.unit == 'B' else ''}{word}")
     return f"Likewise at most {', '.join(told)} per connection" if told else ""
 
 
