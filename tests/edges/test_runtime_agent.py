@@ -246,6 +246,9 @@ def test_an_agent_that_does_not_answer_is_an_error_and_not_a_zero(tmp_path: Path
     with start("import time; time.sleep(60)", tmp_path) as child:
         answering(tmp_path, child.pid)
         os.kill(child.pid, signal.SIGSTOP)
+        threads = list(Path(f"/proc/{child.pid}/task").glob("*/stat"))
+        # Each thread stops by itself, as soon as it notices.
+        wait_for(lambda: all(") T " in stat.read_text() for stat in threads), "all threads have stopped")
         path = tmp_path / "agents" / f"python-{child.pid}.sock"
         with pytest.raises(ProbeError, match="no answer to 'read'"):
             channel.ask(path, "read", patience=0.2)
