@@ -175,14 +175,14 @@ def environment_log(pid: int) -> str:
 
 def test_a_soak_ends_after_its_time_with_every_cycle_on_disk(tmp_path: Path) -> None:
     load = ("--connections", "100", "--concurrency", "20", "--dwell", "300ms", "--settle", "300ms")
-    asked = ("--sensitivity", "1/50", "--out", tmp_path / "run", "--quiet", "--url", URL)
+    asked = ("--sensitivity", "1/20", "--out", tmp_path / "run", "--quiet", "--url", URL)
     done = harness(
         "soak", "--duration", "8s", *load, *asked, "--", sys.executable, SERVICE, "{port}", "healthy"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["trials"][0]["verdict"]["outcome"] == "bounded"
-    assert len(record["trials"][0]["observations"]) >= 5
+    assert len(record["trials"][0]["observations"]) >= 4
 
 
 def test_doctor_says_that_this_machine_can_run_it() -> None:
