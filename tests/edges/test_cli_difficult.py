@@ -198,10 +198,10 @@ def test_a_process_that_does_not_listen_there_is_told_so(tmp_path: Path) -> None
     assert "log" not in done.stdout, "its log is not ours"
 
 
-def test_a_taken_port_is_infrastructure_and_never_the_services_fault() -> None:
+def test_a_taken_port_is_infrastructure_and_never_the_services_fault(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
-        done = harness("guard", "--url", f"http://127.0.0.1:{port}/", "--", "sleep", "60")
+        done = harness("guard", "--url", f"http://127.0.0.1:{port}/", "--", "sleep", "60", cwd=tmp_path)
     assert done.returncode == 4
     assert f"port {port} is taken" in done.stderr
 
