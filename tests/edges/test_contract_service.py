@@ -61,10 +61,10 @@ class Suite:
         class Callbacks(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                suite.messages.put((self.path, body))  # before the answer, after which the next one is sent
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
-                suite.messages.put((self.path, body))
 
             def log_message(self, *_: object) -> None:
                 """Quiet."""
