@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from harness.core.errors import StoreError
 
 PRIVATE_FILE = 0o600  # a run holds what a service said: its log, its addresses
 PRIVATE_DIRECTORY = 0o700
+STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")  # open already, whatever they are
 
 
 def failure(what: str, path: Path, error: OSError) -> StoreError:
@@ -37,12 +39,31 @@ def make_directory(path: Path, *, fresh: bool = False) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Put ``data`` in place of ``path`` atomically: a reader, or a crash, meets the old or the new
-    content, never a part. Raises StoreError; the old content then stays."""
+    content, never a part. A file that is there keeps its permissions, a link the file it points to; a new one is
+    private; a device or a pipe, such as /dev/stdout, is written to. Raises StoreError; the old content then stays."""
+    if (
+        path.is_absolute()
+        and path.parts[1:2] in (("dev",), ("proc",))
+        and not path.is_dir()
+        and path.exists()
+    ):
+        _write_through(path, data)
+        return
+    try:
+        path = path.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise StoreError(f"cannot write {path}: {error}") from None
     draft = path.with_name(f".{path.name}.new")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else PRIVATE_FILE
+        draft.unlink(
+            missing_ok=True
+        )  # of a run that was killed; never through a link that somebody put there
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(draft, flags, PRIVATE_FILE)
         try:
             write_all(descriptor, data)
+            os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -50,6 +71,17 @@ def replace_file(path: Path, data: bytes) -> None:
         _sync_directory(path.parent)
     except OSError as error:
         draft.unlink(missing_ok=True)
+        raise failure("write", path, error) from None
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
         raise failure("write", path, error) from None
 
 

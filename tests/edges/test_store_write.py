@@ -1,0 +1,74 @@
+"""Replacing a file: whole or not at all, whoever may read it stays so, and never through somebody else's link."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import StoreError
+from harness.store.write import replace_file
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_a_new_file_is_private(tmp_path: Path) -> None:
+    replace_file(tmp_path / "new", b"1")
+    assert (tmp_path / "new").read_bytes() == b"1"
+    assert mode(tmp_path / "new") == 0o600
+
+
+def test_a_file_that_is_there_keeps_who_may_read_it(tmp_path: Path) -> None:
+    there = tmp_path / "budgets.toml"
+    there.write_bytes(b"old")
+    there.chmod(0o644)
+    replace_file(there, b"new")
+    assert there.read_bytes() == b"new"
+    assert mode(there) == 0o644
+
+
+def test_a_link_goes_on_pointing_to_the_file_that_was_written(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    real, link = tmp_path / "kept" / "real.toml", tmp_path / "budgets.toml"
+    real.write_bytes(b"old")
+    link.symlink_to(real)
+    replace_file(link, b"new")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"new"
+
+
+def test_a_draft_that_somebody_laid_out_as_a_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"theirs")
+    (tmp_path / ".verdict.json.new").symlink_to(victim)
+    replace_file(tmp_path / "verdict.json", b"ours")
+    assert victim.read_bytes() == b"theirs"
+    assert (tmp_path / "verdict.json").read_bytes() == b"ours"
+    assert sorted(os.listdir(tmp_path)) == ["verdict.json", "victim"]
+
+
+def test_links_in_a_circle_and_a_folder_are_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(StoreError, match="cannot write"):
+        replace_file(tmp_path / "a", b"1")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError, match="cannot write"):
+        replace_file(tmp_path / "folder", b"1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "folder"]
+
+
+def test_standard_output_is_written_to_and_a_device_stays_one() -> None:
+    say = "from pathlib import Path; from harness.store.write import replace_file; replace_file(Path('{}'), b'told')"
+    done = subprocess.run([sys.executable, "-c", say.format("/dev/stdout")], capture_output=True, check=True)
+    assert done.stdout == b"told"
+    replace_file(Path("/dev/null"), b"1")
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(StoreError, match="No space left"):
+        replace_file(Path("/dev/full"), b"1")
