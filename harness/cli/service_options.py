@@ -17,6 +17,7 @@ from harness.core.errors import ConfigError
 from harness.core.units import duration
 from harness.experiment.guard import Request
 from harness.runtime.detect import OVERRIDES
+from harness.swarm.addresses import source_pool
 from harness.target.listening import listening_pid
 from harness.target.spawn import fill_port
 
@@ -53,6 +54,12 @@ LOAD = (
                  show_default=True, help="How clients leave."),
     click.option("--mode", type=click.Choice(["stream", "request"]), default="stream", show_default=True,
                  help="SSE streams, or plain HTTP requests."),
+    click.option("--stall-after", metavar="TIME",
+                 help="Silence after which a stream counts as stalled [default: the dwell]."),
+    click.option("--source-addresses", metavar="POOL",
+                 help="Local addresses to connect from in turn: 127.0.0.2-127.0.0.200, or NET/BITS."),
+    click.option("--processes", type=click.IntRange(1), default=1, show_default=True,
+                 help="Load generators on this machine."),
     click.option("--keep-alive", is_flag=True,
                  help="With --mode request: each connection asks --events times [default: once, and closes]."),
     click.option("--swarm", "locustfile", type=PATH, metavar="FILE",
@@ -138,6 +145,9 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
         disconnect=options["disconnect"],
         mode=options["mode"],
         keep_alive=options["keep_alive"],
+        stall_after=duration("--stall-after", options["stall_after"]) if options["stall_after"] else None,
+        source_addresses=source_pool(options["source_addresses"] or ""),
+        processes=options["processes"],
         locustfile=options["locustfile"],
         settle=duration("--settle", options["settle"]),
         headers=parse_headers(options["headers"]),
