@@ -68,7 +68,9 @@ def _rights() -> Check:
 def _nofile() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     seen = f"soft {soft}, hard {hard}"
-    mend = f"ulimit -n {min(hard, WANTED_NOFILE) if hard > 0 else WANTED_NOFILE}"
+    mend = f"ulimit -n {WANTED_NOFILE}"
+    if 0 <= hard < WANTED_NOFILE:
+        mend = f"raise the hard limit to {WANTED_NOFILE}: limits.conf(5), LimitNOFILE of its unit, docker's --ulimit"
     return Check("ulimit -n", soft >= WANTED_NOFILE, seen, mend)
 
 

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import COMMANDS, cli
-from tests.edges.command_line import DEADLINE, HARNESS, SERVICES, URL, harness, mentioning, wait_for
+from tests.edges.command_line import DEADLINE, HARNESS, PATIENCE, SERVICES, URL, harness, mentioning, wait_for
 
 SERVICE = SERVICES / "plain_sse.py"
 GUARD = (*HARNESS, "guard", "--url", URL, "--connections", "100", "--concurrency", "20")
@@ -185,10 +185,17 @@ def test_a_soak_ends_after_its_time_with_every_cycle_on_disk(tmp_path: Path) -> 
     assert len(record["trials"][0]["observations"]) >= 4
 
 
-def test_doctor_says_that_this_machine_can_run_it() -> None:
+def test_doctor_says_whether_this_machine_can_run_it() -> None:
     done = harness("doctor")
-    assert done.returncode in (0, 4)
-    assert "kernel" in done.stdout
+    assert done.returncode == 0, "these tests run here"
+    assert "all is well" in done.stdout
+    poor = subprocess.run(
+        ["prlimit", "--nofile=64:64", *HARNESS, "doctor"], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert poor.returncode == 4, poor.stdout
+    (line,) = [line for line in poor.stdout.splitlines() if line.startswith("MEND")]
+    assert "ulimit -n" in line
+    assert "hard 64" in line
 
 
 def test_help_lists_every_command_and_each_has_its_own() -> None:
