@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: plugin-matrix help venv reproduce test lint types imports bench conformance endurance soak sabotage runtimes examples clean
+.PHONY: test-long plugin-matrix help venv reproduce test lint types imports bench conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -36,6 +36,9 @@ JOBS ?= 3
 
 test: lint types imports  ## lint, types, import contracts and tests
 	$(BIN)/pytest -m 'not soak' --numprocesses $(JOBS) --dist loadfile --cov=harness.core --cov-report=term $(ARGS)
+
+test-long: venv  ## the tests that make test leaves out (an hour or two)
+	$(BIN)/pytest -m soak --timeout 1200 $(ARGS)
 
 bench: venv  ## every benchmark, ours and its rivals in one run (minutes)
 	$(BIN)/python -m bench

@@ -20,7 +20,7 @@ def quick_start() -> list[str]:
 
 
 def follow(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """One line as a user would type it, with the environment's commands on the path."""
+    """One line as a user would type it, with the environment's commands on the path, as activating it puts them."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     reports = ["--out", str(folder / "run"), "--quiet"]
     where, _, command = line.partition(" -- ")
@@ -39,14 +39,14 @@ def follow(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_is_four_lines_of_which_two_guard_an_example() -> None:
+def test_it_is_five_lines_of_which_two_guard_an_example() -> None:
     lines = quick_start()
-    assert lines[:2] == ["pip install 'sse-leak-harness[examples]'", "cd examples"]
-    assert [line.startswith("LEAKY=1 ") for line in lines[2:]] == [False, True]
+    assert lines[:3] == ["make venv", ". .venv/bin/activate", "cd examples"]
+    assert [line.startswith("LEAKY=1 ") for line in lines[3:]] == [False, True]
 
 
 def test_the_leaky_one_is_found_at_the_line_that_waits(tmp_path: Path) -> None:
-    done = follow(quick_start()[3], tmp_path)
+    done = follow(quick_start()[4], tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "LEAKING" in done.stdout
     assert "tasks/asyncio-task per connection" in done.stdout
@@ -55,6 +55,6 @@ def test_the_leaky_one_is_found_at_the_line_that_waits(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 def test_the_healthy_one_passes(tmp_path: Path) -> None:
-    done = follow(quick_start()[2], tmp_path)
+    done = follow(quick_start()[3], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "BOUNDED" in done.stdout
