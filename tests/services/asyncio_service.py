@@ -73,7 +73,7 @@ class Service:
             self.habit.asked(answered=await ask(self.broker))
         if self.habit.keep_alive:
             return await self._requests(reader, writer)
-        await asyncio.sleep(habits.LOOKUP)
+        await asyncio.sleep(self.habit.lookup)
         if isinstance(reader.exception(), ConnectionError):
             return "early"
         writer.write(HEAD)

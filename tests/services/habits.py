@@ -31,6 +31,7 @@ TICK = 0.05  # seconds
 EVERY = 0.02  # seconds between two events
 RARELY = 0.5  # the same where each event counts: a client that stays for one is sent one
 LOOKUP = 0.003  # seconds that an answer takes
+LATE = 0.05  # the same where clients are to leave before it, however busy the machine
 SLOW = 0.1  # seconds after which a reader counts as slow
 SMALL, LARGE = b"data: hello\n\n", b"data: " + b"x" * 16384 + b"\n\n"
 ABORTS = ("reset", "early")
@@ -42,6 +43,7 @@ class Habit:
 
     event = SMALL
     every = EVERY
+    lookup = LOOKUP
     linger = 0.0
     deaf = False
     keep_alive = False
@@ -77,6 +79,8 @@ class Leak(Habit):
             self.event = LARGE
         elif driver == "event":
             self.every = RARELY
+        elif driver == "early":
+            self.lookup = LATE
 
     def _acted(self, driver: str) -> None:
         if driver != self.driver:

@@ -64,7 +64,7 @@ const server = http.createServer((request, response) => {
     response.writeHead(200, { 'Content-Type': 'text/event-stream' })
     send()
     next = setInterval(send, driver === 'event' ? 500 : 20)
-  }, 3)
+  }, driver === 'early' ? 50 : 3)
   request.on('close', () => {
     clearInterval(next)
     if (!answered) act('early')

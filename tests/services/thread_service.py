@@ -45,7 +45,7 @@ class Service:
                 return "closed"
             head += part
         self.habit.opened()
-        time.sleep(habits.LOOKUP)
+        time.sleep(self.habit.lookup)
         if self._reset(connection):
             return "early"
         connection.sendall(HEAD)

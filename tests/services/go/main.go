@@ -139,6 +139,10 @@ func main() {
 	if driver == "event" {
 		every = 500 * time.Millisecond // a client that stays for one event is sent one
 	}
+	answer := 3 * time.Millisecond
+	if driver == "early" {
+		answer = 50 * time.Millisecond // clients are to leave before it, however busy the machine
+	}
 	act := func(now string) {
 		if leaks && now == driver {
 			things[thing]()
@@ -152,7 +156,7 @@ func main() {
 	http.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		act("connection")
 		innocent(os.Args[2])
-		time.Sleep(3 * time.Millisecond)
+		time.Sleep(answer)
 		if r.Context().Err() != nil {
 			act("early")
 			return
