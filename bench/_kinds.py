@@ -86,6 +86,7 @@ HEALTHY_MEMORY = (
     Kind("objects: reading's own 4", counter(1.5, 4.0), key=OBJECTS),
     Kind("objects: noise ±60", counter(30.0, 0.0), key=OBJECTS),
     Kind("objects: cache of 2,000", cache(2000, counter(1.5, 4.0)), key=OBJECTS),
+    Kind("objects: cache of 4,000", cache(4000, counter(1.5, 4.0)), key=OBJECTS),
     Kind("idle CPU ±0.5 %", resting(0.005), key=IDLE_CPU),
 )
 LEAKING_MEMORY = (

@@ -29,6 +29,7 @@ COUNTED = {"objects": 5, "blocks": 5}
 # customary sizes; so memory alone proves nothing before so many. Descriptors, threads and tasks are not cached
 # by the thousand, and nobody caches by the abort, by the stalled reader or by the timeout.
 CACHE = 4096.0
+TAIL = 0.8  # of its rate before, that a growth of one entry each keeps to the end; a cache that fills falls short
 STEEP = 0.5  # growth per connection, or event, that no warming up will bend
 ENTRIES = {
     "connection": "connection",
@@ -89,13 +90,27 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     if counted is None or one.key.kind not in EXACT_MEMORY_KINDS:
         return found
     served = math.fsum(one.column(counted))
-    if served >= CACHE:
-        return found
     steep = found.total >= STEEP * served
+    if served >= CACHE and not (steep and _tails_off(one, counted)):
+        return found
     if found.status != "leaking":
-        return replace(found, cache=found.growing and steep)
+        return replace(found, cache=found.growing and steep) if served < CACHE else found
     why = f"{found.why}; a cache would too, until {CACHE:g} {counted}s, of which there were {served:g}"
+    if served >= CACHE:
+        why = f"{found.why}, but by less at the end, as a cache that has filled up"
     return replace(found, status="undecided", why=why, growing=True, cache=steep)
+
+
+def _tails_off(one: Series, counted: str) -> bool:
+    """The last cycle in which the driver acted added less for each than those before it."""
+    acted = [
+        (grown, amount) for grown, amount in zip(one.increments, one.column(counted), strict=True) if amount
+    ]
+    if len(acted) < 2:
+        return False
+    grown, amount = acted[-1]
+    before = math.fsum(value for value, _ in acted[:-1]) / math.fsum(many for _, many in acted[:-1])
+    return grown / amount < TAIL * before
 
 
 def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:

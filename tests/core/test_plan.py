@@ -118,7 +118,7 @@ BLOCKS = Key("memory", "blocks")
 
 
 @pytest.mark.parametrize("what", ["connections", "events"])
-@pytest.mark.parametrize("entries", [500, 1000, 2000, 2800])
+@pytest.mark.parametrize("entries", [500, 1000, 2000, 2800, 3600, 4096])
 def test_a_cache_that_fills_is_waited_for_and_passes(what: str, entries: int) -> None:
     def level(did: Did) -> dict[Key, float]:
         held = min(entries, getattr(did, what))
