@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from harness.process.child import Child
+from harness.target.listening import listens_at
 from harness.target.ready import wait_ready
 from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import CountingServer
@@ -121,11 +122,12 @@ def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
 def test_the_web_ui_starts_the_users_and_shows_the_target(name: str, tmp_path: Path) -> None:
     with service(tmp_path) as (port, child):
         web = free_port()
-        command = locust(name, port, "--web-port", str(web), "--web-host", "127.0.0.1")
+        command = locust(name, port, "--web-port", str(web))
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as ui:
             try:
                 held = follow(f"http://127.0.0.1:{web}/target/samples")
                 assert held == len(os.listdir(f"/proc/{child.pid}/fd"))
+                assert listens_at(ui.pid) == (f"127.0.0.1:{web}",), "loopback unless told otherwise"
                 start(f"http://127.0.0.1:{web}/swarm", port)
                 wait_for_events(f"http://127.0.0.1:{web}/stats/requests/csv")
                 if name == NAMES[0]:
