@@ -92,6 +92,16 @@ def test_one_that_is_not_where_it_was_looked_for_is_told_where_it_is(
     assert "UNREADY" in done.stdout
 
 
+def test_one_that_dies_of_the_first_look_has_crashed(tmp_path: Path) -> None:
+    """Its connections break a moment before it can be seen dead."""
+    service = (sys.executable, SERVICES / "difficult.py", "{port}", "dies", tmp_path)
+    done = harness("guard", "--quiet", "--url", URL, "--out", tmp_path / "run", "--", *service, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.startswith("CRASHED"), done.stdout
+    assert "SIGABRT" in done.stdout
+    assert mentioning(tmp_path) == []
+
+
 def test_one_that_listens_late_is_waited_for(tmp_path: Path) -> None:
     late = f"import runpy, time; time.sleep(1.5); runpy.run_path({PLAIN[1]!r}, run_name='__main__')"
     command = ("--", sys.executable, "-c", late, "{port}", "page", tmp_path)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import socketserver
+import struct
 import sys
 import time
 
@@ -50,6 +52,11 @@ class Handler(socketserver.BaseRequestHandler):
             asked = self.request.recv(65536)
             while asked.startswith(b"POST ") and asked.endswith(b"\r\n\r\n"):
                 asked += self.request.recv(65536)  # the body comes in a segment of its own
+            if KIND == "dies":
+                self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.request.close()
+                time.sleep(0.25)  # a core is written meanwhile
+                os.abort()
             if KIND == "stubborn" and (answer := choosy(asked)) is not None:
                 self.request.sendall(answer)
                 return
