@@ -223,11 +223,11 @@ class TrialRunner:
                 self._note(notes=(*self.trial.notes, f"SIGTERM did not end it within {grace:g} s: killed"))
 
     def _look(self, url: str) -> None:
-        """What is wrong with the stream; who gave no answer at all may be dying of the question, which is a crash."""
+        """What is wrong with the stream; who broke off may be dying of the question, which is a crash."""
         seen = first_look(self.setup, url, clock=self.around.clock, interrupted=self.around.interrupt.is_set)
         if seen and seen.stalls:
             self._tell(f"preflight: {seen.problem}")  # the load will tell; waiting once is enough
-        elif seen and seen.problem and not (seen.status is None and self.target.wait(EXIT_PATIENCE)):
+        elif seen and seen.problem and not (seen.status in (None, 200) and self.target.wait(EXIT_PATIENCE)):
             raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
 
     def _cycles(self) -> None:

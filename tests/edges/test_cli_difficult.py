@@ -92,9 +92,10 @@ def test_one_that_is_not_where_it_was_looked_for_is_told_where_it_is(
     assert "UNREADY" in done.stdout
 
 
-def test_one_that_dies_of_the_first_look_has_crashed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["dies", "dies-answering"])
+def test_one_that_dies_of_the_first_look_has_crashed(kind: str, tmp_path: Path) -> None:
     """Its connections break a moment before it can be seen dead."""
-    service = (sys.executable, SERVICES / "difficult.py", "{port}", "dies", tmp_path)
+    service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
     done = harness("guard", "--quiet", "--url", URL, "--out", tmp_path / "run", "--", *service, cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.startswith("CRASHED"), done.stdout

@@ -52,7 +52,8 @@ class Handler(socketserver.BaseRequestHandler):
             asked = self.request.recv(65536)
             while asked.startswith(b"POST ") and asked.endswith(b"\r\n\r\n"):
                 asked += self.request.recv(65536)  # the body comes in a segment of its own
-            if KIND == "dies" and asked:
+            if KIND in ("dies", "dies-answering") and asked:
+                self.request.sendall(STREAM if KIND == "dies-answering" else b"")
                 self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.request.close()
                 time.sleep(0.25)  # a core is written meanwhile
