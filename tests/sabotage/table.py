@@ -106,7 +106,8 @@ OTHER_LEAKS = (
 INNOCENTS = (
     Case("asyncio", "healthy", GREEN, quick=True),
     Case("asyncio", "pool", GREEN),
-    Case("asyncio", "slow-pool", GREEN),
+    # It takes a cycle for each of its 24; on a busy machine two minutes have too few.
+    Case("asyncio", "slow-pool", GREEN, {"max_time": 240.0}),
     Case("asyncio", "steady-pool", GREEN, {"budget": Budget(pools={"fds": 24.0})}),
     Case("asyncio", "executor", GREEN),
     Case("asyncio", "cache", GREEN),
