@@ -18,4 +18,12 @@ def test_the_verdict_of_the_sample_is_that_of_today(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as done:
         main(["judge", str(SAMPLE), "--json", str(judged)])
     assert done.value.code == 1
-    assert json.loads(judged.read_text()) == json.loads((SAMPLE / "verdict.json").read_text())
+    today = json.loads(judged.read_text())
+    assert today == json.loads((SAMPLE / "verdict.json").read_text())
+    kept = json.loads((SAMPLE / "run.json").read_text())
+    told = [trial["verdict"]["explanation"] for trial in today["trials"]]
+    assert [trial["verdict"]["explanation"] for trial in kept["trials"]] == told, (
+        "what the report was made of"
+    )
+    summary = (SAMPLE / "summary.md").read_text()
+    assert all(text.split(";")[0] in summary for text in told)
