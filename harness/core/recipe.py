@@ -111,6 +111,10 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("unix-pair", {"fds/unix": 2}, "a pair of Unix sockets is opened and never closed", exact=True),
     Recipe("unix", {"fds/unix": 1}, "a Unix socket is opened and never closed"),
     Recipe("netlink", {"fds/netlink": 1}, "a netlink socket is opened and never closed"),
+    Recipe(
+        "packet", {"fds/packet": 1}, "a packet socket, such as that of a capture, is opened and never closed"
+    ),
+    Recipe("raw", {"fds/raw": 1}, "a raw socket, such as that of a ping, is opened and never closed"),
     Recipe("timerfd", {"fds/timerfd": 1}, "a timer is made and never closed"),
     Recipe("signalfd", {"fds/signalfd": 1}, "a signalfd is made and never closed"),
     Recipe("pidfd", {"fds/pidfd": 1}, "a process is watched by a pidfd that is never closed"),

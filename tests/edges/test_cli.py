@@ -177,7 +177,7 @@ def test_a_soak_ends_after_its_time_with_every_cycle_on_disk(tmp_path: Path) -> 
     load = ("--connections", "100", "--concurrency", "20", "--dwell", "300ms", "--settle", "300ms")
     asked = ("--sensitivity", "1/20", "--out", tmp_path / "run", "--quiet", "--url", URL)
     done = harness(
-        "soak", "--duration", "8s", *load, *asked, "--", sys.executable, SERVICE, "{port}", "healthy"
+        "soak", "--duration", "14s", *load, *asked, "--", sys.executable, SERVICE, "{port}", "healthy"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((tmp_path / "run" / "run.json").read_text())

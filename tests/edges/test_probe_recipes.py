@@ -22,6 +22,13 @@ ZMQ = (
     "context = zmq.Context(); spare = context.socket(zmq.DEALER); spare.connect(endpoint); spare.send(b'')\n"
     "r.recv_multipart()\n"
 )
+# For root, or CAP_NET_RAW; -1 for everybody else.
+RAW = """
+import socket
+def opened(*kind):
+    try: return socket.socket(*kind)
+    except PermissionError: return -1
+"""
 # recipe → (once, before the first census; then TIMES over; what the peer does)
 DONE: dict[str, tuple[str, str]] = {
     "zeromq-context": (
@@ -60,6 +67,8 @@ DONE: dict[str, tuple[str, str]] = {
     "pipe": ("import os", "read, write = os.pipe(); os.close(read); kept.append(write)"),
     "unix-pair": ("import socket", "kept.append(socket.socketpair())"),
     "unix": ("import socket", "kept.append(socket.socket(socket.AF_UNIX))"),
+    "packet": (RAW, "kept.append(opened(socket.AF_PACKET, socket.SOCK_RAW))"),
+    "raw": (RAW, "kept.append(opened(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))"),
     "netlink": ("import socket", "kept.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))"),
     "timerfd": (CTYPES, "kept.append(libc.timerfd_create(1, 0))"),
     "signalfd": (CTYPES, "kept.append(libc.signalfd(-1, bytes(128), 0))"),
