@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 LIMIT = 15 * 60  # seconds for all of them
+# Half the runs a row: the table of docs/detector.md, of 1,000, takes more than six minutes for itself.
+SHORTER = {"detector": ("--runs", "500", "--no-write")}
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
         if name.startswith("_") or name == "conformance":
             continue
         print(f"== {name}", flush=True)
-        argv = [sys.executable, "-m", f"bench.{name}"]
+        argv = [sys.executable, "-m", f"bench.{name}", *SHORTER.get(name, ())]
         try:
             done = subprocess.run(argv, check=False, timeout=max(1.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
