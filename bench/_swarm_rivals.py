@@ -43,7 +43,7 @@ class Greenlets:
 
     def one(self, begun: Callable[[], None], limit: int, probe: bool) -> None:
         """Open a stream, say begun at its first event, stay for limit events (0: for ever)."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: every subclass in use has it
 
     def _begun(self) -> None:
         self.opened += 1
@@ -146,7 +146,7 @@ class LocustUsers(Greenlets):
 
     def watch(self, user: Any, begun: Callable[[], None], limit: int, probe: bool) -> None:
         """The body of the user's task."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: every subclass in use has it
 
     def _count(self, line: bytes, seen: int, begun: Callable[[], None], probe: bool) -> int:
         """One more event, for a line that carries its data."""

@@ -55,7 +55,7 @@ class Response(Link):
 
     def _begin(self) -> None:
         """The response head has come."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: every subclass in use has it
 
     def _expect(self) -> None:
         """Ready for another response."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 SERVICES = Path(__file__).parents[1] / "services"
@@ -40,6 +42,25 @@ def harness(
         cwd=cwd,
         env=environment(**(env or {})),
     )
+
+
+def locust(command: Sequence[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """A Locust run to its end; workers that it forked die with it."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **env},
+        start_new_session=True,
+    ) as child:
+        try:
+            out, said = child.communicate(timeout=DEADLINE)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, child.returncode, out, said)
 
 
 def wait_for(condition: Callable[[], object], what: str, within: float = DEADLINE) -> None:

@@ -68,7 +68,7 @@ def test_ctrl_c_is_obeyed_before_the_first_cycle_too(what: str, tmp_path: Path) 
         "a probe command that is silent": ["--url", "http://127.0.0.1:1/", "--probe-command"],
     }[what]
     if "probe" in what:
-        words.append(f"{sys.executable} -c 'import time; time.sleep(99)' {tmp_path}/never")
+        words.append(f"{sys.executable} -c 'import signal; signal.pause()' {tmp_path}/never")
     else:
         words.append(f"{tmp_path}/never")
     command = [*HARNESS, "guard", "--quiet", "--out", str(tmp_path / "run"), *words]

@@ -104,6 +104,7 @@ def test_one_that_dies_of_the_first_look_has_crashed(kind: str, tmp_path: Path) 
 
 
 def test_one_that_listens_late_is_waited_for(tmp_path: Path) -> None:
+    # The lateness is the fault itself, of a service that takes its time; nothing here waits for it by the clock.
     late = f"import runpy, time; time.sleep(1.5); runpy.run_path({PLAIN[1]!r}, run_name='__main__')"
     command = ("--", sys.executable, "-c", late, "{port}", "page", tmp_path)
     done = harness("guard", "--quiet", "--url", URL, "--out", tmp_path / "run", *command, cwd=tmp_path)

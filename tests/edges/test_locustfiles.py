@@ -23,13 +23,14 @@ from harness.process.child import Child
 from harness.target.listening import listens_at
 from harness.target.ready import wait_ready
 from harness.target.spawn import free_port
+from tests.edges.command_line import DEADLINE
+from tests.edges.command_line import locust as to_its_end
 from tests.edges.servers.counting_server import CountingServer
 
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "tests" / "services" / "plain_sse.py"
 README = ROOT / "locustfiles" / "README.md"
 NAMES = ("dashboard", "status", "churn")
-DEADLINE = 30.0
 
 
 @contextlib.contextmanager
@@ -52,25 +53,14 @@ HEADLESS = ("--headless", "-u", "3", "-r", "3", "-t", "1s", "--json", "--only-su
 
 def run(command: list[str], folder: Path, **env: str) -> tuple[Counter[str], int, str]:
     """Requests by type, failures, and what Locust said."""
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env={**os.environ, **env},
-        start_new_session=True,
-    ) as child:
-        try:
-            out, said = child.communicate(timeout=DEADLINE)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # forked workers too
+    done = to_its_end(command, folder, **env)
     counted: Counter[str] = Counter()
-    rows = json.loads(re.sub(r"^\[\]$", "", out, flags=re.MULTILINE))  # workers print an empty list each
+    rows = json.loads(
+        re.sub(r"^\[\]$", "", done.stdout, flags=re.MULTILINE)
+    )  # workers print an empty list each
     for row in rows:  # one row for each type and path
         counted[row["method"]] += row["num_requests"]
-    return counted, sum(row["num_failures"] for row in rows), said
+    return counted, sum(row["num_failures"] for row in rows), done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -278,12 +278,12 @@ def test_a_child_in_another_network_namespace_than_its_parent() -> None:
     with Told() as told:
         told.run(PAIRS + "kept += [pair() for _ in range(2)]")
         told.run(
-            "import os, subprocess, time\n"
+            "import os, signal, subprocess\n"
             "if os.fork() == 0:\n"
             "    [s.close() for pair in kept for s in pair]; listener.close()\n"
             "    libc = __import__('ctypes').CDLL(None); libc.unshare(0x40000000)\n"
             "    subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\n"
-            f"    exec({PAIRS!r}); own = [pair() for _ in range(3)]; time.sleep(60)\n"
+            f"    exec({PAIRS!r}); own = [pair() for _ in range(3)]; signal.pause()\n"
         )
         wait_for(lambda: census(told.pid, at=0.0).fds.get("tcp-in") == 5, "both see their own")
 
@@ -362,12 +362,12 @@ def test_children_orphans_and_zombies_are_in_the_census(tmp_path: Path) -> None:
         tree = Tree(told.pid)
         tree.read(0.0)
         told.run(
-            "import os, time\n"
+            "import os, signal\n"
             "middle = os.fork()\n"
             "if middle == 0:\n"
             "    if os.fork() == 0:\n"
-            "        held = [os.open('/dev/zero', 0) for _ in range(6)]; time.sleep(60)\n"
-            "    time.sleep(60)\n"
+            "        held = [os.open('/dev/zero', 0) for _ in range(6)]; signal.pause()\n"
+            "    signal.pause()\n"
             "if os.fork() == 0: os._exit(0)"
         )
         wait_for(lambda: census(told.pid, at=0.0).examples.get("device", ("",))[0] == "/dev/zero", "it holds")
@@ -390,13 +390,13 @@ def test_a_child_born_after_the_last_sample_is_in_the_census(others: int) -> Non
         tree = Tree(told.pid)
         tree.read(0.0)
         told.run(
-            "import os, time\n"
+            "import os, signal\n"
             f"for _ in range({others}):\n"
             "    if os.fork() == 0: os._exit(0)\n"
             "    os.wait()\n"
             "ready, say = os.pipe()\n"
             "if os.fork() == 0:\n"
-            "    held = [os.open('/dev/zero', 0) for _ in range(6)]; os.write(say, b'.'); time.sleep(60)\n"
+            "    held = [os.open('/dev/zero', 0) for _ in range(6)]; os.write(say, b'.'); signal.pause()\n"
             "os.read(ready, 1)"
         )
         taken = census(told.pid, at=0.0, known=tree.processes(), newest=tree.newest)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from harness.target.spawn import free_port
+from tests.edges.command_line import DEADLINE, locust
 from tests.edges.servers.counting_server import CountingServer
 
 ROOT = Path(__file__).parents[2]
-DEADLINE = 30.0
 USERS, VISITS = 4, 3
 
 # The user that comes last ends the run at once: before the first of the pours, which come every second.
@@ -79,22 +75,10 @@ def run(text: str, way: str, streams: int, folder: Path, *more: str) -> tuple[li
             "--headless",
             "--json",
         ]
-        with subprocess.Popen(
-            [*command, "--only-summary", *users, *more],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            start_new_session=True,
-        ) as child:
-            try:
-                out, said = child.communicate(timeout=DEADLINE)
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)  # forked workers too
+        done = locust([*command, "--only-summary", *users, *more], ROOT)
         accepted = server.settle(streams).accepted
-    assert child.returncode == 0, said
-    (table,) = [found for found in tables(out) if found] or [[]]  # workers print an empty one each
+    assert done.returncode == 0, done.stderr
+    (table,) = [found for found in tables(done.stdout) if found] or [[]]  # workers print an empty one each
     return table, accepted
 
 
