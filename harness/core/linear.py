@@ -49,11 +49,10 @@ def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: flo
     if size < len(columns) + 2 or not all(scales):
         return None
     table = [[1.0] * size] + [[v / s for v in column] for column, s in zip(columns, scales, strict=True)]
-    normal = [[math.fsum(map(_product, a, b)) for b in table] for a in table]
-    found = solve(normal, [math.fsum(map(_product, a, levels)) for a in table])
-    units = [solve(normal, [float(i == k) for i in range(len(table))]) for k in range(len(table))]
-    if found is None or any(unit is None for unit in units):
+    solved = _normal(table, table, levels)
+    if solved is None:
         return None
+    found, variances = solved
     rest = [
         y - math.fsum(c * column[i] for c, column in zip(found, table, strict=True))
         for i, y in enumerate(levels)
@@ -64,11 +63,7 @@ def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: flo
     raw = math.fsum(map(_product, rest, rest[1:])) / square if square > 0 else 0.0
     rho = min(RHO_MOST, max(0.0, raw + (1 + 4 * raw) / size))
     wide = sigma * math.sqrt((1 + rho) / (1 - rho))
-    errors = [
-        wide * math.sqrt(max(0.0, unit[k])) / s
-        for k, (unit, s) in enumerate(zip(units[1:], scales, strict=True), 1)
-        if unit
-    ]
+    errors = [wide * math.sqrt(each) / s for each, s in zip(variances[1:], scales, strict=True)]
     return Line(tuple(c / s for c, s in zip(found[1:], scales, strict=True)), tuple(errors), rho, sigma, free)
 
 
@@ -97,23 +92,33 @@ def weighted(
     if any(one is None for one in white):
         return None
     *sides, right = [one for one in white if one]
-    normal = [[math.fsum(map(_product, a, b)) for b in sides] for a in table]
-    found = solve(normal, [math.fsum(map(_product, a, right)) for a in table])
-    units = [solve(normal, [float(i == k) for i in range(len(table))]) for k in range(len(table))]
-    if found is None or any(unit is None for unit in units):
+    solved = _normal(table, sides, right)
+    if solved is None:
         return None
+    found, variances = solved
     fitted = [
         math.fsum(c * column[i] for c, column in zip(found, table, strict=True)) for i in range(len(values))
     ]
     rest = [y - mean for y, mean in zip(values, fitted, strict=True)]
     whitened = solve(covariance, rest)
     chi = math.fsum(map(_product, rest, whitened)) if whitened else 0.0
-    errors = [
-        math.sqrt(max(0.0, unit[k])) / s
-        for k, (unit, s) in enumerate(zip(units, scales, strict=True))
-        if unit
-    ]
+    errors = [math.sqrt(each) / s for each, s in zip(variances, scales, strict=True)]
     return Weighted(tuple(c / s for c, s in zip(found, scales, strict=True)), tuple(errors), chi / free, free)
+
+
+def _normal(
+    table: Sequence[Sequence[float]], sides: Sequence[Sequence[float]], right: Sequence[float]
+) -> tuple[list[float], list[float]] | None:
+    """Coefficients of normal equations and, in units of the residuals', their variances; None for singular ones."""
+    normal = [[math.fsum(map(_product, a, b)) for b in sides] for a in table]
+    found = solve(normal, [math.fsum(map(_product, a, right)) for a in table])
+    variances = []
+    for k in range(len(table)):
+        unit = solve(normal, [float(i == k) for i in range(len(table))])
+        if unit is None:
+            return None
+        variances.append(max(0.0, unit[k]))
+    return (found, variances) if found is not None else None
 
 
 def _product(a: float, b: float) -> float:
