@@ -30,7 +30,11 @@ def test_fixed_returns_everything(tmp_path: Path, silent: bool) -> None:
         counters = service.get("/debug/counters")
         assert counters["streams"] == {"opened": 140, "closed": 140, "open": 0}
         assert counters["sockets"]["open"] == 8
-        assert service.get("/api/system/status")["status"] == "healthy", "over HTTP when ZeroMQ is silent"
+        # Timeouts are a fiftieth here: on a busy machine an answer over HTTP may come after one.
+        wait_for(
+            lambda: service.get("/api/system/status")["status"] == "healthy",
+            "healthy, over HTTP when ZeroMQ is silent",
+        )
         assert service.stop() == 0
         assert "dangling" not in service.text()
         assert "Traceback" not in service.text()
