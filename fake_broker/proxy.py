@@ -22,6 +22,7 @@ from typing import Any
 BUFFER = 64 * 1024
 LONGEST_NAP = 0.5
 BACKLOG = 512
+DRAIN = 64  # times BUFFER, that are read before a FIN: a peer that sends for ever would keep us here
 
 RST, FIN, HANG, HALF_OPEN = "rst", "fin", "hang", "half-open"
 
@@ -272,9 +273,14 @@ class Proxy:
             self._links.pop(one, None)
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(one)
-            if how == RST:
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if how == RST:
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                else:  # bytes that nobody has read turn the FIN of close(2) into a RST (tcp_close, net/ipv4/tcp.c)
+                    one.shutdown(socket.SHUT_WR)
+                    for _ in range(DRAIN):
+                        if not one.recv(BUFFER):
+                            break
             one.close()
 
     # -- orders, in the thread

@@ -29,6 +29,7 @@ STALE = 3.0  # seconds (or ten intervals) without a line after which the last on
 MOST_ANSWERS = 8  # that wait to be taken
 CUT = "cut"  # key of an answer that will not come
 RETRY = 2.0  # seconds between two attempts to start the command again
+CLOSE_PATIENCE = 5.0  # seconds; a process that left the command's group may hold the pipe for ever
 DRIFT = 1e-4  # by how much two monotonic clocks may differ in pace
 
 
@@ -236,8 +237,12 @@ class RemoteSampler:
     def close(self) -> None:
         """End the command and whatever it started. Idempotent."""
         self._stop.set()
-        self._line.close()
-        self._thread.join(5.0)
+        ends = time.monotonic() + CLOSE_PATIENCE
+        while self._thread.is_alive() and time.monotonic() < ends:
+            self._line.kill()  # again and again: the command may just have been started anew
+            self._thread.join(WAKE)
+        if not self._thread.is_alive():
+            self._line.close()
 
     def __enter__(self) -> RemoteSampler:
         return self

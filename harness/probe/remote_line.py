@@ -36,19 +36,17 @@ class Line:
         self._rest = b""
 
     def _listen(self) -> None:
+        """Whoever reads a pipe closes it: a number closed by another thread may be somebody else's by then."""
         assert self._process.stderr is not None
-        while data := os.read(self._process.stderr.fileno(), 4096):
-            self._said = (self._said + data)[-4096:]
+        with self._process.stderr as pipe:
+            while data := os.read(pipe.fileno(), 4096):
+                self._said = (self._said + data)[-4096:]
 
     def read(self) -> list[bytes]:
         """The next complete lines; empty at the end. Raises ProbeError for an endless line."""
         assert self._process.stdout is not None
         while True:
-            try:
-                data = os.read(self._process.stdout.fileno(), 1 << 16)
-            except (OSError, ValueError):
-                return []  # closed from another thread: the end as well
-            if not data:
+            if not (data := os.read(self._process.stdout.fileno(), 1 << 16)):
                 return []
             *lines, self._rest = (self._rest + data).split(b"\n")
             if len(self._rest) > LONGEST:
@@ -79,14 +77,19 @@ class Line:
         how = "closed its output" if code is None else f"exited with {code}"
         return f"the command {how}" + (f": {last}" if last else "")
 
-    def close(self) -> None:
-        """End the command and whatever it started. Idempotent."""
+    def kill(self) -> None:
+        """End the command and whatever it started, so that whoever reads it comes to the end. Idempotent."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+
+    def close(self) -> None:
+        """``kill``, and give back the pipes; only while nobody is in ``read``. Idempotent."""
+        self.kill()
+        self._errors.join(1.0)
+        for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 try:
                     pipe.close()

@@ -39,7 +39,7 @@ def agree(ledger: Ledger, server: CountingServer) -> None:
 def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -> None:
     with (
         CountingServer() as server,
-        Swarm(server.url, tmp_path, seed=1, processes=2, hold=0.6) as swarm,
+        Swarm(server.url, tmp_path, seed=1, processes=2, hold=1.2) as swarm,
     ):
         swarm.wait_ready()
         ledger = swarm.cycle(SPEC)
@@ -151,7 +151,7 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
         server = stack.enter_context(CountingServer(here))
         port = free_port()
         swarm = Swarm(
-            server.url, tmp_path, seed=1, processes=0, remote_workers=2, bind=f"{here}:{port}", hold=0.6
+            server.url, tmp_path, seed=1, processes=0, remote_workers=2, bind=f"{here}:{port}", hold=1.2
         )
         stack.enter_context(swarm)
         workers = []

@@ -16,7 +16,7 @@ from harness.swarm.launch import Swarm
 from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import HEAD, Count, CountingServer
 
-HOLD = 0.6  # the server needs 0.3 of them to be sure that nobody reads
+HOLD = 1.2  # the server needs 0.3 of them to be sure that nobody reads, or that somebody reads on
 
 
 DEADLINE = 20.0

@@ -7,7 +7,8 @@ How a client left is told by what comes over the wire, never by what it says:
 
 - RST before the head was sent: ``rst-early``; RST later: ``rst``;
 - FIN, and what is sent then is answered by RST: nobody is there any more, ``fin``;
-- FIN, and what is sent then is taken: it still reads, ``half-close``;
+- FIN, and what is sent then is taken, at once and again after READS_ON: it still reads, ``half-close``. (One that
+  leaves by FIN may be kept from its close by a busy machine, and takes what comes meanwhile.)
 - silence: 256 KiB are sent and stay in the queue (SIOCOUTQ) at two looks, then comes RST: ``stall``.
 """
 
@@ -31,12 +32,14 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 LIMITED = b"HTTP/1.1 %d Later\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
 PROBE = b":\n"
 FILLER = b":" + b"." * (256 * 1024) + b"\n"
+READS_ON = 0.3  # seconds after the FIN
 DEADLINE = 20.0
+CLOSED = 7  # TCP_CLOSE of include/net/tcp_states.h
 
 
 @dataclass(eq=False)
 class Peer:
-    """One connection. sent: bytes that the client has surely been given. end: how it left."""
+    """One connection. sent: bytes that the client has surely been given. probes: PROBEs after its FIN."""
 
     sock: socket.socket
     address: str
@@ -48,7 +51,7 @@ class Peer:
     filled: bool = False
     unread: int = 0
     eof: bool = False
-    end: str = ""
+    probes: int = 0
 
 
 @dataclass
@@ -163,8 +166,7 @@ class CountingServer:
         peer.eof = True
         self.count.open -= 1
         self._selector.unregister(peer.sock)
-        self._send(peer, PROBE)
-        self._later(0.02, self._judge_fin, peer)
+        self._probe(peer)
 
     @staticmethod
     def _by_reset(peer: Peer) -> str:
@@ -174,18 +176,28 @@ class CountingServer:
             return "stall"
         return "rst" if peer.answered else "rst-early"
 
+    def _probe(self, peer: Peer) -> None:
+        peer.probes += 1
+        if self._send(peer, PROBE):
+            self._later(0.02, self._judge_fin, peer)
+
     def _judge_fin(self, peer: Peer) -> None:
+        """Until the probe is answered, one way or the other."""
         try:
-            peer.sock.send(b"")
             error = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             state = peer.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+            unanswered = struct.unpack("i", fcntl.ioctl(peer.sock, termios.TIOCOUTQ, b"\0" * 4))[0]
         except OSError:
-            error, state = 1, 7
-        if error or state == 7:  # CLOSE: a RST came
+            error, state, unanswered = 1, CLOSED, 0
+        if error or state == CLOSED:  # a RST came
             self._over(peer, "fin")
+        elif unanswered:
+            self._later(0.02, self._judge_fin, peer)
+        elif peer.probes == 1:
+            self._later(READS_ON, self._probe, peer)
         else:
-            self.count.comments += 1
-            peer.sent += len(PROBE)
+            self.count.comments += peer.probes
+            peer.sent += peer.probes * len(PROBE)
             self._over(peer, "half-close")
 
     def _asked(self, peer: Peer) -> None:
