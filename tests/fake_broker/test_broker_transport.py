@@ -68,15 +68,17 @@ def test_finish(broker: Any) -> None:
 
 
 def test_a_finish_is_one_even_when_bytes_are_on_their_way(until: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as behind:
-        with Proxy("127.0.0.1", 0, behind.getsockname()) as proxy:
-            for number in range(50):
-                with socket.create_connection(proxy.address, timeout=10) as one:
-                    until(lambda: proxy.connections == 1, f"connection {number} is there")
-                    one.sendall(GREETING)
-                    proxy.cut("fin")
-                    drained(one)
-                    until(lambda: proxy.connections == 0, f"connection {number} is gone")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as behind,
+        Proxy("127.0.0.1", 0, behind.getsockname()) as proxy,
+    ):
+        for number in range(50):
+            with socket.create_connection(proxy.address, timeout=10) as one:
+                until(lambda: proxy.connections == 1, f"connection {number} is there")
+                one.sendall(GREETING)
+                proxy.cut("fin")
+                drained(one)
+                until(lambda: proxy.connections == 0, f"connection {number} is gone")
 
 
 def test_a_dealer_comes_back_after_a_reset(broker: Any) -> None:
