@@ -29,7 +29,6 @@ STALE = 3.0  # seconds (or ten intervals) without a line after which the last on
 MOST_ANSWERS = 8  # that wait to be taken
 CUT = "cut"  # key of an answer that will not come
 RETRY = 2.0  # seconds between two attempts to start the command again
-CLOSE_PATIENCE = 5.0  # seconds; a process that left the command's group may hold the pipe for ever
 DRIFT = 1e-4  # by how much two monotonic clocks may differ in pace
 
 
@@ -102,8 +101,8 @@ class RemoteSampler:
                 if not self._first.is_set():
                     raise ProbeError(f"the remote probe sent no sample: {why}")
                 if not greeted and "no such process" in why:
-                    self.ended = True
                     self._keep(Sample(self._clock(), gap=f"{ENDED}, while the line was cut"))
+                    self.ended = True
                     return
                 if greeted:
                     self._keep(Sample(self._clock(), gap=f"the remote probe's line was cut: {why}"))
@@ -150,8 +149,8 @@ class RemoteSampler:
         names = ("boot", "pid", "started")
         before = self._hello
         if before and any(before.get(name) != data.get(name) for name in names):
-            self.ended = True
             self._keep(Sample(self._clock(), gap=f"{ENDED}: {_another(before, data)}"))
+            self.ended = True
             return
         self._hello = data
         self._offset = math.inf  # the far side counts from its own start
@@ -165,9 +164,9 @@ class RemoteSampler:
         last = self._history.last()
         at = far + self._offset
         sample = sample_of(data, max(at, last.at) if last else at)
-        if sample.gap and sample.gap.startswith(ENDED):
-            self.ended = True
         self._keep(sample)
+        if sample.gap and sample.gap.startswith(ENDED):
+            self.ended = True  # once it is kept: who sees the end also finds how it was told
         self._first.set()
 
     def _keep(self, sample: Sample) -> None:
@@ -237,12 +236,10 @@ class RemoteSampler:
     def close(self) -> None:
         """End the command and whatever it started. Idempotent."""
         self._stop.set()
-        ends = time.monotonic() + CLOSE_PATIENCE
-        while self._thread.is_alive() and time.monotonic() < ends:
+        while self._thread.is_alive():
             self._line.kill()  # again and again: the command may just have been started anew
             self._thread.join(WAKE)
-        if not self._thread.is_alive():
-            self._line.close()
+        self._line.close()
 
     def __enter__(self) -> RemoteSampler:
         return self

@@ -43,6 +43,7 @@ class Sampler:
         self.error: BaseException | None = None
         self._latest = self._tree.read(clock())
         self._history.append(self._latest)
+        self._ended = self._tree.ended
         self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
 
     def _run(self) -> None:
@@ -63,6 +64,7 @@ class Sampler:
             self._history.append(sample)
         if self._on_sample:
             self._on_sample(sample)
+        self._ended = self._tree.ended  # once it is kept: who sees the end also finds the gap that tells it
 
     def latest(self) -> Sample:
         """The newest reading. A gap when the sampler itself was held up: never an old value."""
@@ -70,14 +72,14 @@ class Sampler:
             raise self.error
         sample = self._latest
         late = self._clock() - sample.at
-        if late > self._stale and not self._tree.ended and not self._stop.is_set():
+        if late > self._stale and not self._ended and not self._stop.is_set():
             return Sample(self._clock(), gap=_held_up(late))
         return sample
 
     @property
     def ended(self) -> bool:
         """True once the target has ended: nothing more will be read."""
-        return self._tree.ended
+        return self._ended
 
     def samples(self) -> list[Sample]:
         """The readings, oldest first; the older ones thinned so that memory stays bounded."""

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-DEADLINE = 10.0
+from harness.probe.births import descendants
+
+DEADLINE = 30.0
 LOOP = """
 import sys
 kept = []
@@ -85,6 +87,18 @@ class Told:
 def state(pid: int) -> str:
     """The letter of proc(5): ``S`` sleeping, ``Z`` zombie, …"""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def asleep(pid: int) -> bool:
+    """Whether no thread of the process and of its descendants has anything to do just now."""
+    states = []
+    for each in descendants(pid):
+        for task in Path(f"/proc/{each}/task").glob("*/stat"):
+            try:
+                states.append(task.read_text().rpartition(")")[2].split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                return False  # it was just about to end
+    return bool(states) and not {"R", "D"} & set(states)
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:

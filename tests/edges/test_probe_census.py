@@ -21,7 +21,7 @@ from harness.probe.lines import census_line, census_of
 from harness.probe.links import links
 from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
-from tests.edges.probe_target import Told, state, wait_for
+from tests.edges.probe_target import Told, asleep, state, wait_for
 
 CTYPES = "import ctypes; libc = ctypes.CDLL(None); "
 PAIRS = """
@@ -334,6 +334,7 @@ def test_threads_by_name_and_where_they_wait() -> None:
             "for n in range(12): threading.Thread(target=work, args=(f'pool-1-w-{n}',)).start()"
         )
         wait_for(lambda: census(told.pid, at=0.0).threads.get("pool-#-w-#") == 12, "named")
+        wait_for(lambda: asleep(told.pid), "each has gone to sleep, which is a switch")
         taken = census(told.pid, at=0.0)
         assert sum(taken.threads.values()) == 13
         assert any("waits in futex" in text or "tid" in text for text in taken.examples["threads/pool-#-w-#"])
@@ -363,24 +364,30 @@ def test_children_orphans_and_zombies_are_in_the_census(tmp_path: Path) -> None:
         tree.read(0.0)
         told.run(
             "import os, signal\n"
+            "ready, say = os.pipe()\n"
             "middle = os.fork()\n"
             "if middle == 0:\n"
             "    if os.fork() == 0:\n"
-            "        held = [os.open('/dev/zero', 0) for _ in range(6)]; signal.pause()\n"
+            "        held = [os.open('/dev/zero', 0) for _ in range(6)]; os.write(say, b'.'); signal.pause()\n"
             "    signal.pause()\n"
-            "if os.fork() == 0: os._exit(0)"
+            "if os.fork() == 0: os._exit(0)\n"
+            "os.read(ready, 1)"
         )
-        wait_for(lambda: census(told.pid, at=0.0).examples.get("device", ("",))[0] == "/dev/zero", "it holds")
-        wait_for(lambda: tree.read(1.0).processes == 3, "the tree knows it")
+
+        def known() -> tuple[int | None, int | None]:
+            sample = tree.read(1.0)
+            return sample.processes, sample.zombies
+
+        wait_for(lambda: known() == (3, 1), "the tree knows all of them")
         full = census(told.pid, at=1.0)
         assert (full.processes, full.zombies) == (3, 1)
         assert "(python" in full.examples["processes/zombie"][0]
         told.run("os.kill(middle, 9); os.waitpid(middle, 0)")
         wait_for(lambda: tree.read(2.0).processes == 2, "the middle one ended")
         assert census(told.pid, at=2.0).processes == 1  # its parent is gone: out of sight
-        known = census(told.pid, at=2.0, known=tree.processes())
-        assert known.processes == 2
-        assert known.fds["device"] >= 6
+        kept = census(told.pid, at=2.0, known=tree.processes())
+        assert kept.processes == 2
+        assert kept.fds["device"] >= 6
         tree.close()
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -14,7 +15,7 @@ from harness.core.errors import ProbeError
 from harness.probe import hot
 from harness.probe.hot import HotProcess
 from harness.probe.tree import ENDED, Tree, inner_pid
-from tests.edges.probe_target import Told, state, wait_for
+from tests.edges.probe_target import DEADLINE, Told, asleep, state, wait_for
 
 
 @pytest.mark.parametrize("hold", [True, False])
@@ -22,7 +23,8 @@ def test_every_number_is_what_psutil_says(hold: bool) -> None:
     with Told() as told:
         told.run("import os, threading; kept += [os.open('/dev/null', 0) for _ in range(37)]")
         told.run("stop = threading.Event(); [threading.Thread(target=stop.wait).start() for _ in range(5)]")
-        told.run("sum(i * i for i in range(300_000))")
+        used = told.run("import time; sum(i * i for i in range(300_000)); answer = time.process_time()")
+        wait_for(lambda: asleep(told.pid), "what its threads do at their start is done")
         process = HotProcess(told.pid, hold=hold)
         reading, other = process.read(), psutil.Process(told.pid)
         process.close()
@@ -33,7 +35,7 @@ def test_every_number_is_what_psutil_says(hold: bool) -> None:
         assert reading.parent == os.getpid()
         assert not reading.zombie
         assert reading.cpu == pytest.approx(sum(other.cpu_times()[:2]), abs=0.03)
-        assert reading.cpu > 0.005
+        assert reading.cpu >= float(str(used)) > 0.0
         assert reading.switches is not None
         assert reading.switches >= 1
         assert reading.faults > 100
@@ -57,15 +59,19 @@ def test_listing_and_stat_count_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_cpu_of_ended_threads_is_kept() -> None:
     with Told() as told:
         process = HotProcess(told.pid)
-        told.run(
+        used = told.run(
             "import threading\n"
-            "t = threading.Thread(target=lambda: sum(i * i for i in range(1_000_000)))\n"
-            "t.start(); t.join()"
+            "import time\n"
+            "def work():\n"
+            "    sum(i * i for i in range(1_000_000)); used.append(time.thread_time())\n"
+            "used = []; before = time.process_time(); t = threading.Thread(target=work)\n"
+            "t.start(); t.join()\n"
+            "answer = before + used[0]"
         )
         reading = process.read()
         process.close()
         assert reading
-        assert reading.cpu > 0.02
+        assert reading.cpu >= float(str(used))
 
 
 def test_a_zombie_is_an_end_and_no_recovery() -> None:
@@ -134,8 +140,18 @@ def reuse(pid: int, into: str) -> int | None:
     return None
 
 
+def asked_for() -> bool:
+    """Whether a pid may be asked for at all: then it is had, sooner or later."""
+    try:
+        os.close(os.open("/proc/sys/kernel/ns_last_pid", os.O_WRONLY))
+    except OSError:
+        return False
+    return True
+
+
 def test_a_reused_pid_is_not_mistaken() -> None:
-    for _ in range(20):
+    ends = time.monotonic() + DEADLINE
+    while asked_for() and time.monotonic() < ends:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         tree, held, bare = Tree(child.pid), HotProcess(child.pid, hold=True), HotProcess(child.pid)
         assert tree.read(0.0).fds
@@ -159,7 +175,8 @@ def test_a_reused_pid_is_not_mistaken() -> None:
             os.kill(again, signal.SIGKILL)
             os.waitpid(again, 0)
         return
-    pytest.skip("a pid cannot be asked for here (CAP_CHECKPOINT_RESTORE, or a busy machine)")
+    assert not asked_for(), "no pid was had again"
+    pytest.skip("a pid cannot be asked for here (CAP_CHECKPOINT_RESTORE)")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")

@@ -10,7 +10,7 @@ from harness.core.census_diff import difference, levels
 from harness.core.recipe import RECIPES, match, sentence
 from harness.core.sample import Census
 from harness.probe.census import census
-from tests.edges.probe_target import Told, wait_for
+from tests.edges.probe_target import Told, asleep, wait_for
 from tests.edges.test_probe_census import HELD, PAIRS
 
 TIMES = 6
@@ -134,11 +134,15 @@ TOGETHER: dict[str, tuple[str, str, str]] = {
 UNCOUNTED = {"pipe-pair": "pipe", "unix-pair": "unix"}
 
 
-def settled(pid: int) -> Census:
-    """A census that two readings in a row agree on: threads and connections need a moment."""
+def settled(pid: int, *peers: int) -> Census:
+    """A census that three readings in a row agree on, taken while nobody has anything left to do: threads and
+    connections need a moment."""
     last: list[Census] = []
 
     def rests() -> bool:
+        if not all(map(asleep, (pid, *peers))):
+            last.clear()
+            return False
         last.append(census(pid, at=time.monotonic()))
         return len(last) > 2 and len({(str(c.fds), str(c.threads), c.zombies) for c in last[-3:]}) == 1
 
@@ -194,10 +198,10 @@ def test_what_it_does_with_a_peer_is_what_is_said(name: str) -> None:
                 peer.run(peer_does)
 
         once_more()
-        before = settled(told.pid)
+        before = settled(told.pid, peer.pid)
         for _ in range(TIMES):
             once_more()
-        check(name, before, settled(told.pid))
+        check(name, before, settled(told.pid, peer.pid))
 
 
 def check(name: str, before: Census, after: Census) -> None:

@@ -6,13 +6,16 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.core.cycle import CycleSpec, Phase
@@ -20,13 +23,16 @@ from harness.core.errors import ConfigError, ProbeError
 from harness.core.metric import Key
 from harness.core.plan import Stop
 from harness.core.record import Trial
+from harness.core.sample import Sample
 from harness.experiment.far import FarTarget, open_far
 from harness.experiment.guard import Request, guard_once, setup_for
 from harness.probe.remote import RemoteSampler
+from harness.probe.remote_line import Line
+from harness.probe.sampler import Sampler
 from harness.probe.script import emit
 from harness.probe.sockets import inbound
 from harness.target.spawn import free_port
-from tests.edges.probe_target import Told, wait_for
+from tests.edges.probe_target import Told, state, wait_for
 from tests.edges.test_probe_census import PAIRS
 
 HARNESS = [sys.executable, "-m", "harness.cli"]
@@ -83,7 +89,8 @@ def test_a_sample_a_census_and_a_question_come_over_the_line() -> None:
         port = int(str(told.run("answer = port")))
         with RemoteSampler(speaking(told.pid), clock=time.monotonic) as far:
             assert far.pid == told.pid
-            assert far.latest().fds == len(os.listdir(f"/proc/{told.pid}/fd"))
+            count = len(os.listdir(f"/proc/{told.pid}/fd"))
+            wait_for(lambda: far.latest().fds == count, "its descriptors, however late the line is")
             assert far.inbound(port) == 3
             assert far.census(1.0).fds["tcp-in"] == 3
             assert far.limits()["RLIMIT_NOFILE"] > 0
@@ -92,6 +99,31 @@ def test_a_sample_a_census_and_a_question_come_over_the_line() -> None:
             wait_for(lambda: far.ended, "its end is told")
             assert "has ended" in (far.latest().gap or "")
             assert far.latest().fds is None
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_whoever_sees_the_end_finds_the_gap_that_tells_it(where: str) -> None:
+    """Else the last thing read of a dead process would be how it lived."""
+    ended_before_it_was_told: list[bool] = []
+    known: list[Sampler | RemoteSampler] = []
+
+    def told_of(sample: Sample) -> None:
+        if "has ended" in (sample.gap or ""):
+            ended_before_it_was_told.append(known[0].ended)
+
+    with Told() as told:
+        sampler = (
+            Sampler(told.pid, clock=time.monotonic, on_sample=told_of)
+            if where == "here"
+            else RemoteSampler(speaking(told.pid), clock=time.monotonic, on_sample=told_of)
+        )
+        known.append(sampler)
+        with sampler:
+            told.process.kill()
+            told.process.wait()
+            wait_for(lambda: sampler.ended, "its end")
+            assert "has ended" in (sampler.latest().gap or "")
+    assert ended_before_it_was_told == [False]
 
 
 def test_a_cut_line_is_a_gap_and_is_taken_up_again(tmp_path: Path) -> None:
@@ -139,7 +171,9 @@ def test_who_speaks_something_else_is_refused_at_once(says: str, expected: str) 
         RemoteSampler(["printf", "%s\n", says], clock=time.monotonic)
 
 
-HELLO = {"probe": 1, "pid": 7, "interval": 0.1, "started": 5, "boot": "b", "orders": True}
+# One whose only sample is the newest for as long as a test lasts.
+RARELY = {"probe": 1, "pid": 7, "interval": 100.0, "started": 5, "boot": "b", "orders": True}
+HELLO = {**RARELY, "interval": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +215,7 @@ def test_a_damaged_answer_is_no_reading(says: dict[str, object]) -> None:
     """Whatever is asked, this is what comes back; the line itself goes on."""
     code = (
         "import sys\n"
-        f"print({json.dumps(HELLO)!r}); print({json.dumps({'at': 1.0, 'fds': 3})!r}, flush=True)\n"
+        f"print({json.dumps(RARELY)!r}); print({json.dumps({'at': 1.0, 'fds': 3})!r}, flush=True)\n"
         f"for order in sys.stdin: print({json.dumps(says)!r}, flush=True)"
     )
     with RemoteSampler([sys.executable, "-c", code], clock=time.monotonic) as far:
@@ -221,6 +255,86 @@ def test_a_command_that_does_not_exist_and_one_that_takes_no_orders() -> None:
         deaf = ["sh", "-c", 'exec "$@" < /dev/null', "sh", *speaking(told.pid)]
         with pytest.raises(ProbeError, match="takes no orders"):
             open_far(tuple(deaf), clock=time.monotonic, on_sample=lambda _: None)
+
+
+def pgid(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def ours() -> dict[str, str]:
+    """Every descriptor of this process, and what it is."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            pass  # of this listing itself
+    return found
+
+
+@pytest.mark.parametrize("held", [(), (1, 2), (2,)], ids=["nothing", "both pipes", "stderr"])
+def test_every_descriptor_is_back_whoever_holds_the_other_end(held: tuple[int, ...], tmp_path: Path) -> None:
+    """What the command starts may leave its group and keep its pipes open: they end then by our will alone. The
+    command itself ends after a few samples, and is started again and again."""
+    note = tmp_path / "pids"
+    code = (
+        "import os, signal, sys\n"
+        f"if {held!r} and not os.fork():\n"
+        f"    os.setsid(); [os.close(n) for n in (0, 1, 2) if n not in {held!r}]\n"
+        f"    os.write(os.open({str(note)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), b'%d ' % os.getpid())\n"
+        "    signal.pause()\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    before, threads = ours(), set(threading.enumerate())
+    try:
+        with Told() as told:
+            argv = [sys.executable, "-c", code, *speaking(told.pid), "--count", "2"]
+            with RemoteSampler(argv, clock=time.monotonic, retry=0.01) as far:
+                if 1 not in held:  # where the pipe is kept, the line is silent and no end is seen
+                    wait_for(
+                        lambda: sum(bool(s.gap) for s in far.samples()) >= 3, "three ends of the command"
+                    )
+                wait_for(lambda: not held or note.exists(), "somebody holds on")
+                listening = [thread for thread in threading.enumerate() if thread.name == "probe-stderr"]
+                assert len(listening) <= 1
+                command = far._line._process.pid
+            assert set(threading.enumerate()) <= threads
+            assert not Path(f"/proc/{command}").exists()
+        assert ours().items() <= before.items()
+    finally:
+        for pid in map(int, note.read_text().split() if note.exists() else ()):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_command_that_has_ended_keeps_its_number_until_its_group_is_killed() -> None:
+    """Reaped before, the number could be another group's by the time it is killed."""
+    line = Line(["sh", "-c", "sleep 60 >&- 2>&- & exit 3"])
+    assert line.read() == []
+    assert line.why() == "the command exited with 3"
+    assert state(line._process.pid) == "Z"
+    (left,) = (p.pid for p in psutil.process_iter() if pgid(p.pid) == line._process.pid != p.pid)
+    line.close()
+    wait_for(lambda: not Path(f"/proc/{left}").exists() or state(left) == "Z", "its group was killed")
+    line.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody who may not kill")
+def test_one_that_may_not_be_killed_ends_for_want_of_a_reader(tmp_path: Path) -> None:
+    """As with sudo in the command."""
+    code = (
+        "import os\n"
+        "from harness.probe.remote_line import Line\n"
+        "line = Line(['sh', '-c', 'while echo {}; do sleep 0.01; done; exit 7'])\n"
+        "line.read(); os.setresuid(65534, 65534, 0)\n"
+        "line.close(); print(line._process.returncode)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout in ("-13\n", "7\n")  # SIGPIPE, or its echo says so
 
 
 def test_a_restart_while_the_line_was_cut_is_an_end_and_no_fix(tmp_path: Path) -> None:

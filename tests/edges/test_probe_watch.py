@@ -15,7 +15,7 @@ from rich.console import Console
 
 from harness.core.sample import Census, Sample
 from harness.probe.watch import View
-from tests.edges.probe_target import Told, wait_for
+from tests.edges.probe_target import DEADLINE, Told, wait_for
 
 WATCH = [sys.executable, "-m", "harness.cli", "watch"]
 
@@ -32,16 +32,16 @@ def test_what_grew_is_said_in_words_and_ctrl_c_ends_it() -> None:
         address = watching.stdout.readline().strip()
 
         def scraped() -> str:
-            with urllib.request.urlopen(address, timeout=5) as answer:
+            with urllib.request.urlopen(address, timeout=DEADLINE) as answer:
                 return answer.read().decode()
 
         wait_for(lambda: 'class="pipe"' in scraped(), "a first census")
         told.run("import os; kept += [os.eventfd(0) for _ in range(7)]")
         wait_for(lambda: 'harness_fds_by_class{class="eventfd"} 7.0' in scraped(), "growth is exported")
-        assert "harness_target_up 1.0" in scraped()
+        wait_for(lambda: "harness_target_up 1.0" in scraped(), "no gap, but for a machine held up")
         assert address.startswith("http://127.0.0.1:")
         watching.send_signal(signal.SIGINT)
-        said, errors = watching.communicate(timeout=10)
+        said, errors = watching.communicate(timeout=DEADLINE)
         assert watching.returncode == 0
         assert errors == ""
         assert re.search(r"\+7 eventfd: an eventfd is made and never closed", said.replace("\n", " "))
@@ -54,7 +54,7 @@ def test_the_end_of_the_process_ends_the_view() -> None:
         assert "descriptors" in watching.stdout.readline()
         told.process.kill()
         told.process.wait()
-        said, _ = watching.communicate(timeout=10)
+        said, _ = watching.communicate(timeout=DEADLINE)
         assert watching.returncode == 0
         assert "the process has ended" in said
 
@@ -91,7 +91,7 @@ def test_on_a_terminal_it_is_redrawn_and_the_cursor_comes_back() -> None:
                 said += data
         except OSError:
             pass  # EIO: the other side is closed
-        assert watching.wait(10) == 0
+        assert watching.wait(DEADLINE) == 0
         assert "▁".encode() in said
         assert said.rfind(b"\x1b[?25h") > said.rfind(b"\x1b[?25l") >= 0
         os.close(leader)

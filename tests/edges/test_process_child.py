@@ -15,7 +15,7 @@ import pytest
 from harness.core.errors import TargetError
 from harness.process.child import Child
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -101,9 +101,7 @@ def test_nothing_outlives_a_killed_harness(tmp_path: Path, how: signal.Signals) 
     harness.send_signal(how)
     harness.wait()
     harness.stdout.close()
-    killed = time.monotonic()
     wait_for(lambda: gone(pid), "the child died with the harness")
-    assert time.monotonic() - killed < 2.0
 
 
 def test_a_child_dies_even_when_its_keeper_is_killed(tmp_path: Path) -> None:
@@ -115,8 +113,15 @@ def test_a_child_dies_even_when_its_keeper_is_killed(tmp_path: Path) -> None:
 
 
 def test_an_endless_log_is_cut_to_its_tail(tmp_path: Path) -> None:
-    code = "import time\nwhile True:\n    print('x' * 999, flush=True)\n    time.sleep(0.0002)"
+    """Three times as much as is allowed at once, and then on and on."""
+    limit = 2 << 20
+    code = (
+        "import os, sys, time\n"
+        f"for _ in range({3 * limit} // 1000): print('x' * 999, flush=True)\n"
+        "while True:\n    print('y' * 999, flush=True); time.sleep(0.05)\n"
+    )
     log = tmp_path / "log"
-    with Child.spawn(python(code), log=log, name="x", log_limit=2 << 20):
+    with Child.spawn(python(code), log=log, name="x", log_limit=limit):
         wait_for(lambda: b"was cut to its tail" in log.read_bytes(), "the log was cut")
-        assert log.stat().st_size < 8 << 20
+        wait_for(lambda: log.stat().st_size <= limit, "all of it")
+        wait_for(lambda: log.read_bytes().endswith(b"y\n"), "what is said afterwards is still kept")
