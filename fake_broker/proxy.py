@@ -141,11 +141,11 @@ class Proxy:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                ready: set[Link] = set()
-                for key, _ in self._selector.select(self._nap()):
-                    if key.fileobj is self._wake_read:
-                        ready |= self._hear()
-                    elif key.fileobj is self._listener:
+                found = self._selector.select(self._nap())
+                # First what was said: a fault that is on before a peer connects holds for it.
+                ready = self._hear()
+                for key, _ in found:
+                    if key.fileobj is self._listener:
                         self._accept()
                     elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._links:
                         ready.add(self._links[key.fileobj])
@@ -164,13 +164,15 @@ class Proxy:
             self._selector.close()
 
     def _hear(self) -> set[Link]:
-        """Obey what the other thread said; any connection may be able to go on after that."""
+        """Obey what the other thread said; the connections that may be able to go on after that."""
         with contextlib.suppress(BlockingIOError):
             self._wake_read.recv(1024)
+        obeyed = False
         with contextlib.suppress(Empty):
             while True:
                 self._told.get_nowait()()
-        return set(self._links.values())
+                obeyed = True
+        return set(self._links.values()) if obeyed else set()
 
     def _nap(self) -> float:
         """Seconds until a pause or a gap is over."""
@@ -184,7 +186,11 @@ class Proxy:
             front, _ = self._listener.accept()
         except OSError:
             return  # gone already, or no descriptor left: the peer may try again
-        back = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            back = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        except OSError:
+            front.close()
+            return
         for one in (front, back):
             one.setblocking(False)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -17,7 +17,7 @@ import zmq
 
 from fake_broker import mdp
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds until a condition that must come true counts as failed."""
 
 

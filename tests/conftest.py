@@ -1,0 +1,11 @@
+"""For every test: an example may take as long as a busy machine makes it take."""
+
+from __future__ import annotations
+
+try:
+    from hypothesis import HealthCheck, settings
+except ModuleNotFoundError:  # the plugin's tests run where there is pytest alone
+    pass
+else:
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
