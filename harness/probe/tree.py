@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from harness.core.errors import ProbeError
 from harness.core.sample import ProcessSample, Sample
@@ -54,6 +55,7 @@ class Tree:
         self.ended = False
         self._known = {pid: root}
         self._last: dict[int, HotReading] = {pid: reading}
+        self._executing: set[int] = set()  # whose last reading was of another program than the one before
         self._cpu_of_dead = 0.0
         self._faults_of_dead = 0
         self._new = True
@@ -88,8 +90,8 @@ class Tree:
             if reading is None:
                 self._drop(pid, process, before, events)
                 continue
-            if before and _executed(before, reading):
-                events.append(f"pid {pid} executed another program: {before.name} → {reading.name}")
+            if before:
+                reading = self._compare(before, reading, events)
             self._last[pid] = reading
             readings.append(reading)
         if not readings or readings[0].pid != self.root or readings[0].zombie:
@@ -109,10 +111,25 @@ class Tree:
             events=tuple(events[:MOST_EVENTS]),
         )
 
+    def _compare(self, before: HotReading, now: HotReading, events: list[str]) -> HotReading:
+        """Tell of an exec, once; what the next reading is compared with. A program that is being loaded has no
+        stack for a moment, then one that moves once more (exec_mmap and setup_arg_pages in fs/exec.c,
+        create_elf_tables in fs/binfmt_elf.c): none of that is another exec."""
+        if _executed(before, now):
+            if not (now.pid in self._executing and before.name == now.name):
+                events.append(f"pid {now.pid} executed another program: {before.name} → {now.name}")
+            self._executing.add(now.pid)
+        elif before.stack and not now.stack:
+            return replace(now, stack=before.stack)
+        elif before.stack:
+            self._executing.discard(now.pid)
+        return now
+
     def _drop(self, pid: int, process: HotProcess, before: HotReading | None, events: list[str]) -> None:
         process.close()
         del self._known[pid]
         self._last.pop(pid, None)
+        self._executing.discard(pid)
         if before:
             self._cpu_of_dead += before.cpu
             self._faults_of_dead += before.faults

@@ -170,15 +170,18 @@ class Keeper:
             pass
 
     def trim_log(self) -> None:
-        """Cut an endless log back to its tail."""
-        size = os.fstat(self.log).st_size
-        if size <= self.spec["log_limit"]:
-            return
-        with open(self.spec["log"], "rb") as log:  # noqa: PTH123
-            log.seek(size - LOG_TAIL)
-            tail = log.read(LOG_TAIL)
-        os.ftruncate(self.log, 0)
-        os.write(self.log, b"[harness: the log passed %d bytes and was cut to its tail]\n" % size + tail)
+        """Cut an endless log back to its tail. A disk that is full meanwhile costs the tail, not the child."""
+        try:
+            size = os.fstat(self.log).st_size
+            if size <= self.spec["log_limit"]:
+                return
+            with open(self.spec["log"], "rb") as log:  # noqa: PTH123
+                log.seek(max(0, size - LOG_TAIL))
+                tail = log.read(LOG_TAIL)
+            os.ftruncate(self.log, 0)
+            os.write(self.log, b"[harness: the log passed %d bytes and was cut to its tail]\n" % size + tail)
+        except OSError:
+            pass  # its file was taken away, or the disk is full: the next look may find it better
 
     def run(self) -> None:
         """Wait for orders, for deaths, and for the end of the harness."""
