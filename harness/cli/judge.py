@@ -12,7 +12,7 @@ from harness.cli.result import json_text
 from harness.cli.service_options import path_of
 from harness.config import budget_for
 from harness.core.judge import judge
-from harness.core.record import Trial
+from harness.core.record import Trial, as_ended
 from harness.core.selftest import confirmed
 from harness.core.units import rate
 from harness.experiment.run import worst_exit_code
@@ -43,7 +43,7 @@ def command(
         raise click.UsageError("--profile names a part of a budget file: expected --budget FILE with it")
     record = RunDirectory.open(run).record()
     asked = rate("--sensitivity", sensitivity) if sensitivity else None
-    trials = [_again(trial, asked, budget_file, profile) for trial in record.trials]
+    trials = [_again(trial, asked, budget_file, profile) for trial in map(as_ended, record.trials)]
     judged = tuple(replace(trial, verdict=judge(trial)) for trial in trials)
     console = terminal()
     if self_test:

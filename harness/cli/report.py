@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from harness.core.judge import judge
+from harness.core.record import as_ended
 from harness.experiment.run import write_reports
 from harness.store.run_dir import RunDirectory
 
@@ -20,6 +21,7 @@ def command(run: Path) -> None:
     record = directory.record()
     # An interrupted run holds trials that were never judged.
     trials = tuple(
-        trial if trial.verdict else replace(trial, verdict=judge(trial)) for trial in record.trials
+        trial if trial.verdict else replace(trial, verdict=judge(trial))
+        for trial in map(as_ended, record.trials)
     )
     click.echo(write_reports(replace(record, trials=trials), directory))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.core.budget import Budget
 from harness.core.cycle import Observation
@@ -76,6 +76,14 @@ class Trial:
     verdict: Verdict | None = None
     places: Places | None = None  # where the target grows, once a leak was certain
     extra: Mapping[str, object] = field(default_factory=dict)
+
+
+def as_ended(trial: Trial) -> Trial:
+    """The trial of a saved run, fit to be judged: one whose run was killed was interrupted after its last cycle."""
+    if trial.verdict or trial.ended:
+        return trial
+    last = trial.observations[-1].ended if trial.observations else trial.started
+    return replace(trial, interrupted=True, ended=last)
 
 
 @dataclass(frozen=True, slots=True)
