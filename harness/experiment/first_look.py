@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from threading import Thread
 from urllib.parse import urlsplit
 
-from harness.core.errors import Interrupted
+from harness.experiment.apart import unless
 from harness.experiment.setup import TrialSetup
 from harness.target.preflight import Preflight, preflight
-
-POLL = 0.05  # seconds
 
 
 def first_look(
@@ -36,19 +33,7 @@ def first_look(
             stream=load.mode == "stream",
             clock=clock,
         )
-        seen = _unless(interrupted, look)
+        seen = unless(interrupted, look, "the first look at the stream")
         if seen.stalls or seen.problem:
             return seen
     return None
-
-
-def _unless(interrupted: Callable[[], bool], look: Callable[[], Preflight]) -> Preflight:
-    """A look that waits for the network does not hold up Ctrl-C: it is left to its own end."""
-    seen: list[Preflight] = []
-    thread = Thread(target=lambda: seen.append(look()), name="preflight", daemon=True)
-    thread.start()
-    while thread.is_alive() and not interrupted():
-        thread.join(POLL)
-    if not seen:
-        raise Interrupted("stopped during the first look at the stream")
-    return seen[0]

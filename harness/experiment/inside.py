@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.core.errors import ConfigError, ProbeError, StoreError
+from harness.core.errors import ConfigError, Interrupted, ProbeError, StoreError
 from harness.core.metric import Key
 from harness.core.record import Place, Places
+from harness.experiment.apart import by_turns, unless
 from harness.runtime.channel import default_directory
 from harness.runtime.counters import Counters, Cycle, RuntimeReader, Unavailable
 from harness.runtime.detect import UNKNOWN, Choice, choose
@@ -22,6 +23,8 @@ NOWHERE = (
     "nothing that the runtime itself allocates grew by as much as {least:g} per {per}: it is native code (a C "
     "extension), or too rare to be told from noise"
 )
+CUT_SHORT = "the search for its place in the source was interrupted"
+UNTRACE = 1.0  # seconds in which a service that runs on is told to trace no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,20 @@ class RuntimeSetup:
 
 
 class Inside:
-    """Counters of one trial's target. Not having them is never an error, unless they were asked for by name."""
+    """Counters of one trial's target. Not having them is never an error, unless they were asked for by name.
 
-    def __init__(self, setup: RuntimeSetup, keep: Path | None = None) -> None:
+    An interpreter that is busy may answer late: each question raises Interrupted once ``interrupted()``.
+    """
+
+    def __init__(
+        self,
+        setup: RuntimeSetup,
+        keep: Path | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
         """keep: a folder for what an attribution saw. Raises ConfigError when the runtime does not exist."""
         self.setup = setup
+        self.interrupted = interrupted
         self.keep = keep
         self.choice = choose((), setup.name) if setup.name != "auto" else Choice(UNKNOWN, "not looked at yet")
         self.reader: RuntimeReader | None = None
@@ -73,7 +85,11 @@ class Inside:
             directory=self._folder or default_directory(),
             url=self.setup.pprof or url,
         )
-        first = reader if isinstance(reader, Unavailable) else reader.probe()
+        first = (
+            reader
+            if isinstance(reader, Unavailable)
+            else unless(self.interrupted, reader.probe, "the first reading of the runtime's counters")
+        )
         if isinstance(first, Counters) and not isinstance(reader, Unavailable):
             self.reader = reader
             more = "".join(f"; {note}" for note in first.notes)
@@ -89,19 +105,31 @@ class Inside:
         if self.reader is None:
             return {}, ""
         try:
-            return dict(self.reader.read().levels), ""
+            found = unless(self.interrupted, self.reader.read, "a reading of the runtime's counters")
+            return dict(found.levels), ""
+        except Interrupted:
+            return {}, ""
         except ProbeError as error:
             return {}, f"runtime counters: a gap: {error}"
 
-    def attribute(self, cycle: Cycle, per: str) -> Places | None:
+    def attribute(self, cycle: Cycle, per: str, *, stays: bool = False) -> Places | None:
         """Where the target grows, over further cycles; None when nothing can be said.
 
-        per: what ``cycle`` counts, such as ``connection``.
+        per: what ``cycle`` counts, such as ``connection``. stays: the target will run on after an interruption.
         """
-        if self.reader is None:
+        reader = self.reader
+        if reader is None:
             return None
         try:
-            found = self.reader.attribute(cycle)
+            found = by_turns(
+                self.interrupted,
+                reader.attribute,
+                cycle,
+                "the search for its place",
+                linger=UNTRACE if stays else 0.0,
+            )
+        except Interrupted:
+            return Places(notes=(CUT_SHORT,))
         except ProbeError as error:
             return Places(notes=(f"attribution failed: {error}",))
         self._keep_snapshots(per)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from harness.core.census_diff import UNCLASSIFIED
 from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.errors import HarnessError
 from harness.core.metric import Key
@@ -16,6 +17,7 @@ from harness.experiment.inside import Inside
 from harness.experiment.quiet import LOOKS, Quiet, after, rest
 from harness.experiment.setup import TrialSetup
 
+TCP_IN = "tcp-in"  # a class of a census: connections to a port that is listened at
 MOST_EVENTS = 20  # of one cycle
 LONGEST_WINDOW = 10.0  # seconds without change that make a level, however late a service closes
 
@@ -34,18 +36,28 @@ class Reader:
     port: int
     told: Callable[[str], None]
     close_lag: float = field(default=0.0)  # seconds: the longest seen
+    _tick: Callable[[], None] = field(default=lambda: None)
 
     def rest(self, tick: Callable[[], None]) -> Quiet:
-        """Wait until the service is at rest, dead, or out of patience. tick: called while it waits."""
+        """Wait until the service is at rest, dead, or out of patience. tick: called while it waits.
+
+        Whether a client is still connected is left to ``observe``: a census has to walk the kernel's sockets anyway,
+        and to walk them twice was most of what the harness burnt meanwhile.
+        """
+        self._tick = tick
+        return self._rest(None)
+
+    def _rest(self, port: int | None) -> Quiet:
         quiet = rest(
             self.sampler,
-            port=self.port,
+            port=port,
             window=self._window(),
             settle=self.setup.settle,
             patience=self.setup.patience,
             clock=self.around.clock,
             stopped=lambda: self.around.interrupt.is_set() or not self.target.alive,
-            tick=tick,
+            tick=self._tick,
+            pace=self.setup.probe_interval,
         )
         if quiet.settled and not quiet.restless and self.target.alive:
             self.close_lag = max(self.close_lag, quiet.close_lag)
@@ -59,10 +71,12 @@ class Reader:
     def observe(
         self, step: CycleSpec, ledger: Ledger, quiet: Quiet, started: float, load_ended: float
     ) -> Observation:
-        """Everything there is to read now, beside what the swarm counted."""
-        # Counters before the census: their collection lets go of descriptors that only garbage still holds.
-        counters = self._counters(quiet)
-        looks = self._censuses(LOOKS if quiet.restless else 1)
+        """Everything there is to read now, beside what the swarm counted. A client that is still connected is
+        waited for first."""
+        counters, looks = self._read(quiet)
+        if quiet.settled and self._connected(looks):
+            quiet = self._rest(self.port)
+            counters, looks = self._read(quiet)
         levels = quiet.levels(*looks)
         levels.update(counters)
         counted = self.broker.count() if self.broker else None
@@ -83,6 +97,19 @@ class Reader:
             census=looks[-1] if looks else None,
             events=self._events(started),
         )
+
+    def _read(self, quiet: Quiet) -> tuple[dict[Key, float], list[Census]]:
+        # Counters before the census: their collection lets go of descriptors that only garbage still holds.
+        counters = self._counters(quiet)
+        return counters, self._censuses(LOOKS if quiet.restless else 1)
+
+    def _connected(self, looks: list[Census]) -> bool:
+        """Whether somebody is. No descriptor of an accepted connection, no client; else the kernel is asked."""
+        if self.around.interrupt.is_set() or not self.target.alive:
+            return False
+        if looks and looks[0].fds and not looks[0].fds.keys() & {TCP_IN, UNCLASSIFIED}:
+            return False
+        return self.sampler.inbound(self.port) != 0
 
     def _counters(self, quiet: Quiet) -> dict[Key, float]:
         """Levels from inside, once at rest. What the reading itself opened is given time to go."""

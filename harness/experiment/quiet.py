@@ -14,6 +14,8 @@ from harness.core.sample import Census, Sample
 from harness.experiment.far import Watching
 
 POLL = 0.05
+LEAST_NAP = 0.01
+LATE = 0.005  # seconds after it is due by which a sample can be seen
 ASK_CLIENTS = 0.25  # seconds, at least, between two looks at who is connected
 LEAST_STILL = 0.5  # seconds: a quarter of what is looked at where a service never holds still
 LOOKS = 5  # censuses of such a service, of which the lowest counts
@@ -56,11 +58,12 @@ class Quiet:
 
 
 class Clients:
-    """How many are connected to a port. To look walks all sockets of the kernel, 3 to 14 ms here, against 60 µs of a
+    """How many are connected to a port. To look walks all sockets of the kernel, 2 to 14 ms here, against 60 µs of a
     sample. Whoever is accepted or leaves moves the target's descriptors, so one look at the end of a window in which
-    they did not move speaks for all of it; only once somebody was seen it is looked at again, until they have left."""
+    they did not move speaks for all of it; only once somebody was seen it is looked at again, until they have left.
+    port None: nobody is looked for, a census will tell."""
 
-    def __init__(self, sampler: Watching, port: int, clock: Callable[[], float]) -> None:
+    def __init__(self, sampler: Watching, port: int | None, clock: Callable[[], float]) -> None:
         self._sampler, self._port, self._clock = sampler, port, clock
         self._value: float | None = 0.0
         self._looked = -math.inf
@@ -73,23 +76,26 @@ class Clients:
 
     def look(self) -> float | None:
         """Now."""
-        self._value, self._looked = self._sampler.inbound(self._port), self._clock()
+        if self._port is not None:
+            self._value, self._looked = self._sampler.inbound(self._port), self._clock()
         return self._value
 
 
 def rest(
     sampler: Watching,
     *,
-    port: int,
+    port: int | None,
     window: float,
     settle: float,
     patience: float,
     clock: Callable[[], float],
     stopped: Callable[[], bool],
     tick: Callable[[], None],
+    pace: float = POLL,
 ) -> Quiet:
     """Poll until nothing has moved for ``window`` seconds, or what moves has kept its floor for four times
-    ``settle``, and no client is connected any more."""
+    ``settle``, and no client is connected any more. port: of the clients; None: they are not looked for.
+    pace: seconds between two samples."""
     tracker = Tracker(clock(), window=window, patience=patience, still=max(settle, LEAST_STILL))
     clients = Clients(sampler, port, clock)
     used: list[Sample] = []
@@ -120,7 +126,13 @@ def rest(
         if stopped():
             return Quiet(False, "stopped before it settled", {}, 0.0)
         tick()
-        time.sleep(POLL)
+        time.sleep(_nap(clock(), sample.at + pace + LATE, state.since + window + LATE))
+
+
+def _nap(now: float, *moments: float) -> float:
+    """Seconds until the next of some moments: nothing is new before the next sample, but the window may be full.
+    POLL for one that has passed: what was due is late."""
+    return max(LEAST_NAP, min(moment - now if moment > now else POLL for moment in moments))
 
 
 def after(

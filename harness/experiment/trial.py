@@ -32,7 +32,7 @@ from harness.target.spawn import fill_port, free_port, spawn, was_cut
 
 LOG_LINES = 20_000  # of the log searched for signatures after a death
 LOG_KEPT = 120  # of them kept in the record
-EXIT_PATIENCE = 1.0  # a service whose connections all break at once is given so long to be seen dead
+EXIT_PATIENCE = 2.0  # a service whose connections all break at once is given so long to be seen dead
 
 
 class TrialRunner:
@@ -44,8 +44,9 @@ class TrialRunner:
         self.started = around.clock()
         self.connections = 0
         self.silent = False  # the broker
+        self.doing = ""  # beside the phase, for who watches
         self.directory = around.directory.trial_dir(setup.name)
-        self.inside = Inside(setup.runtime, keep=self.directory)
+        self.inside = Inside(setup.runtime, keep=self.directory, interrupted=around.interrupt.is_set)
         self.trial = Trial(
             name=setup.name,
             target=TargetInfo(setup.service.command, setup.service.url, setup.service.pid or 0),
@@ -90,7 +91,7 @@ class TrialRunner:
         if note not in self.trial.notes:
             self._note(notes=(*self.trial.notes, note))
 
-    def _show(self, phase: str, cycle: int = 0, opened: int = 0, note: str = "") -> None:
+    def _show(self, phase: str, cycle: int = 0, opened: int = 0) -> None:
         sample = self.sampler.latest() if hasattr(self, "sampler") else None
         self.around.show(
             Progress(
@@ -100,7 +101,7 @@ class TrialRunner:
                 cycle,
                 self.connections + opened,
                 sample,
-                note,
+                self.doing,
             )
         )
 
@@ -126,6 +127,7 @@ class TrialRunner:
             command = tuple(word.replace("{broker}", self.broker.endpoint) for word in command)
         log = self.directory / "target.log"
         stack.callback(self.inside.close)
+        began = self.around.clock()
         if service.command:
             env = self.inside.environment(command, os.environ if service.env is None else service.env)
             self.target: Target = spawn(
@@ -140,7 +142,7 @@ class TrialRunner:
         self.swarm = stack.enter_context(
             open_swarm(setup.load, url, self.directory / "swarm", seed=self.around.seed)
         )
-        took = wait_ready(
+        wait_ready(
             fill_port(service.ready_url, port) if service.ready_url else url,
             self.target,
             timeout=service.ready_timeout,
@@ -151,6 +153,7 @@ class TrialRunner:
             listens=lambda: () if setup.probe_command else listens_at(self.target.pid),
             cancelled=self.around.interrupt.is_set,
         )
+        took = self.around.clock() - began
         if not hasattr(self, "sampler"):
             self._open_probe(stack)
         info = TargetInfo(command or None, url, self.sampler.pid, limits=self.sampler.limits())
@@ -279,9 +282,10 @@ class TrialRunner:
                 step, ledger, {}, started, self.around.clock(), load_ended, settled=False, complete=False
             )
         quiet = self.reader.rest(lambda: self._show("quiet", step.index))
+        seen = self.reader.observe(step, ledger, quiet, started, load_ended)
         if not self.target.alive:
             self._died()
-        return self.reader.observe(step, ledger, quiet, started, load_ended)
+        return seen
 
     def _attribute(self) -> None:
         """Where it grows, over a few further cycles that are not judged: only once a leak is certain."""
@@ -291,16 +295,20 @@ class TrialRunner:
         if chosen is None:
             return
         step, per = chosen
+        self.doing = "looking for its place in the source"
+        self._show("tracing", step.index)
 
         def cycle() -> float:
             started = self.around.clock()
             self._flap(step)
             seen = self._cycle(step)
+            if self.around.interrupt.is_set():
+                raise Interrupted("stopped during the search for its place")
             if not seen.complete:
                 raise ProbeError("the cycle was cut short")
             return units(seen.ledger, per, self.around.clock() - started)
 
-        self._note(places=self.inside.attribute(cycle, per))
+        self._note(places=self.inside.attribute(cycle, per, stays=not self.target.logs))
 
     def _died(self) -> None:
         code = self.target.poll()

@@ -25,7 +25,7 @@ class LiveView:
             Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         )
         self._last = 0.0
-        self._last_phase = ""
+        self._last_told = ("", "")
 
     def show(
         self,
@@ -48,8 +48,8 @@ class LiveView:
             line += f"  {safe(note, 80)}"
         if self._live:
             self._live.update(Text(line))
-        elif time.monotonic() - self._last >= PLAIN_EVERY or name != self._last_phase:
-            self._last, self._last_phase = time.monotonic(), name
+        elif time.monotonic() - self._last >= PLAIN_EVERY or (name, note) != self._last_told:
+            self._last, self._last_told = time.monotonic(), (name, note)
             self._console.print(Text(line), soft_wrap=True)
 
     def __enter__(self) -> LiveView:

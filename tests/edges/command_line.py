@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 SERVICES = Path(__file__).parents[1] / "services"
@@ -16,7 +17,8 @@ HARNESS = (sys.executable, "-m", "harness.cli")
 URL = "http://127.0.0.1:{port}/e"
 SMALL = (
     *("--connections", "60", "--concurrency", "60", "--dwell", "300ms", "--settle", "150ms"),
-    *("--sensitivity", "1/10"),
+    # Answers that a busy machine delays are no stalls.
+    *("--sensitivity", "1/10", "--stall-after", "10s"),
 )
 DEADLINE = 30.0
 PATIENCE = 110.0
@@ -68,6 +70,26 @@ def wait_for(condition: Callable[[], object], what: str, within: float = DEADLIN
     while not condition():
         assert time.monotonic() < end, f"never came true: {what}"
         time.sleep(0.02)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """What is done meanwhile takes no longer, apart from the time in which somebody on this machine stood in line
+    for a core; where the kernel does not count that, and in any case, no longer than DEADLINE."""
+    began, queued = time.monotonic(), _queued()
+    yield
+    took = time.monotonic() - began
+    assert took < DEADLINE
+    if queued is not None:
+        assert took - ((_queued() or queued) - queued) < seconds, f"took {took:.1f} s"
+
+
+def _queued() -> float | None:
+    """Seconds since boot in which a task that could run did not: "some" of Documentation/accounting/psi.rst."""
+    try:
+        return float(Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
+    except OSError:
+        return None
 
 
 def mentioning(word: str | Path) -> list[int]:

@@ -21,13 +21,13 @@ PLAIN = (sys.executable, str(SERVICES / "plain_sse.py"))
 
 
 def no_one_left(folder: Path) -> None:
-    wait_for(lambda: not mentioning(folder), "everything that was started has ended", within=5)
+    wait_for(lambda: not mentioning(folder), "everything that was started has ended")
 
 
 @pytest.mark.parametrize(
     ("kind", "words", "advice"),
     [
-        ("never", "not ready after 1 s: http", "Next: give it longer (--ready-timeout)"),
+        ("never", "not ready after {patience} s: http", "Next: give it longer (--ready-timeout)"),
         ("exits", "no database: refusing to start", "Next: run the command by hand"),
         ("not-found", "answers 404", "Next: give --url the path"),
         ("page", "answers a page (text/html", "--mode request"),
@@ -43,18 +43,20 @@ def no_one_left(folder: Path) -> None:
 def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
     kind: str, words: str, advice: str, tmp_path: Path
 ) -> None:
-    patience = "1s" if kind == "never" else "20s"
     service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
-    done = harness(
-        *("guard", "--url", URL, "--out", tmp_path / "run", "--ready-timeout", patience),
-        *("--json", tmp_path / "v.json", "--", *service),
-        cwd=tmp_path,
-    )
+    for patience in (1, 20) if kind == "never" else (20,):
+        done = harness(
+            *("guard", "--url", URL, "--out", tmp_path / f"run{patience}", "--ready-timeout", f"{patience}s"),
+            *("--json", tmp_path / "v.json", "--", *service),
+            cwd=tmp_path,
+        )
+        if f"I am {kind}" in done.stdout:
+            break  # else it had not even begun
     assert done.returncode == 1, done.stdout + done.stderr
     data = json.loads((tmp_path / "v.json").read_text())
     jsonschema.Draft202012Validator(schema()).validate(data)
     assert data["outcome"] == "unready"
-    assert words in done.stdout
+    assert words.format(patience=patience) in done.stdout
     assert advice in done.stdout
     last = {"exits": "no database: refusing to start", "floods": "log without end"}.get(kind, f"I am {kind}")
     assert f"  log: {last}" in done.stdout, "the end of its log is shown"
@@ -86,9 +88,15 @@ def test_one_that_is_not_where_it_was_looked_for_is_told_where_it_is(
     (tmp_path / "no-interpreter").write_text("#!/no/such/interpreter\n")
     (tmp_path / "no-interpreter").chmod(0o700)
     started = [word.replace("{elsewhere}", elsewhere) for word in command]
-    done = harness("guard", "--quiet", "--ready-timeout", "1s", "--url", url, "--", *started, cwd=tmp_path)
+    words = words.replace("{elsewhere}", elsewhere)
+    for patience in ("1s", "20s"):  # a busy machine may not have begun to listen after a second
+        done = harness(
+            *("guard", "--quiet", "--ready-timeout", patience, "--url", url, "--", *started), cwd=tmp_path
+        )
+        if words in done.stdout:
+            break
     assert done.returncode == 1, done.stdout + done.stderr
-    assert words.replace("{elsewhere}", elsewhere) in done.stdout
+    assert words in done.stdout
     assert "UNREADY" in done.stdout
 
 
@@ -100,7 +108,7 @@ def test_one_that_dies_of_the_first_look_has_crashed(kind: str, tmp_path: Path) 
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.startswith("CRASHED"), done.stdout
     assert "SIGABRT" in done.stdout
-    assert mentioning(tmp_path) == []
+    no_one_left(tmp_path)
 
 
 def test_one_that_listens_late_is_waited_for(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def follow(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**environment, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
     )
 
 
@@ -45,6 +45,7 @@ def test_it_is_five_lines_of_which_two_guard_an_example() -> None:
     assert [line.startswith("LEAKY=1 ") for line in lines[3:]] == [False, True]
 
 
+@pytest.mark.timeout(240)
 def test_the_leaky_one_is_found_at_the_line_that_waits(tmp_path: Path) -> None:
     done = follow(quick_start()[4], tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -54,6 +55,7 @@ def test_the_leaky_one_is_found_at_the_line_that_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(240)
 def test_the_healthy_one_passes(tmp_path: Path) -> None:
     done = follow(quick_start()[3], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,7 +18,7 @@ BUDGETS = Path(__file__).parents[2] / "budgets.toml"
 
 def test_fixed_is_bounded(tmp_path: Path) -> None:
     made = Run(command="test", seed=1, out=tmp_path / "run", interrupt=threading.Event())
-    setup = replace(setup_for(describe()["fixed"], Wish()), runtime=RuntimeSetup("python"))
+    setup = replace(setup_for(describe()["fixed"], Wish(max_seconds=100.0)), runtime=RuntimeSetup("python"))
     budget, _ = budget_for(BUDGETS, endpoints=setup.service.paths, profile="fixed")
     trial = made.trial(replace(setup, budget=budget))
     verdict = trial.verdict

@@ -23,7 +23,8 @@ BRISK: dict[str, Any] = {
     "dwell": 0.5,
     "settle": 0.3,
     "sensitivity": 1 / 200,
-    "max_time": 40.0,
+    "max_time": 100.0,
+    "stall_after": 10.0,  # what a busy machine delays is no stall
 }
 
 
@@ -37,6 +38,7 @@ def check(case: Case, folder: Path, **load: Any) -> Result:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
 def test_the_verdict_is_right(case: Case, tmp_path: Path) -> None:
     result = check(case, tmp_path / "run", **BRISK)

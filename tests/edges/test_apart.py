@@ -1,0 +1,95 @@
+"""What is done apart: its result, its errors, its turns here, and who stops does not wait for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from harness.core.errors import Interrupted, ProbeError
+from harness.experiment.apart import by_turns, unless
+
+DEADLINE = 30.0
+
+
+def never() -> bool:
+    return False
+
+
+def test_it_returns_and_raises_what_the_work_does() -> None:
+    assert unless(never, lambda: 3, "this") == 3
+    with pytest.raises(ProbeError, match="mine"):
+        unless(never, lambda: (_ for _ in ()).throw(ProbeError("mine")), "this")
+
+
+def test_who_stops_does_not_wait_for_work_that_hangs() -> None:
+    release, stop = threading.Event(), threading.Event()
+
+    def work() -> None:
+        stop.set()
+        release.wait(DEADLINE)
+
+    with pytest.raises(Interrupted, match="stopped during the long one"):
+        unless(stop.is_set, work, "the long one")
+    assert not release.is_set()
+    release.set()
+
+
+def test_turns_are_run_here_and_their_errors_go_to_the_work() -> None:
+    here: list[threading.Thread] = []
+
+    def turn() -> int:
+        here.append(threading.current_thread())
+        if len(here) == 2:
+            raise ProbeError("cut short")
+        return 5
+
+    def work(hand_over: Callable[[], int]) -> str:
+        assert threading.current_thread() is not threading.main_thread()
+        first = hand_over()
+        try:
+            hand_over()
+        except ProbeError as error:
+            return f"{first}, then {error}"
+        return "no error"
+
+    assert by_turns(never, work, turn, "this") == "5, then cut short"
+    assert here == [threading.main_thread()] * 2
+
+
+def test_interrupted_work_gets_no_further_turn_and_may_put_things_away() -> None:
+    stop, put_away, turns = threading.Event(), threading.Event(), []
+
+    def turn() -> None:
+        turns.append(1)
+        stop.set()
+
+    def work(hand_over: Callable[[], None]) -> None:
+        try:
+            while True:
+                hand_over()
+        finally:
+            put_away.set()
+
+    with pytest.raises(Interrupted):
+        by_turns(stop.is_set, work, turn, "this", linger=DEADLINE)
+    assert put_away.is_set()
+    assert len(turns) == 1
+
+
+def test_work_that_comes_back_too_late_is_told_and_waits_for_nobody() -> None:
+    stop, go_on, told = threading.Event(), threading.Event(), threading.Event()
+
+    def work(hand_over: Callable[[], None]) -> None:
+        stop.set()
+        go_on.wait(DEADLINE)
+        try:
+            hand_over()
+        except Interrupted:
+            told.set()
+
+    with pytest.raises(Interrupted):
+        by_turns(stop.is_set, work, lambda: None, "this")
+    go_on.set()
+    assert told.wait(DEADLINE)

@@ -1,0 +1,134 @@
+"""The end of a cycle: who is still connected is learnt from the census, and asked only where that cannot tell."""
+
+from __future__ import annotations
+
+import math
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.core.cycle import CycleSpec, Ledger, Observation
+from harness.core.metric import Key
+from harness.experiment.around import Surroundings
+from harness.experiment.inside import Inside
+from harness.experiment.levels import Reader
+from harness.experiment.quiet import LEAST_NAP, POLL, _nap
+from harness.experiment.reproduce import Wish, describe, setup_for
+from harness.probe.sampler import Sampler
+from harness.store.run_dir import RunDirectory
+from harness.target.attach import AttachedTarget
+from harness.target.spawn import free_port
+from tests.edges.command_line import wait_for
+
+# Takes one client, if there is one, and closes when it leaves; moves no descriptor meanwhile.
+SERVES = """
+import socket, sys, time
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    while True:
+        with listener.accept()[0] as client:
+            client.sendall(b"x")
+            client.recv(1)
+"""
+STEP = CycleSpec(index=0, connections=1, concurrency=1, dwell=1.0)
+
+
+class Counted(Sampler):
+    """Counts how often the kernel's sockets are walked for clients; after the second time ``leaves`` goes."""
+
+    asked = 0
+    leaves: socket.socket | None = None
+
+    def inbound(self, port: int) -> int | None:
+        """How many."""
+        self.asked += 1
+        found = super().inbound(port)
+        if self.asked == 2 and self.leaves:
+            self.leaves.close()
+        return found
+
+
+@contextmanager
+def served(
+    folder: Path, *, client: bool, patience: float = 30.0
+) -> Iterator[tuple[Reader, Counted, socket.socket]]:
+    port = free_port()
+    setup = replace(setup_for(describe()["fixed"], Wish()), settle=0.3, patience=patience)
+    directory = RunDirectory.create(folder / "run", "run")
+    start = time.monotonic()
+
+    def clock() -> float:
+        return time.monotonic() - start
+
+    around = Surroundings(clock, directory, threading.Event(), seed=1)
+    with subprocess.Popen([sys.executable, "-c", SERVES, str(port)]) as child, socket.socket() as one:
+        try:
+            wait_for(lambda: listens(port), "it listens")
+            if client:
+                one.connect(("127.0.0.1", port))
+                assert one.recv(1) == b"x"
+            with Counted(child.pid, clock=clock, interval=0.05) as sampler:
+                target = AttachedTarget(child.pid)
+                inside = Inside(setup.runtime)
+                yield Reader(setup, around, target, sampler, inside, None, port, print), sampler, one
+                target.stop()
+        finally:
+            child.kill()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def cycle(reader: Reader) -> Observation:
+    quiet = reader.rest(lambda: None)
+    return reader.observe(STEP, Ledger(opened=1), quiet, 0.0, 0.0)
+
+
+def test_where_the_census_meets_no_accepted_connection_the_kernel_is_not_asked_again(tmp_path: Path) -> None:
+    with served(tmp_path, client=False) as (reader, sampler, _):
+        seen = cycle(reader)
+        assert seen.settled
+        assert seen.levels[Key("fds", "tcp-listen")] == 1
+        assert sampler.asked == 0
+
+
+def test_a_client_that_is_still_connected_is_waited_for(tmp_path: Path) -> None:
+    with served(tmp_path, client=True) as (reader, sampler, client):
+        sampler.leaves = client
+        seen = cycle(reader)
+        assert seen.settled
+        assert Key("fds", "tcp-in") not in seen.levels, "the level is that without it"
+        assert sampler.asked >= 3
+        assert seen.close_lag > 0
+
+
+def test_while_a_client_stays_there_is_no_level(tmp_path: Path) -> None:
+    with served(tmp_path, client=True, patience=2.5) as (reader, _, __):
+        seen = cycle(reader)
+        assert not seen.settled
+        assert "inbound" in seen.unsettled
+        assert not seen.levels
+
+
+@pytest.mark.parametrize(
+    ("moments", "nap"),
+    [
+        ((10.08, 11.0), 0.08),
+        ((10.08, 10.03), 0.03),
+        ((9.0, 11.0), POLL),
+        ((9.0, 10.0), POLL),
+        ((10.001, 10.5), LEAST_NAP),
+    ],
+    ids=["the next sample", "the window is full before", "a late sample", "both are late", "no busy loop"],
+)
+def test_it_naps_until_something_may_be_new(moments: tuple[float, float], nap: float) -> None:
+    assert math.isclose(_nap(10.0, *moments), nap)
