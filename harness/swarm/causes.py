@@ -20,6 +20,7 @@ CONTENT_ENCODING = "content-encoding"  # compressed, which was not asked for
 REDIRECT = "redirect"  # without Location, to nonsense, or without end
 LIMIT = "limit"  # a line, an event or a header beyond its limit
 STALLED = "stalled"  # silent, not even a comment, or it never began
+DRIPPING = "dripping"  # not silent, but no whole head and no piece of a body within the stall time
 RATE_LIMITED = ("rate-limited-429", "rate-limited-503")  # 503 only with Retry-After
 CANCELLED = "cancelled"  # left before its time because the run was stopped
 GENERATOR = "generator-limit"  # our own descriptors or ports are used up: the service is not to blame

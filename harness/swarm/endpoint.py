@@ -1,12 +1,14 @@
 """A URL taken apart, and how it is reached: addresses and TLS.
 
 Schemes: http, https, and http+unix or https+unix for Unix sockets, whose path is the percent-encoded
-authority: ``http+unix://%2Frun%2Fapp.sock/events``.
+authority: ``http+unix://%2Frun%2Fapp.sock/events``. A link-local address carries its interface (RFC 6874):
+``http://[fe80::1%25eth0]:8000``.
 """
 
 from __future__ import annotations
 
 import base64
+import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass, replace
@@ -17,6 +19,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from harness.core.errors import ConfigError
 
 PORTS = {"http": 80, "https": 443}
+ZONED = "expected such as http://[fe80::1%25eth0]:8000"
 _SAFE = "/?%:@!$&'()*+,;=-._~[]"
 
 
@@ -29,7 +32,8 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a request goes. unix: path of a Unix socket, or "". target: path and query.
+    """Where a request goes. host: of IPv6 with its zone, ``fe80::1%eth0``. unix: path of a Unix socket, or "".
+    target: path and query.
 
     authorization: from user:password@ in the URL (RFC 7617), or "".
     """
@@ -59,7 +63,7 @@ class Endpoint:
         unix = unquote(parts.netloc) if kind else ""
         return cls(
             scheme,
-            "localhost" if unix else _ascii(parts.hostname or "", url),
+            "localhost" if unix else _host(parts.hostname or "", url),
             port or PORTS[scheme],
             _target(parts),
             unix,
@@ -68,9 +72,14 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """The Host header (RFC 9110, 7.2): no default port, IPv6 in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """The Host header (RFC 9110, 7.2): no default port, IPv6 in brackets, its zone nobody else's business."""
+        host = f"[{self.name}]" if ":" in self.name else self.name
         return host if self.unix or self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def name(self) -> str:
+        """The host without its zone: what a certificate names (RFC 6874, 4)."""
+        return self.host.partition("%")[0] if ":" in self.host else self.host
 
     @property
     def origin(self) -> tuple[str, str, int, str]:
@@ -97,6 +106,10 @@ class Endpoint:
         found = Endpoint.parse(url)
         if found.unix != self.unix and found.unix:
             raise ConfigError(f"Location {location!r} leads to a socket of this machine; expected a host")
+        if "%" in self.host and found.host == self.name and found.port == self.port:
+            found = replace(
+                found, host=self.host
+            )  # the service does not know by which interface it was reached
         same = found.origin == self.origin
         return replace(found, authorization=found.authorization or (self.authorization if same else ""))
 
@@ -106,7 +119,13 @@ def _target(parts: SplitResult) -> str:
     return f"{path}?{quote(parts.query, safe=_SAFE)}" if parts.query else path
 
 
-def _ascii(host: str, url: str) -> str:
+def _host(host: str, url: str) -> str:
+    if ":" in host and "%" in host:
+        address, _, zone = host.partition("%")
+        zone = unquote(zone.removeprefix("25"))
+        if not zone:
+            raise ConfigError(f"{url!r}: no interface after %25; {ZONED}")
+        return f"{address}%{zone}"
     try:
         return host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
@@ -158,7 +177,7 @@ class Router:
         route = self._known.get(endpoint.origin)
         if route is None:
             tls = self._tls() if endpoint.scheme == "https" else None
-            route = self._known[endpoint.origin] = Route(_addresses(endpoint), tls, endpoint.host)
+            route = self._known[endpoint.origin] = Route(_addresses(endpoint), tls, endpoint.name)
         return route
 
     def _tls(self) -> ssl.SSLContext:
@@ -184,8 +203,27 @@ def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
     if endpoint.unix:
         return (Address(socket.AF_UNIX, endpoint.unix),)
     try:
-        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(_zoned(endpoint), endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:  # ValueError: a label of more than 63 letters
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"host {endpoint.host!r}: {why}; expected a name or address") from None
     return tuple(dict.fromkeys(Address(int(family), sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def _zoned(endpoint: Endpoint) -> str:
+    """The host as getaddrinfo(3) takes it: a zone by its number, for names go with link-local addresses alone."""
+    address, _, zone = endpoint.host.partition("%")
+    if ":" not in address:
+        return endpoint.host
+    if not zone:
+        if ipaddress.IPv6Address(address).is_link_local:
+            raise ConfigError(f"host {address!r} is link-local, of one interface alone; {ZONED}")
+        return address
+    try:
+        index = int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone)
+        socket.if_indextoname(index)
+    except (OSError, OverflowError):
+        raise ConfigError(
+            f"host {endpoint.host!r}: this machine has no interface {zone!r} (ip link); {ZONED}"
+        ) from None
+    return f"{address}%{index}"

@@ -10,11 +10,11 @@ import _socket
 import errno
 import socket
 import struct
-from pathlib import Path
 from typing import Any
 
 from harness.swarm import causes
 from harness.swarm.endpoint import Route
+from harness.swarm.ports import ALL_PORTS, PORT_RANGE
 from harness.swarm.tls import TlsFailure, TlsLayer
 
 READ = 16 * 1024
@@ -22,30 +22,8 @@ DRAIN = 512  # reads: more than a receive buffer holds (tcp_rmem in tcp(7))
 KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER without time: close(2) sends RST (socket(7))
 BIND_LATE = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # the port is chosen at connect(2): ip(7)
-PORT_RANGE = getattr(socket, "IP_LOCAL_PORT_RANGE", 51)  # ip(7), Linux 6.3
-RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 SAID = -1  # instead of an address's number: part of the request is out, no other address may get the rest
 RETRY = 0.005  # seconds: a Unix socket whose backlog is full answers EAGAIN (connect(2))
-
-
-def all_ports() -> bytes | None:
-    """The socket option by which connect(2) takes any port of the range in turn; None where there is none.
-
-    Without it the kernel takes even ports first (__inet_hash_connect in net/ipv4/inet_hashtables.c), and once
-    those 14,000 are open, or in TIME_WAIT, tries all of them again for each stream: 18,000 took 5.5 s to open
-    instead of 1.2, and streams that come and go stuck at 14,100 a second.
-    """
-    try:
-        low, high = map(int, RANGE.read_text().split())
-        option = struct.pack("I", low | high << 16)
-        with socket.socket() as sock:
-            sock.setsockopt(socket.IPPROTO_IP, PORT_RANGE, option)
-    except (OSError, ValueError):
-        return None
-    return option
-
-
-ALL_PORTS = all_ports()
 
 
 class Link:
@@ -226,6 +204,23 @@ class Link:
             self.received(plain)
         if tls.ended and self._sock is not None:
             self.gone(causes.CLOSED)
+
+    def catch_up(self) -> None:
+        """Read what has come: a loop that was kept from running finds its timers due before its sockets are read."""
+        if self._io is None or not self._io.active:
+            return
+        if self._io.events == 1:
+            self._readable()
+        elif self._connected():
+            self._writable()
+
+    def _connected(self) -> bool:
+        assert self._sock is not None
+        try:
+            self._sock.getpeername()
+        except OSError:
+            return False
+        return True
 
     @property
     def paused(self) -> bool:

@@ -24,11 +24,12 @@ GOOD = (causes.MIME, b"")  # the type and encoding that nearly every stream has
 
 class Response(Link):
     """What httptools calls. _pending: the cause for which it must end; "" when it has ended as HTTP wants it; None
-    while it goes on. _last: the moment of the last bytes. _most: report.bytes beyond which a head, or trailer, or the
+    while it goes on. _came: the moment of the last bytes. _last: that of the last progress, a whole head or a piece of
+    body: what drips without them is no sign of life. _most: report.bytes beyond which a head, or trailer, or the
     extension of a chunk is too long, since httptools keeps all of a header until it ends."""
 
     __slots__ = (
-        "_deliver", "_last", "_last_event", "_most", "_owner", "_parser", "_pending", "_request", "_started",
+        "_came", "_deliver", "_last", "_last_event", "_most", "_owner", "_parser", "_pending", "_request", "_started",
         "_type_encoding", "counter", "report",
     )  # fmt: skip
 
@@ -49,7 +50,7 @@ class Response(Link):
         self._type_encoding = (b"", b"")
         self._pending: str | None = None
         self.report = Report(order)
-        self._started = self._last = owner.wheel.clock()
+        self._started = self._last = self._came = owner.wheel.clock()
         self._last_event = 0.0
         self._most = HEAD_LIMIT
 
@@ -90,6 +91,7 @@ class Response(Link):
     def on_headers_complete(self) -> None:
         """httptools: status and headers are known."""
         report = self.report
+        self._last = self._came
         status = report.status = self._parser.get_status_code()
         if status < 200:
             self._pending = causes.PROTOCOL if status == 101 else None
@@ -97,7 +99,7 @@ class Response(Link):
         if status in causes.REDIRECTS:
             self._pending = causes.REDIRECT
             return
-        report.headers = self._last - self._started
+        report.headers = self._came - self._started
         if status != 200 or self._type_encoding != GOOD:
             self._pending = causes.of_response(
                 status, *self._type_encoding, report.retry_after, streaming=self._request.streaming
@@ -109,6 +111,7 @@ class Response(Link):
     def on_body(self, body: bytes) -> None:
         """httptools: a piece of the body, its framing removed."""
         report = self.report
+        moment = self._last = self._came
         self._most = report.bytes + HEAD_LIMIT
         if self._pending is not None or not self._request.streaming:
             return
@@ -121,7 +124,6 @@ class Response(Link):
             return
         if not count:
             return
-        moment = self._last
         if report.first_event is None:
             report.first_event = moment - self._started
             self._owner.first(report)

@@ -43,8 +43,6 @@ class Saturation:
     @property
     def reason(self) -> str | None:
         """What to say when the generator was the bottleneck, else None."""
-        if self.busiest >= BUSY:
-            return f"the generator was the bottleneck: its core was {self.busiest:.0%} busy; use processes"
-        if self.latest >= LATE:
-            return f"the generator was the bottleneck: its loop was {self.latest:.2f} s late; use processes"
-        return None
+        found = [f"its core was {self.busiest:.0%} busy"] if self.busiest >= BUSY else []
+        found += [f"its loop was {self.latest:.2f} s late"] if self.latest >= LATE else []
+        return f"the generator was the bottleneck: {', and '.join(found)}; use processes" if found else None

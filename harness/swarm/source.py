@@ -36,6 +36,7 @@ AGAIN = frozenset(
         causes.REFUSED,
         causes.UNREACHABLE,
         causes.STALLED,
+        causes.DRIPPING,
         causes.TLS,
     }
 )
@@ -60,7 +61,7 @@ class _Watched(Stream):
         self._owner.headed(self)  # type: ignore[attr-defined]
 
     def on_stall(self) -> None:
-        self.fail(causes.STALLED)
+        self.fail(self.silence)
 
 
 class EventSource:
@@ -200,7 +201,7 @@ class EventSource:
             self.decoder.reset_for_reconnect()
             self.reconnects += 1
             self._timer = self.loop.timer(min(self._wait_before_reconnect(report), LONGEST_WAIT))
-            self._timer.start(self._connect)
+            self._timer.start(self._connect, update=True)  # the loop's time is that of its last poll
             return
         self.closed = True
         if report.cause is not None:

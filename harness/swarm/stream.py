@@ -79,7 +79,7 @@ class Stream(Response):
         self.leave()
 
     def received(self, chunk: bytes) -> None:
-        self._last = self._owner.wheel.clock()
+        self._came = self._owner.wheel.clock()
         report = self.report
         report.bytes += len(chunk)
         try:
@@ -158,6 +158,10 @@ class Stream(Response):
             self._over(reset=self.report.order.disconnect == "stall")
             return
         report = self.report
+        if not self.paused and moment >= min(self._ends, self._last + report.order.stall_after):
+            self.catch_up()  # our own lateness is not the service's silence
+            if self.over or self.leaving:
+                return
         if moment >= self._ends:
             # Held for its dwell although it never began, or brought nothing that it should have.
             if report.headers is None or (report.order.events and not report.events):
@@ -177,6 +181,11 @@ class Stream(Response):
             else:
                 due = min(due, silent)
         self._owner.wheel.put(self, due)
+
+    @property
+    def silence(self) -> str:
+        """Which kind of it: nothing came, or nothing but pieces of a head."""
+        return causes.DRIPPING if self._came > self._last else causes.STALLED
 
     def on_stall(self) -> None:
         """Silent for too long; a cycle's stream stays for its dwell all the same."""
@@ -222,7 +231,7 @@ class Stream(Response):
         self.release(reset=reset, drained=drained)
         owner.wheel.drop(self)
         if report.stalled and report.cause is None:
-            report.cause = causes.STALLED
+            report.cause = self.silence
         report.life = owner.wheel.clock() - self._started
         self._parser = None
         self._deliver = None

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.cycle import CycleSpec, Ledger
+from harness.core.cycle import Ledger
 from harness.core.errors import ConfigError, SwarmError
 from harness.swarm.launch import Swarm
 from harness.swarm.wire import encode, setup_to_dict, spec_to_dict
 from tests.edges.servers.counting_server import CountingServer
+from tests.edges.swarm_cycles import spec, swarm_at
 
-DEADLINE = 20.0
+DEADLINE = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +33,8 @@ def server() -> Iterator[CountingServer]:
 
 @pytest.fixture(scope="module")
 def swarm(server: CountingServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
-    with Swarm(server.url, tmp_path_factory.mktemp("swarm"), seed=1) as found:
-        found.wait_ready()
+    with swarm_at(server, tmp_path_factory.mktemp("swarm")) as found:
         yield found
-
-
-def spec(connections: int, concurrency: int = 10, **more: object) -> CycleSpec:
-    given: dict[str, object] = {"dwell": 10.0, "events": 3, "paths": ("/a",), **more}
-    return CycleSpec(0, connections, concurrency, **given)  # type: ignore[arg-type]
 
 
 def test_the_control_socket_is_private(swarm: Swarm) -> None:

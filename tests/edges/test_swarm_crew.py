@@ -21,27 +21,17 @@ from harness.process.child import Child
 from harness.swarm.launch import Swarm
 from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import CountingServer
+from tests.edges.swarm_cycles import agree, swarm_at, workers_of
 
 ROOT = Path(__file__).parents[2]
 SPEC = CycleSpec(0, 61, 20, 10.0, events=3, disconnect="mixed", paths=("/a", "/b"))
 
 
-def agree(ledger: Ledger, server: CountingServer) -> None:
-    """As in test_swarm_gate."""
-    count = server.settle(ledger.opened)
-    assert ledger.opened == count.accepted
-    assert ledger.by_path == dict(count.by_path)
-    assert ledger.by_mode == dict(count.by_end)
-    assert (ledger.events, ledger.comments, ledger.bytes) == (count.events, count.comments, count.bytes)
-    assert ledger.open_now == count.open == 0
-
-
 def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -> None:
     with (
         CountingServer() as server,
-        Swarm(server.url, tmp_path, seed=1, processes=2, hold=1.2) as swarm,
+        swarm_at(server, tmp_path, processes=2, hold=1.2) as swarm,
     ):
-        swarm.wait_ready()
         ledger = swarm.cycle(SPEC)
         agree(ledger, server)
         assert ledger.opened == ledger.completed == 61
@@ -91,15 +81,6 @@ def two_cycles(swarm: Swarm) -> None:
         ledger = swarm.cycle(SPEC)
         assert ledger.open_now == 0
         assert any("died" in note for note in ledger.notes)
-
-
-def workers_of(pid: int) -> list[int]:
-    """The worker processes of a swarm."""
-    found = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if b"harness.swarm.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-            found.append(int(child))
-    return found
 
 
 def ip(*words: str) -> None:
@@ -170,6 +151,7 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
             stack.callback(worker.stop, 0.2)
             workers.append(worker)
         swarm.wait_ready()
+        server.clients = lambda: [worker.pid for worker in workers]
         ledger = swarm.cycle(SPEC)
         agree(ledger, server)
         assert ledger.completed == 61

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger
+from harness.core.cycle import DISCONNECT_MODES, Ledger
 from harness.swarm.launch import Swarm
 from harness.target.spawn import free_port
-from tests.edges.servers.counting_server import HEAD, Count, CountingServer
+from tests.edges.servers.counting_server import HEAD, CountingServer
+from tests.edges.servers.sse_scripted import Connection, serve
+from tests.edges.swarm_cycles import agree, spec, swarm_at
 
 HOLD = 1.2  # the server needs 0.3 of them to be sure that nobody reads, or that somebody reads on
-
-
-DEADLINE = 20.0
+DEADLINE = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +36,8 @@ def web() -> int:
 @pytest.fixture(scope="module")
 def swarm(server: CountingServer, web: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
     folder = tmp_path_factory.mktemp("swarm")
-    with Swarm(server.url, folder, seed=1, stall_after=5.0, hold=HOLD, web_port=web) as found:
-        found.wait_ready()
+    with swarm_at(server, folder, hold=HOLD, web_port=web) as found:
         yield found
-
-
-def spec(connections: int, concurrency: int = 10, **more: object) -> CycleSpec:
-    given: dict[str, object] = {"dwell": 10.0, "events": 3, "paths": ("/a",), **more}
-    return CycleSpec(0, connections, concurrency, **given)  # type: ignore[arg-type]
-
-
-def agree(ledger: Ledger, server: CountingServer) -> Count:
-    """The ledger and the server's own count, number by number."""
-    count = server.settle(ledger.opened)
-    assert ledger.opened == count.accepted
-    assert ledger.by_path == dict(count.by_path)
-    assert ledger.by_mode == dict(count.by_end)
-    assert (ledger.events, ledger.comments, ledger.bytes) == (count.events, count.comments, count.bytes)
-    assert ledger.open_now == count.open == 0
-    return count
 
 
 def test_the_ledger_agrees_exactly_with_an_independent_count(
@@ -84,7 +67,7 @@ def test_the_ledger_agrees_exactly_with_an_independent_count(
 
 def rows(web: int) -> dict[str, int]:
     """Locust's counts by entry, summed over paths."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{web}/stats/requests/csv", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{web}/stats/requests/csv", timeout=DEADLINE) as answer:
         lines = answer.read().decode().splitlines()
     found: dict[str, int] = {}
     for row in csv.DictReader(lines):
@@ -121,6 +104,20 @@ def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stal
     assert ledger.causes == ({} if early else {"stalled": 8})
     assert early or ledger.stream_seconds >= 8 * 0.3
     assert (ledger.opened, ledger.open_now, ledger.events) == (8, 0, 0)
+
+
+def test_a_head_that_drips_is_told_from_silence(tmp_path: Path) -> None:
+    """Held for its dwell as a silent one is; bytes that never make a whole head are no sign of life."""
+    with serve(drips) as server, Swarm(server.url, tmp_path, seed=1, stall_after=1.0) as found:
+        ledger = found.cycle(spec(4, 4, dwell=1.5))
+    assert (ledger.causes, ledger.stalls, ledger.by_mode) == ({"dripping": 4}, 4, {"fin": 4})
+    assert ledger.stream_seconds >= 4 * 1.5
+
+
+def drips(it: Connection) -> str:
+    """A byte of a header at a time, until the client has gone."""
+    it.send(b"HTTP/1.1 200 OK\r\nX: ")
+    return it.drip()
 
 
 @pytest.mark.parametrize(("path", "cause"), [("/limited", "rate-limited-429"), ("/busy", "rate-limited-503")])

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-# In a process of its own: the link imports gevent.
+# In a process of its own: the file is the module's.
 ASK = """
 import sys
 from pathlib import Path
-from harness.swarm import link
-link.RANGE = Path(sys.argv[1])
-print(link.all_ports())
+from harness.swarm import ports
+ports.RANGE = Path(sys.argv[1])
+print(ports.all_ports())
 """
 
 

@@ -16,7 +16,7 @@ from harness.core.errors import ConfigError
 from harness.swarm.addresses import check_local, check_reach, source_pool
 from harness.swarm.approach import Approach
 from harness.swarm.cookies import MAX_COOKIES, Cookies
-from harness.swarm.endpoint import Address, Endpoint, Route
+from harness.swarm.endpoint import Address, Endpoint, Route, Router
 from harness.swarm.histogram import Histogram
 from harness.swarm.saturation import BUSY, LATE, Saturation
 from harness.swarm.setup import SwarmSetup
@@ -166,7 +166,10 @@ def test_the_generator_says_when_it_was_the_bottleneck() -> None:
     late.tick(0.5, LATE * 0.9)
     assert late.reason is None
     late.tick(0.6, LATE)
-    assert "loop was 0.25 s late" in (late.reason or "")
+    assert "its loop was 0.25 s late" in (late.reason or "")
+    assert "core" not in (late.reason or "")
+    busy.tick(1.1, LATE)
+    assert "its core was 91% busy, and its loop was 0.25 s late" in (busy.reason or "")
 
 
 def test_source_pools() -> None:
@@ -236,8 +239,34 @@ def test_cookies_go_where_they_belong() -> None:
         ("http://", "names no host"),
         ("http://h:99999/", "out of range"),
         ("/path", "scheme ''"),
+        ("http://[fe80::1%25]:80/", "no interface after %25"),
     ],
 )
 def test_a_bad_url_is_named(url: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         Endpoint.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://[fe80::1]:80/", r"'fe80::1' is link-local.*expected such as http://\[fe80::1%25eth0\]"),
+        ("http://[fe80::1%25nosuch0]/", r"'fe80::1%nosuch0': this machine has no interface 'nosuch0'"),
+        ("http://[::1%2599999]/", "no interface '99999'"),
+        ("http://[fe80::1%25²]/", "no interface '²'"),
+    ],
+)
+def test_an_interface_that_is_not_here_is_named(url: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        Router().route(Endpoint.parse(url))
+
+
+@pytest.mark.parametrize("url", ["http://[fe80::1%25lo]:8000/a", "http://[fe80::1%lo]:8000/a"])
+def test_an_ipv6_zone_stays_on_this_machine(url: str) -> None:
+    """RFC 6874: it leads to the interface, and into no header, certificate or redirect."""
+    found = Endpoint.parse(url)
+    (address,) = Router().route(found).addresses
+    assert address.sockaddr == ("fe80::1", 8000, 0, socket.if_nametoindex("lo"))
+    assert (found.authority, found.name) == ("[fe80::1]:8000", "fe80::1")
+    assert found.join("/b").origin == found.join("http://[fe80::1]:8000/b").origin == found.origin
+    assert found.join("http://[fe80::2]:8000/b").host == "fe80::2"

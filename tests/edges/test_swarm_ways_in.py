@@ -87,16 +87,18 @@ def test_plain_text_where_tls_was_expected(ask: Driver) -> None:
     assert answer.failed in ("tls", "reset")
 
 
-@pytest.mark.parametrize("where", ["ipv6", "unix", "name"])
+@pytest.mark.parametrize("where", ["ipv6", "zone", "unix", "name"])
 def test_other_addresses(ask: Driver, tmp_path: Path, where: str) -> None:
     unix = tmp_path / "app.sock" if where == "unix" else None
-    family = socket.AF_INET6 if where == "ipv6" else socket.AF_INET
+    family = socket.AF_INET6 if where in ("ipv6", "zone") else socket.AF_INET
     with serve(lambda it: it.send(EVENT), family=family, unix=unix) as server:
         url = server.url.replace("127.0.0.1", "localhost") if where == "name" else server.url
+        url = url.replace("::1", "::1%25lo") if where == "zone" else url
         assert ask(first, url, "/a?b=c", {}).value == "x"
     (asked,) = server.asked
     assert asked.target == "/a?b=c"
-    host = {"ipv6": f"[::1]:{server.port}", "unix": "localhost", "name": f"localhost:{server.port}"}[where]
+    here = f"[::1]:{server.port}"
+    host = {"ipv6": here, "zone": here, "unix": "localhost", "name": f"localhost:{server.port}"}[where]
     assert asked.header("Host") == host
 
 

@@ -10,6 +10,10 @@ How a client left is told by what comes over the wire, never by what it says:
 - FIN, and what is sent then is taken, at once and again after READS_ON: it still reads, ``half-close``. (One that
   leaves by FIN may be kept from its close by a busy machine, and takes what comes meanwhile.)
 - silence: 256 KiB are sent and stay in the queue (SIOCOUTQ) at two looks, then comes RST: ``stall``.
+
+On a busy machine a client may be kept from doing what it has decided. So where the clients' processes are known, the
+server does nothing that only a client too slow would mind before each of them has slept twice (proc_pid_status(5)):
+their loop has then done all that was due, whatever the clock says.
 """
 
 from __future__ import annotations
@@ -25,15 +29,17 @@ import termios
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 LIMITED = b"HTTP/1.1 %d Later\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
 PROBE = b":\n"
 FILLER = b":" + b"." * (256 * 1024) + b"\n"
 READS_ON = 0.3  # seconds after the FIN
-DEADLINE = 20.0
+DEADLINE = 30.0
 CLOSED = 7  # TCP_CLOSE of include/net/tcp_states.h
 
 
@@ -70,14 +76,39 @@ class Count:
     requests: list[bytes] = field(default_factory=list)
 
 
+class Loop:
+    """The main thread of a process, and how often it was found asleep."""
+
+    def __init__(self, pid: int) -> None:
+        self._file = Path(f"/proc/{pid}/status")
+        self._switches = self._read()[1]
+        self._asleep = 0
+
+    def rested(self) -> bool:
+        """True once it was asleep at two looks, or between them; or has ended."""
+        state, switches = self._read()
+        self._asleep += state == "S" or switches > self._switches
+        self._switches = switches
+        return self._asleep >= 2 or state == "Z"
+
+    def _read(self) -> tuple[str, int]:
+        try:
+            words = dict(line.split(":", 1) for line in self._file.read_text().splitlines())
+        except OSError:
+            return "Z", 0
+        return words["State"].split()[0], int(words["voluntary_ctxt_switches"])
+
+
 class CountingServer:
     """events: per stream. delay: seconds from the request to the head, so that a reset can be early.
-    patience: seconds of silence after the last event before the queue is filled."""
+    patience: seconds of silence after the last event before the queue is filled. clients: tells the processes that
+    the clients are in, whose main thread is their loop."""
 
     def __init__(
         self, host: str = "127.0.0.1", *, events: int = 3, delay: float = 0.15, patience: float = 0.25
     ):
         self.events, self.delay, self.patience = events, delay, patience
+        self.clients: Callable[[], Iterable[int]] = tuple
         self.count = Count()
         self._listener = socket.create_server((host, 0), backlog=1024)
         self._listener.setblocking(False)
@@ -129,6 +160,18 @@ class CountingServer:
 
     def _later(self, seconds: float, action: Callable[[Peer], None], peer: Peer) -> None:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), action, peer))
+
+    def _at_rest(self, seconds: float, action: Callable[[Peer], None], peer: Peer) -> None:
+        """Later, and not before every client has done what it now has to do."""
+        waiting = [Loop(pid) for pid in self.clients()]
+        self._later(seconds, partial(self._once_slept, action, waiting), peer)
+
+    def _once_slept(self, action: Callable[[Peer], None], waiting: list[Loop], peer: Peer) -> None:
+        waiting = [loop for loop in waiting if not loop.rested()]
+        if waiting:
+            self._later(0.01, partial(self._once_slept, action, waiting), peer)
+        else:
+            action(peer)
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -194,7 +237,7 @@ class CountingServer:
         elif unanswered:
             self._later(0.02, self._judge_fin, peer)
         elif peer.probes == 1:
-            self._later(READS_ON, self._probe, peer)
+            self._at_rest(READS_ON, self._probe, peer)
         else:
             self.count.comments += peer.probes
             peer.sent += peer.probes * len(PROBE)
@@ -213,7 +256,7 @@ class CountingServer:
             self._send(peer, answer, counted=len(answer))
             return
         if self.delay:
-            self._later(self.delay, self._answer, peer)
+            self._at_rest(self.delay, self._answer, peer)
         else:
             self._answer(peer)
 
@@ -227,7 +270,7 @@ class CountingServer:
             if peer.path == "/ended":
                 self._over(peer, "ended")
             else:
-                self._later(self.patience, self._fill, peer)
+                self._at_rest(self.patience, self._fill, peer)
 
     def _fill(self, peer: Peer) -> None:
         """Is anybody reading?"""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -67,6 +67,17 @@ class Connection:
         except OSError:
             return "rst"
         return "fin"
+
+    def drip(self) -> str:
+        """A byte every 20 ms until the client has left: ``silence`` when it did not within the deadline."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            try:
+                self.send(b"x")
+            except OSError:
+                return "gone"
+            time.sleep(0.02)
+        return "silence"
 
     def kernel_end(self) -> str:
         """How the client left by the kernel's state (tcp_states.h): CLOSE_WAIT 8 after FIN, CLOSE 7 after RST.

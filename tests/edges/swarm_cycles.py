@@ -1,0 +1,53 @@
+"""A swarm beside a server that keeps count by itself, for the tests of whole cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.core.cycle import CycleSpec, Ledger
+from harness.swarm.launch import Swarm
+from tests.edges.servers.counting_server import Count, CountingServer
+
+
+def spec(connections: int, concurrency: int = 10, **more: Any) -> CycleSpec:
+    """A cycle of three events a stream, unless told otherwise."""
+    given: dict[str, Any] = {"dwell": 20.0, "events": 3, "paths": ("/a",), **more}
+    return CycleSpec(0, connections, concurrency, **given)
+
+
+@contextmanager
+def swarm_at(server: CountingServer, folder: Path, **options: Any) -> Iterator[Swarm]:
+    """A swarm that is ready; the server knows its processes."""
+    with Swarm(server.url, folder, seed=1, **options) as found:
+        found.wait_ready()
+        server.clients = lambda: (found.pid, *workers_of(found.pid))
+        try:
+            yield found
+        finally:
+            server.clients = tuple
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a swarm."""
+    found = []
+    try:
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if b"harness.swarm.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(int(child))
+    except OSError:  # it is ending
+        pass
+    return found
+
+
+def agree(ledger: Ledger, server: CountingServer) -> Count:
+    """The ledger and the server's own count, number by number."""
+    count = server.settle(ledger.opened)
+    assert ledger.opened == count.accepted
+    assert ledger.by_path == dict(count.by_path)
+    assert ledger.by_mode == dict(count.by_end)
+    assert (ledger.events, ledger.comments, ledger.bytes) == (count.events, count.comments, count.bytes)
+    assert ledger.open_now == count.open == 0
+    return count
