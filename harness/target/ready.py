@@ -50,6 +50,8 @@ def check_url(url: str, name: str = "--url") -> None:
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"{name} {url!r}: not an absolute URL; expected http://HOST:PORT/PATH")
+    if "%" in parts.hostname:
+        raise ConfigError(f"{name} {url!r}: an IPv6 zone; expected an address that needs none, such as [::1]")
     if not url.isascii() or not url.isprintable() or " " in url:
         raise ConfigError(
             f"{name} {url!r}: expected ASCII without spaces: percent-encode the others (RFC 3986)"

@@ -58,6 +58,7 @@ def test_a_certificate_that_nobody_vouches_for_ends_it_in_plain_words(tmp_path: 
     ("more", "problem"),
     [
         ({"ca": Path("/nowhere.pem")}, "--ca /nowhere.pem"),
+        ({"url": "http://[fe80::1%25eth0]:8000/"}, r"--url 'http://\[fe80::1%25eth0\]:8000/': an IPv6 zone"),
         ({"processes": 0}, "--processes 0"),
         ({"method": "GE T"}, "method 'GE T'"),
         ({"headers": {"X-Bad": "a\r\nb"}}, "X-Bad"),
