@@ -20,17 +20,19 @@ from urllib.parse import urlsplit
 
 import zmq
 
-DEADLINE = 20.0
+DEADLINE = 30.0
 ROOT = Path(__file__).parents[2]
 PATHS = ("/dashboard/sse", "/system/status/sse")
 KEEPER = ROOT / "harness" / "process" / "keeper.py"
 
 
-def wait_for(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> Any:
+def wait_for(
+    condition: Callable[[], object], what: str | Callable[[], str], deadline: float = DEADLINE
+) -> Any:
     """The first true value of ``condition``; fails naming ``what`` when there is none in time."""
     end = time.monotonic() + deadline
     while not (value := condition()):
-        assert time.monotonic() < end, f"never came true: {what}"
+        assert time.monotonic() < end, f"never came true: {what if isinstance(what, str) else what()}"
         time.sleep(0.01)
     return value
 
@@ -69,7 +71,7 @@ class Broker:
             control.linger = 0
             control.connect(self.ready["control"])
             control.send_json({"command": command})
-            assert control.poll(5000), "the broker does not answer its control endpoint"
+            assert control.poll(1000 * DEADLINE), "the broker does not answer its control endpoint"
             answer = control.recv_json()
         assert isinstance(answer, dict)
         assert answer["ok"], answer
@@ -80,7 +82,7 @@ class Broker:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(DEADLINE)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -119,8 +121,17 @@ class Service:
 
     def get(self, path: str) -> Any:
         """A JSON answer."""
-        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=DEADLINE) as answer:
             return json.loads(answer.read())
+
+    def rest(self) -> None:
+        """Wait until every stream and every check is over, as the service itself counts them."""
+
+        def over() -> bool:
+            counters = self.get("/debug/counters")
+            return counters["streams"]["open"] == counters["checks"]["running"] == 0
+
+        wait_for(over, "streams and checks are over")
 
     def descriptors(self) -> Counter[str]:
         """Open descriptors of the process and its children by class, as /proc names them."""
@@ -167,7 +178,7 @@ class Service:
         """The return code of a service that dies by itself."""
         return self.process.wait(deadline)
 
-    def stop(self, grace: float = 5.0) -> int:
+    def stop(self, grace: float = DEADLINE) -> int:
         """SIGTERM, then SIGKILL to all of them; the return code."""
         self.process.terminate()
         try:
@@ -178,7 +189,7 @@ class Service:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        return self.process.wait(5)
+        return self.process.wait(DEADLINE)
 
     def __enter__(self) -> Self:
         return self

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import os
 import re
-import time
+import socket
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.edges.reference_process import Client, Service, cycle, running, steady, wait_for
+from tests.edges.reference_process import PATHS, Client, Service, cycle, running, steady, wait_for
 
 CHECKS = 4  # per tick
 FAST = ("--time-scale", "0.01")  # ticks of 50 and 20 ms, timeouts of 0.3 s
 
 
-def growth(service: Service, streams: int = 6, cycles: int = 3) -> tuple[Counter[str], int, int]:
-    """Descriptors by class and threads grown over some cycles after a first one, and the checks made."""
+def growth(service: Service, streams: int = 6, cycles: int = 3) -> tuple[Counter[str], int, Counter[str]]:
+    """Descriptors by class and threads grown over some cycles after a first one, and the checks made, by what
+    became of them."""
     cycle(service, streams)
+    service.rest()
     before = steady(lambda: (service.descriptors(), service.threads()))
-    checks = service.get("/debug/counters")["checks"]["finished"]
+    checks = service.get("/debug/counters")["checks"]
     for _ in range(cycles):
         cycle(service, streams)
+    service.rest()
     descriptors, threads = steady(lambda: (service.descriptors(), service.threads()))
-    made = service.get("/debug/counters")["checks"]["finished"] - checks
-    assert made >= cycles * streams * CHECKS
+    made = Counter(service.get("/debug/counters")["checks"])
+    made.subtract(checks)
+    assert made["finished"] >= cycles * streams * CHECKS
     descriptors.subtract(before[0])
     return +descriptors, threads - before[1], made
 
@@ -33,16 +37,17 @@ def growth(service: Service, streams: int = 6, cycles: int = 3) -> tuple[Counter
 def test_bare_grows_by_nothing(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "bare", *FAST) as (service, broker):
         assert growth(service)[:2] == (Counter(), 0)
+        timeouts = service.get("/debug/counters")["checks"]["timeouts"]
         assert service.stop() == 0
-        stats = broker.order("stats")
-        assert stats["unanswered"] == 0
+        assert broker.order("stats")["unanswered"] <= timeouts
         assert "dangling" not in service.text()
 
 
 def test_socket_per_check_leaves_two_descriptors_per_check(tmp_path: Path) -> None:
     arguments = ("--profile", "bare", "--defect", "socket-per-check", *FAST)
     with running(tmp_path / "log", *arguments, nofile=4096) as (service, broker):
-        descriptors, threads, checks = growth(service)
+        descriptors, threads, made = growth(service)
+        checks = made["finished"]
         assert descriptors == {"eventfd": checks, "socket": checks}
         assert threads == 0
         opened = service.get("/debug/counters")["sockets"]
@@ -59,31 +64,35 @@ def test_socket_per_check_leaves_two_descriptors_per_check(tmp_path: Path) -> No
 def test_context_per_check_leaves_a_whole_context_per_check(tmp_path: Path) -> None:
     arguments = ("--profile", "bare", "--defect", "context-per-check", *FAST)
     with running(tmp_path / "log", *arguments, nofile=8192) as (service, _):
-        descriptors, threads, checks = growth(service, streams=3)
+        descriptors, threads, made = growth(service, streams=3)
+        checks = made["finished"]
         assert descriptors == {"eventfd": 4 * checks, "eventpoll": 2 * checks, "socket": checks}
         assert threads == 2 * checks
 
 
 def test_leak_on_error_grows_with_broker_timeouts_only(tmp_path: Path) -> None:
-    arguments = ("--profile", "bare", "--defect", "leak-on-error", *FAST, "--timeout", "0.1")
+    arguments = ("--profile", "bare", "--defect", "leak-on-error", *FAST, "--timeout", "0.2")
     with running(tmp_path / "log", *arguments, nofile=4096) as (service, broker):
-        assert growth(service)[0] == Counter()
-        broker.order("silence")
-        counters = service.get("/debug/counters")
-        descriptors, _, checks = growth(service)
-        assert descriptors == {"eventfd": checks, "socket": checks}
-        timeouts = service.get("/debug/counters")["checks"]["timeouts"]
-        assert timeouts - counters["checks"]["timeouts"] >= checks
-        broker.order("resume")
-        assert growth(service)[0] == Counter()
+        for silent in (False, True, False):
+            broker.order("silence" if silent else "resume")
+            descriptors, _, made = growth(service)
+            # On a busy machine an answer may come after its time: that is a timeout as any other.
+            timeouts = made["timeouts"]
+            assert descriptors == +Counter(eventfd=timeouts, socket=timeouts)
+            assert timeouts == made["finished"] if silent else timeouts < made["finished"] / 2
 
 
 def test_abandoned_check_holds_threads_until_the_receive_times_out(tmp_path: Path) -> None:
     arguments = ("--profile", "bare", "--defect", "abandoned-check", *FAST, "--timeout", "1.5")
     with running(tmp_path / "log", *arguments, silent=True) as (service, _):
         rest = steady(service.threads)
-        cycle(service, 6)
-        assert service.threads() >= rest + 6 * CHECKS, "the ticks are over, the receives are not"
+        clients = [Client(service, "/system/status/sse") for _ in range(6)]
+        for client in clients:
+            client.events(1)
+        # More than one tick of each stream can use: the ticks are over, the receives are not.
+        wait_for(lambda: service.threads() >= rest + 2 * 6 * CHECKS, "threads grow")
+        for client in clients:
+            client.leave()
         wait_for(lambda: service.threads() <= rest + 2, "threads fall")  # libzmq's own two remain
         counters = service.get("/debug/counters")["checks"]
         assert counters["timeouts"] == counters["started"] == counters["finished"]
@@ -97,14 +106,22 @@ def test_unseen_disconnect_keeps_a_descriptor_and_a_handler_per_connection(
     arguments = ("--profile", "bare", "--defect", "unseen-disconnect", "--mitigation", "pool", *FAST)
     with running(tmp_path / "log", *arguments) as (service, _):
         rest = steady(service.descriptors)
-        cycle(service, 10, reset=reset)
+        clients = [Client(service, PATHS[n % 2]) for n in range(10)]
+        for client in clients:
+            client.events(1)
+            if reset:
+                client.leave(reset=True)
+            else:  # close() would send a RST in place of the FIN when an event has just come
+                client.socket.shutdown(socket.SHUT_WR)
+        wait_for(lambda: service.close_wait() == (0 if reset else 10), "the kernel knows it")
         grown = steady(service.descriptors)
         grown.subtract(rest)
         assert +grown == {"socket": 10}
         streams = service.get("/debug/counters")["streams"]
         assert streams == {"opened": 10, "closed": 0, "open": 10}
-        # The kernel's answer to a write that crossed the leave turns CLOSE_WAIT into no row at all.
-        assert service.close_wait() == 0 if reset else service.close_wait() >= 8
+        assert service.close_wait() == (0 if reset else 10)
+        for client in clients:
+            client.leave()
         assert service.stop() == 0, "shutdown ends them all the same"
 
 
@@ -159,9 +176,7 @@ def test_linger_forever_hangs_the_shutdown(tmp_path: Path) -> None:
         service.process.terminate()
         wait_for(lambda: "Context termination timeout" in service.text(), "the hang is put into words")
         assert service.process.poll() is None
-        began = time.monotonic()
         assert service.stop(0.1) == -9
-        assert time.monotonic() - began < 5
 
 
 def test_every_defect_has_a_test() -> None:

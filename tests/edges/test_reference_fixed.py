@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,20 @@ from tests.edges.reference_process import ROOT, Broker, Client, Service, cycle, 
 FAST = ("--time-scale", "0.02")
 
 
-def levels(service: Service) -> tuple[object, int]:
-    return service.descriptors(), service.threads()
+def levels(service: Service) -> Counter[str]:
+    return service.descriptors() + Counter(threads=service.threads())
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["answering", "silent"])
 def test_fixed_returns_everything(tmp_path: Path, silent: bool) -> None:
     with running(tmp_path / "log", "--profile", "fixed", *FAST, silent=silent) as (service, _):
         cycle(service, 20)
+        service.rest()
         rest = steady(lambda: levels(service))
         for number in range(6):
             cycle(service, 20, events=1 + number % 3, reset=bool(number % 2))
-            assert steady(lambda: levels(service)) == rest
+            service.rest()
+            wait_for(lambda: not levels(service) - rest, lambda: f"{rest} again; now {levels(service)}")
         counters = service.get("/debug/counters")
         assert counters["streams"] == {"opened": 140, "closed": 140, "open": 0}
         assert counters["sockets"]["open"] == 8
@@ -46,10 +49,12 @@ def test_fixed_ends_at_once_with_streams_open(tmp_path: Path) -> None:
         for client in clients:
             client.events(1)
         children = service.tree()[1:]
-        assert service.stop(grace=1.5) == 0
+        assert service.stop() == 0
+        assert "graceful shutdown exceeded" not in service.text(), "nobody was waited for"
         for client in clients:
-            while client.socket.recv(65536):
-                pass
+            while more := client.socket.recv(65536):
+                client.seen += more
+            assert client.seen.endswith(b"\r\n0\r\n\r\n"), "the end of the stream is said (RFC 9112, 7.1)"
             client.leave()
         assert all(not Path(f"/proc/{pid}").exists() for pid in children)
 
@@ -69,6 +74,10 @@ def test_payloads_and_event_names(tmp_path: Path) -> None:
             assert re.findall(r"^id: (\d+)", text, re.M)[:3] == ["1", "2", "3"]
             payload = json.loads(re.findall(r"^data: (.*?)\r?$", text, re.M)[1])
             assert set(payload) == keys
+        # Timeouts are a fiftieth here: on a busy machine an answer may come after one.
+        wait_for(
+            lambda: service.get("/api/dashboard/data")["system_health"]["status"] == "healthy", "healthy"
+        )
         data = service.get("/api/dashboard/data")
         assert set(data["system_health"]) == {"status", "uptime", "components"}
         assert set(data["system_health"]["components"]) == {"broker", "state", "identity", "app"}
@@ -80,7 +89,6 @@ def test_payloads_and_event_names(tmp_path: Path) -> None:
             "memory_mb",
             "cpu_percent",
         }
-        assert data["system_health"]["status"] == "healthy"
 
 
 @pytest.mark.parametrize("profile", ["fixed", "bare"])
@@ -133,7 +141,7 @@ def test_a_broker_that_comes_back_is_healthy_again(tmp_path: Path) -> None:
 
 def told(*arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "harness.reference", *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=20, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
 
 
 def test_describe_names_parts_that_exist() -> None:
