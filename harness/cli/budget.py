@@ -10,6 +10,7 @@ import click
 from harness.config import BUDGETS, find, load
 from harness.core.budget_file import applied
 from harness.core.errors import ConfigError
+from harness.core.units import counted
 
 SOON = datetime.timedelta(days=14)
 
@@ -32,8 +33,8 @@ def check(file: Path | None) -> None:
     for profile in (None, *found.profiles):
         applied(found, endpoints=("/", *found.endpoints), profile=profile, today=today)
     click.echo(
-        f"{path}: good; {len(found.endpoints)} endpoints, {len(found.profiles)} profiles, "
-        f"{len(found.exemptions)} exceptions"
+        f"{path}: good; {counted(len(found.endpoints), 'endpoint')}, {counted(len(found.profiles), 'profile')}, "
+        f"{counted(len(found.exemptions), 'exception')}"
     )
     for one in found.exemptions:
         soon = " (soon)" if one.expires - today <= SOON else ""

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from harness.core.errors import EXIT_INFRASTRUCTURE
+from harness.core.units import counted
 
 WANTED_NOFILE = 4096
 PACKAGES = ("locust", "gevent", "httptools", "pyzmq", "click", "rich", "cattrs", "jinja2")
@@ -52,7 +53,7 @@ def _proc() -> Check:
         Path("/proc/self/smaps_rollup").read_text()
     except OSError as error:
         return Check("/proc", False, str(error), "mount it: mount -t proc proc /proc")
-    return Check("/proc", True, f"readable ({count} descriptors of this process)")
+    return Check("/proc", True, f"readable ({counted(count, 'descriptor')} of this process)")
 
 
 def _rights() -> Check:

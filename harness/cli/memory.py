@@ -11,6 +11,7 @@ from rich.text import Text
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
 from harness.core.errors import ConfigError
+from harness.core.units import counted
 from harness.core.units import duration as parse_duration
 from harness.experiment import memory
 from harness.report.memory import render
@@ -113,20 +114,26 @@ def show_growth(old: Snapshot, new: Snapshot, connections: float | None, top: in
     if len(found) > top:
         console.print(f"and {len(found) - top} more")
     blocks, size = new.blocks - old.blocks, new.size - old.size
-    console.print(f"in all {size:+,} bytes, {blocks:+,} blocks" + _over(size, connections))
+    console.print(
+        f"in all {counted(size, 'byte', '+,')}, {counted(blocks, 'block', '+,')}" + _over(size, connections)
+    )
     if new.dropped:
-        console.print(f"{new.dropped} further tracebacks were left out")
+        console.print(f"left out: {counted(new.dropped, 'further traceback')}")
 
 
 def _over(size: float, connections: float | None) -> str:
-    return f" over {connections:g} connections: {size / connections:+,.1f} bytes each" if connections else ""
+    return (
+        f" over {counted(connections, 'connection', 'g')}: {size / connections:+,.1f} bytes each"
+        if connections
+        else ""
+    )
 
 
 def page(old: Snapshot, new: Snapshot, connections: float | None, out: Path) -> Path:
     """Write the flame graph; its path. Raises StoreError."""
     found = line_growth(old, new, connections or 1.0)
     rows = [(g.site, g.per_connection, g.bytes_per_connection or 0.0) for g in found[:ROWS]]
-    notes = (f"{new.dropped} further tracebacks were left out",) if new.dropped else ()
+    notes = (f"left out: {counted(new.dropped, 'further traceback')}",) if new.dropped else ()
     text = render(
         difference(old, new),
         rows,
@@ -147,7 +154,7 @@ def _connections(old: Snapshot, new: Snapshot, asked: int | None) -> float | Non
         return None
     if new.connections <= old.connections:
         raise ConfigError(
-            f"the second snapshot was taken after {new.connections} connections, the first after "
+            f"the second snapshot was taken after {counted(new.connections, 'connection')}, the first after "
             f"{old.connections}; expected the earlier one first"
         )
     return float(new.connections - old.connections)

@@ -7,6 +7,7 @@ import signal
 from harness.core.moments import moments
 from harness.core.record import Trial
 from harness.core.signature import find, meaning
+from harness.core.units import counted
 from harness.core.verdict import Crash
 
 NOISE = ("memory", "mappings", "idle-cpu")  # always move a little; not what a service dies of unseen
@@ -62,7 +63,7 @@ def say(crash: Crash) -> str:
     code = "exit code unknown" if crash.returncode is None else f"exit code {crash.returncode}"
     text = (
         f"died under load ({crash.signal or code}) after {crash.at_seconds:.1f} s "
-        f"and {crash.at_connection} connections"
+        f"and {counted(crash.at_connection, 'connection')}"
     )
     if crash.signature:
         text += f"; its log says that {meaning(crash.signature)} ({crash.signature})"

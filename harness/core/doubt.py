@@ -11,6 +11,7 @@ from harness.core.growth import Assessed
 from harness.core.judge_counts import CERTIFIED
 from harness.core.metric import Key
 from harness.core.record import Trial
+from harness.core.units import counted
 
 RESTLESS = ("mappings",)  # an interpreter maps an arena now and then: only a certain leak counts
 MORE = "give more time or connections (--max-time, --connections), or ask for less (--sensitivity)"
@@ -34,19 +35,20 @@ def doubt_of(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
     total = ledger_total(trial)
     if total.rate_limited:
         return Doubt(
-            f"rate limited: {total.rate_limited} streams were refused with 429 or 503",
+            f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}",
             "raise the service's limit for the test, or spread the load over source addresses",
         )
     if total.opened and total.failed * 2 > total.opened:
         worst = max(total.causes.items(), key=lambda item: (item[1], item[0]), default=("unknown", 0))
         return Doubt(
-            f"{total.failed} of {total.opened} streams failed, most by: {worst[0]}",
+            f"{total.failed} of {counted(total.opened, 'stream')} failed, most by: {worst[0]}",
             "open the URL by hand: the load must reach the service before it can be judged",
         )
     unsettled = [o for o in trial.observations if o.complete and not o.settled]
     if unsettled and len(unsettled) * 2 >= len(trial.observations):
         return Doubt(
-            f"{len(unsettled)} of {len(trial.observations)} cycles never settled ({unsettled[-1].unsettled} moved)",
+            f"{len(unsettled)} of {counted(len(trial.observations), 'cycle')} never settled "
+            f"({unsettled[-1].unsettled} moved)",
             "give a longer --settle, or stop background work during the test",
         )
     if not any(key.metric in CERTIFIED for key in results):
@@ -84,7 +86,7 @@ def warnings_of(trial: Trial) -> list[str]:
     total = ledger_total(trial)
     if total.failed and not trial.exit:
         causes = ", ".join(f"{count} {cause}" for cause, count in sorted(total.causes.items()))
-        found.append(f"{total.failed} of {total.opened} streams failed: {causes}")
+        found.append(f"{total.failed} of {counted(total.opened, 'stream')} failed: {causes}")
     return found
 
 

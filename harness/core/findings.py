@@ -14,6 +14,7 @@ from harness.core.metric import Key
 from harness.core.moments import Moment, judged, keys
 from harness.core.recipe import explain
 from harness.core.record import Places, Trial
+from harness.core.units import counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
 # What is told after the descriptors, threads and tasks that explain it: the broker's view, bytes, the clock.
@@ -155,7 +156,7 @@ def pooled(found: Sequence[Moment], key: Key) -> str:
     stays = min(levels[last:]) - levels[0]
     if last == 0 or stays < POOLED or last == len(levels) - 1:
         return ""
-    return f"grew by {grown:g} during the first {last + 1} cycles and stopped: a pool or a cache"
+    return f"grew by {grown:g} during the first {counted(last + 1, 'cycle')} and stopped: a pool or a cache"
 
 
 def made_up(found: Sequence[Moment], total: Key) -> str:
@@ -211,4 +212,4 @@ def _exhausted(exhausts: Exhaustion | None) -> str:
         return ""
     time = f" (about {exhausts.after_seconds:.0f} s at this pace)" if exhausts.after_seconds else ""
     ceiling = f"{exhausts.ceiling} ({exhausts.limit:g})"
-    return f"; {ceiling} is met after {exhausts.after_connections:.0f} more connections{time}"
+    return f"; {ceiling} is met after {counted(exhausts.after_connections, 'more connection', '.0f')}{time}"

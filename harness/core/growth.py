@@ -23,6 +23,7 @@ from harness.core.moments import Series
 from harness.core.poisson import fit
 from harness.core.rates import STRICT, interval
 from harness.core.stats import correlated, poisson_interval
+from harness.core.units import counted
 
 CERTAIN = math.log(1000)
 CHANCE = 0.003  # that growth fell by chance into the cycles where the driver was strong
@@ -179,7 +180,7 @@ def _at_once(data: _Data, factor: str) -> str:
     one = fit(data.grown, [column], data.offset)
     if missed > LOOSE * total and one.dispersion > BURSTS:
         return ""
-    return f"grew in step over {len(active)} cycles, by more than a pool could hold"
+    return f"grew in step over {counted(len(active), 'cycle')}, by more than a pool could hold"
 
 
 def _far_beyond(data: _Data) -> str:
@@ -189,7 +190,7 @@ def _far_beyond(data: _Data) -> str:
         return ""
     if not _goes_on(active) or any(value <= 0 for value, _ in active):
         return ""
-    return f"grew in each of {len(active)} cycles by {data.total:g} in all, far beyond any pool"
+    return f"grew in each of {counted(len(active), 'cycle')} by {data.total:g} in all, far beyond any pool"
 
 
 def _slowly(data: _Data, factor: str) -> str:
@@ -217,7 +218,7 @@ def _slowly(data: _Data, factor: str) -> str:
     if factor != "time" and correlated([x for x, _ in pairs], [y for _, y in pairs]) > CHANCE:
         return ""
     odds = "more than 1e9" if ratio > 20.7 else f"{math.exp(ratio):.0f}"
-    return f"grew over {len(data.grown)} cycles in proportion; odds against any other cause {odds} to 1"
+    return f"grew over {counted(len(data.grown), 'cycle')} in proportion; odds against any other cause {odds} to 1"
 
 
 def lump(grown: Sequence[float]) -> float:
@@ -249,11 +250,11 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         factor, rivals = driver(data.grown, data.series, data.offset)
         unmet = quiet > 0 and _unmet(data, factor, after)
     if at_most <= sensitivity and not unmet:
-        why = f"no growth over the last {quiet:g} of {exposure:g} connections"
+        why = f"no growth over the last {quiet:g} of {counted(exposure, 'connection', 'g')}"
         return Assessed("bounded", at_most, why, data.total, exposure)
     _, _, high = poisson_interval(max(0.0, data.total), exposure)
     if data.total > 0 and high <= SURE * sensitivity and factor != "time" and not unmet:
-        why = f"grew by {data.total:g} over {exposure:g} connections, at most {high:.2g} per connection"
+        why = f"grew by {data.total:g} over {counted(exposure, 'connection', 'g')}, at most {high:.2g} per connection"
         return Assessed("bounded", high, why, data.total, exposure)
     unseen = max(at_most, high) if data.total > 0 else at_most
     growing = data.total >= 2 and (unmet or _goes_on(_active(data, "connection")))
@@ -261,7 +262,7 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         if data.total < MIN_GROWTH:
             factor, rivals = driver(data.grown, data.series, data.offset)
         best = f"best explained per {_explained(data, factor)}"
-        why = f"grew by {round(data.total, 1):g} over {exposure:g} connections, not yet told from a pool"
+        why = f"grew by {round(data.total, 1):g} over {counted(exposure, 'connection', 'g')}, not yet told from a pool"
         if not best.endswith("connection"):
             why += f" ({best})"
         if unmet:
@@ -272,9 +273,10 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     else:
         factor, rivals = "connection", ()
         why = (
-            f"no growth over {quiet:g} connections allows at most {unseen:.2g}, asked for {sensitivity:.2g}"
+            f"no growth over {counted(quiet, 'connection', 'g')} allows at most {unseen:.2g}, "
+            f"asked for {sensitivity:.2g}"
             if quiet
-            else f"grew by {round(data.total, 1):g} over {exposure:g} connections, up to the last cycle"
+            else f"grew by {round(data.total, 1):g} over {counted(exposure, 'connection', 'g')}, up to the last cycle"
         )
     return Assessed("undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing)
 

@@ -14,6 +14,7 @@ from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.moments import moments
 from harness.core.record import Trial
 from harness.core.stalled import EXHAUSTED, ran_out, stalled
+from harness.core.units import counted
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
 
 WORST_FIRST = (
@@ -127,9 +128,9 @@ def _all_came_back(trial: Trial, limits: Sequence[Bound]) -> str:
     worst = (
         "no count grew"
         if exact is None
-        else f"at most {exact:.2g} descriptors per connection could have stayed"
+        else f"at most {counted(exact, 'descriptor', '.2g')} per connection could have stayed"
     )
-    return f"everything came back after {ledger_total(trial).opened} connections: {worst} (95 %)"
+    return f"everything came back after {counted(ledger_total(trial).opened, 'connection')}: {worst} (95 %)"
 
 
 def _starved(outcome: Outcome, crash: Crash | None, short: str | None) -> bool:

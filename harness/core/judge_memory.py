@@ -18,6 +18,7 @@ from harness.core.growth import Allowed, Assessed
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.moments import Moment, Series, judged, series
 from harness.core.stats import mean_interval, median
+from harness.core.units import counted
 
 MEMORY = Key("memory", "anonymous")
 ASKED = 1024.0  # bytes per connection that must not be missed
@@ -66,7 +67,7 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
     rates = [grown / amount for grown, amount in _pairs(cycles, granted)]
     total = one.levels[-1] - one.levels[0]
     if _gross(rates, total):
-        why = f"rose by at least {min(rates) / 1024:.0f} KiB per connection in each of {len(rates)} cycles"
+        why = f"rose by at least {min(rates) / 1024:.0f} KiB per connection in each of {counted(len(rates), 'cycle')}"
         return _leak(cycles, granted, why)
     blocks = joined(one, BLOCK)
     warm, _ = judged(found)
@@ -104,15 +105,19 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
     exposure = math.fsum(amount for _, amount in pairs)
     total = math.fsum(value for value, _ in pairs)
     if len(rose) >= SETTLED and not any(rose[-2:]):
-        why = f"stood still over the last {math.fsum(a for _, a in pairs[-tail:]):.0f} connections"
+        why = f"stood still over the last {counted(math.fsum(a for _, a in pairs[-tail:]), 'connection', '.0f')}"
         return Assessed("bounded", most, why, total, exposure)
     if len(signs) - sum(signs) > SIGNS[0][0] - SIGNS[0][1] or len(signs) >= SIGNS[0][0]:
-        why = f"rose in only {sum(signs)} of {len(signs)} blocks: an allocator's noise"
+        why = f"rose in only {sum(signs)} of {counted(len(signs), 'block')}: an allocator's noise"
         return Assessed("bounded", most, why, total, exposure)
     missed = SIGNS[-1][0] - len(signs)
     needs = f"about {max(missed, 2) * BLOCK:.0f} more connections would tell"
     growing = len(signs) >= SUSPECT and all(signs[-3:])
-    what = f"rose in {sum(signs)} of {len(signs)} blocks after the warm-up" if signs else "still warming up"
+    what = (
+        f"rose in {sum(signs)} of {counted(len(signs), 'block')} after the warm-up"
+        if signs
+        else "still warming up"
+    )
     return Assessed("undecided", most, f"{what}; {needs}", total, exposure, growing=growing)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.core.design import GROWTH, LARGEST, LONGEST_LOAD, Goal
 from harness.core.judge_memory import BLOCK, SIGNS, WARM
 from harness.core.plan import MAX_WARMUP, MIN_WARMUP, POWER
+from harness.core.units import counted
 
 QUIET = 2.0  # seconds that a cycle rests, about
 PACE = 800.0  # connections per second of a small server: what the guess before the first cycle rests on
@@ -20,21 +21,25 @@ def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) ->
     limit = goal.max_seconds if goal.max_seconds is not None else max_seconds
     needed = quiet_connections(sensitivity)
     lines = [
-        f"warm up: {MIN_WARMUP} to {MAX_WARMUP} cycles of {goal.connections:,} connections, {goal.concurrency:,} at "
+        f"warm up: {MIN_WARMUP} to {MAX_WARMUP} cycles of {counted(goal.connections, 'connection', ',')}, "
+        f"{goal.concurrency:,} at "
         "once, until the counts rest",
-        f"control: {goal.idle_cycles} cycle without clients",
+        f"control: {counted(goal.idle_cycles, 'cycle')} without clients",
     ]
     if goal.vary:
         count, size = _cycles(goal, needed)
         lines.append(
-            f"load: about {count} cycles of {goal.connections:,} to {size:,} connections; a pass takes {needed:,} "
-            f"connections without growth (asked: {sensitivity:.2g} per connection), a leak ends it sooner"
+            f"load: about {counted(count, 'cycle')} of {goal.connections:,} to {counted(size, 'connection', ',')}; "
+            f"a pass takes {counted(needed, 'connection', ',')} without growth (asked: {sensitivity:.2g} per "
+            "connection), a leak ends it sooner"
         )
         lines.append(
             "if something grows: cycles that differ by design, until it is certain and its driver known"
         )
     else:
-        lines.append(f"load: up to {goal.cycles} equal cycles of {goal.connections:,} connections")
+        lines.append(
+            f"load: up to {goal.cycles} equal cycles of {counted(goal.connections, 'connection', ',')}"
+        )
     if goal.memory:
         blocks = SIGNS[-1][0]
         lines.append(

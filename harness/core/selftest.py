@@ -24,6 +24,7 @@ from harness.core.moments import moments
 from harness.core.plan import Stop, next_step
 from harness.core.record import Trial
 from harness.core.stats import median
+from harness.core.units import counted
 from harness.core.verdict import Outcome, Verdict
 
 MAX_CYCLES = 120
@@ -46,7 +47,7 @@ class Planted:
         unit = self.key.unit if self.key.unit == str(self.key) else f"{self.key.unit} of {self.key}"
         amount = f"{self.size:.4g} {unit} per connection"
         if self.found:
-            return f"planted {amount}: found after {self.connections:,} connections"
+            return f"planted {amount}: found after {counted(self.connections, 'connection', ',')}"
         return f"planted {amount}: not found ({self.why})"
 
 

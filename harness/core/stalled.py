@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.core.cycle import Observation
 from harness.core.record import Trial
 from harness.core.signature import find
+from harness.core.units import counted
 
 SHARE = 0.5  # of the streams of a cycle that must have stalled
 EXHAUSTED = ("emfile", "zeromq-epoll-emfile", "thread-exhaustion")  # signatures
@@ -28,10 +29,11 @@ def stalled(trial: Trial) -> str | None:
     opened = sum(o.ledger.opened for o in asked)
     silent = sum(_mute(o) for o in asked)
     events = sum(o.ledger.events for o in asked)
+    share = f"{silent} of {counted(opened, 'stream')} stalled"
     if not events:
-        return f"{silent} of {opened} streams stalled: no event ever came, though the process lives"
+        return f"{share}: no event ever came, though the process lives"
     if silent >= SHARE * opened:
-        return f"{silent} of {opened} streams stalled: only {events} events came, though the process lives"
+        return f"{share}: only {counted(events, 'event')} came, though the process lives"
     return _stopped(trial, asked, mute)
 
 
@@ -57,4 +59,5 @@ def _stopped(trial: Trial, asked: Sequence[Observation], mute: Sequence[Observat
     while since > 1 and asked[-since] is not mute[-since]:
         since -= 1
     before = sum(o.ledger.opened for o in trial.observations[: trial.observations.index(asked[-since])])
-    return f"events stopped after {before} connections: {since} cycles in a row stalled, though the process lives"
+    served = counted(before, "connection")
+    return f"events stopped after {served}: {since} cycles in a row stalled, though the process lives"

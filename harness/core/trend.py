@@ -21,6 +21,7 @@ from harness.core.linear import Line, line
 from harness.core.moments import DRIVERS, Series
 from harness.core.rates import beside_readings
 from harness.core.stats import drawdown, isotonic, median, student95
+from harness.core.units import counted
 
 MIN_LEVELS = 6
 FLOOR = 0.3  # residual deviation of an integer that was rounded
@@ -84,7 +85,7 @@ def assess(
     goes_on = _goes_on(levels, column, rate)
     firm = firm and sum(1 for amount in series.column(factor) if amount > 0) >= ACTED
     if firm and goes_on and _no_other_cause(levels, series, factor, floor, grown, extra):
-        why = f"rose over {len(series.spans)} cycles, {rate / main.errors[0]:.0f} times its noise"
+        why = f"rose over {counted(len(series.spans), 'cycle')}, {rate / main.errors[0]:.0f} times its noise"
         factor, rivals = _named(levels, series, floor, extra)
         named = _line(levels, series, (factor, *extra), floor) or main
         half = student95(named.free) * named.errors[0]
@@ -97,7 +98,11 @@ def assess(
     bound = min(upper, unseen)
     growing = rate > 3 * main.errors[0] and grown >= least and goes_on
     if bound <= sensitivity and not (growing and bound > SURE * sensitivity):
-        why = _quiet(tail, exposure) if bound < upper else f"no trend over {exposure:g} connections"
+        why = (
+            _quiet(tail, exposure)
+            if bound < upper
+            else f"no trend over {counted(exposure, 'connection', 'g')}"
+        )
         return Assessed("bounded", bound, why, total, exposure)
     why = f"noise of ±{main.sigma:.2g} allows at most {bound:.2g}, asked for {sensitivity:.2g}"
     return Assessed("undecided", bound, why, total, exposure, factor, rivals, growing=growing)
@@ -162,7 +167,7 @@ def _without_readings(series: Series, floor: float) -> tuple[float, ...]:
 
 
 def _quiet(tail: float, exposure: float) -> str:
-    return f"no growth over the last {tail:g} of {exposure:g} connections"
+    return f"no growth over the last {tail:g} of {counted(exposure, 'connection', 'g')}"
 
 
 def _sum(series: Series, factor: str) -> list[float]:

@@ -19,6 +19,15 @@ _PER = re.compile(r"^\s*(?:(\d+)\s+)?([a-zA-Z]+)\s*$")
 PER = ("connection", "event", "hour")
 
 
+def counted(number: float | str, noun: str, form: str = "") -> str:
+    """``1 connection``, ``0 connections``, ``12,000 connections``: a number in ``form`` (a format specification), or
+    as it is written already, and the noun that agrees with what is read."""
+    shown = number if isinstance(number, str) else format(number, form)
+    if shown.lstrip("+-").strip() == "1":
+        return f"{shown} {noun}"
+    return f"{shown} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+
+
 def nearest(word: str, names: Iterable[str]) -> str:
     """``; did you mean 'fds'?`` for the valid name that is most like ``word``, or nothing."""
     close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.5)

@@ -19,6 +19,7 @@ from harness.core.design import plain
 from harness.core.errors import ConfigError, TargetError
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import Trial
+from harness.core.units import counted
 from harness.core.verdict import Outcome
 from harness.experiment.broker import BrokerSetup
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
@@ -168,7 +169,7 @@ def _steps(card: Card, goal: Goal) -> Steps:
 
     def as_asked(trial: Trial) -> CycleSpec | Stop:
         if len(trial.observations) >= goal.cycles:
-            return Stop(f"all {goal.cycles} cycles are done")
+            return Stop(f"{counted(goal.cycles, 'cycle')} done, as asked")
         return plain(trial, goal, Phase.LOAD)
 
     return (lambda trial: next_step(trial, goal)) if card.expected is Outcome.BOUNDED else as_asked
@@ -193,7 +194,7 @@ def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
         return False, f"expected no event to reach a client, saw {events}"
     if not card.mute and not events:
         return False, "expected events to reach the clients, saw none"
-    return True, f"{events} events arrived" if events else "no event ever arrived"
+    return True, f"{counted(events, 'event')} arrived" if events else "no event ever arrived"
 
 
 def _lines(kept: object) -> tuple[str, ...]:

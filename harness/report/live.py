@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.core.sample import Sample
+from harness.core.units import counted
 from harness.report.text import safe
 
 PLAIN_EVERY = 5.0  # seconds between two lines where there is no terminal to rewrite
@@ -40,10 +41,10 @@ class LiveView:
         """News of the trial ``name``."""
         if self._quiet:
             return
-        line = f"{safe(name, 40):12} {at:6.1f} s  cycle {cycle:<3} {phase:9} {connections:>6} connections"
+        line = f"{safe(name, 40):12} {at:6.1f} s  cycle {cycle:<3} {phase:9} {counted(connections, 'connection', '>6')}"
         if sample and sample.gap is None:
             memory = f"{sample.rss / (1 << 20):.0f} MiB" if sample.rss is not None else "? MiB"
-            line += f"  {sample.fds} fds  {sample.threads} threads  {memory}"
+            line += f"  {counted(str(sample.fds), 'fd')}  {counted(str(sample.threads), 'thread')}  {memory}"
         if note:
             line += f"  {safe(note, 80)}"
         if self._live:

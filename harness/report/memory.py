@@ -10,6 +10,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.core.units import counted
 from harness.report.memory_tree import Stack, boxes, tree
 from harness.report.text import safe
 
@@ -35,9 +36,9 @@ def render(
         loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    over = f" over {connections:g} connections" if connections else ""
+    over = f" over {counted(connections, 'connection', 'g')}" if connections else ""
     return environment.get_template("memory.html.j2").render(
-        summary=f"{root.size:,.0f} bytes in {root.blocks:,.0f} blocks stayed{over}: "
+        summary=f"{counted(root.size, 'byte', ',.0f')} in {counted(root.blocks, 'block', ',.0f')} stayed{over}: "
         f"{root.size * scale:,.1f} bytes {per}.",
         notes=[safe(note) for note in notes],
         boxes=[

@@ -7,19 +7,20 @@ import re
 
 from harness.core.metric import Key
 from harness.core.record import Trial
+from harness.core.units import counted
 from harness.core.verdict import Finding, Outcome, Verdict
 from harness.report.text import safe
-from harness.report.words import number, plural, span
+from harness.report.words import number, span
 
 PLACES = 3  # of the code, named in the paragraph; the report has them all
 SHOWN_PLACES = 6
 LOG_LINES = 8
 LIKEWISE = (
-    (Key("threads"), "threads"),
-    (Key("tasks", "asyncio-task"), "tasks"),
-    (Key("tasks", "goroutine"), "goroutines"),
-    (Key("tasks", "handle"), "handles"),
-    (Key("memory", "objects"), "live objects"),
+    (Key("threads"), "thread"),
+    (Key("tasks", "asyncio-task"), "task"),
+    (Key("tasks", "goroutine"), "goroutine"),
+    (Key("tasks", "handle"), "handle"),
+    (Key("memory", "objects"), "live object"),
     (Key("memory", "heap-bytes"), "heap"),
     (Key("memory", "anonymous"), "memory"),
 )
@@ -54,7 +55,7 @@ def _likewise(verdict: Verdict) -> str:
         for bound in verdict.bounds:
             if (bound.metric, bound.kind) == (key.metric, key.kind) and bound.status != "observed":
                 most = f"{bound.at_most:.2g}" if bound.at_most < 1 else number(bound.at_most, 2)
-                told.append(f"{most} {'B of ' if key.unit == 'B' else ''}{word}")
+                told.append(f"{most} B of {word}" if key.unit == "B" else counted(most, word))
     return f"Likewise at most {', '.join(told)} per connection" if told else ""
 
 
@@ -64,7 +65,7 @@ def _seen(trial: Trial) -> str:
     if not opened:
         return ""
     lasted = span(trial.observations[-1].ended - trial.observations[0].started)
-    return f"Seen over {plural(opened, 'connection')} in {plural(len(trial.observations), 'cycle')}, {lasted}"
+    return f"Seen over {counted(number(opened), 'connection')} in {counted(len(trial.observations), 'cycle')}, {lasted}"
 
 
 def _at(verdict: Verdict) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.record import Trial
+from harness.core.units import counted
 from harness.core.verdict import Outcome
 from harness.report.paragraph import details, paragraph
 from harness.report.row import HEADINGS, build_row, cells
@@ -43,7 +44,7 @@ def show_table(trials: Sequence[Trial], console: Console) -> None:
     for row in rows:
         head = Text(f"{row.name}: ", style="bold")
         head.append(row.outcome.value, style=STYLES[row.outcome])
-        head.append(f" after {row.seconds} and {row.connections} connections")
+        head.append(f" after {row.seconds} and {counted(row.connections, 'connection')}")
         console.print(head)
         for heading, cell in list(zip(HEADINGS, cells(row), strict=True))[4:]:
             console.print(Text(f"  {heading + ':':24}{safe(cell)}"), soft_wrap=True)

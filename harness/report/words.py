@@ -84,11 +84,6 @@ def span(seconds: float) -> str:
     return f"{minutes / 1440:,.1f} days"
 
 
-def plural(count: float, one: str, many: str | None = None) -> str:
-    """``1 cycle``, ``12 cycles``."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
-
-
 def kind_word(metric: str, kind: str) -> str:
     """What a finding is about: ``eventfd``, ``tcp-out :9797``, ``threads``, ``anonymous memory``."""
     if metric == "fds" and kind:

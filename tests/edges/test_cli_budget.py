@@ -61,7 +61,7 @@ def test_the_published_schema_is_what_the_command_prints() -> None:
 def test_the_budgets_of_this_project_are_valid() -> None:
     checked = run("budget", "check", ROOT / "budgets.toml")
     assert checked.exit_code == 0, checked.output
-    assert "1 profiles" in checked.output
+    assert "1 profile, " in checked.output
 
 
 def test_an_accepted_leak_is_an_exception_that_ends_and_is_said_to_loosen(here: Path) -> None:
