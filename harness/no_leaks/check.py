@@ -17,6 +17,7 @@ from harness.no_leaks.snapshot import KINDS, Snapshot, snapshot
 
 PATIENCE = 2.0  # seconds: what ends by itself has ended by then
 FIRST_WAIT, LONGEST_WAIT = 0.001, 0.1
+SLEPT = 0.4  # seconds that must have been waited: a machine that stands still for the patience is no reason
 SHOWN = 10
 
 Leaks = dict[str, list[str]]
@@ -126,7 +127,7 @@ class NoLeaks:
         __tracebackhide__ = True
         assert self._before is not None, "begin() comes first"
         ends = time.monotonic() + self._patience
-        wait = FIRST_WAIT
+        wait, slept, enough = FIRST_WAIT, 0.0, min(self._patience, SLEPT)
         collect = self._spare is not None or bool(self._objects)
         while True:
             if collect:
@@ -134,10 +135,11 @@ class NoLeaks:
             leaks = grown(self._before, self._take(), ignore=self._ignore, spare=self._spare or 0)
             if not leaks:
                 return
-            if time.monotonic() >= ends:
-                raise LeaksError(leaks, self._patience)
             if collect:
+                if slept >= enough and time.monotonic() >= ends:
+                    raise LeaksError(leaks, self._patience)
                 yield wait
+                slept += wait
                 wait = min(2 * wait, LONGEST_WAIT)
             collect = True  # garbage is no leak, but collecting costs: only when something is left
 

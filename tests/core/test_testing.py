@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -132,3 +133,28 @@ async def test_a_forgotten_task_is_found_and_one_that_ends_by_itself_is_not() ->
             forgotten = asyncio.create_task(asyncio.sleep(60))
     assert forgotten is not None
     forgotten.cancel()
+
+
+async def test_a_machine_that_stands_still_for_the_whole_patience_is_no_leak() -> None:
+    async with no_leaks(patience=0.1):
+        ends_by_itself = asyncio.create_task(asyncio.sleep(0.05))
+        asyncio.get_running_loop().call_later(0, time.sleep, 0.15)
+    assert ends_by_itself.done()
+
+
+class Circle:
+    """Closes its descriptor once the collector has found it."""
+
+    def __init__(self) -> None:
+        self.descriptor, self.me = os.eventfd(0), self
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+def test_garbage_is_no_leak_without_any_patience_either() -> None:
+    with no_leaks(patience=0):
+        Circle()
+    with pytest.raises(LeaksError), no_leaks(patience=0):
+        KEPT.append(Circle())
+    KEPT.clear()

@@ -117,9 +117,9 @@ def test_unseen_disconnect_keeps_a_descriptor_and_a_handler_per_connection(
         grown = steady(service.descriptors)
         grown.subtract(rest)
         assert +grown == {"socket": 10}
+        assert service.close_wait() == (0 if reset else 10), "nobody let go meanwhile"
         streams = service.get("/debug/counters")["streams"]
         assert streams == {"opened": 10, "closed": 0, "open": 10}
-        assert service.close_wait() == (0 if reset else 10)
         for client in clients:
             client.leave()
         assert service.stop() == 0, "shutdown ends them all the same"
