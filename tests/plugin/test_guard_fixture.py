@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +21,6 @@ TEST = """
         assert not [name for name in sys.modules if name.split(".")[0] in ("locust", "gevent")]
         assert verdict.bounded, verdict.explain()
 """
-
-
-@pytest.fixture(autouse=True)
-def own_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Guards of other test files that run beside these have another turn: waiting for them would count here."""
-    with tempfile.TemporaryDirectory(prefix="turn-") as folder:
-        monkeypatch.setenv("TMPDIR", folder)
-        yield
 
 
 @pytest.mark.parametrize(("kind", "passed", "failed"), [("healthy", 1, 0), ("eventfd", 0, 1)])
