@@ -22,6 +22,7 @@ import gevent
 from locust import User
 from locust.exception import RescheduleTask, StopUser
 
+import harness.swarm.final_reports  # a master waits for what its workers counted last
 import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError

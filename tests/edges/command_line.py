@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 SERVICES = Path(__file__).parents[1] / "services"
 HARNESS = (sys.executable, "-m", "harness.cli")
@@ -46,8 +48,10 @@ def harness(
     )
 
 
-def locust(command: Sequence[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """A Locust run to its end; workers that it forked die with it."""
+def locust(
+    command: Sequence[str], cwd: Path, *, until: Callable[[int], object] | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """A Locust run to its end; workers that it forked die with it. until: asked with its pid, ends it by SIGTERM."""
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -58,11 +62,20 @@ def locust(command: Sequence[str], cwd: Path, **env: str) -> subprocess.Complete
         start_new_session=True,
     ) as child:
         try:
+            if until is not None:
+                wait_for(lambda: child.poll() is not None or until(child.pid), "what the run is to come to")
+                child.send_signal(signal.SIGTERM)
             out, said = child.communicate(timeout=DEADLINE)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(command, child.returncode, out, said)
+
+
+def table(out: str) -> list[dict[str, Any]]:
+    """The rows that ``--json`` prints. Each worker prints an empty list as well, in the midst of whatever comes."""
+    rows: list[dict[str, Any]] = json.loads(out.replace("[]", "").strip() or "[]")
+    return rows
 
 
 def wait_for(condition: Callable[[], object], what: str, within: float = DEADLINE) -> None:

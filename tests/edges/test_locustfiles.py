@@ -23,7 +23,7 @@ from harness.process.child import Child
 from harness.target.listening import listens_at
 from harness.target.ready import wait_ready
 from harness.target.spawn import free_port
-from tests.edges.command_line import DEADLINE
+from tests.edges.command_line import DEADLINE, table
 from tests.edges.command_line import locust as to_its_end
 from tests.edges.servers.counting_server import CountingServer
 
@@ -48,16 +48,16 @@ def locust(name: str | Path, port: int, *more: str) -> list[str]:
     return [sys.executable, "-m", "locust", "-f", str(file), "--host", f"http://127.0.0.1:{port}", *more]
 
 
-HEADLESS = ("--headless", "-u", "3", "-r", "3", "-t", "1s", "--json", "--only-summary")
+HEADLESS = ("--headless", "-u", "3", "-r", "3", "--json", "--only-summary")
 
 
-def run(command: list[str], folder: Path, **env: str) -> tuple[Counter[str], int, str]:
-    """Requests by type, failures, and what Locust said."""
-    done = to_its_end(command, folder, **env)
+def run(
+    command: list[str], folder: Path, server: CountingServer, streams: int = 3, **env: str
+) -> tuple[Counter[str], int, str]:
+    """Requests by type, failures, and what Locust said; ended once the server has served so many streams."""
+    done = to_its_end(command, folder, until=lambda _: server.served(streams), **env)
     counted: Counter[str] = Counter()
-    rows = json.loads(
-        re.sub(r"^\[\]$", "", done.stdout, flags=re.MULTILINE)
-    )  # workers print an empty list each
+    rows = table(done.stdout)
     for row in rows:  # one row for each type and path
         counted[row["method"]] += row["num_requests"]
     return counted, sum(row["num_failures"] for row in rows), done.stderr
@@ -67,7 +67,7 @@ def run(command: list[str], folder: Path, **env: str) -> tuple[Counter[str], int
 def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None:
     """Against the server that counts by itself: each connection stands in the table, and no other."""
     with CountingServer(delay=0.0, patience=60.0) as server:
-        counted, failures, said = run(locust(name, server.port, *HEADLESS), tmp_path)
+        counted, failures, said = run(locust(name, server.port, *HEADLESS), tmp_path, server)
         count = server.settle()
     assert counted["connect"] == counted["life"] == count.accepted >= 3, said
     assert counted["first event"] >= 3
@@ -77,7 +77,7 @@ def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None
 
 def test_paths_of_any_service_can_be_named(tmp_path: Path) -> None:
     with CountingServer(delay=0.0, patience=60.0) as server:
-        run(locust("dashboard", server.port, *HEADLESS), tmp_path, SSE_PATHS="/one /two")
+        run(locust("dashboard", server.port, *HEADLESS), tmp_path, server, SSE_PATHS="/one /two")
         seen = set(server.settle().by_path)
     assert seen
     assert seen <= {"/one", "/two"}
@@ -88,7 +88,7 @@ def test_several_processes_report_every_stream_to_their_master(tmp_path: Path) -
         port = str(free_port())
         where = ("--master-bind-port", port, "--master-port", port)
         command = locust("churn", server.port, *HEADLESS, "--processes", "2", *where)
-        counted, failures, said = run(command, tmp_path, SSE_PATH="/any")
+        counted, failures, said = run(command, tmp_path, server, 4, SSE_PATH="/any")
         count = server.settle()
     assert set(count.by_path) == {"/any"}
     assert counted["connect"] == counted["life"] == count.accepted >= 4, said
@@ -100,7 +100,8 @@ def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(code)
     with CountingServer(delay=0.0, patience=60.0) as server:
-        counted, failures, said = run(locust(file, server.port, *HEADLESS, "--stall-after", "30"), tmp_path)
+        command = locust(file, server.port, *HEADLESS, "--stall-after", "30")
+        counted, failures, said = run(command, tmp_path, server)
         (request, *_) = server.settle().requests
     assert counted["first event"] == 3, said
     assert failures == 0
@@ -115,8 +116,7 @@ def test_the_web_ui_starts_the_users_and_shows_the_target(name: str, tmp_path: P
         command = locust(name, port, "--web-port", str(web))
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as ui:
             try:
-                held = follow(f"http://127.0.0.1:{web}/target/samples")
-                assert held == len(os.listdir(f"/proc/{child.pid}/fd"))
+                follow(f"http://127.0.0.1:{web}/target/samples", child.pid)
                 assert listens_at(ui.pid) == (f"127.0.0.1:{web}",), "loopback unless told otherwise"
                 start(f"http://127.0.0.1:{web}/swarm", port)
                 wait_for_events(f"http://127.0.0.1:{web}/stats/requests/csv")
@@ -128,25 +128,25 @@ def test_the_web_ui_starts_the_users_and_shows_the_target(name: str, tmp_path: P
 
 
 def look_at_the_tab(web: str) -> None:
-    page = urllib.request.urlopen(f"{web}/target", timeout=5).read().decode()
+    page = urllib.request.urlopen(f"{web}/target", timeout=DEADLINE).read().decode()
     assert "What the target holds" in page
-    home = urllib.request.urlopen(f"{web}/", timeout=5).read().decode()
+    home = urllib.request.urlopen(f"{web}/", timeout=DEADLINE).read().decode()
     assert '<script src="/target/tab.js"></script></body>' in home
-    assert b'"/target"' in urllib.request.urlopen(f"{web}/target/tab.js", timeout=5).read()
+    assert b'"/target"' in urllib.request.urlopen(f"{web}/target/tab.js", timeout=DEADLINE).read()
 
 
 def start(url: str, port: int) -> None:
     """What the Start button sends."""
     form = {"user_count": 2, "spawn_rate": 2, "host": f"http://127.0.0.1:{port}"}
     data = urllib.parse.urlencode(form).encode()
-    with urllib.request.urlopen(url, data=data, timeout=5) as answer:
+    with urllib.request.urlopen(url, data=data, timeout=DEADLINE) as answer:
         assert json.load(answer)["success"] is True
 
 
 def wait_for_events(url: str) -> None:
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
             rows = list(csv.DictReader(answer.read().decode().splitlines()))
         if any(row["Type"] == "first event" and int(row["Request Count"]) for row in rows):
             assert all(int(row["Failure Count"]) == 0 for row in rows)
@@ -155,13 +155,14 @@ def wait_for_events(url: str) -> None:
     raise AssertionError("no stream ever stood in Locust's table")
 
 
-def follow(url: str) -> int:
-    """The descriptors of the newest sample, once there is one."""
-    end = time.monotonic() + DEADLINE
+def follow(url: str, pid: int) -> None:
+    """Until the newest sample has the descriptors that the target has now."""
+    end, seen = time.monotonic() + DEADLINE, None
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
-            data = json.loads(urllib.request.urlopen(url, timeout=5).read())
-            if data["samples"] and data["samples"][-1]["fds"]:
-                return int(data["samples"][-1]["fds"])
+            samples = json.loads(urllib.request.urlopen(url, timeout=DEADLINE).read())["samples"]
+            seen = samples[-1]["fds"] if samples else None
+            if seen == len(os.listdir(f"/proc/{pid}/fd")):
+                return
         time.sleep(0.05)
-    raise AssertionError("no sample of the target ever came")
+    raise AssertionError(f"no sample of the target ever came; the last one: {seen}")

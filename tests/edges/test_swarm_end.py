@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os
+import signal
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.target.spawn import free_port
-from tests.edges.command_line import DEADLINE, locust
+from tests.edges.command_line import DEADLINE, locust, table
 from tests.edges.servers.counting_server import CountingServer
 
 ROOT = Path(__file__).parents[2]
@@ -48,18 +51,27 @@ def test_every_stream_of_a_run_shorter_than_a_second_is_counted(way: str, tmp_pa
 
 
 def test_every_stream_of_workers_is_in_their_masters_table(tmp_path: Path) -> None:
-    """Two users each; the run ends by its time, and with it what lingers."""
+    """Two users each; the run is ended, and with it what lingers, while one of them is kept from running."""
     port = str(free_port())
-    where = ("--processes", "2", "--master-bind-port", port, "--master-port", port, "-t", "2s")
+    where = ("--processes", "2", "--master-bind-port", port, "--master-port", port)
     text = LOCUSTFILE.replace("gevent.spawn(self.environment.runner.quit)", "pass")
-    rows, accepted = run(text, "stall", USERS * VISITS, tmp_path, *where)
+
+    def kept(pid: int) -> None:
+        worker = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        os.kill(worker, signal.SIGSTOP)
+        threading.Timer(1.0, os.kill, (worker, signal.SIGCONT)).start()
+
+    rows, accepted = run(text, "stall", USERS * VISITS, tmp_path, *where, ended=kept)
     counts = {row["method"]: row["num_requests"] for row in rows}
     assert accepted == USERS * VISITS
     assert counts["life"] == counts["first event"] == accepted
 
 
-def run(text: str, way: str, streams: int, folder: Path, *more: str) -> tuple[list[dict[str, object]], int]:
-    """The rows of Locust's final table, and how many connections the server saw."""
+def run(
+    text: str, way: str, streams: int, folder: Path, *more: str, ended: Callable[[int], None] | None = None
+) -> tuple[list[dict[str, object]], int]:
+    """The rows of Locust's final table, and how many connections the server saw. ended: called with Locust's pid once
+    all streams have been served, right before it is ended; None when it ends by itself."""
     file = folder / "locustfile.py"
     file.write_text(text.replace("WAY", repr(way)).replace("EVERY", str(streams)))
     users = ("-u", str(USERS), "-r", str(USERS))
@@ -75,16 +87,15 @@ def run(text: str, way: str, streams: int, folder: Path, *more: str) -> tuple[li
             "--headless",
             "--json",
         ]
-        done = locust([*command, "--only-summary", *users, *more], ROOT)
+
+        def served(pid: int) -> bool:
+            if ended is None or not server.served(streams):
+                return False
+            ended(pid)
+            return True
+
+        until = served if ended is not None else None
+        done = locust([*command, "--only-summary", *users, *more], ROOT, until=until)
         accepted = server.settle(streams).accepted
     assert done.returncode == 0, done.stderr
-    (table,) = [found for found in tables(done.stdout) if found] or [[]]  # workers print an empty one each
-    return table, accepted
-
-
-def tables(out: str) -> list[list[dict[str, object]]]:
-    decoder, found, at = json.JSONDecoder(), [], 0
-    while (at := out.find("[", at)) >= 0:
-        value, at = decoder.raw_decode(out, at)
-        found.append(value)
-    return found
+    return table(done.stdout), accepted

@@ -65,6 +65,7 @@ class Count:
     """Everything seen since ``clear``. open: neither FIN nor RST came yet. peak: the most of them at once."""
 
     accepted: int = 0
+    answered: int = 0
     open: int = 0
     peak: int = 0
     events: int = 0
@@ -139,6 +140,14 @@ class CountingServer:
             assert time.monotonic() < end, f"somebody is still connected: {self.count}"
             time.sleep(0.005)
         return self.count
+
+    def served(self, streams: int) -> bool:
+        """So many streams have had their events, and no client has left any unread (rx_queue of proc_net_tcp(5))."""
+        if self.count.answered < streams:
+            return False
+        here = f":{self.port:04X}"
+        rows = (row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return not any(row[2].endswith(here) and int(row[4].partition(":")[2], 16) for row in rows)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -267,6 +276,7 @@ class CountingServer:
         peer.answered = True
         if self._send(peer, body, counted=len(body)):
             peer.events = self.events
+            self.count.answered += 1
             if peer.path == "/ended":
                 self._over(peer, "ended")
             else:
