@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -185,8 +186,10 @@ def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
     if code not in card.returncodes and not trial.interrupted:
         return False, f"expected return code {' or '.join(map(str, card.returncodes))}, saw {code}"
     lines = trial.exit.log_tail if trial.exit else _lines(trial.extra.get("last_words"))
-    # A process killed by a signal may die before it has said a word.
-    silent = bool(trial.exit and trial.exit.returncode and trial.exit.returncode < 0 and not lines)
+    # Who aborts has said why, but of two threads that fault at once the second ends the process before the first's
+    # handler has written a word (faulthandler restores the default action before it writes).
+    by_signal = bool(trial.exit and trial.exit.returncode and trial.exit.returncode < 0)
+    silent = by_signal and (code != -signal.SIGABRT or not lines)
     if card.in_log and not silent and not any(re.search(card.in_log, line) for line in lines):
         return False, f"no line of its log matches {card.in_log}"
     events = sum(o.ledger.events for o in trial.observations)

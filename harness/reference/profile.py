@@ -15,7 +15,8 @@ EXHAUSTION = ("emfile", "zeromq-epoll-emfile")
 HANG = ("context-termination",)
 
 # The same for whoever searches a log: Python regular expressions.
-ASSERTION = r"Assertion failed: .*\(src/\w+\.[ch]pp:\d+\)|Fatal Python error: "
+# libzmq ends with "Assertion failed: … (src/x.cpp:1)", or with the words of an errno before the place (src/err.hpp).
+ASSERTION = r"\(src/\w+\.[ch]pp:\d+\)|Fatal Python error: "
 EXHAUSTED = r"Too many open files"
 HANGS = r"Context termination timeout"
 

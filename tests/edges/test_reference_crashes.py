@@ -13,7 +13,7 @@ from tests.edges.reference_process import PATHS, Client, Service, cycle, running
 
 QUICK = ("--time-scale", "0.01")  # timeouts of 0.3 s
 SIGNALS = (-6, -8, -11)  # SIGABRT, SIGFPE, SIGSEGV
-LIBZMQ = re.compile(r"Assertion failed: .*\(src/\w+\.[ch]pp:\d+\)|Fatal Python error: ")
+LIBZMQ = re.compile(r"\(src/\w+\.[ch]pp:\d+\)|Fatal Python error: ")
 
 
 def hold(service: Service, streams: int, deadline: float = 60.0) -> int:
@@ -42,8 +42,10 @@ def test_original_dies_of_exhaustion(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [("upstream",), ("bare", "--defect", "shared-socket")], ids=" ".join)
 def test_shared_socket_dies_in_libzmq(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with running(tmp_path / "log", "--profile", *arguments, *QUICK, silent=True) as (service, _):
-        assert hold(service, 10) in SIGNALS
-        assert LIBZMQ.search(service.text()), service.text()
+        code = hold(service, 10)
+        assert code in SIGNALS
+        # Of two threads that fault at once the second may end the process before the first has said a word.
+        assert code != -6 or LIBZMQ.search(service.text()), service.text()
 
 
 def test_upstream_dies_every_time(tmp_path: Path) -> None:

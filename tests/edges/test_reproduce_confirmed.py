@@ -48,6 +48,21 @@ def test_each_piece_that_is_missing_is_named(original: Card, trial: Trial, why: 
     assert confirmed(trial, original) == (False, why)
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "good"),
+    [
+        (-6, "Assertion failed: ok (src/mailbox.cpp:72)", True),
+        (-6, "Bad file descriptor (src/signaler.cpp:238)", True),
+        (-6, "Fatal Python error: Aborted", True),
+        (-6, "INFO:     Started server process [7]", False),
+        (-11, "INFO:     Started server process [7]", True),
+        (-9, "INFO:     Started server process [7]", False),
+    ],
+)
+def test_who_aborts_says_why_and_who_faults_need_not(code: int, said: str, good: bool) -> None:
+    assert confirmed(died(code, said, events=0), describe()["upstream"])[0] is good
+
+
 def test_another_outcome_is_never_confirmed(original: Card) -> None:
     lives = replace(died(2, SAID), exit=None)
     good, why = confirmed(replace(lives, verdict=judge(lives)), original)
