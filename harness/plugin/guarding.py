@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import os
-import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,21 +17,14 @@ import pytest
 from harness.config import budget_for, from_arguments
 from harness.core.budget import Budget, laid_over
 from harness.core.errors import ConfigError, HarnessError
-from harness.core.units import duration, rate
 from harness.core.verdict import Outcome, Verdict
 from harness.experiment.guard import Guarded, Request, guard_once
+from harness.plugin.arguments import addresses, check_budget, check_names, read, words
 from harness.report.paragraph import details, paragraph
 from harness.store.run_dir import safe_name
 from harness.target.spawn import fill_port
 
-TIMES = ("max_time", "dwell", "settle", "patience", "stall_after", "ready_timeout")
 WORST_FIRST = (1, 4, 3, 0)  # exit codes: the service's fault, ours, doubt, none
-NUMBERS = {
-    field.name: {"int": int, "float": int | float}[field.type]
-    for field in fields(Request)
-    if field.type in ("int", "float")
-}
-FIELDS = tuple(field.name for field in fields(Request))
 
 
 class BudgetExceeded(AssertionError):
@@ -72,7 +63,7 @@ class Guard:
         self,
         *,
         url: str | Sequence[str],
-        command: Sequence[str] | None = None,
+        command: Sequence[str | os.PathLike[str]] | None = None,
         pid: int | None = None,
         budget: Budget | Mapping[str, Any] | None = None,
         profile: str | None = None,
@@ -110,17 +101,10 @@ class Guard:
         more: Mapping[str, Any],
         **given: Any,
     ) -> Request:
-        for name in more:
-            if name not in FIELDS:
-                near = difflib.get_close_matches(name, FIELDS, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"guard({name}=…): no such argument; expected a field of Request{hint}")
-        if isinstance(given["command"], str):
-            words = shlex.split(given["command"])
-            raise ConfigError(
-                f"guard(command={given['command']!r}): one text; expected a list of words: {words}"
-            )
-        urls = [given["url"]] if isinstance(given["url"], str) else list(given["url"])
+        check_names(more)
+        check_budget(budget)
+        urls = addresses(given["url"])
+        given |= {"url": urls, "command": words(given["command"]), "pid": read("pid", given["pid"])}
         marker = dict(self._marker or {})
         profile = profile or marker.pop("profile", None)
         own, notes = budget_for(
@@ -135,7 +119,7 @@ class Guard:
                 else from_arguments(budget, f"{self._where}: guard(budget=…)")
             )
             own = laid_over(own, over)
-        values = {name: _read(name, value) for name, value in more.items()}
+        values = {name: read(name, value) for name, value in more.items()}
         return Request(**given, budget=own, budget_notes=notes, profile=profile, **values)
 
     def _once(self, request: Request) -> Guarded:
@@ -149,20 +133,6 @@ class Guard:
         evidence = "\n".join((paragraph(done.trial), *more, f"report: {done.report}"))
         self._note(done.verdict.outcome.value, done.report, evidence)
         return done
-
-
-def _read(name: str, value: Any) -> Any:
-    """Texts of times and rates as numbers. Raises ConfigError where a number is expected and none is given."""
-    if isinstance(value, str) and name in TIMES:
-        return duration(f"guard({name}=…)", value)
-    if isinstance(value, str) and name == "sensitivity":
-        return rate("guard(sensitivity=…)", value)
-    number = NUMBERS.get(name)
-    if number is not None and (isinstance(value, bool) or not isinstance(value, number)):
-        raise ConfigError(
-            f"guard({name}={value!r}): expected {'a whole number' if number is int else 'a number'}"
-        )
-    return Path(value) if isinstance(value, str) and name in ("out", "cwd", "ca", "locustfile") else value
 
 
 def _path(url: str) -> str:

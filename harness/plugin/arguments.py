@@ -1,0 +1,107 @@
+"""The arguments of a guard, as a test writes them: what each may be, and what a mistake is told."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from harness.core.budget import Budget
+from harness.core.errors import ConfigError
+from harness.core.units import duration, rate
+from harness.experiment.guard import Request
+
+TIMES = ("max_time", "dwell", "settle", "patience", "stall_after", "ready_timeout")
+OURS = ("budget_notes",)  # fields that the guard fills in itself
+FIELDS = tuple(field.name for field in fields(Request) if field.name not in OURS)
+TYPES = {field.name: str(field.type) for field in fields(Request)}
+MODES = ("stream", "request")
+TEXT = (str, os.PathLike)
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(one, str) for entry in value.items() for one in entry
+    )
+
+
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "int": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    "float": (lambda value: isinstance(value, int | float) and not isinstance(value, bool), "a number"),
+    "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "str": (lambda value: isinstance(value, str), "a text"),
+    "bytes": (lambda value: isinstance(value, bytes), "bytes"),
+    "Path": (lambda value: isinstance(value, Path), "a path"),
+    "Mapping[str, str]": (_texts, "a mapping of texts to texts, such as {'NAME': 'value'}"),
+    "tuple[str, ...]": (
+        lambda value: isinstance(value, tuple) and all(isinstance(one, str) for one in value),
+        "a list of texts",
+    ),
+}
+"""Type of a field of Request → what is one, and how that is called. ``| None`` allows None as well."""
+
+
+def check_names(given: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a name that is no argument, with the nearest that is."""
+    for name in given:
+        if name not in FIELDS:
+            near = difflib.get_close_matches(name, FIELDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"guard({name}=…): no such argument; expected a field of Request{hint}")
+
+
+def words(command: object) -> list[str] | None:
+    """The words of a command, paths among them as texts. Raises ConfigError for anything else."""
+    if command is None:
+        return None
+    said = f"guard(command={command!r})"
+    if isinstance(command, str):
+        raise ConfigError(f"{said}: one text; expected a list of words: {shlex.split(command)}")
+    if not isinstance(command, Sequence) or not all(isinstance(word, TEXT) for word in command):
+        raise ConfigError(
+            f"{said}: expected a list of words, each a text or a path; str() of what is neither"
+        )
+    if not command:
+        raise ConfigError(f"{said}: expected the program that starts the service, and its arguments")
+    return [os.fsdecode(word) for word in command]
+
+
+def addresses(url: object) -> list[str]:
+    """One URL or several. Raises ConfigError for anything else."""
+    found = [url] if isinstance(url, str) else url
+    if not isinstance(found, Sequence) or not found or not all(isinstance(one, str) for one in found):
+        raise ConfigError(f"guard(url={url!r}): expected a text such as 'http://127.0.0.1:{{port}}/events'")
+    return list(found)
+
+
+def check_budget(budget: object) -> None:
+    """Raises ConfigError for what is neither a Budget nor a mapping."""
+    if budget is not None and not isinstance(budget, Budget | Mapping):
+        raise ConfigError(f"guard(budget={budget!r}): expected a mapping such as {{'fds': '0/connection'}}")
+
+
+def read(name: str, value: Any) -> Any:
+    """The value of another argument: texts of times, rates and paths are taken too. Raises ConfigError."""
+    if isinstance(value, str) and name in TIMES:
+        return duration(f"guard({name}=…)", value)
+    if isinstance(value, str) and name == "sensitivity":
+        return rate("guard(sensitivity=…)", value)
+    kind, _, optional = TYPES[name].partition(" | ")
+    if optional and value is None:
+        return None
+    if kind == "Path" and isinstance(value, TEXT):
+        value = Path(os.fsdecode(value))
+    elif kind == "bytes" and isinstance(value, str):
+        value = value.encode()
+    elif kind == "tuple[str, ...]" and isinstance(value, list):
+        value = tuple(value)
+    fits, expected = KINDS[kind]
+    if not fits(value):
+        raise ConfigError(f"guard({name}={value!r}): expected {expected}")
+    if name == "mode" and value not in MODES:
+        raise ConfigError(f"guard(mode={value!r}): expected {' or '.join(MODES)}")
+    return value

@@ -1,0 +1,60 @@
+"""What a test may hand to ``guard``: each mistake is one error that names the value and what was expected."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.errors import ConfigError
+from harness.experiment.guard import Request
+from harness.plugin.arguments import KINDS, OURS, TYPES, read, words
+from harness.plugin.guarding import Guard
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"command": [sys.executable, 8000]}, "8000]): expected a list of words, each a text or a path"),
+        ({"command": b"app"}, "guard(command=b'app'): expected a list of words"),
+        ({"command": []}, "guard(command=[]): expected the program that starts the service"),
+        ({"url": None}, "guard(url=None): expected a text such as 'http://127.0.0.1:{port}/events'"),
+        ({"url": []}, "guard(url=[]): expected a text"),
+        ({"pid": "12"}, "guard(pid='12'): expected a whole number"),
+        ({"budget": "0/connection"}, "guard(budget='0/connection'): expected a mapping"),
+        ({"headers": "X: 1"}, "guard(headers='X: 1'): expected a mapping of texts to texts"),
+        ({"env": {"PORT": 1}}, "guard(env={'PORT': 1}): expected a mapping of texts to texts"),
+        ({"body": 5}, "guard(body=5): expected bytes"),
+        ({"mode": "requests"}, "guard(mode='requests'): expected stream or request"),
+        ({"ready": 5}, "guard(ready=5): expected a text"),
+        ({"out": 5}, "guard(out=5): expected a path"),
+        ({"keep_alive": "no"}, "guard(keep_alive='no'): expected True or False"),
+        ({"nofile": 1.5}, "guard(nofile=1.5): expected a whole number"),
+        ({"source_addresses": "127.0.0.2"}, "expected a list of texts"),
+        ({"budget_notes": ("x",)}, "guard(budget_notes=…): no such argument"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_mistake_is_one_error(given: dict[str, Any], said: str, tmp_path: Path) -> None:
+    call = {"url": "http://127.0.0.1:{port}/", "command": [sys.executable], **given}
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        Guard(name="x", where="test_x", root=tmp_path, out=tmp_path / "out")(**call)
+    assert not (tmp_path / "out").exists(), "nothing was started"
+
+
+def test_what_is_meant_is_taken() -> None:
+    assert words([Path("bin/app"), "--port"]) == ["bin/app", "--port"]
+    assert read("body", "{}") == b"{}"
+    assert read("cwd", "there") == Path("there")
+    assert read("source_addresses", ["127.0.0.2"]) == ("127.0.0.2",)
+    assert (read("nofile", None), read("stall_after", "2s"), read("sensitivity", "1/4")) == (None, 2, 0.25)
+
+
+def test_every_argument_has_a_kind() -> None:
+    own = {"url", "command", "budget", *OURS}  # read by themselves
+    for field in fields(Request):
+        assert field.name in own or TYPES[field.name].partition(" | ")[0] in KINDS, field.name
