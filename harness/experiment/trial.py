@@ -67,8 +67,10 @@ class TrialRunner:
                 self._attribute()
             except Interrupted:
                 self._note(interrupted=True)
-            except (BrokerError, SwarmError) as error:
+            except BrokerError as error:
                 self._note(infrastructure=str(error))
+            except SwarmError as error:
+                self._swarm_failed(str(error))
             except ProbeError as error:
                 # Gone before its first reading: its death is the finding, not our blindness.
                 if not hasattr(self, "target") or self.target.alive:
@@ -82,6 +84,15 @@ class TrialRunner:
                 interrupted=self.trial.interrupted or self.around.interrupt.is_set(),
             )
         return self.trial
+
+    def _swarm_failed(self, why: str) -> None:
+        """It may only have been too slow to break off, on a machine that is busy: then why it was to is the finding."""
+        if self.around.interrupt.is_set():
+            self._tell(why)
+            return
+        if hasattr(self, "reader") and not self.target.alive and self.trial.exit is None:
+            self._died()
+        self._note(infrastructure=why)
 
     def _note(self, **changes: object) -> None:
         self.trial = replace(self.trial, **changes)  # type: ignore[arg-type]

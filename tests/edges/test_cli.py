@@ -75,6 +75,26 @@ def test_ctrl_c_stops_everything_within_three_seconds_and_keeps_what_was_measure
     assert "interrupted" in again.stdout
 
 
+@pytest.mark.parametrize("first", ["Ctrl-C", "the service dies"])
+def test_a_generator_that_is_too_slow_to_break_off_hides_nothing(
+    first: str, running: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    """As on a machine that has no time for it; here it has none at all."""
+    (swarm,) = [pid for pid in mentioning("harness.swarm.child") if str(tmp_path) in environment_log(pid)]
+    os.kill(swarm, signal.SIGSTOP)
+    if first == "Ctrl-C":
+        running.send_signal(signal.SIGINT)
+    else:
+        (service,) = [pid for pid in mentioning(tmp_path) if words_of(pid)[1] == str(SERVICE)]
+        os.kill(service, signal.SIGSEGV)
+    out, err = running.communicate(timeout=DEADLINE)
+    assert (running.returncode, out.split(":")[0]) == {
+        "Ctrl-C": (3, "INCONCLUSIVE"),
+        "the service dies": (1, "CRASHED"),
+    }[first], out + err
+    wait_for(lambda: not mentioning(tmp_path), "nothing is left")
+
+
 LEAKS = SERVICES / "asyncio_service.py"
 # Answers from outside too, as a service does that the harness has not started (docs/runtime.md).
 ITSELF = "import harness.runtime.agent, runpy, sys; sys.argv[:1] = []; runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -101,11 +121,7 @@ def test_ctrl_c_while_the_place_in_the_source_is_looked_for_keeps_the_leak_that_
         lines = iter(run.stderr.readline, "")
         assert next((line for line in lines if "looking for its place in the source" in line), None)
         if whose == "blocked":  # its interpreter answers no question any more
-            (pid,) = [
-                pid
-                for pid in mentioning(tmp_path)
-                if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1] == b"-c"
-            ]
+            (pid,) = [pid for pid in mentioning(tmp_path) if words_of(pid)[1] == "-c"]
             os.kill(pid, signal.SIGSTOP)
         with within(3.0):
             run.send_signal(signal.SIGINT)
@@ -226,6 +242,14 @@ def test_a_broker_that_dies_is_infrastructure(tmp_path: Path) -> None:
         text, _ = run.communicate(timeout=DEADLINE)
     assert run.returncode == 4, text
     assert "broker" in text
+
+
+def words_of(pid: int) -> list[str]:
+    """Its command line; of a process that has ended two empty words."""
+    try:
+        return [*Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0"), ""]
+    except OSError:
+        return ["", ""]
 
 
 def environment_log(pid: int) -> str:
