@@ -35,6 +35,7 @@ BUILT_IN = (
     ),
     Ignore("children", "*multiprocessing.forkserver*", "one per interpreter; ends with it"),
     Ignore("descriptors", "*multiprocessing.resource_tracker*", "the pipe to the interpreter's one tracker"),
+    Ignore("descriptors", "*multiprocessing.forkserver*", "the pipe to the interpreter's one fork server"),
     Ignore(
         "threads", "pytest_timeout*", "the timer of the test that runs; pytest-timeout ends it after the test"
     ),

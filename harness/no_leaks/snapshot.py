@@ -56,23 +56,30 @@ def snapshot(*, objects: tuple[type, ...] = (), memory: bool = False) -> Snapsho
 
 def _descriptors() -> Things:
     found: dict[Hashable, Thing] = {}
-    tracker = _tracker_pipe()
+    pipes = _interpreters_pipes()
     for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - this runs around every test
         try:
             target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
         except OSError:
             continue  # the one by which this folder is read
         text = f"fd {number}: {target}"
-        if int(number) == tracker:
-            text += " of multiprocessing.resource_tracker"
+        if int(number) in pipes:
+            text += f" of {pipes[int(number)]}"
         found[int(number), target] = Thing(text[:TEXT])
     return found
 
 
-def _tracker_pipe() -> int | None:
-    module = sys.modules.get("multiprocessing.resource_tracker")
-    number: int | None = getattr(getattr(module, "_resource_tracker", None), "_fd", None)
-    return number
+def _interpreters_pipes() -> dict[int, str]:
+    """The pipes that keep multiprocessing's one tracker and one fork server alive: descriptor → whose."""
+    found: dict[int, str] = {}
+    for name, owner, attribute in (
+        ("multiprocessing.resource_tracker", "_resource_tracker", "_fd"),
+        ("multiprocessing.forkserver", "_forkserver", "_forkserver_alive_fd"),
+    ):
+        number = getattr(getattr(sys.modules.get(name), owner, None), attribute, None)
+        if isinstance(number, int):
+            found[number] = name
+    return found
 
 
 def _threads() -> Things:

@@ -158,3 +158,20 @@ def test_garbage_is_no_leak_without_any_patience_either() -> None:
     with pytest.raises(LeaksError), no_leaks(patience=0):
         KEPT.append(Circle())
     KEPT.clear()
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_what_multiprocessing_keeps_for_good_is_no_leak_of_its_first_user(method: str) -> None:
+    """In an interpreter of its own, where nothing has used it yet."""
+    code = (
+        "import multiprocessing\n"
+        "from harness.testing import no_leaks\n"
+        "if __name__ == '__main__':\n"
+        "    with no_leaks():\n"
+        f"        child = multiprocessing.get_context({method!r}).Process(target=print)\n"
+        "        child.start(); child.join(); child.close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
