@@ -12,6 +12,7 @@ gevent.monkey.patch_all()
 
 import logging  # noqa: E402
 import os  # noqa: E402
+import socket  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -21,10 +22,11 @@ import gevent  # noqa: E402
 import gevent.lock  # noqa: E402
 import gevent.socket  # noqa: E402
 from locust.env import Environment  # noqa: E402
+from locust.exception import RPCError  # noqa: E402
 from locust.log import setup_logging  # noqa: E402
 
 from harness.core.cycle import CycleSpec  # noqa: E402
-from harness.core.errors import ConfigError, HarnessError  # noqa: E402
+from harness.core.errors import ConfigError, HarnessError, SwarmError  # noqa: E402
 from harness.swarm.crew import Crew  # noqa: E402
 from harness.swarm.gate import Gate, gated_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
@@ -138,11 +140,11 @@ class SwarmProcess:
         gate = Gate()
         environment = Environment(user_classes=[gated_user(gate)], host=setup.approach.host)
         if setup.distributed:
-            host, _, port = (setup.bind or "127.0.0.1:0").rpartition(":")
-            self.runner = environment.create_master_runner(host, int(port))
+            self.runner = _master(environment, setup.bind)
         else:
             self.runner = environment.create_local_runner()
         if setup.web_port is not None:
+            _check_free(setup.web_port)
             environment.create_web_ui("127.0.0.1", setup.web_port)
             from harness.swarm.web import attach  # Flask and the probe: only where they are shown
 
@@ -154,6 +156,26 @@ class SwarmProcess:
         gate.prepare(setup.approach, setup.seed, Statistics(environment))
         self.runner.start(1, spawn_rate=1)
         return _checked(gate.run)
+
+
+def _master(environment: Environment, bind: str) -> Any:
+    host, _, port = (bind or "127.0.0.1:0").rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and int(port) < 65_536):
+        raise ConfigError(f"bind {bind!r}; expected HOST:PORT, such as 10.1.0.1:5557")
+    try:
+        return environment.create_master_runner(host, int(port))
+    except RPCError as error:
+        raise SwarmError(
+            f"bind {bind!r}: {error}; expected an address of this machine, and a free port"
+        ) from None
+
+
+def _check_free(port: int) -> None:
+    """Locust says in its log alone that its page cannot be served."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise SwarmError(f"web port {port}: {os.strerror(error.errno or 0)}; choose a free one") from None
 
 
 def _checked(run: Run) -> Run:

@@ -90,6 +90,10 @@ class Endpoint:
         """The same origin, another path."""
         return replace(self, target=quote(path, safe=_SAFE) or "/")
 
+    def under(self, path: str) -> Endpoint:
+        """A path below this one, as Locust's own clients put it behind ``--host``."""
+        return self.at(self.target.partition("?")[0].rstrip("/") + path)
+
     def join(self, location: str) -> Endpoint:
         """Where a Location header leads (RFC 9110, 10.2.2); it may be relative. Raises ConfigError."""
         base = (

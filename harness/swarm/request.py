@@ -34,6 +34,8 @@ class Request:
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.method):
             raise ConfigError(f"method {self.method!r}; expected a token such as GET")
+        if not isinstance(self.body, bytes | None):
+            raise ConfigError(f"body {self.body!r:.80}; expected bytes")
         lines = [f"{self.method} {self.endpoint.target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self._fields().values()]
         object.__setattr__(self, "_head", "\r\n".join(lines).encode("latin-1"))
@@ -54,6 +56,8 @@ class Request:
         for name, value in self.headers.items():
             if not _TOKEN.fullmatch(name):
                 raise ConfigError(f"header {name!r}; expected a name of letters, digits and dashes")
+            if not isinstance(value, str):
+                raise ConfigError(f"header {name}: {value!r}; expected a text")
             if not _VALUE.fullmatch(value) or any(ord(char) > 255 for char in value):
                 raise ConfigError(f"header {name}: {value!r} has characters that a header cannot carry")
             found[name.lower()] = (name, value)

@@ -258,6 +258,10 @@ class EventSource:
                 raise self._failure
             if self.closed:
                 raise StopIteration
+            if self._stream is None and self._timer is None:
+                raise RuntimeError(
+                    "this stream was never opened: read it in a block, `with self.sse(path) as stream:`"
+                )
             self._wait()
         event = self._queue.popleft()
         if self._paused and len(self._queue) < QUEUE // 2 and self._stream is not None:

@@ -102,7 +102,7 @@ class Shared:
         if found is None:
             if disconnect not in DISCONNECT_MODES:
                 raise ConfigError(f"disconnect {disconnect!r}; expected one of {', '.join(DISCONNECT_MODES)}")
-            if not 0.0 < stall_after < FOR_EVER:
+            if not _is_number(stall_after) or not 0.0 < stall_after < FOR_EVER:
                 raise ConfigError(f"stall_after {stall_after!r}; expected seconds above 0")
             found = self.orders[key] = Order(name, disconnect, FOR_EVER, 0, stall_after)
         return found
@@ -115,8 +115,24 @@ class Shared:
                 self.endpoints[host] = Endpoint.parse(host)
             if len(self.requests) > 1000:  # paths made up per request
                 self.requests.clear()
-            found = self.requests[host, path] = Request(self.endpoints[host].at(path))
+            found = self.requests[host, path] = Request(self.endpoints[host].under(path))
         return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check(path: str, retry: float, last_event_id: str) -> None:
+    """Raises ConfigError for what would make another request than the one that was meant."""
+    if not isinstance(path, str) or path[:1] not in ("/", ""):
+        raise ConfigError(
+            f"path {path!r}; expected one that begins with /: what goes before it is the host's"
+        )
+    if not _is_number(retry) or not 0.0 <= retry < FOR_EVER:
+        raise ConfigError(f"retry {retry!r}; expected seconds from 0")
+    if not isinstance(last_event_id, str) or any(char in last_event_id for char in "\r\n\0"):
+        raise ConfigError(f"last_event_id {last_event_id!r}; expected a text without line ends and NUL")
 
 
 _SHARED: WeakKeyDictionary[Any, Shared] = WeakKeyDictionary()
@@ -175,8 +191,11 @@ class SseUser(User):
         name = name or path
         wanted = self.stall_after if stall_after is None else stall_after
         try:
+            _check(path, retry, last_event_id)
             order = shared.order(name, disconnect, shared.stall_after or wanted)
             request, own = self._asked(path, method, headers, cookies, auth, bearer, body)
+            if own:
+                replace(request, headers={**request.headers, "Cookie": "; ".join(own)})
             shared.router.route(request.endpoint)
         except ConfigError as error:
             raise shared.refuse(error) from None

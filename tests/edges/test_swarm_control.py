@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.cycle import Ledger
-from harness.core.errors import ConfigError, SwarmError
+from harness.core.errors import ConfigError, HarnessError, SwarmError
 from harness.swarm.launch import Swarm
 from harness.swarm.wire import encode, setup_to_dict, spec_to_dict
 from tests.edges.servers.counting_server import CountingServer
@@ -78,6 +78,23 @@ def test_a_swarm_that_cannot_start_says_why(tmp_path: Path) -> None:
         with found, pytest.raises(ConfigError, match=why) as error:
             found.wait_ready()
         assert error.value.exit_code == 2
+
+
+def test_an_address_that_cannot_be_bound_is_named(server: CountingServer, tmp_path: Path) -> None:
+    wrong = {
+        f"bind '127.0.0.1:{server.port}': .*Address already in use.*a free port": (
+            {"processes": 2, "bind": f"127.0.0.1:{server.port}"},
+            4,
+        ),
+        "bind 'localhost'; expected HOST:PORT": ({"processes": 2, "bind": "localhost"}, 2),
+        f"web port {server.port}: Address already in use": ({"web_port": server.port}, 4),
+    }
+    for why, (options, code) in wrong.items():
+        found = Swarm(server.url, tmp_path, seed=1, **options)  # type: ignore[arg-type]
+        with found, pytest.raises(HarnessError, match=why) as error:
+            found.wait_ready()
+        assert error.value.exit_code == code
+        assert "Traceback" not in str(error.value)
 
 
 def test_more_streams_than_descriptors_is_refused_with_the_remedy(swarm: Swarm) -> None:

@@ -128,6 +128,12 @@ WRONG = [
     ({"disconnect": "slam"}, "disconnect 'slam'; expected one of fin, "),
     ({"stall_after": 0}, "stall_after 0; expected seconds above 0"),
     ({"stall_after": -1.0}, "stall_after -1.0; expected seconds above 0"),
+    ({"stall_after": "soon"}, "stall_after 'soon'; expected seconds above 0"),
+    ({"retry": -1}, "retry -1; expected seconds from 0"),
+    ({"retry": "soon"}, "retry 'soon'; expected seconds from 0"),
+    ({"last_event_id": "7\r\nX-Evil: 2"}, "last_event_id '7.*'; expected a text without line ends"),
+    ({"headers": {"X-Count": 7}}, "header X-Count: 7; expected a text"),
+    ({"cookies": {"a": "1\r\nX-Evil: 2"}}, "header Cookie: .* has characters that a header cannot carry"),
 ]
 
 
@@ -138,6 +144,36 @@ def test_what_cannot_be_asked_is_refused_and_nothing_is_sent(
     with serve(lambda it: it.send(EVENT)) as server:
         with pytest.raises(AssertionError, match=why):
             ask(first, server.url, "/", options)
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("path", ["events", "?a=b", "http://127.0.0.1:9/events", 7])
+def test_a_path_that_is_none_is_refused_and_nothing_is_sent(ask: Driver, path: Any) -> None:
+    with serve(lambda it: it.send(EVENT)) as server:
+        with pytest.raises(AssertionError, match=r"path .*; expected one that begins with /"):
+            ask(first, server.url, path, {})
+        assert server.connections == 0
+
+
+def test_a_path_of_the_host_goes_before_that_of_the_stream(ask: Driver) -> None:
+    with serve(lambda it: it.send(EVENT)) as server:
+        for host in ("", "/", "/api", "/api/v1/"):
+            ask(first, server.url + host, "/events?a=b", {})
+    assert [asked.target for asked in server.asked] == [
+        "/events?a=b", "/events?a=b", "/api/events?a=b", "/api/v1/events?a=b",
+    ]  # fmt: skip
+
+
+def without_a_block(user: Any, path: str) -> None:
+    """In the driver: what a hurried reader writes first."""
+    for _ in user.sse(path):
+        pass
+
+
+def test_a_stream_that_was_never_opened_says_so(ask: Driver) -> None:
+    with serve(lambda it: it.send(EVENT)) as server:
+        with pytest.raises(AssertionError, match=r"never opened: read it in a block, `with self\.sse"):
+            ask(without_a_block, server.url, "/")
         assert server.connections == 0
 
 
