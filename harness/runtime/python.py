@@ -177,10 +177,11 @@ class PythonCounters:
         self._ask("untrace")
 
     def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
-        """Types and waiting places over two cycles, allocations over the second."""
+        """Types and waiting places over two cycles, allocations over the second (see python_sites.lasting)."""
         self.trace()
         try:
             types, waiting = self.types(), self.waiting()
+            start = self.snapshot()
             first = cycle()
             before = self.snapshot()
             second = cycle()
@@ -192,8 +193,8 @@ class PythonCounters:
             return python_sites.attribution(
                 types=python_sites.growth_of(types, self.types()),
                 waiting=python_sites.growth_of(waiting, self.waiting()),
-                connections=first + second,
-                lines=(before, after, second),
+                snapshots=(start, before, after),
+                cycles=(first, second),
                 top=top,
             )
         finally:

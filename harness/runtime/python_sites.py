@@ -53,17 +53,21 @@ def attribution(
     *,
     types: Mapping[str, int],
     waiting: Mapping[Place, int],
-    connections: float,
-    lines: tuple[Snapshot, Snapshot, float],
+    snapshots: tuple[Snapshot, Snapshot, Snapshot],
+    cycles: tuple[float, float],
     top: int,
 ) -> Attribution:
     """Most telling first: what waits (a leaked task explains the objects it holds), then lines that allocated,
-    then types, those of the service before built-in ones."""
-    before, after, between = lines
+    then types, those of the service before built-in ones.
+
+    types, waiting: growth over both cycles. snapshots: before, between and after them. cycles: connections of each.
+    """
+    start, between, after = snapshots
+    connections = sum(cycles)
     notes = (f"{after.dropped} further tracebacks were left out",) if after.dropped else ()
     growths = [
         *waiting_growth(waiting, connections),
-        *line_growth(before, after, between),
+        *lasting(line_growth(between, after, cycles[1]), line_growth(start, between, cycles[0])),
         *type_growth(types, connections),
     ]
     return most(growths, top, notes)
@@ -112,6 +116,13 @@ def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[G
             )
             found.append((is_library(site[0]), -per_byte, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]
+
+
+def lasting(growths: Iterable[Growth], cycle_before: Iterable[Growth]) -> list[Growth]:
+    """Without what grew in fewer blocks than LEAST, and not in the cycle before as well: a container that was
+    enlarged once, which may be any number of bytes. What is enlarged by every connection is in both."""
+    then = {growth.site for growth in cycle_before}
+    return [growth for growth in growths if growth.per_connection >= LEAST or growth.site in then]
 
 
 def type_growth(types: Mapping[str, int], connections: float) -> list[Growth]:

@@ -73,7 +73,8 @@ def test_a_task_is_named_by_the_line_of_the_service_and_by_what_it_waits_in() ->
 
 def test_ten_are_shown_and_the_rest_counted() -> None:
     lines = Snapshot({((OWN, number),): (300, 300 * number) for number in range(1, 15)})
-    found = attribution(types={}, waiting={}, connections=300, lines=(Snapshot({}), lines, 300), top=10)
+    none = Snapshot({})
+    found = attribution(types={}, waiting={}, snapshots=(none, none, lines), cycles=(300, 300), top=10)
     assert (len(found.growths), found.more) == (10, 4)
     assert found.lines()[10] == "and 4 more"
     assert found.growths[0].site == f"{OWN}:14"
@@ -83,8 +84,8 @@ def test_what_is_rarer_than_a_readings_noise_is_no_place() -> None:
     found = attribution(
         types={"app.Rare": 5, "app.Often": 300, "dict": 600},
         waiting={("thread", ((OWN, 1, "f"),)): 5},
-        connections=300,
-        lines=(Snapshot({}), Snapshot({}), 300),
+        snapshots=(Snapshot({}), Snapshot({}), Snapshot({})),
+        cycles=(150, 150),
         top=10,
     )
     assert [growth.site for growth in found.growths] == ["app.Often", "dict"]

@@ -16,6 +16,7 @@ from harness.process.child import Child
 from harness.runtime.counters import ASYNCIO_TASKS, BLOCKS, GREENLETS, OBJECTS, Counters, Unavailable
 from harness.runtime.python import PythonCounters, prepare_env
 from harness.target.spawn import free_port
+from tests.edges.probe_target import Told
 from tests.edges.servers.clients import line_of, wait_for
 from tests.edges.servers.proof import SERVERS, at_rest, clean_rates, cycle_of, rates, server
 
@@ -88,7 +89,7 @@ def test_what_waits_for_ever_is_found_at_the_line_where_it_waits(
         before = at_rest(reader, NOISE)
         cycle = cycle_of(port, path, 100)
         found = reader.attribute(cycle)
-        after = reader.read()
+        after = at_rest(reader, {key: 0.0} if key else {})  # type: ignore[dict-item]
         planted = line_of(SERVERS / script, f"# planted {kind}")
         first = found.growths[0]
         assert first.site.startswith(f"{SERVERS / script}:{planted} in forgotten"), found.lines()
@@ -97,6 +98,34 @@ def test_what_waits_for_ever_is_found_at_the_line_where_it_waits(
             assert after[key] - before[key] == 200  # type: ignore[index]
         else:
             assert after.names["Thread-N (forgotten)"] == 200
+
+
+# What one cycle does, and whether its line is a place where the service grows.
+ENLARGES = {
+    "in every cycle": ("kept[0].extend(bytes(1 << 20))", "kept[0].extend(bytes(1 << 20))", True),
+    "in the first": ("kept[0].extend(bytes(1 << 20))", "pass", False),
+    "in the second": ("pass", "kept[0].extend(bytes(1 << 20))", False),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "grows"), ENLARGES.values(), ids=ENLARGES)
+def test_what_is_enlarged_once_is_no_place_that_grows(
+    first: str, second: str, grows: bool, tmp_path: Path
+) -> None:
+    """One block of 5 kB per connection: as a table that has its size in the middle of the search for a leak."""
+    env = prepare_env({}, tmp_path / "agents")
+    cycles = iter((first, second))
+    with Told(prefix=["env", *(f"{name}={value}" for name, value in env.items())]) as told:
+        reader = PythonCounters(tmp_path / "agents", told.pid)
+        wait_for(lambda: isinstance(reader.probe(), Counters), "the agent")
+        told.run("kept.append(bytearray(1 << 20))")
+
+        def cycle() -> int:
+            told.run(next(cycles))
+            return 200
+
+        sites = [growth.site for growth in reader.attribute(cycle).growths]
+    assert [site for site in sites if site.startswith("told:")] == (["told:1"] if grows else [])
 
 
 @pytest.mark.soak
