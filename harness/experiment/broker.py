@@ -18,7 +18,9 @@ from harness.core.errors import BrokerError
 from harness.process.child import Child
 
 START_PATIENCE = 15.0
-ANSWER_PATIENCE = 3.0
+ANSWER_PATIENCE = 15.0
+CANCELLED_PATIENCE = 1.0  # of a user who has stopped the run
+POLL_MS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,15 @@ class BrokerSetup:
 
 
 class Broker:
-    """One fake broker. Every method raises BrokerError when it does not answer in time."""
+    """One fake broker. Every method raises BrokerError when it does not answer in time.
 
-    def __init__(self, child: Child, endpoint: str, control: str) -> None:
+    cancelled: true once nobody wants to wait for it any more."""
+
+    def __init__(
+        self, child: Child, endpoint: str, control: str, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         self.child = child
+        self._cancelled = cancelled
         self.endpoint = endpoint
         self._control = control
         self._context = zmq.Context()
@@ -49,7 +56,13 @@ class Broker:
 
     @classmethod
     def start(
-        cls, setup: BrokerSetup, *, log: Path, seed: int, clock: Callable[[], float] = time.monotonic
+        cls,
+        setup: BrokerSetup,
+        *,
+        log: Path,
+        seed: int,
+        clock: Callable[[], float] = time.monotonic,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> Broker:
         """Start it and wait for the line in which it says where it listens."""
         services = [word for service in setup.services for word in ("--service", service)]
@@ -67,7 +80,7 @@ class Broker:
             for line in child.tail(5):
                 if line.startswith('{"'):
                     ready = json.loads(line)
-                    return cls(child, ready["endpoint"], ready["control"])
+                    return cls(child, ready["endpoint"], ready["control"], cancelled=cancelled)
             child.wait(0.02)
         words = " | ".join(child.tail(3)) or "nothing in its log"
         child.stop(0)
@@ -79,10 +92,17 @@ class Broker:
             socket.linger = 0
             socket.connect(self._control)
             socket.send_json({"command": command, **arguments})
-            if not socket.poll(int(ANSWER_PATIENCE * 1000)):
-                state = "lives but is mute" if self.child.alive else f"died with {self.child.returncode}"
+            asked = time.monotonic()
+            while not socket.poll(POLL_MS):
+                took = time.monotonic() - asked
+                if not self.child.alive:
+                    state = f"died with {self.child.returncode}"
+                elif took > (CANCELLED_PATIENCE if self._cancelled() else ANSWER_PATIENCE):
+                    state = "lives but is mute"
+                else:
+                    continue
                 raise BrokerError(
-                    f"the fake broker did not answer {command!r} within {ANSWER_PATIENCE:g} s: it {state}; "
+                    f"the fake broker did not answer {command!r} within {took:.1f} s: it {state}; "
                     f"see {self.child.log.name}"
                 )
             answer: dict[str, Any] = json.loads(socket.recv())

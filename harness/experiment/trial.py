@@ -67,10 +67,8 @@ class TrialRunner:
                 self._attribute()
             except Interrupted:
                 self._note(interrupted=True)
-            except BrokerError as error:
-                self._note(infrastructure=str(error))
-            except SwarmError as error:
-                self._swarm_failed(str(error))
+            except (BrokerError, SwarmError) as error:
+                self._failed(error)
             except ProbeError as error:
                 # Gone before its first reading: its death is the finding, not our blindness.
                 if not hasattr(self, "target") or self.target.alive:
@@ -85,14 +83,16 @@ class TrialRunner:
             )
         return self.trial
 
-    def _swarm_failed(self, why: str) -> None:
-        """It may only have been too slow to break off, on a machine that is busy: then why it was to is the finding."""
+    def _failed(self, error: BrokerError | SwarmError) -> None:
+        """A part of ours. It may only have been too slow to break off, on a machine that is busy: then why it was to
+        is the finding."""
         if self.around.interrupt.is_set():
-            self._tell(why)
+            self._tell(str(error))
             return
-        if hasattr(self, "reader") and not self.target.alive and self.trial.exit is None:
+        slow = isinstance(error, SwarmError) and hasattr(self, "reader")
+        if slow and not self.target.alive and self.trial.exit is None:
             self._died()
-        self._note(infrastructure=why)
+        self._note(infrastructure=str(error))
 
     def _note(self, **changes: object) -> None:
         self.trial = replace(self.trial, **changes)  # type: ignore[arg-type]
@@ -133,6 +133,7 @@ class TrialRunner:
                 log=self.directory / "broker.log",
                 seed=self.around.seed,
                 clock=self.around.clock,
+                cancelled=self.around.interrupt.is_set,
             )
             stack.callback(self.broker.stop)
             command = tuple(word.replace("{broker}", self.broker.endpoint) for word in command)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +19,10 @@ from pathlib import Path
 import pytest
 
 from harness.core.cycle import CycleSpec, Ledger, Observation
+from harness.core.errors import BrokerError
 from harness.core.metric import Key
 from harness.experiment.around import Surroundings
+from harness.experiment.broker import CANCELLED_PATIENCE, Broker, BrokerSetup
 from harness.experiment.inside import Inside
 from harness.experiment.levels import Reader
 from harness.experiment.quiet import LEAST_NAP, POLL, _nap
@@ -132,3 +137,23 @@ def test_while_a_client_stays_there_is_no_level(tmp_path: Path) -> None:
 )
 def test_it_naps_until_something_may_be_new(moments: tuple[float, float], nap: float) -> None:
     assert math.isclose(_nap(10.0, *moments), nap)
+
+
+def test_a_broker_that_is_mute_is_waited_for_unless_the_user_has_stopped_the_run(tmp_path: Path) -> None:
+    stopped = threading.Event()
+    with Broker.start(BrokerSetup(), log=tmp_path / "log", seed=1, cancelled=stopped.is_set) as broker:
+        os.kill(broker.child.pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(broker.count)
+            with pytest.raises(TimeoutError):
+                answer.result(CANCELLED_PATIENCE + 0.5)
+            os.kill(broker.child.pid, signal.SIGCONT)
+            assert answer.result(30).peers == 0
+        os.kill(broker.child.pid, signal.SIGSTOP)
+        stopped.set()
+        with pytest.raises(BrokerError, match="it lives but is mute"):
+            broker.count()
+        broker.child.signal(signal.SIGKILL)
+        assert broker.child.wait(30)
+        with pytest.raises(BrokerError, match="it died with -9"):
+            broker.count()
