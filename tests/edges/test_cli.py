@@ -282,6 +282,12 @@ def test_doctor_says_whether_this_machine_can_run_it() -> None:
     done = harness("doctor")
     assert done.returncode == 0, done.stdout
     assert "all is well" in done.stdout
+    core = str(min(os.sched_getaffinity(0)))
+    slow = subprocess.run(
+        ["taskset", "-c", core, *HARNESS, "doctor"], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert slow.returncode == 0, slow.stdout
+    assert "1: the swarm and the service slow each other down" in slow.stdout
     poor = subprocess.run(
         ["prlimit", "--nofile=64:64", *HARNESS, "doctor"], capture_output=True, text=True, timeout=PATIENCE
     )
