@@ -106,6 +106,7 @@ class Crew:
                     worker.finished = True
                     assert worker.part is not None
                     worker.last = lost(worker.last, worker.name, worker.part.connections)
+                    self._send("cancel", worker, {})  # cut off, it may live: its streams shall not
             if not asked and cancelled():
                 asked = True
                 for worker in crew:
@@ -119,11 +120,12 @@ class Crew:
         self._runner.send_message(f"harness-{name}", data, worker.client)
 
     def _is_lost(self, worker: Worker) -> bool:
+        """Of a worker of this machine the kernel knows better than heartbeats, which a busy machine keeps back."""
         process = self._processes.get(worker.pid)
-        if process is not None and process.poll() is not None:
-            return True
         node = self._runner.clients.get(worker.client)
-        return node is None or node.state in LOST
+        if node is None:
+            return True
+        return node.state in LOST if process is None else process.poll() is not None
 
     def _hello(self, msg: Any, **_: Any) -> None:
         data = msg.data if isinstance(msg.data, dict) else {}
