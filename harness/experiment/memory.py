@@ -11,12 +11,15 @@ from pathlib import Path
 from threading import Event
 
 from harness.core.errors import ConfigError, Interrupted, ProbeError, TargetError
+from harness.experiment.apart import unless
 from harness.process.child import Child
 from harness.runtime.counters import Unavailable
+from harness.runtime.processes import executable
 from harness.runtime.python import PythonCounters, prepare_env
 
 FIRST, LAST, LOG = "first.snapshot", "last.snapshot", "target.log"
 POLL = 0.05
+END_PATIENCE = 10.0  # seconds until a program that is gone is also known to have ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,10 @@ def run(
     Raises ConfigError when it is no Python that can be traced, TargetError when it ended before two snapshots,
     Interrupted when that came too early.
     """
+    if duration is not None and duration <= after:
+        raise ConfigError(
+            f"--for {duration:g}s is over before the second snapshot; expected more than --after ({after:g}s)"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,9 +62,9 @@ def run(
         prepared = prepare_env(os.environ if env is None else env, Path(folder), trace=frames)
         with Child.spawn(list(command), log=out / LOG, name="target", env=prepared) as child:
             reader = PythonCounters(Path(folder), child.pid)
-            found = reader.probe()
+            found = unless(interrupt.is_set, reader.probe, "the first look at the program")
             if isinstance(found, Unavailable):
-                if child.wait(0.5):  # its end is known a moment after it is gone
+                if not executable(child.pid) and child.wait(END_PATIENCE):
                     raise _early(child, out, every)
                 raise ConfigError(f"{command[0]!r}: {found.reason}; expected a Python program")
             return _snapshots(child, reader, out, every, after, duration, interrupt, clock)
@@ -83,7 +90,7 @@ def _snapshots(
             try:
                 reader.snapshot().save(out / (LAST if taken else FIRST))
             except ProbeError:
-                if child.alive and child.wait(1.0) is False:
+                if executable(child.pid) or not child.wait(END_PATIENCE):
                     raise
             else:
                 taken = [taken[0], clock()] if taken else [clock()]

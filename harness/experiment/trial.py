@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import ExitStack
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -13,8 +12,8 @@ from harness.core.attribution import attribution_cycle, units
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
 from harness.core.errors import BrokerError, Interrupted, ProbeError, SwarmError, TargetError
 from harness.core.plan import Stop
-from harness.core.record import ExitInfo, TargetInfo, Trial
-from harness.core.signature import excerpt
+from harness.core.record import TargetInfo, Trial
+from harness.experiment import end
 from harness.experiment.around import Progress, Surroundings, Target
 from harness.experiment.broker import Broker
 from harness.experiment.far import FarTarget, Watching, open_far
@@ -28,10 +27,8 @@ from harness.probe.sampler import Sampler
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
 from harness.target.ready import check_free, check_url, ended, last_words, wait_ready
-from harness.target.spawn import fill_port, free_port, spawn, was_cut
+from harness.target.spawn import fill_port, free_port, spawn
 
-LOG_LINES = 20_000  # of the log searched for signatures after a death
-LOG_KEPT = 120  # of them kept in the record
 EXIT_PATIENCE = 2.0  # a service whose connections all break at once is given so long to be seen dead
 
 
@@ -76,8 +73,9 @@ class TrialRunner:
                 else:
                     self._check_stays()
                     self._died()
+            samples = self.sampler.samples() if hasattr(self, "sampler") else []
             self._note(
-                extra={**self.trial.extra, **self._peaks()},
+                extra={**self.trial.extra, **end.peaks(samples)},
                 ended=self.around.clock(),
                 interrupted=self.trial.interrupted or self.around.interrupt.is_set(),
             )
@@ -213,29 +211,16 @@ class TrialRunner:
         self.sampler = stack.enter_context(far)
         return far
 
-    def _peaks(self) -> dict[str, float]:
-        """The highest readings of the hot lane: all that is left of a service that died in its first cycle."""
-        samples = self.sampler.samples() if hasattr(self, "sampler") else []
-        return {
-            f"peak_{name}": float(max(values))
-            for name in ("fds", "threads", "rss")
-            if (values := [getattr(s, name) for s in samples if getattr(s, name) is not None])
-        }
-
     def _stop_target(self) -> None:
-        """SIGTERM, then SIGKILL; an impatient user (Ctrl-C) waits a second at most."""
-        grace = self.setup.service.grace
-        lived = self.target.alive
-        self.target.stop(min(1.0, grace) if self.around.interrupt.is_set() else grace)
-        code = self.target.poll()
-        if self.setup.service.command and self.trial.exit is None:
-            end = {"stopped_with": code, "last_words": list(excerpt(self.target.tail(LOG_LINES), LOG_KEPT))}
-            self._note(extra={**self.trial.extra, **end})
-        if lived and self.setup.service.command:
-            if self.target.tail(1) and was_cut(self.directory / "target.log"):
-                self._note(notes=(*self.trial.notes, "its log passed 64 MiB and was cut to its tail"))
-            if code == -signal.SIGKILL and not self.around.interrupt.is_set():
-                self._note(notes=(*self.trial.notes, f"SIGTERM did not end it within {grace:g} s: killed"))
+        service, hurried = self.setup.service, self.around.interrupt.is_set()
+        seen = end.stop(self.target, self.directory / "target.log", grace=service.grace, hurried=hurried)
+        if not service.command:
+            return
+        if self.trial.exit is None:
+            words = {"stopped_with": seen.returncode, "last_words": list(seen.last_words)}
+            self._note(extra={**self.trial.extra, **words})
+        if seen.notes:
+            self._note(notes=(*self.trial.notes, *seen.notes))
 
     def _look(self, url: str) -> None:
         """What is wrong with the stream; who broke off may be dying of the question, which is a crash."""
@@ -323,12 +308,5 @@ class TrialRunner:
         self._note(places=self.inside.attribute(cycle, per, stays=not self.target.logs))
 
     def _died(self) -> None:
-        code = self.target.poll()
-        self._note(
-            exit=ExitInfo(
-                code,
-                self.around.clock() - self.started,
-                self.connections,
-                excerpt(self.target.tail(LOG_LINES), LOG_KEPT),
-            )
-        )
+        at = self.around.clock() - self.started
+        self._note(exit=end.death(self.target, at=at, connections=self.connections))

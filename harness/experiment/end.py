@@ -1,0 +1,55 @@
+"""The end of a service: of itself or by us, and what is kept of its last words."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.record import ExitInfo
+from harness.core.sample import Sample
+from harness.core.signature import excerpt
+from harness.experiment.around import Target
+from harness.target.spawn import was_cut
+
+LOG_LINES = 20_000  # of the log searched for signatures after a death
+LOG_KEPT = 120  # of them kept in the record
+HURRY = 1.0  # seconds, at most, that a user who has stopped the run waits for it
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How it took being stopped. notes: what ground it left."""
+
+    returncode: int | None
+    last_words: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def death(target: Target, *, at: float, connections: int) -> ExitInfo:
+    """What is known of a service that has ended. at: seconds since its start."""
+    return ExitInfo(target.poll(), at, connections, excerpt(target.tail(LOG_LINES), LOG_KEPT))
+
+
+def stop(target: Target, log: Path, *, grace: float, hurried: bool) -> Stopped:
+    """SIGTERM, then SIGKILL. hurried: the user has stopped the run."""
+    lived = target.alive
+    target.stop(min(HURRY, grace) if hurried else grace)
+    code = target.poll()
+    notes = []
+    if lived and target.tail(1) and was_cut(log):
+        notes.append("its log passed 64 MiB and was cut to its tail")
+    if lived and code == -signal.SIGKILL and not hurried:
+        notes.append(f"SIGTERM did not end it within {grace:g} s: killed")
+    return Stopped(code, excerpt(target.tail(LOG_LINES), LOG_KEPT), tuple(notes))
+
+
+def peaks(samples: Iterable[Sample]) -> dict[str, float]:
+    """The highest readings of the hot lane: all that is left of a service that died in its first cycle."""
+    seen = list(samples)
+    return {
+        f"peak_{name}": float(max(values))
+        for name in ("fds", "threads", "rss")
+        if (values := [getattr(one, name) for one in seen if getattr(one, name) is not None])
+    }
