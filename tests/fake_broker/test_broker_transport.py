@@ -135,29 +135,33 @@ def test_pause_lets_the_handshake_hang(broker: Any) -> None:
     assert time.monotonic() - began >= 0.2
 
 
-@pytest.mark.parametrize("then", ["rst", "fin", "hang"])
+@pytest.mark.parametrize("then", ["rst", "fin"])
 def test_byte_limit(broker: Any, then: str) -> None:
-    broker.told("fault", fault="byte-limit", size=8, then=then)
-    one = socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10)
-    with one:
+    broker.told("fault", fault="byte-limit", size=20, then=then)
+    with socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10) as one:
         received = b""
-        if then == "hang":
-            while len(received) < 8:
-                received += one.recv(4096)
-            one.settimeout(0.1)
-            with pytest.raises(TimeoutError):
-                one.recv(4096)
-            assert (len(received), broker.stat("proxied")) == (8, 1)
-            broker.told("clear")
-            one.settimeout(10)
-            with pytest.raises(ConnectionResetError):
-                drained(one)
-        else:
-            with contextlib.suppress(ConnectionResetError):
-                one.sendall(GREETING)
-                while data := one.recv(4096):
-                    received += data
-            assert len(received) <= 8
+        with contextlib.suppress(ConnectionResetError):
+            one.sendall(GREETING)
+            while data := one.recv(4096):
+                received += data
+        assert len(received) <= 20
+    broker.until("proxied", 0)
+
+
+def test_byte_limit_may_hang_until_it_is_cleared(broker: Any) -> None:
+    broker.told("fault", fault="byte-limit", size=8, then="hang")
+    with socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10) as one:
+        received = b""
+        while len(received) < 8:  # of the ten that libzmq sends unasked
+            received += one.recv(4096)
+        one.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            one.recv(4096)
+        assert (len(received), broker.stat("proxied")) == (8, 1)
+        broker.told("clear")
+        one.settimeout(10)
+        with pytest.raises(ConnectionResetError):
+            drained(one)
     broker.until("proxied", 0)
 
 

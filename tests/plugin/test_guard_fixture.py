@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.timeout(300)  # whole guards, some again with a longer timeout
 SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
 TEST = """
     import sys
