@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from rich.console import Console
 
+from harness.core.errors import EXIT_INFRASTRUCTURE
 
-def console(*, stderr: bool = False) -> Console:
+
+class Terminal(Console):
+    """Ends the command when nobody reads it any more (``harness … | head``), with ``unread`` as its exit code:
+    rich's own is 1, which here is the service's fault."""
+
+    unread = EXIT_INFRASTRUCTURE
+
+    def on_broken_pipe(self) -> None:
+        """What rich calls for EPIPE. Raises SystemExit."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        raise SystemExit(self.unread)
+
+
+def console(*, stderr: bool = False, unread: int = EXIT_INFRASTRUCTURE) -> Console:
     """A console for results, or with ``stderr`` for progress. FORCE_COLOR is not obeyed: a log file full of
     escape sequences helps nobody."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, force_terminal=None if stream.isatty() else False)
+    made = Terminal(stderr=stderr, highlight=False, force_terminal=None if stream.isatty() else False)
+    made.unread = unread
+    return made

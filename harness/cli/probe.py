@@ -8,6 +8,7 @@ import sys
 import click
 
 from harness.cli.interrupt import Interrupt
+from harness.cli.interval import interval_option
 from harness.core.errors import ConfigError
 from harness.probe.script import emit
 from harness.probe.speak import orders_from, speak
@@ -17,9 +18,7 @@ from harness.target.listening import listening_pid
 @click.command("probe", short_help="print readings of a process tree as JSON lines")
 @click.option("--pid", type=click.IntRange(1), help="The process; its descendants are followed.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The same, by the port it listens on.")
-@click.option(
-    "--interval", type=click.FloatRange(0.01, 3600), default=0.1, show_default=True, help="Seconds."
-)
+@interval_option
 @click.option("--count", type=click.IntRange(1), help="Stop after so many samples [default: until the end].")
 @click.option("--census", "census_only", is_flag=True, help="One census of everything held, and stop.")
 @click.option(
@@ -54,7 +53,7 @@ def command(
     with Interrupt() as stop:
         try:
             speak(
-                pid or listening_pid(port or 0),
+                pid or listening_pid(port or 0, option="--port"),
                 interval=interval,
                 count=count,
                 census_only=census_only,

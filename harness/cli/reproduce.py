@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
 from harness.cli.result import view, write_json
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SERVICE, HarnessError
@@ -78,7 +78,7 @@ def command(
     Exit 0 when every profile behaved as expected, 1 when one did not, 2 usage, 3 interrupted, 4 infrastructure.
     """
     cards = describe()
-    console = Console(highlight=False)
+    console = terminal()
     if list_only:
         for card in cards.values():
             console.print(f"{card.name:18} {card.expected.value:10} {safe(card.summary)}", soft_wrap=True)

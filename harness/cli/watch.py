@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import click
-from rich.console import Console
 
+from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
+from harness.cli.interval import interval_option
 from harness.core.errors import ConfigError
 from harness.export.prometheus import Exporter
 from harness.probe.watch import watch
@@ -17,9 +18,7 @@ from harness.target.listening import listening_pid
 @click.command("watch", short_help="live view of a running process: counts, classes, what grew")
 @click.argument("pid", type=click.IntRange(1), required=False)
 @click.option("--port", type=click.IntRange(1, 65535), help="The process, by the port it listens on.")
-@click.option(
-    "--interval", type=click.FloatRange(0.01, 3600), default=0.1, show_default=True, help="Seconds."
-)
+@interval_option
 @click.option(
     "--prometheus",
     type=click.IntRange(0, 65535),
@@ -37,8 +36,8 @@ def command(pid: int | None, port: int | None, interval: float, prometheus: int 
     """
     if (pid is None) == (port is None):
         raise ConfigError("expected exactly one of PID and --port")
-    pid = pid or listening_pid(port or 0)
-    console = Console(highlight=False)
+    pid = pid or listening_pid(port or 0, option="--port")
+    console = terminal(unread=0)
     serving = Exporter(prometheus, target=f"pid {pid}") if prometheus is not None else nullcontext()
     with Interrupt() as stop, serving as export:
         if export:

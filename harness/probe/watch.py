@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -101,11 +102,11 @@ class View:
     def _classes(self) -> Table:
         assert self.first
         assert self.last
-        table = Table(box=None, padding=(0, 2), header_style="dim")
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         # Rich narrows the columns that may wrap: only the examples, whose own text is cut instead.
         table.add_column("class", no_wrap=True)
         table.add_column("now", justify="right", no_wrap=True)
-        table.add_column("since start", justify="right", no_wrap=True)
+        table.add_column("change", justify="right", no_wrap=True)
         table.add_column("for example")
         then = self.first.fds
         fresh = {growth.key.kind: growth.examples for growth in self.grown() if growth.key.metric == "fds"}
@@ -127,10 +128,23 @@ class View:
         return table
 
 
+class Sparkline:
+    """The whole series in whatever width is left of WIDTH."""
+
+    def __init__(self, series: Sequence[float | None]) -> None:
+        self.series = series
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, WIDTH).clamp(max_width=options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(sparkline(self.series, min(WIDTH, options.max_width)), no_wrap=True)
+
+
 def _counts(samples: list[Sample]) -> Table:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for column in ("", "now", "since start"):
-        table.add_column(column, justify="left" if not column else "right")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for column in ("", "now", "change"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     table.add_column("")
     first = next((sample for sample in samples if sample.gap is None), samples[0])
     latest = samples[-1]
@@ -142,7 +156,7 @@ def _counts(samples: list[Sample]) -> Table:
             if now is None or then is None or now == then
             else f"{'+' if now > then else '-'}" + show(abs(now - then))
         )
-        table.add_row(name, "?" if now is None else show(now), by, sparkline(series, WIDTH))
+        table.add_row(name, "?" if now is None else show(now), by, Sparkline(series))
     cores = _cores(samples)
     table.add_row("cpu", "?" if cores is None else f"{cores * 100:.1f} %", "", "")
     return table

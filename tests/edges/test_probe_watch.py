@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 
+import pytest
 from rich.console import Console
 
 from harness.core.sample import Census, Sample
@@ -71,6 +72,38 @@ def test_what_was_never_read_has_not_stayed_the_same() -> None:
     assert "nothing has grown since the start" in console.export_text()
 
 
+def test_in_forty_columns_the_names_and_the_whole_series_are_there() -> None:
+    console = Console(width=40, record=True, file=io.StringIO())
+    view = View(1, "narrow")
+    view.census(Census(0.0, fds={"eventfd": 3, "rowless-socket": 1}, processes=1))
+    view.census(Census(9.0, fds={"eventfd": 99, "rowless-socket": 1}, processes=1))
+    samples = [Sample(n / 10, fds=n, threads=2, processes=1, zombies=0, rss=123 << 20) for n in range(1, 101)]
+    console.print(view.render(samples, 10.0))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 40
+    first = {line.split()[0]: line.split() for line in lines if line.strip()}
+    *counts, series = first["descriptors"]
+    assert counts == ["descriptors", "100", "+99"]
+    assert (series[0], series[-1]) == ("▁", "█")
+    assert len(series) >= 8
+    assert first["resident"][1:3] == ["123.0", "MiB"]
+    assert first["eventfd"][1:3] == ["99", "+96"]
+    assert "rowless-socket" in first
+
+
+def test_nobody_reads_it_any_more() -> None:
+    """As with ``| head -1``: no reason for an exit code that says that the service is at fault."""
+    with Told() as told:
+        argv = [*WATCH, str(told.pid), "--prometheus", "0"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+            assert watching.stdout is not None
+            assert watching.stderr is not None
+            watching.stdout.readline()
+            watching.stdout.close()
+            assert watching.stderr.read() == b""
+            assert watching.wait(DEADLINE) == 0
+
+
 def test_on_a_terminal_it_is_redrawn_and_the_cursor_comes_back() -> None:
     with Told() as told:
         leader, follower = pty.openpty()
@@ -103,3 +136,22 @@ def test_no_such_process_and_a_taken_port_are_one_line() -> None:
     assert "no such process" in gone.stderr
     both = subprocess.run(WATCH, capture_output=True, text=True, check=False)
     assert both.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--interval", "nan"], "'nan' is not a number of seconds; expected 0.01 to 3600"),
+        (["--port", "1"], "harness: --port 1: nothing listens there"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("command", ["watch", "probe"])
+def test_what_makes_no_sense_is_one_line_that_names_it(command: str, words: list[str], expected: str) -> None:
+    who = {"watch": [], "probe": ["--count", "1"]}[command]
+    if "--port" not in words:
+        who += {"watch": [str(os.getpid())], "probe": ["--pid", str(os.getpid())]}[command]
+    argv = [sys.executable, "-m", "harness.cli", command, *who, *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert expected in done.stderr

@@ -54,7 +54,7 @@ def saved(
 
 def test_run_finds_the_line_that_keeps_without_any_load(program: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    when = ("--after", "0.3s", "--every", "0.5s", "--for", "1.5s")
+    when = ("--after", "0.3s", "--every", "0.5s", "--for", "2.5s")
     done = harness("run", "--out", str(out), *when, "--", sys.executable, str(program))
     assert done.returncode == 0, done.stderr
     planted = line_of(program, "# planted")
@@ -91,6 +91,36 @@ def test_run_says_what_cannot_be_traced(
     done = harness("run", "--out", str(tmp_path / "out"), "--", *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
+
+
+def test_a_length_in_which_no_two_snapshots_fit_is_refused_at_once(program: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    when = ("--after", "2s", "--for", "1s")
+    done = harness("run", "--out", str(out), *when, "--", sys.executable, str(program))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--for 1s is over before the second snapshot; expected more than --after (2s)" in done.stderr
+    assert not out.exists()
+
+
+def test_ctrl_c_is_heard_while_nothing_answers_yet(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "harness.cli", "memory", "run", "--out", str(tmp_path / "out")]
+    with subprocess.Popen([*argv, "--", "sleep", "60"], stderr=subprocess.PIPE, text=True) as running:
+        wait_for((tmp_path / "out" / "target.log").exists, "the program is being started")
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=30)
+    assert running.returncode == 3
+    assert "stopped during the first look at the program" in said
+
+
+def test_growth_that_nobody_reads_is_no_fault_of_the_service(tmp_path: Path) -> None:
+    before, after = saved(tmp_path / "a", {}), saved(tmp_path / "b", {(("a.py", 1),): (3, 300)})
+    argv = [sys.executable, "-m", "harness.cli", "memory", "diff", str(before), str(after)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(30) == 4
 
 
 def test_diff_is_per_connection_own_lines_first_and_counts_the_rest(tmp_path: Path) -> None:
