@@ -23,7 +23,7 @@ def swarm_at(server: CountingServer, folder: Path, **options: Any) -> Iterator[S
     """A swarm that is ready; the server knows its processes."""
     with Swarm(server.url, folder, seed=1, **options) as found:
         found.wait_ready()
-        server.clients = lambda: (found.pid, *workers_of(found.pid))
+        server.clients = lambda: workers_of(found.pid) or [found.pid]
         try:
             yield found
         finally:

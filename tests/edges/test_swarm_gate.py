@@ -18,7 +18,7 @@ from tests.edges.servers.counting_server import HEAD, CountingServer
 from tests.edges.servers.sse_scripted import Connection, serve
 from tests.edges.swarm_cycles import agree, spec, swarm_at
 
-HOLD = 1.2  # the server needs 0.3 of them to be sure that nobody reads, or that somebody reads on
+HOLD = 1.2  # the server needs 0.1 of them to be sure that nobody reads, or that somebody reads on
 DEADLINE = 30.0
 
 

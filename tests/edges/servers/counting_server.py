@@ -7,8 +7,7 @@ How a client left is told by what comes over the wire, never by what it says:
 
 - RST before the head was sent: ``rst-early``; RST later: ``rst``;
 - FIN, and what is sent then is answered by RST: nobody is there any more, ``fin``;
-- FIN, and what is sent then is taken, at once and again after READS_ON: it still reads, ``half-close``. (One that
-  leaves by FIN may be kept from its close by a busy machine, and takes what comes meanwhile.)
+- FIN, and what is sent READS_ON later is taken: it still reads, ``half-close``;
 - silence: 256 KiB are sent and stay in the queue (SIOCOUTQ) at two looks, then comes RST: ``stall``.
 
 On a busy machine a client may be kept from doing what it has decided. So where the clients' processes are known, the
@@ -38,14 +37,14 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 LIMITED = b"HTTP/1.1 %d Later\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
 PROBE = b":\n"
 FILLER = b":" + b"." * (256 * 1024) + b"\n"
-READS_ON = 0.3  # seconds after the FIN
+READS_ON = 0.1  # seconds after the FIN
 DEADLINE = 30.0
 CLOSED = 7  # TCP_CLOSE of include/net/tcp_states.h
 
 
 @dataclass(eq=False)
 class Peer:
-    """One connection. sent: bytes that the client has surely been given. probes: PROBEs after its FIN."""
+    """One connection. sent: bytes that the client has surely been given."""
 
     sock: socket.socket
     address: str
@@ -57,7 +56,6 @@ class Peer:
     filled: bool = False
     unread: int = 0
     eof: bool = False
-    probes: int = 0
 
 
 @dataclass
@@ -106,7 +104,7 @@ class CountingServer:
     the clients are in, whose main thread is their loop."""
 
     def __init__(
-        self, host: str = "127.0.0.1", *, events: int = 3, delay: float = 0.15, patience: float = 0.25
+        self, host: str = "127.0.0.1", *, events: int = 3, delay: float = 0.05, patience: float = 0.1
     ):
         self.events, self.delay, self.patience = events, delay, patience
         self.clients: Callable[[], Iterable[int]] = tuple
@@ -218,7 +216,7 @@ class CountingServer:
         peer.eof = True
         self.count.open -= 1
         self._selector.unregister(peer.sock)
-        self._probe(peer)
+        self._at_rest(READS_ON, self._probe, peer)
 
     @staticmethod
     def _by_reset(peer: Peer) -> str:
@@ -229,7 +227,6 @@ class CountingServer:
         return "rst" if peer.answered else "rst-early"
 
     def _probe(self, peer: Peer) -> None:
-        peer.probes += 1
         if self._send(peer, PROBE):
             self._later(0.02, self._judge_fin, peer)
 
@@ -245,11 +242,9 @@ class CountingServer:
             self._over(peer, "fin")
         elif unanswered:
             self._later(0.02, self._judge_fin, peer)
-        elif peer.probes == 1:
-            self._at_rest(READS_ON, self._probe, peer)
         else:
-            self.count.comments += peer.probes
-            peer.sent += peer.probes * len(PROBE)
+            self.count.comments += 1
+            peer.sent += len(PROBE)
             self._over(peer, "half-close")
 
     def _asked(self, peer: Peer) -> None:
