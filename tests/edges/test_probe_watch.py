@@ -144,7 +144,7 @@ def test_no_such_process_and_a_taken_port_are_one_line() -> None:
         (["--interval", "nan"], "'nan' is not a number of seconds; expected 0.01 to 3600"),
         (["--port", "1"], "harness: --port 1: nothing listens there"),
     ],
-    ids=" ".join,
+    ids=["nan", "nobody listens"],
 )
 @pytest.mark.parametrize("command", ["watch", "probe"])
 def test_what_makes_no_sense_is_one_line_that_names_it(command: str, words: list[str], expected: str) -> None:
