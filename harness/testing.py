@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 from harness.config import from_arguments
 from harness.core.budget import Budget
+from harness.core.budget_file import metric_name
 from harness.core.cycle import CycleSpec, Ledger, Observation
+from harness.core.errors import ConfigError
 from harness.core.judge import judge
+from harness.core.judge_counts import CERTIFIED
 from harness.core.metric import Key
 from harness.core.record import TargetInfo, Trial
+from harness.core.units import rate
 from harness.core.verdict import Verdict
 from harness.no_leaks import Ignore, LeaksError, assert_no_growth, no_leaks, snapshot
 
@@ -21,20 +27,51 @@ def assert_bounded(
     *,
     connections: int = 0,
     budget: Budget | Mapping[str, object] | None = None,
-    sensitivity: float = 1e-3,
+    sensitivity: float | str = 1e-3,
 ) -> Verdict:
     """Fail with the evidence unless everything came back; the verdict.
 
     what: a verdict, or your own readings: metric (``fds``, ``fds/eventfd``, ``memory/anonymous``) → its level
     at rest after each of several cycles with ``connections`` connections each, the first being the base.
-    They go through the same judge as a guard's. Raises AssertionError, and ValueError for readings that
-    make no sense.
+    They go through the same judge as a guard's; a count, such as ``fds`` or ``threads``, must be among them.
+    sensitivity: smallest leak per connection that must not be missed, also ``"1/1000"``. Raises
+    AssertionError, ValueError for readings that make no sense and ConfigError for budgets that make none.
     """
     __tracebackhide__ = True
-    verdict = what if isinstance(what, Verdict) else judge(_trial(what, connections, budget, sensitivity))
+    verdict = (
+        what if isinstance(what, Verdict) else judge(_trial(what, connections, budget, _rate(sensitivity)))
+    )
     if not verdict.bounded:
         raise AssertionError(verdict.explain())
     return verdict
+
+
+def _rate(sensitivity: float | str) -> float:
+    value = rate("sensitivity", sensitivity) if isinstance(sensitivity, str) else sensitivity
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"sensitivity={sensitivity!r}: expected a rate above 0 such as 1e-3 or '1/1000'")
+    return value
+
+
+def _check_levels(levels: object) -> None:
+    """Raises ValueError unless these are numbers, by the names of metrics, with a count among them."""
+    if not isinstance(levels, Mapping):
+        raise ValueError(f"{levels!r}: expected a verdict, or readings such as {{'fds': [10, 10, 10]}}")
+    for name, values in levels.items():
+        try:
+            metric_name(str(name), "assert_bounded")
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        if not isinstance(values, Sequence) or isinstance(values, str):
+            raise ValueError(f"{name}: {values!r}; expected a list of numbers, none below 0")
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+                raise ValueError(f"{name}: {value!r}; expected a list of numbers, none below 0")
+    if levels and not any(Key.parse(name).metric in CERTIFIED for name in levels):
+        raise ValueError(
+            f"{', '.join(levels)}: that alone is never certain to come back; expected one of "
+            f"{', '.join(sorted(CERTIFIED))} as well"
+        )
 
 
 def _trial(
@@ -43,12 +80,17 @@ def _trial(
     budget: Budget | Mapping[str, object] | None,
     sensitivity: float,
 ) -> Trial:
+    _check_levels(levels)
+    if isinstance(connections, bool) or not isinstance(connections, int):
+        raise ValueError(f"connections={connections!r}: expected how many there were in each cycle")
     lengths = {len(values) for values in levels.values()}
     if len(lengths) != 1 or min(lengths) < 2 or connections < 1:
         raise ValueError(
             f"{sorted(lengths)} readings per metric, {connections} connections per cycle; expected as many "
             "readings of each metric, at least 2, and at least 1 connection"
         )
+    if budget is not None and not isinstance(budget, Budget | Mapping):
+        raise ConfigError(f"budget={budget!r}: expected a mapping such as {{'fds': '0/connection'}}")
     granted = (
         budget if isinstance(budget, Budget) else from_arguments(budget or {}, "assert_bounded(budget=…)")
     )

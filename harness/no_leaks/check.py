@@ -12,8 +12,8 @@ from typing import Self
 
 from harness.core.errors import ConfigError
 from harness.core.units import size
-from harness.no_leaks.ignore import Ignore, covered
-from harness.no_leaks.snapshot import KINDS, Snapshot, snapshot
+from harness.no_leaks.ignore import Ignore, checked, covered
+from harness.no_leaks.snapshot import Snapshot, snapshot, types_of
 
 PATIENCE = 2.0  # seconds: what ends by itself has ended by then
 FIRST_WAIT, LONGEST_WAIT = 0.001, 0.1
@@ -76,7 +76,10 @@ def assert_no_growth(
     Raises LeaksError, an AssertionError, with what is in ``after`` and was not in ``before``.
     """
     __tracebackhide__ = True
-    leaks = grown(before, after, ignore=ignore, spare=int(size("memory", memory)))
+    for given in (before, after):
+        if not isinstance(given, Snapshot):
+            raise ConfigError(f"assert_no_growth({given!r}): expected what snapshot() returned")
+    leaks = grown(before, after, ignore=checked(ignore), spare=_bytes(memory))
     if leaks:
         raise LeaksError(leaks)
 
@@ -92,17 +95,17 @@ class NoLeaks:
         memory: str | None = None,
         patience: float = PATIENCE,
     ) -> None:
-        self._ignore = list(ignore)
-        self._objects = tuple(objects)
-        self._spare = int(size("memory", memory)) if memory is not None else None
+        self._ignore = checked(ignore)
+        self._objects = types_of(objects)
+        self._spare = _bytes(memory) if memory is not None else None
+        if isinstance(patience, bool) or not isinstance(patience, int | float) or not patience >= 0:
+            raise ConfigError(f"patience={patience!r}: expected a number of seconds, at least 0")
         self._patience = patience
         self._before: Snapshot | None = None
         self._tracing = False
 
     def ignore(self, kind: str, match: str, reason: str) -> None:
         """One more thing that may stay: a kind of KINDS (or ``*``), a shell pattern, and why."""
-        if kind not in ("*", *KINDS):
-            raise ConfigError(f"ignore: kind {kind!r}; expected * or one of {', '.join(KINDS)}")
         self._ignore.append(Ignore(kind, match, reason))
 
     def adopt(self, before: Snapshot, after: Snapshot) -> None:
@@ -184,6 +187,11 @@ class NoLeaks:
                     await asyncio.sleep(wait)
         finally:
             self._stop_tracing()
+
+
+def _bytes(memory: object) -> int:
+    """Bytes, of a text or a whole number. Raises ConfigError."""
+    return int(size("memory", memory if isinstance(memory, str) else repr(memory)))
 
 
 def adopted(base: Snapshot, before: Snapshot, after: Snapshot) -> Snapshot:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from harness.core.errors import ConfigError
+from harness.no_leaks.snapshot import KINDS
+
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """Things of a kind (``*``: any) whose text matches a shell pattern. reason: why that is no leak.
+    """Things of a kind (one of KINDS, or ``*``: any) whose text matches a shell pattern. reason: why that is no
+    leak.
 
-    Raises ValueError without a reason: whoever reads the test later needs it.
+    Raises ConfigError for a kind that there is not, and without a reason: whoever reads the test later needs it.
     """
 
     kind: str
@@ -19,10 +24,15 @@ class Ignore:
     reason: str
 
     def __post_init__(self) -> None:
-        if not self.reason.strip():
-            raise ValueError(
-                f"Ignore({self.kind!r}, {self.match!r}): no reason given; expected why it is no leak"
-            )
+        said = f"Ignore({self.kind!r}, {self.match!r}, {self.reason!r})"
+        if self.kind not in ("*", *KINDS):
+            near = difflib.get_close_matches(str(self.kind), KINDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{said}: kind {self.kind!r}; expected * or one of {', '.join(KINDS)}{hint}")
+        if not isinstance(self.match, str):
+            raise ConfigError(f"{said}: expected a shell pattern such as '*eventfd*'")
+        if not isinstance(self.reason, str) or not self.reason.strip():
+            raise ConfigError(f"{said}: no reason given; expected why it is no leak")
 
     def covers(self, kind: str, text: str) -> bool:
         """True when this entry is about the thing."""
@@ -47,3 +57,14 @@ BUILT_IN = (
 def covered(ignores: Iterable[Ignore], kind: str, text: str) -> bool:
     """True when any entry, or a built-in one, is about the thing."""
     return any(entry.covers(kind, text) for entry in (*ignores, *BUILT_IN))
+
+
+def checked(ignores: object) -> list[Ignore]:
+    """A list of entries; one may stand alone. Raises ConfigError for anything else."""
+    many = isinstance(ignores, Iterable) and not isinstance(ignores, str)
+    found: list[Ignore] = []
+    for entry in ignores if many else [ignores]:  # type: ignore[attr-defined]
+        if not isinstance(entry, Ignore):
+            raise ConfigError(f"ignore={ignores!r}: expected a list of Ignore(kind, match, reason)")
+        found.append(entry)
+    return found

@@ -9,9 +9,11 @@ import threading
 import tracemalloc
 import weakref
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from harness.core.errors import ConfigError
 
 TEXT = 200  # characters of a description
 
@@ -44,9 +46,21 @@ class Snapshot:
         return found
 
 
-def snapshot(*, objects: tuple[type, ...] = (), memory: bool = False) -> Snapshot:
+def types_of(objects: object) -> tuple[type, ...]:
+    """Types whose instances are counted. Raises ConfigError for anything else."""
+    found = tuple(objects) if isinstance(objects, Iterable) and not isinstance(objects, type) else (objects,)
+    for kind in found:
+        if not isinstance(kind, type):
+            raise ConfigError(f"objects={objects!r}: expected a list of types, such as [Session]")
+    return found
+
+
+def snapshot(*, objects: Iterable[type] = (), memory: bool = False) -> Snapshot:
     """Read everything now. objects: types whose live instances are counted. memory: traced bytes, for which
-    tracemalloc must run. Linux only (/proc)."""
+    tracemalloc must run. Linux only (/proc). Raises ConfigError when it does not run."""
+    objects = types_of(objects)
+    if memory and not tracemalloc.is_tracing():
+        raise ConfigError("snapshot(memory=True): nothing is traced; call tracemalloc.start() before")
     living = _living(objects)
     things = {kind: read() for kind, read in _READERS.items()}
     things["tasks"], things["zeromq"] = living.tasks, living.zeromq

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.no_leaks import Ignore, LeaksError, NoLeaks, snapshot
+from harness.core.errors import ConfigError
+from harness.no_leaks import LeaksError, NoLeaks, snapshot
 from harness.no_leaks.check import count
 
 PROPERTY = "harness-leaks"
@@ -29,10 +30,10 @@ class LeakCheck:
         marker = item.get_closest_marker("no_leaks")
         if marker or self._everywhere:
             try:
-                check = NoLeaks(**_arguments(item.nodeid, marker))
-            except Exception:
+                check = NoLeaks(**_arguments(marker))
+            except ConfigError as error:
                 yield  # the set-up of others, which their clearing up relies on
-                raise
+                raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.no_leaks: {error}") from None
             check.begin()
             item.stash[CHECK] = self._running = check
         return (yield)
@@ -73,20 +74,13 @@ def left(check: NoLeaks) -> LeaksError | None:
     return None
 
 
-def _arguments(where: str, marker: pytest.Mark | None) -> Mapping[str, Any]:
+def _arguments(marker: pytest.Mark | None) -> Mapping[str, Any]:
     if marker is None:
         return {}
     unknown = [name for name in marker.kwargs if name not in ARGUMENTS]
     if marker.args or unknown:
         met = unknown or list(marker.args)
-        raise pytest.UsageError(
-            f"{where}: @pytest.mark.no_leaks: {met[0]!r}; expected keywords out of {', '.join(ARGUMENTS)}"
-        )
-    ignores = marker.kwargs.get("ignore", ())
-    if not all(isinstance(entry, Ignore) for entry in ignores):
-        raise pytest.UsageError(
-            f"{where}: @pytest.mark.no_leaks(ignore={ignores!r}): expected a list of harness.no_leaks.Ignore"
-        )
+        raise ConfigError(f"{met[0]!r}; expected keywords out of {', '.join(ARGUMENTS)}")
     return marker.kwargs
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import zmq
 
+from harness.core.errors import ConfigError
 from harness.testing import Ignore, LeaksError, assert_bounded, assert_no_growth, no_leaks, snapshot
 
 
@@ -36,8 +37,66 @@ def test_two_snapshots_name_what_came() -> None:
     assert_no_growth(before, after, ignore=[Ignore("descriptors", "*eventfd*", "this test holds it")])
     os.close(held)
     assert_no_growth(before, snapshot())
-    with pytest.raises(ValueError, match="no reason"):
-        Ignore("threads", "*", " ")
+
+
+@pytest.mark.parametrize(
+    ("readings", "more", "said"),
+    [
+        ({"fd": [1, 1]}, {}, "metric 'fd'*did you mean 'fds'?"),
+        ({"my queue": [1, 1]}, {}, "metric 'my queue': expected one of fds*"),
+        ({"fds": [1, None]}, {}, "fds: None; expected a list of numbers, none below 0"),
+        ({"fds": [1, float("nan")]}, {}, "fds: nan; expected a list of numbers*"),
+        ({"fds": [1, -1]}, {}, "fds: -1; *"),
+        ({"fds": 10}, {}, "fds: 10; expected a list of numbers*"),
+        ([1, 1], {}, "[[]1, 1[]]: expected a verdict, or readings*"),
+        (
+            {"memory": [1e6, 1e6]},
+            {},
+            "memory: that alone is never certain*expected one of broker-peers, fds*",
+        ),
+        ({"fds": [1, 1]}, {"connections": "many"}, "connections='many': expected how many*"),
+        ({"fds": [1, 1]}, {"connections": 0}, "[[]2[]] readings per metric, 0 connections*"),
+        ({"fds": [1, 1]}, {"sensitivity": 0}, "sensitivity=0: expected a rate above 0*"),
+    ],
+)
+def test_readings_that_make_no_sense_are_named(readings: Any, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        assert_bounded(readings, **{"connections": 1000, **more})
+    assert fnmatchcase(str(caught.value), f"*{said}"), caught.value
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: Ignore("descriptor", "*", "x"), "kind 'descriptor'; expected * or one of descriptors"),
+        (lambda: Ignore("threads", 5, "x"), "expected a shell pattern"),  # type: ignore[arg-type]
+        (lambda: Ignore("threads", "*", " "), "no reason given"),
+        (lambda: no_leaks().ignore("fds", "*", "x"), "kind 'fds'"),
+        (lambda: no_leaks(ignore="threads"), "ignore='threads': expected a list of Ignore"),  # type: ignore[arg-type]
+        (lambda: no_leaks(patience="2s"), "patience='2s': expected a number of seconds"),  # type: ignore[arg-type]
+        (lambda: no_leaks(patience=-1), "patience=-1: expected a number of seconds"),
+        (lambda: no_leaks(objects=["dict"]), "expected a list of types"),  # type: ignore[list-item]
+        (lambda: no_leaks(memory="much"), "expected a size such as"),
+        (lambda: snapshot(memory=True), "nothing is traced; call tracemalloc.start() before"),
+        (lambda: assert_no_growth(snapshot(), 5), "assert_no_growth(5): expected what snapshot() returned"),  # type: ignore[arg-type]
+        (
+            lambda: assert_bounded({"fds": [1, 1]}, connections=1, budget="x"),
+            "budget='x': expected a mapping",
+        ),  # type: ignore[arg-type]
+    ],
+)
+def test_a_check_that_makes_no_sense_is_told_before_it_runs(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        call()
+    assert said in str(caught.value)
+
+
+def test_one_entry_and_one_type_may_stand_alone() -> None:
+    with no_leaks(
+        ignore=Ignore("descriptors", "*eventfd*", "this test holds it"), objects=Session, memory=65536
+    ):  # type: ignore[arg-type]
+        held = os.eventfd(0)
+    os.close(held)
 
 
 class Session:
