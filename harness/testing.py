@@ -65,7 +65,7 @@ def _check_levels(levels: object) -> None:
         if not isinstance(values, Sequence) or isinstance(values, str):
             raise ValueError(f"{name}: {values!r}; expected a list of numbers, none below 0")
         for value in values:
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
                 raise ValueError(f"{name}: {value!r}; expected a list of numbers, none below 0")
     if levels and not any(Key.parse(name).metric in CERTIFIED for name in levels):
         raise ValueError(
