@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import click
@@ -81,17 +82,36 @@ jobs:
 FILES = {"budgets.toml": BUDGETS, "tests/test_leaks.py": TEST, ".github/workflows/leaks.yml": WORKFLOW}
 
 
+def holds_budgets(project: Path) -> bool:
+    """Is there a [tool.harness] in this pyproject.toml? One that cannot be read is for others to complain about."""
+    try:
+        data = tomllib.loads(project.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    tool = data.get("tool")
+    return isinstance(tool, dict) and "harness" in tool
+
+
 @click.command("init", short_help="a commented budgets.toml, a test and a workflow for your project")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 def command(folder: Path) -> None:
     """Write budgets.toml, tests/test_leaks.py and .github/workflows/leaks.yml into FOLDER [default: here].
 
-    Nothing is overwritten: when one of them exists, none is written.
+    Nothing is overwritten: when one of them exists, none is written. No budgets.toml beside a pyproject.toml that
+    holds budgets in [tool.harness].
     """
-    there = [name for name in FILES if (folder / name).exists()]
-    if there:
-        raise ConfigError(f"{folder / there[0]} exists already; expected to write it: move it away first")
-    for name, text in FILES.items():
+    files = dict(FILES)
+    if holds_budgets(folder / "pyproject.toml"):
+        del files["budgets.toml"]
+        click.echo("no budgets.toml: pyproject.toml holds the budgets, in [tool.harness]")
+    for name in files:
+        path = folder / name
+        if path.exists() or path.is_symlink():
+            raise ConfigError(f"{path} exists already; expected to write it: move it away first")
+        for parent in path.parents:
+            if parent.exists() and not parent.is_dir():
+                raise ConfigError(f"{parent} is a file; expected a folder, for {path}: move it away first")
+    for name, text in files.items():
         path = folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

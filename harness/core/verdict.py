@@ -126,7 +126,8 @@ class Verdict:
         """The evidence as plain text, for an assertion message or a terminal."""
         lines = [f"{self.outcome.value}: {self.explanation}"]
         for finding in self.findings:
-            lines.append(f"  {finding.explanation}")
+            if finding.explanation != self.explanation:
+                lines.append(f"  {finding.explanation}")
             lines.extend(f"    at {place}" for place in finding.where)
         lines.extend(f"  warning: {warning}" for warning in self.warnings)
         if self.advice:

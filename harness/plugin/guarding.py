@@ -158,6 +158,10 @@ def guard_for(request: pytest.FixtureRequest) -> Guard:
     node, config = request.node, request.config
     out, budget = config.getoption("--harness-out"), config.getoption("--harness-budget")
     marker = node.get_closest_marker("budget")
+    try:
+        granted = _arguments(marker) if marker else None
+    except ConfigError as error:
+        raise pytest.fail.Exception(f"{node.nodeid}: {error}", pytrace=False) from None
 
     def note(outcome: str, report: Path, evidence: str) -> None:
         node.user_properties.append(("harness-report", f"{outcome} {report}"))
@@ -170,7 +174,7 @@ def guard_for(request: pytest.FixtureRequest) -> Guard:
         out=Path(out).absolute() if out else None,
         budget_file=Path(budget) if budget else None,
         repeat=config.getoption("--harness-repeat"),
-        marker=_arguments(marker) if marker else None,
+        marker=granted,
         note=note,
     )
 

@@ -33,7 +33,8 @@ class LeakCheck:
                 check = NoLeaks(**_arguments(marker))
             except ConfigError as error:
                 yield  # the set-up of others, which their clearing up relies on
-                raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.no_leaks: {error}") from None
+                text = f"{item.nodeid}: @pytest.mark.no_leaks: {error}"
+                raise pytest.fail.Exception(text, pytrace=False) from None
             check.begin()
             item.stash[CHECK] = self._running = check
         return (yield)

@@ -28,6 +28,12 @@ def test_own_readings_are_judged_as_a_guards_are() -> None:
         assert_bounded({"fds": [10]}, connections=500)
 
 
+def test_one_finding_is_said_once() -> None:
+    with pytest.raises(AssertionError) as caught:
+        assert_bounded({"fds": [10 + 500 * n for n in range(6)]}, connections=500)
+    assert str(caught.value).count("1.00 fds per connection") == 1
+
+
 def test_two_snapshots_name_what_came() -> None:
     before = snapshot()
     held = os.eventfd(0)

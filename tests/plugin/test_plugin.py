@@ -117,11 +117,27 @@ def test_a_mistake_in_a_test_names_what_was_meant(pytester: pytest.Pytester, cod
     assert "harness/plugin" not in result.stdout.str(), "the line of the test is what is shown"
 
 
-def test_a_mistake_in_a_marker_of_leaks_is_one_error(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("import pytest\n@pytest.mark.no_leaks(patienc=1)\ndef test_x(): pass")
+def test_a_mistake_in_a_marker_is_one_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import pytest
+        @pytest.mark.no_leaks(patienc=1)
+        def test_name(): pass
+        @pytest.mark.no_leaks(ignore="threads")
+        def test_value(): pass
+        @pytest.mark.budget("0/connection")
+        def test_budget(guard): pass
+    """)
     result = pytester.runpytest_subprocess(*QUIET)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*'patienc'; expected keywords out of ignore, objects, memory, patience*"])
+    result.assert_outcomes(errors=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_name: *no_leaks: 'patienc'; expected keywords out of ignore, objects, memory, patience",
+            "*test_value: *no_leaks: ignore='threads': expected a list of Ignore*",
+            "*test_budget: *budget('0/connection'): expected fds='0/connection' or a mapping",
+        ]
+    )
+    assert "harness/plugin" not in result.stdout.str(), "the mistake is shown, not our frames"
+    assert "another exception" not in result.stdout.str()
 
 
 def test_tests_of_the_same_name_keep_their_own_reports(pytester: pytest.Pytester) -> None:
