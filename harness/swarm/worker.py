@@ -12,6 +12,7 @@ gevent.monkey.patch_all()
 import argparse  # noqa: E402
 import os  # noqa: E402
 import socket  # noqa: E402
+import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
@@ -23,6 +24,8 @@ from harness.swarm.gate import Gate, gated_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
 from harness.swarm.statistics import Statistics  # noqa: E402
 from harness.swarm.wire import BadMessage, outcome_to_dict, setup_from_dict, spec_from_dict  # noqa: E402
+
+SILENT = 2.0  # seconds after which a worker says that it waits; it may be there before its master
 
 
 class WorkerSide:
@@ -75,7 +78,13 @@ def _master(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
         raise argparse.ArgumentTypeError(f"{text!r}; expected MASTER:PORT, such as 10.1.0.1:5557")
-    return host.strip("[]"), int(port)
+    host = host.strip("[]")
+    try:
+        socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise argparse.ArgumentTypeError(f"{text!r}: {why}; expected MASTER:PORT") from None
+    return host, int(port)
 
 
 def main() -> None:
@@ -87,7 +96,9 @@ def main() -> None:
     raise_limit()
     gate = Gate()
     environment = Environment(user_classes=[gated_user(gate)])
+    told = gevent.spawn_later(SILENT, print, f"no master at {host}:{port} yet: waiting", file=sys.stderr)
     runner = environment.create_worker_runner(host, port)
+    told.kill()
     WorkerSide(runner, gate, environment)
     runner.greenlet.join()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,15 @@ def test_locust_ends_with_code_2_before_anything_runs(option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("localhost",), ("localhost:port",), ("localhost:70000",), ("a:1", "b:2")]
+    "arguments",
+    [
+        (),
+        ("localhost",),
+        ("localhost:port",),
+        ("localhost:70000",),
+        ("no.such.host.invalid:5557",),
+        ("127.0.0.1:1", "127.0.0.1:2"),
+    ],
 )
 def test_a_worker_that_is_not_told_its_master_says_what_it_expected(arguments: tuple[str, ...]) -> None:
     done = subprocess.run(
@@ -80,3 +89,16 @@ def test_a_worker_that_is_not_told_its_master_says_what_it_expected(arguments: t
     assert "MASTER:PORT" in done.stderr
     assert not arguments or arguments[-1] in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_worker_that_waits_for_its_master_says_so() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: nobody answers
+        master = f"127.0.0.1:{taken.getsockname()[1]}"
+        argv = [sys.executable, "-m", "harness.swarm.worker", master]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+            try:
+                assert child.stderr is not None
+                assert child.stderr.readline() == f"no master at {master} yet: waiting\n"
+            finally:
+                child.kill()
