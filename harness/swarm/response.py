@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote_from_bytes
 
 import httptools
 
@@ -19,6 +20,7 @@ from harness.swarm.request import Request
 
 HEAD_LIMIT = 64 * 1024  # bytes between two pieces of body
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+PRINTABLE = bytes(range(0x21, 0x7F))
 GOOD = (causes.MIME, b"")  # the type and encoding that nearly every stream has
 
 
@@ -84,7 +86,8 @@ class Response(Link):
         elif name == b"retry-after":
             report.retry_after = value.decode("latin-1")[:64]
         elif name == b"location":
-            report.location = value.decode("latin-1")
+            # Bytes as they are, as browsers take them.
+            report.location = quote_from_bytes(value, safe=PRINTABLE)
         elif name == b"set-cookie":
             report.set_cookie += (value.decode("latin-1"),)
 

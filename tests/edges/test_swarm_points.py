@@ -118,6 +118,16 @@ def test_point_14_redirects_are_followed_and_reconnects_start_anew(ask: Driver, 
     assert [asked.header("Last-Event-ID") for asked in server.asked[:4]] == [None, None, "2", "2"]
 
 
+def test_point_14_a_location_may_be_utf_8(ask: Driver) -> None:
+    def script(it: Connection) -> None:
+        found = STREAM + b"data: x\n\n"
+        it.send(found if it.number > 1 else b"HTTP/1.1 302 F\r\nLocation: /caf\xc3\xa9 x?a=%20b\r\n\r\n")
+
+    with serve(script) as server:
+        ask(take, server.url, "/", 1, FAST)
+    assert server.asked[1].target == "/caf%C3%A9%20x?a=%20b"
+
+
 def test_point_14_a_missing_location_or_a_loop_is_an_error(ask: Driver) -> None:
     places = {"/lost": b"", "/loop": b"Location: /loop\r\n", "/nonsense": b"Location: gopher://x/\r\n",
               "/bracket": b"Location: http://[bad\r\n", "/socket": b"Location: http+unix://%2Frun%2Fx.sock/\r\n",
