@@ -16,7 +16,7 @@ import pytest
 
 from harness.config import budget_for, from_arguments
 from harness.core.budget import Budget, laid_over
-from harness.core.errors import ConfigError, HarnessError
+from harness.core.errors import ConfigError, HarnessError, StoreError
 from harness.core.verdict import Outcome, Verdict
 from harness.experiment.guard import Guarded, Request, guard_once
 from harness.plugin.arguments import addresses, check_budget, check_names, read, words
@@ -143,9 +143,14 @@ def _path(url: str) -> str:
 @contextmanager
 def turn() -> Iterator[None]:
     """One guard at a time of this user on this machine: two at once would measure each other. The lock is the
-    kernel's (flock(2)), so it ends with the process, however that ends."""
+    kernel's (flock(2)), so it ends with the process, however that ends. Raises StoreError."""
     path = Path(tempfile.gettempdir()) / f"harness-guard-{os.getuid()}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"guards cannot take turns by {path}: {error.strerror}; remove it, or set TMPDIR to another folder"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, StoreError
 from harness.experiment.guard import Request
 from harness.plugin.arguments import KINDS, OURS, TYPES, read, words
 from harness.plugin.guarding import Guard
@@ -58,3 +60,13 @@ def test_every_argument_has_a_kind() -> None:
     own = {"url", "command", "budget", *OURS}  # read by themselves
     for field in fields(Request):
         assert field.name in own or TYPES[field.name].partition(" | ")[0] in KINDS, field.name
+
+
+def test_a_lock_that_is_no_file_of_ours_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lock = tmp_path / f"harness-guard-{os.getuid()}.lock"
+    lock.symlink_to(tmp_path / "elsewhere")
+    guard = Guard(name="x", where="test_x", root=tmp_path, out=tmp_path / "out")
+    with pytest.raises(StoreError, match=r"guards cannot take turns by .*lock: .*; remove it, or set TMPDIR"):
+        guard(url="http://127.0.0.1:{port}/", command=[sys.executable])
+    assert not (tmp_path / "elsewhere").exists()
