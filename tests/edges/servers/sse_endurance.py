@@ -79,7 +79,7 @@ def main() -> None:
             KEPT.extend(float(number) for _ in range(streams // 100))
         elif planted == "descriptor":
             KEPT.append(os.open("/dev/null", os.O_RDONLY))
-        with gevent.Timeout(20.0):
+        with gevent.Timeout(60.0):
             while user.shared.wheel._timer is not None:  # half-close and stall last up to a second
                 gevent.sleep(0.02)
         user.shared.statistics.pour()  # or up to a second's times wait here, as many as there happen to be
