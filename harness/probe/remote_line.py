@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from harness.core.errors import ProbeError
 from harness.probe.lines import LONGEST
+from harness.process.leash import Leash
 
 END_PATIENCE = 2.0  # seconds for the end of a command whose output has ended, or that was killed
 POLL = 0.01
@@ -24,8 +25,10 @@ class Line:
         # Whoever left the command's group may hold its pipes for ever: readers are woken up by this one, not by
         # the end of theirs.
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        leash = None
         try:
-            # A session of its own: Ctrl-C is ours to handle. It ends when its output has no reader.
+            leash = self._leash = Leash()
+            # A session of its own: Ctrl-C is ours to handle.
             self._process = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.PIPE,
@@ -35,10 +38,13 @@ class Line:
             )
         except OSError as error:
             os.close(self._wake)
+            if leash:
+                leash.release()
             raise ProbeError(
                 f"--probe-command {argv[0]!r}: {error.strerror}; expected a command such as "
                 "'ssh host harness probe --pid 12'"
             ) from None
+        self._leash.hold(self._process.pid)
         self._ending = threading.Lock()
         self._closed = False
         self._said = b""
@@ -122,6 +128,7 @@ class Line:
             if self._closed:
                 return
             self._closed = True
+            self._leash.release()
             os.close(self._wake)
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe:

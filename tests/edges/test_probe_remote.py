@@ -289,6 +289,7 @@ def test_every_descriptor_is_back_whoever_holds_the_other_end(held: tuple[int, .
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     before, threads = ours(), set(threading.enumerate())
+    children = set(psutil.Process().children())
     try:
         with Told() as told:
             argv = [sys.executable, "-c", code, *speaking(told.pid), "--count", "2"]
@@ -304,6 +305,7 @@ def test_every_descriptor_is_back_whoever_holds_the_other_end(held: tuple[int, .
             assert set(threading.enumerate()) <= threads
             assert not Path(f"/proc/{command}").exists()
         assert ours().items() <= before.items()
+        assert set(psutil.Process().children()) <= children
     finally:
         for pid in map(int, note.read_text().split() if note.exists() else ()):
             os.kill(pid, signal.SIGKILL)
@@ -315,10 +317,41 @@ def test_a_command_that_has_ended_keeps_its_number_until_its_group_is_killed() -
     assert line.read() == []
     assert line.why() == "the command exited with 3"
     assert state(line._process.pid) == "Z"
-    (left,) = (p.pid for p in psutil.process_iter() if pgid(p.pid) == line._process.pid != p.pid)
+    group = line._process.pid
+    assert len(members(group)) == 1
     line.close()
-    wait_for(lambda: not Path(f"/proc/{left}").exists() or state(left) == "Z", "its group was killed")
+    wait_for(lambda: not members(group), "its group was killed")
     line.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_command_that_says_nothing_ends_with_the_harness(how: signal.Signals) -> None:
+    """As an ssh whose network is gone: nothing that it writes would tell it that nobody reads."""
+    code = (
+        "import time\n"
+        "from harness.probe.remote_line import Line\n"
+        "line = Line(['sh', '-c', 'sleep 600; true'])\n"
+        "print(line._process.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as harness:
+        assert harness.stdout is not None
+        group = int(harness.stdout.readline())
+        wait_for(lambda: len(members(group)) == 2, "the shell and its sleep")
+        harness.send_signal(how)
+        harness.wait()
+    wait_for(lambda: not members(group), "both have ended")
+
+
+def members(group: int) -> list[int]:
+    """The living of a process group."""
+    found = []
+    for pid in psutil.pids():
+        try:
+            if pgid(pid) == group and state(pid) != "Z":
+                found.append(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody who may not kill")

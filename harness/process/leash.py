@@ -1,0 +1,54 @@
+"""A process group that cannot outlive the harness, for a command whose standard streams are ours to use, so that no
+keeper can stand between. What watches it is a process of the standard library alone, in a session of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+# Two lines: the group, and that it is let go. At end of file before the second the harness is gone, by whatever death.
+WATCH = (
+    "import os, sys\n"
+    "group = sys.stdin.readline()\n"
+    f"if group and not sys.stdin.readline(): os.killpg(int(group), {int(signal.SIGKILL)})\n"
+)
+
+
+class Leash:
+    """Raises OSError when it cannot be started."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._watcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", WATCH],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def hold(self, group: int) -> None:
+        """Kill this process group once the harness is gone. Its number must stay taken until ``release``: do not
+        wait for its leader before."""
+        self._held = True
+        self._say(b"%d\n" % group)
+
+    def release(self) -> None:
+        """Let it go on. Idempotent."""
+        if self._held:
+            self._say(b"released\n")
+        if self._watcher.stdin:
+            try:
+                self._watcher.stdin.close()
+            except OSError:
+                pass
+        self._watcher.wait()
+
+    def _say(self, line: bytes) -> None:
+        assert self._watcher.stdin is not None
+        try:
+            self._watcher.stdin.write(line)
+            self._watcher.stdin.flush()
+        except (OSError, ValueError):
+            pass  # somebody killed it, or it was let go already
