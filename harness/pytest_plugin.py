@@ -106,13 +106,13 @@ def guard(request: pytest.FixtureRequest) -> Guard:
 def no_leaks(request: pytest.FixtureRequest) -> Iterator[NoLeaks]:
     """Fails the test when it leaves something behind in this process; ``no_leaks.ignore(kind, match, reason)``."""
     from harness.no_leaks import no_leaks as check
-    from harness.plugin.leaks import left
+    from harness.plugin.leaks import finish
 
     running = check()
     running.begin()
     yield running
-    if not request.node.stash.get(FAILED, False) and (leaks := left(running)) is not None:
-        pytest.fail(str(leaks), pytrace=False)
+    if not request.node.stash.get(FAILED, False):
+        finish(running, request.node)
 
 
 @pytest.fixture

@@ -58,16 +58,21 @@ class LeakCheck:
         self._running = None
         result = yield
         if check is not None and not item.stash.get(self._failed, False):
-            leaks = left(check)
-            if leaks is not None:
-                total, kinds = sum(map(len, leaks.leaks.values())), count(leaks.leaks)
-                item.user_properties.append((PROPERTY, f"{total} {kinds}"))
-                pytest.fail(str(leaks), pytrace=False)  # its places are in the text, not in our frames
+            finish(check, item)
         return result
 
 
-def left(check: NoLeaks) -> LeaksError | None:
-    """What is left at the end of a check; None when it is quiet."""
+def finish(check: NoLeaks, item: pytest.Item) -> None:
+    """End the check of a test: what is left fails it, and is noted for the ranking."""
+    leaks = _left(check)
+    if leaks is not None:
+        total, kinds = sum(map(len, leaks.leaks.values())), count(leaks.leaks)
+        item.user_properties.append((PROPERTY, f"{total} {kinds}"))
+        pytest.fail(str(leaks), pytrace=False)  # its places are in the text, not in our frames
+
+
+def _left(check: NoLeaks) -> LeaksError | None:
+    """Outside of an except block: the failure would show this one as well."""
     try:
         check.end()
     except LeaksError as error:
