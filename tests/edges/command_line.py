@@ -8,11 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 SERVICES = Path(__file__).parents[1] / "services"
 HARNESS = (sys.executable, "-m", "harness.cli")
@@ -86,23 +89,41 @@ def wait_for(condition: Callable[[], object], what: str, within: float = DEADLIN
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """What is done meanwhile takes no longer, apart from the time in which somebody on this machine stood in line
-    for a core; where the kernel does not count that, and in any case, no longer than DEADLINE."""
-    began, queued = time.monotonic(), _queued()
-    yield
-    took = time.monotonic() - began
-    assert took < DEADLINE
-    if queued is not None:
-        assert took - ((_queued() or queued) - queued) < seconds, f"took {took:.1f} s"
+def within(seconds: float, run: subprocess.Popen[str]) -> Iterator[None]:
+    """What is done meanwhile takes no longer, apart from the time in which we, the run or what it had started stood
+    in line for a core; and in no case longer than DEADLINE."""
+    pids = [run.pid, *(child.pid for child in psutil.Process(run.pid).children(recursive=True))]
+    tasks = [*(task for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))]
+    tasks.append(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat"))
+    before = {task: _queued(task) for task in tasks}
+    after = dict(before)
+    done = threading.Event()
 
+    def watch() -> None:
+        while not done.wait(0.02):
+            after.update({task: max(seen, _queued(task)) for task, seen in after.items()})
 
-def _queued() -> float | None:
-    """Seconds since boot in which a task that could run did not: "some" of Documentation/accounting/psi.rst."""
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    began = time.monotonic()
     try:
-        return float(Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
+        yield
+    finally:
+        took = time.monotonic() - began
+        done.set()
+        watcher.join()
+    queued = sum(after[task] - before[task] for task in tasks)
+    assert took - queued < seconds, f"took {took:.1f} s, of which {queued:.1f} s were spent in line"
+    assert took < DEADLINE
+
+
+def _queued(task: Path) -> float:
+    """Seconds in which a thread could have run and did not (Documentation/scheduler/sched-stats.rst); 0 once it has
+    ended."""
+    try:
+        return int(task.read_text().split()[1]) / 1e9
     except OSError:
-        return None
+        return 0.0
 
 
 def mentioning(word: str | Path) -> list[int]:

@@ -61,7 +61,7 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_ctrl_c_stops_everything_within_three_seconds_and_keeps_what_was_measured(
     running: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    with within(3.0):
+    with within(3.0, running):
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=DEADLINE)
     assert running.returncode == 3, err
@@ -123,7 +123,7 @@ def test_ctrl_c_while_the_place_in_the_source_is_looked_for_keeps_the_leak_that_
         if whose == "blocked":  # its interpreter answers no question any more
             (pid,) = [pid for pid in mentioning(tmp_path) if words_of(pid)[1] == "-c"]
             os.kill(pid, signal.SIGSTOP)
-        with within(3.0):
+        with within(3.0, run):
             run.send_signal(signal.SIGINT)
             out, err = run.communicate(timeout=DEADLINE)
         assert run.returncode == 1, "a leak that is certain stays one: " + out + err
@@ -155,7 +155,7 @@ def test_ctrl_c_is_obeyed_before_the_first_cycle_too(what: str, tmp_path: Path) 
     command = [*HARNESS, "guard", "--quiet", "--out", str(tmp_path / "run"), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as guard:
         wait_for(lambda: len(mentioning(f"{tmp_path}/never")) > 1, "it has been started")
-        with within(3.0):
+        with within(3.0, guard):
             guard.send_signal(signal.SIGINT)
             out, err = guard.communicate(timeout=DEADLINE)
     assert guard.returncode == 3, out + err
@@ -168,7 +168,7 @@ def test_kill_9_leaves_nothing_alive_two_seconds_later(
     running: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     assert len(mentioning(str(tmp_path))) >= 2, "service and harness are up"
-    with within(2.0):
+    with within(2.0, running):
         running.kill()
         running.wait()
         wait_for(lambda: not mentioning(tmp_path), "everything died with the harness")
