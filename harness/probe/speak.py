@@ -27,6 +27,7 @@ from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
 
 LONGEST_ORDER = 256  # bytes
+LAST_PORT = 65535
 MOST_ORDERS = 100  # waiting at once; one who sends more is not served
 
 
@@ -119,7 +120,7 @@ def _answer(order: str, tree: Tree, at: float) -> str:
     word, _, rest = order.partition(" ")
     if word == "census":
         return census_line(census(tree.root, at=at, known=tree.processes(), newest=tree.newest))
-    if word == "inbound" and rest.isdigit():
+    if word == "inbound" and rest.isascii() and rest.isdigit() and int(rest) <= LAST_PORT:
         return json.dumps({"inbound": inbound(tree.root, int(rest))})
     if word == "limits":
         return json.dumps({"limits": limits(tree.root)})

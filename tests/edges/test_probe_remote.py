@@ -126,6 +126,26 @@ def test_whoever_sees_the_end_finds_the_gap_that_tells_it(where: str) -> None:
     assert ended_before_it_was_told == [False]
 
 
+def test_orders_that_make_no_sense_are_answered_and_end_nothing() -> None:
+    orders = [
+        "foo",
+        "inbound",
+        "inbound x",
+        "inbound 65536",
+        "inbound ²",
+        "inbound -1",
+        "\x1b[2J",
+        "",
+        "inbound 1",
+    ]
+    with Told() as told, RemoteSampler(speaking(told.pid), clock=time.monotonic) as far:
+        for order in orders[:-1]:
+            with pytest.raises(ProbeError, match="expected census, inbound PORT or limits"):
+                far._ask(order, "inbound")
+        assert far._ask(orders[-1], "inbound") == 0
+        wait_for(lambda: far.latest().fds, "it goes on")
+
+
 def test_a_cut_line_is_a_gap_and_is_taken_up_again(tmp_path: Path) -> None:
     """The first run of the command ends after a few samples, the second one lasts."""
     once = tmp_path / "once"
