@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import select
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,6 +220,25 @@ def test_nobody_behind_it_is_a_reset() -> None:
             socket.create_connection(proxy.address, timeout=10) as one,
         ):
             drained(one)
+
+
+def test_no_descriptor_left_refuses_a_peer_and_ends_nothing(broker: Any) -> None:
+    client, pid = broker.dealer(), broker.process.pid
+    broker.check(client, "state", b"x")
+    taken = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    free = next(number for number in range(len(taken) + 1) if number not in taken)
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(
+        pid, resource.RLIMIT_NOFILE, (free + 1, limits[1])
+    )  # one more: not the two that a peer needs
+    with (
+        socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10) as one,
+        contextlib.suppress(ConnectionResetError),
+    ):
+        drained(one)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert broker.check(client, "state", b"y").body == (b"y",), "those inside go on"
+    assert broker.check(broker.dealer(), "state", b"z").body == (b"z",), "and others come again"
 
 
 def test_it_leaves_no_thread_and_no_socket() -> None:
