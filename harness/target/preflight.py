@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from harness.target.ready import connect
+from harness.target.ready import bounded, connect
 
 MAX_REDIRECTS = 10
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -55,40 +55,41 @@ def preflight(
                 path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 connection.connect()
                 awaited = "headers"
-                connection.request(
-                    method,
-                    path,
-                    body=body,
-                    headers={"Accept": "text/event-stream", "Cache-Control": "no-cache", **(headers or {})},
-                )
-                response = connection.getresponse()
-                status = response.status
-                kind = response.headers.get_content_type() if response.headers.get("Content-Type") else ""
-                if status in REDIRECTS:
-                    location = response.headers.get("Location")
-                    if not location:
-                        problem = f"{url} answers {status} without a Location; expected 200"
-                        return Preflight(status, kind, None, problem)
-                    seen = urljoin(seen, location)
-                    continue
-                refused = _refusal(
-                    url, seen, status, kind, response.headers.get("Retry-After"), stream=stream
-                )
-                if refused:
-                    return Preflight(status, kind, None, *refused)
-                awaited = "first byte"
-                if not stream:
+                with bounded(connection, timeout):
+                    connection.request(
+                        method,
+                        path,
+                        body=body,
+                        headers={
+                            "Accept": "text/event-stream",
+                            "Cache-Control": "no-cache",
+                            **(headers or {}),
+                        },
+                    )
+                    response = connection.getresponse()
+                    status = response.status
+                    kind = response.headers.get_content_type() if response.headers.get("Content-Type") else ""
+                    if status in REDIRECTS:
+                        location = response.headers.get("Location")
+                        if not location:
+                            problem = f"{url} answers {status} without a Location; expected 200"
+                            return Preflight(status, kind, None, problem)
+                        seen = urljoin(seen, location)
+                        continue
+                    refused = _refusal(
+                        url, seen, status, kind, response.headers.get("Retry-After"), stream=stream
+                    )
+                    if refused:
+                        return Preflight(status, kind, None, *refused)
+                    awaited = "first byte"
+                    if not stream:
+                        return Preflight(status, kind, clock() - start, None)
+                    first = response.read1(1)
+                    if not first:
+                        problem = f"{url} answers 200 text/event-stream and closes the stream at once, without a byte"
+                        advice = "see in its log why the handler returns; a stream stays open until its client leaves"
+                        return Preflight(status, kind, None, problem, advice)
                     return Preflight(status, kind, clock() - start, None)
-                first = response.read1(1)
-                if not first:
-                    problem = (
-                        f"{url} answers 200 text/event-stream and closes the stream at once, without a byte"
-                    )
-                    advice = (
-                        "see in its log why the handler returns; a stream stays open until its client leaves"
-                    )
-                    return Preflight(status, kind, None, problem, advice)
-                return Preflight(status, kind, clock() - start, None)
             finally:
                 connection.close()
         problem = f"{url} redirects without end (last to {seen}); expected a stream"

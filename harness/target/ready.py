@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import signal
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -95,6 +97,31 @@ def connect(url: str, timeout: float, *, insecure: bool, ca: Path | None) -> htt
     return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
 
 
+@contextlib.contextmanager
+def bounded(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+    """TimeoutError once an open connection has been busy for so long: a socket's own timeout is for one recv(2) alone,
+    and a head that comes byte by byte never meets it."""
+    sock, cut = connection.sock, threading.Event()
+
+    def end() -> None:
+        cut.set()
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException, ValueError):
+        if not cut.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if cut.is_set():
+        raise TimeoutError(f"no answer within {seconds:g} s")
+
+
 def ended(target: Watched, port: int, seconds: float) -> HarnessError:
     """The error for a service that ended by itself before any load: PortTaken when its log says so."""
     code = target.poll()
@@ -167,8 +194,10 @@ def wait_ready(
             if http_answer:
                 connection = connect(url, 1.0, insecure=insecure, ca=ca)
                 try:
-                    connection.request("GET", parts.path or "/")
-                    status = connection.getresponse().status
+                    connection.connect()
+                    with bounded(connection, 1.0):
+                        connection.request("GET", parts.path or "/")
+                        status = connection.getresponse().status
                 finally:
                     connection.close()
                 if status < 500:

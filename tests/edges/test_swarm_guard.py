@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, TargetError
 from harness.experiment.guard import Request, guard_once, setup_for
+from harness.target.preflight import preflight
+from harness.target.ready import wait_ready
 from tests.edges.servers.sse_client import certificate
+from tests.edges.servers.sse_scripted import Connection, serve
 
 SERVICE = Path(__file__).parent / "servers" / "sse_tls_service.py"
 
@@ -52,6 +55,35 @@ def test_a_certificate_that_nobody_vouches_for_ends_it_in_plain_words(tmp_path: 
     loads = [one.ledger for one in loaded.trial.observations if one.ledger.opened]
     assert loads
     assert all(ledger.failed == 0 for ledger in loads)
+
+
+class Alive:
+    """A target that is there."""
+
+    alive = True
+    logs = False
+
+    def poll(self) -> None:
+        """It has not ended."""
+
+    def tail(self, lines: int = 20) -> tuple[str, ...]:
+        """It says nothing."""
+        return ()
+
+
+def test_a_head_that_drips_holds_up_no_guard() -> None:
+    """Each byte comes within the socket's own timeout."""
+
+    def script(it: Connection) -> str:
+        it.send(b"HTTP/1.1 200 OK\r\nX: ")
+        return it.drip()
+
+    with serve(script) as server:
+        seen = preflight(server.url + "/e", timeout=0.5)
+        assert seen.stalls
+        assert seen.problem == f"{server.url}/e: no headers within 0.5 s"
+        with pytest.raises(TargetError, match=r"no answer within 1 s"):
+            wait_ready(server.url, Alive(), timeout=0.5, http_answer=True)
 
 
 @pytest.mark.parametrize(
