@@ -84,6 +84,8 @@ def test_a_head_that_drips_holds_up_no_guard() -> None:
         assert seen.problem == f"{server.url}/e: no headers within 0.5 s"
         with pytest.raises(TargetError, match=r"no answer within 1 s"):
             wait_ready(server.url, Alive(), timeout=0.5, http_answer=True)
+        server.wait(lambda: len(server.returned) >= 2)
+        assert set(server.returned) == {"gone"}  # it dripped until the client had left, and that was soon
 
 
 @pytest.mark.parametrize(
