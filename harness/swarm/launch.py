@@ -33,7 +33,7 @@ from harness.swarm.wire import (
 
 START_PATIENCE = 45.0
 POLL = 0.05
-CANCEL_PATIENCE = 10.0  # seconds: 18,000 streams leave in 1.7 on a core that is shared; more than this is a hang
+CANCEL_PATIENCE = 10.0  # seconds: 18,000 streams leave in 1.7 on a shared core; more than this is a hang
 GRACE = 0.5
 
 
