@@ -268,6 +268,7 @@ class TrialRunner:
             step,
             progress=progress,
             cancelled=lambda: self.around.interrupt.is_set() or not self.target.alive,
+            hurried=self.around.interrupt.is_set,
         )
         load_ended = self.around.clock()
         if ledger.failed and step.phase is not Phase.IDLE:

@@ -83,11 +83,13 @@ def test_a_generator_that_is_too_slow_to_break_off_hides_nothing(
     (swarm,) = [pid for pid in mentioning("harness.swarm.child") if str(tmp_path) in environment_log(pid)]
     os.kill(swarm, signal.SIGSTOP)
     if first == "Ctrl-C":
-        running.send_signal(signal.SIGINT)
+        with within(3.0, running):
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=DEADLINE)
     else:
         (service,) = [pid for pid in mentioning(tmp_path) if words_of(pid)[1] == str(SERVICE)]
         os.kill(service, signal.SIGSEGV)
-    out, err = running.communicate(timeout=DEADLINE)
+        out, err = running.communicate(timeout=DEADLINE)
     assert (running.returncode, out.split(":")[0]) == {
         "Ctrl-C": (3, "INCONCLUSIVE"),
         "the service dies": (1, "CRASHED"),
