@@ -13,6 +13,7 @@ import tomlkit
 
 from harness.config import PROJECT
 from harness.core.budget_file import BudgetFile
+from harness.core.metric import Key
 
 WORD = {"growth": "connection", "per_event": "event", "per_hour": "hour"}
 
@@ -44,9 +45,14 @@ class Change:
 
     def say(self) -> str:
         """``fds per connection: none -> 1 (LOOSENS)``."""
-        shown = "none" if self.before is None else f"{self.before:g}"
+        before = "none" if self.before is None else self._shown(self.before)
         what = f"ceiling of {self.key}" if self.is_ceiling else f"{self.key} per {WORD[self.table]}"
-        return f"{what}: {shown} -> {self.after:g} ({'LOOSENS' if self.loosens else 'tightens'})"
+        return f"{what}: {before} -> {self._shown(self.after)} ({'LOOSENS' if self.loosens else 'tightens'})"
+
+    def _shown(self, value: float) -> str:
+        """Large numbers in whole ones with commas, bytes as such."""
+        text = f"{value:,.0f}" if value >= 1000 else f"{value:g}"
+        return f"{text} B" if Key.parse(self.key).unit == "B" else text
 
     @property
     def number(self) -> float | int:

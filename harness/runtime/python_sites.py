@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from harness.core.units import counted
 from harness.runtime.counters import Attribution, Growth, most
 from harness.runtime.place import Frame, is_library, own_first, written
 from harness.runtime.snapshot import Snapshot, difference
@@ -64,7 +65,7 @@ def attribution(
     """
     start, between, after = snapshots
     connections = sum(cycles)
-    notes = (f"{after.dropped} further tracebacks were left out",) if after.dropped else ()
+    notes = (f"{counted(after.dropped, 'further traceback')} left out",) if after.dropped else ()
     growths = [
         *waiting_growth(waiting, connections),
         *lasting(line_growth(between, after, cycles[1]), line_growth(start, between, cycles[0])),

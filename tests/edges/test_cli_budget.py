@@ -70,7 +70,7 @@ def test_an_accepted_leak_is_an_exception_that_ends_and_is_said_to_loosen(here: 
     tried = run("baseline", "accept", path, "--dry-run")
     assert tried.exit_code == 0, tried.output
     assert "[budget] fds per connection: 0 -> 1 (LOOSENS), as an exception until " in tried.output
-    assert "[budget] ceiling of fds: none -> 1452 (tightens)" in tried.output
+    assert "[budget] ceiling of fds: none -> 1,452 (tightens)" in tried.output
     assert "exception" not in (here / "budgets.toml").read_text(), "--dry-run only says"
     assert run("baseline", "accept", path).exit_code == 0
     text = (here / "budgets.toml").read_text()
@@ -96,7 +96,7 @@ def test_more_growth_raises_the_same_exception_and_a_higher_ceiling_loosens(here
         f'reason = "the client keeps one"\nexpires = {last_day}\n'
     )
     done = run("baseline", "accept", saved(here, guard=LEAKING))
-    assert "ceiling of fds: 100 -> 1452 (LOOSENS)" in done.output
+    assert "ceiling of fds: 100 -> 1,452 (LOOSENS)" in done.output
     assert "fds per connection: 0.001 -> 1 (LOOSENS)" in done.output
     (exception,) = load(here / "budgets.toml").exemptions
     assert (exception.allow, exception.reason) == ("1/connection", "the client keeps one")
@@ -127,7 +127,7 @@ def test_a_ceiling_of_memory_is_replaced_and_not_written_twice(here: Path) -> No
     memory = {Key("memory", "anonymous"): float(1 << 20)}
     seen = [replace(one, levels={**one.levels, **memory}) for one in LEAKING.observations]
     done = run("baseline", "accept", saved(here, guard=replace(LEAKING, observations=tuple(seen))))
-    assert "ceiling of memory/anonymous: 2.68435e+08 -> 1.25829e+06 (tightens)" in done.output
+    assert "ceiling of memory/anonymous: 268,435,456 B -> 1,258,292 B (tightens)" in done.output
     text = (here / "budgets.toml").read_text()
     assert "memory = 1258292  # ours\n" in text
     assert "memory/anonymous" not in text
