@@ -34,9 +34,8 @@ from harness.swarm.wire import (
 START_PATIENCE = 45.0
 POLL = 0.05
 CANCEL_PATIENCE = 10.0  # seconds: 18,000 streams leave in 1.7 on a shared core; more than this is a hang
-HURRIED_PATIENCE = (
-    1.5  # seconds, where somebody waits for the end of the run: the count of one cycle is not worth more
-)
+HURRIED_PATIENCE = 1.5  # seconds, where a user waits for the end of the run
+SILENT = 60.0  # seconds without a word, of which ten a second are due: it hangs
 GRACE = 0.5
 
 
@@ -217,6 +216,8 @@ class Swarm:
         self._send({"order": "cycle", "spec": spec_to_dict(spec)}, "a cycle")
         deadline = float("inf")
         asked = hurry = False
+        heard = time.monotonic()
+        silent = SILENT + (0.0 if spec.connections else spec.dwell)  # an idle cycle has nothing to tell
         while True:
             if not asked and cancelled and cancelled():
                 asked = True
@@ -226,6 +227,13 @@ class Swarm:
                 hurry = True
                 deadline = min(deadline, time.monotonic() + HURRIED_PATIENCE)
             message = self._message(deadline, "a cycle", once=True)
+            if message:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > silent:
+                raise SwarmError(
+                    f"the swarm said nothing for {silent:g} s during a cycle; expected its progress ten times a "
+                    f"second; its last words: {self._last_words() or 'none'}; see {self._log.name}"
+                )
             try:
                 if "outcome" in message:
                     return outcome_from_dict(message["outcome"]).ledger

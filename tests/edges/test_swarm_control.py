@@ -165,6 +165,27 @@ def test_every_order_is_validated_and_garbage_ends_nothing(server: CountingServe
             child.wait()
 
 
+def test_a_swarm_that_hangs_is_infrastructure(
+    server: CountingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.clear()
+    monkeypatch.setattr("harness.swarm.launch.SILENT", 1.5)
+    with swarm_at(server, tmp_path) as found:
+        assert found.cycle(spec(0, dwell=2.0)).opened == 0, (
+            "an idle cycle has nothing to tell, and does not hang"
+        )
+        seen: list[Ledger] = []
+
+        def hang(ledger: Ledger) -> None:
+            if ledger.open_now and not seen:
+                os.kill(found.pid, signal.SIGSTOP)
+            seen.append(ledger)
+
+        with pytest.raises(SwarmError, match=r"said nothing for 1\.5 s during a cycle"):
+            found.cycle(spec(5, dwell=60.0, paths=("/mute",)), progress=hang)
+        assert seen
+
+
 def test_a_swarm_that_sends_nonsense_is_refused(server: CountingServer, tmp_path: Path) -> None:
     """The other direction: the experiment believes nothing either."""
     found = Swarm(server.url, tmp_path, seed=1)
