@@ -7,6 +7,7 @@ streams being opened at once, and nothing done with an event but to count it.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ def stamp(data: bytes) -> float:
     return float(data[at : data.index(b" ", at)])
 
 
-class Greenlets:
+class Greenlets(ABC):
     """Streams that take a greenlet each. A subclass has ``one``, which counts events and opened."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -41,9 +42,9 @@ class Greenlets:
         self._gate = gevent.lock.BoundedSemaphore(OPENING)
         self._running: list[gevent.Greenlet] = []
 
+    @abstractmethod
     def one(self, begun: Callable[[], None], limit: int, probe: bool) -> None:
         """Open a stream, say begun at its first event, stay for limit events (0: for ever)."""
-        raise NotImplementedError  # abstract: every subclass in use has it
 
     def _begun(self) -> None:
         self.opened += 1
@@ -144,9 +145,9 @@ class LocustUsers(Greenlets):
             if limit:
                 self._users.append(user)
 
+    @abstractmethod
     def watch(self, user: Any, begun: Callable[[], None], limit: int, probe: bool) -> None:
         """The body of the user's task."""
-        raise NotImplementedError  # abstract: every subclass in use has it
 
     def _count(self, line: bytes, seen: int, begun: Callable[[], None], probe: bool) -> int:
         """One more event, for a line that carries its data."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from bench import _kinds
 from bench._calibrate import calibrate
 from bench._rivals import LONGEST, RIVALS
-from bench._services import Kind, Level, run, trace
+from bench._services import Kind, run, trace
 from harness.core.judge import judge
 from harness.core.metric import Judged
 from harness.core.stats import median
@@ -41,9 +41,10 @@ COVERED = (0.93, 0.97)  # of the true rates, by the 95 % interval: all rows toge
 
 @dataclass(slots=True)
 class Cell:
-    """What came of one kind of service."""
+    """What came of one kind of service, the index-th of its group: a kind itself cannot be sent between processes."""
 
-    kind: Kind
+    group: str
+    index: int
     runs: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     drivers: Counter[str] = field(default_factory=Counter)
@@ -52,6 +53,11 @@ class Cell:
     below: int = 0
     rivals: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
+
+    @property
+    def kind(self) -> Kind:
+        """The service."""
+        return GROUPS[self.group][self.index]
 
     @property
     def found(self) -> float:
@@ -83,11 +89,11 @@ GROUPS: dict[str, Sequence[Kind]] = {
 }
 
 
-def measure(job: tuple[str, int, int, int]) -> tuple[str, int, Cell]:
+def measure(job: tuple[str, int, int, int]) -> Cell:
     """Some runs of one kind: group, index in it, first seed, number of runs."""
     group, index, first, runs = job
     kind = GROUPS[group][index]
-    cell = Cell(kind, runs)
+    cell = Cell(group, index, runs)
     exact = kind.key.judged is Judged.EXACT
     for seed in range(first, first + runs):
         trial = run(kind, seed)
@@ -104,14 +110,7 @@ def measure(job: tuple[str, int, int, int]) -> tuple[str, int, Cell]:
         levels = trace(kind, seed, cycles=LONGEST, connections=300)
         for name, rule in RIVALS.items():
             cell.rivals[name] += rule(levels, exact)
-    bare = Kind(kind.name, make=_nothing, leaks=kind.leaks, true=kind.true, rate=kind.rate, key=kind.key)
-    cell.kind = bare
-    return group, index, cell
-
-
-def _nothing(rng: object) -> Level:
-    """Stands for the service, which cannot be sent between processes."""
-    raise NotImplementedError  # never called: the worker has measured already
+    return cell
 
 
 def measure_all(runs: int, only: str) -> dict[str, list[Cell]]:
@@ -125,11 +124,9 @@ def measure_all(runs: int, only: str) -> dict[str, list[Cell]]:
     ]
     cells: dict[tuple[str, int], Cell] = {}
     with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
-        for group, index, cell in pool.imap_unordered(measure, jobs):
-            if (group, index) in cells:
-                cells[group, index].add(cell)
-            else:
-                cells[group, index] = cell
+        for cell in pool.imap_unordered(measure, jobs):
+            if (before := cells.setdefault((cell.group, cell.index), cell)) is not cell:
+                before.add(cell)
     return {group: [cells[g, i] for g, i in sorted(cells) if g == group] for group in GROUPS}
 
 

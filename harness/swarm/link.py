@@ -10,6 +10,7 @@ import _socket
 import errno
 import socket
 import struct
+from abc import ABC, abstractmethod
 from typing import Any
 
 from harness.swarm import causes
@@ -26,7 +27,7 @@ SAID = -1  # instead of an address's number: part of the request is out, no othe
 RETRY = 0.005  # seconds: a Unix socket whose backlog is full answers EAGAIN (connect(2))
 
 
-class Link:
+class Link(ABC):
     """Connects, sends, reads. What happens is told by calling linked, received and gone, which a
     subclass has; after ``release`` none of them is called any more."""
 
@@ -44,17 +45,17 @@ class Link:
         self._sealed: bytes | None = None  # the request, until TLS is ready for it
         self._waiting: Any = None  # a timer or callback of the loop that would call us
 
+    @abstractmethod
     def linked(self) -> None:
         """The connection stands and the request is sent."""
-        raise NotImplementedError  # abstract: every subclass in use has it
 
+    @abstractmethod
     def received(self, chunk: bytes) -> None:
         """Bytes came."""
-        raise NotImplementedError  # abstract: every subclass in use has it
 
+    @abstractmethod
     def gone(self, cause: str) -> None:
         """The connection has ended: by FIN (cause ``closed``) or by an error."""
-        raise NotImplementedError  # abstract: every subclass in use has it
 
     def dial(self, route: Route, request: bytes, *, source: str | None, small_window: bool) -> None:
         """Connect to the route's addresses in turn and send the request. Never raises."""

@@ -5,6 +5,7 @@ Reading only: what is done about what was read is for the stream to say.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote_from_bytes
@@ -56,9 +57,9 @@ class Response(Link):
         self._last_event = 0.0
         self._most = HEAD_LIMIT
 
+    @abstractmethod
     def _begin(self) -> None:
         """The response head has come."""
-        raise NotImplementedError  # abstract: every subclass in use has it
 
     def _expect(self) -> None:
         """Ready for another response."""

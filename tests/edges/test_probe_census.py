@@ -498,13 +498,13 @@ for number in {list(free)}: os.close(number)
 def test_the_descriptors_of_each_process_are_told_also_over_a_line() -> None:
     with Told() as told:
         told.run(
-            "import os, time\n"
+            "import os, signal\n"
             "kept += [os.open('/usr', os.O_RDONLY) for _ in range(40)]\n"
             "for more in (5, 60):\n"
             "    pid = os.fork()\n"
             "    if not pid:\n"
             "        held = [os.open('/usr', os.O_RDONLY) for _ in range(more)]\n"
-            "        time.sleep(60)\n"
+            "        signal.pause()\n"
             "        os._exit(0)\n"
         )
         each = 3 + 40  # its standard ones and what it opened

@@ -75,7 +75,7 @@ def test_cpu_of_ended_threads_is_kept() -> None:
 
 
 def test_a_zombie_is_an_end_and_no_recovery() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     tree = Tree(child.pid)
     before = tree.read(0.0)
     assert before.fds
@@ -152,12 +152,12 @@ def asked_for() -> bool:
 def test_a_reused_pid_is_not_mistaken() -> None:
     ends = time.monotonic() + DEADLINE
     while asked_for() and time.monotonic() < ends:
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
         tree, held, bare = Tree(child.pid), HotProcess(child.pid, hold=True), HotProcess(child.pid)
         assert tree.read(0.0).fds
         child.kill()
         child.wait()
-        again = reuse(child.pid, "import time; time.sleep(60)")
+        again = reuse(child.pid, "import signal; signal.pause()")
         if again is None:
             tree.close()
             held.close()

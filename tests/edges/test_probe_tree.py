@@ -17,7 +17,7 @@ from harness.probe.births import Births, descendants
 from harness.probe.tree import MOST_HELD, Tree
 from tests.edges.probe_target import Told, wait_for
 
-SLEEPER = f"subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(60)'])"
+SLEEPER = f"subprocess.Popen([{sys.executable!r}, '-c', 'import signal; signal.pause()'])"
 
 
 # Starts nine threads once it is told to, and says so.
@@ -30,8 +30,8 @@ print(flush=True); input()
 
 
 def sleeps(pid: int) -> bool:
-    """Whether its main thread is in the sleep that SLEEPER ends in."""
-    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
+    """Whether its main thread is in the pause that SLEEPER ends in."""
+    return "pause" in Path(f"/proc/{pid}/wchan").read_text()
 
 
 def until(tree: Tree, right: object, what: str) -> Sample:
@@ -120,12 +120,12 @@ def test_a_worker_that_is_replaced_shows_as_a_restart() -> None:
     """A pre-fork master that ends a worker and starts another: the counts fall, and the reason is told."""
     with Told() as told:
         told.run(
-            "import os, time\n"
+            "import os, signal\n"
             "def worker(n):\n"
             "    pid = os.fork()\n"
             "    if pid == 0:\n"
             "        held = [os.open('/dev/null', 0) for _ in range(n)]\n"
-            "        time.sleep(60)\n"
+            "        signal.pause()\n"
             "    return pid\n"
             "first = worker(500)"
         )
@@ -161,13 +161,13 @@ def test_grandchildren_are_followed_after_their_parent_ends(tmp_path: Path) -> N
         tree = Tree(told.pid)
         tree.read(0.0)
         told.run(
-            "import os, time\n"
+            "import os, signal\n"
             "middle = os.fork()\n"
             "if middle == 0:\n"
             "    if os.fork() == 0:\n"
             f"        open({str(note)!r}, 'w').write(str(os.getpid()))\n"
-            "        time.sleep(60)\n"
-            "    time.sleep(60)\n"
+            "        signal.pause()\n"
+            "    signal.pause()\n"
         )
         until(tree, lambda s: s.processes == 3, "three generations")
         wait_for(lambda: note.exists() and note.read_text(), "the grandchild wrote its pid")
@@ -208,7 +208,7 @@ def test_more_processes_than_the_short_way_takes() -> None:
         tree.read(0.0)
         count = births.MOST_CANDIDATES + 10
         told.run(
-            f"import os, time\nfor _ in range({count}):\n    if os.fork() == 0:\n        time.sleep(60)\n"
+            f"import os, signal\nfor _ in range({count}):\n    if os.fork() == 0:\n        signal.pause()\n"
         )
         own = len(os.listdir("/proc/self/fd"))
         sample = until(tree, lambda s: s.processes == count + 1, "all of them")

@@ -65,14 +65,14 @@ def test_limits_hold_in_the_child(tmp_path: Path) -> None:
 
 def test_stop_kills_one_that_ignores_sigterm_and_its_detached_grandchild(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys, time\n"
+        "import os, signal, sys\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
         "    if os.fork(): os._exit(0)\n"
         "    open(sys.argv[1], 'w').write(str(os.getpid()))\n"
-        "    time.sleep(600)\n"
-        "time.sleep(600)\n"
+        "    signal.pause()\n"
+        "signal.pause()\n"
     )
     note = tmp_path / "grandchild"
     child = Child.spawn([*python(code), str(note)], log=tmp_path / "log", name="x")
@@ -87,12 +87,12 @@ def test_stop_kills_one_that_ignores_sigterm_and_its_detached_grandchild(tmp_pat
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_outlives_a_killed_harness(tmp_path: Path, how: signal.Signals) -> None:
     code = (
-        "import pathlib, sys, time\n"
+        "import pathlib, signal, sys\n"
         "from harness.process.child import Child\n"
-        "child = Child.spawn([sys.executable, '-c', 'import time; time.sleep(600)'],\n"
+        "child = Child.spawn([sys.executable, '-c', 'import signal; signal.pause()'],\n"
         "                    log=pathlib.Path(sys.argv[1]), name='x')\n"
         "print(child.pid, flush=True)\n"
-        "time.sleep(600)\n"
+        "signal.pause()\n"
     )
     harness = subprocess.Popen([*python(code), str(tmp_path / "log")], stdout=subprocess.PIPE, text=True)
     assert harness.stdout is not None
@@ -105,7 +105,7 @@ def test_nothing_outlives_a_killed_harness(tmp_path: Path, how: signal.Signals) 
 
 
 def test_a_child_dies_even_when_its_keeper_is_killed(tmp_path: Path) -> None:
-    child = Child.spawn(python("import time; time.sleep(600)"), log=tmp_path / "log", name="x")
+    child = Child.spawn(python("import signal; signal.pause()"), log=tmp_path / "log", name="x")
     os.kill(child._keeper.pid, signal.SIGKILL)
     wait_for(lambda: gone(child.pid), "PDEATHSIG reached the child")
     assert child.wait(DEADLINE)

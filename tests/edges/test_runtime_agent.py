@@ -98,7 +98,7 @@ def test_other_pythons_are_left_alone_and_answer(minor: int, tmp_path: Path) -> 
     for ending in ("exit code", "exception", "sigwait", "descriptors", "fork", "path"):
         same = [run(ENDINGS[ending], env, python=python) for env in (with_agent(tmp_path), dict(os.environ))]
         assert same[0] == same[1], ending
-    code = "import time; time.sleep(60)"
+    code = "import signal; signal.pause()"
     with Child.spawn([python, "-c", code], log=tmp_path / "log", name="t", env=with_agent(tmp_path)) as child:
         assert answering(tmp_path, child.pid).read()[OBJECTS] > 1000
 
@@ -124,7 +124,7 @@ def test_the_next_sitecustomize_on_the_path_runs(tmp_path: Path) -> None:
 
 
 def test_a_forked_child_answers_on_a_socket_of_its_own(tmp_path: Path) -> None:
-    code = "import os, time\nfor _ in range(3):\n    if not os.fork(): break\ntime.sleep(60)"
+    code = "import os, signal\nfor _ in range(3):\n    if not os.fork(): break\nsignal.pause()"
     with start(code, tmp_path) as child:
         found = answering(tmp_path, child.pid, 4).read()
         assert child.pid in found.processes
@@ -132,9 +132,9 @@ def test_a_forked_child_answers_on_a_socket_of_its_own(tmp_path: Path) -> None:
 
 def test_it_is_there_again_after_an_exec(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time\n"
+        "import os, signal, sys\n"
         "if len(sys.argv) == 1: os.execv(sys.executable, [sys.executable, '-c', os.environ['CODE'], 'again'])\n"
-        "import colorsys; time.sleep(60)"
+        "import colorsys; signal.pause()"
     )
     with start(code, tmp_path, {**with_agent(tmp_path), "CODE": code}) as child:
         wait_for(lambda: b"again" in Path(f"/proc/{child.pid}/cmdline").read_bytes(), "the second program")
@@ -143,8 +143,8 @@ def test_it_is_there_again_after_an_exec(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["-I", "-E", "-S"])
 def test_a_python_that_cannot_load_it_says_so(option: str, tmp_path: Path) -> None:
-    with start("import time; time.sleep(60)", tmp_path, None, option) as child:
-        wait_for(lambda: b"sleep" in Path(f"/proc/{child.pid}/cmdline").read_bytes(), "the program")
+    with start("import signal; signal.pause()", tmp_path, None, option) as child:
+        wait_for(lambda: b"pause" in Path(f"/proc/{child.pid}/cmdline").read_bytes(), "the program")
         found = PythonCounters(tmp_path / "agents", child.pid).probe()
         assert isinstance(found, Unavailable)
         assert f"runs with {option}" in found.reason
@@ -152,11 +152,11 @@ def test_a_python_that_cannot_load_it_says_so(option: str, tmp_path: Path) -> No
 
 def test_a_target_that_closes_every_descriptor_gets_what_it_wants(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time\n"
+        "import os, signal, sys\n"
         "os.closerange(3, 70000)\n"
         "mine = [os.open('/dev/null', os.O_RDONLY) for _ in range(5)]\n"
         "print(mine, flush=True)\n"
-        "time.sleep(60)"
+        "signal.pause()"
     )
     with start(code, tmp_path) as child:
         wait_for(lambda: child.tail(), "its own descriptors")
@@ -185,7 +185,7 @@ def test_a_read_only_file_system_leaves_the_target_alone(tmp_path: Path) -> None
 
 
 def test_the_socket_is_private_and_answers_only_its_own_user(tmp_path: Path) -> None:
-    with start("import time; time.sleep(60)", tmp_path) as child:
+    with start("import signal; signal.pause()", tmp_path) as child:
         answering(tmp_path, child.pid)
         folder = tmp_path / "agents"
         path = folder / f"python-{child.pid}.sock"
@@ -243,7 +243,7 @@ def test_a_folder_open_to_others_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_does_not_answer_is_an_error_and_not_a_zero(tmp_path: Path) -> None:
-    with start("import time; time.sleep(60)", tmp_path) as child:
+    with start("import signal; signal.pause()", tmp_path) as child:
         answering(tmp_path, child.pid)
         os.kill(child.pid, signal.SIGSTOP)
         threads = list(Path(f"/proc/{child.pid}/task").glob("*/stat"))
@@ -260,13 +260,13 @@ def test_an_agent_that_does_not_answer_is_an_error_and_not_a_zero(tmp_path: Path
 def test_it_can_be_imported_by_a_service_that_the_harness_does_not_start(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     env = {**os.environ, channel.DIRECTORY: str(tmp_path / "agents"), "PYTHONPATH": str(root)}
-    code = "import harness.runtime.agent, time; time.sleep(60)"
+    code = "import harness.runtime.agent, signal; signal.pause()"
     with start(code, tmp_path, env) as child:
         answering(tmp_path, child.pid)
 
 
 def test_in_a_shared_folder_only_the_target_is_asked(tmp_path: Path) -> None:
-    code = "import time; time.sleep(60)"
+    code = "import signal; signal.pause()"
     with start(code, tmp_path) as one, start(code, tmp_path) as other:
         answering(tmp_path, one.pid, 2)
         assert PythonCounters(tmp_path / "agents", one.pid, shared=True).read().processes == (one.pid,)

@@ -190,7 +190,7 @@ def test_a_target_that_ends_is_a_gap_and_not_a_zero(tmp_path: Path) -> None:
 
 def test_nothing_to_read_says_why(tmp_path: Path) -> None:
     with Child.spawn(
-        [sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log", name="x"
+        [sys.executable, "-c", "import signal; signal.pause()"], log=tmp_path / "log", name="x"
     ) as child:
         found = PythonCounters(tmp_path / "agents", child.pid).probe()
         assert isinstance(found, Unavailable)
