@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from harness.core.errors import ConfigError
+from harness.core.units import nearest
 from harness.no_leaks.snapshot import KINDS
 
 
@@ -26,8 +26,7 @@ class Ignore:
     def __post_init__(self) -> None:
         said = f"Ignore({self.kind!r}, {self.match!r}, {self.reason!r})"
         if self.kind not in ("*", *KINDS):
-            near = difflib.get_close_matches(str(self.kind), KINDS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(str(self.kind), KINDS)
             raise ConfigError(f"{said}: kind {self.kind!r}; expected * or one of {', '.join(KINDS)}{hint}")
         if not isinstance(self.match, str):
             raise ConfigError(f"{said}: expected a shell pattern such as '*eventfd*'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from harness.core.budget import Budget
 from harness.core.errors import ConfigError
-from harness.core.units import duration, rate
+from harness.core.units import duration, nearest, rate
 from harness.experiment.guard import Request
 
 TIMES = ("max_time", "dwell", "settle", "patience", "stall_after", "ready_timeout")
@@ -49,9 +48,9 @@ def check_names(given: Mapping[str, Any]) -> None:
     """Raises ConfigError for a name that is no argument, with the nearest that is."""
     for name in given:
         if name not in FIELDS:
-            near = difflib.get_close_matches(name, FIELDS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"guard({name}=…): no such argument; expected a field of Request{hint}")
+            raise ConfigError(
+                f"guard({name}=…): no such argument; expected a field of Request{nearest(name, FIELDS)}"
+            )
 
 
 def words(command: object) -> list[str] | None:
