@@ -53,6 +53,18 @@ class Ledger:
     seconds: length of the load. aborts: streams left other than by ``fin``.
     stalls: streams that went silent (or never began) for longer than the stall time.
     saturated: the generator itself was the bottleneck.
+
+    Exposure, in streams (connections of plain requests). Each finished stream is in at most one of:
+    answered: a response head with an accepted status arrived, whatever happened later.
+    refused: the status was rejected, such as 429 or 503. ``statuses`` counts them by status.
+    reset: the connection ended before the response head, by ``rst-early`` or by the service.
+    unanswered: the request was sent, and no response head came until the stream was left.
+    The others never connected, were cancelled, or met something that is not HTTP.
+    answered is None in a record of an older harness. answered_by_mode: how answered streams were left.
+
+    peak: streams open at once, at most. first_failure: cause of the first failed stream, "" if none failed.
+    opened_before_failure: streams opened until then. answered_after_failure: streams that were
+    answered and did not fail after it; 0 means that the service only failed from then on.
     """
 
     opened: int = 0
@@ -72,6 +84,16 @@ class Ledger:
     causes: Mapping[str, int] = field(default_factory=dict)
     by_path: Mapping[str, int] = field(default_factory=dict)
     by_mode: Mapping[str, int] = field(default_factory=dict)
+    answered: int | None = None
+    answered_by_mode: Mapping[str, int] = field(default_factory=dict)
+    refused: int = 0
+    reset: int = 0
+    unanswered: int = 0
+    statuses: Mapping[int, int] = field(default_factory=dict)
+    peak: int = 0
+    first_failure: str = ""
+    opened_before_failure: int | None = None
+    answered_after_failure: int = 0
     ids_missed: int = 0
     ids_repeated: int = 0
     ids_disordered: int = 0

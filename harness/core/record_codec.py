@@ -57,6 +57,10 @@ def _converter() -> Converter:
     converter = Converter()
     converter.register_unstructure_hook(Key, str)
     converter.register_structure_hook(Key, lambda text, _: Key.parse(str(text)))
+    # JSON has only texts as names; reading takes either.
+    converter.register_unstructure_hook_func(
+        partial(operator.eq, Mapping[int, int]), lambda counts: {str(name): counts[name] for name in counts}
+    )
     converter.register_unstructure_hook(float, _plain_float)  # float("Infinity") reads it back
     converter.register_unstructure_hook_func(partial(operator.is_, object), _free)
     converter.register_structure_hook_func(partial(operator.is_, object), lambda value, _: value)

@@ -51,6 +51,11 @@ def of_errno(code: int | None) -> str:
     return _ERRNO.get(code or 0) or errno.errorcode.get(code or 0, "unknown").lower()
 
 
+def accepted(status: int, *, streaming: bool) -> bool:
+    """True for a status that the request expects: 200 for a stream, below 400 for a plain request."""
+    return status == 200 if streaming else status < 400
+
+
 def of_response(
     status: int, content_type: bytes, content_encoding: bytes, retry_after: str, *, streaming: bool
 ) -> str | None:
@@ -63,7 +68,7 @@ def of_response(
         return RATE_LIMITED[0]
     if status == 503 and retry_after:
         return RATE_LIMITED[1]
-    if status != 200 and (streaming or status >= 400):
+    if not accepted(status, streaming=streaming):
         return f"status-{status}"
     if not streaming:
         return None

@@ -25,7 +25,8 @@ class Report:
     """What became of a stream. Times are seconds since it began to connect; None: never happened.
 
     cause: None when it left as ordered, else why it failed. left: the way it left; ``ended`` when the
-    service ended it properly; "" when it failed otherwise. framed: the response says where its body ends;
+    service ended it properly; "" when it failed otherwise. answered: a response head with an accepted
+    status came. framed: the response says where its body ends;
     else the end of the connection is its end.
     """
 
@@ -37,6 +38,7 @@ class Report:
     events: int = 0
     bytes: int = 0
     status: int = 0
+    answered: bool = False
     retry_after: str = ""
     location: str = ""
     set_cookie: tuple[str, ...] = ()

@@ -148,6 +148,7 @@ class OwnUsers:
             first_event_p99=self._times.quantile(0.99),
             causes=_shared(causes, failed),
             by_path=dict(self._by_path.most_common(50)),
+            answered=over - failed,
             notes=tuple(notes),
         )
         return Outcome(ledger, self._times)

@@ -104,6 +104,8 @@ class Response(Link):
             self._pending = causes.REDIRECT
             return
         report.headers = self._came - self._started
+        if causes.accepted(status, streaming=self._request.streaming):
+            report.answered = True
         if status != 200 or self._type_encoding != GOOD:
             self._pending = causes.of_response(
                 status, *self._type_encoding, report.retry_after, streaming=self._request.streaming

@@ -134,7 +134,7 @@ class Stream(Response):
             return
         self._request = request
         self._expect()
-        self.report.location = ""
+        self.report.location, self.report.status = "", 0
         small = self.report.order.disconnect == "stall"
         self.dial(route, request.encode(last_event_id), source=source, small_window=small)
 

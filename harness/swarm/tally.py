@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.core.cycle import Ledger
-from harness.swarm import causes
+from harness.swarm import causes, exposure
+from harness.swarm.exposure import Exposure
 from harness.swarm.histogram import Histogram
 from harness.swarm.order import Report
 
 SUMMED = (
     "opened", "completed", "failed", "open_now", "events", "comments", "bytes", "aborts", "stalls",
-    "rate_limited", "stream_seconds", "ids_missed", "ids_repeated", "ids_disordered",
+    "rate_limited", "stream_seconds", "ids_missed", "ids_repeated", "ids_disordered", "refused", "reset",
+    "unanswered", "peak", "answered_after_failure",
 )  # fmt: skip
 
 
@@ -48,15 +50,22 @@ class Tally:
     stream_seconds: float = 0.0
     first_events: Histogram = field(default_factory=Histogram)
     retry_after: str = ""
+    peak: int = 0
+    exposure: Exposure = field(default_factory=Exposure)
     _ended: list[tuple[Report, Any]] = field(default_factory=list)
 
     def open(self, path: str) -> None:
         """A stream begins."""
         self.opened += 1
         self.by_path[path] += 1
+        open_now = self.opened - self.over - len(self._ended)
+        if open_now > self.peak:
+            self.peak = open_now
 
     def close(self, report: Report, counter: Any) -> None:
         """A stream is over."""
+        if report.cause is not None:
+            self.exposure.failing(report, self.opened)
         self._ended.append((report, counter))
         if len(self._ended) >= BATCH:
             self.fold()
@@ -79,6 +88,7 @@ class Tally:
         self.repeated += sum([counter.repeated for counter in counters])
         self.disordered += sum([counter.disordered for counter in counters])
         for report in reports:
+            self.exposure.add(report)
             if report.first_event is not None:
                 self.first_events.add(report.first_event)
             if report.cause is not None:
@@ -108,13 +118,14 @@ class Tally:
             causes=dict(self.causes),
             by_path=dict(self.by_path),
             by_mode=dict(self.by_mode),
+            peak=self.peak,
             ids_missed=self.missed,
             ids_repeated=self.repeated,
             ids_disordered=self.disordered,
             saturated=saturated,
             notes=(*notes, *self._notes()),
         )
-        return Outcome(ledger, self.first_events)
+        return Outcome(self.exposure.onto(ledger), self.first_events)
 
     def _rate_limited(self) -> int:
         return sum(self.causes[cause] for cause in causes.RATE_LIMITED)
@@ -146,14 +157,17 @@ def add_up(parts: Sequence[Outcome], notes: Sequence[str] = ()) -> Outcome:
         causes=_sum(ledger.causes for ledger in ledgers),
         by_path=_sum(ledger.by_path for ledger in ledgers),
         by_mode=_sum(ledger.by_mode for ledger in ledgers),
+        answered_by_mode=_sum(ledger.answered_by_mode for ledger in ledgers),
+        statuses=_sum(ledger.statuses for ledger in ledgers),
+        **exposure.shared(ledgers),
         saturated=any(ledger.saturated for ledger in ledgers),
         notes=(*dict.fromkeys(note for ledger in ledgers for note in ledger.notes), *notes),
     )
     return Outcome(ledger, times)
 
 
-def _sum(counts: Any) -> dict[str, int]:
-    total: Counts[str] = Counts()
+def _sum(counts: Any) -> dict[Any, int]:
+    total: Counts[Any] = Counts()
     for part in counts:
         total.update(part)
     return dict(total)

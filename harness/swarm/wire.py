@@ -158,11 +158,17 @@ def _ledger(data: Any) -> Ledger:
     values: dict[str, Any] = {}
     for field in fields(Ledger):
         name = field.name
-        if name in ("causes", "by_path", "by_mode"):
+        if name in ("causes", "by_path", "by_mode", "answered_by_mode"):
             counts = data.get(name)
             if not isinstance(counts, dict):
                 raise BadMessage(f"{name} is {counts!r}; expected an object of counts")
             values[name] = {str(key): _integer(counts, key, 0, MAX_COUNT) for key in counts}
+        elif name == "statuses":
+            values[name] = _statuses(data.get(name))
+        elif name in ("answered", "opened_before_failure"):
+            values[name] = None if data.get(name) is None else _integer(data, name, 0, MAX_COUNT)
+        elif name == "first_failure":
+            values[name] = _text(data, name)[:200]
         elif name in ("first_event_p50", "first_event_p99"):
             values[name] = None if data.get(name) is None else _number(data, name, 0.0, 1e12)
         elif name in ("seconds", "stream_seconds"):
@@ -177,6 +183,19 @@ def _ledger(data: Any) -> Ledger:
         else:
             values[name] = _integer(data, name, 0, MAX_COUNT)
     return Ledger(**values)
+
+
+def _statuses(data: Any) -> dict[int, int]:
+    """Counts by HTTP status; JSON makes texts of the numbers, msgpack does not."""
+    if not isinstance(data, dict):
+        raise BadMessage(f"statuses is {data!r}; expected an object of counts")
+    found = {}
+    for key in data:
+        text = str(key)
+        if not (text.isascii() and text.isdigit() and len(text) <= 3):
+            raise BadMessage(f"statuses has {key!r}; expected an HTTP status such as 429")
+        found[int(text)] = _integer(data, key, 0, MAX_COUNT)
+    return found
 
 
 def _object(name: str, data: Any, kind: type[Any]) -> dict[str, Any]:
@@ -216,7 +235,7 @@ def _text(data: dict[str, Any], name: str) -> str:
     return value
 
 
-def _integer(data: dict[str, Any], name: str, low: int, high: int) -> int:
+def _integer(data: dict[Any, Any], name: Any, low: int, high: int) -> int:
     value = data.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise BadMessage(f"{name} is {value!r}; expected an integer from {low} to {high}")

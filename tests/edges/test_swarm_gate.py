@@ -53,6 +53,10 @@ def test_the_ledger_agrees_exactly_with_an_independent_count(
     assert ledger.by_path == {"/a": 50, "/b": 50}
     assert ledger.by_mode == dict.fromkeys(DISCONNECT_MODES, 20)  # equal parts
     assert ledger.aborts == 80
+    assert ledger.answered == 80
+    assert ledger.answered_by_mode == dict.fromkeys(set(DISCONNECT_MODES) - {"rst-early"}, 20)
+    assert (ledger.reset, ledger.refused, ledger.unanswered) == (20, 0, 0)
+    assert ledger.peak == count.peak
     assert ledger.events == 80 * 3  # all but those that left early
     assert ledger.stalls == ledger.ids_missed == ledger.ids_repeated == ledger.ids_disordered == 0
     assert count.peak == 20  # constant concurrency: reached, never passed
@@ -97,6 +101,8 @@ def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stal
     count = server.settle(8)
     early = mode == "rst-early"  # it has left before anybody could know
     assert ledger.by_mode == {mode: 8}
+    assert ledger.answered == 0
+    assert (ledger.unanswered, ledger.reset) == ((0, 8) if mode == "rst-early" else (8, 0))
     assert count.by_end == {
         "fin" if mode == "fin" else "rst-early": 8
     }  # no head was sent: every RST is early
@@ -129,6 +135,8 @@ def test_rate_limits_are_causes_of_their_own(
     server.settle()
     assert ledger.causes == {cause: 5}
     assert (ledger.completed, ledger.failed, ledger.rate_limited) == (5, 5, 5)
+    assert (ledger.answered, ledger.refused, ledger.statuses) == (5, 5, {int(cause[-3:]): 5})
+    assert ledger.first_failure == cause
     assert any(note.startswith("rate limited: 5 streams, Retry-After '7'") for note in ledger.notes)
 
 

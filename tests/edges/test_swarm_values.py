@@ -60,6 +60,10 @@ ledgers = st.builds(
     causes=names,
     by_path=names,
     by_mode=names,
+    answered=st.none() | counts,
+    statuses=st.dictionaries(st.integers(100, 599), counts, max_size=3),
+    first_failure=st.text(max_size=10),
+    opened_before_failure=st.none() | counts,
     saturated=st.booleans(),
     notes=st.lists(st.text(max_size=20), max_size=3).map(tuple),
 )

@@ -1,0 +1,105 @@
+"""How many streams the service really served: answered, refused, reset early, or left without an answer."""
+
+from __future__ import annotations
+
+from collections import Counter as Counts
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+from harness.core.cycle import Ledger
+from harness.swarm import causes
+from harness.swarm.order import Report
+
+# What the run or the generator did to itself says nothing about when the service began to fail.
+OWN = frozenset({causes.CANCELLED, causes.GENERATOR, causes.WORKER_LOST})
+
+
+class Fate(Enum):
+    """How far the service came with one stream. OTHER: it never connected, was cancelled, or met no HTTP."""
+
+    ANSWERED = 1
+    REFUSED = 2
+    RESET = 3
+    UNANSWERED = 4
+    OTHER = 5
+
+
+def fate(report: Report) -> Fate:
+    """The one fate of a finished stream."""
+    if report.answered:
+        return Fate.ANSWERED
+    if report.status >= 200:
+        return Fate.REFUSED
+    if report.connect is None:
+        return Fate.OTHER
+    if report.cause in (causes.RESET, causes.CLOSED) or (report.cause is None and report.left == "rst-early"):
+        return Fate.RESET
+    if report.cause in (None, causes.STALLED, causes.DRIPPING):
+        return Fate.UNANSWERED
+    return Fate.OTHER
+
+
+@dataclass(slots=True)
+class Exposure:
+    """The running count of one cycle."""
+
+    fates: Counts[Fate] = field(default_factory=Counts)
+    answered_by_mode: Counts[str] = field(default_factory=Counts)
+    statuses: Counts[int] = field(default_factory=Counts)
+    first_failure: str = ""
+    opened_before_failure: int | None = None
+    answered_after_failure: int = 0
+
+    def failing(self, report: Report, opened: int) -> None:
+        """A stream has failed. opened: streams opened so far; what the first failure found is kept."""
+        if self.opened_before_failure is None and report.cause not in OWN:
+            self.opened_before_failure = opened
+
+    def add(self, report: Report) -> None:
+        """A stream is over. Streams come in the order in which they ended."""
+        found = fate(report)
+        self.fates[found] += 1
+        if found is Fate.ANSWERED:
+            if report.left:
+                self.answered_by_mode[report.left] += 1
+            if self.first_failure and report.cause is None:
+                self.answered_after_failure += 1
+        elif found is Fate.REFUSED:
+            self.statuses[report.status] += 1
+        if report.cause is not None and not self.first_failure and report.cause not in OWN:
+            self.first_failure = report.cause
+
+    def onto(self, ledger: Ledger) -> Ledger:
+        """The ledger with the fields of this count."""
+        return replace(
+            ledger,
+            answered=self.fates[Fate.ANSWERED],
+            answered_by_mode=dict(self.answered_by_mode),
+            refused=self.fates[Fate.REFUSED],
+            reset=self.fates[Fate.RESET],
+            unanswered=self.fates[Fate.UNANSWERED],
+            statuses=dict(self.statuses),
+            first_failure=self.first_failure,
+            opened_before_failure=self.opened_before_failure,
+            answered_after_failure=self.answered_after_failure,
+        )
+
+
+def shared(ledgers: Sequence[Ledger]) -> dict[str, Any]:
+    """The fields of several workers' ledgers that are no plain sums: the first failure among them."""
+    failed = [ledger for ledger in ledgers if ledger.opened_before_failure is not None]
+    # Workers have no common clock: the one that had opened least failed first, and its share tells of the others'.
+    first = min(failed, key=lambda ledger: ledger.opened_before_failure or 0, default=None)
+    answered = [ledger.answered for ledger in ledgers if ledger.answered is not None]
+    return {
+        "answered": sum(answered) if answered or not ledgers else None,
+        "first_failure": first.first_failure if first else "",
+        "opened_before_failure": sum(
+            ledger.opened if ledger.opened_before_failure is None else ledger.opened_before_failure
+            for ledger in ledgers
+        )
+        if failed
+        else None,
+    }

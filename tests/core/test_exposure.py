@@ -1,0 +1,99 @@
+"""What counts as served: each finished stream has one fate, and old records still read."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.core.cycle import Ledger
+from harness.core.record import RunRecord
+from harness.core.record_codec import dumps, from_dict, to_dict
+from harness.swarm import causes
+from harness.swarm.exposure import Fate, fate
+from harness.swarm.histogram import Histogram
+from harness.swarm.order import Order, Report
+from harness.swarm.tally import Outcome, Tally, add_up
+from tests.core.series import observation, trial
+
+ORDER = Order("/")
+
+
+class NoEvents:
+    comments = missed = repeated = disordered = 0
+
+
+def report(**fields: object) -> Report:
+    found = Report(ORDER, connect=0.001)
+    for name, value in fields.items():
+        setattr(found, name, value)
+    return found
+
+
+ANSWERED = {"status": 200, "answered": True, "headers": 0.01, "left": "fin"}
+FAILED = {"status": 500, "headers": 0.01, "cause": "status-500"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (ANSWERED, Fate.ANSWERED),
+        ({**ANSWERED, "cause": causes.STALLED}, Fate.ANSWERED),  # served, and silent afterwards
+        (FAILED, Fate.REFUSED),
+        ({"status": 302, "cause": causes.REDIRECT}, Fate.REFUSED),
+        ({"left": "rst-early"}, Fate.RESET),
+        ({"cause": causes.RESET}, Fate.RESET),
+        ({"cause": causes.CLOSED}, Fate.RESET),
+        ({"left": "fin", "cause": causes.STALLED}, Fate.UNANSWERED),
+        ({"left": "rst", "stalled": True}, Fate.UNANSWERED),
+        ({"cause": causes.CANCELLED, "left": "fin"}, Fate.OTHER),
+        ({"cause": causes.PROTOCOL}, Fate.OTHER),
+        ({"connect": None, "cause": causes.REFUSED}, Fate.OTHER),
+        ({"connect": None, "cause": causes.GENERATOR}, Fate.OTHER),
+    ],
+)
+def test_each_finished_stream_has_one_fate(fields: dict[str, object], expected: Fate) -> None:
+    assert fate(report(**fields)) is expected
+
+
+def counted(*streams: dict[str, object]) -> Ledger:
+    """Streams that come strictly one after the other."""
+    tally = Tally()
+    for fields in streams:
+        tally.open("/")
+        tally.close(report(**fields), NoEvents())
+    return tally.outcome(1.0).ledger
+
+
+def test_where_failures_begin_is_counted() -> None:
+    limit = counted(*[ANSWERED] * 1_026, *[FAILED] * 300)
+    assert (limit.answered, limit.refused, limit.statuses) == (1_026, 300, {500: 300})
+    assert (limit.first_failure, limit.opened_before_failure) == ("status-500", 1_027)
+    assert limit.answered_after_failure == 0
+    stray = counted(ANSWERED, FAILED, *[ANSWERED] * 600)
+    assert (stray.opened_before_failure, stray.answered_after_failure) == (2, 600)
+
+
+def test_what_the_generator_does_to_itself_is_no_failure_of_the_service() -> None:
+    ledger = counted({"connect": None, "cause": causes.GENERATOR}, {"cause": causes.CANCELLED}, ANSWERED)
+    assert (ledger.first_failure, ledger.opened_before_failure, ledger.answered) == ("", None, 1)
+
+
+def test_workers_add_up() -> None:
+    parts = [counted(*[ANSWERED] * 5, FAILED), counted(*[ANSWERED] * 7), counted(FAILED, FAILED)]
+    total = add_up([Outcome(part, Histogram()) for part in parts]).ledger
+    assert (total.opened, total.answered, total.refused) == (15, 12, 3)
+    assert total.statuses == {500: 3}
+    assert total.answered_by_mode == {"fin": 12}
+    assert (total.first_failure, total.opened_before_failure) == ("status-500", 6 + 7 + 1)
+
+
+def test_a_record_keeps_exposure_and_an_older_one_reads_without_it() -> None:
+    exposed = observation(0, {}, ledger={"answered": 2, "statuses": {429: 5}})
+    plain = to_dict(
+        RunRecord("id", "x", "2026-01-01T00:00:00+00:00", 0, (trial([], observations=[exposed]),))
+    )
+    assert from_dict(plain).trials[0].observations[0].ledger == exposed.ledger
+    assert '"statuses":{"429":5}' in dumps(plain)
+    ledger = plain["trials"][0]["observations"][0]["ledger"]
+    for name in ("answered", "answered_by_mode", "refused", "reset", "unanswered", "statuses", "peak"):
+        del ledger[name]
+    assert from_dict(plain).trials[0].observations[0].ledger.answered is None
