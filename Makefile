@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test-long plugin-matrix help venv reproduce test lint types imports bench conformance endurance soak sabotage runtimes examples clean
+.PHONY: lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -12,8 +12,9 @@ help:  ## this list
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("harness needs Python >= 3.11, this is %d.%d: set PYTHON=/path/to/python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: --constraint constraints.txt setuptools
-	$(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary --no-build-isolation --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes --requirement constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/pip check --disable-pip-version-check >/dev/null || $(BIN)/pip check --disable-pip-version-check
 	@touch $@
 
 venv: $(STAMP)  ## virtual environment with pinned dependencies, nothing else
@@ -73,7 +74,7 @@ plugin-matrix:  ## the pytest plugin under two pytest majors and Python 3.11 to 
 	  for major in $(MATRIX_PYTESTS); do \
 	    home=$(VENV)/matrix/$$version-$$major; \
 	    if [ ! -e $$home/.installed ]; then \
-	      rm -rf $$home; "$$found" -m venv $$home; grep -v '^pytest==' constraints.txt > $$home/constraints.txt; \
+	      rm -rf $$home; "$$found" -m venv $$home; sed -nE '/^pytest==/d; s/^([A-Za-z0-9._-]+==[^ ]+).*/\1/p' constraints.txt > $$home/constraints.txt; \
 	      $$home/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -c $$home/constraints.txt setuptools; \
 	      $$home/bin/pip install --quiet --disable-pip-version-check --prefer-binary --no-build-isolation \
 	        -c $$home/constraints.txt -e '.[reference]' "pytest==$$major.*" \
@@ -84,6 +85,31 @@ plugin-matrix:  ## the pytest plugin under two pytest majors and Python 3.11 to 
 	    $(MATRIX_RUN) $$home/bin/python -m pytest -p no:cacheprovider -p no:randomly -q tests/plugin $(ARGS); \
 	  done; \
 	done
+
+# The tools live apart from the packages that the harness is tested with.
+TOOLS := $(VENV)/tools
+$(TOOLS)/.installed: tools/requirements.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes --requirement $<
+	@touch $@
+
+LOCK = $(TOOLS)/bin/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --no-annotate \
+  --no-emit-index-url --custom-compile-command 'make lock' --no-build
+
+lock: $(TOOLS)/.installed  ## pin again what pyproject.toml asks for, with hashes (ARGS=--upgrade: newest versions)
+	$(LOCK) --extra dev --output-file constraints.txt $(ARGS) pyproject.toml
+	$(LOCK) --output-file tools/requirements.txt $(ARGS) tools/requirements.in
+
+audit: venv $(TOOLS)/.installed  ## installed packages against pins and known vulnerabilities
+	$(BIN)/python -m tools.audit $(ARGS)
+
+dist: venv  ## dist/: the wheel
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
+sbom: $(TOOLS)/.installed  ## dist/sbom.cdx.json: every pinned package and its hashes (CycloneDX)
+	@mkdir -p dist
+	$(TOOLS)/bin/python -W ignore $(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml \
+	  --mc-type application --output-reproducible --of JSON -o dist/sbom.cdx.json constraints.txt
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Programs of the project itself: none of them is installed with the package."""
