@@ -15,6 +15,7 @@ import os  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
+from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -34,6 +35,7 @@ from harness.swarm.own_users import OwnUsers  # noqa: E402
 from harness.swarm.setup import SwarmSetup  # noqa: E402
 from harness.swarm.statistics import Statistics  # noqa: E402
 from harness.swarm.tally import Outcome  # noqa: E402
+from harness.swarm.transport import install, new_secret  # noqa: E402
 from harness.swarm.wire import (  # noqa: E402
     MAX_LINE,
     BadMessage,
@@ -128,8 +130,10 @@ class Control:
 class SwarmProcess:
     """Locust's environment and runner for one setup."""
 
-    def __init__(self) -> None:
+    def __init__(self, private: Path) -> None:
+        """private: a folder (0700) for the socket of this machine's workers."""
         self.runner: Any = None
+        self._workers = f"ipc://{private / 'workers'}"
 
     def start(self, setup: SwarmSetup) -> Run:
         """Build everything; what is returned runs a cycle. Raises ConfigError or SwarmError."""
@@ -140,7 +144,8 @@ class SwarmProcess:
         gate = Gate()
         environment = Environment(user_classes=[gated_user(gate)], host=setup.approach.host)
         if setup.distributed:
-            self.runner = _master(environment, setup.bind)
+            setup = replace(setup, secret=setup.secret or new_secret())
+            self.runner = _master(environment, self._workers, setup)
         else:
             self.runner = environment.create_local_runner()
         if setup.web_port is not None:
@@ -150,7 +155,7 @@ class SwarmProcess:
 
             attach(environment, target_pid=setup.target_pid)
         if setup.distributed:
-            crew = Crew(self.runner, setup)
+            crew = Crew(self.runner, setup, self._workers)
             crew.gather()
             return crew.cycle
         gate.prepare(setup.approach, setup.seed, Statistics(environment))
@@ -158,10 +163,16 @@ class SwarmProcess:
         return _checked(gate.run)
 
 
-def _master(environment: Environment, bind: str) -> Any:
+def _master(environment: Environment, workers: str, setup: SwarmSetup) -> Any:
+    """The master runner. It listens on TCP only where ``bind`` says so, or remote workers are expected."""
+    bind = setup.bind
+    endpoints = [workers]
     host, _, port = (bind or "127.0.0.1:0").rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65_536):
         raise ConfigError(f"bind {bind!r}; expected HOST:PORT, such as 10.1.0.1:5557")
+    if bind or setup.remote_workers:
+        endpoints.append(f"tcp://{host}:{port}")
+    install(endpoints, setup.secret)
     try:
         return environment.create_master_runner(host, int(port))
     except RPCError as error:
@@ -192,7 +203,7 @@ def main() -> None:
     """Entry point."""
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
     raise_limit()
-    process = SwarmProcess()
+    process = SwarmProcess(Path(sys.argv[1]).parent)
     try:
         Control(sys.argv[1]).serve(process.start)
     except ConfigError as error:

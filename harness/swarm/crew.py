@@ -6,6 +6,7 @@ Workers are Locust's: they join over its own protocol, and speak of cycles in cu
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import gevent
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import SwarmError
 from harness.swarm.histogram import Histogram
-from harness.swarm.setup import SwarmSetup
+from harness.swarm.setup import SECRET, SwarmSetup
 from harness.swarm.tally import Outcome, add_up, lost
 from harness.swarm.wire import BadMessage, outcome_from_dict, setup_to_dict, spec_to_dict
 
@@ -45,7 +46,9 @@ class Worker:
 class Crew:
     """The workers of one master runner."""
 
-    def __init__(self, runner: Any, setup: SwarmSetup) -> None:
+    def __init__(self, runner: Any, setup: SwarmSetup, endpoint: str) -> None:
+        """endpoint: where this machine's workers connect."""
+        self._endpoint = endpoint
         self._runner = runner
         self._setup = setup
         self._workers: dict[str, Worker] = {}
@@ -62,10 +65,14 @@ class Crew:
 
     def gather(self) -> None:
         """Start this machine's workers and wait for all. Raises SwarmError when they do not come."""
-        host, port = self._runner.master_bind_host, self._runner.server.port
-        host = "127.0.0.1" if host in ("*", "0.0.0.0") else host  # noqa: S104
+        port = self._runner.server.port
+        where = f"{self._runner.master_bind_host}:{port}" if port else self._endpoint
+        # In the environment, which only this user can read: arguments are public.
+        environment = {**os.environ, SECRET: self._setup.secret}
         for _ in range(self._setup.processes):
-            process = subprocess.Popen([sys.executable, "-m", "harness.swarm.worker", f"{host}:{port}"])
+            process = subprocess.Popen(
+                [sys.executable, "-m", "harness.swarm.worker", self._endpoint], env=environment
+            )
             self._processes[process.pid] = process
         wanted = self._setup.processes + self._setup.remote_workers
         deadline = time.monotonic() + JOIN_PATIENCE
@@ -74,9 +81,7 @@ class Crew:
             dead = [pid for pid, process in self._processes.items() if process.poll() is not None]
             if errors or dead or time.monotonic() > deadline:
                 raise SwarmError(
-                    errors[0]
-                    if errors
-                    else f"{len(self._workers)} of {wanted} workers joined at {host}:{port}"
+                    errors[0] if errors else f"{len(self._workers)} of {wanted} workers joined at {where}"
                 )
             gevent.sleep(LOOK)
         self._runner.start(wanted, spawn_rate=wanted)
@@ -131,6 +136,8 @@ class Crew:
         data = msg.data if isinstance(msg.data, dict) else {}
         pid = data.get("pid")
         pid = pid if isinstance(pid, int) else 0
+        if pid not in self._processes and not self._setup.remote_workers:
+            return  # it knows the secret, and yet this run did not start it
         name = f"{str(data.get('host'))[:64]}/{pid}"
         worker = Worker(msg.node_id, name, pid if pid in self._processes else 0)
         self._workers[msg.node_id] = worker

@@ -19,8 +19,9 @@ from typing import Any
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import ConfigError, SwarmError
 from harness.process.child import Child
+from harness.process.peer import peer_of
 from harness.swarm.approach import Approach
-from harness.swarm.setup import SwarmSetup
+from harness.swarm.setup import LEAST_SECRET, SECRET, SwarmSetup
 from harness.swarm.wire import (
     MAX_LINE,
     BadMessage,
@@ -46,7 +47,8 @@ class Swarm:
     host: base URL of the service (http, https, http+unix). directory: where its log goes.
     stall_after: seconds of silence that make a stream stalled. hold: seconds, at most, that ``half-close``
     and ``stall`` last. source_addresses: local addresses from which streams are opened in turn.
-    processes: generators on this machine. bind, remote_workers: for workers elsewhere.
+    processes: generators on this machine. bind, remote_workers: for remote workers, which
+    must know ``secret`` (default: the environment variable HARNESS_SWARM_SECRET).
     web_port: Locust's web UI on loopback. target_pid: the process its extra tab shows.
     keep_alive: plain requests share a connection. locustfile: the user's own users make the load.
     """
@@ -70,6 +72,7 @@ class Swarm:
         processes: int = 1,
         remote_workers: int = 0,
         bind: str = "",
+        secret: str = "",
         keep_alive: bool = False,
         locustfile: Path | None = None,
     ) -> None:
@@ -85,8 +88,24 @@ class Swarm:
             ca=str(ca.resolve()) if ca else "",
             keep_alive=keep_alive,
         )
+        secret = secret or os.environ.get(SECRET, "")
+        if remote_workers and len(secret) < LEAST_SECRET:
+            raise ConfigError(
+                f"remote workers need a secret, and {SECRET} has {len(secret)} characters; expected the same "
+                f"{LEAST_SECRET} or more random characters here and in the environment of every worker"
+            )
         own = str(locustfile.resolve()) if locustfile else ""
-        self._setup = SwarmSetup(approach, seed, processes, remote_workers, web_port, bind, target_pid, own)
+        self._setup = SwarmSetup(
+            approach,
+            seed,
+            processes,
+            remote_workers,
+            web_port,
+            bind,
+            target_pid,
+            own,
+            secret if remote_workers else "",
+        )
         self._log = directory / "swarm.log"
         self._child: Child | None = None
         self._listener: socket.socket | None = None
@@ -130,9 +149,14 @@ class Swarm:
         self._listener.settimeout(POLL)
         while self._socket is None:
             try:
-                self._socket, _ = self._listener.accept()
+                peer, _ = self._listener.accept()
             except TimeoutError:
                 self._check(deadline, "start")
+                continue
+            if self._child and peer_of(peer)[0] == self._child.pid:
+                self._socket = peer
+            else:
+                peer.close()  # not the process that this run has started
         self._socket.settimeout(POLL)
         self._listener.close()
         while "hello" not in self._message(deadline, "start"):

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from harness.swarm.approach import Approach
 
+SECRET = "HARNESS_SWARM_SECRET"  # noqa: S105 - the environment variable that holds it for workers
+LEAST_SECRET = 32  # characters: 128 bits even in hexadecimal
+
 
 @dataclass(frozen=True, slots=True)
 class SwarmSetup:
@@ -14,6 +17,7 @@ class SwarmSetup:
 
     web_port: Locust's web UI, 0 for any port, None for none. target_pid: shown there, 0 for none.
     locustfile: path of the user's own, whose users then make the load; "" for none.
+    secret: the secret that workers must know, "" to generate one.
     """
 
     approach: Approach
@@ -24,6 +28,7 @@ class SwarmSetup:
     bind: str = ""
     target_pid: int = 0
     locustfile: str = ""
+    secret: str = ""
 
     @property
     def distributed(self) -> bool:

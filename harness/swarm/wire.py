@@ -72,6 +72,7 @@ def setup_from_dict(data: Any) -> SwarmSetup:
         bind=bind,
         target_pid=_integer(data, "target_pid", 0, 1 << 31),
         locustfile=_text(data, "locustfile"),
+        secret=_text(data, "secret"),
     )
 
 

@@ -1,4 +1,5 @@
 """One more generator: ``python -m harness.swarm.worker MASTER:PORT``, on this machine or another.
+HARNESS_SWARM_SECRET in its environment must be the secret of the master.
 
 It joins as a Locust worker and learns everything else from the master.
 """
@@ -22,7 +23,9 @@ from locust.log import setup_logging  # noqa: E402
 from harness.core.errors import ConfigError  # noqa: E402
 from harness.swarm.gate import Gate, gated_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
+from harness.swarm.setup import LEAST_SECRET, SECRET  # noqa: E402
 from harness.swarm.statistics import Statistics  # noqa: E402
+from harness.swarm.transport import install  # noqa: E402
 from harness.swarm.wire import BadMessage, outcome_to_dict, setup_from_dict, spec_from_dict  # noqa: E402
 
 SILENT = 2.0  # seconds after which a worker says that it waits; it may be there before its master
@@ -74,7 +77,10 @@ class WorkerSide:
             self._send("outcome", {"number": number, "outcome": outcome_to_dict(outcome)})
 
 
-def _master(text: str) -> tuple[str, int]:
+def _master(text: str) -> str:
+    """The endpoint of a master: ``ipc://PATH`` as it is, HOST:PORT over TCP."""
+    if text.startswith("ipc://"):
+        return text
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
         raise argparse.ArgumentTypeError(f"{text!r}; expected MASTER:PORT, such as 10.1.0.1:5557")
@@ -84,20 +90,28 @@ def _master(text: str) -> tuple[str, int]:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise argparse.ArgumentTypeError(f"{text!r}: {why}; expected MASTER:PORT") from None
-    return host, int(port)
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m harness.swarm.worker", description=__doc__)
     parser.add_argument("master", type=_master, metavar="MASTER:PORT")
-    host, port = parser.parse_args().master
+    endpoint = parser.parse_args().master
+    secret = os.environ.pop(SECRET, "")
+    if len(secret) < LEAST_SECRET:
+        parser.error(
+            f"{SECRET} has {len(secret)} characters; expected the secret of the master, {LEAST_SECRET} or more"
+        )
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
     raise_limit()
     gate = Gate()
     environment = Environment(user_classes=[gated_user(gate)])
-    told = gevent.spawn_later(SILENT, print, f"no master at {host}:{port} yet: waiting", file=sys.stderr)
-    runner = environment.create_worker_runner(host, port)
+    told = gevent.spawn_later(
+        SILENT, print, f"no master at {endpoint} yet, or it has another secret: waiting", file=sys.stderr
+    )
+    install([endpoint], secret)
+    runner = environment.create_worker_runner("", 0)
     told.kill()
     WorkerSide(runner, gate, environment)
     runner.greenlet.join()

@@ -20,11 +20,13 @@ from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import SwarmError
 from harness.process.child import Child
 from harness.swarm.launch import Swarm
+from harness.swarm.setup import SECRET
 from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import CountingServer
 from tests.edges.swarm_cycles import agree, swarm_at, workers_of
 
 ROOT = Path(__file__).parents[2]
+REMOTE = "a secret of more than 32 characters"
 SPEC = CycleSpec(0, 61, 20, 30.0, events=3, disconnect="mixed", paths=("/a", "/b"))
 
 
@@ -143,7 +145,14 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
         server = stack.enter_context(CountingServer(here))
         port = free_port()
         swarm = Swarm(
-            server.url, tmp_path, seed=1, processes=0, remote_workers=2, bind=f"{here}:{port}", hold=1.2
+            server.url,
+            tmp_path,
+            seed=1,
+            processes=0,
+            remote_workers=2,
+            bind=f"{here}:{port}",
+            hold=1.2,
+            secret=REMOTE,
         )
         stack.enter_context(swarm)
         workers = []
@@ -158,7 +167,8 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
                 "harness.swarm.worker",
                 f"{here}:{port}",
             ]
-            worker = Child.spawn(argv, log=tmp_path / f"{name}.log", name=name, cwd=ROOT)
+            env = {**os.environ, SECRET: REMOTE}
+            worker = Child.spawn(argv, log=tmp_path / f"{name}.log", name=name, cwd=ROOT, env=env)
             stack.callback(worker.stop, 0.2)
             workers.append(worker)
         swarm.wait_ready()

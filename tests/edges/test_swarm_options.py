@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from harness.swarm.setup import LEAST_SECRET, SECRET
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60.0
@@ -91,14 +94,26 @@ def test_a_worker_that_is_not_told_its_master_says_what_it_expected(arguments: t
     assert "Traceback" not in done.stderr
 
 
+def test_a_worker_without_the_secret_ends_with_code_2() -> None:
+    argv = [sys.executable, "-m", "harness.swarm.worker", "127.0.0.1:1"]
+    env = {**os.environ, SECRET: "short"}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE, cwd=ROOT, env=env)
+    assert done.returncode == 2
+    assert "HARNESS_SWARM_SECRET has 5 characters; expected the secret of the master" in done.stderr
+
+
 def test_a_worker_that_waits_for_its_master_says_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: nobody answers
         master = f"127.0.0.1:{taken.getsockname()[1]}"
         argv = [sys.executable, "-m", "harness.swarm.worker", master]
-        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        env = {**os.environ, SECRET: "s" * LEAST_SECRET}
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env) as child:
             try:
                 assert child.stderr is not None
-                assert child.stderr.readline() == f"no master at {master} yet: waiting\n"
+                assert (
+                    child.stderr.readline()
+                    == f"no master at tcp://{master} yet, or it has another secret: waiting\n"
+                )
             finally:
                 child.kill()
