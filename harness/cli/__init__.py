@@ -12,9 +12,13 @@ from collections.abc import Sequence
 import click
 
 from harness import __version__
-from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_USAGE, HarnessError
+from harness.cli import secret
+from harness.cli.streams import line, prepare, silence, tell
+from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_USAGE, HarnessError, StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+NO_FILES = ("schema", "doctor")  # commands that need no working directory
+NO_DIRECTORY = "the working directory was removed; change to one that exists: cd"
 COMMANDS = {
     "reproduce": "the crash, its causes and its fixes, profile by profile",
     "guard": "any service: load it, judge whether it gives everything back",
@@ -60,53 +64,83 @@ class LazyGroup(click.Group):
     "interrupted · 4 infrastructure.",
 )
 @click.version_option(__version__, prog_name="harness")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """After clients come and go, does a streaming service give everything back?"""
+    if ctx.invoked_subcommand not in NO_FILES and not directory_exists():
+        raise StoreError(NO_DIRECTORY)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; every expected failure is one line and a documented exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # What a service said may be anything; a terminal that cannot show it gets an escape, not the user a defect.
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="backslashreplace")
+    prepare()
+    words = list(sys.argv[1:] if argv is None else argv)
+    secret.of_arguments(words)
     try:
-        code = cli.main(args=list(argv) if argv is not None else None, standalone_mode=False)
-    except click.exceptions.Exit as end:
-        code = end.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        code = EXIT_USAGE
-    except click.ClickException as error:
-        path = getattr(getattr(error, "ctx", None), "command_path", "harness")
-        says = printable(error.format_message()).rstrip(".")
-        click.echo(f"harness: {says}; see: {path} --help", err=True)
-        code = EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("harness: interrupted", err=True)
-        code = EXIT_INCONCLUSIVE
-    except HarnessError as error:
-        click.echo(f"harness: {printable(str(error))}", err=True)
-        code = error.exit_code
-    except BrokenPipeError:
-        # The reader of our output went away (`harness … | head`): nothing is left to tell it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = EXIT_INFRASTRUCTURE
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            click.echo(f"harness: cannot write: {error.strerror}; free some space", err=True)
-            sys.exit(EXIT_INFRASTRUCTURE)
-        if os.environ.get("HARNESS_TRACEBACK"):
-            traceback.print_exc()
-        click.echo(
-            f"harness: unexpected {type(error).__name__}: {printable(str(error))}; this is a defect of the "
-            "harness: please report it with the output of HARNESS_TRACEBACK=1",
-            err=True,
-        )
-        code = EXIT_INFRASTRUCTURE
+        code = cli.main(args=words, standalone_mode=False)
+    except BaseException as error:
+        code = ended(error)
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            silence(number)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def printable(text: str) -> str:
-    """Without the control characters with which a target could drive the terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)
+def ended(error: BaseException) -> int:
+    """Say on standard error, in one line, why a command ended; the exit code."""
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else EXIT_INFRASTRUCTURE
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            return EXIT_USAGE
+        case click.ClickException():
+            path = getattr(getattr(error, "ctx", None), "command_path", "harness")
+            tell(f"harness: {line(error.format_message()).rstrip('.')}; see: {path} --help")
+            return EXIT_USAGE
+        case click.Abort() | KeyboardInterrupt():
+            tell("harness: interrupted")
+            return EXIT_INCONCLUSIVE
+        case HarnessError():
+            tell(f"harness: {error}")
+            return error.exit_code
+        case BrokenPipeError():
+            # The reader of our output is gone (`harness … | head`): nobody is left to tell.
+            silence(1)
+            return EXIT_INFRASTRUCTURE
+        case MemoryError():
+            tell("harness: out of memory; free some, or give it more (ulimit -v, the container's limit)")
+            return EXIT_INFRASTRUCTURE
+        case OSError() if error.errno in FULL:
+            silence(1)
+            where = f" {error.filename}" if error.filename else ""
+            tell(f"harness: cannot write{where}: {error.strerror}; free some space")
+            return EXIT_INFRASTRUCTURE
+        case OSError() if not directory_exists():
+            tell(f"harness: {NO_DIRECTORY}")
+            return EXIT_INFRASTRUCTURE
+        case Exception():
+            if os.environ.get("HARNESS_TRACEBACK"):
+                for one in traceback.format_exception(error):
+                    for text in one.splitlines():
+                        tell(text)
+            tell(
+                f"harness: unexpected {type(error).__name__}: {error}; this is a defect of the harness: please report "
+                "it with the output of HARNESS_TRACEBACK=1"
+            )
+            return EXIT_INFRASTRUCTURE
+        case _:
+            raise error
+
+
+def directory_exists() -> bool:
+    """Whether the working directory is still there."""
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
+    except OSError:
+        return False
+    return True

@@ -9,6 +9,7 @@ import click
 from harness.cli.interrupt import Interrupt
 from harness.cli.result import check_outputs, finish, view
 from harness.cli.service_options import request_from, said, service_options
+from harness.cli.streams import tell
 from harness.core.outline import outline
 from harness.core.units import duration, rate
 from harness.experiment.guard import goal_of, guard_once, setup_for
@@ -44,10 +45,10 @@ def command(sensitivity: str, max_time: str, cycles: int, self_test: bool, **opt
     setup_for(request)  # a request that makes no sense is said before anything else
     check_outputs(options)
     for line in () if options["quiet"] else outline(goal_of(request), request.sensitivity):
-        click.echo(f"plan: {line}", err=True)
+        tell(f"plan: {line}")
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(request, command=said("guard"), interrupt=interrupt, show=show)
     for note in () if options["quiet"] else done.trial.notes:
         if note.startswith(("stopped: ", "self-test: ")):
-            click.echo(note, err=True)
+            tell(note)
     finish(done.run, done.report, options)

@@ -9,15 +9,15 @@ import click
 
 from harness.cli.console import console as terminal
 from harness.cli.result import json_text
+from harness.cli.saved import judged_again, redact_option, saved_record
 from harness.cli.service_options import path_of
+from harness.cli.streams import line
 from harness.config import budget_for
-from harness.core.judge import judge
 from harness.core.record import Trial, as_ended
 from harness.core.selftest import confirmed
 from harness.core.units import rate
 from harness.experiment.run import worst_exit_code
 from harness.report.terminal import show_verdict
-from harness.store.run_dir import RunDirectory
 from harness.store.write import replace_file
 
 PATH = click.Path(path_type=Path)
@@ -30,6 +30,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--profile", metavar="NAME", help="With --budget: its [profile.NAME] goes before.")
 @click.option("--self-test", is_flag=True, help="A pass must find a planted leak of the claimed size.")
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the result here as JSON.")
+@redact_option
 def command(
     run: Path,
     sensitivity: str | None,
@@ -37,27 +38,28 @@ def command(
     profile: str | None,
     self_test: bool,
     json_file: Path | None,
+    redact: tuple[str, ...],
 ) -> None:
     """Judge a run again: RUN is its folder or its run.json. The same input gives the same verdict."""
     if profile and not budget_file:
         raise click.UsageError("--profile names a part of a budget file: expected --budget FILE with it")
-    record = RunDirectory.open(run).record()
+    record = saved_record(run, redact)
     asked = rate("--sensitivity", sensitivity) if sensitivity else None
     trials = [_again(trial, asked, budget_file, profile) for trial in map(as_ended, record.trials)]
-    judged = tuple(replace(trial, verdict=judge(trial)) for trial in trials)
+    judged = tuple(judged_again(trial, run) for trial in trials)
     console = terminal()
     if self_test:
         tried = [confirmed(trial) for trial in judged]
         judged = tuple(trial for trial, _ in tried)
         for _, planted in tried:
             for one in planted:
-                console.print(f"self-test: {one.say()}", markup=False, soft_wrap=True)
-    for trial in judged:
-        if len(judged) > 1:
-            console.print(f"{trial.name}:", markup=False)
-        show_verdict(trial, console)
+                console.print(line(f"self-test: {one.say()}"), markup=False, soft_wrap=True)
     if json_file:
         replace_file(json_file, json_text(replace(record, trials=judged)).encode())
+    for trial in judged:
+        if len(judged) > 1:
+            console.print(line(f"{trial.name}:"), markup=False, soft_wrap=True)
+        show_verdict(trial, console)
     raise click.exceptions.Exit(worst_exit_code(judged))
 
 

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
+from harness.core import quote
 from harness.core.errors import ConfigError
 from harness.core.units import counted
 from harness.core.units import duration as parse_duration
 from harness.experiment import memory
 from harness.report.memory import render
-from harness.report.text import safe
 from harness.runtime.place import is_library
 from harness.runtime.python_sites import line_growth
 from harness.runtime.snapshot import Snapshot, difference
@@ -110,7 +110,7 @@ def show_growth(old: Snapshot, new: Snapshot, connections: float | None, top: in
         console.print("nothing grew")
     for growth in found[:top]:
         text = growth.line() if connections else growth.line("").removesuffix(" per ")
-        console.print(Text(safe(text)), soft_wrap=True)
+        console.print(Text(quote.terminal(text)), soft_wrap=True)
     if len(found) > top:
         console.print(f"and {len(found) - top} more")
     blocks, size = new.blocks - old.blocks, new.size - old.size

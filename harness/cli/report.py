@@ -7,7 +7,10 @@ from pathlib import Path
 
 import click
 
-from harness.core.judge import judge
+from harness.cli import secret
+from harness.cli.saved import INVALID, judged_again, redact_option, without_secrets
+from harness.cli.streams import line
+from harness.core.errors import StoreError
 from harness.core.record import as_ended
 from harness.experiment.run import write_reports
 from harness.store.run_dir import RunDirectory
@@ -15,13 +18,21 @@ from harness.store.run_dir import RunDirectory
 
 @click.command("report", short_help="write the report of a saved run again")
 @click.argument("run", type=click.Path(path_type=Path))
-def command(run: Path) -> None:
+@redact_option
+def command(run: Path, redact: tuple[str, ...]) -> None:
     """Write report.html, summary.md and junit.xml of a run again: RUN is its folder or its run.json."""
+    secret.remember(patterns=redact)
     directory = RunDirectory.open(run)
-    record = directory.record()
+    record = without_secrets(directory.record())
     # An interrupted run holds trials that were never judged.
     trials = tuple(
-        trial if trial.verdict else replace(trial, verdict=judge(trial))
-        for trial in map(as_ended, record.trials)
+        trial if trial.verdict else judged_again(trial, run) for trial in map(as_ended, record.trials)
     )
-    click.echo(write_reports(replace(record, trials=trials), directory))
+    try:
+        written = write_reports(replace(record, trials=trials), directory)
+    except INVALID as error:
+        raise StoreError(
+            f"{run}: cannot be shown: its figures are invalid ({type(error).__name__}: {error}); restore the run or "
+            "run again"
+        ) from None
+    click.echo(line(str(written)))

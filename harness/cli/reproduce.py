@@ -12,6 +12,7 @@ from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
 from harness.cli.result import view, write_json
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SERVICE, HarnessError
+from harness.core.quote import terminal as quoted
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
 from harness.experiment.reproduce import (
@@ -26,7 +27,6 @@ from harness.experiment.reproduce import (
 )
 from harness.experiment.run import Run
 from harness.report.terminal import show_table
-from harness.report.text import safe
 
 
 @click.command("reproduce", short_help="the crash, its causes and its fixes, profile by profile")
@@ -81,7 +81,11 @@ def command(
     console = terminal()
     if list_only:
         for card in cards.values():
-            console.print(f"{card.name:18} {card.expected.value:10} {safe(card.summary)}", soft_wrap=True)
+            console.print(
+                f"{card.name:18} {card.expected.value:10} {quoted(card.summary)}",
+                soft_wrap=True,
+                markup=False,
+            )
         return
     chosen = choose(cards, profiles or DEFAULT_PROFILES)
     wish = Wish(connections, concurrency, real_time)
@@ -94,8 +98,8 @@ def command(
     write_json(run, json_file)
     show_table(run.record.trials, console)
     for line in trouble:
-        console.print(safe(line), soft_wrap=True)
-    console.print(f"report: {report}", soft_wrap=True)
+        console.print(quoted(line), soft_wrap=True, markup=False)
+    console.print(quoted(f"report: {report}", 4000), soft_wrap=True, markup=False)
     raise click.exceptions.Exit(exit_code(run.record.trials, trouble, stopped=interrupt.is_set()))
 
 

@@ -13,6 +13,8 @@ from rich.console import Console
 
 from harness.cli.console import console as terminal
 from harness.cli.service_options import chosen_format
+from harness.cli.streams import line, tell
+from harness.core import quote
 from harness.core.errors import StoreError
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, run_dict
@@ -62,23 +64,25 @@ def check_outputs(options: Mapping[str, Any]) -> None:
 
 
 def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
-    """Show the verdict in the chosen format, write what was asked for, exit with the documented code. What
-    cannot be written is said after the verdict, and is infrastructure."""
+    """Write what was asked for, show the verdict in the chosen format, exit with the documented code.
+
+    Files come first: a terminal that is gone or a full pipe must not cost them.
+    """
+    write_json(run, options["json_file"])
+    if options["junit_file"]:
+        replace_file(options["junit_file"], junit.render(run.record).encode())
+    summarise(run.record)
     form = chosen_format(options["form"])
     if form == "json":
-        click.echo(json_text(run.record), nl=False)
+        click.echo(quote.json_text(json_text(run.record)), nl=False)
     else:
         console = terminal()
         for trial in run.record.trials:
             show_verdict(trial, console)
-        console.print(f"report: {report}", soft_wrap=True, markup=False)
+        console.print(line(f"report: {report}"), soft_wrap=True, markup=False)
     if form == "github":
-        for line in github.workflow_commands(run.record, os.environ.get("GITHUB_WORKSPACE", "")):
-            click.echo(line)
-    summarise(run.record)
-    write_json(run, options["json_file"])
-    if options["junit_file"]:
-        replace_file(options["junit_file"], junit.render(run.record).encode())
+        for command in github.workflow_commands(run.record, os.environ.get("GITHUB_WORKSPACE", "")):
+            click.echo(command)
     raise click.exceptions.Exit(worst_exit_code(run.record.trials))
 
 
@@ -91,4 +95,4 @@ def summarise(record: RunRecord) -> None:
         with Path(path).open("a", encoding="utf-8") as summary:
             summary.write(github.summary(record))
     except OSError as error:
-        click.echo(f"harness: GITHUB_STEP_SUMMARY {path}: {error.strerror}; no summary written", err=True)
+        tell(f"harness: GITHUB_STEP_SUMMARY {path}: {error.strerror}; no summary written")

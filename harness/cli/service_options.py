@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from harness.cli import secret
+from harness.cli.request_parts import read_body, read_headers
 from harness.config import budget_for
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
@@ -22,7 +24,6 @@ from harness.target.listening import listening_pid
 from harness.target.spawn import fill_port
 
 FORMATS = ("plain", "json", "github")
-LARGEST_BODY = 16 << 20  # bytes
 PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -64,7 +65,10 @@ LOAD = (
                  help="With --mode request: each connection asks --events times [default: once, and closes]."),
     click.option("--swarm", "locustfile", type=PATH, metavar="FILE",
                  help="Load with the Locust users of this locustfile instead."),
-    click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Repeatable."),
+    click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'|@FILE",
+                 help="Repeatable; @FILE reads one from each line."),
+    click.option("--header-env", "header_variables", multiple=True, metavar="NAME",
+                 help="A header from the environment variable NAME, which holds 'NAME: VALUE'."),
     click.option("--method", default="GET", show_default=True, metavar="NAME"),
     click.option("--body", metavar="TEXT", help="Sent with every request; @FILE reads it from a file."),
     click.option("--insecure", is_flag=True, help="Do not verify the service's certificate."),
@@ -81,6 +85,8 @@ JUDGEMENT = (
     click.option("--profile", metavar="NAME", help="Its [profile.NAME] goes before the other budgets."),
 )  # fmt: skip
 OUTPUT = (
+    click.option("--redact", "redact", multiple=True, metavar="REGEX",
+                 help="Replace what matches by *** wherever it is stored or printed. Repeatable."),
     click.option("--out", type=PATH, metavar="DIR", help="Folder of the run [default: reports/RUN-ID]."),
     click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the result here as JSON."),
     click.option("--junit", "junit_file", type=PATH, metavar="FILE", help="Write the result here as JUnit XML."),
@@ -98,30 +104,6 @@ def service_options(function: Command) -> Command:
     return function
 
 
-def parse_headers(values: tuple[str, ...]) -> dict[str, str]:
-    """``Name: value`` options as a mapping. Raises ConfigError for anything else."""
-    found = {}
-    for value in values:
-        name, colon, text = value.partition(":")
-        if not colon or not name.strip() or any(char in value for char in "\r\n"):
-            raise ConfigError(f"--header {value!r}: expected 'Name: value'")
-        found[name.strip()] = text.strip()
-    return found
-
-
-def read_body(text: str | None) -> bytes | None:
-    """The body itself, or with ``@FILE`` the file's bytes. Raises ConfigError."""
-    if text is None or not text.startswith("@"):
-        return text.encode() if text is not None else None
-    try:
-        path = Path(text[1:])
-        if path.stat().st_size > LARGEST_BODY:
-            raise ConfigError(f"--body {text}: more than {LARGEST_BODY} bytes; expected a smaller file")
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"--body {text}: {error.strerror}; expected @FILE that can be read") from None
-
-
 def request_from(options: dict[str, Any], **more: Any) -> Request:
     """The request that the shared options describe. Raises ConfigError naming the option that is wrong."""
     pid = options["pid"]
@@ -129,6 +111,10 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
         if pid:
             raise ConfigError("--pid and --attach-port name the service twice; expected one of them")
         pid = listening_pid(options["attach_port"])
+    environment = dict(os.environ)  # before the variables of --header-env leave ours
+    headers, secrets = read_headers(options["headers"], options["header_variables"])
+    body, more_secrets = read_body(options["body"])
+    secret.remember((*secrets, *more_secrets), options["redact"])
     budget, notes = budget_for(
         options["budget_file"],
         endpoints=[path_of(url) for url in options["urls"]],
@@ -150,9 +136,9 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
         processes=options["processes"],
         locustfile=options["locustfile"],
         settle=duration("--settle", options["settle"]),
-        headers=parse_headers(options["headers"]),
+        headers=headers,
         method=options["method"],
-        body=read_body(options["body"]),
+        body=body,
         insecure=options["insecure"],
         ca=options["ca"],
         ready=options["ready"],
@@ -167,6 +153,9 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
         runtime=options["runtime"],
         probe_command=options["probe_command"],
         pprof=options["pprof"],
+        env=environment if options["header_variables"] else None,
+        secrets=secret.known().values,
+        redact=secret.known().patterns,
         **more,
     )
 
@@ -185,15 +174,17 @@ def chosen_format(form: str | None) -> str:
 
 
 def said(verb: str) -> str:
-    """The command line for the report, without values that may be secret."""
+    """The command line for the report, without secrets and without what --header and --body send."""
     words = sys.argv[1:]
     if not words or words[0] != verb:
         return f"harness {verb}"
-    shown, secret = [], False
-    for word in words:
-        shown.append("…" if secret else word.partition("=")[0] + "=…" if word.startswith(SECRET_IS) else word)
-        secret = word in ("--header", "--body")
+    shown, hidden = [], False
+    for word in secret.known().words(words):
+        given = "***" if hidden else f"{word.partition('=')[0]}=***" if word.startswith(SENT_IS) else word
+        shown.append(given)
+        hidden = word in SENT and not hidden
     return "harness " + " ".join(shown)
 
 
-SECRET_IS = ("--header=", "--body=")
+SENT = ("--header", "--body")
+SENT_IS = ("--header=", "--body=")

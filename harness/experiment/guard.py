@@ -16,12 +16,14 @@ from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError, StoreError, TargetError
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
+from harness.core.redact import Redactor
 from harness.core.selftest import confirmed
 from harness.core.verdict import Verdict
 from harness.experiment.around import Progress
 from harness.experiment.broker import BrokerSetup
 from harness.experiment.far import probe_argv
 from harness.experiment.inside import RuntimeSetup
+from harness.experiment.redaction import redactor
 from harness.experiment.run import Run
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
 from harness.runtime.detect import choose
@@ -43,7 +45,8 @@ class Request:
     level. runtime: whose counters are read
     (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's port.
     keep_alive: in mode ``request`` each connection asks ``events`` times. locustfile: whose users load instead.
-    budget_notes: where the budget came from, for the report. profile: whose budgets they are.
+    budget_notes: where the budget came from, for the report. profile: whose budgets they are. secrets: exact values
+    that are replaced by ``***`` wherever they are stored or shown. redact: regular expressions of further ones.
     """
 
     url: str | Sequence[str]
@@ -86,6 +89,8 @@ class Request:
     runtime: str = "auto"
     pprof: str | None = None
     probe_command: str | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    redact: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +269,23 @@ def _check_command(request: Request, word: str) -> None:
     )
 
 
+def redactor_of(request: Request) -> Redactor:
+    """Everything secret that a request holds. Raises ConfigError for a pattern that is no regular expression."""
+    urls = [request.url] if isinstance(request.url, str) else list(request.url)
+    more = [url for url in (request.ready, request.pprof) if url]
+    return redactor(
+        urls=[*urls, *more],
+        command=[
+            *(request.command or ()),
+            *(probe_argv(request.probe_command) if request.probe_command else ()),
+        ],
+        headers=request.headers,
+        body=request.body,
+        secrets=request.secrets,
+        patterns=request.redact,
+    )
+
+
 def guard_once(
     request: Request,
     *,
@@ -278,7 +300,14 @@ def guard_once(
     that never got ready is a verdict, not an error: it says what the service did instead.
     """
     setup = setup_for(request, steps)
-    run = Run(command=command, seed=request.seed, out=request.out, interrupt=interrupt or Event(), show=show)
+    run = Run(
+        command=command,
+        seed=request.seed,
+        out=request.out,
+        interrupt=interrupt or Event(),
+        show=show,
+        redact=redactor_of(request),
+    )
 
     def test_itself(trial: Trial) -> Trial:
         trial, tried = confirmed(trial, goal_of(request))

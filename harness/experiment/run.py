@@ -15,6 +15,7 @@ from harness import __version__
 from harness.core.errors import ProbeError
 from harness.core.judge import judge
 from harness.core.record import RunRecord, TargetInfo, Trial
+from harness.core.redact import Redactor
 from harness.experiment.around import Progress, Surroundings
 from harness.experiment.setup import TrialSetup
 from harness.experiment.trial import TrialRunner
@@ -46,7 +47,10 @@ class Run:
         out: Path | None,
         interrupt: Event,
         show: Callable[[Progress], None] = lambda _: None,
+        redact: Redactor | None = None,
     ) -> None:
+        """redact: what must not be stored or shown; None for what names alone tell."""
+        self.redact = redact or Redactor()
         if not Path("/proc/self/stat").exists():
             raise ProbeError("/proc is not mounted, nothing can be read; mend: mount -t proc proc /proc")
         now = datetime.datetime.now(datetime.UTC)
@@ -61,7 +65,7 @@ class Run:
         self.clock = clock
         self.record = RunRecord(
             run_id=self.directory.run_id,
-            command=command,
+            command=self.redact.text(command),
             started_at=now.isoformat(timespec="seconds"),
             seed=seed,
             machine=machine(),
@@ -72,6 +76,7 @@ class Run:
         """Run one trial and judge it; ``finish`` may add to the judged trial. Whatever ends it, the
         record on disk holds all that was measured."""
         done = self.record.trials
+        setup = replace(setup, name=self.redact.text(setup.name))
         around = Surroundings(
             clock=self.clock,
             directory=self.directory,
@@ -80,7 +85,7 @@ class Run:
             show=self.show,
             keep=lambda trial: self._keep((*done, trial)),
         )
-        trial = TrialRunner(setup, around).run()
+        trial = self._redacted(TrialRunner(setup, around).run())
         trial = replace(trial, verdict=judge(trial))
         if finish:
             trial = finish(trial)
@@ -100,7 +105,7 @@ class Run:
             extra=dict(setup.extra),
         )
         extra = {**begun.extra, "advice": advice} if advice else begun.extra
-        trial = replace(begun, unready=why, extra=extra, ended=self.clock())
+        trial = self._redacted(replace(begun, unready=why, extra=extra, ended=self.clock()))
         trial = replace(trial, verdict=judge(trial))
         self._keep((*done, trial))
         return trial
@@ -110,8 +115,15 @@ class Run:
         self._keep(trials)
 
     def _keep(self, trials: Sequence[Trial]) -> None:
-        self.record = replace(self.record, trials=tuple(trials))
+        self.record = replace(self.record, trials=tuple(map(self._redacted, trials)))
         self.directory.checkpoint(self.record)
+
+    def _redacted(self, trial: Trial) -> Trial:
+        """Before it is judged: the verdict quotes the trial, and a saved run must be judged alike."""
+        command = trial.target.command
+        if command:
+            trial = replace(trial, target=replace(trial.target, command=self.redact.words(command)))
+        return self.redact.value(trial)
 
     def report(self) -> Path:
         """Write report.html, summary.md and junit.xml; the path of the first."""

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from harness.core.census_diff import Growth, difference
 from harness.core.metric import Key
+from harness.core.quote import terminal
 from harness.core.recipe import sentence
 from harness.core.sample import Census, Sample
 from harness.probe.sampler import Sampler
@@ -83,21 +84,21 @@ class View:
             words = self.words()
             seconds = self.last.at - self.first.at
             parts.append(
-                Text(f"grown since the start ({seconds:.0f} s): {safe(words, 2000)}", style="yellow")
+                Text(f"grown since the start ({seconds:.0f} s): {terminal(words, 2000)}", style="yellow")
                 if words
                 else Text(f"nothing has grown since the start ({seconds:.0f} s)", style="green")
             )
         else:
             parts.append(Text(UNKNOWN, style="dim"))
         for reason in (self.last.unreadable if self.last else ())[:3]:
-            parts.append(Text(f"not read: {safe(reason)}", style="dim"))
-        parts.extend(Text(safe(event), style="dim") for event in self.events)
+            parts.append(Text(f"not read: {terminal(reason)}", style="dim"))
+        parts.extend(Text(terminal(event), style="dim") for event in self.events)
         return Group(*parts)
 
     def _headline(self, latest: Sample, now: float) -> Text:
         if latest.gap is not None:
-            return Text(f"pid {self.pid}: no reading: {safe(latest.gap)}", style="bold red")
-        return Text(f"pid {self.pid} ({safe(self.name)}), watched for {now:.0f} s", style="bold")
+            return Text(f"pid {self.pid}: no reading: {terminal(latest.gap)}", style="bold red")
+        return Text(f"pid {self.pid} ({terminal(self.name)}), watched for {now:.0f} s", style="bold")
 
     def _classes(self) -> Table:
         assert self.first
@@ -118,10 +119,10 @@ class View:
             examples = fresh.get(kind) or self.last.examples.get(kind, ())
             style = "yellow" if by > 0 else "" if by == 0 else "green"
             table.add_row(
-                Text(safe(kind)),
+                Text(terminal(kind)),
                 str(count),
                 Text(f"{by:+d}" if by else "", style=style),
-                Text(safe(", ".join(examples)), no_wrap=True, overflow="ellipsis"),
+                Text(terminal(", ".join(examples)), no_wrap=True, overflow="ellipsis"),
             )
         if len(ranked) > MOST_ROWS:
             table.add_row(f"and {len(ranked) - MOST_ROWS} more", "", "", "")
@@ -188,11 +189,6 @@ def _cores(samples: list[Sample]) -> float | None:
     if before is None or before.cpu is None:
         return None
     return max(0.0, (latest.cpu - before.cpu) / (latest.at - before.at))
-
-
-def safe(text: str, most: int = 200) -> str:
-    """Without the control characters with which a target could drive the terminal."""
-    return "".join(char if char.isprintable() else " " for char in text[:most])
 
 
 def watch(
@@ -269,9 +265,9 @@ def _loop(
 
 def _line(view: View, latest: Sample) -> str:
     if latest.gap is not None:
-        return f"{latest.at:.1f} s  no reading: {safe(latest.gap)}"
+        return f"{latest.at:.1f} s  no reading: {terminal(latest.gap)}"
     shown = [
         f"{name} {'?' if (value := read(latest)) is None else show(value)}" for name, read, show in _ROWS
     ]
     words = (view.words() or "nothing has grown") if view.first else UNKNOWN
-    return f"{latest.at:.1f} s  {'  '.join(shown)}  {safe(words, 2000)}"
+    return f"{latest.at:.1f} s  {'  '.join(shown)}  {terminal(words, 2000)}"

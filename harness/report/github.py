@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from harness.core.quote import workflow_data, workflow_property
 from harness.core.record import RunRecord, Trial
 from harness.core.verdict import Outcome
 from harness.report import markdown
@@ -16,7 +17,9 @@ from harness.report.paragraph import paragraph
 
 LONGEST = 4000  # characters of one annotation: GitHub cuts at 4 KB
 SUMMARY = 1 << 20  # bytes of a step summary
-_PLACE = re.compile(r"(?P<file>[\w./-]*\w\.(?:py|go|js|ts|mjs|cjs|java|kt|rs|rb|c|cc|cpp)):(?P<line>\d+)")
+_PLACE = re.compile(
+    r"(?<![\w./-])(?P<file>[\w./-]{0,400}\w\.(?:py|go|js|ts|mjs|cjs|java|kt|rs|rb|c|cc|cpp)):(?P<line>\d+)"
+)
 _LEVEL = {Outcome.BOUNDED: "notice", Outcome.INCONCLUSIVE: "warning"}
 
 
@@ -41,16 +44,8 @@ def _annotation(trial: Trial, root: str) -> str:
     found = next(iter([*ours, *matches]), None)
     if found:
         properties |= {"file": found["file"].removeprefix(root), "line": found["line"]}
-    text = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{level} {text}::{_data(paragraph(trial)[:LONGEST])}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    text = ",".join(f"{name}={workflow_property(value)}" for name, value in properties.items())
+    return f"::{level} {text}::{workflow_data(paragraph(trial), LONGEST)}"
 
 
 def summary(record: RunRecord) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.core.quote import plain
 from harness.core.record import RunRecord, Trial
 from harness.core.sample import Sample
 from harness.core.signature import excerpt
 from harness.report.chart import columns
 from harness.report.row import HEADINGS, build_row, cells
-from harness.report.text import safe
 
 LOG_LINES = 14
 LONGEST = 4000  # characters of any one text
@@ -42,7 +42,7 @@ def _digest(text: str) -> str:
 
 def _printable(value: object) -> object:
     """Whatever the template shows, without control characters: a target said some of it."""
-    return safe(value, LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return plain(value, LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _section(trial: Trial, samples: Sequence[Sample]) -> dict[str, Any]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
+from harness.core.quote import xml, xml_time
 from harness.core.record import RunRecord
 from harness.core.verdict import Outcome
 from harness.report.paragraph import log_tail, paragraph
-from harness.report.text import safe
 
 
 def render(record: RunRecord) -> str:
     """A service's fault is a failure, ours an error, doubt a skip, unless a trial was expected to end so."""
-    suite = ET.Element("testsuite", name="harness", timestamp=record.started_at)
+    suite = ET.Element("testsuite", name="harness")
+    if started := xml_time(record.started_at):
+        suite.set("timestamp", started)
     counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for trial in record.trials:
         if not trial.verdict:
@@ -23,7 +25,7 @@ def render(record: RunRecord) -> str:
             suite,
             "testcase",
             classname="harness",
-            name=safe(trial.name),
+            name=xml(trial.name),
             time=f"{trial.ended - trial.started:.3f}",
         )
         expected = trial.extra.get("confirmed")
@@ -36,11 +38,11 @@ def render(record: RunRecord) -> str:
             kind, name = "skipped", "skipped"
         if kind:
             counts[name] += 1
-            mark = ET.SubElement(case, kind, message=paragraph(trial), type=verdict.outcome.value)
-            mark.text = "\n".join(safe(line, 1000) for line in verdict.explain().splitlines())
+            mark = ET.SubElement(case, kind, message=xml(paragraph(trial)), type=verdict.outcome.value)
+            mark.text = "\n".join(xml(line) for line in verdict.explain().splitlines())
             said = log_tail(trial, 20)
             if said:
-                ET.SubElement(case, "system-err").text = "\n".join(said)
+                ET.SubElement(case, "system-err").text = "\n".join(map(xml, said))
     for name, count in counts.items():
         suite.set(name, str(count))
     ET.indent(suite)

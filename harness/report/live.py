@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from types import TracebackType
 
@@ -9,9 +10,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from harness.core.quote import terminal
 from harness.core.sample import Sample
 from harness.core.units import counted
-from harness.report.text import safe
 
 PLAIN_EVERY = 5.0  # seconds between two lines where there is no terminal to rewrite
 
@@ -41,17 +42,22 @@ class LiveView:
         """News of the trial ``name``."""
         if self._quiet:
             return
-        line = f"{safe(name, 40):12} {at:6.1f} s  cycle {cycle:<3} {phase:9} {counted(connections, 'connection', '>6')}"
+        opened = counted(connections, "connection", ">6")
+        line = f"{terminal(name, 40):12} {at:6.1f} s  cycle {cycle:<3} {phase:9} {opened}"
         if sample and sample.gap is None:
             memory = f"{sample.rss / (1 << 20):.0f} MiB" if sample.rss is not None else "? MiB"
             line += f"  {counted(str(sample.fds), 'fd')}  {counted(str(sample.threads), 'thread')}  {memory}"
         if note:
-            line += f"  {safe(note, 80)}"
-        if self._live:
-            self._live.update(Text(line))
-        elif time.monotonic() - self._last >= PLAIN_EVERY or (name, note) != self._last_told:
-            self._last, self._last_told = time.monotonic(), (name, note)
-            self._console.print(Text(line), soft_wrap=True)
+            line += f"  {terminal(note, 80)}"
+        # Progress that nobody can read, on a full or closed stream, must not end the run.
+        try:
+            if self._live:
+                self._live.update(Text(line))
+            elif time.monotonic() - self._last >= PLAIN_EVERY or (name, note) != self._last_told:
+                self._last, self._last_told = time.monotonic(), (name, note)
+                self._console.print(Text(line), soft_wrap=True)
+        except (OSError, SystemExit):
+            self._quiet = True
 
     def __enter__(self) -> LiveView:
         if self._live and not self._quiet:
@@ -62,4 +68,5 @@ class LiveView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
-            self._live.stop()
+            with contextlib.suppress(OSError, SystemExit):
+                self._live.stop()

@@ -10,9 +10,9 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.core.quote import plain
 from harness.core.units import counted
 from harness.report.memory_tree import Stack, boxes, tree
-from harness.report.text import safe
 
 
 def render(
@@ -40,14 +40,14 @@ def render(
     return environment.get_template("memory.html.j2").render(
         summary=f"{counted(root.size, 'byte', ',.0f')} in {counted(root.blocks, 'block', ',.0f')} stayed{over}: "
         f"{root.size * scale:,.1f} bytes {per}.",
-        notes=[safe(note) for note in notes],
+        notes=[plain(note) for note in notes],
         boxes=[
             {
                 "left": box.left,
                 "width": box.width,
                 "depth": box.depth,
-                "name": safe(box.name.rpartition("/")[2] or box.name),
-                "title": safe(
+                "name": plain(box.name.rpartition("/")[2] or box.name),
+                "title": plain(
                     f"{box.name}: {box.size * scale:,.1f} bytes, {box.blocks * scale:,.2f} blocks {per}"
                 ),
                 "library": is_library(box.name),
@@ -55,7 +55,7 @@ def render(
             for box in drawn
         ],
         depth=1 + max(box.depth for box in drawn),
-        rows=[(safe(where), f"{blocks:,.2f}", f"{size:,.1f}") for where, blocks, size in rows],
+        rows=[(plain(where), f"{blocks:,.2f}", f"{size:,.1f}") for where, blocks, size in rows],
         per=per,
         more=more,
         script=Markup(script),  # noqa: S704 - ours

@@ -1,20 +1,21 @@
 """One paragraph for people: what was found, with numbers, the cause, where in the code, when it falls over,
-and the one next step. Plain text, made safe for a terminal."""
+and the one next step. Plain text on one line; whoever shows it quotes it for its format (harness.core.quote)."""
 
 from __future__ import annotations
 
 import re
 
 from harness.core.metric import Key
+from harness.core.quote import plain
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Finding, Outcome, Verdict
-from harness.report.text import safe
 from harness.report.words import number, span
 
 PLACES = 3  # of the code, named in the paragraph; the report has them all
 SHOWN_PLACES = 6
 LOG_LINES = 8
+LONGEST = 4000  # characters of a paragraph
 LIKEWISE = (
     (Key("threads"), "thread"),
     (Key("tasks", "asyncio-task"), "task"),
@@ -24,7 +25,8 @@ LIKEWISE = (
     (Key("memory", "heap-bytes"), "heap"),
     (Key("memory", "anonymous"), "memory"),
 )
-LINE_OF_CODE = re.compile(r"\S+\.\w+:[1-9]\d*")
+# Bounded, so that a text without spaces of any length is searched in linear time.
+LINE_OF_CODE = re.compile(r"(?<!\S)\S{1,400}?\.\w{1,10}:[1-9]\d{0,8}")
 WORTH_SAYING = ("budgets: ", "exception until ", "SIGTERM did not end it", "its log passed ")
 
 
@@ -43,7 +45,7 @@ def paragraph(trial: Trial) -> str:
             sentences.append(f"Also: {also}{f' and {more} more' if more > 0 else ''}")
     if verdict.advice:
         sentences.append(f"Next: {_at(verdict)}{verdict.advice}")
-    return safe(" ".join(_ended(sentence) for sentence in sentences if sentence), 4000)
+    return plain(" ".join(_ended(sentence) for sentence in sentences if sentence), LONGEST)
 
 
 def _likewise(verdict: Verdict) -> str:
@@ -98,7 +100,7 @@ def details(trial: Trial) -> list[tuple[str, str]]:
     if verdict.outcome is not Outcome.BOUNDED:
         lines += [(f"log: {line}", "dim") for line in log_tail(trial)]
     lines += [(note, "dim") for note in notes(trial)]
-    return [(safe(text), style) for text, style in lines]
+    return [(plain(text), style) for text, style in lines]
 
 
 def name(finding: Finding) -> str:
@@ -115,12 +117,12 @@ def log_tail(trial: Trial, lines: int = LOG_LINES) -> list[str]:
     """The last lines that the service wrote: what it said before its end, else when the trial ended."""
     kept = trial.exit.log_tail if trial.exit else trial.extra.get("last_words")
     said = kept if isinstance(kept, list | tuple) else ()
-    return [line for text in said if (line := safe(str(text), 300).strip())][-lines:]
+    return [line for text in said if (line := plain(str(text), 300).strip())][-lines:]
 
 
 def notes(trial: Trial) -> list[str]:
     """Where the budgets came from, which exceptions were in them, and what ground the service left."""
-    return [safe(note) for note in trial.notes if note.startswith(WORTH_SAYING)]
+    return [plain(note) for note in trial.notes if note.startswith(WORTH_SAYING)]
 
 
 def _interval(finding: Finding) -> str:

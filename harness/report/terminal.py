@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.core.quote import terminal
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Outcome
-from harness.report.paragraph import details, paragraph
+from harness.report.paragraph import LONGEST, details, paragraph
 from harness.report.row import HEADINGS, build_row, cells
-from harness.report.text import safe
 
 STYLES = {
     Outcome.BOUNDED: "green",
@@ -36,18 +36,18 @@ def show_table(trials: Sequence[Trial], console: Console) -> None:
         for heading in HEADINGS:
             table.add_column(heading, overflow="fold")
         for row in rows:
-            texts = [Text(safe(cell)) for cell in cells(row)]
+            texts = [Text(terminal(cell)) for cell in cells(row)]
             texts[1].stylize(STYLES[row.outcome])
             table.add_row(*texts)
         console.print(table)
         return
     for row in rows:
-        head = Text(f"{row.name}: ", style="bold")
+        head = Text(f"{terminal(row.name)}: ", style="bold")
         head.append(row.outcome.value, style=STYLES[row.outcome])
         head.append(f" after {row.seconds} and {counted(row.connections, 'connection')}")
         console.print(head)
         for heading, cell in list(zip(HEADINGS, cells(row), strict=True))[4:]:
-            console.print(Text(f"  {heading + ':':24}{safe(cell)}"), soft_wrap=True)
+            console.print(Text(f"  {heading + ':':24}{terminal(cell)}"), soft_wrap=True)
 
 
 def show_verdict(trial: Trial, console: Console) -> None:
@@ -55,8 +55,8 @@ def show_verdict(trial: Trial, console: Console) -> None:
     verdict = trial.verdict
     if verdict is None:
         return
-    text = Text(paragraph(trial))
+    text = Text(terminal(paragraph(trial), LONGEST))
     text.stylize(f"bold {STYLES[verdict.outcome]}", 0, len(verdict.outcome.value))
     console.print(text, soft_wrap=True)
     for line, style in details(trial):
-        console.print(Text(f"  {line}", style=style), soft_wrap=True)
+        console.print(Text(terminal(f"  {line}"), style=style), soft_wrap=True)

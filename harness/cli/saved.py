@@ -1,0 +1,50 @@
+"""A saved run, as `judge`, `report` and `baseline accept` read it: whatever is in it is data, never a crash of ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from harness.cli import secret
+from harness.core.errors import StoreError
+from harness.core.judge import judge
+from harness.core.record import RunRecord, Trial
+from harness.store.run_dir import RunDirectory
+
+redact_option = click.option(
+    "--redact",
+    multiple=True,
+    metavar="REGEX",
+    help="Replace what matches by *** in what is written and printed. Repeatable.",
+)
+INVALID = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def saved_record(run: Path, patterns: tuple[str, ...] = ()) -> RunRecord:
+    """The record of a run, without secrets. An older version may have stored some. Raises StoreError, ConfigError."""
+    secret.remember(patterns=patterns)
+    return without_secrets(RunDirectory.open(run).record())
+
+
+def without_secrets(record: RunRecord) -> RunRecord:
+    """A record in which names that look secret have no values."""
+    known = secret.known()
+    trials = []
+    for trial in record.trials:
+        words = trial.target.command
+        target = replace(trial.target, command=known.words(words) if words else words)
+        trials.append(replace(trial, target=target))
+    return known.value(replace(record, trials=tuple(trials)))
+
+
+def judged_again(trial: Trial, run: Path) -> Trial:
+    """A trial with its verdict. Raises StoreError for figures that no run can have produced."""
+    try:
+        return replace(trial, verdict=judge(trial))
+    except INVALID as error:
+        raise StoreError(
+            f"{run}: trial {trial.name!r} cannot be judged: its figures are invalid ({type(error).__name__}: {error}); "
+            "restore the run or run again"
+        ) from None

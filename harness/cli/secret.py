@@ -1,0 +1,40 @@
+"""The secrets that this command knows: what it prints goes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.core.redact import Redactor, is_secret
+from harness.core.secret_values import secrets_in_header, secrets_in_words
+
+HEADER = "--header"
+
+_known = Redactor()
+
+
+def known() -> Redactor:
+    """Everything known so far."""
+    return _known
+
+
+def remember(values: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
+    """Add secrets. Raises ConfigError for a pattern that is no regular expression."""
+    global _known
+    _known = _known.with_more(values, patterns)
+
+
+def of_arguments(argv: Sequence[str]) -> None:
+    """Start afresh with the secrets on a command line: an error may quote any argument before it is understood."""
+    global _known
+    values = list(secrets_in_words(argv))
+    for before, word in zip(("", *argv), argv, strict=False):
+        text = word.removeprefix(f"{HEADER}=") if before != HEADER else word
+        name, colon, value = text.partition(":")
+        if colon and (text is not word or before == HEADER) and is_secret(name.strip()):
+            values += secrets_in_header(name.strip(), value.strip())
+    _known = Redactor(tuple(values))
+
+
+def hidden(text: str) -> str:
+    """A text as it may be printed."""
+    return _known.text(text)

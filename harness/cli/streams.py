@@ -1,0 +1,58 @@
+"""Standard output and standard error, whatever state the user's shell hands them over in.
+
+A closed or full stream never costs the verdict: its files are written first, and what cannot be printed is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import click
+
+from harness.cli import secret
+from harness.core.quote import terminal
+
+
+def prepare() -> None:
+    """Give closed streams (``>&-``) a place: the next file opened would take their number, and get our output."""
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, mode)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+        # A service may log anything. A terminal that cannot show it gets an escape, and the user no error of ours.
+        if reconfigure := getattr(getattr(sys, name), "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+
+
+def tell(text: str) -> None:
+    """One line on standard error. A standard error that is full or gone is nobody's fault worth an exit code."""
+    try:
+        click.echo(line(text), err=True)
+    except OSError:
+        silence(2)
+
+
+def line(text: str) -> str:
+    """A text as one line that a terminal or a CI log can show: no secret, no control character, no command."""
+    return terminal(secret.hidden(text), LONGEST)
+
+
+LONGEST = 4000  # characters of one message: an argument may have any length
+
+
+def silence(number: int) -> None:
+    """Send the rest of a stream nowhere. Otherwise the interpreter fails again when it flushes it at its exit."""
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, number)
+        os.close(null)

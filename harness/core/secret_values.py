@@ -1,0 +1,95 @@
+"""Exact secret values in what a user gave: URLs, a command line, headers, a body. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from harness.core.redact import EMBEDDED, MANY, SHORTEST, is_secret, plain_name
+
+LONG = 16  # characters from which any text is taken for a secret
+LARGEST = 1 << 20  # characters of a body that are read as JSON or as a form
+
+
+def secrets_in_url(url: str) -> Iterator[str]:
+    """User, password and the values of secret-looking query parameters, as written and decoded."""
+    try:
+        parts = urlsplit(url)
+        user, _, host = parts.netloc.rpartition("@")
+    except ValueError:
+        return
+    del host
+    if user:
+        yield from (user, unquote(user))
+        for part in user.split(":", 1)[1:] or [user]:
+            yield from (part, unquote(part))
+    for pair in re.split("[&;]", parts.query):
+        name, _, text = pair.partition("=")
+        if is_secret(unquote(name)):
+            yield from (text, unquote(text))
+
+
+def secrets_in_words(argv: Sequence[str]) -> Iterator[str]:
+    """Values of secret-looking options (``--api-key X``, ``--token=X``), variables (``PASSWORD=x``) and URLs."""
+    after = False
+    for word in argv:
+        if after and not word.startswith("--"):
+            yield from _telling(word)
+            after = False
+            continue
+        name, equals, text = word.partition("=")
+        if equals and plain_name(name) and is_secret(name):
+            yield from _telling(text)
+        after = word.startswith("-") and not equals and is_secret(word)
+        for address in re.findall(r"[a-zA-Z][\w+.\-]{0,30}://\S+", word):
+            yield from secrets_in_url(address)
+
+
+def secrets_in_header(name: str, text: str) -> Iterator[str]:
+    """The value of a header, and the parts in which others may quote it: ``Bearer X`` also as ``X``."""
+    yield text
+    parts = text.split(None, 1)
+    if len(parts) == 2 and re.fullmatch(r"[A-Za-z][\w\-]*", parts[0]):
+        yield parts[1]
+    if "cookie" in name.lower():
+        for pair in text.split(";"):
+            yield pair.partition("=")[2].strip()
+
+
+def secrets_in_body(body: str) -> Iterator[str]:
+    """A request's body as a whole, by lines, and the telling texts in it (JSON or a form)."""
+    yield from _telling(body.strip())
+    lines = body.splitlines()[:MANY]
+    if len(lines) > 1:
+        yield from (piece for line in lines for piece in _telling(line.strip()))
+    try:
+        data = json.loads(body[:LARGEST])
+    except (ValueError, RecursionError):
+        if "=" in body and "\n" not in body.strip():
+            yield from (
+                text for _, text in parse_qsl(body[:LARGEST], max_num_fields=None) for text in _telling(text)
+            )
+        return
+    waiting = [data]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            for name, inner in part.items():
+                if is_secret(name) and isinstance(inner, str | int) and not isinstance(inner, bool):
+                    yield str(inner)
+                waiting.append(inner)
+        elif isinstance(part, list):
+            waiting.extend(part)
+        elif isinstance(part, str):
+            yield from _telling(part)
+
+
+def _telling(text: str) -> Iterator[str]:
+    """A text that is a secret rather than an ordinary word: replacing "status" everywhere would help nobody."""
+    unusual = re.search(r"\d|[^\w\s./:\-]", text) or (
+        len(text) >= EMBEDDED and text.isalnum() and not text.islower()
+    )
+    if len(text) >= LONG or (len(text) >= SHORTEST and unusual):
+        yield text

@@ -1,0 +1,33 @@
+"""Take a secret out of this process's own environment, so that neither `ps` nor a child shows it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+# proc(5), /proc/PID/stat: fields 50 and 51, of which the first two are before the last parenthesis.
+START, END = 50 - 3, 51 - 3
+
+
+def forget(name: str) -> None:
+    """Remove a variable from ``os.environ``, and overwrite its value in the block that /proc/PID/environ shows.
+
+    Where the kernel does not tell the block's place, only the first half is done.
+    """
+    value = os.environb.pop(name.encode(errors="surrogateescape"), None)
+    if not value:
+        return
+    try:
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        start, end = int(fields[START]), int(fields[END])
+        if not 0 < start < end:
+            return
+        block = Path("/proc/self/environ").read_bytes()[: end - start]
+    except (OSError, IndexError, ValueError):
+        return
+    entry = name.encode(errors="surrogateescape") + b"=" + value + b"\0"
+    at = 0 if block.startswith(entry) else block.find(b"\0" + entry) + 1
+    if at == 0 and not block.startswith(entry):
+        return
+    ctypes.memset(start + at + len(entry) - 1 - len(value), ord("*"), len(value))

@@ -1,0 +1,87 @@
+"""Read a file that a user names, whatever it is: never without end, and never without a deadline."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import time
+from pathlib import Path
+
+from harness.core.errors import ConfigError
+
+SILENT = 5.0  # seconds that a pipe or a device may send nothing
+CHUNK = 1 << 20
+
+
+def read_bounded(path: Path, limit: int, *, option: str, expected: str, silent: float = SILENT) -> bytes:
+    """The bytes of a file, a pipe or a device, at most ``limit`` of them.
+
+    option: what names the file, such as ``--body @FILE``, for the error. expected: what it should be. silent: seconds
+    without a byte after which a pipe counts as stuck. Raises ConfigError for a folder, a file that cannot be read,
+    one that is too large and a pipe into which nobody writes.
+    """
+    try:
+        # Opening a pipe without a writer would block for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        raise _unreadable(option, error, expected) from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise ConfigError(f"{option}: it is a directory; expected {expected}")
+        if stat.S_ISREG(mode) and os.fstat(descriptor).st_size > limit:
+            raise _too_large(option, limit, expected)
+        return _read(descriptor, limit, option, expected, silent, pipe=stat.S_ISFIFO(mode))
+    except OSError as error:
+        raise _unreadable(option, error, expected) from None
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, limit: int, option: str, expected: str, silent: float, *, pipe: bool) -> bytes:
+    found = bytearray()
+    deadline = time.monotonic() + silent
+    while len(found) <= limit:
+        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise _stuck(option, silent, expected)
+        try:
+            chunk = os.read(descriptor, min(CHUNK, limit + 1 - len(found)))
+        except BlockingIOError:
+            continue
+        if not chunk:
+            if not pipe or found or not _awaits_writer(descriptor):
+                return bytes(found)
+            if time.monotonic() >= deadline:
+                raise _stuck(option, silent, expected)
+            time.sleep(0.01)
+            continue
+        found += chunk
+        deadline = time.monotonic() + silent
+    raise _too_large(option, limit, expected)
+
+
+def _awaits_writer(descriptor: int) -> bool:
+    """True for a named pipe into which nobody has written yet: its reader gets end of file meanwhile."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return not any(events & select.POLLHUP for _, events in poll.poll(0))
+
+
+def _unreadable(option: str, error: Exception, expected: str) -> ConfigError:
+    number = error.errno if isinstance(error, OSError) else None
+    reason = (
+        "it is a socket"
+        if number == errno.ENXIO
+        else (error.strerror if isinstance(error, OSError) else None) or str(error)
+    )
+    return ConfigError(f"{option}: cannot be read: {reason}; expected {expected}")
+
+
+def _too_large(option: str, limit: int, expected: str) -> ConfigError:
+    return ConfigError(f"{option}: more than {limit:,} bytes; expected {expected}, no larger")
+
+
+def _stuck(option: str, silent: float, expected: str) -> ConfigError:
+    return ConfigError(f"{option}: sent nothing for {silent:g} s; expected {expected}")
