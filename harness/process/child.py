@@ -17,6 +17,21 @@ from harness.core.errors import TargetError
 KEEPER = Path(__file__).with_name("keeper.py")
 START_PATIENCE = 10.0  # seconds until the keeper must have said how the start went
 LOG_LIMIT = 64 << 20  # bytes of log kept on disk per child
+KEEPER_NEEDS = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
+
+
+def order(keeper: subprocess.Popen[bytes], spec: Mapping[str, object]) -> None:
+    """Send the keeper its order over its standard input.
+
+    /proc shows a command line and an environment to others; neither may show the child's, and one argument may hold
+    128 KiB at most (execve(2), MAX_ARG_STRLEN). A keeper that is gone already shows in its missing answer.
+    """
+    assert keeper.stdin is not None
+    try:
+        keeper.stdin.write(json.dumps(spec).encode() + b"\n")
+        keeper.stdin.flush()
+    except BrokenPipeError:
+        pass
 
 
 class Child:
@@ -55,6 +70,7 @@ class Child:
         """
         spec = {
             "argv": list(argv),
+            "env": dict(os.environ if env is None else env),
             "cwd": str(cwd) if cwd else None,
             "log": str(log),
             "rlimits": dict(rlimits or {}),
@@ -63,13 +79,14 @@ class Child:
         # A session of its own: Ctrl-C in the terminal reaches the harness, which then stops its
         # children in order, and never the children directly.
         keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(KEEPER), json.dumps(spec)],
+            [sys.executable, "-I", "-S", str(KEEPER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=dict(env) if env is not None else None,
+            env={name: os.environ[name] for name in KEEPER_NEEDS if name in os.environ},
             start_new_session=True,
         )
+        order(keeper, spec)
         assert keeper.stdout is not None
         first = keeper.stdout.readline()
         answer = json.loads(first) if first else {"error": "its keeper died at the start"}

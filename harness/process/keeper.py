@@ -1,7 +1,7 @@
 """The parent of every child: whatever happens to the harness, nothing it started lives on.
 
-Run as ``python -I -S keeper.py SPEC`` with SPEC a JSON object ``{"argv", "cwd", "log", "rlimits",
-"log_limit"}``; the environment is passed on unchanged. Standard library only, one thread.
+Run as ``python -I -S keeper.py``; the first line of its standard input is a JSON object ``{"argv", "env", "cwd",
+"log", "rlimits", "log_limit"}``. Standard library only, one thread.
 
 - It makes itself a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER), so that descendants which
   detach themselves (double fork, setsid) become its children and stay within reach.
@@ -22,7 +22,6 @@ import os
 import resource
 import select
 import signal
-import sys
 import time
 from typing import Any
 
@@ -48,6 +47,8 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
     """In the forked child: take the target's place. Never returns."""
     try:
         os.setpgid(0, 0)
+        os.environ.clear()
+        os.environ.update(spec["env"])
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() == 1:
             os._exit(127)
@@ -213,12 +214,23 @@ class Keeper:
         report(swept=self.sweep(grace))
 
 
+def read_order() -> bytes:
+    """The first line of standard input. Nothing follows before the harness has its answer."""
+    found = bytearray()
+    while not found.endswith(b"\n"):
+        chunk = os.read(0, 1 << 16)
+        if not chunk:
+            break
+        found += chunk
+    return bytes(found)
+
+
 def main() -> None:
-    """Entry point; SPEC is the only argument."""
+    """Entry point."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        keeper = Keeper(json.loads(sys.argv[1]))
-    except OSError as error:
+        keeper = Keeper(json.loads(read_order()))
+    except (OSError, ValueError) as error:
         report(error=str(error))
         return
     keeper.run()

@@ -23,7 +23,6 @@ import zmq
 DEADLINE = 30.0
 ROOT = Path(__file__).parents[2]
 PATHS = ("/dashboard/sse", "/system/status/sse")
-KEEPER = ROOT / "harness" / "process" / "keeper.py"
 
 
 def wait_for(
