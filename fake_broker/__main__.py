@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import resource
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from fake_broker.broker import Broker
 from fake_broker.dialects import DIALECTS
 from fake_broker.journal import Journal
 from fake_broker.loop import Endpoints, Loop
+from fake_broker.private import private_folder
 from fake_broker.quirks import QUIRKS
 from fake_broker.server import ListenError
 from fake_broker.spec import SpecError, catalogue, parse_words
@@ -26,6 +28,8 @@ from fake_broker.state import HEARTBEAT_INTERVAL, LIVENESS, State
 
 EXIT_USAGE = 2
 EXIT_INFRASTRUCTURE = 4
+TOKEN = "FAKE_BROKER_TOKEN"  # noqa: S105 - the name of the variable
+LEAST_TOKEN = 16  # characters
 INTERNAL = ("state", "identity", "app")
 
 EPILOG = """\b
@@ -37,7 +41,8 @@ Examples:
   fake-broker --list-faults
 
 \b
-While it runs, the control endpoint (a REP socket) takes JSON:
+While it runs, the control endpoint (a REP socket) takes JSON. It is a Unix socket
+that only this user can reach; over TCP, every order needs "token": "…".
   {"command": "stats"}   {"command": "silence"}   {"command": "resume"}
   {"command": "fault", "fault": "drop", "probability": 0.1}
   {"command": "clear"}   {"command": "release"}   {"command": "stop"}
@@ -47,8 +52,10 @@ Exit codes: 0 ended by a signal or by "stop"; 2 the options make no sense;
 4 a port is taken or the journal cannot be written."""
 
 
-def _loopback(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """tcp on loopback, or ipc: whoever reaches the broker can command it."""
+def _loopback(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """tcp on loopback, or ipc: every local user can reach the first, the second only this one."""
+    if value is None:
+        return None
     if value.startswith("ipc://") and len(value) > len("ipc://"):
         return value
     parts = urlsplit(value)
@@ -81,10 +88,10 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str) 
 )
 @click.option(
     "--control",
-    default="tcp://127.0.0.1:0",
-    show_default=True,
+    default=None,
     callback=_loopback,
-    help="Where it takes orders.",
+    help="Where it takes orders; with tcp:// each needs a token, FAKE_BROKER_TOKEN or a random one.  "
+    "[default: a Unix socket in a private folder]",
 )
 @click.option("--dialect", type=click.Choice(list(DIALECTS)), default="plantd", show_default=True)
 @click.option(
@@ -133,7 +140,7 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str) 
 @click.option("--list-faults", is_flag=True, help="Show every fault with its parameters, and end.")
 def main(
     bind: str,
-    control: str,
+    control: str | None,
     dialect: str,
     services: tuple[str, ...],
     seed: int,
@@ -166,14 +173,21 @@ def main(
         )
         broker = Broker(DIALECTS[dialect], state, Random(seed), proxied=proxy)
         with contextlib.ExitStack() as stack:
+            control = control or f"ipc://{_private(stack) / 'control'}"
+            token = (os.environ.get(TOKEN) or secrets.token_urlsafe(32)) if control.startswith("tcp:") else ""
+            if token and len(token) < LEAST_TOKEN:
+                _give_up(
+                    EXIT_USAGE,
+                    f"{TOKEN} has {len(token)} characters; expected {LEAST_TOKEN} or more, at random",
+                )
             written = stack.enter_context(_open_journal(journal)) if journal else None
             loop = stack.enter_context(
-                Loop(broker, bind=bind, control_bind=control, journal=written, proxied=proxy)
+                Loop(broker, bind=bind, control_bind=control, token=token, journal=written, proxied=proxy)
             )
             loop.stop_on_signals()
             for spec in specs:
                 loop.add_fault(spec)
-            _announce(loop.endpoints, json_ready)
+            _announce(loop.endpoints, token, json_ready)
             loop.run()
     except SpecError as error:
         _give_up(EXIT_USAGE, f"--fault: {error}")
@@ -198,11 +212,23 @@ def _raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _announce(where: Endpoints, as_json: bool) -> None:
+def _private(stack: contextlib.ExitStack) -> Path:
+    try:
+        return stack.enter_context(private_folder())
+    except OSError as error:
+        _give_up(
+            EXIT_INFRASTRUCTURE,
+            f"cannot make a private folder for the control socket: {error.strerror}; set TMPDIR, or give --control",
+        )
+
+
+def _announce(where: Endpoints, token: str, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"endpoint": where.endpoint, "control": where.control, "pid": os.getpid()}))
+        ready = {"endpoint": where.endpoint, "control": where.control, "pid": os.getpid()}
+        click.echo(json.dumps({**ready, "token": token} if token else ready))
     else:
-        click.echo(f"listening on {where.endpoint}, orders on {where.control}; Ctrl-C ends it")
+        key = f' with "token": "{token}"' if token else ""
+        click.echo(f"listening on {where.endpoint}, orders on {where.control}{key}; Ctrl-C ends it")
     sys.stdout.flush()
 
 

@@ -1,10 +1,13 @@
 """The control endpoint's language: one JSON object in, one out. Pure: the server lends a Desk.
 
+Over TCP, which every local user can reach, an order must carry the broker's ``token``.
+
 Every answer has ``ok``. A mistake is answered ``{"ok": false, "error": "…"}`` and changes nothing.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -40,16 +43,16 @@ class Desk(Protocol):
         """End the broker after this answer."""
 
 
-def answer(raw: bytes, desk: Desk) -> bytes:
-    """Obey one order. Never raises for what the order holds."""
+def answer(raw: bytes, desk: Desk, token: str = "") -> bytes:
+    """Obey one order. Never raises for what the order holds. token: what the order must carry; "" for nothing."""
     try:
-        told = _obey(raw, desk)
+        told = _obey(raw, desk, token)
     except SpecError as error:
         return _json({"ok": False, "error": str(error)})
     return _json({"ok": True, **told})
 
 
-def _obey(raw: bytes, desk: Desk) -> dict[str, Any]:
+def _obey(raw: bytes, desk: Desk, token: str) -> dict[str, Any]:
     try:
         order = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -58,6 +61,11 @@ def _obey(raw: bytes, desk: Desk) -> dict[str, Any]:
         ) from None
     if not isinstance(order, dict):
         raise SpecError(f'a JSON {type(order).__name__}; expected an object like {{"command": "stats"}}')
+    given = order.pop("token", "")
+    if token and not (
+        isinstance(given, str) and hmac.compare_digest(given.encode(errors="replace"), token.encode())
+    ):
+        raise SpecError("'token' is missing or wrong; expected the one that the broker printed at its start")
     name = order.pop("command", None)
     if not isinstance(name, str) or name not in COMMANDS:
         shown = repr(name)[:60]

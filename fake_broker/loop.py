@@ -41,6 +41,7 @@ class Loop:
     """Owns the context and every socket; is the control endpoint's Desk. Raises ListenError when an endpoint
     cannot be listened on.
 
+    token: what every order must carry, "" for nothing.
     mistakes: the last exceptions that a message caused; always empty, or the broker has a bug.
     """
 
@@ -50,12 +51,14 @@ class Loop:
         *,
         bind: str,
         control_bind: str,
+        token: str = "",
         journal: Journal | None = None,
         proxied: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.mistakes: deque[str] = deque(maxlen=10)
         self._broker = broker
+        self._token = token
         self._journal = journal
         self._clock = clock
         self._began = clock()
@@ -239,7 +242,7 @@ class Loop:
             return
         raw = frames[0] if len(frames) == 1 else b""
         with contextlib.suppress(zmq.Again):  # the asker is gone, nobody misses the answer
-            self._control.send(control.answer(raw, self), zmq.NOBLOCK)
+            self._control.send(control.answer(raw, self, self._token), zmq.NOBLOCK)
 
     def _follow_orders(self) -> None:
         orders = self._broker.socket_orders

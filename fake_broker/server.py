@@ -6,6 +6,7 @@ holding up the others.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -32,12 +33,16 @@ class ListenError(Exception):
 
 
 def listen(listener: zmq.Socket[bytes], endpoint: str) -> str:
-    """Bind; gives the endpoint with its port filled in. Raises ListenError."""
+    """Bind; gives the endpoint with its port filled in. A Unix socket is for this user alone (0600).
+    Raises ListenError."""
     listener.ipv6 = "[" in endpoint
+    before = os.umask(0o177)
     try:
         listener.bind(endpoint)
     except zmq.ZMQError as error:
         raise ListenError(_refusal(endpoint, error.errno == zmq.EADDRINUSE, error.strerror)) from None
+    finally:
+        os.umask(before)
     return listener.getsockopt_string(zmq.LAST_ENDPOINT)
 
 

@@ -16,6 +16,7 @@ import zmq
 from harness.core.cycle import BrokerCount, CycleSpec
 from harness.core.errors import BrokerError
 from harness.process.child import Child
+from harness.process.private_folder import PrivateFolder
 
 START_PATIENCE = 15.0
 ANSWER_PATIENCE = 15.0
@@ -45,9 +46,17 @@ class Broker:
     cancelled: true once nobody wants to wait for it any more."""
 
     def __init__(
-        self, child: Child, endpoint: str, control: str, *, cancelled: Callable[[], bool] = lambda: False
+        self,
+        child: Child,
+        endpoint: str,
+        control: str,
+        *,
+        private: PrivateFolder | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
+        """control: the endpoint for orders. private: the folder of its socket, removed at the end."""
         self.child = child
+        self._private = private
         self._cancelled = cancelled
         self.endpoint = endpoint
         self._control = control
@@ -64,12 +73,20 @@ class Broker:
         clock: Callable[[], float] = time.monotonic,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Broker:
-        """Start it and wait for the line in which it says where it listens."""
+        """Start it and wait for the line in which it says where it listens. Orders go over a Unix socket in a
+        private folder: no other local user can switch faults or read counters."""
+        try:
+            private = PrivateFolder("broker")
+        except OSError as error:
+            raise BrokerError(
+                f"no private folder for the broker's control socket: {error.strerror}; set TMPDIR"
+            ) from None
         services = [word for service in setup.services for word in ("--service", service)]
         child = Child.spawn(
             [
                 *(sys.executable, "-m", "fake_broker", "--json-ready", "--bind", setup.bind),
-                *("--control", "tcp://127.0.0.1:0", "--dialect", setup.dialect, "--seed", str(seed)),
+                *("--control", f"ipc://{private.path / 'control'}"),
+                *("--dialect", setup.dialect, "--seed", str(seed)),
                 *services,
             ],
             log=log,
@@ -80,10 +97,13 @@ class Broker:
             for line in child.tail(5):
                 if line.startswith('{"'):
                     ready = json.loads(line)
-                    return cls(child, ready["endpoint"], ready["control"], cancelled=cancelled)
+                    return cls(
+                        child, ready["endpoint"], ready["control"], private=private, cancelled=cancelled
+                    )
             child.wait(0.02)
         words = " | ".join(child.tail(3)) or "nothing in its log"
         child.stop(0)
+        private.close()
         raise BrokerError(f"the fake broker did not start ({words}); expected it to bind {setup.bind}")
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
@@ -134,6 +154,8 @@ class Broker:
         """End the process and let go of the control endpoint. Idempotent."""
         self.child.stop(1.0)
         self._context.term()
+        if self._private:
+            self._private.close()
 
     def __enter__(self) -> Broker:
         return self

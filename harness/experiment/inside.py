@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from harness.core.errors import ConfigError, Interrupted, ProbeError, StoreError
 from harness.core.metric import Key
 from harness.core.record import Place, Places
 from harness.experiment.apart import by_turns, unless
+from harness.process.private_folder import PrivateFolder
 from harness.runtime.channel import default_directory
 from harness.runtime.counters import Counters, Cycle, RuntimeReader, Unavailable
 from harness.runtime.detect import UNKNOWN, Choice, choose
@@ -55,6 +55,7 @@ class Inside:
         self.choice = choose((), setup.name) if setup.name != "auto" else Choice(UNKNOWN, "not looked at yet")
         self.reader: RuntimeReader | None = None
         self._folder: Path | None = None
+        self._private: PrivateFolder | None = None
 
     def environment(self, command: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
         """The environment for a target that is to be started. Raises StoreError when agents have no place."""
@@ -63,7 +64,8 @@ class Inside:
             return dict(env)
         try:
             # Not the run's folder: the path of a Unix socket has 107 bytes at most (unix(7)).
-            self._folder = Path(tempfile.mkdtemp(prefix="harness-runtime-"))
+            self._private = PrivateFolder("runtime")
+            self._folder = self._private.path
         except OSError as error:
             raise StoreError(
                 f"no folder for runtime counters in {tempfile.gettempdir()}: {error.strerror}; set TMPDIR, or "
@@ -147,6 +149,6 @@ class Inside:
 
     def close(self) -> None:
         """Remove the folder in which agents answered. Idempotent."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self._private is not None:
+            self._private.close()
+            self._private = self._folder = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from threading import Event
 from harness.core.errors import ConfigError, Interrupted, ProbeError, TargetError
 from harness.experiment.apart import unless
 from harness.process.child import Child
+from harness.process.private_folder import PrivateFolder
 from harness.runtime.counters import Unavailable
 from harness.runtime.processes import executable
 from harness.runtime.python import PythonCounters, prepare_env
@@ -58,10 +58,11 @@ def run(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {out}: {error.strerror}; expected a folder that can be made") from None
-    with tempfile.TemporaryDirectory(prefix="harness-runtime-") as folder:
-        prepared = prepare_env(os.environ if env is None else env, Path(folder), trace=frames)
+    with PrivateFolder("runtime") as private:
+        folder = private.path
+        prepared = prepare_env(os.environ if env is None else env, folder, trace=frames)
         with Child.spawn(list(command), log=out / LOG, name="target", env=prepared) as child:
-            reader = PythonCounters(Path(folder), child.pid)
+            reader = PythonCounters(folder, child.pid)
             found = unless(interrupt.is_set, reader.probe, "the first look at the program")
             if isinstance(found, Unavailable):
                 if not executable(child.pid) and child.wait(END_PATIENCE):

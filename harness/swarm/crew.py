@@ -142,7 +142,7 @@ class Crew:
         worker = Worker(msg.node_id, name, pid if pid in self._processes else 0)
         self._workers[msg.node_id] = worker
         index = len(self._workers)
-        setup = replace(self._setup, seed=self._setup.seed + index)
+        setup = replace(self._setup, seed=self._setup.seed + index, secret="")
         self._send("setup", worker, setup_to_dict(setup))
 
     def _prepared(self, msg: Any, **_: Any) -> None:

@@ -6,10 +6,8 @@ Imports neither locust nor gevent: importing them would monkey-patch this proces
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import ConfigError, SwarmError
 from harness.process.child import Child
 from harness.process.peer import peer_of
+from harness.process.private_folder import PrivateFolder
 from harness.swarm.approach import Approach
 from harness.swarm.setup import LEAST_SECRET, SECRET, SwarmSetup
 from harness.swarm.wire import (
@@ -111,7 +110,7 @@ class Swarm:
         self._listener: socket.socket | None = None
         self._socket: socket.socket | None = None
         self._buffer = b""
-        self._private: Path | None = None
+        self._private: PrivateFolder | None = None
         directory.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -122,13 +121,13 @@ class Swarm:
     @property
     def control_path(self) -> Path | None:
         """The control socket: 0600 in a directory of its own, 0700."""
-        return self._private / "control" if self._private else None
+        return self._private.path / "control" if self._private else None
 
     def launch(self) -> None:
         """Start the child without waiting for it: importing locust takes a second or two."""
         # Not in the run's folder: a Unix socket's path may have 107 bytes only (unix(7)).
-        self._private = Path(tempfile.mkdtemp(prefix="harness-swarm-"))  # 0700
-        path = self._private / "control"
+        self._private = PrivateFolder("swarm")
+        path = self._private.path / "control"
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         path.chmod(0o600)
@@ -275,7 +274,7 @@ class Swarm:
         if self._listener:
             self._listener.close()
         if self._private:
-            shutil.rmtree(self._private, ignore_errors=True)
+            self._private.close()
             self._private = None
 
     def __enter__(self) -> Swarm:

@@ -56,7 +56,7 @@ class Broker:
 
     def __init__(self) -> None:
         argv = [sys.executable, "-m", "fake_broker", "--json-ready"]
-        argv += ["--bind", "tcp://127.0.0.1:0", "--control", "tcp://127.0.0.1:0"]
+        argv += ["--bind", "tcp://127.0.0.1:0"]
         self.process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True
         )

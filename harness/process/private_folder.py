@@ -1,0 +1,100 @@
+"""Folders of one run for its sockets: 0700, and removed by the next run of the same user if this one was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+NAMES = ("broker", "runtime", "swarm")
+OURS = re.compile(rf"harness-(?:{'|'.join(NAMES)})-[a-z0-9_]{{8}}")  # as mkdtemp makes them
+LOCK = ".lock"
+LONGEST = 70  # bytes of the parent's path: a Unix socket's path has 107 at most (unix(7))
+FALLBACK = "/tmp"  # noqa: S108 - mkdtemp makes a name that nobody can guess, with mode 0700
+UNLOCKED_AGE = (
+    3600.0  # seconds after which a folder without a lock counts as abandoned: its owner makes one at once
+)
+
+
+class PrivateFolder:
+    """A new folder in the temporary folder, ``path``. name: one of NAMES.
+
+    A lock on a file in it (flock(2)) shows that its run is alive; the kernel releases the lock however the run ends.
+    Raises OSError when it cannot be made.
+    """
+
+    def __init__(self, name: str) -> None:
+        parent = _parent()
+        remove_abandoned(parent)
+        self.path = Path(tempfile.mkdtemp(prefix=f"harness-{name}-", dir=parent))
+        draft = self.path / f"{LOCK}.new"
+        self._lock: int | None = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        draft.rename(self.path / LOCK)  # from here on it is locked for everybody who finds it
+
+    def close(self) -> None:
+        """Remove it with all that is in it. Idempotent."""
+        if self._lock is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> PrivateFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _parent() -> Path:
+    parent = tempfile.gettempdir()
+    too_long = len(os.fsencode(parent)) > LONGEST
+    return Path(FALLBACK if too_long and os.access(FALLBACK, os.W_OK | os.X_OK) else parent)
+
+
+def remove_abandoned(parent: Path) -> list[Path]:
+    """Remove the private folders in ``parent`` that runs of this user have left behind; which ones. Never raises
+    OSError: a folder that cannot be removed stays."""
+    removed = []
+    try:
+        found = [entry for entry in os.scandir(parent) if OURS.fullmatch(entry.name)]
+    except OSError:
+        return []
+    for entry in found:
+        with contextlib.suppress(OSError):
+            status = entry.stat(follow_symlinks=False)
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            if ours and not status.st_mode & 0o077 and _is_abandoned(Path(entry.path), status.st_mtime):
+                # rmtree follows no symbolic link, not even one that is put in the way meanwhile.
+                shutil.rmtree(entry.path)
+                removed.append(Path(entry.path))
+    return removed
+
+
+def _is_abandoned(folder: Path, changed: float) -> bool:
+    """True when nobody holds its lock. changed: seconds since the epoch, of the folder."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _holds_only_sockets(folder) and time.time() - changed > UNLOCKED_AGE
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _holds_only_sockets(folder: Path) -> bool:
+    """Its name alone does not prove that a folder without a lock is ours."""
+    return all(stat.S_ISSOCK(path.lstat().st_mode) for path in folder.iterdir())
