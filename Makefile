@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench conformance endurance soak sabotage runtimes examples clean
+.PHONY: lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -43,6 +43,9 @@ test-long: venv  ## the tests that make test leaves out (an hour or two)
 
 bench: venv  ## every benchmark, ours and its rivals in one run (minutes)
 	$(BIN)/python -m bench
+
+detector: venv  ## error rates of the judge on every simulated row, those held back from tuning included (an hour)
+	$(BIN)/python -m bench.detector --runs 3000 --held-back with $(ARGS)
 
 conformance: venv  ## the decoder against Chromium and npm's eventsource-parser
 	$(BIN)/python -m bench.conformance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench._services import GOAL, IDLE_CPU, MEMORY, MIB, OBJECTS, Kind
+from bench._services import GOAL, IDLE_CPU, MEMORY, MIB, OBJECTS, THREADS, Kind
 from bench._shapes import (
     busy,
     cache,
@@ -31,12 +31,10 @@ from bench._shapes_memory import (
     recorded,
     staircase,
 )
-from harness.core.metric import Key
 
 RECORDED = sorted(path.stem for path in TRACES.glob("*.json"))
 LONG = replace(GOAL, max_seconds=180.0)
 BROKER = replace(GOAL, broker=True)
-THREADS = Key("threads")
 
 HEALTHY_COUNTS = (
     Kind("constant", constant),
@@ -44,13 +42,13 @@ HEALTHY_COUNTS = (
     Kind("AR(0.7), σ 1", remembering(1.0)),
     Kind("AR(0.7), σ 2", remembering(2.0)),
     Kind("pool of 64, filled in 4 cycles", pool(64, 16)),
-    Kind("pool of 32, one a cycle", pool(32, 1)),
-    Kind("pool of 32, one in two cycles", pool(32, 1, 0.5)),
+    Kind("pool of 32, one a cycle", pool(32, 1), longer=True),
+    Kind("pool of 32, one in two cycles", pool(32, 1, 0.5), longer=True),
     Kind("pool of 60, in chunks of 10", pool(60, 10, 0.3)),
     Kind("pool of 60, in chunks of 5 to 15", ragged(60, 5, 15, 0.3)),
     Kind("cache of 1,000", cache(1000)),
     Kind("thread pool of 40", thread_pool(40), key=THREADS),
-    Kind("drift by the clock, 0.1/s", drift(0.1), true="time"),
+    Kind("drift by the clock, 0.1/s", drift(0.1), true="time", longer=True),
     Kind("opened on first use", lazy(5)),
     Kind("late closes", late_close),
     Kind("sawtooth of 12", sawtooth(12, 8)),

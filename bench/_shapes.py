@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from bench._services import Did, Level, Make, poisson
+from bench._clock import Did
+from bench._services import Level, Make, poisson
 
 
 def constant(rng: random.Random) -> Level:

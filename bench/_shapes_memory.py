@@ -9,7 +9,8 @@ from bisect import bisect_left
 from itertools import accumulate
 from pathlib import Path
 
-from bench._services import MEMORY, MIB, Did, Level, Make
+from bench._clock import Did
+from bench._services import MEMORY, MIB, Level, Make
 from harness.core.metric import Key
 
 TRACES = Path(__file__).parent / "traces"

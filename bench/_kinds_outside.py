@@ -1,0 +1,93 @@
+"""Kinds outside the model that the judge assumes: releases that take time, pools that follow bursts, state per tenant,
+and leaks that are late, lumpy, uneven or limited. The rules may be tuned on these; ``_kinds_held_back`` has others.
+"""
+
+from __future__ import annotations
+
+from bench import _shapes as shapes
+from bench._clock import Start, service
+from bench._services import OBJECTS, THREADS, Kind
+from bench._shapes_leaks import in_bursts, leak, refusing, singly, steadily, untimed, varying
+from bench._shapes_timed import (
+    between,
+    burst_pool,
+    idle_pool,
+    janitor,
+    late,
+    late_fixed,
+    mostly,
+    peak_pool,
+    rotation,
+    swept,
+    tenants,
+)
+
+LOADED = ("connection", "answered-stream")  # what a leak of each answered stream may be called
+BY_STREAM = ("answered-stream",)
+
+
+def _beside(name: str, part: Start, rate: float = 0.1) -> Kind:
+    """A leak on top of something healthy."""
+    return Kind(
+        f"1 per {1 / rate:g} beside {name}",
+        service(part, leak(rate, "answered")),
+        "connection",
+        rate,
+        others=BY_STREAM,
+    )
+
+
+HEALTHY_OUTSIDE = (
+    Kind("released after 2 s", service(late_fixed(2))),
+    Kind("released after 10 s", service(late_fixed(10))),
+    Kind("released after 60 s", service(late_fixed(60))),
+    Kind("1 in 10 released after 30 s", service(late_fixed(30, 0.1))),
+    Kind("released after 1 to 10 s", service(late(between(1, 10)))),
+    Kind("released after 5 to 60 s", service(late(between(5, 60)))),
+    Kind("released after 10 s on average, 60 at most", service(late(mostly(10, 60)))),
+    Kind("swept every 30 s", service(swept(30))),
+    Kind("swept every 60 s", service(swept(60))),
+    Kind("sessions of 20 s, swept every 5 s", service(swept(5, 20))),
+    Kind("pool, 3 a burst to 200", service(burst_pool(3, 200)), longer=True),
+    Kind("pool, 10 a burst to 200", service(burst_pool(10, 200)), longer=True),
+    Kind("pool, 25 a burst to 200", service(burst_pool(25, 200))),
+    Kind("threads, 8 a burst to 200, idle after 60 s", service(idle_pool(8, 200)), key=THREADS, longer=True),
+    Kind("pool of the peak, one closed every 5 s", service(peak_pool(1.0, 5.0))),
+    Kind("100 tenants", service(tenants(100))),
+    Kind("200 tenants, Zipf", service(tenants(200, 1.0))),
+    Kind("objects: 1,000 tenants", service(tenants(1000)), key=OBJECTS),
+    Kind("freed every 1,000 requests", service(janitor(1000))),
+    Kind("log rotated every 700 requests", service(rotation(700, 3.0))),
+    Kind("constant, 30 % refused", service(refusing(0.3))),
+)
+LEAKING_OUTSIDE = (
+    Kind("1 per 10, after 20 s", service(leak(0.1, after=20.0)), "connection", others=BY_STREAM),
+    Kind("1 per 100, by threes", service(leak(0.01, draw=in_bursts(3))), "connection", 0.01, others=BY_STREAM),
+    Kind("1 per 20, by tens", service(leak(0.05, draw=in_bursts(10))), "connection", 0.05, others=BY_STREAM),
+    Kind("1 per 20, varying (gamma 2)", service(leak(0.05, draw=varying(2.0))), "connection", 0.05, others=BY_STREAM),
+    Kind("1 per stream above 40 at once", service(leak(1.0, "answered", steadily, above=40)), "connection",
+         others=BY_STREAM),
+    Kind("1 per answered stream", service(leak(1.0, "answered", steadily)), "answered-stream", 1.0),
+    Kind("1 per answered stream, 30 % refused", service(refusing(0.3), leak(1.0, "answered", steadily)),
+         "answered-stream", 1.0),
+    Kind("1 per 10 answered streams, 50 % refused", service(refusing(0.5), leak(0.1, "answered")),
+         "answered-stream", 0.1, others=("connection",)),
+    Kind("1 per stream up to 500, then 500s", service(leak(1.0, "answered", steadily, cap=500)), "connection", 1.0,
+         others=BY_STREAM),
+    _beside("a release after 2 s", late_fixed(2)),
+    _beside("a release after 10 s", late_fixed(10)),
+    _beside("a release after 60 s", late_fixed(60)),
+    _beside("a release after 1 to 10 s", late(between(1, 10))),
+    _beside("a sweep every 30 s", swept(30)),
+    _beside("a sweep every 60 s", swept(60)),
+    _beside("a pool, 10 a burst to 200", burst_pool(10, 200)),
+    _beside("100 tenants", tenants(100)),
+    _beside("a janitor every 1,000 requests", janitor(1000), 1.0),
+    _beside("log rotation", rotation(700, 3.0)),
+    _beside("jitter ±1", untimed(shapes.jitter), 0.01),
+    _beside("AR(0.7), σ 1", untimed(shapes.remembering(1.0)), 0.01),
+    _beside("late closes", untimed(shapes.late_close), 0.01),
+    _beside("a sawtooth of 12", untimed(shapes.sawtooth(12, 8))),
+    _beside("a thread pool of 40", untimed(shapes.thread_pool(40))),
+    Kind("3 a second, with or without clients", service(leak(3.0, "seconds", singly)), "time", 3.0),
+)  # fmt: skip

@@ -1,0 +1,117 @@
+"""Leaks that no clockwork drives: late, lumpy, uneven, only above a load, limited, or of a service that refuses."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench._clock import Clocked, Load, Start
+from bench._services import Level, Make, poisson
+
+Draw = Callable[[random.Random, float], float]
+"""What is retained where ``mean`` units are expected."""
+
+
+def steadily(rng: random.Random, mean: float) -> float:
+    """Exactly the mean, fractions carried over."""
+    return mean
+
+
+def singly(rng: random.Random, mean: float) -> float:
+    """One by one, independently: Poisson."""
+    return poisson(rng, mean)
+
+
+def in_bursts(size: int) -> Draw:
+    """So many at a time."""
+    return lambda rng, mean: size * poisson(rng, mean / size)
+
+
+def varying(shape: float) -> Draw:
+    """The rate is another in every cycle: gamma-distributed with this shape around its mean."""
+    return lambda rng, mean: poisson(rng, rng.gammavariate(shape, mean / shape)) if mean > 0 else 0
+
+
+@dataclass(slots=True)
+class _Leak(Clocked):
+    rate: float
+    factor: str
+    draw: Draw
+    after: float
+    above: int
+    cap: float
+    status: int
+    held: float = 0.0
+    last: float = 0.0
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        before, self.last = self.last, load.ended
+        if load.concurrency < self.above or load.ended < self.after:
+            return
+        amount = load.ended - before if self.factor == "seconds" else getattr(load.did, self.factor)
+        self.held = min(self.cap, self.held + self.draw(rng, self.rate * float(amount)))
+
+    def accepts(self, asked: int, rng: random.Random) -> int:
+        if math.isinf(self.cap):
+            return asked
+        return min(asked, max(0, round((self.cap - self.held) / self.rate)))
+
+    def refusal(self) -> int:
+        return self.status
+
+    def level(self, at: float) -> float:
+        return float(math.floor(self.held))
+
+
+def leak(
+    rate: float,
+    factor: str = "connections",
+    draw: Draw = singly,
+    *,
+    after: float = 0.0,
+    above: int = 0,
+    cap: float = math.inf,
+    status: int = 500,
+) -> Start:
+    """``rate`` units per unit of a factor of Did, for good.
+
+    after: seconds of the run before the first. above: only while so many streams are open at once. cap: the
+    service then answers every request with ``status``.
+    """
+    return lambda rng: _Leak(rate, factor, draw, after, above, cap, status)
+
+
+@dataclass(slots=True)
+class _Limit(Clocked):
+    share: float
+    status: int
+
+    def accepts(self, asked: int, rng: random.Random) -> int:
+        return asked - min(asked, poisson(rng, self.share * asked))
+
+    def refusal(self) -> int:
+        return self.status
+
+
+def refusing(share: float, status: int = 429) -> Start:
+    """About this share of the requests is refused."""
+    return lambda rng: _Limit(share, status)
+
+
+@dataclass(slots=True)
+class _Stepwise(Clocked):
+    below: Level
+    now: float = 0.0
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        self.now = self.below(load.did, rng)
+
+    def level(self, at: float) -> float:
+        return self.now
+
+
+def untimed(make: Make) -> Start:
+    """A count that knows no time, as a part beside others."""
+    return lambda rng: _Stepwise(make(rng))

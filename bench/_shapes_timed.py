@@ -1,0 +1,229 @@
+"""Counts that depend on time and cohorts: late releases, sweeps, pools that follow the load, and janitors.
+
+Each function makes the start of one part; ``bench._clock.service`` puts parts together.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from bench._clock import Clocked, Load, Start, Timeline
+
+Hold = Callable[[random.Random], float]
+"""Seconds between a client's leave and the release."""
+
+
+def fixed(seconds: float) -> Hold:
+    """Always the same."""
+    return lambda rng: seconds
+
+
+def between(least: float, most: float) -> Hold:
+    """Anything between two times, equally likely."""
+    return lambda rng: rng.uniform(least, most)
+
+
+def mostly(mean: float, most: float) -> Hold:
+    """Exponential, cut off."""
+    return lambda rng: min(most, rng.expovariate(1 / mean))
+
+
+@dataclass(slots=True)
+class _Late(Clocked):
+    hold: Hold
+    share: float
+    alike: bool
+    line: Timeline = field(default_factory=Timeline)
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        for at, count in load.departures(load.did.answered):
+            taken = count if self.share >= 1 else sum(rng.random() < self.share for _ in range(count))
+            if not taken:
+                continue
+            self.line.add(at, taken)
+            if self.alike:
+                self.line.add(at + self.hold(rng), -taken)
+                continue
+            for _ in range(taken):
+                self.line.add(at + self.hold(rng), -1)
+
+    def level(self, at: float) -> float:
+        return self.line.at(at)
+
+
+def late(hold: Hold, share: float = 1.0, *, alike: bool = False) -> Start:
+    """This share of the answered streams retain one unit each for a time. alike: streams that end together are
+    released together, which is faster to simulate and the same where the time is fixed."""
+    return lambda rng: _Late(hold, share, alike)
+
+
+def late_fixed(seconds: float, share: float = 1.0) -> Start:
+    """One unit for each stream, released so long after its client left."""
+    return late(fixed(seconds), share, alike=True)
+
+
+@dataclass(slots=True)
+class _Swept(Clocked):
+    every: float
+    age: float
+    phase: float
+    share: float
+    line: Timeline = field(default_factory=Timeline)
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        for at, count in load.departures(load.did.answered):
+            taken = count if self.share >= 1 else sum(rng.random() < self.share for _ in range(count))
+            if not taken:
+                continue
+            turns = math.floor((at + self.age - self.phase) / self.every) + 1
+            self.line.add(at, taken)
+            self.line.add(self.phase + turns * self.every, -taken)
+
+    def level(self, at: float) -> float:
+        return self.line.at(at)
+
+
+def swept(every: float, age: float = 0.0, share: float = 1.0) -> Start:
+    """A sweep releases everything whose client left more than ``age`` seconds ago."""
+    return lambda rng: _Swept(every, age, rng.random() * every, share)
+
+
+@dataclass(slots=True)
+class _Bursts(Clocked):
+    """A pool that takes the same number in every burst of clients, whatever its width."""
+
+    gain: float
+    cap: float
+    chance: float
+    idle: float
+    least: float
+    held: float = 0.0
+    since: float = 0.0
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        if load.did.connections:
+            self._shrink(load.started)
+            if rng.random() < self.chance:
+                self.held = min(self.cap, self.held + self.gain)
+            self.since = load.ended
+
+    def _shrink(self, at: float) -> None:
+        if at - self.since > self.idle:
+            self.held = min(self.held, self.least)
+
+    def level(self, at: float) -> float:
+        self._shrink(at)
+        return self.held
+
+
+def burst_pool(gain: float, cap: float, chance: float = 1.0) -> Start:
+    """So many more with each burst until the cap; none is ever given back."""
+    return lambda rng: _Bursts(gain, cap, chance, math.inf, 0.0)
+
+
+def idle_pool(gain: float, cap: float, idle: float = 60.0, least: float = 10.0) -> Start:
+    """As Tomcat's: so many more with each burst until the cap, and back to a few after a time without clients."""
+    return lambda rng: _Bursts(gain, cap, 0.9, idle, least)
+
+
+@dataclass(slots=True)
+class _Peak(Clocked):
+    per_stream: float
+    every: float
+    held: float = 0.0
+    since: float = 0.0
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        if load.concurrency:
+            self._shrink(load.ended)
+            self.held = max(self.held, round(self.per_stream * load.concurrency * rng.uniform(0.85, 1.15)))
+
+    def _shrink(self, at: float) -> None:
+        turns = int((at - self.since) / self.every)
+        if turns > 0:
+            self.held = max(0.0, self.held - turns)
+            self.since += turns * self.every
+
+    def level(self, at: float) -> float:
+        self._shrink(at)
+        return self.held
+
+
+def peak_pool(per_stream: float, every: float) -> Start:
+    """As large as the peak load needs; one is closed every so many seconds."""
+    return lambda rng: _Peak(per_stream, every)
+
+
+@dataclass(slots=True)
+class _Tenants(Clocked):
+    """State for each tenant that was ever served. A tenant's weight is 1 / rank^skew."""
+
+    weights: list[float]
+    seen: set[int] = field(default_factory=set)
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        if len(self.seen) < len(self.weights) and load.did.answered:
+            self.seen.update(
+                rng.choices(range(len(self.weights)), cum_weights=self.weights, k=load.did.answered)
+            )
+
+    def level(self, at: float) -> float:
+        return float(len(self.seen))
+
+
+def tenants(count: int, skew: float = 0.0) -> Start:
+    """One unit for each of a finite number of tenants, who come uniformly (skew 0) or as Zipf has it (skew 1)."""
+    weights = list(accumulate(1 / (rank + 1) ** skew for rank in range(count)))
+    return lambda rng: _Tenants(weights)
+
+
+@dataclass(slots=True)
+class _Janitor(Clocked):
+    every: int
+    per_stream: float
+    served: int
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        self.served += load.did.answered
+
+    def level(self, at: float) -> float:
+        return float(math.floor(self.served % self.every * self.per_stream))
+
+
+def janitor(every: int, per_stream: float = 1.0) -> Start:
+    """Every so many requests free what those before retained."""
+    return lambda rng: _Janitor(every, per_stream, rng.randrange(every))
+
+
+@dataclass(slots=True)
+class _Rotation(Clocked):
+    """A log file of so many requests; the old one stays open until it is compressed, and a few are kept open."""
+
+    requests: int
+    seconds: float
+    keep: int
+    served: int
+    files: int = 0
+    line: Timeline = field(default_factory=Timeline)
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        for at, count in load.departures(load.did.answered):
+            before, self.served = self.served // self.requests, self.served + count
+            for _ in range(self.served // self.requests - before):
+                self.line.add(at, 1)
+                self.line.add(at + self.seconds, -1)
+                if self.files < self.keep:
+                    self.files += 1
+                    self.line.add(at, 1)
+
+    def level(self, at: float) -> float:
+        return 1.0 + self.line.at(at)
+
+
+def rotation(requests: int, seconds: float, keep: int = 5) -> Start:
+    """Log rotation."""
+    return lambda rng: _Rotation(requests, seconds, keep, rng.randrange(requests))
