@@ -1,0 +1,111 @@
+"""Saved runs whose truth is known (tests/cases/README.md), judged again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.core.judge import judge
+from harness.core.record import as_ended
+from harness.core.verdict import Finding, Verdict
+from harness.store.run_dir import RunDirectory
+
+RUNS = Path(__file__).parents[1] / "cases" / "runs"
+PUBLISHED = 94e6  # bytes an hour
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the service does. rates: ``metric/kind`` → units per unit of the driver; the first finding is one of these.
+
+    exact: the rate's interval contains the truth; otherwise the value is within ``within`` of it.
+    """
+
+    driver: str
+    rates: dict[str, float]
+    exact: bool = False
+    within: float = 0.1
+
+
+TRUTHS = {
+    "go-ticker-per-connection": Truth(
+        "connection", {"idle-cpu/": 2.6e-6, "memory/anonymous": 520.0}, within=0.3
+    ),
+    "node-heap-per-connection": Truth("connection", {"memory/objects": 50.0, "memory/heap-bytes": 9200.0}),
+    "node-heap-per-connection-busy": Truth("connection", {"memory/objects": 50.0, "memory/heap-bytes": 9200.0}),
+    "python-400-bytes-per-event": Truth("event", {"memory/blocks": 2.0}, exact=True),
+    "python-task-per-answered-stream": Truth("answered-stream", {"tasks/asyncio-task": 1.0}, exact=True),
+}  # fmt: skip
+WRONG_TODAY = {
+    "go-ticker-per-connection": "bounded: neither the idle CPU nor the anonymous memory is certain",
+    "node-heap-per-connection": "0.05 mappings per connection, a consequence, before the objects",
+    "node-heap-per-connection-busy": "idle CPU per second of an open stream, a consequence, before the objects",
+    "python-400-bytes-per-event": "driver connection",
+    "python-task-per-answered-stream": "0.89 per connection, interval 0.82 to 0.97",
+    "go-published-events-replayed": "bounded, and no bound per hour",
+    "go-published-events-replayed-longer": "bounded, although the memory rose in 3 of 3 blocks",
+}
+
+
+def known(*names: str) -> list[object]:
+    """The names as parameters; those that today's judge gets wrong are expected to fail."""
+    return [
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=WRONG_TODAY[name]))
+        if name in WRONG_TODAY
+        else name
+        for name in names
+    ]
+
+
+def verdict_of(name: str) -> Verdict:
+    record, _ = RunDirectory.load(RUNS / name)
+    [trial] = record.trials
+    return judge(as_ended(trial))
+
+
+def key(finding: Finding) -> str:
+    return f"{finding.metric}/{finding.kind.partition(':')[0]}"
+
+
+@pytest.mark.parametrize("name", known(*TRUTHS))
+def test_the_cause_comes_first_with_its_driver_and_rate(name: str) -> None:
+    truth, verdict = TRUTHS[name], verdict_of(name)
+    assert verdict.outcome.value == "leaking", verdict.explain()
+    first = verdict.findings[0]
+    assert key(first) in truth.rates, verdict.explain()
+    assert first.driver == truth.driver, verdict.explain()
+    assert first.rate is not None
+    expected = truth.rates[key(first)]
+    if truth.exact:
+        assert first.rate.low <= expected <= first.rate.high, first.rate
+    else:
+        assert first.rate.value == pytest.approx(expected, rel=truth.within)
+
+
+@pytest.mark.parametrize("name", known("go-published-events-replayed-longer"))
+def test_growth_over_time_is_no_pass_and_is_not_blamed_on_the_clients(name: str) -> None:
+    verdict = verdict_of(name)
+    assert verdict.outcome.value in ("leaking", "inconclusive"), verdict.explain()
+    assert {finding.driver for finding in verdict.findings} <= {"time"}, verdict.explain()
+    if verdict.outcome.value == "inconclusive":
+        assert "memory" in verdict.explanation, verdict.explain()
+        assert verdict.advice
+
+
+@pytest.mark.parametrize("name", known("go-published-events-replayed"))
+def test_a_short_pass_says_how_much_memory_an_hour_it_allows(name: str) -> None:
+    verdict = verdict_of(name)
+    assert verdict.outcome.value in ("leaking", "inconclusive", "bounded"), verdict.explain()
+    assert {finding.driver for finding in verdict.findings} <= {"time"}, verdict.explain()
+    if verdict.outcome.value == "bounded":
+        hourly = [b.at_most for b in verdict.bounds if b.metric == "memory" and "hour" in b.unit]
+        assert hourly, verdict.explain()
+        assert max(hourly) >= PUBLISHED, "the service grows by more than the bound allows"
+
+
+def test_every_case_has_its_truth() -> None:
+    names = {path.parent.name for path in RUNS.glob("*/run.json")}
+    assert names == {*TRUTHS, "go-published-events-replayed", "go-published-events-replayed-longer"}
+    assert set(WRONG_TODAY) <= names
