@@ -12,6 +12,7 @@ from harness.core.judge_counts import CERTIFIED
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.units import counted
+from harness.core.unnoticed import settle_for, slowest_close
 
 RESTLESS = ("mappings",)  # an interpreter maps an arena now and then: only a certain leak counts
 MORE = "give more time or connections (--max-time, --connections), or ask for less (--sensitivity)"
@@ -44,6 +45,18 @@ def doubt_of(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
             f"{total.failed} of {counted(total.opened, 'stream')} failed, most by: {worst[0]}",
             "open the URL by hand: the load must reach the service before it can be judged",
         )
+    slow = settle_for(trial.observations)
+    if slow and (first := _undecided(trial, results)):
+        late = slowest_close(trial.observations)
+        return Doubt(
+            f"the service closed connections up to {late:.0f} s after the clients had left; {first.why}",
+            f"give it that time: {slow}",
+        )
+    return _undecided(trial, results)
+
+
+def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
+    """What is open although the load reached the service."""
     unsettled = [o for o in trial.observations if o.complete and not o.settled]
     if unsettled and len(unsettled) * 2 >= len(trial.observations):
         return Doubt(

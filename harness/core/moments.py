@@ -14,6 +14,7 @@ from harness.core.census_diff import UNCLASSIFIED
 from harness.core.cycle import Observation, Phase
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
+from harness.core.unnoticed import premature
 
 MOST = 2.0**64
 ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are no orderly close and no stall
@@ -97,11 +98,12 @@ def moments(trial: Trial) -> tuple[Moment, ...]:
     counter can have (not a number, or larger than 64 bits hold: a damaged file) was not read."""
     done: dict[str, float] = {}
     found: list[Moment] = []
-    for observation in trial.observations:
+    early = premature(trial.observations)
+    for index, observation in enumerate(trial.observations):
         for factor, amount in _did(observation).items():
             done[factor] = done.get(factor, 0.0) + amount
         levels = {key: level for key, level in observation.levels.items() if abs(level) < MOST}
-        if levels and observation.settled:
+        if levels and observation.settled and index not in early:
             done["reading"] = done.get("reading", 0.0) + 1.0
             spec = observation.spec
             now = {**done, "time": observation.ended}

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.core.census_diff import UNCLASSIFIED
+from harness.core.census_diff import levels as census_levels
 from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.errors import HarnessError
 from harness.core.metric import Key
 from harness.core.sample import Census
+from harness.core.unnoticed import unnoticed
 from harness.experiment.around import Surroundings, Target
 from harness.experiment.broker import Broker
+from harness.experiment.closing import Closes
 from harness.experiment.far import Watching
 from harness.experiment.inside import Inside
 from harness.experiment.quiet import LOOKS, Quiet, after, rest
@@ -19,7 +22,6 @@ from harness.experiment.setup import TrialSetup
 
 TCP_IN = "tcp-in"  # a class of a census: connections to a port that is listened at
 MOST_EVENTS = 20  # of one cycle
-LONGEST_WINDOW = 10.0  # seconds without change that make a level, however late a service closes
 
 
 @dataclass
@@ -35,8 +37,12 @@ class Reader:
     broker: Broker | None
     port: int
     told: Callable[[str], None]
-    close_lag: float = field(default=0.0)  # seconds: the longest seen
+    closes: Closes = field(init=False)
     _tick: Callable[[], None] = field(default=lambda: None)
+
+    def __post_init__(self) -> None:
+        first = self.sampler.latest().fds
+        self.closes = Closes(self.setup.settle, base=float(first or 0))
 
     def rest(self, tick: Callable[[], None]) -> Quiet:
         """Wait until the service is at rest, dead, or out of patience. tick: called while it waits.
@@ -47,37 +53,47 @@ class Reader:
         self._tick = tick
         return self._rest(None)
 
-    def _rest(self, port: int | None) -> Quiet:
-        quiet = rest(
+    def _rest(
+        self, port: int | None, hold: float | None = None, back: Callable[[], bool] | None = None
+    ) -> Quiet:
+        """hold: seconds without change while more than at the last level is held. back: it is not."""
+        closes = self.closes
+        hold = closes.hold if hold is None else hold
+        return rest(
             self.sampler,
             port=port,
-            window=self._window(),
+            window=closes.window,
             settle=self.setup.settle,
-            patience=self.setup.patience,
+            patience=max(self.setup.patience, 3 * hold),
             clock=self.around.clock,
             stopped=lambda: self.around.interrupt.is_set() or not self.target.alive,
             tick=self._tick,
             pace=self.setup.probe_interval,
+            hold=hold,
+            back=lambda level: back() if back else closes.back(level.get("fds")),
         )
-        if quiet.settled and not quiet.restless and self.target.alive:
-            self.close_lag = max(self.close_lag, quiet.close_lag)
-        return quiet
-
-    def _window(self) -> float:
-        """Seconds without change that make a level: twice the longest that the service took to close."""
-        settle = self.setup.settle
-        return max(settle, min(2 * self.close_lag, self.setup.patience / 3, LONGEST_WINDOW))
 
     def observe(
         self, step: CycleSpec, ledger: Ledger, quiet: Quiet, started: float, load_ended: float
     ) -> Observation:
         """Everything there is to read now, beside what the swarm counted. A client that is still connected is
-        waited for first."""
+        waited for first, and so are sockets of departed clients where the service has closed such sockets late."""
+        closes = self.closes
+        if step.connections:
+            closes.left(load_ended)
         counters, looks = self._read(quiet)
         if quiet.settled and self._connected(looks):
             quiet = self._rest(self.port)
             counters, looks = self._read(quiet)
+        if quiet.settled and closes.hold < closes.slowest and self._unnoticed(looks):
+            quiet = self._rest(None, closes.slowest, lambda: not self._unnoticed(self._censuses(1)))
+            counters, looks = self._read(quiet)
         levels = quiet.levels(*looks)
+        lag = closes.watch(self.sampler.samples(), self.around.clock())
+        if quiet.settled and self.target.alive:
+            closes.level(quiet.level.get("fds"), unnoticed(levels), held=quiet.held)
+            if not quiet.restless:
+                closes.moved = max(closes.moved, quiet.close_lag)
         levels.update(counters)
         counted = self.broker.count() if self.broker else None
         if counted and levels:
@@ -92,7 +108,7 @@ class Reader:
             settled=quiet.settled,
             unsettled=quiet.moving,
             complete=self.target.alive and not self.around.interrupt.is_set(),
-            close_lag=quiet.close_lag,
+            close_lag=max(lag, quiet.close_lag if step.connections else 0.0),
             broker=counted,
             census=looks[-1] if looks else None,
             events=self._events(started),
@@ -110,6 +126,10 @@ class Reader:
         if looks and looks[0].fds and not looks[0].fds.keys() & {TCP_IN, UNCLASSIFIED}:
             return False
         return self.sampler.inbound(self.port) != 0
+
+    def _unnoticed(self, looks: list[Census]) -> bool:
+        """More sockets of departed clients are held than at the last level."""
+        return bool(looks) and unnoticed(census_levels(looks[-1])) > self.closes.unnoticed
 
     def _counters(self, quiet: Quiet) -> dict[Key, float]:
         """Levels from inside, once at rest. What the reading itself opened is given time to go."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.core.census_diff import levels as census_levels
 from harness.core.metric import Key
-from harness.core.quiescence import NeverSettled, Quiescent, Settling, Tracker
+from harness.core.quiescence import QUARTERS, NeverSettled, Quiescent, Settling, Tracker
 from harness.core.sample import Census, Sample
 from harness.experiment.far import Watching
 
@@ -24,7 +24,8 @@ LOOKS = 5  # censuses of such a service, of which the lowest counts
 @dataclass(frozen=True, slots=True)
 class Quiet:
     """How the rest was reached. level: hot-lane counts at rest. idle_cpu: cores used while at rest,
-    None where it could not be read. restless: at rest, but for the counts named in ``moving``."""
+    None where it could not be read. restless: at rest, but for the counts named in ``moving``. held: nothing
+    changed for as long as was asked for counts that are not back."""
 
     settled: bool
     moving: str
@@ -32,6 +33,7 @@ class Quiet:
     close_lag: float
     idle_cpu: float | None = None
     restless: bool = False
+    held: bool = True
 
     def levels(self, *censuses: Census) -> dict[Key, float]:
         """The census's levels, the lowest where there are several; the totals of the hot lane where no
@@ -92,11 +94,17 @@ def rest(
     stopped: Callable[[], bool],
     tick: Callable[[], None],
     pace: float = POLL,
+    hold: float = 0.0,
+    back: Callable[[Mapping[str, float]], bool] = lambda _: True,
 ) -> Quiet:
     """Poll until nothing has moved for ``window`` seconds, or what moves has kept its floor for four times
     ``settle``, and no client is connected any more. port: of the clients; None: they are not looked for.
-    pace: seconds between two samples."""
-    tracker = Tracker(clock(), window=window, patience=patience, still=max(settle, LEAST_STILL))
+    pace: seconds between two samples. hold: seconds without change instead of ``window`` until the counts are
+    ``back`` where they were."""
+    started = clock()
+    still = max(settle, LEAST_STILL, hold / QUARTERS)
+    tracker = Tracker(started, window=window, patience=patience, still=still)
+    looked = -math.inf  # when ``back`` was asked last: it may take a census
     clients = Clients(sampler, port, clock)
     used: list[Sample] = []
 
@@ -110,17 +118,29 @@ def rest(
         }
         return tracker.feed(now, counts)
 
+    def returned(level: Mapping[str, float]) -> bool:
+        nonlocal looked
+        if clock() - looked < window:
+            return False
+        looked = clock()
+        return back(level)
+
     while True:
         sample = sampler.latest()
         state = feed(sample, clients.count())
-        if isinstance(state, Quiescent) and clients.look() != 0:
-            state = feed(sample, clients.count())
         if not used or used[-1] is not sample:
             used.append(sample)
+        if isinstance(state, Quiescent) and not state.restless:
+            still_for = clock() - started - state.lag
+            if still_for < hold and not returned(state.level):
+                state = Settling(started + state.lag, "what departed clients left behind")
+        if isinstance(state, Quiescent) and clients.look() != 0:
+            state = feed(sample, clients.count())
         if isinstance(state, Quiescent):
             busy = bool(state.restless)
             cores = _cores(used, max(window, 1.0) if busy else window)
-            return Quiet(True, state.restless, dict(state.level), state.lag, cores, busy)
+            held = busy or clock() - started - state.lag >= hold
+            return Quiet(True, state.restless, dict(state.level), state.lag, cores, busy, held)
         if isinstance(state, NeverSettled):
             return Quiet(False, state.moving, dict(state.level), patience)
         if stopped():

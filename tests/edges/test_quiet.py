@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from harness.core.cycle import CycleSpec
@@ -19,14 +18,11 @@ from harness.core.metric import Key
 from harness.core.sample import Census
 from harness.experiment.around import Surroundings
 from harness.experiment.broker import Broker, BrokerSetup
-from harness.experiment.inside import Inside
-from harness.experiment.levels import Reader
 from harness.experiment.quiet import Quiet, rest
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.trial import TrialRunner
 from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
-from harness.target.attach import AttachedTarget
 from harness.target.spawn import free_port
 from tests.edges.probe_target import asleep, wait_for
 
@@ -163,20 +159,6 @@ held = os.open("/dev/null", 0)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); print(flush=True)
 signal.sigwait([signal.SIGUSR1]); os.close(held); signal.pause()
 """
-
-
-def test_the_window_follows_the_slowest_close_within_reason(tmp_path: Path) -> None:
-    setup = replace(setup_for(describe()["fixed"], Wish()), settle=0.3, patience=20.0)
-    directory = RunDirectory.create(tmp_path / "run", "run")
-    around = Surroundings(time.monotonic, directory, threading.Event(), seed=1)
-    target = AttachedTarget(os.getpid())
-    with Sampler(os.getpid(), clock=time.monotonic) as sampler:
-        reader = Reader(setup, around, target, sampler, Inside(setup.runtime), None, free_port(), print)
-        assert reader._window() == 0.3
-        reader.close_lag = 0.8
-        assert reader._window() == 1.6
-        reader.close_lag = 60.0
-        assert reader._window() == 20.0 / 3
 
 
 def test_what_closes_late_says_how_late() -> None:

@@ -1,0 +1,77 @@
+"""Clients that have left without the service having noticed: their sockets are still held.
+
+A service that reads nothing notices a departure only when a write fails. Until then it holds the client's socket:
+in CLOSE_WAIT after a FIN, without a row in the kernel's tables after a RST, or as a mere MPTCP socket (Go listens
+with MPTCP since 1.24). With an event every 5 to 30 s that
+takes up to two events, because the first write after a FIN still succeeds. A level read before that counts
+sockets that the service is about to close, so it is no level at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from harness.core.cycle import Observation
+from harness.core.metric import Key
+
+KINDS = (Key("fds", "close-wait"), Key("fds", "rowless-socket"), Key("fds", "mptcp"))
+LONGEST = 180.0  # seconds: two heartbeats of 30 s, and cycles in between whose own sockets hide the release
+LEAST = 2.0  # sockets, or
+LEAST_SHARE = 0.02  # of them, that must go before it is a release and not a straggler
+CYCLES = 7  # two warm-ups, a control, three loads and one to spare
+LOAD = 5.0  # seconds of one
+SLOW = 3.0  # seconds: a healthy server that watches its sockets closes within 1 s (docs/detector.md)
+
+
+def unnoticed(levels: Mapping[Key, float]) -> float:
+    """Sockets of departed clients that are still held."""
+    return math.fsum(levels.get(key, 0.0) for key in KINDS)
+
+
+def premature(seen: Sequence[Observation]) -> frozenset[int]:
+    """Positions of cycles whose levels were read before the service had noticed who left: part of what it
+    still held was closed in a later cycle. Not when a process ended in between, because that closes everything,
+    and not after LONGEST: what is held for so long is retained."""
+    held = [unnoticed(o.levels) if o.levels else math.nan for o in seen]
+    found = set()
+    for index, one in enumerate(seen):
+        count = held[index]
+        if not count >= LEAST:
+            continue
+        for later in range(index + 1, len(seen)):
+            after = seen[later]
+            left = one.load_ended if one.load_ended is not None else one.ended
+            if after.events or after.ended - left > LONGEST:
+                break
+            if count - held[later] >= max(LEAST, LEAST_SHARE * count):
+                found.add(index)
+                break
+    return frozenset(found)
+
+
+def settle_for(seen: Sequence[Observation]) -> str:
+    """The options that give such a service time to close: seconds for the slowest close, and minutes for
+    CYCLES of them. "" for a service that closes at once."""
+    slow = slowest_close(seen)
+    early = premature(seen)
+    if not early and slow < SLOW:
+        return ""
+    if early and slow < SLOW:  # all of it was closed while clients were connected
+        slow = max(_released(seen, index) for index in early)
+    settle = math.ceil(1.05 * slow)
+    return f"--settle {settle}s --max-time {max(2, math.ceil(CYCLES * (settle + LOAD) / 60))}m"
+
+
+def _released(seen: Sequence[Observation], index: int) -> float:
+    """Seconds from the end of a cycle's load to the end of the first cycle after which less was held."""
+    one = seen[index]
+    left = one.load_ended if one.load_ended is not None else one.ended
+    count = unnoticed(one.levels)
+    return next((o.ended - left for o in seen[index + 1 :] if o.levels and unnoticed(o.levels) < count), 0.0)
+
+
+def slowest_close(seen: Sequence[Observation]) -> float:
+    """Seconds from a client's departure to the latest close that was seen. Cycles that never settled, or whose
+    counts come and go, tell nothing."""
+    return max((o.close_lag for o in seen if o.settled and not o.unsettled), default=0.0)
