@@ -81,7 +81,8 @@ def run(
     \b
     harness memory run --for 1m -- python app.py
 
-    DIR gets first.snapshot, last.snapshot, memory.html and target.log. Exit codes: 0 two snapshots were compared,
+    DIR gets first.snapshot, last.snapshot, memory.html and target.log. When it holds them already, they stay and
+    a new folder in DIR gets the new ones. Exit codes: 0 two snapshots were compared,
     1 the program ended before, 2 usage, 3 interrupted before.
     """
     with Interrupt() as interrupt:
@@ -99,7 +100,7 @@ def run(
         click.echo(f"the program ended with {done.ended}")
     click.echo(f"between two snapshots {done.seconds:.1f} s apart:")
     show_growth(old, new, connections, top)
-    click.echo(f"flame graph: {page(old, new, connections, out / 'memory.html')}")
+    click.echo(f"flame graph: {page(old, new, connections, done.first.parent / 'memory.html')}")
 
 
 def show_growth(old: Snapshot, new: Snapshot, connections: float | None, top: int) -> None:

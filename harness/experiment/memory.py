@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from harness.process.private_folder import PrivateFolder
 from harness.runtime.counters import Unavailable
 from harness.runtime.processes import executable
 from harness.runtime.python import PythonCounters, prepare_env
+from harness.store.claim import claim
+from harness.store.run_dir import run_id
 
 FIRST, LAST, LOG = "first.snapshot", "last.snapshot", "target.log"
 POLL = 0.05
@@ -54,10 +57,8 @@ def run(
         raise ConfigError(
             f"--for {duration:g}s is over before the second snapshot; expected more than --after ({after:g}s)"
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {out}: {error.strerror}; expected a folder that can be made") from None
+    now = datetime.datetime.now(datetime.UTC)
+    out = claim(out, run_id(now, os.getpid()), marker=LOG, signs=(FIRST, LAST))
     with PrivateFolder("runtime") as private:
         folder = private.path
         prepared = prepare_env(os.environ if env is None else env, folder, trace=frames)

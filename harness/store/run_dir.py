@@ -18,14 +18,13 @@ from harness.core.errors import ConfigError, StoreError
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, from_dict, to_dict
 from harness.core.sample import Sample
+from harness.store.claim import claim, fresh
 from harness.store.lines import LineFile, SampleWriter, event_line, read_sample, tag
-from harness.store.write import failure, make_directory, replace_file
+from harness.store.write import make_directory, replace_file
 
 REPORTS = Path("reports")
 RECORD, SAMPLES, EVENTS = "run.json", "samples.jsonl", "events.jsonl"
-OURS = (RECORD, SAMPLES, EVENTS, "report.html", "summary.md", "junit.xml")
 LONGEST_NAME = 80
-TRIES = 100
 
 
 def run_id(now: datetime.datetime, suffix: int | str) -> str:
@@ -50,38 +49,14 @@ class RunDirectory:
 
     @classmethod
     def create(cls, out: Path | None, run_id: str, *, reports: Path = REPORTS) -> RunDirectory:
-        """``out``, or ``reports/<run-id>`` (numbered if taken). A run that ``out`` holds already is
-        replaced: its files go, everything else stays. Raises StoreError when it cannot be written."""
-        if out is not None:
-            make_directory(out)
-            made = cls(out, run_id)
-            made._clear()
-        else:
-            made = cls._number(reports, run_id)
-        made._touch()
-        return made
-
-    @classmethod
-    def _number(cls, reports: Path, run_id: str) -> RunDirectory:
-        for number in range(1, TRIES):
-            name = run_id if number == 1 else f"{run_id}-{number}"
-            try:
-                make_directory(reports / name, fresh=True)
-            except FileExistsError:
-                continue
-            return cls(reports / name, name)
-        raise StoreError(f"cannot write to {reports / run_id}: it and {TRIES} more exist; give --out DIR")
-
-    def _clear(self) -> None:
-        """Remove what an earlier run left here. Its logs too: they are appended to, and an old crash
-        must not be read as a new one."""
-        if not (self.path / SAMPLES).exists():
-            return
-        try:
-            for old in [*(self.path / name for name in OURS), *self.path.glob("*/*.log")]:
-                old.unlink(missing_ok=True)
-        except OSError as error:
-            raise failure("replace the run in", self.path, error) from None
+        """``out``, or ``reports/<run-id>`` (numbered if taken). An ``out`` that holds a run already keeps it: the
+        new run gets ``out/<run-id>``. Raises ConfigError when ``out`` names one saved run, StoreError when
+        nothing can be written."""
+        if out is None:
+            path = fresh(reports, run_id, marker=SAMPLES)
+            return cls(path, path.name)
+        path = claim(out, run_id, marker=SAMPLES, signs=(RECORD, EVENTS, "*/target.log"))
+        return cls(path, path.name if path != out else run_id)
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -96,10 +71,6 @@ class RunDirectory:
         when a newer harness wrote it."""
         folder = _folder(path)
         return _read_record(folder / RECORD), _read_samples(folder / SAMPLES, None)
-
-    def _touch(self) -> None:
-        """Find out now, not after the first cycle, that nothing can be written here."""
-        replace_file(self.path / SAMPLES, b"")
 
     def trial_dir(self, name: str) -> Path:
         """The folder of one trial (0700): its ``target.log`` and what else it leaves."""
