@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.config import budget_for, find, from_arguments, line_numbers, load
-from harness.core.budget import Budget
+from harness.core.budget import Budget, laid_over, shared
 from harness.core.errors import ConfigError
 from harness.core.judge import judge
 from harness.core.judge_counts import allowed
@@ -195,3 +195,36 @@ def test_line_numbers_know_quoted_dotted_and_repeated_names() -> None:
         ("a", "b c"): 1, ("a", "b c", "d", "e"): 2, ("a", "b c", "f=g"): 3,
         ("h", 0): 4, ("h", 0, "i"): 5, ("h", 1): 6, ("h", 1, "i"): 7,
     }  # fmt: skip
+
+
+def test_endpoints_opened_in_turn_share_one_budget() -> None:
+    """Per connection the mean, over time the largest, of ceilings the lowest, of pools the largest."""
+    one = Budget(
+        growth={"fds": 1.0, "threads": 4.0},
+        per_event={"fds": 2.0},
+        per_hour={"fds": 10.0, "memory": 4.0},
+        ceilings={"fds": 500.0, "threads": 9.0},
+        pools={"threads": 8.0},
+    )
+    other = Budget(
+        growth={"fds/eventfd": 3.0, "threads": 0.0},
+        per_hour={"fds": 30.0},
+        ceilings={"fds": 300.0},
+        pools={"threads": 32.0, "fds": 1.0},
+    )
+    for budgets in ((one, other), (other, one)):
+        assert shared(budgets) == Budget(
+            # The bare metric of one endpoint covers the kind that the other names.
+            growth={"fds": 0.5, "fds/eventfd": 2.0, "threads": 2.0},
+            per_event={"fds": 1.0},
+            per_hour={"fds": 30.0, "memory": 4.0},
+            ceilings={"fds": 300.0, "threads": 9.0},
+            pools={"threads": 32.0, "fds": 1.0},
+        )
+
+
+def test_the_more_specific_budget_decides_only_what_it_names() -> None:
+    base = Budget(growth={"fds": 1.0, "threads": 2.0}, ceilings={"fds": 9.0})
+    assert laid_over(base, Budget(growth={"fds": 0.0}, pools={"fds": 3.0})) == Budget(
+        growth={"fds": 0.0, "threads": 2.0}, ceilings={"fds": 9.0}, pools={"fds": 3.0}
+    )

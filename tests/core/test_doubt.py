@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from harness.core.doubt import connections_per_second, ledger_total
 from harness.core.judge import judge
-from tests.core.series import trial
+from harness.core.verdict import Outcome, Verdict
+from tests.core.series import observation, trial
 
 
 def test_a_worker_that_was_replaced_is_said_and_never_taken_for_a_fix() -> None:
@@ -23,3 +27,71 @@ def test_a_verdict_that_rests_on_a_saturated_generator_warns() -> None:
     told = replace(steady, observations=(*steady.observations[:4], busy, *steady.observations[5:]))
     assert not any("bottleneck" in warning for warning in judge(steady).warnings)
     assert any("bottleneck" in warning for warning in judge(told).warnings)
+
+
+def failing(failed: int, *, of: int = 300) -> Verdict:
+    """The verdict on a flat service, of whose streams this many failed in every cycle."""
+    steady = trial([10.0] * 12)
+    seen = [
+        replace(one, ledger=replace(one.ledger, opened=of, failed=failed, causes={"reset": failed}))
+        for one in steady.observations
+    ]
+    return judge(replace(steady, observations=tuple(seen)))
+
+
+def test_more_than_half_of_the_streams_failing_is_a_doubt_and_half_is_not() -> None:
+    assert failing(150).outcome is Outcome.BOUNDED
+    doubtful = failing(151)
+    assert doubtful.outcome is Outcome.INCONCLUSIVE
+    assert f"{15 * 151} of 4500 streams failed, most by: reset" in doubtful.explanation
+    assert "open the URL by hand" in doubtful.advice
+
+
+def test_one_failed_stream_is_a_warning_with_its_cause() -> None:
+    assert not any("failed" in warning for warning in failing(0).warnings)
+    assert "15 of 4500 streams failed: 15 reset" in failing(1).warnings
+
+
+def test_one_refused_stream_is_a_doubt() -> None:
+    steady = trial([10.0] * 12)
+    limited = replace(steady.observations[4], ledger=replace(steady.observations[4].ledger, rate_limited=1))
+    verdict = judge(
+        replace(steady, observations=(*steady.observations[:4], limited, *steady.observations[5:]))
+    )
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "429 or 503 refused 1 stream" in verdict.explanation
+
+
+def test_an_interrupted_run_is_a_doubt_whatever_it_measured() -> None:
+    verdict = judge(replace(trial([10.0] * 12), interrupted=True))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "the run was interrupted" in verdict.explanation
+
+
+@pytest.mark.parametrize(("moving", "doubted"), [(7, False), (8, True)])
+def test_half_of_the_cycles_unsettled_is_a_doubt(moving: int, doubted: bool) -> None:
+    steady = trial([10.0] * 12)  # with its warm-up: 15 cycles
+    cycles = [replace(one, settled=False, unsettled="threads") for one in steady.observations[-moving:]]
+    verdict = judge(replace(steady, observations=(*steady.observations[:-moving], *cycles)))
+    assert ("never settled (threads moved)" in verdict.explanation) is doubted
+    assert any("cycles that never settled" in warning for warning in verdict.warnings)
+
+
+def test_a_cycle_that_was_cut_short_is_not_one_that_never_settled() -> None:
+    steady = trial([10.0] * 12)
+    cycles = [replace(one, settled=False, complete=False) for one in steady.observations]
+    verdict = judge(replace(steady, observations=tuple(cycles)))
+    assert "never settled" not in verdict.explanation
+    assert not any("never settled" in warning for warning in verdict.warnings)
+
+
+def test_the_totals_are_sums_over_all_cycles() -> None:
+    seen = [
+        observation(index, {}, opened=300, ledger={"failed": index, "causes": {"reset": index, "eof": 1}})
+        for index in (1, 2)
+    ]
+    total = ledger_total(trial([], observations=seen))
+    assert (total.opened, total.completed, total.failed, total.events) == (600, 600, 3, 600)
+    assert (total.seconds, total.causes) == (2.0, {"reset": 3, "eof": 2})
+    assert connections_per_second(trial([], observations=seen)) == 300.0
+    assert connections_per_second(trial([], observations=[])) is None

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.forecast import first_full
+from harness.core.forecast import first_full, nearest
 from harness.core.judge import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.sample import Census
-from harness.core.verdict import Exhaustion
+from harness.core.verdict import Exhaustion, Rate
 from tests.core.series import FDS, observation, trial
 
 EVENTFD = Key("fds", "eventfd")
@@ -157,3 +157,40 @@ def test_a_context_per_connection_fills_no_context() -> None:
         exhausted(replace(what, target=replace(what.target, limits=limits)), EVENTFD).ceiling
         == "RLIMIT_NOFILE"
     )
+
+
+@pytest.mark.parametrize("metric", ["threads", "processes"])
+@pytest.mark.parametrize(("pids", "nproc", "ceiling"), [(100, 300, "pids.max"), (300, 100, "RLIMIT_NPROC")])
+def test_the_nearest_of_several_ceilings_counts(metric: str, pids: float, nproc: float, ceiling: str) -> None:
+    found = nearest(
+        metric, 40.0, Rate(0.5, 0.25, 1.0, "x"), {"pids.max": pids, "RLIMIT_NPROC": nproc}, per_second=10.0
+    )
+    assert found == Exhaustion(ceiling, 100, 120.0, 12.0, 60.0, 240.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "ceiling"),
+    [("fds", "RLIMIT_NOFILE"), ("mappings", "vm.max_map_count"), ("memory", "memory.max"),
+     ("fds/eventfd", "ZMQ_MAX_SOCKETS")],
+)  # fmt: skip
+def test_every_bounded_metric_knows_its_ceiling(metric: str, ceiling: str) -> None:
+    found = nearest(metric, 40.0, Rate(1.0, 1.0, 1.0, "x"), {ceiling: 100.0, "another": 50.0})
+    assert found is not None
+    assert (found.ceiling, found.after_connections, found.after_seconds) == (ceiling, 60.0, None)
+
+
+def test_no_growth_or_no_ceiling_means_no_forecast() -> None:
+    limits = {"RLIMIT_NOFILE": 100.0}
+    assert nearest("fds", 40.0, Rate(0.0, 0.0, 1.0, "x"), limits) is None
+    assert nearest("fds", 40.0, Rate(-1.0, -2.0, 1.0, "x"), limits) is None
+    assert nearest("tasks", 40.0, Rate(1.0, 1.0, 1.0, "x"), limits) is None
+    assert nearest("fds", 40.0, Rate(1.0, 1.0, 1.0, "x"), {}) is None
+
+
+def test_a_level_above_its_ceiling_has_no_room_and_an_open_interval_has_no_end() -> None:
+    found = nearest("fds", 140.0, Rate(1.0, 1.0, 1.0, "x"), {"RLIMIT_NOFILE": 100.0})
+    assert found is not None
+    assert found.after_connections == 0.0
+    open_end = nearest("fds", 40.0, Rate(1.0, 0.0, 2.0, "x"), {"RLIMIT_NOFILE": 100.0})
+    assert open_end is not None
+    assert (open_end.after_connections_low, open_end.after_connections_high) == (30.0, None)

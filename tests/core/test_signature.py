@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.core.signature import find
+from harness.core.signature import excerpt, find, meaning
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,72 @@ def test_the_more_specific_row_wins_wherever_it_stands() -> None:
     found = find(["OSError: [Errno 24] Too many open files", "Too many open files (src/epoll.cpp:38)"])
     assert found is not None
     assert found.signature.name == "zeromq-epoll-emfile"
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        *(
+            (f"Assertion failed: x ({folder}src/{file}.{suffix}pp:7)", "zeromq-assertion")
+            for file in (
+                "msg", "signaler", "mailbox", "mailbox_safe", "socket_base", "pipe", "ypipe", "poller_base", "epoll",
+                "object", "own", "ctx", "session_base", "fq", "lb", "dealer", "router",
+            )
+            for folder, suffix in (("", "c"), ("/build/zeromq/", "h"))
+        ),
+        ("signal arrived during cgo execution", "go-cgo-sigsegv"),
+        ("[signal SIGSEGV: segmentation violation code=0x1]", "go-sigsegv"),
+        ("http: Accept error: accept tcp [::]:80: accept4: too many open files; retrying", "emfile"),
+        ("accept: too many open files", "emfile"),
+        ("Error: EMFILE, open '/tmp/x'", "emfile"),
+        ("[Errno 24]", "emfile"),
+        ("RuntimeError: can't start new thread", "thread-exhaustion"),
+        ("[warning][os,thread] Failed to start thread: pthread_create failed (EAGAIN)", "thread-exhaustion"),
+        ("java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory", "thread-exhaustion"),
+        ("panic: runtime error: index out of range", "go-panic"),
+        ("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory", "node-oom"),
+        ("MemoryError", "python-memory"),
+        ("MemoryError: Unable to allocate", "python-memory"),
+        ("Fatal Python error: _PyEval_EvalFrameDefault: x", "python-fatal"),
+        ("Fatal Python error: Aborted", "python-abort"),
+        ("Context termination timeout", "context-termination"),
+        ("Socket close failure", "socket-close"),
+    ],
+)  # fmt: skip
+def test_every_signature_is_found(line: str, name: str) -> None:
+    found = find([line])
+    assert found is not None
+    assert found.signature.name == name
+    assert meaning(name) == found.signature.meaning
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INFO do not panic: all is well",
+        "recovered from panic: x",
+        "MemoryErrors: 0",
+        "x MemoryError",
+        "file too many open filesystems",
+        "Assertion failed: x (lib/msg.cpp:7)",
+        "Assertion failed: x (src/msg.rs:7)",
+        "see Fatal Python error: Aborted",
+        "[Errno 124]",
+    ],
+)
+def test_a_mention_is_no_signature(line: str) -> None:
+    assert find([line]) is None
+
+
+def test_an_unknown_signature_means_its_own_name() -> None:
+    assert meaning("some-old-name") == "some-old-name"
+
+
+def test_an_excerpt_keeps_the_first_line_of_each_buried_signature_and_the_tail() -> None:
+    emfile, panic = "OSError: [Errno 24] x", "panic: y"
+    lines = ["a", emfile, "b", emfile + " again", panic, "c", "d"]
+    assert excerpt(lines, 2) == (emfile, panic, "c", "d")
+    assert excerpt(lines, 3) == (emfile, panic, "c", "d"), "the tail shows the panic itself"
+    assert excerpt(lines, 7) == tuple(lines)
+    assert excerpt(lines, 99) == tuple(lines)
+    assert excerpt([], 5) == ()

@@ -91,3 +91,70 @@ def test_no_text_has_its_own_way_of_counting() -> None:
         for match in alone.finditer(path.read_text())
     ]
     assert set(found) == NEVER_ONE
+
+
+@pytest.mark.parametrize(
+    ("unit", "seconds"),
+    [("ms", 0.001), ("s", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 86_400), ("", 1), (" MIN", 60)],
+)
+def test_every_unit_of_time(unit: str, seconds: float) -> None:
+    assert units.duration("--x", f"3{unit}") == pytest.approx(3 * seconds)
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [
+        ("", 1), ("B", 1), ("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("KiB", 1024), ("MiB", 1_048_576),
+        ("GiB", 1_073_741_824), ("k", 1024), ("M", 1_048_576), ("G", 1_073_741_824), (" kib", 1024),
+    ],
+)  # fmt: skip
+def test_every_unit_of_size(unit: str, size: int) -> None:
+    assert units.size("--x", f"3{unit}") == 3 * size
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0/connection", (0.0, "connection")),
+        ("1/1000 connections", (0.001, "connection")),
+        ("2 KiB/event", (2048.0, "event")),
+        ("3/hours", (3.0, "hour")),
+        ("3e2/1 hour", (300.0, "hour")),
+    ],
+)
+def test_amounts_per_driver(text: str, expected: tuple[float, str]) -> None:
+    assert units.per_unit("x", text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sized", "words"),
+    [
+        ("1", True, "expected an amount per connection, event or hour, such as '1 KiB/connection'"),
+        ("1", False, "such as '0/connection'"),
+        ("1/", True, "expected an amount per"),
+        ("1/conection", True, r"per 'conection'; expected per .*; did you mean 'connection'\?"),
+        ("1/0 connections", True, "per 0 connections; expected at least 1"),
+        ("1 KiB/connection", False, "'1 KiB': expected a number such as 0 or 12"),
+        ("x/connection", True, "'x': expected a size such as"),
+    ],
+)
+def test_a_wrong_amount_names_what_was_expected(text: str, sized: bool, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        units.per_unit("x", text, sized=sized)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1/4", 0.25), ("0.001", 0.001), ("1e-3", 0.001), ("3", 3.0)])
+def test_rates(text: str, value: float) -> None:
+    assert units.rate("x", text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["0", "0/5", "-1", "1/0", "1/-5", "nan", "inf", "1/", "/2", "", "1e999"])
+def test_an_invalid_rate_is_an_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a rate above 0"):
+        units.rate("x", text)
+
+
+def test_only_a_similar_name_is_suggested() -> None:
+    assert units.nearest("fdss", ("fds", "threads")) == "; did you mean 'fds'?"
+    assert units.nearest("abcd", ("abxy", "threads")) == "; did you mean 'abxy'?", "half of it is alike"
+    assert units.nearest("abcde", ("abxyz", "threads")) == ""
