@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -12,10 +13,13 @@ from typing import Any
 from harness.core.budget import Budget
 from harness.core.budget_file import BudgetFile, Place, applied, budget_of, parse
 from harness.core.errors import ConfigError
+from harness.process.read import read_bounded
 
 BUDGETS = "budgets.toml"
 PROJECT = "pyproject.toml"
 LARGEST = 1 << 20  # bytes of a budget file
+LONGEST_KEY = 1000  # characters of a key or a header whose line is told
+KEY_TRIES = 20
 
 
 def find(start: Path) -> Path | None:
@@ -40,7 +44,7 @@ def find(start: Path) -> Path | None:
 
 def load(path: Path) -> BudgetFile:
     """Read and check a budget file. Raises ConfigError: file, line, value, what was expected."""
-    return loads(path, _read(path))
+    return loads(path, read(path))
 
 
 def loads(path: Path, text: str) -> BudgetFile:
@@ -94,13 +98,11 @@ def from_arguments(values: Mapping[str, Any], where: str) -> Budget:
     )
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The text of a budget file. Raises ConfigError for what cannot be one: a folder, a device, no UTF-8."""
+    data = read_bounded(path, LARGEST, option=str(path), expected="a budget file")
     try:
-        if path.stat().st_size > LARGEST:
-            raise ConfigError(f"{path}: more than {LARGEST} bytes; expected a budget file")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; expected a budget file") from None
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; expected TOML") from None
 
@@ -112,13 +114,16 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         found = re.search(r"^(.*) \(at line (\d+), column \d+\)$", str(error))
         place, why = (f"{path}, line {found[2]}", found[1]) if found else (str(path), str(error))
         raise ConfigError(f'{place}: not TOML: {why}; expected such as fds = "0/connection"') from None
+    except (RecursionError, ValueError) as error:  # nested without end; an integer of more than 4,300 digits
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(f'{path}: not TOML: {why}; expected such as fds = "0/connection"') from None
 
 
 def _section(path: Path) -> object | None:
     """``[tool.harness]`` of a pyproject.toml; None where there is none, or no TOML (others will say so)."""
     try:
-        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
-    except (OSError, ValueError):
+        tool = tomllib.loads(read(path)).get("tool", {})
+    except (ConfigError, RecursionError, ValueError):
         return None
     section: object | None = tool.get("harness") if isinstance(tool, dict) else None
     return section
@@ -144,7 +149,9 @@ def line_numbers(text: str) -> dict[Place, int]:
             table = header
             found.setdefault(table, number)
         elif "=" in stripped and not stripped.startswith("#"):
-            for end in (i for i, char in enumerate(stripped) if char == "="):
+            # The first = that ends a key. A line of a long text may hold thousands, and each try reads it again.
+            ends = (i for i, char in enumerate(stripped[:LONGEST_KEY]) if char == "=")
+            for end in itertools.islice(ends, KEY_TRIES):
                 keys = _keys(stripped[:end] + "= 0")
                 if keys is not None:
                     found.setdefault((*table, *keys), number)
@@ -155,8 +162,8 @@ def line_numbers(text: str) -> dict[Place, int]:
 def _keys(line: str) -> Place | None:
     """The dotted key of one header or key line; None for a line that is neither."""
     try:
-        value: Any = tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
+        value: Any = tomllib.loads(line) if len(line) <= LONGEST_KEY else None
+    except (RecursionError, ValueError):
         return None
     keys: list[str] = []
     while isinstance(value, dict | list) and value:

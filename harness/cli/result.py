@@ -68,9 +68,7 @@ def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
 
     Files come first: a terminal that is gone or a full pipe must not cost them.
     """
-    write_json(run, options["json_file"])
-    if options["junit_file"]:
-        replace_file(options["junit_file"], junit.render(run.record).encode())
+    failed = _written(run, options)
     summarise(run.record)
     form = chosen_format(options["form"])
     if form == "json":
@@ -83,7 +81,24 @@ def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
     if form == "github":
         for command in github.workflow_commands(run.record, os.environ.get("GITHUB_WORKSPACE", "")):
             click.echo(command)
+    if failed:
+        raise failed
     raise click.exceptions.Exit(worst_exit_code(run.record.trials))
+
+
+def _written(run: Run, options: Mapping[str, Any]) -> StoreError | None:
+    """Write every file that was asked for. One that cannot be written is reported after the verdict, not instead."""
+    failed: StoreError | None = None
+    try:
+        write_json(run, options["json_file"])
+    except StoreError as error:
+        failed = error
+    try:
+        if options["junit_file"]:
+            replace_file(options["junit_file"], junit.render(run.record).encode())
+    except StoreError as error:
+        failed = failed or error
+    return failed
 
 
 def summarise(record: RunRecord) -> None:
@@ -92,7 +107,9 @@ def summarise(record: RunRecord) -> None:
     if not path or os.environ.get("GITHUB_ACTIONS") != "true":
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as summary:
+        # Not blocking: opening a pipe that nobody reads would wait for ever.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        with os.fdopen(os.open(path, flags, 0o644), "a", encoding="utf-8", errors="replace") as summary:
             summary.write(github.summary(record))
     except OSError as error:
         tell(f"harness: GITHUB_STEP_SUMMARY {path}: {error.strerror}; no summary written")

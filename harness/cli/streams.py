@@ -44,10 +44,13 @@ def tell(text: str) -> None:
 
 def line(text: str) -> str:
     """A text as one line that a terminal or a CI log can show: no secret, no control character, no command."""
-    return terminal(secret.hidden(text), LONGEST)
+    if len(text) > LONGEST:
+        # An argument may have any length. What is wrong with it stands at the end.
+        text = f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
+    return terminal(secret.hidden(text), 2 * LONGEST)
 
 
-LONGEST = 4000  # characters of one message: an argument may have any length
+LONGEST = 1000  # characters of one message
 
 
 def silence(number: int) -> None:

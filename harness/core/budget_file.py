@@ -25,7 +25,7 @@ from typing import Any
 from harness.core.budget import Budget, laid_over, shared
 from harness.core.errors import ConfigError
 from harness.core.metric import METRICS, Key
-from harness.core.units import count, nearest, per_unit, size
+from harness.core.units import LONGEST, count, nearest, per_unit, size
 
 Place = tuple[str | int, ...]
 Where = Callable[[Place], str]
@@ -127,7 +127,8 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
         raise _wrong(where, f"metric {name!r}", f"a kind after the slash, or {key.metric!r} alone")
     if key.metric == "fds" and key.kind.partition(":")[0] not in FDS_KINDS:
         # The kernel may have others: only what looks like a slip is one.
-        close = difflib.get_close_matches(key.kind, FDS_KINDS, n=1, cutoff=0.85)
+        kind = key.kind[:LONGEST]
+        close = difflib.get_close_matches(kind, FDS_KINDS, n=1, cutoff=0.85)
         if close:
             raise _wrong(
                 where, f"kind {key.kind!r} of fds", "a descriptor class", f"; did you mean {close[0]!r}?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ class Signature:
 def _row(name: str, pattern: str, meaning: str) -> Signature:
     return Signature(name, re.compile(pattern), meaning)
 
+
+LONGEST = 2000  # characters of a log line that are searched and quoted
 
 # Most specific first: the first row that matches any line decides.
 SIGNATURES: tuple[Signature, ...] = (
@@ -79,12 +82,17 @@ class Match:
     line: str
 
 
+def _matches(signature: Signature, line: str) -> bool:
+    """Whether the beginning of a line matches: the patterns take quadratic time on a line without end."""
+    return bool(signature.pattern.search(line[:LONGEST]))
+
+
 def find(lines: Sequence[str]) -> Match | None:
     """The most specific signature in these lines; None when none is known."""
     for signature in SIGNATURES:
         for line in lines:
-            if signature.pattern.search(line):
-                return Match(signature, line.strip())
+            if _matches(signature, line):
+                return Match(signature, line.strip()[:LONGEST])
     return None
 
 
@@ -98,9 +106,9 @@ def excerpt(lines: Sequence[str], last: int) -> tuple[str, ...]:
     a service that dies verbosely buries the cause under its consequences."""
     tail = list(lines[-last:])
     buried = lines[: max(0, len(lines) - last)]
-    kept = []
+    kept: list[str] = []
     for signature in SIGNATURES:
-        if any(signature.pattern.search(line) for line in tail):
+        if any(_matches(signature, line) for line in tail):
             continue
-        kept.extend([line for line in buried if signature.pattern.search(line)][:1])
+        kept.extend(itertools.islice((line for line in buried if _matches(signature, line)), 1))
     return (*kept, *tail)

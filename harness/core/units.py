@@ -19,6 +19,14 @@ _PER = re.compile(r"^\s*(?:(\d+)\s+)?([a-zA-Z]+)\s*$")
 PER = ("connection", "event", "hour")
 
 
+LONGEST = 100  # characters of a quantity; longer ones would make the patterns slow
+
+
+def shown(text: str) -> str:
+    """A value in an error: its beginning is enough to find it."""
+    return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}… ({len(text):,} characters)"
+
+
 def counted(number: float | str, noun: str, form: str = "") -> str:
     """``1 connection``, ``0 connections``, ``12,000 connections``: a number in ``form`` (a format specification), or
     as it is written already, and the noun that agrees with what is read."""
@@ -30,14 +38,16 @@ def counted(number: float | str, noun: str, form: str = "") -> str:
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """``; did you mean 'fds'?`` for the valid name that is most like ``word``, or nothing."""
-    close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.5)
+    # Comparing is quadratic, and nobody mistypes a name of such a length.
+    short = [name for name in names if len(name) <= LONGEST]
+    close = difflib.get_close_matches(word, short, n=1, cutoff=0.5) if len(word) <= LONGEST else []
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _split(name: str, text: str, units: dict[str, float] | dict[str, int], expected: str) -> float:
-    found = _NUMBER.match(text)
+    found = _NUMBER.match(text) if len(text) <= LONGEST else None
     if not found or found[2].lower() not in units or not math.isfinite(float(found[1])):
-        raise ConfigError(f"{name} {text!r}: expected {expected}")
+        raise ConfigError(f"{name} {shown(text)}: expected {expected}")
     return float(found[1]) * units[found[2].lower()]
 
 
@@ -61,13 +71,13 @@ def count(name: str, text: str) -> float:
 
 def rate(name: str, text: str) -> float:
     """A positive rate: ``0.001``, ``1e-3`` or ``1/1000``. Raises ConfigError."""
-    over, slash, under = text.partition("/")
+    over, slash, under = text.partition("/") if len(text) <= LONGEST else ("", "", "")
     try:
         value = float(over) / (float(under) if slash else 1.0)
     except (ValueError, ZeroDivisionError):
         value = 0.0
     if not 0 < value < float("inf"):
-        raise ConfigError(f"{name} {text!r}: expected a rate above 0 such as 1/1000 or 0.001")
+        raise ConfigError(f"{name} {shown(text)}: expected a rate above 0 such as 1/1000 or 0.001")
     return value
 
 
@@ -78,9 +88,9 @@ def per_unit(name: str, text: str, *, sized: bool = True) -> tuple[float, str]:
     """
     amount, slash, rest = text.rpartition("/")
     example = "'1 KiB/connection'" if sized else "'0/connection'"
-    found = _PER.match(rest)
+    found = _PER.match(rest) if len(text) <= LONGEST else None
     if not slash or not found:
-        raise ConfigError(f"{name} {text!r}: expected an amount per {_listed(PER)}, such as {example}")
+        raise ConfigError(f"{name} {shown(text)}: expected an amount per {_listed(PER)}, such as {example}")
     word = found[2].removesuffix("s")
     if word not in PER:
         raise ConfigError(

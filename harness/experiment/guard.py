@@ -214,7 +214,8 @@ def _check(request: Request, urls: list[str]) -> None:
             "--keep-alive: a stream has its connection for itself; expected --mode request with it"
         )
     if request.locustfile is not None and not request.locustfile.is_file():
-        raise ConfigError(f"--swarm {request.locustfile}: no such file; expected a locustfile")
+        what = "not a regular file" if request.locustfile.exists() else "no such file"
+        raise ConfigError(f"--swarm {request.locustfile}: {what}; expected a locustfile")
     if request.processes < 1:
         raise ConfigError(f"--processes {request.processes}: expected at least 1")
     if request.locustfile is not None and request.processes > 1:

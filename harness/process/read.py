@@ -40,6 +40,18 @@ def read_bounded(path: Path, limit: int, *, option: str, expected: str, silent: 
         os.close(descriptor)
 
 
+def check_regular(path: Path, limit: int, *, expected: str) -> None:
+    """Raises ConfigError unless ``path`` is a regular file of at most ``limit`` bytes: others cannot be read twice."""
+    try:
+        seen = path.stat()
+    except (OSError, ValueError) as error:
+        raise _unreadable(str(path), error, expected) from None
+    if not stat.S_ISREG(seen.st_mode):
+        raise ConfigError(f"{path}: not a regular file; expected {expected}")
+    if seen.st_size > limit:
+        raise _too_large(str(path), limit, expected)
+
+
 def _read(descriptor: int, limit: int, option: str, expected: str, silent: float, *, pipe: bool) -> bytes:
     found = bytearray()
     deadline = time.monotonic() + silent

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.core.errors import ConfigError, StoreError
+from harness.process.read import check_regular
 
 FORMAT = "sse-leak-harness snapshot 1"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -92,6 +93,7 @@ class Snapshot:
     @classmethod
     def load(cls, path: Path) -> Snapshot:
         """Read a saved snapshot or a ``tracemalloc`` dump. Raises ConfigError."""
+        check_regular(path, SIZE_LIMIT, expected="a saved snapshot")
         try:
             with path.open("rb") as file:
                 magic = file.read(2)
@@ -101,7 +103,16 @@ class Snapshot:
                 return _of_pickle(file)
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}; expected a saved snapshot") from None
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, zlib.error) as error:
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            EOFError,
+            zlib.error,
+            RecursionError,
+            ArithmeticError,
+        ) as error:
             raise ConfigError(_not_one(path, error)) from None
         except pickle.UnpicklingError as error:
             raise ConfigError(_not_one(path, error)) from None

@@ -7,6 +7,7 @@ back, so the file ends with a whole line, and the error is raised once and named
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Mapping
@@ -153,17 +154,38 @@ def sample_line(trial: str, sample: Sample) -> bytes:
 def read_sample(data: Mapping[str, Any]) -> Sample:
     """Inverse of ``sample_line``. Raises ValueError, TypeError or KeyError for what is no sample."""
     processes = data.get("per_process", ())
+    for name, kind in _KINDS.items():
+        if name in data and not _fits(data[name], kind):
+            raise ValueError(f"{name} is {data[name]!r:.80}")
     return Sample(
-        at=float(data["at"]),
+        at=_finite(data["at"]),
         per_process=tuple(ProcessSample(**dict(zip(_PROCESS, row, strict=True))) for row in processes),
         **{name: _frozen(data[name]) for name in _PLAIN if name in data},
     )
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r:.80} is no time")
+    return float(value)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a JSON value is what a field of this type holds: a file may be damaged, or written by others."""
+    if isinstance(value, bool):
+        return "bool" in kind
+    if isinstance(value, int | float):
+        return ("int" in kind or "float" in kind) and math.isfinite(value)
+    if isinstance(value, str):
+        return "str" in kind
+    return (value is None and "None" in kind) or (isinstance(value, list) and "tuple" in kind)
 
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+_KINDS = {f.name: str(f.type) for f in fields(Sample) if f.name not in ("at", "per_process")}
 _PLAIN = tuple(f.name for f in fields(Sample) if f.name not in ("at", "per_process"))
 _PROCESS = tuple(f.name for f in fields(ProcessSample))
 

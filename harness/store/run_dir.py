@@ -25,6 +25,8 @@ from harness.store.write import make_directory, replace_file
 REPORTS = Path("reports")
 RECORD, SAMPLES, EVENTS = "run.json", "samples.jsonl", "events.jsonl"
 LONGEST_NAME = 80
+LARGEST_RECORD = 1 << 30  # bytes of a run.json
+LONGEST_LINE = 16 << 20  # bytes of a line of samples or events
 
 
 def run_id(now: datetime.datetime, suffix: int | str) -> str:
@@ -147,21 +149,33 @@ def _folder(path: Path) -> Path:
 
 def _read_record(path: Path) -> RunRecord:
     try:
+        if path.stat().st_size > LARGEST_RECORD:
+            raise StoreError(f"cannot read {path}: more than {LARGEST_RECORD:,} bytes; expected a run record")
         data = json.loads(path.read_bytes())
+        return from_dict(data)
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}; run as the user who made the run") from None
-    except ValueError as error:
-        raise StoreError(f"cannot read {path}: it is not JSON ({error}); restore it or run again") from None
-    try:
-        return from_dict(data)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    except RecursionError:
+        raise StoreError(f"cannot read {path}: it is nested too deeply; restore it or run again") from None
+    except ValueError as error:
+        raise StoreError(f"cannot read {path}: it is not JSON ({error}); restore it or run again") from None
 
 
 def _lines(path: Path) -> Iterator[bytes]:
     try:
+        if path.exists() and not path.is_file():
+            raise StoreError(f"cannot read {path}: it is not a regular file; restore it or remove it")
         with path.open("rb") as file:
-            yield from file
+            # A line is bounded: a file without line ends must not fill the memory.
+            while line := file.readline(LONGEST_LINE):
+                if line.endswith(b"\n") or len(line) < LONGEST_LINE:
+                    yield line
+                    continue
+                yield b"\n"  # as a line that cannot be read
+                while len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                    line = file.readline(LONGEST_LINE)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -172,7 +186,7 @@ def _parse(line: bytes) -> dict[str, object] | None:
     """The object on a line; None for a line that was cut."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -187,7 +201,7 @@ def _read_samples(path: Path, wanted: str | None) -> Iterator[tuple[str, Sample]
         try:
             data = json.loads(line)
             trial, sample = str(data["trial"]), read_sample(data)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             # After a kill the last line is cut, and nothing is known between its neighbours.
             if trial and (wanted is None or trial == wanted):
                 yield trial, Sample(at=at, gap=f"line {number} of {path.name} cannot be read")

@@ -17,6 +17,10 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from harness.core.errors import ConfigError
+from harness.process.read import read_bounded
+
+LARGEST_CA = 16 << 20  # bytes of a file of certificates
+PEM = "a PEM file with certificates"
 
 PORTS = {"http": 80, "https": 443}
 ZONED = "expected such as http://[fe80::1%25eth0]:8000"
@@ -192,10 +196,12 @@ class Router:
 
 def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
     """Verification is on unless ``insecure``; ``ca``: a PEM file of authorities. Raises ConfigError."""
+    # OpenSSL would read a device or a pipe without end.
+    data = read_bounded(ca, LARGEST_CA, option=f"--ca {ca}", expected=PEM) if ca else None
     try:
-        context = ssl.create_default_context(cafile=str(ca) if ca else None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"--ca {ca}: {error}; expected a PEM file with certificates") from None
+        context = ssl.create_default_context(cadata=None if data is None else data.decode("ascii", "ignore"))
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ConfigError(f"--ca {ca}: {error}; expected {PEM}") from None
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
