@@ -23,9 +23,10 @@ from gevent.queue import Queue  # noqa: E402
 
 from harness.core.errors import ConfigError  # noqa: E402
 from harness.core.sse import Comment  # noqa: E402
-from harness.swarm.endpoint import Endpoint, Router  # noqa: E402
+from harness.http.endpoint import Endpoint  # noqa: E402
+from harness.http.request import Request  # noqa: E402
+from harness.http.route import Router  # noqa: E402
 from harness.swarm.order import Order  # noqa: E402
-from harness.swarm.request import Request  # noqa: E402
 from harness.swarm.source import FOR_EVER, RECONNECTION_TIME, EventSource, StreamFailed  # noqa: E402
 from harness.swarm.wheel import Wheel  # noqa: E402
 

@@ -18,8 +18,8 @@ from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
 from harness.core.units import duration
 from harness.experiment.guard import Request
+from harness.http.source_addresses import source_pool
 from harness.runtime.detect import OVERRIDES
-from harness.swarm.addresses import source_pool
 from harness.target.listening import listening_pid
 from harness.target.spawn import fill_port
 

@@ -26,9 +26,10 @@ from harness.experiment.inside import RuntimeSetup
 from harness.experiment.redaction import redactor
 from harness.experiment.run import Run
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
+from harness.http.endpoint import Endpoint
+from harness.http.request import Request as HttpRequest
+from harness.http.tls import tls_context
 from harness.runtime.detect import choose
-from harness.swarm.endpoint import Endpoint, tls_context
-from harness.swarm.request import Request as HttpRequest
 from harness.target.attach import AttachedTarget
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.swarm import causes
+from harness.http import causes
 from harness.swarm.stream import Stream
 
 

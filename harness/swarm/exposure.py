@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from harness.core.cycle import Ledger
-from harness.swarm import causes
+from harness.http import causes
 from harness.swarm.order import Report
 
 # What the run or the generator did to itself says nothing about when the service began to fail.

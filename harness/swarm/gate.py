@@ -13,7 +13,7 @@ import gevent.queue
 from locust import User, constant, task
 
 from harness.core.cycle import CycleSpec
-from harness.swarm.addresses import check_local, check_reach
+from harness.http.source_addresses import check_local, check_reach
 from harness.swarm.approach import Approach
 from harness.swarm.pool import Pool
 from harness.swarm.statistics import Statistics

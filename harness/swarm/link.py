@@ -13,10 +13,10 @@ import struct
 from abc import ABC, abstractmethod
 from typing import Any
 
-from harness.swarm import causes
-from harness.swarm.endpoint import Route
+from harness.http import causes
+from harness.http.route import Route
+from harness.http.tls import TlsFailure, TlsLayer
 from harness.swarm.ports import ALL_PORTS, PORT_RANGE
-from harness.swarm.tls import TlsFailure, TlsLayer
 
 READ = 16 * 1024
 DRAIN = 512  # reads: more than a receive buffer holds (tcp_rmem in tcp(7))

@@ -10,8 +10,8 @@ from typing import Any
 from locust import events
 
 from harness.core.errors import ConfigError
-from harness.swarm.addresses import check_local, source_pool
-from harness.swarm.endpoint import tls_context
+from harness.http.source_addresses import check_local, source_pool
+from harness.http.tls import tls_context
 
 
 def _seconds(text: str) -> float:

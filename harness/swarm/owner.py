@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.http.request import Request
 from harness.swarm.order import Report
-from harness.swarm.request import Request
 from harness.swarm.wheel import Wheel
 
 if TYPE_CHECKING:

@@ -13,12 +13,13 @@ import gevent.event
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec
 from harness.core.errors import ConfigError
 from harness.core.sse import Counter
-from harness.swarm import causes
+from harness.http import causes
+from harness.http.endpoint import Endpoint
+from harness.http.request import Request
+from harness.http.route import Router
 from harness.swarm.approach import Approach
-from harness.swarm.endpoint import Endpoint, Router
 from harness.swarm.exchange import Exchange
 from harness.swarm.order import Order, Report
-from harness.swarm.request import Request
 from harness.swarm.saturation import Saturation
 from harness.swarm.statistics import FLUSH, GAP, Statistics
 from harness.swarm.stream import Stream

@@ -13,11 +13,11 @@ from urllib.parse import quote_from_bytes
 import httptools
 
 from harness.core.sse import Counter, StreamLimit
-from harness.swarm import causes
+from harness.http import causes
+from harness.http.request import Request
 from harness.swarm.link import Link
 from harness.swarm.order import Order, Report
 from harness.swarm.owner import Owner
-from harness.swarm.request import Request
 
 HEAD_LIMIT = 64 * 1024  # bytes between two pieces of body
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})

@@ -16,10 +16,11 @@ from gevent.hub import Waiter
 
 from harness.core.errors import ConfigError
 from harness.core.sse import Comment, Counter, Decoder, Event
-from harness.swarm import causes
-from harness.swarm.endpoint import Endpoint, Router
+from harness.http import causes
+from harness.http.endpoint import Endpoint
+from harness.http.request import Request
+from harness.http.route import Router
 from harness.swarm.order import Order, Report
-from harness.swarm.request import Request
 from harness.swarm.stream import Stream
 from harness.swarm.wheel import Wheel
 

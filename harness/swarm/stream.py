@@ -12,11 +12,12 @@ import httptools
 
 from harness.core.errors import ConfigError
 from harness.core.sse import Counter
-from harness.swarm import causes
-from harness.swarm.endpoint import Endpoint, Route
+from harness.http import causes
+from harness.http.endpoint import Endpoint
+from harness.http.request import Request
+from harness.http.route import Route
 from harness.swarm.order import Order
 from harness.swarm.owner import Owner
-from harness.swarm.request import Request
 from harness.swarm.response import Response
 
 OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.core.cycle import Ledger
-from harness.swarm import causes, exposure
+from harness.http import causes
+from harness.swarm import exposure
 from harness.swarm.exposure import Exposure
 from harness.swarm.histogram import Histogram
 from harness.swarm.order import Report

@@ -26,11 +26,12 @@ import harness.swarm.final_reports  # a master waits for what its workers counte
 import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
-from harness.swarm.addresses import source_pool
-from harness.swarm.cookies import Cookies
-from harness.swarm.endpoint import Endpoint, Router, basic
+from harness.http.cookies import Cookies
+from harness.http.endpoint import Endpoint, basic
+from harness.http.request import Request
+from harness.http.route import Router
+from harness.http.source_addresses import source_pool
 from harness.swarm.order import Order, Report
-from harness.swarm.request import Request
 from harness.swarm.source import FOR_EVER, RECONNECTION_TIME, EventSource, StreamFailed
 from harness.swarm.statistics import FLUSH, GAP, Statistics
 from harness.swarm.stream import Stream

@@ -7,7 +7,7 @@ import pytest
 from harness.core.cycle import Ledger
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, from_dict, to_dict
-from harness.swarm import causes
+from harness.http import causes
 from harness.swarm.exposure import Fate, fate
 from harness.swarm.histogram import Histogram
 from harness.swarm.order import Order, Report

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from harness.core.sse import Decoder
-from harness.swarm import causes
+from harness.http import causes
 from tests.core.sse_chunks import chunkings, seen
 
 CASES = [

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger
 from harness.core.errors import ConfigError
-from harness.swarm.addresses import check_local, check_reach, source_pool
+from harness.http.cookies import MAX_COOKIES, Cookies
+from harness.http.endpoint import Endpoint
+from harness.http.route import Address, Route, Router
+from harness.http.source_addresses import check_local, check_reach, source_pool
 from harness.swarm.approach import Approach
-from harness.swarm.cookies import MAX_COOKIES, Cookies
-from harness.swarm.endpoint import Address, Endpoint, Route, Router
 from harness.swarm.histogram import Histogram
 from harness.swarm.saturation import BUSY, LATE, Saturation
 from harness.swarm.setup import SwarmSetup

@@ -7,7 +7,8 @@ import socket
 from collections.abc import Iterable
 
 from harness.core.errors import ConfigError
-from harness.swarm.endpoint import Endpoint, Route
+from harness.http.endpoint import Endpoint
+from harness.http.route import Route
 
 
 def source_pool(text: str) -> tuple[str, ...]:

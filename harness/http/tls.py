@@ -7,10 +7,30 @@ TLS socket would need a greenlet to wait in.
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
-from harness.swarm.causes import CERTIFICATE, TLS
+from harness.core.errors import ConfigError
+from harness.http.causes import CERTIFICATE, TLS
+from harness.process.read import read_bounded
 
 READ = 64 * 1024
+LARGEST_CA = 16 << 20  # bytes of a file of certificates
+PEM = "a PEM file with certificates"
+
+
+def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
+    """Verification is on unless ``insecure``; ``ca``: a PEM file of authorities. Raises ConfigError."""
+    # OpenSSL would read a device or a pipe without end.
+    data = read_bounded(ca, LARGEST_CA, option=f"--ca {ca}", expected=PEM) if ca else None
+    try:
+        context = ssl.create_default_context(cadata=None if data is None else data.decode("ascii", "ignore"))
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ConfigError(f"--ca {ca}: {error}; expected {PEM}") from None
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class TlsFailure(Exception):

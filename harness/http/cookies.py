@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from harness.swarm.endpoint import Endpoint
+from harness.http.endpoint import Endpoint
 
 MAX_COOKIES = 100  # per user: a service that sets more is not remembered without end
 

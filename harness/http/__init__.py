@@ -1,0 +1,1 @@
+"""One HTTP client for the preflight request, the readiness check and the load: URLs, TLS, redirects, cookies."""
