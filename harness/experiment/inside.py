@@ -16,6 +16,7 @@ from harness.runtime.channel import default_directory
 from harness.runtime.counters import Counters, Cycle, RuntimeReader, Unavailable
 from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
+from harness.runtime.processes import owner
 from harness.runtime.python import PythonCounters
 from harness.runtime.python_sites import LEAST
 
@@ -84,7 +85,7 @@ class Inside:
         reader = open_reader(
             self.choice,
             pid,
-            directory=self._folder or default_directory(),
+            directory=self._folder or default_directory(owner(self.choice.pid or pid)),
             url=self.setup.pprof or url,
         )
         first = (

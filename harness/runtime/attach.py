@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.runtime import channel
-from harness.runtime.processes import executable
+from harness.runtime.processes import executable, users
 
 PATIENCE = 10.0  # seconds for an interpreter to start and to write to another process
 SCRIPT = "attach-{pid}.py"
@@ -95,12 +95,15 @@ def knock(url: str) -> None:
 def _refused(pid: int) -> str:
     """Its executable is run as ourselves, so it must be one that we might run anyway."""
     try:
-        owner = Path(f"/proc/{pid}").stat().st_uid
+        owners = users(pid)
         elsewhere = os.stat(f"/proc/{pid}/ns/mnt").st_ino != os.stat("/proc/self/ns/mnt").st_ino  # noqa: PTH116
     except OSError as error:
         return f"cannot be attached to: {error.strerror}"
-    if owner != os.geteuid():
-        return f"belongs to user {owner}, so it cannot be attached to; expected our own ({os.geteuid()})"
+    if not owners:
+        return "has ended"
+    if owners != {os.geteuid()}:
+        other = min(owners - {os.geteuid()})
+        return f"belongs to user {other}, so it cannot be attached to; expected our own ({os.geteuid()})"
     if elsewhere:
         return "has a file system of its own (a container), so it cannot be attached to from here"
     if not executable(pid):

@@ -1,28 +1,35 @@
 """The Unix sockets on which agents answer: one per process, in a private folder.
 
 Protocol: connect, one line ``COMMAND [NUMBER]``, one JSON object until end of file.
+
+An answer counts only from the target. Another local user may have made the folder, the socket or both, so each
+connection checks that the folder (not a symbolic link) and the socket belong to a trusted user and are closed to all
+others, and that the kernel names such a user as the listener (SO_PEERCRED, unix(7)).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import socket
-import struct
+import stat
 import time
-from collections.abc import Container
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import ProbeError
+from harness.process.peer import peer_of
 
 DIRECTORY = "HARNESS_RUNTIME_DIRECTORY"  # the variable that tells agents where to listen
 ANSWER_LIMIT = 256 << 20  # bytes; a snapshot of a very large heap has a few MB
 PATIENCE = 20.0  # seconds for an answer: a collection of 10 million objects takes 3 s
 RETRY = 0.02
 GONE_PATIENCE = 1.0  # seconds in which an agent that gives up a socket makes a new one (after a fork)
-SUN_PATH = 107
+NAME = re.compile(r"[a-z]+-(\d+)(?:-\d+)?\.sock")  # agent, process id as the agent sees it, thread of a Node
+FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +40,64 @@ class Answer:
     body: dict[str, Any]
 
 
-def default_directory() -> Path:
-    """Where a service answers that imports ``harness.runtime.agent`` by itself; the agent has the same rule."""
-    return Path(f"/tmp/harness-runtime-{os.geteuid()}")  # noqa: S108 - private by mode and owner
+def default_directory(user: int | None = None) -> Path:
+    """Where a service of ``user`` (a uid, by default our own) answers that imports ``harness.runtime.agent`` by
+    itself; the agent has the same rule."""
+    return Path(f"/tmp/harness-runtime-{os.geteuid() if user is None else user}")  # noqa: S108 - checked at every use
 
 
 def private_folder(directory: Path) -> Path:
-    """Make the folder with mode 0700. Raises ProbeError when it exists and is open to others."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = directory.stat()
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise ProbeError(
-            f"{directory} has mode {status.st_mode & 0o777:o} and owner {status.st_uid}; expected 700 and our own, "
-            "because agents answer there: give a folder that does not exist yet"
-        )
+    """Make the folder with mode 0700. Raises ProbeError when it exists and is not ours, open to others or a link."""
+    try:
+        directory.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        pass
+    descriptor = _open_folder(directory, {os.geteuid()})
+    os.close(descriptor)
     return directory
 
 
-def ask(path: Path, command: str, *, patience: float = PATIENCE) -> Answer | None:
-    """Ask the agent behind one socket. None when its process is gone.
+def _open_folder(directory: Path, users: Collection[int]) -> int:
+    """A descriptor of the folder, so that nobody can exchange it after the check. Raises ProbeError when it is
+    not private to one of ``users``, FileNotFoundError when there is none."""
+    try:
+        descriptor = os.open(directory, FOLDER)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ProbeError(
+            f"{directory}: {error.strerror}; expected a folder and no symbolic link, because agents answer there: "
+            "another user may have made it; remove it"
+        ) from None
+    status = os.fstat(descriptor)
+    if status.st_uid in users and not status.st_mode & 0o077:
+        return descriptor
+    os.close(descriptor)
+    raise ProbeError(
+        f"{directory} has mode {status.st_mode & 0o777:o} and owner {status.st_uid}; expected 700 and owner "
+        f"{_names(users)}, because agents answer there: remove it, or give a folder that does not exist yet"
+    )
 
-    Raises ProbeError when it lives and does not answer, or answers that it cannot.
+
+def _names(users: Collection[int]) -> str:
+    return " or ".join(map(str, sorted(users)))
+
+
+def ask(
+    path: Path, command: str, *, patience: float = PATIENCE, users: Collection[int] | None = None
+) -> Answer | None:
+    """Ask the agent behind one socket. None when its process is gone. users: the uids whose answer counts, by
+    default our own.
+
+    Raises ProbeError when it lives and does not answer, answers that it cannot, or belongs to another user.
     """
+    users = {os.geteuid()} if users is None else users
     deadline = time.monotonic() + patience
     give_up = time.monotonic() + GONE_PATIENCE
     while True:
         refused = False
         try:
-            pid, data = _exchange(path, command, deadline)
+            pid, data = _exchange(path, command, deadline, users)
         except (FileNotFoundError, ConnectionError) as error:
             pid, data = 0, b""
             refused = not isinstance(error, ConnectionResetError)
@@ -71,7 +108,7 @@ def ask(path: Path, command: str, *, patience: float = PATIENCE) -> Answer | Non
             ) from None
         if data:
             break
-        alive = Path(f"/proc/{path.stem.split('-')[1]}").exists()
+        alive = Path(f"/proc/{_pid_of(path.name)}").exists()
         if time.monotonic() > give_up or (refused and not alive):
             if alive and not refused:
                 raise ProbeError(
@@ -94,17 +131,18 @@ def ask(path: Path, command: str, *, patience: float = PATIENCE) -> Answer | Non
     return Answer(pid, body)
 
 
-def _exchange(path: Path, command: str, deadline: float) -> tuple[int, bytes]:
-    """Peer's pid and its whole answer; raises OSError, TimeoutError at the deadline."""
+def _exchange(path: Path, command: str, deadline: float, users: Collection[int]) -> tuple[int, bytes]:
+    """Peer's pid and its whole answer; raises OSError, TimeoutError at the deadline, ProbeError for a stranger."""
     parts: list[bytes] = []
     size = 0
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(max(0.01, deadline - time.monotonic()))
-        _connect(connection, path)
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        pid, uid, _ = struct.unpack("3i", credentials)
-        if uid not in (os.geteuid(), 0) and os.geteuid() != 0:
-            raise ProbeError(f"{path.name}: answered by user {uid}; expected our own: somebody else made it")
+        _connect(connection, path, users)
+        pid, user = peer_of(connection)
+        if user not in users:
+            raise ProbeError(
+                f"{path.name}: answered by user {user}; expected user {_names(users)}, whose process the target is"
+            )
         connection.sendall(command.encode() + b"\n")
         while size <= ANSWER_LIMIT:
             connection.settimeout(max(0.01, deadline - time.monotonic()))
@@ -116,15 +154,28 @@ def _exchange(path: Path, command: str, deadline: float) -> tuple[int, bytes]:
     raise ProbeError(f"{path.name}: an answer above {ANSWER_LIMIT >> 20} MiB was refused")
 
 
-def _connect(connection: socket.socket, path: Path) -> None:
-    if len(os.fsencode(path)) <= SUN_PATH:
-        connection.connect(str(path))
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _connect(connection: socket.socket, path: Path, users: Collection[int]) -> None:
+    """Connect through the folder's descriptor, which also keeps the address short enough for sun_path (unix(7))."""
+    folder = _open_folder(path.parent, users)
     try:
+        status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid not in users:
+            raise ProbeError(
+                f"{path.name}: is no socket of user {_names(users)} (owner {status.st_uid}, "
+                f"{stat.filemode(status.st_mode)}); expected the agent's: somebody else made it"
+            )
+        if status.st_mode & 0o077:
+            # A Node sets the mode right after it listens. Nobody else can enter the folder meanwhile.
+            raise ConnectionResetError(f"{path.name} is still open to others")
         connection.connect(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)
+
+
+def _pid_of(name: str) -> int:
+    """The process id in a socket's name; -1 for a name that no agent chooses."""
+    found = NAME.fullmatch(name)
+    return int(found[1]) if found else -1
 
 
 def ask_all(
@@ -134,12 +185,22 @@ def ask_all(
     *,
     among: Container[int] | None = None,
     patience: float = PATIENCE,
+    users: Collection[int] | None = None,
 ) -> list[Answer]:
-    """Every live process whose agent of this name listens in the folder, by pid. among: only these pids."""
+    """Every live process whose agent of this name listens in the folder, by pid. among: only these processes, and
+    only they may answer. users: see ``ask``. Raises ProbeError."""
+    try:
+        os.close(_open_folder(directory, {os.geteuid()} if users is None else users))
+    except FileNotFoundError:
+        return []
     paths = [
         path
         for path in sorted(directory.glob(f"{agent}-*.sock"))
-        if among is None or int(path.stem.split("-")[1]) in among
+        if (pid := _pid_of(path.name)) >= 0 and (among is None or pid in among)
     ]
-    answers = [ask(path, command, patience=patience) for path in paths]
-    return sorted((answer for answer in answers if answer), key=lambda answer: answer.pid)
+    answers = [ask(path, command, patience=patience, users=users) for path in paths]
+    found = sorted((answer for answer in answers if answer), key=lambda answer: answer.pid)
+    for answer in found:
+        if among is not None and answer.pid not in among:
+            raise ProbeError(f"process {answer.pid} answers in {directory}; expected a process of the target")
+    return found

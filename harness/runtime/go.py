@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import math
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -27,7 +28,9 @@ from harness.runtime.counters import (
     most,
     understood,
 )
+from harness.runtime.listener import users_on
 from harness.runtime.place import Frame, written
+from harness.runtime.processes import users_of_tree
 
 PAGES = "/debug/pprof/"
 PATIENCE = 20.0  # seconds: a collection of a heap of tens of GB
@@ -39,6 +42,7 @@ COLLECTIONS = 3
 # objects scatters by ±40 a reading instead of ±5 (measured, Go 1.26, 300 connections a cycle).
 BETWEEN = 0.05  # seconds
 LEAST = 0.02
+LOCAL = ("localhost", "::1")
 TOTAL = re.compile(r"^goroutine profile: total (\d+)")
 STACK = re.compile(r"^(\d+)(?:: (\d+) \[\d+: \d+\])? @")
 FRAME = re.compile(r"^#\t0x[0-9a-f]+\t(\S+?)\+0x[0-9a-f]+\t+(.+):(\d+)$")
@@ -69,6 +73,7 @@ class GoCounters:
             raise ProbeError(
                 f"{url!r} is no address of pprof pages; expected such as http://127.0.0.1:6060/debug/pprof/"
             )
+        self._port = port if parts.hostname in LOCAL or parts.hostname.startswith("127.") else None
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, port, timeout=PATIENCE)
         self._pages = parts.path.rstrip("/") + "/" if "pprof" in parts.path else PAGES
@@ -123,6 +128,7 @@ class GoCounters:
     def _profiles(self) -> tuple[str, str]:
         """Heap and goroutine profile. One connection for all pages, so that the service's side of it is the same
         in every reading; none between readings, so that the service can come to rest."""
+        self._check_listener()
         try:
             for turn in range(COLLECTIONS):
                 if turn:
@@ -131,6 +137,15 @@ class GoCounters:
             return heap, self._page("goroutine?debug=1")
         finally:
             self._connection.close()
+
+    def _check_listener(self) -> None:
+        """On this machine, another user may listen where the pages are expected. Raises ProbeError."""
+        strangers = users_on(self._port) - users_of_tree(self.pid) - {0, os.geteuid()} if self._port else ()
+        if strangers:
+            raise ProbeError(
+                f"{self.url}: user {min(strangers)} listens there; expected a user of process {self.pid} "
+                f"({', '.join(map(str, sorted(users_of_tree(self.pid))))})"
+            )
 
     def _page(self, name: str) -> str:
         """One page, over the connection that is open. Raises ProbeError."""

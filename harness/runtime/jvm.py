@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.core.errors import ProbeError
 from harness.core.metric import Key
+from harness.runtime import jvm_socket
 from harness.runtime.counters import (
     HEAP_BYTES,
     OBJECTS,
@@ -122,6 +123,7 @@ class JvmCounters:
 
     def _run(self, pid: int, command: str) -> str:
         """One jcmd. Its JVM starts small and quiet. Raises ProbeError."""
+        jvm_socket.check(pid, required=False)
         program = self._jcmd or find_jcmd(pid)
         argv = [
             program,
@@ -148,6 +150,7 @@ class JvmCounters:
                 f"jcmd {pid} {command}: {complaint[-1][:200] if complaint else 'failed'}; expected the same user as "
                 "the service's, and no -XX:+DisableAttachMechanism"
             )
+        jvm_socket.check(pid, required=True)  # before jcmd it may not have been there
         return text
 
 
@@ -160,8 +163,10 @@ def is_jvm(pid: int) -> bool:
 
 
 def find_jcmd(pid: int) -> str:
-    """The jcmd beside the target's own java, else in JAVA_HOME, else on PATH."""
-    folders = [Path(executable(pid)).parent]
+    """The jcmd beside the target's own java, else in JAVA_HOME, else on PATH. The first only where no other user can
+    have written it: we run it as ourselves."""
+    beside = Path(executable(pid)).parent
+    folders = [beside] if jvm_socket.is_trusted_program(beside / "jcmd") else []
     if home := os.environ.get("JAVA_HOME"):
         folders.append(Path(home) / "bin")
     for folder in folders:

@@ -26,6 +26,7 @@ from harness.runtime.counters import (
     understood,
 )
 from harness.runtime.place import Frame, written
+from harness.runtime.processes import tree, trusted
 
 AGENT = Path(__file__).parent / "agent" / "node" / "agent.js"
 START_PATIENCE = 5.0
@@ -60,7 +61,16 @@ class NodeCounters:
 
     name = "node"
 
-    def __init__(self, directory: Path, pid: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        pid: int,
+        *,
+        shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """shared: other services answer in the folder as well, so only processes of the tree are asked."""
+        self.shared = shared
         self.directory = directory
         self.pid = pid
         self._clock = clock
@@ -70,7 +80,7 @@ class NodeCounters:
         deadline = self._clock() + START_PATIENCE
         while True:
             try:
-                if channel.ask_all(self.directory, "node", "read"):
+                if self._answers("read"):
                     return self.read()
             except ProbeError as error:
                 return Unavailable(str(error))
@@ -131,8 +141,14 @@ class NodeCounters:
         """Have each process write a heap snapshot into the private folder (opens in Chromium's tools)."""
         return tuple(Path(answer.body["file"]) for answer in self._ask("snapshot"))
 
+    def _answers(self, command: str) -> list[channel.Answer]:
+        among = tree(self.pid) if self.shared else None
+        return channel.ask_all(
+            self.directory, "node", command, among=among, users=trusted(self.pid, shared=self.shared)
+        )
+
     def _ask(self, command: str) -> list[channel.Answer]:
-        answers = channel.ask_all(self.directory, "node", command)
+        answers = self._answers(command)
         if not answers:
             raise ProbeError(
                 f"no Node of process {self.pid} answers in {self.directory} any more; expected the agent: did the "

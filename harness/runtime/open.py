@@ -10,6 +10,7 @@ from harness.runtime import detect, go, jvm, node, python
 from harness.runtime.channel import default_directory
 from harness.runtime.counters import RuntimeReader, Unavailable
 from harness.runtime.detect import Choice
+from harness.runtime.processes import owner
 
 
 def prepare_env(choice: Choice, env: Mapping[str, str], directory: Path) -> dict[str, str]:
@@ -33,10 +34,11 @@ def open_reader(
 
     directory: where agents listen. url: of the pprof pages, else the service's own.
     """
+    shared = directory == default_directory(owner(choice.pid or pid))
     if choice.runtime == detect.PYTHON:
-        return python.PythonCounters(directory, pid, shared=directory == default_directory(), url=url)
+        return python.PythonCounters(directory, pid, shared=shared, url=url)
     if choice.runtime == detect.NODE:
-        return node.NodeCounters(directory, pid)
+        return node.NodeCounters(directory, pid, shared=shared)
     if choice.runtime == detect.JVM:
         return jvm.JvmCounters(pid)
     if choice.runtime == detect.GO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 CHILDREN = Path("/proc/thread-self/children")
@@ -42,6 +43,36 @@ def _below(found: list[int], parents: dict[int, int]) -> list[int]:
     for known in found:
         found.extend(child for child in children.get(known, ()) if child not in found)
     return found
+
+
+def users(pid: int) -> frozenset[int]:
+    """Real, effective and saved user ids of a process (proc(5), status); empty when it is gone. Not the owner of
+    /proc/PID, which is root for every process that has made itself undumpable (prctl(2))."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(int(word) for line in lines if line.startswith("Uid:") for word in line.split()[1:4])
+
+
+def owner(pid: int) -> int:
+    """The effective user of a process; our own once it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
+    except (OSError, StopIteration):
+        return os.geteuid()
+
+
+def users_of_tree(pid: int) -> frozenset[int]:
+    """Those of a process and its descendants."""
+    return frozenset().union(*map(users, tree(pid)))
+
+
+def trusted(pid: int, *, shared: bool) -> frozenset[int]:
+    """The users whose agents may answer for the target ``pid``: those of its processes, and in a folder of the run's
+    own (not shared) we ourselves."""
+    return users_of_tree(pid) | (frozenset() if shared else {os.geteuid()})
 
 
 def arguments(pid: int) -> list[str]:

@@ -24,7 +24,7 @@ from harness.runtime.counters import (
     Unavailable,
     understood,
 )
-from harness.runtime.processes import arguments, environment, executable, tree
+from harness.runtime.processes import arguments, environment, executable, tree, trusted
 from harness.runtime.snapshot import Snapshot
 
 AGENT = Path(__file__).parent / "agent" / "python"
@@ -205,7 +205,9 @@ class PythonCounters:
 
     def _answers(self, command: str) -> list[channel.Answer]:
         among = tree(self.pid) if self.shared else None
-        return channel.ask_all(self.directory, "python", command, among=among)
+        return channel.ask_all(
+            self.directory, "python", command, among=among, users=trusted(self.pid, shared=self.shared)
+        )
 
     def _ask(self, command: str) -> list[channel.Answer]:
         answers = self._answers(command)

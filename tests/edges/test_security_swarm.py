@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -64,8 +68,6 @@ def listening(pid: int) -> list[str]:
 
 
 def attack(endpoints: list[str], pid: int, **keys: str) -> dict[str, object]:
-    from importlib.metadata import version
-
     answers = as_nobody(JOIN, endpoints=endpoints, keys=keys, version=version("locust"), pid=pid)
     assert isinstance(answers, dict)
     return answers
@@ -84,13 +86,13 @@ def test_a_forged_worker_of_another_user_receives_nothing_and_changes_no_ledger(
         assert listening(swarm.pid) == []
         assert swarm.control_path is not None
         private = swarm.control_path.parent
-        socket = private / "workers"
+        workers = private / "workers"
         assert stat.S_IMODE(private.lstat().st_mode) == 0o700
-        assert stat.S_IMODE(socket.lstat().st_mode) == 0o600
+        assert stat.S_IMODE(workers.lstat().st_mode) == 0o600
         if opened:
             private.chmod(0o755)
-            socket.chmod(0o666)
-        answers = attack([f"ipc://{socket}"], workers_of(swarm.pid)[0])
+            workers.chmod(0o666)
+        answers = attack([f"ipc://{workers}"], workers_of(swarm.pid)[0])
         (answer,) = answers.values()
         assert answer == [] or "Permission denied" in str(answer)
         ledger = swarm.cycle(spec(40))
@@ -115,8 +117,6 @@ print(json.dumps(attempt(lambda: [peer := socket.socket(socket.AF_UNIX), peer.se
         assert swarm.control_path is not None
         swarm.control_path.parent.chmod(0o755)
         swarm.control_path.chmod(0o666)
-        from concurrent.futures import ThreadPoolExecutor
-
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(as_nobody, take, path=str(swarm.control_path))
             swarm.wait_ready()
@@ -163,12 +163,8 @@ def test_a_remote_worker_needs_the_secret(tmp_path: Path) -> None:
         argv = [sys.executable, "-m", "harness.swarm.worker", master]
         env = {**os.environ, SECRET: RUN_SECRET}
         late: list[subprocess.Popen[bytes]] = []
-        from concurrent.futures import ThreadPoolExecutor
 
         def attacks() -> list[object]:
-            import socket
-            import time
-
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline:
                 with socket.socket() as probe:

@@ -20,9 +20,12 @@ NOBODY = 65534
 TIMEOUT = 30.0
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user for the attack")
 
-PRELUDE = f"""
+IMPORTS = """
 import ctypes, http.client, json, os, socket, stat, sys, time, urllib.request, urllib.error
 import msgpack, zmq
+given = json.loads(sys.argv[1])
+"""
+DROP = f"""
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 assert os.getresuid() == ({NOBODY},) * 3
 def attempt(action):
@@ -30,12 +33,12 @@ def attempt(action):
         return action()
     except Exception as error:
         return f"{{type(error).__name__}}: {{error}}"
-given = json.loads(sys.argv[1])
 """
 
 
-def argv(code: str, **given: Any) -> list[str]:
-    return [sys.executable, "-c", PRELUDE + code, json.dumps(given)]
+def argv(code: str, *, first: str = "", **given: Any) -> list[str]:
+    """first: what still runs as root, such as imports."""
+    return [sys.executable, "-c", f"{IMPORTS}\n{first}\n{DROP}\n{code}", json.dumps(given)]
 
 
 def as_nobody(code: str, **given: Any) -> Any:
@@ -46,10 +49,14 @@ def as_nobody(code: str, **given: Any) -> Any:
 
 
 @contextmanager
-def running_as_nobody(code: str, **given: Any) -> Iterator[subprocess.Popen[str]]:
+def running_as_nobody(code: str, *, first: str = "", **given: Any) -> Iterator[subprocess.Popen[str]]:
     """An attacker that stays. Its first line of output says that it is ready."""
     process = subprocess.Popen(
-        argv(code, **given), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        argv(code, first=first, **given),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None

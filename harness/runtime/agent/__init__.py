@@ -8,6 +8,7 @@ and later; nothing of the harness is imported.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 _HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "python")
@@ -16,9 +17,12 @@ _HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "python")
 def start(directory: str | None = None) -> bool:
     """Start answering; False when the agent runs already or the folder is not private."""
     folder = directory or os.environ.get("HARNESS_RUNTIME_DIRECTORY") or default_directory()
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    status = os.stat(folder)
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+    try:
+        os.makedirs(folder, mode=0o700)
+    except FileExistsError:
+        pass
+    status = os.lstat(folder)  # not a symbolic link, which somebody else may have put there
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         return False
     sys.path.insert(0, _HERE)
     try:

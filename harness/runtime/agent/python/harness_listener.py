@@ -175,10 +175,10 @@ class Listener:
             connection.close()
 
     def friend(self, connection: _socket.socket) -> bool:
-        """Only the user who started the agent is answered; ourselves waking us up are not."""
+        """Only the user who started the agent and root are answered; ourselves waking us up are not."""
         peer = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, PEERCRED_SIZE)
         pid, user = (int.from_bytes(peer[at : at + 4], sys.byteorder) for at in (0, 4))
-        return user == self.user and pid != self.pid
+        return user in (self.user, 0) and pid != self.pid
 
     def pause(self) -> None:
         """Before a fork: end the thread and wait until the kernel has forgotten it."""

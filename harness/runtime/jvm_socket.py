@@ -1,0 +1,78 @@
+"""Is it the JVM itself that answers jcmd? Its attach socket is at a predictable path in a folder of everybody.
+
+HotSpot listens at ``/tmp/.java_pidPID`` once it is asked to (attachListener_linux.cpp). jcmd checks the owner of that
+file, except for root; another user who makes it first would then answer in the name of the service.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+from harness.core.errors import ProbeError
+from harness.process.peer import peer_of
+from harness.runtime.processes import owner
+
+PATIENCE = 2.0  # seconds to connect
+
+
+def path_of(pid: int) -> Path:
+    """In the file system and by the process id that the JVM itself sees (proc(5), NSpid)."""
+    number = str(pid)
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                number = line.split()[-1]
+    except OSError:
+        pass
+    return Path(f"/proc/{pid}/root/tmp/.java_pid{number}")
+
+
+def check(pid: int, *, required: bool) -> None:
+    """Raise ProbeError unless the attach socket belongs to the JVM ``pid``: by its owner and mode, and by who listens.
+    required: False as long as the JVM may not have made it yet."""
+    path = path_of(pid)
+    name = f"/tmp/{path.name}"  # noqa: S108 - named, not used
+    user = owner(pid)
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        if required:
+            raise ProbeError(
+                f"{name}: process {pid} does not listen there; expected its attach socket"
+            ) from None
+        return
+    except OSError as error:
+        raise ProbeError(f"{name}: {error.strerror}; expected the right to read /proc/{pid}/root") from None
+    if not stat.S_ISSOCK(status.st_mode) or status.st_uid != user or status.st_mode & 0o077:
+        raise ProbeError(
+            f"{name} is {stat.filemode(status.st_mode)} of user {status.st_uid}; expected a socket of user {user} "
+            f"alone, made by process {pid}: another user may have made it; remove it"
+        )
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE)
+        try:
+            connection.connect(str(path))
+        except OSError as error:
+            raise ProbeError(f"{name}: {error}; expected process {pid} to listen there") from None
+        listener = peer_of(connection)[0]
+    if listener != pid:
+        raise ProbeError(f"{name}: process {listener} listens there; expected process {pid}, the JVM")
+
+
+def is_trusted_program(path: Path) -> bool:
+    """May we run it, although the service chose where it is? Only when nobody but root and ourselves could have
+    written it, or exchanged a folder on the way to it."""
+    try:
+        real = path.resolve(strict=True)
+        return all(_is_ours(each) for each in (real, *real.parents))
+    except OSError:
+        return False
+
+
+def _is_ours(path: Path) -> bool:
+    status = path.stat()
+    sticky = stat.S_ISDIR(status.st_mode) and bool(status.st_mode & stat.S_ISVTX)
+    return status.st_uid in (0, os.geteuid()) and (sticky or not status.st_mode & 0o022)
