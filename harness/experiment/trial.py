@@ -26,6 +26,7 @@ from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
+from harness.target.loopback import check_loopback
 from harness.target.ready import check_free, check_url, ended, last_words, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn
 
@@ -120,6 +121,7 @@ class TrialRunner:
         port = free_port() if service.command else urlsplit(service.url).port or 0
         url = fill_port(service.url, port)
         check_url(url)
+        check_loopback(url)
         self.port = urlsplit(url).port or (443 if url.startswith("https") else 80)
         if service.command:
             check_free(url)
