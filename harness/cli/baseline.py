@@ -7,25 +7,29 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import tomlkit
 
 from harness.cli.baseline_file import Change, Reason, Scope, write
+from harness.cli.saved import saved_record
 from harness.cli.service_options import path_of
-from harness.config import BUDGETS, find, loads
-from harness.core.budget import Budget
+from harness.cli.streams import line
+from harness.config import BUDGETS, find, loads, read
+from harness.core.budget import Budget, line_for
 from harness.core.budget_file import BudgetFile, applied
 from harness.core.errors import ConfigError
 from harness.core.judge import judge
 from harness.core.metric import Key
 from harness.core.record import RunRecord, Trial
 from harness.core.units import nearest
-from harness.core.verdict import Outcome, Verdict
-from harness.store.run_dir import RunDirectory
+from harness.core.verdict import Outcome
+from harness.experiment.run import uncovered
 from harness.store.write import replace_file
 
 MARGIN = 1.2  # a ceiling is so much above the highest level of the accepted run
+ROUNDS = 5  # judgements until what was hidden by other growth is granted too
 GRACE = datetime.timedelta(days=90)  # until an accepted growth fails again
 TOTALS = (Key("fds"), Key("threads"), Key("processes"), Key("memory", "anonymous"))
 PER = {"connection": ("growth", 1.0), "event": ("per_event", 1.0), "time": ("per_hour", 3600.0)}
@@ -53,10 +57,11 @@ def accept(run: Path, file: Path | None, only: str | None, profile: str | None, 
     """Write what RUN grew by, and ceilings just above its levels, into the budget file; comments stay.
 
     Each change is said, and whether it loosens. Growth that is not granted yet becomes an [[exception]] that
-    ends in 90 days; its reason is yours to write. What is written holds for what the run was about: its profile,
-    and, where the file tells endpoints apart, its endpoints. A run of several trials writes a profile for each.
+    ends in 90 days; its reason is yours to write. The run is then judged again, and an exit code of 1 says that
+    it still fails. What is written holds for what the run was about: its profile, and, where the file tells
+    endpoints apart, its endpoints. A run of several trials writes a profile for each.
     """
-    record = RunDirectory.open(run).record()
+    record = saved_record(run)
     trials = _chosen(record, only)
     if profile is not None and len(trials) > 1:
         raise ConfigError(
@@ -64,27 +69,62 @@ def accept(run: Path, file: Path | None, only: str | None, profile: str | None, 
             f"expected --trial NAME with it, one of {', '.join(trial.name for trial in trials)}"
         )
     path = file or find(Path.cwd()) or Path(BUDGETS)
-    document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+    text = read(path) if path.exists() else ""
+    if text:
+        loads(path, text)  # its mistakes are told with their lines
+    document = tomlkit.parse(text)
     today = datetime.datetime.now().astimezone().date()
+    failed = 0
     for trial in trials:
         known = loads(path, tomlkit.dumps(document)) if path.exists() else BudgetFile(str(path))
         name = profile or (trial.name if len(record.trials) > 1 else asked_profile(trial))
         scope = Scope.of(known, paths_of(trial), name)
-        changes = changes_of(granted(known, scope, today), budget_of(trial))
-        for change in changes:
-            until = f", as an exception until {today + GRACE}" if change.is_exception else ""
-            click.echo(f"{scope.say(change)} {change.say()}{until}")
-        if not changes:
-            click.echo(f"{scope.say()} nothing changes")
-        write(
-            document, path, scope, changes, Reason(f"TODO: why? accepted from {record.run_id}", today + GRACE)
-        )
-        again = judge(replace(trial, budget=granted(loads(path, tomlkit.dumps(document)), scope, today)))
-        click.echo(f"{scope.say()} {_effect(again)}")
+        reason = Reason(f"TODO: why? accepted from {record.run_id}", today + GRACE)
+        again = _accept(document, path, scope, trial, reason, today)
+        click.echo(line(f"{scope.say()} {_effect(again)}"))
+        for one in uncovered(again):
+            click.echo(line(f"{scope.say()} {one}"))
+        failed = max(failed, _failure(again))
     text = tomlkit.dumps(document)
     if not dry_run:
         replace_file(path, text.encode())
-        click.echo(f"wrote {path}")
+        click.echo(line(f"wrote {path}"))
+    if failed:
+        raise click.exceptions.Exit(failed)
+
+
+def _accept(
+    document: Any, path: Path, scope: Scope, trial: Trial, reason: Reason, today: datetime.date
+) -> Trial:
+    """Grant what a trial grew by until it is judged to be within its budgets; the trial as judged at the end.
+
+    A growth that was judged as a part of another is a finding of its own once the other is granted.
+    """
+    said = False
+    for _ in range(ROUNDS):
+        known = loads(path, tomlkit.dumps(document)) if path.exists() or said else BudgetFile(str(path))
+        changes = changes_of(granted(known, scope, today), budget_of(trial))
+        for change in changes:
+            until = f", as an exception until {reason.until}" if change.is_exception else ""
+            click.echo(line(f"{scope.say(change)} {change.say()}{until}"))
+        if changes:
+            write(document, path, scope, changes, reason)
+            known = loads(path, tomlkit.dumps(document))
+        elif not said:
+            click.echo(line(f"{scope.say()} nothing changes"))
+        said = True
+        trial = replace(trial, budget=granted(known, scope, today))
+        trial = replace(trial, verdict=judge(trial))
+        if not changes or trial.verdict is None or trial.verdict.outcome is not Outcome.LEAKING:
+            break
+    return trial
+
+
+def _failure(trial: Trial) -> int:
+    """The exit code for a run that fails even under the budgets made from it."""
+    if trial.verdict is None or trial.verdict.outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE):
+        return 0
+    return trial.verdict.exit_code
 
 
 def paths_of(trial: Trial) -> tuple[str, ...]:
@@ -116,8 +156,10 @@ def granted(file: BudgetFile, scope: Scope, today: datetime.date) -> Budget:
     return applied(replace(file, exemptions=valid), endpoints=scope.paths, profile=profile, today=today)[0]
 
 
-def _effect(again: Verdict) -> str:
+def _effect(trial: Trial) -> str:
     """What the run would have been with the new budgets."""
+    again = trial.verdict
+    assert again is not None
     if again.outcome is Outcome.BOUNDED:
         return "with these budgets the run is bounded"
     if again.outcome is Outcome.INCONCLUSIVE:
@@ -142,7 +184,7 @@ def budget_of(trial: Trial) -> Budget:
         if finding.driver not in PER:
             raise ConfigError(
                 f"trial {trial.name!r}: {finding.metric} grows per {finding.driver}, which no budget can grant; "
-                "expected growth per connection, event or hour: mend it"
+                "expected growth per connection, event or hour: fix it"
             )
         table, factor = PER[finding.driver]
         key = f"{finding.metric}/{finding.kind}" if finding.kind else finding.metric
@@ -168,9 +210,8 @@ def changes_of(old: Budget, new: Budget) -> list[Change]:
     for table in ("growth", "per_event", "per_hour", "ceilings"):
         before, after = getattr(old, table), getattr(new, table)
         for key, value in after.items():
-            met = before.get(key)
-            if met is None and table != "ceilings":
-                met = before.get(Key.parse(key).metric)  # a bare metric stands for all its kinds
+            # A line for a whole metric stands for its kinds in the same unit.
+            met = before.get(key) if table == "ceilings" else line_for(before, Key.parse(key))
             change = Change(table, key, met, value)
             if met != value and (table == "ceilings" or change.loosens):
                 found.append(change)

@@ -11,6 +11,7 @@ from harness.cli import secret
 from harness.core.errors import StoreError
 from harness.core.judge import judge
 from harness.core.record import RunRecord, Trial
+from harness.experiment.run import uncovered
 from harness.store.run_dir import RunDirectory
 
 redact_option = click.option(
@@ -42,7 +43,9 @@ def without_secrets(record: RunRecord) -> RunRecord:
 def judged_again(trial: Trial, run: Path) -> Trial:
     """A trial with its verdict. Raises StoreError for figures that no run can have produced."""
     try:
-        return replace(trial, verdict=judge(trial))
+        trial = replace(trial, verdict=judge(trial))
+        notes = tuple(note for note in trial.notes if note not in uncovered(trial))
+        return replace(trial, notes=(*notes, *uncovered(trial)))
     except INVALID as error:
         raise StoreError(
             f"{run}: trial {trial.name!r} cannot be judged: its figures are invalid ({type(error).__name__}: {error}); "

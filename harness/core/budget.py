@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from harness.core.metric import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,46 @@ def shared(budgets: tuple[Budget, ...]) -> Budget:
 Table = Mapping[str, float]
 
 
+def line_for(table: Table, key: Key) -> float | None:
+    """What a table says of a key: its own line, else its metric's, which is for kinds in the same unit; else None."""
+    own = table.get(str(key))
+    if own is not None or not key.kind:
+        return own
+    return table.get(key.metric) if Key(key.metric).unit == key.unit else None
+
+
+def not_covered(budget: Budget, keys: Iterable[Key]) -> tuple[str, ...]:
+    """One sentence for each kind that a line for its whole metric does not cover, since it has another unit."""
+    told = {}
+    for key in keys:
+        bare = Key(key.metric)
+        tables = [
+            (per, table) for per, table in _growths(budget) if key.metric in table and str(key) not in table
+        ]
+        if key.kind and bare.unit != key.unit and tables:
+            per = tables[0][0]
+            told[key] = (
+                f"budgets: {key.metric} per {per} is in {_unit(bare)} and does not cover {key}, which is counted in "
+                f'{_unit(key)}; give it a line of its own: "{key}" = "AMOUNT/{per}"'
+            )
+    return tuple(told.values())
+
+
+def _growths(budget: Budget) -> tuple[tuple[str, Table], ...]:
+    return (("connection", budget.growth), ("event", budget.per_event), ("hour", budget.per_hour))
+
+
+def _unit(key: Key) -> str:
+    return "bytes" if key.unit == "B" else key.unit
+
+
 def _keys(tables: list[Table]) -> list[str]:
     return sorted({key for table in tables for key in table})
 
 
 def _of(table: Table, key: str) -> float:
-    """What a table grants a key: its own entry, else its metric's, else nothing."""
-    return table.get(key, table.get(key.partition("/")[0], 0.0))
+    """What a table grants a key: its own entry, else its metric's where that is in the same unit, else nothing."""
+    return table.get(key, line_for(table, Key.parse(key)) or 0.0)
 
 
 def _mean(tables: list[Table]) -> dict[str, float]:

@@ -111,10 +111,12 @@ def growth(key: str, text: Any, where: str) -> tuple[float, str]:
         raise _wrong(
             where, f"{key} = {text!r}", "an amount per connection, event or hour, in quotes: '0/connection'"
         )
+    unit = Key.parse(key).unit
     try:
-        return per_unit(key, text, sized=Key.parse(key).unit == "B")
+        return per_unit(key, text, sized=unit == "B")
     except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        counted = "" if unit == "B" else f"; {key} is counted in {unit}"
+        raise ConfigError(f"{where}: {error}{counted}") from None
 
 
 def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 from threading import Event
 
 from harness import __version__
+from harness.core.budget import not_covered
 from harness.core.errors import ProbeError
 from harness.core.judge import judge
+from harness.core.metric import Key
 from harness.core.record import RunRecord, TargetInfo, Trial
 from harness.core.redact import Redactor
 from harness.experiment.around import Progress, Surroundings
@@ -87,6 +89,7 @@ class Run:
         )
         trial = self._redacted(TrialRunner(setup, around).run())
         trial = replace(trial, verdict=judge(trial))
+        trial = replace(trial, notes=(*trial.notes, *uncovered(trial)))
         if finish:
             trial = finish(trial)
         self._keep((*done, trial))
@@ -128,6 +131,12 @@ class Run:
     def report(self) -> Path:
         """Write report.html, summary.md and junit.xml; the path of the first."""
         return write_reports(self.record, self.directory)
+
+
+def uncovered(trial: Trial) -> tuple[str, ...]:
+    """Which leaking kinds a budget of their metric does not cover, for the notes of a judged trial."""
+    found = trial.verdict.findings if trial.verdict else ()
+    return not_covered(trial.budget, (Key(one.metric, one.kind) for one in found if one.status == "leaking"))
 
 
 def write_reports(record: RunRecord, directory: RunDirectory) -> Path:
