@@ -17,7 +17,6 @@ import pytest
 
 from harness.core.errors import ProbeError
 from harness.runtime import attach, channel, jvm, jvm_socket
-from harness.runtime.agent import start as start_agent
 from harness.runtime.counters import Unavailable
 from harness.runtime.go import GoCounters
 from harness.runtime.node import NodeCounters
@@ -25,6 +24,7 @@ from harness.runtime.processes import owner, trusted, users
 from harness.runtime.python import PythonCounters
 from tests.edges.unprivileged import NOBODY, as_nobody, needs_root, running_as_nobody
 
+ROOT = Path(__file__).parents[2]
 FORGED = {
     "objects": 1_000_000,
     "blocks": 1_000_000,
@@ -160,10 +160,14 @@ def test_an_agent_does_not_follow_a_link_of_another_user(place: Path) -> None:
     precious.mkdir(mode=0o700)
     link = place / "harness-runtime-0"
     as_nobody("os.symlink(given['to'], given['at']); print('null')", to=str(precious), at=str(link))
-    assert start_agent(str(link)) is False
+    look = "import harness.runtime.agent, os, sys; print(os.listdir(sys.argv[1]))"
+    env = {**os.environ, channel.DIRECTORY: str(link), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", look, str(precious)], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
     with pytest.raises(ProbeError, match="no symbolic link"):
         channel.private_folder(link)
-    assert list(precious.iterdir()) == []
 
 
 @needs_root
