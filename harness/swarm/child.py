@@ -150,10 +150,11 @@ class SwarmProcess:
             self.runner = environment.create_local_runner()
         if setup.web_port is not None:
             _check_free(setup.web_port)
-            environment.create_web_ui("127.0.0.1", setup.web_port)
+            web = environment.create_web_ui("127.0.0.1", setup.web_port, delayed_start=True)
             from harness.swarm.web import attach  # Flask and the probe: only where they are shown
 
-            attach(environment, target_pid=setup.target_pid)
+            attach(environment, target_pid=setup.target_pid, read_only=True)
+            web.start()  # type: ignore[no-untyped-call]
         if setup.distributed:
             crew = Crew(self.runner, setup, self._workers)
             crew.gather()

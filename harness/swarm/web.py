@@ -1,4 +1,4 @@
-"""One more tab in Locust's web UI: the target's descriptors, threads and memory, live.
+"""One more tab in Locust's web UI: the target's descriptors, threads and memory, live; and a guard before all of it.
 
 Locust has no custom live charts, so the page is ours, served by its Flask app. The readings come from
 ``harness probe`` as a child process: importing this module is all that a locustfile has to do.
@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import gevent
 from flask import Blueprint, Response, jsonify, request
 from locust import events
+
+from harness.swarm.web_guard import WebGuard
 
 KEPT = 3000  # readings: five minutes at 10 Hz
 ASSETS = Path(str(files("harness"))) / "report" / "assets"
@@ -76,44 +78,60 @@ def _options(parser: Any) -> None:
         default=None,
         help="Process to watch in the Target tab [default: who listens on the host's port]",
     )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        metavar="NAME",
+        help="Answer requests to the web UI under this host name, such as that of a proxy; repeatable "
+        "[default: addresses, localhost and this machine's names]",
+    )
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def attach(environment: Any, target_pid: int = 0, **_: Any) -> None:
-    """Add the tab where there is a web UI. target_pid 0: the option's, or who listens on the host's port."""
+def attach(environment: Any, target_pid: int = 0, read_only: bool = False, **_: Any) -> None:
+    """Add the tab and the guard where there is a web UI. target_pid 0: the option's, or the process that listens on the
+    host's port. read_only: nobody may start or stop users."""
     if not environment.web_ui:
         return
     options = environment.parsed_options
+    app = environment.web_ui.app
+    names = [environment.web_ui.host or "", *(getattr(options, "allowed_host", None) or ())]
+    app.wsgi_app = WebGuard(app.wsgi_app, names, read_only=read_only)
     feed = TargetFeed(environment.host or "", target_pid or getattr(options, "target_pid", None))
     environment.events.quitting.add_listener(lambda **_: feed.stop())
     pages = Blueprint("target", __name__)
 
     @pages.route("/target")
+    @environment.web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def page() -> Response:
         return Response(PAGE.read_text(encoding="utf-8"), mimetype="text/html")
 
     @pages.route("/target/uplot.js")
+    @environment.web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def script() -> Response:
         return Response(
             (ASSETS / "uPlot.iife.min.js").read_text(encoding="utf-8"), mimetype="text/javascript"
         )
 
     @pages.route("/target/uplot.css")
+    @environment.web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def style() -> Response:
         return Response((ASSETS / "uPlot.min.css").read_text(encoding="utf-8"), mimetype="text/css")
 
     @pages.route("/target/samples")
+    @environment.web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def samples() -> Response:
         return jsonify({"samples": list(feed.samples), "problem": feed.problem})
 
     @pages.route("/target/tab.js")
+    @environment.web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def tab() -> Response:
         return Response(TAB.read_text(encoding="utf-8"), mimetype="text/javascript")
 
-    @environment.web_ui.app.after_request  # type: ignore[untyped-decorator]
+    @app.after_request  # type: ignore[untyped-decorator]
     def add_tab(response: Response) -> Response:
         if request.path == "/" and response.mimetype == "text/html":
             response.set_data(response.get_data(as_text=True).replace("</body>", f"{TAB_SCRIPT}</body>"))
         return response
 
-    environment.web_ui.app.register_blueprint(pages)
+    app.register_blueprint(pages)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
@@ -118,6 +119,8 @@ def test_the_web_ui_starts_the_users_and_shows_the_target(name: str, tmp_path: P
             try:
                 follow(f"http://127.0.0.1:{web}/target/samples", child.pid)
                 assert listens_at(ui.pid) == (f"127.0.0.1:{web}",), "loopback unless told otherwise"
+                if name == NAMES[0]:
+                    press_from_elsewhere(f"http://127.0.0.1:{web}")
                 start(f"http://127.0.0.1:{web}/swarm", port)
                 wait_for_events(f"http://127.0.0.1:{web}/stats/requests/csv")
                 if name == NAMES[0]:
@@ -135,11 +138,30 @@ def look_at_the_tab(web: str) -> None:
     assert b'"/target"' in urllib.request.urlopen(f"{web}/target/tab.js", timeout=DEADLINE).read()
 
 
+def press_from_elsewhere(web: str) -> None:
+    """A page of another site presses the buttons, reads a figure, and comes under a name of its own."""
+    other = {"Origin": "http://evil.example"}
+    for path, data, headers in (
+        ("/swarm", b"user_count=1&spawn_rate=1", other),
+        ("/swarm", b"user_count=1&spawn_rate=1", {}),
+        ("/stop", b"", {**other, "Sec-Fetch-Site": "cross-site"}),
+        ("/target/samples", None, {"Host": "evil.example"}),
+    ):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(urllib.request.Request(web + path, data, headers), timeout=DEADLINE)
+    for path in ("/target", "/target/samples", "/", "/stats/requests"):
+        request = urllib.request.Request(web + path, headers=other)
+        with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+            assert [name for name in answer.headers if name.lower().startswith("access-control")] == []
+
+
 def start(url: str, port: int) -> None:
     """What the Start button sends."""
     form = {"user_count": 2, "spawn_rate": 2, "host": f"http://127.0.0.1:{port}"}
     data = urllib.parse.urlencode(form).encode()
-    with urllib.request.urlopen(url, data=data, timeout=DEADLINE) as answer:
+    origin = {"Origin": url.removesuffix("/swarm")}
+    request = urllib.request.Request(url, data=data, headers=origin)
+    with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
         assert json.load(answer)["success"] is True
 
 

@@ -204,3 +204,22 @@ def test_remote_workers_without_a_secret_are_a_usage_error(
     for secret in ("", "short"):
         with pytest.raises(ConfigError, match=r"remote workers need a secret.*32 or more random characters"):
             Swarm("http://127.0.0.1:1", tmp_path, seed=1, remote_workers=1, secret=secret)
+
+
+@needs_root
+def test_another_user_cannot_drive_the_web_ui_of_a_run(tmp_path: Path) -> None:
+    """It may read the figures, which docs/security.md says, and starts and stops nothing."""
+    press = """
+def post(path):
+    client = http.client.HTTPConnection("127.0.0.1", given["port"], timeout=20)
+    client.request("POST", path, "user_count=9&spawn_rate=9", {"Origin": f"http://127.0.0.1:{given['port']}",
+        "Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"})
+    return client.getresponse().status
+print(json.dumps([attempt(lambda: post(path)) for path in ("/swarm", "/stop", "/stats/reset")]))
+"""
+    port = free_port()
+    with CountingServer() as server, swarm_at(server, tmp_path, web_port=port) as swarm:
+        assert as_nobody(press, port=port) == [403] * 3
+        ledger = swarm.cycle(spec(10))
+        agree(ledger, server)
+        assert ledger.completed == 10

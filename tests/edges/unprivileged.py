@@ -21,7 +21,7 @@ TIMEOUT = 30.0
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user for the attack")
 
 IMPORTS = """
-import ctypes, http.client, json, os, socket, stat, sys, time, urllib.request, urllib.error
+import ctypes, encodings.idna, http.client, json, os, socket, stat, sys, time, urllib.request, urllib.error
 import msgpack, zmq
 given = json.loads(sys.argv[1])
 """

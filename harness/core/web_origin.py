@@ -1,0 +1,43 @@
+"""May a browser's request change something here, or read it? Decided by what the browser says of its origin.
+
+Host: a page of another site can have its own name resolve to this machine (DNS rebinding); its requests then carry
+that name. Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch Metadata): set by the browser, not by a page's scripts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+
+def is_own_host(header: str, own: Collection[str] = ()) -> bool:
+    """Does a Host header name this machine? An address, ``localhost``, or one of ``own`` (lower case), with or
+    without a port. An address is never rebound, for no name is looked up."""
+    try:
+        parts = urlsplit(f"//{header}")
+        host = (parts.hostname or "").rstrip(".")
+        _ = parts.port
+    except ValueError:
+        return False
+    if parts.path or parts.query or parts.fragment or parts.username is not None or not host:
+        return False
+    if host == "localhost" or host.endswith(".localhost") or host in own:
+        return True
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
+def is_same_origin(host: str, origin: str | None, fetch_site: str | None) -> bool:
+    """Does a request come from a page of this very server? host: the Host header. Each of the two headers that is
+    there must say so, and one must be there: a request of neither comes from no page of ours."""
+    if origin is None and fetch_site is None:
+        return False
+    if fetch_site is not None and fetch_site != "same-origin":
+        return False
+    if origin is None:
+        return True
+    parts = urlsplit(origin)
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()

@@ -1,0 +1,67 @@
+"""What stands before Locust's web UI: no other site may press its buttons or read its figures.
+
+Locust itself answers every origin (``Access-Control-Allow-Origin: *``) and takes its orders from any page.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from harness.core.web_origin import is_own_host, is_same_origin
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # RFC 9110, 9.2.1
+ORDERS = ("/swarm", "/stop", "/stats/reset", "/user")  # older versions of Locust take some of them by GET
+CORS = "access-control-"
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class WebGuard:
+    """WSGI middleware. own_hosts: names under which this server is reached, besides addresses and localhost.
+    read_only: the users are a run's own, so that nobody may start or stop them."""
+
+    def __init__(
+        self, application: Application, own_hosts: Collection[str] = (), *, read_only: bool = False
+    ) -> None:
+        self._application = application
+        self._own = {name.lower() for name in (*own_hosts, socket.gethostname(), socket.getfqdn())}
+        self._read_only = read_only
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer with 403 and the reason, or pass the request on."""
+        if reason := self._refusal(environ):
+            body = f"{reason}\n".encode()
+            start_response(
+                "403 Forbidden",
+                [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))],
+            )
+            return [body]
+
+        def without_cors(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            kept = [(name, value) for name, value in headers if not name.lower().startswith(CORS)]
+            return start_response(status, kept, *rest)
+
+        return self._application(environ, without_cors)
+
+    def _refusal(self, environ: Environ) -> str:
+        host = environ.get("HTTP_HOST", "")
+        if not is_own_host(host, self._own):
+            return (
+                f"Host is {host[:100]!r}; expected an address, localhost or this machine's name: allow another with "
+                "--allowed-host NAME"
+            )
+        path = environ.get("PATH_INFO", "")
+        if environ["REQUEST_METHOD"] in SAFE_METHODS and not path.rstrip("/").endswith(ORDERS):
+            return ""
+        if self._read_only:
+            return "a run drives these users: its web UI shows them and takes no orders"
+        if is_same_origin(host, environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")):
+            return ""
+        return (
+            "this request changes something and comes from no page of this server; expected Origin or Sec-Fetch-Site "
+            f"to say so. From a program, send the header Origin: http://{host[:100]}"
+        )
