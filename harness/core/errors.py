@@ -42,6 +42,10 @@ class SwarmError(HarnessError):
     """The load generator failed; the service is not to blame."""
 
 
+class KeeperLost(HarnessError):
+    """The process that keeps a child was killed: how the child would have gone on cannot be known."""
+
+
 class BrokerError(HarnessError):
     """The fake broker failed; the service is not to blame."""
 

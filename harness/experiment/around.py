@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from harness.core.record import Trial
 from harness.core.sample import Sample
+from harness.experiment.halt import Halt
 from harness.store.run_dir import RunDirectory
 
 
@@ -50,11 +50,11 @@ class Progress:
 
 @dataclass(slots=True)
 class Surroundings:
-    """What the trial is given: the run's clock, its directory, the user's wish to stop, a view."""
+    """What the trial is given: the run's clock, its directory, what ends it early, a view."""
 
     clock: Callable[[], float]
     directory: RunDirectory
-    interrupt: threading.Event
+    interrupt: Halt
     seed: int
     show: Callable[[Progress], None] = lambda _: None
     keep: Callable[[Trial], None] = lambda _: None

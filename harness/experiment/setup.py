@@ -66,6 +66,7 @@ class LoadSetup:
 class TrialSetup:
     """One trial. settle: seconds without change that make a level. patience: seconds after which
     the counts count as never settling. max_seconds: budget of the whole trial, from its first cycle.
+    limit: seconds from the trial's start after which whatever is in progress is cancelled; None: no such limit.
     probe_command: words of a command that prints what ``harness probe`` prints, for a service elsewhere."""
 
     name: str
@@ -77,6 +78,7 @@ class TrialSetup:
     settle: float = 2.0
     patience: float = 60.0
     max_seconds: float = 120.0
+    limit: float | None = None
     sensitivity: float = 1e-3
     probe_interval: float = 0.1
     probe_command: tuple[str, ...] = ()

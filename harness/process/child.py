@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.core.errors import TargetError
+from harness.process.marked import kill_marked
 
 KEEPER = Path(__file__).with_name("keeper.py")
 START_PATIENCE = 10.0  # seconds until the keeper must have said how the start went
@@ -38,13 +40,21 @@ class Child:
     """One process in its own process group, with its own limits and log, under a keeper.
 
     ``returncode`` is None while it lives, negative for a signal (as ``subprocess`` has it).
+    ``lost`` says why the keeper can no longer report on the child, such as ``its keeper was killed by SIGKILL``; the
+    child and its descendants are then killed, and the return code stays unknown.
     """
 
     logs = True
 
-    def __init__(self, keeper: subprocess.Popen[bytes], pid: int, log: Path, name: str) -> None:
+    def __init__(
+        self, keeper: subprocess.Popen[bytes], answer: Mapping[str, int], log: Path, name: str, mark: str
+    ) -> None:
         self._keeper = keeper
-        self.pid = pid
+        self._mark = mark
+        self._swept = False
+        self.lost = ""
+        self.pid = answer["pid"]
+        self._keeper_pid = answer["keeper"]  # the process below the warden
         self.log = log
         self.name = name
         self.returncode: int | None = None
@@ -75,6 +85,7 @@ class Child:
             "log": str(log),
             "rlimits": dict(rlimits or {}),
             "log_limit": log_limit,
+            "mark": secrets.token_hex(16),
         }
         # A session of its own: Ctrl-C in the terminal reaches the harness, which then stops its
         # children in order, and never the children directly.
@@ -99,16 +110,30 @@ class Child:
                 f"{name}: cannot run {argv[0]!r}: {answer['error']}; expected a command that can be executed",
                 advice="check its path, its permissions and its first line (#!)",
             )
-        return cls(keeper, int(answer["pid"]), log, name)
+        return cls(keeper, answer, log, name, str(spec["mark"]))
 
     def _read(self) -> None:
         assert self._keeper.stdout is not None
         for line in self._keeper.stdout:
             message = json.loads(line)
-            if "exit" in message:
+            if "lost" in message:
+                self.lost = message["lost"]
+            elif "swept" in message:
+                self._swept = True
+            elif "exit" in message and not self.lost:
+                # A child that only dies with its keeper may be reaped before the keeper's loss is reported.
                 self.returncode = message["exit"]
+            if "exit" in message or "lost" in message:
                 self._ended.set()
+        if not self._swept:
+            self.lost = self.lost or "its keeper and the keeper's warden were killed"
+            self._kill_marked()
         self._ended.set()
+
+    def _kill_marked(self) -> None:
+        """Kill the descendants that no keeper reaches any more."""
+        self.signal(signal.SIGKILL)
+        kill_marked(self._mark)
 
     def poll(self) -> int | None:
         """The return code, or None while the child lives."""
@@ -142,9 +167,14 @@ class Child:
         try:
             self._keeper.wait(grace + START_PATIENCE)
         except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
-            self._keeper.kill()
+            # The warden or the keeper does not run, such as one that was stopped by SIGSTOP.
+            for pid in (self._keeper.pid, self._keeper_pid):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
             self._keeper.wait()
+            self._kill_marked()
         self._reader.join(1.0)
         if self._keeper.stdout:
             self._keeper.stdout.close()

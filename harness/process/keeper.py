@@ -3,13 +3,15 @@
 Run as ``python -I -S keeper.py``; the first line of its standard input is a JSON object ``{"argv", "env", "cwd",
 "log", "rlimits", "log_limit"}``. Standard library only, one thread.
 
-- It makes itself a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER), so that descendants which
-  detach themselves (double fork, setsid) become its children and stay within reach.
+- It runs as two processes: the *warden*, which the harness starts, and the keeper proper, its fork. Both are
+  *subreapers* (prctl(2), PR_SET_CHILD_SUBREAPER), so descendants that detach themselves (double fork, setsid)
+  stay within reach. If one of the two is killed, the other kills every descendant and reports ``{"lost": TEXT}``.
 - Its standard input is a pipe from the harness: end of file means that the harness is gone, by
   whatever death, and then every descendant is killed. ``stop SECONDS`` asks politely first.
-- Its standard output speaks JSON lines: ``{"pid": N}`` or ``{"error": TEXT}``, then ``{"exit": CODE}``
+- Its standard output speaks JSON lines: ``{"pid": N, "keeper": N}`` or ``{"error": TEXT}``, then ``{"exit": CODE}``
   (negative for a signal), then ``{"swept": N}`` before it ends itself.
-- The child gets PR_SET_PDEATHSIG, so that it dies even when the keeper itself is killed.
+- The child gets PR_SET_PDEATHSIG, so that it dies even when both are killed, and MARK in its environment, by which
+  the harness then finds the child's descendants.
 - A log above ``log_limit`` bytes is cut back to its tail: a service that logs without end must not
   fill the disk.
 """
@@ -25,12 +27,15 @@ import signal
 import time
 from typing import Any
 
+MARK = "HARNESS_CHILD"  # the environment variable that descendants inherit; its value names one child
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LOG_TAIL = 1 << 20
 KILL_PATIENCE = (
     5.0  # seconds to wait for killed descendants; only a task in uninterruptible sleep takes longer
 )
+
+WARDEN_LOST = signal.SIGUSR1
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -61,10 +66,18 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.set_inheritable(failure, False)
-        for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        for number in (
+            signal.SIGPIPE,
+            signal.SIGINT,
+            signal.SIGTERM,
+            signal.SIGHUP,
+            signal.SIGCHLD,
+            WARDEN_LOST,
+        ):
             signal.signal(number, signal.SIG_DFL)
         if spec["cwd"]:
             os.chdir(spec["cwd"])
+        os.environ[MARK] = spec["mark"]
         open_max = os.sysconf("SC_OPEN_MAX")
         os.closerange(3, failure)
         os.closerange(failure + 1, min(open_max, 65536))
@@ -107,7 +120,7 @@ class Keeper:
         self.child = 0
         self.exit_code: int | None = None
         self.log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self.harness = os.getppid()
+        self.warden = os.getppid()
 
     def start(self) -> bool:
         """Fork and exec the child; False when that failed (already reported)."""
@@ -123,7 +136,7 @@ class Keeper:
             os.waitpid(self.child, 0)
             report(error=complaint)
             return False
-        report(pid=self.child)
+        report(pid=self.child, keeper=os.getpid())
         return True
 
     def reap(self) -> None:
@@ -191,8 +204,8 @@ class Keeper:
         os.set_blocking(waking, False)
         signal.set_wakeup_fd(waking)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        signal.signal(WARDEN_LOST, lambda *_: None)  # wakes the loop below
+        _prctl(PR_SET_PDEATHSIG, WARDEN_LOST, 0, 0, 0)
         if not self.start():
             return
         orders = b""
@@ -202,7 +215,8 @@ class Keeper:
             if reading in ready:
                 os.read(reading, 4096)
             self.trim_log()
-            if os.getppid() != self.harness:
+            if os.getppid() != self.warden:
+                report(lost="the warden of its keeper was killed")
                 break
             if 0 in ready:
                 chunk = os.read(0, 4096)
@@ -225,15 +239,53 @@ def read_order() -> bytes:
     return bytes(found)
 
 
+def watch(keeper: int) -> None:
+    """As the warden: wait for the keeper. If it was killed, kill every descendant in its place."""
+    status = os.waitpid(keeper, 0)[1]
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
+        return
+    report(lost=f"its keeper was killed by {signal.Signals(-code).name}" if code < 0 else "its keeper failed")
+    deadline = time.monotonic() + KILL_PATIENCE
+    while time.monotonic() < deadline:
+        alive = descendants()
+        if not alive:
+            return
+        for pid in alive:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.01)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+
+
 def main() -> None:
     """Entry point."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     try:
-        keeper = Keeper(json.loads(read_order()))
+        spec = json.loads(read_order())
     except (OSError, ValueError) as error:
         report(error=str(error))
         return
-    keeper.run()
+    _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    keeper = os.fork()
+    if keeper:
+        watch(keeper)
+        return
+    # The attribute is not inherited by a fork (prctl(2)).
+    _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        kept = Keeper(spec)
+    except OSError as error:
+        report(error=str(error))
+        return
+    kept.run()
 
 
 if __name__ == "__main__":

@@ -106,7 +106,8 @@ def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[G
         total_ = sums.setdefault(site, [0.0, 0.0])
         total_[0] += blocks
         total_[1] += size
-        if size >= stacks.get(site, (0.0, ()))[0]:
+        # A site whose tracebacks all shrank in bytes still needs a stack: its blocks may have grown.
+        if site not in stacks or size > stacks[site][0]:
             stacks[site] = (size, frames)
     found = []
     for site, grown in sums.items():

@@ -104,12 +104,67 @@ def test_nothing_outlives_a_killed_harness(tmp_path: Path, how: signal.Signals) 
     wait_for(lambda: gone(pid), "the child died with the harness")
 
 
-def test_a_child_dies_even_when_its_keeper_is_killed(tmp_path: Path) -> None:
-    child = Child.spawn(python("import signal; signal.pause()"), log=tmp_path / "log", name="x")
-    os.kill(child._keeper.pid, signal.SIGKILL)
-    wait_for(lambda: gone(child.pid), "PDEATHSIG reached the child")
+DETACHED = """
+import os, signal, subprocess, sys
+def note(): os.write(out, b"%d\\n" % os.getpid())
+out = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+if os.fork() == 0:  # a plain worker
+    note(); signal.pause()
+if os.fork() == 0:  # a daemon
+    os.setsid()
+    if os.fork(): os._exit(0)
+    note(); signal.pause()
+if os.fork() == 0:  # a session of its own, its parent alive
+    os.setsid(); note(); signal.pause()
+if os.fork() == 0:  # an environment of its own: no mark
+    os.setsid(); note(); os.execve(sys.executable, [sys.executable, "-c", "import signal; signal.pause()"], {})
+note()
+signal.pause()
+"""
+
+
+def kept_by(child: Child) -> int:
+    """The keeper proper, below its warden."""
+    warden = child._keeper.pid
+    (keeper,) = Path(f"/proc/{warden}/task/{warden}/children").read_text().split()
+    return int(keeper)
+
+
+@pytest.mark.parametrize("killed", ["keeper", "warden", "both"])
+def test_nothing_outlives_a_killed_keeper(killed: str, tmp_path: Path) -> None:
+    """Forked workers, daemons and sessions of their own are gone within 2 s, and the loss is not the child's exit."""
+    note = tmp_path / "pids"
+    code = DETACHED if killed != "both" else DETACHED.replace("{})", "os.environ)")
+    child = Child.spawn([*python(code), str(note)], log=tmp_path / "log", name="x")
+    wait_for(lambda: note.exists() and len(note.read_text().split()) == 5, "all are up")
+    pids = [int(word) for word in note.read_text().split()]
+    warden, keeper = child._keeper.pid, kept_by(child)
+    began = time.monotonic()
+    for pid in {"keeper": [keeper], "warden": [warden], "both": [warden, keeper]}[killed]:
+        os.kill(pid, signal.SIGKILL)
+    while not all(gone(pid) for pid in pids):
+        assert time.monotonic() - began < 2.0, [pid for pid in pids if not gone(pid)]
+        time.sleep(0.01)
     assert child.wait(DEADLINE)
+    wait_for(lambda: child.lost, "the loss was noticed")
+    assert child.returncode is None
     child.stop()
+
+
+def test_a_stopped_keeper_does_not_keep_the_child_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.process.child.START_PATIENCE", 0.5)
+    note = tmp_path / "pids"
+    child = Child.spawn(
+        [*python(DETACHED.replace("{})", "os.environ)")), str(note)], log=tmp_path / "log", name="x"
+    )
+    wait_for(lambda: note.exists() and len(note.read_text().split()) == 5, "all are up")
+    keeper = kept_by(child)
+    os.kill(keeper, signal.SIGSTOP)
+    child.stop(grace=0.1)
+    assert all(gone(int(word)) for word in note.read_text().split())
+    wait_for(lambda: gone(keeper), "the keeper itself")
 
 
 def test_an_endless_log_is_cut_to_its_tail(tmp_path: Path) -> None:

@@ -154,7 +154,14 @@ def run(case: Case, folder: Path, *, seed: int = 0, **load: Any) -> Result:
     """Guard it once, by the path that ``harness guard`` takes. load: goes before the case's own."""
     fields = {"url": URL, "command": case.command, "out": folder, "seed": seed, **case.load, **load}
     began = time.monotonic()
-    done = guard_once(Request(**fields), command=f"sabotage {case.name}")
+    try:
+        done = guard_once(Request(**fields), command=f"sabotage {case.name}")
+    except Exception as error:
+        # One row that fails counts as wrong. The other rows still run.
+        text = f"{type(error).__name__}: {error}"
+        verdict = Verdict(Outcome.INFRASTRUCTURE, text)
+        wrong = (f"the guard raised {text}",)
+        return Result(case, verdict, time.monotonic() - began, 0, wrong, folder)
     seconds = time.monotonic() - began
     opened = sum(o.ledger.opened for o in done.trial.observations)
     wrong = tuple(case.expected.wrong(done.verdict))
