@@ -10,7 +10,8 @@ import click
 
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
-from harness.cli.result import view, write_json
+from harness.cli.result import note_failures, view, write_json
+from harness.core.after_verdict import attempt
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SERVICE, HarnessError
 from harness.core.quote import terminal as quoted
 from harness.core.record import Trial
@@ -93,13 +94,16 @@ def command(
     with Interrupt() as interrupt, view(console, quiet=quiet) as show:
         run = Run(command=text.strip(), seed=seed, out=out, interrupt=interrupt, show=show)
         trouble = _run_all(run, chosen, wish, repeat, keep_going)
-    run.finish_trials(compare(run.record.trials))
+    attempt(
+        "comparing the profiles", lambda: run.finish_trials(compare(run.record.trials)), run.failures.append
+    )
     report = run.report()
-    write_json(run, json_file)
+    attempt("the JSON file", lambda: write_json(run, json_file), run.failures.append)
     show_table(run.record.trials, console)
     for line in trouble:
         console.print(quoted(line), soft_wrap=True, markup=False)
     console.print(quoted(f"report: {report}", 4000), soft_wrap=True, markup=False)
+    note_failures(run)
     raise click.exceptions.Exit(exit_code(run.record.trials, trouble, stopped=interrupt.is_set()))
 
 

@@ -15,6 +15,7 @@ from harness.cli.console import console as terminal
 from harness.cli.service_options import chosen_format
 from harness.cli.streams import line, tell
 from harness.core import quote
+from harness.core.after_verdict import attempt, failure
 from harness.core.errors import StoreError
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, run_dict
@@ -68,9 +69,24 @@ def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
 
     Files come first: a terminal that is gone or a full pipe must not cost them.
     """
-    failed = _written(run, options)
-    summarise(run.record)
-    form = chosen_format(options["form"])
+    _written(run, options)
+    try:
+        _show(run, report, chosen_format(options["form"]))
+    except OSError:
+        raise  # standard output is full or gone
+    except Exception as error:
+        run.failures.append(failure("showing the verdict", error))
+    note_failures(run)
+    raise click.exceptions.Exit(worst_exit_code(run.record.trials))
+
+
+def note_failures(run: Run) -> None:
+    """Report on standard error, one line each, which steps after the verdict failed. They do not change it."""
+    for text in run.failures:
+        tell(f"harness: {text}")
+
+
+def _show(run: Run, report: Path, form: str) -> None:
     if form == "json":
         click.echo(quote.json_text(json_text(run.record)), nl=False)
     else:
@@ -81,24 +97,19 @@ def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
     if form == "github":
         for command in github.workflow_commands(run.record, os.environ.get("GITHUB_WORKSPACE", "")):
             click.echo(command)
-    if failed:
-        raise failed
-    raise click.exceptions.Exit(worst_exit_code(run.record.trials))
 
 
-def _written(run: Run, options: Mapping[str, Any]) -> StoreError | None:
-    """Write every file that was asked for. One that cannot be written is reported after the verdict, not instead."""
-    failed: StoreError | None = None
-    try:
-        write_json(run, options["json_file"])
-    except StoreError as error:
-        failed = error
-    try:
-        if options["junit_file"]:
-            replace_file(options["junit_file"], junit.render(run.record).encode())
-    except StoreError as error:
-        failed = failed or error
-    return failed
+def _written(run: Run, options: Mapping[str, Any]) -> None:
+    """Write every file that was asked for. Each failure is noted beside the verdict."""
+    json_file, junit_file = options["json_file"], options["junit_file"]
+    steps: dict[str, Callable[[], object]] = {"verdict.json": lambda: write_json(run, None)}
+    if json_file:
+        steps[f"--json {json_file}"] = lambda: replace_file(json_file, json_text(run.record).encode())
+    if junit_file:
+        steps[f"--junit {junit_file}"] = lambda: replace_file(junit_file, junit.render(run.record).encode())
+    steps["the step summary"] = lambda: summarise(run.record)
+    for name, work in steps.items():
+        attempt(name, work, run.failures.append)
 
 
 def summarise(record: RunRecord) -> None:

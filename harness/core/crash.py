@@ -28,6 +28,7 @@ def crash_of(trial: Trial) -> Crash | None:
         at_seconds=round(trial.exit.at, 2),
         at_connection=trial.exit.connections,
         grown=grown(trial),
+        during=trial.exit.during,
     )
 
 
@@ -65,6 +66,8 @@ def say(crash: Crash) -> str:
         f"died under load ({crash.signal or code}) after {crash.at_seconds:.1f} s "
         f"and {counted(crash.at_connection, 'connection')}"
     )
+    if crash.during:
+        text += f", in {crash.during}"
     if crash.signature:
         text += f"; its log says that {meaning(crash.signature)} ({crash.signature})"
     if crash.grown:

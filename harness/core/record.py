@@ -28,13 +28,15 @@ class ExitInfo:
     """How the target ended before the harness stopped it; None in a Trial means it lived on.
 
     returncode: negative for a signal, as subprocess has it. at: seconds since the run's start.
-    connections: streams opened by then. log_tail: the last lines of its log.
+    connections: streams opened by then. log_tail: the last lines of its log. during: the step in which it ended, such
+    as ``cycle 3 (load)``; "" in a record of an older harness.
     """
 
     returncode: int | None
     at: float
     connections: int
     log_tail: tuple[str, ...] = ()
+    during: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class Crash:
     at_seconds: float
     at_connection: int
     grown: Mapping[str, float] = field(default_factory=dict)  # key → growth before death
+    during: str = ""  # the step in which it died, such as "cycle 3 (load)"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

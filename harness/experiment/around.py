@@ -13,10 +13,12 @@ from harness.store.run_dir import RunDirectory
 
 
 class Target(Protocol):
-    """A spawned or an attached service. logs: it is ours, and so is its log."""
+    """A spawned or an attached service. logs: it is ours, and so is its log. lost: why nothing is known of its exit,
+    such as a keeper that was killed; "" while its exit would be seen."""
 
     pid: int
     logs: bool
+    lost: str
 
     @property
     def alive(self) -> bool:

@@ -27,9 +27,9 @@ class Stopped:
     notes: tuple[str, ...]
 
 
-def death(target: Target, *, at: float, connections: int) -> ExitInfo:
-    """What is known of a service that has ended. at: seconds since its start."""
-    return ExitInfo(target.poll(), at, connections, excerpt(target.tail(LOG_LINES), LOG_KEPT))
+def death(target: Target, *, at: float, connections: int, during: str) -> ExitInfo:
+    """What is known of a service that has exited. at: seconds since its start. during: see ExitInfo."""
+    return ExitInfo(target.poll(), at, connections, excerpt(target.tail(LOG_LINES), LOG_KEPT), during)
 
 
 def stop(target: Target, log: Path, *, grace: float, hurried: bool) -> Stopped:

@@ -52,6 +52,7 @@ class FarTarget:
     """Watched, never stopped: like a service attached by pid, on a machine that is not ours."""
 
     logs = False
+    lost = ""
 
     def __init__(self, sampler: RemoteSampler) -> None:
         self._sampler = sampler

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from harness.core.budget import Budget
 from harness.core.cycle import DISCONNECT_MODES
-from harness.core.errors import ConfigError, StoreError, TargetError
+from harness.core.errors import ConfigError, TargetError
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.redact import Redactor
@@ -96,7 +96,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A finished guard. report: its report.html."""
+    """A finished guard. report: its report.html, or the run's folder when that could not be written."""
 
     verdict: Verdict
     trial: Trial
@@ -144,6 +144,7 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
         settle=request.settle,
         patience=request.patience,
         max_seconds=request.max_time,
+        limit=request.max_time,
         sensitivity=request.sensitivity,
         notes=request.budget_notes,
         extra={"budget_profile": request.profile} if request.profile else {},
@@ -298,8 +299,9 @@ def guard_once(
 ) -> Guarded:
     """Run one guard to its end, report included.
 
-    Raises ConfigError for a request that makes no sense, StoreError when something cannot be written. A service
-    that never got ready is a verdict, not an error: it says what the service did instead.
+    Raises ConfigError for a request that makes no sense, StoreError when something cannot be written before the
+    verdict. What fails after it is in ``run.failures``. A service that never got ready is a verdict, not an error: it
+    says what the service did instead.
     """
     setup = setup_for(request, steps)
     run = Run(
@@ -320,10 +322,4 @@ def guard_once(
     except TargetError as error:
         trial = run.failed(setup, str(error), error.advice)
     assert trial.verdict
-    try:
-        report = run.report()
-    except StoreError as error:
-        # The verdict is worth more than the page that could not be written.
-        said = f"{trial.verdict.outcome.value}: {trial.verdict.explanation}"
-        raise StoreError(f"{error}; the verdict was {said}") from None
-    return Guarded(trial.verdict, trial, run, report)
+    return Guarded(trial.verdict, trial, run, run.report())

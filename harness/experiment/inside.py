@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.core.after_verdict import attempt
 from harness.core.errors import ConfigError, Interrupted, ProbeError, StoreError
 from harness.core.metric import Key
 from harness.core.record import Place, Places
@@ -135,10 +136,11 @@ class Inside:
             return Places(notes=(CUT_SHORT,))
         except ProbeError as error:
             return Places(notes=(f"attribution failed: {error}",))
-        self._keep_snapshots(per)
+        kept: list[str] = []
+        attempt("saving the snapshots of its memory", lambda: self._keep_snapshots(per), kept.append)
         places = tuple(Place(growth.kind, growth.line(per)) for growth in found.growths)
         none = () if places else (NOWHERE.format(least=LEAST, per=per),)
-        return Places(places, found.more, (*none, *found.notes))
+        return Places(places, found.more, (*none, *found.notes, *kept))
 
     def _keep_snapshots(self, per: str) -> None:
         """What an attribution saw, for ``harness memory diff`` and ``show``."""

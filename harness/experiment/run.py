@@ -8,10 +8,12 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from harness import __version__
+from harness.core.after_verdict import attempt
 from harness.core.budget import not_covered
 from harness.core.errors import ProbeError
 from harness.core.judge import judge
@@ -19,6 +21,7 @@ from harness.core.metric import Key
 from harness.core.record import RunRecord, TargetInfo, Trial
 from harness.core.redact import Redactor
 from harness.experiment.around import Progress, Surroundings
+from harness.experiment.halt import GRACE, Halt
 from harness.experiment.setup import TrialSetup
 from harness.experiment.trial import TrialRunner
 from harness.report.html import render as render_html
@@ -65,6 +68,7 @@ class Run:
             return time.monotonic() - start
 
         self.clock = clock
+        self.failures: list[str] = []  # of steps that followed a verdict, in one line each
         self.record = RunRecord(
             run_id=self.directory.run_id,
             command=self.redact.text(command),
@@ -79,20 +83,28 @@ class Run:
         record on disk holds all that was measured."""
         done = self.record.trials
         setup = replace(setup, name=self.redact.text(setup.name))
+        limit = setup.limit
         around = Surroundings(
             clock=self.clock,
             directory=self.directory,
-            interrupt=self.interrupt,
+            interrupt=Halt(
+                self.interrupt, self.clock, None if limit is None else self.clock() + limit + GRACE
+            ),
             seed=self.record.seed + len(done),
             show=self.show,
             keep=lambda trial: self._keep((*done, trial)),
         )
         trial = self._redacted(TrialRunner(setup, around).run())
         trial = replace(trial, verdict=judge(trial))
-        trial = replace(trial, notes=(*trial.notes, *uncovered(trial)))
+        more = attempt("the check of the budget", partial(uncovered, trial), self.failures.append) or ()
+        trial = replace(trial, notes=(*trial.notes, *more))
         if finish:
-            trial = finish(trial)
-        self._keep((*done, trial))
+            failed: list[str] = []
+            judged = trial
+            finished = attempt("the self-test", lambda: finish(judged), failed.append)
+            trial = finished or replace(trial, notes=(*trial.notes, *failed))
+            self.failures.extend(failed)
+        attempt("saving the verdict", lambda: self._keep((*done, trial)), self.failures.append)
         return trial
 
     def failed(self, setup: TrialSetup, why: str, advice: str = "") -> Trial:
@@ -110,7 +122,7 @@ class Run:
         extra = {**begun.extra, "advice": advice} if advice else begun.extra
         trial = self._redacted(replace(begun, unready=why, extra=extra, ended=self.clock()))
         trial = replace(trial, verdict=judge(trial))
-        self._keep((*done, trial))
+        attempt("saving the verdict", lambda: self._keep((*done, trial)), self.failures.append)
         return trial
 
     def finish_trials(self, trials: Sequence[Trial]) -> None:
@@ -129,8 +141,13 @@ class Run:
         return self.redact.value(trial)
 
     def report(self) -> Path:
-        """Write report.html, summary.md and junit.xml; the path of the first."""
-        return write_reports(self.record, self.directory)
+        """Write report.html, summary.md and junit.xml; the path of the first, or the run's folder when it could not be
+        written. The verdict stands: each failure is kept in ``failures``."""
+        written = [
+            attempt(name, lambda write=write: write(self.record, self.directory), self.failures.append)  # type: ignore[misc]
+            for name, write in REPORTS.items()
+        ]
+        return written[-1] or self.directory.path
 
 
 def uncovered(trial: Trial) -> tuple[str, ...]:
@@ -140,11 +157,24 @@ def uncovered(trial: Trial) -> tuple[str, ...]:
 
 
 def write_reports(record: RunRecord, directory: RunDirectory) -> Path:
-    """All readable forms of a record, beside its run.json."""
-    directory.write_text("summary.md", render_markdown(record))
-    directory.write_text("junit.xml", render_junit(record))
+    """All readable forms of a record, beside its run.json. Raises StoreError."""
+    return [write(record, directory) for write in REPORTS.values()][-1]
+
+
+def _write_markdown(record: RunRecord, directory: RunDirectory) -> Path:
+    return directory.write_text("summary.md", render_markdown(record))
+
+
+def _write_junit(record: RunRecord, directory: RunDirectory) -> Path:
+    return directory.write_text("junit.xml", render_junit(record))
+
+
+def _write_html(record: RunRecord, directory: RunDirectory) -> Path:
     samples = {trial.name: list(directory.read_samples(trial.name)) for trial in record.trials}
     return directory.write_text("report.html", render_html(record, samples))
+
+
+REPORTS = {"summary.md": _write_markdown, "junit.xml": _write_junit, "report.html": _write_html}
 
 
 def worst_exit_code(trials: Iterable[Trial]) -> int:

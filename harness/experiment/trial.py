@@ -8,9 +8,18 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from harness.core import design
+from harness.core.after_verdict import failure
 from harness.core.attribution import attribution_cycle, units
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
-from harness.core.errors import BrokerError, Interrupted, ProbeError, SwarmError, TargetError
+from harness.core.errors import (
+    BrokerError,
+    HarnessError,
+    Interrupted,
+    KeeperLost,
+    ProbeError,
+    SwarmError,
+    TargetError,
+)
 from harness.core.plan import Stop
 from harness.core.record import TargetInfo, Trial
 from harness.experiment import end
@@ -27,9 +36,10 @@ from harness.probe.sampler import Sampler
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
 from harness.target.loopback import check_loopback
-from harness.target.ready import check_free, check_url, ended, last_words, wait_ready
+from harness.target.ready import check_free, check_url, ended, keeper_lost, last_words, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn
 
+SEARCH = "the search for its place in the source"
 EXIT_PATIENCE = 2.0  # a service whose connections all break at once is given so long to be seen dead
 
 
@@ -43,6 +53,7 @@ class TrialRunner:
         self.connections = 0
         self.silent = False  # the broker
         self.doing = ""  # beside the phase, for who watches
+        self.during = ""  # the step in progress, for the record of a crash
         self.directory = around.directory.trial_dir(setup.name)
         self.inside = Inside(setup.runtime, keep=self.directory, interrupted=around.interrupt.is_set)
         self.trial = Trial(
@@ -62,10 +73,12 @@ class TrialRunner:
             try:
                 self._start(stack)
                 self._cycles()
-                self._attribute()
-            except Interrupted:
-                self._note(interrupted=True)
-            except (BrokerError, SwarmError) as error:
+                self._find_place()
+            except Interrupted as error:
+                if self.around.interrupt.time_up:
+                    self._time_up()
+                    self._tell(str(error))
+            except (BrokerError, SwarmError, KeeperLost) as error:
                 self._failed(error)
             except ProbeError as error:
                 # Gone before its first reading: its death is the finding, not our blindness.
@@ -78,15 +91,21 @@ class TrialRunner:
             self._note(
                 extra={**self.trial.extra, **end.peaks(samples)},
                 ended=self.around.clock(),
-                interrupted=self.trial.interrupted or self.around.interrupt.is_set(),
+                interrupted=self.around.interrupt.user.is_set(),
             )
         return self.trial
 
-    def _failed(self, error: BrokerError | SwarmError) -> None:
+    def _time_up(self) -> None:
+        seconds = self.setup.max_seconds if self.setup.limit is None else self.setup.limit
+        self._tell(f"stopped: {seconds:g} s are used up")
+
+    def _failed(self, error: HarnessError) -> None:
         """A part of ours. It may only have been too slow to break off, on a machine that is busy: then why it was to
         is the finding."""
         if self.around.interrupt.is_set():
             self._tell(str(error))
+            if self.around.interrupt.time_up:
+                self._time_up()
             return
         slow = isinstance(error, SwarmError) and hasattr(self, "reader")
         if slow and not self.target.alive and self.trial.exit is None:
@@ -157,7 +176,7 @@ class TrialRunner:
         wait_ready(
             fill_port(service.ready_url, port) if service.ready_url else url,
             self.target,
-            timeout=service.ready_timeout,
+            timeout=self._at_most(service.ready_timeout),
             clock=self.around.clock,
             http_answer=service.ready_url is not None,
             insecure=setup.load.insecure,
@@ -170,7 +189,7 @@ class TrialRunner:
             self._open_probe(stack)
         info = TargetInfo(command or None, url, self.sampler.pid, limits=self.sampler.limits())
         self._note(target=info, notes=(*self.trial.notes, f"ready after {took:.2f} s"))
-        self.swarm.wait_ready()
+        self.swarm.wait_ready(cancelled=self.around.interrupt.is_set)
         if service.preflight:
             self._look(url)
         self._check_stays()
@@ -180,6 +199,12 @@ class TrialRunner:
         self.reader = Reader(
             setup, self.around, self.target, self.sampler, self.inside, self.broker, self.port, self._tell
         )
+
+    def _at_most(self, seconds: float) -> float:
+        """``seconds``, or what is left until the limit of the whole trial."""
+        if self.setup.limit is None:
+            return seconds
+        return max(0.0, min(seconds, self.started + self.setup.limit - self.around.clock()))
 
     def _check_stays(self) -> None:
         """A parent may end a moment after its forked child has begun to listen: it was never ready."""
@@ -233,10 +258,10 @@ class TrialRunner:
             raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
 
     def _cycles(self) -> None:
-        deadline = self.around.clock() + self.setup.max_seconds
-        while not self.around.interrupt.is_set():
+        deadline = self.around.clock() + self._at_most(self.setup.max_seconds)
+        while not self.around.interrupt.user.is_set():
             if self.around.clock() >= deadline:
-                self._note(notes=(*self.trial.notes, f"stopped: {self.setup.max_seconds:g} s are used up"))
+                self._time_up()
                 return
             step = self.setup.steps(self.trial)
             if isinstance(step, Stop):
@@ -248,6 +273,8 @@ class TrialRunner:
             self._flap(step)
             self._note(observations=(*self.trial.observations, self._cycle(step)))
             if not self.target.alive or not self.trial.observations[-1].complete:
+                if self.around.interrupt.time_up:
+                    self._time_up()
                 return
 
     def _flap(self, step: CycleSpec) -> None:
@@ -262,6 +289,7 @@ class TrialRunner:
     def _cycle(self, step: CycleSpec) -> Observation:
         started = self.around.clock()
         phase = step.phase.value
+        self.during = f"cycle {step.index} ({SEARCH if self.doing else phase})"
 
         def progress(ledger: Ledger) -> None:
             self._show(phase, step.index, ledger.opened)
@@ -287,6 +315,18 @@ class TrialRunner:
             self._died()
         return seen
 
+    def _find_place(self) -> None:
+        """The verdict is certain by now: a failure of the search is a note beside it. If the service dies meanwhile, it
+        has crashed, whichever question it was asked last."""
+        try:
+            self._attribute()
+        except Interrupted:
+            raise
+        except Exception as error:
+            self._tell(failure(SEARCH, error))
+        if self.doing and self.trial.exit is None and not self.target.alive:
+            self._died()
+
     def _attribute(self) -> None:
         """Where it grows, over a few further cycles that are not judged: only once a leak is certain."""
         if self.around.interrupt.is_set() or not self.target.alive or self.inside.reader is None:
@@ -296,6 +336,7 @@ class TrialRunner:
             return
         step, per = chosen
         self.doing = "looking for its place in the source"
+        self.during = f"cycle {step.index} ({SEARCH})"
         self._show("tracing", step.index)
 
         def cycle() -> float:
@@ -311,5 +352,9 @@ class TrialRunner:
         self._note(places=self.inside.attribute(cycle, per, stays=not self.target.logs))
 
     def _died(self) -> None:
+        if self.target.lost:
+            if not self.around.interrupt.is_set():
+                self._note(infrastructure=str(keeper_lost(self.target.lost)))
+            return
         at = self.around.clock() - self.started
-        self._note(exit=end.death(self.target, at=at, connections=self.connections))
+        self._note(exit=end.death(self.target, at=at, connections=self.connections, during=self.during))

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from harness.config import budget_for, from_arguments
+from harness.core.after_verdict import attempt
 from harness.core.budget import Budget, laid_over
 from harness.core.errors import ConfigError, HarnessError, StoreError
 from harness.core.verdict import Outcome, Verdict
@@ -129,10 +130,16 @@ class Guard:
             request = replace(request, out=self._out / safe_name(name))
         with turn():
             done = guard_once(request, command=f"pytest {self._where}")
-        more = [f"  {line}" for line, _ in details(done.trial)]
-        evidence = "\n".join((paragraph(done.trial), *more, f"report: {done.report}"))
+        failures = done.run.failures
+        evidence = attempt("the evidence", lambda: _evidence(done), failures.append) or done.verdict.explain()
+        evidence = "\n".join((evidence, *failures))
         self._note(done.verdict.outcome.value, done.report, evidence)
         return done
+
+
+def _evidence(done: Guarded) -> str:
+    more = [f"  {line}" for line, _ in details(done.trial)]
+    return "\n".join((paragraph(done.trial), *more, f"report: {done.report}"))
 
 
 def _path(url: str) -> str:

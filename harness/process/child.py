@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from harness.core.errors import TargetError
+from harness.core.errors import KeeperLost, TargetError
 from harness.process.marked import kill_marked
 
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -99,13 +101,19 @@ class Child:
         )
         order(keeper, spec)
         assert keeper.stdout is not None
-        first = keeper.stdout.readline()
-        answer = json.loads(first) if first else {"error": "its keeper died at the start"}
+        heard, _, _ = select.select([keeper.stdout], [], [], START_PATIENCE)
+        first = keeper.stdout.readline() if heard else b""
+        answer: dict[str, Any] = json.loads(first) if first else {"lost": "its keeper did not start"}
         if "pid" not in answer:
+            if "lost" in answer:
+                keeper.kill()
+                kill_marked(str(spec["mark"]))
             keeper.wait(START_PATIENCE)
             for pipe in (keeper.stdin, keeper.stdout):
                 if pipe:
                     pipe.close()
+            if "lost" in answer:
+                raise KeeperLost(f"{name}: {answer['lost']}; run it again")
             raise TargetError(
                 f"{name}: cannot run {argv[0]!r}: {answer['error']}; expected a command that can be executed",
                 advice="check its path, its permissions and its first line (#!)",

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from harness.core.cycle import CycleSpec, Ledger
-from harness.core.errors import ConfigError, SwarmError
+from harness.core.errors import ConfigError, Interrupted, SwarmError
 from harness.process.child import Child
 from harness.process.peer import peer_of
 from harness.process.private_folder import PrivateFolder
@@ -139,8 +139,9 @@ class Swarm:
         env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
         self._child = Child.spawn(argv, log=self._log, name="swarm", env=env)
 
-    def wait_ready(self) -> None:
-        """Wait until the child's users stand at the gate. Raises ConfigError for a setup that cannot be."""
+    def wait_ready(self, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the child's users stand at the gate. Raises ConfigError for a setup that cannot be, Interrupted
+        once ``cancelled()``."""
         if self._socket is not None:
             return
         assert self._listener is not None
@@ -150,7 +151,7 @@ class Swarm:
             try:
                 peer, _ = self._listener.accept()
             except TimeoutError:
-                self._check(deadline, "start")
+                self._check(deadline, "start", cancelled)
                 continue
             if self._child and peer_of(peer)[0] == self._child.pid:
                 self._socket = peer
@@ -158,22 +159,24 @@ class Swarm:
                 peer.close()  # not the process that this run has started
         self._socket.settimeout(POLL)
         self._listener.close()
-        while "hello" not in self._message(deadline, "start"):
+        while "hello" not in self._message(deadline, "start", cancelled=cancelled):
             pass
         self._send({"order": "setup", "setup": setup_to_dict(self._setup)}, "start")
-        while not self._message(deadline, "start").get("ready"):
+        while not self._message(deadline, "start", cancelled=cancelled).get("ready"):
             pass
 
     def _last_words(self) -> str:
         return " | ".join(self._child.tail(4)) if self._child else ""
 
-    def _check(self, deadline: float, doing: str) -> None:
+    def _check(self, deadline: float, doing: str, cancelled: Callable[[], bool] = lambda: False) -> None:
         assert self._child
         if not self._child.alive:
+            why = self._child.lost or self._child.returncode
             raise SwarmError(
-                f"the swarm died ({self._child.returncode}) during {doing}; its last words: "
-                f"{self._last_words() or 'none'}"
+                f"the swarm died ({why}) during {doing}; its last words: {self._last_words() or 'none'}"
             )
+        if cancelled():
+            raise Interrupted(f"stopped during the {doing} of the load generator")
         if time.monotonic() > deadline:
             raise SwarmError(
                 f"the swarm did not answer during {doing}; see {self._log.name}; try harness doctor"
@@ -192,14 +195,21 @@ class Swarm:
         why = f" ({error.strerror})" if error else ""
         raise SwarmError(f"the swarm hung up during {doing}{why}; its last words: {self._last_words()}")
 
-    def _message(self, deadline: float, doing: str, *, once: bool = False) -> dict[str, Any]:
+    def _message(
+        self,
+        deadline: float,
+        doing: str,
+        *,
+        once: bool = False,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
         """The next message; with ``once``, an empty one when none comes within POLL seconds."""
         assert self._socket
         while b"\n" not in self._buffer:
             try:
                 chunk = self._socket.recv(65536)
             except TimeoutError:
-                self._check(deadline, doing)
+                self._check(deadline, doing, cancelled)
                 if once:
                     return {}
                 continue

@@ -13,6 +13,7 @@ class AttachedTarget:
     reused by another process is seen as the end of this one (reads through it fail with ESRCH)."""
 
     logs = False
+    lost = ""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from harness.core.errors import ConfigError, HarnessError, Interrupted, PortTaken, TargetError
+from harness.core.errors import ConfigError, HarnessError, Interrupted, KeeperLost, PortTaken, TargetError
 
 POLL = 0.05
 TAKEN = re.compile(r"address already in use|EADDRINUSE|Address in use|\[Errno 98\]", re.IGNORECASE)
 
 
 class Watched(Protocol):
-    """What waiting needs of a target. logs: its log is ours to read, for it is a command that we started."""
+    """What waiting needs of a target. logs: its log is ours to read, for it is a command that we started. lost: why
+    its exit code cannot be known, such as a keeper that was killed."""
 
     logs: bool
+    lost: str
 
     @property
     def alive(self) -> bool:
@@ -123,7 +125,10 @@ def bounded(connection: http.client.HTTPConnection, seconds: float) -> Iterator[
 
 
 def ended(target: Watched, port: int, seconds: float) -> HarnessError:
-    """The error for a service that ended by itself before any load: PortTaken when its log says so."""
+    """The error for a service that ended by itself before any load: PortTaken when its log says so, KeeperLost when it
+    was the harness's own part that ended."""
+    if target.lost:
+        return keeper_lost(target.lost)
     code = target.poll()
     taken = next((line.strip() for line in target.tail() if TAKEN.search(line)), None)
     if taken is not None:
@@ -152,6 +157,14 @@ def ended(target: Watched, port: int, seconds: float) -> HarnessError:
         f"the service ended after {seconds:.1f} s {how}, before it was ready; expected it to stay in the "
         f"foreground and listen on port {port}{last_words(target)}",
         advice="run the command by hand and mend what its log says",
+    )
+
+
+def keeper_lost(why: str) -> KeeperLost:
+    """The error for a service that was stopped because the process that keeps it was killed."""
+    return KeeperLost(
+        f"the service was stopped because {why}; expected the harness's own processes to be left alone: run it again, "
+        "and look for an out-of-memory killer or a cleanup job on this machine"
     )
 
 
