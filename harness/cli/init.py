@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import shlex
+import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from harness.cli.find_service import find_service
+from harness.cli.install_source import PACKAGE, Source, detect, given
+from harness.cli.streams import line
+from harness.config import PROJECT, read
 from harness.core.errors import ConfigError, StoreError
+from harness.target.ready import check_url
+from harness.target.spawn import fill_port
 
 BUDGETS = """\
 # What a client may leave behind once it is gone. `harness budget check` checks this file.
@@ -42,16 +54,12 @@ memory = "1 KiB/connection"
 TEST = '''\
 """After clients come and go, does the service give everything back?"""
 
-import sys
-
-import pytest
-
-URL = "http://127.0.0.1:{port}/events"  # where a stream is; {port} is replaced
-COMMAND = [sys.executable, "app.py", "--port", "{port}"]  # how the service is started
+@IMPORTS@
+URL = @URL@  # where a stream is; {port} is replaced
+COMMAND = @COMMAND@  # how the service is started
 
 
-@pytest.mark.timeout(300)
-def test_stream_gives_everything_back(guard):
+@MARKER@def test_stream_gives_everything_back(guard):
     verdict = guard(command=COMMAND, url=URL)
     assert verdict.bounded, verdict.explain()
 '''
@@ -69,9 +77,8 @@ jobs:
       - uses: actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065  # v5.6.0
         with:
           python-version: "3.12"
-      - run: pip install 'sse-leak-harness[pytest]' pytest-timeout
-      # - run: pip install -r requirements.txt    # what your service needs
-      - run: harness budget check
+@SOURCE@      - run: @INSTALL@
+@NEEDS@      - run: harness budget check
       - run: pytest tests/test_leaks.py --harness-out leak-reports
       - uses: actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02  # v4.6.2
         if: always()
@@ -79,44 +86,153 @@ jobs:
           name: leak-reports
           path: leak-reports
 """
-FILES = {"budgets.toml": BUDGETS, "tests/test_leaks.py": TEST, ".github/workflows/leaks.yml": WORKFLOW}
+FILES = ("budgets.toml", "tests/test_leaks.py", ".github/workflows/leaks.yml")
+URL = "http://127.0.0.1:{port}/events"
+COMMAND = ("python", "app.py", "--port", "{port}")
+LOCAL = """\
+      # Only the machine that wrote this file has this source. Elsewhere name one that all have:
+      # harness init --source git+https://HOST/OWNER/NAME@COMMIT
+"""
+
+
+def leak_test(url: str, command: Sequence[str], *, timeout: bool) -> str:
+    """The test. timeout: pytest-timeout is there, which a marker of it needs."""
+    python = command[0] in ("python", "python3")
+    words = ", ".join(json.dumps(word, ensure_ascii=False) for word in command[1 if python else 0 :])
+    shown = f"[{', '.join(filter(None, ('sys.executable' if python else '', words)))}]"
+    imports = [*(["import sys\n\n"] if python else []), *(["import pytest\n\n"] if timeout else [])]
+    return (
+        TEST.replace("@IMPORTS@\n", "".join(imports))
+        .replace("@URL@", json.dumps(url, ensure_ascii=False))
+        .replace("@COMMAND@", shown)
+        .replace("@MARKER@", "@pytest.mark.timeout(300)\n" if timeout else "")
+    )
+
+
+def workflow_text(source: Source | None, folder: Path, *, timeout: bool) -> str:
+    """The workflow. source: where pip gets the harness, None for an index."""
+    wanted = [
+        source.requirement() if source else f"{PACKAGE}[pytest]",
+        *(["pytest-timeout"] if timeout else []),
+    ]
+    install = f"pip install {shlex.join(wanted)}"
+    if (folder / "requirements.txt").is_file():
+        needs = "      - run: pip install -r requirements.txt\n"
+    elif any((folder / name).is_file() for name in ("setup.py", "setup.cfg")) or is_package(folder / PROJECT):
+        needs = "      - run: pip install .\n"
+    elif (folder / "package-lock.json").is_file():
+        needs = "      - run: npm ci\n"
+    else:
+        needs = "      # - run: pip install -r requirements.txt    # what your service needs\n"
+    return (
+        WORKFLOW.replace("@SOURCE@", LOCAL if source and source.local else "")
+        .replace("@INSTALL@", install if " #" not in install and ": " not in install else json.dumps(install))
+        .replace("@NEEDS@", needs)
+    )
+
+
+def project_table(project: Path) -> dict[str, Any]:
+    """A pyproject.toml; empty for one that cannot be read: others complain about that."""
+    try:
+        return tomllib.loads(read(project))
+    except (ConfigError, RecursionError, ValueError):
+        return {}
+
+
+def is_package(project: Path) -> bool:
+    """Whether pip can install the project."""
+    return "project" in project_table(project)
 
 
 def holds_budgets(project: Path) -> bool:
-    """Is there a [tool.harness] in this pyproject.toml? One that cannot be read is for others to complain about."""
-    try:
-        data = tomllib.loads(project.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    tool = data.get("tool")
+    """Is there a [tool.harness] in this pyproject.toml?"""
+    tool = project_table(project).get("tool")
     return isinstance(tool, dict) and "harness" in tool
 
 
 @click.command("init", short_help="a commented budgets.toml, a test and a workflow for your project")
+@click.option(
+    "--url", metavar="URL", help="Where a stream is, {port} in it [default: found in FOLDER, or asked]."
+)
+@click.option(
+    "--command",
+    "start",
+    metavar="COMMAND",
+    help="How the service is started, {port} in it [default: found in FOLDER, or asked].",
+)
+@click.option(
+    "--source",
+    metavar="URL|PATH",
+    help="What the workflow installs the harness from [default: where this one came from].",
+)
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
-def command(folder: Path) -> None:
+def command(folder: Path, url: str | None, start: str | None, source: str | None) -> None:
     """Write budgets.toml, tests/test_leaks.py and .github/workflows/leaks.yml into FOLDER [default: here].
 
-    Nothing is overwritten: when one of them exists, none is written. No budgets.toml beside a pyproject.toml that
-    holds budgets in [tool.harness].
+    The command and the URL are found in a Procfile, the framework's application or its routes; on a terminal they are
+    asked for. Nothing is overwritten: when one of the files exists, none is written. No budgets.toml beside a
+    pyproject.toml that holds budgets in [tool.harness].
     """
-    files = dict(FILES)
-    if holds_budgets(folder / "pyproject.toml"):
-        del files["budgets.toml"]
-        click.echo("no budgets.toml: pyproject.toml holds the budgets, in [tool.harness]")
-    for name in files:
+    wanted = list(FILES)
+    if holds_budgets(folder / PROJECT):
+        wanted.remove("budgets.toml")
+        tell_out("no budgets.toml: pyproject.toml holds the budgets, in [tool.harness]")
+    for name in wanted:
         path = folder / name
         if path.exists() or path.is_symlink():
             raise ConfigError(f"{path} exists already; expected to write it: move it away first")
         for parent in path.parents:
             if parent.exists() and not parent.is_dir():
                 raise ConfigError(f"{parent} is a file; expected a folder, for {path}: move it away first")
-    for name, text in files.items():
+    words, address, guessed = service_of(folder, url, start)
+    timeout = importlib.util.find_spec("pytest_timeout") is not None
+    origin = given(source, folder) if source else detect()
+    texts = {
+        "budgets.toml": BUDGETS,
+        "tests/test_leaks.py": leak_test(address, words, timeout=timeout),
+        ".github/workflows/leaks.yml": workflow_text(origin, folder, timeout=timeout),
+    }
+    for name in wanted:
         path = folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(texts[name], encoding="utf-8")
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
-        click.echo(f"wrote {path}")
-    click.echo("next: set URL and COMMAND in tests/test_leaks.py, then run pytest tests/test_leaks.py")
+        tell_out(f"wrote {path}")
+    tell_out(f"service: {shlex.join(words)}")
+    tell_out(f"stream: {address}")
+    if origin and origin.local:
+        tell_out(
+            f"the workflow installs from {origin.spec}, which other machines do not have; name a source that they "
+            "have: harness init --source git+https://HOST/OWNER/NAME@COMMIT"
+        )
+    then = "set URL and COMMAND in tests/test_leaks.py, then run" if guessed else "run"
+    tell_out(f"next: {then} pytest tests/test_leaks.py")
+
+
+def service_of(folder: Path, url: str | None, start: str | None) -> tuple[tuple[str, ...], str, bool]:
+    """Command, URL, and whether one is only an example: given, found, or asked on a terminal. Raises ConfigError."""
+    found = find_service(folder)
+    default = shlex.join(found.command or COMMAND)
+    where = f"http://127.0.0.1:{{port}}{found.path}" if found.path else URL
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        start = start or click.prompt("How is the service started? {port} is replaced", default=default)
+        url = url or click.prompt("Where is a stream?", default=where)
+    guessed = (start is None and found.command is None) or (url is None and found.path is None)
+    try:
+        words = tuple(shlex.split(start)) if start is not None else found.command or COMMAND
+    except ValueError as error:
+        raise ConfigError(
+            f"--command {start!r}: {error}; expected a command with its quotes closed"
+        ) from None
+    if not words:
+        raise ConfigError("--command '': expected the program that starts the service, and its arguments")
+    address = url or where
+    check_url(fill_port(address, 1))
+    return words, address, guessed
+
+
+def tell_out(text: str) -> None:
+    """One line on standard output."""
+    click.echo(line(text))
