@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from harness.core import design
 from harness.core.after_verdict import failure
@@ -137,11 +136,10 @@ class TrialRunner:
     def _start(self, stack: ExitStack) -> None:
         setup, service = self.setup, self.setup.service
         self.broker: Broker | None = None
-        port = free_port() if service.command else urlsplit(service.url).port or 0
+        port = free_port() if service.command else 0
         url = fill_port(service.url, port)
-        check_url(url)
+        self.endpoint = check_url(url)
         check_loopback(url)
-        self.port = urlsplit(url).port or (443 if url.startswith("https") else 80)
         if service.command:
             check_free(url)
             self._show("starting")
@@ -196,8 +194,10 @@ class TrialRunner:
         said = self.inside.open(self.target.pid, url)
         info = replace(info, runtime=self.inside.choice.runtime)
         self._note(target=info, notes=(*self.trial.notes, said))
+        # Port 0 is nobody's: connections to a Unix socket are in no table of TCP.
+        listens_on = 0 if self.endpoint.unix else self.endpoint.port
         self.reader = Reader(
-            setup, self.around, self.target, self.sampler, self.inside, self.broker, self.port, self._tell
+            setup, self.around, self.target, self.sampler, self.inside, self.broker, listens_on, self._tell
         )
 
     def _at_most(self, seconds: float) -> float:
@@ -209,7 +209,7 @@ class TrialRunner:
     def _check_stays(self) -> None:
         """A parent may end a moment after its forked child has begun to listen: it was never ready."""
         if not hasattr(self, "reader") and not self.target.alive and self.target.poll() == 0:
-            raise ended(self.target, self.port, self.around.clock() - self.started)
+            raise ended(self.target, self.endpoint.place, self.around.clock() - self.started)
 
     def _open_probe(self, stack: ExitStack) -> None:
         if self.setup.probe_command:

@@ -43,7 +43,6 @@ _ERRNO = {
 }
 
 MIME = b"text/event-stream"
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def of_errno(code: int | None) -> str:

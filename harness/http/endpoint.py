@@ -8,6 +8,7 @@ authority: ``http+unix://%2Frun%2Fapp.sock/events``. A link-local address carrie
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
@@ -15,6 +16,8 @@ from harness.core.errors import ConfigError
 
 PORTS = {"http": 80, "https": 443}
 ZONED = "expected such as http://[fe80::1%25eth0]:8000"
+LONGEST_UNIX = 107  # bytes of a Unix socket's path (unix(7))
+LONGEST_SHOWN = 200  # characters of a URL in an error
 _SAFE = "/?%:@!$&'()*+,;=-._~[]"
 
 
@@ -36,22 +39,27 @@ class Endpoint:
     @classmethod
     def parse(cls, url: str) -> Endpoint:
         """Raises ConfigError, which names the part that is wrong."""
+        shown = _shown(url)
         try:
             parts = urlsplit(url)
-            port = parts.port
+            port = None if parts.scheme.endswith("+unix") else parts.port
             if port == 0:
-                raise ValueError("port 0 is nobody's")
+                raise ValueError("port 0 cannot be connected to")
         except ValueError as error:
-            raise ConfigError(f"{url!r}: {error}; expected a URL such as http://127.0.0.1:8000") from None
+            raise ConfigError(f"{shown!r}: {error}; expected a URL such as http://127.0.0.1:8000") from None
         scheme, _, kind = parts.scheme.partition("+")
         if scheme not in PORTS or kind not in ("", "unix"):
-            raise ConfigError(f"{url!r}: scheme {parts.scheme!r}; expected http, https or http+unix")
+            raise ConfigError(f"{shown!r}: scheme {parts.scheme!r}; expected http, https or http+unix")
         if not parts.netloc or (not kind and not parts.hostname):
-            raise ConfigError(f"{url!r} names no host; expected such as http://127.0.0.1:8000")
+            raise ConfigError(f"{shown!r} names no host; expected such as http://127.0.0.1:8000")
         unix = unquote(parts.netloc) if kind else ""
+        if len(unix.encode()) > LONGEST_UNIX:
+            raise ConfigError(
+                f"{shown!r}: a socket path of {len(unix.encode())} bytes; expected at most {LONGEST_UNIX}"
+            )
         return cls(
             scheme,
-            "localhost" if unix else _host(parts.hostname or "", url),
+            "localhost" if unix else _host(parts.hostname or "", shown),
             port or PORTS[scheme],
             _target(parts),
             unix,
@@ -82,28 +90,44 @@ class Endpoint:
         """A path below this one, as Locust's own clients put it behind ``--host``."""
         return self.at(self.target.partition("?")[0].rstrip("/") + path)
 
+    @property
+    def url(self) -> str:
+        """The URL again, without user info: safe to show."""
+        if self.unix:
+            return f"{self.scheme}+unix://{quote(self.unix, safe='')}{self.target}"
+        host = self.host.replace("%", "%25") if ":" in self.host else self.host
+        authority = self.authority.replace(self.name, host, 1)
+        return f"{self.scheme}://{authority}{self.target}"
+
+    @property
+    def place(self) -> str:
+        """Where a service listens for it, in words: ``port 8000``."""
+        return f"the Unix socket {self.unix}" if self.unix else f"port {self.port}"
+
     def join(self, location: str) -> Endpoint:
-        """Where a Location header leads (RFC 9110, 10.2.2); it may be relative. Raises ConfigError."""
-        base = (
-            f"http://localhost{self.target}"
-            if self.unix
-            else f"{self.scheme}://{self.authority}{self.target}"
-        )
+        """The endpoint that a Location header names (RFC 9110, 10.2.2); it may be relative. Raises ConfigError.
+
+        The Location's user info is dropped: the service wrote it, not the user. The endpoint's own stays
+        within its origin.
+        """
         try:
-            url = urljoin(base, location)
-        except ValueError as error:  # such as an IPv6 address without its end
-            raise ConfigError(f"Location {location!r}: {error}; expected a URL") from None
-        if self.unix and "://" not in location:
-            return self.at(urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl())
+            url = urljoin(f"{self.scheme}://{self.authority}{self.target}", location)
+        except ValueError as error:  # such as an IPv6 address without its closing bracket
+            raise ConfigError(f"{_shown(location)!r}: {error}; expected a URL") from None
         found = Endpoint.parse(url)
-        if found.unix != self.unix and found.unix:
-            raise ConfigError(f"Location {location!r} leads to a socket of this machine; expected a host")
-        if "%" in self.host and found.host == self.name and found.port == self.port:
-            found = replace(
-                found, host=self.host
-            )  # the service does not know by which interface it was reached
-        same = found.origin == self.origin
-        return replace(found, authorization=found.authorization or (self.authorization if same else ""))
+        if found.unix:
+            raise ConfigError(f"{_shown(location)!r}: a Unix socket of this machine; expected a host")
+        if found.authority == self.authority and found.scheme == self.scheme:
+            # The service knows neither its Unix socket nor the interface by which we reach it.
+            return replace(self, target=found.target)
+        if "%" in self.host and found.host == self.name:
+            found = replace(found, host=self.host)
+        return replace(found, authorization="")
+
+
+def _shown(url: str) -> str:
+    """A URL for an error: its user info may be a password."""
+    return re.sub(r"//[^/?#]*@", "//***@", url)[:LONGEST_SHOWN]
 
 
 def _target(parts: SplitResult) -> str:
@@ -111,17 +135,17 @@ def _target(parts: SplitResult) -> str:
     return f"{path}?{quote(parts.query, safe=_SAFE)}" if parts.query else path
 
 
-def _host(host: str, url: str) -> str:
+def _host(host: str, shown: str) -> str:
     if ":" in host and "%" in host:
         address, _, zone = host.partition("%")
         zone = unquote(zone.removeprefix("25"))
         if not zone:
-            raise ConfigError(f"{url!r}: no interface after %25; {ZONED}")
+            raise ConfigError(f"{shown!r}: no interface after %25; {ZONED}")
         return f"{address}%{zone}"
     try:
         return host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
-        raise ConfigError(f"{url!r}: host {host!r}: {error}") from None
+        raise ConfigError(f"{shown!r}: host {host!r}: {error}") from None
 
 
 def _basic(parts: SplitResult) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harness.core.errors import ConfigError
 from harness.http.endpoint import Endpoint
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-_PRIVATE = frozenset({"authorization", "cookie", "proxy-authorization"})
-TO_GET = {(301, "POST"), (302, "POST")}  # and 303, whatever it was but for HEAD (Fetch Standard, 4.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +66,3 @@ class Request:
         if not last_event_id:
             return self._whole
         return self._head + b"\r\nLast-Event-ID: " + last_event_id.encode() + b"\r\n\r\n" + (self.body or b"")
-
-    def redirected(self, status: int, location: str) -> Request:
-        """The request that follows a redirect; credentials stay within their origin.
-
-        Raises ConfigError for a Location that is no URL.
-        """
-        endpoint = self.endpoint.join(location)
-        headers = self.headers
-        if endpoint.origin != self.endpoint.origin:
-            headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
-        if (status, self.method) in TO_GET or (status == 303 and self.method not in ("GET", "HEAD")):
-            headers = {n: v for n, v in headers.items() if not n.lower().startswith("content-")}
-            return replace(self, endpoint=endpoint, method="GET", headers=headers, body=None)
-        return replace(self, endpoint=endpoint, headers=headers)

@@ -14,6 +14,7 @@ import httptools
 
 from harness.core.sse import Counter, StreamLimit
 from harness.http import causes
+from harness.http.redirect import REDIRECTS
 from harness.http.request import Request
 from harness.swarm.link import Link
 from harness.swarm.order import Order, Report
@@ -100,7 +101,7 @@ class Response(Link):
         if status < 200:
             self._pending = causes.PROTOCOL if status == 101 else None
             return
-        if status in causes.REDIRECTS:
+        if status in REDIRECTS:
             self._pending = causes.REDIRECT
             return
         report.headers = self._came - self._started

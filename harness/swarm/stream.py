@@ -14,6 +14,7 @@ from harness.core.errors import ConfigError
 from harness.core.sse import Counter
 from harness.http import causes
 from harness.http.endpoint import Endpoint
+from harness.http.redirect import redirected
 from harness.http.request import Request
 from harness.http.route import Route
 from harness.swarm.order import Order
@@ -21,7 +22,6 @@ from harness.swarm.owner import Owner
 from harness.swarm.response import Response
 
 OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened
-MAX_REDIRECTS = 20  # as browsers have it (Fetch Standard, 4.4)
 IMMEDIATE = frozenset({"rst", "rst-early"})
 RESETS = IMMEDIATE | {"stall"}
 PATIENT = frozenset({"half-close", "stall"})
@@ -118,11 +118,8 @@ class Stream(Response):
     def _redirect(self) -> None:
         report = self.report
         report.redirects += 1
-        if not report.location or report.redirects > MAX_REDIRECTS:
-            self.fail(causes.REDIRECT)
-            return
         try:
-            request = self._request.redirected(report.status, report.location)
+            request = redirected(self._request, report.status, report.location, report.redirects)
         except ConfigError:
             self.fail(causes.REDIRECT)
             return

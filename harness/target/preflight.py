@@ -1,19 +1,19 @@
-"""Look at what the service answers before loading it: what is plainly wrong is said in plain words."""
+"""The preflight request: one stream before the load, and a clear sentence for whatever is wrong with it."""
 
 from __future__ import annotations
 
-import http.client
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
 
-from harness.target.ready import bounded, connect
+from harness.http import causes
+from harness.http.client import Client, RequestFailed
+from harness.http.endpoint import Endpoint
+from harness.http.redirect import RedirectRefused
+from harness.http.request import Request
+from harness.http.route import Router
 
-MAX_REDIRECTS = 10
-REDIRECTS = (301, 302, 303, 307, 308)
 CHECK = "open the URL by hand (curl -N -i) and compare"
 
 
@@ -42,85 +42,70 @@ def preflight(
     stream: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Preflight:
-    """Open the stream once and say what is wrong with it, in the user's words. Never raises."""
+    """Open the stream once and say what is wrong with it. timeout: seconds for everything, redirects included.
+
+    Raises ConfigError for an invalid URL, method, header or ``ca``.
+    """
     start = clock()
-    seen = url
-    status: int | None = None
-    awaited = "connection"
+    request = Request(Endpoint.parse(url), method, headers or {}, body)
+    asked = request.endpoint.url
+    client = Client(Router(insecure=insecure, ca=ca), timeout=timeout, clock=clock)
     try:
-        for _ in range(MAX_REDIRECTS + 1):
-            parts = urlsplit(seen)
-            connection = connect(seen, timeout, insecure=insecure, ca=ca)
-            try:
-                path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                connection.connect()
-                awaited = "headers"
-                with bounded(connection, timeout):
-                    connection.request(
-                        method,
-                        path,
-                        body=body,
-                        headers={
-                            "Accept": "text/event-stream",
-                            "Cache-Control": "no-cache",
-                            **(headers or {}),
-                        },
-                    )
-                    response = connection.getresponse()
-                    status = response.status
-                    kind = response.headers.get_content_type() if response.headers.get("Content-Type") else ""
-                    if status in REDIRECTS:
-                        location = response.headers.get("Location")
-                        if not location:
-                            problem = f"{url} answers {status} without a Location; expected 200"
-                            return Preflight(status, kind, None, problem)
-                        seen = urljoin(seen, location)
-                        continue
-                    refused = _refusal(
-                        url, seen, status, kind, response.headers.get("Retry-After"), stream=stream
-                    )
-                    if refused:
-                        return Preflight(status, kind, None, *refused)
-                    awaited = "first byte"
-                    if not stream:
-                        return Preflight(status, kind, clock() - start, None)
-                    first = response.read1(1)
-                    if not first:
-                        problem = f"{url} answers 200 text/event-stream and closes the stream at once, without a byte"
-                        advice = "see in its log why the handler returns; a stream stays open until its client leaves"
-                        return Preflight(status, kind, None, problem, advice)
-                    return Preflight(status, kind, clock() - start, None)
-            finally:
-                connection.close()
-        problem = f"{url} redirects without end (last to {seen}); expected a stream"
+        with client.open(request) as response:
+            kind, status = response.content_type, response.status
+            where = asked
+            if response.endpoint != request.endpoint:
+                where = f"{asked} (redirected to {response.endpoint.url})"
+            refused = _refusal(where, status, kind, response.retry_after, stream=stream)
+            if refused:
+                return Preflight(status, kind, None, *refused)
+            if stream and not response.has_body():
+                problem = (
+                    f"{where} answers 200 text/event-stream and closes the stream at once, without a byte"
+                )
+                advice = "see in its log why the handler returns; a stream stays open until its client leaves"
+                return Preflight(status, kind, None, problem, advice)
+            return Preflight(status, kind, clock() - start, None)
+    except RedirectRefused as error:
+        return Preflight(error.status, "", None, f"{asked} {error}", REDIRECT)
+    except RequestFailed as error:
+        return _failure(asked, error)
+
+
+REDIRECT = "give the URL that the redirects should lead to; often a trailing slash, a host name or a login"
+
+
+def _failure(asked: str, error: RequestFailed) -> Preflight:
+    """What to say when no response came. A redirect's problem belongs to the endpoint that it named."""
+    place = error.endpoint.url
+    moved = place != asked
+    subject = f"{asked} redirects to {place}, which" if moved else asked
+    advice = CHECK if not moved else REDIRECT
+    if error.cause == causes.TIMEOUT and error.stage == "TLS handshake":
+        problem = f"{subject} did not answer the TLS handshake: {error}"
+        return Preflight(None, "", None, problem, "give http:// if the service does not speak TLS")
+    if error.cause == causes.TIMEOUT:
+        whole = f"{asked} redirects to {place}" if moved else asked
+        return Preflight(error.status, "", None, f"{whole}: {error}", stalls=True)
+    if error.cause in (causes.CERTIFICATE, causes.TLS):
         advice = (
-            "give the URL that the redirects should lead to; often a trailing slash, a host name or a login"
+            "give --ca FILE, --insecure for a self-signed certificate, or http:// if it does not speak TLS"
         )
-        return Preflight(status, "", None, problem, advice)
-    except TimeoutError:
-        if awaited == "connection" and url.startswith("https:"):
-            problem = f"{url} did not answer the TLS handshake within {timeout:g} s"
-            return Preflight(status, "", None, problem, "give http:// if the service does not speak TLS")
-        problem = f"{url}: no {awaited} within {timeout:g} s"
-        return Preflight(status, "", None, problem, stalls=True)
-    except ssl.SSLError as error:
         return Preflight(
-            status, "", None, f"{url}: TLS failed: {error.reason}",
-            "give --ca FILE, --insecure for a self-signed certificate, or http:// if it does not speak TLS",
-        )  # fmt: skip
-    except ConnectionRefusedError:
-        return Preflight(status, "", None, f"{url} refuses connections; expected the service to listen there")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        why = f"{type(error).__name__}: {str(error)[:120]!r}"
+            None, "", None, f"{subject}: {error}" if not moved else f"{subject} fails: {error}", advice
+        )
+    if error.cause == causes.REFUSED:
+        problem = f"{subject} refuses connections; expected the service to listen there"
+        return Preflight(None, "", None, problem, advice)
+    if error.stage == "connection":
+        return Preflight(None, "", None, f"{subject} cannot be reached: {error}", advice)
+    if not moved:
         advice = "check that --url names its HTTP port, and https:// if it speaks TLS"
-        return Preflight(status, "", None, f"{url} does not speak HTTP ({why})", advice)
+    return Preflight(error.status, "", None, f"{subject} does not speak HTTP ({error})", advice)
 
 
-def _refusal(
-    url: str, seen: str, status: int, kind: str, retry_after: str | None, *, stream: bool
-) -> tuple[str, str] | None:
+def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bool) -> tuple[str, str] | None:
     """What is wrong with an answer, and the next step."""
-    where = url if seen == url else f"{url} (redirected to {seen})"
     if status in (401, 403):
         advice = "give --header 'Authorization: …' or --header 'Cookie: …'"
         return f"{where} answers {status}: it needs a login", advice

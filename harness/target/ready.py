@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import re
 import signal
-import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from harness.core.errors import ConfigError, HarnessError, Interrupted, KeeperLost, PortTaken, TargetError
+from harness.http import causes
+from harness.http.client import Client, RequestFailed, check_accepts
+from harness.http.endpoint import Endpoint
+from harness.http.redirect import RedirectRefused
+from harness.http.request import Request
+from harness.http.route import Router
 
+NOBODY = "nothing listens there"
 POLL = 0.05
 TAKEN = re.compile(r"address already in use|EADDRINUSE|Address in use|\[Errno 98\]", re.IGNORECASE)
 
@@ -39,41 +40,36 @@ class Watched(Protocol):
         """The last lines of its log."""
 
 
-def check_url(url: str, name: str = "--url") -> None:
-    """Raise ConfigError for anything but an absolute http(s) URL. name: of the option, for the error."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"{name} {url!r}: {error}; expected http://HOST:PORT/PATH") from None
-    if parts.username is not None:
-        place = parts.netloc.rpartition("@")[2]
-        raise ConfigError(
-            f"{name}: a user in the URL of {place}; expected http://HOST:PORT/PATH, and "
-            "--header 'Authorization: …', which is left out of the report"
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{name} {url!r}: not an absolute URL; expected http://HOST:PORT/PATH")
-    if "%" in parts.hostname:
-        raise ConfigError(f"{name} {url!r}: an IPv6 zone; expected an address that needs none, such as [::1]")
+def check_url(url: str, name: str = "--url") -> Endpoint:
+    """The endpoint of an absolute URL. name: of the option, for the error.
+
+    Raises ConfigError for a URL that nobody can request, and for a network interface that this machine lacks.
+    """
     if not url.isascii() or not url.isprintable() or " " in url:
         raise ConfigError(
-            f"{name} {url!r}: expected ASCII without spaces: percent-encode the others (RFC 3986)"
+            f"{name} {url[:200]!r}: expected ASCII without spaces: percent-encode the others (RFC 3986)"
         )
-    if port == 0:
-        raise ConfigError(f"{name} {url!r}: port 0; expected a port, or {{port}} to have one chosen")
+    if not re.match(r"[^:/?#]+://[^/?#]", url):
+        raise ConfigError(f"{name} {url[:200]!r}: not an absolute URL; expected http://HOST:PORT/PATH")
+    try:
+        endpoint = Endpoint.parse(url)
+        if ":" in endpoint.host:
+            Router().route(endpoint)  # a literal address: no name is looked up
+    except ConfigError as error:
+        raise ConfigError(f"{name} {error}") from None
+    return endpoint
 
 
 def check_free(url: str) -> None:
-    """Raise PortTaken when something listens at the URL already: the load would meet a stranger."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    """Raise PortTaken when something listens at the URL already: the load would meet another service."""
+    endpoint = Endpoint.parse(url)
     try:
-        socket.create_connection((parts.hostname or "", port), timeout=1.0).close()
-    except OSError:
+        check_accepts(Router(), endpoint, timeout=1.0)
+    except (OSError, ConfigError):
         return
+    where = f"at {endpoint.authority} " if not endpoint.unix else ""
     raise PortTaken(
-        f"port {port} is taken: something listens at {parts.netloc} before the service was started; expected a "
+        f"{endpoint.place} is taken: something listens {where}before the service was started; expected a "
         "free port: stop it, or use {port} in --url and in the command"
     )
 
@@ -86,47 +82,9 @@ def last_words(target: Watched) -> str:
     return f"; its log ends: {tail[-1]}" if tail else "; its log is empty"
 
 
-def connect(url: str, timeout: float, *, insecure: bool, ca: Path | None) -> http.client.HTTPConnection:
-    """A connection that is not open yet, with the TLS that was asked for."""
-    parts = urlsplit(url)
-    assert parts.hostname
-    if parts.scheme == "https":
-        context = ssl.create_default_context(cafile=str(ca) if ca else None)
-        if insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=context)
-    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
-
-
-@contextlib.contextmanager
-def bounded(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
-    """TimeoutError once an open connection has been busy for so long: a socket's own timeout is for one recv(2) alone,
-    and a head that comes byte by byte never meets it."""
-    sock, cut = connection.sock, threading.Event()
-
-    def end() -> None:
-        cut.set()
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except (OSError, http.client.HTTPException, ValueError):
-        if not cut.is_set():
-            raise
-    finally:
-        timer.cancel()
-    if cut.is_set():
-        raise TimeoutError(f"no answer within {seconds:g} s")
-
-
-def ended(target: Watched, port: int, seconds: float) -> HarnessError:
-    """The error for a service that ended by itself before any load: PortTaken when its log says so, KeeperLost when it
-    was the harness's own part that ended."""
+def ended(target: Watched, place: str, seconds: float) -> HarnessError:
+    """The error for a service that exited before any load: PortTaken when its log says so, KeeperLost when the
+    harness's own part exited. place: where the service was to listen, in words: ``port 8000``."""
     if target.lost:
         return keeper_lost(target.lost)
     code = target.poll()
@@ -141,7 +99,7 @@ def ended(target: Watched, port: int, seconds: float) -> HarnessError:
     if code == 0:
         return TargetError(
             f"the service ended by itself after {seconds:.1f} s with exit code 0, before it was ready: perhaps it "
-            f"forked into the background; expected it to stay in the foreground and listen on port {port}; "
+            f"forked into the background; expected it to stay in the foreground and listen on {place}; "
             f"what it left running was stopped{last_words(target)}",
             advice="keep it in the foreground (often --foreground or --no-daemon), or start it yourself and give "
             "--attach-port PORT instead of a command",
@@ -155,7 +113,7 @@ def ended(target: Watched, port: int, seconds: float) -> HarnessError:
     )
     return TargetError(
         f"the service ended after {seconds:.1f} s {how}, before it was ready; expected it to stay in the "
-        f"foreground and listen on port {port}{last_words(target)}",
+        f"foreground and listen on {place}{last_words(target)}",
         advice="run the command by hand and mend what its log says",
     )
 
@@ -188,43 +146,50 @@ def wait_ready(
     listens: Callable[[], Sequence[str]] = tuple,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> float:
-    """Wait until the URL's port accepts, or with ``http_answer`` until it answers below 500.
+    """Wait until the URL's port or socket accepts, or with ``http_answer`` until it answers below 500, after
+    redirects.
 
     listens: the addresses at which the target listens, for the error when it is elsewhere.
-    Returns the seconds it took. Raises TargetError when the target ends first or the time is up, PortTaken when
-    it ends for want of a port, Interrupted once it is cancelled.
+    Returns the seconds it took. Raises TargetError when the target exits first, when the time is up, or when it
+    redirects where no request can go; PortTaken when it exits for want of a port; Interrupted once cancelled.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    endpoint = Endpoint.parse(url)
+    router = Router(insecure=insecure, ca=ca)
+    client = Client(router, timeout=1.0)
+    request = Request(endpoint, streaming=False)
     start = clock()
-    last, answered = "nothing listens there", False
+    last, answered = NOBODY, False
     while True:
         if cancelled():
             raise Interrupted("stopped while the service was not ready yet")
         if not target.alive:
-            raise ended(target, port, clock() - start)
+            raise ended(target, endpoint.place, clock() - start)
         try:
             if http_answer:
-                connection = connect(url, 1.0, insecure=insecure, ca=ca)
-                try:
-                    connection.connect()
-                    with bounded(connection, 1.0):
-                        connection.request("GET", parts.path or "/")
-                        status = connection.getresponse().status
-                finally:
-                    connection.close()
+                with client.open(request) as response:
+                    status = response.status
                 if status < 500:
                     return clock() - start
                 answered, last = True, f"it answers {status}; expected a status below 500"
             else:
-                socket.create_connection((host, port), timeout=1.0).close()
+                check_accepts(router, endpoint, timeout=1.0)
                 return clock() - start
-        except ConnectionRefusedError:
-            answered, last = False, "nothing listens there"
-        except (OSError, http.client.HTTPException) as error:
+        except RedirectRefused as error:
+            raise TargetError(
+                f"the service is not ready: {endpoint.url} {error}", advice="give --ready the final URL"
+            ) from None
+        except RequestFailed as error:
+            refused = error.cause == causes.REFUSED or (endpoint.unix and error.cause == causes.UNREACHABLE)
+            last, answered = NOBODY if refused else str(error), False
+            if error.endpoint.url != endpoint.url:
+                answered = True
+                last = f"it redirects to {error.endpoint.url}: {error}"
+        except (ConnectionRefusedError, FileNotFoundError):
+            answered, last = False, NOBODY
+        except (OSError, ConfigError) as error:
             last = str(error) or type(error).__name__
         if clock() - start > timeout:
-            raise _never(url, target, timeout, last, () if answered else listens())
+            raise _never(endpoint.url, target, timeout, last, () if answered else listens())
         time.sleep(POLL)
 
 

@@ -1,0 +1,229 @@
+"""A blocking client for one response at a time: the preflight request and the readiness check.
+
+One timeout covers everything: connecting, TLS, redirects and the response. A timeout of each recv(2) would
+never end a head that arrives byte by byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+
+from harness.core.errors import ConfigError
+from harness.http import causes
+from harness.http.endpoint import Endpoint
+from harness.http.redirect import REDIRECTS, redirected
+from harness.http.request import Request
+from harness.http.response import HEAD_LIMIT, MALFORMED, ResponseParser
+from harness.http.route import Route, Router
+
+READ = 16 * 1024
+
+
+class RequestFailed(Exception):
+    """No response. cause: one of ``harness.http.causes``. endpoint: the one that failed, after redirects.
+
+    stage: ``connection``, ``TLS handshake``, ``headers`` or ``first byte``. status: None before the head.
+    The text says what happened.
+    """
+
+    def __init__(
+        self, cause: str, endpoint: Endpoint, stage: str, text: str, status: int | None = None
+    ) -> None:
+        super().__init__(text)
+        self.cause, self.endpoint, self.stage, self.status = cause, endpoint, stage, status
+
+
+class Response:
+    """One response on its connection. endpoint: where it came from, after redirects."""
+
+    def __init__(self, request: Request, timeout: float, ends: float, clock: Callable[[], float]) -> None:
+        self.endpoint = request.endpoint
+        self._timeout, self._ends, self._clock = timeout, ends, clock
+        self._parser = ResponseParser(self)
+        self._sock: socket.socket | None = None
+        self._stage = "connection"
+        self._started = self._complete = False
+
+    @property
+    def status(self) -> int:
+        """Of the final response: 200 to 599, or 101."""
+        return self._parser.status
+
+    @property
+    def content_type(self) -> str:
+        """The MIME essence in lower case, without parameters; "" without one."""
+        essence = self._parser.content_type.partition(b";")[0].strip().lower()
+        return essence.decode("ascii", "backslashreplace")[:100]
+
+    @property
+    def retry_after(self) -> str:
+        """The header of that name, or ""."""
+        return self._parser.retry_after
+
+    @property
+    def location(self) -> str:
+        """The header of that name, printable, or ""."""
+        return self._parser.location
+
+    def head_complete(self) -> None:
+        """The parser has the head; its properties show it."""
+
+    def body_received(self, body: bytes) -> None:
+        """The parser has a piece of the body."""
+        self._started = self._started or bool(body)
+
+    def response_complete(self) -> None:
+        """The parser has met the end."""
+        self._complete = True
+
+    def exchange(self, route: Route, data: bytes) -> None:
+        """Connect, send the request and read the head. Raises RequestFailed."""
+        with self._failures():
+            self._sock = self._connect(route)
+            if route.tls is not None:
+                self._stage = "TLS handshake"
+                self._limit()
+                self._sock = route.tls.wrap_socket(self._sock, server_hostname=route.name)
+            self._stage = "headers"
+            self._limit()
+            self._sock.sendall(data)
+            received = 0
+            while not self._parser.status:
+                chunk = self._receive()
+                received += len(chunk)
+                if not chunk:
+                    raise RequestFailed(
+                        causes.CLOSED,
+                        self.endpoint,
+                        self._stage,
+                        "the connection was closed before a response head",
+                    )
+                if received > HEAD_LIMIT and not self._parser.status:
+                    raise RequestFailed(
+                        causes.LIMIT, self.endpoint, self._stage, f"a response head above {HEAD_LIMIT} bytes"
+                    )
+
+    def has_body(self) -> bool:
+        """Wait for the first byte of the body; False when the response ends without one. Raises RequestFailed."""
+        self._stage = "first byte"
+        with self._failures():
+            while not (self._started or self._complete):
+                if not self._receive():
+                    break
+        return self._started
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        if self._sock is not None:
+            self._sock.close()
+
+    def _connect(self, route: Route) -> socket.socket:
+        failure: OSError = OSError("no address")
+        for family, address in route.addresses:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock.settimeout(self._left())
+                sock.connect(address)
+            except TimeoutError:
+                sock.close()
+                raise
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise failure
+
+    def _left(self) -> float:
+        left = self._ends - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _limit(self) -> None:
+        assert self._sock is not None
+        self._sock.settimeout(self._left())
+
+    def _receive(self) -> bytes:
+        assert self._sock is not None
+        self._limit()
+        chunk = self._sock.recv(READ)
+        if chunk:
+            self._parser.feed(chunk)
+        return chunk
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        endpoint = self.endpoint
+        try:
+            yield
+        except TimeoutError:
+            text = f"no {self._stage} within {self._timeout:g} s"
+            status = self.status or None
+            raise RequestFailed(causes.TIMEOUT, endpoint, self._stage, text, status) from None
+        except ssl.SSLError as error:
+            verify = isinstance(error, ssl.SSLCertVerificationError)
+            why = error.reason or "the connection was closed"
+            raise RequestFailed(
+                causes.CERTIFICATE if verify else causes.TLS, endpoint, self._stage, f"TLS failed: {why}"
+            ) from None
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise RequestFailed(
+                causes.of_errno(error.errno), endpoint, self._stage, why, self.status or None
+            ) from None
+        except MALFORMED as error:
+            raise RequestFailed(
+                causes.PROTOCOL, endpoint, self._stage, f"{error}"[:120], self.status or None
+            ) from None
+
+
+class Client:
+    """Sends requests and follows redirects. timeout: seconds for a request, its redirects included."""
+
+    def __init__(
+        self, router: Router, *, timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._router, self._timeout, self._clock = router, timeout, clock
+
+    @contextlib.contextmanager
+    def open(self, request: Request) -> Iterator[Response]:
+        """The final response, its head read. Raises RequestFailed, or RedirectRefused for a redirect that the
+        harness does not follow."""
+        ends = self._clock() + self._timeout
+        redirects = 0
+        while True:
+            response = Response(request, self._timeout, ends, self._clock)
+            try:
+                response.exchange(self._route(request.endpoint), request.encode())
+                if response.status not in REDIRECTS:
+                    yield response
+                    return
+            finally:
+                response.close()
+            redirects += 1
+            request = redirected(request, response.status, response.location, redirects)
+
+    def _route(self, endpoint: Endpoint) -> Route:
+        try:
+            return self._router.route(endpoint)
+        except ConfigError as error:
+            raise RequestFailed(causes.UNREACHABLE, endpoint, "connection", str(error)) from None
+
+
+def check_accepts(router: Router, endpoint: Endpoint, *, timeout: float) -> None:
+    """Connect and close. Raises OSError when nothing accepts, ConfigError for a host without an address."""
+    failure = OSError("no address")
+    for family, address in router.route(endpoint).addresses:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout)
+            try:
+                sock.connect(address)
+                return
+            except OSError as error:
+                failure = error
+    raise failure

@@ -1,0 +1,102 @@
+"""Parse one HTTP response (RFC 9112) with httptools: its head here, its body by whoever asked.
+
+Informational responses (1xx) before the final one are skipped with all their headers (RFC 9110, 15.2).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from urllib.parse import quote_from_bytes
+
+import httptools
+
+HEAD_LIMIT = 64 * 1024  # bytes: httptools keeps all of a header until it ends
+SWITCHING = 101  # final, although it is informational: what follows is another protocol
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+PRINTABLE = bytes(range(0x21, 0x7F))
+LONGEST_RETRY_AFTER = 64  # characters
+MALFORMED = (httptools.HttpParserError, httptools.HttpParserUpgrade)
+"""What ``ResponseParser.feed`` raises for bytes that are not an HTTP response."""
+
+
+class ResponseHandler(Protocol):
+    """Receives the parts of a response, within ``ResponseParser.feed``."""
+
+    def head_complete(self) -> None:
+        """The parser has the final status and its headers."""
+
+    def body_received(self, body: bytes) -> None:
+        """A piece of the body, without the framing of its chunks."""
+
+    def response_complete(self) -> None:
+        """The response has ended as its framing says."""
+
+
+class ResponseParser:
+    """The head of one response. status: 0 until the head is complete. framed: the response says where its body
+    ends; otherwise it ends with the connection (RFC 9112, 6.3).
+
+    location: percent-encoded where it is not printable ASCII. feed: takes bytes; raises MALFORMED.
+    """
+
+    __slots__ = (
+        "_handler", "_http", "content_encoding", "content_type", "feed", "framed", "location", "on_body",
+        "retry_after", "set_cookie", "status",
+    )  # fmt: skip
+
+    def __init__(self, handler: ResponseHandler) -> None:
+        self._handler = handler
+        self.status = 0
+        self._forget()
+        # httptools calls the handler itself: one Python call fewer for every event.
+        self.on_body = handler.body_received
+        self._http: Any = httptools.HttpResponseParser(self)
+        self.feed = self._http.feed_data
+
+    def _forget(self) -> None:
+        self.content_type = self.content_encoding = b""
+        self.retry_after = self.location = ""
+        self.set_cookie: tuple[str, ...] = ()
+        self.framed = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools: one header, or a trailer."""
+        if self.status:
+            return
+        name = name.lower()
+        if name == b"content-type":
+            self.content_type = value
+        elif name == b"content-encoding":
+            self.content_encoding = value
+        elif name in FRAMING:
+            self.framed = True
+        elif name == b"retry-after":
+            self.retry_after = quote_from_bytes(value, safe=PRINTABLE + b" ")[:LONGEST_RETRY_AFTER]
+        elif name == b"location":
+            # Browsers take the bytes as they are, too.
+            self.location = quote_from_bytes(value, safe=PRINTABLE)
+        elif name == b"set-cookie":
+            self.set_cookie += (value.decode("latin-1"),)
+
+    def on_headers_complete(self) -> None:
+        """httptools: status and headers are known."""
+        status = self._http.get_status_code()
+        if status < 200 and status != SWITCHING:
+            self._forget()
+            return
+        self.status = status
+        self._handler.head_complete()
+
+    def on_message_complete(self) -> None:
+        """httptools: the response has ended, or an informational one has."""
+        if self.status:
+            self._handler.response_complete()
+
+    def should_keep_alive(self) -> bool:
+        """Whether the connection may carry another request; known within ``response_complete``."""
+        return bool(self._http.should_keep_alive())
+
+    def close(self) -> None:
+        """Break the reference cycle between the parser and its handler, so that both are freed at once."""
+        self._http = None
+        del self._handler, self.on_body, self.feed
