@@ -63,9 +63,11 @@ def xml_time(text: object) -> str | None:
 
 
 def markdown(text: object, limit: int = 4000) -> str:
-    """Running text of GitHub's Markdown: no new cell or line, no markup, no HTML, no mention."""
+    """Running text of GitHub's Markdown: no new cell or line, no markup, no HTML, no link, no mention."""
     clean = terminal(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKUP.sub(r"\\\1", clean).replace("\\@", "@\u2060")
+    escaped = _MARKUP.sub(r"\\\1", clean).replace("://", "\\://").replace("www.", "www\\.")
+    # No escape stops a mention: an invisible character (word joiner) parts the sign from the name.
+    return escaped.replace("\\@", "@\u2060")
 
 
 def markdown_code(text: object, limit: int = 400) -> str:

@@ -33,5 +33,5 @@ def render(record: RunRecord) -> str:
         lines += [f"- warning: {markdown(warning)}" for warning in trial.verdict.warnings]
         lines += [f"- {markdown(note)}" for note in notes(trial)]
         said = [] if trial.verdict.outcome is Outcome.BOUNDED else log_tail(trial)
-        lines += [f"- log: {markdown_code(line)}" for line in said]
+        lines += [f"- log: {markdown(line)}" for line in said]
     return "\n".join(lines) + "\n"
