@@ -23,7 +23,7 @@ from harness.target.listening import listening_pid
     "--prometheus",
     type=click.IntRange(0, 65535),
     metavar="PORT",
-    help="Serve the same figures on 127.0.0.1:PORT/metrics; 0 takes a free port.",
+    help="Serve the same figures on 127.0.0.1:PORT/metrics, to every user of this machine; 0 takes a free port.",
 )
 def command(pid: int | None, port: int | None, interval: float, prometheus: int | None) -> None:
     """Show what a process and its descendants hold, as it changes, until Ctrl-C or its end.

@@ -1,4 +1,5 @@
-"""The latest readings for Prometheus, on loopback.
+"""The latest readings for Prometheus, on loopback. Every local user can read them; a page in a browser cannot, not even
+by a name of its own that resolves to this machine (the Host header is checked).
 
 A gap is exported as ``harness_target_up 0`` and the absence of everything else: a scrape then shows a hole,
 never a zero and never an old value.
@@ -6,14 +7,19 @@ never a zero and never an old value.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from harness.core.errors import ConfigError
 from harness.core.sample import Census, Sample
+from harness.core.web_origin import is_own_host
 
 if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
     from prometheus_client.core import Metric
 
 MOST_LABELS = 100  # of one family; what is beyond is summed under ``other``
@@ -47,7 +53,8 @@ class Exporter:
 
     def __init__(self, port: int, *, address: str = "127.0.0.1", target: str = "") -> None:
         try:
-            from prometheus_client import CollectorRegistry, start_http_server
+            from prometheus_client import CollectorRegistry
+            from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
         except ImportError:
             raise ConfigError(
                 "--prometheus: prometheus-client is not installed; expected "
@@ -59,12 +66,16 @@ class Exporter:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         try:
-            self._server, self._thread = start_http_server(port, addr=address, registry=registry)
+            self._server = make_server(
+                address, port, _own_hosts_only(make_wsgi_app(registry)), ThreadingWSGIServer, _Handler
+            )
         except OSError as error:
             raise ConfigError(
                 f"--prometheus {port}: {error.strerror}; expected a free port of this machine (0 takes any)"
             ) from None
         self.port = int(self._server.server_port)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="prometheus", daemon=True)
+        self._thread.start()
 
     def sample(self, sample: Sample) -> None:
         """The newest reading; a gap takes the place of what was there."""
@@ -124,6 +135,32 @@ class Exporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Handler(WSGIRequestHandler):
+    """Logs nothing, and waits a bounded time for a client."""
+
+    timeout = 10.0  # seconds
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
+        """Nothing: standard error is the user's terminal."""
+
+
+def _own_hosts_only(application: WSGIApplication) -> WSGIApplication:
+    """Refuse requests whose Host header names another machine."""
+
+    def checked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        host = environ.get("HTTP_HOST", "")
+        if is_own_host(host):
+            return application(environ, start_response)
+        body = f"Host is {host[:100]!r}; expected 127.0.0.1, another address or localhost\n".encode()
+        start_response(
+            "403 Forbidden",
+            [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))],
+        )
+        return [body]
+
+    return checked
 
 
 def _one(family: Any, name: str, text: str, value: float | None) -> Iterable[Metric]:

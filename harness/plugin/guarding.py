@@ -159,6 +159,12 @@ def turn() -> Iterator[None]:
             f"guards cannot take turns by {path}: {error.strerror}; remove it, or set TMPDIR to another folder"
         ) from None
     try:
+        owner = os.fstat(descriptor).st_uid
+        if owner != os.getuid():  # it could hold the lock for ever
+            raise StoreError(
+                f"guards cannot take turns by {path}: it belongs to user {owner}; remove it, or set TMPDIR to another "
+                "folder"
+            )
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
