@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 
 from harness.core.errors import ProbeError
@@ -39,17 +40,18 @@ class Tree:
     their parent ends first and they are handed to another."""
 
     def __init__(self, pid: int) -> None:
-        root = open_process(pid, hold=True)
-        try:
-            self._births = Births()
-            reading = root.read()
-        except OSError as error:
-            root.close()
-            raise ProbeError(f"/proc: {error.strerror}; expected it to be mounted and readable") from None
-        if reading is None:
-            root.close()
-            self._births.close()
-            raise ProbeError(f"pid {pid}: the process has ended; expected a running service")
+        with ExitStack() as opened:
+            root = open_process(pid, hold=True)
+            opened.callback(root.close)
+            try:
+                self._births = Births()
+                opened.callback(self._births.close)
+                reading = root.read()
+            except OSError as error:
+                raise ProbeError(f"/proc: {error.strerror}; expected it to be mounted and readable") from None
+            if reading is None:
+                raise ProbeError(f"pid {pid}: the process has ended; expected a running service")
+            opened.pop_all()
         self.root = pid
         self.started = reading.started
         self.ended = False
