@@ -8,11 +8,13 @@ helped by one (``knock``); one that is blocked for ever never does.
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from harness.core.errors import ConfigError
+from harness.http.client import check_accepts
+from harness.http.endpoint import Endpoint
+from harness.http.route import Router
 from harness.runtime import channel
 from harness.runtime.processes import executable, users
 
@@ -84,12 +86,10 @@ def detach(pid: int, directory: Path, *, loaded: bool) -> None:
 
 def knock(url: str) -> None:
     """Connect to the service and leave: an event loop at rest runs no Python code until something happens."""
-    parts = urlsplit(url)
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "127.0.0.1", port), 1.0).close()
-    except (OSError, ValueError):
-        pass  # no address, nobody listens: then it must wake up by itself
+        check_accepts(Router(), Endpoint.parse(url), timeout=1.0)
+    except (OSError, ConfigError):
+        pass  # nothing accepts there: the service must wake up without us
 
 
 def _refused(pid: int) -> str:

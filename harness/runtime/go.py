@@ -57,6 +57,17 @@ def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:  # n
     return dict(env)
 
 
+class FinalResponse(http.client.HTTPResponse):
+    """Skips every informational response; the standard library skips 100 Continue alone (RFC 9110, 15.2)."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 < status < 200 or status == 101:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
 class GoCounters:
     """The pprof pages of one process."""
 
@@ -76,6 +87,7 @@ class GoCounters:
         self._port = port if parts.hostname in LOCAL or parts.hostname.startswith("127.") else None
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, port, timeout=PATIENCE)
+        self._connection.response_class = FinalResponse
         self._pages = parts.path.rstrip("/") + "/" if "pprof" in parts.path else PAGES
         self.pid = pid
         self.url = f"{parts.scheme}://{parts.netloc}{self._pages}"
