@@ -17,6 +17,7 @@ from harness.cli.saved import saved_record
 from harness.cli.service_options import path_of
 from harness.cli.streams import line
 from harness.config import BUDGETS, find, loads, read
+from harness.core import while_connected
 from harness.core.budget import Budget, line_for
 from harness.core.budget_file import BudgetFile, applied
 from harness.core.errors import ConfigError
@@ -32,6 +33,7 @@ MARGIN = 1.2  # a ceiling is so much above the highest level of the accepted run
 ROUNDS = 5  # judgements until what was hidden by other growth is granted too
 GRACE = datetime.timedelta(days=90)  # until an accepted growth fails again
 TOTALS = (Key("fds"), Key("threads"), Key("processes"), Key("memory", "anonymous"))
+GRANTED = ("growth", "per_event", "per_hour", "per_connected_hour", "ceilings")
 PER = {"connection": ("growth", 1.0), "event": ("per_event", 1.0), "time": ("per_hour", 3600.0)}
 ACCEPTED = (Outcome.BOUNDED, Outcome.LEAKING, Outcome.OVER_CEILING)
 
@@ -177,9 +179,12 @@ def budget_of(trial: Trial) -> Budget:
             f"trial {trial.name!r} is {outcome}; expected one that is bounded, leaking or over-ceiling "
             "(of several, --trial NAME takes one)"
         )
-    made: dict[str, dict[str, float]] = {"growth": {}, "per_event": {}, "per_hour": {}, "ceilings": {}}
+    made: dict[str, dict[str, float]] = {table: {} for table in GRANTED}
+    made["per_connected_hour"] = {
+        str(key): _up(amount) for key, amount in while_connected.hourly(trial).items()
+    }
     for finding in verdict.findings:
-        if finding.rate is None:
+        if finding.rate is None or finding.scope == while_connected.SCOPE:
             continue
         if finding.driver not in PER:
             raise ConfigError(
@@ -207,7 +212,7 @@ def _up(value: float) -> float:
 def changes_of(old: Budget, new: Budget) -> list[Change]:
     """What must be written so that ``new`` is granted. Growth that is granted already stays as it is."""
     found: list[Change] = []
-    for table in ("growth", "per_event", "per_hour", "ceilings"):
+    for table in GRANTED:
         before, after = getattr(old, table), getattr(new, table)
         for key, value in after.items():
             # A line for a whole metric stands for its kinds in the same unit.

@@ -15,7 +15,12 @@ from harness.config import PROJECT
 from harness.core.budget_file import BudgetFile
 from harness.core.metric import Key
 
-WORD = {"growth": "connection", "per_event": "event", "per_hour": "hour"}
+WORD = {
+    "growth": "connection",
+    "per_event": "event",
+    "per_hour": "hour",
+    "per_connected_hour": "connected hour",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ class Budget:
     """Allowed growth. Keys are ``str(Key)`` or a bare metric name (all its kinds of the same unit).
 
     growth: units per connection allowed (default 0; noisy memory has 128 B, see ``judge_memory``).
-    per_event, per_hour: likewise. ceilings: greatest level allowed. pools: units that may stay for good
-    whatever the load, such as the slots of a slowly filling pool; up to there growth is no leak.
+    per_event, per_hour: likewise. per_connected_hour: growth allowed per client and hour while clients stay
+    connected. ceilings: greatest level allowed. pools: units that may stay for good whatever the load, such as the
+    slots of a slowly filling pool; up to there growth is no leak.
     """
 
     growth: Mapping[str, float] = field(default_factory=dict)
@@ -22,9 +23,10 @@ class Budget:
     per_hour: Mapping[str, float] = field(default_factory=dict)
     ceilings: Mapping[str, float] = field(default_factory=dict)
     pools: Mapping[str, float] = field(default_factory=dict)
+    per_connected_hour: Mapping[str, float] = field(default_factory=dict)
 
 
-TABLES = ("growth", "per_event", "per_hour", "ceilings", "pools")
+TABLES = ("growth", "per_event", "per_hour", "ceilings", "pools", "per_connected_hour")
 
 
 def laid_over(base: Budget, over: Budget) -> Budget:
@@ -44,6 +46,7 @@ def shared(budgets: tuple[Budget, ...]) -> Budget:
         per_hour=_most([budget.per_hour for budget in budgets]),
         ceilings=_least([budget.ceilings for budget in budgets]),
         pools=_most([budget.pools for budget in budgets]),
+        per_connected_hour=_mean([budget.per_connected_hour for budget in budgets]),
     )
 
 

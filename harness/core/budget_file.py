@@ -40,7 +40,12 @@ FDS_KINDS = (
     "timerfd", "signalfd", "inotify", "fanotify", "userfaultfd", "unix", "netlink", "packet", "udp", "tcp-listen",
     "tcp-in", "tcp-out", "close-wait",
 )  # fmt: skip
-_TABLE_OF = {"connection": "growth", "event": "per_event", "hour": "per_hour"}
+_TABLE_OF = {
+    "connection": "growth",
+    "event": "per_event",
+    "hour": "per_hour",
+    "connected hour": "per_connected_hour",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,9 @@ def growth(key: str, text: Any, where: str) -> tuple[float, str]:
     """``"1 KiB/connection"`` as (1024.0, "connection"). Bytes only where the metric is counted in bytes."""
     if not isinstance(text, str):
         raise _wrong(
-            where, f"{key} = {text!r}", "an amount per connection, event or hour, in quotes: '0/connection'"
+            where,
+            f"{key} = {text!r}",
+            "an amount per connection, event, hour or connected hour, in quotes: '0/connection'",
         )
     unit = Key.parse(key).unit
     try:

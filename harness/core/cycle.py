@@ -17,6 +17,7 @@ class Phase(StrEnum):
     IDLE = "idle"  # a control: same length, no clients
     LOAD = "load"
     ATTRIBUTION = "attribution"
+    HOLD = "hold"  # clients stay connected, and levels are read meanwhile
 
 
 DISCONNECT_MODES = ("fin", "rst", "rst-early", "half-close", "stall")
@@ -31,6 +32,7 @@ class CycleSpec:
     disconnect: a mode of DISCONNECT_MODES, or ``mixed`` for equal parts.
     paths: opened in turn. mode: ``stream`` (SSE) or ``request`` (plain HTTP).
     fault: what the fake broker does meanwhile (``silence``), empty for its usual behaviour.
+    stalled: streams that stop reading as soon as the response head has arrived, and stay for the dwell.
     """
 
     index: int
@@ -43,6 +45,7 @@ class CycleSpec:
     phase: Phase = Phase.LOAD
     mode: str = "stream"
     fault: str = ""
+    stalled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,14 @@ class BrokerCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """Levels while clients were connected. at: seconds since the run's start."""
+
+    at: float
+    levels: Mapping[Key, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One finished (or cut short) cycle: all that the judge sees of it.
 
@@ -136,3 +147,4 @@ class Observation:
     broker: BrokerCount | None = None
     census: Census | None = None
     events: tuple[str, ...] = ()  # processes of the tree that ended or became another program
+    connected: tuple[Reading, ...] = ()  # of a hold cycle, oldest first

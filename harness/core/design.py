@@ -26,6 +26,7 @@ class Goal:
     vary: cycles may be enlarged, shortened and differ by design; False: all as asked.
     broker: the fake broker is there to be silenced. endless: never stop for certainty (a soak).
     memory: go on while anonymous memory grows and is undecided.
+    hold: seconds of the first hold cycle, in which clients stay connected; 0: none.
     """
 
     connections: int
@@ -43,6 +44,7 @@ class Goal:
     broker: bool = False
     endless: bool = False
     memory: bool = True
+    hold: float = 0.0
 
 
 def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
@@ -130,7 +132,7 @@ def load_seconds(trial: Trial) -> float:
     lengths = [
         _seconds(o)
         for o in trial.observations
-        if o.spec.connections and o.spec.phase is not Phase.ATTRIBUTION
+        if o.spec.connections and o.spec.phase not in (Phase.ATTRIBUTION, Phase.HOLD)
     ]
     last = lengths[-2:]
     return min(LONGEST_CONTROL, max(0.5, math.fsum(last) / len(last))) if last else 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.core import crash as crashes
+from harness.core import while_connected
 from harness.core.doubt import Doubt, doubt_of, ledger_total, warnings_of
 from harness.core.findings import bounds, ceilings, leaks
 from harness.core.growth import Assessed
@@ -39,8 +40,9 @@ def judge(trial: Trial) -> Verdict:
         results = {**results, MEMORY: memory}
     if memory and memory.status == "undecided" and not inside:
         warnings.append(f"memory/anonymous is undecided: {memory.why}")
-    findings = [*leaks(trial, found, results), *ceilings(trial, found)]
-    limits = bounds(found, results, inside=inside)
+    findings = [*leaks(trial, found, results), *while_connected.findings(trial), *ceilings(trial, found)]
+    limits = [*bounds(found, results, inside=inside), *while_connected.bounds(trial)]
+    warnings.extend(while_connected.warnings(trial))
     crash = crashes.crash_of(trial)
     mute = stalled(trial)
     short = ran_out(trial) if mute else None

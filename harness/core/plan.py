@@ -21,6 +21,7 @@ from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counte
 from harness.core.metric import Judged, Key
 from harness.core.moments import Moment, moments
 from harness.core.record import Trial
+from harness.core.while_connected import next_hold
 
 __all__ = ["Goal", "Stop", "next_step"]
 
@@ -93,6 +94,8 @@ def _load(trial: Trial, goal: Goal) -> CycleSpec | Stop:
             wide = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
             step = _tell_apart(trial, wide, list(leaking.values()))
         return step or Stop(f"a leak is certain: {names}")
+    if len(loads) >= goal.min_cycles and (held := _hold(trial, goal)):
+        return held
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
@@ -104,6 +107,18 @@ def _load(trial: Trial, goal: Goal) -> CycleSpec | Stop:
         if served >= WARM:  # only memory is open now: blocks no larger than it needs
             return replace(step, connections=min(step.connections, max(goal.connections, int(BLOCK) + 1)))
     return step
+
+
+def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
+    """Clients that stay connected: once, and again where something grew meanwhile."""
+    if not goal.vary or goal.hold <= 0:
+        return None
+    step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold)
+    if step is None or goal.max_seconds is None:
+        return step
+    # What does not fit is left out, and a warning says how long it takes: the loads go on.
+    left = goal.max_seconds - design.elapsed(trial)
+    return step if design.expected(trial.observations, step) <= left else None
 
 
 def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Sequence[Assessed]) -> CycleSpec:

@@ -15,8 +15,8 @@ _BYTES = {
     "k": 1 << 10, "m": 1 << 20, "g": 1 << 30,
 }  # fmt: skip
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*$")
-_PER = re.compile(r"^\s*(?:(\d+)\s+)?([a-zA-Z]+)\s*$")
-PER = ("connection", "event", "hour")
+_PER = re.compile(r"^\s*(?:(\d+)\s+)?([a-zA-Z]+(?:\s[a-zA-Z]+)?)\s*$")
+PER = ("connection", "event", "hour", "connected hour")
 
 
 LONGEST = 100  # characters of a quantity; longer ones would make the patterns slow

@@ -66,6 +66,7 @@ class Finding:
     recipe: str | None = None
     exhausts: Exhaustion | None = None
     where: tuple[str, ...] = ()  # attribution: lines of code, stacks, types
+    scope: str = "after-disconnect"  # or "while-connected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Bound:
     unit: str
     confidence: float = 0.95
     explanation: str = ""
+    scope: str = "after-disconnect"  # or "while-connected"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,9 @@ class Request:
     url: one URL or several of the same host; ``{port}`` in it and in the command is replaced by a free
     port. connections: per cycle. sensitivity: smallest leak per connection that must not be missed.
     max_time: seconds. self_test: a pass must find a planted leak. settle: seconds without change that make a
-    level. runtime: whose counters are read
-    (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's port.
+    level. hold: seconds that clients stay connected in the hold cycle; 0: no such cycle. runtime: whose counters
+    are read (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's
+    port.
     keep_alive: in mode ``request`` each connection asks ``events`` times. locustfile: whose users load instead.
     budget_notes: where the budget came from, for the report. profile: whose budgets they are. secrets: exact values
     that are replaced by ``***`` wherever they are stored or shown. redact: regular expressions of further ones.
@@ -63,6 +64,7 @@ class Request:
     settle: float = 1.0
     patience: float = 30.0
     cycles: int = 60
+    hold: float = 5.0
     mode: str = "stream"
     keep_alive: bool = False
     locustfile: Path | None = None
@@ -170,6 +172,7 @@ def goal_of(request: Request) -> Goal:
         cycles=request.cycles,
         max_seconds=request.max_time,
         broker=request.with_broker,
+        hold=request.hold if request.locustfile is None and request.mode == "stream" else 0.0,
     )
 
 

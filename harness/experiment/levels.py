@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.core.census_diff import UNCLASSIFIED
 from harness.core.census_diff import levels as census_levels
-from harness.core.cycle import CycleSpec, Ledger, Observation
+from harness.core.cycle import CycleSpec, Ledger, Observation, Reading
 from harness.core.errors import HarnessError
 from harness.core.metric import Key
 from harness.core.sample import Census
@@ -114,6 +114,18 @@ class Reader:
             census=looks[-1] if looks else None,
             events=self._events(started),
         )
+
+    def connected(self) -> Reading | None:
+        """Levels while clients are connected; None when nothing could be read."""
+        at = self.around.clock()
+        census = self._census()
+        if census is None:
+            return None
+        levels = census_levels(census)
+        counters, note = self.inside.read()  # after the census: it opens a connection of its own
+        if note:
+            self.told(note)
+        return Reading(at, {**levels, **counters})
 
     def _read(self, quiet: Quiet) -> tuple[dict[Key, float], list[Census]]:
         # Counters before the census: their collection lets go of descriptors that only garbage still holds.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from harness.core import design
 from harness.core.after_verdict import failure
 from harness.core.attribution import attribution_cycle, units
-from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
+from harness.core.cycle import CycleSpec, Ledger, Observation, Phase, Reading
 from harness.core.errors import (
     BrokerError,
     HarnessError,
@@ -39,6 +39,8 @@ from harness.target.ready import check_free, check_url, ended, keeper_lost, last
 from harness.target.spawn import fill_port, free_port, spawn
 
 SEARCH = "the search for its place in the source"
+READ_EVERY = 0.5  # seconds between two readings while clients stay connected
+MOST_READINGS = 40  # of one hold cycle
 EXIT_PATIENCE = 2.0  # a service whose connections all break at once is given so long to be seen dead
 
 
@@ -291,8 +293,12 @@ class TrialRunner:
         phase = step.phase.value
         self.during = f"cycle {step.index} ({SEARCH if self.doing else phase})"
 
+        connected: list[Reading] = []
+
         def progress(ledger: Ledger) -> None:
             self._show(phase, step.index, ledger.opened)
+            if step.phase is Phase.HOLD:
+                self._hold(step, ledger, started, connected)
 
         ledger = self.swarm.cycle(
             step,
@@ -311,6 +317,8 @@ class TrialRunner:
             )
         quiet = self.reader.rest(lambda: self._show("quiet", step.index))
         seen = self.reader.observe(step, ledger, quiet, started, load_ended)
+        if connected:
+            seen = replace(seen, connected=tuple(connected))
         if not self.target.alive:
             self._died()
         return seen
@@ -326,6 +334,16 @@ class TrialRunner:
             self._tell(failure(SEARCH, error))
         if self.doing and self.trial.exit is None and not self.target.alive:
             self._died()
+
+    def _hold(self, step: CycleSpec, ledger: Ledger, started: float, connected: list[Reading]) -> None:
+        """Read the levels now and then while all clients are connected, and not once they are about to leave."""
+        now = self.around.clock()
+        due = max(READ_EVERY, step.dwell / MOST_READINGS)
+        last = connected[-1].at if connected else started
+        if ledger.open_now < step.connections or now - last < due or now - started > step.dwell - 0.1:
+            return
+        if reading := self.reader.connected():
+            connected.append(reading)
 
     def _attribute(self) -> None:
         """Where it grows, over a few further cycles that are not judged: only once a leak is certain."""

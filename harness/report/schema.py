@@ -15,13 +15,24 @@ from harness.core.verdict import Bound, Finding, Verdict
 
 IDENTIFIER = "urn:sse-leak-harness:result:1"
 EXIT_CODES = [EXIT_BOUNDED, EXIT_SERVICE, EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE]
-DRIVERS = ["connection", "event", "time", "abort", "slow-reader", "broker-timeout"]
+DRIVERS = [
+    "connection",
+    "event",
+    "time",
+    "abort",
+    "slow-reader",
+    "broker-timeout",
+    "connected-second",
+    "stalled-second",
+]
 # JSON has no such numbers; an unlimited ceiling is written as a string.
 NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
 NARROWER: dict[tuple[str, str], dict[str, Any]] = {
     ("Finding", "metric"): {"enum": list(METRICS)},
     ("Finding", "status"): {"enum": ["leaking", "over-ceiling"]},
     ("Finding", "driver"): {"enum": [*DRIVERS, None]},
+    ("Finding", "scope"): {"enum": ["after-disconnect", "while-connected"]},
+    ("Bound", "scope"): {"enum": ["after-disconnect", "while-connected"]},
     ("Bound", "metric"): {"enum": list(METRICS)},
     ("Bound", "status"): {"enum": ["bounded", "retention", "observed", "undecided"]},
     ("RunRecord", "schema_version"): {"const": SCHEMA_VERSION},

@@ -181,5 +181,14 @@ def split(spec: CycleSpec, parts: int) -> list[CycleSpec]:
         if concurrency == 0 and connections:
             shares[0] = replace(shares[0], connections=shares[0].connections + connections)
             connections = 0
-        shares.append(replace(spec, connections=connections, concurrency=max(1, concurrency), paths=paths))
+        stalled = spec.stalled // parts + (index < spec.stalled % parts)
+        shares.append(
+            replace(
+                spec,
+                connections=connections,
+                concurrency=max(1, concurrency),
+                paths=paths,
+                stalled=min(stalled, connections),
+            )
+        )
     return shares

@@ -22,6 +22,10 @@ READ = 16 * 1024
 DRAIN = 512  # reads: more than a receive buffer holds (tcp_rmem in tcp(7))
 KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER without time: close(2) sends RST (socket(7))
+SMALL_BUFFER = 4096  # bytes
+# Loopback has segments of 64 KiB, and a receive buffer takes one of them whatever its size: 2.99 MB go through
+# before the service feels a reader that does not read. With the segments of Ethernet it is 81 kB.
+SMALL_SEGMENT = 1448
 BIND_LATE = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # the port is chosen at connect(2): ip(7)
 SAID = -1  # instead of an address's number: part of the request is out, no other address may get the rest
 RETRY = 0.005  # seconds: a Unix socket whose backlog is full answers EAGAIN (connect(2))
@@ -78,7 +82,9 @@ class Link(ABC):
                 if ALL_PORTS is not None and address.family != socket.AF_UNIX:
                     sock.setsockopt(socket.IPPROTO_IP, PORT_RANGE, ALL_PORTS)
                 if self._small_window:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+                    if address.family != socket.AF_UNIX:
+                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT)
                 if source:
                     sock.setsockopt(socket.IPPROTO_IP, BIND_LATE, 1)
                     sock.bind((source, 0))

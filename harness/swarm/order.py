@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Order:
     """What a stream is to do. events 0: stay for the whole dwell (seconds).
 
-    hold: seconds that ``half-close`` goes on reading and ``stall`` stays silent, at most, before the end.
+    silent: stop reading as soon as the response head has come. hold: seconds that ``half-close`` goes on reading
+    and ``stall`` stays silent, at most, before the end.
     """
 
     path: str
@@ -18,6 +19,7 @@ class Order:
     events: int = 0
     stall_after: float = 30.0
     hold: float = 1.0
+    silent: bool = False
 
 
 @dataclass(slots=True)

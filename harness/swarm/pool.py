@@ -81,6 +81,7 @@ class _Cycle:
         self.started = pool.wheel.clock()
         self.saturation = Saturation(self.started)
         self.modes = _modes(spec.disconnect, pool.rng)
+        self.silent = 0  # streams opened that do not read
         self.paths = itertools.cycle(spec.paths)
         self.finished = gevent.event.Event()
         approach, streaming = pool.approach, spec.mode == "stream"
@@ -91,7 +92,7 @@ class _Cycle:
             path: Request(pool.endpoint.at(path), approach.method, headers, approach.body, streaming)
             for path in spec.paths
         }
-        self.orders: dict[tuple[str, str], Order] = {}
+        self.orders: dict[tuple[str, str, bool], Order] = {}
         self.alike: dict[str, Counter] = {}  # a counter that knows what the events of a path look like
         self.gaps = {path: pool.statistics.times(GAP, path) for path in spec.paths} if pool.statistics else {}
 
@@ -159,11 +160,16 @@ class _Cycle:
 
     def _open(self) -> None:
         path, mode = next(self.paths), next(self.modes)
-        order = self.orders.get((path, mode))
+        # Evenly among the others, whatever their number.
+        silent = self.silent * self.spec.connections < self.spec.stalled * (self.tally.opened + 1)
+        if silent:
+            self.silent += 1
+            mode = "stall"
+        order = self.orders.get((path, mode, silent))
         if order is None:
             spec, approach = self.spec, self.pool.approach
-            order = self.orders[path, mode] = Order(
-                path, mode, spec.dwell, spec.events, approach.stall_after, approach.hold
+            order = self.orders[path, mode, silent] = Order(
+                path, mode, spec.dwell, spec.events, approach.stall_after, approach.hold, silent
             )
         self.tally.open(path)
         self.opening += 1

@@ -95,6 +95,8 @@ class Stream(Response):
             self._decide(self._pending)
         elif report.events >= report.order.events > 0 and not self.leaving:
             self.leave(drained=len(chunk) < 4096)
+        elif report.order.silent and report.headers is not None:
+            self.pause()
 
     def _decide(self, pending: str) -> None:
         if pending == causes.REDIRECT:

@@ -136,6 +136,7 @@ def spec_from_dict(data: Any) -> CycleSpec:
         phase=phase,
         mode=mode,
         fault=_text(data, "fault") if "fault" in data else "",
+        stalled=_integer(data, "stalled", 0, MAX_CONNECTIONS) if "stalled" in data else 0,
     )
 
 

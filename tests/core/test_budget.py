@@ -107,7 +107,12 @@ def test_a_leak_within_its_exception_is_bounded_and_without_it_is_not(file: Path
         ('fds = "0', 'fdss = "0', 3, "metric 'fdss': expected one of fds, .* did you mean 'fds'"),
         ("0/connection", "0/conection", 3, "'conection'; expected per .* did you mean 'connection'"),
         ('"0/connection"', "0", 3, "fds = 0: expected an amount per connection"),
-        ("1 KiB/conn", "1 Kib per conn", 4, "expected an amount per connection, event or hour"),
+        (
+            "1 KiB/conn",
+            "1 Kib per conn",
+            4,
+            "expected an amount per connection, event, hour or connected hour",
+        ),
         ("1 MiB/hour", "2 KiB/connection", 4, "two amounts per connection"),
         ("fds = 500", "fds = -5", 8, "-5: expected a number from 0"),
         ("fds = 500", "fds = true", 8, "True: expected a number"),

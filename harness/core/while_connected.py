@@ -1,0 +1,296 @@
+"""Growth while clients stay connected: freed when they leave, so that no level after a cycle shows it.
+
+Streams live for days. A hold cycle keeps a constant number of clients connected, half of them not reading, and
+reads levels meanwhile. What grows then and is freed at the disconnect is retained for the life of a stream: a
+history per stream, a queue without a limit behind a reader that has stalled.
+
+Healthy services grow too: connections are set up, per-client queues and replay buffers fill up and stop, a heap
+waits for its next collection. So growth is a finding only when
+
+- it goes on until the end of the hold at the pace at which it began,
+- at least half of it is freed at the disconnect, which a heap that waits for a collection does not do, and
+- it exceeds, per client, what a bounded buffer holds: LIMITS.
+
+The first hold is short and only screens. Further ones, with clients of one sort, are as long as the limit needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from harness.core.cycle import CycleSpec, Observation, Phase
+from harness.core.judge_memory import MEMORY
+from harness.core.metric import Judged, Key
+from harness.core.record import Trial
+from harness.core.units import counted
+from harness.core.verdict import Bound, Finding, Rate
+
+SCOPE = "while-connected"
+# What a bounded buffer may hold per client. Bytes: high-water marks are 16 to 64 KiB (Node, asyncio, uvicorn), and
+# a queue of 1,000 events of 1 kB is 1 MiB. Entries: 4,096, as for caches. The rest: one pool slot a client.
+LIMITS = {"B": float(1 << 20), "objects": 4096.0, "blocks": 4096.0}
+LIMIT = 16.0
+STALLED_LIMIT = 4.0  # times as much behind a stalled reader: queues are sized for it
+# The screening: growth per client that is worth a longer look.
+SCREEN = {"B": float(64 << 10), "objects": 64.0, "blocks": 64.0}
+SCREEN_LIMIT = 1.0
+SETTLE = 0.25  # share of a hold, from its start, in which connections are set up and first buffers are taken
+LEAST_READINGS = 4
+PACE = 0.5  # of its pace in the first half, that growth keeps in the second
+FREED = 0.5  # share of the growth that goes when the clients leave
+LONGEST = 30.0  # seconds of one hold, unless the first was asked to be longer
+SPARE = 1.5  # times the time that the limit needs
+HOLDS = 4  # hold cycles of a trial, at most
+EVENTFUL = 3.0  # events a client, from which growth is counted per event
+NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """Growth of one key in one hold cycle, over ``seconds`` after the clients had settled.
+
+    clients: connected all that time; stalled: of them. events: that they received. lasting: it went on, and was
+    freed at the disconnect.
+    """
+
+    key: Key
+    total: float
+    seconds: float
+    clients: int
+    stalled: int
+    events: float
+    lasting: bool
+
+    @property
+    def per_client(self) -> float:
+        """Growth per client."""
+        return self.total / self.clients
+
+    @property
+    def limit(self) -> float:
+        """Growth per client beyond any bounded buffer."""
+        return LIMITS.get(self.key.unit, LIMIT) * (STALLED_LIMIT if self.stalled == self.clients else 1.0)
+
+    @property
+    def pure(self) -> bool:
+        """All clients of one sort."""
+        return self.stalled in (0, self.clients)
+
+
+def holds(trial: Trial) -> list[Observation]:
+    """The hold cycles that were completed."""
+    return [o for o in trial.observations if o.spec.phase is Phase.HOLD and o.complete and o.connected]
+
+
+def grown(seen: Observation) -> Iterator[Grown]:
+    """What grew in one hold cycle, by key. Where the heap is counted from inside, resident bytes say nothing."""
+    began = seen.started
+    left = seen.load_ended if seen.load_ended is not None else seen.ended
+    settled = [r for r in seen.connected if r.at >= began + SETTLE * (left - began)]
+    clients = seen.spec.connections - seen.ledger.failed
+    if len(settled) < LEAST_READINGS or clients <= 0:
+        return
+    heap = any(key.kind == "heap-bytes" for reading in settled for key in reading.levels)
+    for key in sorted({key for reading in settled for key in reading.levels}):
+        if not _counts(key) or (heap and key == MEMORY):
+            continue
+        read = [(reading.at, reading.levels[key]) for reading in settled if key in reading.levels]
+        if len(read) < LEAST_READINGS:
+            continue
+        (first, low), (last, high) = read[0], read[-1]
+        total, seconds = high - low, last - first
+        if seconds <= 0:
+            continue
+        share = seconds / max(seconds, seen.ledger.seconds)
+        stalled = min(seen.spec.stalled, clients)
+        freed = high - seen.levels[key] if key in seen.levels else 0.0
+        yield Grown(
+            key, total, seconds, clients, stalled, seen.ledger.events * share,
+            total > 0 and _goes_on(read) and freed >= FREED * total,
+        )  # fmt: skip
+
+
+def _counts(key: Key) -> bool:
+    """Totals, and what is counted from inside; mappings and CPU time follow what clients do."""
+    if key.metric in ("mappings", "idle-cpu", "broker-peers"):
+        return False
+    if key.metric == "memory":
+        return key == MEMORY or key.judged is Judged.EXACT
+    return not key.kind
+
+
+def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
+    """The second half grew at the pace of the first, and the last reading is the highest but for noise."""
+    middle = (read[0][0] + read[-1][0]) / 2
+    at, level = min(read, key=lambda one: abs(one[0] - middle))
+    before = (level - read[0][1]) / max(1e-9, at - read[0][0])
+    after = (read[-1][1] - level) / max(1e-9, read[-1][0] - at)
+    total = read[-1][1] - read[0][1]
+    highest = max(level for _, level in read)
+    return after > 0 and after >= PACE * before and highest - read[-1][1] <= 0.1 * total
+
+
+def screened(trial: Trial) -> list[Grown]:
+    """Growth of the first hold cycles that a longer look has to tell from a buffer."""
+    return [
+        one
+        for seen in holds(trial)
+        for one in grown(seen)
+        if one.lasting and one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
+    ]
+
+
+def certain(trial: Trial) -> list[Grown]:
+    """Growth beyond any bounded buffer, in a hold with clients of one sort: the largest of each key. What readers
+    cause needs no stalled ones."""
+    found: dict[Key, Grown] = {}
+    for one in screened(trial):
+        if not one.pure or one.per_client < one.limit or _granted(trial, one):
+            continue
+        known = found.get(one.key)
+        if known is None or (known.stalled and not one.stalled):
+            found[one.key] = one
+    return [found[key] for key in sorted(found)]
+
+
+def _granted(trial: Trial, one: Grown) -> bool:
+    """A budget allows so much per connected hour."""
+    allowed = trial.budget.per_connected_hour
+    granted = allowed.get(str(one.key), allowed.get(one.key.metric, 0.0))
+    return one.total <= granted * one.clients * one.seconds / 3600
+
+
+def next_hold(trial: Trial, plain: CycleSpec, hold: float) -> CycleSpec | None:
+    """The next hold cycle, or None when there is nothing more to learn.
+
+    plain: an ordinary cycle. hold: seconds of the first one; 0: none at all.
+    """
+    done = [o for o in trial.observations if o.spec.phase is Phase.HOLD]
+    if hold <= 0 or plain.mode != "stream" or len(done) >= HOLDS or (done and not done[-1].complete):
+        return None
+    clients = max(1, min(plain.concurrency, plain.connections))
+    step = replace(
+        plain, phase=Phase.HOLD, connections=clients, concurrency=clients, dwell=hold, events=0,
+        disconnect="fin", fault="",
+    )  # fmt: skip
+    if not done:
+        return replace(step, stalled=clients // 2)
+    open_ = _open(trial)
+    if not open_:
+        return None
+    last = done[-1].spec
+    if last.stalled not in (0, clients):
+        return replace(step, dwell=_needed(open_, 1.0, hold))
+    if last.stalled == 0 and clients > 1:
+        return replace(step, stalled=clients, dwell=_needed(open_, STALLED_LIMIT, hold))
+    return None
+
+
+def _open(trial: Trial) -> list[Grown]:
+    """Growth that is neither a finding nor allowed. Objects and bytes are one thing: once either is certain, the
+    other one is not looked at any further."""
+    known = {one.key.metric for one in certain(trial)}
+    return [one for one in screened(trial) if one.key.metric not in known and not _granted(trial, one)]
+
+
+def _needed(found: Sequence[Grown], times: float, hold: float) -> float:
+    """Seconds in which growth at the pace seen exceeds the limit, as far as LONGEST."""
+    slowest = max(
+        SPARE * times * LIMITS.get(one.key.unit, LIMIT) / (one.per_client / one.seconds) / (1 - SETTLE)
+        for one in found
+    )
+    return max(hold, min(LONGEST, slowest))
+
+
+def hourly(trial: Trial) -> dict[Key, float]:
+    """Units per client and connected hour of everything that is a finding."""
+    return {one.key: one.per_client / one.seconds * 3600 for one in certain(trial)}
+
+
+def findings(trial: Trial) -> list[Finding]:
+    """A finding for each key that grew while clients stayed connected; bytes last."""
+    found = sorted(certain(trial), key=lambda one: (one.key.metric == "memory", one.key))
+    return [_finding(one) for one in found]
+
+
+def _finding(one: Grown) -> Finding:
+    driver, amount, words = _driver(one)
+    value = one.total / amount
+    noise = NOISE.get(one.key.unit, 1.0) / amount
+    unit = one.key.unit
+    text = (
+        f"+{_sized(value, unit)} of {one.key} per {words} while clients stay connected, freed when they leave: "
+        f"{_sized(one.total, unit)} in {one.seconds:.0f} s with {counted(one.clients, 'client')}, "
+        f"{_sized(one.per_client / one.seconds * 3600, unit)} per connected hour"
+    )
+    return Finding(
+        metric=one.key.metric,
+        kind=one.key.kind,
+        status="leaking",
+        driver=driver,
+        rate=Rate(_six(value), _six(max(0.0, value - noise)), _six(value + noise), f"{unit}/{driver}"),
+        explanation=text,
+        scope=SCOPE,
+    )
+
+
+def _driver(one: Grown) -> tuple[str, float, str]:
+    """The driver's name, how much of it there was, and the words for one unit of it."""
+    seconds = one.clients * one.seconds
+    if one.stalled == one.clients:
+        return "stalled-second", seconds, "second of a stalled reader"
+    if one.events >= EVENTFUL * one.clients:
+        return "event", one.events, "event"
+    return "connected-second", seconds, "second of a connected client"
+
+
+def bounds(trial: Trial) -> list[Bound]:
+    """How much each key may grow per connected hour, as far as the hold cycles could have seen it (95 %)."""
+    known = {one.key for one in certain(trial)}
+    most: dict[Key, tuple[float, float]] = {}
+    for seen in holds(trial):
+        for one in grown(seen):
+            grew, hours = most.get(one.key, (0.0, 0.0))
+            most[one.key] = (grew + max(0.0, one.total), hours + one.clients * one.seconds / 3600)
+    made = []
+    for key, (grew, hours) in sorted(most.items()):
+        if key in known:
+            continue
+        noise = NOISE.get(key.unit, 3.0)
+        text = f"clients were connected for {60 * hours:.2g} minutes in all"
+        at_most, unit = _six((grew + noise) / hours), f"{key.unit}/connected-hour"
+        made.append(Bound(key.metric, key.kind, "observed", at_most, unit, 0.95, text, SCOPE))
+    return made
+
+
+def warnings(trial: Trial) -> list[str]:
+    """Growth that a bounded buffer explains as well as a leak, and the option that tells."""
+    done = holds(trial)
+    if not done:
+        return []
+    last = {one.key: one for one in _open(trial)}
+    told = []
+    for key, one in sorted(last.items()):
+        pace = one.per_client / one.seconds
+        seconds = math.ceil(SPARE * one.limit / pace / (1 - SETTLE) / 10) * 10
+        told.append(
+            f"{key} grew by {_sized(one.per_client, key.unit)} per client in {one.seconds:.0f} s while connected, "
+            f"which a bounded buffer of {_sized(one.limit, key.unit)} explains: --hold {seconds}s tells"
+        )
+    return told
+
+
+def _sized(value: float, unit: str) -> str:
+    """``1.4 MiB``, ``12 kB``, ``3 fds``."""
+    if unit != "B":
+        return f"{value:.3g} {unit}"
+    for size, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1000, "kB")):
+        if value >= size:
+            return f"{value / size:.3g} {name}"
+    return f"{value:.3g} B"
+
+
+def _six(value: float) -> float:
+    return float(f"{value:.6g}")

@@ -1,0 +1,211 @@
+"""Growth while clients stay connected: a leak is found with its driver, buffers, heaps and pools are not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from harness.core.budget import Budget
+from harness.core.cycle import CycleSpec, Ledger, Observation, Phase, Reading
+from harness.core.judge import judge
+from harness.core.metric import Key
+from harness.core.plan import Goal
+from harness.core.record import Trial
+from harness.core.verdict import Finding, Outcome
+from harness.core.while_connected import bounds, findings, hourly, next_hold, warnings
+from tests.core.series import play, trial
+
+ANONYMOUS, HEAP, OBJECTS = Key("memory", "anonymous"), Key("memory", "heap-bytes"), Key("memory", "objects")
+FDS, TASKS = Key("fds"), Key("tasks")
+CLIENTS = 50
+MIB = float(1 << 20)
+EVENTS = 20.0  # a second and reading client
+PLAIN = CycleSpec(0, 300, CLIENTS, 2.0)
+
+Level = Callable[[float, int, int], float]
+"""(seconds connected, reading, stalled) → level. After the disconnect: seconds 0 and nobody."""
+
+
+def held(spec: CycleSpec, key: Key, level: Level, start: float) -> Observation:
+    """One hold cycle, read twice a second."""
+    stalled, seconds = spec.stalled, spec.dwell
+    reading = spec.connections - stalled
+    times = [0.5 * n for n in range(1, int(2 * seconds))]
+    connected = tuple(Reading(start + t, {key: level(t, reading, stalled)}) for t in times)
+    return Observation(
+        spec=spec,
+        ledger=Ledger(
+            opened=CLIENTS,
+            completed=CLIENTS,
+            seconds=seconds,
+            events=int(EVENTS * seconds * reading),
+            answered=CLIENTS,
+        ),
+        levels={key: level(0.0, 0, 0)},
+        started=start,
+        ended=start + seconds + 1,
+        load_ended=start + seconds,
+        connected=connected,
+    )
+
+
+def watched(key: Key, level: Level, hold: float = 5.0, budget: Budget | None = None) -> tuple[Trial, float]:
+    """All the hold cycles that the plan wants, and how long they took."""
+    now = trial([], observations=[], budget=budget or Budget())
+    seconds = 0.0
+    while step := next_hold(now, replace(PLAIN, phase=Phase.HOLD), hold):
+        now = replace(now, observations=(*now.observations, held(step, key, level, seconds)))
+        seconds += step.dwell + 1
+    return now, seconds
+
+
+def found(key: Key, level: Level, **more: float) -> list[Finding]:
+    return findings(watched(key, level, **more)[0])
+
+
+def freed(
+    base: float, each: Callable[[float], float], *, readers: bool = True, stalled: bool = True
+) -> Level:
+    """``each(seconds)`` per client of these sorts, freed when they leave."""
+    return lambda t, r, s: base + each(t) * ((r if readers else 0) + (s if stalled else 0))
+
+
+@pytest.mark.parametrize("key", [ANONYMOUS, HEAP])
+def test_bytes_retained_per_event_are_found_with_their_rate(key: Key) -> None:
+    (one,) = found(key, freed(30 * MIB, lambda t: 10_000 * EVENTS * t))
+    assert (one.scope, one.driver, one.status) == ("while-connected", "event", "leaking")
+    assert one.rate is not None
+    assert one.rate.unit == "B/event"
+    assert one.rate.low <= 10_000 <= one.rate.high
+    assert "freed when they leave" in one.explanation
+
+
+def test_what_only_stalled_readers_cost_is_named_so() -> None:
+    (one,) = found(ANONYMOUS, freed(30 * MIB, lambda t: 400_000 * t, readers=False))
+    assert one.driver == "stalled-second"
+    assert one.rate is not None
+    assert one.rate.value == pytest.approx(400_000, rel=0.01)
+
+
+def test_growth_without_events_is_per_connected_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.core.test_while_connected.EVENTS", 0.2)
+    (one,) = found(TASKS, freed(10, lambda t: 2 * t))
+    assert one.driver == "connected-second"
+    assert one.rate is not None
+    assert one.rate.value == pytest.approx(2.0, rel=0.05)
+
+
+def staircase(base: float, each: Callable[[float], float]) -> Level:
+    """An allocator takes arenas of 1 MiB."""
+    return lambda t, r, s: base + MIB * int(each(t) * (r + s) / MIB)
+
+
+HEALTHY: dict[str, tuple[Key, Level]] = {
+    "nothing": (FDS, freed(8, lambda t: 1.0 * (t > 0))),
+    "a queue of 1,000 events of 1 kB that fills and stops": (
+        ANONYMOUS, freed(30 * MIB, lambda t: min(1_000, EVENTS * t * 4) * 1_000, readers=False)),
+    "a queue of 100 events of 10 kB per client": (
+        ANONYMOUS, freed(30 * MIB, lambda t: min(100, EVENTS * t) * 10_000)),
+    "a queue that is still filling at the end": (
+        HEAP, freed(30 * MIB, lambda t: min(1_000, EVENTS * t) * 1_000)),
+    "a ring of the last 1,000 events for all": (
+        ANONYMOUS, lambda t, r, s: 30 * MIB + min(1_000, EVENTS * t) * 10_000 * (r + s > 0)),
+    "a replay list per session, of 1,000 events": (
+        OBJECTS, freed(40_000, lambda t: 3 * min(1_000, EVENTS * t))),
+    "garbage that waits for a collection": (
+        ANONYMOUS, (lambda worst: lambda t, r, s: worst.append(t * 8 * MIB) or 30 * MIB + max(worst))([0.0])),
+    "a heap that is collected every two seconds": (
+        ANONYMOUS, lambda t, r, s: 30 * MIB + (t % 2.0) * 40 * MIB * (r + s > 0)),
+    "buffers that connections take at first": (
+        ANONYMOUS, freed(30 * MIB, lambda t: 256_000 * min(1.0, t))),
+    "arenas": (ANONYMOUS, staircase(30 * MIB, lambda t: 2_000 * t)),
+    "a thread pool that grows to 32": (Key("threads"), lambda t, r, s: 4 + min(32, int(8 * t)) * (r + s > 0)),
+    "two poll connections that come and go": (FDS, lambda t, r, s: 8 + r + s + 2 * (int(2 * t) % 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(HEALTHY))
+def test_healthy_services_with_bounded_buffers_have_no_finding(name: str) -> None:
+    key, level = HEALTHY[name]
+    seen, _ = watched(key, level)
+    assert findings(seen) == []
+
+
+def test_noise_in_anonymous_memory_is_no_finding() -> None:
+    for seed in range(300):
+        rng = random.Random(seed)
+        walk = [30 * MIB]
+
+        def level(t: float, r: int, s: int, walk: list[float] = walk, rng: random.Random = rng) -> float:
+            walk.append(max(0.0, walk[-1] + rng.gauss(0.2, 1.0) * MIB))
+            return walk[-1] + 100_000 * (r + s)
+
+        assert findings(watched(ANONYMOUS, level)[0]) == [], f"seed {seed}"
+
+
+def test_a_leak_is_found_beneath_that_noise() -> None:
+    missed = 0
+    for seed in range(100):
+        rng = random.Random(seed)
+
+        def level(t: float, r: int, s: int, rng: random.Random = rng) -> float:
+            return (30 + rng.gauss(0, 0.5)) * MIB + 10_000 * EVENTS * t * (r + s)
+
+        missed += not findings(watched(ANONYMOUS, level)[0])
+    assert missed <= 1
+
+
+def test_a_healthy_service_needs_one_short_hold_and_no_search_is_longer_than_the_time_to_spare() -> None:
+    assert watched(FDS, HEALTHY["nothing"][1])[1] == 6.0
+    assert all(watched(key, level)[1] <= 5 + 30 + 30 + 3 for key, level in HEALTHY.values())
+
+
+def test_what_a_buffer_explains_is_said_with_the_hold_that_tells() -> None:
+    slow = freed(30 * MIB, lambda t: 30_000 * t)
+    seen, _ = watched(HEAP, slow)
+    assert findings(seen) == []
+    (text,) = warnings(seen)
+    assert "--hold" in text
+    seconds = float(text.rpartition("--hold ")[2].partition("s")[0])
+    assert findings(watched(HEAP, slow, hold=seconds)[0])
+
+
+def test_a_budget_allows_growth_per_connected_hour() -> None:
+    leak = freed(30 * MIB, lambda t: 10_000 * EVENTS * t)
+    hour = 10_000 * EVENTS * 3600
+    assert findings(watched(HEAP, leak, budget=Budget(per_connected_hour={"memory": 1.1 * hour}))[0]) == []
+    assert findings(
+        watched(HEAP, leak, budget=Budget(per_connected_hour={"memory/heap-bytes": 0.5 * hour}))[0]
+    )
+
+
+def test_what_a_run_grew_by_is_enough_as_its_budget() -> None:
+    seen, _ = watched(HEAP, freed(30 * MIB, lambda t: 10_000 * EVENTS * t))
+    granted = Budget(per_connected_hour={str(key): 1.001 * amount for key, amount in hourly(seen).items()})
+    assert findings(replace(seen, budget=granted)) == []
+
+
+def test_no_growth_is_bounded_per_connected_hour() -> None:
+    (one,) = bounds(watched(FDS, HEALTHY["nothing"][1])[0])
+    assert (one.metric, one.unit, one.scope) == ("fds", "fds/connected-hour", "while-connected")
+    assert 0 < one.at_most < 120
+
+
+def test_the_plan_holds_once_and_a_leak_decides_the_verdict() -> None:
+    goal = Goal(300, 50, 2.0, ("/",), max_seconds=120.0, hold=5.0)
+    played, reason = play(lambda did: {FDS: 10.0}, goal)
+    assert [o.spec.phase for o in played.observations].count(Phase.HOLD) == 1
+    assert "certified" in reason
+    assert judge(played).outcome is Outcome.BOUNDED
+    leaking, _ = watched(HEAP, freed(30 * MIB, lambda t: 10_000 * EVENTS * t))
+    verdict = judge(replace(played, observations=(*played.observations, *leaking.observations)))
+    assert verdict.outcome is Outcome.LEAKING
+    assert verdict.findings[0].scope == "while-connected"
+
+
+def test_requests_and_users_of_a_locustfile_are_not_held() -> None:
+    assert next_hold(trial([], observations=[]), replace(PLAIN, mode="request"), 5.0) is None
+    assert next_hold(trial([], observations=[]), PLAIN, 0.0) is None
