@@ -12,6 +12,7 @@ from harness.core.forecast import CEILINGS
 from harness.core.judge import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
+from harness.core.while_connected import SCOPE
 
 __all__ = ["attribution_cycle", "units"]
 
@@ -28,7 +29,8 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
     None when no leak is certain, or a ceiling is so near that the service would run into it. As large as
     the leak is rare, but never larger than what was run before.
     """
-    leaking = [f for f in judge(trial).findings if f.status == "leaking" and f.rate]
+    # What is freed at the disconnect has left no trace when a cycle is over.
+    leaking = [f for f in judge(trial).findings if f.status == "leaking" and f.rate and f.scope != SCOPE]
     loads = [o.spec for o in trial.observations if o.spec.connections]
     if not leaking or not loads:
         return None

@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from harness.core.budget import line_for
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.judge_memory import MEMORY
 from harness.core.metric import Judged, Key
@@ -157,8 +158,7 @@ def certain(trial: Trial) -> list[Grown]:
 
 def _granted(trial: Trial, one: Grown) -> bool:
     """A budget allows so much per connected hour."""
-    allowed = trial.budget.per_connected_hour
-    granted = allowed.get(str(one.key), allowed.get(one.key.metric, 0.0))
+    granted = line_for(trial.budget.per_connected_hour, one.key) or 0.0
     return one.total <= granted * one.clients * one.seconds / 3600
 
 
