@@ -110,6 +110,7 @@ class Run:
     def failed(self, setup: TrialSetup, why: str, advice: str = "") -> Trial:
         """A trial that never came to its first cycle, as a judged trial of the record. What was noted of it
         on the way (its target, a log that was cut, an end that had to be forced) stays. advice: the next step."""
+        setup = replace(setup, name=self.redact.text(setup.name))
         done = [trial for trial in self.record.trials if trial.name != setup.name]
         service = setup.service
         begun = next((trial for trial in self.record.trials if trial.name == setup.name), None) or Trial(

@@ -18,10 +18,14 @@ from harness.config import budget_for, from_arguments
 from harness.core.after_verdict import attempt
 from harness.core.budget import Budget, laid_over
 from harness.core.errors import ConfigError, HarnessError, StoreError
+from harness.core.quote import terminal
+from harness.core.redact import Redactor
+from harness.core.texts import mapped
 from harness.core.verdict import Outcome, Verdict
 from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.redaction import redactor
 from harness.plugin.arguments import addresses, check_budget, check_names, read, words
-from harness.report.paragraph import details, paragraph
+from harness.report.paragraph import LONGEST, details, paragraph
 from harness.store.run_dir import safe_name
 from harness.target.spawn import fill_port
 
@@ -88,11 +92,16 @@ class Guard:
             )
             done = [self._once(request) for _ in range(self._repeat)]
         except HarnessError as error:
+            known = _known(url=url, command=command, more=more)
+            error.args = (terminal(known.text(str(error)), LONGEST),)
             raise error.with_traceback(None)  # the line of the test is what matters  # noqa: B904
         worst = min(done, key=lambda one: WORST_FIRST.index(one.verdict.exit_code))
-        if self._marker is not None and worst.verdict.outcome is not Outcome.BOUNDED:
-            raise BudgetExceeded(f"{worst.verdict.explain()}\n  report: {worst.report}", worst.verdict)
-        return worst.verdict
+        # pytest prints what `explain` returns: a text of the service must not reach a terminal as it is.
+        verdict = mapped(worst.verdict, lambda text: terminal(text, LONGEST))
+        if self._marker is not None and verdict.outcome is not Outcome.BOUNDED:
+            report = terminal(f"  report: {worst.report}", LONGEST)
+            raise BudgetExceeded(f"{verdict.explain()}\n{report}", verdict)
+        return verdict
 
     def _request(
         self,
@@ -132,7 +141,8 @@ class Guard:
             done = guard_once(request, command=f"pytest {self._where}")
         failures = done.run.failures
         evidence = attempt("the evidence", lambda: _evidence(done), failures.append) or done.verdict.explain()
-        evidence = "\n".join((evidence, *failures))
+        lines = (*evidence.splitlines(), *failures)
+        evidence = "\n".join(terminal(done.run.redact.text(one), LONGEST) for one in lines)
         self._note(done.verdict.outcome.value, done.report, evidence)
         return done
 
@@ -140,6 +150,24 @@ class Guard:
 def _evidence(done: Guarded) -> str:
     more = [f"  {line}" for line, _ in details(done.trial)]
     return "\n".join((paragraph(done.trial), *more, f"report: {done.report}"))
+
+
+def _known(*, url: object, command: object, more: Mapping[str, Any]) -> Redactor:
+    """The secrets among the arguments of a call, whatever their types: an error may quote any of them."""
+    headers, body = more.get("headers"), more.get("body")
+    return redactor(
+        urls=[one for one in ([url] if isinstance(url, str) else _list(url)) if isinstance(one, str)],
+        command=[str(word) for word in _list(command)],
+        headers={str(name): str(value) for name, value in headers.items()}
+        if isinstance(headers, Mapping)
+        else {},
+        body=body if isinstance(body, bytes) else str(body).encode() if isinstance(body, str) else None,
+        secrets=[one for one in _list(more.get("secrets")) if isinstance(one, str)],
+    )
+
+
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _path(url: str) -> str:
