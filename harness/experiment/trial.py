@@ -29,6 +29,7 @@ from harness.experiment.first_look import first_look
 from harness.experiment.inside import Inside
 from harness.experiment.levels import Reader
 from harness.experiment.load import open_swarm
+from harness.experiment.refusing import Refusing
 from harness.experiment.setup import TrialSetup
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
@@ -52,6 +53,7 @@ class TrialRunner:
         self.around = around
         self.started = around.clock()
         self.connections = 0
+        self.refusing = Refusing()
         self.silent = False  # the broker
         self.doing = ""  # beside the phase, for who watches
         self.during = ""  # the step in progress, for the record of a crash
@@ -274,6 +276,9 @@ class TrialRunner:
                 return
             self._flap(step)
             self._note(observations=(*self.trial.observations, self._cycle(step)))
+            if self.refusing.reason:
+                self._tell(f"stopped: {self.refusing.reason}")
+                return
             if not self.target.alive or not self.trial.observations[-1].complete:
                 if self.around.interrupt.time_up:
                     self._time_up()
@@ -294,19 +299,25 @@ class TrialRunner:
         self.during = f"cycle {step.index} ({SEARCH if self.doing else phase})"
 
         connected: list[Reading] = []
+        self.refusing.begin()
 
         def progress(ledger: Ledger) -> None:
             self._show(phase, step.index, ledger.opened)
+            self.refusing.feed(self.around.clock(), step, ledger)
             if step.phase is Phase.HOLD:
                 self._hold(step, ledger, started, connected)
 
         ledger = self.swarm.cycle(
             step,
             progress=progress,
-            cancelled=lambda: self.around.interrupt.is_set() or not self.target.alive,
+            cancelled=lambda: (
+                self.around.interrupt.is_set() or not self.target.alive or bool(self.refusing.reason)
+            ),
             hurried=self.around.interrupt.is_set,
         )
         load_ended = self.around.clock()
+        self.refusing.feed(load_ended, step, ledger)
+        self.refusing.end(ledger)
         if ledger.failed and step.phase is not Phase.IDLE:
             self.target.wait(EXIT_PATIENCE if ledger.failed * 2 > ledger.opened else 0.05)
         self.connections += ledger.opened

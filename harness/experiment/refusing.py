@@ -1,0 +1,58 @@
+"""When to stop loading: a service that is down, or refuses every stream, tells nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.core.cycle import CycleSpec, Ledger
+from harness.core.units import counted
+
+LONGEST = 10.0  # seconds of nothing but failures
+
+
+@dataclass(slots=True)
+class Refusing:
+    """Watches the ledgers of a trial. ``reason`` says why to stop, once there is a reason.
+
+    Rate limits end by themselves, and streams that are open may still be answered, so neither is a failure here.
+    Streams that never get an answer are one only where others got one before: a service that buffers whole
+    streams never answers any.
+    """
+
+    reason: str = ""
+    answered: int = 0  # in earlier cycles
+    _since: float | None = None  # of the first failure without an answer after it
+    _last: tuple[int, int] = (0, 0)  # answered and failed in this cycle
+
+    def begin(self) -> None:
+        """A cycle starts."""
+        self._last = (0, 0)
+
+    def feed(self, at: float, spec: CycleSpec, ledger: Ledger) -> bool:
+        """What a cycle has counted so far; True when loading should stop."""
+        answered, failed = ledger.answered or 0, self._failed(spec, ledger)
+        if answered > self._last[0]:
+            self._since = None
+        elif failed > self._last[1] and self._since is None:
+            self._since = at
+        self._last = (answered, failed)
+        # Streams that were open before the first failure may yet prove to have been answered.
+        due = max(LONGEST, spec.dwell + 1.0)
+        if not self.reason and self._since is not None and failed and at - self._since >= due:
+            self.reason = self._why(at - self._since, ledger, answered)
+        return bool(self.reason)
+
+    def end(self, ledger: Ledger) -> None:
+        """A cycle is over."""
+        self.answered += ledger.answered or 0
+
+    def _failed(self, spec: CycleSpec, ledger: Ledger) -> int:
+        if spec.fault:
+            return 0  # the broker is silent: the service need not answer
+        waits = 0 if self.answered or ledger.answered else ledger.unanswered
+        return max(0, ledger.failed - ledger.rate_limited - waits)
+
+    def _why(self, seconds: float, ledger: Ledger, answered: int) -> str:
+        most = max(ledger.causes, key=lambda cause: (ledger.causes[cause], cause), default="unknown")
+        before = counted(self.answered + answered, "answered stream", ",")
+        return f"every stream failed for {seconds:.0f} s, most by {most}, after {before}"
