@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.afterwards import HISTORY_OPTIONS, afterwards
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
 from harness.cli.result import note_failures, view, write_json
@@ -16,6 +17,7 @@ from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SER
 from harness.core.quote import terminal as quoted
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
+from harness.experiment.history import check_place, place_of
 from harness.experiment.reproduce import (
     DEFAULT_PROFILES,
     Card,
@@ -55,6 +57,7 @@ from harness.report.terminal import show_table
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--keep-going", is_flag=True, help="Go on after a profile that did not behave as expected.")
 @click.option("--list", "list_only", is_flag=True, help="Name the profiles and stop.")
+@HISTORY_OPTIONS[0]
 @click.option("--quiet", is_flag=True, help="No progress; only the table.")
 def command(
     profiles: tuple[str, ...],
@@ -67,6 +70,7 @@ def command(
     seed: int,
     keep_going: bool,
     list_only: bool,
+    history: str | None,
     quiet: bool,
 ) -> None:
     """Start the reference service with each profile's defects, load it, and see it die or hold.
@@ -88,6 +92,7 @@ def command(
                 markup=False,
             )
         return
+    check_place(place_of(history))
     chosen = choose(cards, profiles or DEFAULT_PROFILES)
     wish = Wish(connections, concurrency, real_time)
     text = "harness reproduce " + shlex.join(f"--profile={name}" for name in profiles)
@@ -99,6 +104,11 @@ def command(
     )
     report = run.report()
     attempt("the JSON file", lambda: write_json(run, json_file), run.failures.append)
+    attempt(
+        "the history",
+        lambda: afterwards(run, {"out": out, "history": history, "target": None}),
+        run.failures.append,
+    )
     show_table(run.record.trials, console)
     for line in trouble:
         console.print(quoted(line), soft_wrap=True, markup=False)

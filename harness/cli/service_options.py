@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from harness.cli import secret
+from harness.cli.afterwards import HISTORY_OPTIONS
 from harness.cli.request_parts import read_body, read_headers
 from harness.config import budget_for
 from harness.core.cycle import DISCONNECT_MODES
@@ -94,6 +95,7 @@ OUTPUT = (
     click.option("--junit", "junit_file", type=PATH, metavar="FILE", help="Write the result here as JUnit XML."),
     click.option("--format", "form", type=click.Choice(FORMATS), metavar="|".join(FORMATS),
                  help="What to print [default: plain; github where GITHUB_ACTIONS is set]."),
+    *HISTORY_OPTIONS,
     click.option("--quiet", is_flag=True, help="No progress; only the verdict."),
     click.argument("service", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND …]"),
 )  # fmt: skip

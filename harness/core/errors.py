@@ -58,6 +58,10 @@ class StoreError(HarnessError):
     """A run cannot be written or read."""
 
 
+class HistoryError(HarnessError):
+    """The history of runs cannot be read or written. The runs themselves are not affected."""
+
+
 class Interrupted(HarnessError):
     """The user stopped the run; what was measured is kept."""
 

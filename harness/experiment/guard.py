@@ -18,6 +18,7 @@ from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.redact import Redactor
 from harness.core.selftest import confirmed
+from harness.core.units import counted
 from harness.core.verdict import Verdict
 from harness.experiment.around import Progress
 from harness.experiment.broker import BrokerSetup
@@ -149,9 +150,23 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
         limit=request.max_time,
         sensitivity=request.sensitivity,
         notes=request.budget_notes,
-        extra={"budget_profile": request.profile} if request.profile else {},
+        extra={
+            "mode": request.mode,
+            "load": load_words(request),
+            **({"budget_profile": request.profile} if request.profile else {}),
+        },
         runtime=_runtime(request),
         probe_command=probe_argv(request.probe_command) if request.probe_command is not None else (),
+    )
+
+
+def load_words(request: Request) -> str:
+    """The load in a few words. Runs with the same words are comparable."""
+    users = f", {request.locustfile.name}" if request.locustfile else ""
+    alive = ", keep-alive" if request.keep_alive else ""
+    return (
+        f"{request.connections} connections, {request.concurrency} at once, {counted(request.events, 'event')}, "
+        f"{request.dwell:g} s, {request.disconnect}, {request.method}{alive}{users}"
     )
 
 

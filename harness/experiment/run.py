@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -22,21 +21,13 @@ from harness.core.record import RunRecord, TargetInfo, Trial
 from harness.core.redact import Redactor
 from harness.experiment.around import Progress, Surroundings
 from harness.experiment.halt import GRACE, Halt
+from harness.experiment.provenance import machine
 from harness.experiment.setup import TrialSetup
 from harness.experiment.trial import TrialRunner
 from harness.report.html import render as render_html
 from harness.report.junit import render as render_junit
 from harness.report.markdown import render as render_markdown
 from harness.store.run_dir import RunDirectory, run_id
-
-
-def machine() -> dict[str, object]:
-    """What the figures depend on."""
-    return {
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "cores": len(os.sched_getaffinity(0)),
-    }
 
 
 class Run:

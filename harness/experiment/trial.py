@@ -33,6 +33,7 @@ from harness.experiment.refusing import Refusing
 from harness.experiment.setup import TrialSetup
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
+from harness.runtime.version import runtime_version
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
 from harness.target.loopback import check_loopback
@@ -197,7 +198,9 @@ class TrialRunner:
         self._check_stays()
         said = self.inside.open(self.target.pid, url)
         info = replace(info, runtime=self.inside.choice.runtime)
-        self._note(target=info, notes=(*self.trial.notes, said))
+        version = runtime_version(self.inside.choice)
+        extra = {**self.trial.extra, "runtime_version": version} if version else self.trial.extra
+        self._note(target=info, notes=(*self.trial.notes, said), extra=extra)
         # Port 0 is nobody's: connections to a Unix socket are in no table of TCP.
         listens_on = 0 if self.endpoint.unix else self.endpoint.port
         self.reader = Reader(

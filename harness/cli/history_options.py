@@ -1,0 +1,77 @@
+"""The options that every command of the history shares: where it is, and which of its runs."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from harness.core.errors import ConfigError
+from harness.core.verdict import Outcome
+from harness.experiment.history import check_place, open_history, place_of
+
+if TYPE_CHECKING:
+    from harness.history.record import History
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+DAYS = re.compile(r"(\d+(?:\.\d+)?)\s*d(?:ays?)?")
+WANTED = ("target", "profile", "branch", "outcome", "mode", "commit", "since", "until", "last")
+OPTIONS = (
+    click.option("--history", metavar="PLACE",
+                 help="A file or a PostgreSQL URL [default: $HARNESS_HISTORY, else reports/history.db]."),
+    click.option("--target", metavar="NAME", help="Only this service."),
+    click.option("--profile", metavar="NAME", help="Only this profile."),
+    click.option("--branch", metavar="NAME", help="Only this branch."),
+    click.option("--outcome", type=click.Choice([one.value for one in Outcome]), metavar="OUTCOME",
+                 help="Only runs with this outcome: bounded, leaking, crashed, …"),
+    click.option("--mode", type=click.Choice(["stream", "request"]), help="Only this mode."),
+    click.option("--commit", metavar="HASH", help="Only this commit, or those that begin so."),
+    click.option("--since", metavar="WHEN", help="From this date on: 2026-03-01, or 30d for the last 30 days."),
+    click.option("--until", metavar="WHEN", help="Before this date."),
+    click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N runs."),
+)  # fmt: skip
+
+
+def history_options(function: Command) -> Command:
+    """Add them all to a command."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+def opened(option: str | None, *, create: bool = False) -> History:
+    """The history that an option names. Raises ConfigError, and HistoryError, also when there is none and
+    ``create`` is not set."""
+    place = place_of(option)
+    check_place(place)
+    return open_history(place, create=create)
+
+
+def wanted(options: dict[str, Any]) -> Any:
+    """What the options ask for, as ``harness.history.record.Wanted``. Raises ConfigError."""
+    from harness.history.record import Wanted
+
+    given = {name: options[name] for name in WANTED}
+    for name in ("since", "until"):
+        if given[name]:
+            given[name] = when(f"--{name}", given[name])
+    return Wanted(**given)
+
+
+def when(option: str, text: str) -> str:
+    """A date, a date with time, or so many days ago, as the history stores it. Raises ConfigError."""
+    if found := DAYS.fullmatch(text.strip()):
+        moment = datetime.datetime.now(datetime.UTC) - datetime.timedelta(
+            days=min(1e6, float(found.group(1)))
+        )
+    else:
+        try:
+            moment = datetime.datetime.fromisoformat(text.strip())
+        except ValueError:
+            raise ConfigError(f"{option} {text!r}: expected a date such as 2026-03-01, or 30d") from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,78 @@
+"""A finished run goes into the history."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.core.errors import ConfigError
+from harness.core.history import entry_of
+from harness.core.record import RunRecord
+
+if TYPE_CHECKING:
+    from harness.history.record import History
+
+VARIABLE = "HARNESS_HISTORY"
+DEFAULT = Path("reports") / "history.db"
+OFF = "none"
+NEEDED = ("sqlalchemy", "alembic")
+INSTALL = "the history needs SQLAlchemy and Alembic; install them: pip install 'sse-leak-harness[history]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the history is. asked: by an option or the environment, rather than by default."""
+
+    name: str
+    asked: bool
+
+    @property
+    def off(self) -> bool:
+        """True when no history is kept."""
+        return self.name == OFF
+
+
+def place_of(option: str | None, environment: Mapping[str, str] = os.environ) -> Place:
+    """The option, else ``HARNESS_HISTORY``, else ``reports/history.db``."""
+    name = option or environment.get(VARIABLE, "")
+    return Place(name or str(DEFAULT), bool(name))
+
+
+def installed() -> bool:
+    """Whether the packages of the extra are there."""
+    return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+
+
+def check_place(place: Place) -> None:
+    """Refuse before a run what no run could be recorded in. Raises ConfigError."""
+    if place.off or not place.asked:
+        return
+    if not installed():
+        raise ConfigError(INSTALL)
+    from harness.history.database import parse_place
+
+    parse_place(place.name)
+
+
+def open_history(place: Place, *, create: bool = True) -> History:
+    """The history itself, made when there is none and ``create`` is set. Raises ConfigError without the extra,
+    HistoryError when it cannot be opened."""
+    if place.off:
+        raise ConfigError(f"{VARIABLE}={OFF}: no history is kept; name one by --history")
+    if not installed():
+        raise ConfigError(INSTALL)
+    from harness.history.record import History
+
+    return History(place.name, create=create)
+
+
+def keep(record: RunRecord, folder: Path, place: Place, *, target: str | None = None) -> None:
+    """Record a judged run. Raises ConfigError and HistoryError; its callers note a failure beside the verdict."""
+    if place.off or (not place.asked and not installed()):
+        return
+    with open_history(place) as history:
+        history.add(entry_of(record, path=str(folder.absolute()), target=target))

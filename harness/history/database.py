@@ -1,0 +1,204 @@
+"""Opening the history's database: SQLite in WAL mode or PostgreSQL, at the newest schema, with clear errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command as alembic
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from harness.core.errors import ConfigError, HistoryError
+
+BUSY = 15.0  # seconds to wait for another writer
+POLL = 0.02
+CONNECT = 10  # seconds to wait for a PostgreSQL server
+PRIVATE_FILE = 0o600
+MIGRATION_LOCK = 4_711_2026  # key of PostgreSQL's advisory lock while the schema changes
+AGAIN = "harness history add RUN records a saved run later"
+
+
+class Database:
+    """A history at the newest schema. where: its URL or path without a password, for messages."""
+
+    def __init__(self, place: str, *, create: bool = True) -> None:
+        """place: a path, or a URL such as ``postgresql+psycopg://USER@HOST/NAME``. create: make the file when there
+        is none. Raises ConfigError for a place
+        that cannot be one, HistoryError when it cannot be opened."""
+        self.url = parse_place(place)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self.where = (
+            self.url.database or place if self.sqlite else self.url.render_as_string(hide_password=True)
+        )
+        if self.sqlite and not create and not Path(self.url.database or "").exists():
+            raise HistoryError(
+                f"no history at {self.where}: guard, soak and reproduce record runs, and so does harness history add"
+            )
+        self.engine = self._engine()
+        try:
+            self._migrate()
+        except BaseException:
+            self.engine.dispose()
+            raise
+
+    def _engine(self) -> Engine:
+        if not self.sqlite:
+            try:
+                return create_engine(self.url, connect_args={"connect_timeout": CONNECT}, pool_pre_ping=True)
+            except ModuleNotFoundError:
+                raise ConfigError(
+                    "a history in PostgreSQL needs psycopg; install it: pip install 'sse-leak-harness[postgresql]'"
+                ) from None
+        self._make_file()
+        engine = create_engine(self.url, connect_args={"timeout": BUSY})
+
+        @event.listens_for(engine, "connect")
+        def prepare(connection: Any, _: object) -> None:
+            # SQLAlchemy decides where a transaction begins; Python's own rules would begin some too late.
+            connection.isolation_level = None
+            connection.execute("PRAGMA foreign_keys = ON")
+            _use_wal(connection)
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            # A writer that begins as a reader fails at once when another writes; IMMEDIATE waits for its turn.
+            writes = connection.get_execution_options().get("harness_writes")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+        return engine
+
+    def _make_file(self) -> None:
+        path = Path(self.url.database or "")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE))
+        except OSError as error:
+            raise HistoryError(
+                f"history {path}: {error.strerror}; expected a file that can be written, name another by --history"
+            ) from None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads. Raises HistoryError."""
+        with self._explained(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes: all of it or nothing. Raises HistoryError."""
+        with (
+            self._explained(),
+            self.engine.connect().execution_options(harness_writes=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _migrate(self) -> None:
+        """Bring the schema up to date. A schema that is newer than this harness is an error."""
+        config = Config()
+        config.set_main_option("script_location", "harness.history:migrations")
+        scripts = ScriptDirectory.from_config(config)
+        newest = scripts.get_current_head()
+        with self.reading() as connection:
+            if _revision(connection) == newest:
+                return
+        with self.writing() as connection:
+            if not self.sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            found = _revision(connection)
+            if found is not None and found not in {one.revision for one in scripts.walk_revisions()}:
+                raise HistoryError(
+                    f"history {self.where}: its schema {found} is newer than this harness, which knows {newest}; "
+                    "upgrade the harness, or name another history by --history"
+                )
+            config.attributes["connection"] = connection
+            alembic.upgrade(config, "head")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Any failure of the database as one line that names it and what to do."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise HistoryError(f"history {self.where}: {_reason(error)}") from None
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. SQLite does not wait for other connections here, so this does."""
+    end = time.monotonic() + BUSY
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(POLL)
+        else:
+            return
+
+
+def parse_place(place: str) -> URL:
+    """The URL of a place. Raises ConfigError naming what does not fit; a password in it is not shown."""
+    if "://" not in place:
+        return URL.create("sqlite+pysqlite", database=place)
+    scheme = place.partition("://")[0]
+    wanted = "expected a file, sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+    try:
+        url = make_url(place)
+        if url.get_backend_name() == "postgresql" and url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise ConfigError(f"--history {scheme}://…: not a database URL; {wanted}") from None
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigError(f"--history {scheme}://…: a {url.get_backend_name()} database; {wanted}")
+    if url.get_backend_name() == "sqlite" and not url.database:
+        raise ConfigError(f"--history {place}: names no file; {wanted}")
+    return url
+
+
+def _revision(connection: Connection) -> str | None:
+    """The schema's revision; None for an empty database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong and what to do, in the words of the database where nothing better is known."""
+    cause = getattr(error, "orig", None) or error
+    words = " ".join(str(cause).split())
+    for sign, meaning in (
+        ("database is locked", f"another program has locked it for {BUSY:g} s; {AGAIN}"),
+        ("not a database", f"it is damaged or no SQLite file; move it away, and {AGAIN}"),
+        ("malformed", f"it is damaged; move it away, and {AGAIN}"),
+        ("disk is full", f"the disk is full; free some space, and {AGAIN}"),
+        ("disk I/O error", f"the disk reports an error, or is full; free some space, and {AGAIN}"),
+        ("readonly", "it cannot be written; run as its owner, or name another by --history"),
+        ("unable to open", "it cannot be opened; expected a file that can be written"),
+        ("No space left", f"the server's disk is full; {AGAIN}"),
+        ("already exists", "it holds other tables of these names; name an empty database by --history"),
+    ):
+        if sign in words:
+            return meaning
+    return f"{words[:300] or type(cause).__name__}; {AGAIN}"

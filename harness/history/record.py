@@ -1,0 +1,190 @@
+"""Adding runs to the history, reading them again, and forgetting old ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from harness.core.history import Measured, RunEntry, TrialEntry
+from harness.history.database import Database
+from harness.history.tables import metrics, runs, trials
+
+RUN_FIELDS = [one.name for one in dataclasses.fields(RunEntry) if one.name != "trials"]
+TRIAL_FIELDS = [one.name for one in dataclasses.fields(TrialEntry) if one.name != "metrics"]
+METRIC_FIELDS = [one.name for one in dataclasses.fields(Measured)]
+AT_ONCE = 500  # rows named in one statement: SQLite before 3.32 takes 999
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which runs. Texts match exactly; since and until compare with the start (ISO 8601, UTC). last: the newest
+    so many."""
+
+    target: str | None = None
+    profile: str | None = None
+    branch: str | None = None
+    outcome: str | None = None
+    mode: str | None = None
+    commit: str | None = None
+    since: str | None = None
+    until: str | None = None
+    last: int | None = None
+
+
+class History:
+    """The runs of many nights. A context manager; raises HistoryError for whatever the database reports."""
+
+    def __init__(self, place: str, *, create: bool = True) -> None:
+        self.database = Database(place, create=create)
+
+    @property
+    def where(self) -> str:
+        """Its place, without a password."""
+        return self.database.where
+
+    def add(self, entry: RunEntry) -> bool:
+        """Record a run, all of it or nothing; False when it is recorded already."""
+        with self.database.writing() as connection:
+            return _add(connection, entry, sqlite=self.database.sqlite)
+
+    def find(self, wanted: Wanted | None = None) -> list[RunEntry]:
+        """Runs, oldest first, with those of their trials that match."""
+        wanted = wanted or Wanted()
+        with self.database.reading() as connection:
+            chosen = _run_ids(connection, wanted)
+            return list(_entries(connection, chosen, wanted))
+
+    def run(self, run_id: str) -> list[RunEntry]:
+        """Runs of this id, or whose id begins so."""
+        with self.database.reading() as connection:
+            query = select(runs.c.id).where(runs.c.run_id.startswith(run_id, autoescape=True))
+            return list(_entries(connection, list(connection.scalars(query.order_by(runs.c.id))), Wanted()))
+
+    def forget(self, digests: Sequence[str]) -> int:
+        """Remove these runs; how many there were."""
+        gone = 0
+        with self.database.writing() as connection:
+            for start in range(0, len(digests), AT_ONCE):
+                part = digests[start : start + AT_ONCE]
+                gone += connection.execute(delete(runs).where(runs.c.digest.in_(part))).rowcount
+        return gone
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _add(connection: Connection, entry: RunEntry, *, sqlite: bool) -> bool:
+    values = {name: _stored(getattr(entry, name)) for name in RUN_FIELDS}
+    statement = (_sqlite_insert if sqlite else _postgresql_insert)(values)
+    run = connection.execute(statement).scalar()
+    if run is None:
+        return False
+    for trial in entry.trials:
+        values = {name: _stored(getattr(trial, name)) for name in TRIAL_FIELDS}
+        key = connection.execute(insert(trials).values(run=run, **values).returning(trials.c.id)).scalar()
+        rows = [
+            {"trial": key, **{name: _stored(getattr(one, name)) for name in METRIC_FIELDS}}
+            for one in trial.metrics
+        ]
+        if rows:
+            connection.execute(insert(metrics), rows)
+    return True
+
+
+def _sqlite_insert(values: Mapping[str, Any]) -> Any:
+    return (
+        sqlite.insert(runs)
+        .values(values)
+        .on_conflict_do_nothing(index_elements=["digest"])
+        .returning(runs.c.id)
+    )
+
+
+def _postgresql_insert(values: Mapping[str, Any]) -> Any:
+    return (
+        postgresql.insert(runs)
+        .values(values)
+        .on_conflict_do_nothing(index_elements=["digest"])
+        .returning(runs.c.id)
+    )
+
+
+def _stored(value: Any) -> Any:
+    """PostgreSQL stores no NUL in a text, and no lone surrogate is UTF-8."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode(errors="replace").decode()
+    return value
+
+
+def _run_ids(connection: Connection, wanted: Wanted) -> list[int]:
+    query: Select[Any] = select(runs.c.id).order_by(runs.c.started_at.desc(), runs.c.id.desc())
+    for column, value in ((runs.c.branch, wanted.branch), (runs.c.outcome, wanted.outcome)):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.commit is not None:
+        query = query.where(runs.c.commit.startswith(wanted.commit, autoescape=True))
+    if wanted.since is not None:
+        query = query.where(runs.c.started_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(runs.c.started_at < wanted.until)
+    inner = _trial_conditions(wanted)
+    if inner:
+        query = query.where(runs.c.id.in_(select(trials.c.run).where(and_(*inner))))
+    if wanted.last is not None:
+        query = query.limit(wanted.last)
+    return list(reversed(list(connection.scalars(query))))
+
+
+def _trial_conditions(wanted: Wanted) -> list[Any]:
+    pairs = (
+        (trials.c.target, wanted.target),
+        (trials.c.profile, wanted.profile),
+        (trials.c.mode, wanted.mode),
+    )
+    return [column == value for column, value in pairs if value is not None]
+
+
+def _entries(connection: Connection, chosen: Sequence[int], wanted: Wanted) -> Iterable[RunEntry]:
+    for start in range(0, len(chosen), AT_ONCE):
+        yield from _some(connection, chosen[start : start + AT_ONCE], wanted)
+
+
+def _some(connection: Connection, chosen: Sequence[int], wanted: Wanted) -> list[RunEntry]:
+    found = {row.id: row for row in connection.execute(select(runs).where(runs.c.id.in_(chosen)))}
+    inner = select(trials).where(trials.c.run.in_(chosen), *_trial_conditions(wanted)).order_by(trials.c.id)
+    below = list(connection.execute(inner))
+    measured: dict[int, list[Measured]] = {}
+    numbers = [row.id for row in below]
+    for start in range(0, len(numbers), AT_ONCE):
+        query = (
+            select(metrics)
+            .where(metrics.c.trial.in_(numbers[start : start + AT_ONCE]))
+            .order_by(metrics.c.id)
+        )
+        for row in connection.execute(query):
+            measured.setdefault(row.trial, []).append(
+                Measured(**{name: getattr(row, name) for name in METRIC_FIELDS})
+            )
+    inside: dict[int, list[TrialEntry]] = {}
+    for row in below:
+        values = {name: getattr(row, name) for name in TRIAL_FIELDS}
+        inside.setdefault(row.run, []).append(TrialEntry(**values, metrics=tuple(measured.get(row.id, ()))))
+    return [
+        RunEntry(
+            **{name: getattr(found[key], name) for name in RUN_FIELDS}, trials=tuple(inside.get(key, ()))
+        )
+        for key in chosen
+        if key in found
+    ]
