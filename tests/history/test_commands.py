@@ -169,7 +169,7 @@ def test_a_guard_records_what_makes_it_comparable(tmp_path: Path) -> None:
     assert trial.load == "60 connections, 60 at once, 1 event, 0.3 s, mixed, GET"
     assert trial.runtime_version.startswith("3.")
     fds = next(one for one in trial.metrics if one.key == "fds")
-    assert (fds.rate, fds.status) == (0.0, "bounded")
+    assert (fds.rate, fds.status in ("bounded", "observed")) == (0.0, True)
     assert 0 < fds.high < 0.2
 
 
