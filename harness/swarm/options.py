@@ -43,8 +43,9 @@ def _authorities(text: str) -> str:
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _options(parser: Any) -> None:
-    # Locust's own default is every interface, and its page starts loads: --web-host '*' asks for that.
-    parser.set_defaults(web_host="127.0.0.1")
+    # Locust's own default is every interface. Its page starts loads, and its master accepts every worker:
+    # --web-host '*' and --master-bind-host '*' ask for that.
+    parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
     group = parser.add_argument_group("Server-sent events")
     group.add_argument(
         "--stall-after",

@@ -107,3 +107,38 @@ def test_a_long_temporary_folder_leaves_room_for_a_socket(
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
     with PrivateFolder("swarm") as folder:
         assert len(os.fsencode(folder.path / "control")) <= 107
+
+
+# Every part of a run that makes a folder, as far as it goes without waiting.
+PARTS = """
+import os, sys
+from pathlib import Path
+from harness.experiment.broker import Broker, BrokerSetup
+from harness.experiment.inside import Inside, RuntimeSetup
+from harness.swarm.launch import Swarm
+out = Path(sys.argv[1])
+swarm = Swarm("http://127.0.0.1:1", out, seed=1)
+swarm.launch()
+inside = Inside(RuntimeSetup("auto"))
+inside.environment([sys.executable], os.environ)
+broker = Broker.start(BrokerSetup(), log=out / "broker.log", seed=1)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_run_leaves_no_folder_to_the_next_one(parent: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARTS, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        left = {path.name.split("-")[1] for path in parent.glob("harness-*")}
+        assert left == {"swarm", "runtime", "broker"}
+    finally:
+        process.kill()
+        process.communicate()
+    with PrivateFolder("swarm") as folder:
+        assert list(parent.iterdir()) == [folder.path]
+    assert list(parent.iterdir()) == []

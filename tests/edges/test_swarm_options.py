@@ -49,6 +49,19 @@ def named(option: str, value: str, said: str) -> None:
     assert "Traceback" not in said
 
 
+def test_locust_listens_on_loopback_unless_told_otherwise() -> None:
+    code = (
+        "from locust.argument_parser import get_parser; import harness.swarm.user;"
+        "found = get_parser().parse_args([]); print(found.web_host, found.master_bind_host);"
+        "found = get_parser().parse_args(['--web-host=*', '--master-bind-host=*'])\n"
+        "print(found.web_host, found.master_bind_host)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE, cwd=ROOT
+    )
+    assert done.stdout == "127.0.0.1 127.0.0.1\n* *\n", done.stderr
+
+
 def test_a_bad_value_is_named_with_what_was_expected() -> None:
     asked = [(option, value) for option, values in WRONG.items() for value in values]
     argv = [sys.executable, "-c", PARSE, json.dumps([f"{option}={value}" for option, value in asked])]
