@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.sabotage.beyond import BEYOND
 from tests.sabotage.case import Case, Green, Result, run
 from tests.sabotage.document import keep, kept, row, write
 from tests.sabotage.reference import REFERENCE
@@ -26,7 +27,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "sabotage.md"
 
 def chosen(names: Sequence[str]) -> list[Case]:
     """Rows by name or by the beginning of a name. Raises SystemExit for one that fits none."""
-    every = (*TABLE, *REFERENCE)
+    every = (*TABLE, *BEYOND, *REFERENCE)
     if not names:
         return list(every)
     for name in names:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.verdict import Finding, Outcome, Verdict
 from harness.experiment.guard import Request, guard_once
-from tests.sabotage.programs import go_binary
+from tests.sabotage.programs import go_binary, java_classes
 
 SERVICES = Path(__file__).parents[1] / "services"
 URL = "http://127.0.0.1:{port}/events"
@@ -23,30 +23,39 @@ def _each(names: str | tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """What must be found. kind and driver: one, or several of which each will do; kind "" is the total.
+    """What must be found. metric, kind and driver: one, or several of which each will do; kind "" is the total.
 
     rate: units per unit of the driver; None: any. within: share by which it may be missed. beside: metrics that may be
-    found as well, because what leaks holds them.
+    found as well, because what leaks holds them. scope: ``while-connected`` for what is freed at the disconnect.
+    text: words that the explanation must have, each of them. first: its finding comes before any other.
     """
 
-    metric: str
+    metric: str | tuple[str, ...]
     kind: str | tuple[str, ...]
     driver: str | tuple[str, ...]
     rate: float | None = 1.0
     within: float = 0.1
     beside: tuple[str, ...] = ("memory",)
+    scope: str = "after-disconnect"
+    text: tuple[str, ...] = ()
+    first: bool = False
 
     def wrong(self, verdict: Verdict) -> list[str]:
         """What the verdict lacks, or says too much."""
         if verdict.outcome is not Outcome.LEAKING:
             return [f"expected leaking, saw {verdict.outcome.value}: {verdict.explanation}"]
-        kinds = _each(self.kind)
-        found = [f for f in verdict.findings if f.metric == self.metric and f.kind.partition(":")[0] in kinds]
+        kinds, metrics = _each(self.kind), _each(self.metric)
+        found = [f for f in verdict.findings if f.metric in metrics and f.kind.partition(":")[0] in kinds]
         if not found:
             seen = ", ".join(f"{f.metric}/{f.kind}" for f in verdict.findings)
-            return [f"expected {self.metric}/{' or '.join(kinds)}, saw {seen}"]
+            return [f"expected {' or '.join(metrics)}/{' or '.join(kinds)}, saw {seen}"]
         said = [text for finding in found for text in self._differs(finding)]
-        others = {f.metric for f in verdict.findings} - {self.metric, *self.beside}
+        if self.first and verdict.findings[0] not in found:
+            leading = verdict.findings[0]
+            said.append(f"{leading.metric}/{leading.kind} comes before it")
+        words = verdict.explain()
+        said.extend(f"{text!r} is not in the explanation" for text in self.text if text not in words)
+        others = {f.metric for f in verdict.findings} - {*metrics, *self.beside}
         if others:
             said.append(f"also found {', '.join(sorted(others))}, which is not there")
         return said
@@ -55,6 +64,8 @@ class Leak:
         said = []
         if finding.driver not in _each(self.driver):
             said.append(f"driver {finding.driver}, expected {' or '.join(_each(self.driver))}")
+        if getattr(finding, "scope", "after-disconnect") != self.scope:
+            said.append(f"scope is not {self.scope}")
         rate = finding.rate.value if finding.rate else None
         if self.rate is not None and (rate is None or not math.isclose(rate, self.rate, rel_tol=self.within)):
             said.append(f"rate {rate}, expected {self.rate:g}")
@@ -63,7 +74,50 @@ class Leak:
     def __str__(self) -> str:
         kind = " or ".join(_each(self.kind))
         rate = "" if self.rate is None else f"{self.rate:.3g} "
-        return f"{rate}{self.metric}{'/' if kind else ''}{kind} per {' or '.join(_each(self.driver))}"
+        where = "" if self.scope == "after-disconnect" else f", {self.scope}"
+        metric = " or ".join(_each(self.metric))
+        return f"{rate}{metric}{'/' if kind else ''}{kind} per {' or '.join(_each(self.driver))}{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaks:
+    """More than one leak, each of which must be found."""
+
+    each: tuple[Leak, ...]
+
+    def wrong(self, verdict: Verdict) -> list[str]:
+        """What the verdict lacks, or says too much."""
+        metrics = tuple(metric for one in self.each for metric in _each(one.metric))
+        said = []
+        for one in self.each:
+            drivers = _each(one.driver)
+            findings = tuple(f for f in verdict.findings if f.metric not in metrics or f.driver in drivers)
+            beside = (*one.beside, *metrics)
+            said.extend(replace(one, beside=beside).wrong(replace(verdict, findings=findings)))
+        return said
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.each))
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """Everything comes back; where that takes longer than two minutes, the advice names the option that decides."""
+
+    option: str
+
+    def wrong(self, verdict: Verdict) -> list[str]:
+        """What the verdict accuses the service of, or leaves open without the option."""
+        if verdict.outcome is Outcome.BOUNDED:
+            return []
+        if verdict.outcome is not Outcome.INCONCLUSIVE:
+            return [f"expected bounded or inconclusive, saw {verdict.outcome.value}: {verdict.explanation}"]
+        if self.option not in verdict.advice:
+            return [f"expected {self.option} in the advice, saw: {verdict.advice}"]
+        return []
+
+    def __str__(self) -> str:
+        return f"bounded, or inconclusive with {self.option}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +162,34 @@ class Red:
 class Case:
     """runtime: which program. habit: its argument. load: fields of the Request that differ from a guard's default.
 
-    quick: one of those that every test run has. arguments: more words of the command.
+    quick: one of those that every test run has. arguments: more words of the command. variant: tells rows of the same
+    habit apart.
     """
 
     runtime: str
     habit: str
-    expected: Leak | Green | Red
+    expected: Leak | Leaks | Green | Advised | Red
     load: dict[str, Any] = field(default_factory=dict)
     quick: bool = False
     arguments: tuple[str, ...] = ()
+    variant: str = ""
 
     @property
     def name(self) -> str:
         """``asyncio-eventfd@connection``; the way to choose it."""
-        return f"{self.runtime}-{self.habit}"
+        more = f" {self.variant}" if self.variant else ""
+        return f"{self.runtime}-{self.habit}{more}"
 
     @property
     def command(self) -> tuple[str, ...]:
         """How the service is started."""
         if self.runtime == "go":
-            return (str(go_binary(SERVICES / "go")), "{port}", self.habit)
+            return (str(go_binary(SERVICES / "go")), "{port}", self.habit, *self.arguments)
         if self.runtime == "node":
             return ("node", str(SERVICES / "server.js"), "{port}", self.habit)
+        if self.runtime == "java":
+            classes = str(java_classes(SERVICES / "java"))
+            return ("java", "-Xmx256m", "-cp", classes, "SmallService", "{port}", self.habit)
         if self.runtime == "reference":
             words = (sys.executable, "-m", "harness.reference", "--profile", "bare", "--defect", self.habit)
             return (*words, "--port", "{port}", "--broker", "{broker}", *self.arguments)

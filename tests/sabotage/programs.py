@@ -25,8 +25,22 @@ def _built(folder: Path) -> Path:
     out = Path(tempfile.mkdtemp(prefix="small-services-"))
     atexit.register(shutil.rmtree, out, ignore_errors=True)
     binary = out / folder.name
-    command = ["go", "build", "-o", str(binary), "."]
-    if not (folder / "go.mod").exists():
-        command[-1] = "main.go"
+    sources = ["."] if (folder / "go.mod").exists() else sorted(path.name for path in folder.glob("*.go"))
+    command = ["go", "build", "-o", str(binary), *sources]
     subprocess.run(command, cwd=folder, check=True, timeout=BUILD_SECONDS)
     return binary
+
+
+def java_classes(folder: Path) -> Path:
+    """Where the classes of a folder are, compiled once. Raises CalledProcessError with the compiler's output."""
+    with _TURN:
+        return _compiled(folder)
+
+
+@functools.cache
+def _compiled(folder: Path) -> Path:
+    out = Path(tempfile.mkdtemp(prefix="small-services-"))
+    atexit.register(shutil.rmtree, out, ignore_errors=True)
+    sources = sorted(str(path) for path in folder.glob("*.java"))
+    subprocess.run(["javac", "-d", str(out), *sources], check=True, timeout=BUILD_SECONDS)
+    return out

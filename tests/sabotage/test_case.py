@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.verdict import Crash, Finding, Outcome, Rate, Verdict
-from tests.sabotage.case import Case, Green, Leak, Red, Result
+from tests.sabotage.case import Advised, Case, Green, Leak, Leaks, Red, Result
 from tests.sabotage.document import BEGIN, END, keep, kept, row, write
 
 FOUND = Finding("fds", "tcp-out:9797", "leaking", "abort", Rate(1.02, 0.99, 1.05, "fds/abort"), "one stays")
@@ -60,6 +60,37 @@ def test_a_crash_needs_its_signature_and_what_had_grown() -> None:
     assert expected.wrong(Verdict(Outcome.CRASHED, "", crash=replace(crash, signature="python-abort")))
     assert expected.wrong(Verdict(Outcome.CRASHED, "", crash=replace(crash, grown={})))
     assert expected.wrong(Verdict(Outcome.CRASHED, ""))
+    assert expected.wrong(LEAKING)
+
+
+def test_each_of_two_leaks_is_needed_with_its_driver() -> None:
+    over_time = replace(FOUND, kind="eventfd", driver="time", rate=Rate(1.0, 0.9, 1.1, "fds/second"))
+    expected = Leaks((EXPECTED, Leak("fds", "eventfd", "time")))
+    assert expected.wrong(replace(LEAKING, findings=(FOUND, over_time))) == []
+    [text] = expected.wrong(LEAKING)
+    assert "expected fds/eventfd" in text
+    swapped = replace(over_time, driver="abort")
+    assert expected.wrong(replace(LEAKING, findings=(FOUND, swapped)))
+
+
+def test_a_consequence_before_its_cause_is_told() -> None:
+    symptom = replace(FOUND, metric="idle-cpu", kind="")
+    expected = replace(EXPECTED, beside=("idle-cpu",), first=True)
+    assert expected.wrong(replace(LEAKING, findings=(FOUND, symptom))) == []
+    assert expected.wrong(replace(LEAKING, findings=(symptom, FOUND))) == ["idle-cpu/ comes before it"]
+
+
+def test_words_and_scope_are_needed() -> None:
+    assert replace(EXPECTED, text=("one stays",)).wrong(LEAKING) == []
+    assert "'status 500'" in replace(EXPECTED, text=("status 500",)).wrong(LEAKING)[0]
+    assert "while-connected" in replace(EXPECTED, scope="while-connected").wrong(LEAKING)[0]
+
+
+def test_an_undecided_verdict_needs_the_option_that_decides() -> None:
+    expected = Advised("--settle")
+    assert expected.wrong(Verdict(Outcome.BOUNDED, "")) == []
+    assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="give --settle 61")) == []
+    assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="wait"))
     assert expected.wrong(LEAKING)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.sabotage.beyond import BEYOND, SUBJECTS
 from tests.sabotage.case import Case, Result, run
 from tests.sabotage.reference import REFERENCE
 from tests.sabotage.table import TABLE
 
 QUICK = [case for case in TABLE if case.quick]
-LONG = [case for case in (*TABLE, *REFERENCE) if not case.quick]
+LONG = [case for case in (*TABLE, *BEYOND, *REFERENCE) if not case.quick]
 
 
 # What shows in a few seconds; the whole table is run with a guard's own load.
@@ -29,9 +30,9 @@ BRISK: dict[str, Any] = {
 
 
 def check(case: Case, folder: Path, **load: Any) -> Result:
-    for tool in ("go", "node"):
-        if case.name.startswith(f"{tool}-") and shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
+    tool = {"go": "go", "node": "node", "java": "javac"}.get(case.runtime)
+    if tool and shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
     result = run(case, folder, **load)
     assert not result.wrong, f"{'; '.join(result.wrong)}\n{result.verdict.explain()}"
     return result
@@ -75,6 +76,13 @@ def test_the_table_covers_every_class_of_descriptor_every_driver_and_every_runti
         assert {case.runtime for case in TABLE if hasattr(case.expected, "driver") is kind} == runtimes
 
 
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_each_subject_has_services_of_two_languages(subject: str) -> None:
+    python = {"asyncio", "thread", "gevent", "prefork"}
+    languages = {"python" if case.runtime in python else case.runtime for case in SUBJECTS[subject]}
+    assert len(languages) >= 2, languages
+
+
 def test_no_two_rows_have_the_same_name() -> None:
-    names = [case.name for case in TABLE]
+    names = [case.name for case in (*TABLE, *BEYOND, *REFERENCE)]
     assert len(set(names)) == len(names)

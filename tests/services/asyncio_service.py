@@ -1,4 +1,4 @@
-"""A small SSE service on asyncio streams: ``asyncio_service.py PORT HABIT [BROKER]`` (see habits.py)."""
+"""A small SSE service on asyncio streams: ``asyncio_service.py PORT HABIT [BROKER]`` (see chosen.py)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import socket
 import sys
 from typing import Any
 
+import chosen
 import habits
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+REFUSAL = b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+FULL = 64 * 1024  # bytes buffered for one reader
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 IDLE = 1.0  # seconds that a connection may wait for its next request
 ASK_TIMEOUT = 0.1  # seconds
@@ -68,7 +71,11 @@ class Service:
             writer.transport.set_write_buffer_limits(high=8192)
         await reader.readuntil(b"\r\n\r\n")
         self._count()
-        self.habit.opened()
+        status = self._status()
+        if status != 200:
+            writer.write(REFUSAL % status)
+            await writer.drain()
+            return "refused"
         if self.broker:
             self.habit.asked(answered=await ask(self.broker))
         if self.habit.keep_alive:
@@ -76,7 +83,12 @@ class Service:
         await asyncio.sleep(self.habit.lookup)
         if isinstance(reader.exception(), ConnectionError):
             return "early"
+        if self.habit.plain:
+            writer.write(ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            self.habit.answered()
+            return "closed"
         writer.write(HEAD)
+        self.habit.answered()
         watch = asyncio.ensure_future(reader.read(1))
         try:
             return await self._stream(writer, watch)
@@ -84,14 +96,28 @@ class Service:
             if not watch.cancel() and not watch.cancelled():
                 watch.exception()
 
+    def _status(self) -> int:
+        """200, or the status with which the request is answered instead."""
+        try:
+            self.habit.opened()
+        except habits.Refused as refused:
+            return refused.status
+        except OSError:
+            return 503
+        return self.habit.status
+
     async def _stream(self, writer: asyncio.StreamWriter, watch: asyncio.Future[bytes]) -> str:
+        own: list[object] = []
         while True:
-            writer.write(self.habit.event)
-            try:
-                await asyncio.wait_for(writer.drain(), habits.SLOW)
-            except TimeoutError:
-                return "slow"
+            if self.habit.overflow != "drop" or writer.transport.get_write_buffer_size() < FULL:
+                writer.write(self.habit.event)
+            if self.habit.overflow == "wait":
+                try:
+                    await asyncio.wait_for(writer.drain(), habits.SLOW)
+                except TimeoutError:
+                    return "slow"
             self.habit.sent()
+            self.habit.streamed(own)
             await asyncio.wait([watch], timeout=self.habit.every)
             if watch.done():
                 watch.result()
@@ -145,7 +171,7 @@ async def ask(broker: str) -> bool:
 
 
 async def main(port: int, text: str, broker: str) -> None:
-    habit = habits.of(text, task=task, timer=timer)
+    habit = chosen.of(text, task=task, timer=timer)
     habit.started()
     await Service(habit, broker).run(host="127.0.0.1", port=port)
 

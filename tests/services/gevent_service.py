@@ -1,4 +1,4 @@
-"""A small SSE service on gevent, everything patched: ``gevent_service.py PORT HABIT`` (see habits.py)."""
+"""A small SSE service on gevent, everything patched: ``gevent_service.py PORT HABIT`` (see chosen.py)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ monkey.patch_all()
 
 import sys  # noqa: E402
 
+import chosen  # noqa: E402
 import gevent  # noqa: E402
-import habits  # noqa: E402
 from gevent.event import Event  # noqa: E402
 from gevent.server import StreamServer  # noqa: E402
 from thread_service import Service, ticking  # noqa: E402
@@ -26,7 +26,7 @@ def greenlet() -> None:
 
 
 def main(port: int, text: str) -> None:
-    habit = habits.of(text, greenlet=greenlet)
+    habit = chosen.of(text, greenlet=greenlet)
     habit.started()
     gevent.spawn(ticking, habit)
     StreamServer(("127.0.0.1", port), Service(habit).serve, backlog=1024).serve_forever()

@@ -1,11 +1,6 @@
 """What a small service does beside serving: one planted leak, or one habit that only looks like a leak.
 
-A leak is written ``THING@DRIVER`` or ``THING@DRIVER/N`` (every N-th time): ``eventfd@connection``, ``file@abort``,
-``thread@event/10``. A habit is a name of HABITS. A service calls the hooks of its habit; it knows nothing else of it.
-
-Drivers: ``connection`` (a request was read), ``event`` (an event was sent), ``time`` (20 times a second, clients or
-not), ``abort`` (the client reset the connection), ``early`` (it did so before its answer), ``half-close`` (it shut its
-side and went on reading), ``slow`` (it did not read), ``timeout`` (the broker did not answer).
+A service calls the hooks of its habit; it knows nothing else of it. ``chosen.of`` makes the one that an argument names.
 """
 
 from __future__ import annotations
@@ -22,10 +17,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-from things import THINGS
 
 TICK = 0.05  # seconds
 EVERY = 0.02  # seconds between two events
@@ -37,9 +30,21 @@ SMALL, LARGE = b"data: hello\n\n", b"data: " + b"x" * 16384 + b"\n\n"
 ABORTS = ("reset", "early")
 
 
+class Refused(Exception):
+    """The request is answered with this status instead of a stream."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 class Habit:
     """Serves and keeps nothing. large: events that fill a window. linger: seconds between the client's leave and
-    the close. deaf: never closes after the client has left; recycle: connections after which a worker is replaced."""
+    the close. deaf: never closes after the client has left; recycle: connections after which a worker is replaced.
+    notices: a departure is noticed by a ``read`` at once or by a ``write`` that fails. overflow: what happens to events
+    for a reader that does not read: ``wait``, ``buffer`` without limit, or ``drop``. plain: a short response instead of
+    a stream. status: of every response. workers: threads of the pool that serves, 0 for one per connection.
+    forgets: a stream does not end when its client leaves."""
 
     event = SMALL
     every = EVERY
@@ -48,15 +53,27 @@ class Habit:
     deaf = False
     keep_alive = False
     recycle = 0
+    notices = "read"
+    overflow = "wait"
+    plain = False
+    status = 200
+    workers = 0
+    forgets = False
 
     def started(self) -> None:
         """The service is about to listen."""
 
     def opened(self) -> None:
-        """A request was read."""
+        """A request was read. Raises Refused, or OSError when a resource is exhausted: the response is a 503."""
+
+    def answered(self) -> None:
+        """The head of a response was sent."""
 
     def sent(self) -> None:
         """An event was sent."""
+
+    def streamed(self, own: list[object]) -> None:
+        """An event was sent on a stream. own: what belongs to the stream and goes with it."""
 
     def left(self, way: str) -> None:
         """The client has gone: ``closed``, ``reset``, ``early``, ``half-close`` or ``slow``."""
@@ -79,7 +96,7 @@ class Leak(Habit):
             self.event = LARGE
         elif driver == "event":
             self.every = RARELY
-        elif driver == "early":
+        elif driver in ("early", "answered"):
             self.lookup = LATE
 
     def _acted(self, driver: str) -> None:
@@ -93,6 +110,9 @@ class Leak(Habit):
 
     def opened(self) -> None:
         self._acted("connection")
+
+    def answered(self) -> None:
+        self._acted("answered")
 
     def sent(self) -> None:
         self._acted("event")
@@ -108,6 +128,58 @@ class Leak(Habit):
     def asked(self, *, answered: bool) -> None:
         if not answered:
             self._acted("timeout")
+
+
+class Several(Habit):
+    """More than one habit in the same service. What they set differently from a plain Habit holds."""
+
+    def __init__(self, habits: Sequence[Habit]) -> None:
+        self.habits = habits
+        for name in (
+            "event",
+            "every",
+            "lookup",
+            "linger",
+            "deaf",
+            "keep_alive",
+            "notices",
+            "overflow",
+            "status",
+        ):
+            plain = getattr(Habit, name)
+            setattr(self, name, next((v for one in habits if (v := getattr(one, name)) != plain), plain))
+
+    def started(self) -> None:
+        for one in self.habits:
+            one.started()
+
+    def opened(self) -> None:
+        for one in self.habits:
+            one.opened()
+
+    def answered(self) -> None:
+        for one in self.habits:
+            one.answered()
+
+    def sent(self) -> None:
+        for one in self.habits:
+            one.sent()
+
+    def streamed(self, own: list[object]) -> None:
+        for one in self.habits:
+            one.streamed(own)
+
+    def left(self, way: str) -> None:
+        for one in self.habits:
+            one.left(way)
+
+    def tick(self) -> None:
+        for one in self.habits:
+            one.tick()
+
+    def asked(self, *, answered: bool) -> None:
+        for one in self.habits:
+            one.asked(answered=answered)
 
 
 class Deaf(Habit):
@@ -379,22 +451,3 @@ HABITS: dict[str, Callable[[], Habit]] = {
     "keep-alive": KeepAlive,
     "recycled": Recycled,
 }
-DRIVERS = ("connection", "event", "time", "abort", "early", "half-close", "slow", "timeout")
-
-
-def of(text: str, **own: Callable[[], None]) -> Habit:
-    """The habit that an argument names. own: things of the runtime, by name with ``_`` for ``-``.
-
-    Raises SystemExit naming what would have been known.
-    """
-    thing, at, driver = text.partition("@")
-    if not at:
-        if thing not in HABITS:
-            raise SystemExit(f"{text!r}: no such habit; expected THING@DRIVER or one of {', '.join(HABITS)}")
-        return HABITS[thing]()
-    driver, _, every = driver.partition("/")
-    things = {**THINGS, **{name.replace("_", "-"): make for name, make in own.items()}}
-    if thing not in things or driver not in DRIVERS or not (every or "1").isdigit():
-        known = f"things: {', '.join(things)}; drivers: {', '.join(DRIVERS)}"
-        raise SystemExit(f"{text!r}: expected THING@DRIVER or THING@DRIVER/N; {known}")
-    return Leak(things[thing], driver, int(every or 1))

@@ -9,13 +9,13 @@ import socket
 import sys
 
 import asyncio_service
-import habits
+import chosen
 
 WORKERS = 2
 
 
 async def work(listener: socket.socket, text: str) -> None:
-    habit = habits.of(text, task=asyncio_service.task)
+    habit = chosen.of(text, task=asyncio_service.task)
     habit.started()
     await asyncio_service.Service(habit).run(sock=listener)
 
@@ -32,7 +32,7 @@ def fork(listener: socket.socket, text: str) -> int:
 
 
 def main(port: int, text: str) -> None:
-    habits.of(text, task=asyncio_service.task)  # a bad argument ends the parent
+    chosen.of(text, task=asyncio_service.task)  # a bad argument ends the parent
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     listener.setblocking(False)
     workers = {fork(listener, text) for _ in range(WORKERS)}

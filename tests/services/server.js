@@ -1,4 +1,5 @@
-// A small SSE service on Node: server.js PORT HABIT. A leak is written THING@DRIVER.
+// A small SSE service on Node: server.js PORT HABIT. A leak is written THING@DRIVER; several habits are joined by "+". A
+// pattern ends in its figures: release-10 (seconds), bursts-10-200 (files a burst, at most).
 'use strict'
 const fs = require('fs')
 const http = require('http')
@@ -6,7 +7,6 @@ const net = require('net')
 const { EventEmitter } = require('events')
 
 const [port, text] = [Number(process.argv[2]), process.argv[3]]
-const [thing, driver] = text.split('@')
 const kept = []
 const cache = new Map()
 const bus = new EventEmitter().setMaxListeners(0)
@@ -40,34 +40,136 @@ const innocents = {
   debounce: () => setTimeout(() => {}, 700)
 }
 
-if (driver ? !things[thing] : !innocents[thing]) {
+const open = () => fs.openSync(__filename)
+
+// What a service does over time, by name. opened: returns the status of the response. left: the stream has ended. sent:
+// instead of an ordinary event.
+const patterns = {
+  release: seconds => ({
+    left: () => {
+      const file = open()
+      setTimeout(() => fs.closeSync(file), seconds * 1000)
+    }
+  }),
+  sweep: seconds => {
+    let waiting = []
+    setInterval(() => {
+      waiting.forEach(file => fs.closeSync(file))
+      waiting = []
+    }, seconds * 1000)
+    return { left: () => waiting.push(open()) }
+  },
+  bursts: (gain, most) => {
+    let last = 0
+    return {
+      opened: () => {
+        const before = last
+        last = Date.now()
+        for (let i = 0; last - before > 500 && i < gain && pool.length < most; i++) pool.push(open())
+        return 200
+      }
+    }
+  },
+  tenants: count => {
+    const state = new Map()
+    return {
+      opened: () => {
+        const tenant = Math.floor(Math.random() * count)
+        if (!state.has(tenant)) state.set(tenant, open())
+        return 200
+      }
+    }
+  },
+  published: () => {
+    setInterval(() => kept.push(Buffer.alloc(5200, 1)), 200)
+    return {}
+  },
+  capped: most => ({
+    opened: () => {
+      if (kept.length >= most) return 500
+      kept.push(open())
+      return 200
+    }
+  }),
+  // 50 objects and about 9 kB for each connection; a timer that serves all of them makes the idle CPU rise.
+  session: () => {
+    const sessions = []
+    setInterval(() => sessions.forEach(one => one.forEach(item => { item.count += item.text.length })), 50)
+    return {
+      opened: () => {
+        sessions.push(Array.from({ length: 25 }, () => ({ count: 0, text: 'x'.repeat(100) + Math.random() })))
+        return 200
+      }
+    }
+  },
+  held: () => ({
+    sent: response => {
+      response.history = response.history || []
+      response.history.push('x'.repeat(9990) + Math.random())
+      response.write('data: hello\n\n')
+    }
+  }),
+  // Node buffers without limit what is written for a reader that does not read.
+  unbounded: () => ({ sent: response => response.write('data: ' + 'x'.repeat(16384) + '\n\n') }),
+  bounded: () => ({
+    sent: response => {
+      if (!response.writableNeedDrain) response.write('data: ' + 'x'.repeat(16384) + '\n\n')
+    }
+  }),
+  unhealthy: () => ({
+    opened: () => {
+      kept.push(open())
+      return 503
+    }
+  }),
+  refusing: () => ({ opened: () => 503 })
+}
+
+function chosen (name) {
+  const [thing, driver] = name.split('@')
+  if (driver) return things[thing] && { act: now => { if (now === driver) things[thing]() }, driver }
+  if (innocents[thing]) return { act: () => {}, opened: () => { innocents[thing](); return 200 } }
+  const [, word, figures] = /^([a-z-]+?)((?:-\d+)*)$/.exec(name) || []
+  const make = patterns[word]
+  return make && { act: () => {}, ...make(...figures.split('-').slice(1).map(Number)) }
+}
+
+const habits = text.split('+').map(chosen)
+if (!habits.every(Boolean)) {
   console.error(`${text}: no such habit`)
   process.exit(2)
 }
 
-function act (now) {
-  if (now === driver) things[thing]()
-}
+const act = now => habits.forEach(one => one.act(now))
+const has = driver => habits.some(one => one.driver === driver)
+const sent = habits.map(one => one.sent).find(Boolean)
 
 const server = http.createServer((request, response) => {
   act('connection')
-  if (!driver) innocents[thing]()
+  const refused = habits.map(one => one.opened ? one.opened() : 200).find(status => status !== 200)
+  if (refused) {
+    response.writeHead(refused, { Connection: 'close' })
+    response.end()
+    return
+  }
   let answered = false
   let next
   const send = () => {
-    response.write('data: hello\n\n')
+    sent ? sent(response) : response.write('data: hello\n\n')
     act('event')
   }
   setTimeout(() => {
     if (request.destroyed || request.socket.destroyed) return
     answered = true
     response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+    act('answered')
     send()
-    next = setInterval(send, driver === 'event' ? 500 : 20)
-  }, driver === 'early' ? 50 : 3)
+    next = setInterval(send, has('event') ? 500 : 20)
+  }, has('early') || has('answered') ? 50 : 3)
   request.on('close', () => {
     clearInterval(next)
     if (!answered) act('early')
+    habits.forEach(one => one.left && one.left())
   })
 })
 setInterval(() => act('time'), 50)

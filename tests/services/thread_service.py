@@ -1,4 +1,4 @@
-"""A small SSE service with a thread per connection: ``thread_service.py PORT HABIT`` (see habits.py)."""
+"""A small SSE service with a thread per connection: ``thread_service.py PORT HABIT`` (see chosen.py)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import chosen
 import habits
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+REFUSAL = b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 KEPT: list[object] = []
 
 
@@ -26,6 +30,9 @@ class Service:
             way = self._answer(connection)
         except OSError:
             way = "reset"
+        if self.habit.forgets:
+            KEPT.append(connection)
+            threading.Event().wait()
         self.habit.left(way)
         if self.habit.linger:
             time.sleep(self.habit.linger)
@@ -44,11 +51,19 @@ class Service:
             if not part:
                 return "closed"
             head += part
-        self.habit.opened()
+        status = self._status()
+        if status != 200:
+            connection.sendall(REFUSAL % status)
+            return "refused"
         time.sleep(self.habit.lookup)
         if self._reset(connection):
             return "early"
-        connection.sendall(HEAD)
+        connection.sendall(ANSWER if self.habit.plain else HEAD)
+        self.habit.answered()
+        return "closed" if self.habit.plain else self._stream(connection)
+
+    def _stream(self, connection: socket.socket) -> str:
+        own: list[object] = []
         while True:
             connection.settimeout(habits.SLOW)
             try:
@@ -56,12 +71,26 @@ class Service:
             except TimeoutError:
                 return "slow"
             self.habit.sent()
+            self.habit.streamed(own)
+            if self.habit.notices == "write":
+                time.sleep(self.habit.every)
+                continue
             connection.settimeout(self.habit.every)
             try:
                 if not connection.recv(1):
                     return "closed"
             except TimeoutError:
                 continue
+
+    def _status(self) -> int:
+        """200, or the status with which the request is answered instead."""
+        try:
+            self.habit.opened()
+        except habits.Refused as refused:
+            return refused.status
+        except OSError:
+            return 503
+        return self.habit.status
 
     def _reset(self, connection: socket.socket) -> bool:
         return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
@@ -74,14 +103,18 @@ def ticking(habit: habits.Habit) -> None:
 
 
 def main(port: int, text: str) -> None:
-    habit = habits.of(text)
+    habit = chosen.of(text)
     habit.started()
     service = Service(habit)
     threading.stack_size(256 * 1024)
     threading.Thread(target=ticking, args=(habit,), daemon=True).start()
+    pool = ThreadPoolExecutor(habit.workers) if habit.workers else None
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
         while True:
             connection, _ = listener.accept()
+            if pool:
+                pool.submit(service.serve, connection)
+                continue
             threading.Thread(target=service.serve, args=(connection,), daemon=True).start()
 
 

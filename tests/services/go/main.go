@@ -1,4 +1,5 @@
-// A small SSE service on net/http, with pprof: main PORT HABIT. A leak is written THING@DRIVER.
+// A small SSE service on net/http: main PORT HABIT [no-pprof]. A leak is written THING@DRIVER or THING@DRIVER/N; several habits are joined
+// by "+". patterns.go has the habits that depend on time, on bursts, on tenants or on a limit.
 package main
 
 import (
@@ -8,8 +9,11 @@ import (
 	"net/http"
 	_ "net/http/pprof"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -104,6 +108,8 @@ func work(data []byte) {
 	jobs <- data
 }
 
+var innocents = []string{"healthy", "pool", "cache", "garbage", "workers"}
+
 func innocent(habit string) {
 	switch habit {
 	case "pool":
@@ -123,29 +129,61 @@ func innocent(habit string) {
 	}
 }
 
+// A habit of the service: a planted leak, or a pattern of patterns.go.
+type habit struct {
+	name, thing, driver string
+	nth                 int64 // every n-th time
+	count               *atomic.Int64
+	pattern             *pattern
+}
+
+func chosen(text string) []habit {
+	found := []habit{}
+	for _, name := range strings.Split(text, "+") {
+		thing, driver, leaks := strings.Cut(name, "@")
+		driver, every, _ := strings.Cut(driver, "/")
+		nth, err := strconv.ParseInt(every, 10, 64)
+		if err != nil {
+			nth = 1
+		}
+		if leaks && things[thing] == nil {
+			fmt.Fprintln(os.Stderr, name+": no such thing")
+			os.Exit(2)
+		}
+		made := patternOf(name)
+		if !leaks && made == nil && !slices.Contains(innocents, name) {
+			fmt.Fprintln(os.Stderr, name+": no such habit")
+			os.Exit(2)
+		}
+		found = append(found, habit{name, thing, driver, nth, new(atomic.Int64), made})
+	}
+	return found
+}
+
 func main() {
-	thing, driver, leaks := strings.Cut(os.Args[2], "@")
 	origin := upstream()
 	things["body"] = func() {
 		answer, err := (&http.Client{Transport: &http.Transport{}}).Get(origin)
 		must(err)
 		keep(answer)
 	}
-	if leaks && things[thing] == nil {
-		fmt.Fprintln(os.Stderr, os.Args[2]+": no such thing")
-		os.Exit(2)
+	habits := chosen(os.Args[2])
+	has := func(driver string) bool {
+		return slices.ContainsFunc(habits, func(one habit) bool { return one.driver == driver })
 	}
 	every := 20 * time.Millisecond
-	if driver == "event" {
+	if has("event") {
 		every = 500 * time.Millisecond // a client that stays for one event is sent one
 	}
 	answer := 3 * time.Millisecond
-	if driver == "early" {
+	if has("early") || has("answered") {
 		answer = 50 * time.Millisecond // clients are to leave before it, however busy the machine
 	}
 	act := func(now string) {
-		if leaks && now == driver {
-			things[thing]()
+		for _, one := range habits {
+			if one.driver == now && one.count.Add(1)%one.nth == 0 {
+				things[one.thing]()
+			}
 		}
 	}
 	go func() {
@@ -153,15 +191,39 @@ func main() {
 			act("time")
 		}
 	}()
-	http.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
+	events := func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if recover() != nil { // a resource is exhausted
+				http.Error(w, "exhausted", http.StatusServiceUnavailable)
+			}
+		}()
 		act("connection")
-		innocent(os.Args[2])
+		for _, one := range habits {
+			innocent(one.name)
+			if one.pattern == nil {
+				continue
+			}
+			if one.pattern.serve != nil {
+				one.pattern.serve(w, r)
+				return
+			}
+			if one.pattern.opened != nil {
+				if status := one.pattern.opened(); status != 200 {
+					http.Error(w, http.StatusText(status), status)
+					return
+				}
+			}
+			if one.pattern.left != nil {
+				defer one.pattern.left()
+			}
+		}
 		time.Sleep(answer)
 		if r.Context().Err() != nil {
 			act("early")
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
+		act("answered")
 		for {
 			fmt.Fprint(w, "data: hello\n\n")
 			w.(http.Flusher).Flush()
@@ -172,6 +234,11 @@ func main() {
 			case <-time.After(every):
 			}
 		}
-	})
-	must(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
+	}
+	routes := http.DefaultServeMux // where net/http/pprof registers itself
+	if len(os.Args) > 3 && os.Args[3] == "no-pprof" {
+		routes = http.NewServeMux()
+	}
+	routes.HandleFunc("/events", events)
+	must(http.ListenAndServe("127.0.0.1:"+os.Args[1], routes))
 }
