@@ -14,7 +14,7 @@ from harness.core.record import Place, Places
 from harness.experiment.apart import by_turns, unless
 from harness.process.private_folder import PrivateFolder
 from harness.runtime.channel import default_directory
-from harness.runtime.counters import Counters, Cycle, RuntimeReader, Unavailable
+from harness.runtime.counters import PARTIAL, Counters, Cycle, RuntimeReader, Unavailable
 from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
 from harness.runtime.processes import owner
@@ -110,7 +110,7 @@ class Inside:
             return {}, ""
         try:
             found = unless(self.interrupted, self.reader.read, "a reading of the runtime's counters")
-            return dict(found.levels), ""
+            return dict(found.levels), "; ".join(note for note in found.notes if note.startswith(PARTIAL))
         except Interrupted:
             return {}, ""
         except ProbeError as error:

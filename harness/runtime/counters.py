@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
@@ -19,10 +19,17 @@ GOROUTINES = Key("tasks", "goroutine")
 HANDLES = Key("tasks", "handle")
 
 TOP = 10
+PARTIAL = "partial: "  # begins a note on an answer that was cut
 MOST = 1 << 63  # of any count
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def partial(bodies: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Notes of answers that agents cut, because the whole would have blocked their service for too long."""
+    found = dict.fromkeys(str(body["partial"]) for body in bodies if body.get("partial"))
+    return tuple(f"{PARTIAL}{text}" for text in found)
 
 
 def understood(reading: F) -> F:

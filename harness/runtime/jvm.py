@@ -18,6 +18,7 @@ from harness.runtime import jvm_socket
 from harness.runtime.counters import (
     HEAP_BYTES,
     OBJECTS,
+    PARTIAL,
     TOP,
     Attribution,
     Counters,
@@ -32,6 +33,10 @@ from harness.runtime.processes import executable, tree
 
 PATIENCE = 60.0  # seconds: a full collection of tens of GB
 LIMIT = 64 << 20
+# The histogram walks the heap at a safepoint, in which no Java thread runs: about 20 ms a million instances beyond the
+# full collection. More than this would take longer than 200 ms.
+MOST_INSTANCES = 10e6
+TOO_MANY = f"{PARTIAL}more than {MOST_INSTANCES / 1e6:g} million instances: they are no longer counted"
 LEAST = 0.02
 COLLECTIONS = 2  # what a finalizer or a reference queue lets go of is found by the second
 ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
@@ -64,6 +69,7 @@ class JvmCounters:
     def __init__(self, pid: int, *, jcmd: str | None = None) -> None:
         self.pid = pid
         self._jcmd = jcmd
+        self._instances = 0.0  # in one JVM, at most, by the last reading
 
     def probe(self) -> Counters | Unavailable:
         """A first reading, which also starts the JVM's attach thread; or why there is none."""
@@ -79,14 +85,19 @@ class JvmCounters:
         instances = size = threads = 0.0
         names: dict[str, int] = {}
         processes = self._processes()
+        large = self._instances > MOST_INSTANCES
         for process in processes:
-            for _, (count, total) in self._histogram(process).items():
+            classes = {} if large else self._histogram(process)
+            self._instances = max(self._instances, sum(count for count, _ in classes.values()))
+            for count, total in classes.values():
                 instances, size = instances + count, size + total
             for name, frames in self._threads(process):
                 if frames:  # a thread of the JVM itself has no Java frame
                     threads += 1
                     text = re.sub(r"\d+", "N", name)[:100]
                     names[text] = names.get(text, 0) + 1
+        if large:
+            return Counters({THREADS: threads}, names, tuple(processes), (TOO_MANY,))
         levels = {OBJECTS: instances, HEAP_BYTES: size, THREADS: threads}
         return Counters(levels, names, tuple(processes))
 

@@ -23,6 +23,7 @@ from harness.runtime.counters import (
     Growth,
     Unavailable,
     most,
+    partial,
     understood,
 )
 from harness.runtime.place import Frame, written
@@ -105,7 +106,8 @@ class NodeCounters:
             for name, count in answer.body["resources"].items():
                 names[name] = names.get(name, 0) + count
         levels[HANDLES] = float(sum(names.values()))
-        notes = () if OBJECTS in levels else (NO_QUERY,)
+        cut = partial(answer.body for answer in answers)
+        notes = cut or (() if OBJECTS in levels else (NO_QUERY,))
         return Counters(levels, names, tuple(sorted({answer.pid for answer in answers})), notes)
 
     def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
@@ -129,7 +131,8 @@ class NodeCounters:
                     allocation_growth(allocations[1], allocations[2], two),
                 ),
             ]
-            return most(growths, top)
+            answers = (*before, *between, *after)
+            return most(growths, top, partial(answer.body for answer in answers))
         finally:
             try:
                 self._ask("untrace")

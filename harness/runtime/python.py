@@ -22,6 +22,7 @@ from harness.runtime.counters import (
     Counters,
     Cycle,
     Unavailable,
+    partial,
     understood,
 )
 from harness.runtime.processes import arguments, environment, executable, tree, trusted
@@ -150,7 +151,10 @@ class PythonCounters:
                     values[key] = values.get(key, 0.0) + answer.body[field]
             for name, count in answer.body["threads"].items():
                 names[name] = names.get(name, 0) + count
-        notes = () if all(answer.body["collected"] for answer in answers) else (NOT_COLLECTED,)
+        notes: tuple[str, ...] = (
+            () if all(answer.body["collected"] for answer in answers) else (NOT_COLLECTED,)
+        )
+        notes += partial(answer.body for answer in answers)
         return Counters(values, names, tuple(answer.pid for answer in answers), notes)
 
     @understood

@@ -65,7 +65,10 @@ def attribution(
     """
     start, between, after = snapshots
     connections = sum(cycles)
-    notes = (f"{counted(after.dropped, 'further traceback')} left out",) if after.dropped else ()
+    notes: tuple[str, ...] = (
+        (f"{counted(after.dropped, 'further traceback')} left out",) if after.dropped else ()
+    )
+    notes += tuple(dict.fromkeys((*start.notes, *between.notes, *after.notes)))
     growths = [
         *waiting_growth(waiting, connections),
         *lasting(line_growth(between, after, cycles[1]), line_growth(start, between, cycles[0])),

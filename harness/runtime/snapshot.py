@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from harness.core.errors import ConfigError, StoreError
 from harness.process.read import check_regular
+from harness.runtime.counters import partial
 
 FORMAT = "sse-leak-harness snapshot 1"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -55,19 +56,21 @@ class Snapshot:
             tuple(frames[number] for number in numbers): (int(blocks), int(size))
             for blocks, size, numbers in body["traces"]
         }
-        return cls(traces, None, int(body["limit"]), int(body["dropped"]))
+        return cls(traces, None, int(body["limit"]), int(body["dropped"]), partial([body]))
 
     @classmethod
     def merged(cls, parts: Iterable[Snapshot]) -> Snapshot:
         """The sum over processes."""
         sums: dict[Trace, tuple[int, int]] = {}
         limit, dropped = 1, 0
+        notes: dict[str, None] = {}
         for part in parts:
             limit, dropped = max(limit, part.limit), dropped + part.dropped
+            notes.update(dict.fromkeys(part.notes))
             for trace, (blocks, size) in part.traces.items():
                 before = sums.get(trace, (0, 0))
                 sums[trace] = (before[0] + blocks, before[1] + size)
-        return cls(sums, None, limit, dropped)
+        return cls(sums, None, limit, dropped, tuple(notes))
 
     def save(self, path: Path) -> None:
         """Write it, mode 0600: paths of the service's code are its own affair. Raises StoreError."""

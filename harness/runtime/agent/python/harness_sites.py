@@ -8,9 +8,14 @@ import sys
 
 import harness_readings
 
+if False:  # for the type checker alone: the target need not load typing
+    from typing import Any
+
 DEPTH = 25  # frames of a stack, or steps of an await chain
 MOST_SITES = 2000
 MOST_TRACES = 100_000
+# Bytes of tracemalloc's own tables, about 64 a trace: listing them holds the interpreter for 1 µs a trace.
+MOST_TABLES = 8 << 20
 HERE = __file__.rpartition("/")[0] + "/"
 
 _started_here = [False]
@@ -104,10 +109,17 @@ def snapshot(_: int = 0) -> dict[str, object]:
         return {"error": "not tracing"}
     collected = harness_readings.collect()
     groups: dict[tuple[tuple[str, int], ...], list[int]] = {}
-    for trace_ in _tracemalloc._get_traces():
-        group = groups.setdefault(trace_[2], [0, 0])
-        group[0] += 1
-        group[1] += trace_[1]
+    partial = None
+    if _tracemalloc.get_tracemalloc_memory() > MOST_TABLES:
+        partial = (
+            "too many blocks are traced to list them all: only objects of the collector, by their basic size"
+        )
+        objects(_tracemalloc, groups)
+    else:
+        for trace_ in _tracemalloc._get_traces():
+            group = groups.setdefault(trace_[2], [0, 0])
+            group[0] += 1
+            group[1] += trace_[1]
     own = [frames for frames in groups if any(file.startswith(HERE) for file, _ in frames)]
     for frames in own:
         del groups[frames]
@@ -124,4 +136,18 @@ def snapshot(_: int = 0) -> dict[str, object]:
         "limit": _tracemalloc.get_traceback_limit(),
         "dropped": len(groups) - len(most),
         "bytes": _tracemalloc.get_traced_memory()[0],
+        "partial": partial,
     }
+
+
+def objects(tracemalloc: Any, groups: dict[tuple[tuple[str, int], ...], list[int]]) -> None:
+    """Group the collector's objects by traceback, one after the other: the target's threads run in between."""
+    if sys.getallocatedblocks() > harness_readings.MOST_BLOCKS:
+        return
+    traceback, size_of = tracemalloc._get_object_traceback, type.__dict__["__basicsize__"].__get__
+    for one in gc.get_objects():
+        frames = traceback(one)
+        if frames is not None:
+            group = groups.setdefault(frames, [0, 0])
+            group[0] += 1
+            group[1] += size_of(type(one))
