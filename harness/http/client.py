@@ -69,6 +69,9 @@ class Response:
         """The header of that name, printable, or ""."""
         return self._parser.location
 
+    def informational_received(self) -> None:
+        """The parser has skipped an informational response."""
+
     def head_complete(self) -> None:
         """The parser has the head; its properties show it."""
 

@@ -22,6 +22,9 @@ MALFORMED = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 class ResponseHandler(Protocol):
     """Receives the parts of a response, within ``ResponseParser.feed``."""
 
+    def informational_received(self) -> None:
+        """The parser has skipped an informational response."""
+
     def head_complete(self) -> None:
         """The parser has the final status and its headers."""
 
@@ -83,6 +86,7 @@ class ResponseParser:
         status = self._http.get_status_code()
         if status < 200 and status != SWITCHING:
             self._forget()
+            self._handler.informational_received()
             return
         self.status = status
         self._handler.head_complete()
@@ -97,6 +101,5 @@ class ResponseParser:
         return bool(self._http.should_keep_alive())
 
     def close(self) -> None:
-        """Break the reference cycle between the parser and its handler, so that both are freed at once."""
-        self._http = None
-        del self._handler, self.on_body, self.feed
+        """Break the reference cycles with the handler and with httptools, so that all are freed at once."""
+        self._handler = self._http = self.on_body = self.feed = None  # type: ignore[assignment]

@@ -12,9 +12,9 @@ class Exchange(Stream):
 
     __slots__ = ("_stays",)
 
-    def on_message_complete(self) -> None:
-        """httptools: asked here, for afterwards the parser has forgotten the headers."""
-        super().on_message_complete()
+    def response_complete(self) -> None:
+        """The parser: asked here, because afterwards it has forgotten the headers."""
+        super().response_complete()
         self._stays = self._parser.should_keep_alive()
 
     def _ended(self) -> None:
@@ -26,18 +26,22 @@ class Exchange(Stream):
             report.left = "ended" if report.events < order.events else order.disconnect
             self._over()
         elif report.events < order.events:
-            self._expect()
-            self.say(self._request.encode())
+            self._again()
+            self._link.send(self._request.encode())
         elif order.events == 0:
-            self._expect()
+            self._again()
         else:
             self.leave(drained=True)
 
-    def gone(self, cause: str) -> None:
+    def _again(self) -> None:
+        self._parser.close()
+        self._expect()
+
+    def connection_lost(self, cause: str) -> None:
         report = self.report
         idle = not self.leaving and report.events > 0 and report.order.events == 0
         if idle and cause == causes.CLOSED:
             report.left = "ended"
             self._over()
             return
-        super().gone(cause)
+        super().connection_lost(cause)

@@ -10,8 +10,8 @@ import _socket
 import errno
 import socket
 import struct
-from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from harness.http import causes
 from harness.http.route import Route
@@ -31,35 +31,36 @@ SAID = -1  # instead of an address's number: part of the request is out, no othe
 RETRY = 0.005  # seconds: a Unix socket whose backlog is full answers EAGAIN (connect(2))
 
 
-class Link(ABC):
-    """Connects, sends, reads. What happens is told by calling linked, received and gone, which a
-    subclass has; after ``release`` none of them is called any more."""
+class LinkListener(Protocol):
+    """Receives what happens on a link."""
+
+    def connected(self) -> None:
+        """The connection is established and the request is sent."""
+
+    def received(self, chunk: bytes) -> None:
+        """Bytes arrived."""
+
+    def connection_lost(self, cause: str) -> None:
+        """The peer closed the connection (cause ``closed``), or it failed."""
+
+
+class Link:
+    """Connects, sends and reads. It calls its listener, and stops calling it after ``release``."""
 
     __slots__ = (
-        "_address", "_io", "_loop", "_out", "_route", "_sealed", "_small_window", "_sock", "_source", "_tls",
-        "_waiting",
+        "_address", "_io", "_listener", "_loop", "_out", "_route", "_sealed", "_small_window", "_sock", "_source",
+        "_tls", "_waiting",
     )  # fmt: skip
 
-    def __init__(self, loop: Any) -> None:
+    def __init__(self, loop: Any, listener: LinkListener) -> None:
         self._loop = loop
+        self._listener = listener
         self._io: Any = None
         self._sock: _socket.socket | None = None
         self._tls: TlsLayer | None = None
         self._out = b""
         self._sealed: bytes | None = None  # the request, until TLS is ready for it
         self._waiting: Any = None  # a timer or callback of the loop that would call us
-
-    @abstractmethod
-    def linked(self) -> None:
-        """The connection stands and the request is sent."""
-
-    @abstractmethod
-    def received(self, chunk: bytes) -> None:
-        """Bytes came."""
-
-    @abstractmethod
-    def gone(self, cause: str) -> None:
-        """The connection has ended: by FIN (cause ``closed``) or by an error."""
 
     def dial(self, route: Route, request: bytes, *, source: str | None, small_window: bool) -> None:
         """Connect to the route's addresses in turn and send the request. Never raises."""
@@ -106,12 +107,25 @@ class Link(ABC):
                 self._waiting.start(self._dial)
                 return
             self._address += 1
-        # Told from the loop: the caller must have its stream before the stream can end.
+        # From the loop: the caller must have its stream before the stream can end.
         self._waiting = self._loop.run_callback(self._failed, causes.of_errno(code))
 
     def _failed(self, cause: str) -> None:
         self._waiting = None
-        self.gone(cause)
+        self._listener.connection_lost(cause)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call back from the loop, unless the link is released before."""
+        self._waiting = self._loop.run_callback(self._call, callback)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        self._waiting = None
+        callback()
+
+    @property
+    def is_open(self) -> bool:
+        """True from ``dial`` until the connection is closed."""
+        return self._sock is not None
 
     def _refused(self, code: int) -> None:
         self._waiting = None
@@ -140,7 +154,7 @@ class Link(ABC):
             self._close()
             self._dial()
         else:
-            self.gone(causes.of_errno(code))
+            self._listener.connection_lost(causes.of_errno(code))
 
     def _secure(self) -> None:
         assert self._route.tls is not None
@@ -171,7 +185,7 @@ class Link(ABC):
         else:
             self._watch(2 if rest else 1)
         if self._tls is None and not rest:
-            self.linked()
+            self._listener.connected()
         return True
 
     def _readable(self) -> None:
@@ -180,37 +194,37 @@ class Link(ABC):
         except BlockingIOError:
             return
         except OSError as error:
-            self.gone(causes.of_errno(error.errno))
+            self._listener.connection_lost(causes.of_errno(error.errno))
             return
         if self._tls is not None:
             self._decrypt(chunk)
         elif chunk:
-            self.received(chunk)
+            self._listener.received(chunk)
         else:
-            self.gone(causes.CLOSED)
+            self._listener.connection_lost(causes.CLOSED)
 
     def _decrypt(self, chunk: bytes) -> None:
         tls = self._tls
         assert tls is not None
         if not chunk:
-            self.gone(causes.CLOSED if tls.ready else causes.TLS)
+            self._listener.connection_lost(causes.CLOSED if tls.ready else causes.TLS)
             return
         try:
             plain, out = tls.receive(chunk)
         except TlsFailure as failure:
-            self.gone(failure.cause)
+            self._listener.connection_lost(failure.cause)
             return
         if tls.ready and self._sealed is not None:
             out += tls.send(self._sealed)
             self._sealed = None
-            self.linked()
+            self._listener.connected()
         if out and self._sock is not None:
             self._out += out
             self._flush()
         if plain and self._sock is not None:
-            self.received(plain)
+            self._listener.received(plain)
         if tls.ended and self._sock is not None:
-            self.gone(causes.CLOSED)
+            self._listener.connection_lost(causes.CLOSED)
 
     def catch_up(self) -> None:
         """Read what has come: a loop that was kept from running finds its timers due before its sockets are read."""
@@ -234,8 +248,8 @@ class Link(ABC):
         """True while it is not read: what does not come then is not the service's fault."""
         return self._io is not None and not self._io.active
 
-    def say(self, data: bytes) -> None:
-        """Send more on the connection that stands."""
+    def send(self, data: bytes) -> None:
+        """Send more on the established connection."""
         self._out += self._tls.send(data) if self._tls is not None else data
         self._flush()
 
@@ -285,6 +299,10 @@ class Link(ABC):
         self._close()
         self._tls = None
         self._out = b""
+
+    def detach(self) -> None:
+        """Forget the listener, so that both are freed at once. Only after ``release``."""
+        self._listener = None  # type: ignore[assignment]
 
     def _close(self) -> None:
         if self._io is not None:

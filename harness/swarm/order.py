@@ -28,8 +28,7 @@ class Report:
 
     cause: None when it left as ordered, else why it failed. left: the way it left; ``ended`` when the
     service ended it properly; "" when it failed otherwise. answered: a response head with an accepted
-    status came. framed: the response says where its body ends;
-    else the end of the connection is its end.
+    status came.
     """
 
     order: Order
@@ -42,10 +41,8 @@ class Report:
     status: int = 0
     answered: bool = False
     retry_after: str = ""
-    location: str = ""
     set_cookie: tuple[str, ...] = ()
     redirects: int = 0
-    framed: bool = False
     stalled: bool = False
     cause: str | None = None
     left: str = ""

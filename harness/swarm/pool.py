@@ -186,6 +186,9 @@ class _Cycle:
         if len(self.live) < self.spec.concurrency and self.refusing is None and stream in self.live:
             self._fill()
 
+    def headed(self, stream: Stream) -> None:
+        """Its report has the figures, once it is over."""
+
     def first(self, report: Report) -> None:
         """Told by its report, once it is over."""
 

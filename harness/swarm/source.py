@@ -53,13 +53,9 @@ class StreamFailed(Exception):
 
 
 class _Watched(Stream):
-    """A stream that tells of its head, and is given up when it stalls."""
+    """A stream that fails when it stalls, instead of staying for its dwell."""
 
     __slots__ = ()
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._owner.headed(self)  # type: ignore[attr-defined]
 
     def on_stall(self) -> None:
         self.fail(self.silence)

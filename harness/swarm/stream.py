@@ -1,25 +1,28 @@
-"""One stream: a request, its response, and the way it is left.
+"""One stream: a request on a link, the events in its response, and the way it disconnects.
 
-Points 12 to 14 of docs/swarm.md are here; reconnecting (15, 16) belongs to who holds the stream: a cycle
-opens an exact number of streams, so its streams never reconnect, while an SseUser's do.
+Points 12 to 14 of docs/swarm.md are here. Reconnecting (15, 16) belongs to the owner: a cycle opens an exact
+number of streams, so its streams never reconnect, while those of an SseUser do.
+
+A byte takes this path: ``Link._readable`` (recv) -> ``Stream.received`` -> ``Stream.body_received`` (called by
+httptools) -> ``Counter.feed``; when the stream is over, ``Tally.close`` adds its report to the ledger.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import httptools
+from typing import Any, Protocol
 
 from harness.core.errors import ConfigError
-from harness.core.sse import Counter
+from harness.core.sse import Counter, StreamLimit
 from harness.http import causes
 from harness.http.endpoint import Endpoint
-from harness.http.redirect import redirected
+from harness.http.redirect import REDIRECTS, redirected
 from harness.http.request import Request
+from harness.http.response import HEAD_LIMIT, MALFORMED, SWITCHING, ResponseParser
 from harness.http.route import Route
-from harness.swarm.order import Order
-from harness.swarm.owner import Owner
-from harness.swarm.response import Response
+from harness.swarm.link import Link
+from harness.swarm.order import Order, Report
+from harness.swarm.wheel import Wheel
 
 OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened
 IMMEDIATE = frozenset({"rst", "rst-early"})
@@ -27,10 +30,44 @@ RESETS = IMMEDIATE | {"stall"}
 PATIENT = frozenset({"half-close", "stall"})
 
 
-class Stream(Response):
-    """Open from its construction until ``owner.over(stream)``."""
+class Owner(Protocol):
+    """Opens streams, and hears from them: a cycle of the pool, or an event source."""
 
-    __slots__ = ("_begun", "_ends", "leaving", "slot")
+    wheel: Wheel
+    loop: Any
+
+    def begun(self, stream: Stream) -> None:
+        """The response head arrived, or did not for OPENING seconds. Exactly once, before over."""
+
+    def headed(self, stream: Stream) -> None:
+        """A response head arrived, of a redirect too."""
+
+    def first(self, report: Report) -> None:
+        """A stream's first event arrived."""
+
+    def gap(self, report: Report, seconds: float, events: int) -> None:
+        """A number of events of a stream arrived together, ``seconds`` after the one before."""
+
+    def over(self, stream: Stream) -> None:
+        """The stream is closed and its report is final. Exactly once."""
+
+    def reroute(self, stream: Stream, request: Request) -> None:
+        """Look up where a redirect leads, then call stream.follow; or stream.fail."""
+
+
+class Stream:
+    """Open from its construction until ``owner.over(stream)``.
+
+    _pending: the cause by which it must end; "" once the response ended as its framing says; None while it goes
+    on. _arrived: the moment of the last bytes. _progress: the moment of the last whole head or piece of body,
+    because bytes that complete neither are no sign of life. _most: report.bytes beyond which a head, a trailer
+    or the extension of a chunk is too long.
+    """
+
+    __slots__ = (
+        "_arrived", "_begun", "_deliver", "_ends", "_last_event", "_link", "_most", "_owner", "_parser", "_pending",
+        "_progress", "_request", "_started", "counter", "leaving", "over", "report", "slot",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -44,51 +81,61 @@ class Stream(Response):
         last_event_id: str = "",
         deliver: Callable[[bytes], None] | None = None,
     ) -> None:
-        super().__init__(owner, order, request, counter, deliver)
+        self._owner = owner
+        self._request = request
+        self.counter = counter
+        self._deliver = deliver
+        self.report = Report(order)
+        self._started = self._progress = self._arrived = owner.wheel.clock()
+        self._last_event = 0.0
         self._begun = False
         self.leaving = False
+        self.over = False  # True once it is closed
         self.slot = -1
         self._ends = self._started + order.dwell
+        self._expect()
         owner.wheel.put(self, self._started + min(order.dwell, OPENING, order.stall_after))
-        self.dial(
-            route,
-            request.encode(last_event_id),
-            source=source,
-            small_window=order.disconnect == "stall",
-        )
+        self._link = Link(owner.loop, self)
+        self._dial(route, source, last_event_id)
+
+    def _expect(self) -> None:
+        """Ready for a response."""
+        self._parser = ResponseParser(self)
+        self._pending: str | None = None
+        self._most = self.report.bytes + HEAD_LIMIT
+
+    def _dial(self, route: Route, source: str | None, last_event_id: str) -> None:
+        small = self.report.order.disconnect == "stall"
+        self._link.dial(route, self._request.encode(last_event_id), source=source, small_window=small)
+
+    @property
+    def good(self) -> bool:
+        """True while the response is as the request expects."""
+        return not self._pending
 
     @property
     def endpoint(self) -> Endpoint:
         """Where it is now: a redirect moves it."""
         return self._request.endpoint
 
-    @property
-    def over(self) -> bool:
-        """True once nothing is left of it."""
-        return self._parser is None
-
-    def linked(self) -> None:
-        self._last = self._owner.wheel.clock()
+    def connected(self) -> None:
+        """The link: the request is sent."""
+        self._progress = self._owner.wheel.clock()
         if self.report.connect is None:
-            self.report.connect = self._last - self._started
+            self.report.connect = self._progress - self._started
         if self.report.order.disconnect == "rst-early":
             # From the loop: the constructor may still be running.
-            self._waiting = self._loop.run_callback(self._early)
-
-    def _early(self) -> None:
-        self._waiting = None
-        self.leave()
+            self._link.call_soon(self.leave)
 
     def received(self, chunk: bytes) -> None:
-        self._came = self._owner.wheel.clock()
+        """The link: bytes arrived."""
+        self._arrived = self._owner.wheel.clock()
         report = self.report
         report.bytes += len(chunk)
         try:
-            self._parser.feed_data(chunk)
-        except httptools.HttpParserError:
+            self._parser.feed(chunk)
+        except MALFORMED:
             self._pending = self._pending or causes.PROTOCOL
-        except httptools.HttpParserUpgrade:
-            self._pending = causes.PROTOCOL
         if report.bytes > self._most:
             self._pending = causes.LIMIT
         if self._pending is not None:
@@ -97,6 +144,63 @@ class Stream(Response):
             self.leave(drained=len(chunk) < 4096)
         elif report.order.silent and report.headers is not None:
             self.pause()
+
+    def informational_received(self) -> None:
+        """The parser: a sign of life, and nothing else."""
+        self._progress = self._arrived
+
+    def head_complete(self) -> None:
+        """The parser: status and headers are known."""
+        report, parser = self.report, self._parser
+        self._progress = self._arrived
+        status = report.status = parser.status
+        report.retry_after = parser.retry_after
+        if parser.set_cookie:
+            report.set_cookie += parser.set_cookie
+        if status == SWITCHING:
+            self._pending = causes.PROTOCOL
+        elif status in REDIRECTS:
+            self._pending = causes.REDIRECT
+        else:
+            report.headers = self._arrived - self._started
+            streaming = self._request.streaming
+            report.answered = report.answered or causes.accepted(status, streaming=streaming)
+            self._pending = causes.of_response(
+                status, parser.content_type, parser.content_encoding, report.retry_after, streaming=streaming
+            )
+            self._begin()
+        self._owner.headed(self)
+
+    def body_received(self, body: bytes) -> None:
+        """The parser: a piece of the body, without its framing."""
+        report = self.report
+        moment = self._progress = self._arrived
+        self._most = report.bytes + HEAD_LIMIT
+        if self._pending is not None or not self._request.streaming:
+            return
+        try:
+            count = self.counter.feed(body)
+            if self._deliver is not None:
+                self._deliver(body)
+        except StreamLimit:
+            self._pending = causes.LIMIT
+            return
+        if not count:
+            return
+        if report.first_event is None:
+            report.first_event = moment - self._started
+            self._owner.first(report)
+            if count > 1:
+                self._owner.gap(report, 0.0, count - 1)
+        else:
+            self._owner.gap(report, moment - self._last_event, count)
+        self._last_event = moment
+        report.events += count
+
+    def response_complete(self) -> None:
+        """The parser: the response has ended as its framing says."""
+        if self._pending is None:
+            self._pending = ""
 
     def _decide(self, pending: str) -> None:
         if pending == causes.REDIRECT:
@@ -121,29 +225,29 @@ class Stream(Response):
         report = self.report
         report.redirects += 1
         try:
-            request = redirected(self._request, report.status, report.location, report.redirects)
+            request = redirected(self._request, report.status, self._parser.location, report.redirects)
         except ConfigError:
             self.fail(causes.REDIRECT)
             return
-        self.release()
+        self._link.release()
         self._owner.reroute(self, request)
 
     def follow(self, request: Request, route: Route, source: str | None, last_event_id: str = "") -> None:
         """Go on at the place a redirect named."""
         if self.over:
             return
+        self._parser.close()
         self._request = request
         self._expect()
-        self.report.location, self.report.status = "", 0
-        small = self.report.order.disconnect == "stall"
-        self.dial(route, request.encode(last_event_id), source=source, small_window=small)
+        self._dial(route, source, last_event_id)
 
-    def gone(self, cause: str) -> None:
+    def connection_lost(self, cause: str) -> None:
+        """The link: the connection was closed, or failed."""
         if self.leaving:
             self.report.left = self.report.order.disconnect
             self._over()
             return
-        if cause == causes.CLOSED and self.report.headers is not None and not self.report.framed:
+        if cause == causes.CLOSED and self.report.headers is not None and not self._parser.framed:
             self._decide(self._pending or "")  # close-delimited: RFC 9112, 6.3
             return
         self.fail(cause)
@@ -158,8 +262,8 @@ class Stream(Response):
             self._over(reset=self.report.order.disconnect == "stall")
             return
         report = self.report
-        if not self.paused and moment >= min(self._ends, self._last + report.order.stall_after):
-            self.catch_up()  # our own lateness is not the service's silence
+        if not self._link.paused and moment >= min(self._ends, self._progress + report.order.stall_after):
+            self._link.catch_up()  # our own lateness is not the service's silence
             if self.over or self.leaving:
                 return
         if moment >= self._ends:
@@ -169,10 +273,10 @@ class Stream(Response):
             self.leave()
             return
         due = self._ends
-        if self.paused:
-            self._last = moment
+        if self._link.paused:
+            self._progress = moment
         if not report.stalled:
-            silent = self._last + report.order.stall_after
+            silent = self._progress + report.order.stall_after
             if moment >= silent:
                 report.stalled = True
                 self.on_stall()
@@ -185,26 +289,26 @@ class Stream(Response):
     @property
     def silence(self) -> str:
         """Which kind of it: nothing came, or nothing but pieces of a head."""
-        return causes.DRIPPING if self._came > self._last else causes.STALLED
+        return causes.DRIPPING if self._arrived > self._progress else causes.STALLED
 
     def on_stall(self) -> None:
         """Silent for too long; a cycle's stream stays for its dwell all the same."""
 
     def leave(self, *, drained: bool = False, hold: bool = True) -> None:
         """Go, in the ordered way; without ``hold``, at once. Told to the owner by ``over``."""
-        if self._parser is None or (self.leaving and hold):
+        if self.over or (self.leaving and hold):
             return
         order = self.report.order
         self.report.left = order.disconnect
         self.leaving = True
-        patient = hold and order.disconnect in PATIENT and self._sock is not None
+        patient = hold and order.disconnect in PATIENT and self._link.is_open
         if patient and order.disconnect == "half-close":
             try:
-                self.shut()
+                self._link.shut()
             except OSError:
                 patient = False
         elif patient:
-            self.pause()
+            self._link.pause()
         if patient:
             wheel = self._owner.wheel
             moment = wheel.clock()
@@ -224,18 +328,26 @@ class Stream(Response):
             self._begun = True
             self._owner.begun(self)
 
+    def pause(self) -> None:
+        """Read no more until ``resume``: a slow reader makes the service wait."""
+        self._link.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._link.resume()
+
     def _over(self, *, reset: bool = False, drained: bool = False) -> None:
-        if self._parser is None:
+        if self.over:
             return
         owner, report = self._owner, self.report
-        self.release(reset=reset, drained=drained)
+        self._link.release(reset=reset, drained=drained)
         owner.wheel.drop(self)
         if report.stalled and report.cause is None:
             report.cause = self.silence
         report.life = owner.wheel.clock() - self._started
-        self._parser = None
+        self.over = True
+        self._link.detach()
+        self._parser.close()
         self._deliver = None
-        if not self._begun:
-            self._begun = True
-            owner.begun(self)
+        self._begin()
         owner.over(self)

@@ -82,7 +82,7 @@ def late_loop(user: Any, path: str) -> list[Any]:
 
     with user.sse(path, stall_after=0.5) as stream:
         seen = [next(stream).data]
-        sock, end = stream._stream._sock, time.monotonic() + 0.6
+        sock, end = stream._stream._link._sock, time.monotonic() + 0.6
         while time.monotonic() < end or not waiting(sock):
             get_original("time", "sleep")(0.01)
         return [*seen, next(stream).data, stream.reconnects]
