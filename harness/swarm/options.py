@@ -12,6 +12,9 @@ from locust import events
 from harness.core.errors import ConfigError
 from harness.http.source_addresses import check_local, source_pool
 from harness.http.tls import tls_context
+from harness.swarm.transport import secure_forks
+
+secure_forks()  # Locust forks its workers after it has imported the locustfile
 
 
 def _seconds(text: str) -> float:

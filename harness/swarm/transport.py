@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,7 @@ from locust.rpc.zmqrpc import BaseSocket
 from zmq.utils import z85
 
 from harness.core.errors import SwarmError
+from harness.swarm.setup import SECRET
 
 DOMAIN = b"harness"
 ZAP = "inproc://zeromq.zap.01"  # where libzmq asks whether a peer's key is known (ZAP, RFC 27)
@@ -139,3 +141,43 @@ def _check_curve() -> None:
             "this libzmq has no CURVE encryption, so that workers cannot prove who they are; expected a pyzmq with "
             "libsodium, as its wheels have it; or use one process"
         )
+
+
+def secure_forks() -> None:
+    """Have plain Locust use these sockets between a master and the workers that it forks (``locust --processes``), and
+    wherever HARNESS_SWARM_SECRET is set. Call this before the fork: the processes inherit the secret. A master and
+    workers that are started by hand without a secret keep Locust's own sockets."""
+    plain = locust.runners.rpc  # type: ignore[attr-defined]
+    given = os.environ.get(SECRET, "")
+    secret = given or new_secret()
+    forked: list[bool] = []
+    decided: list[bool] = []
+    os.register_at_fork(
+        after_in_parent=lambda: forked.append(True), after_in_child=lambda: forked.append(True)
+    )
+
+    def is_secured() -> bool:
+        # Decided once, when the runner is made: later forks are other children.
+        if not decided:
+            by_hand = "--worker" in sys.argv or bool(os.environ.get("LOCUST_MODE_WORKER"))
+            decided.append(bool(given) or (bool(forked) and not by_hand))
+        return decided[0]
+
+    def server(host: str, port: int) -> Any:
+        if not is_secured():
+            return plain.Server(host, port)
+        try:
+            return Server([_tcp(host if given or host != "*" else "127.0.0.1", port)], secret)
+        except RPCError as error:  # in the words by which Locust knows that its port is taken
+            raise RPCError(str(error).replace("cannot listen", "Socket bind failure")) from None
+
+    def client(host: str, port: int, identity: str) -> Any:
+        return (
+            Client(_tcp(host, port), secret, identity) if is_secured() else plain.Client(host, port, identity)
+        )
+
+    locust.runners.rpc = SimpleNamespace(Server=server, Client=client)  # type: ignore[attr-defined, assignment]
+
+
+def _tcp(host: str, port: int) -> str:
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"

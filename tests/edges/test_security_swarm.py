@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -204,6 +205,36 @@ def test_remote_workers_without_a_secret_are_a_usage_error(
     for secret in ("", "short"):
         with pytest.raises(ConfigError, match=r"remote workers need a secret.*32 or more random characters"):
             Swarm("http://127.0.0.1:1", tmp_path, seed=1, remote_workers=1, secret=secret)
+
+
+@needs_root
+def test_the_master_of_locusts_own_processes_refuses_a_forged_worker(tmp_path: Path) -> None:
+    """``locust --processes`` with an SseUser: the forked workers join, another user does not."""
+    port = free_port()
+    with CountingServer(delay=0.0, patience=60.0) as server:
+        options = ("--headless", "-u", "2", "-r", "2", "-t", "1m", "--processes", "2", "--host", server.url)
+        where = ("--master-bind-port", str(port), "--master-port", str(port))
+        command = [
+            sys.executable,
+            "-m",
+            "locust",
+            "-f",
+            str(ROOT / "locustfiles" / "churn.py"),
+            *options,
+            *where,
+        ]
+        with subprocess.Popen(
+            command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True
+        ) as master:
+            try:
+                deadline = time.monotonic() + 30
+                while server.count.accepted < 2 and time.monotonic() < deadline:
+                    time.sleep(0.05)  # its own workers have joined and make the load
+                assert server.count.accepted >= 2
+                assert listening(master.pid) == [f"tcp://127.0.0.1:{port}"]
+                assert attack(listening(master.pid), 1) == {f"tcp://127.0.0.1:{port}": []}
+            finally:
+                os.killpg(master.pid, signal.SIGKILL)
 
 
 @needs_root
