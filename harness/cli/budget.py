@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.streams import line
 from harness.config import BUDGETS, find, load
 from harness.core.budget_file import applied
 from harness.core.errors import ConfigError
@@ -18,6 +19,10 @@ SOON = datetime.timedelta(days=14)
 @click.group("budget", short_help="check a budget file without a run")
 def command() -> None:
     """Budget files: what a connection, an event or an hour may leave behind (docs/budgets.md)."""
+
+
+def _say(text: str) -> None:
+    click.echo(line(text))
 
 
 @command.command("check")
@@ -32,10 +37,10 @@ def check(file: Path | None) -> None:
     today = datetime.datetime.now().astimezone().date()
     for profile in (None, *found.profiles):
         applied(found, endpoints=("/", *found.endpoints), profile=profile, today=today)
-    click.echo(
+    _say(
         f"{path}: good; {counted(len(found.endpoints), 'endpoint')}, {counted(len(found.profiles), 'profile')}, "
         f"{counted(len(found.exemptions), 'exception')}"
     )
     for one in found.exemptions:
         soon = " (soon)" if one.expires - today <= SOON else ""
-        click.echo(f"  exception until {one.expires}{soon}: {one.metric} {one.allow} ({one.reason})")
+        _say(f"  exception until {one.expires}{soon}: {one.metric} {one.allow} ({one.reason})")

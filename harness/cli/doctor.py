@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.streams import line
 from harness.core.errors import EXIT_INFRASTRUCTURE
 from harness.core.units import counted
 
@@ -149,7 +150,9 @@ def command() -> None:
     for check in checks():
         bad += not check.ok
         mark = click.style("ok  ", fg="green") if check.ok else click.style("MEND", fg="red")
-        click.echo(f"{mark} {check.name:18} {check.seen}" + (f"  →  {check.mend}" if not check.ok else ""))
+        click.echo(
+            line(f"{mark} {check.name:18} {check.seen}" + (f"  →  {check.mend}" if not check.ok else ""))
+        )
     if bad:
         click.echo(f"{bad} to mend")
         raise click.exceptions.Exit(EXIT_INFRASTRUCTURE)
