@@ -150,9 +150,8 @@ def command() -> None:
     for check in checks():
         bad += not check.ok
         mark = click.style("ok  ", fg="green") if check.ok else click.style("MEND", fg="red")
-        click.echo(
-            line(f"{mark} {check.name:18} {check.seen}" + (f"  →  {check.mend}" if not check.ok else ""))
-        )
+        seen = f"{check.name:18} {check.seen}" + (f"  →  {check.mend}" if not check.ok else "")
+        click.echo(f"{mark} {line(seen)}")
     if bad:
         click.echo(f"{bad} to mend")
         raise click.exceptions.Exit(EXIT_INFRASTRUCTURE)
