@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 
 from harness.core.errors import ConfigError
+from harness.no_leaks.check import adopted, grown
+from harness.no_leaks.snapshot import Snapshot, Thing
 from harness.testing import Ignore, LeaksError, assert_bounded, assert_no_growth, no_leaks, snapshot
 
 
@@ -240,3 +245,126 @@ def test_what_multiprocessing_keeps_for_good_is_no_leak_of_its_first_user(method
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+# -- two snapshots by value
+
+
+def thing(referred: object = None) -> Thing:
+    return Thing("a thing", None if referred is None else lambda: referred)
+
+
+def holding(kind: str, things: dict[object, Thing], **more: Any) -> Snapshot:
+    return Snapshot({kind: things}, **more)  # type: ignore[arg-type]
+
+
+def test_an_object_at_the_address_of_an_earlier_one_is_another() -> None:
+    one, other = object(), object()
+    before = holding("tasks", {4096: thing(one)})
+    assert grown(before, holding("tasks", {4096: thing(one)})) == {}
+    assert grown(before, holding("tasks", {4096: thing(other)})) == {"tasks": ["a thing"]}
+    assert grown(before, holding("tasks", {4097: thing(one)})) == {"tasks": ["a thing"]}
+    assert grown(before, holding("tasks", {4096: thing()})) == {}, "nothing tells them apart"
+
+
+def test_a_task_at_the_address_of_an_earlier_one_is_found() -> None:
+    """The real thing: tasks are told apart by a weak reference, not by their address alone."""
+
+    async def main() -> None:
+        first = asyncio.create_task(asyncio.sleep(60))
+        await asyncio.sleep(0)
+        tasks = snapshot().things["tasks"]
+        assert tasks[id(first)].ref is not None
+        assert tasks[id(first)].ref() is first
+        first.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_descriptor_number_that_points_elsewhere_is_another_descriptor(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    held = os.open(first, os.O_CREAT | os.O_RDWR)
+
+    def replace() -> None:
+        another = os.open(second, os.O_CREAT | os.O_RDWR)
+        os.dup2(another, held)
+        os.close(another)
+
+    try:
+        with pytest.raises(LeaksError, match=f"fd {held}: {second}"), no_leaks(patience=0):
+            replace()
+    finally:
+        os.close(held)
+
+
+@pytest.mark.parametrize(("more", "left"), [(1023, False), (1024, False), (1025, True)])
+def test_traced_memory_may_grow_by_what_is_spare_and_not_by_a_byte_more(more: int, left: bool) -> None:
+    before, after = holding("threads", {}, memory=5000), holding("threads", {}, memory=5000 + more)
+    found = grown(before, after, spare=1024)
+    assert found == ({"memory": ["1025 B more traced memory; allowed are 1024 B"]} if left else {})
+    with pytest.raises(LeaksError) if left else contextlib.nullcontext():
+        assert_no_growth(before, after, memory="1 KiB")
+    assert grown(holding("threads", {}), after) == {}, "it was not traced before"
+
+
+def test_one_more_object_is_one_too_many() -> None:
+    before = holding("threads", {}, objects={"x.Session": 3})
+    assert grown(before, holding("threads", {}, objects={"x.Session": 3})) == {}
+    assert grown(before, holding("threads", {}, objects={"x.Session": 2})) == {}
+    found = grown(before, holding("threads", {}, objects={"x.Session": 4}))
+    assert found == {"objects": ["x.Session: 1 more (4 in all)"]}
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("fails", ["", "body", "check"])
+def test_tracing_goes_on_afterwards_only_if_it_did_before(before: bool, fails: str) -> None:
+    def block() -> None:
+        with no_leaks(memory="1 MiB", patience=0):
+            assert tracemalloc.is_tracing()
+            if fails == "body":
+                raise RuntimeError("the body")
+            if fails == "check":
+                KEPT.append(bytearray(2 << 20))
+
+    async def in_a_loop() -> None:
+        async with no_leaks(memory="1 MiB", patience=0):
+            assert tracemalloc.is_tracing()
+            if fails == "body":
+                raise RuntimeError("the body")
+            if fails == "check":
+                KEPT.append(bytearray(2 << 20))
+
+    expected = {
+        "": contextlib.nullcontext(),
+        "body": pytest.raises(RuntimeError),
+        "check": pytest.raises(LeaksError),
+    }
+    for run in (block, lambda: asyncio.run(in_a_loop())):
+        if before:
+            tracemalloc.start()
+        try:
+            with expected[fails]:  # type: ignore[attr-defined]
+                run()
+            assert tracemalloc.is_tracing() is before
+        finally:
+            tracemalloc.stop()
+            KEPT.clear()
+
+
+def test_what_came_between_two_snapshots_may_stay_and_nothing_else() -> None:
+    old, new = {1: thing()}, {1: thing(), 2: thing()}
+    base = holding("threads", {9: thing()}, objects={"x": 1}, memory=7)
+    taken = adopted(base, holding("threads", old), holding("threads", new))
+    assert set(taken.things["threads"]) == {9, 2}
+    assert (taken.objects, taken.memory) == ({"x": 1}, 7)
+
+
+def test_the_error_counts_everything_and_shows_ten_of_each() -> None:
+    error = LeaksError({"threads": [f"worker-{n}" for n in range(12)], "tasks": ["one"]}, 2.0)
+    lines = str(error).splitlines()
+    assert lines[0] == "12 threads, 1 tasks left, 2 s after the end:"
+    assert lines[1] == "  12 threads:"
+    assert lines[2:12] == [f"    worker-{n}" for n in range(10)]
+    assert lines[12:] == ["    and 2 more", "  1 tasks:", "    one"]
+    assert str(LeaksError({"tasks": ["one"] * 10})).splitlines()[0] == "10 tasks left:"
+    assert "more" not in str(LeaksError({"tasks": ["one"] * 10}))

@@ -139,7 +139,7 @@ def test_node_counts_are_exact_and_the_planted_line_comes_first(
 ) -> None:
     with node_server(tmp_path) as (reader, port):
         noise = {HANDLES: 0.0, OBJECTS: 3.0}
-        clean = clean_rates(reader, cycle_of(port, "/clean"), noise, CLEAN)
+        clean = clean_rates(reader, cycle_of(port, "/clean"), noise, CLEAN, late_step=True)
         assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
         leaky = rates(reader, cycle_of(port, path), noise)
         if key is HANDLES:

@@ -1,0 +1,47 @@
+"""A measurement of a clean server is repeated for the one runtime that needs it, and once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.metric import Key
+from tests.edges.servers import proof
+
+OBJECTS = Key("memory", "objects")
+
+
+@pytest.mark.parametrize(
+    ("late_step", "measured", "expected"),
+    [
+        (False, [0.5, 0.0], 0.5),
+        (True, [0.5, 0.0], 0.0),
+        (True, [0.05, 0.0], 0.05),  # within the bound: once is enough
+        (True, [-0.5, 0.0], 0.0),
+        (True, [0.5, 0.4], 0.4),  # a leak goes on
+    ],
+)
+def test_only_a_late_step_is_measured_again(
+    late_step: bool, measured: list[float], expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list(measured)
+    monkeypatch.setattr(proof, "rates", lambda *_, **__: {OBJECTS: left.pop(0)})
+    reader: Any = None
+    found = proof.clean_rates(reader, lambda: 1, {OBJECTS: 3.0}, 0.05, late_step=late_step)
+    assert found == {OBJECTS: expected}
+
+
+def test_node_is_the_only_runtime_with_a_late_step() -> None:
+    folder = Path(proof.__file__).parents[1]
+    asked = [
+        line.strip()
+        for path in sorted(folder.glob("test_*.py"))
+        for line in path.read_text().splitlines()
+        if "late_step=True" in line
+    ]
+    assert len(asked) == 1
+    text = (folder / "test_runtime_others.py").read_text()
+    before = text[: text.index("late_step=True")]
+    assert before.rindex("with node_server(") > before.rindex("\ndef test_node_")

@@ -1,0 +1,197 @@
+"""Decisions between two readings, without a service: what counts as idle, as connected, as the end of a trial."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.core.cycle import CycleSpec, Observation
+from harness.core.metric import Key
+from harness.core.plan import Stop
+from harness.core.sample import Census, Sample
+from harness.experiment.around import Surroundings
+from harness.experiment.halt import Halt
+from harness.experiment.levels import MOST_EVENTS, Reader
+from harness.experiment.quiet import Quiet, _cores
+from harness.experiment.reproduce import Wish, describe, setup_for
+from harness.experiment.trial import TrialRunner
+from harness.store.run_dir import RunDirectory
+from tests.core.series import observation
+
+
+def reading(at: float, cpu: float | None) -> Sample:
+    return Sample(at, cpu=cpu)
+
+
+@pytest.mark.parametrize(
+    ("seen", "cores"),
+    [
+        ([(0.0, 1.0), (1.0, 1.25)], 0.25),
+        ([(0.5, 1.0), (1.0, 1.25)], 0.5),  # half of the window tells
+        ([(0.51, 1.0), (1.0, 1.25)], None),  # less does not: one tick would look like a burning core
+        ([(1.0, 1.25)], None),
+        ([(0.0, 0.0), (1.0, 5.0), (2.0, 5.5)], 0.5),  # only the last window counts
+        ([(0.99, 0.0), (1.0, 5.0), (2.0, 5.5)], 0.5),
+        ([(0.0, 1.0), (1.0, 0.5)], 0.0),
+        ([(0.0, None), (1.0, 0.5)], None),
+        ([(0.0, 0.5), (1.0, None)], None),
+    ],
+)
+def test_idle_cpu_needs_half_of_its_window(
+    seen: list[tuple[float, float | None]], cores: float | None
+) -> None:
+    assert _cores([reading(*one) for one in seen], 1.0) == (None if cores is None else pytest.approx(cores))
+
+
+def quiet(**more: Any) -> Quiet:
+    return Quiet(
+        **{"settled": True, "moving": "", "level": {"fds": 5.0, "inbound": 1.0}, "close_lag": 0.0, **more}
+    )
+
+
+def test_levels_of_a_rest() -> None:
+    assert quiet(settled=False).levels(Census(0.0, fds={"file": 9})) == {}
+    assert quiet().levels() == {Key("fds"): 5.0}, "clients are no level"
+    assert quiet(idle_cpu=0.25).levels()[Key("idle-cpu")] == 0.25
+    one = Census(0.0, fds={"file": 9}, processes=1)
+    assert quiet().levels(one)[Key("fds")] == 9.0
+    assert quiet(restless=True).levels(one)[Key("fds")] == 5.0
+    blind = Census(0.0, unreadable=("fds of pid 1: x",), processes=1)
+    assert quiet().levels(blind, one)[Key("fds", "file")] == 9.0, "what was not read is no zero"
+    other = Census(0.0, fds={"pipe": 2}, processes=1)
+    assert quiet().levels(other, one)[Key("fds", "file")] == 0.0, "a class that was not met is one"
+
+
+def reader(inbound: int | None = 3, **more: Any) -> tuple[Any, list[int]]:
+    """A reader whose kernel answers ``inbound``; the ports that it was asked for."""
+    asked: list[int] = []
+    sampler = SimpleNamespace(
+        inbound=lambda port: asked.append(port) or inbound, samples=list, latest=lambda: Sample(0.0)
+    )
+    parts = {
+        "setup": SimpleNamespace(settle=0.5, patience=60.0),
+        "around": SimpleNamespace(interrupt=threading.Event()),
+        "target": SimpleNamespace(alive=True),
+        "sampler": sampler,
+        "inside": None,
+        "broker": None,
+        "port": 80,
+        "told": lambda note: None,
+        **more,
+    }
+    return Reader(**parts), asked
+
+
+@pytest.mark.parametrize(
+    ("looks", "asked"),
+    [
+        ([Census(0.0, fds={"file": 3, "tcp-out:80": 1})], False),
+        ([Census(0.0, fds={"file": 3, "tcp-in": 1})], True),
+        ([Census(0.0, fds={"unclassified": 3})], True),  # a client may be among them
+        ([Census(0.0)], True),
+        ([], True),
+    ],
+)
+def test_the_kernel_is_asked_for_clients_unless_the_census_excludes_them(
+    looks: list[Census], asked: bool
+) -> None:
+    for inbound, connected in ((3, True), (0, False), (None, True)):
+        one, ports = reader(inbound)
+        assert one._connected(looks) is (asked and connected)
+        assert ports == ([80] if asked else [])
+
+
+def test_a_service_that_exited_and_a_run_that_stops_have_no_clients() -> None:
+    one, asked = reader(target=SimpleNamespace(alive=False))
+    assert not one._connected([])
+    one, asked_too = reader()
+    one.around.interrupt.set()
+    assert not one._connected([])
+    assert asked == asked_too == []
+
+
+def test_only_processes_that_were_there_before_are_events() -> None:
+    samples = [
+        Sample(0.5, events=("pid 1 (old) ended",)),
+        Sample(1.0, events=("pid 12 started", "pid 12 (true) ended", "pid 123 (worker) ended")),
+        Sample(2.0, events=tuple(f"pid {n} (x) ended" for n in range(500, 530))),
+    ]
+    one, _ = reader(sampler=SimpleNamespace(samples=lambda: samples, latest=lambda: samples[0]))
+    found = one._events(1.0)
+    assert found[0] == "pid 123 (worker) ended"
+    assert len(found) == MOST_EVENTS == 20
+
+
+# -- the cycles of a trial
+
+
+def runner(
+    tmp_path: Path, cycle: Callable[[TrialRunner, CycleSpec], Observation], **more: Any
+) -> TrialRunner:
+    """A trial whose cycles are played by ``cycle``."""
+
+    class Played(TrialRunner):
+        def _cycle(self, step: CycleSpec) -> Observation:
+            return cycle(self, step)
+
+    setup = replace(setup_for(describe()["fixed"], Wish()), broker=None, **more)
+    directory, halt = (
+        RunDirectory.create(tmp_path / "run", "run"),
+        Halt(threading.Event(), time.monotonic, None),
+    )
+    around = Surroundings(time.monotonic, directory, halt, seed=1)
+    made = Played(setup, around)
+    made.broker = None
+    made.target = SimpleNamespace(alive=True)  # type: ignore[assignment]
+    return made
+
+
+def steps(trial: Any) -> CycleSpec | Stop:
+    done = len(trial.observations)
+    return CycleSpec(done, 1, 1, 1.0) if done < 5 else Stop("enough")
+
+
+@pytest.mark.parametrize("cut", [None, 0, 2])
+def test_a_cycle_that_was_cut_short_is_the_last(cut: int | None, tmp_path: Path) -> None:
+    def cycle(_: TrialRunner, step: CycleSpec) -> Observation:
+        return observation(step.index, {}, complete=step.index != cut)
+
+    one = runner(tmp_path, cycle, steps=steps)
+    one._cycles()
+    assert len(one.trial.observations) == (5 if cut is None else cut + 1)
+    assert any("stopped: enough" in note for note in one.trial.notes) is (cut is None)
+
+
+def test_a_service_that_exits_ends_the_cycles(tmp_path: Path) -> None:
+    def cycle(self: TrialRunner, step: CycleSpec) -> Observation:
+        self.target.alive = step.index != 1  # type: ignore[misc]
+        return observation(step.index, {})
+
+    one = runner(tmp_path, cycle, steps=steps)
+    one._cycles()
+    assert len(one.trial.observations) == 2
+
+
+def test_an_interrupt_ends_the_cycles(tmp_path: Path) -> None:
+    def cycle(self: TrialRunner, step: CycleSpec) -> Observation:
+        if step.index == 1:
+            self.around.interrupt.user.set()
+        return observation(step.index, {})
+
+    one = runner(tmp_path, cycle, steps=steps)
+    one._cycles()
+    assert len(one.trial.observations) == 2
+
+
+def test_the_time_given_ends_the_cycles_and_is_noted(tmp_path: Path) -> None:
+    one = runner(tmp_path, lambda _, step: observation(step.index, {}), steps=steps, max_seconds=0.0)
+    one._cycles()
+    assert one.trial.observations == ()
+    assert any("0 s are used up" in note for note in one.trial.notes)
