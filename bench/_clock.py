@@ -65,6 +65,10 @@ class Clocked:
         """The count at a moment, in seconds since the run's start. Moments never go back."""
         return 0.0
 
+    def connected(self, seconds: float, reading: int, stalled: int) -> float:
+        """What clients that have been connected for so long hold beside, until they disconnect."""
+        return 0.0
+
     def accepts(self, asked: int, rng: random.Random) -> int:
         """How many of the next ``asked`` requests are answered; the others are refused."""
         return asked
@@ -110,6 +114,9 @@ class Parts(Clocked):
 
     def level(self, at: float) -> float:
         return self.base + math.fsum(part.level(at) for part in self.parts)
+
+    def connected(self, seconds: float, reading: int, stalled: int) -> float:
+        return math.fsum(part.connected(seconds, reading, stalled) for part in self.parts)
 
     def accepts(self, asked: int, rng: random.Random) -> int:
         for part in self.parts:

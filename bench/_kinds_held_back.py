@@ -12,8 +12,16 @@ from bench import _shapes as shapes
 from bench._clock import Start, service
 from bench._kinds import BROKER, LONG
 from bench._services import MEMORY, MIB, OBJECTS, THREADS, Kind
-from bench._shapes_leaks import in_bursts, leak, refusing, singly, steadily, untimed, varying
-from bench._shapes_memory import collected, compiled, creeping, leaked_bytes, staircase
+from bench._shapes_leaks import buffered, in_bursts, leak, refusing, singly, steadily, untimed, varying
+from bench._shapes_memory import (
+    TRACES_HELD_BACK,
+    collected,
+    compiled,
+    creeping,
+    leaked_bytes,
+    recorded,
+    staircase,
+)
 from bench._shapes_timed import (
     between,
     burst_pool,
@@ -155,10 +163,21 @@ _LEAKING_COUNTS = (
     _beside("a sawtooth of 7", untimed(shapes.sawtooth(7, 5)), 0.05),
     _leak("5 a second, with or without clients", leak(5.0, "seconds", singly), 5.0, "time"),
 )  # fmt: skip
+RECORDED = sorted(path.stem for path in TRACES_HELD_BACK.glob("*.json"))
 _HEALTHY_MEMORY = (
+    *(
+        Kind(f"recorded: {name}", recorded(name, traces=TRACES_HELD_BACK), key=MEMORY, goal=LONG)
+        for name in RECORDED
+    ),
     Kind("staircase, 2 kB/connection to 5,000", staircase(2048, 5000), key=MEMORY, goal=LONG),
     Kind("staircase, 700 B/connection to 8,500", staircase(700, 8500), key=MEMORY, goal=LONG),
     Kind("collected heap of 40 MiB", collected(40 * MIB, 5), key=MEMORY, goal=LONG),
+    Kind(
+        "200 kB buffered for each client",
+        service(buffered(2e4, 1e5, 200e3), untimed(creeping)),
+        key=MEMORY,
+        goal=LONG,
+    ),
     Kind("JIT warm-up of 2,000", compiled(60 * MIB, 2000), key=MEMORY, goal=LONG),
     Kind("objects: noise ±30, 2 a reading", shapes.counter(15.0, 2.0), key=OBJECTS),
     Kind("objects: cache of 1,500", shapes.cache(1500, shapes.counter(1.5, 4.0)), key=OBJECTS),
@@ -168,6 +187,10 @@ _LEAKING_MEMORY = (
     Kind("3 kB/connection on a staircase", leaked_bytes(3072, staircase(2048, 5000)), "connection", 3072.0,
          key=MEMORY, goal=LONG),
     Kind("20 kB/connection", leaked_bytes(20480, creeping), "connection", 20480.0, key=MEMORY, goal=LONG),
+    Kind("30 kB per event while connected", service(buffered(3e5, 3e5), untimed(creeping)), "event", 3e4, key=MEMORY,
+         goal=LONG),
+    Kind("500 kB a second behind stalled readers", service(buffered(0.0, 5e5), untimed(creeping)), "stalled-second",
+         5e5, key=MEMORY, goal=LONG),
     Kind("3 objects per connection", shapes.leak(3.0, base=shapes.counter(1.5, 4.0), clockwork=True), "connection",
          3.0, key=OBJECTS),
     Kind("1 object per 30", shapes.leak(1 / 30, base=shapes.counter(1.5, 4.0)), "connection", 1 / 30, key=OBJECTS),

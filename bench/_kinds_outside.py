@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from bench import _shapes as shapes
 from bench._clock import Start, service
-from bench._services import OBJECTS, THREADS, Kind
-from bench._shapes_leaks import in_bursts, leak, refusing, singly, steadily, untimed, varying
+from bench._kinds import LONG
+from bench._services import MEMORY, OBJECTS, THREADS, Kind
+from bench._shapes_leaks import buffered, in_bursts, leak, refusing, singly, steadily, untimed, varying
+from bench._shapes_memory import creeping
 from bench._shapes_timed import (
     between,
     burst_pool,
@@ -59,6 +61,12 @@ HEALTHY_OUTSIDE = (
     Kind("freed every 1,000 requests", service(janitor(1000))),
     Kind("log rotated every 700 requests", service(rotation(700, 3.0))),
     Kind("constant, 30 % refused", service(refusing(0.3))),
+    Kind(
+        "64 kB buffered for each client",
+        service(buffered(4e3, 2e5, 64e3), untimed(creeping)),
+        key=MEMORY,
+        goal=LONG,
+    ),
 )
 LEAKING_OUTSIDE = (
     Kind("1 per 10, after 20 s", service(leak(0.1, after=20.0)), "connection", others=BY_STREAM),
@@ -89,5 +97,9 @@ LEAKING_OUTSIDE = (
     _beside("late closes", untimed(shapes.late_close), 0.01),
     _beside("a sawtooth of 12", untimed(shapes.sawtooth(12, 8))),
     _beside("a thread pool of 40", untimed(shapes.thread_pool(40))),
+    Kind("10 kB per event while connected", service(buffered(1e5, 1e5), untimed(creeping)), "event", 1e4, key=MEMORY,
+         goal=LONG),
+    Kind("200 kB a second behind stalled readers", service(buffered(0.0, 2e5), untimed(creeping)), "stalled-second",
+         2e5, key=MEMORY, goal=LONG),
     Kind("3 a second, with or without clients", service(leak(3.0, "seconds", singly)), "time", 3.0),
 )  # fmt: skip

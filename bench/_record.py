@@ -1,10 +1,15 @@
 """Record the levels of real servers under equal cycles, for the simulation: bench/traces/NAME.json.
 
-python -m bench._record [NAME …]
+python -m bench._record [NAME …]           servers on which the rules were tuned
+python -m bench._record --held-back        other services, into bench/traces_held_back: only when the rules are final
+
+Traces that were recorded before the rules were final are no proof of them. ``bench.detector --held-back with`` uses
+those of ``traces_held_back`` as further healthy rows.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -18,8 +23,10 @@ from harness.core.plan import Stop
 from harness.core.record import Trial
 from harness.experiment.guard import Request, guard_once
 from tests.edges.servers.proof import SERVERS, server
+from tests.sabotage.case import Case, Green
 
 TRACES = Path(__file__).parent / "traces"
+HELD_BACK = Path(__file__).parent / "traces_held_back"
 SERVICES = SERVERS.parent.parent / "services"
 PYTHON = sys.executable
 SIZES = (300,) * 16 + (2000,) * 10  # connections per cycle
@@ -35,6 +42,19 @@ GIVEN = {  # servers that are told their port
         PYTHON, "-m", "uvicorn", "--log-level", "error", "--port", "{port}", "--app-dir", str(SERVERS), "asgi_app:app",
     ],
 }  # fmt: skip
+# Healthy services that no rule was tuned on: name → runtime and habit of tests/services.
+OTHERS = {
+    "gevent-cache": ("gevent", "cache"),
+    "thread-arenas": ("thread", "arenas"),
+    "asyncio-garbage": ("asyncio", "garbage"),
+    "asyncio-imports": ("asyncio", "imports"),
+    "prefork-healthy": ("prefork", "healthy"),
+    "go-garbage": ("go", "garbage"),
+    "go-cache": ("go", "cache"),
+    "node-cache": ("node", "cache"),
+    "node-garbage": ("node", "garbage"),
+    "java-healthy": ("java", "healthy"),
+}
 
 
 def steps(trial: Trial) -> CycleSpec | Stop:
@@ -53,17 +73,21 @@ def started(name: str, folder: Path) -> Iterator[Request]:
     if name in GIVEN:
         yield Request(url="http://127.0.0.1:{port}/clean", command=GIVEN[name], **common)  # type: ignore[arg-type]
         return
+    if name in OTHERS:
+        case = Case(*OTHERS[name], Green())
+        yield Request(url="http://127.0.0.1:{port}/events", command=case.command, **common)  # type: ignore[arg-type]
+        return
     argv = PORTS.get(name)
     if name == "go":
         argv = [str(folder / "server")]
         subprocess.run(["go", "build", "-o", argv[0], "main.go"], cwd=SERVERS / "go", check=True)
     if argv is None:
-        sys.exit(f"{name!r}: expected one of {', '.join([*PORTS, *GIVEN, 'go'])}")
+        sys.exit(f"{name!r}: expected one of {', '.join([*PORTS, *GIVEN, 'go', *OTHERS])}")
     with server(argv, folder) as (child, port):
         yield Request(url=f"http://127.0.0.1:{port}/clean", pid=child.pid, **common)  # type: ignore[arg-type]
 
 
-def record(name: str) -> None:
+def record(name: str, folder: Path) -> None:
     """One server, once."""
     with tempfile.TemporaryDirectory() as text, started(name, Path(text)) as request:
         trial = guard_once(request, command="record", steps=steps).trial
@@ -77,10 +101,20 @@ def record(name: str) -> None:
         "seconds": [round(o.ended - o.started, 2) for o in seen],
         "levels": levels,
     }
-    (TRACES / f"{name}.json").write_text(json.dumps(trace, sort_keys=True) + "\n")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(trace, sort_keys=True) + "\n")
     print(name, trace["connections"], trace["seconds"], levels.get("memory/anonymous"), sep="\n", flush=True)
 
 
+def main() -> None:
+    """Record the servers named, or all of one sort."""
+    parser = argparse.ArgumentParser(prog="python -m bench._record", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--held-back", action="store_true", help="into traces_held_back")
+    options = parser.parse_args()
+    for name in options.names or (OTHERS if options.held_back else [*PORTS, *GIVEN, "go"]):
+        record(name, HELD_BACK if options.held_back else TRACES)
+
+
 if __name__ == "__main__":
-    for asked in sys.argv[1:] or [*PORTS, *GIVEN, "go"]:
-        record(asked)
+    main()

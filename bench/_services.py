@@ -11,7 +11,7 @@ from typing import Any
 
 from bench._clock import STEP, Clocked, Did, Load
 from harness.core.budget import Budget
-from harness.core.cycle import BrokerCount, CycleSpec, Ledger, Observation
+from harness.core.cycle import BrokerCount, CycleSpec, Ledger, Observation, Phase, Reading
 from harness.core.metric import Key
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.quiescence import Quiescent, Settling, Tracker
@@ -28,6 +28,8 @@ LAG = 0.05  # seconds that the last close takes
 PATIENCE = 30.0  # seconds after which a guard gives up waiting for a level
 PAUSE = 0.6  # seconds from one cycle's level to the next load: the census, runtime counters, a checkpoint
 RETENTION = 60.0  # seconds, as a guard's default
+HOLD = 5.0  # seconds of the first hold cycle, as a guard's default
+READ_EVERY = 0.5  # seconds between two readings of a hold cycle
 PACE = 800.0  # connections a second that a small server answers
 TICK = 0.1  # seconds between two events of a stream
 MIB = float(1 << 20)
@@ -82,7 +84,7 @@ def known(cls: type, **fields: Any) -> dict[str, Any]:
 
 GOAL: Goal = Goal(
     connections=300, concurrency=50, dwell=2.0, paths=("/",), disconnect="mixed", cycles=60, max_seconds=120.0,
-    **known(Goal, retention=RETENTION),
+    hold=HOLD, **known(Goal, retention=RETENTION),
 )  # fmt: skip
 
 
@@ -96,6 +98,7 @@ class World:
     rng: random.Random
     at: float = 0.0
     total: int = 0
+    last: Mapping[Key, float] = field(default_factory=dict)  # levels of the last cycle
     idle_counts: tuple[tuple[float, float, float], ...] = ()  # seconds since the run's start, fds, threads
     service: Level | Clocked = field(init=False)
 
@@ -116,8 +119,10 @@ class World:
         if isinstance(self.service, Clocked):
             seen = self._clocked(step, did, ledger, self.service)
         else:
+            held = self._connected(step, ledger)
             levels = self._levels(self.service(did, self.rng))
-            seen = Observation(step, ledger, levels, self.at, ended + LAG + SETTLE, ended)
+            seen = Observation(step, ledger, levels, self.at, ended + LAG + SETTLE, ended, connected=held)
+        self.last = seen.levels
         if self.kind.goal.broker:
             count = BrokerCount(5, 5, did.connections, did.connections - did.unanswered, did.unanswered)
             seen = replace(seen, broker=count)
@@ -135,6 +140,7 @@ class World:
                 counts.append((at, fds, threads))
             return {"fds": fds, "threads": threads}
 
+        held = self._connected(step, ledger)
         if step.connections:
             service.serve(Load(did, started, left, min(step.concurrency, step.connections)), self.rng)
             now = left
@@ -157,8 +163,25 @@ class World:
         more = known(Observation, idle_counts=self.idle_counts)
         return Observation(
             step, ledger, levels, started, now, left, settled=settled, unsettled=moving,
-            close_lag=lag if step.connections else 0.0, **more,
+            close_lag=lag if step.connections else 0.0, connected=held, **more,
         )  # fmt: skip
+
+    def _connected(self, step: CycleSpec, ledger: Ledger) -> tuple[Reading, ...]:
+        """The readings of a hold cycle. A level that knows no time stays as it was before."""
+        if step.phase is not Phase.HOLD:
+            return ()
+        clients = step.connections
+        readings = []
+        for index in range(int(ledger.seconds / READ_EVERY)):
+            at = self.at + index * READ_EVERY
+            levels = dict(self.last)
+            if isinstance(self.service, Clocked):
+                levels = self._levels(self.service.level(at))
+                stalled = min(step.stalled, clients)
+                levels[self.kind.key] += self.service.connected(at - self.at, clients - stalled, stalled)
+            levels[FDS] = levels.get(FDS, FEW_FDS) + clients
+            readings.append(Reading(at, levels))
+        return tuple(readings)
 
     def _levels(self, level: float) -> dict[Key, float]:
         levels = {self.kind.key: level}
@@ -183,12 +206,14 @@ class World:
         if isinstance(self.service, Clocked):
             answered = self.service.accepts(asked, rng)
         served = answered / asked if asked else 0.0
-        events = round((n - stalls - early) * served) * wanted
+        events = round(max(0, n - stalls - early - spec.stalled) * served) * wanted
         life = (n - stalls) * (wanted - 1) * TICK + stalls * spec.dwell
         if not spec.events:
             life = n * spec.dwell
         life *= served
         seconds = max(n / PACE, life / max(1, spec.concurrency)) * rng.uniform(0.95, 1.1)
+        if spec.phase is Phase.HOLD:
+            seconds = spec.dwell
         aborts = n - by_mode.get("fin", 0)
         ledger = Ledger(
             opened=n, completed=answered + early, events=events, aborts=aborts, seconds=seconds, by_mode=by_mode,

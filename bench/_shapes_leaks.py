@@ -1,4 +1,5 @@
-"""Leaks that no clockwork drives: late, lumpy, uneven, only above a load, limited, or of a service that refuses."""
+"""Leaks that no clockwork drives: late, lumpy, uneven, only above a load, limited, of a service that refuses, or for
+the life of a stream."""
 
 from __future__ import annotations
 
@@ -98,6 +99,23 @@ class _Limit(Clocked):
 def refusing(share: float, status: int = 429) -> Start:
     """About this share of the requests is refused."""
     return lambda rng: _Limit(share, status)
+
+
+@dataclass(slots=True)
+class _Buffer(Clocked):
+    reading: float
+    stalled: float
+    cap: float
+
+    def connected(self, seconds: float, reading: int, stalled: int) -> float:
+        return reading * min(self.cap, self.reading * seconds) + stalled * min(
+            self.cap, self.stalled * seconds
+        )
+
+
+def buffered(reading: float, stalled: float, cap: float = math.inf) -> Start:
+    """Units a second that each reading and each stalled client retains until it disconnects, up to a limit."""
+    return lambda rng: _Buffer(reading, stalled, cap)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from bench._services import MEMORY, MIB, Level, Make
 from harness.core.metric import Key
 
 TRACES = Path(__file__).parent / "traces"
+TRACES_HELD_BACK = Path(__file__).parent / "traces_held_back"
 BLOCK = 2048  # connections
 CHANCE = 0.2  # that an allocator finds room while it serves them
 
@@ -89,10 +90,10 @@ def leaked_bytes(per_connection: float, base: Make, reuse: float = 0.3) -> Make:
     return make
 
 
-def recorded(name: str, key: Key = MEMORY) -> Make:
-    """A real server's level as recorded over its connections (bench/traces), begun somewhere in its first
+def recorded(name: str, key: Key = MEMORY, traces: Path = TRACES) -> Make:
+    """A real server's level as recorded over its connections (``traces``), begun somewhere in its first
     cycles; past the end its second half again, from a random place."""
-    rows = json.loads((TRACES / f"{name}.json").read_text())
+    rows = json.loads((traces / f"{name}.json").read_text())
     levels = rows["levels"][str(key)]
     done = [float(n) for n in accumulate(rows["connections"])]
 

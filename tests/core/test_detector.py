@@ -12,7 +12,9 @@ from bench.detector import measure
 from harness.core.metric import Judged
 
 RUNS = 4
-SLOW = ("1 per 1,000 + jitter ±1", "1 a second")  # found less often within two minutes (docs/detector.md)
+# Not found in every run within two minutes (docs/detector.md). "1 per 1,000" is missed about once in 200 runs, since a
+# hold cycle takes five seconds of them; none of these may pass.
+SLOW = ("1 per 1,000", "1 per 1,000 + jitter ±1", "1 a second")
 # The kinds of the judge's own model. Those outside it, and those held back, are measured by the benchmark alone.
 MODEL = (*_kinds.HEALTHY_COUNTS, *_kinds.LEAKING_COUNTS, *_kinds.HEALTHY_MEMORY, *_kinds.LEAKING_MEMORY)
 JOBS = [

@@ -11,7 +11,7 @@ from bench import _kinds, _kinds_held_back, _kinds_outside
 from bench._clock import Did, Load, Start, service
 from bench._detector_cells import GROUPS
 from bench._services import FDS, PAUSE, Kind, World, run
-from bench._shapes_leaks import in_bursts, leak, refusing, steadily
+from bench._shapes_leaks import buffered, in_bursts, leak, refusing, steadily
 from bench._shapes_timed import burst_pool, idle_pool, janitor, late_fixed, swept, tenants
 from bench.detector import options_of, rows_chosen
 from harness.core.cycle import CycleSpec, Observation, Phase
@@ -160,6 +160,18 @@ def test_streams_end_over_the_whole_load_and_all_of_them_end() -> None:
     assert sum(count for _, count in ends) == 400
     assert ends[0][0] == pytest.approx(10.6, abs=0.2)
     assert ends[-1][0] == 15.0
+
+
+def test_a_hold_shows_what_clients_hold_while_they_are_connected() -> None:
+    made = world(buffered(10.0, 50.0, cap=100.0))
+    low = base(made)
+    hold = CycleSpec(0, 50, 50, 5.0, events=0, phase=Phase.HOLD, stalled=25)
+    seen = made.cycle(hold)
+    levels = [reading.levels[FDS] - low - 50 for reading in seen.connected]
+    assert levels[0] == 0
+    assert levels[4] == pytest.approx(25 * 20 + 25 * 100), "after two seconds, the stalled ones are full"
+    assert grown(seen, low) == 0, "freed at the disconnect"
+    assert seen.ledger.events == 25 * 50
 
 
 @pytest.mark.parametrize("kinds", [_kinds_outside.HEALTHY_OUTSIDE, _kinds_outside.LEAKING_OUTSIDE])
