@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
@@ -19,9 +18,11 @@ from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
 from harness.core.units import duration
 from harness.experiment.guard import Request
+from harness.http.endpoint import written_target
 from harness.http.source_addresses import source_pool
 from harness.runtime.detect import OVERRIDES
 from harness.target.listening import listening_pid
+from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
 FORMATS = ("plain", "json", "github")
@@ -167,8 +168,9 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
 
 def path_of(url: str) -> str:
     """The path that a budget's endpoint names, query included."""
-    parts = urlsplit(fill_port(url, 1))
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    filled = fill_port(url, 1)
+    check_url(filled)
+    return written_target(filled)
 
 
 def chosen_format(form: str | None) -> str:

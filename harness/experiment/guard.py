@@ -27,7 +27,7 @@ from harness.experiment.inside import RuntimeSetup
 from harness.experiment.redaction import redactor
 from harness.experiment.run import Run
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
-from harness.http.endpoint import Endpoint
+from harness.http.endpoint import Endpoint, written_target
 from harness.http.request import Request as HttpRequest
 from harness.http.tls import tls_context
 from harness.runtime.detect import choose
@@ -173,12 +173,11 @@ def load_words(request: Request) -> str:
 def goal_of(request: Request) -> Goal:
     """The load that a request describes."""
     urls = [request.url] if isinstance(request.url, str) else list(request.url)
-    parts = [urlsplit(fill_port(url, 1)) for url in urls]
     return Goal(
         connections=request.connections,
         concurrency=request.concurrency,
         dwell=request.dwell,
-        paths=tuple((part.path or "/") + (f"?{part.query}" if part.query else "") for part in parts),
+        paths=tuple(written_target(fill_port(url, 1)) for url in urls),
         events=request.events,
         disconnect=request.disconnect
         if request.locustfile is None
@@ -220,8 +219,8 @@ def _check(request: Request, urls: list[str]) -> None:
                 f"--url {url!r}: {{port}} needs a command to give the port to; expected -- COMMAND …"
             )
     for name, more in (("--ready", request.ready), ("--pprof", request.pprof)):
-        if more is not None:
-            check_url(fill_port(more, 1), name)
+        if more is not None and check_url(fill_port(more, 1), name).unix and name == "--pprof":
+            raise ConfigError(f"{name} {more!r}: a Unix socket; expected a TCP address of pprof pages")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if request.nofile is not None and resource.RLIM_INFINITY != hard < request.nofile:
         raise ConfigError(f"--nofile {request.nofile}: above the hard limit of {hard}; expected at most that")

@@ -1,10 +1,11 @@
-"""Cookies of one user: what a service sets comes back to it (RFC 6265).
+"""Cookies of one user: each goes back to the host that set it (RFC 6265, and 6265bis for name prefixes).
 
-Kept simple on purpose: a cookie goes to the host that set it and to no other, whatever its Domain says.
+Simpler than a browser on purpose: a cookie goes to no other host, whatever its Domain says.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from email.utils import parsedate_to_datetime
 
 from harness.http.endpoint import Endpoint
 
-MAX_COOKIES = 100  # per user: a service that sets more is not remembered without end
+MAX_COOKIES = 100  # per user, so that no service fills our memory
+LARGEST = 4096  # bytes of name and value (RFC 6265bis, 5.6)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a request header cannot carry them
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,11 @@ class Cookies:
             cookie = _parse(line, endpoint, self._clock())
             if cookie is None:
                 continue
+            if endpoint.scheme != "https" and any(
+                kept.secure and kept.name == cookie.name and kept.host == cookie.host
+                for kept in self._kept.values()
+            ):
+                continue  # plain HTTP must not replace a secure cookie (RFC 6265bis, 5.7)
             key = (cookie.host, cookie.path, cookie.name)
             self._kept.pop(key, None)
             if (cookie.expires is None or cookie.expires > self._clock()) and len(self._kept) < MAX_COOKIES:
@@ -47,7 +55,8 @@ class Cookies:
 
     def set(self, name: str, value: str, endpoint: Endpoint) -> None:
         """A cookie of one's own, for every path."""
-        self._kept[endpoint.host, "/", name] = Cookie(name, value, endpoint.host, "/", False, None)
+        host = _host(endpoint)
+        self._kept[host, "/", name] = Cookie(name, value, host, "/", False, None)
 
     def header(self, endpoint: Endpoint) -> str:
         """The Cookie header for a request, longest paths first (5.4); "" when there is none."""
@@ -55,13 +64,18 @@ class Cookies:
         found = [
             cookie
             for cookie in self._kept.values()
-            if cookie.host == endpoint.host
+            if cookie.host == _host(endpoint)
             and (not cookie.secure or endpoint.scheme == "https")
             and (cookie.expires is None or cookie.expires > now)
             and _within(path, cookie.path)
         ]
         found.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in found)
+
+
+def _host(endpoint: Endpoint) -> str:
+    """Which cookies belong together: every Unix socket is a host of its own."""
+    return endpoint.unix or endpoint.host
 
 
 def _within(path: str, prefix: str) -> bool:
@@ -72,10 +86,10 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
     pair, *attributes = line.split(";")
     name, equals, value = pair.partition("=")
     name = name.strip()
-    if not equals or not name:
+    if not equals or not name or _CONTROL.search(line) or len(name) + len(value) > LARGEST:
         return None
     path = endpoint.target.partition("?")[0].rpartition("/")[0] or "/"
-    secure, expires, lasting = False, None, None
+    secure, expires, lasting, domain = False, None, None, ""
     for attribute in attributes:
         key, _, text = attribute.partition("=")
         key, text = key.strip().lower(), text.strip()
@@ -83,6 +97,8 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
             path = text
         elif key == "secure":
             secure = True
+        elif key == "domain":
+            domain = text.lower().lstrip(".")
         elif key == "max-age" and text.lstrip("-").isdigit():
             lasting = now + min(float(text), 1e10)
         elif key == "expires":
@@ -90,6 +106,15 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
                 expires = parsedate_to_datetime(text).timestamp()
             except (ValueError, OverflowError):
                 pass
+    if domain and endpoint.host != domain and not endpoint.host.endswith(f".{domain}"):
+        return None  # one host may not set cookies for another
+    if secure and endpoint.scheme != "https":
+        return None
+    prefix = name.lower()
+    if prefix.startswith(("__secure-", "__host-")) and not secure:
+        return None
+    if prefix.startswith("__host-") and (domain or path != "/"):
+        return None
     return Cookie(
-        name, value.strip(), endpoint.host, path, secure, lasting if lasting is not None else expires
+        name, value.strip(), _host(endpoint), path, secure, lasting if lasting is not None else expires
     )

@@ -8,6 +8,7 @@ authority: ``http+unix://%2Frun%2Fapp.sock/events``. A link-local address carrie
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
@@ -18,6 +19,9 @@ PORTS = {"http": 80, "https": 443}
 ZONED = "expected such as http://[fe80::1%25eth0]:8000"
 LONGEST_UNIX = 107  # bytes of a Unix socket's path (unix(7))
 LONGEST_SHOWN = 200  # characters of a URL in an error
+LONGEST_NAME = 254  # characters of a host name, its final dot included (RFC 1035, 2.3.4)
+_NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
+_BRACKETED = re.compile(r"\[[^\[\]]+\](:\d*)?")
 _SAFE = "/?%:@!$&'()*+,;=-._~[]"
 
 
@@ -59,7 +63,7 @@ class Endpoint:
             )
         return cls(
             scheme,
-            "localhost" if unix else _host(parts.hostname or "", shown),
+            "localhost" if unix else _host(parts, shown),
             port or PORTS[scheme],
             _target(parts),
             unix,
@@ -135,17 +139,35 @@ def _target(parts: SplitResult) -> str:
     return f"{path}?{quote(parts.query, safe=_SAFE)}" if parts.query else path
 
 
-def _host(host: str, shown: str) -> str:
-    if ":" in host and "%" in host:
-        address, _, zone = host.partition("%")
+def _host(parts: SplitResult, shown: str) -> str:
+    """The host: an IPv6 address with its zone, or a name or IPv4 address in ASCII."""
+    host, written = parts.hostname or "", parts.netloc.rpartition("@")[2]
+    expected = "expected a host such as 127.0.0.1, example.com or [::1]"
+    if "[" in written or "]" in written:
+        address, percent, zone = host.partition("%")
         zone = unquote(zone.removeprefix("25"))
-        if not zone:
+        if percent and not zone:
             raise ConfigError(f"{shown!r}: no interface after %25; {ZONED}")
-        return f"{address}%{zone}"
+        try:
+            if not _BRACKETED.fullmatch(written):
+                raise ValueError
+            ipaddress.IPv6Address(address)
+        except ValueError:
+            raise ConfigError(f"{shown!r}: host {written[:100]!r} is no IPv6 address; {expected}") from None
+        return f"{address}%{zone}" if zone else address
     try:
-        return host if host.isascii() else host.encode("idna").decode()
+        name = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
-        raise ConfigError(f"{shown!r}: host {host!r}: {error}") from None
+        raise ConfigError(f"{shown!r}: host {host[:100]!r}: {error}") from None
+    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+        raise ConfigError(f"{shown!r}: host {name[:100]!r} is no name that DNS allows; {expected}")
+    return name
+
+
+def written_target(url: str) -> str:
+    """Path and query of a valid URL as they were written, ``/`` at least."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _basic(parts: SplitResult) -> str:

@@ -39,11 +39,11 @@ class ResponseParser:
     """The head of one response. status: 0 until the head is complete. framed: the response says where its body
     ends; otherwise it ends with the connection (RFC 9112, 6.3).
 
-    location: percent-encoded where it is not printable ASCII. feed: takes bytes; raises MALFORMED.
+    location: percent-encoded where it is not printable ASCII.
     """
 
     __slots__ = (
-        "_handler", "_http", "content_encoding", "content_type", "feed", "framed", "location", "on_body",
+        "_handler", "_http", "content_encoding", "content_type", "framed", "location", "on_body",
         "retry_after", "set_cookie", "status",
     )  # fmt: skip
 
@@ -54,7 +54,10 @@ class ResponseParser:
         # httptools calls the handler itself: one Python call fewer for every event.
         self.on_body = handler.body_received
         self._http: Any = httptools.HttpResponseParser(self)
-        self.feed = self._http.feed_data
+
+    def feed(self, data: bytes) -> None:
+        """Parse what arrived; calls the handler. Raises MALFORMED."""
+        self._http.feed_data(data)
 
     def _forget(self) -> None:
         self.content_type = self.content_encoding = b""
@@ -102,4 +105,4 @@ class ResponseParser:
 
     def close(self) -> None:
         """Break the reference cycles with the handler and with httptools, so that all are freed at once."""
-        self._handler = self._http = self.on_body = self.feed = None  # type: ignore[assignment]
+        self._handler = self._http = self.on_body = None  # type: ignore[assignment]

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,9 +23,11 @@ from harness.core.texts import mapped
 from harness.core.verdict import Outcome, Verdict
 from harness.experiment.guard import Guarded, Request, guard_once
 from harness.experiment.redaction import redactor
+from harness.http.endpoint import written_target
 from harness.plugin.arguments import addresses, check_budget, check_names, read, words
 from harness.report.paragraph import LONGEST, details, paragraph
 from harness.store.run_dir import safe_name
+from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
 WORST_FIRST = (1, 4, 3, 0)  # exit codes: the service's fault, ours, doubt, none
@@ -171,8 +172,9 @@ def _list(value: object) -> Sequence[object]:
 
 
 def _path(url: str) -> str:
-    parts = urlsplit(fill_port(url, 1))
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    filled = fill_port(url, 1)
+    check_url(filled)
+    return written_target(filled)
 
 
 @contextmanager

@@ -221,13 +221,14 @@ def test_cookies_go_where_they_belong() -> None:
     jar = Cookies(lambda: now[0])
     here = Endpoint.parse("http://a.example/app/page")
     jar.take(
-        ["p=1", "r=2; Path=/", "s=3; Secure; Path=/", "m=4; Max-Age=10; Path=/", "=x", "noequals",
+        ["p=1", "r=2; Path=/", "m=4; Max-Age=10; Path=/", "=x", "noequals",
          "e=5; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Path=/", "b=6; Expires=rubbish; Path=/"],
         here,
     )  # fmt: skip
+    jar.take(["s=3; Secure; Path=/"], Endpoint.parse("https://a.example/"))
     assert jar.header(here) == "p=1; r=2; m=4; b=6"
     assert jar.header(here.at("/apple")) == "r=2; m=4; b=6"  # /app is no prefix of a path segment
-    assert jar.header(Endpoint.parse("https://a.example/")) == "r=2; s=3; m=4; b=6"
+    assert jar.header(Endpoint.parse("https://a.example/")) == "r=2; m=4; b=6; s=3"
     assert jar.header(Endpoint.parse("http://b.example/")) == ""
     now[0] += 11
     assert "m=4" not in jar.header(here)
