@@ -63,6 +63,15 @@ LOAD = (
                  help="Silence after which a stream counts as stalled [default: the dwell]."),
     click.option("--source-addresses", metavar="POOL",
                  help="Local addresses to connect from in turn: 127.0.0.2-127.0.0.200, or NET/BITS."),
+    click.option("--expect", multiple=True, metavar="STATUS",
+                 help="The status that is loaded, such as 503 or 4xx. Repeatable [default: 200; below 400 for "
+                 "--mode request]."),
+    click.option("--invalid-share", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
+                 metavar="SHARE", help="Share of requests that are invalid: wrong path, method, credentials, body or "
+                 "session."),
+    click.option("--clients", type=click.IntRange(0), default=0, metavar="N",
+                 help="Distinct clients that take turns; {client} in a URL, header or body is their number "
+                 "[default: one; with {client}, one per stream]."),
     click.option("--processes", type=click.IntRange(1), default=1, show_default=True,
                  help="Load generators on this machine."),
     click.option("--keep-alive", is_flag=True,
@@ -137,6 +146,9 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
         disconnect=options["disconnect"],
         mode=options["mode"],
         keep_alive=options["keep_alive"],
+        expect=options["expect"],
+        invalid_share=options["invalid_share"],
+        clients=options["clients"],
         stall_after=duration("--stall-after", options["stall_after"]) if options["stall_after"] else None,
         source_addresses=source_pool(options["source_addresses"] or ""),
         processes=options["processes"],

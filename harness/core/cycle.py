@@ -32,6 +32,7 @@ class CycleSpec:
     disconnect: a mode of DISCONNECT_MODES, or ``mixed`` for equal parts.
     paths: opened in turn. mode: ``stream`` (SSE) or ``request`` (plain HTTP).
     fault: what the fake broker does meanwhile (``silence``), empty for its usual behaviour.
+    invalid: share of the requests that are invalid (``harness.swarm.requests``).
     stalled: streams that stop reading as soon as the response head has arrived, and stay for the dwell.
     """
 
@@ -46,6 +47,7 @@ class CycleSpec:
     mode: str = "stream"
     fault: str = ""
     stalled: int = 0
+    invalid: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,11 @@ class Ledger:
     The others never connected, were cancelled, or met something that is not HTTP.
     answered is None in a record of an older harness. answered_by_mode: how answered streams were left.
 
-    peak: streams open at once, at most. first_failure: cause of the first failed stream, "" if none failed.
-    opened_before_failure: streams opened until then. answered_after_failure: streams that were
-    answered and did not fail after it; 0 means that the service only failed from then on.
+    peak: streams open at once, at most. bursts: times that the number of open streams rose from none.
+    clients: distinct clients of the whole run so far. invalid: streams whose request was invalid.
+    first_failure: cause of the first failed stream, "" if none failed. opened_before_failure: streams opened until
+    then. answered_after_failure: streams that were answered and did not fail after it; 0 means that the service
+    only failed from then on.
     """
 
     opened: int = 0
@@ -94,6 +98,9 @@ class Ledger:
     unanswered: int = 0
     statuses: Mapping[int, int] = field(default_factory=dict)
     peak: int = 0
+    bursts: int = 0
+    clients: int = 0
+    invalid: int = 0
     first_failure: str = ""
     opened_before_failure: int | None = None
     answered_after_failure: int = 0

@@ -26,7 +26,7 @@ class Goal:
     vary: cycles may be enlarged, shortened and differ by design; False: all as asked.
     broker: the fake broker is there to be silenced. endless: never stop for certainty (a soak).
     memory: go on while anonymous memory grows and is undecided.
-    hold: seconds of the first hold cycle, in which clients stay connected; 0: none.
+    invalid: share of invalid requests. hold: seconds of the first hold cycle, in which clients stay connected; 0: none.
     """
 
     connections: int
@@ -45,6 +45,7 @@ class Goal:
     endless: bool = False
     memory: bool = True
     hold: float = 0.0
+    invalid: float = 0.0
 
 
 def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
@@ -59,6 +60,7 @@ def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
         paths=goal.paths,
         phase=phase,
         mode=goal.mode,
+        invalid=goal.invalid,
     )
 
 

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
+from harness.core.expected import CLIENT, statuses
 from harness.experiment.apart import unless
 from harness.experiment.setup import TrialSetup
 from harness.target.preflight import Preflight, preflight
+
+FIRST = "0"  # the number of the first client
 
 
 def first_look(
@@ -20,17 +23,19 @@ def first_look(
     """
     load = setup.load
     parts = urlsplit(url)
+    headers = {name: value.replace(CLIENT, FIRST) for name, value in load.headers.items()}
     for path in setup.service.paths:
         look = partial(
             preflight,
-            f"{parts.scheme}://{parts.netloc}{path}",
+            f"{parts.scheme}://{parts.netloc}{path.replace(CLIENT, FIRST)}",
             timeout=setup.service.preflight_timeout,
-            headers=load.headers,
+            headers=headers,
             method=load.method,
-            body=load.body,
+            body=None if load.body is None else load.body.replace(CLIENT.encode(), FIRST.encode()),
             insecure=load.insecure,
             ca=load.ca,
             stream=load.mode == "stream",
+            expect=statuses(load.expect),
             clock=clock,
         )
         seen = unless(interrupted, look, "the first look at the stream")

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from harness.core.budget import Budget
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError, TargetError
+from harness.core.expected import statuses
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.redact import Redactor
@@ -47,6 +48,8 @@ class Request:
     level. hold: seconds that clients stay connected in the hold cycle; 0: no such cycle. runtime: whose counters
     are read (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's
     port.
+    expect: statuses that answer a request, such as ``503`` or ``4xx``. invalid_share: of the requests. clients:
+    distinct clients that take turns; 0: one, or as many as streams where ``{client}`` stands in the request.
     keep_alive: in mode ``request`` each connection asks ``events`` times. locustfile: whose users load instead.
     budget_notes: where the budget came from, for the report. profile: whose budgets they are. secrets: exact values
     that are replaced by ``***`` wherever they are stored or shown. redact: regular expressions of further ones.
@@ -68,6 +71,9 @@ class Request:
     hold: float = 5.0
     mode: str = "stream"
     keep_alive: bool = False
+    expect: tuple[str, ...] = ()
+    invalid_share: float = 0.0
+    clients: int = 0
     locustfile: Path | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
@@ -140,6 +146,8 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
             stall_after=request.stall_after if request.stall_after is not None else request.dwell,
             mode=request.mode,
             keep_alive=request.keep_alive,
+            expect=request.expect,
+            clients=request.clients,
             locustfile=request.locustfile,
         ),
         broker=BrokerSetup() if request.with_broker else None,
@@ -186,6 +194,7 @@ def goal_of(request: Request) -> Goal:
         cycles=request.cycles,
         max_seconds=request.max_time,
         broker=request.with_broker,
+        invalid=request.invalid_share,
         hold=request.hold if request.locustfile is None and request.mode == "stream" else 0.0,
     )
 
@@ -228,6 +237,18 @@ def _check(request: Request, urls: list[str]) -> None:
     HttpRequest(Endpoint.parse(fill_port(urls[0], 1)), request.method, request.headers, request.body)
     if request.ca is not None:
         tls_context(insecure=request.insecure, ca=request.ca)
+    statuses(request.expect)
+    if not 0 <= request.invalid_share < 1:
+        raise ConfigError(
+            f"--invalid-share {request.invalid_share}: expected a share from 0 to below 1, such as 0.2"
+        )
+    if request.clients < 0:
+        raise ConfigError(f"--clients {request.clients}: expected a number from 1, or 0 for a single one")
+    if request.locustfile is not None and (request.expect or request.invalid_share or request.clients):
+        raise ConfigError(
+            f"--swarm {request.locustfile}: its users make their own requests; expected none of --expect, "
+            "--invalid-share and --clients with it"
+        )
     if request.keep_alive and request.mode != "request":
         raise ConfigError(
             "--keep-alive: a stream has its connection for itself; expected --mode request with it"

@@ -23,5 +23,7 @@ def open_swarm(load: LoadSetup, url: str, directory: Path, *, seed: int) -> Swar
         source_addresses=load.source_addresses,
         processes=load.processes,
         keep_alive=load.keep_alive,
+        expect=load.expect,
+        clients=load.clients,
         locustfile=load.locustfile,
     )

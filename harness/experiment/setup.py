@@ -46,7 +46,8 @@ class LoadSetup:
 
     insecure: certificates are not verified; ca: a PEM file of authorities. source_addresses: local
     addresses from which streams are opened in turn. processes: generators on this machine. keep_alive: in mode
-    ``request`` a connection asks more than once. locustfile: the user's own Locust users make the load.
+    ``request`` a connection asks more than once. expect: statuses that answer a request. clients: distinct clients.
+    locustfile: the user's own Locust users make the load.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +60,8 @@ class LoadSetup:
     processes: int = 1
     mode: str = "stream"
     keep_alive: bool = False
+    expect: tuple[str, ...] = ()
+    clients: int = 0
     locustfile: Path | None = None
 
 

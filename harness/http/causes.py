@@ -50,24 +50,33 @@ def of_errno(code: int | None) -> str:
     return _ERRNO.get(code or 0) or errno.errorcode.get(code or 0, "unknown").lower()
 
 
-def accepted(status: int, *, streaming: bool) -> bool:
+def accepted(status: int, *, streaming: bool, expect: frozenset[int] | None = None) -> bool:
     """True for a status that the request expects: 200 for a stream, below 400 for a plain request."""
+    if expect is not None:
+        return status in expect
     return status == 200 if streaming else status < 400
 
 
 def of_response(
-    status: int, content_type: bytes, content_encoding: bytes, retry_after: str, *, streaming: bool
+    status: int,
+    content_type: bytes,
+    content_encoding: bytes,
+    retry_after: str,
+    *,
+    streaming: bool,
+    expect: frozenset[int] | None = None,
 ) -> str | None:
     """Why a response is no stream (HTML Living Standard, 9.2.3), or None for a good one.
 
     A stream wants 200 and the MIME essence text/event-stream, without case and without parameters.
     A plain request (``streaming`` false) wants a status below 400.
     """
-    if status == 429:
+    good = accepted(status, streaming=streaming, expect=expect)
+    if not good and status == 429:
         return RATE_LIMITED[0]
-    if status == 503 and retry_after:
+    if not good and status == 503 and retry_after:
         return RATE_LIMITED[1]
-    if not accepted(status, streaming=streaming):
+    if not good:
         return f"status-{status}"
     if not streaming:
         return None

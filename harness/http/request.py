@@ -16,6 +16,7 @@ _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request that can be sent again and again. streaming: it asks for an event stream.
+    expect: the statuses that answer it; None: 200 for a stream, else any below 400.
 
     headers replace the defaults of the same name. Raises ConfigError for a method, header or value
     that HTTP does not allow.
@@ -26,6 +27,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     streaming: bool = True
+    expect: frozenset[int] | None = None
     _head: bytes = field(init=False, repr=False)
     _whole: bytes = field(init=False, repr=False)  # without Last-Event-ID: made once
 

@@ -89,6 +89,9 @@ def read(name: str, value: Any) -> Any:
         return duration(f"guard({name}=…)", value)
     if isinstance(value, str) and name == "sensitivity":
         return rate("guard(sensitivity=…)", value)
+    if name == "expect":
+        several = value if isinstance(value, list | tuple) else [value]
+        value = tuple(str(one) if type(one) is int else one for one in several)
     kind, _, optional = TYPES[name].partition(" | ")
     if optional and value is None:
         return None

@@ -13,6 +13,9 @@ class Approach:
     stall_after: seconds of silence, not even a comment, after which a stream counts as stalled.
     hold: seconds, at most, that ``half-close`` goes on reading and ``stall`` stays silent.
     method, headers, body: of every request. insecure: certificates are not verified.
+    expect: statuses and classes of them that answer a request (``503``, ``4xx``). clients: how many distinct clients
+    take turns; 0: one, or with ``{client}`` in a path, header or body a new one for each stream. client_start,
+    client_step: which of their numbers are ours.
     ca: a PEM file of authorities, or "". keep_alive: a plain request's connection asks again.
     """
 
@@ -26,3 +29,7 @@ class Approach:
     insecure: bool = False
     ca: str = ""
     keep_alive: bool = False
+    expect: tuple[str, ...] = ()
+    clients: int = 0
+    client_start: int = 0
+    client_step: int = 1

@@ -142,7 +142,9 @@ class Crew:
         worker = Worker(msg.node_id, name, pid if pid in self._processes else 0)
         self._workers[msg.node_id] = worker
         index = len(self._workers)
-        setup = replace(self._setup, seed=self._setup.seed + index, secret="")
+        wanted = self._setup.processes + self._setup.remote_workers
+        approach = replace(self._setup.approach, client_start=index - 1, client_step=wanted)
+        setup = replace(self._setup, approach=approach, seed=self._setup.seed + index, secret="")
         self._send("setup", worker, setup_to_dict(setup))
 
     def _prepared(self, msg: Any, **_: Any) -> None:

@@ -49,7 +49,8 @@ class Swarm:
     processes: generators on this machine. bind, remote_workers: for remote workers, which
     must know ``secret`` (default: the environment variable HARNESS_SWARM_SECRET).
     web_port: Locust's web UI on loopback. target_pid: the process its extra tab shows.
-    keep_alive: plain requests share a connection. locustfile: the user's own users make the load.
+    keep_alive: plain requests share a connection. expect: statuses that answer a request. clients: distinct clients
+    that take turns. locustfile: the user's own users make the load.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class Swarm:
         bind: str = "",
         secret: str = "",
         keep_alive: bool = False,
+        expect: Sequence[str] = (),
+        clients: int = 0,
         locustfile: Path | None = None,
     ) -> None:
         approach = Approach(
@@ -86,6 +89,8 @@ class Swarm:
             insecure=insecure,
             ca=str(ca.resolve()) if ca else "",
             keep_alive=keep_alive,
+            expect=tuple(expect),
+            clients=clients,
         )
         secret = secret or os.environ.get(SECRET, "")
         if remote_workers and len(secret) < LEAST_SECRET:

@@ -20,6 +20,7 @@ from harness.http.route import Router
 from harness.swarm.approach import Approach
 from harness.swarm.exchange import Exchange
 from harness.swarm.order import Order, Report
+from harness.swarm.requests import Clients, Requests
 from harness.swarm.saturation import Saturation
 from harness.swarm.statistics import FLUSH, GAP, Statistics
 from harness.swarm.stream import Stream
@@ -44,6 +45,8 @@ class Pool:
         self.wheel = Wheel()
         self.rng = rng
         self.statistics = statistics
+        self.clients = Clients(approach)
+        self.opened = 0  # over all cycles
         self.sources: Iterator[str | None] = itertools.cycle(approach.sources or (None,))
 
     def cycle(
@@ -87,11 +90,7 @@ class _Cycle:
         approach, streaming = pool.approach, spec.mode == "stream"
         again = approach.keep_alive and not streaming
         self.opens = Exchange if again else Stream
-        headers = {"Connection": "keep-alive", **approach.headers} if again else approach.headers
-        self.requests = {
-            path: Request(pool.endpoint.at(path), approach.method, headers, approach.body, streaming)
-            for path in spec.paths
-        }
+        self.requests = Requests(pool.endpoint, approach, pool.clients, spec.paths, streaming=streaming)
         self.orders: dict[tuple[str, str, bool], Order] = {}
         self.alike: dict[str, Counter] = {}  # a counter that knows what the events of a path look like
         self.gaps = {path: pool.statistics.times(GAP, path) for path in spec.paths} if pool.statistics else {}
@@ -171,12 +170,17 @@ class _Cycle:
             order = self.orders[path, mode, silent] = Order(
                 path, mode, spec.dwell, spec.events, approach.stall_after, approach.hold, silent
             )
-        self.tally.open(path)
+        tally = self.tally
+        invalid = tally.invalid < self.spec.invalid * (tally.opened + 1)
+        request = self.requests.of(path, invalid=invalid)
+        tally.open(path)
+        tally.invalid += invalid
+        self.pool.opened += 1
+        tally.clients = self.pool.clients.distinct(self.pool.opened)
         self.opening += 1
         counter = Counter(check_ids=True, like=self.alike.get(path))
-        self.live.add(
-            self.opens(self, order, self.requests[path], self.route, counter, source=next(self.pool.sources))
-        )
+        source = next(self.pool.sources)
+        self.live.add(self.opens(self, order, request, self.route, counter, source=source))
 
     def begun(self, stream: Stream) -> None:
         """One connect less under way."""

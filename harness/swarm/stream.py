@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from harness.core.errors import ConfigError
+from harness.core.expected import ANY
 from harness.core.sse import Counter, StreamLimit
 from harness.http import causes
 from harness.http.endpoint import Endpoint
@@ -61,12 +62,12 @@ class Stream:
     _pending: the cause by which it must end; "" once the response ended as its framing says; None while it goes
     on. _arrived: the moment of the last bytes. _progress: the moment of the last whole head or piece of body,
     because bytes that complete neither are no sign of life. _most: report.bytes beyond which a head, a trailer
-    or the extension of a chunk is too long.
+    or the extension of a chunk is too long. _plain: the body is not read as events.
     """
 
     __slots__ = (
         "_arrived", "_begun", "_deliver", "_ends", "_last_event", "_link", "_most", "_owner", "_parser", "_pending",
-        "_progress", "_request", "_started", "counter", "leaving", "over", "report", "slot",
+        "_plain", "_progress", "_request", "_started", "counter", "leaving", "over", "report", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +103,7 @@ class Stream:
         """Ready for a response."""
         self._parser = ResponseParser(self)
         self._pending: str | None = None
+        self._plain = not self._request.streaming
         self._most = self.report.bytes + HEAD_LIMIT
 
     def _dial(self, route: Route, source: str | None, last_event_id: str) -> None:
@@ -159,24 +161,35 @@ class Stream:
             report.set_cookie += parser.set_cookie
         if status == SWITCHING:
             self._pending = causes.PROTOCOL
-        elif status in REDIRECTS:
+        elif status in REDIRECTS and status not in (self._request.expect or ()):
             self._pending = causes.REDIRECT
         else:
             report.headers = self._arrived - self._started
-            streaming = self._request.streaming
-            report.answered = report.answered or causes.accepted(status, streaming=streaming)
-            self._pending = causes.of_response(
-                status, parser.content_type, parser.content_encoding, report.retry_after, streaming=streaming
-            )
+            self._judge(status, self._request.streaming, self._request.expect)
             self._begin()
         self._owner.headed(self)
+
+    def _judge(self, status: int, streaming: bool, expect: frozenset[int] | None) -> None:
+        """Is it the response that was asked for?"""
+        report, parser = self.report, self._parser
+        if causes.accepted(status, streaming=streaming, expect=expect):
+            report.answered = True
+            # An error that is expected is a plain response, and an invalid request may get any.
+            if status != 200 or (expect is ANY and parser.content_type.partition(b";")[0] != causes.MIME):
+                self._plain = True
+                self._pending = None
+                return
+        self._pending = causes.of_response(
+            status, parser.content_type, parser.content_encoding, report.retry_after, streaming=streaming,
+            expect=expect,
+        )  # fmt: skip
 
     def body_received(self, body: bytes) -> None:
         """The parser: a piece of the body, without its framing."""
         report = self.report
         moment = self._progress = self._arrived
         self._most = report.bytes + HEAD_LIMIT
-        if self._pending is not None or not self._request.streaming:
+        if self._pending is not None or self._plain:
             return
         try:
             count = self.counter.feed(body)
@@ -213,13 +226,13 @@ class Stream:
     def _ended(self) -> None:
         """The service ended the response properly."""
         report = self.report
-        if self._request.streaming and not report.events and not self.leaving:
+        if not self._plain and not report.events and not self.leaving:
             self.fail(causes.CLOSED)
         else:
-            report.events += not self._request.streaming
-            asked = self.leaving or not self._request.streaming
+            report.events += self._plain
+            asked = self.leaving or self._plain
             report.left = report.order.disconnect if asked else "ended"
-            self._over(reset=not self._request.streaming and report.order.disconnect in IMMEDIATE)
+            self._over(reset=self._plain and report.order.disconnect in IMMEDIATE)
 
     def _redirect(self) -> None:
         report = self.report
@@ -238,6 +251,7 @@ class Stream:
             return
         self._parser.close()
         self._request = request
+        self.report.status = 0
         self._expect()
         self._dial(route, source, last_event_id)
 

@@ -17,7 +17,7 @@ from harness.swarm.order import Report
 SUMMED = (
     "opened", "completed", "failed", "open_now", "events", "comments", "bytes", "aborts", "stalls",
     "rate_limited", "stream_seconds", "ids_missed", "ids_repeated", "ids_disordered", "refused", "reset",
-    "unanswered", "peak", "answered_after_failure",
+    "unanswered", "peak", "answered_after_failure", "clients", "invalid",
 )  # fmt: skip
 
 
@@ -52,6 +52,9 @@ class Tally:
     first_events: Histogram = field(default_factory=Histogram)
     retry_after: str = ""
     peak: int = 0
+    bursts: int = 0
+    clients: int = 0
+    invalid: int = 0
     exposure: Exposure = field(default_factory=Exposure)
     _ended: list[tuple[Report, Any]] = field(default_factory=list)
 
@@ -62,6 +65,8 @@ class Tally:
         open_now = self.opened - self.over - len(self._ended)
         if open_now > self.peak:
             self.peak = open_now
+        if open_now == 1:
+            self.bursts += 1
 
     def close(self, report: Report, counter: Any) -> None:
         """A stream is over."""
@@ -120,6 +125,9 @@ class Tally:
             by_path=dict(self.by_path),
             by_mode=dict(self.by_mode),
             peak=self.peak,
+            bursts=self.bursts,
+            clients=self.clients,
+            invalid=self.invalid,
             ids_missed=self.missed,
             ids_repeated=self.repeated,
             ids_disordered=self.disordered,
@@ -153,6 +161,7 @@ def add_up(parts: Sequence[Outcome], notes: Sequence[str] = ()) -> Outcome:
     ledger = replace(
         total,
         seconds=max((ledger.seconds for ledger in ledgers), default=0.0),
+        bursts=max((ledger.bursts for ledger in ledgers), default=0),
         first_event_p50=times.quantile(0.5),
         first_event_p99=times.quantile(0.99),
         causes=_sum(ledger.causes for ledger in ledgers),

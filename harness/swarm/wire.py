@@ -17,6 +17,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Phase
+from harness.core.errors import ConfigError
+from harness.core.expected import statuses
 from harness.swarm.approach import Approach
 from harness.swarm.histogram import Histogram
 from harness.swarm.setup import SwarmSetup
@@ -99,6 +101,10 @@ def _approach(data: Any) -> Approach:
         insecure=data.get("insecure") is True,
         ca=_text(data, "ca"),
         keep_alive=data.get("keep_alive") is True,
+        expect=_expect(data.get("expect")),
+        clients=_integer(data, "clients", 0, MAX_COUNT),
+        client_start=_integer(data, "client_start", 0, MAX_COUNT),
+        client_step=_integer(data, "client_step", 1, MAX_COUNT),
     )
 
 
@@ -137,6 +143,7 @@ def spec_from_dict(data: Any) -> CycleSpec:
         mode=mode,
         fault=_text(data, "fault") if "fault" in data else "",
         stalled=_integer(data, "stalled", 0, MAX_CONNECTIONS) if "stalled" in data else 0,
+        invalid=_number(data, "invalid", 0.0, 1.0) if "invalid" in data else 0.0,
     )
 
 
@@ -207,6 +214,16 @@ def _object(name: str, data: Any, kind: type[Any]) -> dict[str, Any]:
     if unknown := set(data) - known:
         raise BadMessage(f"{name} has unknown fields {sorted(unknown)}; expected {sorted(known)}")
     return data
+
+
+def _expect(data: Any) -> tuple[str, ...]:
+    if not isinstance(data, list | tuple) or not all(isinstance(one, str) for one in data):
+        raise BadMessage(f"expect is {data!r}; expected a list of statuses")
+    try:
+        statuses(data)
+    except ConfigError as error:
+        raise BadMessage(str(error)) from None
+    return tuple(data)
 
 
 def _is_path(value: Any) -> bool:

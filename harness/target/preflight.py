@@ -14,6 +14,7 @@ from harness.http.redirect import RedirectRefused
 from harness.http.request import Request
 from harness.http.route import Router
 
+LOADED = "to guard this answer itself, give --expect {}"
 CHECK = "open the URL by hand (curl -N -i) and compare"
 
 
@@ -40,6 +41,7 @@ def preflight(
     insecure: bool = False,
     ca: Path | None = None,
     stream: bool = True,
+    expect: frozenset[int] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Preflight:
     """Open the stream once and say what is wrong with it. timeout: seconds for everything, redirects included.
@@ -56,6 +58,13 @@ def preflight(
             where = asked
             if response.endpoint != request.endpoint:
                 where = f"{asked} (redirected to {response.endpoint.url})"
+            if expect is not None and status in expect and status != 200:
+                return Preflight(status, kind, clock() - start, None)
+            if expect is not None and status not in expect:
+                wanted = f"{where} answers {status}; expected one of the statuses given with --expect"
+                return Preflight(
+                    status, kind, None, wanted, f"give --expect {status}, or leave it out for 200"
+                )
             refused = _refusal(where, status, kind, response.retry_after, stream=stream)
             if refused:
                 return Preflight(status, kind, None, *refused)
@@ -107,23 +116,35 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
 def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bool) -> tuple[str, str] | None:
     """What is wrong with an answer, and the next step."""
     if status in (401, 403):
-        advice = "give --header 'Authorization: …' or --header 'Cookie: …'"
+        advice = f"give --header 'Authorization: …' or --header 'Cookie: …'; {LOADED.format(status)}"
         return f"{where} answers {status}: it needs a login", advice
     if status in (429, 503):
         after = f", Retry-After {retry_after}" if retry_after else ""
-        advice = "give --ready a URL that says when it is up, or raise its limit for the test"
+        advice = (
+            f"if it is starting up, give --ready a URL that fails until it is up; if it limits rates, give "
+            f"--source-addresses; {LOADED.format(status)}"
+        )
         return f"{where} answers {status}{after}: rate limited or not available; expected 200", advice
     if status == 404:
-        return f"{where} answers 404: no such path", "give --url the path of the stream"
+        return (
+            f"{where} answers 404: no such path",
+            f"give --url the path of the stream; {LOADED.format(404)}",
+        )
     if status == 405:
         return (
             f"{where} answers 405: another method is expected",
-            "give --method, and --body where it has one",
+            f"give --method, and --body where it has one; {LOADED.format(405)}",
         )
     if status >= 500:
-        return f"{where} answers {status}: it fails by itself; expected 200", "see in its log why"
+        return (
+            f"{where} answers {status}: it fails by itself; expected 200",
+            f"see in its log why; {LOADED.format(status)}",
+        )
     if status >= 400 or (stream and status != 200):
-        return f"{where} answers {status}; expected 200", CHECK
+        return (
+            f"{where} answers {status}; expected 200",
+            f"{CHECK}; {LOADED.format(status)}" if status >= 400 else CHECK,
+        )
     if stream and kind.lower() != "text/event-stream":
         page = kind == "text/html"
         what = "a page (text/html, perhaps a login)" if page else kind or "no content type"

@@ -1,0 +1,136 @@
+"""The request of each stream: of which client it is, and whether it is an invalid one.
+
+``{client}`` in a path, query, header or body is replaced by the number of the client. Invalid requests take one
+of the kinds of INVALID in turn: they are what services answer with an error, and where some of them leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from harness.core.expected import ANY, CLIENT, statuses
+from harness.http.endpoint import Endpoint
+from harness.http.request import Request
+from harness.swarm.approach import Approach
+
+HEADER = "X-Client-Id"
+NOBODY = "harness-unknown"  # a session, token and path that no service knows
+
+
+class Clients:
+    """Who opens the next stream, over all cycles of a pool. The workers of a crew take turns: ``client_start`` and
+    ``client_step`` keep their numbers apart."""
+
+    def __init__(self, approach: Approach) -> None:
+        self._approach = approach
+        texts = (*approach.headers.values(), (approach.body or b"").decode("latin-1"))
+        self.named = any(CLIENT in text for text in texts)
+        self._opened = 0
+
+    def next(self) -> int:
+        """The number of the next client: 0 … N-1 in turn, or a new one for each stream where N is not given."""
+        approach = self._approach
+        number = approach.client_start + approach.client_step * self._opened
+        self._opened += 1
+        return number % approach.clients if approach.clients else number
+
+    def distinct(self, opened: int) -> int:
+        """Clients so far, after ``opened`` streams of a pool that does not tell them apart."""
+        approach = self._approach
+        if not self._opened:
+            return min(1, opened)
+        own = -(-max(0, approach.clients - approach.client_start) // approach.client_step)
+        return min(self._opened, own) if approach.clients else self._opened
+
+
+class Requests:
+    """The requests of one cycle. Raises ConfigError for one that HTTP does not allow."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        approach: Approach,
+        clients: Clients,
+        paths: Iterable[str],
+        *,
+        streaming: bool,
+    ) -> None:
+        self._endpoint, self._approach, self._clients = endpoint, approach, clients
+        self._streaming = streaming
+        self._expect = statuses(approach.expect)
+        again = approach.keep_alive and not streaming
+        self._headers = {"Connection": "keep-alive", **approach.headers} if again else dict(approach.headers)
+        paths = tuple(dict.fromkeys(paths))
+        placeholder = clients.named or any(CLIENT in path for path in paths)
+        self.distinct = placeholder or approach.clients > 0
+        if self.distinct and not placeholder:
+            self._headers.setdefault(HEADER, CLIENT)
+        self._plain = {} if self.distinct else {path: self._of(path, 0) for path in paths}
+        self._invalid = 0
+
+    def of(self, path: str, *, invalid: bool = False) -> Request:
+        """The request of the next stream at this path."""
+        number = self._clients.next() if self.distinct else 0
+        request = self._plain.get(path) or self._of(path, number)
+        if not invalid:
+            return request
+        kind = INVALID[self._invalid % len(INVALID)]
+        self._invalid += 1
+        return replace(KINDS[kind](request), expect=ANY)
+
+    def _of(self, path: str, number: int) -> Request:
+        who = str(number)
+        approach = self._approach
+        return Request(
+            self._endpoint.at(path.replace(CLIENT, who)),
+            approach.method,
+            {name: value.replace(CLIENT, who) for name, value in self._headers.items()},
+            None if approach.body is None else approach.body.replace(CLIENT.encode(), who.encode()),
+            self._streaming,
+            self._expect,
+        )
+
+
+def _wrong_path(request: Request) -> Request:
+    path, mark, query = request.endpoint.target.partition("?")
+    return replace(request, endpoint=request.endpoint.at(f"{path.rstrip('/')}/{NOBODY}{mark}{query}"))
+
+
+def _wrong_method(request: Request) -> Request:
+    return replace(request, method="PUT" if request.method != "PUT" else "PATCH")
+
+
+def _bad_credentials(request: Request) -> Request:
+    kept = _without(request, "authorization", "cookie")
+    return replace(request, headers={**kept, "Authorization": f"Bearer {NOBODY}"})
+
+
+def _bad_body(request: Request) -> Request:
+    kept = _without(request, "content-type")
+    method = request.method if request.method not in ("GET", "HEAD") else "POST"
+    return replace(
+        request, method=method, headers={**kept, "Content-Type": "application/json"}, body=b'{"harness": '
+    )
+
+
+def _unknown_session(request: Request) -> Request:
+    kept = _without(request, "cookie", "mcp-session-id")
+    target = request.endpoint.target
+    endpoint = request.endpoint.at(f"{target}{'&' if '?' in target else '?'}session_id={NOBODY}")
+    headers = {**kept, "Mcp-Session-Id": NOBODY, "Cookie": f"session={NOBODY}"}
+    return replace(request, endpoint=endpoint, headers=headers)
+
+
+def _without(request: Request, *names: str) -> dict[str, str]:
+    return {name: value for name, value in request.headers.items() if name.lower() not in names}
+
+
+KINDS: dict[str, Callable[[Request], Request]] = {
+    "wrong path": _wrong_path,
+    "wrong method": _wrong_method,
+    "bad credentials": _bad_credentials,
+    "bad body": _bad_body,
+    "unknown session": _unknown_session,
+}
+INVALID = tuple(KINDS)
