@@ -23,6 +23,7 @@ from gevent.queue import Queue  # noqa: E402
 
 from harness.core.errors import ConfigError  # noqa: E402
 from harness.core.sse import Comment  # noqa: E402
+from harness.core.sse_event import DEFAULT_LIMIT  # noqa: E402
 from harness.http.endpoint import Endpoint  # noqa: E402
 from harness.http.request import Request  # noqa: E402
 from harness.http.route import Router  # noqa: E402
@@ -51,6 +52,14 @@ def field(found: dict[str, Any], name: str, kind: type | tuple[type, ...], defau
     if not isinstance(value, kind) or isinstance(value, bool):
         raise BadRequest(f"{name}: {value!r}; expected {kind}")
     return value
+
+
+def size(found: dict[str, Any], name: str) -> int:
+    """A limit given in bytes."""
+    value = field(found, name, int, DEFAULT_LIMIT)
+    if value < 1:
+        raise BadRequest(f"{name}: {value!r}; expected bytes from 1")
+    return int(value)
 
 
 def seconds(found: dict[str, Any], name: str, default: float) -> float:
@@ -92,6 +101,7 @@ class Client:
             )
         except ConfigError as error:
             raise BadRequest(str(error)) from None
+        self.messages: Queue[dict[str, Any] | None] = Queue()
         self.source = EventSource(
             request,
             router,
@@ -102,9 +112,11 @@ class Client:
             retry=seconds(found, "initialDelayMs", RECONNECTION_TIME),
             last_event_id=last,
             comments=True,
+            max_line=size(found, "maxLineBytes"),
+            max_event=size(found, "maxEventBytes"),
+            on_error=lambda cause: self.messages.put({"kind": "error", "error": cause}),
         )
         self.types = {"message"}
-        self.messages: Queue[dict[str, Any] | None] = Queue()
         gevent.spawn(self.read)
         gevent.spawn(self.tell)
 
@@ -117,7 +129,7 @@ class Client:
                 elif item.type in self.types:
                     self.messages.put({"kind": "event", "event": item._asdict()})
         except StreamFailed as error:
-            self.messages.put({"kind": "error", "error": error.cause})
+            self.messages.put({"kind": "error", "error": str(error)})
         except ConfigError as error:
             self.messages.put({"kind": "error", "error": str(error)})
         self.messages.put(None)

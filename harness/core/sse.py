@@ -227,7 +227,7 @@ class Decoder(Lines):
 
     def _check_size(self) -> None:
         if len(self._data) > self._max_event:
-            raise self._event_too_long()
+            raise self._event_too_long(len(self._data))
 
     def _dispatch(self, out: list[Event | Comment]) -> None:
         if self._own is not None:

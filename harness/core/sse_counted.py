@@ -65,7 +65,7 @@ class CountedLines(Lines):
         left = self._until - self.bytes + len(chunk)
         ends = [at for at in (chunk.find(b"\n"), chunk.find(b"\r"), len(chunk)) if at >= 0]
         if min(ends) > left:
-            raise self._failed(self._line_too_long(), None)
+            raise self._failed(self._line_too_long(self._max_line - left + min(ends)), None)
         self._size += self._max_line - left
         self._until = -1
 
@@ -95,7 +95,7 @@ class CountedLines(Lines):
 
     def _check_size(self) -> None:
         if self._size > self._max_event:
-            raise self._event_too_long()
+            raise self._event_too_long(self._size)
 
     def _dispatch(self) -> None:
         own, size = self._own, self._size

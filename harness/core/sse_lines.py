@@ -107,7 +107,7 @@ class Lines(ABC):
         line = self._line
         line += chunk
         if len(line) > self._max_line:
-            raise self._failed(self._line_too_long(), None)
+            raise self._failed(self._line_too_long(len(line)), None)
 
     def _absorb(self, chunk: bytes, out: Any) -> None:
         """Take all of the chunk, which starts at a line's start or goes on with an open event."""
@@ -129,7 +129,7 @@ class Lines(ABC):
                     self._line += line
                     line, self._line = self._line, bytearray()
                 if len(line) > self._max_line:
-                    raise self._line_too_long()
+                    raise self._line_too_long(len(line))
                 blank = not line
                 self._take(line, out)
                 if until_blank and blank:
@@ -137,7 +137,7 @@ class Lines(ABC):
                     return at
             self._line += chunk[at:]
             if len(self._line) > self._max_line:
-                raise self._line_too_long()
+                raise self._line_too_long(len(self._line))
         except StreamLimit as error:
             raise self._failed(error, out) from None
         self._inside = bool(self._line)
@@ -149,12 +149,15 @@ class Lines(ABC):
         error.events = tuple(out or ())
         return error
 
-    def _line_too_long(self) -> StreamLimit:
-        return LineTooLong(f"a line of more than {self._max_line} bytes: raise max_line or mend the service")
+    def _line_too_long(self, size: int) -> StreamLimit:
+        return LineTooLong(
+            f"a line of {size} bytes or more; expected at most {self._max_line}: raise max_line or fix the service"
+        )
 
-    def _event_too_long(self) -> StreamLimit:
+    def _event_too_long(self, size: int) -> StreamLimit:
         return EventTooLong(
-            f"an event with more than {self._max_event} bytes of data: raise max_event or mend the service"
+            f"an event with {size} bytes of data or more; expected at most {self._max_event}: raise max_event or fix "
+            "the service"
         )
 
 

@@ -21,6 +21,7 @@ class Refusing:
 
     reason: str = ""
     answered: int = 0  # in earlier cycles
+    first: str = ""  # the first cause, in full
     _since: float | None = None  # of the first failure without an answer after it
     _last: tuple[int, int] = (0, 0)  # answered and failed in this cycle
 
@@ -30,7 +31,8 @@ class Refusing:
 
     def feed(self, at: float, spec: CycleSpec, ledger: Ledger) -> bool:
         """What a cycle has counted so far; True when loading should stop."""
-        answered, failed = ledger.answered or 0, self._failed(spec, ledger)
+        answered, failed = _answered(ledger), self._failed(spec, ledger)
+        self.first = self.first or ledger.first_failure
         if answered > self._last[0]:
             self._since = None
         elif failed > self._last[1] and self._since is None:
@@ -44,7 +46,7 @@ class Refusing:
 
     def end(self, ledger: Ledger) -> None:
         """A cycle is over."""
-        self.answered += ledger.answered or 0
+        self.answered += _answered(ledger)
 
     def _failed(self, spec: CycleSpec, ledger: Ledger) -> int:
         if spec.fault:
@@ -55,4 +57,10 @@ class Refusing:
     def _why(self, seconds: float, ledger: Ledger, answered: int) -> str:
         most = max(ledger.causes, key=lambda cause: (ledger.causes[cause], cause), default="unknown")
         before = counted(self.answered + answered, "answered stream", ",")
-        return f"every stream failed for {seconds:.0f} s, most by {most}, after {before}"
+        first = "" if self.first in ("", most) else f"; the first: {self.first}"
+        return f"every stream failed for {seconds:.0f} s, most by {most}, after {before}{first}"
+
+
+def _answered(ledger: Ledger) -> int:
+    """Users of a locustfile are not followed head by head: those that did not fail were answered."""
+    return ledger.completed if ledger.answered is None else ledger.answered

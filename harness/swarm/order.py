@@ -28,7 +28,7 @@ class Report:
 
     cause: None when it left as ordered, else why it failed. left: the way it left; ``ended`` when the
     service ended it properly; "" when it failed otherwise. answered: a response head with an accepted
-    status came.
+    status came. detail: a sentence on the cause, "" where the cause says it all.
     """
 
     order: Order
@@ -46,3 +46,4 @@ class Report:
     stalled: bool = False
     cause: str | None = None
     left: str = ""
+    detail: str = ""

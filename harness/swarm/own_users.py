@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import gevent
 import locust
@@ -25,6 +26,7 @@ from harness.swarm.tally import Outcome
 
 LOOK = 0.05  # seconds between two looks at cancelled()
 SHOW = 0.1
+LONGEST_CAUSE = 2000  # characters of the first one, which is kept whole
 CAUSES = 20  # kinds of failure kept apart
 NOTHING = "not one request was finished and reported (events.request): a longer --dwell, or fire that event"
 
@@ -36,7 +38,10 @@ class OwnUsers:
     """Locust's environment for one locustfile. Raises ConfigError when it has no users or cannot be run."""
 
     def __init__(self, path: Path, host: str) -> None:
-        self.environment = Environment(user_classes=_users(path), events=locust.events, host=host)
+        # The tasks name whole paths, so the path of --url would come twice.
+        parts = urlsplit(host)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        self.environment = Environment(user_classes=_users(path), events=locust.events, host=origin)
         self.runner: Any = self.environment.create_local_runner()
         events: Any = self.environment.events
         events.init.fire(environment=self.environment, runner=self.runner, web_ui=None)
@@ -46,6 +51,7 @@ class OwnUsers:
 
     def _clear(self) -> None:
         self._requests = self._failures = self._bytes = 0
+        self._first_failure = ""
         self._causes: Counter[str] = Counter()
         self._by_path: Counter[str] = Counter()
         self._times = Histogram()
@@ -63,7 +69,9 @@ class OwnUsers:
         self._by_path[str(name)[:200]] += 1
         if exception is not None:
             self._failures += 1
-            cause = f"{type(exception).__name__}: {exception}"[:80]
+            text = f"{type(exception).__name__}: {exception}"
+            self._first_failure = self._first_failure or text[:LONGEST_CAUSE]
+            cause = text[:80]
             self._causes[cause if cause in self._causes or len(self._causes) < CAUSES else "others"] += 1
         elif response_time is not None:
             self._times.add(response_time / 1000.0)
@@ -147,6 +155,7 @@ class OwnUsers:
             first_event_p50=self._times.quantile(0.5),
             first_event_p99=self._times.quantile(0.99),
             causes=_shared(causes, failed),
+            first_failure=self._first_failure,
             by_path=dict(self._by_path.most_common(50)),
             answered=over - failed,
             notes=tuple(notes),

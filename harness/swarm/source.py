@@ -16,6 +16,7 @@ from gevent.hub import Waiter
 
 from harness.core.errors import ConfigError
 from harness.core.sse import Comment, Counter, Decoder, Event
+from harness.core.sse_event import DEFAULT_LIMIT, StreamLimit
 from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request
@@ -44,10 +45,10 @@ AGAIN = frozenset(
 
 
 class StreamFailed(Exception):
-    """A stream that cannot go on, by its cause."""
+    """A stream that cannot go on, by its cause. Its text adds the detail, such as the size of an event."""
 
     def __init__(self, cause: str, report: Report) -> None:
-        super().__init__(cause)
+        super().__init__(f"{cause}: {report.detail}" if report.detail else cause)
         self.cause = cause
         self.report = report
 
@@ -66,10 +67,12 @@ class EventSource:
 
     reconnect: after the end of a stream or a network error, once there was a 200. retry_5xx: a 5xx is
     no end either, not even as the first answer; its Retry-After is waited for. retry: seconds to wait,
-    until the service says otherwise. comments: yield them too.
+    until the service says otherwise. comments: yield them too. max_line, max_event: bytes of one line, and of the data
+    of one event; a stream beyond them fails with the cause ``limit``, and the error states the size.
     dress: the request as it is to be sent, asked for every connection. on_head is called with every
     response head, redirects too, on_first at a connection's first event, on_report with every connection's
-    report, on_gap with (seconds, events).
+    report, on_gap with (seconds, events), on_error with the cause of a failure before it reconnects, such as
+    ``stalled`` after a read timeout.
     failure: what is raised when it cannot go on.
     """
 
@@ -85,18 +88,21 @@ class EventSource:
         retry: float = RECONNECTION_TIME,
         last_event_id: str = "",
         comments: bool = False,
+        max_line: int = DEFAULT_LIMIT,
+        max_event: int = DEFAULT_LIMIT,
         sources: Iterator[str | None] | None = None,
         dress: Callable[[Request], Request] | None = None,
         on_head: Callable[[Endpoint, Report], None] | None = None,
         on_first: Callable[[Report], None] | None = None,
         on_report: Callable[[EventSource, Report], None] | None = None,
+        on_error: Callable[[str], None] | None = None,
         on_gap: Callable[[float, int], None] | None = None,
         failure: type[StreamFailed] = StreamFailed,
     ) -> None:
         self.wheel = wheel
         self.loop = gevent.get_hub().loop
-        self.counter = Counter(check_ids=True)
-        self.decoder = Decoder()
+        self.counter = Counter(check_ids=True, max_line=max_line, max_event=max_event)
+        self.decoder = Decoder(max_line=max_line, max_event=max_event)
         self.decoder.last_event_id = last_event_id
         self.told = (0, 0, 0)  # ids missed, repeated, disordered that statistics know of already
         self.reconnects = 0
@@ -107,6 +113,7 @@ class EventSource:
         self._sources = sources
         self._dress, self._on_head, self._on_report, self._on_gap = dress, on_head, on_report, on_gap
         self._on_first = on_first
+        self._on_error = on_error
         self._failing = failure
         self._queue: deque[Event | Comment] = deque()
         self._stream: Stream | None = None
@@ -176,7 +183,12 @@ class EventSource:
     def _deliver(self, body: bytes) -> None:
         if self.closed:
             return
-        found = self.decoder.feed_with_comments(body) if self._comments else self.decoder.feed(body)
+        try:
+            found = self.decoder.feed_with_comments(body) if self._comments else self.decoder.feed(body)
+        except StreamLimit as error:
+            # What the same chunk had completed before is delivered.
+            self._queue.extend(error.events)
+            raise
         if found:
             self._queue.extend(found)
             self._wake()
@@ -194,6 +206,9 @@ class EventSource:
         if self.closed:
             return
         if self._goes_on(report):
+            # A service that closes a stream in order asks for a reconnect: that is no error.
+            if report.cause not in (None, causes.CLOSED) and self._on_error is not None:
+                self._on_error(str(report.cause))
             self.counter.reset_for_reconnect()
             self.decoder.reset_for_reconnect()
             self.reconnects += 1

@@ -10,6 +10,7 @@ httptools) -> ``Counter.feed``; when the stream is over, ``Tally.close`` adds it
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from harness.core.errors import ConfigError
@@ -195,8 +196,12 @@ class Stream:
             count = self.counter.feed(body)
             if self._deliver is not None:
                 self._deliver(body)
-        except StreamLimit:
+        except StreamLimit as error:
             self._pending = causes.LIMIT
+            report.detail = str(error)
+            if self._deliver is not None:
+                with suppress(StreamLimit):  # events of this piece that were complete before
+                    self._deliver(body)
             return
         if not count:
             return

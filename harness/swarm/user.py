@@ -26,6 +26,7 @@ import harness.swarm.final_reports  # a master waits for what its workers counte
 import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
+from harness.core.sse_event import DEFAULT_LIMIT
 from harness.http.cookies import Cookies
 from harness.http.endpoint import Endpoint, basic
 from harness.http.request import Request
@@ -136,6 +137,12 @@ def _check(path: str, retry: float, last_event_id: str) -> None:
         raise ConfigError(f"last_event_id {last_event_id!r}; expected a text without line ends and NUL")
 
 
+def _check_limits(max_line: int, max_event: int) -> None:
+    for name, value in (("max_line", max_line), ("max_event", max_event)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name} {value!r}; expected bytes from 1")
+
+
 _SHARED: WeakKeyDictionary[Any, Shared] = WeakKeyDictionary()
 
 
@@ -178,12 +185,15 @@ class SseUser(User):
         retry: float = RECONNECTION_TIME,
         last_event_id: str = "",
         comments: bool = False,
+        max_line: int = DEFAULT_LIMIT,
+        max_event: int = DEFAULT_LIMIT,
     ) -> EventSource:
         """A stream for a ``with`` block; iterate over it for events (type, id, data).
 
         name: in the statistics, default the path. auth: user and password. bearer: a token.
         disconnect: how it is left at the end of the block (fin, rst, rst-early, half-close, stall).
-        reconnect, retry_5xx, retry (seconds), last_event_id, comments: see EventSource.
+        reconnect, retry_5xx, retry (seconds), last_event_id, comments, max_line, max_event (bytes): see
+        EventSource.
         Entering the block raises StreamFailed when the service refuses; in a task that is no error of
         its own: the task ends, the failure is counted by its cause. A host, header or method that cannot be raises
         ConfigError here, and ends the run.
@@ -193,6 +203,7 @@ class SseUser(User):
         wanted = self.stall_after if stall_after is None else stall_after
         try:
             _check(path, retry, last_event_id)
+            _check_limits(max_line, max_event)
             order = shared.order(name, disconnect, shared.stall_after or wanted)
             request, own = self._asked(path, method, headers, cookies, auth, bearer, body)
             if own:
@@ -223,6 +234,8 @@ class SseUser(User):
             retry=retry,
             last_event_id=last_event_id,
             comments=comments,
+            max_line=max_line,
+            max_event=max_event,
             sources=shared.sources,
             dress=dress,
             on_head=self._headed,

@@ -203,10 +203,29 @@ def test_read_timeout(suite: Suite) -> None:
     path, stream = suite.start(readTimeoutMs=1000, initialDelayMs=0)
     stream.send(HEAD, b"data: a\n\n")
     assert suite.told(1) == [event("a")]
+    assert suite.told(1) == [{"kind": "error", "error": "stalled"}]  # before it reconnects
     again = suite.accept()  # nothing more came: dropped, and connected anew
     assert stream.ended()
     again.send(HEAD, b"data: b\n\n")
     assert suite.told(1) == [event("b")]
+    suite.ask("DELETE", path)
+
+
+def test_an_event_above_the_limit_is_reported_with_its_size(suite: Suite) -> None:
+    path, stream = suite.start(maxEventBytes=1000)
+    stream.send(HEAD, b"data: a\n\n", b"data: " + b"x" * 1000 + b"\n\n")
+    assert suite.told(1) == [event("a")]
+    (error,) = suite.told(1)
+    assert error["kind"] == "error"
+    assert "1001 bytes" in error["error"]
+    assert "at most 1000" in error["error"]
+    assert "max_event" in error["error"]
+    suite.ask("DELETE", path)
+    path, stream = suite.start(maxLineBytes=500)
+    stream.send(HEAD, b"data: " + b"x" * 600 + b"\n\n")
+    (error,) = suite.told(1)
+    assert "606 bytes" in error["error"]
+    assert "max_line" in error["error"]
     suite.ask("DELETE", path)
 
 

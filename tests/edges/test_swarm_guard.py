@@ -39,7 +39,7 @@ def asked(tmp_path: Path, **more: Any) -> Request:
 
 
 def test_a_guard_over_https_with_an_authority_of_its_own(tmp_path: Path) -> None:
-    request = asked(tmp_path, max_time=12.0, processes=2, source_addresses=("127.0.0.2", "127.0.0.3"))
+    request = asked(tmp_path, max_time=40.0, processes=2, source_addresses=("127.0.0.2", "127.0.0.3"))
     done = guard_once(request, command="test")
     loads = [one.ledger for one in done.trial.observations if one.ledger.opened and one.complete]
     assert loads, done.trial.notes
