@@ -138,7 +138,7 @@ class EventSource:
         except BaseException:  # a user that is killed meanwhile never gets to __exit__
             self.close()
             raise
-        if self._failure is not None:
+        if self._failure is not None and not self._queue:  # events that came before it are delivered first
             raise self._failure
         return self
 
