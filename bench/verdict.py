@@ -109,7 +109,11 @@ def guard(promise: Promise, folder: Path) -> tuple[Guarded, float, float]:
     """The guard, and the seconds from its first cycle until it was certain, and until its place was found too."""
     command = (sys.executable, str(SERVICES / "asyncio_service.py"), "{port}", promise.habit)
     request = Request(
-        url="http://127.0.0.1:{port}/events", command=command, out=folder / "run", **promise.load
+        url="http://127.0.0.1:{port}/events",
+        command=command,
+        out=folder / "run",
+        retention=0.0,
+        **promise.load,
     )
     done = guard_once(request, command="bench.verdict")
     return done, elapsed(done.trial), done.trial.ended - done.trial.observations[0].started

@@ -47,7 +47,7 @@ def guard(example: Example, folder: Path, *, leaky: bool) -> tuple[bool, str]:
     """One guard; whether it said what it should, and what it said."""
     result = folder / "verdict.json"
     command = [
-        *(*HARNESS, "guard", "--url", "http://127.0.0.1:{port}/events", "--quiet"),
+        *(*HARNESS, "guard", "--retention", "0", "--url", "http://127.0.0.1:{port}/events", "--quiet"),
         *("--out", str(folder / "run"), "--json", str(result), "--", *example.command),
     ]
     environment = {**os.environ, "LEAKY": "1" if leaky else "0"}

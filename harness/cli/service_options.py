@@ -91,6 +91,9 @@ LOAD = (
 JUDGEMENT = (
     click.option("--settle", default="1s", show_default=True, metavar="TIME",
                  help="Counts must not move for so long."),
+    click.option("--retention", metavar="TIME",
+                 help="Growth that stays longer than this is a leak; 0: at once [default: 60s, or `retain` of "
+                 "the budget]."),
     click.option("--sensitivity", default="1/1000", show_default=True, metavar="RATE",
                  help="Smallest leak per connection that must not be missed."),
     click.option("--budget", "budget_file", type=PATH, metavar="FILE",
@@ -154,6 +157,7 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
         processes=options["processes"],
         locustfile=options["locustfile"],
         settle=duration("--settle", options["settle"]),
+        retention=duration("--retention", options["retention"], zero=True) if options["retention"] else None,
         headers=headers,
         method=options["method"],
         body=body,

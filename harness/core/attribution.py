@@ -30,7 +30,11 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
     the leak is rare, but never larger than what was run before.
     """
     # What is freed at the disconnect has left no trace when a cycle is over.
-    leaking = [f for f in judge(trial).findings if f.status == "leaking" and f.rate and f.scope != SCOPE]
+    leaking = [
+        f
+        for f in judge(trial).findings
+        if f.status in ("leaking", "suspected") and f.rate and f.scope != SCOPE
+    ]
     loads = [o.spec for o in trial.observations if o.spec.connections]
     if not leaking or not loads:
         return None
@@ -41,7 +45,7 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
         seconds = max(o.ended - o.started for o in trial.observations)
         step = next((spec for spec in reversed(loads) if spec.phase is Phase.LOAD), loads[-1])
         return replace(
-            step, index=len(trial.observations), connections=0, dwell=seconds, phase=Phase.IDLE
+            step, index=len(trial.observations), connections=0, dwell=seconds, phase=Phase.SEARCH
         ), per
     step = _driven(trial, first.driver or "")
     wanted = math.ceil(ENOUGH / first.rate.value) if first.rate.value > 0 else step.connections
@@ -52,7 +56,7 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
         size = min(size, int(room / ROOM))
     if size < LEAST_CYCLE:
         return None
-    step = replace(step, index=len(trial.observations), connections=size, phase=Phase.ATTRIBUTION)
+    step = replace(step, index=len(trial.observations), connections=size, phase=Phase.SEARCH)
     return step, per if per in UNITS else "connection"
 
 

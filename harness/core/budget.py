@@ -15,7 +15,8 @@ class Budget:
     growth: units per connection allowed (default 0; noisy memory has 128 B, see ``judge_memory``).
     per_event, per_hour: likewise. per_connected_hour: growth allowed per client and hour while clients stay
     connected. ceilings: greatest level allowed. pools: units that may stay for good whatever the load, such as the
-    slots of a slowly filling pool; up to there growth is no leak.
+    slots of a slowly filling pool; up to there growth is no leak. retain: seconds for which growth may stay before it
+    is a leak, ``*`` for every metric.
     """
 
     growth: Mapping[str, float] = field(default_factory=dict)
@@ -24,9 +25,10 @@ class Budget:
     ceilings: Mapping[str, float] = field(default_factory=dict)
     pools: Mapping[str, float] = field(default_factory=dict)
     per_connected_hour: Mapping[str, float] = field(default_factory=dict)
+    retain: Mapping[str, float] = field(default_factory=dict)
 
 
-TABLES = ("growth", "per_event", "per_hour", "ceilings", "pools", "per_connected_hour")
+TABLES = ("growth", "per_event", "per_hour", "ceilings", "pools", "per_connected_hour", "retain")
 
 
 def laid_over(base: Budget, over: Budget) -> Budget:
@@ -47,6 +49,7 @@ def shared(budgets: tuple[Budget, ...]) -> Budget:
         ceilings=_least([budget.ceilings for budget in budgets]),
         pools=_most([budget.pools for budget in budgets]),
         per_connected_hour=_mean([budget.per_connected_hour for budget in budgets]),
+        retain=_most([budget.retain for budget in budgets]),
     )
 
 

@@ -18,6 +18,8 @@ class Phase(StrEnum):
     LOAD = "load"
     ATTRIBUTION = "attribution"
     HOLD = "hold"  # clients stay connected, and levels are read meanwhile
+    RETENTION = "retention"  # no clients: waits until what was retained is older than the retention time
+    SEARCH = "search"  # allocations are traced meanwhile, to find the place in the source
 
 
 DISCONNECT_MODES = ("fin", "rst", "rst-early", "half-close", "stall")
@@ -138,7 +140,8 @@ class Observation:
     levels: quiescent level per key; absent: could not be read. settled: False when the counts
     never came to rest (``unsettled`` says what kept moving; so it does of a service at rest whose counts
     come and go). complete: False when the target
-    died or the run was stopped during the cycle.
+    died or the run was stopped during the cycle. idle_counts: the counts of the hot lane without clients,
+    one entry for each change, which show when something was released.
     """
 
     spec: CycleSpec
@@ -155,3 +158,4 @@ class Observation:
     census: Census | None = None
     events: tuple[str, ...] = ()  # processes of the tree that ended or became another program
     connected: tuple[Reading, ...] = ()  # of a hold cycle, oldest first
+    idle_counts: tuple[tuple[float, float, float], ...] = ()  # (seconds since the run's start, fds, threads)

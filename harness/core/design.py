@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from harness.core.cycle import CycleSpec, Observation, Phase
+from harness.core.forecast import CEILINGS
+from harness.core.metric import Key
+from harness.core.moments import answered
 from harness.core.record import Trial
 
 SHORTEST_DWELL = 0.3  # seconds; five times the slowest first event, but never below
@@ -16,6 +20,11 @@ LONGEST_LOAD = 6.0  # seconds a cycle may load, so that an interruption loses li
 LONGEST_CONTROL = 10.0
 GROWTH = 2.0  # each load cycle may be so much larger than the one before
 MORE_EVENTS = 3
+SHORTEST_WAIT = 1.0  # seconds between two looks at an idle service
+LONGEST_WAIT = 4.0
+WAIT_SHARE = 0.06  # of the time since the last client
+ROOM_SHARE = 0.25  # of what the ceilings leave room for: the service is not to be brought down
+MEMORY_ROOM = float(256 << 20)  # bytes that one load may make a leaking service take
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +34,10 @@ class Goal:
     max_seconds: of the whole trial, from its first cycle; None: the caller watches the time.
     vary: cycles may be enlarged, shortened and differ by design; False: all as asked.
     broker: the fake broker is there to be silenced. endless: never stop for certainty (a soak).
-    memory: go on while anonymous memory grows and is undecided.
-    invalid: share of invalid requests. hold: seconds of the first hold cycle, in which clients stay connected; 0: none.
+    memory: go on while anonymous memory grows and is undecided. retention: seconds for which growth may stay
+    before it is a leak. search: the service can be asked for the place where it grows.
+    hold: seconds of the first hold cycle, in which clients stay connected; 0: none. invalid: share of invalid
+    requests.
     """
 
     connections: int
@@ -46,6 +57,8 @@ class Goal:
     memory: bool = True
     hold: float = 0.0
     invalid: float = 0.0
+    retention: float = 0.0
+    search: bool = False
 
 
 def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
@@ -80,6 +93,61 @@ def idle(trial: Trial, goal: Goal) -> CycleSpec:
     """A control without clients, as long as a load."""
     step = plain(trial, goal, Phase.IDLE)
     return replace(step, connections=0, dwell=load_seconds(trial))
+
+
+def wait(trial: Trial, goal: Goal) -> CycleSpec:
+    """A look at the service without clients. The looks are close to each other at first, because what is
+    released early is known to a tenth of its time only then."""
+    step = plain(trial, goal, Phase.RETENTION)
+    last = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
+    age = trial.observations[-1].ended - last
+    return replace(step, connections=0, dwell=min(LONGEST_WAIT, max(SHORTEST_WAIT, WAIT_SHARE * age)))
+
+
+def half(trial: Trial, goal: Goal) -> CycleSpec:
+    """A load half as large as an ordinary one: growth per burst of clients is the same, per stream it is half."""
+    step = brisk(trial, goal, Phase.LOAD)
+    return replace(
+        step,
+        connections=max(1, goal.connections // 2),
+        disconnect="fin" if goal.disconnect == "mixed" else goal.disconnect,
+    )
+
+
+def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
+    """One large load that brings the answered streams to ``streams``, as far as the service's ceilings leave
+    room for what it retains; None when there are enough, or no room is left."""
+    served = math.fsum(answered(o.ledger) for o in trial.observations if o.spec.phase is not Phase.WARMUP)
+    room = min((_room(trial, key) for key in (Key("fds"), Key("threads"))), default=math.inf)
+    size = min(float(LARGEST), LONGEST_LOAD * pace(trial, "fin"), ROOM_SHARE * room, _memory_room(trial))
+    wanted = streams - served
+    if wanted <= 0 or size < goal.connections:
+        return None
+    step = brisk(trial, goal, Phase.LOAD)
+    way = "fin" if goal.disconnect == "mixed" else goal.disconnect
+    return replace(step, connections=int(min(size, max(wanted, goal.connections))), disconnect=way)
+
+
+def _room(trial: Trial, key: Key) -> float:
+    """Connections until the nearest ceiling of this metric, at the largest growth seen in a cycle."""
+    ceiling = min(
+        (trial.target.limits.get(name, math.inf) for name in CEILINGS.get(str(key), ())), default=math.inf
+    )
+    growth, level = _growth(trial, key)
+    return (ceiling - level) / growth if growth > 0 and math.isfinite(ceiling) else math.inf
+
+
+def _memory_room(trial: Trial) -> float:
+    """Connections until the service has taken MEMORY_ROOM more bytes, at the largest growth seen in a cycle."""
+    growth, _ = _growth(trial, Key("memory", "anonymous"))
+    return MEMORY_ROOM / growth if growth > 0 else math.inf
+
+
+def _growth(trial: Trial, key: Key) -> tuple[float, float]:
+    """The largest growth per connection of a cycle, and the last level."""
+    known = [(o.levels[key], o.ledger.opened) for o in trial.observations if key in o.levels]
+    rates = [(now - before) / opened for (before, _), (now, opened) in pairwise(known) if opened]
+    return max([0.0, *rates]), known[-1][0] if known else 0.0
 
 
 def few(trial: Trial, goal: Goal) -> CycleSpec:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from harness.core.moments import DRIVERS, NAMES, WORDS, Series
 from harness.core.poisson import Fit, fit
+from harness.core.stats import median
 
+EXACT = 0.01  # share of a cycle's growth that a driver without a residual may miss: rounding, a stray object
+RESIDUAL = 3.0  # times that share which the plainest driver must leave before an exact one is named instead
+MEDIAN_CHI = 0.455  # the median of chi-squared with one degree of freedom
 SAME = 2.0  # log-likelihood by which two drivers are told apart
 PLAINER = 4.0  # by which another driver must beat the plainest one before it is named (docs/detector.md)
 
@@ -14,20 +19,74 @@ PLAINER = 4.0  # by which another driver must beat the plainest one before it is
 def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> tuple[str, tuple[str, ...]]:
     """The ledger sum that alone explains the growth best, and those that do so as well (not told apart).
 
-    Of those not told apart the first of DRIVERS is chosen: a connection is the plainest cause.
+    Of those not told apart the first of DRIVERS is chosen: a connection is the plainest cause. A driver that
+    leaves no residual in any cycle is named where the plainest one leaves some. The dispersion that scales the
+    likelihoods is that of the median cycle, so that one odd cycle does not make every driver look the same.
     """
     fits: dict[str, Fit] = {}
     for _, factor, _ in DRIVERS:
         column = series.column(factor)
         if any(column):
             fits[factor] = fit(grown, [column], offset)
+    if not fits:
+        return "connection", ()
     best = max(one.likelihood for one in fits.values())
-    spread = min(max(1.0, one.dispersion) for one in fits.values())
+    spread = min(_spread(grown, series.column(factor), offset) for factor in fits)
     tied = [factor for factor, one in fits.items() if one.likelihood >= best - SAME * spread]
     plain = next(
         (factor for factor, one in fits.items() if one.likelihood >= best - PLAINER * spread), tied[0]
     )
+    exact = _without_residual(grown, series, offset, plain, list(fits))
+    if exact != plain:
+        return exact, ()
     return plain, tuple(factor for factor in tied if factor != plain)
+
+
+def _spread(grown: Sequence[float], column: Sequence[float], offset: Sequence[float]) -> float:
+    """Dispersion of the median cycle around the driver's own pace, at least 1 (Poisson)."""
+    pairs = [
+        (value - known, amount) for value, known, amount in zip(grown, offset, column, strict=True) if amount
+    ]
+    rate = _middle(pairs)
+    if rate <= 0:
+        return max(1.0, fit(grown, [column], offset).dispersion)
+    chi = [(value - rate * amount) ** 2 / (rate * amount) for value, amount in pairs]
+    idle = [value * value for value, amount in zip(grown, column, strict=True) if not amount and value > 0]
+    return max(1.0, median([*chi, *idle]) / MEDIAN_CHI)
+
+
+def _middle(pairs: Sequence[tuple[float, float]]) -> float:
+    """The rate that half of the exposure exceeds: one odd cycle does not move it (weighted median)."""
+    ordered = sorted((value / amount, amount) for value, amount in pairs)
+    half = math.fsum(amount for _, amount in ordered) / 2
+    passed = 0.0
+    for rate, amount in ordered:
+        passed += amount
+        if passed >= half:
+            return rate
+    return 0.0
+
+
+def _without_residual(
+    grown: Sequence[float], series: Series, offset: Sequence[float], plain: str, factors: Sequence[str]
+) -> str:
+    """The first driver that explains every cycle to within rounding, where the plainest one does not."""
+    missed = {factor: _missed(grown, series.column(factor), offset) for factor in factors}
+    if missed[plain] <= RESIDUAL * EXACT:
+        return plain
+    return next((factor for factor in factors if missed[factor] <= EXACT), plain)
+
+
+def _missed(grown: Sequence[float], column: Sequence[float], offset: Sequence[float]) -> float:
+    """Largest share of a cycle's growth that the driver's own pace leaves unexplained; a unit is rounding."""
+    pairs = [(value - known, amount) for value, known, amount in zip(grown, offset, column, strict=True)]
+    acted = [(value, amount) for value, amount in pairs if amount]
+    rate = _middle(acted)
+    if rate <= 0 or len(acted) < 3:
+        return math.inf
+    return max(
+        max(0.0, abs(value - rate * amount) - 1.0) / max(1.0, rate * amount) for value, amount in pairs
+    )
 
 
 def published(factor: str) -> str:

@@ -6,19 +6,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.core import design
 from harness.core.cycle import Ledger
+from harness.core.diagnose import per
 from harness.core.growth import Assessed
-from harness.core.judge_counts import CERTIFIED
-from harness.core.metric import Key
+from harness.core.judge_counts import CERTIFIED, retention_of
+from harness.core.metric import Key, rank
 from harness.core.record import Trial
-from harness.core.units import counted
+from harness.core.units import counted, duration_text
 from harness.core.unnoticed import settle_for, slowest_close
 
 RESTLESS = ("mappings",)  # an interpreter maps an arena now and then: only a certain leak counts
 MORE = "give more time or connections (--max-time, --connections), or ask for less (--sensitivity)"
-LONGER = (
-    "give more time (--max-time): a pool fills and stops, a leak goes on; or ask for less (--sensitivity)"
+SPREAD = (
+    "raise the service's limit for the test, or spread the load over client addresses: "
+    "--source-addresses 127.0.0.2-127.0.0.200"
 )
+SETTLING = 15.0  # seconds that the readings around a wait take
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +38,21 @@ def doubt_of(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
     if trial.interrupted:
         return Doubt("the run was interrupted", "let it run to its end; what was measured is kept")
     total = ledger_total(trial)
-    if total.rate_limited:
-        return Doubt(
-            f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}",
-            "raise the service's limit for the test, or spread the load over source addresses",
-        )
+    open_ = _open(results)
+    suspected = [one for one in open_.values() if one.status == "suspected"]
+    if total.rate_limited and open_ and not suspected:
+        return Doubt(f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", SPREAD)
     if total.opened and total.failed * 2 > total.opened:
         worst = max(total.causes.items(), key=lambda item: (item[1], item[0]), default=("unknown", 0))
         return Doubt(
             f"{total.failed} of {counted(total.opened, 'stream')} failed, most by: {worst[0]}",
             "open the URL by hand: the load must reach the service before it can be judged",
         )
+    if suspected:
+        key = min(
+            (k for k, one in open_.items() if one.status == "suspected"), key=lambda k: (rank(k), str(k))
+        )
+        return _suspected(trial, key, open_[key])
     slow = settle_for(trial.observations)
     if slow and (first := _undecided(trial, results)):
         late = slowest_close(trial.observations)
@@ -66,18 +74,44 @@ def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
         )
     if not any(key.metric in CERTIFIED for key in results):
         return Doubt("no two cycles were completed and read", MORE)
+    open_ = _open(results)
+    if open_:
+        key = max(open_, key=lambda k: (open_[k].growing, -rank(k), open_[k].at_most, str(k)))
+        return Doubt(f"{key}: {open_[key].why}", _longer(trial, open_[key]) if open_[key].growing else MORE)
+    return None
+
+
+def _open(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
+    """What keeps a run from being a pass: growth that is not decided; else an exact count without its bound."""
     growing = {
         key: one
         for key, one in results.items()
-        if one.growing and one.status == "undecided" and key.metric not in RESTLESS
+        if one.growing and one.status in ("undecided", "suspected") and key.metric not in RESTLESS
     }
-    open_ = growing or {
+    return growing or {
         key: one for key, one in results.items() if one.status == "undecided" and key.metric in CERTIFIED
     }
-    if open_:
-        key = max(open_, key=lambda k: (open_[k].at_most, str(k)))
-        return Doubt(f"{key}: {open_[key].why}", LONGER if growing else MORE)
-    return None
+
+
+def _suspected(trial: Trial, key: Key, one: Assessed) -> Doubt:
+    """Growth that follows a driver beyond doubt, and was not yet seen to outlive the retention time."""
+    retention = retention_of(trial, key)
+    age = one.stay.age if one.stay else 0.0
+    needed = math.ceil((design.elapsed(trial) + retention + SETTLING) / 10) * 10
+    return Doubt(
+        f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, retained for {age:.0f} s so far; a leak is what "
+        f"outlives {retention:g} s",
+        f"give it time: --max-time {duration_text(needed)}; or --retention 0 where nothing may be released late",
+    )
+
+
+def _longer(trial: Trial, one: Assessed) -> str:
+    """How long it would take: as many cycles again, for the evidence grows with them."""
+    if one.stay and one.stay.release:
+        needed = design.elapsed(trial) + 2 * one.stay.release.after + SETTLING
+    else:
+        needed = 2.5 * design.elapsed(trial)
+    return f"give more time: --max-time {duration_text(needed)}; a pool fills and stops, a leak goes on"
 
 
 def warnings_of(trial: Trial) -> list[str]:
@@ -97,6 +131,8 @@ def warnings_of(trial: Trial) -> list[str]:
             "may look smaller than it is"
         )
     total = ledger_total(trial)
+    if total.rate_limited:
+        found.append(f"429 or 503 refused {counted(total.rate_limited, 'stream')}: they do not count")
     if total.failed and not trial.exit:
         causes = ", ".join(f"{count} {cause}" for cause, count in sorted(total.causes.items()))
         found.append(f"{total.failed} of {counted(total.opened, 'stream')} failed: {causes}")

@@ -10,15 +10,14 @@ from harness.core.doubt import connections_per_second
 from harness.core.forecast import first_full, nearest
 from harness.core.growth import Assessed
 from harness.core.judge_memory import MEMORY
-from harness.core.metric import Key
+from harness.core.metric import Key, rank
 from harness.core.moments import Moment, judged, keys
 from harness.core.recipe import explain
 from harness.core.record import Places, Trial
-from harness.core.units import counted
+from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
-# What is told after the descriptors, threads and tasks that explain it: the broker's view, bytes, the clock.
-WITNESSES = {"broker-peers": 1, "mappings": 1, "memory": 2, "idle-cpu": 3}
+HOUR = 3600.0
 EVENTFD = Key("fds", "eventfd")
 POOLED = 3.0  # units that must have stayed for good to be worth a word
 # Places that speak of a metric itself; any other metric is explained by whatever grew.
@@ -30,18 +29,20 @@ SPEAKING = {
 
 def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]) -> list[Finding]:
     """One finding per leaking key, steepest first; totals only where no kind of theirs grew."""
-    leaking = {key: one for key, one in results.items() if one.status == "leaking"}
+    leaking = {key: one for key, one in results.items() if one.status in ("leaking", "suspected")}
     recipes = explain({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
     kinds = {key.metric for key in leaking if key.kind}
     shown = [key for key in leaking if key.kind or key.metric not in kinds]
     made = []
-    for key in sorted(shown, key=lambda k: (WITNESSES.get(k.metric, 0), -leaking[k].rate, k)):
+    for key in sorted(shown, key=lambda k: (leaking[k].status, rank(k), -leaking[k].rate, k)):
         one = leaking[key]
         recipe = recipes.get(key)
-        rate = _rate(one, f"{key.unit}/{_unit(one.factor)}")
+        rate = _rate(one, key)
         total = leaking.get(Key(key.metric), one)
         exhausts = forecast(trial, found, key, one, total, recipe.name if recipe else "")
-        text = f"{_amount(one.rate, key)} per {per(one.factor)}: {one.why}"
+        hourly = HOUR if one.factor == "time" else 1.0
+        unit = "hour, with or without clients" if one.factor == "time" else per(one.factor)
+        text = f"{_amount(one.rate * hourly, key)} per {unit}: {one.why}"
         others = distinct(one.factor, one.rivals)
         if others:
             text += f" (not told apart from: {', '.join(others)})"
@@ -49,20 +50,34 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
             text += made_up(found, key)
         if recipe:
             text += f"; {recipe.sentence}"
+        if stayed := retained_text(one):
+            text += f"; {stayed}"
         made.append(
             Finding(
                 metric=key.metric,
                 kind=key.kind,
-                status="leaking",
+                status=one.status,
                 driver=published(one.factor),
                 rate=rate,
                 recipe=recipe.name if recipe else None,
                 exhausts=exhausts,
                 explanation=text + _exhausted(exhausts),
                 where=where(trial.places, key),
+                retained_seconds=_round(one.stay.age) if one.stay else None,
             )
         )
     return made
+
+
+def retained_text(one: Assessed) -> str:
+    """For how long the growth was seen to stay, and the option for a service that means it."""
+    if one.stay is None:
+        return ""
+    age = math.floor(one.stay.age)
+    if one.status == "suspected":
+        return f"the oldest is {age} s old: not yet older than the retention time"
+    longer = duration_text(5 * 60.0 if age < 150 else 4.0 * age)
+    return f"retained for at least {age} s; if that is intended, pass --retention {longer}"
 
 
 def where(found: Places | None, key: Key) -> tuple[str, ...]:
@@ -130,7 +145,7 @@ def bounds(found: Sequence[Moment], results: Mapping[Key, Assessed], *, inside: 
     """What came back, and how small a leak would have been seen."""
     made = []
     for key, one in sorted(results.items()):
-        if one.status == "leaking" or not math.isfinite(one.at_most):
+        if one.status in ("leaking", "suspected") or not math.isfinite(one.at_most):
             continue
         status, text = one.status, one.why
         pool = pooled(found, key)
@@ -179,7 +194,7 @@ def moved(found: Sequence[Moment]) -> list[Key]:
 def _unit(factor: str) -> str:
     """The unit of a rate: ``fds/connection``, ``fds/broker-timeout``, ``B/event``."""
     return {
-        "time": "second",
+        "time": "hour",
         "not-fin": "abort",
         "reset": "abort",
         "stall": "slow-reader",
@@ -187,8 +202,15 @@ def _unit(factor: str) -> str:
     }.get(factor, published(factor))
 
 
-def _rate(one: Assessed, unit: str) -> Rate:
-    return Rate(_round(one.rate), _round(max(0.0, one.low)), _round(one.high), unit)
+def _rate(one: Assessed, key: Key) -> Rate:
+    scale = HOUR if one.factor == "time" else 1.0
+    low = max(0.0, one.low)
+    return Rate(
+        _round(one.rate * scale),
+        _round(low * scale),
+        _round(one.high * scale),
+        f"{key.unit}/{_unit(one.factor)}",
+    )
 
 
 def _round(value: float) -> float:

@@ -1,15 +1,15 @@
 """Counts that come back to the same integer: did one grow with what the clients did, and go on growing?
 
-Three innocents look like leaks: a pool or cache that fills and stops, a thread pool that takes one more slot
-a cycle whatever the load, and something that grows by itself as time goes by. So growth is a leak only
+Three benign patterns look like leaks: a pool or cache that fills and stops, a pool that takes a few more slots
+with each burst of clients, and something that grows over time. So growth is a leak only
 
-- at once, when it follows one driver like a clockwork and exceeds what a pool could hold, or
-- slowly, when cycles that differ by design show that the driver explains it and "so much per cycle" and
-  "so much per second" do not: the logarithm of the likelihood ratio is at least 6.9 (Wald 1945: one false
-  alarm in 1,000), scaled down where the growth comes in bursts;
+- at once, when it follows one driver like a clockwork, exceeds what a pool could hold, and cycles of different
+  size show that it is not the same in every burst, or
+- slowly, when cycles that differ by design show that the driver explains it and growth per cycle, per second or
+  per reading does not: an e-process reaches 1,000 (``harness.core.evidence``);
 
-and in both, only when it goes on until now. No growth over M connections bounds the rate at 3/M (the rule
-of three, 95 %). The rates of error of all this are measured by ``python -m bench.detector``.
+and in both, only when it goes on until now. Exposure is what the service answered. No growth over M answered
+streams bounds the rate at 3/M (the rule of three, 95 %). ``python -m bench.detector`` measures the error rates.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.core.diagnose import SAME, driver, per
+from harness.core.evidence import evidence
 from harness.core.moments import Series
 from harness.core.poisson import fit
 from harness.core.rates import STRICT, interval
+from harness.core.retention import Stay
 from harness.core.stats import correlated, poisson_interval
 from harness.core.units import counted
 
@@ -29,6 +31,10 @@ CERTAIN = math.log(1000)
 CHANCE = 0.003  # that growth fell by chance into the cycles where the driver was strong
 MIN_GROWTH = 3.0
 POOL = 64.0  # a slowly filling pool of 32 slots is the largest met (ThreadPoolExecutor's cap); twice that
+BURST_POOL = 256.0  # slots of the largest default pool, Tomcat's 200 threads, rounded up to a power of two
+CONTRAST = (
+    1.5  # times the smallest cycle that the largest must be, to tell growth per stream from growth per burst
+)
 RISES = 6  # cycles in which a count must have grown while all of it could be a pool
 RISES_LUMPY = 8  # the same where it grows by lumps: more unevenly than by chance
 EVEN = 1.3  # Pearson dispersion of growth that comes one by one
@@ -38,6 +44,7 @@ FAR = 40.0  # times the streams open at once: beyond any pool, whatever drives i
 FAR_CYCLES = 5
 LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
+INNOCENT = ("cycle", "time", "reading")  # causes of growth that is no leak of the streams
 QUIET = 4.6  # expected units that may fail to come before growth has stopped (probability 1 %)
 
 
@@ -64,11 +71,12 @@ class Allowed:
 class Assessed:
     """What one test says of one series.
 
-    status: ``leaking`` | ``bounded`` | ``undecided``. factor: the ledger sum that drives the growth, in
+    status: ``leaking`` | ``suspected`` (grows like a leak, but the retention time is not over) | ``bounded`` |
+    ``undecided``. factor: the ledger sum that drives the growth, in
     whose units rate, low and high are; rivals: factors that explain it as well. at_most: greatest rate per
     connection that could have stayed unseen (95 %). total: net growth. growing: not certain, but it has
     grown and goes on; the plan then looks closer. cache: a cache would grow so too,
-    until it is full.
+    until it is full. stay: what idle stretches showed of how long the growth stays, where that was asked.
     """
 
     status: str
@@ -83,6 +91,7 @@ class Assessed:
     high: float = 0.0
     growing: bool = False
     cache: bool = False
+    stay: Stay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +115,9 @@ def assess(
     grown = [value if abs(value) > tolerance else 0.0 for value in series.increments]
     total = math.fsum(grown) - math.fsum(offset)
     data = _Data(grown, offset, series, tolerance, granted.pool, total)
-    exposure = math.fsum(series.column("connection"))
+    exposure = math.fsum(series.column("answered"))
     if exposure <= 0:
-        return Assessed("undecided", math.inf, "no load cycle was completed")
+        return Assessed("undecided", math.inf, "the service answered no stream in a completed cycle")
     if total >= MIN_GROWTH:
         factor, rivals = driver(grown, series, offset)
         rate, low, high = interval(grown, series.column(factor))
@@ -166,6 +175,8 @@ def _at_once(data: _Data, factor: str) -> str:
         return ""
     if factor == "time" and not _idle_grows(data):
         return ""
+    if not _beyond_bursts(data, factor, total):
+        return ""
     last, amount = active[-1]
     if last < 0.7 * rate * amount - 3 * math.sqrt(rate * amount):
         return ""
@@ -181,6 +192,43 @@ def _at_once(data: _Data, factor: str) -> str:
     if missed > LOOSE * total and one.dispersion > BURSTS:
         return ""
     return f"grew in step over {counted(len(active), 'cycle')}, by more than a pool could hold"
+
+
+def _beyond_bursts(data: _Data, factor: str, total: float) -> bool:
+    """Growth is not the same in every burst. Cycles of different size show it; where all were alike, only more
+    than the largest pool does."""
+    largest = max(data.pool, BURST_POOL)
+    if total > max(largest, FAR * data.series.peak):
+        return True
+    amounts = [amount for _, amount in _active(data, factor)]
+    if max(amounts) < CONTRAST * min(amounts):
+        return total > largest
+    return _evidence(data, factor) >= CERTAIN
+
+
+def _evidence(data: _Data, factor: str) -> float:
+    """Log of the e-value against growth per cycle, per second and per reading, counted in lumps."""
+    size = 1.0 if _clockwork(data, factor) else lump(data.grown)
+    innocent = [data.series.column(name) for name in _innocent(data, factor)]
+    return evidence(
+        [value / size for value in data.grown],
+        data.series.column(factor),
+        innocent,
+        [value / size for value in data.offset],
+    )
+
+
+def _innocent(data: _Data, factor: str) -> list[str]:
+    """Causes of growth that is no leak of the streams. A reading adds only to what is counted inside the service."""
+    inside = data.series.key.metric in ("memory", "mappings")
+    return [name for name in INNOCENT if name != factor and (inside or name != "reading")]
+
+
+def _clockwork(data: _Data, factor: str) -> bool:
+    """Each unit of the driver adds the same, in every cycle: a common divisor is the cycles', not a lump's."""
+    active = _active(data, factor)
+    rate = math.fsum(value for value, _ in active) / math.fsum(amount for _, amount in active)
+    return all(abs(value - rate * amount) <= max(1.0, STRICT * abs(value)) for value, amount in active)
 
 
 def _far_beyond(data: _Data) -> str:
@@ -201,15 +249,13 @@ def _slowly(data: _Data, factor: str) -> str:
         return ""
     if not _goes_on(_active(data, factor)) or (factor == "time" and not _idle_grows(data)):
         return ""
-    innocent = [data.series.column(name) for name in ("cycle", "time", "reading") if name != factor]
+    ratio = _evidence(data, factor)
+    if ratio < CERTAIN:
+        return ""
     size = lump(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
-    null = fit(counts, innocent, offset)
-    other = fit(counts, [*innocent, column], offset)
-    ratio = (other.likelihood - null.likelihood) / max(1.0, other.dispersion)
-    if ratio < CERTAIN:
-        return ""
+    other = fit(counts, [*(data.series.column(name) for name in _innocent(data, factor)), column], offset)
     needed = RISES if other.dispersion <= EVEN else RISES_LUMPY
     if rises < needed and data.total <= max(POOL, data.pool):
         return ""
@@ -235,7 +281,8 @@ def _integer(value: float) -> bool:
 def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     """Bounded by the connections since the last growth, or undecided."""
     level = highest = 0.0
-    clients = data.series.column("connection")
+    streams = counted(exposure, "answered stream", "g")
+    clients = data.series.column("answered")
     after = 0
     for index, (value, granted) in enumerate(zip(data.grown, data.offset, strict=True)):
         level += value - granted
@@ -250,11 +297,11 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         factor, rivals = driver(data.grown, data.series, data.offset)
         unmet = quiet > 0 and _unmet(data, factor, after)
     if at_most <= sensitivity and not unmet:
-        why = f"no growth over the last {quiet:g} of {counted(exposure, 'connection', 'g')}"
+        why = f"no growth over the last {quiet:g} of {counted(exposure, 'answered stream', 'g')}"
         return Assessed("bounded", at_most, why, data.total, exposure)
     _, _, high = poisson_interval(max(0.0, data.total), exposure)
     if data.total > 0 and high <= SURE * sensitivity and factor != "time" and not unmet:
-        why = f"grew by {data.total:g} over {counted(exposure, 'connection', 'g')}, at most {high:.2g} per connection"
+        why = f"grew by {data.total:g} over {counted(exposure, 'answered stream', 'g')}, at most {high:.2g} per stream"
         return Assessed("bounded", high, why, data.total, exposure)
     unseen = max(at_most, high) if data.total > 0 else at_most
     growing = data.total >= 2 and (unmet or _goes_on(_active(data, "connection")))
@@ -262,7 +309,7 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         if data.total < MIN_GROWTH:
             factor, rivals = driver(data.grown, data.series, data.offset)
         best = f"best explained per {_explained(data, factor)}"
-        why = f"grew by {round(data.total, 1):g} over {counted(exposure, 'connection', 'g')}, not yet told from a pool"
+        why = f"grew by {round(data.total, 1):g} over {streams}, not yet told from a pool"
         if not best.endswith("connection"):
             why += f" ({best})"
         if unmet:
@@ -273,10 +320,10 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     else:
         factor, rivals = "connection", ()
         why = (
-            f"no growth over {counted(quiet, 'connection', 'g')} allows at most {unseen:.2g}, "
+            f"no growth over {counted(quiet, 'answered stream', 'g')} allows at most {unseen:.2g}, "
             f"asked for {sensitivity:.2g}"
             if quiet
-            else f"grew by {round(data.total, 1):g} over {counted(exposure, 'connection', 'g')}, up to the last cycle"
+            else f"grew by {round(data.total, 1):g} over {streams}, up to the last cycle"
         )
     return Assessed("undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing)
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from harness.core import crash as crashes
 from harness.core import while_connected
-from harness.core.doubt import Doubt, doubt_of, ledger_total, warnings_of
+from harness.core.diagnose import per
+from harness.core.doubt import SPREAD, Doubt, doubt_of, ledger_total, warnings_of
 from harness.core.findings import bounds, ceilings, leaks
 from harness.core.growth import Assessed
-from harness.core.judge_counts import allowed, assess_counts
+from harness.core.judge_counts import allowed, assess_counts, retention_of
 from harness.core.judge_memory import MEMORY, assess_memory, counted_inside
-from harness.core.metric import EXACT_MEMORY_KINDS, Key
+from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.moments import moments
 from harness.core.record import Trial
 from harness.core.stalled import EXHAUSTED, ran_out, stalled
@@ -60,7 +61,28 @@ def judge(trial: Trial) -> Verdict:
         stalled=mute,
         also=tuple(held[1:]),
         warnings=tuple(warnings),
-        advice=_next_step(None) if _starved(outcome, crash, short) else _advice(outcome, findings, doubt),
+        advice=_limited(
+            trial, _next_step(None) if _starved(outcome, crash, short) else _advice(outcome, findings, doubt)
+        ),
+    )
+
+
+def suspicion(trial: Trial) -> str:
+    """What is suspected so far, for whoever watches the run: "suspected: +1.00 fds per answered stream". Empty
+    while nothing is."""
+    found = moments(trial)
+    if len(found) < 2 or trial.retention <= 0:
+        return ""
+    results = assess_counts(trial, found)
+    suspected = [(rank(key), -one.rate, key) for key, one in results.items() if one.status == "suspected"]
+    if not suspected:
+        return ""
+    _, _, key = min(suspected)
+    one = results[key]
+    age = one.stay.age if one.stay else 0.0
+    retention = retention_of(trial, key)
+    return (
+        f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, retained for {age:.0f} of {retention:g} s"
     )
 
 
@@ -140,6 +162,13 @@ def _starved(outcome: Outcome, crash: Crash | None, short: str | None) -> bool:
     if outcome is Outcome.CRASHED:
         return crash is not None and crash.signature in EXHAUSTED
     return outcome is Outcome.STALLED and short is not None
+
+
+def _limited(trial: Trial, advice: str) -> str:
+    """The advice, with how to get around a rate limit that the load met."""
+    if not ledger_total(trial).rate_limited or SPREAD in advice:
+        return advice
+    return f"{advice}; {SPREAD}" if advice else SPREAD
 
 
 def _advice(outcome: Outcome, findings: Sequence[Finding], doubt: Doubt | None) -> str:

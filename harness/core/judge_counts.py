@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from harness.core import growth, trend
 from harness.core.budget import Budget
-from harness.core.growth import LOOSE, MIN_GROWTH, Allowed, Assessed
+from harness.core.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
-from harness.core.moments import Moment, Series, keys, moments, series
+from harness.core.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.rates import beside_readings, interval
 from harness.core.record import Trial
+from harness.core.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
 
 # Growth per reading that means nothing: an interpreter or a C library maps an arena now and then. Of seven healthy
 # servers six moved by at most 4 mappings a cycle after the third, Node's once by 70 (bench/traces).
@@ -31,8 +33,13 @@ COUNTED = {"objects": 5, "blocks": 5}
 CACHE = 4096.0
 TAIL = 0.8  # of its rate before, that a growth of one entry each keeps to the end; a cache that fills falls short
 STEEP = 0.5  # growth per connection, or event, that no warming up will bend
+MIN_RELEASE = 16.0  # units given back without clients below which it is jitter
+RELEASED = {"objects": 200.0, "blocks": 200.0, "heap-bytes": 1048576.0, "idle-cpu": 0.05, "mappings": 64.0}
+LONG_ENOUGH = 1.25  # times the retention time for which growth over time must have gone on
+SURELY = 0.9  # share of a small growth whose release must have been possible to see
 ENTRIES = {
     "connection": "connection",
+    "answered": "answered",
     "event": "event",
     "stream-second": "stream-second",
 }  # driver → what is counted
@@ -50,7 +57,107 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
         if one:
             read[key] = one
             results[key] = assess_one(one, trial.sensitivity, allowed(trial.budget, key))
-    return {**results, **companions(results, read)}
+    results = {**results, **companions(results, read)}
+    return {key: retained(trial, seen, key, one) for key, one in results.items()}
+
+
+def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> Assessed:
+    """What is left of a growth once the retention time is taken into account (``harness.core.retention``)."""
+    retention = retention_of(trial, key)
+    if retention <= 0 or one.status == "bounded":
+        return one
+    moments_, levels = _read(found, key)
+    name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
+    noise = FLOOR.get(name, 1.0)
+    seen = stay(moments_, key, levels, retention, noise, RELEASED.get(name, MIN_RELEASE))
+    if seen.release:
+        return _after_release(trial, moments_, levels, key, one, seen, retention)
+    if one.status != "leaking":
+        return one
+    if one.factor == "time":  # nothing expires of what grows all the time, once it has grown for longer
+        late = seen.age >= retention * LONG_ENOUGH
+    else:
+        needed = max(min(TESTED * lump_of(one), SURELY * one.total), FALLEN * one.total)
+        late = (
+            seen.age >= retention + MARGIN and seen.tested >= needed and seen.fallen <= MISSING * seen.tested
+        )
+    if late:
+        return replace(one, stay=seen)
+    return replace(one, status="suspected", growing=True, stay=seen)
+
+
+def retention_of(trial: Trial, key: Key) -> float:
+    """Seconds for which this key may stay: its own budget, its metric's, that of all, or the trial's."""
+    table = trial.budget.retain
+    return table.get(str(key), table.get(key.metric, table.get("*", trial.retention)))
+
+
+def _read(found: Sequence[Moment], key: Key) -> tuple[list[Moment], list[float]]:
+    """The moments and the key's level at each; where it was not read, the next reading's."""
+    known: list[float | None] = [level_of(moment, key) for moment in found]
+    following: float | None = None
+    for index in range(len(known) - 1, -1, -1):
+        following = known[index] if known[index] is not None else following
+        known[index] = following
+    kept = [(moment, level) for moment, level in zip(found, known, strict=True) if level is not None]
+    return [moment for moment, _ in kept], [level for _, level in kept]
+
+
+def _after_release(
+    trial: Trial, found: Sequence[Moment], levels: Sequence[float], key: Key, one: Assessed, seen: Stay,
+    retention: float,
+) -> Assessed:  # fmt: skip
+    """Some of the growth was given back. Judged is what was left each time when everything released had gone."""
+    assert seen.release
+    said = seen.release.text()
+    open_ = replace(one, status="undecided", why=f"{said}; not yet all of it", growing=True, stay=seen)
+    if len(seen.drained) < 2 or seen.drained[-1] != len(found) - 1:
+        return open_
+    at = [found[index] for index in seen.drained]
+    left = [levels[index] for index in seen.drained]
+    inside = key.kind in EXACT_MEMORY_KINDS
+    spans = tuple(_between(a, b) for a, b in pairwise(at))
+    rest = Series(key, tuple(left), spans, max(moment.peak for moment in found))
+    streams = math.fsum(rest.column("answered"))
+    total = left[-1] - left[0]
+    if streams <= 0:
+        return open_
+    if total <= max(
+        FLOOR.get(key.kind, 1.0), FLAT * seen.fallen if inside or key.metric == "idle-cpu" else 0.0
+    ):
+        at_most = (3.0 + max(0.0, total)) / streams
+        enough = at_most <= trial.sensitivity * FINEST.get(key.kind, 1.0) or inside
+        why = f"{said}; nothing was left of {streams:g} answered streams"
+        return Assessed(
+            "bounded" if enough else "undecided", at_most, why, max(0.0, total), streams, stay=seen
+        )
+    if seen.idle < retention + MARGIN:
+        return replace(open_, why=f"{said}; {total:g} were left after {seen.idle:.0f} s")
+    granted = allowed(trial.budget, key)
+    beyond = total - math.fsum(granted.of(dict(span)) for span in spans)
+    largest = max(granted.pool, BURST_POOL * COUNTED.get(key.kind, 1), 2 * rest.peak, FLAT * seen.fallen)
+    own = one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor))
+    factor = one.factor if own else "answered"
+    rate, low, high = interval(rest.increments, rest.column(factor))
+    why = f"{total:g} were left {seen.idle:.0f} s after the last client; {said}"
+    if beyond > largest and not (inside and streams < CACHE):
+        return replace(
+            one, status="leaking", why=why, total=total, exposure=streams, factor=factor, rivals=(), rate=rate,
+            low=low, high=high, at_most=high, growing=False, stay=seen,
+        )  # fmt: skip
+    at_most = high * math.fsum(rest.column(factor)) / streams
+    return replace(
+        open_, why=f"{why}; a pool could hold that", total=total, exposure=streams, at_most=at_most
+    )
+
+
+def _between(before: Moment, after: Moment) -> dict[str, float]:
+    return {name: max(0.0, amount - before.done.get(name, 0.0)) for name, amount in after.done.items()}
+
+
+def lump_of(one: Assessed) -> float:
+    """Units that come together at least: a growth of several for each stream comes in no smaller lumps."""
+    return max(1.0, one.rate) if one.factor != "time" else 1.0
 
 
 def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> dict[Key, Assessed]:

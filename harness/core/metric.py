@@ -71,3 +71,21 @@ class Key:
             return self.kind
         metric = METRICS.get(self.metric)
         return metric.unit if metric else self.metric
+
+
+# Consequences come after their causes: descriptors, threads and tasks first, then live objects, then the broker's
+# view and what allocators and the scheduler make of it.
+CAUSES = ("fds", "threads", "processes", "tasks")
+LIVE = {"objects": 1, "blocks": 2, "heap-bytes": 3}
+WITNESSES = {"broker-peers": 4, "memory": 5, "mappings": 6, "idle-cpu": 7}
+
+
+def rank(key: Key) -> int:
+    """Where a finding stands among others: causes before consequences."""
+    if key.metric in CAUSES:
+        return 0
+    return (
+        LIVE.get(key.kind, WITNESSES.get(key.metric, 0))
+        if key.metric == "memory"
+        else WITNESSES.get(key.metric, 0)
+    )

@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.core.census_diff import UNCLASSIFIED
-from harness.core.cycle import Observation, Phase
+from harness.core.cycle import Ledger, Observation, Phase
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
 from harness.core.unnoticed import premature
 
 MOST = 2.0**64
+TRACED = ("memory", "mappings", "idle-cpu")
 ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are no orderly close and no stall
 
 # What may drive a growth, in the order of preference where the data cannot tell them apart: the driver's
 # published name, the ledger sum it multiplies, and the words for one unit of it.
 DRIVERS: tuple[tuple[str, str, str], ...] = (
     ("connection", "connection", "connection"),
+    ("answered-stream", "answered", "answered stream"),
+    ("client", "client", "distinct client"),
     ("event", "event", "event"),
     ("event", "stream-second", "second of an open stream"),
     ("abort", "abort", "aborted stream"),
@@ -42,12 +45,22 @@ NAMES = {factor: name for name, factor, _ in DRIVERS}
 @dataclass(frozen=True, slots=True)
 class Moment:
     """One settled cycle's end. done: what had been done since the trial's start, by ledger sum:
-    those of DRIVERS, ``cycle`` (cycles with clients) and ``reading`` (moments). peak: streams open at once."""
+    those of DRIVERS, ``cycle`` (cycles with clients) and ``reading`` (moments). peak: streams open at once.
+    began, left: seconds since the run's start at which the first client of the cycle came and the last one left;
+    equal where there was none. idle_counts: as in ``Observation``."""
 
     phase: Phase
     levels: Mapping[Key, float]
     done: Mapping[str, float]
     peak: int
+    began: float = 0.0
+    left: float = 0.0
+    idle_counts: tuple[tuple[float, float, float], ...] = ()
+
+    @property
+    def at(self) -> float:
+        """Seconds since the run's start at which the levels were read."""
+        return self.done.get("time", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +85,7 @@ class Series:
 
 
 def _did(observation: Observation) -> dict[str, float]:
-    """What the clients and the broker did in one cycle."""
+    """What the clients and the broker did in one cycle. ``answered``: streams that reached the handler."""
     ledger = observation.ledger
     modes = ledger.by_mode
     stalls = float(modes.get("stall", 0))
@@ -80,6 +93,8 @@ def _did(observation: Observation) -> dict[str, float]:
     aborts = float(known if modes else max(0.0, ledger.aborts - stalls))
     return {
         "connection": float(ledger.opened),
+        "answered": answered(ledger),
+        "unanswered": float(ledger.unanswered),
         "event": float(ledger.events),
         "abort": aborts,
         "not-fin": aborts + stalls,
@@ -93,22 +108,53 @@ def _did(observation: Observation) -> dict[str, float]:
     }
 
 
+def answered(ledger: Ledger) -> float:
+    """Streams of one cycle that the service answered: the exposure. A record of an older harness does not
+    count them; there every stream counts that neither failed nor was reset before its answer."""
+    if ledger.answered is not None:
+        return float(ledger.answered)
+    early = ledger.by_mode.get("rst-early", 0)
+    unserved = max(0, ledger.failed - ledger.stalls)  # a stalled stream has reached the handler
+    return float(max(0, ledger.opened - unserved - early))
+
+
 def moments(trial: Trial) -> tuple[Moment, ...]:
-    """Every settled moment of a trial, in order. ``time`` is seconds since the run's start. A level that no
-    counter can have (not a number, or larger than 64 bits hold: a damaged file) was not read."""
+    """Every settled moment of a trial, in order, the level before the first client among them. ``time`` is
+    seconds since the run's start. A level that no counter can have (not a number, or larger than 64 bits
+    hold: a damaged file) was not read.
+
+    A service that never answers at all, such as one that buffers whole streams, is exposed by every request
+    that was sent and left waiting.
+    """
     done: dict[str, float] = {}
     found: list[Moment] = []
-    early = premature(trial.observations)
+    never = not any(answered(o.ledger) for o in trial.observations)
+    if trial.initial and trial.observations:
+        first = {key: level for key, level in trial.initial.items() if abs(level) < MOST}
+        found.append(Moment(Phase.WARMUP, first, {"time": trial.observations[0].started}, 0))
+    # A trial that waits for the retention time watches late closes fall; others leave such levels out.
+    early = premature(trial.observations) if trial.retention <= 0 else frozenset()
     for index, observation in enumerate(trial.observations):
-        for factor, amount in _did(observation).items():
+        did = _did(observation)
+        if never:
+            did["answered"] = did["unanswered"] or did["connection"]
+        for factor, amount in did.items():
             done[factor] = done.get(factor, 0.0) + amount
-        levels = {key: level for key, level in observation.levels.items() if abs(level) < MOST}
+        traced = observation.spec.phase is Phase.SEARCH
+        levels = {
+            key: level
+            for key, level in observation.levels.items()
+            # Tracing allocations takes memory and CPU time of its own, so these say nothing meanwhile.
+            if abs(level) < MOST and not (traced and key.metric in TRACED)
+        }
         if levels and observation.settled and index not in early:
             done["reading"] = done.get("reading", 0.0) + 1.0
             spec = observation.spec
             now = {**done, "time": observation.ended}
             peak = min(spec.concurrency, spec.connections) if spec.connections else 0
-            found.append(Moment(spec.phase, levels, now, peak))
+            left = observation.load_ended if observation.load_ended is not None else observation.ended
+            began = observation.started if observation.ledger.opened else left
+            found.append(Moment(spec.phase, levels, now, peak, began, left, observation.idle_counts))
     return tuple(found)
 
 
@@ -122,7 +168,7 @@ def judged(found: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Moment]]
     return found[: base + 1], found[base:]
 
 
-def _level(moment: Moment, key: Key) -> float | None:
+def level_of(moment: Moment, key: Key) -> float | None:
     """The level of a key. A class of descriptors that a census did not meet is zero; without a census, or
     with one that could not see the classes, it is a gap."""
     if key in moment.levels:
@@ -137,7 +183,7 @@ def _level(moment: Moment, key: Key) -> float | None:
 def series(found: Sequence[Moment], key: Key) -> Series | None:
     """One key's series over the judged moments; None with fewer than two readings."""
     warm, rest = judged(found)
-    read = [(moment, level) for moment in rest if (level := _level(moment, key)) is not None]
+    read = [(moment, level) for moment in rest if (level := level_of(moment, key)) is not None]
     if len(read) < 2:
         return None
     spans = tuple(
@@ -150,7 +196,9 @@ def series(found: Sequence[Moment], key: Key) -> Series | None:
         levels=tuple(level for _, level in read),
         spans=spans,
         peak=max(moment.peak for moment, _ in read),
-        before=tuple(level for moment in warm if (level := _level(moment, key)) is not None),
+        before=tuple(
+            level for moment in warm if moment.peak and (level := level_of(moment, key)) is not None
+        ),
     )
 
 

@@ -7,6 +7,7 @@ design, until it is certain that it is a leak and what drives it, or that it is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,21 +17,30 @@ from harness.core.design import Goal
 from harness.core.diagnose import open_question
 from harness.core.doubt import RESTLESS
 from harness.core.growth import Allowed, Assessed
-from harness.core.judge_counts import CACHE, CERTIFIED, STEEP, allowed, assess_counts
+from harness.core.judge_counts import CACHE, CERTIFIED, STEEP, allowed, assess_counts, retention_of
 from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
 from harness.core.metric import Judged, Key
 from harness.core.moments import Moment, moments
 from harness.core.record import Trial
+from harness.core.retention import MARGIN
 from harness.core.while_connected import next_hold
 
-__all__ = ["Goal", "Stop", "next_step"]
+__all__ = ["Goal", "Search", "Step", "Stop", "next_step"]
 
 MIN_WARMUP = 2
 MAX_WARMUP = 10
 STEADY = 1.0  # largest change of a count between two cycles that counts as steady
+PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
+LONGEST_SEARCH = 20.0  # seconds
+SPARE = 8.0  # seconds that a wait may take longer than the retention time
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 ATTRIBUTIONS = 7
 CONTROL_EVERY = 10  # an endless run looks without clients after so many loads
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Look now for the place in the source where the service grows: it has to be waited for anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +50,12 @@ class Stop:
     reason: str
 
 
-def next_step(trial: Trial, goal: Goal) -> CycleSpec | Stop:
-    """The next cycle, or why there is none. The same trial and goal always give the same answer."""
+Step = CycleSpec | Search | Stop
+
+
+def next_step(trial: Trial, goal: Goal) -> Step:
+    """The next cycle, a search for the place in the source, or why the run ends. The same trial and goal always
+    give the same answer."""
     seen = trial.observations
     if seen and not seen[-1].complete:
         return Stop("the last cycle was cut short")
@@ -74,7 +88,7 @@ def _control(trial: Trial, goal: Goal) -> CycleSpec | None:
     return design.idle(trial, goal) if len(idle) < goal.idle_cycles else None
 
 
-def _load(trial: Trial, goal: Goal) -> CycleSpec | Stop:
+def _load(trial: Trial, goal: Goal) -> Step:
     loads = [o for o in trial.observations if o.spec.phase is Phase.LOAD]
     if goal.endless:
         last = trial.observations[-1].spec
@@ -94,9 +108,19 @@ def _load(trial: Trial, goal: Goal) -> CycleSpec | Stop:
             wide = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
             step = _tell_apart(trial, wide, list(leaking.values()))
         return step or Stop(f"a leak is certain: {names}")
-    if len(loads) >= goal.min_cycles and (held := _hold(trial, goal)):
+    suspected = {key: one for key, one in results.items() if one.status == "suspected"}
+    releasing = {
+        key: one
+        for key, one in results.items()
+        if one.status == "undecided" and one.stay and one.stay.release
+    }
+    if suspected or releasing:
+        return _wait(trial, goal, suspected, releasing)
+    if len(loads) >= goal.min_cycles and not _late(results) and (held := _hold(trial, goal)):
         return held
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
+        if goal.vary and _sweep_unknown(results) and _time_for_wait(trial, goal):
+            return design.half(trial, goal)  # the next sweep tells how often it runs
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
         return Stop(f"all {goal.cycles} load cycles are done")
@@ -119,6 +143,66 @@ def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
     # What does not fit is left out, and a warning says how long it takes: the loads go on.
     left = goal.max_seconds - design.elapsed(trial)
     return step if design.expected(trial.observations, step) <= left else None
+
+
+def _wait(
+    trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed], releasing: Mapping[Key, Assessed]
+) -> Step:
+    """Growth is certain, and may still be given back: everything that needs clients comes first, then the
+    service is left alone until its oldest streams are older than the retention time."""
+    phase = trial.observations[-1].spec.phase
+    if phase is not Phase.RETENTION:
+        step = _tell_apart(trial, goal, list(suspected.values())) if goal.vary else None
+        if step is None and goal.vary:
+            step = design.certifying(trial, goal, PASS / trial.sensitivity)
+        if step is not None:
+            return step
+        if goal.search and suspected and not trial.searched and _time_for_search(trial, goal):
+            return Search()
+        return design.wait(trial, goal)
+    retention = max(retention_of(trial, key) for key in (*suspected, *releasing))
+    idle = trial.observations[-1].ended - _last_client(trial)
+    over = [one.stay.release.over and one.stay.drained[-1] == _settled(trial) - 1 for one in releasing.values()
+            if one.stay and one.stay.release]  # fmt: skip
+    if idle < retention + 2 * MARGIN and (suspected or not all(over)):
+        return design.wait(trial, goal)
+    if not suspected and goal.vary:  # once more: what is left then grew again, or it did not
+        return design.certifying(trial, goal, math.inf) or Stop(
+            "the service's ceilings leave no room for more"
+        )
+    return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
+
+
+def _late(results: Mapping[Key, Assessed]) -> bool:
+    """Something is released late: clients that come again would have to be waited for again."""
+    return any(one.stay and one.stay.release for one in results.values())
+
+
+def _sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
+    """Something was released all at once, and it was not seen yet how often that happens."""
+    return any(
+        one.stay and one.stay.release and one.stay.release.at_once and one.stay.release.every is None
+        for one in results.values()
+    )
+
+
+def _time_for_wait(trial: Trial, goal: Goal) -> bool:
+    return goal.max_seconds is None or goal.max_seconds - design.elapsed(trial) > goal.retention + SPARE
+
+
+def _settled(trial: Trial) -> int:
+    return len(moments(trial))
+
+
+def _last_client(trial: Trial) -> float:
+    return max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
+
+
+def _time_for_search(trial: Trial, goal: Goal) -> bool:
+    """The search for the place, and the wait that follows it, fit into what is left."""
+    if goal.max_seconds is None:
+        return True
+    return goal.max_seconds - design.elapsed(trial) > LONGEST_SEARCH + goal.retention + SPARE
 
 
 def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Sequence[Assessed]) -> CycleSpec:
@@ -146,7 +230,7 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     step = design.large(trial, goal, "fin" if orderly else None)
     if len(loads) == 1:
         if any(one.total >= STEEP * one.exposure for one in growing):
-            step = replace(step, connections=goal.connections)  # it is seen soon enough
+            step = design.half(trial, goal)  # soon enough to see, and unlike the last one
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
 
@@ -211,7 +295,9 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
         return True
     late = goal.max_seconds is not None and design.elapsed(trial) > goal.max_seconds / 2
     return all(
-        result.at_most * POWER <= 3.0 * trial.sensitivity or (late and result.total <= 0)
+        result.at_most * POWER <= 3.0 * trial.sensitivity
+        or (late and result.total <= 0)
+        or (result.stay is not None and result.stay.release is not None)
         for key, result in results.items()
         if key.metric in CERTIFIED
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.core.budget import Budget
 from harness.core.cycle import Observation
+from harness.core.metric import Key
 from harness.core.verdict import Verdict
 
 SCHEMA_VERSION = 1
@@ -72,10 +73,13 @@ class Trial:
     unresponsive: str | None = None  # accept stopped, never ready, … though the process lives
     unready: str | None = None  # never got ready, or does not stream: nothing could be measured
     notes: tuple[str, ...] = ()
-    sensitivity: float = 1e-3  # units per connection that must not be missed
+    sensitivity: float = 1e-3  # units per answered stream that must not be missed
+    retention: float = 0.0  # seconds for which a healthy service may retain what a stream used
+    initial: Mapping[Key, float] = field(default_factory=dict)  # levels before the first client
     started: float = 0.0
     ended: float = 0.0
     verdict: Verdict | None = None
+    searched: bool = False  # for the place in the source, whether or not it was found
     places: Places | None = None  # where the target grows, once a leak was certain
     extra: Mapping[str, object] = field(default_factory=dict)
 

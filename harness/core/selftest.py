@@ -97,7 +97,9 @@ def claims(trial: Trial) -> dict[Key, float]:
 def goal_from(trial: Trial) -> Goal | None:
     """The load of a saved trial, told from its cycles; None without a full cycle."""
     specs = [
-        o.spec for o in trial.observations if o.spec.connections and o.spec.phase is not Phase.ATTRIBUTION
+        o.spec
+        for o in trial.observations
+        if o.spec.connections and o.spec.phase not in (Phase.ATTRIBUTION, Phase.SEARCH)
     ]
     if not specs:
         return None
@@ -122,13 +124,15 @@ def _plant(trial: Trial, goal: Goal, key: Key, size: float) -> Planted:
     if key == MEMORY:
         goal = replace(goal, max_seconds=max(LEAST_SECONDS, goal.max_seconds or 0.0))
     recorded = [o for o in trial.observations if o.settled and o.levels and o.complete]
-    now = replace(trial, observations=(), verdict=None, exit=None)
+    # What is asked is whether the growth is found; how long it stays is another question.
+    now = replace(trial, observations=(), verdict=None, exit=None, retention=0.0, initial={})
+    goal = replace(goal, retention=0.0, search=False)
     served = 0
     why = f"{MAX_CYCLES} cycles were not enough"
     for index in range(MAX_CYCLES):
         step = next_step(now, goal)
-        if isinstance(step, Stop):
-            why = step.reason
+        if not isinstance(step, CycleSpec):
+            why = step.reason if isinstance(step, Stop) else why
             break
         if index < len(recorded) and _alike(recorded[index].spec, step):
             seen = recorded[index]

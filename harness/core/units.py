@@ -51,12 +51,20 @@ def _split(name: str, text: str, units: dict[str, float] | dict[str, int], expec
     return float(found[1]) * units[found[2].lower()]
 
 
-def duration(name: str, text: str) -> float:
-    """Seconds; a bare number is seconds. Raises ConfigError naming ``name`` for anything else or for 0."""
+def duration(name: str, text: str, *, zero: bool = False) -> float:
+    """Seconds; a bare number is seconds. Raises ConfigError naming ``name`` for anything else, and for 0 unless
+    ``zero`` allows it."""
     value = _split(name, text, _SECONDS, "a time such as 500ms, 30s, 5m or 2h")
-    if value <= 0:
+    if value <= 0 and not zero:
         raise ConfigError(f"{name} {text!r}: expected a time above 0")
     return value
+
+
+def duration_text(seconds: float) -> str:
+    """A round time that is at least as long, as an option takes it: ``90s``, ``5m``, ``2h``."""
+    if seconds <= 120:
+        return f"{10 * math.ceil(seconds / 10)}s"
+    return f"{math.ceil(seconds / 60)}m" if seconds <= 7200 else f"{math.ceil(seconds / 3600)}h"
 
 
 def size(name: str, text: str) -> float:

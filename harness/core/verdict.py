@@ -55,7 +55,8 @@ class Exhaustion:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that grew (status ``leaking``) or passed a ceiling (``over-ceiling``)."""
+    """Something that grew (status ``leaking``; ``suspected`` while the retention time is not over) or passed a
+    ceiling (``over-ceiling``)."""
 
     metric: str
     kind: str
@@ -66,6 +67,7 @@ class Finding:
     recipe: str | None = None
     exhausts: Exhaustion | None = None
     where: tuple[str, ...] = ()  # attribution: lines of code, stacks, types
+    retained_seconds: float | None = None  # for which the oldest of it was seen to stay
     scope: str = "after-disconnect"  # or "while-connected"
 
 

@@ -36,6 +36,8 @@ from harness.target.attach import AttachedTarget
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
+RETENTION = 60.0  # seconds: sessions, idle pools and sweeps of most services are shorter
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -43,7 +45,8 @@ class Request:
     also stand beside a command, such as one that starts a container.
 
     url: one URL or several of the same host; ``{port}`` in it and in the command is replaced by a free
-    port. connections: per cycle. sensitivity: smallest leak per connection that must not be missed.
+    port. connections: per cycle. sensitivity: smallest leak per answered stream that must not be missed.
+    retention: seconds for which growth may stay before it is a leak; None: the budget's ``retain``, else 60.
     max_time: seconds. self_test: a pass must find a planted leak. settle: seconds without change that make a
     level. hold: seconds that clients stay connected in the hold cycle; 0: no such cycle. runtime: whose counters
     are read (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's
@@ -65,6 +68,7 @@ class Request:
     disconnect: str = "mixed"
     sensitivity: float = 1e-3
     max_time: float = 120.0
+    retention: float | None = None
     settle: float = 1.0
     patience: float = 30.0
     cycles: int = 60
@@ -157,6 +161,7 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
         max_seconds=request.max_time,
         limit=request.max_time,
         sensitivity=request.sensitivity,
+        retention=retention_of(request),
         notes=request.budget_notes,
         extra={
             "mode": request.mode,
@@ -196,7 +201,16 @@ def goal_of(request: Request) -> Goal:
         broker=request.with_broker,
         invalid=request.invalid_share,
         hold=request.hold if request.locustfile is None and request.mode == "stream" else 0.0,
+        retention=retention_of(request),
+        search=True,
     )
+
+
+def retention_of(request: Request) -> float:
+    """Seconds for which growth may stay before it is a leak: what was asked, the budget's, or the default."""
+    if request.retention is not None:
+        return request.retention
+    return request.budget.retain.get("*", RETENTION)
 
 
 def _runtime(request: Request) -> RuntimeSetup:
@@ -282,6 +296,8 @@ def _check(request: Request, urls: list[str]) -> None:
     ):
         if value < low:
             raise ConfigError(f"--{name} {value}: expected at least {low}")
+    if request.retention is not None and not 0 <= request.retention < float("inf"):
+        raise ConfigError(f"--retention {request.retention}: expected a time from 0 on, such as 60s")
     for name, amount in (
         ("dwell", request.dwell),
         ("sensitivity", request.sensitivity),

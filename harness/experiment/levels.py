@@ -18,11 +18,12 @@ from harness.experiment.broker import Broker
 from harness.experiment.closing import Closes
 from harness.experiment.far import Watching
 from harness.experiment.inside import Inside
-from harness.experiment.quiet import LOOKS, Quiet, after, rest
+from harness.experiment.quiet import LOOKS, Quiet, after, cores_used, rest
 from harness.experiment.setup import TrialSetup
 
 TCP_IN = "tcp-in"  # a class of a census: connections to a port that is listened at
 MOST_EVENTS = 20  # of one cycle
+MOST_CHANGES = 100  # of the hot counts in one cycle
 
 
 @dataclass
@@ -74,6 +75,28 @@ class Reader:
             back=lambda level: back() if back else closes.back(level.get("fds")),
         )
 
+    def now(self, since: float) -> Quiet:
+        """The counts as they are, however they move: what a service releases late is watched while it falls."""
+        sample = self.sampler.latest()
+        names = {"fds": sample.fds, "threads": sample.threads, "processes": sample.processes}
+        level = {name: float(value) for name, value in names.items() if value is not None}
+        used = [one for one in self.sampler.samples() if one.at >= since]
+        cores = cores_used(used, sample.at - since) if used else None
+        return Quiet(bool(level), "", level, 0.0, cores)
+
+    def initial(self) -> dict[Key, float]:
+        """The levels before the first client, as far as they can be read at once."""
+        looks = self._censuses(1)
+        found: dict[Key, float] = {}
+        for census in looks:
+            found.update(census_levels(census))
+        counters, _ = self.inside.read()
+        found.update(counters)
+        counted = self.broker.count() if self.broker else None
+        if counted and found:
+            found[Key("broker-peers")] = float(counted.peers)
+        return found
+
     def observe(
         self, step: CycleSpec, ledger: Ledger, quiet: Quiet, started: float, load_ended: float
     ) -> Observation:
@@ -113,6 +136,7 @@ class Reader:
             broker=counted,
             census=looks[-1] if looks else None,
             events=self._events(started),
+            idle_counts=self._idle_counts(load_ended),
         )
 
     def connected(self) -> Reading | None:
@@ -126,6 +150,20 @@ class Reader:
         if note:
             self.told(note)
         return Reading(at, {**levels, **counters})
+
+    def _idle_counts(self, since: float) -> tuple[tuple[float, float, float], ...]:
+        """The hot counts since the last client left, one entry for each change."""
+        found: list[tuple[float, float, float]] = []
+        for sample in self.sampler.samples():
+            if sample.at < since or sample.fds is None or sample.threads is None:
+                continue
+            counts = (float(sample.fds), float(sample.threads))
+            if not found or found[-1][1:] != counts:
+                found.append((sample.at, *counts))
+        if len(found) > MOST_CHANGES:
+            stride = -(-len(found) // MOST_CHANGES)
+            found = [*found[::stride], found[-1]]
+        return tuple(found)
 
     def _read(self, quiet: Quiet) -> tuple[dict[Key, float], list[Census]]:
         # Counters before the census: their collection lets go of descriptors that only garbage still holds.

@@ -138,7 +138,7 @@ def rest(
             state = feed(sample, clients.count())
         if isinstance(state, Quiescent):
             busy = bool(state.restless)
-            cores = _cores(used, max(window, 1.0) if busy else window)
+            cores = cores_used(used, max(window, 1.0) if busy else window)
             held = busy or clock() - started - state.lag >= hold
             return Quiet(True, state.restless, dict(state.level), state.lag, cores, busy, held)
         if isinstance(state, NeverSettled):
@@ -171,7 +171,7 @@ def after(
         time.sleep(POLL)
 
 
-def _cores(seen: list[Sample], window: float) -> float | None:
+def cores_used(seen: list[Sample], window: float) -> float | None:
     """CPU seconds per second over the last ``window`` seconds: what a service at rest still burns."""
     last = seen[-1]
     first = next((sample for sample in seen if last.at - sample.at <= window), last)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.core.budget import Budget
-from harness.core.cycle import CycleSpec
-from harness.core.plan import Stop
+from harness.core.plan import Step
 from harness.core.record import Trial
 from harness.experiment.broker import BrokerSetup
 from harness.experiment.inside import RuntimeSetup
 
-Steps = Callable[[Trial], CycleSpec | Stop]
+Steps = Callable[[Trial], Step]
 """Given what has been seen so far: the next cycle, or why to stop. Pure."""
 
 
@@ -70,6 +69,7 @@ class TrialSetup:
     """One trial. settle: seconds without change that make a level. patience: seconds after which
     the counts count as never settling. max_seconds: budget of the whole trial, from its first cycle.
     limit: seconds from the trial's start after which whatever is in progress is cancelled; None: no such limit.
+    retention: seconds for which growth may stay before it is a leak.
     probe_command: words of a command that prints what ``harness probe`` prints, for a service elsewhere."""
 
     name: str
@@ -83,6 +83,7 @@ class TrialSetup:
     max_seconds: float = 120.0
     limit: float | None = None
     sensitivity: float = 1e-3
+    retention: float = 0.0
     probe_interval: float = 0.1
     probe_command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.core import design
 from harness.core.cycle import CycleSpec, Phase
-from harness.core.plan import Stop, next_step
+from harness.core.plan import Step, Stop, next_step
 from harness.core.record import Trial
 from harness.experiment.guard import Request, goal_of
 from harness.experiment.setup import Steps
@@ -24,11 +24,11 @@ def soak_steps(request: Request, duration: float, clock: Callable[[], float] = t
     goal = replace(goal_of(request), endless=True, max_seconds=None)
     end = clock() + duration
 
-    def steps(trial: Trial) -> CycleSpec | Stop:
+    def steps(trial: Trial) -> Step:
         if clock() >= end:
             return Stop(f"{duration:g} s are over")
         step = next_step(trial, goal)
-        if isinstance(step, Stop) or step.phase is not Phase.LOAD:
+        if not isinstance(step, CycleSpec) or step.phase is not Phase.LOAD:
             return step
         fitting = design.pace(trial, goal.disconnect) * duration / CYCLES
         size = min(float(design.LARGEST), fitting)

@@ -19,7 +19,8 @@ from harness.core.errors import (
     SwarmError,
     TargetError,
 )
-from harness.core.plan import Stop
+from harness.core.judge import suspicion
+from harness.core.plan import Search, Stop
 from harness.core.record import TargetInfo, Trial
 from harness.experiment import end
 from harness.experiment.around import Progress, Surroundings, Target
@@ -65,6 +66,7 @@ class TrialRunner:
             target=TargetInfo(setup.service.command, setup.service.url, setup.service.pid or 0),
             budget=setup.budget,
             sensitivity=setup.sensitivity,
+            retention=setup.retention,
             started=self.started,
             notes=setup.notes,
             extra=dict(setup.extra),
@@ -206,6 +208,7 @@ class TrialRunner:
         self.reader = Reader(
             setup, self.around, self.target, self.sampler, self.inside, self.broker, listens_on, self._tell
         )
+        self._note(initial=self.reader.initial())
 
     def _at_most(self, seconds: float) -> float:
         """``seconds``, or what is left until the limit of the whole trial."""
@@ -277,6 +280,11 @@ class TrialRunner:
                 note = f"stopped: {step.reason}; {after:.1f} s after the first cycle began"
                 self._note(notes=(*self.trial.notes, note))
                 return
+            self.doing = suspicion(self.trial)
+            if isinstance(step, Search):
+                self._find_place()
+                self.doing = ""
+                continue
             self._flap(step)
             self._note(observations=(*self.trial.observations, self._cycle(step)))
             if self.refusing.reason:
@@ -329,7 +337,10 @@ class TrialRunner:
             return Observation(
                 step, ledger, {}, started, self.around.clock(), load_ended, settled=False, complete=False
             )
-        quiet = self.reader.rest(lambda: self._show("quiet", step.index))
+        if step.phase is Phase.RETENTION:
+            quiet = self.reader.now(started)
+        else:
+            quiet = self.reader.rest(lambda: self._show("quiet", step.index))
         seen = self.reader.observe(step, ledger, quiet, started, load_ended)
         if connected:
             seen = replace(seen, connected=tuple(connected))
@@ -361,6 +372,9 @@ class TrialRunner:
 
     def _attribute(self) -> None:
         """Where it grows, over a few further cycles that are not judged: only once a leak is certain."""
+        if self.trial.searched:
+            return
+        self._note(searched=True)
         if self.around.interrupt.is_set() or not self.target.alive or self.inside.reader is None:
             return
         chosen = attribution_cycle(self.trial)
@@ -374,7 +388,8 @@ class TrialRunner:
         def cycle() -> float:
             started = self.around.clock()
             self._flap(step)
-            seen = self._cycle(step)
+            seen = self._cycle(replace(step, index=len(self.trial.observations)))
+            self._note(observations=(*self.trial.observations, seen))
             if self.around.interrupt.is_set():
                 raise Interrupted("stopped during the search for its place")
             if not seen.complete:

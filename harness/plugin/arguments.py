@@ -14,7 +14,7 @@ from harness.core.errors import ConfigError
 from harness.core.units import duration, nearest, rate
 from harness.experiment.guard import Request
 
-TIMES = ("max_time", "dwell", "settle", "patience", "stall_after", "ready_timeout")
+TIMES = ("max_time", "retention", "dwell", "settle", "patience", "stall_after", "ready_timeout")
 OURS = ("budget_notes",)  # fields that the guard fills in itself
 FIELDS = tuple(field.name for field in fields(Request) if field.name not in OURS)
 TYPES = {field.name: str(field.type) for field in fields(Request)}
@@ -86,7 +86,7 @@ def check_budget(budget: object) -> None:
 def read(name: str, value: Any) -> Any:
     """The value of another argument: texts of times, rates and paths are taken too. Raises ConfigError."""
     if isinstance(value, str) and name in TIMES:
-        return duration(f"guard({name}=…)", value)
+        return duration(f"guard({name}=…)", value, zero=name == "retention")
     if isinstance(value, str) and name == "sensitivity":
         return rate("guard(sensitivity=…)", value)
     if name == "expect":

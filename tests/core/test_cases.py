@@ -42,8 +42,6 @@ WRONG_TODAY = {
     "go-ticker-per-connection": "bounded: neither the idle CPU nor the anonymous memory is certain",
     "node-heap-per-connection": "0.05 mappings per connection, a consequence, before the objects",
     "node-heap-per-connection-busy": "idle CPU per second of an open stream, a consequence, before the objects",
-    "python-400-bytes-per-event": "driver connection",
-    "python-task-per-answered-stream": "0.89 per connection, interval 0.82 to 0.97",
     "go-published-events-replayed": "bounded, and no bound per hour",
     "go-published-events-replayed-longer": "bounded, although the memory rose in 3 of 3 blocks",
 }

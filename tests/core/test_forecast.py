@@ -56,9 +56,9 @@ def test_one_worker_that_leaks_among_clean_ones_has_the_whole_rate() -> None:
 
 
 def test_a_full_parent_that_does_not_grow_is_not_the_one_that_is_full_first() -> None:
-    ends = exhausted(of_workers([[500, *[10 + 15 * cycle] * 4] for cycle in range(5)]))
-    # A worker takes every twentieth connection's descriptor.
-    assert ends.after_connections == pytest.approx((1024 - 70) * 20, abs=0.1)
+    ends = exhausted(of_workers([[500, *[10 + 30 * cycle] * 4] for cycle in range(5)]))
+    # A worker takes every tenth connection's descriptor.
+    assert ends.after_connections == pytest.approx((1024 - 130) * 10, abs=0.1)
 
 
 def test_the_process_that_grows_fastest_may_be_full_before_the_fullest() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from harness.core.metric import Key
 from harness.core.plan import next_step
 from harness.core.record import ExitInfo, RunRecord
 from harness.core.record_codec import dumps, from_dict, result_dict, to_dict
-from harness.core.verdict import Outcome
+from harness.core.verdict import Outcome, Verdict
 from tests.core.series import FDS, OBJECTS, observation, play, trial
 
 STEADY = [10.0] * 12
@@ -63,19 +64,20 @@ def test_innocent_series_are_never_a_leak(levels: list[float]) -> None:
 
 
 def test_growth_that_needs_no_client_is_not_blamed_on_connections() -> None:
-    # Three descriptors a cycle, whether or not clients come. All cycles being alike, nothing tells whether
-    # the clock, the cycle or the reading itself drives it; the connections do not.
+    # Three descriptors every three seconds, whether or not clients come.
     verdict = judge(trial([25, 28, 31, 34, 37], warmup=(10, 13, 16), idle=(19, 22)))
-    assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "not yet told from a pool" in verdict.explanation
-    assert "--max-time" in verdict.advice
-    assert "a pool fills and stops, a leak goes on" in verdict.advice
+    assert verdict.outcome is Outcome.LEAKING
+    (finding,) = verdict.findings
+    assert finding.driver == "time"
+    assert finding.rate is not None
+    assert finding.rate.unit == "fds/hour"
+    assert finding.rate.value == pytest.approx(3600, rel=0.01)
 
 
 def test_what_grew_in_the_last_cycle_is_not_said_to_have_rested() -> None:
     verdict = judge(trial([*STEADY[:4], 11.0]))
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "grew by 1 over 1500 connections, up to the last cycle" in verdict.explanation
+    assert "grew by 1 over 1500 answered streams, up to the last cycle" in verdict.explanation
     assert "at most inf" not in verdict.explanation
 
 
@@ -209,11 +211,30 @@ def test_streams_that_never_begin_are_a_stall_even_when_something_leaks() -> Non
     assert verdict.stalled is not None
 
 
-def test_rate_limiting_is_named_and_never_healthy() -> None:
-    limited = [observation(i, {Key("fds"): 10.0}, ledger={"rate_limited": 5}) for i in range(15)]
-    verdict = judge(trial([], observations=limited))
-    assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "rate limited" in verdict.explanation
+def limited(cycles: int, refused: int, level: Callable[[int], float] = lambda cycle: 10.0) -> Verdict:
+    """The verdict on a service that refuses so many of 300 streams in each cycle."""
+    ledger = {"rate_limited": refused, "failed": refused, "causes": {"429": refused}}
+    seen = [observation(i, {Key("fds"): level(i)}, ledger=ledger) for i in range(cycles)]
+    return judge(trial([], observations=seen))
+
+
+def test_refused_streams_are_no_exposure() -> None:
+    # 14 spans of 100 answered streams bound the rate at 3/1,400 only; 45 spans bound it at 3/4,500.
+    few = limited(15, 200)
+    assert few.outcome is Outcome.INCONCLUSIVE
+    assert "rate limited" in few.explanation
+    assert limited(46, 150).outcome is Outcome.BOUNDED
+
+
+@pytest.mark.parametrize("cycles", [15, 46])
+def test_rate_limiting_is_named_whatever_the_outcome(cycles: int) -> None:
+    assert "--source-addresses" in limited(cycles, 150).advice
+
+
+def test_rate_limiting_never_hides_growth() -> None:
+    verdict = limited(15, 150, lambda cycle: 10.0 + 150 * cycle)
+    assert verdict.outcome is Outcome.LEAKING
+    assert "--source-addresses" in verdict.advice
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from tests.edges.command_line import (
 )
 
 SERVICE = SERVICES / "plain_sse.py"
-GUARD = (*HARNESS, "guard", "--url", URL, "--connections", "100", "--concurrency", "20")
+GUARD = (*HARNESS, "guard", "--retention", "0", "--url", URL, "--connections", "100", "--concurrency", "20")
 
 
 @pytest.fixture
@@ -108,7 +108,17 @@ def test_ctrl_c_while_the_place_in_the_source_is_looked_for_keeps_the_leak_that_
 ) -> None:
     port = str(free_port()) if whose == "attached" else "{port}"
     service = [sys.executable, "-c", f"{ITSELF}  # {tmp_path}", str(LEAKS), port, "eventfd@connection"]
-    guard = [*HARNESS, "guard", *SMALL, "--out", str(tmp_path / "run"), "--url", URL.replace("{port}", port)]
+    guard = [
+        *HARNESS,
+        "guard",
+        "--retention",
+        "0",
+        *SMALL,
+        "--out",
+        str(tmp_path / "run"),
+        "--url",
+        URL.replace("{port}", port),
+    ]
     env = environment(PYTHONPATH=str(LEAKS.parent))
     with ExitStack() as stack:
         if whose == "attached":
@@ -154,7 +164,7 @@ def test_ctrl_c_is_obeyed_before_the_first_cycle_too(what: str, tmp_path: Path) 
         words.append(f"{sys.executable} -c 'import signal; signal.pause()' {tmp_path}/never")
     else:
         words.append(f"{tmp_path}/never")
-    command = [*HARNESS, "guard", "--quiet", "--out", str(tmp_path / "run"), *words]
+    command = [*HARNESS, "guard", "--retention", "0", "--quiet", "--out", str(tmp_path / "run"), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as guard:
         wait_for(lambda: len(mentioning(f"{tmp_path}/never")) > 1, "it has been started")
         with within(3.0, guard):
@@ -218,7 +228,19 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_measured_until_then_is_ke
     )
     service = (sys.executable, str(SERVICE), "{port}", "healthy", str(tmp_path))
     load = ("--connections", "60", "--dwell", "300ms", "--settle", "150ms", "--quiet")
-    command = (*HARNESS, "guard", *load, "--url", URL, "--out", str(tmp_path / "run"), "--", *service)
+    command = (
+        *HARNESS,
+        "guard",
+        "--retention",
+        "0",
+        *load,
+        "--url",
+        URL,
+        "--out",
+        str(tmp_path / "run"),
+        "--",
+        *service,
+    )
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, str(tmp_path), *command],
         capture_output=True,
@@ -317,7 +339,7 @@ def test_output_that_cannot_be_written_or_shown_is_no_defect(tmp_path: Path) -> 
         "harness: cannot write: No space left on device; free some space\n",
     )
     service = ("--", sys.executable, SERVICES / "difficult.py", "{port}", "login")
-    options = ("guard", "--quiet", "--out", tmp_path / "run", "--url", URL)
+    options = ("guard", "--retention", "0", "--quiet", "--out", tmp_path / "run", "--url", URL)
     shown = harness(*options, *service, env={"PYTHONIOENCODING": "ascii"})
     assert shown.returncode == 1, shown.stderr
     assert "--header 'Authorization: \\u2026'" in shown.stdout

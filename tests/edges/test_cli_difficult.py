@@ -58,7 +58,17 @@ def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
     service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
     for patience in (1, 20) if kind == "never" else (20,):
         done = harness(
-            *("guard", "--url", URL, "--out", tmp_path / f"run{patience}", "--ready-timeout", f"{patience}s"),
+            *(
+                "guard",
+                "--retention",
+                "0",
+                "--url",
+                URL,
+                "--out",
+                tmp_path / f"run{patience}",
+                "--ready-timeout",
+                f"{patience}s",
+            ),
             *("--json", tmp_path / "v.json", "--", *service),
             cwd=tmp_path,
         )
@@ -103,7 +113,19 @@ def test_one_that_is_not_where_it_was_looked_for_is_told_where_it_is(
     words = words.replace("{elsewhere}", elsewhere)
     for patience in ("1s", "20s"):  # a busy machine may not have begun to listen after a second
         done = harness(
-            *("guard", "--quiet", "--ready-timeout", patience, "--url", url, "--", *started), cwd=tmp_path
+            *(
+                "guard",
+                "--retention",
+                "0",
+                "--quiet",
+                "--ready-timeout",
+                patience,
+                "--url",
+                url,
+                "--",
+                *started,
+            ),
+            cwd=tmp_path,
         )
         if words in done.stdout:
             break
@@ -116,7 +138,19 @@ def test_one_that_is_not_where_it_was_looked_for_is_told_where_it_is(
 def test_one_that_dies_of_the_first_look_has_crashed(kind: str, tmp_path: Path) -> None:
     """Its connections break a moment before it can be seen dead."""
     service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
-    done = harness("guard", "--quiet", "--url", URL, "--out", tmp_path / "run", "--", *service, cwd=tmp_path)
+    done = harness(
+        "guard",
+        "--retention",
+        "0",
+        "--quiet",
+        "--url",
+        URL,
+        "--out",
+        tmp_path / "run",
+        "--",
+        *service,
+        cwd=tmp_path,
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.startswith("CRASHED"), done.stdout
     assert "SIGABRT" in done.stdout
@@ -130,7 +164,19 @@ def test_one_that_listens_late_is_waited_for(tmp_path: Path) -> None:
     late = f"import runpy; open({str(gate)!r}).read(); runpy.run_path({PLAIN[1]!r}, run_name='__main__')"
     service = (sys.executable, "-c", late, "{port}", "page", str(tmp_path))
     with subprocess.Popen(
-        [*HARNESS, "guard", "--quiet", "--url", URL, "--out", str(tmp_path / "run"), "--", *service],
+        [
+            *HARNESS,
+            "guard",
+            "--retention",
+            "0",
+            "--quiet",
+            "--url",
+            URL,
+            "--out",
+            str(tmp_path / "run"),
+            "--",
+            *service,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -225,7 +271,7 @@ def test_bad_input_is_one_clear_line_before_anything_is_started(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        main(["guard", "--quiet", *arguments])
+        main(["guard", "--retention", "0", "--quiet", *arguments])
     said = capsys.readouterr()
     assert ended.value.code == code, said.err
     assert words in said.err
@@ -249,7 +295,9 @@ def test_a_probe_command_that_gives_nothing_is_infrastructure(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as service:
         url = f"http://127.0.0.1:{service.getsockname()[1]}/"
-        done = harness("guard", "--quiet", "--url", url, "--probe-command", command, cwd=tmp_path)
+        done = harness(
+            "guard", "--retention", "0", "--quiet", "--url", url, "--probe-command", command, cwd=tmp_path
+        )
     assert done.returncode == 4, done.stdout + done.stderr
     assert words in done.stdout
 
@@ -264,7 +312,7 @@ def test_a_process_that_does_not_listen_there_is_told_so(tmp_path: Path) -> None
         "--pid",
         str(os.getpid()),
     )
-    done = harness("guard", *options, cwd=tmp_path)
+    done = harness("guard", "--retention", "0", *options, cwd=tmp_path)
     assert done.returncode == 1
     assert "nothing listens there" in done.stdout
     assert "Next: give the pid and the --url of the same service" in done.stdout
@@ -274,7 +322,17 @@ def test_a_process_that_does_not_listen_there_is_told_so(tmp_path: Path) -> None
 def test_a_taken_port_is_infrastructure_and_never_the_services_fault(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
-        done = harness("guard", "--url", f"http://127.0.0.1:{port}/", "--", "sleep", "60", cwd=tmp_path)
+        done = harness(
+            "guard",
+            "--retention",
+            "0",
+            "--url",
+            f"http://127.0.0.1:{port}/",
+            "--",
+            "sleep",
+            "60",
+            cwd=tmp_path,
+        )
     assert done.returncode == 4
     assert f"port {port} is taken" in done.stderr
 
@@ -282,7 +340,7 @@ def test_a_taken_port_is_infrastructure_and_never_the_services_fault(tmp_path: P
 def test_a_service_that_finds_its_own_port_taken_is_infrastructure_too(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         command = (sys.executable, SERVICES / "plain_sse.py", stranger.getsockname()[1])
-        done = harness("guard", "--quiet", "--url", URL, "--", *command, cwd=tmp_path)
+        done = harness("guard", "--retention", "0", "--quiet", "--url", URL, "--", *command, cwd=tmp_path)
     assert done.returncode == 4, done.stdout
     assert "a port that it wants is taken: its log says OSError: [Errno 98]" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -26,7 +26,17 @@ def guard(tmp_path: Path, kind: str, *options: str, **more: str) -> subprocess.C
     """Guard a difficult service."""
     service = ("--", sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
     return harness(
-        "guard", "--url", URL, "--out", tmp_path / "run", *options, *service, cwd=tmp_path, env=more
+        "guard",
+        "--retention",
+        "0",
+        "--url",
+        URL,
+        "--out",
+        tmp_path / "run",
+        *options,
+        *service,
+        cwd=tmp_path,
+        env=more,
     )
 
 
@@ -139,7 +149,7 @@ def test_kept_alive_requests_and_own_locust_users_find_a_leak_in_a_service_that_
         at = ["--url", f"http://127.0.0.1:{port}/x", "--attach-port", str(port)]
         if how == "keep-alive":
             at += ["--url", f"http://127.0.0.1:{port}/y"]
-        done = harness("guard", *SMALL, *options, *output, *at, cwd=tmp_path)
+        done = harness("guard", "--retention", "0", *SMALL, *options, *output, *at, cwd=tmp_path)
     data = json.loads(done.stdout)
     assert data["outcome"] == "leaking", data["explanation"]
     (eventfd,) = [one for one in data["findings"] if one["kind"] == "eventfd"]
@@ -161,6 +171,8 @@ IDLE_USERS = {
 def test_own_users_that_never_reach_the_service_are_no_pass(does: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "users.py").write_text(LOCUSTFILE.replace('self.client.get("/x")', does))
     options = ("--swarm", tmp_path / "users.py", "--max-time", "6s", "--quiet", "--url", URL)
-    done = harness("guard", *SMALL, *options, "--", sys.executable, PLAIN, "{port}", cwd=tmp_path)
+    done = harness(
+        "guard", "--retention", "0", *SMALL, *options, "--", sys.executable, PLAIN, "{port}", cwd=tmp_path
+    )
     assert done.returncode == 3, done.stdout + done.stderr
     assert words in done.stdout

@@ -38,7 +38,7 @@ def guard(habit: str, folder: Path, **more: object) -> Guarded:
         "out": folder / "run",
         **more,
     }
-    return guard_once(Request(**arguments), command="test")  # type: ignore[arg-type]
+    return guard_once(Request(**{"retention": 0.0, **arguments}), command="test")  # type: ignore[arg-type]
 
 
 def few(trial: Trial) -> CycleSpec | Stop:

@@ -27,6 +27,7 @@ def asked(tmp_path: Path, **more: Any) -> Request:
         "concurrency": 10,
         "cycles": 3,
         "max_time": 10.0,
+        "retention": 0.0,
         "settle": 0.3,
         "disconnect": "fin",
         "method": "POST",

@@ -26,7 +26,7 @@ def run(kind: str, tmp_path: Path, **more: object) -> Guarded:
         "out": tmp_path / "run",
         **more,
     }
-    return guard_once(Request(**arguments), command="test")  # type: ignore[arg-type]
+    return guard_once(Request(**{"retention": 0.0, **arguments}), command="test")  # type: ignore[arg-type]
 
 
 def test_an_exit_with_code_0_in_mid_load_is_a_crash(tmp_path: Path) -> None:

@@ -1,0 +1,247 @@
+"""How long growth stays: a leak is what outlives the retention time; what is released before is none.
+
+Services release late for good reasons: sessions expire, pools close what is idle, a sweep runs every 30 seconds.
+While clients come, late release looks exactly like a leak. It shows itself when no client is there: the level of a
+late release falls as one cohort of streams after the other expires, the level of a leak stays. So growth counts as
+retained only when an idle stretch has seen no fall although every release within the retention time predicts one.
+
+For a release ``t`` seconds after a stream has ended, the streams that expire during an idle stretch say how far the
+level should have fallen. The smallest such fall, over all ``t`` up to the retention time, is what the stretch has
+``tested``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from harness.core.metric import Key
+from harness.core.moments import Moment
+from harness.core.stats import median
+
+MARGIN = 1.0  # seconds beyond the retention time: timers fire late, and a sweep takes its time
+STEPS = 60  # release times that are tried between zero and the retention time
+TESTED = 7.0  # units whose absence has a probability of e⁻⁷, one in 1,000, where they come singly
+FALLEN = 0.1  # share of the growth that, given back without clients, is a release
+MISSING = 0.3  # share of the predicted fall that noise may look like
+AT_ONCE = 0.75  # seconds within which a sweep releases everything
+AT_ONCE_SHARE = 0.8
+FLAT = 0.02  # share of the growth below which what is left after a release counts as noise
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Growth that was given back. amount: units. after: seconds from the end of the last stream to the last
+    fall. at_once: everything fell at the same moment, as a sweep does. exact: the moment of the falls is known
+    to a tenth of a second, else to the distance of two readings. every: seconds between two sweeps; None unless
+    two were seen. over: everything that could be released has been."""
+
+    amount: float
+    after: float
+    at_once: bool = False
+    exact: bool = False
+    every: float | None = None
+    over: bool = False
+
+    def text(self) -> str:
+        """``released 10 s after the client left``, ``swept every 30 s``."""
+        if not self.over:
+            return "some of it is released late"
+        if self.every is not None:
+            return f"swept every {_seconds(self.every)}"
+        if self.at_once:
+            return f"released together, {_seconds(self.after)} after the last client left: a sweep"
+        return f"released {'' if self.exact else 'within '}{_seconds(self.after)} after the client left"
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """What idle stretches say of growth.
+
+    age: seconds for which the oldest streams that could still be retained were seen to be. fallen: units given back
+    without clients. tested: units that any release within the retention time would have given back at least.
+    idle: seconds since the last client. release: what was given back, if it was more than noise. drained: indices
+    of the moments at which everything that is released had been.
+    """
+
+    age: float
+    fallen: float
+    tested: float
+    idle: float
+    release: Release | None = None
+    drained: tuple[int, ...] = ()
+
+
+def stay(
+    found: Sequence[Moment], key: Key, levels: Sequence[float], retention: float, noise: float, least: float
+) -> Stay:
+    """Look for releases of one key. levels: one per moment of ``found``. noise: how far a reading scatters.
+    least: units below which nothing is called a release."""
+    grown = max(levels) - min(levels)
+    first = next((moment.left for moment in found if moment.peak), found[-1].at)
+    now = found[-1].at
+    falls = _falls(found, levels, noise, least)
+    fallen = math.fsum(amount for _, amount, _ in falls) + _swept(found, levels, least)
+    complete = _complete(found, levels, retention, noise)
+    release = None
+    if fallen >= max(FALLEN * grown, least):
+        release = _release(found, key, falls, complete)
+    return Stay(
+        age=max(0.0, now - first),
+        fallen=fallen,
+        tested=_tested(found, levels[-1] - min(levels), retention),
+        idle=max(0.0, now - max((moment.left for moment in found if moment.peak), default=now)),
+        release=release,
+        drained=(*([0] if not found[0].peak else []), *(end - 1 for _, end in complete)),
+    )
+
+
+def _complete(
+    found: Sequence[Moment], levels: Sequence[float], retention: float, noise: float
+) -> list[tuple[int, int]]:
+    """Idle stretches at whose end nothing was left to release: they were longer than the retention time, or the
+    level was back where it had been before the first client."""
+    return [
+        (start, end)
+        for start, end in _stretches(found)
+        if found[end - 1].at - found[start - 1].left >= retention + MARGIN
+        or (not found[0].peak and levels[end - 1] <= levels[0] + noise)
+    ]
+
+
+def _falls(
+    found: Sequence[Moment], levels: Sequence[float], noise: float, least: float
+) -> list[tuple[int, float, float]]:
+    """Index of the moment, units, and the last load's end, for each fall between two readings without clients.
+    Only stretches whose level has fallen on the whole: jitter goes both ways."""
+    falls: list[tuple[int, float, float]] = []
+    for start, end in _stretches(found):
+        tail = median(levels[max(start, end - 3) : end]) if end - start > 3 else levels[end - 1]
+        if levels[start - 1] - tail <= noise and levels[start - 1] - levels[end - 1] < least:
+            continue
+        last = found[start - 1].left
+        falls.extend(
+            (index, fall, last)
+            for index in range(start, end)
+            if (fall := levels[index - 1] - levels[index]) > noise
+        )
+    return falls
+
+
+def _swept(found: Sequence[Moment], levels: Sequence[float], least: float) -> float:
+    """Units that fell although clients came: a sweep, or a pool that closes what is idle."""
+    falls = [levels[index - 1] - levels[index] for index, moment in enumerate(found) if index and moment.peak]
+    return math.fsum(fall for fall in falls if fall >= least)
+
+
+def _stretches(found: Sequence[Moment]) -> list[tuple[int, int]]:
+    """First index, and the index after the last, of each run of idle moments that follows a load."""
+    runs, start = [], 0
+    for index, moment in enumerate(found):
+        if moment.peak:
+            if 0 < start < index and found[start - 1].peak:
+                runs.append((start, index))
+            start = index + 1
+    if 0 < start < len(found):
+        runs.append((start, len(found)))
+    return runs
+
+
+def _tested(found: Sequence[Moment], grown: float, retention: float) -> float:
+    """The smallest fall that a release within the retention time would have shown in the last idle stretch.
+
+    With a release after ``t`` seconds, what was retained when the stretch began came from the streams that had ended
+    in the ``t`` seconds before; those of them that are older than ``t`` when the stretch ends have been released.
+    """
+    runs = _stretches(found)
+    if not runs or runs[-1][1] != len(found):
+        return 0.0
+    begin, end = found[runs[-1][0] - 1].at, found[-1].at
+    best = math.inf
+    for step in range(1, STEPS + 1):
+        after = (retention + MARGIN) * step / STEPS
+        held = _ended(found, begin) - _ended(found, begin - after)
+        if held > 0:  # else nothing could have been retained when the stretch began
+            released = _ended(found, min(begin, end - after)) - _ended(found, begin - after)
+            best = min(best, grown * released / held)
+    return best if math.isfinite(best) else 0.0
+
+
+def _ended(found: Sequence[Moment], at: float) -> float:
+    """Answered streams that had ended by a moment; those of a cycle end evenly while it lasts."""
+    total = 0.0
+    for before, moment in pairwise(found):
+        if moment.peak and at > moment.began:
+            streams = moment.done.get("answered", 0.0) - before.done.get("answered", 0.0)
+            length = moment.left - moment.began
+            total += streams * (1.0 if at >= moment.left or length <= 0 else (at - moment.began) / length)
+    return total
+
+
+def _release(
+    found: Sequence[Moment],
+    key: Key,
+    falls: Sequence[tuple[int, float, float]],
+    complete: Sequence[tuple[int, int]],
+) -> Release:
+    """Timed by the stretches in which everything was released: what falls in a shorter one may belong to any of the
+    loads before it."""
+    amount = math.fsum(fall for _, fall, _ in falls)
+    if not falls:
+        return Release(amount, 0.0)
+    inside = [one for one in falls if any(start <= one[0] < end for start, end in complete)]
+    if not inside:
+        return Release(amount, max(found[index].at - last for index, _, last in falls))
+    column = {"fds": 1, "threads": 2}.get(key.metric)
+    exact = [drop for index, _, _ in inside for drop in _drops(found, index, column)]
+    if exact:
+        at_once, every = _sweeps(found, exact)
+        return Release(amount, max(at - last for at, _, last in exact), at_once, True, every, over=True)
+    return Release(amount, max(found[index].at - last for index, _, last in inside), over=True)
+
+
+def _drops(found: Sequence[Moment], index: int, column: int | None) -> list[tuple[float, float, float]]:
+    """Second, units and the end of the last load, for each fall of a hot count within one idle cycle."""
+    if column is None:
+        return []
+    last = next((m.left for m in reversed(found[: index + 1]) if m.peak), found[0].at)
+    before = next((m.idle_counts[-1] for m in reversed(found[:index]) if m.idle_counts), None)
+    rows = [*([before] if before else []), *found[index].idle_counts]
+    return [
+        (now[0], was[column] - now[column], last) for was, now in pairwise(rows) if now[column] < was[column]
+    ]
+
+
+def _sweeps(
+    found: Sequence[Moment], drops: Sequence[tuple[float, float, float]]
+) -> tuple[bool, float | None]:
+    """Whether everything fell at once although the streams had not ended at once, and how often that happens."""
+    total = math.fsum(units for _, units, _ in drops)
+    groups: list[list[tuple[float, float]]] = []
+    for at, units, _ in drops:
+        if groups and at - groups[-1][0][0] <= AT_ONCE:
+            groups[-1].append((at, units))
+        else:
+            groups.append([(at, units)])
+    sizes = [(group[0][0], math.fsum(units for _, units in group)) for group in groups]
+    large = [(at, units) for at, units in sizes if units >= FALLEN * total]
+    stretches = len({last for _, _, last in drops})
+    together = math.fsum(units for _, units in large) >= AT_ONCE_SHARE * total and len(large) <= stretches
+    ends = [moment.left for moment in found if moment.peak and moment.left < large[0][0]] if large else []
+    # Streams that ended apart and fell together do not wait each for a time of its own.
+    if not together or len(ends) < 2 or ends[-1] - ends[0] <= 2 * AT_ONCE:
+        return False, None
+    gaps = [after - before for (before, _), (after, _) in pairwise(large) if _next(found, before, after)]
+    return True, median(gaps) if gaps else None
+
+
+def _next(found: Sequence[Moment], before: float, after: float) -> bool:
+    """No sweep can have been missed between two: streams ended in the first half of the time between them."""
+    left = [moment.left for moment in found if moment.peak and before < moment.left < after]
+    return bool(left) and left[-1] - before <= (after - before) / 2
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f} s" if value >= 9.5 else f"{value:.2g} s"
