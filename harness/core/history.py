@@ -20,6 +20,7 @@ from harness.core.rates import interval
 from harness.core.record import RunRecord, Trial
 from harness.core.record_codec import to_dict
 from harness.core.stats import ratio_interval
+from harness.core.units import counted
 from harness.core.verdict import Outcome
 
 INTERPRETERS = ("python", "pypy", "node", "java", "env", "sh", "bash", "uvicorn", "gunicorn", "flask", "npx")
@@ -137,7 +138,7 @@ def trial_entry(trial: Trial, target: str | None) -> TrialEntry:
     spec = trial.observations[-1].spec if trial.observations else None
     load = _text(trial.extra, "load")
     if not load and spec:
-        load = f"{spec.concurrency} at once, {spec.events} events, {spec.dwell:g} s, {spec.disconnect}"
+        load = f"{spec.concurrency} at once, {counted(spec.events, 'event')}, {spec.dwell:g} s, {spec.disconnect}"
     reference = "profile" in trial.extra
     return TrialEntry(
         name=trial.name,

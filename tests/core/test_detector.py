@@ -14,7 +14,13 @@ from harness.core.metric import Judged
 RUNS = 4
 # Not found in every run within two minutes (docs/detector.md). "1 per 1,000" is missed about once in 200 runs, since a
 # hold cycle takes five seconds of them; none of these may pass.
-SLOW = ("1 per 1,000", "1 per 1,000 + jitter ±1", "1 a second")
+SLOW = (
+    "1 per 1,000",
+    "1 per 500 + jitter ±1",
+    "1 per 1,000 + jitter ±1",
+    "1 a second",
+    "idle CPU 1 % per 1,000",
+)
 # The kinds of the judge's own model. Those outside it, and those held back, are measured by the benchmark alone.
 MODEL = (*_kinds.HEALTHY_COUNTS, *_kinds.LEAKING_COUNTS, *_kinds.HEALTHY_MEMORY, *_kinds.LEAKING_MEMORY)
 JOBS = [
@@ -22,6 +28,7 @@ JOBS = [
 ]
 
 
+@pytest.mark.soak  # error rates are the benchmark's business, and this sample takes minutes
 @pytest.mark.parametrize(("group", "index"), JOBS, ids=lambda part: str(part))
 def test_no_false_alarm_and_no_miss(group: str, index: int) -> None:
     cell = measure((group, index, 0, RUNS))

@@ -129,7 +129,11 @@ def test_amounts_per_driver(text: str, expected: tuple[float, str]) -> None:
 @pytest.mark.parametrize(
     ("text", "sized", "words"),
     [
-        ("1", True, "expected an amount per connection, event or hour, such as '1 KiB/connection'"),
+        (
+            "1",
+            True,
+            "expected an amount per connection, event, hour or connected hour, such as '1 KiB/connection'",
+        ),
         ("1", False, "such as '0/connection'"),
         ("1/", True, "expected an amount per"),
         ("1/conection", True, r"per 'conection'; expected per .*; did you mean 'connection'\?"),
