@@ -34,9 +34,11 @@ imports: venv
 
 # Most tests wait for a service rather than compute; a file stays with one worker, so its servers are shared.
 JOBS ?= 3
+# The job of tests/skips.toml whose reasons for a skip are allowed; any other reason fails.
+SKIPS ?= machine
 
 test: lint types imports  ## lint, types, import contracts and tests
-	$(BIN)/pytest -m 'not soak' --numprocesses $(JOBS) --dist loadfile --cov=harness.core --cov-report=term $(ARGS)
+	$(BIN)/pytest --skips $(SKIPS) -m 'not soak' --numprocesses $(JOBS) --dist loadfile --cov=harness.core --cov-report=term $(ARGS)
 
 test-long: venv  ## the tests that make test leaves out (an hour or two)
 	$(BIN)/pytest -m soak --timeout 1200 $(ARGS)

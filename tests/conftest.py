@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from tests.skips import pytest_addoption, pytest_configure
+
+__all__ = ["pytest_addoption", "pytest_configure"]
+
 try:
     from hypothesis import HealthCheck, settings
 except ModuleNotFoundError:  # the plugin's tests run where there is pytest alone
