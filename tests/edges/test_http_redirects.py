@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import TargetError
+from harness.swarm.launch import Swarm
 from harness.target.preflight import preflight
 from harness.target.ready import wait_ready
 from tests.edges.servers.sse_scripted import STREAM, Asked, Connection, serve
@@ -215,3 +218,49 @@ def test_a_service_behind_a_unix_socket(tmp_path: Path) -> None:
         wait_ready(server.url + "/e", Alive(), timeout=0.2)
         wait_ready(server.url + "/e", Alive(), timeout=0.2, http_answer=True)
     assert server.asked[1].header("authorization") == "Bearer s3cret"
+
+
+def load(url: str, folder: Path, **options: Any) -> Ledger:
+    """One cycle of four streams, or of four connections with two plain requests each."""
+    mode = "request" if options.get("keep_alive") else "stream"
+    events = 2 if mode == "request" else 1
+    with Swarm(url, folder, seed=1, **options) as swarm:
+        swarm.wait_ready()
+        return swarm.cycle(CycleSpec(0, 4, 2, 20.0, events, paths=("/e",), mode=mode))
+
+
+def test_the_load_keeps_credentials_within_their_origin(tmp_path: Path) -> None:
+    with serve(stream) as other, serve(to(302, f"{other.url}/end")) as first:
+        url = first.url.replace("http://", "http://me:s3cret@")
+        ledger = load(url, tmp_path, headers=SECRETS, method="POST", body=b"s3cret")
+    assert (ledger.completed, ledger.causes) == (4, {})
+    assert len(other.asked) == 4
+    assert [leaked(asked) for asked in other.asked] == [[]] * 4
+    assert {asked.method for asked in other.asked} == {"GET"}
+
+
+def test_the_load_skips_informational_responses(tmp_path: Path) -> None:
+    """On a kept-alive connection too, before each answer."""
+
+    def script(it: Connection) -> str:
+        answer = INTERIM + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        it.send(answer)
+        assert it.sock.recv(65536)  # the second request
+        it.send(answer)
+        return it.wait_gone()
+
+    with serve(script) as server:
+        ledger = load(
+            server.url, tmp_path / "requests", keep_alive=True, headers={"Connection": "keep-alive"}
+        )
+    assert (ledger.completed, ledger.events, ledger.causes) == (4, 8, {})
+    with serve(lambda it: it.send(INTERIM + STREAM + b"data: 1\n\n")) as server:
+        ledger = load(server.url, tmp_path / "streams")
+    assert (ledger.completed, ledger.events, ledger.causes) == (4, 4, {})
+
+
+def test_the_load_reports_an_unsupported_redirect_and_a_dead_host_by_cause(tmp_path: Path) -> None:
+    with serve(to(302, "javascript:alert(1)")) as server:
+        assert load(server.url, tmp_path / "a").causes == {"redirect": 4}
+    with serve(to(302, f"http://127.0.0.1:{unused_port()}/")) as server:
+        assert load(server.url, tmp_path / "b").causes == {"refused": 4}
