@@ -25,6 +25,7 @@ LONGEST_WAIT = 4.0
 WAIT_SHARE = 0.06  # of the time since the last client
 ROOM_SHARE = 0.25  # of what the ceilings leave room for: the service is not to be brought down
 MEMORY_ROOM = float(256 << 20)  # bytes that one load may make a leaking service take
+NARROW = 2  # load cycles before the one with half the width
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,16 @@ def large(trial: Trial, goal: Goal, disconnect: str | None = None) -> CycleSpec:
         return step
     largest = max((o.spec.connections for o in trial.observations), default=0)
     size = min(LARGEST, GROWTH * largest, LONGEST_LOAD * pace(trial, way))
-    return replace(step, connections=max(goal.connections, int(size)), disconnect=way)
+    return replace(
+        step, connections=max(goal.connections, int(size)), concurrency=width(trial, goal), disconnect=way
+    )
+
+
+def width(trial: Trial, goal: Goal) -> int:
+    """Streams open at once in the next load cycle: half as many in the third one, whatever its length. A pool that
+    is sized by the width of a burst is then told from growth per connection."""
+    loads = sum(1 for o in trial.observations if o.spec.phase is Phase.LOAD)
+    return max(1, goal.concurrency // 2) if loads == NARROW else goal.concurrency
 
 
 def pure(trial: Trial, goal: Goal, disconnect: str) -> CycleSpec:

@@ -14,7 +14,7 @@ from harness.core.errors import ConfigError
 from harness.core.units import duration, nearest, rate
 from harness.experiment.guard import Request
 
-TIMES = ("max_time", "retention", "dwell", "settle", "patience", "stall_after", "ready_timeout")
+TIMES = ("max_time", "retention", "dwell", "settle", "hold", "patience", "stall_after", "ready_timeout")
 OURS = ("budget_notes",)  # fields that the guard fills in itself
 FIELDS = tuple(field.name for field in fields(Request) if field.name not in OURS)
 TYPES = {field.name: str(field.type) for field in fields(Request)}

@@ -21,6 +21,7 @@ import pytest
 from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.errors import BrokerError
 from harness.core.metric import Key
+from harness.core.unnoticed import premature
 from harness.experiment.around import Surroundings
 from harness.experiment.broker import CANCELLED_PATIENCE, Broker, BrokerSetup
 from harness.experiment.inside import Inside
@@ -62,7 +63,7 @@ class Counted(Sampler):
 
 @contextmanager
 def served(
-    folder: Path, *, client: bool, patience: float = 30.0
+    folder: Path, *, client: bool, patience: float = 30.0, program: str = SERVES
 ) -> Iterator[tuple[Reader, Counted, socket.socket]]:
     port = free_port()
     setup = replace(setup_for(describe()["fixed"], Wish()), settle=0.3, patience=patience)
@@ -73,7 +74,7 @@ def served(
         return time.monotonic() - start
 
     around = Surroundings(clock, directory, threading.Event(), seed=1)
-    with subprocess.Popen([sys.executable, "-c", SERVES, str(port)]) as child, socket.socket() as one:
+    with subprocess.Popen([sys.executable, "-c", program, str(port)]) as child, socket.socket() as one:
         try:
             wait_for(lambda: listens(port), "it listens")
             if client:
@@ -122,6 +123,50 @@ def test_while_a_client_stays_there_is_no_level(tmp_path: Path) -> None:
         assert not seen.settled
         assert "inbound" in seen.unsettled
         assert not seen.levels
+
+
+# Notices that a client has left when a write fails: one event every 1.2 s, so after one or two of them.
+TICKS = """
+import socket, sys, threading, time
+def serve(client):
+    try:
+        while True:
+            client.sendall(b"x"); time.sleep(1.2)
+    except OSError:
+        client.close()
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    while True:
+        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+
+def visit(reader: Reader, port: int, clients: int = 6) -> Observation:
+    """A cycle of clients that come, read, and leave by FIN."""
+    found = [socket.create_connection(("127.0.0.1", port)) for _ in range(clients)]
+    for one in found:
+        assert one.recv(1) == b"x"
+        one.close()
+    started = reader.around.clock()
+    quiet = reader.rest(lambda: None)
+    return reader.observe(replace(STEP, connections=clients), Ledger(opened=clients), quiet, started, started)
+
+
+def test_a_service_that_notices_departures_late_gets_the_time_that_its_slowest_close_took(
+    tmp_path: Path,
+) -> None:
+    with served(tmp_path, client=False, program=TICKS) as (reader, _, __):
+        first = visit(reader, reader.port)
+        assert first.levels[Key("fds", "close-wait")] == 6  # read before the service could know
+        control = replace(STEP, connections=0)
+        deadline = time.monotonic() + 20
+        while reader.closes.slowest < 0.5 and time.monotonic() < deadline:
+            began = reader.around.clock()
+            reader.observe(control, Ledger(), reader.rest(lambda: None), began, began)
+        assert 1.0 < reader.closes.slowest < 8.0, "learnt without clients"
+        second = visit(reader, reader.port)
+        assert Key("fds", "close-wait") not in second.levels
+        assert second.levels[Key("fds")] < first.levels[Key("fds")]
+        assert sorted(premature([first, second])) == [0]
 
 
 @pytest.mark.parametrize(

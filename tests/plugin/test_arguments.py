@@ -37,6 +37,12 @@ from harness.plugin.guarding import Guard
         ({"keep_alive": "no"}, "guard(keep_alive='no'): expected True or False"),
         ({"nofile": 1.5}, "guard(nofile=1.5): expected a whole number"),
         ({"source_addresses": "127.0.0.2"}, "expected a list of texts"),
+        (
+            {"expect": "teapot"},
+            "--expect 'teapot': expected a status from 200 to 599 such as 503, or a class",
+        ),
+        ({"invalid_share": 1.5}, "--invalid-share 1.5: expected a share from 0 to below 1"),
+        ({"clients": -1}, "--clients -1: expected a number from 1"),
         ({"budget_notes": ("x",)}, "guard(budget_notes=…): no such argument"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -53,6 +59,9 @@ def test_what_is_meant_is_taken() -> None:
     assert read("body", "{}") == b"{}"
     assert read("cwd", "there") == Path("there")
     assert read("source_addresses", ["127.0.0.2"]) == ("127.0.0.2",)
+    assert read("expect", "503") == read("expect", 503) == read("expect", [503]) == ("503",)
+    assert read("expect", ["4xx", 503]) == ("4xx", "503")
+    assert read("hold", "10s") == 10.0
     assert (read("nofile", None), read("stall_after", "2s"), read("sensitivity", "1/4")) == (None, 2, 0.25)
 
 
