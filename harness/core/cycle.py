@@ -127,10 +127,12 @@ class BrokerCount:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Levels while clients were connected. at: seconds since the run's start."""
+    """Levels while clients were connected. at: seconds since the run's start. events: received until then, by all
+    clients of the cycle; None in a record of an older harness."""
 
     at: float
     levels: Mapping[Key, float]
+    events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.core.budget import line_for
-from harness.core.cycle import CycleSpec, Observation, Phase
+from harness.core.cycle import CycleSpec, Observation, Phase, Reading
 from harness.core.judge_memory import MEMORY
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
@@ -45,6 +45,7 @@ LONGEST = 30.0  # seconds of one hold, unless the first was asked to be longer
 SPARE = 1.5  # times the time that the limit needs
 HOLDS = 4  # hold cycles of a trial, at most
 EVENTFUL = 3.0  # events a client, from which growth is counted per event
+LATE = 0.2  # seconds by which a level may be read later than the events were counted
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 
 
@@ -104,13 +105,20 @@ def grown(seen: Observation) -> Iterator[Grown]:
         total, seconds = high - low, last - first
         if seconds <= 0:
             continue
-        share = seconds / max(seconds, seen.ledger.seconds)
         stalled = min(seen.spec.stalled, clients)
         freed = high - seen.levels[key] if key in seen.levels else 0.0
         yield Grown(
-            key, total, seconds, clients, stalled, seen.ledger.events * share,
+            key, total, seconds, clients, stalled, _events(seen, settled),
             total > 0 and _goes_on(read) and freed >= FREED * total,
         )  # fmt: skip
+
+
+def _events(seen: Observation, read: Sequence[Reading]) -> float:
+    """Events between the first and the last of some readings."""
+    first, last = read[0], read[-1]
+    if first.events is not None and last.events is not None:
+        return float(last.events - first.events)
+    return seen.ledger.events * min(1.0, (last.at - first.at) / max(1e-9, seen.ledger.seconds))
 
 
 def _counts(key: Key) -> bool:
@@ -218,7 +226,7 @@ def findings(trial: Trial) -> list[Finding]:
 def _finding(one: Grown) -> Finding:
     driver, amount, words = _driver(one)
     value = one.total / amount
-    noise = NOISE.get(one.key.unit, 1.0) / amount
+    noise = NOISE.get(one.key.unit, 1.0) / amount + value * LATE / one.seconds
     unit = one.key.unit
     text = (
         f"+{_sized(value, unit)} of {one.key} per {words} while clients stay connected, freed when they leave: "

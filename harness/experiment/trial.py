@@ -368,7 +368,7 @@ class TrialRunner:
         if ledger.open_now < step.connections or now - last < due or now - started > step.dwell - 0.1:
             return
         if reading := self.reader.connected():
-            connected.append(reading)
+            connected.append(replace(reading, events=ledger.events))
 
     def _attribute(self) -> None:
         """Where it grows, over a few further cycles that are not judged: only once a leak is certain."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gevent
 import gevent.event
 
-from harness.core.cycle import DISCONNECT_MODES, CycleSpec
+from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Phase
 from harness.core.errors import ConfigError
 from harness.core.sse import Counter
 from harness.http import causes
@@ -134,7 +135,12 @@ class _Cycle:
         reason = self.saturation.reason
         notes = [text for text in (self.stopped if self.stopped != "ended" else None, reason) if text]
         seconds = self.wheel.clock() - self.started
-        return self.tally.outcome(seconds, saturated=reason is not None, notes=notes)
+        found = self.tally.outcome(seconds, saturated=reason is not None, notes=notes)
+        if self.spec.phase is not Phase.HOLD:
+            return found
+        # Levels are read while the streams are open, so what they have received so far counts now.
+        events = found.ledger.events + sum(stream.report.events for stream in self.live)
+        return replace(found, ledger=replace(found.ledger, events=events))
 
     def _stop(self, reason: str) -> None:
         if self.stopped is None:
