@@ -9,6 +9,7 @@ from harness.http.cookies import Cookies
 from harness.http.endpoint import Endpoint
 from harness.http.redirect import MAX_REDIRECTS, RedirectRefused, redirected
 from harness.http.request import Request
+from harness.http.response import MALFORMED, ResponseParser
 
 URL = "https://me:pw@a.example:8443/app/page?q=1"
 HEADERS = {"X-Token": "k", "Content-Type": "text/plain", "User-Agent": "u", "Cookie": "c=1", "Host": "h"}
@@ -107,6 +108,8 @@ def test_which_cookies_are_accepted(line: str, url: str, sent: str) -> None:
 
 def test_cookies_stay_with_their_host() -> None:
     jar = Cookies(lambda: 0.0)
+    jar.take(["fixed=1; Secure; Path=/"], Endpoint.parse("http://h/"))
+    assert jar.header(Endpoint.parse("https://h/")) == ""  # plain HTTP sets no secure cookie
     jar.take(["s=1; Secure; Path=/"], Endpoint.parse("https://h/"))
     jar.take(["s=2; Path=/", "u=2; Path=/"], Endpoint.parse("http://h/"))
     assert jar.header(Endpoint.parse("https://h/")) == "s=1; u=2"  # plain HTTP replaces no secure cookie
@@ -141,3 +144,55 @@ def test_an_error_hides_the_user_info() -> None:
 )
 def test_a_url_comes_back_as_it_was(url: str) -> None:
     assert Endpoint.parse(Endpoint.parse(url).url) == Endpoint.parse(url)
+
+
+class Seen:
+    """Records what a parser calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def informational_received(self) -> None:
+        self.calls.append("informational")
+
+    def head_complete(self) -> None:
+        self.calls.append("head")
+
+    def body_received(self, body: bytes) -> None:
+        self.calls.append(body.decode())
+
+    def response_complete(self) -> None:
+        self.calls.append("complete")
+
+
+HINTS = (
+    b"HTTP/1.1 103 Early Hints\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\nLocation: /x\r\n"
+    b"Retry-After: 9\r\nSet-Cookie: a=1\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_nothing_of_an_informational_response_is_kept(step: int) -> None:
+    seen = Seen()
+    parser = ResponseParser(seen)
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + HINTS
+    for start in range(0, len(interim), step):
+        parser.feed(interim[start : start + step])
+    assert (parser.status, seen.calls) == (0, ["informational"] * 3)
+    parser.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert seen.calls[3:] == ["head", "ok", "complete"]
+    assert (parser.status, parser.content_type, parser.content_encoding) == (200, b"", b"")
+    assert (parser.location, parser.retry_after, parser.set_cookie) == ("", "", ())
+
+
+def test_trailers_are_no_headers() -> None:
+    parser = ResponseParser(Seen())
+    parser.feed(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nSet-Cookie: a=1\r\nLocation: /x\r\n\r\n"
+    )
+    assert (parser.set_cookie, parser.location, parser.framed) == ((), "", True)
+
+
+def test_what_is_not_http_is_malformed() -> None:
+    with pytest.raises(MALFORMED):
+        ResponseParser(Seen()).feed(b"SSH-2.0-OpenSSH\r\n")
