@@ -46,7 +46,7 @@ test-long: venv  ## the tests that make test leaves out (an hour or two)
 bench: venv  ## every benchmark, ours and its rivals in one run (minutes)
 	$(BIN)/python -m bench
 
-detector: venv  ## error rates of the judge on every simulated row, those held back from tuning included (an hour)
+detector: venv  ## error rates of the judge on every simulated row, those held back from tuning included (hours)
 	$(BIN)/python -m bench.detector --runs 3000 --held-back with $(ARGS)
 
 conformance: venv  ## the decoder against Chromium and npm's eventsource-parser
