@@ -61,7 +61,10 @@ class LiveView:
 
     def __enter__(self) -> LiveView:
         if self._live and not self._quiet:
-            self._live.start()
+            try:
+                self._live.start()
+            except (OSError, SystemExit):
+                self._quiet = True
         return self
 
     def __exit__(

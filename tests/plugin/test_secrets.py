@@ -29,6 +29,11 @@ TEST = """
     def test_marked(guard):
         guard(command=COMMAND, **CALL)
 
+    def test_unready(guard):
+        last_words = "print('#' * 2 + '[error]planted ' + chr(27) + ']0;t' + chr(7), flush=True); raise SystemExit(3)"
+        verdict = guard(command=[{python!r}, "-c", last_words], **CALL)
+        assert verdict.bounded, verdict.explain()
+
     def test_refused(guard):
         guard(command=["no-such-command-" + SECRET, "--password", SECRET], **CALL)
 """
@@ -38,11 +43,12 @@ def test_the_failure_that_pytest_shows_holds_no_secret_and_no_order(pytester: py
     pytester.makepyfile(TEST.format(python=sys.executable, service=str(SERVICE)))
     out = pytester.path / "out"
     done = pytester.runpytest_subprocess("-p", "no:randomly", "--harness-out", str(out), "--junitxml=j.xml")
-    done.assert_outcomes(failed=3)
+    done.assert_outcomes(failed=4)
     shown = "\n".join((*done.outlines, *done.errlines, (pytester.path / "j.xml").read_text()))
     assert "CRASHED: " in shown
     assert "started as" in shown, "the log is quoted"
     assert "no-such-command-***" in shown
+    assert "## [error]planted" in shown
     logs = [path for path in out.rglob("target.log") if "plAnted-s3cret" in path.read_text(errors="replace")]
     assert len(logs) == 2, "the service logged what it was sent"
     for secret in ("plAnted-s3cret", "plAnted-b0dy", "zz-4711-zz"):
