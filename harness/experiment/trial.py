@@ -357,6 +357,8 @@ class TrialRunner:
             raise
         except Exception as error:
             self._tell(failure(SEARCH, error))
+        if self.doing and self.around.interrupt.time_up:
+            self._time_up()
         if self.doing and self.trial.exit is None and not self.target.alive:
             self._died()
 

@@ -58,7 +58,9 @@ class Cell:
         if self.role == "harness":
             if self.sent == "KILL":
                 return {("", -signal.SIGKILL)}
-            return leak if self.sent == "STOP" or self.late else leak | short
+            # Python's own start takes a moment, in which the kernel's default action ends the process.
+            unstarted = {("", -signal.SIGTERM)} if self.sent == "TERM" and self.step == "start" else set()
+            return leak if self.sent == "STOP" or self.late else leak | short | unstarted
         if self.late:
             # The leak is certain by now. A service that exits has crashed as well, which is worse.
             return leak | {("crashed", 1)} if self.role == "target" else leak

@@ -11,6 +11,7 @@ const DIRECTORY = process.env.HARNESS_RUNTIME_DIRECTORY
 const MOST_SITES = 2000
 const STACK_DEPTH = 25
 const SLICE = 20 // milliseconds
+const HELD = 200 // milliseconds
 // Beyond these, one uninterruptible call of V8 would hold the service for more than 200 ms: the answer is partial.
 const MOST_OBJECTS = 2_000_000 // queryObjects: 0.1 s for a million (measured, Node 20)
 const MOST_SAMPLED = 64 * 1024 * 1024 // bytes of heap grown while sampling: a million samples take 0.2 s to list
@@ -21,6 +22,7 @@ let collect = null
 let session = null
 let hook = null
 let counted = 0 // objects, by the last count
+let slow = 0 // counts in a row that held the service for longer than HELD beyond a collection
 let heapBefore = 0 // bytes, when sampling began
 const resources = new Map() // async id → "type\0stack"
 
@@ -37,14 +39,16 @@ function collector () {
   return collect
 }
 
-// Finalizers run in tasks of their own between two collections; a third one finds what they let go of.
+// How long the last collection took, in milliseconds. Finalizers run in tasks of their own between two collections; a third one finds what they let go of.
 async function collected () {
   const gc = collector()
   for (let round = 0; round < 3; round++) {
     gc()
     await new Promise(resolve => setImmediate(resolve))
   }
+  const started = performance.now()
   gc()
+  return performance.now() - started
 }
 
 function countObjects () {
@@ -67,10 +71,15 @@ function resourceTypes () {
 }
 
 async function read () {
-  await collected()
-  const partial = counted > MOST_OBJECTS ? `more than ${MOST_OBJECTS} objects: they are no longer counted` : undefined
+  const full = await collected()
+  await new Promise(resolve => setImmediate(resolve))
+  let partial
+  if (counted > MOST_OBJECTS) partial = `more than ${MOST_OBJECTS} objects: they are no longer counted`
+  else if (slow > 1) partial = `counting the objects held the service for more than ${HELD} ms: they are no longer counted`
+  const started = performance.now()
   const objects = partial === undefined ? countObjects() : null
   counted = objects === null ? counted : objects
+  if (partial === undefined) slow = performance.now() - started - full > HELD ? slow + 1 : 0
   const memory = process.memoryUsage()
   return {
     version: process.versions.node,

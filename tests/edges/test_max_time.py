@@ -1,0 +1,138 @@
+"""``--max-time`` holds in every phase: the run ends within 5 s of it, whatever is slow."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from harness.core.cycle import CycleSpec, Phase
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.halt import Halt
+from harness.probe.sampler import Sampler
+from harness.runtime.python import PythonCounters
+from harness.swarm.launch import Swarm
+
+SERVICE = Path(__file__).parents[1] / "services" / "asyncio_service.py"
+LIMIT = 8.0  # seconds of --max-time; a start takes 2 to 5 of them on a busy machine
+LATE = 5.0  # seconds by which it may be missed
+SLOW = 60.0  # seconds that the slow phase would take
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def guard(tmp_path: Path, habit: str = "healthy", **more: Any) -> tuple[Guarded, float]:
+    steps = more.pop("steps", None)
+    request = Request(
+        url="http://127.0.0.1:{port}/events",
+        **{
+            "command": (sys.executable, str(SERVICE), "{port}", habit),
+            "connections": 60,
+            "concurrency": 30,
+            "dwell": 0.3,
+            "settle": 0.3,
+            "sensitivity": 0.1,
+            "max_time": LIMIT,
+            "out": tmp_path / "run",
+            **more,
+        },
+    )
+    began = time.monotonic()
+    done = guard_once(request, command="test", steps=steps)
+    return done, time.monotonic() - began
+
+
+def sleeping(*_: Any, **__: Any) -> None:
+    """Stands for a call that takes far longer than the limit. It runs in a daemon thread."""
+    threading.Event().wait(SLOW)
+
+
+def one_long_cycle(trial: Trial) -> CycleSpec:
+    return CycleSpec(len(trial.observations), 30, 30, SLOW, events=0, phase=Phase.LOAD)
+
+
+def slow_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PythonCounters, "read", sleeping)
+
+
+def slow_census(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sampler, "census", sleeping)
+
+
+def slow_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PythonCounters, "snapshot", sleeping)
+
+
+@pytest.mark.parametrize(
+    ("slow", "more"),
+    [
+        (slow_reads, {}),
+        (slow_census, {"runtime": "none"}),
+        (slow_snapshots, {"habit": "eventfd@connection", "max_time": 20.0}),
+        (lambda _: None, {"steps": one_long_cycle, "runtime": "none", "dwell": SLOW}),
+    ],
+    ids=["agent", "census", "attribution", "cycle"],
+)
+def test_a_slow_phase_is_cancelled(
+    slow: Callable[[pytest.MonkeyPatch], None],
+    more: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow(monkeypatch)
+    done, seconds = guard(tmp_path, **more)
+    limit = more.get("max_time", LIMIT)
+    assert seconds <= limit + LATE, done.trial.notes
+    assert any(note == f"stopped: {limit:g} s are used up" for note in done.trial.notes), done.trial.notes
+    assert not done.trial.interrupted
+    expected = Outcome.LEAKING if "habit" in more else Outcome.INCONCLUSIVE
+    assert done.verdict.outcome is expected, done.verdict.explain()
+
+
+def test_opening_is_part_of_it(tmp_path: Path) -> None:
+    """A service that never listens: its own timeout of 30 s would come later."""
+    command = (sys.executable, "-c", "import time; time.sleep(600)", "{port}")
+    done, seconds = guard(tmp_path, command=command, max_time=2.0)
+    assert seconds <= 2.0 + LATE
+    assert done.verdict.outcome is Outcome.UNREADY
+
+
+def test_a_load_generator_that_never_starts_is_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launch(self: Swarm) -> None:
+        monkeypatch.undo()
+        self.launch()
+        assert self._listener
+        self._listener.close()
+        self._listener = socket.create_server(("127.0.0.1", 0))  # nobody will connect here
+
+    monkeypatch.setattr(Swarm, "launch", launch)
+    done, seconds = guard(tmp_path, max_time=3.0)
+    assert seconds <= 3.0 + LATE
+    assert done.verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.INFRASTRUCTURE)
+
+
+def test_a_halt_is_the_user_or_the_time() -> None:
+    now = [0.0]
+    user = Event()
+    halt = Halt(user, lambda: now[0], 5.0)
+    assert not halt.is_set()
+    assert not halt.wait(0.0)
+    now[0] = 5.0
+    assert halt.is_set()
+    assert halt.wait(60.0)
+    assert halt.time_up
+    user.set()
+    assert halt.is_set()
+    assert not halt.time_up
+    assert not Halt(Event(), lambda: 1e9, None).is_set()
