@@ -53,7 +53,7 @@ class Endpoint:
             raise ConfigError(f"{shown!r}: {error}; expected a URL such as http://127.0.0.1:8000") from None
         scheme, _, kind = parts.scheme.partition("+")
         if scheme not in PORTS or kind not in ("", "unix"):
-            raise ConfigError(f"{shown!r}: scheme {parts.scheme!r}; expected http, https or http+unix")
+            raise ConfigError(f"scheme {parts.scheme!r} in {shown!r}; expected http, https or http+unix")
         if not parts.netloc or (not kind and not parts.hostname):
             raise ConfigError(f"{shown!r} names no host; expected such as http://127.0.0.1:8000")
         unix = unquote(parts.netloc) if kind else ""

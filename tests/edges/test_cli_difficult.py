@@ -221,7 +221,7 @@ def naps(pid: int) -> int:
         (
             ["--url", "ftp://127.0.0.1:1/e", "--", "true"],
             2,
-            "scheme 'ftp'; expected http, https or http+unix",
+            "--url scheme 'ftp' in 'ftp://127.0.0.1:1/e'; expected http,",
         ),
         (["--url", "http://127.0.0.1:99999/e", "--", "true"], 2, "Port out of range"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import TargetError
+from harness.runtime.go import FinalResponse
 from harness.swarm.launch import Swarm
 from harness.target.preflight import preflight
 from harness.target.ready import wait_ready
@@ -264,3 +266,14 @@ def test_the_load_reports_an_unsupported_redirect_and_a_dead_host_by_cause(tmp_p
         assert load(server.url, tmp_path / "a").causes == {"redirect": 4}
     with serve(to(302, f"http://127.0.0.1:{unused_port()}/")) as server:
         assert load(server.url, tmp_path / "b").causes == {"refused": 4}
+
+
+def test_a_pprof_page_behind_informational_responses_is_read() -> None:
+    connection = http.client.HTTPConnection("127.0.0.1")
+    connection.response_class = FinalResponse
+    with serve(lambda it: it.send(INTERIM + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as server:
+        connection.port = server.port
+        connection.request("GET", "/debug/pprof/")
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b"ok")
+        connection.close()
