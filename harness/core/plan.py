@@ -137,7 +137,9 @@ def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
     """Clients that stay connected: once, and again where something grew meanwhile."""
     if not goal.vary or goal.hold <= 0:
         return None
-    step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold)
+    rest = max((o.ended - (o.load_ended or o.ended) for o in trial.observations[-4:]), default=0.0)
+    most = math.inf if goal.max_seconds is None else goal.max_seconds - design.elapsed(trial) - rest - SPARE
+    step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold, most)
     if step is None or goal.max_seconds is None:
         return step
     # What does not fit is left out, and a warning says how long it takes: the loads go on.

@@ -21,6 +21,7 @@ LEAST = 2.0  # sockets, or
 LEAST_SHARE = 0.02  # of them, that must go before it is a release and not a straggler
 CYCLES = 7  # two warm-ups, a control, three loads and one to spare
 LOAD = 5.0  # seconds of one
+ENOUGH = 1.25  # times the length of a run that is no reason to run it longer
 SLOW = 3.0  # seconds: a healthy server that watches its sockets closes within 1 s (docs/detector.md)
 
 
@@ -52,7 +53,7 @@ def premature(seen: Sequence[Observation]) -> frozenset[int]:
 
 def settle_for(seen: Sequence[Observation]) -> str:
     """The options that give such a service time to close: seconds for the slowest close, and minutes for
-    CYCLES of them. "" for a service that closes at once."""
+    CYCLES of them. "" for a service that closes at once, and for a run that gave it that time."""
     slow = slowest_close(seen)
     early = premature(seen)
     if not early and slow < SLOW:
@@ -60,7 +61,10 @@ def settle_for(seen: Sequence[Observation]) -> str:
     if early and slow < SLOW:  # all of it was closed while clients were connected
         slow = max(_released(seen, index) for index in early)
     settle = math.ceil(1.05 * slow)
-    return f"--settle {settle}s --max-time {max(2, math.ceil(CYCLES * (settle + LOAD) / 60))}m"
+    minutes = max(2, math.ceil(CYCLES * (settle + LOAD) / 60))
+    if 60 * minutes <= ENOUGH * (seen[-1].ended - seen[0].started):
+        return ""  # it had that time
+    return f"--settle {settle}s --max-time {minutes}m"
 
 
 def _released(seen: Sequence[Observation], index: int) -> float:

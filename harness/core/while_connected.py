@@ -40,8 +40,12 @@ SCREEN_LIMIT = 1.0
 SETTLE = 0.25  # share of a hold, from its start, in which connections are set up and first buffers are taken
 LEAST_READINGS = 4
 PACE = 0.5  # of its pace in the first half, that growth keeps in the second
+LAST = 0.15  # share of the readings' time, at its end, in which growth must go on as well
 FREED = 0.5  # share of the growth that goes when the clients leave
-LONGEST = 30.0  # seconds of one hold, unless the first was asked to be longer
+BUFFERED = (
+    1200.0  # events: 1,000 are customary for a replay buffer or a queue, and a fifth more to see it stop
+)
+LONGEST = 60.0  # seconds of one hold, unless the first was asked to be longer
 SPARE = 1.5  # times the time that the limit needs
 HOLDS = 4  # hold cycles of a trial, at most
 EVENTFUL = 3.0  # events a client, from which growth is counted per event
@@ -138,7 +142,12 @@ def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
     after = (read[-1][1] - level) / max(1e-9, read[-1][0] - at)
     total = read[-1][1] - read[0][1]
     highest = max(level for _, level in read)
-    return after > 0 and after >= PACE * before and highest - read[-1][1] <= 0.1 * total
+    if not (after > 0 and after >= PACE * before and highest - read[-1][1] <= 0.1 * total):
+        return False
+    # A buffer that was full shortly before the end has not grown since.
+    end = read[-1][0] - LAST * (read[-1][0] - read[0][0])
+    before_end = max(level for at, level in read if at <= end)
+    return read[-1][1] - before_end >= PACE * LAST * total
 
 
 def screened(trial: Trial) -> list[Grown]:
@@ -170,10 +179,10 @@ def _granted(trial: Trial, one: Grown) -> bool:
     return one.total <= granted * one.clients * one.seconds / 3600
 
 
-def next_hold(trial: Trial, plain: CycleSpec, hold: float) -> CycleSpec | None:
+def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.inf) -> CycleSpec | None:
     """The next hold cycle, or None when there is nothing more to learn.
 
-    plain: an ordinary cycle. hold: seconds of the first one; 0: none at all.
+    plain: an ordinary cycle. hold: seconds of the first one; 0: none at all. left: seconds that a hold may take.
     """
     done = [o for o in trial.observations if o.spec.phase is Phase.HOLD]
     if hold <= 0 or plain.mode != "stream" or len(done) >= HOLDS or (done and not done[-1].complete):
@@ -190,9 +199,9 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float) -> CycleSpec | None:
         return None
     last = done[-1].spec
     if last.stalled not in (0, clients):
-        return replace(step, dwell=_needed(open_, 1.0, hold))
+        return replace(step, dwell=max(hold, min(left, _needed(open_, 1.0, hold))))
     if last.stalled == 0 and clients > 1:
-        return replace(step, stalled=clients, dwell=_needed(open_, STALLED_LIMIT, hold))
+        return replace(step, stalled=clients, dwell=max(hold, min(left, _needed(open_, STALLED_LIMIT, hold))))
     return None
 
 
@@ -204,9 +213,13 @@ def _open(trial: Trial) -> list[Grown]:
 
 
 def _needed(found: Sequence[Grown], times: float, hold: float) -> float:
-    """Seconds in which growth at the pace seen exceeds the limit, as far as LONGEST."""
+    """Seconds in which growth at the pace seen exceeds the limit, and more events come than a replay buffer
+    holds; as far as LONGEST."""
     slowest = max(
-        SPARE * times * LIMITS.get(one.key.unit, LIMIT) / (one.per_client / one.seconds) / (1 - SETTLE)
+        max(
+            SPARE * times * LIMITS.get(one.key.unit, LIMIT) / (one.per_client / one.seconds) / (1 - SETTLE),
+            BUFFERED / max(1e-9, one.events / max(1, one.clients - one.stalled) / one.seconds),
+        )
         for one in found
     )
     return max(hold, min(LONGEST, slowest))
