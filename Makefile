@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
+.PHONY: mutation lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -60,6 +60,9 @@ SABOTAGE_INNOCENTS ?= $(SABOTAGE_REPEAT)
 
 sabotage: venv  ## planted leaks and innocent habits for real: the table of docs/sabotage.md (an hour)
 	$(BIN)/python -m tests.sabotage --repeat $(SABOTAGE_REPEAT) --innocents $(SABOTAGE_INNOCENTS) $(ARGS)
+
+mutation: venv  ## small changes of the source that no test notices (ARGS='harness/core/units.py'; all: hours)
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 examples: venv  ## guard every example, healthy and leaky (under 5 minutes)
 	$(BIN)/python -m examples $(ARGS)

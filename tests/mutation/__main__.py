@@ -1,0 +1,132 @@
+"""``make mutation``: how many small changes of the source the tests notice.
+
+    python -m tests.mutation [MODULE or PACKAGE …] [--sample N] [--write]
+
+Each mutant is tried in a copy of the project, on the fast tests that run its line. Without arguments every package is
+tried, a seeded sample of each module. Figures are kept in docs/mutation.json; docs/mutation.md is made of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.mutation.document import SCORES, page, summary
+from tests.mutation.mutants import Mutant, mutants, sample
+from tests.mutation.selection import TESTS, Selection, environment, package_of, pytest_command
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("harness", "fake_broker", "tests", "bench", "docs", "examples", "tools", "locustfiles")
+SAMPLE = 25  # mutants of one module
+TIMEOUT = 60.0  # seconds for the tests of one mutant: one that hangs is noticed too
+
+
+def modules(chosen: list[str]) -> list[str]:
+    """Paths of modules. Raises ValueError for what is no module of a package."""
+    found: list[str] = []
+    for each in chosen or list(TESTS):
+        path = ROOT / each
+        if not path.exists():
+            raise ValueError(f"{each}: no such file; expected a module or a package of {', '.join(TESTS)}")
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        found += [str(file.relative_to(ROOT)) for file in files if file.stat().st_size > 100]
+    for each in found:
+        package_of(each)
+    return found
+
+
+def noticed(root: Path, path: str, mutant: Mutant, tests: list[str]) -> bool:
+    """Whether a test fails, or hangs, with the mutant in place."""
+    file = root / path
+    original = file.read_text()
+    file.write_text(mutant.source)
+    command = pytest_command("-x", "--no-cov", f"--timeout={TIMEOUT:.0f}", *tests)
+    try:
+        done = subprocess.run(
+            command, cwd=root, env=environment(root), capture_output=True, timeout=2 * TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        file.write_text(original)
+    return done.returncode not in (0, 5)
+
+
+def try_module(root: Path, path: str, selection: Selection, size: int) -> dict[str, object]:
+    """The figures of one module."""
+    every = list(mutants((root / path).read_text()))
+    chosen = sample(every, size, path)
+    survivors, start = [], time.monotonic()
+    for mutant in chosen:
+        tests = selection.of(path, mutant.line)
+        if not tests or not noticed(root, path, mutant, tests):
+            untested = "" if tests else " (no test runs this line)"
+            survivors.append({"line": mutant.line, "change": mutant.name + untested})
+    return {
+        "mutants": len(every), "tried": len(chosen), "killed": len(chosen) - len(survivors),
+        "survivors": survivors, "seconds": round(time.monotonic() - start, 1),
+    }  # fmt: skip
+
+
+def main() -> int:
+    """Exit code 1 where a package is below its goal."""
+    parser = argparse.ArgumentParser(prog="make mutation", description=__doc__.splitlines()[0])
+    parser.add_argument("chosen", nargs="*", metavar="MODULE", help=f"of {', '.join(TESTS)}; default: all")
+    parser.add_argument(
+        "--sample", type=int, default=SAMPLE, help="mutants tried of each module (default %(default)s)"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="keep the figures in docs/mutation.json and mutation.md"
+    )
+    given = parser.parse_args()
+    try:
+        paths = modules(given.chosen)
+    except ValueError as error:
+        parser.error(str(error))
+    file = ROOT / SCORES
+    scores: dict[str, dict[str, object]] = json.loads(file.read_text()) if file.exists() else {}
+    tried: dict[str, dict[str, object]] = {}
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        root = Path(folder)
+        for name in COPIED:
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in (
+            "pyproject.toml",
+            "README.md",
+            "budgets.toml",
+            "Makefile",
+            "constraints.txt",
+            "CONTRIBUTING.md",
+        ):
+            shutil.copy(ROOT / name, root / name)
+        for hidden in (".github", ".ci"):
+            shutil.copytree(ROOT / hidden, root / hidden)
+        selections: dict[str, Selection] = {}
+        for path in paths:
+            package = package_of(path)
+            if package not in selections:
+                selections[package] = Selection(root, package)
+                for test in selections[package].broken:
+                    print(f"fails without a mutant, left out: {test}", flush=True)
+            found = try_module(root, path, selections[package], given.sample)
+            tried[path] = found
+            print(f"{path}: {found['killed']} of {found['tried']} noticed, {found['seconds']} s", flush=True)
+            for survivor in found["survivors"]:  # type: ignore[attr-defined]
+                print(f"  line {survivor['line']}: {survivor['change']}", flush=True)
+            if given.write:
+                scores = {name: scores[name] for name in scores if (ROOT / name).exists()} | {path: found}
+                file.write_text(json.dumps(dict(sorted(scores.items())), indent=1, ensure_ascii=False) + "\n")
+                (ROOT / "docs" / "mutation.md").write_text(page(scores))
+    lines, below = summary(tried)
+    print("\n".join(lines))
+    return 1 if below else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
