@@ -25,6 +25,7 @@ BUDGETS = """\
 # What a client may leave behind once it is gone. `harness budget check` checks this file.
 
 [budget]
+# retain = "60s"                     # growth that stays longer is a leak
 # "AMOUNT/connection", "AMOUNT/event" or "AMOUNT/hour"; "1/1000 connections" is one in a thousand.
 fds = "0/connection"
 threads = "0/connection"

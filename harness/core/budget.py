@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 from harness.core.metric import Key
 
+RETENTION = (
+    60.0  # seconds, unless the user or a budget says otherwise: most sessions and idle pools live shorter
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -40,7 +44,8 @@ def shared(budgets: tuple[Budget, ...]) -> Budget:
     """One budget for endpoints that are opened in turn, equally often.
 
     What a connection may leave is their mean, for every one of them makes its share of the connections;
-    of ceilings the lowest holds, for a level belongs to all of them; of pools the largest.
+    of ceilings the lowest holds, for a level belongs to all of them; of pools the largest, and of retention times
+    the longest.
     """
     return Budget(
         growth=_mean([budget.growth for budget in budgets]),
@@ -49,11 +54,16 @@ def shared(budgets: tuple[Budget, ...]) -> Budget:
         ceilings=_least([budget.ceilings for budget in budgets]),
         pools=_most([budget.pools for budget in budgets]),
         per_connected_hour=_mean([budget.per_connected_hour for budget in budgets]),
-        retain=_most([budget.retain for budget in budgets]),
+        retain=_longest([budget.retain for budget in budgets]),
     )
 
 
 Table = Mapping[str, float]
+
+
+def retain_for(table: Table, key: str, default: float) -> float:
+    """Seconds for which ``key`` may stay: its own line, its metric's (of every unit), that of all, or ``default``."""
+    return table.get(key, table.get(Key.parse(key).metric, table.get("*", default)))
 
 
 def line_for(table: Table, key: Key) -> float | None:
@@ -108,3 +118,8 @@ def _most(tables: list[Table]) -> dict[str, float]:
 
 def _least(tables: list[Table]) -> dict[str, float]:
     return {key: min(table[key] for table in tables if key in table) for key in _keys(tables)}
+
+
+def _longest(tables: list[Table]) -> dict[str, float]:
+    """An endpoint without a line of its own retains for the default time, and is not to be blamed for that."""
+    return {key: max(retain_for(table, key, RETENTION) for table in tables) for key in _keys(tables)}

@@ -1,6 +1,7 @@
 """Budgets as people write them (docs/budgets.md), read from plain TOML values. Pure: no file is opened here.
 
 [budget]                              # every guard
+retain = "5m"                         # growth that stays longer is a leak
 fds = "0/connection"
 memory = ["1 KiB/connection", "1 MiB/hour"]
 [budget.ceilings]
@@ -25,14 +26,16 @@ from typing import Any
 from harness.core.budget import Budget, laid_over, shared
 from harness.core.errors import ConfigError
 from harness.core.metric import METRICS, Key
-from harness.core.units import LONGEST, count, nearest, per_unit, size
+from harness.core.units import LONGEST, count, duration, nearest, per_unit, size
 
 Place = tuple[str | int, ...]
 Where = Callable[[Place], str]
 """Where a value stands, for an error: ``budgets.toml, line 7``."""
 
 SECTIONS = ("budget", "endpoint", "profile", "exception")
-SUBTABLES = ("ceilings", "pools")
+LEVELS = ("ceilings", "pools")
+RETAIN = "retain"
+SUBTABLES = (*LEVELS, RETAIN)
 EXCEPTION_FIELDS = ("metric", "allow", "reason", "expires", "endpoint", "profile")
 MEMORY_KINDS = ("anonymous", "uss", "rss", "heap-bytes", "objects", "blocks")
 FDS_KINDS = (
@@ -92,11 +95,15 @@ def parse(data: Mapping[str, Any], *, source: str, where: Where) -> BudgetFile:
 
 
 def budget_of(table: Any, place: Place, where: Where) -> Budget:
-    """One table of budgets: metric → "AMOUNT/UNIT" or a list of such; ``ceilings`` and ``pools`` below it."""
+    """One table of budgets: metric → "AMOUNT/UNIT" or a list of such; ``ceilings``, ``pools`` and ``retain`` below
+    it."""
     found: dict[str, dict[str, float]] = {name: {} for name in (*_TABLE_OF.values(), *SUBTABLES)}
     for name, value in _table(table, place, where).items():
         here = (*place, name)
-        if name in SUBTABLES:
+        if name == RETAIN:
+            found[RETAIN] = _retain(value, here, where)
+            continue
+        if name in LEVELS:
             for metric, level in _table(value, here, where).items():
                 key = metric_name(metric, where((*here, metric)))
                 found[name][_level_key(key)] = _level(key, level, where((*here, metric)))
@@ -108,6 +115,33 @@ def budget_of(table: Any, place: Place, where: Where) -> Budget:
                 raise ConfigError(f"{where(here)}: {name} has two amounts per {per}; expected one")
             found[_TABLE_OF[per]][key] = amount
     return Budget(**found)
+
+
+def _retain(value: Any, place: Place, where: Where) -> dict[str, float]:
+    """Seconds for which growth may stay: one time for all metrics (``*``), or a table of metric → time."""
+    if not isinstance(value, Mapping):
+        return {"*": _time("retain", value, where(place))}
+    found = {}
+    for metric, time in value.items():
+        here = where((*place, metric))
+        key = metric if metric == "*" else metric_name(metric, here, ("*",))
+        found[key] = _time(key, time, here)
+    return found
+
+
+def _time(name: str, value: Any, where: str) -> float:
+    """A time from 0 on, in seconds: a text such as ``5m``, or a number of seconds."""
+    expected = "a time in quotes, such as '5m', or a number of seconds"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise _wrong(where, f"{name} = {value!r}", f"{expected}; in a table [….retain] one for each metric")
+    if not isinstance(value, str):
+        if not 0 <= value < float("inf"):
+            raise _wrong(where, f"{name} = {value!r}", expected)
+        return float(value)
+    try:
+        return duration(name, value, zero=True)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def growth(key: str, text: Any, where: str) -> tuple[float, str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.core import growth, trend
-from harness.core.budget import Budget
+from harness.core.budget import Budget, retain_for
 from harness.core.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
 from harness.core.moments import Moment, Series, keys, level_of, moments, series
@@ -88,8 +88,7 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
 
 def retention_of(trial: Trial, key: Key) -> float:
     """Seconds for which this key may stay: its own budget, its metric's, that of all, or the trial's."""
-    table = trial.budget.retain
-    return table.get(str(key), table.get(key.metric, table.get("*", trial.retention)))
+    return retain_for(trial.budget.retain, str(key), trial.retention)
 
 
 def _read(found: Sequence[Moment], key: Key) -> tuple[list[Moment], list[float]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
-from harness.core.budget import Budget
+from harness.core.budget import RETENTION, Budget
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError, TargetError
 from harness.core.expected import statuses
@@ -35,8 +35,6 @@ from harness.runtime.detect import choose
 from harness.target.attach import AttachedTarget
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
-
-RETENTION = 60.0  # seconds: sessions, idle pools and sweeps of most services are shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +153,7 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
             locustfile=request.locustfile,
         ),
         broker=BrokerSetup() if request.with_broker else None,
-        budget=request.budget,
+        budget=_budget(request),
         settle=request.settle,
         patience=request.patience,
         max_seconds=request.max_time,
@@ -207,10 +205,16 @@ def goal_of(request: Request) -> Goal:
 
 
 def retention_of(request: Request) -> float:
-    """Seconds for which growth may stay before it is a leak: what was asked, the budget's, or the default."""
+    """Seconds for which growth may stay before it is a leak: what was asked, else the budget's for every metric,
+    else the default."""
     if request.retention is not None:
         return request.retention
     return request.budget.retain.get("*", RETENTION)
+
+
+def _budget(request: Request) -> Budget:
+    """The budget that the trial is judged by: a retention time that was asked for goes before those of the budget."""
+    return request.budget if request.retention is None else replace(request.budget, retain={})
 
 
 def _runtime(request: Request) -> RuntimeSetup:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.config import budget_for, find, from_arguments, line_numbers, load
-from harness.core.budget import Budget, laid_over, shared
+from harness.core.budget import RETENTION, Budget, laid_over, shared
 from harness.core.errors import ConfigError
 from harness.core.judge import judge
 from harness.core.judge_counts import allowed
@@ -192,6 +192,71 @@ def test_arguments_of_a_call_are_the_same_language() -> None:
     assert found.ceilings == {"fds": 9}
     with pytest.raises(ConfigError, match=r"the marker: metric 'fd'.*did you mean 'fds'"):
         from_arguments({"fd": "0/connection"}, "the marker")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ('[budget]\nretain = "5m"', {"*": 300}),
+        ("[budget]\nretain = 90", {"*": 90}),
+        ('[budget]\nretain = "0s"', {"*": 0}),
+        (
+            '[budget.retain]\n"*" = "10s"\nthreads = "5m"\n"fds/tcp-out:5432" = "1h"',
+            {"*": 10, "threads": 300, "fds/tcp-out:5432": 3600},
+        ),
+        ('[budget]\nretain = "5m"\n[endpoint."/"]\nretain = "1m"', {"*": 60}),
+        ('[endpoint."/"]\nretain = "1m"\n[profile.nightly]\nretain = "2h"', {"*": 7200}),
+        (
+            '[budget]\nretain = "5m"\n[profile.nightly.retain]\nmemory = "2h"',
+            {"*": 300, "memory": 7200},
+        ),
+    ],
+)
+def test_a_retention_time_holds_for_all_metrics_or_for_one(
+    file: Path, text: str, read: dict[str, float]
+) -> None:
+    file.write_text(text if "nightly" in text else f"{text}\n[profile.nightly]\n")
+    assert budget(file, profile="nightly").retain == read
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ('retain = "5 minutes"', 2, "retain '5 minutes': expected a time such as"),
+        ('retain = "-5m"', 2, "retain '-5m': expected a time such as"),
+        ("retain = -5", 2, "retain = -5: expected a time in quotes"),
+        ("retain = nan", 2, "retain = nan: expected a time in quotes"),
+        ("retain = true", 2, "retain = True: expected a time in quotes"),
+        ('retain = ["5m"]', 2, "expected a time in quotes"),
+        ('retention = "5m"', 2, "metric 'retention': expected .*retain"),
+        ('retian = "5m"', 2, "did you mean 'retain'"),
+        ('[budget.retain]\nthread = "5m"', 3, "metric 'thread': .* did you mean 'threads'"),
+        ('[budget.retain]\nthreads = "5/hour"', 3, "threads '5/hour': expected a time such as"),
+    ],
+)
+def test_a_mistake_in_a_retention_time_names_its_line_and_what_was_expected(
+    file: Path, text: str, line: int, words: str
+) -> None:
+    file.write_text(f"[budget]\n{text}\n")
+    with pytest.raises(ConfigError, match=rf"(?s)budgets\.toml, line {line}: .*{words}"):
+        load(file)
+
+
+def test_of_endpoints_opened_in_turn_the_longest_retention_time_holds() -> None:
+    one, other = Budget(retain={"*": 30.0, "fds": 300.0}), Budget(retain={"fds/pipe": 10.0, "memory": 90.0})
+    for budgets in ((one, other), (other, one)):
+        found = shared(budgets).retain
+        assert found == {"*": RETENTION, "fds": 300, "fds/pipe": 300, "memory": 90}
+    assert shared((one,)).retain == one.retain
+
+
+def test_a_time_of_its_own_decides_when_a_metric_is_a_leak(file: Path) -> None:
+    """Growth that is certain, and as old as the series: longer than 1 s, shorter than an hour."""
+    grown = [310 + 300 * n for n in range(12)]
+    for text, outcome in (('"*" = "1h"\nfds = "0s"', Outcome.LEAKING), ('fds = "1h"', Outcome.INCONCLUSIVE)):
+        file.write_text(f"[budget.retain]\n{text}\n")
+        verdict = judge(trial(grown, budget=budget(file)))
+        assert verdict.outcome is outcome, verdict.explain()
 
 
 def test_line_numbers_know_quoted_dotted_and_repeated_names() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.core.budget import Budget, retain_for
 from harness.core.errors import ConfigError, TargetError
 from harness.experiment.guard import Request, guard_once, setup_for
 from harness.target.preflight import preflight
@@ -107,3 +108,21 @@ def test_what_the_swarm_would_refuse_is_refused_at_once(
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
         setup_for(asked(tmp_path, **more))
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "retain", "everything", "threads"),
+    [
+        (None, {}, 60, 60),
+        (None, {"*": 300.0, "threads": 5.0}, 300, 5),
+        (20.0, {"*": 300.0, "threads": 5.0}, 20, 20),
+        (0.0, {"threads": 5.0}, 0, 0),
+    ],
+)
+def test_the_retention_time_is_what_was_asked_else_the_budgets_else_a_minute(
+    tmp_path: Path, asked_for: float | None, retain: dict[str, float], everything: float, threads: float
+) -> None:
+    setup = setup_for(asked(tmp_path, retention=asked_for, budget=Budget(retain=retain)))
+    assert setup.retention == everything
+    assert retain_for(setup.budget.retain, "threads", setup.retention) == threads
+    assert retain_for(setup.budget.retain, "fds/pipe", setup.retention) == everything
