@@ -168,7 +168,7 @@ def test_a_healthy_service_needs_one_short_hold_and_no_search_is_longer_than_the
 
 
 def test_what_a_buffer_explains_is_said_with_the_hold_that_tells() -> None:
-    slow = freed(30 * MIB, lambda t: 20_000 * t)
+    slow = freed(30 * MIB, lambda t: 22_500 * t)
     seen, _ = watched(HEAP, slow)
     assert findings(seen) == []
     (text,) = warnings(seen)
