@@ -24,6 +24,8 @@ SHORTEST_WAIT = 1.0  # seconds between two looks at an idle service
 LONGEST_WAIT = 4.0
 WAIT_SHARE = 0.06  # of the time since the last client
 ROOM_SHARE = 0.25  # of what the ceilings leave room for: the service is not to be brought down
+LEAST_SHARE = 0.1  # of the streams that are answered, for a load to be enlarged by what is refused
+EARLY = 0.2  # share of the streams of a mixed load that are reset before their answer
 MEMORY_ROOM = float(256 << 20)  # bytes that one load may make a leaking service take
 NARROW = 2  # load cycles before the one with half the width
 
@@ -119,9 +121,11 @@ def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     """One large load that brings the answered streams to ``streams``, as far as the service's ceilings leave
     room for what it retains; None when there are enough, or no room is left."""
     served = math.fsum(answered(o.ledger) for o in trial.observations if o.spec.phase is not Phase.WARMUP)
+    opened = math.fsum(o.ledger.opened for o in trial.observations)
+    share = math.fsum(answered(o.ledger) for o in trial.observations) / opened if opened else 1.0
     room = min((_room(trial, key) for key in (Key("fds"), Key("threads"))), default=math.inf)
     size = min(float(LARGEST), LONGEST_LOAD * pace(trial, "fin"), ROOM_SHARE * room, _memory_room(trial))
-    wanted = streams - served
+    wanted = (streams - served) / max(LEAST_SHARE, min(1.0, share + EARLY))
     if wanted <= 0 or size < goal.connections:
         return None
     step = brisk(trial, goal, Phase.LOAD)

@@ -11,6 +11,7 @@ from harness.core.stats import median
 
 EXACT = 0.01  # share of a cycle's growth that a driver without a residual may miss: rounding, a stray object
 RESIDUAL = 3.0  # times that share which the plainest driver must leave before an exact one is named instead
+REFUSED = 0.02  # share of refused connections from which they are left out of the driver
 MEDIAN_CHI = 0.455  # the median of chi-squared with one degree of freedom
 SAME = 2.0  # log-likelihood by which two drivers are told apart
 PLAINER = 4.0  # by which another driver must beat the plainest one before it is named (docs/detector.md)
@@ -36,10 +37,18 @@ def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> t
     plain = next(
         (factor for factor, one in fits.items() if one.likelihood >= best - PLAINER * spread), tied[0]
     )
+    also = "answered" in fits and fits["answered"].likelihood >= best - PLAINER * spread
+    if plain == "connection" and also and _refused(series):
+        plain = "answered"  # where many are refused, only what was answered can have used anything
     exact = _without_residual(grown, series, offset, plain, list(fits))
     if exact != plain:
         return exact, ()
     return plain, tuple(factor for factor in tied if factor != plain)
+
+
+def _refused(series: Series) -> bool:
+    """More of the connections were refused than a stray one."""
+    return math.fsum(series.column("refused")) > REFUSED * math.fsum(series.column("connection"))
 
 
 def _spread(grown: Sequence[float], column: Sequence[float], offset: Sequence[float]) -> float:

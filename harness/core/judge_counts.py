@@ -36,6 +36,7 @@ STEEP = 0.5  # growth per connection, or event, that no warming up will bend
 MIN_RELEASE = 16.0  # units given back without clients below which it is jitter
 RELEASED = {"objects": 200.0, "blocks": 200.0, "heap-bytes": 1048576.0, "idle-cpu": 0.05, "mappings": 64.0}
 LONG_ENOUGH = 1.25  # times the retention time for which growth over time must have gone on
+SWEPT = 2.0  # times the largest fall that growth must exceed
 SURELY = 0.9  # share of a small growth whose release must have been possible to see
 ENTRIES = {
     "connection": "connection",
@@ -74,6 +75,12 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
         return _after_release(trial, moments_, levels, key, one, seen, retention)
     if one.status != "leaking":
         return one
+    if (
+        one.total <= SWEPT * seen.swept
+    ):  # a janitor that runs every so many requests has freed as much at once
+        return replace(
+            one, status="undecided", growing=True, stay=seen, why=f"{one.why}; {seen.swept:g} fell at once"
+        )
     if one.factor == "time":  # nothing expires of what grows all the time, once it has grown for longer
         late = seen.age >= retention * LONG_ENOUGH
     else:
@@ -135,6 +142,8 @@ def _after_release(
     granted = allowed(trial.budget, key)
     beyond = total - math.fsum(granted.of(dict(span)) for span in spans)
     largest = max(granted.pool, BURST_POOL * COUNTED.get(key.kind, 1), 2 * rest.peak, FLAT * seen.fallen)
+    if not math.isclose(seen.fallen, 0.0) and seen.release.after == 0.0:
+        largest = max(largest, SWEPT * seen.swept)
     own = one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor))
     factor = one.factor if own else "answered"
     rate, low, high = interval(rest.increments, rest.column(factor))

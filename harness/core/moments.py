@@ -95,6 +95,7 @@ def _did(observation: Observation) -> dict[str, float]:
         "connection": float(ledger.opened),
         "answered": answered(ledger),
         "unanswered": float(ledger.unanswered),
+        "refused": float(ledger.refused or ledger.rate_limited),
         "event": float(ledger.events),
         "abort": aborts,
         "not-fin": aborts + stalls,

@@ -60,16 +60,17 @@ class Release:
 class Stay:
     """What idle stretches say of growth.
 
-    age: seconds for which the oldest streams that could still be retained were seen to be. fallen: units given back
-    without clients. tested: units that any release within the retention time would have given back at least.
-    idle: seconds since the last client. release: what was given back, if it was more than noise. drained: indices
-    of the moments at which everything that is released had been.
+    age: seconds for which the oldest streams that could still be retained were seen to be. fallen: units given back.
+    tested: units that any release within the retention time would have given back at least. idle: seconds since the
+    last client. swept: the largest fall while clients came. release: what was given back, if it was more than noise.
+    drained: indices of the moments at which everything that is released had been.
     """
 
     age: float
     fallen: float
     tested: float
     idle: float
+    swept: float = 0.0
     release: Release | None = None
     drained: tuple[int, ...] = ()
 
@@ -83,15 +84,17 @@ def stay(
     first = next((moment.left for moment in found if moment.peak), found[-1].at)
     now = found[-1].at
     falls = _falls(found, levels, noise, least)
-    fallen = math.fsum(amount for _, amount, _ in falls) + _swept(found, levels, least)
+    swept = _swept(found, levels, least)
+    fallen = math.fsum(amount for _, amount, _ in falls) + math.fsum(swept)
     complete = _complete(found, levels, retention, noise)
     release = None
-    if fallen >= max(FALLEN * grown, least):
+    if fallen >= max(FALLEN * grown, least) and (falls or not complete):
         release = _release(found, key, falls, complete)
     return Stay(
         age=max(0.0, now - first),
         fallen=fallen,
         tested=_tested(found, levels[-1] - min(levels), retention),
+        swept=max(swept, default=0.0),
         idle=max(0.0, now - max((moment.left for moment in found if moment.peak), default=now)),
         release=release,
         drained=(*([0] if not found[0].peak else []), *(end - 1 for _, end in complete)),
@@ -130,10 +133,11 @@ def _falls(
     return falls
 
 
-def _swept(found: Sequence[Moment], levels: Sequence[float], least: float) -> float:
-    """Units that fell although clients came: a sweep, or a pool that closes what is idle."""
+def _swept(found: Sequence[Moment], levels: Sequence[float], least: float) -> list[float]:
+    """Units that fell although clients came: a sweep, or a janitor that runs every so many requests. Which of them
+    it is shows once no client comes for longer than the retention time."""
     falls = [levels[index - 1] - levels[index] for index, moment in enumerate(found) if index and moment.peak]
-    return math.fsum(fall for fall in falls if fall >= least)
+    return [fall for fall in falls if fall >= least]
 
 
 def _stretches(found: Sequence[Moment]) -> list[tuple[int, int]]:
