@@ -42,7 +42,7 @@ def doubt_of(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
     suspected = [one for one in open_.values() if one.status == "suspected"]
     if total.rate_limited and open_ and not suspected:
         return Doubt(f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", SPREAD)
-    if total.opened and total.failed * 2 > total.opened:
+    if total.opened and (total.failed - total.rate_limited) * 2 > total.opened:
         worst = max(total.causes.items(), key=lambda item: (item[1], item[0]), default=("unknown", 0))
         return Doubt(
             f"{total.failed} of {counted(total.opened, 'stream')} failed, most by: {worst[0]}",

@@ -10,6 +10,7 @@ from itertools import pairwise
 from harness.core import growth, trend
 from harness.core.budget import Budget, retain_for
 from harness.core.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
+from harness.core.limit import limited
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
 from harness.core.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.rates import beside_readings, interval
@@ -38,6 +39,7 @@ RELEASED = {"objects": 200.0, "blocks": 200.0, "heap-bytes": 1048576.0, "idle-cp
 LONG_ENOUGH = 1.25  # times the retention time for which growth over time must have gone on
 SWEPT = 2.0  # times the largest fall that growth must exceed
 SURELY = 0.9  # share of a small growth whose release must have been possible to see
+CAPPED = ("fds", "threads", "processes", "tasks", "broker-peers")  # what services run out of
 ENTRIES = {
     "connection": "connection",
     "answered": "answered",
@@ -58,7 +60,10 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
         if one:
             read[key] = one
             results[key] = assess_one(one, trial.sensitivity, allowed(trial.budget, key))
-    results = {**results, **companions(results, read)}
+    capped = limited(
+        trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
+    )
+    results = {**results, **companions(results, read), **capped}
     return {key: retained(trial, seen, key, one) for key, one in results.items()}
 
 

@@ -19,6 +19,7 @@ from harness.core.doubt import RESTLESS
 from harness.core.growth import Allowed, Assessed
 from harness.core.judge_counts import CACHE, CERTIFIED, STEEP, allowed, assess_counts, retention_of
 from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
+from harness.core.limit import limit_of
 from harness.core.metric import Judged, Key
 from harness.core.moments import Moment, moments
 from harness.core.record import Trial
@@ -153,6 +154,9 @@ def _wait(
     """Growth is certain, and may still be given back: everything that needs clients comes first, then the
     service is left alone until its oldest streams are older than the retention time."""
     phase = trial.observations[-1].spec.phase
+    if limit_of(trial):  # more clients would not be served
+        idle = trial.observations[-1].ended - _last_client(trial)
+        return design.wait(trial, goal) if idle < goal.retention + 2 * MARGIN else Stop("it stopped serving")
     if phase is not Phase.RETENTION:
         step = _tell_apart(trial, goal, list(suspected.values())) if goal.vary else None
         if step is None and goal.vary:

@@ -288,8 +288,10 @@ class TrialRunner:
             self._flap(step)
             self._note(observations=(*self.trial.observations, self._cycle(step)))
             if self.refusing.reason:
-                self._tell(f"stopped: {self.refusing.reason}")
-                return
+                self._tell(f"stopped loading: {self.refusing.reason}")
+                if not suspicion(self.trial):
+                    return
+                self.refusing = Refusing()  # what was retained until then is watched without clients
             if not self.target.alive or not self.trial.observations[-1].complete:
                 if self.around.interrupt.time_up:
                     self._time_up()

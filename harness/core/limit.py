@@ -1,0 +1,116 @@
+"""A service that stops serving once it has used up something: its growth is judged on the cycles before.
+
+A leak that runs into a limit (a cap of its own, a pool that is exhausted, RLIMIT_NOFILE answered by 5xx) stops growing,
+because nothing is served any more. Then the growth up to that point counts, against the streams that were
+answered, and so does what happened at the limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from harness.core.cycle import Ledger
+from harness.core.growth import Allowed, Assessed
+from harness.core.metric import Key
+from harness.core.moments import Moment, answered, level_of
+from harness.core.rates import interval
+from harness.core.record import Trial
+
+SERVED = 0.02  # share of a cycle's streams that may be answered after the limit
+IN_STEP = 0.15  # share of the growth that the answered streams may leave unexplained
+LEAST_RATE = 0.3  # units per answered stream: what runs into a limit within minutes is no rare leak
+LEAST = 16.0  # units
+STAYS = 0.9  # share of the growth that is still there once nothing is served
+RATE_LIMITS = (429,)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The service stopped serving. cycle: index of the first observation that was hardly answered at all.
+    happened: what clients met from then on."""
+
+    cycle: int
+    happened: str
+
+
+def limit_of(trial: Trial) -> Limit | None:
+    """Where the service stopped serving; None while it serves, when it never did, and for a rate limit."""
+    loads = [
+        (index, o.ledger) for index, o in enumerate(trial.observations) if o.ledger.opened and o.complete
+    ]
+    served = [index for index, ledger in loads if answered(ledger) > SERVED * ledger.opened]
+    after = [(index, ledger) for index, ledger in loads if not served or index > served[-1]]
+    if not served or not after:
+        return None
+    total: dict[str, int] = {}
+    for _, ledger in after:
+        for name, count in _failures(ledger).items():
+            total[name] = total.get(name, 0) + count
+    if not total:
+        return None
+    return Limit(after[0][0], max(total.items(), key=lambda item: (item[1], item[0]))[0])
+
+
+def _failures(ledger: Ledger) -> dict[str, int]:
+    """What clients met instead of an answer, in words. Resets of their own and rate limits are no failures."""
+    statuses = {
+        code: count for code, count in ledger.statuses.items() if code not in RATE_LIMITS and code >= 500
+    }
+    found = {f"only status {code}": count for code, count in statuses.items()}
+    silent = ledger.unanswered + ledger.stalls
+    if silent:
+        found["no stream was answered any more"] = silent
+    refused = sum(count for cause, count in ledger.causes.items() if "refused" in cause or "reset" in cause)
+    if refused and not statuses:
+        found["connections were refused"] = refused
+    return found
+
+
+def assess_limited(
+    found: Sequence[Moment], key: Key, limit: Limit, granted: Allowed, before: int
+) -> Assessed | None:
+    """Growth in step with the answered streams until the limit; None where there is none.
+
+    before: number of the moments of ``found`` that were read before the service had stopped serving.
+    """
+    read = [(moment, level) for moment in found if (level := level_of(moment, key)) is not None]
+    until = [pair for pair in read if any(pair[0] is moment for moment in found[:before])]
+    if len(until) < 3:
+        return None
+    grown = [after - level for (_, level), (_, after) in pairwise(until)]
+    column = [_streams(a, b) for (a, _), (b, _) in pairwise(until)]
+    total, streams = math.fsum(grown), math.fsum(column)
+    active = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
+    if streams <= 0 or len(active) < 2 or total < max(LEAST, LEAST_RATE * streams) or total <= granted.pool:
+        return None
+    rate = total / streams
+    missed = math.fsum(abs(value - rate * amount) for value, amount in zip(grown, column, strict=True))
+    if missed > IN_STEP * total or read[-1][1] - until[0][1] < STAYS * total:
+        return None
+    _, low, high = interval(grown, column)
+    top = max(level for _, level in read)
+    why = f"in step with the answered streams until {top:g}, then {limit.happened}"
+    return Assessed("leaking", high, why, total, streams, "answered", (), rate, low, high)
+
+
+def _streams(before: Moment, after: Moment) -> float:
+    return max(0.0, after.done.get("answered", 0.0) - before.done.get("answered", 0.0))
+
+
+def moments_before(found: Sequence[Moment], trial: Trial, limit: Limit) -> int:
+    """How many moments had been read when the service stopped serving, the last partly answered cycle included."""
+    started = trial.observations[limit.cycle].started
+    return sum(1 for moment in found if moment.at <= started)
+
+
+def limited(trial: Trial, found: Sequence[Moment], granted: Mapping[Key, Allowed]) -> dict[Key, Assessed]:
+    """The keys whose growth ran into a limit."""
+    limit = limit_of(trial)
+    if limit is None:
+        return {}
+    before = moments_before(found, trial, limit)
+    results = {key: assess_limited(found, key, limit, allowed, before) for key, allowed in granted.items()}
+    return {key: one for key, one in results.items() if one is not None}
