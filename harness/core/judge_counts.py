@@ -16,6 +16,7 @@ from harness.core.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.rates import beside_readings, interval
 from harness.core.record import Trial
 from harness.core.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
+from harness.core.unnoticed import unnoticed
 
 # Growth per reading that means nothing: an interpreter or a C library maps an arena now and then. Of seven healthy
 # servers six moved by at most 4 mappings a cycle after the third, Node's once by 70 (bench/traces).
@@ -37,6 +38,7 @@ STEEP = 0.5  # growth per connection, or event, that no warming up will bend
 MIN_RELEASE = 16.0  # units given back without clients below which it is jitter
 RELEASED = {"objects": 200.0, "blocks": 200.0, "heap-bytes": 1048576.0, "idle-cpu": 0.05, "mappings": 64.0}
 LONG_ENOUGH = 1.25  # times the retention time for which growth over time must have gone on
+UNNOTICED = 12.0  # seconds: two heartbeats of up to 36 s, after which a write to a departed client fails
 SWEPT = 2.0  # times the largest fall that growth must exceed
 SURELY = 0.9  # share of a small growth whose release must have been possible to see
 CAPPED = ("fds", "threads", "processes", "tasks", "broker-peers")  # what services run out of
@@ -86,16 +88,25 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
         return replace(
             one, status="undecided", growing=True, stay=seen, why=f"{one.why}; {seen.swept:g} fell at once"
         )
+    margin = MARGIN + (UNNOTICED if _departures_unnoticed(found) else 0.0)
     if one.factor == "time":  # nothing expires of what grows all the time, once it has grown for longer
         late = seen.age >= retention * LONG_ENOUGH
     else:
         needed = max(min(TESTED * lump_of(one), SURELY * one.total), FALLEN * one.total)
         late = (
-            seen.age >= retention + MARGIN and seen.tested >= needed and seen.fallen <= MISSING * seen.tested
+            seen.age >= retention + margin and seen.tested >= needed and seen.fallen <= MISSING * seen.tested
         )
     if late:
         return replace(one, stay=seen)
     return replace(one, status="suspected", growing=True, stay=seen)
+
+
+def _departures_unnoticed(found: Sequence[Moment]) -> bool:
+    """Sockets of departed clients have piled up: a service that notices a departure only by its second write after
+    it may close them a little later than the retention time."""
+    held = [unnoticed(moment.levels) for moment in found if moment.levels]
+    streams = found[-1].done.get("answered", 0.0)
+    return bool(held) and held[-1] - min(held) > max(2.0, 0.02 * streams)
 
 
 def retention_of(trial: Trial, key: Key) -> float:

@@ -17,7 +17,7 @@ from harness.core.design import Goal
 from harness.core.diagnose import open_question
 from harness.core.doubt import RESTLESS
 from harness.core.growth import Allowed, Assessed
-from harness.core.judge_counts import CACHE, CERTIFIED, STEEP, allowed, assess_counts, retention_of
+from harness.core.judge_counts import CACHE, CERTIFIED, STEEP, UNNOTICED, allowed, assess_counts, retention_of
 from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
 from harness.core.limit import limit_of
 from harness.core.metric import Judged, Key
@@ -73,13 +73,18 @@ def _warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
     warm = [o for o in seen if o.spec.phase is Phase.WARMUP]
     if len(warm) != len(seen) or len(warm) >= MAX_WARMUP:
         return None
-    if len(warm) >= MIN_WARMUP and (steady(warm) or (goal.vary and steep(warm))):
+    if len(warm) >= MIN_WARMUP and (steady(warm) or (goal.vary and (steep(warm) or _sinking(warm, goal)))):
         return None
     step = design.brisk(trial, goal, Phase.WARMUP)
     if not seen and goal.vary:
         size = max(min(goal.concurrency, goal.connections), goal.connections // 3)
         return replace(step, connections=size)
     return step
+
+
+def _sinking(warm: Sequence[Observation], goal: Goal) -> bool:
+    """Something is released late: more of the same would not settle it, and the wait without clients will."""
+    return goal.retention > 0 and bool(warm[-1].unsettled) and warm[-1].settled
 
 
 def _control(trial: Trial, goal: Goal) -> CycleSpec | None:
@@ -156,7 +161,11 @@ def _wait(
     phase = trial.observations[-1].spec.phase
     if limit_of(trial):  # more clients would not be served
         idle = trial.observations[-1].ended - _last_client(trial)
-        return design.wait(trial, goal) if idle < goal.retention + 2 * MARGIN else Stop("it stopped serving")
+        return (
+            design.wait(trial, goal)
+            if idle < goal.retention + 2 * MARGIN + UNNOTICED
+            else Stop("it stopped serving")
+        )
     if phase is not Phase.RETENTION:
         step = _tell_apart(trial, goal, list(suspected.values())) if goal.vary else None
         if step is None and goal.vary:
@@ -170,7 +179,8 @@ def _wait(
     idle = trial.observations[-1].ended - _last_client(trial)
     over = [one.stay.release.over and one.stay.drained[-1] == _settled(trial) - 1 for one in releasing.values()
             if one.stay and one.stay.release]  # fmt: skip
-    if idle < retention + 2 * MARGIN and (suspected or not all(over)):
+    longest = retention + 2 * MARGIN + (UNNOTICED if suspected else 0.0)
+    if idle < longest and (suspected or not all(over)):
         return design.wait(trial, goal)
     if not suspected and goal.vary:  # once more: what is left then grew again, or it did not
         return design.certifying(trial, goal, math.inf) or Stop(
@@ -237,6 +247,7 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     if len(loads) == 1:
         if any(one.total >= STEEP * one.exposure for one in growing):
             step = design.half(trial, goal)  # soon enough to see, and unlike the last one
+        step = replace(step, connections=min(step.connections, int(design.GROWTH * goal.connections)))
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
 

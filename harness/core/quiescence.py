@@ -7,7 +7,8 @@ a log line, a connection of a health check) is not kept.
 A service that goes on working without clients (a poller, a leaked handler that still ticks) never holds
 still, yet it has a level: the floor to which it comes back again and again, or a steady slope if it leaks
 by the clock. Four windows in which the floor stays, or climbs evenly, are rest too, and say what moved.
-What sinks is not at rest: it is still giving back.
+What sinks is still giving back, so it has no level, unless the caller knows how to judge a late release: then
+four windows of falling are a level as well.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ class Tracker:
     window: float = DEFAULT_WINDOW
     patience: float = DEFAULT_PATIENCE
     still: float | None = None  # seconds: the window of the floor, where it is another
+    sinking: bool = (
+        False  # a count that falls all the time has a level too: whoever asks knows of late releases
+    )
     _kept: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
     _seen: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
     _moved: float | None = None
@@ -113,7 +117,9 @@ class Tracker:
             name: [min(reading.get(name, value) for reading in quarter) for quarter in quarters]
             for name, value in values.items()
         }
-        if not all(_stays(floor) or _climbs(floor) for floor in floors.values()):
+        if not all(
+            _stays(floor) or _climbs(floor) or (self.sinking and _sinks(floor)) for floor in floors.values()
+        ):
             return None
         moved = [name for name in floors if self._movers.get(name, -1.0) >= begun]
         return Quiescent(
@@ -137,6 +143,11 @@ def _stays(floor: Sequence[float]) -> bool:
         return False
     before, after = min(floor[:half]), min(floor[half:])
     return abs(after - before) <= max(SAME, SAME_SHARE * before)
+
+
+def _sinks(floor: Sequence[float]) -> bool:
+    """Each quarter lower than the one before: what is released one by one, for as long as it takes."""
+    return all(after < before for before, after in pairwise(floor))
 
 
 def _climbs(floor: Sequence[float]) -> bool:

@@ -60,7 +60,9 @@ class Reader:
     ) -> Quiet:
         """hold: seconds without change while more than at the last level is held. back: it is not."""
         closes = self.closes
-        hold = closes.hold if hold is None else hold
+        # With a retention time nothing that closes late is waited for: the judge tells it apart by its fall.
+        late = self.setup.retention > 0
+        hold = (closes.settle if late else closes.hold) if hold is None else hold
         return rest(
             self.sampler,
             port=port,
@@ -72,6 +74,7 @@ class Reader:
             tick=self._tick,
             pace=self.setup.probe_interval,
             hold=hold,
+            sinking=late,
             back=lambda level: back() if back else closes.back(level.get("fds")),
         )
 
@@ -109,7 +112,8 @@ class Reader:
         if quiet.settled and self._connected(looks):
             quiet = self._rest(self.port)
             counters, looks = self._read(quiet)
-        if quiet.settled and closes.hold < closes.slowest and self._unnoticed(looks):
+        late = self.setup.retention > 0
+        if quiet.settled and not late and closes.hold < closes.slowest and self._unnoticed(looks):
             quiet = self._rest(None, closes.slowest, lambda: not self._unnoticed(self._censuses(1)))
             counters, looks = self._read(quiet)
         levels = quiet.levels(*looks)
@@ -136,7 +140,7 @@ class Reader:
             broker=counted,
             census=looks[-1] if looks else None,
             events=self._events(started),
-            idle_counts=self._idle_counts(load_ended),
+            idle_counts=self._idle_counts(load_ended if step.connections else started),
         )
 
     def connected(self) -> Reading | None:
