@@ -43,7 +43,7 @@ BY_STREAM = ("answered-stream",)
 def _beside(name: str, part: Start, rate: float) -> Kind:
     return Kind(
         f"1 per {1 / rate:g} beside {name}",
-        service(part, leak(rate, "answered")),
+        service(part, leak(rate)),
         "connection",
         rate,
         others=BY_STREAM,
@@ -141,7 +141,7 @@ _LEAKING_COUNTS = (
     Kind("1 per answered stream, 60 % refused", service(refusing(0.6), leak(1.0, "answered", steadily)),
          "answered-stream", 1.0),
     Kind("1 per 5 answered streams, 20 % refused", service(refusing(0.2), leak(0.2, "answered")),
-         "answered-stream", 0.2, others=("connection",)),
+         "answered-stream", 0.2),
     _leak("1 per stream up to 800, then 503s", leak(1.0, "answered", steadily, cap=800, status=503), 1.0),
     _leak("2 per stream up to 1,000, then 500s", leak(2.0, "answered", steadily, cap=1000), 2.0),
     _beside("a release after 5 s", late_fixed(5), 0.2),

@@ -32,7 +32,7 @@ def _beside(name: str, part: Start, rate: float = 0.1) -> Kind:
     """A leak on top of something healthy."""
     return Kind(
         f"1 per {1 / rate:g} beside {name}",
-        service(part, leak(rate, "answered")),
+        service(part, leak(rate)),
         "connection",
         rate,
         others=BY_STREAM,
@@ -79,7 +79,7 @@ LEAKING_OUTSIDE = (
     Kind("1 per answered stream, 30 % refused", service(refusing(0.3), leak(1.0, "answered", steadily)),
          "answered-stream", 1.0),
     Kind("1 per 10 answered streams, 50 % refused", service(refusing(0.5), leak(0.1, "answered")),
-         "answered-stream", 0.1, others=("connection",)),
+         "answered-stream", 0.1),
     Kind("1 per stream up to 500, then 500s", service(leak(1.0, "answered", steadily, cap=500)), "connection", 1.0,
          others=BY_STREAM),
     _beside("a release after 2 s", late_fixed(2)),

@@ -29,7 +29,7 @@ from bench._rivals import LONGEST, RIVALS
 from bench._services import run, trace
 from harness.core.judge import judge
 from harness.core.metric import Judged
-from harness.core.verdict import Outcome
+from harness.core.verdict import Outcome, Rate
 
 PAGE = Path(__file__).parent.parent / "docs" / "detector.md"
 MARKS = ("<!-- measured: begin (python -m bench.detector) -->", "<!-- measured: end -->")
@@ -50,6 +50,12 @@ def rows_chosen(rows: str, held_back: str) -> list[tuple[str, int]]:
     ]
 
 
+def per_second(rate: Rate) -> tuple[float, float]:
+    """The interval of a rate; one over time in units a second, as the kinds have it."""
+    seconds = 3600.0 if rate.unit.endswith("/hour") else 1.0
+    return rate.low / seconds, rate.high / seconds
+
+
 def measure(job: tuple[str, int, int, int]) -> Cell:
     """Some runs of one kind: group, index in it, first seed, number of runs."""
     group, index, first, runs = job
@@ -65,12 +71,14 @@ def measure(job: tuple[str, int, int, int]) -> Cell:
         cell.seconds.append(trial.ended)
         if verdict.outcome is Outcome.LEAKING:
             found = next((f for f in verdict.findings if f.metric == kind.key.metric), verdict.findings[0])
-            driver = kind.leaks if kind.leaks and found.driver in kind.others else found.driver
-            cell.drivers[driver or ""] += 1
-            if driver == kind.leaks and found.rate and not math.isnan(kind.rate):
+            right = found.driver in (kind.leaks, *kind.others)
+            cell.drivers[(kind.leaks if right else found.driver) or ""] += 1
+            # The true rate is one per unit of the first driver; per unit of another that is right it is another.
+            if found.driver == kind.leaks and found.rate and not math.isnan(kind.rate):
+                low, high = per_second(found.rate)
                 cell.rated += 1
-                cell.covered += found.rate.low <= kind.rate <= found.rate.high
-                cell.below += found.rate.high < kind.rate
+                cell.covered += low <= kind.rate <= high
+                cell.below += high < kind.rate
         levels = trace(kind, seed, cycles=LONGEST, connections=300)
         for name, rule in RIVALS.items():
             cell.rivals[name] += rule(levels, exact)

@@ -13,8 +13,9 @@ from bench._detector_cells import GROUPS
 from bench._services import FDS, PAUSE, Kind, World, run
 from bench._shapes_leaks import buffered, in_bursts, leak, refusing, steadily
 from bench._shapes_timed import burst_pool, idle_pool, janitor, late_fixed, swept, tenants
-from bench.detector import options_of, rows_chosen
+from bench.detector import options_of, per_second, rows_chosen
 from harness.core.cycle import CycleSpec, Observation, Phase
+from harness.core.verdict import Rate
 
 
 def load(index: int, connections: int = 300, concurrency: int = 50) -> CycleSpec:
@@ -214,6 +215,11 @@ def test_a_wrong_option_is_named(
     with pytest.raises(SystemExit):
         options_of(arguments)
     assert words in capsys.readouterr().err
+
+
+def test_a_rate_per_hour_is_measured_by_the_second() -> None:
+    assert per_second(Rate(10_800.0, 7200.0, 14_400.0, "fds/hour")) == (2.0, 4.0)
+    assert per_second(Rate(3.0, 2.0, 4.0, "fds/connection")) == (2.0, 4.0)
 
 
 def test_held_back_seeds_are_never_those_of_other_rows() -> None:

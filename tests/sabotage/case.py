@@ -25,7 +25,8 @@ def _each(names: str | tuple[str, ...]) -> tuple[str, ...]:
 class Leak:
     """What must be found. metric, kind and driver: one, or several of which each will do; kind "" is the total.
 
-    rate: units per unit of the driver; None: any. within: share by which it may be missed. beside: metrics that may be
+    rate: units per unit of the driver, of ``time`` per second; None: any. within: share by which it may be missed.
+    beside: metrics that may be
     found as well, because what leaks holds them. scope: ``while-connected`` for what is freed at the disconnect.
     text: words that the explanation must have, each of them. first: its finding comes before any other.
     """
@@ -67,6 +68,8 @@ class Leak:
         if getattr(finding, "scope", "after-disconnect") != self.scope:
             said.append(f"scope is not {self.scope}")
         rate = finding.rate.value if finding.rate else None
+        if finding.rate and finding.rate.unit.endswith("/hour"):
+            rate = finding.rate.value / 3600
         if self.rate is not None and (rate is None or not math.isclose(rate, self.rate, rel_tol=self.within)):
             said.append(f"rate {rate}, expected {self.rate:g}")
         return said

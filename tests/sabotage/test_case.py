@@ -36,6 +36,13 @@ def test_a_wrong_finding_is_told(found: Finding, words: str) -> None:
     assert words in text
 
 
+def test_a_rate_per_hour_is_compared_by_the_second() -> None:
+    hourly = replace(FOUND, driver="time", rate=Rate(36_000.0, 34_000.0, 38_000.0, "fds/hour"))
+    expected = Leak("fds", "tcp-out", "time", 10.0)
+    assert expected.wrong(replace(LEAKING, findings=(hourly,))) == []
+    assert replace(expected, rate=20.0).wrong(replace(LEAKING, findings=(hourly,)))
+
+
 def test_a_finding_too_many_is_told() -> None:
     more = replace(FOUND, metric="threads", kind="")
     assert EXPECTED.wrong(Verdict(Outcome.LEAKING, "", (FOUND, more))) == [
