@@ -18,7 +18,11 @@ from harness.experiment.guard import goal_of, guard_once, setup_for
 @click.command("guard", short_help="any service: load it, judge whether it gives everything back")
 @service_options
 @click.option(
-    "--max-time", default="2m", show_default=True, metavar="TIME", help="End after so long at the latest."
+    "--max-time",
+    default="2m",
+    show_default=True,
+    metavar="TIME",
+    help="End this long after the start at the latest, the service's own start included.",
 )
 @click.option("--cycles", type=click.IntRange(3), default=60, show_default=True, help="Load cycles at most.")
 @click.option("--self-test", is_flag=True, help="A pass must find a planted leak of the asked size.")

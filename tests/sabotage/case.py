@@ -215,9 +215,9 @@ class Result:
 
 def run(case: Case, folder: Path, *, seed: int = 0, **load: Any) -> Result:
     """Guard it once, by the path that ``harness guard`` takes. load: goes before the case's own."""
-    fields = {"url": URL, "command": case.command, "out": folder, "seed": seed, **case.load, **load}
     began = time.monotonic()
     try:
+        fields = {"url": URL, "command": case.command, "out": folder, "seed": seed, **case.load, **load}
         done = guard_once(Request(**fields), command=f"sabotage {case.name}")
     except Exception as error:
         # One row that fails counts as wrong. The other rows still run.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.verdict import Crash, Finding, Outcome, Rate, Verdict
+from tests.sabotage import __main__ as table
 from tests.sabotage.case import Advised, Case, Green, Leak, Leaks, Red, Result
 from tests.sabotage.document import BEGIN, END, keep, kept, row, write
 
@@ -120,3 +121,21 @@ def test_the_document_counts_what_was_wrong(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("no markers")
     with pytest.raises(ValueError, match="expected the lines"):
         write(tmp_path / "other", [row(good)])
+
+
+def test_a_row_that_fails_counts_as_wrong_and_the_others_still_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever a guard raises, or the building of its service."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError(("a.py", 3, ""))
+
+    monkeypatch.setattr("tests.sabotage.case.guard_once", fail)
+    monkeypatch.setattr("tests.sabotage.case.go_binary", fail)
+    names = ["asyncio-healthy", "go-healthy", "node-healthy"]
+    assert table.main([*names, "--keep", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert out.count("WRONG") == 3
+    assert "the guard raised KeyError" in out
+    assert "3 runs, 3 wrong" in out
