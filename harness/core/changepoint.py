@@ -1,0 +1,255 @@
+"""Change points in a rate that is measured once a night: when did it change for good?
+
+Each night the detector compares two explanations of the nights so far: one lasting step at some recent night, or
+none. Both leave level, noise and autocorrelation unknown, and the second may have a slow trend. The ratio of their
+marginal likelihoods (Liang et al. 2008, the closed form for a g-prior; right-Haar priors for level and noise) has
+mean one while nothing changes. Summed over the nights at which the step may have happened it is a Shiryaev-Roberts
+statistic; Shin, Ramdas and Rinaldo (2023) call it an e-detector. It reaches a threshold A by chance once in A nights
+at most, whatever level and noise are. Autocorrelation and trend are weighed by prior and data, so the rate of false
+alarms there is measured, not proved: ``python -m bench.trend`` writes docs/trend.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from harness.core.stats import mean_interval, median
+
+THRESHOLD = 400.0  # of the evidence; docs/trend.md measures what it means in false alarms
+BASE = 6  # nights that a level needs before a change from it can be told
+WINDOW = 80  # nights that are looked at: older ones say little about today's level
+LEAST = 2  # nights that a step must last: one odd night is no change
+SHORT, FAR, NEAR = 3, 1.0, 0.4  # up to 3 nights, half must lie a whole scatter beyond the level; later less
+PAIR = 12.0  # the same for a night beside another one beyond, on the same side
+CLIP = 4.0  # times the usual scatter; a night beyond counts as this much
+RECENT = 30  # nights that the usual scatter is taken from
+UP = 0.9  # share of false alarms spent on a rate that rises
+MAD = 1.4826  # median absolute deviation → standard deviation of a normal distribution
+NORMAL = 1.96
+# Autocorrelation from night to night and its weight beforehand.
+PHI = ((0.0, 0.75), (0.3, 0.12), (0.6, 0.12), (0.85, 0.01))
+TREND = 0.5  # weight beforehand of a slow trend
+SIZES = (1.0, 3.0)  # of a step, in standard deviations of the noise
+# How many nights a step may be old, and how many neighbouring ages each stands for.
+AGES = (2, 3, 4, 5, 6, 8, 10, 12)
+REFINED = 10  # nights after the alarm that still say when the step was
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One night's rate with its 95 % interval."""
+
+    rate: float
+    low: float
+    high: float
+
+    @property
+    def error(self) -> float:
+        """Standard error, as the interval tells."""
+        return max(0.0, self.high - self.low) / 2 / NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One lasting change. index: the first night after it. found: the night that made it certain. earliest, latest:
+    95 % range of index. before, after: mean rate with its 95 % interval. evidence: the e-detector's value; by chance
+    it gets so large once in so many stable nights at most."""
+
+    index: int
+    found: int
+    earliest: int
+    latest: int
+    before: tuple[float, float, float]
+    after: tuple[float, float, float]
+    evidence: float
+
+    @property
+    def rose(self) -> bool:
+        """True when the rate became larger."""
+        return self.after[0] > self.before[0]
+
+    @property
+    def confidence(self) -> float:
+        """1 minus the chance of such an alarm in one stable night."""
+        return 1.0 - 1.0 / max(1.0, self.evidence)
+
+
+def changes(nights: Sequence[Night], threshold: float = THRESHOLD) -> list[Change]:
+    """Every change, oldest first. An alarm stays; the ten nights after it may still move the change's place."""
+    alarms: list[tuple[int, int, int, int, float]] = []
+    start, last = 0, len(nights)
+    now = start + BASE + LEAST
+    while now <= last:
+        evidence, shares = weigh(nights[max(start, now - WINDOW) : now])
+        if evidence >= threshold:
+            index, earliest, latest = _where(nights, start, now, shares)
+            alarms.append((index, now - 1, earliest, latest, evidence))
+            start, now = index, max(now + 1, index + BASE + LEAST)
+        else:
+            now += 1
+    return [_described(nights, alarms, number) for number in range(len(alarms))]
+
+
+def weigh(nights: Sequence[Night]) -> tuple[float, dict[int, float]]:
+    """The evidence for a step in the last of these nights, and its share by the step's age in nights."""
+    values, error, scale = _clipped(nights)
+    ages = [age for age in AGES if age <= len(values) - BASE]
+    if not ages:
+        return 0.0, {}
+    steps = dict.fromkeys(ages, 0.0)
+    total = 0.0
+    fits = [_Fit(values, error, phi, weight) for phi, weight in PHI]
+    highest = max(max(fit.flat, fit.sloped) for fit in fits)
+    for fit in fits:
+        for trend, null in ((False, fit.flat), (True, fit.sloped)):
+            share = math.exp(null - highest)
+            total += share
+            if share > 1e-9:
+                for age in ages:
+                    steps[age] += share * fit.step(age, trend=trend)
+    found = {age: width * steps[age] / total for age, width in zip(ages, _widths(ages), strict=True)}
+    if not _lasts(values, scale, max(found, key=lambda age: found[age])):
+        return 0.0, found
+    return math.fsum(found.values()), found
+
+
+def _lasts(values: Sequence[float], scale: float, age: int) -> bool:
+    """Half of the nights since the step lie beyond the level before it: one odd night is no step."""
+    before, after = values[:-age], values[-age:]
+    level = median(before)
+    up = math.fsum(after) / age > level
+    away = sorted((value - level if up else level - value) for value in after)
+    return away[(age - 1) // 2] > (FAR if age <= SHORT else NEAR) * scale
+
+
+def _clipped(nights: Sequence[Night]) -> tuple[list[float], float, float]:
+    """Values in which no single night outweighs the others, the standard error of one night, the usual scatter.
+
+    A night that was measured less well than usual counts for less: its distance from the median shrinks.
+    """
+    recent = nights[-RECENT:]
+    error = median([night.error for night in recent])
+    centre = median([night.rate for night in recent])
+    scale = max(MAD * median([abs(night.rate - centre) for night in recent]), error)
+    if scale <= 0:  # all alike and exactly known: any other value is a difference
+        scale = median([abs(night.rate - centre) for night in nights if night.rate != centre] or [0.0]) / CLIP
+    values = []
+    for night in nights:
+        away = night.rate - centre
+        if night.error > 2 * error > 0:
+            away *= 2 * error / night.error
+        values.append(away)
+    limit = CLIP * scale
+    side = [0, *((value > limit) - (value < -limit) for value in values), 0]
+    # Two nights beyond in a row are no accident, and then their size counts.
+    limits = [
+        PAIR * scale if one and one in (left, right) else limit
+        for left, one, right in zip(side, side[1:], side[2:], strict=False)
+    ]
+    values = [max(-most, min(most, value)) for value, most in zip(values, limits, strict=True)]
+    # What is exactly known still has rounding; without it a difference would divide by zero.
+    return values, max(error, 1e-3 * scale), scale
+
+
+class _Fit:
+    """The nights after taking one night's share of the next away (order-one autocorrelation ``phi``)."""
+
+    def __init__(self, values: Sequence[float], error: float, phi: float, weight: float) -> None:
+        self.phi = phi
+        z = [after - phi * before for before, after in pairwise(values)]
+        k = self.k = len(z)
+        self.z = z
+        self.sums = [0.0, *accumulate(z)]
+        self.total = self.sums[-1]
+        raw = math.fsum(value * value for value in z) - self.total**2 / k
+        # The noise is at least what the intervals say.
+        self.syy = max(raw, k * error * error * (1 + phi * phi), 1e-300)
+        self.middle = (k - 1) / 2
+        self.stt = k * (k * k - 1) / 12
+        self.sty = math.fsum((i - self.middle) * value for i, value in enumerate(z))
+        self.flat = math.log(weight * (1 - TREND)) - (k - 1) / 2 * math.log(self.syy)
+        share = min(1.0, self.sty**2 / self.stt / self.syy) if self.stt else 0.0
+        bayes = (k - 2) / 2 * math.log1p(k) - (k - 1) / 2 * math.log1p(k * (1 - share))
+        self.sloped = math.log(weight * TREND) - (k - 1) / 2 * math.log(self.syy) + bayes
+
+    def step(self, age: int, *, trend: bool) -> float:
+        """The Bayes factor for a step ``age`` nights ago, with the sign's share of the false alarms."""
+        k, rest = self.k, 1 - self.phi
+        first = k - age
+        after = self.total - self.sums[first + 1]
+        amount = 1 + rest * (age - 1)
+        sxx = 1 + rest * rest * (age - 1) - amount * amount / k
+        sxy = self.z[first] + rest * after - amount * self.total / k
+        syy, free = self.syy, k
+        if trend:
+            late = (first + k) / 2 - self.middle  # mean place of the nights after the first, from the middle
+            stx = (first - self.middle) + rest * (age - 1) * late
+            sxx -= stx * stx / self.stt
+            sxy -= stx * self.sty / self.stt
+            syy = max(syy - self.sty**2 / self.stt, 1e-300)
+            free = k - 1
+        if sxx <= 1e-9:
+            return 1.0
+        share = min(1.0 - 1e-12, sxy * sxy / (sxx * syy))
+        found = 0.0
+        for size in SIZES:
+            g = size * size * sxx
+            log = (free - 2) / 2 * math.log1p(g) - (free - 1) / 2 * math.log1p(g * (1 - share))
+            found += math.exp(min(log, 300.0))
+        return 2 * (UP if sxy > 0 else 1 - UP) * found / len(SIZES)
+
+
+def _widths(ages: Sequence[int]) -> list[float]:
+    """How many ages each of the grid stands for."""
+    ends = [ages[0] - 0.5, *((a + b) / 2 for a, b in pairwise(ages)), ages[-1] + 0.5]
+    return [after - before for before, after in pairwise(ends)]
+
+
+def _where(nights: Sequence[Night], start: int, now: int, shares: dict[int, float]) -> tuple[int, int, int]:
+    """The likeliest first night, and its 95 % range: by least squares over the nights around the alarm."""
+    oldest = max(age for age, share in shares.items() if share >= 0.02 * max(shares.values()))
+    end = min(len(nights), now + REFINED)
+    first = max(start + 2, now - oldest - 3)
+    options = list(range(first, now)) or [now - LEAST]
+    window = nights[max(start, now - WINDOW) : end]
+    offset = end - len(window)
+    values, error, _ = _clipped(window)
+    squares = {at: max(_split(values, at - offset), len(values) * error**2 * 1e-3) for at in options}
+    best = min(squares, key=lambda at: squares[at])
+    power = len(values) / 2
+    odds = {
+        at: math.exp(max(-700.0, power * math.log(squares[best] / square))) for at, square in squares.items()
+    }
+    likely = [at for at, odd in odds.items() if odd >= 0.147]  # half of the 95 % quantile of chi-square: 1.92
+    return best, min(likely), max(likely)
+
+
+def _split(values: Sequence[float], at: int) -> float:
+    """Sum of squares around two means."""
+    total = 0.0
+    for part in (values[:at], values[at:]):
+        if part:
+            mean = math.fsum(part) / len(part)
+            total += math.fsum((value - mean) ** 2 for value in part)
+    return total
+
+
+def _described(
+    nights: Sequence[Night], alarms: Sequence[tuple[int, int, int, int, float]], number: int
+) -> Change:
+    index, found, earliest, latest, evidence = alarms[number]
+    start = alarms[number - 1][0] if number else 0
+    end = alarms[number + 1][0] if number + 1 < len(alarms) else len(nights)
+    return Change(
+        index, found, earliest, latest, _level(nights[start:index]), _level(nights[index:end]), evidence
+    )
+
+
+def _level(nights: Sequence[Night]) -> tuple[float, float, float]:
+    """Mean rate with its 95 % interval, never narrower than the nights' own intervals make it."""
+    mean, low, high = mean_interval([night.rate for night in nights])
+    half = NORMAL * math.sqrt(math.fsum(night.error**2 for night in nights)) / len(nights)
+    return mean, min(low, mean - half), max(high, mean + half)

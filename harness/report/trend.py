@@ -1,0 +1,135 @@
+"""Changes over many nights, and two runs compared, as plain text and as Markdown for a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.core import quote
+from harness.core.nights import Comparison, Difference, Found, Series
+from harness.core.units import counted
+from harness.report.words import number, signed
+
+SHORT = 10  # characters of a commit
+MOST = 30  # rows of a comment: GitHub takes 65,536 characters
+
+
+def rate(value: float) -> str:
+    """``0.00`` ``0.21`` ``1,024``: two decimals at least, so that a rise from zero reads as one."""
+    return f"{value:.2f}" if 0.005 <= abs(value) < 100 or value == 0 else number(value)
+
+
+def level(mean: tuple[float, float, float]) -> str:
+    """A mean rate; 0.00 where its interval holds zero."""
+    return rate(0.0 if mean[1] <= 0 <= mean[2] else mean[0])
+
+
+def commit(found: Found, *, after: bool) -> str:
+    """The commit of the run after or before the change; its start where no commit is known."""
+    entry = found.after if after else found.before
+    dirty = "+" if entry.dirty else ""
+    return (entry.commit[:SHORT] + dirty) if entry.commit else f"run {entry.run_id}"
+
+
+def sentence(found: Found) -> str:
+    """``rate of fds/eventfd per connection rose from 0.00 to 0.21 between commit a1b2c3 and d4e5f6, 12 nights ago``."""
+    change = found.change
+    verb = "rose" if change.rose else "fell"
+    per = found.series.unit.rpartition("/")[2]
+    old, new = commit(found, after=False), commit(found, after=True)
+    between = (
+        f"at commit {new}"
+        if old == new
+        else f"between {'' if old.startswith('run') else 'commit '}{old} and {new}"
+    )
+    return (
+        f"rate of {found.series.name} per {per} {verb} from {level(change.before)} to {level(change.after)} "
+        f"{between}, {counted(found.ago, 'night')} ago"
+    )
+
+
+def certainty(found: Found) -> str:
+    """Confidence, and between which runs the change can lie."""
+    change = found.change
+    points = found.series.points
+    text = f"confidence {_confidence(change.confidence)}"
+    if change.earliest != change.latest:
+        first, last = points[change.earliest][0], points[change.latest][0]
+        text += f"; first night between {first.started_at[:10]} and {last.started_at[:10]} (95 %)"
+    return text
+
+
+def _confidence(value: float) -> str:
+    return f"{100 * value:.1f} %" if value < 0.999 else "above 99.9 %"
+
+
+def lines(found: Sequence[Found], series: Sequence[Series]) -> list[str]:
+    """For a terminal."""
+    nights = max((len(one.points) for one in series), default=0)
+    text = [f"{len(series)} series, up to {counted(nights, 'night')}" if series else "no runs to compare"]
+    if series and nights < 8:
+        text.append("a change needs at least 8 nights of one series")
+    for one in found:
+        kind = "REGRESSION" if one.open else "better" if not one.change.rose else "was reverted"
+        text.append(f"{kind}: {one.series.where}: {sentence(one)}")
+        text.append(f"    {certainty(one)}")
+        text += [f"    also changed: {condition}" for condition in one.conditions()]
+    if series and not found:
+        text.append("no change")
+    return text
+
+
+def markdown(found: Sequence[Found], series: Sequence[Series]) -> str:
+    """A comment for a pull request."""
+    regressions = [one for one in found if one.open]
+    head = f"{counted(len(regressions), 'open regression')}" if regressions else "no open regression"
+    text = [f"### Leak trend: {head}", ""]
+    if found:
+        text += ["| | service | metric | change | commits | nights ago |", "|---|---|---|---|---|---|"]
+    for one in found[:MOST]:
+        sign = "🔴" if one.open else "🟢" if not one.change.rose else "⚪"
+        cells = (
+            sign,
+            one.series.where,
+            one.series.name,
+            f"{level(one.change.before)} → {level(one.change.after)} {one.series.unit}",
+            f"{commit(one, after=False)} → {commit(one, after=True)}",
+            str(one.ago),
+        )
+        text.append("| " + " | ".join(quote.markdown(cell) for cell in cells) + " |")
+    if len(found) > MOST:
+        text.append(f"\nand {len(found) - MOST} more")
+    notes = [
+        f"{one.series.name}: {condition}" for one in regressions[:MOST] for condition in one.conditions()
+    ]
+    if notes:
+        text += ["", "Also changed at a regression:", *(f"- {quote.markdown(note)}" for note in notes)]
+    nights = max((len(one.points) for one in series), default=0)
+    text += [
+        "",
+        f"{len(series)} series of up to {counted(nights, 'night')}. 🔴 open, 🟢 better, ⚪ reverted.",
+    ]
+    return "\n".join(text) + "\n"
+
+
+def interval(one: Difference) -> str:
+    """``0 → 0.21 (+0.21, 99 % interval +0.20 to +0.22) fds/connection``."""
+    change = one.new.rate - one.old.rate
+    return (
+        f"{rate(one.old.rate)} → {rate(one.new.rate)} {one.unit} "
+        f"({signed(change)}, 99 % interval {signed(one.low)} to {signed(one.high)})"
+    )
+
+
+def compared(comparison: Comparison) -> list[str]:
+    """For a terminal: what got worse, what got better, how many did neither."""
+    text = [f"outcome: {name}: {old} → {new}" for name, old, new in comparison.outcomes]
+    same = 0
+    for one in comparison.differences:
+        if one.worse or one.better:
+            text.append(f"{'WORSE' if one.worse else 'better'}: {one.target}: {one.key}: {interval(one)}")
+        else:
+            same += 1
+    if comparison.differences:
+        text.append(f"no significant change: {counted(same, 'metric')}")
+    text += [f"also changed: {condition}" for condition in comparison.conditions]
+    return [*text, *(f"not compared: {one}" for one in comparison.missing)]

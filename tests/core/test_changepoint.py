@@ -1,0 +1,110 @@
+"""Change points: found where they are, and not where nothing changed. docs/trend.md has the rates of error."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from harness.core.changepoint import BASE, LEAST, Change, Night, changes
+
+
+def series(values: Sequence[float], half: float = 0.5) -> list[Night]:
+    return [Night(value, value - half, value + half) for value in values]
+
+
+def noise(n: int, seed: int, sigma: float = 1.0) -> list[float]:
+    rng = random.Random(seed)
+    return [rng.gauss(0, sigma) for _ in range(n)]
+
+
+def found(values: Sequence[float], half: float = 0.5) -> list[Change]:
+    return changes(series(values, half))
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_a_clear_step_is_found_on_the_second_night_at_its_night_in_any_unit(unit: float) -> None:
+    values = [unit * (value + (20 if index >= 18 else 0)) for index, value in enumerate(noise(30, 1))]
+    (one,) = found(values, 0.5 * unit)
+    assert (one.index, one.rose) == (18, True)
+    assert one.found <= 19
+    assert one.before[1] <= 0 <= one.before[2]
+    assert one.after[1] <= 20 * unit <= one.after[2]
+    assert one.confidence > 0.997
+
+
+def test_a_count_that_was_always_zero_and_then_grows() -> None:
+    zero, leak = Night(0.0, 0.0, 0.0006), Night(0.21, 0.2, 0.22)
+    (one,) = changes([zero] * 18 + [leak] * 12)
+    assert (one.index, one.found, one.earliest, one.latest) == (18, 19, 18, 18)
+
+
+def test_a_leak_that_is_fixed_is_two_changes() -> None:
+    values = [value + (8 if 30 <= index < 60 else 0) for index, value in enumerate(noise(90, 3))]
+    first, second = found(values)
+    assert (first.rose, second.rose) == (True, False)
+    assert abs(first.index - 30) <= 1
+    assert abs(second.index - 60) <= 1
+
+
+def test_one_odd_night_is_no_change() -> None:
+    for seed in range(20):
+        values = noise(60, seed)
+        values[30] = 500.0
+        assert not [one for one in found(values) if 28 <= one.found <= 33]
+
+
+def test_equal_nights_and_short_histories_never_change() -> None:
+    assert changes([Night(0.0, 0.0, 0.0)] * 100) == []
+    assert changes([]) == []
+    assert found([0.0] * (BASE - 1) + [100.0] * 2) == []
+    assert len(found([0.0] * 10 + [100.0] * LEAST)) == 1
+
+
+def test_exactly_known_nights_may_step() -> None:
+    (one,) = changes([Night(0.0, 0.0, 0.0)] * 20 + [Night(1.0, 1.0, 1.0)] * 5)
+    assert one.index == 20
+
+
+def test_what_the_intervals_do_not_tell_apart_is_no_change() -> None:
+    values = [0.0] * 20 + [0.5] * 10
+    assert found(values, half=2.0) == []
+    assert len(found(values, half=0.05)) == 1
+
+
+def test_a_night_that_was_measured_badly_counts_for_less() -> None:
+    values = noise(40, 5)
+    nights = series(values)
+    bad = [Night(12.0, -48.0, 72.0)] * 2
+    assert changes([*nights[:30], *bad, *nights[30:]]) == []
+
+
+def test_it_works_for_each_night_as_it_comes() -> None:
+    """An alarm does not go away when more nights arrive."""
+    values = [value + (3 if index >= 40 else 0) for index, value in enumerate(noise(70, 8))]
+    alarms = [[one.found for one in found(values[:end])] for end in range(41, 71)]
+    first = next(one for one in alarms if one)
+    assert all(one[:1] == first[:1] for one in alarms if one)
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.6])
+def test_stable_histories_raise_at_most_one_alarm_in_a_thousand_nights(phi: float) -> None:
+    rng = random.Random(11)
+    alarms = nights = 0
+    for _ in range(30):
+        value, values = 0.0, []
+        for _ in range(100):
+            value = phi * value + (1 - phi * phi) ** 0.5 * rng.gauss(0, 1)
+            values.append(value)
+        alarms += len(found(values))
+        nights += len(values)
+    assert alarms <= 9, "3 expected at the goal; 9 or more by chance once in 260"
+
+
+def test_steps_of_three_sigma_are_mostly_found_within_five_nights() -> None:
+    hits = 0
+    for seed in range(40):
+        values = [value + (3 if index >= 60 else 0) for index, value in enumerate(noise(65, 100 + seed))]
+        hits += any(59 <= one.index <= 62 for one in found(values))
+    assert hits >= 30

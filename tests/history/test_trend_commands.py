@@ -1,0 +1,91 @@
+"""harness trend and harness compare as a shell runs them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.core.record import RunRecord
+from harness.history.record import History
+from harness.store.run_dir import RunDirectory
+from tests.edges.command_line import harness
+from tests.history.nights import month, nights
+
+SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
+OWN = {"HARNESS_HISTORY": ""}
+
+
+@pytest.fixture
+def kept(place: str) -> str:
+    """A month with a leak from night 18 on, in SQLite and in PostgreSQL."""
+    with History(place) as history:
+        for entry in month():
+            history.add(entry)
+    return place
+
+
+def test_the_gate_is_red_while_a_regression_is_open(kept: str, tmp_path: Path) -> None:
+    words = ("trend", "--history", kept, "--fail-on", "regression", "--markdown", "comment.md")
+    done = harness(*words, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "rose from 0.00 to 0.21 between commit 0000011000 and 0000012000, 12 nights ago" in done.stdout
+    assert "### Leak trend: 1 open regression" in (tmp_path / "comment.md").read_text()
+    assert harness("trend", "--history", kept, cwd=tmp_path).returncode == 0, (
+        "without --fail-on it only tells"
+    )
+    later = harness(*words[:5], "--since", "2026-01-19", cwd=tmp_path)
+    assert (later.returncode, "no change" in later.stdout) == (0, True)
+    healthy = harness(*words[:5], "--metric", "threads", cwd=tmp_path)
+    assert (healthy.returncode, "no change" in healthy.stdout) == (0, True)
+
+
+def test_runs_are_compared_by_their_ids(kept: str, tmp_path: Path) -> None:
+    worse = harness("compare", "--history", kept, "2026-01-02T", "2026-01-25T", cwd=tmp_path)
+    assert worse.returncode == 1, worse.stderr
+    assert "WORSE: app.py /events: fds/eventfd: " in worse.stdout
+    assert "99 % interval" in worse.stdout
+    same = harness("compare", "--history", kept, "2026-01-02T", "2026-01-05T", cwd=tmp_path)
+    assert (same.returncode, "no significant change: 2 metrics" in same.stdout) == (0, True)
+    many = harness("compare", "--history", kept, "2026-01-0", "2026-01-25T", cwd=tmp_path)
+    assert (many.returncode, "is one of 9" in many.stderr) == (2, True)
+    none = harness("compare", "--history", kept, "1999", "2026-01-25T", cwd=tmp_path)
+    assert (none.returncode, "no such folder, and no such id" in none.stderr) == (2, True)
+
+
+def test_runs_are_compared_from_their_folders_without_a_history(tmp_path: Path) -> None:
+    record, _ = RunDirectory.load(SAMPLE)
+    fixed = next(trial for trial in record.trials if trial.name == "fixed")
+    crashed = next(trial for trial in record.trials if trial.name == "original")
+    for name, trial in (("good", fixed), ("bad", replace(crashed, name="fixed"))):
+        save(tmp_path / name, replace(record, trials=(trial,)))
+    worse = harness("compare", "good", "bad", cwd=tmp_path, env=OWN)
+    assert worse.returncode == 1, worse.stderr
+    assert "outcome: reference-service: bounded → crashed" in worse.stdout
+    assert "WORSE: reference-service: fds" in worse.stdout
+    assert harness("compare", "bad", "good", cwd=tmp_path, env=OWN).returncode == 0
+    assert harness("compare", "good", "good/run.json", cwd=tmp_path, env=OWN).returncode == 0
+    assert not (tmp_path / "reports").exists()
+
+
+def save(folder: Path, record: RunRecord) -> None:
+    with RunDirectory.create(folder, record.run_id) as directory:
+        directory.checkpoint(record)
+
+
+def test_runs_that_share_nothing_are_inconclusive(tmp_path: Path) -> None:
+    record, _ = RunDirectory.load(SAMPLE)
+    by_name = {trial.name: trial for trial in record.trials}
+    save(tmp_path / "one", replace(record, trials=(by_name["fixed"], by_name["original"])))
+    save(tmp_path / "two", replace(record, trials=(by_name["upstream"],)))
+    done = harness("compare", "one", "two", cwd=tmp_path, env=OWN)
+    assert (done.returncode, "nothing to compare" in done.stdout) == (3, True)
+
+
+def test_a_short_history_says_what_it_needs(tmp_path: Path) -> None:
+    with History(str(tmp_path / "h.db")) as history:
+        for entry in nights([0.0] * 5):
+            history.add(entry)
+    done = harness("trend", "--history", "h.db", "--fail-on", "regression", cwd=tmp_path)
+    assert (done.returncode, "needs at least 8 nights" in done.stdout) == (0, True)
