@@ -62,10 +62,10 @@ def test_a_premature_level_is_no_moment_and_what_its_clients_did_is_kept() -> No
 
 def test_the_options_that_help_are_exact() -> None:
     slow = [observation(0, {FDS: 8.0}, close_lag=59.7)]
-    assert settle_for(slow) == "--settle 63s --max-time 8m"
+    assert settle_for(slow) == "--settle 63s --max-time 12m"
     assert settle_for([observation(0, {FDS: 8.0}, close_lag=0.9)]) == ""
     assert settle_for([observation(n, {FDS: 8.0}, close_lag=9.5) for n in range(40)]) == ""
-    assert settle_for(seen((60, 40), (200, 150), (0, 0))) == "--settle 9s --max-time 2m"
+    assert settle_for(seen((60, 40), (200, 150), (0, 0))) == "--settle 9s --max-time 3m"
 
 
 def test_an_inconclusive_run_of_a_slow_service_names_them() -> None:
@@ -73,7 +73,7 @@ def test_an_inconclusive_run_of_a_slow_service_names_them() -> None:
     verdict = judge(trial([], observations=cycles))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "up to 60 s after the clients had left" in verdict.explanation
-    assert verdict.advice == "give it that time: --settle 63s --max-time 8m"
+    assert verdict.advice == "give it that time: --settle 63s --max-time 12m"
 
 
 def test_the_slowest_close_is_that_of_a_settled_cycle() -> None:
