@@ -26,9 +26,9 @@ class Leak:
     """What must be found. metric, kind and driver: one, or several of which each will do; kind "" is the total.
 
     rate: units per unit of the driver, of ``time`` per second; None: any. within: share by which it may be missed.
-    beside: metrics that may be
-    found as well, because what leaks holds them. scope: ``while-connected`` for what is freed at the disconnect.
-    text: words that the explanation must have, each of them. first: its finding comes before any other.
+    beside: metrics that may be found as well, because what leaks holds them. scope: ``while-connected`` for what is
+    freed at the disconnect. text: words that the explanation must have, each of them. first: its finding comes before
+    any other.
     """
 
     metric: str | tuple[str, ...]
