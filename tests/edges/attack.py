@@ -113,7 +113,7 @@ class Run:
         words = [sys.executable, "-m", "harness.cli", "guard", "--quiet", "--out", str(self.out)]
         words += ["--json", str(self.folder / "json"), "--max-time", f"{MAX_TIME:g}s", "--runtime", "auto"]
         words += ["--connections", "40", "--concurrency", "20", "--dwell", "400ms", "--events", "8"]
-        words += ["--settle", "200ms", "--sensitivity", "1/10", "--stall-after", "2s"]
+        words += ["--settle", "200ms", "--sensitivity", "1/10", "--stall-after", "2s", "--retention", "0"]
         if role == "worker":
             words += ["--processes", "2"]
         if role == "broker":

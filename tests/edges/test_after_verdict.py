@@ -148,6 +148,7 @@ def leaky(tmp_path: Path) -> Guarded:
         dwell=0.3,
         settle=0.3,
         sensitivity=0.1,
+        retention=0.0,
         out=tmp_path / "run",
     )
     return guard_once(request, command="test")
@@ -181,7 +182,7 @@ def test_a_service_that_dies_during_the_search_has_crashed_and_what_was_certain_
     done = leaky(tmp_path)
     verdict = done.verdict
     assert verdict.outcome is Outcome.CRASHED, verdict.explain()
-    assert Outcome.LEAKING in verdict.also
+    assert Outcome.LEAKING in verdict.also, (verdict.explain(), done.trial.notes)
     assert any(finding.kind == "eventfd" for finding in verdict.findings)
     assert verdict.crash
     assert verdict.crash.signal == "SIGSEGV"
