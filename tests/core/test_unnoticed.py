@@ -64,7 +64,7 @@ def test_the_options_that_help_are_exact() -> None:
     slow = [observation(0, {FDS: 8.0}, close_lag=59.7)]
     assert settle_for(slow) == "--settle 63s --max-time 12m"
     assert settle_for([observation(0, {FDS: 8.0}, close_lag=0.9)]) == ""
-    assert settle_for([observation(n, {FDS: 8.0}, close_lag=9.5) for n in range(40)]) == ""
+    assert settle_for([observation(n, {FDS: 8.0}, close_lag=9.5) for n in range(60)]) == ""
     assert settle_for(seen((60, 40), (200, 150), (0, 0))) == "--settle 9s --max-time 3m"
 
 
