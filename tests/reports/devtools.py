@@ -68,6 +68,13 @@ class Page:
         """What an expression gives in the page."""
         return self.ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
+    def wait(self, expression: str) -> None:
+        """Until an expression is true in the page."""
+        deadline = time.monotonic() + PATIENCE
+        while self.value(expression) is not True:
+            assert time.monotonic() < deadline, f"never came true: {expression}"
+            time.sleep(0.02)
+
     def click(self, x: float, y: float) -> None:
         """The left button, down and up."""
         for kind in ("mousePressed", "mouseReleased"):
