@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tests.skips import pytest_addoption, pytest_configure
 
 __all__ = ["pytest_addoption", "pytest_configure"]
@@ -13,3 +15,6 @@ except ModuleNotFoundError:  # the plugin's tests run where there is pytest alon
 else:
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
+
+# Runs that tests start are nobody's nights; a test of the history names one.
+os.environ["HARNESS_HISTORY"] = "none"
