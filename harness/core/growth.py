@@ -22,7 +22,7 @@ from harness.core.diagnose import SAME, driver, per
 from harness.core.evidence import evidence
 from harness.core.moments import Series
 from harness.core.poisson import fit
-from harness.core.rates import STRICT, interval
+from harness.core.rates import STRICT, interval, lump
 from harness.core.retention import Stay
 from harness.core.stats import correlated, poisson_interval
 from harness.core.units import counted
@@ -265,17 +265,6 @@ def _slowly(data: _Data, factor: str) -> str:
         return ""
     odds = "more than 1e9" if ratio > 20.7 else f"{math.exp(ratio):.0f}"
     return f"grew over {counted(len(data.grown), 'cycle')} in proportion; odds against any other cause {odds} to 1"
-
-
-def lump(grown: Sequence[float]) -> float:
-    """The size in which a count grows: the greatest common divisor of its increments. A pool that takes ten
-    at once has given one piece of evidence, not ten."""
-    whole = [abs(round(value)) for value in grown]
-    return float(max(1, math.gcd(*whole))) if all(map(_integer, grown)) else 1.0
-
-
-def _integer(value: float) -> bool:
-    return abs(value - round(value)) < 1e-9
 
 
 def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:

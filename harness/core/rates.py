@@ -12,13 +12,20 @@ from harness.core.stats import poisson_interval, ratio_interval, student95
 NORMAL = 1.96
 STRICT = 0.02  # spans that agree so well are a clockwork, however few
 ENOUGH = 20.0  # units per span from which the spread between the spans tells more than Poisson's counts
+VARIES = 0.7  # coefficient of variation of a rate that was seen to vary (a gamma distribution of shape 2)
+MOST_SKEW = 1.5  # logarithm of the largest factor between such a rate and its upper end
 TURNS = 3  # of taking the rate for the noise that it makes: it moves by less than a thousandth after two
 
 
 def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, float, float]:
-    """Rate of an exact count per unit of ``column``, low and high. With at least four spans and 20 units in
-    each the spread between the spans tells (Student's t on the ratio), so a clockwork gets a narrow interval;
-    else Poisson's counts do."""
+    """Rate of an exact count per unit of ``column``, low and high.
+
+    Where every span agrees the spread between the spans tells (Student's t on the ratio), so a clockwork gets a
+    narrow interval. Else the counts are Poisson, in the lumps by which they grow; and where the spans differ by more
+    than chance, the interval is the wider of two: counts with that dispersion (quasi-Poisson), and the ratio
+    estimator with the squares of its residuals (Cochran 1977), whose degrees of freedom are those of spans of
+    equal size. The second holds for a rate that itself varies from span to span.
+    """
     pairs = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
     total = math.fsum(value for value, _ in pairs)
     exposure = math.fsum(amount for _, amount in pairs)
@@ -27,9 +34,43 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
     exact = len(pairs) >= 2 and all(
         abs(value - total / exposure * amount) <= max(1.0, STRICT * value) for value, amount in pairs
     )
-    if (len(pairs) >= 4 and total >= ENOUGH * len(pairs)) or (exact and total >= ENOUGH):
+    if exact and total >= ENOUGH:
         return ratio_interval(pairs)
-    return poisson_interval(max(total, 0.0), exposure)
+    size = lump([value for value, _ in pairs])
+    rate, low, high = _counted(total, exposure, size)
+    free = len(pairs) - 1
+    if free < 2 or total <= 0:
+        return rate, low, high
+    squares = [(value - rate * amount) ** 2 for value, amount in pairs]
+    chi = math.fsum(square / amount for square, (_, amount) in zip(squares, pairs, strict=True)) / rate / free
+    if chi / size <= 1 + 2 * math.sqrt(2 / free):
+        return rate, low, high
+    _, low, high = _counted(total, exposure, chi, student95(free) / NORMAL)
+    like = exposure**2 / math.fsum(
+        amount * amount for _, amount in pairs
+    )  # spans of equal size that tell as much
+    if like > 1.5:
+        spread = math.sqrt(math.fsum(squares) * like / (like - 1)) / exposure
+        half = student95(max(1, round(like - 1))) * max(spread, VARIES * rate / math.sqrt(like) / 2)
+        # Rates that vary are skewed: few spans that are alike by chance say little of how far up others go.
+        high = max(high, rate * math.exp(min(MOST_SKEW, half / rate)))
+        low = min(low, rate - half)
+    return rate, low, high
+
+
+def _counted(total: float, exposure: float, size: float, wider: float = 1.0) -> tuple[float, float, float]:
+    """Poisson's interval for growth that comes ``size`` units at a time. wider: factor of its half widths."""
+    rate, low, high = poisson_interval(max(0.0, total) / size, exposure / size)
+    return rate, max(0.0, rate - wider * (rate - low)), rate + wider * (high - rate)
+
+
+def lump(grown: Sequence[float]) -> float:
+    """The size in which a count grows: the greatest common divisor of its increments. A pool that takes ten
+    at once has given one piece of evidence, not ten."""
+    whole = [abs(round(value)) for value in grown]
+    return (
+        float(max(1, math.gcd(*whole))) if all(abs(value - round(value)) < 1e-9 for value in grown) else 1.0
+    )
 
 
 def beside_readings(series: Series, factor: str, noise: float) -> tuple[float, float, float] | None:

@@ -143,7 +143,7 @@ def assess_moving(
             rate, low, high = free
             return replace(found, rate=rate, low=max(0.0, low), high=high, at_most=high)
         amount = math.fsum(series.column(found.factor))
-        wide = fall / 2 / amount if amount else 0.0  # either end is known to half the fall
+        wide = (fall + 2 * floor) / amount if amount else 0.0  # either end is known to half the fall
         return replace(found, low=max(0.0, found.low - wide), high=found.high + wide)
     seen = found.status == "leaking" or found.growing
     if seen and rise >= max(least, fall) and passed.at_most > SURE * sensitivity:
