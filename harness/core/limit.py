@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.core.cycle import Ledger
+from harness.core.cycle import Ledger, Phase
 from harness.core.growth import Allowed, Assessed
 from harness.core.metric import Key
 from harness.core.moments import Moment, answered, level_of
@@ -39,7 +39,9 @@ class Limit:
 def limit_of(trial: Trial) -> Limit | None:
     """Where the service stopped serving; None while it serves, when it never did, and for a rate limit."""
     loads = [
-        (index, o.ledger) for index, o in enumerate(trial.observations) if o.ledger.opened and o.complete
+        (index, o.ledger)
+        for index, o in enumerate(trial.observations)
+        if o.ledger.opened and o.complete and o.spec.phase is not Phase.SEARCH
     ]
     served = [index for index, ledger in loads if answered(ledger) > SERVED * ledger.opened]
     after = [(index, ledger) for index, ledger in loads if not served or index > served[-1]]

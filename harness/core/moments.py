@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from harness.core.census_diff import UNCLASSIFIED
 from harness.core.cycle import Ledger, Observation, Phase
@@ -47,7 +47,8 @@ class Moment:
     """One settled cycle's end. done: what had been done since the trial's start, by ledger sum:
     those of DRIVERS, ``cycle`` (cycles with clients) and ``reading`` (moments). peak: streams open at once.
     began, left: seconds since the run's start at which the first client of the cycle came and the last one left;
-    equal where there was none. idle_counts: as in ``Observation``."""
+    equal where there was none. idle_counts: as in ``Observation``. searches: cycles so far in which allocations
+    were traced."""
 
     phase: Phase
     levels: Mapping[Key, float]
@@ -56,6 +57,7 @@ class Moment:
     began: float = 0.0
     left: float = 0.0
     idle_counts: tuple[tuple[float, float, float], ...] = ()
+    searches: int = 0
 
     @property
     def at(self) -> float:
@@ -129,6 +131,7 @@ def moments(trial: Trial) -> tuple[Moment, ...]:
     """
     done: dict[str, float] = {}
     found: list[Moment] = []
+    searches = 0
     never = not any(answered(o.ledger) for o in trial.observations)
     if trial.initial and trial.observations:
         first = {key: level for key, level in trial.initial.items() if abs(level) < MOST}
@@ -139,9 +142,12 @@ def moments(trial: Trial) -> tuple[Moment, ...]:
         did = _did(observation)
         if never:
             did["answered"] = did["unanswered"] or did["connection"]
+        traced = observation.spec.phase is Phase.SEARCH
+        if traced:
+            searches += 1
+            did["answered"] = did["connection"]  # a traced service may answer after the client has left
         for factor, amount in did.items():
             done[factor] = done.get(factor, 0.0) + amount
-        traced = observation.spec.phase is Phase.SEARCH
         levels = {
             key: level
             for key, level in observation.levels.items()
@@ -155,7 +161,9 @@ def moments(trial: Trial) -> tuple[Moment, ...]:
             peak = min(spec.concurrency, spec.connections) if spec.connections else 0
             left = observation.load_ended if observation.load_ended is not None else observation.ended
             began = observation.started if observation.ledger.opened else left
-            found.append(Moment(spec.phase, levels, now, peak, began, left, observation.idle_counts))
+            found.append(
+                Moment(spec.phase, levels, now, peak, began, left, observation.idle_counts, searches)
+            )
     return tuple(found)
 
 
@@ -187,20 +195,33 @@ def series(found: Sequence[Moment], key: Key) -> Series | None:
     read = [(moment, level) for moment in rest if (level := level_of(moment, key)) is not None]
     if len(read) < 2:
         return None
-    spans = tuple(
-        # Sums never fall, and a clock that went back (a damaged file) tells nothing.
-        {factor: max(0.0, amount - before.done.get(factor, 0.0)) for factor, amount in after.done.items()}
-        for (before, _), (after, _) in pairwise(read)
-    )
+    spans = tuple(_span(before, after) for (before, _), (after, _) in pairwise(read))
+    jumps = [
+        after_level - level if after.searches != before.searches else 0.0
+        for (before, level), (after, after_level) in pairwise(read)
+    ]
+    unseen = [0.0, *accumulate(jumps)]  # growth while allocations were traced proves nothing
     return Series(
         key=key,
-        levels=tuple(level for _, level in read),
+        levels=tuple(level - jump for (_, level), jump in zip(read, unseen, strict=True)),
         spans=spans,
         peak=max(moment.peak for moment, _ in read),
         before=tuple(
             level for moment in warm if moment.peak and (level := level_of(moment, key)) is not None
         ),
     )
+
+
+def _span(before: Moment, after: Moment) -> dict[str, float]:
+    """What was done between two moments. Sums never fall, and a clock that went back (a damaged file) tells
+    nothing; nor does what clients did while allocations were traced."""
+    traced = after.searches != before.searches
+    return {
+        factor: 0.0
+        if traced and factor not in ("time", "reading")
+        else max(0.0, amount - before.done.get(factor, 0.0))
+        for factor, amount in after.done.items()
+    }
 
 
 def keys(found: Sequence[Moment], judged_as: Judged | None = None) -> list[Key]:
