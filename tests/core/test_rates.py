@@ -41,8 +41,18 @@ def share(rate: float, of: Callable[[random.Random], tuple[float, float, float] 
     return sum(one is not None and one[1] <= rate <= one[2] for one in found) / RUNS
 
 
-@pytest.mark.parametrize("rate", [0.01, 0.5])
-@pytest.mark.parametrize(("noise", "each"), [(1.5, 4.0), (2.0, 0.0)])
+OFTEN = pytest.mark.soak(reason="600 more simulated runs, two seconds of a core each")
+
+
+@pytest.mark.parametrize(
+    ("rate", "noise", "each"),
+    [
+        (0.01, 1.5, 4.0),
+        pytest.param(0.5, 1.5, 4.0, marks=OFTEN),
+        pytest.param(0.01, 2.0, 0.0, marks=OFTEN),
+        (0.5, 2.0, 0.0),
+    ],
+)
 def test_a_counter_that_adds_to_its_own_readings(rate: float, noise: float, each: float) -> None:
     covered = share(
         rate, lambda rng: beside_readings(counted(rng, rate, noise=noise, each=each), "connection", 2.0)
@@ -50,7 +60,7 @@ def test_a_counter_that_adds_to_its_own_readings(rate: float, noise: float, each
     assert COVERED[0] <= covered <= COVERED[1]
 
 
-@pytest.mark.parametrize("known", [2.0, 20.0])
+@pytest.mark.parametrize("known", [2.0, pytest.param(20.0, marks=OFTEN)])
 def test_a_counter_noisier_than_any_measured_gets_a_wider_interval_not_a_wrong_one(known: float) -> None:
     covered = share(
         0.02, lambda rng: beside_readings(counted(rng, 0.02, noise=20.0, each=4.0), "connection", known)
