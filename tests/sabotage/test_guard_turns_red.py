@@ -37,7 +37,7 @@ def test_an_exit_with_code_0_in_mid_load_is_a_crash(tmp_path: Path) -> None:
 
 
 def test_a_service_that_never_sends_a_byte_is_stalled(tmp_path: Path) -> None:
-    verdict = run("mute", tmp_path, connections=20, max_time=5.0).verdict
+    verdict = run("mute", tmp_path, connections=20, max_time=10.0).verdict
     assert verdict.outcome is Outcome.STALLED, verdict.explain()
 
 

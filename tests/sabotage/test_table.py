@@ -25,6 +25,7 @@ BRISK: dict[str, Any] = {
     "settle": 0.3,
     "sensitivity": 1 / 200,
     "max_time": 100.0,
+    "retention": 0.0,  # none of these releases anything late: a minute's wait would show nothing more
     "stall_after": 10.0,  # what a busy machine delays is no stall
 }
 
