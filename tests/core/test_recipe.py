@@ -215,3 +215,8 @@ def test_examples_of_other_metrics_are_found_by_their_key() -> None:
 
 def test_steady_drops_the_totals() -> None:
     assert steady({Key("fds"): 3.0, Key("fds", "file"): 3.0}) == {Key("fds", "file"): 3.0}
+
+
+def test_every_recipe_has_a_name_of_its_own_and_a_sentence() -> None:
+    assert len({recipe.name for recipe in RECIPES}) == len(RECIPES)
+    assert all(recipe.name and recipe.sentence for recipe in RECIPES)

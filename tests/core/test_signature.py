@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.core.signature import excerpt, find, meaning
+from harness.core.signature import SIGNATURES, excerpt, find, meaning
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,8 @@ def test_an_excerpt_keeps_the_first_line_of_each_buried_signature_and_the_tail()
     assert excerpt(lines, 7) == tuple(lines)
     assert excerpt(lines, 99) == tuple(lines)
     assert excerpt([], 5) == ()
+
+
+def test_every_signature_has_a_name_of_its_own_and_a_meaning() -> None:
+    assert len({each.name for each in SIGNATURES}) == len(SIGNATURES)
+    assert all(isinstance(each.meaning, str) and " " in each.meaning for each in SIGNATURES)

@@ -121,3 +121,16 @@ def test_a_line_gets_wider_for_noise_that_remembers() -> None:
     assert found.rho > 0.3
     assert found.errors[0] > 1.4 * plain
     assert line(levels, [[1.0] * 24]) is None
+
+
+@pytest.mark.parametrize(
+    ("free", "quantile"),  # any table of Student's t
+    [(1, 12.706), (2, 4.303), (10, 2.228), (29, 2.045), (30, 2.042), (31, 2.040), (60, 2.000), (1000, 1.962)],
+)
+def test_quantiles_are_those_of_the_tables(free: int, quantile: float) -> None:
+    assert student95(free) == pytest.approx(quantile, abs=0.003)
+
+
+@pytest.mark.parametrize("free", [0, -1])
+def test_without_a_degree_of_freedom_nothing_is_bounded(free: int) -> None:
+    assert student95(free) == math.inf

@@ -161,3 +161,21 @@ def test_only_a_similar_name_is_suggested() -> None:
     assert units.nearest("fdss", ("fds", "threads")) == "; did you mean 'fds'?"
     assert units.nearest("abcd", ("abxy", "threads")) == "; did you mean 'abxy'?", "half of it is alike"
     assert units.nearest("abcde", ("abxyz", "threads")) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.5, "10s"),
+        (10, "10s"),
+        (10.1, "20s"),
+        (120, "120s"),
+        (120.1, "3m"),
+        (7200, "120m"),
+        (7201, "3h"),
+        (10_800, "3h"),
+    ],
+)
+def test_a_round_time_is_at_least_as_long(seconds: float, text: str) -> None:
+    assert units.duration_text(seconds) == text
+    assert units.duration("--x", text) >= seconds

@@ -107,14 +107,11 @@ def main() -> int:
             shutil.copy(ROOT / name, root / name)
         for hidden in (".github", ".ci"):
             shutil.copytree(ROOT / hidden, root / hidden)
-        selections: dict[str, Selection] = {}
         for path in paths:
-            package = package_of(path)
-            if package not in selections:
-                selections[package] = Selection(root, package)
-                for test in selections[package].broken:
-                    print(f"fails without a mutant, left out: {test}", flush=True)
-            found = try_module(root, path, selections[package], given.sample)
+            selection = Selection(root, path)
+            for test in selection.broken:
+                print(f"fails without a mutant, left out: {test}", flush=True)
+            found = try_module(root, path, selection, given.sample)
             tried[path] = found
             print(f"{path}: {found['killed']} of {found['tried']} noticed, {found['seconds']} s", flush=True)
             for survivor in found["survivors"]:  # type: ignore[attr-defined]

@@ -1,8 +1,9 @@
-"""Which tests run a line: from one run of a package's tests with the contexts of coverage.py."""
+"""Which tests run a line: from one run of a module's tests with the contexts of coverage.py."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -45,15 +46,32 @@ def pytest_command(*options: str) -> list[str]:
     ]  # fmt: skip
 
 
-class Selection:
-    """The tests of one package, and the lines that each of them runs."""
+def files_for(root: Path, path: str) -> list[str]:
+    """The test files of a module: those of its package that name it; all of its package where none does."""
+    package, dotted = package_of(path), path.removesuffix(".py").replace("/", ".")
+    parent, _, name = dotted.rpartition(".")
+    named = re.compile(rf"{re.escape(dotted)}\b|from {re.escape(parent)} import [^\n]*\b{re.escape(name)}\b")
+    every = [
+        file
+        for each in TESTS[package]
+        for file in (sorted((root / each).glob("test_*.py")) if (root / each).is_dir() else [root / each])
+        if file.exists()
+    ]
+    chosen = [file for file in every if named.search(file.read_text())] or every
+    return [str(file.relative_to(root)) for file in chosen]
 
-    def __init__(self, root: Path, package: str) -> None:
+
+class Selection:
+    """The tests of one module, and the lines of it that each of them runs."""
+
+    def __init__(self, root: Path, path: str) -> None:
         self._root = root
-        data = root / f".coverage.{package.replace('/', '-')}"
-        cover = package.replace("/", ".")
+        self._files = files_for(root, path)
+        data = root / ".coverage.mutation"
+        data.unlink(missing_ok=True)
+        cover = path.removesuffix(".py").replace("/", ".")
         command = pytest_command(
-            f"--cov={cover}", "--cov-context=test", "--cov-report=", "--timeout=300", *TESTS[package]
+            f"--cov={cover}", "--cov-context=test", "--cov-report=", "--timeout=300", *self._files
         )
         done = subprocess.run(
             command,
@@ -65,22 +83,25 @@ class Selection:
         self.broken = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED")]
         if not data.exists():
             raise RuntimeError(
-                f"the tests of {package} did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+                f"the tests of {path} did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
             )
         self._data = CoverageData(basename=str(data))
         self._data.read()
 
     def of(self, path: str, line: int) -> list[str]:
-        """The tests that run a line, those of the module's own test file first; of a line that runs when the
-        module is imported, every test that runs the module."""
+        """The module's own test file and the tests that run a line; of a line that runs when the module is imported,
+        every test that runs the module."""
         found: dict[str, int] = defaultdict(int)
         lines = self._data.contexts_by_lineno(str(self._root / path))
         here = [test for test in lines.get(line, []) if test]
         for test in here or [test for tests in lines.values() for test in tests if test]:
             found[test.partition("|")[0].partition("[")[0]] += 1
-        own = Path(path).stem
-        usable = [test for test in found if not any(each.startswith(test) for each in self.broken)]
-        ranked = sorted(
-            usable, key=lambda test: (f"test_{own}.py" not in test, own not in test, -found[test], test)
-        )
-        return ranked[:MOST]
+        # A line may also run while the module's own test file is imported, in its parameters.
+        own = [file for file in self._files if Path(file).name == f"test_{Path(path).stem}.py"]
+        own = [file for file in own if not any(each.startswith(file) for each in self.broken)]
+        usable = [
+            test
+            for test in found
+            if test.partition("::")[0] not in own and not any(each.startswith(test) for each in self.broken)
+        ]
+        return [*own, *sorted(usable, key=lambda test: (-found[test], test))[:MOST]]
