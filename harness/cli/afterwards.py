@@ -1,30 +1,75 @@
-"""What follows every measuring command once its verdict is on disk: where the run is, and the history."""
+"""What follows every measuring command once its verdict is on disk: where the run is, its history, notifications."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from harness.cli import secret
 from harness.cli.streams import tell
-from harness.experiment.history import keep, place_of
+from harness.core.errors import ConfigError
+from harness.core.notice import Notice, payload
+from harness.core.secret_values import secrets_in_url
+from harness.experiment.history import INSTALL, VARIABLE, check_place, installed, keep, place_of
 from harness.experiment.run import Run
+from harness.export.webhook import Webhook
+from harness.process.environment import forget
 
+NOTIFY = "HARNESS_NOTIFY"
 HISTORY_OPTIONS = (
     click.option("--history", metavar="PLACE",
                  help="Record the run here: a file, a PostgreSQL URL or none [default: $HARNESS_HISTORY, else "
                  "reports/history.db]."),
+    click.option("--notify", metavar="URL",
+                 help="POST to this webhook when the outcome changed since the last run [default: $HARNESS_NOTIFY]."),
     click.option("--target", metavar="NAME",
                  help="The service's name in the history [default: its program and path]."),
 )  # fmt: skip
 
 
-def afterwards(run: Run, options: Mapping[str, Any]) -> None:
-    """Say where the run is if --out held another, and record it. Raises ConfigError, HistoryError."""
-    out: Path | None = options["out"]
-    folder = run.directory.path
-    if out is not None and folder != out:
-        tell(f"harness: {out} holds an earlier run; this run is in {folder}")
-    keep(run.record, folder, place_of(options["history"]), target=options["target"])
+class Afterwards:
+    """The steps after a verdict. Made before the run: what could not work is refused, and what the environment
+    holds of secrets leaves it, so that the service does not inherit them."""
+
+    def __init__(
+        self, *, out: Path | None, history: str | None, notify: str | None, target: str | None
+    ) -> None:
+        """Raises ConfigError."""
+        self._out, self._target = out, target
+        self._place = place_of(history)
+        url = notify or os.environ.get(NOTIFY, "")
+        known = [url, *secrets_in_url(url)] if url else []
+        if "://" in self._place.name:
+            known += secrets_in_url(self._place.name)
+        secret.remember([value for value in known if value])
+        check_place(self._place)
+        self._webhook = Webhook(url) if url else None
+        if self._webhook and self._place.off:
+            raise ConfigError("--notify tells what changed since the last run: expected a history, not none")
+        if self._webhook and not installed():
+            raise ConfigError(INSTALL)
+        for name in (NOTIFY, VARIABLE):
+            if "://" in os.environ.get(name, ""):
+                forget(name)
+        self._notices: list[Notice] = []
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Afterwards:
+        """From the options of a command."""
+        return cls(**{name: options.get(name) for name in ("out", "history", "notify", "target")})
+
+    def record(self, run: Run) -> None:
+        """Say where the run is if --out held another, and record it. Raises ConfigError, HistoryError."""
+        folder = run.directory.path
+        if self._out is not None and folder != self._out:
+            tell(f"harness: {self._out} holds an earlier run; this run is in {folder}")
+        self._notices = keep(run.record, folder, self._place, target=self._target)
+
+    def notify(self) -> None:
+        """Tell the webhook what changed. Raises NotificationError."""
+        if self._webhook:
+            for notice in self._notices:
+                self._webhook.send(payload(notice))

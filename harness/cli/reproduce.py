@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.afterwards import HISTORY_OPTIONS, afterwards
+from harness.cli.afterwards import HISTORY_OPTIONS, Afterwards
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
 from harness.cli.result import note_failures, view, write_json
@@ -17,7 +17,6 @@ from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SER
 from harness.core.quote import terminal as quoted
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from harness.experiment.history import check_place, place_of
 from harness.experiment.reproduce import (
     DEFAULT_PROFILES,
     Card,
@@ -58,6 +57,7 @@ from harness.report.terminal import show_table
 @click.option("--keep-going", is_flag=True, help="Go on after a profile that did not behave as expected.")
 @click.option("--list", "list_only", is_flag=True, help="Name the profiles and stop.")
 @HISTORY_OPTIONS[0]
+@HISTORY_OPTIONS[1]
 @click.option("--quiet", is_flag=True, help="No progress; only the table.")
 def command(
     profiles: tuple[str, ...],
@@ -71,6 +71,7 @@ def command(
     keep_going: bool,
     list_only: bool,
     history: str | None,
+    notify: str | None,
     quiet: bool,
 ) -> None:
     """Start the reference service with each profile's defects, load it, and see it die or hold.
@@ -92,7 +93,7 @@ def command(
                 markup=False,
             )
         return
-    check_place(place_of(history))
+    later = Afterwards(out=out, history=history, notify=notify, target=None)
     chosen = choose(cards, profiles or DEFAULT_PROFILES)
     wish = Wish(connections, concurrency, real_time)
     text = "harness reproduce " + shlex.join(f"--profile={name}" for name in profiles)
@@ -104,11 +105,8 @@ def command(
     )
     report = run.report()
     attempt("the JSON file", lambda: write_json(run, json_file), run.failures.append)
-    attempt(
-        "the history",
-        lambda: afterwards(run, {"out": out, "history": history, "target": None}),
-        run.failures.append,
-    )
+    attempt("the history", lambda: later.record(run), run.failures.append)
+    attempt("the notification", later.notify, run.failures.append)
     show_table(run.record.trials, console)
     for line in trouble:
         console.print(quoted(line), soft_wrap=True, markup=False)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from harness.cli.afterwards import afterwards
+from harness.cli.afterwards import Afterwards
 from harness.cli.console import console as terminal
 from harness.cli.service_options import chosen_format
 from harness.cli.streams import line, tell
@@ -21,7 +21,6 @@ from harness.core.errors import StoreError
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, run_dict
 from harness.experiment.around import Progress
-from harness.experiment.history import check_place, place_of
 from harness.experiment.run import Run, worst_exit_code
 from harness.report import github, junit
 from harness.report.live import LiveView
@@ -52,8 +51,7 @@ def write_json(run: Run, json_file: Path | None, *, exit_code: int | None = None
 
 
 def check_outputs(options: Mapping[str, Any]) -> None:
-    """Refuse at the start what could not be written at the end of a long run. Raises StoreError, ConfigError."""
-    check_place(place_of(options["history"]))
+    """Refuse at the start what could not be written at the end of a long run. Raises StoreError."""
     for name in ("json", "junit"):
         path: Path | None = options[f"{name}_file"]
         if path is None:
@@ -111,7 +109,9 @@ def _written(run: Run, options: Mapping[str, Any]) -> None:
     if junit_file:
         steps[f"--junit {junit_file}"] = lambda: replace_file(junit_file, junit.render(run.record).encode())
     steps["the step summary"] = lambda: summarise(run.record)
-    steps["the history"] = lambda: afterwards(run, options)
+    later: Afterwards = options["afterwards"]
+    steps["the history"] = lambda: later.record(run)
+    steps["the notification"] = later.notify
     for name, work in steps.items():
         attempt(name, work, run.failures.append)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from harness.cli import secret
-from harness.cli.afterwards import HISTORY_OPTIONS
+from harness.cli.afterwards import HISTORY_OPTIONS, Afterwards
 from harness.cli.request_parts import read_body, read_headers
 from harness.config import budget_for
 from harness.core.cycle import DISCONNECT_MODES
@@ -128,6 +128,7 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
         if pid:
             raise ConfigError("--pid and --attach-port name the service twice; expected one of them")
         pid = listening_pid(options["attach_port"])
+    options["afterwards"] = Afterwards.of(options)
     environment = dict(os.environ)  # before the variables of --header-env leave ours
     headers, secrets = read_headers(options["headers"], options["header_variables"])
     body, more_secrets = read_body(options["body"])
@@ -197,7 +198,7 @@ def chosen_format(form: str | None) -> str:
 
 
 def said(verb: str) -> str:
-    """The command line for the report, without secrets and without what --header and --body send."""
+    """The command line for the report, without secrets and without what --header, --body and --notify say."""
     words = sys.argv[1:]
     if not words or words[0] != verb:
         return f"harness {verb}"
@@ -209,5 +210,5 @@ def said(verb: str) -> str:
     return "harness " + " ".join(shown)
 
 
-SENT = ("--header", "--body")
-SENT_IS = ("--header=", "--body=")
+SENT = ("--header", "--body", "--notify")
+SENT_IS = ("--header=", "--body=", "--notify=")

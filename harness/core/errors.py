@@ -62,6 +62,10 @@ class HistoryError(HarnessError):
     """The history of runs cannot be read or written. The runs themselves are not affected."""
 
 
+class NotificationError(HarnessError):
+    """Whoever asked to be told of a changed outcome could not be told."""
+
+
 class Interrupted(HarnessError):
     """The user stopped the run; what was measured is kept."""
 

@@ -20,7 +20,6 @@ from harness.core.rates import interval
 from harness.core.record import RunRecord, Trial
 from harness.core.record_codec import to_dict
 from harness.core.stats import ratio_interval
-from harness.core.units import counted
 from harness.core.verdict import Outcome
 
 INTERPRETERS = ("python", "pypy", "node", "java", "env", "sh", "bash", "uvicorn", "gunicorn", "flask", "npx")
@@ -136,16 +135,14 @@ def trial_entry(trial: Trial, target: str | None) -> TrialEntry:
     """One trial's entry; the trial must be judged."""
     assert trial.verdict
     spec = trial.observations[-1].spec if trial.observations else None
-    load = _text(trial.extra, "load")
-    if not load and spec:
-        load = f"{spec.concurrency} at once, {counted(spec.events, 'event')}, {spec.dwell:g} s, {spec.disconnect}"
     reference = "profile" in trial.extra
     return TrialEntry(
         name=trial.name,
         target=target or ("reference-service" if reference else target_name(trial)),
         profile=_text(trial.extra, "profile") or _text(trial.extra, "budget_profile"),
         mode=_text(trial.extra, "mode") or (spec.mode if spec else ""),
-        load=load,
+        # The plan varies what a cycle opens, so the load of a cycle is not the load of the run.
+        load=_text(trial.extra, "load"),
         sensitivity=trial.sensitivity,
         runtime=trial.target.runtime,
         runtime_version=_text(trial.extra, "runtime_version"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
 from harness.core.history import entry_of
+from harness.core.notice import Notice, notices
 from harness.core.record import RunRecord
 
 if TYPE_CHECKING:
@@ -70,9 +71,12 @@ def open_history(place: Place, *, create: bool = True) -> History:
     return History(place.name, create=create)
 
 
-def keep(record: RunRecord, folder: Path, place: Place, *, target: str | None = None) -> None:
-    """Record a judged run. Raises ConfigError and HistoryError; its callers note a failure beside the verdict."""
+def keep(record: RunRecord, folder: Path, place: Place, *, target: str | None = None) -> list[Notice]:
+    """Record a judged run; what changed since the last decided run of the same targets. Raises ConfigError and
+    HistoryError; its callers note a failure beside the verdict."""
     if place.off or (not place.asked and not installed()):
-        return
+        return []
+    entry = entry_of(record, path=str(folder.absolute()), target=target)
     with open_history(place) as history:
-        history.add(entry_of(record, path=str(folder.absolute()), target=target))
+        history.add(entry)
+        return notices(entry, history.before(entry))

@@ -17,6 +17,7 @@ from harness.history.tables import metrics, runs, trials
 RUN_FIELDS = [one.name for one in dataclasses.fields(RunEntry) if one.name != "trials"]
 TRIAL_FIELDS = [one.name for one in dataclasses.fields(TrialEntry) if one.name != "metrics"]
 METRIC_FIELDS = [one.name for one in dataclasses.fields(Measured)]
+EARLIER = 100  # runs among which the last decided one is looked for
 AT_ONCE = 500  # rows named in one statement: SQLite before 3.32 takes 999
 
 
@@ -64,6 +65,14 @@ class History:
         with self.database.reading() as connection:
             query = select(runs.c.id).where(runs.c.run_id.startswith(run_id, autoescape=True))
             return list(_entries(connection, list(connection.scalars(query.order_by(runs.c.id))), Wanted()))
+
+    def before(self, entry: RunEntry) -> list[RunEntry]:
+        """The newest earlier runs of the same targets on the same branch."""
+        found: dict[str, RunEntry] = {}
+        for target in {trial.target for trial in entry.trials}:
+            wanted = Wanted(target=target, branch=entry.branch, until=entry.started_at, last=EARLIER)
+            found.update((one.digest, one) for one in self.find(wanted))
+        return list(found.values())
 
     def forget(self, digests: Sequence[str]) -> int:
         """Remove these runs; how many there were."""
