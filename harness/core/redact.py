@@ -218,6 +218,8 @@ def _named(text: str) -> str:
             continue
         if ":" in separator and not _before_colon(name, separator, value[0]):
             continue
+        if separator.strip() == ":" and text[match.start() - 1 : match.start()] == "/":
+            continue  # the last part of a path, before what is said of that file
         pieces += [text[done : match.end()], _masked(value[0])]
         done = value.end()
     return "".join((*pieces, text[done:])) if pieces else text

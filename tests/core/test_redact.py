@@ -55,6 +55,8 @@ UNTOUCHED = (
     "http://127.0.0.1:8000/events?since=1#x@y",
     "max-age=5 --retry 3 user@host",
     "budgets: /etc/budgets.toml",
+    "/etc/passwd: cannot be executed",
+    "open /run/secrets/api-token: permission denied",
 )
 
 

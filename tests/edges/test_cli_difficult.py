@@ -249,9 +249,13 @@ def naps(pid: int) -> int:
         (
             ["--url", URL, "--header", "nonsense", "--", "true"],
             2,
-            "--header 'nonsense': expected 'Name: value'",
+            "--header, number 1: expected 'Name: value'",
         ),
-        (["--url", URL, "--body", "@/no/such", "--", "true"], 2, "--body @/no/such: No such file"),
+        (
+            ["--url", URL, "--body", "@/no/such", "--", "true"],
+            2,
+            "--body @/no/such: cannot be read: No such file",
+        ),
         (["--url", URL, "--swarm", "none.py", "--", "true"], 2, "--swarm none.py: no such file"),
         (["--url", URL, "--keep-alive", "--", "true"], 2, "expected --mode request"),
         (["--url", URL, "--url", "http://127.0.0.1:1/", "--", "true"], 2, "another host or port"),
