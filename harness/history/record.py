@@ -96,6 +96,9 @@ class History:
 
 def _add(connection: Connection, entry: RunEntry, *, sqlite: bool) -> bool:
     values = {name: _stored(getattr(entry, name)) for name in RUN_FIELDS}
+    # A soak that was interrupted and resumed is one run: what it has shown since replaces what it had shown before.
+    same = [runs.c[name] == values[name] for name in ("run_id", "started_at", "path")]
+    connection.execute(delete(runs).where(*same, runs.c.digest != values["digest"]))
     statement = (_sqlite_insert if sqlite else _postgresql_insert)(values)
     run = connection.execute(statement).scalar()
     if run is None:

@@ -22,6 +22,7 @@ from harness.core.redact import Redactor
 from harness.core.texts import mapped
 from harness.core.verdict import Outcome, Verdict
 from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.history import keep, place_of
 from harness.experiment.redaction import redactor
 from harness.http.endpoint import written_target
 from harness.plugin.arguments import addresses, check_budget, check_names, read, words
@@ -141,11 +142,19 @@ class Guard:
         with turn():
             done = guard_once(request, command=f"pytest {self._where}")
         failures = done.run.failures
+        attempt("the history", lambda: _recorded(done), failures.append)
         evidence = attempt("the evidence", lambda: _evidence(done), failures.append) or done.verdict.explain()
         lines = (*evidence.splitlines(), *failures)
         evidence = "\n".join(terminal(done.run.redact.text(one), LONGEST) for one in lines)
         self._note(done.verdict.outcome.value, done.report, evidence)
         return done
+
+
+def _recorded(done: Guarded) -> None:
+    """Record the run where the environment names a history. A test suite makes no database unasked."""
+    place = place_of(None)
+    if place.asked:
+        keep(done.run.record, done.run.directory.path, place)
 
 
 def _evidence(done: Guarded) -> str:

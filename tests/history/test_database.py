@@ -48,6 +48,15 @@ def test_a_run_is_recorded_once(place: str) -> None:
         assert history.find() == [entry]
 
 
+def test_a_run_that_was_resumed_replaces_what_it_had_shown_before(place: str) -> None:
+    before, other = nights([0.0, 0.0])
+    after = replace(night(0, measured(0.21)), digest="f" * 64)
+    with History(place) as history:
+        for entry in (before, other, after):
+            assert history.add(entry)
+        assert history.find() == [after, other]
+
+
 def test_filters(place: str) -> None:
     entries = month()
     other = night(40, measured(0.0), target="server /api", branch="fix")

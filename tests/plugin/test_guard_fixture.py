@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,14 +29,21 @@ TEST = """
 
 @pytest.mark.parametrize(("kind", "passed", "failed"), [("healthy", 1, 0), ("eventfd", 0, 1)])
 def test_a_guard_passes_and_fails_with_its_evidence(
-    pytester: pytest.Pytester, kind: str, passed: int, failed: int
+    pytester: pytest.Pytester, kind: str, passed: int, failed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    recorded = importlib.util.find_spec("alembic") is not None  # an extra
+    monkeypatch.setenv("HARNESS_HISTORY", str(pytester.path / "nights.db") if recorded else "none")
     pytester.makepyfile(TEST.format(python=sys.executable, service=str(SERVICE), kind=kind))
     result = pytester.runpytest_subprocess("-p", "no:randomly", "--harness-out", str(pytester.path / "out"))
     result.assert_outcomes(passed=passed, failed=failed)
     result.stdout.fnmatch_lines(["*harness reports*", "*report.html*"])
     if failed:
         result.stdout.fnmatch_lines(["*fds/eventfd per *"])
+    if recorded:
+        with closing(sqlite3.connect(pytester.path / "nights.db")) as history:
+            (command, outcome) = history.execute("SELECT command, outcome FROM runs").fetchone()
+        assert command.startswith("pytest test_a_guard_passes")
+        assert outcome == ("leaking" if failed else "bounded")
 
 
 def marked(word: str) -> list[str]:
