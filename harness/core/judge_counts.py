@@ -16,6 +16,7 @@ from harness.core.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.rates import beside_readings, interval
 from harness.core.record import Trial
 from harness.core.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
+from harness.core.stats import poisson_interval
 from harness.core.unnoticed import unnoticed
 
 # Growth per reading that means nothing: an interpreter or a C library maps an arena now and then. Of seven healthy
@@ -35,12 +36,16 @@ COUNTED = {"objects": 5, "blocks": 5}
 CACHE = 4096.0
 TAIL = 0.8  # of its rate before, that a growth of one entry each keeps to the end; a cache that fills falls short
 STEEP = 0.5  # growth per connection, or event, that no warming up will bend
+NOT_ONE = 3.0  # expected leaks, of which none comes with a probability of 5 % (the rule of three)
 MIN_RELEASE = 16.0  # units given back without clients below which it is jitter
 RELEASED = {"objects": 200.0, "blocks": 200.0, "heap-bytes": 1048576.0, "idle-cpu": 0.05, "mappings": 64.0}
 LONG_ENOUGH = 1.25  # times the retention time for which growth over time must have gone on
 UNNOTICED = 12.0  # seconds: two heartbeats of up to 36 s, after which a write to a departed client fails
 SWEPT = 2.0  # times the largest fall that growth must exceed
 SURELY = 0.9  # share of a small growth whose release must have been possible to see
+# Threads that a runtime starts by itself when all of its own wait in the kernel, as they do on a busy machine: Go went
+# from 5 to 8 on two cores and stayed there. Python starts none.
+OF_RUNTIME = {"go": 8.0, "jvm": 8.0, "node": 8.0}
 CAPPED = ("fds", "threads", "processes", "tasks", "broker-peers")  # what services run out of
 ENTRIES = {
     "connection": "connection",
@@ -61,12 +66,29 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
         one = series(seen, key)
         if one:
             read[key] = one
-            results[key] = assess_one(one, trial.sensitivity, allowed(trial.budget, key))
+            result = assess_one(one, trial.sensitivity, allowed(trial.budget, key))
+            results[key] = _of_runtime(trial, key, result)
     capped = limited(
         trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
     )
     results = {**results, **companions(results, read), **capped}
     return {key: retained(trial, seen, key, one) for key, one in results.items()}
+
+
+def _of_runtime(trial: Trial, key: Key, one: Assessed) -> Assessed:
+    """A few threads that follow no driver are the runtime's own, once as many streams as a pass needs were answered."""
+    if not few_of_runtime(trial, key, one) or one.status != "undecided":
+        return one
+    if one.exposure * trial.sensitivity < NOT_ONE:
+        return one
+    _, _, high = poisson_interval(one.total, one.exposure)
+    why = f"grew by {one.total:g}, as threads of the {trial.target.runtime} runtime itself do"
+    return replace(one, status="bounded", at_most=high, why=why, growing=False)
+
+
+def few_of_runtime(trial: Trial, key: Key, one: Assessed) -> bool:
+    """True for a growth of threads as small as a runtime's own."""
+    return key == Key("threads") and 0 < one.total <= OF_RUNTIME.get(trial.target.runtime, 0.0)
 
 
 def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> Assessed:
@@ -135,8 +157,9 @@ def _after_release(
     open_ = replace(one, status="undecided", why=f"{said}; not yet all of it", growing=True, stay=seen)
     if len(seen.drained) < 2 or seen.drained[-1] != len(found) - 1:
         return open_
-    at = [found[index] for index in seen.drained]
-    left = [levels[index] for index in seen.drained]
+    drained = _warm(found, seen.drained, trial.sensitivity)
+    at = [found[index] for index in drained]
+    left = [levels[index] for index in drained]
     inside = key.kind in EXACT_MEMORY_KINDS
     spans = tuple(_between(a, b) for a, b in pairwise(at))
     rest = Series(key, tuple(left), spans, max(moment.peak for moment in found))
@@ -173,6 +196,15 @@ def _after_release(
     return replace(
         open_, why=f"{why}; a pool could hold that", total=total, exposure=streams, at_most=at_most
     )
+
+
+def _warm(found: Sequence[Moment], drained: tuple[int, ...], sensitivity: float) -> tuple[int, ...]:
+    """Without the level before the first client, once enough streams came after the first full release: the first
+    clients leave a warm-up of its own behind, and that is neither a pool nor a leak."""
+    if found[drained[0]].peak or found[drained[0]].done.get("connection", 0.0) or len(drained) < 3:
+        return drained
+    streams = _between(found[drained[1]], found[drained[-1]]).get("answered", 0.0)
+    return drained[1:] if streams * sensitivity >= NOT_ONE else drained
 
 
 def _between(before: Moment, after: Moment) -> dict[str, float]:

@@ -17,7 +17,16 @@ from harness.core.design import Goal
 from harness.core.diagnose import open_question
 from harness.core.doubt import RESTLESS
 from harness.core.growth import Allowed, Assessed
-from harness.core.judge_counts import CACHE, CERTIFIED, STEEP, UNNOTICED, allowed, assess_counts, retention_of
+from harness.core.judge_counts import (
+    CACHE,
+    CERTIFIED,
+    STEEP,
+    UNNOTICED,
+    allowed,
+    assess_counts,
+    few_of_runtime,
+    retention_of,
+)
 from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
 from harness.core.limit import limit_of
 from harness.core.metric import Judged, Key
@@ -313,7 +322,7 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
     late = goal.max_seconds is not None and design.elapsed(trial) > goal.max_seconds / 2
     return all(
         result.at_most * POWER <= 3.0 * trial.sensitivity
-        or (late and result.total <= 0)
+        or (late and (result.total <= 0 or few_of_runtime(trial, key, result)))
         or (result.stay is not None and result.stay.release is not None)
         for key, result in results.items()
         if key.metric in CERTIFIED

@@ -343,3 +343,26 @@ def test_what_grew_in_step_with_a_certain_leak_is_a_finding_too() -> None:
     rate = found["processes", ""].rate
     assert rate is not None
     assert rate.value == pytest.approx(0.01, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "grown", "outcome"),
+    [("go", 3, Outcome.BOUNDED), ("python", 3, Outcome.INCONCLUSIVE), ("go", 12, Outcome.INCONCLUSIVE)],
+)
+def test_a_few_threads_that_a_runtime_starts_by_itself_are_no_growth(
+    runtime: str, grown: int, outcome: Outcome
+) -> None:
+    steps = [math.ceil(grown * k / 3) for k in (0, 0, 1, 1, 1, 2, 2, 2, 2, 3, 3)]
+    fds = Key("fds")
+    seen = tuple(
+        observation(
+            index,
+            {Key("threads"): 5.0 + step, fds: 10.0},
+            phase=Phase.WARMUP if index < 2 else Phase.LOAD,
+            opened=400,
+        )
+        for index, step in enumerate(steps)
+    )
+    one = trial([], observations=seen)
+    one = replace(one, target=replace(one.target, runtime=runtime))
+    assert judge(one).outcome is outcome
