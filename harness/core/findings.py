@@ -9,11 +9,13 @@ from harness.core.diagnose import distinct, per, published
 from harness.core.doubt import connections_per_second
 from harness.core.forecast import first_full, nearest
 from harness.core.growth import Assessed
-from harness.core.judge_memory import MEMORY
-from harness.core.metric import Key, rank
-from harness.core.moments import Moment, judged, keys
+from harness.core.judge_counts import FLOOR
+from harness.core.judge_memory import GRANULE, MEMORY
+from harness.core.metric import Judged, Key, rank
+from harness.core.moments import Moment, judged, keys, level_of
 from harness.core.recipe import explain
 from harness.core.record import Places, Trial
+from harness.core.stats import poisson_interval
 from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
@@ -155,10 +157,33 @@ def bounds(found: Sequence[Moment], results: Mapping[Key, Assessed], *, inside: 
             status = "bounded" if one.status == "bounded" else "observed"
             if inside:
                 status, text = "observed", "counted from inside, which decides; " + text
-        made.append(
-            Bound(key.metric, key.kind, status, _round(one.at_most), f"{key.unit}/connection", 0.95, text)
-        )
+        unit = f"{key.unit}/answered-stream"
+        made.append(Bound(key.metric, key.kind, status, _round(one.at_most), unit, 0.95, text))
+        if (hourly := per_hour(found, key)) is not None:
+            what = f"growth over time, seen for {seconds_seen(found):.0f} s"
+            made.append(Bound(key.metric, key.kind, status, _round(hourly), f"{key.unit}/hour", 0.95, what))
     return made
+
+
+def per_hour(found: Sequence[Moment], key: Key) -> float | None:
+    """The largest growth over time, per hour, that could have stayed unseen (95 %): Poisson's upper end for an exact
+    count; for memory as the allocator has it the growth seen and one arena more. None where it was not read twice."""
+    _, rest = judged(found)
+    read = [(moment.at, level) for moment in rest if (level := level_of(moment, key)) is not None]
+    if len(read) < 2 or read[-1][0] <= read[0][0]:
+        return None
+    grown = max(0.0, read[-1][1] - read[0][1])
+    hours = (read[-1][0] - read[0][0]) / HOUR
+    if key.judged is Judged.EXACT and key.unit != "B":
+        return poisson_interval(grown, hours)[2] if grown else 3.0 / hours
+    step = GRANULE if key.unit == "B" else FLOOR.get(key.metric, 1.0)
+    return (grown + step) / hours
+
+
+def seconds_seen(found: Sequence[Moment]) -> float:
+    """Seconds that the judged moments span."""
+    _, rest = judged(found)
+    return rest[-1].at - rest[0].at if rest else 0.0
 
 
 def pooled(found: Sequence[Moment], key: Key) -> str:

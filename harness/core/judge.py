@@ -16,7 +16,7 @@ from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.moments import moments
 from harness.core.record import Trial
 from harness.core.stalled import EXHAUSTED, ran_out, stalled
-from harness.core.units import counted
+from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
 
 WORST_FIRST = (
@@ -154,6 +154,9 @@ def _all_came_back(trial: Trial, limits: Sequence[Bound]) -> str:
         if exact is None
         else f"at most {counted(exact, 'descriptor', '.2g')} per connection could have stayed"
     )
+    hourly = next((b.at_most for b in limits if b.metric == "memory" and b.unit == "B/hour"), None)
+    if hourly is not None:
+        worst += f", and {bytes_text(hourly)} of memory per hour"
     return f"everything came back after {counted(ledger_total(trial).opened, 'connection')}: {worst} (95 %)"
 
 

@@ -41,6 +41,7 @@ MIN_RELEASE = 16.0  # units given back without clients below which it is jitter
 RELEASED = {"objects": 200.0, "blocks": 200.0, "heap-bytes": 1048576.0, "idle-cpu": 0.05, "mappings": 64.0}
 LONG_ENOUGH = 1.25  # times the retention time for which growth over time must have gone on
 UNNOTICED = 12.0  # seconds: two heartbeats of up to 36 s, after which a write to a departed client fails
+WORK = 0.05  # cores: idle CPU that rose by so much is work for what is held
 SWEPT = 2.0  # times the largest fall that growth must exceed
 SURELY = 0.9  # share of a small growth whose release must have been possible to see
 # Threads that a runtime starts by itself when all of its own wait in the kernel, as they do on a busy machine: Go went
@@ -68,6 +69,7 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
             read[key] = one
             result = assess_one(one, trial.sensitivity, allowed(trial.budget, key))
             results[key] = _of_runtime(trial, key, result)
+    results = worked_for(results)
     capped = limited(
         trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
     )
@@ -99,7 +101,8 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     moments_, levels = _read(found, key)
     name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
     noise = FLOOR.get(name, 1.0)
-    seen = stay(moments_, key, levels, retention, noise, RELEASED.get(name, MIN_RELEASE))
+    least, close = RELEASED.get(name, MIN_RELEASE), FLAT if name in FLOOR else 0.0
+    seen = stay(moments_, key, levels, retention, noise, least, close)
     if seen.release:
         return _after_release(trial, moments_, levels, key, one, seen, retention)
     if one.status != "leaking":
@@ -155,7 +158,7 @@ def _after_release(
     assert seen.release
     said = seen.release.text()
     open_ = replace(one, status="undecided", why=f"{said}; not yet all of it", growing=True, stay=seen)
-    if len(seen.drained) < 2 or seen.drained[-1] != len(found) - 1:
+    if len(seen.drained) < 2:
         return open_
     drained = _warm(found, seen.drained, trial.sensitivity)
     at = [found[index] for index in drained]
@@ -214,6 +217,24 @@ def _between(before: Moment, after: Moment) -> dict[str, float]:
 def lump_of(one: Assessed) -> float:
     """Units that come together at least: a growth of several for each stream comes in no smaller lumps."""
     return max(1.0, one.rate) if one.factor != "time" else 1.0
+
+
+def worked_for(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
+    """Memory that a cache could hold is no cache where the service works the more while idle, the more it holds:
+    nothing is done for the entries of a cache."""
+    cpu = results.get(Key("idle-cpu"))
+    busy = cpu is not None and cpu.total >= WORK and (cpu.growing or cpu.status == "leaking")
+    return {
+        key: replace(one, status="leaking", growing=False, cache=False, why=_worked(one.why, cpu))
+        if busy and one.cache and one.rate > 0
+        else one
+        for key, one in results.items()
+    }
+
+
+def _worked(why: str, cpu: Assessed | None) -> str:
+    cores = f"{cpu.total:.2g}" if cpu else "0"
+    return f"{why.partition('; a cache would')[0]}; idle CPU rose by {cores} cores with it, so it is no cache"
 
 
 def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> dict[Key, Assessed]:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 from harness.core.diagnose import driver
 from harness.core.growth import Allowed, Assessed
+from harness.core.linear import line
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.moments import Moment, Series, judged, series
 from harness.core.stats import mean_interval, median
+from harness.core.trend import critical
 from harness.core.units import counted
 
 MEMORY = Key("memory", "anonymous")
@@ -31,6 +34,10 @@ GROSS = 16.0 * 1024  # bytes per connection: above any staircase or warm-up met 
 GROSS_LEAST = 8.0 * (1 << 20)  # bytes in all
 # Of so many blocks so many must rise: by chance alone 2e-4, 3e-4, 2e-4 and 8e-4 (sign test).
 SIGNS = ((24, 20), (20, 18), (16, 15), (12, 12))
+BET = 0.35  # share by which a rise is taken to be likelier than not
+CERTAIN_SIGNS = 100.0  # one false alarm in 100, the goal for memory; the line's own test comes on top
+LEAST_CLIMB = 4  # levels
+CLIMB = 3.0  # standard errors
 SETTLED = 4  # blocks needed before two still ones at the end are a pass
 SUSPECT = 4  # blocks after the warm-up that all rose: not certain, but no pass
 BACK = 0.2  # share of a climb that, given back, makes it no leak
@@ -99,6 +106,13 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
                     blocks.before,
                 )
                 return _leak(late, granted, why)
+    slope = _line(blocks, first)
+    if len(signs) >= SIGNS[-1][0] and (signs[-1] or signs[-2]) and slope >= critical(len(signs)):
+        rates = [value / amount for value, amount in kept]
+        if sign_evidence(signs) >= CERTAIN_SIGNS and not _slows(rates) and not _gives_back(rates):
+            why = f"rose in {sum(signs)} of {counted(len(signs), 'block')}, {slope:.0f} times its noise"
+            late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
+            return _leak(late, granted, why)
     tail = max(2, sum(1 for _ in _trailing(rose)))
     seen = kept if len(kept) > tail else pairs[-tail:]
     most = _most(seen)
@@ -112,13 +126,40 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
         return Assessed("bounded", most, why, total, exposure)
     missed = SIGNS[-1][0] - len(signs)
     needs = f"about {max(missed, 2) * BLOCK:.0f} more connections would tell"
-    growing = len(signs) >= SUSPECT and all(signs[-3:])
+    growing = (len(signs) >= SUSPECT and all(signs[-3:])) or _climbs(blocks)
     what = (
         f"rose in {sum(signs)} of {counted(len(signs), 'block')} after the warm-up"
         if signs
         else "still warming up"
     )
     return Assessed("undecided", most, f"{what}; {needs}", total, exposure, growing=growing)
+
+
+def sign_evidence(signs: Sequence[bool]) -> float:
+    """An e-value against "a block rises or stands still with equal chance": a bet of BET on every rise. It holds
+    however often one looks (Ville's inequality)."""
+    up = sum(signs)
+    return float((1 + 2 * BET) ** up * (1 - 2 * BET) ** (len(signs) - up))
+
+
+def _climbs(one: Series) -> bool:
+    """The later half of the cycles rose by more than an arena, with a straight line far above its noise: too little
+    for a leak, too much for a pass."""
+    half = len(one.levels) // 2
+    later = one.levels[half:]
+    times = [0.0, *accumulate(span.get("time", 0.0) for span in one.spans)][half:]
+    if len(later) < LEAST_CLIMB or later[-1] - min(later[:2]) < GRANULE:
+        return False
+    found = line(later, [[at - times[0] for at in times]], TOLERANCE)
+    return found is not None and found.slopes[0] >= CLIMB * found.errors[0]
+
+
+def _line(blocks: Series, first: int) -> float:
+    """Slope of a straight line over the blocks after the warm-up, in its standard errors (AR(1))."""
+    levels = blocks.levels[first:]
+    clients = [0.0, *accumulate(span.get("connection", 0.0) for span in blocks.spans[first:])]
+    found = line(levels, [clients], TOLERANCE)
+    return found.slopes[0] / found.errors[0] if found else 0.0
 
 
 def _pairs(one: Series, granted: Allowed) -> list[tuple[float, float]]:

@@ -25,6 +25,8 @@ LEAST_RATE = 0.3  # units per answered stream: what runs into a limit within min
 LEAST = 16.0  # units
 STAYS = 0.9  # share of the growth that is still there once nothing is served
 RATE_LIMITS = (429,)
+NAMED = {"answered": "answered", "accepted": "connection"}
+FACTORS = ("answered", "accepted")  # accepted: requests reset before their answer among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +85,31 @@ def assess_limited(
     if len(until) < 3:
         return None
     grown = [after - level for (_, level), (_, after) in pairwise(until)]
-    column = [_streams(a, b) for (a, _), (b, _) in pairwise(until)]
+    columns = {name: [_did(a, b, name) for (a, _), (b, _) in pairwise(until)] for name in FACTORS}
+    factor = min(FACTORS, key=lambda name: _missed(grown, columns[name]))
+    column = columns[factor]
     total, streams = math.fsum(grown), math.fsum(column)
     active = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
     if streams <= 0 or len(active) < 2 or total < max(LEAST, LEAST_RATE * streams) or total <= granted.pool:
         return None
     rate = total / streams
-    missed = math.fsum(abs(value - rate * amount) for value, amount in zip(grown, column, strict=True))
-    if missed > IN_STEP * total or read[-1][1] - until[0][1] < STAYS * total:
+    if _missed(grown, column) > IN_STEP * total or read[-1][1] - until[0][1] < STAYS * total:
         return None
     _, low, high = interval(grown, column)
     top = max(level for _, level in read)
     why = f"in step with the answered streams until {top:g}, then {limit.happened}"
-    return Assessed("leaking", high, why, total, streams, "answered", (), rate, low, high)
+    return Assessed("leaking", high, why, total, streams, NAMED[factor], (), rate, low, high)
 
 
-def _streams(before: Moment, after: Moment) -> float:
-    return max(0.0, after.done.get("answered", 0.0) - before.done.get("answered", 0.0))
+def _did(before: Moment, after: Moment, factor: str) -> float:
+    return max(0.0, after.done.get(factor, 0.0) - before.done.get(factor, 0.0))
+
+
+def _missed(grown: Sequence[float], column: Sequence[float]) -> float:
+    """Units that a constant rate leaves unexplained."""
+    amount = math.fsum(column)
+    rate = math.fsum(grown) / amount if amount else 0.0
+    return math.fsum(abs(value - rate * each) for value, each in zip(grown, column, strict=True))
 
 
 def moments_before(found: Sequence[Moment], trial: Trial, limit: Limit) -> int:

@@ -77,6 +77,7 @@ class Key:
 # view and what allocators and the scheduler make of it.
 CAUSES = ("fds", "threads", "processes", "tasks")
 LIVE = {"objects": 1, "blocks": 2, "heap-bytes": 3}
+SYMPTOM = 4  # the first rank of what only follows from something else
 WITNESSES = {"broker-peers": 4, "memory": 5, "mappings": 6, "idle-cpu": 7}
 
 

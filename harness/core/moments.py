@@ -98,6 +98,7 @@ def _did(observation: Observation) -> dict[str, float]:
         "answered": answered(ledger),
         "unanswered": float(ledger.unanswered),
         "refused": float(ledger.refused or ledger.rate_limited),
+        "accepted": answered(ledger) + float(ledger.reset or modes.get("rst-early", 0)),
         "event": float(ledger.events),
         "abort": aborts,
         "not-fin": aborts + stalls,

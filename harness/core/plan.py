@@ -29,7 +29,7 @@ from harness.core.judge_counts import (
 )
 from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
 from harness.core.limit import limit_of
-from harness.core.metric import Judged, Key
+from harness.core.metric import SYMPTOM, Judged, Key, rank
 from harness.core.moments import Moment, moments
 from harness.core.record import Trial
 from harness.core.retention import MARGIN
@@ -112,8 +112,13 @@ def _load(trial: Trial, goal: Goal) -> Step:
     found = moments(trial)
     results = assess_counts(trial, found)
     leaking = {key: result for key, result in results.items() if result.status == "leaking"}
+    causes = [
+        key for key, one in results.items() if one.growing and rank(key) < SYMPTOM and one.status != "bounded"
+    ]
+    if causes and all(rank(key) >= SYMPTOM for key in leaking):
+        leaking = {}  # a consequence is certain before its cause: the run goes on until the cause is
     memory = _memory(trial, found) if goal.memory else None
-    if memory and memory.status == "leaking":
+    if memory and memory.status == "leaking" and not causes:
         leaking[MEMORY] = memory
     if leaking:
         names = ", ".join(sorted(map(str, leaking))[:3])

@@ -28,7 +28,9 @@ FALLEN = 0.1  # share of the growth that, given back without clients, is a relea
 MISSING = 0.3  # share of the predicted fall that noise may look like
 AT_ONCE = 0.75  # seconds within which a sweep releases everything
 AT_ONCE_SHARE = 0.8
-FLAT = 0.02  # share of the growth below which what is left after a release counts as noise
+FLAT = 0.05  # share of growth in memory below which what is left after a release is a warm-up of its own
+PART = 0.01  # share of a release that one of its falls is at least
+STILL = 3  # readings without a fall
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ class Stay:
     """What idle stretches say of growth.
 
     age: seconds for which the oldest streams that could still be retained were seen to be. fallen: units given back.
-    tested: units that any release within the retention time would have given back at least. idle: seconds since the
-    last client. swept: the largest fall while clients came. release: what was given back, if it was more than noise.
-    drained: indices of the moments at which everything that is released had been.
+    tested: units that any release within the retention time would have given back at least. idle: seconds without a
+    client at the last of ``drained``. swept: the largest fall while clients came. release: what was given back, if it
+    was more than noise. drained: indices of the moments at which everything that is released had been.
     """
 
     age: float
@@ -76,42 +78,54 @@ class Stay:
 
 
 def stay(
-    found: Sequence[Moment], key: Key, levels: Sequence[float], retention: float, noise: float, least: float
+    found: Sequence[Moment],
+    key: Key,
+    levels: Sequence[float],
+    retention: float,
+    noise: float,
+    least: float,
+    close: float = 0.0,
 ) -> Stay:
     """Look for releases of one key. levels: one per moment of ``found``. noise: how far a reading scatters.
-    least: units below which nothing is called a release."""
+    least: units below which nothing is called a release. close: as in ``_complete``."""
     grown = max(levels) - min(levels)
     first = next((moment.left for moment in found if moment.peak), found[-1].at)
-    now = found[-1].at
+    tested, now = _tested(found, levels, retention)
     falls = _falls(found, levels, noise, least)
     swept = _swept(found, levels, least)
     fallen = math.fsum(amount for _, amount, _ in falls) + math.fsum(swept)
-    complete = _complete(found, levels, retention, noise)
+    complete = _complete(found, levels, retention, noise, close)
     release = None
     if fallen >= max(FALLEN * grown, least) and (falls or not complete):
         release = _release(found, key, falls, complete)
     return Stay(
         age=max(0.0, now - first),
         fallen=fallen,
-        tested=_tested(found, levels[-1] - min(levels), retention),
+        tested=tested,
         swept=max(swept, default=0.0),
-        idle=max(0.0, now - max((moment.left for moment in found if moment.peak), default=now)),
+        idle=_idle(found, complete[-1][1] - 1 if complete else len(found) - 1),
         release=release,
         drained=(*([0] if not found[0].peak else []), *(end - 1 for _, end in complete)),
     )
 
 
 def _complete(
-    found: Sequence[Moment], levels: Sequence[float], retention: float, noise: float
+    found: Sequence[Moment], levels: Sequence[float], retention: float, noise: float, close: float
 ) -> list[tuple[int, int]]:
     """Idle stretches at whose end nothing was left to release: they were longer than the retention time, or the
-    level was back where it had been before the first client."""
-    return [
-        (start, end)
-        for start, end in _stretches(found)
-        if found[end - 1].at - found[start - 1].left >= retention + MARGIN
-        or (not found[0].peak and levels[end - 1] <= levels[0] + noise)
-    ]
+    level was back where it had been before the first client. close: share of the growth that may be missing where a
+    level has a warm-up of its own; then it has to have stopped falling."""
+    made = []
+    for start, end in _stretches(found):
+        over = found[end - 1].at - found[start - 1].left >= retention + MARGIN
+        if not found[0].peak and not over:
+            slack = close * (max(levels[:end]) - levels[0])
+            still = end - start >= STILL and levels[end - STILL] - levels[end - 1] <= noise
+            near = levels[0] + max(noise, slack if still else 0.0)
+            over = levels[end - 1] <= near
+        if over:
+            made.append((start, end))
+    return made
 
 
 def _falls(
@@ -153,24 +167,33 @@ def _stretches(found: Sequence[Moment]) -> list[tuple[int, int]]:
     return runs
 
 
-def _tested(found: Sequence[Moment], grown: float, retention: float) -> float:
-    """The smallest fall that a release within the retention time would have shown in the last idle stretch.
+def _tested(found: Sequence[Moment], levels: Sequence[float], retention: float) -> tuple[float, float]:
+    """The smallest fall that a release within the retention time would have shown in an idle stretch, in the one that
+    tells most, and the second at which that stretch ended.
 
     With a release after ``t`` seconds, what was retained when the stretch began came from the streams that had ended
     in the ``t`` seconds before; those of them that are older than ``t`` when the stretch ends have been released.
     """
-    runs = _stretches(found)
-    if not runs or runs[-1][1] != len(found):
-        return 0.0
-    begin, end = found[runs[-1][0] - 1].at, found[-1].at
-    best = math.inf
-    for step in range(1, STEPS + 1):
-        after = (retention + MARGIN) * step / STEPS
-        held = _ended(found, begin) - _ended(found, begin - after)
-        if held > 0:  # else nothing could have been retained when the stretch began
-            released = _ended(found, min(begin, end - after)) - _ended(found, begin - after)
-            best = min(best, grown * released / held)
-    return best if math.isfinite(best) else 0.0
+    most = (0.0, found[-1].at)
+    for start, stop in _stretches(found):
+        begin, end = found[start - 1].at, found[stop - 1].at
+        grown = levels[stop - 1] - min(levels[:stop])
+        best = math.inf
+        for step in range(1, STEPS + 1):
+            after = (retention + MARGIN) * step / STEPS
+            held = _ended(found, begin) - _ended(found, begin - after)
+            if held > 0:  # else nothing could have been retained when the stretch began
+                released = _ended(found, min(begin, end - after)) - _ended(found, begin - after)
+                best = min(best, grown * released / held)
+        if math.isfinite(best) and best >= most[0]:
+            most = (best, end)
+    return most
+
+
+def _idle(found: Sequence[Moment], index: int) -> float:
+    """Seconds without a client at a moment."""
+    left = max((moment.left for moment in found[: index + 1] if moment.peak), default=found[index].at)
+    return max(0.0, found[index].at - left)
 
 
 def _ended(found: Sequence[Moment], at: float) -> float:
@@ -203,7 +226,9 @@ def _release(
     if exact:
         at_once, every = _sweeps(found, exact)
         return Release(amount, max(at - last for at, _, last in exact), at_once, True, every, over=True)
-    return Release(amount, max(found[index].at - last for index, _, last in inside), over=True)
+    # Noise goes on falling a little: only what is a part of the release says how long it took.
+    parts = [one for one in inside if one[1] >= PART * amount] or inside
+    return Release(amount, max(found[index].at - last for index, _, last in parts), over=True)
 
 
 def _drops(found: Sequence[Moment], index: int, column: int | None) -> list[tuple[float, float, float]]:

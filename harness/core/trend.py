@@ -30,6 +30,8 @@ SURE = 0.5  # a trend that is seen passes only when it is at most half of what w
 ENDS = 3  # levels at each end whose median tells the whole rise
 FALLS = 2.0  # the rise must be so many times the largest fall
 ACTED = 3  # spans in which a driver must have acted before anything is blamed on it
+IDLE_CPU = 0.05  # cores: work without clients that no pool explains
+MANY = 16  # levels
 LATE = 0.5  # the second half must rise at least this much as steeply as the whole
 
 
@@ -253,6 +255,10 @@ def _no_other_cause(
         if both is None:  # the cycles did not differ: only more than any pool could hold convinces
             if grown <= max(POOL, 2.0 * series.peak):
                 return False
+        elif (
+            other == "cycle" and series.key.metric == "idle-cpu" and grown >= IDLE_CPU and len(levels) >= MANY
+        ):
+            continue  # no pool of idle workers costs so much, in whichever cycles it was filled
         elif both.slopes[0] < NUISANCE_T * both.errors[0]:
             return False
     return True

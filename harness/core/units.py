@@ -67,6 +67,14 @@ def duration_text(seconds: float) -> str:
     return f"{math.ceil(seconds / 60)}m" if seconds <= 7200 else f"{math.ceil(seconds / 3600)}h"
 
 
+def bytes_text(value: float) -> str:
+    """``512 B``, ``4.0 kB``, ``146 MB``: decimal units, as rates are given."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value:.3g} B"
+
+
 def size(name: str, text: str) -> float:
     """Bytes; KiB is 1024, kB is 1000. Raises ConfigError."""
     return _split(name, text, _BYTES, "a size such as 1024, 64 KiB or 2 MB")

@@ -38,23 +38,6 @@ TRUTHS = {
     "python-400-bytes-per-event": Truth("event", {"memory/blocks": 2.0}, exact=True),
     "python-task-per-answered-stream": Truth("answered-stream", {"tasks/asyncio-task": 1.0}, exact=True),
 }  # fmt: skip
-WRONG_TODAY = {
-    "go-ticker-per-connection": "bounded: neither the idle CPU nor the anonymous memory is certain",
-    "node-heap-per-connection": "0.05 mappings per connection, a consequence, before the objects",
-    "node-heap-per-connection-busy": "idle CPU per second of an open stream, a consequence, before the objects",
-    "go-published-events-replayed": "bounded, and no bound per hour",
-    "go-published-events-replayed-longer": "bounded, although the memory rose in 3 of 3 blocks",
-}
-
-
-def known(*names: str) -> list[object]:
-    """The names as parameters; those that today's judge gets wrong are expected to fail."""
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=WRONG_TODAY[name]))
-        if name in WRONG_TODAY
-        else name
-        for name in names
-    ]
 
 
 def verdict_of(name: str) -> Verdict:
@@ -67,7 +50,7 @@ def key(finding: Finding) -> str:
     return f"{finding.metric}/{finding.kind.partition(':')[0]}"
 
 
-@pytest.mark.parametrize("name", known(*TRUTHS))
+@pytest.mark.parametrize("name", TRUTHS)
 def test_the_cause_comes_first_with_its_driver_and_rate(name: str) -> None:
     truth, verdict = TRUTHS[name], verdict_of(name)
     assert verdict.outcome.value == "leaking", verdict.explain()
@@ -82,7 +65,7 @@ def test_the_cause_comes_first_with_its_driver_and_rate(name: str) -> None:
         assert first.rate.value == pytest.approx(expected, rel=truth.within)
 
 
-@pytest.mark.parametrize("name", known("go-published-events-replayed-longer"))
+@pytest.mark.parametrize("name", ["go-published-events-replayed-longer"])
 def test_growth_over_time_is_no_pass_and_is_not_blamed_on_the_clients(name: str) -> None:
     verdict = verdict_of(name)
     assert verdict.outcome.value in ("leaking", "inconclusive"), verdict.explain()
@@ -92,7 +75,7 @@ def test_growth_over_time_is_no_pass_and_is_not_blamed_on_the_clients(name: str)
         assert verdict.advice
 
 
-@pytest.mark.parametrize("name", known("go-published-events-replayed"))
+@pytest.mark.parametrize("name", ["go-published-events-replayed"])
 def test_a_short_pass_says_how_much_memory_an_hour_it_allows(name: str) -> None:
     verdict = verdict_of(name)
     assert verdict.outcome.value in ("leaking", "inconclusive", "bounded"), verdict.explain()
@@ -106,4 +89,3 @@ def test_a_short_pass_says_how_much_memory_an_hour_it_allows(name: str) -> None:
 def test_every_case_has_its_truth() -> None:
     names = {path.parent.name for path in RUNS.glob("*/run.json")}
     assert names == {*TRUTHS, "go-published-events-replayed", "go-published-events-replayed-longer"}
-    assert set(WRONG_TODAY) <= names

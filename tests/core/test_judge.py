@@ -29,8 +29,11 @@ def test_no_growth_over_enough_connections_is_bounded_with_its_bound() -> None:
     verdict = judge(trial(STEADY))
     assert verdict.outcome is Outcome.BOUNDED
     assert verdict.exit_code == 0
-    (bound,) = verdict.bounds
+    bound, hourly = verdict.bounds
     assert bound.at_most == pytest.approx(3 / 3600)
+    assert bound.unit == "fds/answered-stream"
+    assert hourly.at_most == pytest.approx(3 / (36 / 3600))  # 12 cycles of three seconds
+    assert hourly.unit == "fds/hour"
 
 
 def test_no_growth_over_too_few_connections_is_inconclusive_and_says_so() -> None:
@@ -99,7 +102,7 @@ def test_a_pool_that_filled_is_said_as_such() -> None:
     levels = [26, 42, 58, 74] + [74] * 14
     verdict = judge(trial(levels, warmup=(10, 10, 10)))
     assert verdict.outcome is Outcome.BOUNDED
-    (bound,) = verdict.bounds
+    bound = verdict.bounds[0]
     assert bound.status == "retention"
     assert "grew by 64 during the first" in bound.explanation
     assert "and stopped: a pool or a cache" in bound.explanation
