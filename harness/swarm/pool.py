@@ -173,8 +173,12 @@ class _Cycle:
         order = self.orders.get((path, mode, silent))
         if order is None:
             spec, approach = self.spec, self.pool.approach
+            # In a hold cycle a healthy service may have nothing to say: clients stay for longer than for an event.
+            stall_after = approach.stall_after
+            if spec.phase is Phase.HOLD:
+                stall_after = max(stall_after, spec.dwell)
             order = self.orders[path, mode, silent] = Order(
-                path, mode, spec.dwell, spec.events, approach.stall_after, approach.hold, silent
+                path, mode, spec.dwell, spec.events, stall_after, approach.hold, silent
             )
         tally = self.tally
         invalid = tally.invalid < self.spec.invalid * (tally.opened + 1)
