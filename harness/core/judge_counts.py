@@ -38,6 +38,8 @@ CACHE = 4096.0
 # keeps 170 bytes, Go's 60.
 # Mappings are an allocator's arenas: 3,000 threads left 340.
 STEEP_LEFT = {"objects": 0.5, "blocks": 0.5, "heap-bytes": 1024.0, "mappings": 0.5}
+# The same below which it looks like a warm-up, so no growth is seen, only a weak bound.
+WARMED = {"heap-bytes": 256.0, "mappings": 0.2}
 TAIL = 0.8  # of its rate before, that a growth of one entry each keeps to the end; a cache that fills falls short
 STEEP = 0.5  # growth per connection, or event, that no warming up will bend
 NOT_ONE = 3.0  # expected leaks, of which none comes with a probability of 5 % (the rule of three)
@@ -79,7 +81,24 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
         trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
     )
     results = {**results, **companions(results, read), **capped}
-    return {key: retained(trial, seen, key, one) for key, one in results.items()}
+    return covered({key: retained(trial, seen, key, one) for key, one in results.items()})
+
+
+def covered(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
+    """Classes whose levels only come and go, as sockets do that pass from one state to another: the bound of their
+    total holds for each."""
+
+    def of(key: Key, one: Assessed) -> Assessed:
+        total = results.get(Key(key.metric))
+        if not key.kind or not total or total.status != "bounded" or key.metric not in CERTIFIED:
+            return one
+        if one.status != "undecided" or one.growing:
+            return one
+        return replace(
+            one, status="bounded", at_most=total.at_most, why=f"bounded with all {key.metric}: {total.why}"
+        )
+
+    return {key: of(key, one) for key, one in results.items()}
 
 
 def _of_runtime(trial: Trial, key: Key, one: Assessed) -> Assessed:
@@ -195,17 +214,22 @@ def _after_release(
     factor = one.factor if own else "answered"
     rate, low, high = interval(rest.increments, rest.column(factor))
     why = f"{total:g} were left {seen.idle:.0f} s after the last client; {said}"
-    least = (
-        LEAST.get(key.kind, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(key.kind, 0.0) * streams
-    )
+    name = key.kind if inside else key.metric
+    least = LEAST.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
     if beyond > max(largest, least) and not (inside and streams < CACHE):
         return replace(
             one, status="leaking", why=why, total=total, exposure=streams, factor=factor, rivals=(), rate=rate,
             low=low, high=high, at_most=high, growing=False, stay=seen,
         )  # fmt: skip
     at_most = high * math.fsum(rest.column(factor)) / streams
+    warm = not at[0].done.get("connection") and total <= WARMED.get(name, 0.0) * streams
     return replace(
-        open_, why=f"{why}; a pool could hold that", total=total, exposure=streams, at_most=at_most
+        open_,
+        why=f"{why}; a pool could hold that",
+        total=total,
+        exposure=streams,
+        at_most=at_most,
+        growing=not warm,
     )
 
 
