@@ -6,7 +6,8 @@ import signal
 
 from harness.core.moments import moments
 from harness.core.record import Trial
-from harness.core.signature import find, meaning
+from harness.core.signature import advice, find, meaning
+from harness.core.trace import fold
 from harness.core.units import counted
 from harness.core.verdict import Crash
 
@@ -29,7 +30,25 @@ def crash_of(trial: Trial) -> Crash | None:
         at_connection=trial.exit.connections,
         grown=grown(trial),
         during=trial.exit.during,
+        trace=trial.exit.trace or fold(trial.exit.log_tail),
     )
+
+
+KILLED = (
+    "SIGKILL and no word in its log are usually the kernel's out-of-memory killer: look for it with dmesg, and compare "
+    "its memory with the limit of its control group"
+)
+
+
+def next_step(crash: Crash) -> str:
+    """What to do about it: as the signature says, else by the signal."""
+    if found := advice(crash.signature):
+        return found
+    if crash.signal == "SIGKILL":
+        return KILLED
+    if crash.returncode == 0:
+        return "find what made it exit by itself with code 0: it must serve until it is stopped"
+    return "read the end of its log; run again under a debugger with the same load"
 
 
 def signal_name(code: int | None) -> str | None:
@@ -70,6 +89,8 @@ def say(crash: Crash) -> str:
         text += f", in {crash.during}"
     if crash.signature:
         text += f"; its log says that {meaning(crash.signature)} ({crash.signature})"
+    if own := next((frame for frame in crash.trace if not frame.startswith("goroutine ")), ""):
+        text += f"; at {own}"
     if crash.grown:
         most = ", ".join(f"{name} +{by:g}" for name, by in list(crash.grown.items())[:4])
         text += f"; before that grew: {most}"

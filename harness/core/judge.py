@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.core import crash as crashes
 from harness.core import while_connected
+from harness.core.advice import next_step
 from harness.core.diagnose import per
 from harness.core.doubt import SPREAD, Doubt, doubt_of, ledger_total, warnings_of
 from harness.core.findings import bounds, ceilings, leaks
@@ -62,7 +63,10 @@ def judge(trial: Trial) -> Verdict:
         also=tuple(held[1:]),
         warnings=tuple(warnings),
         advice=_limited(
-            trial, _next_step(None) if _starved(outcome, crash, short) else _advice(outcome, findings, doubt)
+            trial,
+            next_step(None, trial.target.runtime)
+            if _starved(outcome, crash, short)
+            else _advice(outcome, findings, doubt, crash, trial.target.runtime),
         ),
     )
 
@@ -174,11 +178,15 @@ def _limited(trial: Trial, advice: str) -> str:
     return f"{advice}; {SPREAD}" if advice else SPREAD
 
 
-def _advice(outcome: Outcome, findings: Sequence[Finding], doubt: Doubt | None) -> str:
+def _advice(
+    outcome: Outcome, findings: Sequence[Finding], doubt: Doubt | None, crash: Crash | None, runtime: str
+) -> str:
+    if outcome is Outcome.CRASHED and crash and crash.signature:
+        return crashes.next_step(crash)
     if outcome in (Outcome.LEAKING, Outcome.CRASHED) and any(one.driver for one in findings):
-        return _next_step(findings[0].driver)
-    if outcome is Outcome.CRASHED:
-        return "read the end of its log; run again under a debugger with the same load"
+        return next_step(findings[0].driver, runtime)
+    if outcome is Outcome.CRASHED and crash:
+        return crashes.next_step(crash)
     if outcome is Outcome.STALLED:
         return "check that the handler sends as it goes: buffering, a lock, an upstream that does not answer"
     if outcome is Outcome.OVER_CEILING:
@@ -188,16 +196,3 @@ def _advice(outcome: Outcome, findings: Sequence[Finding], doubt: Doubt | None) 
     if outcome is Outcome.INCONCLUSIVE and doubt:
         return doubt.advice
     return ""
-
-
-def _next_step(driver: str | None) -> str:
-    return {
-        "event": "look at what each event adds to: a list, a cache, a queue without an end",
-        "time": "look at timers and background loops: it grows with no client at all",
-        "abort": "look at the path taken when a client vanishes: cancellation, a finally block that does not run",
-        "slow-reader": "bound what is buffered for a reader that does not read, and drop it after a time",
-        "broker-timeout": "look at the path taken on a timeout: what was opened for the request is not closed",
-    }.get(
-        driver or "",
-        "look at what is opened per connection and not closed in a finally block or a context manager",
-    )

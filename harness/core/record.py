@@ -30,7 +30,8 @@ class ExitInfo:
 
     returncode: negative for a signal, as subprocess has it. at: seconds since the run's start.
     connections: streams opened by then. log_tail: the last lines of its log. during: the step in which it ended, such
-    as ``cycle 3 (load)``; "" in a record of an older harness.
+    as ``cycle 3 (load)``; "" in a record of an older harness. trace: the stack that the log or a core file shows,
+    folded to the frames that matter (harness.core.trace).
     """
 
     returncode: int | None
@@ -38,25 +39,30 @@ class ExitInfo:
     connections: int
     log_tail: tuple[str, ...] = ()
     during: str = ""
+    trace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Something that grew from cycle to cycle, seen from inside. kind: ``task``, ``thread``, ``line``, ``type``,
-    … text: where, how many and how many bytes per unit of the driver."""
+    … text: where, how many and how many bytes per unit of the driver. own: code of the service, not of a library.
+    container: what holds it, such as ``Hub._subscribers``; "" when that is not known."""
 
     kind: str
     text: str
+    own: bool = True
+    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where a leak that was certain grew during further cycles, most telling first. more: places left out.
-    notes: what limits this."""
+    notes: what limits this. partial: the search was stopped before it was complete."""
 
     places: tuple[Place, ...] = ()
     more: int = 0
     notes: tuple[str, ...] = ()
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

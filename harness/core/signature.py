@@ -10,67 +10,258 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A pattern, its name, and what it means in one clause."""
+    """A pattern, its name, what it means in one clause, and the next step for whoever has to fix it."""
 
     name: str
     pattern: re.Pattern[str]
     meaning: str
+    advice: str
 
 
-def _row(name: str, pattern: str, meaning: str) -> Signature:
-    return Signature(name, re.compile(pattern), meaning)
+def _row(name: str, pattern: str, meaning: str, advice: str) -> Signature:
+    return Signature(name, re.compile(pattern), meaning, advice)
 
 
 LONGEST = 2000  # characters of a log line that are searched and quoted
+# A register as Go and the JVM print it: "rax    0x0", "RAX=0x0000000000000008, RBX=0x…", "rflags 0x10216".
+REGISTER = re.compile(
+    r"^(?:r(?:[abcd]x|[ds]i|[bs]p|ip|flags|\d+)|[cdefgs]s|x\d+|lr|pc|sp|fault|trap)\s+0x[0-9a-f]+$|"
+    r"^\s*(?:R[A-Z0-9]{1,2}|RIP|EFLAGS|CSGSFS|ERR|TRAPNO|CR2)\s*=\s*0x[0-9a-fA-F]"
+)
+DESCRIPTORS = "close what the code opens for each stream: raising the limit only delays this exit"
+MEMORY = "find what the memory holds with the growth below: raising the limit only delays this exit"
+OWNED = "give each ZeroMQ socket one owner: one thread creates, uses and closes it, and other threads send it messages"
+CORRUPTED = (
+    "run it with AddressSanitizer or valgrind and the same load: the first invalid access names the cause"
+)
 
 # Most specific first: the first row that matches any line decides.
 SIGNATURES: tuple[Signature, ...] = (
     _row(
         "zeromq-assertion",
         r"Assertion failed: .*\((?:.*/)?src/(?:msg|signaler|mailbox|mailbox_safe|socket_base|pipe|ypipe|poller_base|"
-        r"epoll|object|own|ctx|session_base|fq|lb|dealer|router)\.[ch]pp:\d+\)",
+        r"epoll|object|own|ctx|session_base|fq|lb|dealer|router|stream_engine\w*|tcp\w*|io_thread|poll|select|reaper)"
+        r"\.[ch]pp:\d+\)|^(?:Bad file descriptor|Invalid argument|Socket operation on non-socket|Connection reset by "
+        r"peer|Broken pipe|No such file or directory) \((?:.*/)?src/\w+\.[ch]pp:\d+\)",
         "an internal check of libzmq failed: a socket was used from several threads or after it was closed",
+        OWNED,
     ),
     _row(
         "zeromq-epoll-emfile",
-        r"Too many open files \(.*src/epoll\.cpp",
+        r"Too many open files \(.*src/\w+\.[ch]pp",
         "libzmq had no descriptor left for a context",
+        f"share one ZeroMQ context in the process, and {DESCRIPTORS}",
     ),
     _row(
         "czmq-destroyed-socket",
         r"zsock_destroy_checked.*zsock_is \(self\)",
         "a CZMQ socket was destroyed twice",
+        f"destroy a socket in one place only; {OWNED}",
     ),
-    _row("go-cgo-sigsegv", r"signal arrived during cgo execution", "a Go service died inside C code"),
+    _row(
+        "sanitizer",
+        r"(?:Address|Thread|Memory|Leak)Sanitizer: ",
+        "a sanitizer found an invalid access",
+        "fix the access at the first frame; the report also names where the memory was allocated and freed",
+    ),
+    _row(
+        "go-cgo-sigsegv",
+        r"signal arrived during cgo execution",
+        "a Go service died inside C code",
+        "look at the C call of this goroutine, and at every other goroutine inside C: they share what must have one "
+        "owner, or use it after it was freed",
+    ),
+    _row(
+        "go-concurrent-map",
+        r"fatal error: concurrent map (?:\w+ and map )?(?:\w+)",
+        "goroutines used a map at the same time",
+        "guard the map with a sync.Mutex; run the service built with -race under the same load",
+    ),
+    _row(
+        "go-deadlock",
+        r"fatal error: all goroutines are asleep - deadlock!",
+        "every goroutine waits for another one",
+        "look at the channel or lock in the first frame: its other side has returned",
+    ),
+    _row(
+        "go-stack-overflow",
+        r"fatal error: stack overflow|goroutine stack exceeds \d+-byte limit",
+        "a Go function called itself without end",
+        "bound the recursion in the first frame",
+    ),
+    _row(
+        "go-threads",
+        r"program exceeds \d+-thread limit|fatal error: thread exhaustion",
+        "the Go runtime reached its limit of threads",
+        "bound the goroutines that call into C or block in a system call: each holds a thread",
+    ),
+    _row(
+        "go-out-of-memory",
+        r"fatal error: (?:runtime: )?(?:out of memory|cannot allocate memory)|runtime: out of memory: cannot allocate",
+        "the Go heap could not grow any more",
+        MEMORY,
+    ),
+    _row(
+        "go-nil-pointer",
+        r"panic: runtime error: invalid memory address or nil pointer dereference",
+        "a Go service used a nil pointer",
+        "check the pointer in the first frame: another goroutine may have closed or replaced it",
+    ),
     _row(
         "go-sigsegv",
-        r"fatal error: unexpected signal during runtime execution|\[signal SIGSEGV",
+        r"fatal error: unexpected signal during runtime execution|\[signal SIG(?:SEGV|BUS)|^SIG(?:SEGV|BUS): ",
         "a Go service died of an invalid memory access",
+        "look for unsafe pointers and C libraries in the first frames; run the service built with -race",
+    ),
+    _row(
+        "rust-stack-overflow",
+        r"has overflowed its stack",
+        "a Rust thread overflowed its stack",
+        "bound the recursion; run it under a debugger to see the function that repeats",
+    ),
+    _row(
+        "rust-memory",
+        r"memory allocation of \d+ bytes failed",
+        "the allocator had no memory left",
+        MEMORY,
     ),
     _row(
         "emfile",
-        r"Too many open files|EMFILE|\[Errno 24\]|accept4?: too many open files",
+        r"[Tt]oo many open files\b|EMFILE|\[Errno 24\]|\(os error 24\)",
         "descriptors ran out",
+        DESCRIPTORS,
     ),
     _row(
         "thread-exhaustion",
-        r"can't start new thread|pthread_create failed|unable to create native thread",
+        r"can't start new thread|pthread_create failed|unable to create native thread|"
+        r"failed to spawn thread|runtime: failed to create new OS thread",
         "threads ran out",
+        "end the threads that each stream starts, or serve streams from a bounded pool",
     ),
-    _row("go-panic", r"^panic: ", "a Go service panicked"),
-    _row("java-oom", r"java\.lang\.OutOfMemoryError", "the JVM ran out of memory"),
-    _row("node-oom", r"JavaScript heap out of memory", "the Node heap ran out of memory"),
-    _row("python-memory", r"^MemoryError\b", "Python ran out of memory"),
-    _row("python-fatal", r"^Fatal Python error: (?!Aborted|Segmentation)", "the Python interpreter gave up"),
-    _row("python-abort", r"^Fatal Python error: Aborted", "the process aborted"),
+    _row(
+        "java-hs-err",
+        r"A fatal error has been detected by the Java Runtime Environment",
+        "native code crashed the JVM",
+        "look at the problematic frame: a JNI library or sun.misc.Unsafe; hs_err_pid*.log has every thread",
+    ),
+    _row(
+        "java-native-memory",
+        r"There is insufficient memory for the Java Runtime Environment|"
+        r"Native memory allocation \(\w+\) failed|os::commit_memory\(.*failed",
+        "the JVM got no more memory from the system",
+        "compare -Xmx with the memory limit of the service, and count its threads and direct buffers",
+    ),
+    _row(
+        "java-oom",
+        r"java\.lang\.OutOfMemoryError",
+        "the JVM ran out of memory",
+        f"add -XX:+HeapDumpOnOutOfMemoryError, and {MEMORY}",
+    ),
+    _row(
+        "node-oom",
+        r"JavaScript heap out of memory|Allocation failed - process out of memory",
+        "the Node heap ran out of memory",
+        f"add --heapsnapshot-near-heap-limit=1, and {MEMORY}",
+    ),
+    _row(
+        "node-fatal",
+        r"^#\s+Fatal (?:JavaScript )?(?:error|invalid|process)|^FATAL ERROR: |^abort: |node::Abort",
+        "V8 or a native addon aborted the Node process",
+        "look at the JavaScript frame that called into native code; update or isolate the addon",
+    ),
+    _row(
+        "glibc-heap",
+        r"^(?:malloc|free|realloc|munmap_chunk|tcache_thread_shutdown|corrupted|double free|malloc_consolidate|"
+        r"sysmalloc|calloc)\b.*(?:corrupt|invalid|double free|bad|overwrit|unaligned|mismatch|assertion)|"
+        r"^corrupted (?:size|double)|sysmalloc: Assertion|"
+        r"\*\*\* Error in .*: (?:double free|free\(\)|malloc\(\)|corrupted)",
+        "glibc found its heap corrupted",
+        CORRUPTED,
+    ),
+    _row(
+        "stack-smashing",
+        r"stack smashing detected|buffer overflow detected",
+        "a C function wrote past the end of its buffer",
+        CORRUPTED,
+    ),
+    _row(
+        "cpp-terminate",
+        r"terminate called (?:after throwing|without an active|recursively)",
+        "a C++ exception was not caught",
+        "catch the exception where the thread starts; the log names its type",
+    ),
+    _row(
+        "python-memory",
+        r"^(?:\w+\.)*MemoryError\b",
+        "Python ran out of memory",
+        MEMORY,
+    ),
+    _row(
+        "python-fatal",
+        r"^Fatal Python error: (?!Aborted|Segmentation|Bus error)",
+        "the Python interpreter gave up",
+        "look at the C extension below the first frame: it broke a rule of the interpreter",
+    ),
+    _row(
+        "python-abort",
+        r"^Fatal Python error: Aborted",
+        "the process aborted",
+        "look at the C library that the first frame calls: it called abort",
+    ),
     _row(
         "python-sigsegv",
-        r"^Fatal Python error: Segmentation fault",
+        r"^Fatal Python error: (?:Segmentation fault|Bus error)",
         "the process died of an invalid memory access",
+        "look at the C extension that the first frame calls, and at objects that several threads share with it",
     ),
-    _row("dangling-socket", r"dangling '\w+' socket created at", "ZeroMQ sockets were left open at exit"),
-    _row("context-termination", r"Context termination timeout", "a ZeroMQ context could not be ended"),
-    _row("socket-close", r"Socket close failure", "a ZeroMQ socket could not be closed"),
+    _row(
+        "node-uncaught",
+        r"^Node\.js v\d+\.\d+|ERR_UNHANDLED_REJECTION|triggerUncaughtException|Unhandled 'error' event",
+        "an exception was not caught, which ends a Node process",
+        "handle the error where the stream is written: an 'error' listener, or catch around the await",
+    ),
+    _row(
+        "go-panic",
+        r"^panic: ",
+        "a Go service panicked",
+        "fix the panic at the first frame; recover only where a request starts",
+    ),
+    _row(
+        "rust-panic",
+        r"^thread '.*' (?:\(\d+\) )?panicked at ",
+        "a Rust thread panicked",
+        "fix the panic at the first frame; set RUST_BACKTRACE=1 to see its callers",
+    ),
+    _row(
+        "c-assertion",
+        r"\w: Assertion `.*' failed\.",
+        "an assertion of C code failed",
+        "read the assertion: it names the file and the condition that does not hold",
+    ),
+    _row(
+        "kernel-oom-kill",
+        r"[Oo]ut of memory: Killed process \d+|oom-kill:constraint|\boom_reaper: reaped process",
+        "the kernel killed it because memory ran out",
+        "compare its memory with the limit of its control group, and find what grows",
+    ),
+    _row(
+        "dangling-socket",
+        r"dangling '\w+' socket created at|dangling sockets: cannot terminate|Dangling ZeroMQ \w+ socket",
+        "ZeroMQ sockets were left open at exit",
+        "close each socket in the code path that created it",
+    ),
+    _row(
+        "context-termination",
+        r"Context termination timeout",
+        "a ZeroMQ context could not be ended",
+        "set LINGER on every socket, and close each one before the context ends",
+    ),
+    _row(
+        "socket-close",
+        r"Socket close failure",
+        "a ZeroMQ socket could not be closed",
+        OWNED,
+    ),
 )
 
 
@@ -101,9 +292,15 @@ def meaning(name: str) -> str:
     return next((each.meaning for each in SIGNATURES if each.name == name), name)
 
 
+def advice(name: str | None) -> str:
+    """The next step for a signature; empty for a name that is not known."""
+    return next((each.advice for each in SIGNATURES if each.name == name), "")
+
+
 def excerpt(lines: Sequence[str], last: int) -> tuple[str, ...]:
-    """The last lines of a log, and before them the first line of every signature that they do not show:
-    a service that dies verbosely buries the cause under its consequences."""
+    """The last lines of a log without a dump of registers, and before them the first line of every signature that
+    they do not show: a service that dies verbosely buries the cause under its consequences."""
+    lines = [line for line in lines if not REGISTER.match(line[:LONGEST])]
     tail = list(lines[-last:])
     buried = lines[: max(0, len(lines) - last)]
     kept: list[str] = []

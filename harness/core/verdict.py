@@ -97,6 +97,7 @@ class Crash:
     at_connection: int
     grown: Mapping[str, float] = field(default_factory=dict)  # key → growth before death
     during: str = ""  # the step in which it died, such as "cycle 3 (load)"
+    trace: tuple[str, ...] = ()  # frames of the stack that crashed, those of the service first
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -130,6 +131,7 @@ class Verdict:
     def explain(self) -> str:
         """The evidence as plain text, for an assertion message or a terminal."""
         lines = [f"{self.outcome.value}: {self.explanation}"]
+        lines.extend(f"    at {frame}" for frame in (self.crash.trace if self.crash else ()))
         for finding in self.findings:
             if finding.explanation != self.explanation:
                 lines.append(f"  {finding.explanation}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,14 @@ from pathlib import Path
 from harness.core.record import ExitInfo
 from harness.core.sample import Sample
 from harness.core.signature import excerpt
+from harness.core.trace import fold
 from harness.experiment.around import Target
+from harness.target.dump import core_stack, oom_kills
 from harness.target.spawn import was_cut
 
 LOG_LINES = 20_000  # of the log searched for signatures after a death
 LOG_KEPT = 120  # of them kept in the record
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # exit codes, as subprocess and as a shell give them
 HURRY = 1.0  # seconds, at most, that a user who has stopped the run waits for it
 
 
@@ -27,9 +31,14 @@ class Stopped:
     notes: tuple[str, ...]
 
 
-def death(target: Target, *, at: float, connections: int, during: str) -> ExitInfo:
-    """What is known of a service that has exited. at: seconds since its start. during: see ExitInfo."""
-    return ExitInfo(target.poll(), at, connections, excerpt(target.tail(LOG_LINES), LOG_KEPT), during)
+def death(target: Target, *, at: float, connections: int, during: str, cwd: Path | None = None) -> ExitInfo:
+    """What is known of a service that has exited. at: seconds since its start. during: see ExitInfo. cwd: the folder
+    in which it ran, where its core file lies."""
+    code = target.poll()
+    lines = (*target.tail(LOG_LINES), *(oom_kills(target.pid) if code in KILLED else ()))
+    since = time.time() - at
+    trace = fold(lines) or core_stack([cwd or Path.cwd()], since=since)
+    return ExitInfo(code, at, connections, excerpt(lines, LOG_KEPT), during, trace)
 
 
 def stop(target: Target, log: Path, *, grace: float, hurried: bool) -> Stopped:

@@ -408,4 +408,6 @@ class TrialRunner:
                 self._note(infrastructure=str(keeper_lost(self.target.lost)))
             return
         at = self.around.clock() - self.started
-        self._note(exit=end.death(self.target, at=at, connections=self.connections, during=self.during))
+        cwd = self.setup.service.cwd
+        died = end.death(self.target, at=at, connections=self.connections, during=self.during, cwd=cwd)
+        self._note(exit=died)

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.core.errors import ProbeError
+from harness.core.frames import Frame, is_go_library, own_first, written
 from harness.runtime.counters import (
     GOROUTINES,
     HEAP_BYTES,
@@ -29,7 +30,6 @@ from harness.runtime.counters import (
     understood,
 )
 from harness.runtime.listener import users_on
-from harness.runtime.place import Frame, written
 from harness.runtime.processes import users_of_tree
 
 PAGES = "/debug/pprof/"
@@ -47,7 +47,6 @@ TOTAL = re.compile(r"^goroutine profile: total (\d+)")
 STACK = re.compile(r"^(\d+)(?:: (\d+) \[\d+: \d+\])? @")
 FRAME = re.compile(r"^#\t0x[0-9a-f]+\t(\S+?)\+0x[0-9a-f]+\t+(.+):(\d+)$")
 HEAP = re.compile(r"^heap profile: .* @ heap/(\d+)", re.MULTILINE)
-LIBRARY = re.compile(r"/go/src/|/pkg/mod/|/usr/local/go/|^runtime[./]|/libexec/src/|^_cgo")
 OWN_GOROUTINE = "runtime/pprof.writeGoroutine"  # the one that writes the page
 Profile = dict[tuple[Frame, ...], tuple[float, float]]  # frames innermost first → count, bytes
 
@@ -112,7 +111,7 @@ class GoCounters:
         levels[GOROUTINES] = float(found[1])
         names: dict[str, int] = {}
         for frames, (count, _) in parse(goroutines).items():
-            own = own_first(frames)
+            own = own_first("go", frames)
             name = own[0][2] if own else "(runtime)"
             names[name] = names.get(name, 0) + int(count)
         return Counters(levels, names, (self.pid,))
@@ -247,12 +246,6 @@ def scaled(profile: Profile, rate: int) -> Profile:
     }
 
 
-def own_first(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """Frames of the service before those of Go itself and of modules."""
-    own = [frame for frame in frames if not LIBRARY.search(frame[0])]
-    return (*own, *(frame for frame in frames if LIBRARY.search(frame[0])))
-
-
 def site_growth(before: Profile, after: Profile, connections: float, unit: str, kind: str) -> list[Growth]:
     """Growth by the service's innermost line."""
     sums: dict[Frame, list[float]] = {}
@@ -260,7 +253,7 @@ def site_growth(before: Profile, after: Profile, connections: float, unit: str, 
     for frames in before.keys() | after.keys():
         if not frames:
             continue
-        ordered = own_first(frames)
+        ordered = own_first("go", frames)
         old, new = before.get(frames, (0.0, 0.0)), after.get(frames, (0.0, 0.0))
         total = sums.setdefault(ordered[0], [0.0, 0.0])
         total[0] += new[0] - old[0]
@@ -272,5 +265,5 @@ def site_growth(before: Profile, after: Profile, connections: float, unit: str, 
         if rate >= LEAST:
             per_byte = size / max(1, connections) if size else None
             growth = Growth(written(site), rate, unit, kind, per_byte, stacks[site])
-            found.append((bool(LIBRARY.search(site[0])), -size, -rate, growth))
+            found.append((is_go_library(site), -size, -rate, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:3])]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core.errors import ProbeError
+from harness.core.frames import JVM, Frame, own_first, written
 from harness.core.metric import Key
 from harness.runtime import jvm_socket
 from harness.runtime.counters import (
@@ -28,7 +29,6 @@ from harness.runtime.counters import (
     most,
     understood,
 )
-from harness.runtime.place import Frame, written
 from harness.runtime.processes import executable, tree
 
 PATIENCE = 60.0  # seconds: a full collection of tens of GB
@@ -42,7 +42,6 @@ COLLECTIONS = 2  # what a finalizer or a reference queue lets go of is found by 
 ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
 THREAD = re.compile(r'^"(.*?)" ')
 FRAME = re.compile(r"^\tat (.+)\((.+?)(?::(\d+))?\)$")
-LIBRARY = re.compile(r"^(?:java|javax|jdk|sun|com\.sun)\.")
 THREADS = Key("tasks", "java-thread")
 ARRAYS = {
     "B": "byte",
@@ -225,8 +224,7 @@ def stack_growth(
     for frames, count in after.items():
         rate = (count - before.get(frames, 0)) / max(1, connections)
         if rate >= LEAST and frames:
-            own = [frame for frame in frames if not LIBRARY.match(frame[2])]
-            ordered = (*own, *(frame for frame in frames if LIBRARY.match(frame[2])))
+            ordered = own_first("jvm", frames)
             found.append(
                 Growth(written(ordered[0]), rate, "threads", "thread", None, tuple(map(written, ordered)))
             )
@@ -243,7 +241,7 @@ def class_growth(
         rate = (count - old[0]) / max(1, connections)
         if rate >= LEAST:
             growth = Growth(name, rate, "instances", "class", (size - old[1]) / max(1, connections))
-            library = bool(LIBRARY.match(name)) or (
+            library = bool(JVM.match(name)) or (
                 "." not in name.rstrip("[]") and name.rstrip("[]") in ARRAYS.values()
             )
             found.append((library, -rate, growth))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import ProbeError
+from harness.core.frames import NODE, Frame, own_first, written
 from harness.core.metric import Key
 from harness.runtime import channel
 from harness.runtime.counters import (
@@ -26,7 +27,6 @@ from harness.runtime.counters import (
     partial,
     understood,
 )
-from harness.runtime.place import Frame, written
 from harness.runtime.processes import tree, trusted
 
 AGENT = Path(__file__).parent / "agent" / "node" / "agent.js"
@@ -34,7 +34,6 @@ START_PATIENCE = 5.0
 LEAST = 0.02
 LEAST_BYTES = 16.0
 EXTERNAL_BYTES = Key("memory", "external-bytes")
-LIBRARY = re.compile(r"^node:|/node_modules/|^$|^\(|^internal/|^evalmachine")
 STACK_LINE = re.compile(r"^\s+at (?:(.*?) \()?(?:file://)?(.*?):(\d+):\d+\)?$")
 NO_QUERY = "this Node has no v8.queryObjects (20.13 and later): objects are not counted, heap bytes alone"
 
@@ -192,12 +191,6 @@ def stack_frames(stack: str) -> tuple[Frame, ...]:
     return tuple((m[2], int(m[3]), m[1] or "") for m in matches if m)
 
 
-def own_first(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
-    """Frames of the service before those of Node itself and of node_modules."""
-    own = [frame for frame in frames if not LIBRARY.search(frame[0])]
-    return (*own, *(frame for frame in frames if LIBRARY.search(frame[0])))
-
-
 def resource_growth(
     before: Mapping[tuple[str, tuple[Frame, ...]], int],
     after: Mapping[tuple[str, tuple[Frame, ...]], int],
@@ -208,7 +201,7 @@ def resource_growth(
     stacks: dict[tuple[str, str], tuple[str, ...]] = {}
     for key, count in after.items():
         kind, frames = key
-        ordered = own_first(frames)
+        ordered = own_first("node", frames)
         site = (written(ordered[0]) if ordered else "(inside Node)", kind)
         sums[site] = sums.get(site, 0.0) + count - before.get(key, 0)
         stacks[site] = tuple(map(written, ordered))
@@ -232,7 +225,7 @@ def allocation_growth(
     stacks: dict[Frame, tuple[Frame, ...]] = {}
     for frames, (blocks, size) in after.items():
         old = before.get(frames, (0.0, 0.0))
-        ordered = own_first(frames)
+        ordered = own_first("node", frames)
         total = sums.setdefault(ordered[0], [0.0, 0.0])
         total[0] += blocks - old[0]
         total[1] += size - old[1]
@@ -249,7 +242,7 @@ def allocation_growth(
                 per_byte,
                 tuple(map(written, stacks[site])),
             )
-            found.append((bool(LIBRARY.search(site[0])), -per_byte, growth))
+            found.append((bool(NODE.search(site[0])), -per_byte, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]
 
 
@@ -259,7 +252,7 @@ def lasting(whole: Sequence[Growth], *cycles: Sequence[Growth]) -> list[Growth]:
     return sorted(
         whole,
         key=lambda growth: (
-            bool(LIBRARY.search(growth.site)),
+            bool(NODE.search(growth.site)),
             -min(one.get(growth.site, 0.0) for one in each),
             -(growth.bytes_per_connection or 0.0),
         ),

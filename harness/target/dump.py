@@ -1,0 +1,114 @@
+"""What a crash leaves outside the log: the core file and its C stack by gdb, and the kernel's own message."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.core.trace import fold
+
+PATTERN = Path("/proc/sys/kernel/core_pattern")
+KERNEL_LOG = "/dev/kmsg"
+GDB_TIMEOUT = 20.0  # seconds: a core file of a service with gigabytes in memory
+WRITTEN_TIMEOUT = 2.0  # seconds in which the kernel writes a core file before the parent sees the exit
+RECORD = 8192  # bytes of one record of /dev/kmsg (dev-kmsg in the kernel's documentation)
+EXECUTABLE = re.compile(r'AT_EXECFN .*"(.+)"$', re.MULTILINE)
+KILLED = re.compile(r"Killed process (\d+) ")
+# Nothing that lies beside a core file or a library is run: gdb loads no scripts, and none of the user's settings.
+GDB = (
+    "gdb",
+    "-nx",
+    "-batch",
+    "-iex",
+    "set auto-load off",
+    "-iex",
+    "set debuginfod enabled off",
+    "-iex",
+    "set width 0",
+)
+
+
+def core_stack(folders: Iterable[Path], *, since: float) -> tuple[str, ...]:
+    """The C stack of the thread that crashed, from the newest core file written since (seconds since the epoch).
+    Empty without a core file, or without gdb."""
+    if not shutil.which("gdb"):
+        return ()
+    core = newest_core(folders, since=since)
+    if core is None:
+        return ()
+    executable = EXECUTABLE.search(_gdb("-c", str(core), "-ex", "info auxv"))
+    program = str(core.parent / executable[1]) if executable else ""
+    if not program or not Path(program).is_file():
+        return ()
+    stack = fold(_gdb(program, "-c", str(core), "-ex", "bt 40").splitlines())
+    return (*stack, f"C stack of the thread that crashed, from {core}") if stack else ()
+
+
+def newest_core(folders: Iterable[Path], *, since: float) -> Path | None:
+    """A core file that this user owns, in one of the folders or where core_pattern(5) puts them."""
+    try:
+        pattern = PATTERN.read_text().strip()
+    except OSError:
+        return None
+    if pattern.startswith("|") or not pattern:
+        return None  # a program of the system takes them
+    name = re.sub(r"%.", "*", pattern)
+    places = [Path(name).parent] if name.startswith("/") else list(folders)
+    found = []
+    for place in places:
+        for core in (*place.glob(Path(name).name), *place.glob(f"{Path(name).name}.*[0-9]")):
+            try:
+                status = core.lstat()
+                if core.is_symlink() or not core.is_file() or status.st_uid != os.geteuid():
+                    continue
+                with core.open("rb") as file:
+                    if status.st_mtime >= since and file.read(4) == b"\x7fELF":
+                        found.append((status.st_mtime, core))
+            except OSError:
+                continue
+    return max(found)[1] if found else None
+
+
+def _gdb(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            [*GDB, *arguments],
+            capture_output=True,
+            timeout=GDB_TIMEOUT,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace")
+
+
+def oom_kills(pid: int) -> tuple[str, ...]:
+    """The kernel's message that it killed this process because memory ran out; empty where its log cannot be read."""
+    try:
+        log = os.open(KERNEL_LOG, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ()
+    found = []
+    deadline = time.monotonic() + WRITTEN_TIMEOUT
+    try:
+        while time.monotonic() < deadline:
+            try:
+                record = os.read(log, RECORD).decode(errors="replace")
+            except BlockingIOError:
+                break
+            except BrokenPipeError:
+                continue  # the ring buffer has passed this record
+            text = record.partition(";")[2].partition("\n")[0]
+            if (killed := KILLED.search(text)) and int(killed[1]) == pid:
+                found.append(text)
+    except OSError:
+        pass
+    finally:
+        os.close(log)
+    return tuple(found)
