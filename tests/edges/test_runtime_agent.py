@@ -53,7 +53,10 @@ ENDINGS = {
 
 
 def run(code: str, env: dict[str, str], *, python: str = sys.executable) -> tuple[int, bytes, bytes]:
-    done = subprocess.run([python, "-c", code], env=env, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        [python, "-c", code], env=env, capture_output=True, timeout=30, check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
 
