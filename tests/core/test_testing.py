@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,14 @@ from harness.core.errors import ConfigError
 from harness.no_leaks.check import adopted, grown
 from harness.no_leaks.snapshot import Snapshot, Thing
 from harness.testing import Ignore, LeaksError, assert_bounded, assert_no_growth, no_leaks, snapshot
+
+
+@pytest.fixture(autouse=True)
+def only_own_objects() -> Iterator[None]:
+    """Each check looks through every object of the process: those of earlier tests are left out, for their time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def test_own_readings_are_judged_as_a_guards_are() -> None:
