@@ -107,6 +107,15 @@ def wait(trial: Trial, goal: Goal) -> CycleSpec:
     return replace(step, connections=0, dwell=min(LONGEST_WAIT, max(SHORTEST_WAIT, WAIT_SHARE * age)))
 
 
+def burst(trial: Trial, goal: Goal) -> CycleSpec:
+    """The shortest load there is: as many clients as are open at once, and they leave at once. A pool that takes
+    something in every burst is full soon."""
+    step = brisk(trial, goal, Phase.LOAD)
+    size = max(1, min(goal.concurrency, goal.connections))
+    way = "fin" if goal.disconnect == "mixed" else goal.disconnect
+    return replace(step, connections=size, concurrency=size, disconnect=way)
+
+
 def half(trial: Trial, goal: Goal) -> CycleSpec:
     """A load half as large as an ordinary one: growth per burst of clients is the same, per stream it is half."""
     step = brisk(trial, goal, Phase.LOAD)

@@ -72,11 +72,11 @@ class Assessed:
     """What one test says of one series.
 
     status: ``leaking`` | ``suspected`` (grows like a leak, but the retention time is not over) | ``bounded`` |
-    ``undecided``. factor: the ledger sum that drives the growth, in
-    whose units rate, low and high are; rivals: factors that explain it as well. at_most: greatest rate per
-    connection that could have stayed unseen (95 %). total: net growth. growing: not certain, but it has
-    grown and goes on; the plan then looks closer. cache: a cache would grow so too,
-    until it is full. stay: what idle stretches showed of how long the growth stays, where that was asked.
+    ``undecided``. factor: the ledger sum that drives the growth, in whose units rate, low and high are; rivals:
+    factors that explain it as well. at_most: greatest rate per answered stream that could have stayed unseen (95 %).
+    total: net growth. growing: not certain, but it has grown and goes on; the plan then looks closer. cache: a cache
+    would grow like this too, until it is full. per_burst: it grew by about the same in every burst of clients, as a
+    pool does. stay: what idle stretches showed of how long the growth stays, where that was asked.
     """
 
     status: str
@@ -91,6 +91,7 @@ class Assessed:
     high: float = 0.0
     growing: bool = False
     cache: bool = False
+    per_burst: bool = False
     stay: Stay | None = None
 
 
@@ -281,7 +282,7 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     at_most = 3.0 / quiet if quiet else math.inf
     factor = "connection"
     rivals: tuple[str, ...] = ()
-    unmet = False
+    unmet = per_burst = False
     if data.total >= MIN_GROWTH:
         factor, rivals = driver(data.grown, data.series, data.offset)
         unmet = quiet > 0 and _unmet(data, factor, after)
@@ -297,7 +298,8 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     if growing:
         if data.total < MIN_GROWTH:
             factor, rivals = driver(data.grown, data.series, data.offset)
-        best = f"best explained per {_explained(data, factor)}"
+        per_burst = _per_burst(data, factor)
+        best = f"best explained per {'cycle, whatever its load' if per_burst else per(factor)}"
         why = f"grew by {round(data.total, 1):g} over {streams}, not yet told from a pool"
         if not best.endswith("connection"):
             why += f" ({best})"
@@ -314,14 +316,16 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
             if quiet
             else f"grew by {round(data.total, 1):g} over {streams}, up to the last cycle"
         )
-    return Assessed("undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing)
+    return Assessed(
+        "undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing, per_burst=per_burst
+    )
 
 
-def _explained(data: _Data, factor: str) -> str:
-    """Words for what an uncertain growth follows best: the driver, or the cycle as a slowly filling pool does."""
+def _per_burst(data: _Data, factor: str) -> bool:
+    """Growth follows the bursts of clients better than the driver, as a slowly filling pool does."""
     cycle = fit(data.grown, [data.series.column("cycle")], data.offset)
     other = fit(data.grown, [data.series.column(factor)], data.offset)
-    return "cycle, whatever its load" if cycle.likelihood > other.likelihood + SAME else per(factor)
+    return cycle.likelihood > other.likelihood + SAME
 
 
 def _unmet(data: _Data, factor: str, after: int) -> bool:

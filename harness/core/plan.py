@@ -38,6 +38,7 @@ from harness.core.while_connected import next_hold
 __all__ = ["Goal", "Search", "Step", "Stop", "next_step"]
 
 MIN_WARMUP = 2
+PATTERN = 3  # loads of different size after which growth per burst shows
 MAX_WARMUP = 10
 STEADY = 1.0  # largest change of a count between two cycles that counts as steady
 PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
@@ -246,6 +247,8 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
         # Leaving in order is quickest, and as many again as any cache holds.
         return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
+    if growing and len(loads) >= PATTERN and all(one.per_burst for one in growing):
+        return design.burst(trial, goal)
     if growing and len(loads) >= 2:
         clock = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:

@@ -32,6 +32,7 @@ FALLS = 2.0  # the rise must be so many times the largest fall
 ACTED = 3  # spans in which a driver must have acted before anything is blamed on it
 IDLE_CPU = 0.05  # cores: work without clients that no pool explains
 MANY = 16  # levels
+LINED = 12.0  # units that a count with jitter must have grown along a straight line
 LATE = 0.5  # the second half must rise at least this much as steeply as the whole
 
 
@@ -97,6 +98,9 @@ def assess(
     upper = (
         max(0.0, per_connection.slopes[0]) + 0.84 * student95(per_connection.free) * per_connection.errors[0]
     )
+    if series.key.unit not in ("B", "cores"):
+        # What leaks is itself a Poisson count: below three units expected none may have come (the rule of three).
+        upper = max(upper, 3.0 / exposure)
     bound = min(upper, unseen)
     growing = rate > 3 * main.errors[0] and grown >= least and goes_on
     if bound <= sensitivity and not (growing and bound > SURE * sensitivity):
@@ -147,6 +151,16 @@ def assess_moving(
         amount = math.fsum(series.column(found.factor))
         wide = (fall + 2 * floor) / amount if amount else 0.0  # either end is known to half the fall
         return replace(found, low=max(0.0, found.low - wide), high=found.high + wide)
+    if clear and not still and not steps:
+        lined = assess(
+            series,
+            sensitivity=sensitivity,
+            allowed=allowed,
+            floor=max(floor, tolerance),
+            least=max(least, LINED),
+        )
+        if lined.status == "leaking" and lined.factor != "time":
+            return lined
     seen = found.status == "leaking" or found.growing
     if seen and rise >= max(least, fall) and passed.at_most > SURE * sensitivity:
         noisy = f"rose by {round(rise, 1):g} and fell by up to {round(fall, 1):g}: not yet told from noise"
