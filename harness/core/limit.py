@@ -25,8 +25,9 @@ LEAST_RATE = 0.3  # units per answered stream: what runs into a limit within min
 LEAST = 16.0  # units
 STAYS = 0.9  # share of the growth that is still there once nothing is served
 RATE_LIMITS = (429,)
-NAMED = {"answered": "answered", "accepted": "connection"}
-FACTORS = ("answered", "accepted")  # accepted: requests reset before their answer among them
+NAMED = {"answered": "answered", "accepted": "connection", "connection": "connection"}
+# accepted: requests reset before their answer among them; connection: those that wait in a queue for a worker too.
+FACTORS = ("answered", "accepted", "connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _failures(ledger: Ledger) -> dict[str, int]:
 def assess_limited(
     found: Sequence[Moment], key: Key, limit: Limit, granted: Allowed, before: int
 ) -> Assessed | None:
-    """Growth in step with the answered streams until the limit; None where there is none.
+    """Growth in step with the answered streams, or with the connections, until the limit; None where there is none.
 
     before: number of the moments of ``found`` that were read before the service had stopped serving.
     """
@@ -97,7 +98,8 @@ def assess_limited(
         return None
     _, low, high = interval(grown, column)
     top = max(level for _, level in read)
-    why = f"in step with the answered streams until {top:g}, then {limit.happened}"
+    what = "answered streams" if factor == "answered" else "connections"
+    why = f"in step with the {what} until {top:g}, then {limit.happened}"
     return Assessed("leaking", high, why, total, streams, NAMED[factor], (), rate, low, high)
 
 

@@ -198,10 +198,10 @@ def series(found: Sequence[Moment], key: Key) -> Series | None:
         return None
     spans = tuple(_span(before, after) for (before, _), (after, _) in pairwise(read))
     jumps = [
-        after_level - level if after.searches != before.searches else 0.0
+        max(0.0, after_level - level) if after.searches != before.searches else 0.0
         for (before, level), (after, after_level) in pairwise(read)
     ]
-    unseen = [0.0, *accumulate(jumps)]  # growth while allocations were traced proves nothing
+    unseen = [0.0, *accumulate(jumps)]  # growth while allocations were traced proves nothing, a fall does
     return Series(
         key=key,
         levels=tuple(level - jump for (_, level), jump in zip(read, unseen, strict=True)),

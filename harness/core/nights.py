@@ -84,18 +84,36 @@ class Found:
 
 def all_series(entries: Iterable[RunEntry], metric: str | None = None) -> list[Series]:
     """Series of comparable nights in a fixed order. metric: only this one, such as ``fds`` or ``fds/eventfd``."""
-    groups: dict[tuple[str, str, str, str, str, str, str], list[tuple[RunEntry, TrialEntry, Measured]]] = {}
+    groups: dict[tuple[str, str, str, str], list[tuple[RunEntry, TrialEntry]]] = {}
     for entry in sorted(entries, key=lambda one: (one.started_at, one.run_id)):
         for trial in entry.trials:
-            for one in trial.metrics:
-                if metric not in (None, one.metric, one.key) or not math.isfinite(one.rate):
-                    continue
-                key = (trial.target, trial.profile, trial.mode, trial.load, one.metric, one.kind, one.unit)
-                groups.setdefault(key, []).append((entry, trial, one))
-    return [
-        Series(target, profile, mode, load, kind_of, kind, unit, tuple(points))
-        for (target, profile, mode, load, kind_of, kind, unit), points in sorted(groups.items())
-    ]
+            groups.setdefault((trial.target, trial.profile, trial.mode, trial.load), []).append(
+                (entry, trial)
+            )
+    found = []
+    for (target, profile, mode, load), nights in sorted(groups.items()):
+        met = {(one.metric, one.kind, one.unit): one for _, trial in nights for one in trial.metrics}
+        for (name, kind, unit), one in sorted(met.items()):
+            if metric not in (None, name, one.key):
+                continue
+            points = [
+                (entry, trial, seen) for entry, trial in nights if (seen := read(trial, one)) is not None
+            ]
+            if points:
+                found.append(Series(target, profile, mode, load, name, kind, unit, tuple(points)))
+    return found
+
+
+def read(trial: TrialEntry, like: Measured) -> Measured | None:
+    """The metric that ``like`` names, as this trial measured it. A class of descriptors that a trial never met, though
+    it counted all of them, did not grow; None where nothing is known."""
+    for one in trial.metrics:
+        if (one.metric, one.kind, one.unit) == (like.metric, like.kind, like.unit):
+            return one if math.isfinite(one.rate) else None
+    total = next((one for one in trial.metrics if one.metric == like.metric and not one.kind), None)
+    if total is None or not like.kind or not math.isfinite(total.rate):
+        return None
+    return Measured(like.metric, like.kind, "bounded", 0.0, 0.0, total.high - total.rate, like.unit)
 
 
 def trend(series: Iterable[Series]) -> list[Found]:
@@ -154,11 +172,13 @@ def compare(old: RunEntry, new: RunEntry) -> Comparison:
     both: list[tuple[TrialEntry, TrialEntry, Measured, Measured]] = []
     missing: list[str] = []
     for name, first, second in pairs:
-        before = {one.key: one for one in first.metrics if math.isfinite(one.rate)}
-        after = {one.key: one for one in second.metrics if math.isfinite(one.rate)}
-        both += [(first, second, before[key], after[key]) for key in before if key in after]
-        missing += [f"{name}: {key}: only in {old.run_id}" for key in before if key not in after]
-        missing += [f"{name}: {key}: only in {new.run_id}" for key in after if key not in before]
+        named = {one.key: one for one in (*second.metrics, *first.metrics)}
+        for key, one in named.items():
+            before, after = read(first, one), read(second, one)
+            if before and after:
+                both.append((first, second, before, after))
+            elif before or after:
+                missing.append(f"{name}: {key}: only in {(old if before else new).run_id}")
     z = _simultaneous(len(both))
     differences = [_difference(*one, z) for one in both]
     return Comparison(

@@ -145,6 +145,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
         return Stop(f"all {goal.cycles} load cycles are done")
+    if goal.vary and _late(results) and not _time_for_wait(trial, goal):
+        return Stop("what more clients leave behind would not be released in the time that is left")
     growing = [result for key, result in results.items() if result.growing and key.metric not in RESTLESS]
     step = _closer(trial, goal, loads, growing)
     if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
@@ -327,7 +329,8 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
             return False
     if not goal.vary:
         return True
-    late = goal.max_seconds is not None and design.elapsed(trial) > goal.max_seconds / 2
+    # Where something is released late, every further load costs a wait.
+    late = (goal.max_seconds is not None and design.elapsed(trial) > goal.max_seconds / 2) or _late(results)
     return all(
         result.at_most * POWER <= 3.0 * trial.sensitivity
         or (late and (result.total <= 0 or few_of_runtime(trial, key, result)))

@@ -113,15 +113,17 @@ def _complete(
     found: Sequence[Moment], levels: Sequence[float], retention: float, noise: float, close: float
 ) -> list[tuple[int, int]]:
     """Idle stretches at whose end nothing was left to release: they were longer than the retention time, or the
-    level was back where it had been before the first client. close: share of the growth that may be missing where a
-    level has a warm-up of its own; then it has to have stopped falling."""
-    made = []
+    level was back where it had been before the first client, or at the end of an earlier one of them. close: share of
+    the growth that may be missing where a level has a warm-up of its own; then it has to have stopped falling."""
+    made: list[tuple[int, int]] = []
     for start, end in _stretches(found):
         over = found[end - 1].at - found[start - 1].left >= retention + MARGIN
-        if not found[0].peak and not over:
-            slack = close * (max(levels[:end]) - levels[0])
+        if not over and (made or not found[0].peak):
+            # Once everything was released, that is the level to come back to: it has the warm-up in it.
+            base = max(levels[0], levels[made[-1][1] - 1]) if made else levels[0]
+            slack = close * (max(levels[:end]) - base)
             still = end - start >= STILL and levels[end - STILL] - levels[end - 1] <= noise
-            near = levels[0] + max(noise, slack if still else 0.0)
+            near = base + max(noise, slack if still else 0.0)
             over = levels[end - 1] <= near
         if over:
             made.append((start, end))

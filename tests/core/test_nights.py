@@ -45,6 +45,23 @@ def test_nights_under_another_load_are_another_series() -> None:
     assert len(all_series(mixed, "fds")) == 2
 
 
+def test_a_class_that_appears_with_the_leak_was_zero_before() -> None:
+    """A census names only the classes that it met; all descriptors were counted on every night."""
+    total = [measured(0.0, kind="", half=0.0005), measured(0.21, kind="")]
+    entries = [night(n, total[0]) for n in range(18)] + [
+        night(n, total[1], measured(0.21)) for n in range(18, 30)
+    ]
+    found = trend(all_series(entries, "fds/eventfd"))
+    assert [(one.series.name, one.change.index, one.open) for one in found] == [("fds/eventfd", 18, True)]
+    compared_with_before = compare(entries[3], entries[20])
+    assert [one.key for one in compared_with_before.differences if one.worse] == ["fds", "fds/eventfd"]
+    assert compared_with_before.missing == ()
+    unknown = [night(n, measured(0.0, metric="threads", kind="")) for n in range(18)] + entries[18:]
+    assert len(all_series(unknown, "fds/eventfd")[0].points) == 12, (
+        "where nothing was counted nothing is known"
+    )
+
+
 def test_what_else_changed_is_named() -> None:
     entries = [replace(one, kernel="6.1.0" if index < 18 else "6.18.0") for index, one in enumerate(month())]
     (found,) = trend(all_series(entries))

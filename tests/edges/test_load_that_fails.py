@@ -77,6 +77,6 @@ def test_the_path_of_the_url_is_not_doubled(tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 def test_a_load_that_never_reaches_the_service_stops_after_ten_seconds(tmp_path: Path) -> None:
     observations, notes = guard(tmp_path, "http://127.0.0.1:1/x")
-    (note,) = [str(note) for note in notes if str(note).startswith("stopped: every stream failed")]
+    (note,) = [str(note) for note in notes if str(note).startswith("stopped loading: every stream failed")]
     assert "[Errno 111] Connection refused" in note
     assert len(observations) <= 6

@@ -77,7 +77,7 @@ def slow_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (slow_reads, {}),
         (slow_census, {"runtime": "none"}),
-        (slow_snapshots, {"habit": "eventfd@connection", "max_time": 20.0}),
+        (slow_snapshots, {"habit": "eventfd@connection", "max_time": 20.0, "retention": 0}),
         (lambda _: None, {"steps": one_long_cycle, "runtime": "none", "dwell": SLOW}),
     ],
     ids=["agent", "census", "attribution", "cycle"],

@@ -12,6 +12,7 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.core.record import RunRecord
+from harness.store import claim
 from harness.store.run_dir import RunDirectory, run_id
 from tests.edges.command_line import SERVICES, harness
 
@@ -67,6 +68,14 @@ def test_runs_that_start_at_once_never_share_a_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda n: RunDirectory.create(tmp_path / "out", run_id(NOW, n)).path, range(8)))
     assert len(set(made)) == 8
+
+
+def test_a_run_that_looked_before_the_other_wrote_still_gets_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "holds", lambda *_: False)  # what both see when they look at the same moment
+    paths = [RunDirectory.create(tmp_path / "out", run_id(NOW, number)).path for number in range(2)]
+    assert paths == [tmp_path / "out", tmp_path / "out" / run_id(NOW, 1)]
 
 
 def test_memory_run_keeps_earlier_snapshots(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from harness.core.sample import Census, Sample
 from harness.experiment.around import Surroundings
 from harness.experiment.halt import Halt
 from harness.experiment.levels import MOST_EVENTS, Reader
-from harness.experiment.quiet import Quiet, _cores
+from harness.experiment.quiet import Quiet, cores_used
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.trial import TrialRunner
 from harness.store.run_dir import RunDirectory
@@ -47,7 +47,9 @@ def reading(at: float, cpu: float | None) -> Sample:
 def test_idle_cpu_needs_half_of_its_window(
     seen: list[tuple[float, float | None]], cores: float | None
 ) -> None:
-    assert _cores([reading(*one) for one in seen], 1.0) == (None if cores is None else pytest.approx(cores))
+    assert cores_used([reading(*one) for one in seen], 1.0) == (
+        None if cores is None else pytest.approx(cores)
+    )
 
 
 def quiet(**more: Any) -> Quiet:

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,33 @@ def test_writers_that_start_at_once_on_no_database_lose_nothing(place: str) -> N
     assert [one.returncode for one in running] == [0] * 4, said
     with History(place) as history:
         assert len(history.find()) == 20
+
+
+def test_a_writer_waits_for_the_one_before_instead_of_failing(tmp_path: Path) -> None:
+    """A transaction that begins by reading cannot write any more once another has written (SQLITE_BUSY_SNAPSHOT)."""
+    began, written = threading.Event(), threading.Event()
+    failed: list[Exception] = []
+
+    def second() -> None:
+        try:
+            with history.database.writing() as connection:
+                connection.execute(text("SELECT count(*) FROM runs")).scalar()
+                began.set()
+                written.wait(10)
+                connection.execute(text("DELETE FROM runs"))
+        except HistoryError as error:
+            failed.append(error)
+
+    with History(str(tmp_path / "history.db")) as history:
+        history.add(nights([0.0])[0])
+        other = threading.Thread(target=second)
+        with history.database.writing() as connection:
+            other.start()
+            began.wait(0.5)  # true only where the second did not wait for the first
+            connection.execute(text("UPDATE runs SET branch = 'first'"))
+        written.set()
+        other.join(30)
+        assert (failed, history.find()) == ([], [])
 
 
 def test_migrations_make_the_tables_that_the_code_uses(place: str) -> None:

@@ -88,7 +88,7 @@ EXPOSURE = (
 
 FEW_FILES: dict[str, Any] = {"nofile": 800}
 POOL_KEPT = Leak(("threads", "fds", "tasks"), ("", "close-wait", "rowless-socket", "tcp-in", "goroutine"), LOADED,
-                 beside=("memory", "mappings", "threads", "fds", "tasks"))  # fmt: skip
+                 within=0.3, beside=("memory", "mappings", "threads", "fds", "tasks"))  # fmt: skip
 CAPS = (
     Case("asyncio", "capped-500", _fd("device", 1.0, text=("500",))),
     Case("go", "capped-500", _fd("file", 1.0, text=("500",))),

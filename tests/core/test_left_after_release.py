@@ -1,0 +1,91 @@
+"""What is left once a service has released what it releases late: nothing, a warm-up, or a leak."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from harness.core.cycle import Phase
+from harness.core.judge import judge
+from harness.core.judge_counts import assess_counts
+from harness.core.metric import Key
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from tests.core.series import FDS, observation, trial
+
+HEAP, MPTCP, CLOSE_WAIT = Key("memory", "heap-bytes"), Key("fds", "mptcp"), Key("fds", "close-wait")
+QUIET = 4  # readings without clients after each load
+
+
+def released(
+    loads: Sequence[tuple[int, Mapping[Key, float]]], rests: Sequence[Mapping[Key, float]], quiet: int = QUIET
+) -> Trial:
+    """Loads of so many streams with the levels after them; and after the last one the levels of ``rests``, each
+    read ``quiet`` times, 3 s apart."""
+    first = dict.fromkeys(loads[0][1], 10.0) | {HEAP: 4e6}
+    seen = [
+        observation(index, levels, phase=Phase.WARMUP if index < 2 else Phase.LOAD, opened=streams)
+        for index, (streams, levels) in enumerate(loads)
+    ]
+    for levels in rests:
+        seen += [observation(len(seen) + again, levels, phase=Phase.IDLE, opened=0) for again in range(quiet)]
+    return replace(trial([], observations=seen, retention=60.0), initial=first)
+
+
+def rising(heap: float, left: float) -> Trial:
+    """3,000 streams hold a descriptor and so many bytes each for some seconds; afterwards ``left`` bytes a stream
+    are still there."""
+    loads, streams = [], 0
+    for opened in (300, 300, 600, 600, 1200):
+        streams += opened
+        loads.append((opened, {FDS: 10.0 + streams, HEAP: 4e6 + heap * streams}))
+    return released(loads, [{FDS: 10.0, HEAP: 4e6 + left * streams}], quiet=25)
+
+
+@pytest.mark.parametrize(("left", "outcome"), [(60.0, Outcome.BOUNDED), (170.0, Outcome.BOUNDED)])
+def test_the_warm_up_of_a_heap_is_no_leftover(left: float, outcome: Outcome) -> None:
+    assert judge(rising(1000.0, left)).outcome is outcome
+
+
+def test_bytes_that_stay_are_no_pass() -> None:
+    assert judge(rising(3000.0, 1500.0)).outcome is not Outcome.BOUNDED
+
+
+def test_a_second_release_is_complete_at_the_level_that_the_first_one_left() -> None:
+    warmed = 4e6 + 400_000
+    loads = [
+        (n, {FDS: 10.0 + held, HEAP: 4e6 + 1500.0 * held})
+        for n, held in ((300, 300), (300, 600), (2400, 3000))
+    ]
+    one = released(loads, [{FDS: 10.0, HEAP: warmed}], quiet=25)
+    again = [
+        observation(len(one.observations), {FDS: 3010.0, HEAP: warmed + 3e6}, opened=3000),
+        *(
+            observation(
+                len(one.observations) + k, {FDS: 10.0, HEAP: warmed + 2000}, phase=Phase.IDLE, opened=0
+            )
+            for k in range(1, 5)
+        ),
+    ]
+    both = replace(one, observations=(*one.observations, *again))
+    heap = assess_counts(both)[HEAP]
+    assert heap.status == "bounded"
+    assert heap.at_most < 2  # bytes per stream: not the 130 of the warm-up
+    assert judge(both).outcome is Outcome.BOUNDED
+
+
+def test_sockets_that_pass_from_one_state_to_another_are_covered_by_their_total() -> None:
+    """Those of departed clients: they wait, then they are half closed, then they are gone."""
+    loads = [
+        (n, {FDS: 10.0 + held, CLOSE_WAIT: float(held), MPTCP: 0.0})
+        for n, held in ((300, 300), (300, 600), (2400, 3000))
+    ]
+    rests = [
+        {FDS: 3010.0, CLOSE_WAIT: 500.0, MPTCP: 2500.0},
+        {FDS: 10.0, CLOSE_WAIT: 0.0, MPTCP: 0.0},
+    ]
+    one = released(loads, rests, quiet=12)
+    assert assess_counts(one)[MPTCP].status == "bounded"
+    assert judge(one).outcome is Outcome.BOUNDED
