@@ -24,8 +24,8 @@ from harness.core.judge_counts import (
     UNNOTICED,
     allowed,
     assess_counts,
-    few_of_runtime,
     retention_of,
+    runs_threads,
 )
 from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
 from harness.core.limit import limit_of
@@ -333,7 +333,7 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
     late = (goal.max_seconds is not None and design.elapsed(trial) > goal.max_seconds / 2) or _late(results)
     return all(
         result.at_most * POWER <= 3.0 * trial.sensitivity
-        or (late and (result.total <= 0 or few_of_runtime(trial, key, result)))
+        or (late and (result.total <= 0 or runs_threads(trial, key)))
         or (result.stay is not None and result.stay.release is not None)
         for key, result in results.items()
         if key.metric in CERTIFIED

@@ -369,3 +369,19 @@ def test_a_few_threads_that_a_runtime_starts_by_itself_are_no_growth(
     one = trial([], observations=seen)
     one = replace(one, target=replace(one.target, runtime=runtime))
     assert judge(one).outcome is outcome
+
+
+@pytest.mark.parametrize(("runtime", "outcome"), [("go", Outcome.BOUNDED), ("python", Outcome.INCONCLUSIVE)])
+def test_threads_that_a_runtime_started_for_one_burst_are_no_growth(runtime: str, outcome: Outcome) -> None:
+    levels = [8, 11, 11, 11, 11, 11, 11, 22, 22]
+    seen = tuple(
+        observation(
+            index,
+            {Key("threads"): float(level), Key("fds"): 10.0},
+            phase=Phase.WARMUP if index < 2 else Phase.LOAD,
+            opened=2200 if index == 7 else 300,
+        )
+        for index, level in enumerate(levels)
+    )
+    one = trial([], observations=seen)
+    assert judge(replace(one, target=replace(one.target, runtime=runtime))).outcome is outcome
