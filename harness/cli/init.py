@@ -40,6 +40,9 @@ memory = "1 KiB/connection"
 # A pool that fills slowly looks like a leak: say how large it may get.
 # threads = 32
 
+# [budget.require]                   # a pass must exclude larger growth, else it is inconclusive
+# memory = "1 KiB/stream"
+
 # [endpoint."/events"]               # goes before [budget] for this path
 # memory = "2 KiB/connection"
 

@@ -20,7 +20,8 @@ class Budget:
     per_event, per_hour: likewise. per_connected_hour: growth allowed per client and hour while clients stay
     connected. ceilings: greatest level allowed. pools: units that may stay for good whatever the load, such as the
     slots of a slowly filling pool; up to there growth is no leak. retain: seconds for which growth may stay before it
-    is a leak, ``*`` for every metric.
+    is a leak, ``*`` for every metric. require_stream, require_hour: the bounds that a pass must reach, in units per
+    answered stream and per hour (``harness.core.required``).
     """
 
     growth: Mapping[str, float] = field(default_factory=dict)
@@ -30,9 +31,14 @@ class Budget:
     pools: Mapping[str, float] = field(default_factory=dict)
     per_connected_hour: Mapping[str, float] = field(default_factory=dict)
     retain: Mapping[str, float] = field(default_factory=dict)
+    require_stream: Mapping[str, float] = field(default_factory=dict)
+    require_hour: Mapping[str, float] = field(default_factory=dict)
 
 
-TABLES = ("growth", "per_event", "per_hour", "ceilings", "pools", "per_connected_hour", "retain")
+TABLES = (
+    "growth", "per_event", "per_hour", "ceilings", "pools", "per_connected_hour", "retain", "require_stream",
+    "require_hour",
+)  # fmt: skip
 
 
 def laid_over(base: Budget, over: Budget) -> Budget:
@@ -44,8 +50,8 @@ def shared(budgets: tuple[Budget, ...]) -> Budget:
     """One budget for endpoints that are opened in turn, equally often.
 
     What a connection may leave is their mean, for every one of them makes its share of the connections;
-    of ceilings the lowest holds, for a level belongs to all of them; of pools the largest, and of retention times
-    the longest.
+    of ceilings the lowest holds, for a level belongs to all of them; of pools the largest, of retention times
+    the longest, and of required bounds the strictest.
     """
     return Budget(
         growth=_mean([budget.growth for budget in budgets]),
@@ -55,6 +61,8 @@ def shared(budgets: tuple[Budget, ...]) -> Budget:
         pools=_most([budget.pools for budget in budgets]),
         per_connected_hour=_mean([budget.per_connected_hour for budget in budgets]),
         retain=_longest([budget.retain for budget in budgets]),
+        require_stream=_least([budget.require_stream for budget in budgets]),
+        require_hour=_least([budget.require_hour for budget in budgets]),
     )
 
 

@@ -6,6 +6,8 @@ fds = "0/connection"
 memory = ["1 KiB/connection", "1 MiB/hour"]
 [budget.ceilings]
 fds = 500
+[budget.require]                      # a pass must bound growth so well
+memory = ["1 KiB/stream", "1 MiB/hour"]
 [endpoint."/events"]                  # goes before [budget]
 [profile.nightly]                     # goes before both
 [[exception]]                         # goes before all, until it expires
@@ -35,7 +37,8 @@ Where = Callable[[Place], str]
 SECTIONS = ("budget", "endpoint", "profile", "exception")
 LEVELS = ("ceilings", "pools")
 RETAIN = "retain"
-SUBTABLES = (*LEVELS, RETAIN)
+REQUIRE = "require"
+SUBTABLES = (*LEVELS, RETAIN, REQUIRE)
 EXCEPTION_FIELDS = ("metric", "allow", "reason", "expires", "endpoint", "profile")
 MEMORY_KINDS = ("anonymous", "uss", "rss", "heap-bytes", "objects", "blocks")
 FDS_KINDS = (
@@ -49,6 +52,7 @@ _TABLE_OF = {
     "hour": "per_hour",
     "connected hour": "per_connected_hour",
 }
+_REQUIRED = {"connection": "require_stream", "hour": "require_hour"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +99,17 @@ def parse(data: Mapping[str, Any], *, source: str, where: Where) -> BudgetFile:
 
 
 def budget_of(table: Any, place: Place, where: Where) -> Budget:
-    """One table of budgets: metric → "AMOUNT/UNIT" or a list of such; ``ceilings``, ``pools`` and ``retain`` below
-    it."""
-    found: dict[str, dict[str, float]] = {name: {} for name in (*_TABLE_OF.values(), *SUBTABLES)}
+    """One table of budgets: metric → "AMOUNT/UNIT" or a list of such; ``ceilings``, ``pools``, ``retain`` and
+    ``require`` below it."""
+    tables = (*_TABLE_OF.values(), *_REQUIRED.values(), *LEVELS, RETAIN)
+    found: dict[str, dict[str, float]] = {name: {} for name in tables}
     for name, value in _table(table, place, where).items():
         here = (*place, name)
         if name == RETAIN:
             found[RETAIN] = _retain(value, here, where)
+            continue
+        if name == REQUIRE:
+            found.update(_required(value, here, where))
             continue
         if name in LEVELS:
             for metric, level in _table(value, here, where).items():
@@ -126,6 +134,26 @@ def _retain(value: Any, place: Place, where: Where) -> dict[str, float]:
         here = where((*place, metric))
         key = metric if metric == "*" else metric_name(metric, here, ("*",))
         found[key] = _time(key, time, here)
+    return found
+
+
+def _required(value: Any, place: Place, where: Where) -> dict[str, dict[str, float]]:
+    """The bounds that a pass must reach: metric → "AMOUNT/stream" or "AMOUNT/hour", or a list with one of each."""
+    found: dict[str, dict[str, float]] = {table: {} for table in _REQUIRED.values()}
+    for name, texts in _table(value, place, where).items():
+        here = where((*place, name))
+        key = _level_key(metric_name(name, here))
+        for text in texts if isinstance(texts, list) else [texts]:
+            amount, per = growth(name, text, here)
+            if per not in _REQUIRED:
+                raise _wrong(here, f"{name} {text!r} in require: per {per}", "a bound per stream or per hour")
+            if not amount > 0:
+                raise _wrong(
+                    here, f"{name} {text!r} in require", "an amount above 0: no run can exclude all growth"
+                )
+            if key in found[_REQUIRED[per]]:
+                raise ConfigError(f"{here}: {name} has two required bounds per {per}; expected one")
+            found[_REQUIRED[per]][key] = amount
     return found
 
 

@@ -16,6 +16,7 @@ from harness.core.judge_memory import MEMORY, assess_memory, counted_inside
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.moments import moments
 from harness.core.record import Trial
+from harness.core.required import shortfall, unmet
 from harness.core.stalled import EXHAUSTED, ran_out, stalled
 from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
@@ -48,7 +49,9 @@ def judge(trial: Trial) -> Verdict:
     crash = crashes.crash_of(trial)
     mute = stalled(trial)
     short = ran_out(trial) if mute else None
-    doubt = doubt_of(trial, results)
+    missed = [] if any(one.status == "leaking" for one in findings) else unmet(trial, found, limits)
+    doubt = doubt_of(trial, results) or shortfall(trial, missed)
+    warnings.extend(one.text for one in missed if doubt and one.text != doubt.why)
     held = _held(trial, crash, findings, mute, doubt)
     outcome = held[0] if held else Outcome.BOUNDED
     return Verdict(

@@ -16,6 +16,7 @@ from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal
 from harness.core.diagnose import open_question
 from harness.core.doubt import RESTLESS
+from harness.core.findings import bounds
 from harness.core.growth import Allowed, Assessed
 from harness.core.judge_counts import (
     CACHE,
@@ -32,6 +33,7 @@ from harness.core.limit import limit_of
 from harness.core.metric import SYMPTOM, Judged, Key, rank
 from harness.core.moments import Moment, moments
 from harness.core.record import Trial
+from harness.core.required import HOUR, STREAM, unmet
 from harness.core.retention import MARGIN
 from harness.core.while_connected import next_hold
 
@@ -46,6 +48,7 @@ LONGEST_SEARCH = 20.0  # seconds
 SPARE = 8.0  # seconds that a wait may take longer than the retention time
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 ATTRIBUTIONS = 7
+LONG_CONTROL = 30.0  # seconds of a control that is there to bound growth over time
 CONTROL_EVERY = 10  # an endless run looks without clients after so many loads
 
 
@@ -142,9 +145,11 @@ def _load(trial: Trial, goal: Goal) -> Step:
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
         if goal.vary and _sweep_unknown(results) and _time_for_wait(trial, goal):
             return design.half(trial, goal)  # the next sweep tells how often it runs
+        if further := _for_required(trial, goal, found, results):
+            return further
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
-        return Stop(f"all {goal.cycles} load cycles are done")
+        return _for_required(trial, goal, found, results) or Stop(f"all {goal.cycles} load cycles are done")
     if goal.vary and _late(results) and not _time_for_wait(trial, goal):
         return Stop("what more clients leave behind would not be released in the time that is left")
     growing = [result for key, result in results.items() if result.growing and key.metric not in RESTLESS]
@@ -154,6 +159,33 @@ def _load(trial: Trial, goal: Goal) -> Step:
         if served >= WARM:  # only memory is open now: blocks no larger than it needs
             return replace(step, connections=min(step.connections, max(goal.connections, int(BLOCK) + 1)))
     return step
+
+
+def _for_required(
+    trial: Trial, goal: Goal, found: Sequence[Moment], results: Mapping[Key, Assessed]
+) -> CycleSpec | None:
+    """A cycle towards the bounds that the budget requires: streams for a bound per stream, time for one per hour. None
+    when all are reached, or when no cycle helps."""
+    if not (trial.budget.require_stream or trial.budget.require_hour):
+        return None
+    memory = assess_memory(found, MEMORY, allowed(trial.budget, MEMORY))
+    shown = {**results, MEMORY: memory} if memory else results
+    open_ = {
+        one.per
+        for one in unmet(trial, found, bounds(found, shown, inside=counted_inside(found)))
+        if one.seconds
+    }
+    loads = [o for o in trial.observations if o.spec.phase is Phase.LOAD]
+    if len(loads) < goal.cycles and (
+        STREAM in open_ or (open_ and trial.observations[-1].spec.phase is not Phase.LOAD)
+    ):
+        return _closer(trial, goal, loads, []) if STREAM in open_ else design.brisk(trial, goal, Phase.LOAD)
+    if HOUR not in open_ or goal.max_seconds is None:
+        return None
+    step = design.idle(trial, goal)
+    left = goal.max_seconds - design.elapsed(trial)
+    rest = design.expected(trial.observations, replace(step, dwell=0.0))
+    return replace(step, dwell=max(step.dwell, min(LONG_CONTROL, left - rest - SPARE)))
 
 
 def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:

@@ -17,6 +17,7 @@ _BYTES = {
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*$")
 _PER = re.compile(r"^\s*(?:(\d+)\s+)?([a-zA-Z]+(?:\s[a-zA-Z]+)?)\s*$")
 PER = ("connection", "event", "hour", "connected hour")
+SYNONYMS = {"stream": "connection", "answered stream": "connection"}  # as verdicts and --sensitivity name it
 
 
 LONGEST = 100  # characters of a quantity; longer ones would make the patterns slow
@@ -99,6 +100,7 @@ def rate(name: str, text: str) -> float:
 
 def per_unit(name: str, text: str, *, sized: bool = True) -> tuple[float, str]:
     """``"1 KiB/connection"`` → ``(1024.0, "connection")``, ``"1/1000 connections"`` → ``(0.001, "connection")``.
+    ``"1 KiB/stream"`` is the same as ``"1 KiB/connection"``.
 
     sized: the amount may be in bytes; else a plain number. Raises ConfigError.
     """
@@ -108,6 +110,7 @@ def per_unit(name: str, text: str, *, sized: bool = True) -> tuple[float, str]:
     if not slash or not found:
         raise ConfigError(f"{name} {shown(text)}: expected an amount per {_listed(PER)}, such as {example}")
     word = found[2].removesuffix("s")
+    word = SYNONYMS.get(word, word)
     if word not in PER:
         raise ConfigError(
             f"{name} {text!r}: per {found[2]!r}; expected per {_listed(PER)}{nearest(word, PER)}"

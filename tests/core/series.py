@@ -34,11 +34,19 @@ class Did:
 
 
 def play(
-    level: Callable[[Did], Mapping[Key, float]], goal: Goal, *, sensitivity: float = 1e-3, limit: int = 150
+    level: Callable[[Did], Mapping[Key, float]],
+    goal: Goal,
+    *,
+    sensitivity: float = 1e-3,
+    limit: int = 150,
+    budget: Budget | None = None,
 ) -> tuple[Trial, str]:
     """Let the plan drive a scripted service to its end: the trial, and why the plan stopped."""
     now = Trial(
-        "played", TargetInfo(("service",), "http://127.0.0.1:1/", 1), Budget(), sensitivity=sensitivity
+        "played",
+        TargetInfo(("service",), "http://127.0.0.1:1/", 1),
+        budget or Budget(),
+        sensitivity=sensitivity,
     )
     did = Did(0, 0, 0, 0, 0, 0, 0.0)
     for index in range(limit):
