@@ -66,8 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Gather(config), "harness-gather")
     config.addinivalue_line(
         "markers",
-        "budget(fds='0/connection', memory='1 KiB/connection', ceilings={…}, pools={…}, require={…}, profile=None): what "
-        "a connection, an event or an hour may leave behind; guards of the test then fail by themselves",
+        "budget(fds='0/connection', memory='1 KiB/connection', ceilings={…}, pools={…}, require={…}, profile=None): "
+        "what a connection, an event or an hour may leave behind; guards of the test then fail by themselves",
     )
     config.addinivalue_line(
         "markers",
