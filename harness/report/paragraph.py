@@ -52,13 +52,17 @@ def _likewise(verdict: Verdict) -> str:
     """Of a pass: how little else could have stayed unseen, in the metrics that people know."""
     if verdict.outcome is not Outcome.BOUNDED:
         return ""
-    told = []
+    told: list[str] = []
+    hourly: list[str] = []
     for key, word in LIKEWISE:
         for bound in verdict.bounds:
             if (bound.metric, bound.kind) == (key.metric, key.kind) and bound.status != "observed":
                 most = f"{bound.at_most:.2g}" if bound.at_most < 1 else number(bound.at_most, 2)
-                told.append(f"{most} B of {word}" if key.unit == "B" else counted(most, word))
-    return f"Likewise at most {', '.join(told)} per connection" if told else ""
+                text = f"{most} B of {word}" if key.unit == "B" else counted(most, word)
+                (hourly if bound.unit.endswith("/hour") else told).append(text)
+    likewise = f"Likewise at most {', '.join(told)} per connection" if told else ""
+    over_time = f"Growth over time: at most {', '.join(hourly)} per hour" if hourly else ""
+    return ". ".join(sentence for sentence in (likewise, over_time) if sentence)
 
 
 def _seen(trial: Trial) -> str:

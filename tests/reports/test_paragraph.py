@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -39,7 +40,8 @@ def test_a_pass_says_of_every_known_metric_how_little_could_have_stayed() -> Non
     text = read(replace(passed, observations=threads))
     assert text.startswith("BOUNDED: everything came back after 9900 connections: at most 0.0003")
     assert "Likewise at most 0.0003" in text
-    assert text.endswith(" threads per connection.")
+    assert re.search(r"Likewise at most 0\.0003\d* threads per connection\. ", text), text
+    assert re.search(r"Growth over time: at most [\d.,]+ threads per hour\.$", text), text
 
 
 def test_a_ceiling_is_told_in_units_that_are_read_with_what_to_do() -> None:
