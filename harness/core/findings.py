@@ -88,7 +88,8 @@ def where(found: Places | None, key: Key) -> tuple[str, ...]:
         return ()
     speaking = [place for place in found.places if place.kind in SPEAKING.get(key.metric, ())]
     if speaking:
-        return tuple(place.text for place in speaking)
+        beside = [place for place in found.places if place.kind == "container"]
+        return tuple(place.text for place in (*speaking, *beside))
     more = (f"and {found.more} more",) if found.more else ()
     return (*(place.text for place in found.places), *more, *found.notes)
 

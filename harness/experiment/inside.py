@@ -138,9 +138,15 @@ class Inside:
             return Places(notes=(f"attribution failed: {error}",))
         kept: list[str] = []
         attempt("saving the snapshots of its memory", lambda: self._keep_snapshots(per), kept.append)
-        places = tuple(Place(growth.kind, growth.line(per)) for growth in found.growths)
+        places = tuple(
+            Place(
+                growth.kind, growth.line(per), growth.own, growth.site if growth.kind == "container" else ""
+            )
+            for growth in found.growths
+        )
         none = () if places else (NOWHERE.format(least=LEAST, per=per),)
-        return Places(places, found.more, (*none, *found.notes, *kept))
+        cut = any(note.startswith(PARTIAL) for note in found.notes)
+        return Places(places, found.more, (*none, *found.notes, *kept), cut)
 
     def _keep_snapshots(self, per: str) -> None:
         """What an attribution saw, for ``harness memory diff`` and ``show``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,7 +21,7 @@ from harness.core.errors import (
     TargetError,
 )
 from harness.core.judge import suspicion
-from harness.core.plan import Search, Stop
+from harness.core.plan import LONGEST_SEARCH, Search, Stop
 from harness.core.record import TargetInfo, Trial
 from harness.experiment import end
 from harness.experiment.around import Progress, Surroundings, Target
@@ -34,6 +35,7 @@ from harness.experiment.refusing import Refusing
 from harness.experiment.setup import TrialSetup
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
+from harness.runtime.counters import SearchOver
 from harness.runtime.version import runtime_version
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
@@ -59,6 +61,7 @@ class TrialRunner:
         self.silent = False  # the broker
         self.doing = ""  # beside the phase, for who watches
         self.during = ""  # the step in progress, for the record of a crash
+        self.search_ends = math.inf  # when the load of the search for the place is cut short
         self.directory = around.directory.trial_dir(setup.name)
         self.inside = Inside(setup.runtime, keep=self.directory, interrupted=around.interrupt.is_set)
         self.trial = Trial(
@@ -324,7 +327,10 @@ class TrialRunner:
             step,
             progress=progress,
             cancelled=lambda: (
-                self.around.interrupt.is_set() or not self.target.alive or bool(self.refusing.reason)
+                self.around.interrupt.is_set()
+                or not self.target.alive
+                or bool(self.refusing.reason)
+                or self.around.clock() > self.search_ends
             ),
             hurried=self.around.interrupt.is_set,
         )
@@ -389,8 +395,14 @@ class TrialRunner:
         self.during = f"cycle {step.index} ({SEARCH})"
         self._show("tracing", step.index)
 
+        self.search_ends = self.around.clock() + LONGEST_SEARCH
+        longest = 0.0
+
         def cycle() -> float:
+            nonlocal longest
             started = self.around.clock()
+            if longest and started + longest > self.search_ends:
+                raise SearchOver(f"another cycle would have exceeded the {LONGEST_SEARCH:g} s of the search")
             self._flap(step)
             seen = self._cycle(replace(step, index=len(self.trial.observations)))
             self._note(observations=(*self.trial.observations, seen))
@@ -398,9 +410,14 @@ class TrialRunner:
                 raise Interrupted("stopped during the search for its place")
             if not seen.complete:
                 raise ProbeError("the cycle was cut short")
+            if not seen.settled:
+                raise SearchOver("the service did not settle, so what is alive is not yet what it retains")
+            longest = max(longest, self.around.clock() - started)
             return units(seen.ledger, per, self.around.clock() - started)
 
-        self._note(places=self.inside.attribute(cycle, per, stays=not self.target.logs))
+        found = self.inside.attribute(cycle, per, stays=not self.target.logs)
+        self.search_ends = math.inf
+        self._note(places=found)
 
     def _died(self) -> None:
         if self.target.lost:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
-from harness.core.errors import ProbeError
+from harness.core.errors import HarnessError, ProbeError
 from harness.core.metric import Key
 
 OBJECTS = Key("memory", "objects")
@@ -91,7 +91,7 @@ class Growth:
     site: ``file:line in function``, a type, a stack's own line, or a resource. kind: ``line`` | ``task`` |
     ``greenlet`` | ``thread`` | ``type`` | ``goroutine`` | ``resource`` | ``class``. unit: what is counted.
     bytes_per_connection: where memory is known as well. frames: the whole stack, innermost first, frames of the
-    service before those of libraries.
+    service before those of libraries. own: the site is code of the service.
     """
 
     site: str
@@ -100,10 +100,13 @@ class Growth:
     kind: str = "line"
     bytes_per_connection: float | None = None
     frames: tuple[str, ...] = ()
+    own: bool = True
 
     def line(self, per: str = "connection") -> str:
         """One line for a report: ``app.py:12 in serve: 1.00 blocks, 2104 B per connection``. per: what the
         cycles counted, when that is not connections."""
+        if self.kind == "container":
+            return f"{self.site} that gains {self.per_connection:.2f} per {per}"
         text = f"{self.site}: {self.per_connection:.2f} {self.unit}"
         if self.bytes_per_connection is not None:
             text += f", {self.bytes_per_connection:.0f} B"
@@ -144,6 +147,29 @@ class RuntimeReader(Protocol):
     def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
         """Where it grows, over two further cycles that ``cycle`` runs. Raises ProbeError."""
         ...
+
+
+class SearchOver(HarnessError):
+    """Raised by a cycle that is not run any more: the search has had its time, or the service did not settle."""
+
+
+def run_cycles(
+    cycle: Cycle, wanted: int, between: Callable[[], None] = lambda: None
+) -> tuple[list[float], str]:
+    """Run up to ``wanted`` cycles; what each counted, and why there are fewer ("": there are not).
+
+    between: called after each. Raises ProbeError when not even one was complete.
+    """
+    done: list[float] = []
+    for _ in range(wanted):
+        try:
+            done.append(cycle())
+        except SearchOver as error:
+            if not done:
+                raise ProbeError(str(error)) from None
+            return done, f"{PARTIAL}{error}"
+        between()
+    return done, ""
 
 
 def most(growths: list[Growth], top: int, notes: tuple[str, ...] = ()) -> Attribution:

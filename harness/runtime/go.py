@@ -27,6 +27,7 @@ from harness.runtime.counters import (
     Growth,
     Unavailable,
     most,
+    run_cycles,
     understood,
 )
 from harness.runtime.listener import users_on
@@ -119,12 +120,13 @@ class GoCounters:
     def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
         """Goroutines by stack over two cycles, then the live heap by allocation site."""
         heap, goroutines = self._profiles()
-        connections = cycle() + cycle()
+        cycles, stopped = run_cycles(cycle, 2)
+        connections = sum(cycles)
         heap_after, goroutines_after = self._profiles()
         rate = sampling(heap_after)
-        notes: tuple[str, ...] = ()
+        notes: tuple[str, ...] = (stopped,) if stopped else ()
         if rate > 4096:
-            notes = (
+            notes += (
                 f"the heap was sampled every {rate} bytes, so small leaks may be missing here: start the service with "
                 "GODEBUG=memprofilerate=1 to see each allocation",
             )
@@ -264,6 +266,6 @@ def site_growth(before: Profile, after: Profile, connections: float, unit: str, 
         rate = count / max(1, connections)
         if rate >= LEAST:
             per_byte = size / max(1, connections) if size else None
-            growth = Growth(written(site), rate, unit, kind, per_byte, stacks[site])
+            growth = Growth(written(site), rate, unit, kind, per_byte, stacks[site], not is_go_library(site))
             found.append((is_go_library(site), -size, -rate, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:3])]

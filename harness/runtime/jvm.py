@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core.errors import ProbeError
-from harness.core.frames import JVM, Frame, own_first, written
+from harness.core.frames import JVM, Frame, is_library, own_first, written
 from harness.core.metric import Key
 from harness.runtime import jvm_socket
 from harness.runtime.counters import (
@@ -27,6 +27,7 @@ from harness.runtime.counters import (
     Growth,
     Unavailable,
     most,
+    run_cycles,
     understood,
 )
 from harness.runtime.processes import executable, tree
@@ -104,12 +105,14 @@ class JvmCounters:
         """Threads by stack, then instances by class, over two cycles."""
         process = self._processes()[0]
         classes, stacks = self._histogram(process), self._stacks(process)
-        connections = cycle() + cycle()
+        cycles, stopped = run_cycles(cycle, 2)
+        connections = sum(cycles)
         growths = [
             *stack_growth(stacks, self._stacks(process), connections),
             *class_growth(classes, self._histogram(process), connections),
         ]
-        return most(growths, top)
+        growths.sort(key=lambda growth: not growth.own)
+        return most(growths, top, (stopped,) if stopped else ())
 
     def _processes(self) -> list[int]:
         found = [pid for pid in tree(self.pid) if is_jvm(pid)]
@@ -226,7 +229,15 @@ def stack_growth(
         if rate >= LEAST and frames:
             ordered = own_first("jvm", frames)
             found.append(
-                Growth(written(ordered[0]), rate, "threads", "thread", None, tuple(map(written, ordered)))
+                Growth(
+                    written(ordered[0]),
+                    rate,
+                    "threads",
+                    "thread",
+                    None,
+                    tuple(map(written, ordered)),
+                    not is_library("jvm", ordered[0]),
+                )
             )
     return sorted(found, key=lambda growth: -growth.per_connection)
 
@@ -240,9 +251,10 @@ def class_growth(
         old = before.get(name, (0.0, 0.0))
         rate = (count - old[0]) / max(1, connections)
         if rate >= LEAST:
-            growth = Growth(name, rate, "instances", "class", (size - old[1]) / max(1, connections))
             library = bool(JVM.match(name)) or (
                 "." not in name.rstrip("[]") and name.rstrip("[]") in ARRAYS.values()
             )
+            per_byte = (size - old[1]) / max(1, connections)
+            growth = Growth(name, rate, "instances", "class", per_byte, own=not library)
             found.append((library, -rate, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]

@@ -25,6 +25,7 @@ from harness.runtime.counters import (
     Unavailable,
     most,
     partial,
+    run_cycles,
     understood,
 )
 from harness.runtime.processes import tree, trusted
@@ -115,23 +116,31 @@ class NodeCounters:
         (10 kB now and then, more than 300 small objects) does not come twice, a leak does."""
         self._ask("trace")
         try:
-            cycle()
-            before = self._ask("sites")
-            one = cycle()
-            between = self._ask("sites")
-            two = cycle()
-            after = self._ask("sites")
-            allocations = [_allocations(answers) for answers in (before, between, after)]
-            growths = [
-                *resource_growth(_resources(before), _resources(after), one + two),
-                *lasting(
-                    allocation_growth(allocations[0], allocations[2], one + two),
-                    allocation_growth(allocations[0], allocations[1], one),
-                    allocation_growth(allocations[1], allocations[2], two),
-                ),
+            seen: list[list[channel.Answer]] = []
+            cycles, stopped = run_cycles(cycle, 3, lambda: seen.append(self._ask("sites")))
+            # What a first cycle makes once is in its reading, unless there was no time for another one.
+            readings = (
+                [_allocations(answers) for answers in seen] if len(seen) > 1 else [{}, _allocations(seen[0])]
+            )
+            resources = (
+                [_resources(answers) for answers in seen] if len(seen) > 1 else [{}, _resources(seen[0])]
+            )
+            counted = cycles[1:] or cycles
+            whole = allocation_growth(readings[0], readings[-1], sum(counted))
+            each = [
+                allocation_growth(before, after, units)
+                for before, after, units in zip(readings, readings[1:], counted, strict=True)
             ]
-            answers = (*before, *between, *after)
-            return most(growths, top, partial(answer.body for answer in answers))
+            growths = [
+                *resource_growth(resources[0], resources[-1], sum(counted)),
+                *lasting(whole, *each),
+            ]
+            growths.sort(key=lambda growth: not growth.own)
+            notes = (
+                *((stopped,) if stopped else ()),
+                *partial(answer.body for one in seen for answer in one),
+            )
+            return most(growths, top, notes)
         finally:
             try:
                 self._ask("untrace")
@@ -207,7 +216,13 @@ def resource_growth(
         stacks[site] = tuple(map(written, ordered))
     found = [
         Growth(
-            f"{place} ({kind})", count / max(1, connections), "handles", "resource", None, stacks[place, kind]
+            f"{place} ({kind})",
+            count / max(1, connections),
+            "handles",
+            "resource",
+            None,
+            stacks[place, kind],
+            bool(stacks[place, kind]) and not NODE.search(stacks[place, kind][0]),
         )
         for (place, kind), count in sums.items()
         if count / max(1, connections) >= LEAST
@@ -241,6 +256,7 @@ def allocation_growth(
                 "line",
                 per_byte,
                 tuple(map(written, stacks[site])),
+                not NODE.search(site[0]),
             )
             found.append((bool(NODE.search(site[0])), -per_byte, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]

@@ -21,8 +21,10 @@ from harness.runtime.counters import (
     Attribution,
     Counters,
     Cycle,
+    Growth,
     Unavailable,
     partial,
+    run_cycles,
     understood,
 )
 from harness.runtime.processes import arguments, environment, executable, tree, trusted
@@ -180,26 +182,36 @@ class PythonCounters:
         """Stop it where the agent started it."""
         self._ask("untrace")
 
+    @understood
+    def containers(self, units: float) -> tuple[list[Growth], tuple[str, ...]]:
+        """Containers that gained elements since ``_ask("containers 1")``, and notes."""
+        answers = self._ask("containers")
+        grown = [each for answer in answers for each in answer.body["grown"]]
+        return python_sites.container_growth(grown, units), partial(answer.body for answer in answers)
+
     def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
-        """Types and waiting places over two cycles, allocations over the second (see python_sites.lasting)."""
+        """Types, waiting places and containers over two cycles, allocations over the second (see
+        python_sites.lasting)."""
         self.trace()
         try:
             types, waiting = self.types(), self.waiting()
-            start = self.snapshot()
-            first = cycle()
-            before = self.snapshot()
-            second = cycle()
-            after = self.snapshot()
+            self._ask("containers 1")
+            seen = [self.snapshot()]
+            units, stopped = run_cycles(cycle, 2, lambda: seen.append(self.snapshot()))
+            before, after = seen[-2:]
             self.snapshots = (
-                replace(before, connections=round(first)),
-                replace(after, connections=round(first + second)),
+                replace(before, connections=round(sum(units[:-1]))),
+                replace(after, connections=round(sum(units))),
             )
+            held, notes = self.containers(sum(units))
             return python_sites.attribution(
                 types=python_sites.growth_of(types, self.types()),
                 waiting=python_sites.growth_of(waiting, self.waiting()),
-                snapshots=(start, before, after),
-                cycles=(first, second),
+                snapshots=tuple(seen),
+                cycles=tuple(units),
                 top=top,
+                containers=held,
+                notes=(*((stopped,) if stopped else ()), *notes),
             )
         finally:
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from harness.core.units import counted
@@ -14,9 +14,11 @@ LEAST = 0.02  # per connection: below this it is a reading's own noise
 # Of fewer blocks than LEAST: no growth below this is called a leak, and a set or dict that was enlarged once, in one
 # cycle of a few hundred connections, is 40 bytes per connection.
 LEAST_BYTES = 128.0
-Place = tuple[str, tuple[Frame, ...]]  # kind, frames outermost first
+# kind, frames outermost first, frames of where it was made (innermost first, when traced)
+Place = tuple[str, tuple[Frame, ...], tuple[Frame, ...]]
 UNITS = {"asyncio-task": "tasks", "greenlet": "greenlets", "thread": "threads"}
 KINDS = {"asyncio-task": "task", "greenlet": "greenlet", "thread": "thread"}
+NO_OWN = "no frame of the service is on any stack: these lines are those of libraries that it uses"
 # What every growth contains: true, and of no use to the reader as long as anything else is known.
 BUILTINS = frozenset(
     {"dict", "list", "tuple", "set", "cell", "function", "builtin_function_or_method", "method"}
@@ -40,7 +42,8 @@ def places(answers: Iterable[Iterable[Mapping[str, Any]]]) -> dict[Place, int]:
     for answer in answers:
         for site in answer:
             frames = tuple((str(file), int(line), str(name)) for file, line, name in site["frames"])
-            place = (str(site["kind"]), frames)
+            made = tuple((str(file), int(line), "") for file, line in site["made"])
+            place = (str(site["kind"]), frames, made)
             sums[place] = sums.get(place, 0) + int(site["count"])
     return sums
 
@@ -54,46 +57,115 @@ def attribution(
     *,
     types: Mapping[str, int],
     waiting: Mapping[Place, int],
-    snapshots: tuple[Snapshot, Snapshot, Snapshot],
-    cycles: tuple[float, float],
+    snapshots: tuple[Snapshot, ...],
+    cycles: tuple[float, ...],
     top: int,
+    containers: Sequence[Growth] = (),
+    notes: tuple[str, ...] = (),
 ) -> Attribution:
     """Most telling first: what waits (a leaked task explains the objects it holds), then lines that allocated,
     then types, those of the service before built-in ones.
 
-    types, waiting: growth over both cycles. snapshots: before, between and after them. cycles: connections of each.
+    types, waiting, containers: growth over all cycles. snapshots: before the first and after each of them. cycles:
+    connections of each; only one when the search was cut short.
     """
-    start, between, after = snapshots
     connections = sum(cycles)
-    notes: tuple[str, ...] = (
-        (f"{counted(after.dropped, 'further traceback')} left out",) if after.dropped else ()
-    )
-    notes += tuple(dict.fromkeys((*start.notes, *between.notes, *after.notes)))
-    growths = [
-        *waiting_growth(waiting, connections),
-        *lasting(line_growth(between, after, cycles[1]), line_growth(start, between, cycles[0])),
-        *type_growth(types, connections),
-    ]
+    after = snapshots[-1]
+    if after.dropped:
+        notes += (f"{counted(after.dropped, 'further traceback')} left out",)
+    notes += tuple(dict.fromkeys(note for one in snapshots for note in one.notes))
+    last = line_growth(snapshots[-2], after, cycles[-1])
+    lines = lasting(last, line_growth(snapshots[-3], snapshots[-2], cycles[-2])) if len(cycles) > 1 else last
+    # A constructor allocates more than the line that calls it, but that line made what the container holds.
+    made = {growth.frames[0] for growth in containers if growth.own and growth.frames}
+    lines.sort(key=lambda growth: growth.site not in made)
+    coded = sorted((*waiting_growth(waiting, connections), *lines), key=lambda growth: not growth.own)
+    own = [growth for growth in coded if growth.own]
+    held = [growth for growth in containers if growth.own]
+    within = {growth.site.split("`")[1] for growth in held if growth.site.startswith("`")}
+    others = [growth for growth in type_growth(types, connections) if growth.site not in within]
+    # The first place is the line to open in an editor; what holds the growth explains it at once.
+    growths = [*own[:1], *held, *own[1:], *others, *(growth for growth in coded if not growth.own)]
+    if coded and not own:
+        notes = (NO_OWN, *notes)
+        growths = [*held, *coded, *others]
+    elif explained := untraced(lines, types, connections):
+        notes = (*notes, explained)
     return most(growths, top, notes)
+
+
+def untraced(lines: Sequence[Growth], types: Mapping[str, int], connections: float) -> str:
+    """Why objects were counted that no line accounts for; empty when the two agree."""
+    counted_objects = sum(types.values()) / max(1, connections)
+    traced = sum(growth.per_connection for growth in lines)
+    if counted_objects < 1 or traced >= counted_objects / 2:
+        return ""
+    return (
+        f"{counted_objects:.2f} objects were counted and {traced:.2f} blocks traced: the rest comes from free "
+        "lists of the interpreter or from C code"
+    )
+
+
+def container_growth(grown: Iterable[Mapping[str, Any]], connections: float) -> list[Growth]:
+    """Containers by what holds them: ``"`app.Subscriber` in `app.Hub._subscribers`, a list"``."""
+    found = []
+    for each in grown:
+        rate = int(each["gain"]) / max(1, connections)
+        links = [(str(label), str(kind), str(file)) for label, kind, file in each["chain"]]
+        name, own = holder(links)
+        if rate < LEAST or not name:
+            continue
+        item = str(each["item"])
+        container = str(each["type"])
+        article = "an" if container[:1].lower() in "aeiou" else "a"
+        site = f"`{item}` in `{name}`, {article} {container}" if item else f"`{name}`, {article} {container}"
+        made = own_first([(str(file), int(line), "") for file, line in each["made"]])
+        found.append(Growth(site, rate, "elements", "container", None, tuple(map(written, made)), own))
+    return sorted(found, key=lambda growth: (not growth.own, -growth.per_connection))
+
+
+def holder(links: Sequence[tuple[str, str, str]]) -> tuple[str, bool]:
+    """The name of what holds a container, and whether it is the service's own: the first holder that is, with the keys
+    on the way there."""
+    key, names = "", list[tuple[str, bool]]()
+    for label, kind, file in links:
+        if kind == "key":
+            key = label
+            continue
+        # The dict of an instance is an object of its own once somebody has asked for it.
+        name = f"{label}.{key}" if kind == "object" and key else label
+        key = ""
+        names.append((name.removeprefix("__main__."), bool(file) and not is_library(file)))
+    own = next((name for name, is_own in names if is_own), "")
+    return (own, True) if own else (names[0] if names else (key, False))
 
 
 def waiting_growth(waiting: Mapping[Place, int], connections: float) -> list[Growth]:
     """Tasks, greenlets and threads by the line at which they wait."""
+    counts: dict[tuple[str, str], int] = {}
+    stacks: dict[tuple[str, str], tuple[Frame, ...]] = {}
+    for (kind, frames, made), count in waiting.items():
+        ordered = own_first(tuple(reversed(frames)))
+        # Code of a library waits: the line of the service that made it says more.
+        maker = own_first(made)[:1]
+        by_service = not (ordered and not is_library(ordered[0][0])) and maker and not is_library(maker[0][0])
+        if by_service:
+            ordered = (*maker, *ordered)
+        site = written(ordered[0]) if ordered else "(no frame)"
+        if frames and ordered[0] != frames[-1]:
+            site += f" ({'made here, ' if by_service else ''}waiting in {written(frames[-1], short=True)})"
+        counts[kind, site] = counts.get((kind, site), 0) + count
+        stacks.setdefault((kind, site), ordered)
     found = []
-    for (kind, frames), count in waiting.items():
+    for (kind, site), count in counts.items():
         rate = count / max(1, connections)
         if rate < LEAST:
             continue
-        ordered = own_first(tuple(reversed(frames)))
-        site = written(ordered[0]) if ordered else "(no frame)"
-        if ordered and ordered[0] != frames[-1]:
-            site += f" (waiting in {written(frames[-1], short=True)})"
-        found.append(
-            Growth(
-                site, rate, UNITS.get(kind, kind), KINDS.get(kind, kind), None, tuple(map(written, ordered))
-            )
-        )
-    return sorted(found, key=lambda growth: -growth.per_connection)
+        ordered = stacks[kind, site]
+        own = bool(ordered) and not is_library(ordered[0][0])
+        frames_ = tuple(map(written, ordered))
+        found.append(Growth(site, rate, UNITS.get(kind, kind), KINDS.get(kind, kind), None, frames_, own))
+    return sorted(found, key=lambda growth: (not growth.own, -growth.per_connection))
 
 
 def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[Growth]:
@@ -116,9 +188,9 @@ def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[G
     for site, grown in sums.items():
         per_block, per_byte = (amount / max(1, connections) for amount in grown)
         if per_block >= LEAST or per_byte >= LEAST_BYTES:
-            growth = Growth(
-                written(site), per_block, "blocks", "line", per_byte, tuple(map(written, stacks[site][1]))
-            )
+            stack = tuple(map(written, stacks[site][1]))
+            own = not is_library(site[0])
+            growth = Growth(written(site), per_block, "blocks", "line", per_byte, stack, own)
             found.append((is_library(site[0]), -per_byte, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]
 

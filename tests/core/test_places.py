@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from harness.core.advice import next_step
+from harness.core.errors import ProbeError
 from harness.core.findings import where
 from harness.core.metric import Key
 from harness.core.record import Place, Places
-from harness.runtime.python_sites import attribution, line_growth, waiting_growth
+from harness.runtime.counters import SearchOver, run_cycles
+from harness.runtime.python_sites import attribution, container_growth, holder, line_growth, waiting_growth
 from harness.runtime.snapshot import Snapshot
 
 LIBRARY = "/usr/lib/python3.11/asyncio/queues.py"
@@ -66,7 +69,7 @@ def test_the_line_of_the_service_comes_before_the_library_that_it_called() -> No
 
 def test_a_task_is_named_by_the_line_of_the_service_and_by_what_it_waits_in() -> None:
     stack = ((OWN, 4, "forward"), (LIBRARY, 158, "get"))
-    (found,) = waiting_growth({("asyncio-task", stack): 300}, 300)
+    (found,) = waiting_growth({("asyncio-task", stack, ()): 300}, 300)
     assert found.site == f"{OWN}:4 in forward (waiting in asyncio/queues.py:158 in get)"
     assert (found.kind, found.per_connection) == ("task", 1.0)
 
@@ -83,9 +86,131 @@ def test_ten_are_shown_and_the_rest_counted() -> None:
 def test_what_is_rarer_than_a_readings_noise_is_no_place() -> None:
     found = attribution(
         types={"app.Rare": 5, "app.Often": 300, "dict": 600},
-        waiting={("thread", ((OWN, 1, "f"),)): 5},
+        waiting={("thread", ((OWN, 1, "f"),), ()): 5},
         snapshots=(Snapshot({}), Snapshot({}), Snapshot({})),
         cycles=(150, 150),
         top=10,
     )
     assert [growth.site for growth in found.growths] == ["app.Often", "dict"]
+
+
+def test_a_task_in_a_librarys_code_is_placed_at_the_line_that_made_it() -> None:
+    waits = ((LIBRARY, 158, "get"),)
+    made = ((LIBRARY, 30, ""), (OWN, 7, ""))
+    (found,) = waiting_growth({("asyncio-task", waits, made): 300}, 300)
+    assert found.site == f"{OWN}:7 (made here, waiting in asyncio/queues.py:158 in get)"
+    assert found.own
+
+
+def test_with_no_frame_of_the_service_anywhere_the_notes_say_so() -> None:
+    found = attribution(
+        types={},
+        waiting={("asyncio-task", ((LIBRARY, 158, "get"),), ()): 300},
+        snapshots=(Snapshot({}), Snapshot({}), Snapshot({})),
+        cycles=(150, 150),
+        top=10,
+    )
+    assert not found.growths[0].own
+    assert found.notes[0].startswith("no frame of the service is on any stack")
+
+
+def test_a_line_of_the_service_comes_before_a_library_that_grew_more() -> None:
+    grown = Snapshot({((OWN, 2),): (300, 3_000)})
+    found = attribution(
+        types={"app.Subscriber": 300},
+        waiting={("asyncio-task", ((LIBRARY, 158, "get"),), ()): 600},
+        snapshots=(Snapshot({}), grown, Snapshot({((OWN, 2),): (600, 6_000)})),
+        cycles=(300, 300),
+        top=10,
+        containers=container_growth(GROWN, 600),
+    )
+    assert [growth.site for growth in found.growths] == [
+        f"{OWN}:2",
+        "`app.Subscriber` in `app.Hub._subscribers`, a list",
+        f"{LIBRARY}:158 in get",
+    ]
+    line = "`app.Subscriber` in `app.Hub._subscribers`, a list that gains 1.00 per answered stream"
+    assert found.growths[1].line("answered stream") == line
+
+
+def test_the_line_that_made_what_a_container_holds_comes_before_its_constructor() -> None:
+    grown = {((OWN, 13), (OWN, 35)): (3_600, 900_000), ((OWN, 35),): (600, 30_000)}
+    twice = {trace: (2 * blocks, 2 * size) for trace, (blocks, size) in grown.items()}
+    found = attribution(
+        types={},
+        waiting={},
+        snapshots=(Snapshot({}), Snapshot(grown), Snapshot(twice)),
+        cycles=(300, 300),
+        top=10,
+        containers=container_growth(GROWN, 600),
+    )
+    assert [growth.site for growth in found.growths if growth.kind == "line"] == [f"{OWN}:35", f"{OWN}:13"]
+
+
+def test_a_search_cut_short_places_by_its_only_cycle() -> None:
+    found = attribution(
+        types={},
+        waiting={},
+        snapshots=(Snapshot({}), Snapshot({((OWN, 2),): (300, 3_000)})),
+        cycles=(300,),
+        top=10,
+        notes=("partial: the search had its time",),
+    )
+    assert [growth.site for growth in found.growths] == [f"{OWN}:2"]
+    assert found.notes == ("partial: the search had its time",)
+
+
+GROWN = [
+    {
+        "type": "list",
+        "gain": 600,
+        "item": "app.Subscriber",
+        "made": [[LIBRARY, 9], [OWN, 35]],
+        "chain": [["app.Hub._subscribers", "instance", OWN], ["app.HUB", "module", OWN]],
+    }
+]
+
+
+@pytest.mark.parametrize(
+    ("chain", "name", "own"),
+    [
+        ([["app.Hub._subscribers", "instance", OWN]], "app.Hub._subscribers", True),
+        ([["_tasks", "key", ""], ["app.Hub", "object", OWN]], "app.Hub._tasks", True),
+        ([["closed", "key", ""], ["app.Hub.callbacks", "instance", OWN]], "app.Hub.callbacks", True),
+        ([["__main__.KEPT", "module", OWN]], "KEPT", True),
+        ([["asyncio.Queue._queue", "instance", LIBRARY], ["app.Hub.inbox", "instance", OWN]], "app.Hub.inbox", True),
+        ([["asyncio.tasks._all", "module", LIBRARY]], "asyncio.tasks._all", False),
+        ([], "", False),
+    ],
+)  # fmt: skip
+def test_a_container_is_named_by_the_first_holder_of_the_service(
+    chain: list[list[str]], name: str, own: bool
+) -> None:
+    assert holder([(label, kind, file) for label, kind, file in chain]) == (name, own)
+
+
+def test_a_search_stops_at_the_cycle_for_which_there_is_no_time() -> None:
+    left = [100.0, 90.0]
+
+    def cycle() -> float:
+        if not left:
+            raise SearchOver("the search had its time")
+        return left.pop(0)
+
+    assert run_cycles(cycle, 3) == ([100.0, 90.0], "partial: the search had its time")
+    with pytest.raises(ProbeError, match="had its time"):
+        run_cycles(cycle, 3)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "word"),
+    [("go", "defer"), ("python", "context manager"), ("node", "using"), ("jvm", "try-with-resources")],
+)
+def test_advice_uses_the_words_of_the_services_language(runtime: str, word: str) -> None:
+    assert word in next_step("answered-stream", runtime)
+    for other in {"go", "python", "node", "jvm"} - {runtime}:
+        assert next_step("answered-stream", other) != next_step("answered-stream", runtime)
+    if runtime == "go":
+        assert not any(
+            "finally" in next_step(driver, runtime) for driver in (None, "abort", "broker-timeout")
+        )

@@ -12,6 +12,7 @@ import atexit
 import posix
 import sys
 
+import harness_holders
 import harness_readings
 import harness_sites
 from harness_listener import Listener
@@ -49,6 +50,7 @@ COMMANDS = {
     "trace": harness_sites.trace,
     "untrace": harness_sites.untrace,
     "snapshot": harness_sites.snapshot,
+    "containers": harness_holders.containers,
 }
 
 _agent: Listener | None = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import sys
 
+import harness_holders
 import harness_readings
 
 if False:  # for the type checker alone: the target need not load typing
@@ -27,24 +28,40 @@ def sites(_: int = 0) -> dict[str, object]:
     everything = gc.get_objects()
     groups: dict[tuple[object, ...], int] = {}
     for task in harness_readings.live_tasks(everything):
-        count(groups, "asyncio-task", await_chain(task))
+        count(groups, "asyncio-task", await_chain(task), origin(task))
     for greenlet in harness_readings.live_greenlets(everything):
-        count(groups, "greenlet", stack(greenlet.gr_frame))  # type: ignore[attr-defined]
+        count(groups, "greenlet", stack(greenlet.gr_frame), origin(greenlet))  # type: ignore[attr-defined]
     del everything
+    threading = sys.modules.get("threading")
+    active = dict(threading.__dict__.get("_active", ())) if threading else {}
     for ident, frame in sys._current_frames().items():
         if ident != harness_readings._ident():
-            count(groups, "thread", stack(frame))
+            count(groups, "thread", stack(frame), origin(active.get(ident)))
     most = sorted(groups.items(), key=lambda item: -item[1])[:MOST_SITES]
     return {
         "collected": collected,
-        "sites": [{"kind": kind, "frames": frames, "count": number} for (kind, frames), number in most],
+        "sites": [
+            {"kind": kind, "frames": frames, "made": made, "count": number}
+            for (kind, frames, made), number in most
+        ],
         "dropped": len(groups) - len(most),
     }
 
 
-def count(groups: dict[tuple[object, ...], int], kind: str, frames: tuple[object, ...]) -> None:
-    """One more of this kind at this place."""
-    groups[(kind, frames)] = groups.get((kind, frames), 0) + 1
+def count(
+    groups: dict[tuple[object, ...], int], kind: str, frames: tuple[object, ...], made: tuple[object, ...]
+) -> None:
+    """One more of this kind at this place, made at that one."""
+    groups[(kind, frames, made)] = groups.get((kind, frames, made), 0) + 1
+
+
+def origin(one: object) -> tuple[object, ...]:
+    """Where it was made, innermost frame first; empty unless tracing had begun by then."""
+    module = sys.modules.get("_tracemalloc")
+    if one is None or module is None or not module.is_tracing():
+        return ()
+    found = module._get_object_traceback(one)
+    return tuple(found) if found else ()
 
 
 def stack(frame: object) -> tuple[object, ...]:
@@ -91,6 +108,7 @@ def untrace(_: int = 0) -> dict[str, object]:
     """Stop tracemalloc when it was the agent that started it."""
     import _tracemalloc
 
+    harness_holders.forget()
     if _started_here[0]:
         _started_here[0] = False
         _tracemalloc.stop()
