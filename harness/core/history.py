@@ -171,7 +171,7 @@ def measured(trial: Trial) -> list[Measured]:
     found = moments(trial)
     keys = [*assess_counts(trial, found), MEMORY]
     findings = {(one.metric, one.kind): one for one in trial.verdict.findings}
-    bounds = {(one.metric, one.kind): one for one in trial.verdict.bounds}
+    bounds = {(one.metric, one.kind): one for one in trial.verdict.bounds if one.per_stream}
     result = []
     for key in keys:
         one = series(found, key)

@@ -89,7 +89,9 @@ def claims(trial: Trial) -> dict[Key, float]:
         wanted[objects] = FINEST["objects"] * trial.sensitivity
     elif MEMORY in keys and not counted_inside(found):
         bounds = (trial.verdict or judge(trial)).bounds
-        if any(bound.kind == MEMORY.kind and bound.status == "bounded" for bound in bounds):
+        if any(
+            bound.kind == MEMORY.kind and bound.status == "bounded" and bound.per_stream for bound in bounds
+        ):
             wanted[MEMORY] = ASKED
     return wanted
 

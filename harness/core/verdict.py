@@ -84,6 +84,11 @@ class Bound:
     explanation: str = ""
     scope: str = "after-disconnect"  # or "while-connected"
 
+    @property
+    def per_stream(self) -> bool:
+        """Of what a stream leaves once its client is gone; the others are of growth over time, or while connected."""
+        return self.scope == "after-disconnect" and not self.unit.endswith("/hour")
+
 
 @dataclass(frozen=True, slots=True)
 class Crash:

@@ -56,10 +56,12 @@ def _likewise(verdict: Verdict) -> str:
     hourly: list[str] = []
     for key, word in LIKEWISE:
         for bound in verdict.bounds:
-            if (bound.metric, bound.kind) == (key.metric, key.kind) and bound.status != "observed":
+            if bound.scope != "after-disconnect" or bound.status == "observed":
+                continue
+            if (bound.metric, bound.kind) == (key.metric, key.kind):
                 most = f"{bound.at_most:.2g}" if bound.at_most < 1 else number(bound.at_most, 2)
                 text = f"{most} B of {word}" if key.unit == "B" else counted(most, word)
-                (hourly if bound.unit.endswith("/hour") else told).append(text)
+                (told if bound.per_stream else hourly).append(text)
     likewise = f"Likewise at most {', '.join(told)} per connection" if told else ""
     over_time = f"Growth over time: at most {', '.join(hourly)} per hour" if hourly else ""
     return ". ".join(sentence for sentence in (likewise, over_time) if sentence)

@@ -72,7 +72,7 @@ def _levels(trial: Trial) -> list[dict[Key, float]]:
 
 def _growth_text(trial: Trial, verdict: Verdict, metric: str) -> str:
     """ "+1 eventfd, +1 tcp-out :9797 per check" for what grew, the bound for what did not."""
-    bound = next((b for b in verdict.bounds if b.metric == metric and not b.kind), None)
+    bound = next((b for b in verdict.bounds if b.metric == metric and not b.kind and b.per_stream), None)
     levels = _levels(trial)
     if bound and verdict.outcome is Outcome.BOUNDED:
         level = f"{levels[-1].get(Key(metric), 0):g}; " if levels else ""

@@ -24,7 +24,7 @@ def test_fixed_is_bounded(tmp_path: Path) -> None:
     verdict = trial.verdict
     assert verdict is not None
     assert verdict.outcome is Outcome.BOUNDED, verdict.explain()
-    bounds = {(bound.metric, bound.kind): bound for bound in verdict.bounds}
+    bounds = {(bound.metric, bound.kind): bound for bound in verdict.bounds if bound.per_stream}
     for metric in ("fds", "threads"):
         assert bounds[metric, ""].at_most <= budget.growth[metric] + trial.sensitivity
     loads = [o for o in trial.observations if o.levels]
