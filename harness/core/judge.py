@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.core import crash as crashes
 from harness.core import while_connected
@@ -97,8 +98,10 @@ def _agreed(
     memory: Assessed, results: Mapping[Key, Assessed], warnings: list[str], *, inside: bool
 ) -> Assessed:
     """Where runtime counters speak of memory they decide; what the noisy series says is then explained."""
-    if not inside or memory.status != "leaking":
+    if not inside:
         return memory
+    if memory.status != "leaking":  # the plan does not wait for it either
+        return replace(memory, growing=False)
     counted = [
         one for key, one in results.items() if key.metric == "memory" and key.kind in EXACT_MEMORY_KINDS
     ]

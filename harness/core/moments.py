@@ -215,12 +215,10 @@ def series(found: Sequence[Moment], key: Key) -> Series | None:
 
 def _span(before: Moment, after: Moment) -> dict[str, float]:
     """What was done between two moments. Sums never fall, and a clock that went back (a damaged file) tells
-    nothing; nor does what clients did while allocations were traced."""
+    nothing; nor does what was done, and how long that took, while allocations were traced: its growth is left out."""
     traced = after.searches != before.searches
     return {
-        factor: 0.0
-        if traced and factor not in ("time", "reading")
-        else max(0.0, amount - before.done.get(factor, 0.0))
+        factor: 0.0 if traced else max(0.0, amount - before.done.get(factor, 0.0))
         for factor, amount in after.done.items()
     }
 

@@ -64,3 +64,38 @@ def test_a_gap_neither_hides_a_leak_nor_makes_one() -> None:
         assert verdict.outcome is outcome
         rates = {one.kind: one.rate.value for one in verdict.findings if one.rate}
         assert rates == ({"eventfd": pytest.approx(0.6)} if per_cycle else {})
+
+
+def test_growth_over_time_is_still_certain_after_a_search_whose_growth_is_left_out() -> None:
+    """A descriptor a second, with clients or without; a search of 20 s at the end."""
+    phases = [Phase.WARMUP] * 2 + [Phase.LOAD, Phase.LOAD, Phase.IDLE, Phase.IDLE] * 4 + [Phase.SEARCH] * 7
+    seen = [
+        observation(i, {FDS: 10.0 + 3 * i, EVENTFD: 3.0 * i}, phase=phase) for i, phase in enumerate(phases)
+    ]
+    verdict = judge(trial([], observations=seen))
+    assert verdict.outcome is Outcome.LEAKING
+    assert verdict.findings[0].driver == "time"
+
+
+def test_what_falls_while_allocations_are_traced_has_fallen() -> None:
+    found = series(
+        moments(
+            trial(
+                [],
+                observations=[
+                    observation(i, {FDS: level}, phase=phase)
+                    for i, (level, phase) in enumerate(
+                        [
+                            (10.0, Phase.WARMUP),
+                            (300.0, Phase.LOAD),
+                            (10.0, Phase.SEARCH),
+                            (250.0, Phase.SEARCH),
+                        ]
+                    )
+                ],
+            )
+        ),
+        FDS,
+    )
+    assert found is not None
+    assert found.increments == [290.0, -290.0, 0.0]
