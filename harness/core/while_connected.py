@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from harness.core.budget import line_for
 from harness.core.cycle import CycleSpec, Observation, Phase, Reading
@@ -94,7 +95,7 @@ def grown(seen: Observation) -> Iterator[Grown]:
     """What grew in one hold cycle, by key. Where the heap is counted from inside, resident bytes say nothing."""
     began = seen.started
     left = seen.load_ended if seen.load_ended is not None else seen.ended
-    settled = [r for r in seen.connected if r.at >= began + SETTLE * (left - began)]
+    settled = _connected([r for r in seen.connected if r.at >= began + SETTLE * (left - began)], seen)
     clients = seen.spec.connections - seen.ledger.failed
     if len(settled) < LEAST_READINGS or clients <= 0:
         return
@@ -115,6 +116,15 @@ def grown(seen: Observation) -> Iterator[Grown]:
             key, total, seconds, clients, stalled, _events(seen, settled),
             total > 0 and _goes_on(read) and freed >= FREED * total,
         )  # fmt: skip
+
+
+def _connected(read: Sequence[Reading], seen: Observation) -> Sequence[Reading]:
+    """Readings that a busy service answered while its clients were still there: one that took as long as the slowest
+    of them may have been answered after the first had left."""
+    slowest = max((after.at - before.at for before, after in pairwise(read)), default=0.0)
+    end = seen.started + seen.spec.dwell if seen.spec.dwell > 0 else math.inf
+    early = [reading for reading in read if reading.at + slowest <= end]
+    return early if len(early) >= LEAST_READINGS else read
 
 
 def _events(seen: Observation, read: Sequence[Reading]) -> float:

@@ -213,3 +213,14 @@ def test_the_plan_holds_once_and_a_leak_decides_the_verdict() -> None:
 def test_requests_and_users_of_a_locustfile_are_not_held() -> None:
     assert next_hold(trial([], observations=[]), replace(PLAIN, mode="request"), 5.0) is None
     assert next_hold(trial([], observations=[]), PLAIN, 0.0) is None
+
+
+def test_a_reading_that_a_busy_service_answers_after_its_clients_have_left_is_left_out() -> None:
+    step = next_hold(trial([], observations=[]), replace(PLAIN, phase=Phase.HOLD), 20.0)
+    assert step is not None
+    grows = held(
+        replace(step, stalled=0, dwell=20.0), HEAP, lambda t, reading, _: 5e6 + 1e7 * t * bool(reading), 0.0
+    )
+    late = Reading(19.9, {HEAP: 5e6})
+    one = trial([], observations=[replace(grows, connected=(*grows.connected, late))])
+    assert [finding.metric for finding in findings(one)] == ["memory"]
