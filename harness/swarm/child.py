@@ -33,7 +33,7 @@ from harness.swarm.gate import Gate, gated_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
 from harness.swarm.own_users import OwnUsers  # noqa: E402
 from harness.swarm.setup import SwarmSetup  # noqa: E402
-from harness.swarm.statistics import Statistics  # noqa: E402
+from harness.swarm.statistics import STATISTICS, Statistics  # noqa: E402
 from harness.swarm.tally import Outcome  # noqa: E402
 from harness.swarm.transport import install, new_secret  # noqa: E402
 from harness.swarm.wire import (  # noqa: E402
@@ -159,7 +159,8 @@ class SwarmProcess:
             crew = Crew(self.runner, setup, self._workers)
             crew.gather()
             return crew.cycle
-        gate.prepare(setup.approach, setup.seed, Statistics(environment))
+        statistics = STATISTICS[environment] = Statistics(environment)
+        gate.prepare(setup.approach, setup.seed, statistics)
         self.runner.start(1, spawn_rate=1)
         return _checked(gate.run)
 

@@ -28,7 +28,8 @@ class Report:
 
     cause: None when it left as ordered, else why it failed. left: the way it left; ``ended`` when the
     service ended it properly; "" when it failed otherwise. answered: a response head with an accepted
-    status came. detail: a sentence on the cause, "" where the cause says it all.
+    status came. cut: Stop ended it, so that it is neither a success nor a failure. detail: a sentence on
+    the cause, "" where the cause says it all.
     """
 
     order: Order
@@ -40,6 +41,7 @@ class Report:
     bytes: int = 0
     status: int = 0
     answered: bool = False
+    cut: bool = False
     retry_after: str = ""
     set_cookie: tuple[str, ...] = ()
     redirects: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from locust.util.load_locustfile import load_locustfile
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import ConfigError
 from harness.swarm.histogram import Histogram
+from harness.swarm.statistics import LIFE
 from harness.swarm.tally import Outcome
 
 LOOK = 0.05  # seconds between two looks at cancelled()
@@ -62,8 +63,12 @@ class OwnUsers:
         response_time: float | None = None,
         response_length: int | None = None,
         exception: BaseException | None = None,
+        request_type: str = "",
+        context: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
+        if request_type == LIFE and exception is None and (context or {}).get("events"):
+            return  # this stream was counted when its first event came
         self._requests += 1
         self._bytes += int(response_length or 0)
         self._by_path[str(name)[:200]] += 1

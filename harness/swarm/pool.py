@@ -106,6 +106,8 @@ class _Cycle:
         """Open, refill, drain."""
         self.wheel.on_tick = self._tick
         self.wheel.hold()
+        if self.pool.statistics:
+            self.pool.statistics.open_now = lambda: len(self.live)
         shown = poured = self.started
         self._fill()
         while not self.finished.wait(LOOK):

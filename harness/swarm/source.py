@@ -304,4 +304,7 @@ class EventSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Stop ends the user's greenlet: the block did not come to its own end.
+        if kind is not None and issubclass(kind, gevent.GreenletExit) and self._stream is not None:
+            self._stream.report.cut = True
         self.close()

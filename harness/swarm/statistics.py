@@ -1,24 +1,47 @@
 """Streams in Locust's statistics, as entries of their own: connect, headers, first event, gap, life.
 
 Locust's request event costs about 10 us; thousands of streams with several times each would spend the
-core on it. So times are collected here by the millisecond and poured in every second. ``life`` is the one
-entry per stream: it alone counts into Locust's totals, and failures are told by their cause.
+core on it. So times are collected here by the microsecond and poured in every second.
+
+The first event is what a Locust user calls the response: it alone counts into the totals, so that RPS and the charts
+show it. A stream that fails before it is a failed response; one that fails later is a failure of ``life``. Streams that
+Stop cuts short are neither successes nor failures: they are not in ``life``.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter as Counts
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from locust.stats import StatsError, bucket_response_time
+from locust.event import EventHook
+from locust.stats import StatsError
 
+from harness.http import causes
 from harness.swarm.order import Report
 
 CONNECT, HEADERS, FIRST_EVENT, GAP, LIFE = "connect", "headers", "first event", "gap", "life"
 IDS = "ids"
 FLUSH = 1.0  # seconds between two pours
+PER_MS = 1000  # times are counted by the microsecond
 BATCH = 1024  # times, or reports, kept as they came: adding them up together costs a third
+
+
+def bucket(milliseconds: float, rounded: Callable[[float], float] = round) -> float:
+    """The time to two significant digits. Locust rounds to whole milliseconds, which makes 0 of a connect to a service
+    near by, and puts its 95th percentile below its minimum. rounded: floor and ceil make a lower and an upper bound."""
+    if milliseconds <= 0:
+        return 0.0
+    digits = 1 - math.floor(math.log10(milliseconds))
+    # 10**-1 has no exact float: dividing by a power of ten keeps 150 a whole number.
+    step = 10.0 ** abs(digits)
+    scaled = milliseconds * step if digits > 0 else milliseconds / step
+    nearest = round(scaled)
+    whole = nearest if math.isclose(scaled, nearest, rel_tol=1e-9) else rounded(scaled)
+    return whole / step if digits > 0 else whole * step
 
 
 class StreamFailure(Exception):
@@ -63,7 +86,7 @@ class Times:
             return
         values = [seconds * 1000.0 for seconds in self._fresh]
         self._fresh.clear()
-        self.counts.update(map(int, values))
+        self.counts.update([round(value * PER_MS) for value in values])
         self.count += len(values)
         self.total += sum(values)
         self.highest = max(self.highest, max(values))
@@ -90,7 +113,9 @@ class Statistics:
         self._environment = environment
         self._times: dict[tuple[str, str], Times] = {}
         self._entries: dict[str, Entries] = {}
-        self._own_listeners = 1  # Locust's own, which writes into its statistics
+        self.open_now: Callable[[], int] = lambda: 0  # set by who opens the streams
+        self.answered = 0  # streams that had a first event
+        self.cut = 0  # streams that Stop cut short
 
     def times(self, kind: str, name: str) -> Times:
         """Where times of one entry are added."""
@@ -116,12 +141,13 @@ class Statistics:
     def first(self, report: Report, name: str) -> None:
         """The first event has come."""
         if report.first_event is not None:
+            self.answered += 1
             self._of(name).first_event.add(report.first_event)
+            self._announce(FIRST_EVENT, name, report.first_event, report)
 
     def over(self, report: Report, name: str, *, told: bool = False) -> None:
         """One stream has ended. told: ``headed`` and ``first`` were called when it was time."""
-        listeners = self._environment.events.request._handlers
-        if report.cause is None and not told and len(listeners) <= self._own_listeners:
+        if report.cause is None and not report.cut and not told and not self._listeners():
             ended = self._of(name).ended
             ended.append(report)
             if len(ended) >= BATCH:
@@ -131,15 +157,35 @@ class Statistics:
             self.headed(report, name)
         if not told:
             self.first(report, name)
-        if report.cause is None and len(listeners) <= self._own_listeners:
+        if report.cut or report.cause == causes.CANCELLED:
+            self.cut += 1
+        elif report.cause is None or report.first_event is not None:
             times = self._of(name).life
             times.add(report.life)
             times.bytes += report.bytes
+            if report.cause is not None:
+                self._environment.stats.log_error(LIFE, name, StreamFailure(report.cause))
+            self._announce(LIFE, name, report.life, report)
+        else:
+            self._of(name).first_event.add(report.life)  # as Locust has the time of a request that failed
+            self._environment.stats.log_error(FIRST_EVENT, name, StreamFailure(report.cause))
+            self._announce(FIRST_EVENT, name, report.life, report)
+
+    def _listeners(self) -> list[Any]:
+        """Who listens to requests, besides Locust's own statistics: those are written here."""
+        handlers = self._environment.events.request._handlers
+        return [handler for handler in handlers if handler.__module__ != "locust.runners"]
+
+    def _announce(self, kind: str, name: str, seconds: float, report: Report) -> None:
+        """To the listeners of the user: the ``first event`` when it comes or fails, ``life`` once it is over."""
+        if not (listeners := self._listeners()):
             return
-        self._environment.events.request.fire(
-            request_type=LIFE,
+        hook: Any = EventHook()  # type: ignore[no-untyped-call]
+        hook._handlers = listeners
+        hook.fire(
+            request_type=kind,
             name=name,
-            response_time=report.life * 1000.0,
+            response_time=seconds * 1000.0,
             response_length=report.bytes,
             exception=StreamFailure(report.cause) if report.cause else None,
             context={"left": report.left, "events": report.events, "status": report.status},
@@ -151,7 +197,9 @@ class Statistics:
         ended, entries.ended = entries.ended, []
         entries.connect.extend([report.connect for report in ended if report.connect is not None])
         entries.headers.extend([report.headers for report in ended if report.headers is not None])
-        entries.first_event.extend([report.first_event for report in ended if report.first_event is not None])
+        first = [report.first_event for report in ended if report.first_event is not None]
+        self.answered += len(first)
+        entries.first_event.extend(first)
         entries.life.extend([report.life for report in ended])
         entries.life.bytes += sum([report.bytes for report in ended])
 
@@ -181,7 +229,7 @@ class Statistics:
             times.fold()
             if times.count:
                 _pour(stats.get(name, kind), times, moment)
-                if kind == LIFE:
+                if kind == FIRST_EVENT:
                     _pour(stats.total, times, moment)
                 times.clear()
 
@@ -195,8 +243,12 @@ def _pour(entry: Any, times: Times, moment: float) -> None:
     entry.last_request_timestamp = moment
     entry.total_response_time += times.total
     entry.total_content_length += times.bytes
-    entry.max_response_time = max(entry.max_response_time, times.highest)
-    lowest = entry.min_response_time
-    entry.min_response_time = times.lowest if lowest is None else min(lowest, times.lowest)
+    # As coarse as the percentiles between them: Locust cuts its median, and no other percentile, to these two.
+    entry.max_response_time = max(entry.max_response_time, bucket(times.highest, math.ceil))
+    lowest, least = entry.min_response_time, bucket(times.lowest, math.floor)
+    entry.min_response_time = least if lowest is None else min(lowest, least)
     for value, count in times.counts.items():
-        entry.response_times[bucket_response_time(value)] += count
+        entry.response_times[bucket(value / PER_MS)] += count
+
+
+STATISTICS: WeakKeyDictionary[Any, Statistics] = WeakKeyDictionary()  # by Locust environment

@@ -34,7 +34,7 @@ from harness.http.route import Router
 from harness.http.source_addresses import source_pool
 from harness.swarm.order import Order, Report
 from harness.swarm.source import FOR_EVER, RECONNECTION_TIME, EventSource, StreamFailed
-from harness.swarm.statistics import FLUSH, GAP, Statistics
+from harness.swarm.statistics import FLUSH, GAP, STATISTICS, Statistics
 from harness.swarm.stream import Stream
 from harness.swarm.wheel import Wheel
 
@@ -62,6 +62,8 @@ class Shared:
         self.sources = itertools.cycle(source_pool(getattr(options, "source_addresses", "")) or (None,))
         self.stall_after: float | None = getattr(options, "stall_after", None)
         self.statistics = Statistics(environment)
+        self.statistics.open_now = lambda: sum(isinstance(item, Stream) for item in self.wheel.items())
+        STATISTICS[environment] = self.statistics
         self.orders: dict[tuple[str, str, float], Order] = {}
         self.requests: dict[tuple[str, str], Request] = {}
         self.endpoints: dict[str, Endpoint] = {}

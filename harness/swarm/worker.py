@@ -24,7 +24,7 @@ from harness.core.errors import ConfigError  # noqa: E402
 from harness.swarm.gate import Gate, gated_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
 from harness.swarm.setup import LEAST_SECRET, SECRET  # noqa: E402
-from harness.swarm.statistics import Statistics  # noqa: E402
+from harness.swarm.statistics import STATISTICS, Statistics  # noqa: E402
 from harness.swarm.transport import install  # noqa: E402
 from harness.swarm.wire import BadMessage, outcome_to_dict, setup_from_dict, spec_from_dict  # noqa: E402
 
@@ -48,7 +48,8 @@ class WorkerSide:
     def _setup(self, msg: Any, **_: Any) -> None:
         try:
             setup = setup_from_dict(msg.data)
-            self._gate.prepare(setup.approach, setup.seed, Statistics(self._environment))
+            statistics = STATISTICS[self._environment] = Statistics(self._environment)
+            self._gate.prepare(setup.approach, setup.seed, statistics)
         except (BadMessage, ConfigError) as error:
             self._send("error", str(error))
         else:

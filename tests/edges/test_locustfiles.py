@@ -70,8 +70,12 @@ def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None
     with CountingServer(delay=0.0, patience=60.0) as server:
         counted, failures, said = run(locust(name, server.port, *HEADLESS), tmp_path, server)
         count = server.settle()
-    assert counted["connect"] == counted["life"] == count.accepted >= 3, said
+    assert counted["connect"] == count.accepted >= 3, said
     assert counted["first event"] >= 3
+    assert counted["life"] <= count.accepted, (
+        "streams that Stop cuts short are neither successes nor failures"
+    )
+    assert counted["life"] == 0 or name != "status", "a wallboard leaves for no other reason than Stop"
     assert failures == 0, said
     assert set(counted) <= {"connect", "headers", "first event", "gap", "life"}
 
@@ -92,7 +96,8 @@ def test_several_processes_report_every_stream_to_their_master(tmp_path: Path) -
         counted, failures, said = run(command, tmp_path, server, 4, SSE_PATH="/any")
         count = server.settle()
     assert set(count.by_path) == {"/any"}
-    assert counted["connect"] == counted["life"] == count.accepted >= 4, said
+    assert counted["connect"] == count.accepted >= 4, said
+    assert 1 <= counted["life"] <= count.accepted
     assert failures == 0, said
 
 

@@ -1,0 +1,103 @@
+"""Times of streams as a Locust user reads them: consistent percentiles, one response per stream."""
+
+from __future__ import annotations
+
+import math
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from locust.event import EventHook
+from locust.stats import RequestStats
+
+from harness.http import causes
+from harness.swarm.order import Order, Report
+from harness.swarm.statistics import CONNECT, FIRST_EVENT, LIFE, Statistics, bucket
+
+NAME = "/events"
+
+
+def environment() -> Any:
+    return SimpleNamespace(stats=RequestStats(), events=SimpleNamespace(request=EventHook()))
+
+
+def report(cause: str | None = None, *, cut: bool = False, first_event: float | None = 0.02) -> Report:
+    return Report(
+        Order(NAME), connect=0.0003, headers=0.01, first_event=first_event, life=1.5, cause=cause, cut=cut
+    )
+
+
+@pytest.mark.parametrize("highest", [0.0004, 0.02, 0.8, 40.0])
+def test_percentiles_never_fall(highest: float) -> None:
+    """Times from a tenth of the highest on: minimum, percentiles and maximum are in order."""
+    statistics = Statistics(environment())
+    rng = random.Random(1)
+    times = statistics.times(CONNECT, NAME)
+    for _ in range(500):
+        times.add(rng.uniform(highest / 10, highest))
+    statistics.pour()
+    entry = statistics._environment.stats.get(NAME, CONNECT)
+    shares = [0.0, 0.1, 0.5, 0.66, 0.9, 0.95, 0.99, 1.0]
+    levels = [entry.get_response_time_percentile(share) for share in shares]
+    levels = [entry.min_response_time, *levels, entry.max_response_time]
+    assert levels == sorted(levels)
+    assert entry.min_response_time <= entry.median_response_time <= entry.get_response_time_percentile(0.95)
+    assert entry.median_response_time == pytest.approx(highest * 550, rel=0.15)
+    assert entry.num_requests == 500
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "shown"), [(0.2341, 0.23), (4.56, 4.6), (147, 150), (58760, 59000), (0, 0)]
+)
+def test_times_keep_two_digits(milliseconds: float, shown: float) -> None:
+    assert bucket(milliseconds) == shown
+    assert bucket(shown, math.floor) == bucket(shown, math.ceil) == shown
+    assert bucket(milliseconds, math.floor) <= milliseconds <= bucket(milliseconds, math.ceil)
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize(
+    ("ended", "counts"),
+    [  # (responses, failed responses, lives, failed lives, all requests, all failures)
+        (report(), (1, 0, 1, 0, 1, 0)),
+        (report("stalled"), (1, 0, 1, 1, 1, 1)),
+        (report("refused", first_event=None), (1, 1, 0, 0, 1, 1)),
+        (report(cut=True), (1, 0, 0, 0, 1, 0)),
+        (report(causes.CANCELLED), (1, 0, 0, 0, 1, 0)),
+        (report(first_event=None), (0, 0, 1, 0, 0, 0)),
+        (report(cut=True, first_event=None), (0, 0, 0, 0, 0, 0)),
+    ],
+)
+def test_the_first_event_is_the_response(ended: Report, counts: tuple[int, ...], told: bool) -> None:
+    statistics = Statistics(environment())
+    if told:
+        statistics.headed(ended, NAME)
+        statistics.first(ended, NAME)
+    statistics.over(ended, NAME, told=told)
+    statistics.pour()
+    stats = statistics._environment.stats
+    first, life, total = stats.get(NAME, FIRST_EVENT), stats.get(NAME, LIFE), stats.total
+    assert (
+        first.num_requests, first.num_failures, life.num_requests, life.num_failures,
+        total.num_requests, total.num_failures,
+    ) == counts  # fmt: skip
+    assert stats.get(NAME, CONNECT).num_requests == 1
+
+
+def test_listeners_hear_of_the_first_event_and_of_the_end() -> None:
+    """Also those that were added before Locust's own."""
+    found: list[tuple[str, float, bool]] = []
+    statistics = Statistics(environment())
+    request = statistics._environment.events.request
+    request.add_listener(
+        lambda request_type, response_time, exception, **_: found.append(
+            (request_type, response_time, exception is not None)
+        )
+    )
+    statistics.over(report(), NAME)
+    statistics.over(report("refused", first_event=None), NAME)
+    statistics.over(report(cut=True), NAME)
+    assert found == [
+        (FIRST_EVENT, 20.0, False), (LIFE, 1500.0, False), (FIRST_EVENT, 1500.0, True), (FIRST_EVENT, 20.0, False)
+    ]  # fmt: skip
