@@ -148,7 +148,15 @@ class _Gather:
         """A test that failed has not come to its own clearing up: its leftovers would hide why."""
         if call.excinfo is not None and call.when != "teardown":
             item.stash[FAILED] = True
-        return (yield)
+        report = yield
+        # `assert verdict.bounded, verdict.explain()` shows the evidence already: once is enough.
+        shown = report.longreprtext if report.failed else ""
+        report.sections = [
+            (title, text)
+            for title, text in report.sections
+            if not (title.endswith("harness guard") and text and text.splitlines()[0] in shown)
+        ]
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The last report of a test has all its properties."""

@@ -11,7 +11,7 @@ from harness.cli.console import console as terminal
 from harness.cli.result import json_text
 from harness.cli.saved import judged_again, redact_option, saved_record
 from harness.cli.service_options import path_of
-from harness.cli.streams import line
+from harness.cli.streams import line, working_directory
 from harness.config import budget_for
 from harness.core.record import Trial, as_ended
 from harness.core.selftest import confirmed
@@ -59,7 +59,7 @@ def command(
     for trial in judged:
         if len(judged) > 1:
             console.print(line(f"{trial.name}:"), markup=False, soft_wrap=True)
-        show_verdict(trial, console)
+        show_verdict(trial, console, root=working_directory())
     raise click.exceptions.Exit(worst_exit_code(judged))
 
 

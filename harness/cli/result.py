@@ -14,7 +14,7 @@ from rich.console import Console
 from harness.cli.afterwards import Afterwards
 from harness.cli.console import console as terminal
 from harness.cli.service_options import chosen_format
-from harness.cli.streams import line, tell
+from harness.cli.streams import tell, working_directory
 from harness.core import quote
 from harness.core.after_verdict import attempt, failure
 from harness.core.errors import StoreError
@@ -93,8 +93,7 @@ def _show(run: Run, report: Path, form: str) -> None:
     else:
         console = terminal()
         for trial in run.record.trials:
-            show_verdict(trial, console)
-        console.print(line(f"report: {report}"), soft_wrap=True, markup=False)
+            show_verdict(trial, console, report=str(report), root=working_directory())
     if form == "github":
         for command in github.workflow_commands(run.record, os.environ.get("GITHUB_WORKSPACE", "")):
             click.echo(command)

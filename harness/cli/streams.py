@@ -59,3 +59,10 @@ def silence(number: int) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, number)
         os.close(null)
+
+
+def working_directory() -> str:
+    """The working directory, below which paths are shown relative to it; empty once it was removed."""
+    with contextlib.suppress(OSError):
+        return os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
+    return ""

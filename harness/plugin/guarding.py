@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,27 @@ from harness.experiment.history import keep, place_of
 from harness.experiment.redaction import redactor
 from harness.http.endpoint import written_target
 from harness.plugin.arguments import addresses, check_budget, check_names, read, words
-from harness.report.paragraph import LONGEST, details, paragraph
+from harness.report.facts import LONGEST, facts_of
 from harness.store.run_dir import safe_name
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
 WORST_FIRST = (1, 4, 3, 0)  # exit codes: the service's fault, ours, doubt, none
+
+
+SECTION = "harness guard"  # of the report of a test: the evidence
+VERDICT = tuple(one.name for one in fields(Verdict))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explained(Verdict):
+    """A verdict whose explanation is what the terminal shows. text: its lines."""
+
+    text: tuple[str, ...] = ()
+
+    def explain(self) -> str:
+        """The headline and its facts."""
+        return "\n".join(self.text)
 
 
 class BudgetExceeded(AssertionError):
@@ -99,11 +114,18 @@ class Guard:
             raise error.with_traceback(None)  # the line of the test is what matters  # noqa: B904
         worst = min(done, key=lambda one: WORST_FIRST.index(one.verdict.exit_code))
         # pytest prints what `explain` returns: a text of the service must not reach a terminal as it is.
-        verdict = mapped(worst.verdict, lambda text: terminal(text, LONGEST))
+        verdict = Explained(
+            **{name: getattr(worst.verdict, name) for name in VERDICT}, text=self._explained(worst)
+        )
+        verdict = mapped(verdict, lambda text: terminal(text, LONGEST))
         if self._marker is not None and verdict.outcome is not Outcome.BOUNDED:
-            report = terminal(f"  report: {worst.report}", LONGEST)
-            raise BudgetExceeded(f"{verdict.explain()}\n{report}", verdict)
+            raise BudgetExceeded(verdict.explain(), verdict)
         return verdict
+
+    def _explained(self, done: Guarded) -> tuple[str, ...]:
+        """What the terminal of ``harness guard`` shows, line by line."""
+        lines = facts_of(done.trial, report=str(done.report), root=str(self._root)).lines()
+        return tuple(done.run.redact.text(line) for line in lines)
 
     def _request(
         self,
@@ -143,10 +165,10 @@ class Guard:
             done = guard_once(request, command=f"pytest {self._where}")
         failures = done.run.failures
         attempt("the history", lambda: _recorded(done), failures.append)
-        evidence = attempt("the evidence", lambda: _evidence(done), failures.append) or done.verdict.explain()
-        lines = (*evidence.splitlines(), *failures)
-        evidence = "\n".join(terminal(done.run.redact.text(one), LONGEST) for one in lines)
-        self._note(done.verdict.outcome.value, done.report, evidence)
+        evidence = attempt("the evidence", lambda: self._explained(done), failures.append)
+        lines = (*(evidence or done.verdict.explain().splitlines()), *failures)
+        text = "\n".join(terminal(done.run.redact.text(one), LONGEST) for one in lines)
+        self._note(done.verdict.outcome.value, done.report, text)
         return done
 
 
@@ -155,11 +177,6 @@ def _recorded(done: Guarded) -> None:
     place = place_of(None)
     if place.asked:
         keep(done.run.record, done.run.directory.path, place)
-
-
-def _evidence(done: Guarded) -> str:
-    more = [f"  {line}" for line, _ in details(done.trial)]
-    return "\n".join((paragraph(done.trial), *more, f"report: {done.report}"))
 
 
 def _known(*, url: object, command: object, more: Mapping[str, Any]) -> Redactor:
@@ -222,7 +239,7 @@ def guard_for(request: pytest.FixtureRequest) -> Guard:
 
     def note(outcome: str, report: Path, evidence: str) -> None:
         node.user_properties.append(("harness-report", f"{outcome} {report}"))
-        node.add_report_section("call", "harness guard", evidence)
+        node.add_report_section("call", SECTION, evidence)
 
     return Guard(
         name=node.nodeid,

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ET
 from harness.core.quote import xml, xml_time
 from harness.core.record import RunRecord
 from harness.core.verdict import Outcome
-from harness.report.paragraph import log_tail, paragraph
+from harness.report.facts import facts_of
+from harness.report.log import log_tail
 
 
 def render(record: RunRecord) -> str:
@@ -38,8 +39,11 @@ def render(record: RunRecord) -> str:
             kind, name = "skipped", "skipped"
         if kind:
             counts[name] += 1
-            mark = ET.SubElement(case, kind, message=xml(paragraph(trial)), type=verdict.outcome.value)
-            mark.text = "\n".join(xml(line) for line in verdict.explain().splitlines())
+            facts = facts_of(trial)
+            mark = ET.SubElement(
+                case, kind, message=xml(f"{facts.word}  {facts.headline}"), type=verdict.outcome.value
+            )
+            mark.text = "\n".join(map(xml, facts.lines()))
             said = log_tail(trial, 20)
             if said:
                 ET.SubElement(case, "system-err").text = "\n".join(map(xml, said))

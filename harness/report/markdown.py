@@ -5,8 +5,12 @@ from __future__ import annotations
 from harness.core.quote import markdown, markdown_code
 from harness.core.record import RunRecord
 from harness.core.verdict import Outcome
-from harness.report.paragraph import log_tail, notes, paragraph
-from harness.report.row import HEADINGS, build_row, cells
+from harness.report.facts import facts_of
+from harness.report.log import log_tail
+from harness.report.paragraph import notes
+from harness.report.row import build_row, table
+
+IN_FULL = ("warning", "note", "log")  # labels whose lines follow in full
 
 
 def render(record: RunRecord) -> str:
@@ -18,18 +22,22 @@ def render(record: RunRecord) -> str:
         f"Run {markdown_code(record.run_id)}, {markdown(record.started_at, 64)}",
         "",
     ]
-    lines += ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    lines += ["| " + " | ".join(map(markdown, cells(build_row(trial)))) + " |" for trial in judged]
+    headings, rows = table([build_row(trial) for trial in judged])
+    lines += ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    lines += ["| " + " | ".join(map(markdown, row)) + " |" for row in rows]
     for trial in judged:
         assert trial.verdict
+        facts = facts_of(trial)
         lines += [
             "",
             f"## {markdown(trial.name)}: {trial.verdict.outcome.value}",
             "",
-            markdown(paragraph(trial)),
+            f"**{markdown(facts.headline)}**",
             "",
         ]
-        lines += [f"- {markdown(finding.explanation)}" for finding in trial.verdict.findings]
+        lines += [
+            f"- {fact.label}: {markdown(fact.text)}" for fact in facts.facts if fact.label not in IN_FULL
+        ]
         lines += [f"- warning: {markdown(warning)}" for warning in trial.verdict.warnings]
         lines += [f"- {markdown(note)}" for note in notes(trial)]
         said = [] if trial.verdict.outcome is Outcome.BOUNDED else log_tail(trial)

@@ -13,8 +13,6 @@ from harness.core.verdict import Finding, Outcome, Verdict
 from harness.report.words import number, span
 
 PLACES = 3  # of the code, named in the paragraph; the report has them all
-SHOWN_PLACES = 6
-LOG_LINES = 8
 LONGEST = 4000  # characters of a paragraph
 LIKEWISE = (
     (Key("threads"), "thread"),
@@ -84,31 +82,6 @@ def _at(verdict: Verdict) -> str:
     return f"begin at {places[0]}: " if places else ""
 
 
-def details(trial: Trial) -> list[tuple[str, str]]:
-    """What the paragraph leaves out, line by line: other findings, places, warnings, the end of the log, budgets.
-    Each with its style: empty, ``yellow`` or ``dim``."""
-    verdict = trial.verdict
-    if verdict is None:
-        return []
-    lines = [(f"also: {finding.explanation}", "") for finding in verdict.findings[1:6]]
-    if len(verdict.findings) > 6:
-        lines.append((f"and {len(verdict.findings) - 6} more in the report", ""))
-    told = verdict.findings[0].where[:PLACES] if verdict.findings else ()
-    places = [
-        place
-        for place in dict.fromkeys(place for finding in verdict.findings for place in finding.where)
-        if place not in told
-    ]
-    lines += [(place if place.startswith("and ") else f"at {place}", "") for place in places[:SHOWN_PLACES]]
-    if len(places) > SHOWN_PLACES:
-        lines.append((f"and {len(places) - SHOWN_PLACES} more places in the report", ""))
-    lines += [(f"warning: {warning}", "yellow") for warning in verdict.warnings]
-    if verdict.outcome is not Outcome.BOUNDED:
-        lines += [(f"log: {line}", "dim") for line in log_tail(trial)]
-    lines += [(note, "dim") for note in notes(trial)]
-    return [(plain(text), style) for text, style in lines]
-
-
 def name(finding: Finding) -> str:
     """``+1 fds/eventfd per connection``, or what passed a ceiling."""
     what = f"{finding.metric}/{finding.kind}" if finding.kind else finding.metric
@@ -117,13 +90,6 @@ def name(finding: Finding) -> str:
     amount, _, per = finding.rate.unit.partition("/")
     unit = f" {amount} of" if amount == "B" else ""
     return f"+{number(finding.rate.value)}{unit} {what} per {per}"
-
-
-def log_tail(trial: Trial, lines: int = LOG_LINES) -> list[str]:
-    """The last lines that the service wrote: what it said before its end, else when the trial ended."""
-    kept = trial.exit.log_tail if trial.exit else trial.extra.get("last_words")
-    said = kept if isinstance(kept, list | tuple) else ()
-    return [line for text in said if (line := plain(str(text), 300).strip())][-lines:]
 
 
 def notes(trial: Trial) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core.metric import Key
@@ -34,6 +35,8 @@ HEADINGS = (
     "what the analysis said", "confirmed",
 )  # fmt: skip
 
+EXPECTED = ("what the analysis said", "confirmed")
+
 
 def cells(row: Row) -> tuple[str, ...]:
     """The texts of a row, in the order of HEADINGS."""
@@ -42,6 +45,20 @@ def cells(row: Row) -> tuple[str, ...]:
         row.name, row.outcome.value, row.seconds, row.connections, row.descriptors, row.threads, row.memory,
         row.signature, row.said, f"{confirmed}: {row.note}" if row.note else confirmed,
     )  # fmt: skip
+
+
+def table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headings and cells. Only a run of ``harness reproduce`` expects outcomes, and only a crash has a signature: a
+    column that applies to no row is left out."""
+    expected = any(row.said or row.note or row.confirmed is not None for row in rows)
+    crashed = any(row.outcome is Outcome.CRASHED for row in rows)
+    shown = [
+        index
+        for index, heading in enumerate(HEADINGS)
+        if (expected or heading not in EXPECTED) and (crashed or heading != "crash signature")
+    ]
+    names = tuple("trial" if HEADINGS[i] == "profile" and not expected else HEADINGS[i] for i in shown)
+    return names, [tuple(cells(row)[index] for index in shown) for row in rows]
 
 
 def build_row(trial: Trial) -> Row:

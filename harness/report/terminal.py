@@ -1,4 +1,4 @@
-"""The end of a run in the terminal: one table, or one paragraph."""
+"""The end of a run in the terminal: one table, or a headline with its facts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.core.quote import terminal
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Outcome
-from harness.report.paragraph import LONGEST, details, paragraph
+from harness.report.facts import INDENT, LONGEST, facts_of
 from harness.report.row import HEADINGS, build_row, cells
 
 STYLES = {
@@ -50,13 +50,16 @@ def show_table(trials: Sequence[Trial], console: Console) -> None:
             console.print(Text(f"  {heading + ':':24}{terminal(cell)}"), soft_wrap=True)
 
 
-def show_verdict(trial: Trial, console: Console) -> None:
-    """One paragraph, and below it what it leaves out: other findings, places, warnings, the end of the log."""
+def show_verdict(trial: Trial, console: Console, *, report: str = "", root: str = "") -> None:
+    """A headline and aligned facts (``harness.report.facts``)."""
     verdict = trial.verdict
     if verdict is None:
+        console.print("not judged: the run ended before its verdict")
         return
-    text = Text(terminal(paragraph(trial), LONGEST))
-    text.stylize(f"bold {STYLES[verdict.outcome]}", 0, len(verdict.outcome.value))
-    console.print(text, soft_wrap=True)
-    for line, style in details(trial):
-        console.print(Text(terminal(f"  {line}"), style=style), soft_wrap=True)
+    for index, line in enumerate(facts_of(trial, report=report, root=root).lines()):
+        text = Text(terminal(line, LONGEST))
+        if index == 0:
+            text.stylize(f"bold {STYLES[verdict.outcome]}", 0, len(verdict.outcome.value))
+        elif line[2:].lstrip() and not line.startswith(" " * INDENT):
+            text.stylize("dim", 0, INDENT)
+        console.print(text, soft_wrap=True)

@@ -16,7 +16,8 @@ from harness.core import quote
 from harness.core.judge import judge
 from harness.core.record import ExitInfo, RunRecord, Trial
 from harness.report import github, html, junit, markdown
-from harness.report.paragraph import LINE_OF_CODE, details, paragraph
+from harness.report.facts import facts_of
+from harness.report.paragraph import LINE_OF_CODE, paragraph
 from tests.core.series import trial
 
 ORDERS = (
@@ -103,7 +104,7 @@ def hostile_run() -> RunRecord:
 def test_a_run_of_hostile_texts_is_harmless_in_every_report() -> None:
     run = hostile_run()
     (one,) = run.trials
-    for line in (paragraph(one), *(text for text, _ in details(one))):
+    for line in (paragraph(one), *facts_of(one).lines()):
         assert not obeyed(quote.terminal(line, 4000))
     suite = ET.fromstring(junit.render(run).encode())
     assert suite.get("timestamp") is None

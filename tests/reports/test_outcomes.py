@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core import quote
 from harness.core.record import ExitInfo, RunRecord, Trial
-from harness.core.verdict import Finding, Outcome, Verdict
+from harness.core.verdict import Finding, Outcome, Rate, Verdict
 from harness.report import github, junit, markdown
 from tests.core.series import trial
 
@@ -23,12 +24,15 @@ SHOWN = {
     Outcome.INCONCLUSIVE: ("skipped", "skipped", "warning"),
     Outcome.BOUNDED: (None, None, "notice"),
 }
+GREW = "2.00 eventfds per connection (95 %: 1.00–3.00)"
 LOG = tuple(f"line {number}" for number in range(30))
 
 
 def ended(outcome: Outcome, **more: object) -> Trial:
     """A trial with a verdict of this outcome, one finding, and a log."""
-    finding = Finding("fds", "eventfd", "leaking", "connection", None, "eventfd grows")
+    finding = Finding(
+        "fds", "eventfd", "leaking", "connection", Rate(2, 1, 3, "fds/connection"), "eventfd grows"
+    )
     found = Verdict(
         outcome, "because of this", (finding,), warnings=("one stream failed",), advice="look there"
     )
@@ -58,8 +62,9 @@ def test_junit_shows_the_outcome(outcome: Outcome) -> None:
     assert [child.tag for child in case] == ([element, "system-err"] if element else [])
     if element:
         assert case[0].get("type") == outcome.value
-        assert "because of this" in (case[0].get("message") or "")
-        assert "eventfd grows" in (case[0].text or "")
+        headline = GREW if outcome is Outcome.LEAKING else "because of this"
+        assert case[0].get("message") == f"{outcome.value.upper()}  {headline}"
+        assert GREW in (case[0].text or "")
         assert (case[1].text or "").splitlines() == list(LOG[-20:])
 
 
@@ -130,8 +135,9 @@ def test_markdown_shows_the_outcome(outcome: Outcome) -> None:
     (row,) = [line for line in lines if line.startswith("| one |")]
     assert row.split(" | ")[1] == outcome.value
     assert f"## one: {outcome.value}" in lines
-    assert any(line.startswith(f"{outcome.value.upper()}: because of this") for line in lines)
-    assert "- eventfd grows" in lines
+    headline = GREW if outcome is Outcome.LEAKING else "because of this"
+    assert f"**{quote.markdown(headline)}**" in lines
+    assert (GREW.split(" (")[0] in text) is (outcome is not Outcome.BOUNDED)
     assert "- warning: one stream failed" in lines
     assert ("- log: line 29" in lines) is (outcome is not Outcome.BOUNDED)
 

@@ -1,0 +1,351 @@
+"""The end of a run as a headline and aligned facts: at most 12 lines of 80 columns, nothing twice.
+
+Derived from the values of a verdict and its trial, so that every form of report shows the same numbers::
+
+    LEAKING  1.00 asyncio task per answered stream (95 %: 0.99–1.01)
+      where     orders/hub.py:21  Hub.heartbeat, waiting in asyncio.sleep
+      evidence  1,050 streams in 6 cycles, 12.5 s; idle control: no growth
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from harness.core.cycle import Phase
+from harness.core.metric import Key
+from harness.core.moments import Moment, answered, level_of, moments
+from harness.core.quote import plain
+from harness.core.record import Trial
+from harness.core.units import bytes_text, counted
+from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict
+from harness.report.log import log_tail
+from harness.report.nouns import decimal, driver, growth, in_bytes, interval, noun, plural, quantity
+from harness.report.words import number, span
+
+LINES = 12
+COLUMNS = 80
+INDENT = 12  # columns before a fact's text
+LONGEST = 4000  # characters of one fact
+ALSO = 4  # findings beside the first that are named
+LIKEWISE = (
+    ("threads", ""), ("tasks", "asyncio-task"), ("tasks", "goroutine"), ("tasks", "handle"), ("memory", "objects"),
+    ("memory", "heap-bytes"), ("memory", "anonymous"),
+)  # fmt: skip
+_PLACE = re.compile(
+    r"(?P<at>\S{1,400}:\d{1,9})(?: in (?P<function>[^:()]{1,200}?))?(?: \((?P<state>[^()]{1,300})\))?"
+    r"(?P<rest>: .{0,300})?"
+)
+_HOLDER = ("container", "holder", "referrer", "retainer")  # kinds of Place that name what holds the growth
+# A wait inside a package is named by its function: "asyncio/tasks.py:649 in sleep" is asyncio.sleep.
+_LIBRARY = re.compile(r"(?<!\S)(\w{1,100})/\w{1,100}\.py:\d{1,9} in (\w{1,100})")
+# Lines of a log that name no cause: access logs, and the frames of a traceback.
+_ACCESS = re.compile(r'"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH) \S{1,400} HTTP/[\d.]+"')
+_FRAME = re.compile(
+    r'^(?:Traceback \(most recent call last\)|File ".{1,400}", line \d+|\^+$|at \S{1,200} ?\()'
+)
+_SAID_BY_THE_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One labelled line. whole: never cut, such as a path that is copied."""
+
+    label: str
+    text: str
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a reader needs of one trial. word: the outcome in capitals."""
+
+    word: str
+    headline: str
+    facts: tuple[Fact, ...]
+
+    def lines(self, limit: int = LINES) -> list[str]:
+        """Plain text: at most ``limit`` lines of 80 columns, beside a path that is longer."""
+        head = textwrap.wrap(
+            f"{self.word}  {self.headline}", COLUMNS, subsequent_indent="  ", max_lines=3, placeholder=" …"
+        )
+        room = limit - len(head)
+        told = [(fact, _wrapped(fact)) for fact in self.facts]
+        # Where all do not fit, the longest facts are cut first: each keeps its first line.
+        while sum(len(lines) for _, lines in told) > room:
+            fact, lines = max(told, key=lambda one: len(one[1]))
+            if len(lines) == 1:
+                break
+            told[[one for one, _ in told].index(fact)] = (fact, _wrapped(fact, len(lines) - 1))
+        return [*head, *[line for _, lines in told for line in lines]][:limit]
+
+    def text(self) -> str:
+        """The lines as one text."""
+        return "\n".join(self.lines())
+
+
+def _wrapped(fact: Fact, most: int = 3) -> list[str]:
+    label, empty = f"  {fact.label:<{INDENT - 2}}", " " * INDENT
+    if fact.whole:
+        return [f"{label}{plain(fact.text, LONGEST)}"]
+    lines = textwrap.wrap(
+        plain(fact.text, LONGEST), COLUMNS - INDENT, max_lines=most, placeholder=" …", break_on_hyphens=False
+    )
+    return [f"{label if index == 0 else empty}{line}" for index, line in enumerate(lines)]
+
+
+def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
+    """The facts of a judged trial. report: where its report is. root: the working directory; paths below it are
+    shown relative to it. Raises ValueError for a trial without a verdict."""
+    verdict = trial.verdict
+    if verdict is None:
+        raise ValueError(f"trial {trial.name!r} was never judged")
+    found = moments(trial)
+    first = next(iter(verdict.findings), None)
+    rows: list[Fact | None] = []
+    if verdict.outcome in (Outcome.LEAKING, Outcome.CRASHED, Outcome.STALLED, Outcome.OVER_CEILING):
+        rows += _of_a_fault(trial, verdict, first, found, root)
+    elif verdict.outcome is Outcome.BOUNDED:
+        rows += [_evidence(trial, None, found), _bounds(verdict), _also_bounded(verdict)]
+    elif trial.observations:
+        rows += [_grown(verdict, first), _evidence(trial, first, found)]
+    rows += [_log(trial, verdict), _warnings(verdict), _exceptions(trial)]
+    if verdict.advice:
+        rows.append(Fact("next", verdict.advice))
+    if report:
+        rows.append(Fact("report", relative(report, root), whole=True))
+    return Facts(verdict.outcome.value.upper(), headline(trial), tuple(row for row in rows if row))
+
+
+def headline(trial: Trial) -> str:
+    """The verdict in one sentence, without the outcome's name."""
+    verdict = trial.verdict
+    assert verdict
+    first = next(iter(verdict.findings), None)
+    if verdict.outcome is Outcome.LEAKING and first and first.rate:
+        scope = " while connected" if first.scope == "while-connected" else ""
+        ends = interval(first.rate, size=in_bytes(first.metric, first.kind))
+        return plain(f"{growth(first)}{scope} {ends}".strip(), LONGEST)
+    if verdict.outcome is Outcome.BOUNDED and (bound := _main_bound(verdict)):
+        most = quantity(bound.metric, bound.kind, bound.at_most)
+        return f"at most {most} per {driver(bound.unit)} ({bound.confidence * 100:g} %) could have stayed"
+    if verdict.outcome is Outcome.CRASHED and verdict.crash:
+        crash = verdict.crash
+        how = crash.signal or (
+            f"exit code {crash.returncode}" if crash.returncode is not None else "unknown exit code"
+        )
+        where = f" during {crash.during}" if crash.during else ""
+        return (
+            f"{how} after {counted(number(crash.at_connection), 'stream')}, {span(crash.at_seconds)}{where}"
+        )
+    if verdict.outcome is Outcome.STALLED and verdict.stalled:
+        return plain(verdict.stalled, LONGEST)
+    return plain(verdict.explanation, LONGEST)
+
+
+def _main_bound(verdict: Verdict) -> Bound | None:
+    """The bound of the descriptors, else of the first count: what a pass is known by."""
+    known = [
+        bound for bound in verdict.bounds if bound.status != "observed" and bound.scope == "after-disconnect"
+    ]
+    return next((one for one in known if (one.metric, one.kind) == ("fds", "")), next(iter(known), None))
+
+
+def _of_a_fault(
+    trial: Trial, verdict: Verdict, first: Finding | None, found: Sequence[Moment], root: str
+) -> list[Fact | None]:
+    grown = None if verdict.outcome is Outcome.LEAKING else _grown(verdict, first)
+    cause = None
+    if verdict.outcome is Outcome.CRASHED and verdict.crash and verdict.crash.line:
+        named = f"{verdict.crash.signature}: " if verdict.crash.signature else ""
+        cause = Fact("cause", named + verdict.crash.line)
+    exhausts = next((one.exhausts for one in verdict.findings if one.exhausts), None)
+    return [
+        cause,
+        grown,
+        _where(first, root) or _unplaced(trial, first),
+        _holder(trial),
+        _evidence(trial, first, found),
+        _also(verdict),
+        _limit(exhausts) if verdict.outcome is Outcome.LEAKING or exhausts else None,
+    ]
+
+
+def _grown(verdict: Verdict, first: Finding | None) -> Fact | None:
+    """Growth that is not the headline: beside another outcome, or suspected and not certain."""
+    if first is None or first.rate is None:
+        return None
+    ends = interval(first.rate, size=in_bytes(first.metric, first.kind))
+    label = "suspected" if verdict.outcome is Outcome.INCONCLUSIVE else "growth"
+    return Fact(label, f"{growth(first)} {ends}".strip())
+
+
+def place(text: str, root: str = "") -> str:
+    """``orders/hub.py:21  heartbeat, waiting in asyncio.sleep``: location first, path relative to ``root``, without the
+    amounts, which the headline has. Text that names no location stays as it is."""
+    match = _PLACE.fullmatch(text)
+    if not match:
+        return plain(text, LONGEST)
+    state = _LIBRARY.sub(r"\1.\2", match["state"] or "")
+    inside = ", ".join(part for part in (match["function"], state) if part)
+    return plain(f"{relative(match['at'], root)}{f'  {inside}' if inside else ''}", LONGEST)
+
+
+def relative(path: str, root: str) -> str:
+    """A path below ``root`` without it."""
+    start = f"{root.rstrip('/')}/"
+    return path.removeprefix(start) if root else path
+
+
+def _where(first: Finding | None, root: str) -> Fact | None:
+    places = [text for text in first.where if text and not text.startswith("and ")] if first else []
+    if not places:
+        return None
+    # Two or more places are in the report, the first is where to begin.
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    return Fact("where", f"{place(places[0], root)}{more}")
+
+
+def _unplaced(trial: Trial, first: Finding | None) -> Fact | None:
+    """Why no place is named, and what would help: the hint is in the verdict, not only in the report."""
+    if first is None or first.rate is None:
+        return None
+    said = [
+        note for note in trial.notes if note.startswith(("no runtime counters: ", "runtime counters: none"))
+    ]
+    limits = trial.places.notes if trial.places else ()
+    hint = next(iter([*said, *limits]), "")
+    return Fact("where", f"unknown: {hint.removeprefix('no runtime counters: ')}") if hint else None
+
+
+def _holder(trial: Trial) -> Fact | None:
+    """The container that holds the growth."""
+    texts = [one.text for one in trial.places.places if one.kind in _HOLDER] if trial.places else []
+    return Fact("held by", texts[0]) if texts else None
+
+
+def _evidence(trial: Trial, first: Finding | None, found: Sequence[Moment]) -> Fact | None:
+    """``1,050 streams in 6 cycles, 12.5 s; idle control: no growth``."""
+    loaded = [one for one in trial.observations if one.ledger.opened and one.spec.phase is not Phase.SEARCH]
+    streams = sum(answered(one.ledger) for one in loaded)
+    if not loaded:
+        return None
+    lasted = span(loaded[-1].ended - trial.observations[0].started)
+    text = f"{counted(number(streams), 'stream')} in {counted(len(loaded), 'cycle')}, {lasted}"
+    if first and (control := idle_growth(found, Key(first.metric, first.kind))) is not None:
+        grew = "no growth" if control <= 0 else f"+{number(control)}"
+        text += f"; idle control: {grew}"
+    if first and first.retained_seconds is not None:
+        text += f"; retained for at least {number(first.retained_seconds, 2)} s"
+    return Fact("evidence", text)
+
+
+def idle_growth(found: Sequence[Moment], key: Key) -> float | None:
+    """By how much a level rose over the cycles without clients; None without such a cycle."""
+    rises = [
+        after_level - level
+        for before, after in pairwise(found)
+        if after.phase is Phase.IDLE
+        and (level := level_of(before, key)) is not None
+        and (after_level := level_of(after, key)) is not None
+    ]
+    return sum(rises) if rises else None
+
+
+def _also(verdict: Verdict) -> Fact | None:
+    """The other findings: ``509 B heap, 60 blocks, 23 objects per answered stream``."""
+    rest = list(verdict.findings[1:])
+    if not rest and not verdict.also:
+        return None
+    parts: list[str] = []
+    unit = ""
+    for finding in rest[:ALSO]:
+        if finding.rate is None:
+            parts.append(f"{noun(finding.metric, finding.kind)} over its ceiling")
+            continue
+        per = driver(finding.rate.unit)
+        if unit and per != unit:
+            parts[-1] += f" per {unit}"
+        parts.append(quantity(finding.metric, finding.kind, finding.rate.value))
+        unit = per
+    text = ", ".join(parts) + (f" per {unit}" if unit else "")
+    if len(rest) > ALSO:
+        text += f", and {len(rest) - ALSO} more"
+    lesser = [outcome.value for outcome in verdict.also]
+    return Fact("also", "; ".join(part for part in (text, ", ".join(lesser)) if part))
+
+
+def _limit(exhausts: Exhaustion | None) -> Fact:
+    if exhausts is None or exhausts.after_connections is None:
+        return Fact("limit", "none near")
+    more = counted(number(round(exhausts.after_connections)), "more connection")
+    pace = exhausts.after_seconds
+    soon = f", about {span(pace)} at this pace" if pace and pace >= 1 else ""
+    return Fact("limit", f"{exhausts.ceiling} ({number(exhausts.limit)}) after {more}{soon}")
+
+
+def _bounds(verdict: Verdict) -> Fact | None:
+    """Per stream and per hour, the metrics that people know."""
+    main = _main_bound(verdict)
+    per_hour = [
+        f"{bytes_text(bound.at_most)} {noun(bound.metric, bound.kind)} per hour"
+        if in_bytes(bound.metric, bound.kind)
+        else f"{decimal(bound.at_most)} {plural(noun(bound.metric, bound.kind))} per hour"
+        for bound in verdict.bounds
+        if bound.unit.endswith("/hour") and bound.status != "observed" and bound is not main
+    ]
+    told = []
+    for key in LIKEWISE:
+        for bound in verdict.bounds:
+            if (bound.metric, bound.kind) != key or bound.unit.endswith("/hour") or bound is main:
+                continue
+            if bound.status != "observed" and bound.scope == "after-disconnect":
+                told.append(quantity(bound.metric, bound.kind, bound.at_most))
+    if not told and not per_hour:
+        return None
+    text = f"{', '.join(told)} per {driver(main.unit) if main else 'connection'}" if told else ""
+    return Fact("bounds", "; ".join(part for part in (text, ", ".join(per_hour)) if part))
+
+
+def _also_bounded(verdict: Verdict) -> Fact | None:
+    """Pools and caches that filled and stopped, and what was released late."""
+    pools = [bound for bound in verdict.bounds if bound.status == "retention"]
+    told = [f"{plural(noun(one.metric, one.kind))}: {one.explanation.split(';')[0]}" for one in pools]
+    return Fact("retained", "; ".join(told[:2])) if told else None
+
+
+def _warnings(verdict: Verdict) -> Fact | None:
+    if not verdict.warnings:
+        return None
+    more = f" (and {len(verdict.warnings) - 1} more in the report)" if len(verdict.warnings) > 1 else ""
+    return Fact("warning", f"{verdict.warnings[0]}{more}")
+
+
+def _log(trial: Trial, verdict: Verdict) -> Fact | None:
+    """The last line of the log that may name a cause."""
+    if verdict.outcome not in _SAID_BY_THE_LOG or (verdict.crash and verdict.crash.line):
+        return None
+    told = causes(log_tail(trial))
+    return Fact("log", told[-1]) if told else None
+
+
+def causes(lines: Sequence[str]) -> list[str]:
+    """The lines of a log that may name a cause: no access log, no frame of a traceback and no source line of one."""
+    kept: list[str] = []
+    frame = False
+    for line in lines:
+        framed = bool(_FRAME.match(line.strip()))
+        if not framed and not frame and not _ACCESS.search(line):
+            kept.append(line)
+        frame = framed and line.strip().startswith("File ")
+    return kept
+
+
+def _exceptions(trial: Trial) -> Fact | None:
+    """Exceptions in the budgets, and what the service or its log made the harness do."""
+    started = ("exception until ", "SIGTERM did not end it", "its log passed ")
+    told = [note for note in trial.notes if note.startswith(started)]
+    return Fact("note", "; ".join(told)) if told else None

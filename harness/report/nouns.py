@@ -1,0 +1,115 @@
+"""Metrics, drivers and rates as nouns: "1.00 asyncio task per answered stream", "509 B heap per stream"."""
+
+from __future__ import annotations
+
+from harness.core.units import bytes_text
+from harness.core.verdict import Finding, Rate
+from harness.report.words import number
+
+NOUNS = {
+    ("fds", ""): "descriptor",
+    ("fds", "file"): "file descriptor",
+    ("fds", "eventfd"): "eventfd",
+    ("fds", "tcp-in"): "client socket",
+    ("threads", ""): "thread",
+    ("processes", ""): "process",
+    ("processes", "zombie"): "zombie process",
+    ("mappings", ""): "memory mapping",
+    ("broker-peers", ""): "broker peer",
+    ("idle-cpu", ""): "core of idle CPU",
+    ("tasks", "asyncio-task"): "asyncio task",
+    ("tasks", "java-thread"): "Java thread",
+    ("memory", "objects"): "object",
+    ("memory", "blocks"): "block",
+}
+MASS = {
+    ("memory", ""): "memory",
+    ("memory", "heap-bytes"): "heap",
+    ("memory", "anonymous"): "anonymous memory",
+    ("memory", "rss"): "resident memory",
+    ("memory", "uss"): "private memory",
+}  # counted in bytes: no plural
+DRIVERS = {
+    "answered-stream": "answered stream",
+    "client": "distinct client",
+    "abort": "aborted stream",
+    "slow-reader": "stalled reader",
+    "stream-second": "second of an open stream",
+    "broker-timeout": "broker timeout",
+    "connected-hour": "connected hour",
+}
+PLURALS = {"process": "processes", "core of idle CPU": "cores of idle CPU"}
+
+
+def noun(metric: str, kind: str) -> str:
+    """The singular of what is counted: ``asyncio task``, ``descriptor (tcp-out :9797)``, ``heap``."""
+    known = NOUNS.get((metric, kind)) or MASS.get((metric, kind))
+    if known:
+        return known
+    plain = NOUNS.get((metric, ""), metric.rstrip("s"))
+    if metric == "tasks":
+        return kind.replace("-", " ") or "task"
+    return f"{plain} ({kind.replace(':', ' :')})" if kind else plain
+
+
+def in_bytes(metric: str, kind: str) -> bool:
+    """Whether the unit of a metric is the byte."""
+    return metric == "memory" and kind not in ("objects", "blocks")
+
+
+def plural(one: str) -> str:
+    """``asyncio tasks``, ``descriptors (tcp-out :9797)``."""
+    word, space, rest = one.partition(" (")
+    end = PLURALS.get(word) or (
+        f"{word[: -len('process')]}processes" if word.endswith("process") else f"{word}s"
+    )
+    return f"{end}{space}{rest}"
+
+
+def decimal(value: float) -> str:
+    """Two decimals from 0.01 to 100, else three significant digits: ``1.00``, ``0.00038``, ``1,349``."""
+    size = abs(value)
+    if 0.01 <= size < 100:
+        return f"{value:.2f}"
+    if 1e-7 < size < 0.01:
+        text = f"{value:.7f}".rstrip("0")
+        digits = f"{float(f'{value:.2g}'):.9f}".rstrip("0")
+        return min(text, digits, key=len)
+    return number(value)
+
+
+def quantity(metric: str, kind: str, value: float) -> str:
+    """``1.00 asyncio task``, ``0.00038 descriptors``, ``509 B heap``."""
+    one = noun(metric, kind)
+    if in_bytes(metric, kind):
+        return f"{bytes_text(value)} {one}"
+    shown = decimal(value)
+    return f"{shown} {one if shown in ('1', '1.00') else plural(one)}"
+
+
+def driver(unit: str) -> str:
+    """The driver of a rate's unit: ``tasks/answered-stream`` → ``answered stream``."""
+    name = unit.rpartition("/")[2] or "connection"
+    return DRIVERS.get(name, name.replace("-", " "))
+
+
+def interval(rate: Rate, *, size: bool) -> str:
+    """``(95 %: 0.99–1.01)``; nothing where the interval has no width or no end."""
+    write = bytes_text if size else decimal
+    if not rate.high > 0 or rate.high == float("inf"):
+        return ""
+    low, high = write(rate.low), write(rate.high)
+    if low == high:  # an interval without width says nothing
+        return ""
+    # Without its unit the lower end reads easier where both have the same.
+    unit = low.rpartition(" ")[2]
+    if size and high.endswith(f" {unit}"):
+        low = low.rpartition(" ")[0]
+    return f"(95 %: {low}–{high})"
+
+
+def growth(finding: Finding) -> str:
+    """``1.00 asyncio task per answered stream``; the name of what passed a ceiling."""
+    if finding.rate is None:
+        return noun(finding.metric, finding.kind)
+    return f"{quantity(finding.metric, finding.kind, finding.rate.value)} per {driver(finding.rate.unit)}"
