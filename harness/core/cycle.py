@@ -89,6 +89,7 @@ class Ledger:
     seconds: float = 0.0
     stream_seconds: float = 0.0
     first_event_p50: float | None = None  # seconds
+    first_event_p95: float | None = None
     first_event_p99: float | None = None
     causes: Mapping[str, int] = field(default_factory=dict)
     by_path: Mapping[str, int] = field(default_factory=dict)

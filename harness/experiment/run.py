@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
+from urllib.parse import quote
 
 from harness import __version__
 from harness.core.after_verdict import attempt
@@ -27,7 +28,7 @@ from harness.experiment.trial import TrialRunner
 from harness.report.html import render as render_html
 from harness.report.junit import render as render_junit
 from harness.report.markdown import render as render_markdown
-from harness.store.run_dir import RunDirectory, run_id
+from harness.store.run_dir import RunDirectory, run_id, safe_name
 
 
 class Run:
@@ -163,7 +164,18 @@ def _write_junit(record: RunRecord, directory: RunDirectory) -> Path:
 
 def _write_html(record: RunRecord, directory: RunDirectory) -> Path:
     samples = {trial.name: list(directory.read_samples(trial.name)) for trial in record.trials}
-    return directory.write_text("report.html", render_html(record, samples))
+    links = {trial.name: _links(directory.path, trial.name) for trial in record.trials}
+    return directory.write_text("report.html", render_html(record, samples, links))
+
+
+def _links(folder: Path, trial: str) -> list[tuple[str, str]]:
+    """Files beside the report that it links to: label and relative path of those that exist."""
+    name = safe_name(trial)
+    known = (
+        ("log", f"{name}/target.log"), ("flame graph", f"{name}/memory.html"), ("swarm log", f"{name}/swarm/swarm.log"),
+        ("broker log", f"{name}/broker.log"), ("run.json", "run.json"), ("verdict.json", "verdict.json"),
+    )  # fmt: skip
+    return [(label, quote(path)) for label, path in known if (folder / path).exists()]
 
 
 REPORTS = {"summary.md": _write_markdown, "junit.xml": _write_junit, "report.html": _write_html}

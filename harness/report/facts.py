@@ -70,7 +70,13 @@ class Facts:
     def lines(self, limit: int = LINES) -> list[str]:
         """Plain text: at most ``limit`` lines of 80 columns, beside a path that is longer."""
         head = textwrap.wrap(
-            f"{self.word}  {self.headline}", COLUMNS, subsequent_indent="  ", max_lines=3, placeholder=" …"
+            f"{self.word}  {self.headline}",
+            COLUMNS,
+            subsequent_indent="  ",
+            max_lines=5,
+            placeholder=" …",
+            break_on_hyphens=False,
+            break_long_words=False,
         )
         room = limit - len(head)
         told = [(fact, _wrapped(fact)) for fact in self.facts]
@@ -87,12 +93,17 @@ class Facts:
         return "\n".join(self.lines())
 
 
-def _wrapped(fact: Fact, most: int = 3) -> list[str]:
+def _wrapped(fact: Fact, most: int = 5) -> list[str]:
     label, empty = f"  {fact.label:<{INDENT - 2}}", " " * INDENT
     if fact.whole:
         return [f"{label}{plain(fact.text, LONGEST)}"]
     lines = textwrap.wrap(
-        plain(fact.text, LONGEST), COLUMNS - INDENT, max_lines=most, placeholder=" …", break_on_hyphens=False
+        plain(fact.text, LONGEST),
+        COLUMNS - INDENT,
+        max_lines=most,
+        placeholder=" …",
+        break_on_hyphens=False,
+        break_long_words=False,
     )
     return [f"{label if index == 0 else empty}{line}" for index, line in enumerate(lines)]
 
@@ -109,7 +120,7 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
     if verdict.outcome in (Outcome.LEAKING, Outcome.CRASHED, Outcome.STALLED, Outcome.OVER_CEILING):
         rows += _of_a_fault(trial, verdict, first, found, root)
     elif verdict.outcome is Outcome.BOUNDED:
-        rows += [_evidence(trial, None, found), _bounds(verdict), _also_bounded(verdict)]
+        rows += [_evidence(trial, _main_bound(verdict), found), _bounds(verdict), _also_bounded(verdict)]
     elif trial.observations:
         rows += [_grown(verdict, first), _evidence(trial, first, found)]
     rows += [_log(trial, verdict), _warnings(verdict), _exceptions(trial)]
@@ -227,18 +238,18 @@ def _holder(trial: Trial) -> Fact | None:
     return Fact("held by", texts[0]) if texts else None
 
 
-def _evidence(trial: Trial, first: Finding | None, found: Sequence[Moment]) -> Fact | None:
+def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Moment]) -> Fact | None:
     """``1,050 streams in 6 cycles, 12.5 s; idle control: no growth``."""
     loaded = [one for one in trial.observations if one.ledger.opened and one.spec.phase is not Phase.SEARCH]
     streams = sum(answered(one.ledger) for one in loaded)
     if not loaded:
         return None
     lasted = span(loaded[-1].ended - trial.observations[0].started)
-    text = f"{counted(number(streams), 'stream')} in {counted(len(loaded), 'cycle')}, {lasted}"
+    text = f"{counted(number(streams), 'answered stream')} in {counted(len(loaded), 'cycle')}, {lasted}"
     if first and (control := idle_growth(found, Key(first.metric, first.kind))) is not None:
         grew = "no growth" if control <= 0 else f"+{number(control)}"
         text += f"; idle control: {grew}"
-    if first and first.retained_seconds is not None:
+    if isinstance(first, Finding) and first.retained_seconds is not None:
         text += f"; retained for at least {number(first.retained_seconds, 2)} s"
     return Fact("evidence", text)
 

@@ -10,46 +10,70 @@ from markupsafe import Markup
 from harness.core.record import RunRecord, Trial
 from harness.core.sample import Sample
 from harness.core.signature import excerpt
-from harness.report.chart import columns
-from harness.report.page import asset, environment, policy, script_json
-from harness.report.row import HEADINGS, build_row, cells
+from harness.report import over_time
+from harness.report.evidence import charts, legend
+from harness.report.facts import facts_of
+from harness.report.page import asset, environment, policy
+from harness.report.row import build_row, table
+from harness.report.svg import draw
 
 LOG_LINES = 14
+Links = Sequence[tuple[str, str]]  # label, path relative to the report
 
 
-def _section(trial: Trial, samples: Sequence[Sample]) -> dict[str, Any]:
+def _section(trial: Trial, samples: Sequence[Sample], links: Links, identifier: str) -> dict[str, Any]:
     assert trial.verdict
     tail = excerpt(trial.exit.log_tail, LOG_LINES) if trial.exit else ()
+    evidence = list(charts(trial, f"{identifier}-evidence"))
+    known = trial.places.places if trial.places else ()
+    places = [place.text for place in known] or [
+        place for finding in trial.verdict.findings for place in finding.where
+    ]
     return {
         "name": trial.name,
         "summary": str(trial.extra.get("summary", "")),
         "outcome": trial.verdict.outcome.value,
         "verdict": trial.verdict,
+        "facts": facts_of(trial),
+        "evidence": evidence,
+        "legend": legend(evidence[0]) if evidence else [],
+        "resources": list(over_time.resources(trial, samples, identifier)),
+        "load": list(over_time.load(trial, identifier)),
+        "cycles": over_time.cycles(trial),
+        "classes": over_time.classes(trial),
+        "places": list(dict.fromkeys(places)),
         "command": " ".join(trial.target.command or (trial.target.url,)),
         "notes": trial.notes,
         "log": tail,
-        "chart": columns(trial, samples),
+        "links": links,
     }
 
 
-def render(record: RunRecord, samples: Mapping[str, Sequence[Sample]]) -> str:
-    """The whole report. samples: by trial name; a trial without samples has no chart."""
+def render(
+    record: RunRecord, samples: Mapping[str, Sequence[Sample]], links: Mapping[str, Links] | None = None
+) -> str:
+    """The whole report. samples: by trial name; a trial without samples has no charts over time. links: files beside
+    the report, by trial name."""
     judged = [trial for trial in record.trials if trial.verdict]
-    uplot, own = asset("uPlot.iife.min.js"), asset("report.js")
-    sections = [_section(trial, samples.get(trial.name, ())) for trial in judged]
-    rows = [(build_row(trial).outcome.value, cells(build_row(trial))) for trial in judged]
+    own = asset("report.js")
+    beside = links or {}
+    sections = [
+        _section(trial, samples.get(trial.name, ()), beside.get(trial.name, ()), f"t{index}")
+        for index, trial in enumerate(judged)
+    ]
+    rows = [build_row(trial) for trial in judged]
+    headings, texts = table(rows)
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             record=record,
-            headings=HEADINGS,
-            rows=rows,
+            headings=headings,
+            rows=list(zip([row.outcome.value for row in rows], texts, strict=True)),
             sections=sections,
-            data=script_json([section["chart"] for section in sections]),
-            uplot=Markup(uplot),  # noqa: S704 - vendored
+            draw=draw,
             own=Markup(own),  # noqa: S704 - ours
-            css=Markup(asset("uPlot.min.css") + asset("report.css")),  # noqa: S704 - vendored and ours
-            policy=policy(uplot, own),
+            css=Markup(asset("report.css")),  # noqa: S704 - ours
+            policy=policy(own),
         )
     )

@@ -158,6 +158,7 @@ class OwnUsers:
             seconds=loop.now() - started,
             stream_seconds=0.0,
             first_event_p50=self._times.quantile(0.5),
+            first_event_p95=self._times.quantile(0.95),
             first_event_p99=self._times.quantile(0.99),
             causes=_shared(causes, failed),
             first_failure=self._first_failure,

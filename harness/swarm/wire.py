@@ -178,7 +178,7 @@ def _ledger(data: Any) -> Ledger:
             values[name] = None if data.get(name) is None else _integer(data, name, 0, MAX_COUNT)
         elif name == "first_failure":
             values[name] = _text(data, name)[:2000]
-        elif name in ("first_event_p50", "first_event_p99"):
+        elif name in ("first_event_p50", "first_event_p95", "first_event_p99"):
             values[name] = None if data.get(name) is None else _number(data, name, 0.0, 1e12)
         elif name in ("seconds", "stream_seconds"):
             values[name] = _number(data, name, 0.0, 1e12)

@@ -138,3 +138,8 @@ def mentioning(word: str | Path) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def unwrapped(text: str) -> str:
+    """Output whose facts are wrapped at 80 columns, as one line."""
+    return " ".join(text.split())

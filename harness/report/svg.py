@@ -1,0 +1,171 @@
+"""Line charts as SVG: they scale, print, follow light and dark by CSS, and carry a text alternative. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from markupsafe import Markup, escape
+
+from harness.core.quote import plain
+
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 40
+TICKS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Points joined by a line; None breaks it. style: a CSS class."""
+
+    points: Sequence[tuple[float, float | None]]
+    style: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One point. style: a CSS class; ``idle`` is drawn as a square, ``retention`` as a diamond. text: its tooltip."""
+
+    x: float
+    y: float
+    style: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One chart. title and description are its text alternative. band: (x, low, high). rules: horizontal lines with
+    their label; one far above the data is not drawn. shades: (from, to, CSS class) on the x axis. died: where a red
+    vertical line stands. zero: whether the y axis begins at 0."""
+
+    title: str
+    description: str
+    x_label: str
+    y_label: str
+    lines: Sequence[Line] = ()
+    marks: Sequence[Mark] = ()
+    band: Sequence[tuple[float, float, float]] = ()
+    rules: Sequence[tuple[float, str]] = ()
+    shades: Sequence[tuple[float, float, str]] = ()
+    died: float | None = None
+    zero: bool = True
+    identifier: str = field(default="chart")
+
+
+def ticks(low: float, high: float, most: int = TICKS) -> list[float]:
+    """Round numbers between two ends (1, 2 or 5 times a power of ten apart)."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(step * power for step in (1, 2, 5, 10) if step * power >= raw)
+    first = math.ceil(low / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def short(value: float) -> str:
+    """A tick: ``0.5``, ``300``, ``12k``, ``4.5M``."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if unit == 'k' else size):g}{unit}"
+    return f"{value:g}"
+
+
+def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
+    """The chart as an SVG element of this shape; it takes the width of its container."""
+    inner = (width - LEFT - RIGHT, height - TOP - BOTTOM)
+    xs = [x for line in chart.lines for x, _ in line.points] + [mark.x for mark in chart.marks]
+    xs += [end for low, high, _ in chart.shades for end in (low, high)]
+    xs += [chart.died] if chart.died is not None else []
+    ys = [y for line in chart.lines for _, y in line.points if y is not None]
+    ys += [mark.y for mark in chart.marks] + [end for _, low, high in chart.band for end in (low, high)]
+    if not xs or not ys:
+        return Markup("")
+    left, right = min(xs), max(xs)
+    right = right if right > left else left + 1
+    bottom, top = (min(0.0, *ys) if chart.zero else min(ys)), max(ys)
+    rules = [(level, label) for level, label in chart.rules if in_sight(level, top)]
+    top = max([top, *(level for level, _ in rules)])
+    top = bottom + (top - bottom) * 1.06 if top > bottom else bottom + 1
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return (
+            LEFT + (x - left) / (right - left) * inner[0],
+            TOP + (1 - (y - bottom) / (top - bottom)) * inner[1],
+        )
+
+    parts: list[str] = []
+    for start, end, style in chart.shades:
+        (x0, _), (x1, _) = at(start, bottom), at(end, bottom)
+        parts.append(_rect(x0, TOP, max(0.0, x1 - x0), inner[1], style))
+    for y in ticks(bottom, top):
+        _, height_ = at(left, y)
+        parts.append(_segment(LEFT, height_, width - RIGHT, height_, "grid"))
+        parts.append(_label(LEFT - 6, height_ + 4, short(y), "end"))
+    for x in ticks(left, right, 2 * TICKS if width > 500 else TICKS):
+        across, _ = at(x, bottom)
+        parts.append(_label(across, height - BOTTOM + 17, short(x), "middle"))
+    if chart.band:
+        upper = [at(x, high) for x, _, high in chart.band]
+        lower = [at(x, low) for x, low, _ in reversed(chart.band)]
+        shape = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *lower])
+        parts.append(f'<polygon class="band" points="{shape}"/>')
+    for level, label in rules:
+        _, y = at(left, level)
+        parts.append(_segment(LEFT, y, width - RIGHT, y, "ceiling"))
+        parts.append(_label(width - RIGHT - 4, y - 5, label, "end", "ceiling-label"))
+    for line in chart.lines:
+        for there, group in groupby(line.points, key=lambda point: point[1] is not None):
+            if there:
+                path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(x, y or 0.0) for x, y in group))
+                parts.append(f'<polyline class="{line.style}" points="{path}"/>')
+    parts += [_mark(mark, *at(mark.x, mark.y)) for mark in chart.marks]
+    if chart.died is not None:
+        x, _ = at(chart.died, bottom)
+        parts.append(_segment(x, TOP, x, TOP + inner[1], "died"))
+        parts.append(_label(x - 5, TOP + 28, "exited", "end", "died-label"))
+    parts.append(_label(LEFT + inner[0] / 2, height - 6, chart.x_label, "middle", "axis"))
+    parts.append(
+        f'<text class="axis" text-anchor="middle" transform="translate(13 {TOP + inner[1] / 2:.1f}) rotate(-90)">'
+        f"{_text(chart.y_label)}</text>"
+    )
+    name = f"{chart.identifier}-{width}"
+    return Markup(  # noqa: S704 - every text in it is escaped
+        f'<svg class="plot" role="img" aria-labelledby="{name}-t {name}-d" viewBox="0 0 {width} {height}">'
+        f'<title id="{name}-t">{_text(chart.title)}</title><desc id="{name}-d">{_text(chart.description)}</desc>'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def in_sight(level: float, top: float) -> bool:
+    """Whether a ceiling is near enough to be drawn without flattening the data: at most twice as high."""
+    return math.isfinite(level) and 0 < level <= 2 * top
+
+
+def _text(text: str) -> str:
+    return str(escape(plain(text, 1000)))
+
+
+def _rect(x: float, y: float, width: float, height: float, style: str) -> str:
+    return f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+
+
+def _segment(x0: float, y0: float, x1: float, y1: float, style: str) -> str:
+    return f'<line class="{style}" x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}"/>'
+
+
+def _label(x: float, y: float, text: str, anchor: str, style: str = "tick") -> str:
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_text(text)}</text>'
+
+
+def _mark(mark: Mark, x: float, y: float) -> str:
+    tip = f"<title>{_text(mark.text)}</title>"
+    if mark.style == "idle":
+        return f'<rect class="mark idle" x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10">{tip}</rect>'
+    if mark.style == "retention":
+        return (
+            f'<polygon class="mark retention" points="{x:.1f},{y - 7:.1f} {x + 7:.1f},{y:.1f} {x:.1f},{y + 7:.1f} '
+            f'{x - 7:.1f},{y:.1f}">{tip}</polygon>'
+        )
+    return f'<circle class="mark {mark.style}" cx="{x:.1f}" cy="{y:.1f}" r="4.5">{tip}</circle>'
