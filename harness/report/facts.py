@@ -20,10 +20,10 @@ from harness.core.metric import Key
 from harness.core.moments import Moment, answered, level_of, moments
 from harness.core.quote import plain
 from harness.core.record import Trial
-from harness.core.units import bytes_text, counted
+from harness.core.units import counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict
 from harness.report.log import log_tail
-from harness.report.nouns import decimal, driver, growth, in_bytes, interval, noun, plural, quantity
+from harness.report.nouns import driver, growth, in_bytes, interval, noun, plural, quantity
 from harness.report.words import number, span
 
 LINES = 12
@@ -35,6 +35,7 @@ LIKEWISE = (
     ("threads", ""), ("tasks", "asyncio-task"), ("tasks", "goroutine"), ("tasks", "handle"), ("memory", "objects"),
     ("memory", "heap-bytes"), ("memory", "anonymous"),
 )  # fmt: skip
+HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "anonymous"))
 _PLACE = re.compile(
     r"(?P<at>\S{1,400}:\d{1,9})(?: in (?P<function>[^:()]{1,200}?))?(?: \((?P<state>[^()]{1,300})\))?"
     r"(?P<rest>: .{0,300})?"
@@ -301,12 +302,11 @@ def _limit(exhausts: Exhaustion | None) -> Fact:
 def _bounds(verdict: Verdict) -> Fact | None:
     """Per stream and per hour, the metrics that people know."""
     main = _main_bound(verdict)
+    hourly = {(one.metric, one.kind): one for one in verdict.bounds if one.unit.endswith("/hour")}
     per_hour = [
-        f"{bytes_text(bound.at_most)} {noun(bound.metric, bound.kind)} per hour"
-        if in_bytes(bound.metric, bound.kind)
-        else f"{decimal(bound.at_most)} {plural(noun(bound.metric, bound.kind))} per hour"
-        for bound in verdict.bounds
-        if bound.unit.endswith("/hour") and bound.status != "observed" and bound is not main
+        f"{quantity(bound.metric, bound.kind, bound.at_most)} per hour"
+        for key in HOURLY
+        if (bound := hourly.get(key)) and bound.status != "observed" and bound is not main
     ]
     told = []
     for key in LIKEWISE:
@@ -340,7 +340,7 @@ def _log(trial: Trial, verdict: Verdict) -> Fact | None:
     if verdict.outcome not in _SAID_BY_THE_LOG or (verdict.crash and verdict.crash.line):
         return None
     told = causes(log_tail(trial))
-    return Fact("log", told[-1]) if told else None
+    return Fact("log", told[-1]) if told and told[-1] not in plain(verdict.explanation, LONGEST) else None
 
 
 def causes(lines: Sequence[str]) -> list[str]:

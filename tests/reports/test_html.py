@@ -14,7 +14,9 @@ from harness.core.record_codec import from_dict
 from harness.core.sample import Sample
 from harness.report.html import render
 from harness.store.run_dir import RunDirectory
+from tests.reports.axe import violations
 from tests.reports.browser import chromium, first_pixel
+from tests.reports.devtools import opened
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
 HOSTILE = (
@@ -36,6 +38,8 @@ def samples(record: RunRecord) -> dict[str, list[Sample]]:
 def test_it_names_nothing_outside_itself(record: RunRecord, samples: dict[str, list[Sample]]) -> None:
     text = render(record, samples)
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?!#)[^"'\s>]+""", text)
+    beside = render(record, samples, {record.trials[0].name: [("log", "guard/target.log")]})
+    assert '<a href="guard/target.log">log</a>' in beside
     assert not re.findall(r"url\(|@import", text)
 
 
@@ -45,7 +49,13 @@ def test_a_browser_draws_every_chart_without_a_network(
     page = tmp_path / "report.html"
     page.write_text(render(record, samples))
     seen = chromium(page, tmp_path / "profile", "--dump-dom", "--virtual-time-budget=2000")
-    assert seen.stdout.count("<canvas") == 3 * len(record.trials)
+    # The first picture is the evidence, once for a wide and once for a narrow page.
+    first = seen.stdout.index("Eventfds after each cycle")
+    assert first < seen.stdout.index("Descriptors over time")
+    for title in ("Descriptors over time", "Threads over time", "Resident memory over time"):
+        assert seen.stdout.count(f"<figcaption>{title}<") == len(record.trials)
+    charts = re.findall(r"<svg[^>]*>", seen.stdout)
+    assert len(charts) >= 4 * len(record.trials)
     assert "CONSOLE" not in seen.stderr, seen.stderr
 
 
@@ -91,4 +101,85 @@ def test_what_a_target_said_never_becomes_markup(
     seen = chromium(page, tmp_path / "profile", "--dump-dom", "--virtual-time-budget=2000")
     assert "<title>owned" not in seen.stdout
     assert "<img" not in seen.stdout
-    assert seen.stdout.count("<canvas") == 3
+    assert seen.stdout.count("<figcaption>Descriptors over time<") == 1
+
+
+def test_every_chart_has_a_text_alternative_and_no_identifier_comes_twice(
+    record: RunRecord, samples: dict[str, list[Sample]]
+) -> None:
+    text = render(record, samples)
+    charts = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert charts
+    for chart in charts:
+        named = re.search(r'role="img" aria-labelledby="(\S+) (\S+)"', chart)
+        assert named
+        assert re.search(rf'<title id="{named[1]}">[^<]{{5,}}</title>', chart)
+        assert re.search(rf'<desc id="{named[2]}">[^<]{{20,}}</desc>', chart)
+    identifiers = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_several_trials_open_with_the_table_and_one_has_none(
+    record: RunRecord, samples: dict[str, list[Sample]]
+) -> None:
+    text = render(record, samples)
+    assert text.index("<h2>All trials</h2>") < text.index("<svg")
+    assert "what the analysis said" in text
+    guard = replace(record.trials[0], extra={})
+    alone = render(replace(record, trials=(guard,)), samples)
+    assert "All trials" not in alone
+    assert "what the analysis said" not in alone
+
+
+def test_the_evidence_has_points_line_ceiling_and_what_does_not_apply_is_absent(
+    record: RunRecord, samples: dict[str, list[Sample]]
+) -> None:
+    trial = record.trials[0]
+    assert trial.verdict
+    text = render(replace(record, trials=(trial,)), samples)
+    evidence = text[text.index("<svg") : text.index("</svg>")]
+    assert evidence.count("<circle") == sum(bool(one.levels) for one in trial.observations if one.settled)
+    assert 'class="fit"' in evidence
+    assert "12.00 eventfds per connection" in evidence
+    assert "RLIMIT_NOFILE 1,024" in text
+    bare = replace(
+        trial, exit=None, places=None, verdict=replace(trial.verdict, findings=(), bounds=(), warnings=())
+    )
+    without = render(replace(record, trials=(bare,)), {})
+    for absent in ("Places", "Resources over time", "End of its log", "Also", "Smallest detectable leak"):
+        assert f"<h3>{absent}</h3>" not in without, absent
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_and_nothing_is_wider_than_the_page(
+    width: int, scheme: str, record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(render(record, samples))
+    with opened(page, tmp_path / "profile") as tab:
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        tab.ask("Emulation.setEmulatedMedia", features=features)
+        tab.ask(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+        )
+        assert tab.value("document.documentElement.scrollWidth") <= width
+        assert violations(tab) == []
+
+
+def test_the_printed_page_contains_the_whole_chart(
+    record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(render(record, samples))
+    with opened(page, tmp_path / "profile") as tab:
+        tab.ask("Emulation.setEmulatedMedia", media="print")
+        tab.ask(
+            "Emulation.setDeviceMetricsOverride", width=718, height=1000, deviceScaleFactor=1, mobile=False
+        )
+        outside = """[...document.querySelectorAll('svg.plot')].filter(s => s.getBoundingClientRect().width > 0)
+            .map(s => s.getBoundingClientRect()).filter(b => b.left < 0 || b.right > innerWidth || b.height < 80)
+            .length"""
+        assert tab.value(outside) == 0
+        shown = "[...document.querySelectorAll('svg.plot')].filter(s => s.getBoundingClientRect().width > 0).length"
+        assert tab.value(shown) >= 4 * len(record.trials)
