@@ -58,7 +58,14 @@ def judge(trial: Trial) -> Verdict:
     return Verdict(
         outcome=outcome,
         explanation=_explain(
-            trial, outcome, crash, findings, limits, f"{mute}; {short}" if mute and short else mute, doubt
+            trial,
+            outcome,
+            crash,
+            findings,
+            limits,
+            f"{mute}; {short}" if mute and short else mute,
+            doubt,
+            results,
         ),
         findings=tuple(findings),
         bounds=tuple(limits),
@@ -139,6 +146,7 @@ def _explain(
     limits: Sequence[Bound],
     mute: str | None,
     doubt: Doubt | None,
+    results: Mapping[Key, Assessed],
 ) -> str:
     """One paragraph, the worst first."""
     parts = []
@@ -153,11 +161,11 @@ def _explain(
     if outcome is Outcome.INCONCLUSIVE and doubt:
         parts.append(doubt.why)
     if outcome is Outcome.BOUNDED:
-        parts.append(_all_came_back(trial, limits))
+        parts.append(_all_came_back(trial, limits, results))
     return "; ".join(parts) or "nothing was measured"
 
 
-def _all_came_back(trial: Trial, limits: Sequence[Bound]) -> str:
+def _all_came_back(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, Assessed]) -> str:
     exact = next((bound.at_most for bound in limits if bound.metric == "fds" and not bound.kind), None)
     worst = (
         "no count grew"
@@ -167,7 +175,18 @@ def _all_came_back(trial: Trial, limits: Sequence[Bound]) -> str:
     hourly = next((b.at_most for b in limits if b.metric == "memory" and b.unit == "B/hour"), None)
     if hourly is not None:
         worst += f", and {bytes_text(hourly)} of memory per hour"
-    return f"everything came back after {counted(ledger_total(trial).opened, 'connection')}: {worst} (95 %)"
+    late = _released(results)
+    came = f"everything came back after {counted(ledger_total(trial).opened, 'connection')}"
+    return f"{came}{f', {late}' if late else ''}: {worst} (95 %)"
+
+
+def _released(results: Mapping[Key, Assessed]) -> str:
+    """What was seen of a late release, of the first cause: "fds released 10 s after the client left"."""
+    late = {key: one.stay.release for key, one in results.items() if one.stay and one.stay.release}
+    if not late:
+        return ""
+    key = min(late, key=lambda k: (rank(k), str(k)))
+    return f"{key} {late[key].text()}" if late[key].over else ""
 
 
 def _starved(outcome: Outcome, crash: Crash | None, short: str | None) -> bool:

@@ -97,7 +97,7 @@ def stay(
     complete = _complete(found, levels, retention, noise, close)
     release = None
     if fallen >= max(FALLEN * grown, least) and (falls or not complete):
-        release = _release(found, key, falls, complete)
+        release = _release(found, key, levels, falls, complete)
     return Stay(
         age=max(0.0, now - first),
         fallen=fallen,
@@ -212,6 +212,7 @@ def _ended(found: Sequence[Moment], at: float) -> float:
 def _release(
     found: Sequence[Moment],
     key: Key,
+    levels: Sequence[float],
     falls: Sequence[tuple[int, float, float]],
     complete: Sequence[tuple[int, int]],
 ) -> Release:
@@ -226,7 +227,7 @@ def _release(
     column = {"fds": 1, "threads": 2}.get(key.metric)
     exact = [drop for index, _, _ in inside for drop in _drops(found, index, column)]
     if exact:
-        at_once, every = _sweeps(found, exact)
+        at_once, every = _sweeps(found, levels, exact)
         return Release(amount, max(at - last for at, _, last in exact), at_once, True, every, over=True)
     # Noise goes on falling a little: only what is a part of the release says how long it took.
     parts = [one for one in inside if one[1] >= PART * amount] or inside
@@ -246,7 +247,7 @@ def _drops(found: Sequence[Moment], index: int, column: int | None) -> list[tupl
 
 
 def _sweeps(
-    found: Sequence[Moment], drops: Sequence[tuple[float, float, float]]
+    found: Sequence[Moment], levels: Sequence[float], drops: Sequence[tuple[float, float, float]]
 ) -> tuple[bool, float | None]:
     """Whether everything fell at once although the streams had not ended at once, and how often that happens."""
     total = math.fsum(units for _, units, _ in drops)
@@ -260,12 +261,39 @@ def _sweeps(
     large = [(at, units) for at, units in sizes if units >= FALLEN * total]
     stretches = len({last for _, _, last in drops})
     together = math.fsum(units for _, units in large) >= AT_ONCE_SHARE * total and len(large) <= stretches
-    ends = [moment.left for moment in found if moment.peak and moment.left < large[0][0]] if large else []
     # Streams that ended apart and fell together do not wait each for a time of its own.
-    if not together or len(ends) < 2 or ends[-1] - ends[0] <= 2 * AT_ONCE:
+    if not together or not any(_apart(found, levels, at, units) > 2 * AT_ONCE for at, units in large):
         return False, None
     gaps = [after - before for (before, _), (after, _) in pairwise(large) if _next(found, before, after)]
     return True, median(gaps) if gaps else None
+
+
+def _apart(found: Sequence[Moment], levels: Sequence[float], at: float, units: float) -> float:
+    """Seconds between the first and the last end of the streams whose units fell at ``at``: those of the last loads
+    before, as many as that takes where each stream adds as much as in the steepest load."""
+    loads = [
+        (moment, _answered(before, moment), level - earlier)
+        for (before, moment), (earlier, level) in zip(pairwise(found), pairwise(levels), strict=True)
+        if moment.peak
+    ]
+    each = max((grown / streams for _, streams, grown in loads if streams > 0), default=0.0)
+    last = first = None
+    for moment, streams, _ in reversed(loads):
+        added = each * streams
+        if moment.left > at or added <= 0:
+            continue
+        if units <= 0:
+            break
+        last = moment.left if last is None else last
+        # As many streams as were open at once all left at the end.
+        lasted = moment.left - moment.began if streams > moment.peak else 0.0
+        first = moment.left - min(1.0, units / added) * lasted
+        units -= added / AT_ONCE_SHARE
+    return last - first if last is not None and first is not None else 0.0
+
+
+def _answered(before: Moment, after: Moment) -> float:
+    return max(0.0, after.done.get("answered", 0.0) - before.done.get("answered", 0.0))
 
 
 def _next(found: Sequence[Moment], before: float, after: float) -> bool:

@@ -89,3 +89,38 @@ def test_sockets_that_pass_from_one_state_to_another_are_covered_by_their_total(
     one = released(loads, rests, quiet=12)
     assert assess_counts(one)[MPTCP].status == "bounded"
     assert judge(one).outcome is Outcome.BOUNDED
+
+
+def spoken(*, sweep: bool) -> str:
+    """Two loads of 1 s, 4 s apart: each stream waits 10 s for itself, or a sweep takes both at 20 s."""
+
+    def level(at: float) -> float:
+        def ended(start: float, until: float) -> float:
+            return 600.0 * min(1.0, max(0.0, until - start))
+
+        gone = (1200.0 if at >= 20.0 else 0.0) if sweep else ended(3.0, at - 10) + ended(7.0, at - 10)
+        return 10.0 + ended(3.0, at) + ended(7.0, at) - gone
+
+    seen = []
+    for index, (start, phase) in enumerate([(3.0, Phase.LOAD), (7.0, Phase.LOAD)]):
+        one = observation(index, {FDS: level(start + 2)}, phase=phase, opened=600)
+        seen.append(replace(one, started=start, load_ended=start + 1, ended=start + 2))
+    for index in range(2, 60):
+        start = 9.0 + (index - 2) * 1.2
+        rows = tuple((start + tick / 10, level(start + tick / 10), 5.0) for tick in range(12))
+        one = observation(index, {FDS: level(start + 1.1)}, phase=Phase.IDLE, opened=0, idle_counts=rows)
+        seen.append(replace(one, started=start, load_ended=start, ended=start + 1.1))
+    whole = replace(trial([], observations=seen, retention=60.0), initial={FDS: 10.0})
+    release = assess_counts(whole)[FDS].stay
+    assert release is not None
+    assert release.release is not None
+    return release.release.text()
+
+
+def test_a_release_and_a_sweep_are_told_apart_by_what_falls_together() -> None:
+    assert spoken(sweep=False) == "released 10 s after the client left"
+    assert "a sweep" in spoken(sweep=True)
+
+
+def test_a_pass_says_what_was_released_late() -> None:
+    assert "fds released" in judge(rising(1000.0, 0.0)).explanation
