@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: mutation lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
+.PHONY: places mutation lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -63,6 +63,9 @@ sabotage: venv  ## planted leaks and innocent habits for real: the table of docs
 
 mutation: venv  ## small changes of the source that no test notices (ARGS='harness/core/units.py'; all: hours)
 	$(BIN)/python -m tests.mutation $(ARGS)
+
+places: venv  ## 20 planted leaks beside two busy loops: the first place is the planted line (half an hour)
+	$(BIN)/python -m bench.places $(ARGS)
 
 examples: venv  ## guard every example, healthy and leaky (under 5 minutes)
 	$(BIN)/python -m examples $(ARGS)

@@ -20,7 +20,8 @@ ENOUGH = 50.0  # leaked things that make a place stand out from what a cycle doe
 ROOM = 5  # cycles of attribution that must fit below the nearest ceiling: three are run
 LEAST_CYCLE = 5  # connections: fewer show nothing
 SMALLEST = 200  # connections in one cycle of attribution
-UNITS = ("event", "abort")  # of a driver that a cycle's ledger counts; all others are told per connection
+# Units of a driver that a cycle's ledger counts, and their words; any other growth is reported per connection.
+UNITS = {"event": "event", "abort": "abort", "answered-stream": "answered stream"}
 
 
 def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
@@ -41,7 +42,8 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
     first = leaking[0]
     assert first.rate
     per = first.rate.unit.rpartition("/")[2]
-    if per == "second":
+    if first.driver == "time":
+        per = "second"
         seconds = max(o.ended - o.started for o in trial.observations)
         step = next((spec for spec in reversed(loads) if spec.phase is Phase.LOAD), loads[-1])
         return replace(
@@ -57,7 +59,7 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
     if size < LEAST_CYCLE:
         return None
     step = replace(step, index=len(trial.observations), connections=size, phase=Phase.SEARCH)
-    return step, per if per in UNITS else "connection"
+    return step, UNITS.get(per, "connection")
 
 
 def _driven(trial: Trial, driver: str) -> CycleSpec:
@@ -109,6 +111,11 @@ def _level(observation: Observation, key: Key) -> float | None:
 
 def units(ledger: Ledger, per: str, seconds: float) -> float:
     """How much of the driver one cycle saw."""
-    return {"second": seconds, "event": float(ledger.events), "abort": float(ledger.aborts)}.get(
-        per, float(ledger.opened)
-    )
+    answered = ledger.opened if ledger.answered is None else ledger.answered
+    counts = {
+        "second": seconds,
+        "event": float(ledger.events),
+        "abort": float(ledger.aborts),
+        "answered stream": float(answered),
+    }
+    return counts.get(per, float(ledger.opened))

@@ -153,7 +153,9 @@ class Inside:
         if self.keep is None or not isinstance(self.reader, PythonCounters) or not self.reader.snapshots:
             return
         for name, snapshot in zip(("before", "after"), self.reader.snapshots, strict=True):
-            saved = snapshot if per == "connection" else replace(snapshot, connections=None)
+            saved = (
+                snapshot if per in ("connection", "answered stream") else replace(snapshot, connections=None)
+            )
             saved.save(self.keep / f"{name}.snapshot")
 
     def close(self) -> None:

@@ -129,7 +129,7 @@ class NodeCounters:
             whole = allocation_growth(readings[0], readings[-1], sum(counted))
             each = [
                 allocation_growth(before, after, units)
-                for before, after, units in zip(readings, readings[1:], counted, strict=True)
+                for before, after, units in zip(readings[:-1], readings[1:], counted, strict=True)
             ]
             growths = [
                 *resource_growth(resources[0], resources[-1], sum(counted)),

@@ -19,6 +19,7 @@ Place = tuple[str, tuple[Frame, ...], tuple[Frame, ...]]
 UNITS = {"asyncio-task": "tasks", "greenlet": "greenlets", "thread": "threads"}
 KINDS = {"asyncio-task": "task", "greenlet": "greenlet", "thread": "thread"}
 NO_OWN = "no frame of the service is on any stack: these lines are those of libraries that it uses"
+MINOR = 0.1  # share of the largest growth below which a container is left out
 # What every growth contains: true, and of no use to the reader as long as anything else is known.
 BUILTINS = frozenset(
     {"dict", "list", "tuple", "set", "cell", "function", "builtin_function_or_method", "method"}
@@ -121,6 +122,9 @@ def container_growth(grown: Iterable[Mapping[str, Any]], connections: float) -> 
         site = f"`{item}` in `{name}`, {article} {container}" if item else f"`{name}`, {article} {container}"
         made = own_first([(str(file), int(line), "") for file, line in each["made"]])
         found.append(Growth(site, rate, "elements", "container", None, tuple(map(written, made)), own))
+    # A list that was made meanwhile counts as grown: it is small beside the one that retains something of each.
+    least = MINOR * max((growth.per_connection for growth in found), default=0.0)
+    found = [growth for growth in found if growth.per_connection >= least]
     return sorted(found, key=lambda growth: (not growth.own, -growth.per_connection))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.attribution import ROOM, SMALLEST, attribution_cycle
+from harness.core.attribution import ROOM, SMALLEST, attribution_cycle, units
 from harness.core.cycle import BrokerCount, CycleSpec, Phase
 from harness.core.metric import Key
 from harness.core.plan import Goal
@@ -67,3 +67,19 @@ def test_room_is_measured_in_cycles_like_the_one_that_is_run() -> None:
     chosen = attribution_cycle(limited)
     assert chosen is not None
     assert 4 * chosen[0].connections * ROOM <= 600
+
+
+def test_growth_over_time_is_searched_without_clients_and_counted_by_the_second() -> None:
+    leaking, _ = play(lambda did: {FDS: 20.0 + 5 * did.seconds}, GOAL)
+    chosen = attribution_cycle(leaking)
+    assert chosen is not None
+    step, per = chosen
+    assert (step.connections, per) == (0, "second")
+
+
+def test_growth_per_answered_stream_is_counted_by_what_was_answered() -> None:
+    leaking, _ = play(lambda did: {FDS: 20.0 + did.connections}, GOAL)
+    ledger = replace(leaking.observations[-1].ledger, opened=300, answered=200)
+    assert units(ledger, "answered stream", 1.0) == 200
+    assert units(replace(ledger, answered=None), "answered stream", 1.0) == 300
+    assert units(ledger, "connection", 1.0) == 300

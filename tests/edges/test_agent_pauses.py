@@ -159,7 +159,16 @@ def test_python(tmp_path: Path) -> None:
     with server([sys.executable, "-c", PYTHON], tmp_path, env) as (child, port):
         reader = python.PythonCounters(tmp_path / "agents", child.pid)
         assert isinstance(reader.probe(), Counters)
-        for name in ("read", "types", "sites", "trace 12", "snapshot", "untrace"):
+        for name in (
+            "read",
+            "types",
+            "sites",
+            "trace 12",
+            "snapshot",
+            "containers 1",
+            "containers",
+            "untrace",
+        ):
             check(
                 f"python {name}", port, lambda name=name: channel.ask_all(tmp_path / "agents", "python", name)
             )  # type: ignore[misc]

@@ -61,6 +61,10 @@ def test_a_leaked_task_is_certain_and_named_by_the_line_where_it_waits(tmp_path:
     assert trial.target.runtime == "python"
     assert any(note.startswith("runtime counters: python (process ") for note in trial.notes)
     assert judge(trial) == done.verdict
+    held = next(place for place in finding.where if place.startswith("`"))
+    assert held == "`_asyncio.Task` in `KEPT`, a list that gains 1.00 per connection"
+    assert trial.places is not None
+    assert trial.places.places[0].own
     before, after = (Snapshot.load(tmp_path / "run" / "guard" / f"{n}.snapshot") for n in ("before", "after"))
     assert after.size > before.size
     assert after.connections is not None

@@ -28,15 +28,15 @@ def sites(_: int = 0) -> dict[str, object]:
     everything = gc.get_objects()
     groups: dict[tuple[object, ...], int] = {}
     for task in harness_readings.live_tasks(everything):
-        count(groups, "asyncio-task", await_chain(task), origin(task))
+        count(groups, "asyncio-task", await_chain(task), harness_holders.origin(task))
     for greenlet in harness_readings.live_greenlets(everything):
-        count(groups, "greenlet", stack(greenlet.gr_frame), origin(greenlet))  # type: ignore[attr-defined]
+        count(groups, "greenlet", stack(greenlet.gr_frame), harness_holders.origin(greenlet))  # type: ignore[attr-defined]
     del everything
     threading = sys.modules.get("threading")
     active = dict(threading.__dict__.get("_active", ())) if threading else {}
     for ident, frame in sys._current_frames().items():
         if ident != harness_readings._ident():
-            count(groups, "thread", stack(frame), origin(active.get(ident)))
+            count(groups, "thread", stack(frame), harness_holders.origin(active.get(ident)))
     most = sorted(groups.items(), key=lambda item: -item[1])[:MOST_SITES]
     return {
         "collected": collected,
@@ -53,15 +53,6 @@ def count(
 ) -> None:
     """One more of this kind at this place, made at that one."""
     groups[(kind, frames, made)] = groups.get((kind, frames, made), 0) + 1
-
-
-def origin(one: object) -> tuple[object, ...]:
-    """Where it was made, innermost frame first; empty unless tracing had begun by then."""
-    module = sys.modules.get("_tracemalloc")
-    if one is None or module is None or not module.is_tracing():
-        return ()
-    found = module._get_object_traceback(one)
-    return tuple(found) if found else ()
 
 
 def stack(frame: object) -> tuple[object, ...]:

@@ -1,0 +1,99 @@
+"""The agent's search for containers that gain elements, in an interpreter of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.runtime.python import AGENT
+from harness.runtime.python_sites import container_growth
+
+pytestmark = pytest.mark.timeout(60)
+GAIN = 50
+PROGRAM = """
+import asyncio, collections, functools, json, sys, threading, tracemalloc
+sys.path.insert(0, sys.argv[1])
+import harness_holders as holders
+
+class Session:
+    def __init__(self): self.events = [object()]
+
+class Slotted:
+    __slots__ = ("kept",)
+
+class Hub:
+    shared = []
+    def __init__(self):
+        self.sessions, self.callbacks, self.tasks = [], {"closed": []}, set()
+        self.inbox, self.slotted = asyncio.Queue(), Slotted()
+        self.slotted.kept = collections.deque()
+
+class Loud(list):
+    def __len__(self): raise SystemExit("code of the target ran")
+
+NAMES, LOUD = {}, Loud()
+
+def remember(kept=[]): kept.append(bytes(100))
+
+def leak(hub, number):
+    hub.sessions.append(Session())  # the line that made it
+    hub.callbacks["closed"].append(functools.partial(print, object()))
+    hub.inbox._queue.append(object())
+    hub.slotted.kept.append(object())
+    Hub.shared.append(object())
+    NAMES[number] = "name %d" % number
+    list.append(LOUD, object())
+    remember()
+
+hub = Hub()
+for number in range(10): leak(hub, number)
+tracemalloc.start(12)
+holders.containers(1)
+for number in range(10, 60): leak(hub, number)
+print(json.dumps(holders.containers(0)))
+"""
+
+
+@pytest.fixture(scope="module")
+def answer(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    program = tmp_path_factory.mktemp("holders") / "service.py"
+    program.write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, str(program), str(AGENT)], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found, program
+
+
+def test_each_container_is_named_by_what_holds_it(answer: tuple[dict[str, Any], Path]) -> None:
+    found, _ = answer
+    assert "partial" not in found
+    grown = container_growth(found["grown"], GAIN)
+    assert {growth.site for growth in grown if growth.own} == {
+        "`__main__.Session` in `Hub.sessions`, a list",
+        "`functools.partial` in `Hub.callbacks`, a list",
+        "`object` in `Hub.inbox`, a deque",
+        "`object` in `Slotted.kept`, a deque",
+        "`object` in `Hub.shared`, a list",
+        "`str` in `NAMES`, a dict",
+        "`object` in `LOUD`, a Loud",
+        "`bytes` in `a default of remember`, a list",
+    }
+    assert {growth.per_connection for growth in grown} == {1.0}
+
+
+def test_what_a_container_holds_is_placed_where_it_was_made_and_not_in_its_constructor(
+    answer: tuple[dict[str, Any], Path],
+) -> None:
+    found, program = answer
+    grown = container_growth(found["grown"], GAIN)
+    sessions = next(growth for growth in grown if "Hub.sessions" in growth.site)
+    lines = program.read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "the line that made it" in text)
+    assert sessions.frames[0] == f"{program}:{line}"
