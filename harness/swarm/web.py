@@ -1,72 +1,28 @@
 """One more tab in Locust's web UI: the target's descriptors, threads and memory, live; and a guard before all of it.
 
-Locust has no custom live charts, so the page is ours, served by its Flask app. The readings come from
-``harness probe`` as a child process: importing this module is all that a locustfile has to do.
+Locust has no custom live charts, so the page is ours, served by its Flask app in a frame below Locust's tab bar.
+Importing this module is all that a locustfile has to do.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections import deque
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import gevent
 from flask import Blueprint, Response, jsonify, request
 from locust import events
 
+from harness.swarm.stream_counts import StreamCounts
+from harness.swarm.target_feed import TargetFeed
+from harness.swarm.target_section import section
 from harness.swarm.web_guard import WebGuard
 
-KEPT = 3000  # readings: five minutes at 10 Hz
 ASSETS = Path(str(files("harness"))) / "report" / "assets"
 # Locust's own tabs hold tables only (`extended_tabs`); a tab with live charts is put beside them by a script.
 TAB = Path(str(files("harness"))) / "swarm" / "templates" / "tab.js"
 TAB_SCRIPT = '<script src="/target/tab.js"></script>'
 PAGE = Path(str(files("harness"))) / "swarm" / "templates" / "target.html"
-
-
-class TargetFeed:
-    """Follows ``harness probe`` in a greenlet."""
-
-    def __init__(self, host: str, pid: int | None) -> None:
-        self.samples: deque[dict[str, Any]] = deque(maxlen=KEPT)
-        self.problem = ""
-        self._child: subprocess.Popen[str] | None = None
-        argv = ["--pid", str(pid)] if pid else ["--port", str(urlsplit(host).port or 80)]
-        if not pid and urlsplit(host).hostname not in ("127.0.0.1", "localhost", "::1"):
-            self.problem = (
-                "the target is on another machine: start `harness probe` there; or give --target-pid"
-            )
-            return
-        gevent.spawn(self._follow, argv)
-
-    def _follow(self, argv: list[str]) -> None:
-        while True:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "harness.cli", "probe", *argv],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            assert self._child.stdout
-            assert self._child.stderr
-            for line in self._child.stdout:
-                sample = json.loads(line)
-                if "at" in sample:
-                    self.problem = sample.get("gap", "")
-                    self.samples.append({key: sample.get(key) for key in ("at", "fds", "threads", "rss")})
-            self.problem = self._child.stderr.read().strip()[-300:] or self.problem or "the probe ended"
-            self._child.wait()
-            gevent.sleep(2.0)
-
-    def stop(self) -> None:
-        """End the probe."""
-        if self._child and self._child.poll() is None:
-            self._child.terminate()
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -97,7 +53,10 @@ def attach(environment: Any, target_pid: int = 0, read_only: bool = False, **_: 
     app = environment.web_ui.app
     names = [environment.web_ui.host or "", *(getattr(options, "allowed_host", None) or ())]
     app.wsgi_app = WebGuard(app.wsgi_app, names, read_only=read_only)
-    feed = TargetFeed(environment.host or "", target_pid or getattr(options, "target_pid", None))
+    pid = target_pid or getattr(options, "target_pid", None)
+    feed = TargetFeed(environment.host or "", pid, StreamCounts(environment).now)
+    environment.events.test_start.add_listener(lambda **_: feed.mark("start"))
+    environment.events.test_stop.add_listener(lambda **_: feed.mark("stop"))
     environment.events.quitting.add_listener(lambda **_: feed.stop())
     pages = Blueprint("target", __name__)
 
@@ -121,7 +80,7 @@ def attach(environment: Any, target_pid: int = 0, read_only: bool = False, **_: 
     @pages.route("/target/samples")
     @environment.web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def samples() -> Response:
-        return jsonify({"samples": list(feed.samples), "problem": feed.problem})
+        return jsonify(feed.state())
 
     @pages.route("/target/tab.js")
     @environment.web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
@@ -132,6 +91,9 @@ def attach(environment: Any, target_pid: int = 0, read_only: bool = False, **_: 
     def add_tab(response: Response) -> Response:
         if request.path == "/" and response.mimetype == "text/html":
             response.set_data(response.get_data(as_text=True).replace("</body>", f"{TAB_SCRIPT}</body>"))
+        if request.path == "/stats/report" and response.mimetype == "text/html":
+            head, end, rest = response.get_data(as_text=True).rpartition("</body>")
+            response.set_data(f"{head}{section(feed.state())}{end}{rest}")
         return response
 
     app.register_blueprint(pages)

@@ -141,6 +141,14 @@ def look_at_the_tab(web: str) -> None:
     home = urllib.request.urlopen(f"{web}/", timeout=DEADLINE).read().decode()
     assert '<script src="/target/tab.js"></script></body>' in home
     assert b'"/target"' in urllib.request.urlopen(f"{web}/target/tab.js", timeout=DEADLINE).read()
+    state = json.loads(urllib.request.urlopen(f"{web}/target/samples", timeout=DEADLINE).read())
+    assert [mark["what"] for mark in state["marks"]] == ["start"]
+    assert state["streams"]["answered"] >= 1
+    assert all(isinstance(state["metrics"]["fds"][key], int) for key in ("before", "peak", "now"))
+    assert sum(state["classes"].values()) > 0
+    report = urllib.request.urlopen(f"{web}/stats/report?download=1", timeout=DEADLINE).read().decode()
+    assert '<section id="harness-target"><h2>Target</h2>' in report
+    assert "time since the test started (s)" in report
 
 
 def press_from_elsewhere(web: str) -> None:

@@ -1,0 +1,170 @@
+"""What the target holds, followed by ``harness probe`` and set against the streams that the swarm opened.
+
+The summary is for the eye during a run: a verdict, with idle controls and settled levels, is what ``harness guard``
+gives.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+
+from harness.core.stats import ratio_interval
+
+KEPT = 3000  # readings; when they are full, every other one goes, so that a run of hours stays visible whole
+CENSUS = 2.0  # seconds between two counts by class
+PARTS = 20  # stretches of the run that the interval of a growth rests on
+FEWEST = 5
+METRICS = ("fds", "threads", "rss")
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Streams of all users. open: now. answered: had their first event. cut: ended by Stop."""
+
+    open: int = 0
+    answered: int = 0
+    cut: int = 0
+
+
+class TargetFeed:
+    """Readings, marks and classes of one target. streams: counts at the moment of the call."""
+
+    def __init__(self, host: str, pid: int | None, streams: Callable[[], Streams] = Streams) -> None:
+        self.samples: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.marks: list[dict[str, Any]] = []
+        self.classes: dict[str, int] = {}
+        self.problem = ""
+        self._streams = streams
+        self._every = self._skipped = 0
+        self._child: subprocess.Popen[str] | None = None
+        argv = ["--pid", str(pid)] if pid else ["--port", str(urlsplit(host).port or 80)]
+        if not pid and urlsplit(host).hostname not in LOCAL:
+            self.problem = (
+                "the target is on another machine: start `harness probe` there; or give --target-pid"
+            )
+            return
+        gevent.spawn(self._follow, argv)
+
+    def _follow(self, argv: list[str]) -> None:
+        while True:
+            child = self._child = subprocess.Popen(
+                [sys.executable, "-m", "harness.cli", "probe", *argv],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert child.stdout
+            assert child.stderr
+            asking = gevent.spawn(self._ask, child)
+            for line in child.stdout:
+                self._take(json.loads(line))
+            asking.kill()
+            self.problem = child.stderr.read().strip()[-300:] or self.problem or "the probe ended"
+            child.wait()
+            gevent.sleep(2.0)
+
+    @staticmethod
+    def _ask(child: subprocess.Popen[str]) -> None:
+        assert child.stdin
+        try:
+            while True:
+                child.stdin.write("census\n")
+                child.stdin.flush()
+                gevent.sleep(CENSUS)
+        except OSError:
+            return  # it has ended: its last words are read elsewhere
+
+    def _take(self, line: dict[str, Any]) -> None:
+        if isinstance(found := line.get("census"), dict):
+            kinds = found.get("fds")
+            self.classes = {str(kind): _count(held) for kind, held in kinds.items()} if kinds else {}
+        if "at" not in line:
+            return
+        self.problem = line.get("gap", "")
+        self._skipped += 1
+        if self._skipped <= self._every:
+            return
+        self._skipped = 0
+        streams = self._streams()
+        reading = {"at": time.time(), "open": streams.open, "answered": streams.answered}
+        self.samples.append(reading | {key: line.get(key) for key in METRICS})
+        if len(self.samples) == KEPT:
+            self.samples = deque(list(self.samples)[::2], maxlen=KEPT)
+            self._every = 2 * self._every + 1
+
+    def mark(self, what: str) -> None:
+        """The test has started or stopped."""
+        self.marks.append({"at": time.time(), "what": what})
+        del self.marks[:-20]
+
+    def state(self) -> dict[str, Any]:
+        """Everything the page shows. Times are seconds since the epoch, ``rss`` bytes."""
+        samples, streams = list(self.samples), self._streams()
+        starts = [mark["at"] for mark in self.marks if mark["what"] == "start"]
+        return {
+            "samples": samples,
+            "problem": self.problem,
+            "marks": self.marks,
+            "classes": self.classes,
+            "streams": {"open": streams.open, "answered": streams.answered, "cut": streams.cut},
+            "metrics": {name: summary(samples, name, starts[-1] if starts else None) for name in METRICS},
+        }
+
+    def stop(self) -> None:
+        """End the probe."""
+        if self._child and self._child.poll() is None:
+            self._child.terminate()
+
+
+def _count(held: Any) -> int:
+    return int(held["count"] if isinstance(held, dict) else held)
+
+
+def summary(samples: list[dict[str, Any]], name: str, started: float | None) -> dict[str, Any]:
+    """Before the test, the peak since, and now; growth per answered stream with its 95 % interval.
+
+    started: when the last test started; None: no test yet. What is not known is None.
+    """
+    read = [sample for sample in samples if sample.get(name) is not None]
+    before = [sample[name] for sample in read if started is not None and sample["at"] < started]
+    during = [sample for sample in read if started is None or sample["at"] >= started]
+    return {
+        "before": before[-1] if before else None,
+        "peak": max((sample[name] for sample in during), default=None),
+        "now": read[-1][name] if read else None,
+        "growth": growth(during, name) if started is not None else None,
+    }
+
+
+def growth(during: list[dict[str, Any]], name: str) -> dict[str, float] | None:
+    """Growth per answered stream; None with too few readings. A stream that is open holds a descriptor of its own, so
+    those are taken off the descriptors. The first reading counts from the first answered stream on: what the first
+    requests load for good is none."""
+    begun = [sample for sample in during if sample["answered"] > during[0]["answered"]]
+    step = max(1, (len(begun) - 1) // PARTS)
+    points = begun[::step]
+    pairs = []
+    for earlier, later in itertools.pairwise(points):
+        answered = later["answered"] - earlier["answered"]
+        grown = later[name] - earlier[name]
+        if name == "fds":
+            grown -= later["open"] - earlier["open"]
+        if answered > 0:
+            pairs.append((float(grown), float(answered)))
+    if len(pairs) < FEWEST:
+        return None
+    rate, low, high = ratio_interval(pairs)
+    return {"rate": rate, "low": low, "high": high}
