@@ -46,6 +46,7 @@ STEADY = 1.0  # largest change of a count between two cycles that counts as stea
 PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
 LONGEST_SEARCH = 20.0  # seconds
 SPARE = 8.0  # seconds that a wait may take longer than the retention time
+AGAIN = 1.5  # times the release that was seen, for the next one
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 ATTRIBUTIONS = 7
 LONG_CONTROL = 30.0  # seconds of a control that is there to bound growth over time
@@ -136,7 +137,7 @@ def _load(trial: Trial, goal: Goal) -> Step:
     releasing = {
         key: one
         for key, one in results.items()
-        if one.status == "undecided" and one.stay and one.stay.release
+        if one.status == "undecided" and one.stay and one.stay.release and key.metric not in RESTLESS
     }
     if suspected or releasing:
         return _wait(trial, goal, suspected, releasing)
@@ -231,7 +232,9 @@ def _wait(
     longest = retention + 2 * MARGIN + (UNNOTICED if suspected else 0.0)
     if idle < longest and (suspected or not all(over)):
         return design.wait(trial, goal)
-    if not suspected and goal.vary:  # once more: what is left then grew again, or it did not
+    if (
+        not suspected and goal.vary and _time_for_release(trial, goal, releasing)
+    ):  # once more: what is left then grew again, or it did not
         return design.certifying(trial, goal, math.inf) or Stop(
             "the service's ceilings leave no room for more"
         )
@@ -253,6 +256,17 @@ def _sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
 
 def _time_for_wait(trial: Trial, goal: Goal) -> bool:
     return goal.max_seconds is None or goal.max_seconds - design.elapsed(trial) > goal.retention + SPARE
+
+
+def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
+    """What another load leaves behind would be released in the time that is left, as far as was seen."""
+    if goal.max_seconds is None:
+        return True
+    after = max(
+        (one.stay.release.after for one in releasing.values() if one.stay and one.stay.release), default=0.0
+    )
+    wait = min(goal.retention, AGAIN * after) + design.LONGEST_LOAD + SPARE
+    return goal.max_seconds - design.elapsed(trial) > wait
 
 
 def _settled(trial: Trial) -> int:

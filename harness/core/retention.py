@@ -121,7 +121,7 @@ def _complete(
         if not over and (made or not found[0].peak):
             # Once everything was released, that is the level to come back to: it has the warm-up in it.
             base = max(levels[0], levels[made[-1][1] - 1]) if made else levels[0]
-            slack = close * (max(levels[:end]) - base)
+            slack = close * (max(levels[made[-1][1] if made else 0 : end]) - base)
             still = end - start >= STILL and levels[end - STILL] - levels[end - 1] <= noise
             near = base + max(noise, slack if still else 0.0)
             over = levels[end - 1] <= near

@@ -124,3 +124,20 @@ def test_a_release_and_a_sweep_are_told_apart_by_what_falls_together() -> None:
 
 def test_a_pass_says_what_was_released_late() -> None:
     assert "fds released" in judge(rising(1000.0, 0.0)).explanation
+
+
+def test_a_small_load_at_the_end_is_not_said_to_have_been_released() -> None:
+    """5 % of what the first loads held is all that the last one holds."""
+    one = rising(8000.0, 100.0)
+    base = one.observations[-1].levels[HEAP]
+    late = [
+        observation(len(one.observations), {FDS: 110.0, HEAP: base + 800_000}, opened=100),
+        *(
+            observation(
+                len(one.observations) + k, {FDS: 110.0, HEAP: base + 800_000}, phase=Phase.IDLE, opened=0
+            )
+            for k in range(1, 7)
+        ),
+    ]
+    heap = assess_counts(replace(one, observations=(*one.observations, *late)))[HEAP]
+    assert heap.total == pytest.approx(100.0 * 3000)  # as after the first release
