@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from harness import __version__
 from harness.cli import secret
 from harness.cli.streams import line, prepare, silence, tell
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_USAGE, HarnessError, StoreError
+from harness.core.units import nearest
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 NO_FILES = ("schema", "doctor")  # commands that need no working directory
@@ -24,6 +26,7 @@ COMMANDS = {
     "guard": "any service: load it, judge whether it gives everything back",
     "soak": "the same cycles for hours; survives interruption",
     "judge": "judge a saved run again",
+    "explain": "how a saved run was judged, metric by metric",
     "report": "write the report of a saved run again",
     "history": "runs over many nights: list, export, prune, a static site",
     "compare": "what changed between two runs",
@@ -103,7 +106,7 @@ def ended(error: BaseException) -> int:
             return EXIT_USAGE
         case click.ClickException():
             path = getattr(getattr(error, "ctx", None), "command_path", "harness")
-            tell(f"harness: {line(error.format_message()).rstrip('.')}; see: {path} --help")
+            tell(f"harness: {line(error.format_message()).rstrip('.')}{_near(error)}; see: {path} --help")
             return EXIT_USAGE
         case click.Abort() | KeyboardInterrupt():
             tell("harness: interrupted")
@@ -138,6 +141,15 @@ def ended(error: BaseException) -> int:
             return EXIT_INFRASTRUCTURE
         case _:
             raise error
+
+
+def _near(error: click.ClickException) -> str:
+    """``; did you mean 'guard'?`` for a command that does not exist."""
+    context = getattr(error, "ctx", None)
+    unknown = re.fullmatch(r"No such command '(.{1,100})'\.", error.format_message())
+    if context is None or unknown is None or not isinstance(context.command, click.Group):
+        return ""
+    return nearest(unknown[1], context.command.list_commands(context))
 
 
 def directory_exists() -> bool:

@@ -20,7 +20,7 @@ from harness.core.design import plain
 from harness.core.errors import ConfigError, TargetError
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import Trial
-from harness.core.units import counted
+from harness.core.units import counted, nearest
 from harness.core.verdict import Outcome
 from harness.experiment.broker import BrokerSetup
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
@@ -102,7 +102,8 @@ def choose(cards: Mapping[str, Card], names: Sequence[str]) -> list[Card]:
     for name in names:
         if name not in cards:
             raise ConfigError(
-                f"--profile {name!r}: no such profile; expected one of: {', '.join(sorted(cards))}"
+                f"--profile {name!r}: no such profile{nearest(name, cards)}; "
+                f"expected one of: {', '.join(sorted(cards))}"
             )
     return [cards[name] for name in names]
 

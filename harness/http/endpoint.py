@@ -53,7 +53,11 @@ class Endpoint:
             raise ConfigError(f"{shown!r}: {error}; expected a URL such as http://127.0.0.1:8000") from None
         scheme, _, kind = parts.scheme.partition("+")
         if scheme not in PORTS or kind not in ("", "unix"):
-            raise ConfigError(f"scheme {parts.scheme!r} in {shown!r}; expected http, https or http+unix")
+            other = "; WebSockets are not supported" if parts.scheme in ("ws", "wss") else ""
+            raise ConfigError(
+                f"scheme {parts.scheme!r} in {shown!r}; expected http, https, http+unix or https+unix: "
+                f"server-sent events or plain requests (--mode request){other}"
+            )
         if not parts.netloc or (not kind and not parts.hostname):
             raise ConfigError(f"{shown!r} names no host; expected such as http://127.0.0.1:8000")
         unix = unquote(parts.netloc) if kind else ""

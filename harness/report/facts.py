@@ -37,7 +37,9 @@ LIKEWISE = (
 )  # fmt: skip
 HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "anonymous"))
 _PLACE = re.compile(
-    r"(?P<at>\S{1,400}:\d{1,9})(?: in (?P<function>[^:()]{1,200}?))?(?: \((?P<state>[^()]{1,300})\))?"
+    r"(?P<at>\S{1,400}:\d{1,9})"
+    r"(?: in (?P<function>[^:() ](?:[^:() ]|\(\*\w{1,100}\)|<\w{1,40}>){0,200}))?"
+    r"(?: \((?P<state>[^()]{1,300})\))?"
     r"(?P<rest>: .{0,300})?"
 )
 _HOLDER = ("container", "holder", "referrer", "retainer")  # kinds of Place that name what holds the growth
@@ -281,7 +283,7 @@ def _also(verdict: Verdict) -> Fact | None:
         per = driver(finding.rate.unit)
         if unit and per != unit:
             parts[-1] += f" per {unit}"
-        parts.append(quantity(finding.metric, finding.kind, finding.rate.value))
+        parts.append(quantity(finding.metric, finding.kind, finding.rate.value, brief=True))
         unit = per
     text = ", ".join(parts) + (f" per {unit}" if unit else "")
     if len(rest) > ALSO:

@@ -78,12 +78,12 @@ def decimal(value: float) -> str:
     return number(value)
 
 
-def quantity(metric: str, kind: str, value: float) -> str:
-    """``1.00 asyncio task``, ``0.00038 descriptors``, ``509 B heap``."""
+def quantity(metric: str, kind: str, value: float, *, brief: bool = False) -> str:
+    """``1.00 asyncio task``, ``0.00038 descriptors``, ``509 B heap``; in brief ``60 blocks`` instead of 60.00."""
     one = noun(metric, kind)
     if in_bytes(metric, kind):
         return f"{bytes_text(value)} {one}"
-    shown = decimal(value)
+    shown = number(value) if brief and value >= 2 else decimal(value)
     return f"{shown} {one if shown in ('1', '1.00') else plural(one)}"
 
 

@@ -62,7 +62,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """A run that is there already, to go on writing beside it. Raises StoreError."""
+        """A run that is there already, to go on writing beside it. Raises ConfigError without one, StoreError."""
         folder = _folder(path)
         return cls(folder, _read_record(folder / RECORD).run_id)
 
@@ -141,9 +141,10 @@ class RunDirectory:
 
 
 def _folder(path: Path) -> Path:
+    """The folder of a run. Raises ConfigError without one: naming it is the user's."""
     folder = path.parent if path.name == RECORD else path
     if not (folder / RECORD).is_file():
-        raise StoreError(f"no run at {path}: expected a folder with {RECORD}, such as {REPORTS}/<run-id>")
+        raise ConfigError(f"no run at {path}: expected a folder with {RECORD}, such as {REPORTS}/<run-id>")
     return folder
 
 

@@ -276,3 +276,40 @@ def test_thirty_thousand_arguments_reach_the_service(tmp_path: Path) -> None:
     assert "it needs a login" in done.stdout
     command = json.loads((tmp_path / "run" / "run.json").read_text())["trials"][0]["target"]["command"]
     assert len(command) == 30_004
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("gaurd",), "did you mean 'guard'?"),
+        (("history", "ad"), "id you mean 'add'?"),
+        (("budget", "chek"), "id you mean 'check'?"),
+        (("reproduce", "--profile", "fixd"), "did you mean 'fixed'?"),
+        (("judge", "nowhere"), "no run at nowhere: expected a folder with run.json"),
+        (("explain", "nowhere"), "no run at nowhere: expected a folder with run.json"),
+        (("report", "nowhere"), "no run at nowhere: expected a folder with run.json"),
+        (
+            ("explain", str(ROOT / "reports" / "sample"), "--metric", "taks"),
+            "--metric 'taks': not measured in this run",
+        ),
+        (("guard", "--url", "ws://127.0.0.1:1/", "--pid", "1"), "WebSockets are not supported"),
+        (
+            ("guard", "--url", "wss://127.0.0.1:1/", "--pid", "1"),
+            "expected http, https, http+unix or https+unix",
+        ),
+    ],
+)
+def test_what_does_not_exist_gets_the_nearest_name_and_exit_2(
+    words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = harness(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+
+
+def test_explain_prints_the_reasoning_of_every_trial() -> None:
+    done = harness("explain", ROOT / "reports" / "sample", "--metric", "fds/eventfd")
+    assert done.returncode == 0, done.stderr
+    assert "fds/eventfd: leaking" in done.stdout
+    assert "explains 100% (chosen)" in done.stdout
+    assert "  rule      " in done.stdout

@@ -98,7 +98,7 @@ def keep_sample(folder: Path) -> Path:
     [
         (("list",), 4, "no history at reports/history.db"),
         (("list", "--since", "yesterday"), 4, "no history"),
-        (("add", "nowhere"), 4, "no run at nowhere: expected a folder with run.json"),
+        (("add", "nowhere"), 2, "no run at nowhere: expected a folder with run.json"),
         (("list", "--history", "mysql://me:secret@x/y"), 2, "expected a file, sqlite:///FILE or postgresql"),
         (("list", "--history", "none"), 2, "no history is kept"),
     ],
