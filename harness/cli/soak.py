@@ -21,7 +21,8 @@ SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the 
 @click.option("--duration", required=True, metavar="TIME", help="How long: 30s, 20m, 8h.")
 @service_options
 def command(duration: str, sensitivity: str, **options: Any) -> None:
-    """Load a service for a given time in the cycles of a guard, and judge it at the end.
+    """Load a service for a given time in the cycles of a guard, and judge it at the end. The verdict bounds the growth
+    of every metric per hour; that of an interrupted soak gives the bounds so far.
 
     \b
     harness soak --duration 8h --url http://127.0.0.1:{port}/events -- python app.py --port {port}
@@ -36,6 +37,7 @@ def command(duration: str, sensitivity: str, **options: Any) -> None:
         max_time=seconds + SLACK,
         cycles=10_000_000,
         name="soak",
+        soak=True,
     )
     check_outputs(options)
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:

@@ -93,6 +93,11 @@ def _open(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
     }
 
 
+def time_option(trial: Trial) -> str:
+    """The option that gives a run of this kind more time."""
+    return "--duration" if trial.extra.get("soak") else "--max-time"
+
+
 def _suspected(trial: Trial, key: Key, one: Assessed) -> Doubt:
     """Growth that follows a driver beyond doubt, and was not yet seen to outlive the retention time."""
     retention = retention_of(trial, key)
@@ -101,7 +106,8 @@ def _suspected(trial: Trial, key: Key, one: Assessed) -> Doubt:
     return Doubt(
         f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, retained for {age:.0f} s so far; a leak is what "
         f"outlives {retention:g} s",
-        f"give it time: --max-time {duration_text(needed)}; or --retention 0 where nothing may be released late",
+        f"give it time: {time_option(trial)} {duration_text(needed)}; "
+        "or --retention 0 where nothing may be released late",
     )
 
 
@@ -111,7 +117,7 @@ def _longer(trial: Trial, one: Assessed) -> str:
         needed = design.elapsed(trial) + 2 * one.stay.release.after + SETTLING
     else:
         needed = 2.5 * design.elapsed(trial)
-    return f"give more time: --max-time {duration_text(needed)}; a pool fills and stops, a leak goes on"
+    return f"give more time: {time_option(trial)} {duration_text(needed)}; a pool fills and stops, a leak goes on"
 
 
 def warnings_of(trial: Trial) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.core.diagnose import distinct, per, published
 from harness.core.doubt import connections_per_second
 from harness.core.forecast import first_full, nearest
 from harness.core.growth import Assessed
-from harness.core.judge_counts import FLOOR
+from harness.core.judge_counts import CERTIFIED, FLOOR
 from harness.core.judge_memory import GRANULE, MEMORY
 from harness.core.metric import Judged, Key, rank
 from harness.core.moments import Moment, judged, keys, level_of
@@ -21,6 +22,7 @@ from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
 HOUR = 3600.0
 EVENTFD = Key("fds", "eventfd")
+NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
 POOLED = 3.0  # units that must have stayed for good to be worth a word
 # Places that speak of a metric itself; any other metric is explained by whatever grew.
 SPEAKING = {
@@ -144,8 +146,11 @@ def _level(value: float, key: Key) -> str:
     return f"{value:g}{' B' if key.unit == 'B' else ''}"
 
 
-def bounds(found: Sequence[Moment], results: Mapping[Key, Assessed], *, inside: bool) -> list[Bound]:
-    """What came back, and how small a leak would have been seen."""
+def bounds(
+    found: Sequence[Moment], results: Mapping[Key, Assessed], *, inside: bool, sensitivity: float = 0.0
+) -> list[Bound]:
+    """What came back, and how small a leak would have been seen. sensitivity: the leak per answered stream of which the
+    bounds say how often a pass like this one misses it."""
     made = []
     for key, one in sorted(results.items()):
         if one.status in ("leaking", "suspected") or not math.isfinite(one.at_most):
@@ -159,11 +164,23 @@ def bounds(found: Sequence[Moment], results: Mapping[Key, Assessed], *, inside: 
             if inside:
                 status, text = "observed", "counted from inside, which decides; " + text
         unit = f"{key.unit}/answered-stream"
-        made.append(Bound(key.metric, key.kind, status, _round(one.at_most), unit, 0.95, text))
+        chance = missed(key, one, sensitivity)
+        bound = Bound(key.metric, key.kind, status, _round(one.at_most), unit, 0.95, text, missed=chance)
+        if bound.odds:
+            text = f"{text}; a leak of {sensitivity:g} per stream would be missed in {bound.odds}"
+        made.append(replace(bound, explanation=text))
         if (hourly := per_hour(found, key)) is not None:
             what = f"growth over time, seen for {seconds_seen(found):.0f} s"
             made.append(Bound(key.metric, key.kind, status, _round(hourly), f"{key.unit}/hour", 0.95, what))
     return made
+
+
+def missed(key: Key, one: Assessed, sensitivity: float) -> float | None:
+    """Probability that a leak of the asked size adds nothing in all the streams of a pass (Poisson): 5 % after
+    3 ÷ sensitivity streams, one in 665 after 6.5 ÷ sensitivity. None unless an exact count passed without growth."""
+    if one.status != "bounded" or key.metric not in CERTIFIED or one.total > 0 or sensitivity <= 0:
+        return None
+    return _round(math.exp(-NO_GROWTH * sensitivity / one.at_most))
 
 
 def per_hour(found: Sequence[Moment], key: Key) -> float | None:
@@ -176,7 +193,7 @@ def per_hour(found: Sequence[Moment], key: Key) -> float | None:
     grown = max(0.0, read[-1][1] - read[0][1])
     hours = (read[-1][0] - read[0][0]) / HOUR
     if key.judged is Judged.EXACT and key.unit != "B":
-        return poisson_interval(grown, hours)[2] if grown else 3.0 / hours
+        return poisson_interval(grown, hours)[2] if grown else NO_GROWTH / hours
     step = GRANULE if key.unit == "B" else FLOOR.get(key.metric, 1.0)
     return (grown + step) / hours
 

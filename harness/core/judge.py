@@ -10,8 +10,9 @@ from harness.core import while_connected
 from harness.core.advice import next_step
 from harness.core.diagnose import per
 from harness.core.doubt import SPREAD, Doubt, doubt_of, ledger_total, warnings_of
-from harness.core.findings import bounds, ceilings, leaks
+from harness.core.findings import bounds, ceilings, leaks, seconds_seen
 from harness.core.growth import Assessed
+from harness.core.hourly import so_far
 from harness.core.judge_counts import allowed, assess_counts, retention_of
 from harness.core.judge_memory import MEMORY, assess_memory, counted_inside
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
@@ -45,7 +46,10 @@ def judge(trial: Trial) -> Verdict:
     if memory and memory.status == "undecided" and not inside:
         warnings.append(f"memory/anonymous is undecided: {memory.why}")
     findings = [*leaks(trial, found, results), *while_connected.findings(trial), *ceilings(trial, found)]
-    limits = [*bounds(found, results, inside=inside), *while_connected.bounds(trial)]
+    limits = [
+        *bounds(found, results, inside=inside, sensitivity=trial.sensitivity),
+        *while_connected.bounds(trial),
+    ]
     warnings.extend(while_connected.warnings(trial))
     crash = crashes.crash_of(trial)
     mute = stalled(trial)
@@ -162,22 +166,27 @@ def _explain(
         parts.append(doubt.why)
     if outcome is Outcome.BOUNDED:
         parts.append(_all_came_back(trial, limits, results))
-    return "; ".join(parts) or "nothing was measured"
+    if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.extra.get("soak")):
+        parts.append(so_far(limits, seconds_seen(moments(trial))))
+    return "; ".join(part for part in parts if part) or "nothing was measured"
 
 
 def _all_came_back(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, Assessed]) -> str:
-    exact = next((bound.at_most for bound in limits if bound.metric == "fds" and not bound.kind), None)
+    exact = next((bound for bound in limits if bound.metric == "fds" and not bound.kind), None)
     worst = (
         "no count grew"
         if exact is None
-        else f"at most {counted(exact, 'descriptor', '.2g')} per connection could have stayed"
+        else f"at most {counted(exact.at_most, 'descriptor', '.2g')} per connection could have stayed"
     )
     hourly = next((b.at_most for b in limits if b.metric == "memory" and b.unit == "B/hour"), None)
     if hourly is not None:
         worst += f", and {bytes_text(hourly)} of memory per hour"
     late = _released(results)
     came = f"everything came back after {counted(ledger_total(trial).opened, 'connection')}"
-    return f"{came}{f', {late}' if late else ''}: {worst} (95 %)"
+    text = f"{came}{f', {late}' if late else ''}: {worst} (95 %)"
+    if exact is None or not exact.odds:
+        return text
+    return f"{text}; a leak of {trial.sensitivity:g} per stream would have been missed in {exact.odds}"
 
 
 def _released(results: Mapping[Key, Assessed]) -> str:

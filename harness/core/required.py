@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.core import design
 from harness.core.cycle import Phase
-from harness.core.doubt import SETTLING, Doubt
+from harness.core.doubt import SETTLING, Doubt, time_option
 from harness.core.findings import seconds_seen
 from harness.core.metric import Judged, Key
 from harness.core.moments import Moment, answered
@@ -72,9 +72,11 @@ def shortfall(trial: Trial, missed: Sequence[Unmet]) -> Doubt | None:
     worst = max(missed, key=lambda one: math.inf if one.seconds is None else one.seconds)
     if worst.seconds is None:
         return Doubt(worst.text, f"make it readable (docs/runtime.md), or remove {worst.key} from require")
-    option = "--duration" if trial.extra.get("soak") else "--max-time"
     needed = duration_text(design.elapsed(trial) + worst.seconds + SETTLING)
-    return Doubt(worst.text, f"give it time: {option} {needed}, if nothing grows meanwhile; or require less")
+    return Doubt(
+        worst.text,
+        f"give it time: {time_option(trial)} {needed}, if nothing grows meanwhile; or require less",
+    )
 
 
 def _of(key: Key, reached: Mapping[Key, float], known: set[Key]) -> list[tuple[Key, float | None]]:

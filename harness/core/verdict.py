@@ -83,6 +83,16 @@ class Bound:
     confidence: float = 0.95
     explanation: str = ""
     scope: str = "after-disconnect"  # or "while-connected"
+    missed: float | None = None  # probability that a leak of the asked size would have stayed unseen
+
+    @property
+    def odds(self) -> str:
+        """``one of 665 runs``: how often a pass misses a leak of the asked size; empty where that is not known."""
+        if self.missed is None:
+            return ""
+        return (
+            f"one of {1 / self.missed:.0f} runs" if self.missed >= 0.001 else "fewer than one of 1,000 runs"
+        )
 
     @property
     def per_stream(self) -> bool:

@@ -52,8 +52,9 @@ class Request:
     expect: statuses that answer a request, such as ``503`` or ``4xx``. invalid_share: of the requests. clients:
     distinct clients that take turns; 0: one, or as many as streams where ``{client}`` stands in the request.
     keep_alive: in mode ``request`` each connection asks ``events`` times. locustfile: whose users load instead.
-    budget_notes: where the budget came from, for the report. profile: whose budgets they are. secrets: exact values
-    that are replaced by ``***`` wherever they are stored or shown. redact: regular expressions of further ones.
+    soak: the verdict gives bounds per hour of every metric. budget_notes: where the budget came from, for the report.
+    profile: whose budgets they are. secrets: exact values that are replaced by ``***`` wherever they are stored or
+    shown. redact: regular expressions of further ones.
     """
 
     url: str | Sequence[str]
@@ -97,6 +98,7 @@ class Request:
     out: Path | None = None
     seed: int = 0
     name: str = "guard"
+    soak: bool = False
     self_test: bool = False
     runtime: str = "auto"
     pprof: str | None = None
@@ -164,6 +166,7 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
         extra={
             "mode": request.mode,
             "load": load_words(request),
+            **({"soak": True} if request.soak else {}),
             **({"budget_profile": request.profile} if request.profile else {}),
         },
         runtime=_runtime(request),

@@ -8,7 +8,8 @@ import pytest
 
 from harness.core.doubt import connections_per_second, ledger_total
 from harness.core.judge import judge
-from harness.core.verdict import Outcome, Verdict
+from harness.core.metric import Key
+from harness.core.verdict import Bound, Outcome, Verdict
 from tests.core.series import observation, trial
 
 
@@ -96,3 +97,55 @@ def test_the_totals_are_sums_over_all_cycles() -> None:
     assert (total.seconds, total.causes) == (2.0, {"reset": 3, "eof": 2})
     assert connections_per_second(trial([], observations=seen)) == 300.0
     assert connections_per_second(trial([], observations=[])) is None
+
+
+ANONYMOUS, IDLE_CPU = Key("memory", "anonymous"), Key("idle-cpu")
+
+
+def with_levels(key: Key, levels: list[float], opened: int) -> Verdict:
+    """The verdict on a service with flat descriptors and these levels, after three cycles of warm-up."""
+    steady = trial([10.0] * len(levels), opened=opened)
+    first, rest = steady.observations[:3], steady.observations[3:]
+    seen = [replace(one, levels={**one.levels, key: levels[0]}) for one in first]
+    seen += [replace(one, levels={**one.levels, key: level}) for one, level in zip(rest, levels, strict=True)]
+    return judge(replace(steady, observations=tuple(seen)))
+
+
+def bound_of(verdict: Verdict, key: Key) -> Bound:
+    """Its bound per answered stream."""
+    (found,) = (
+        one
+        for one in verdict.bounds
+        if (one.metric, one.kind) == (key.metric, key.kind) and one.unit.endswith("/answered-stream")
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("key", "levels", "opened"),
+    [
+        (ANONYMOUS, [20e6 + 3e6 * n for n in range(8)], 2048),
+        (IDLE_CPU, [0.002 + 0.01 * n for n in range(6)], 700),
+    ],
+)
+def test_undecided_growth_is_no_pass_and_says_how_long_it_takes(
+    key: Key, levels: list[float], opened: int
+) -> None:
+    verdict = with_levels(key, levels, opened)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.explanation.startswith(f"{key}: ")
+    assert "give more time: --max-time" in verdict.advice
+
+
+@pytest.mark.parametrize(
+    ("key", "levels", "opened"),
+    [(ANONYMOUS, [20e6] * 5, 800), (IDLE_CPU, [0.02, 0.06, 0.03, 0.05, 0.02, 0.04], 700)],
+)
+def test_undecided_without_growth_is_a_pass_that_lists_its_weak_bound(
+    key: Key, levels: list[float], opened: int
+) -> None:
+    verdict = with_levels(key, levels, opened)
+    assert verdict.outcome is Outcome.BOUNDED, verdict.explain()
+    weak = bound_of(verdict, key)
+    assert weak.status in ("undecided", "observed")
+    assert weak.at_most > 0

@@ -1,0 +1,109 @@
+"""Bounds per hour in the verdict of a soak, and how often a pass misses a leak."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from harness.core.history import measured
+from harness.core.hourly import so_far
+from harness.core.judge import judge
+from harness.core.metric import Key
+from harness.core.plan import Goal
+from harness.core.record import Trial
+from harness.core.verdict import Bound, Outcome
+from tests.core.series import FDS, play, trial
+
+ANONYMOUS = Key("memory", "anonymous")
+TASKS = Key("tasks", "asyncio-task")
+GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0)
+
+
+def soaked(**more: object) -> Trial:
+    """A flat service over 35 cycles of three seconds."""
+    steady = trial([10.0] * 32)
+    levels = {FDS: 10.0, Key("fds", "eventfd"): 1.0, Key("threads"): 4.0, TASKS: 2.0, ANONYMOUS: 20e6}
+    seen = [replace(one, levels=levels) for one in steady.observations]
+    return replace(steady, observations=tuple(seen), extra={"soak": True, **more})
+
+
+def test_a_soak_bounds_every_metric_per_hour() -> None:
+    verdict = judge(soaked())
+    assert verdict.outcome is Outcome.BOUNDED
+    found = re.search(r"over (\d+) s at most (.*) per hour \(95 %\)$", verdict.explanation)
+    assert found
+    seconds = float(found[1])
+    assert seconds == pytest.approx(96, abs=3), "from the first level after the warm-up"
+    rate = f"{3 / (seconds / 3600):.2g}"
+    memory = f"{(1 << 20) / (seconds / 3600) / 1e6:.3g} MB"
+    assert (
+        found[2] == f"{rate} fds, {memory} of memory/anonymous, {rate} tasks/asyncio-task and {rate} threads"
+    )
+
+
+def test_an_interrupted_run_says_what_it_has_shown_so_far() -> None:
+    for extra in ({"soak": True}, {}):
+        verdict = judge(replace(soaked(), interrupted=True, extra=extra))
+        assert verdict.outcome is Outcome.INCONCLUSIVE
+        assert re.fullmatch(
+            r"the run was interrupted; over \d+ s at most .* per hour \(95 %\)", verdict.explanation
+        )
+
+
+def test_a_guard_that_ran_to_its_end_gives_no_list_of_hours() -> None:
+    assert "threads per hour" not in judge(replace(soaked(), extra={})).explanation
+
+
+def test_an_interruption_before_the_first_cycle_has_shown_nothing() -> None:
+    verdict = judge(trial([], warmup=(), interrupted=True))
+    assert verdict.explanation == "the run was interrupted"
+
+
+def test_a_soak_that_leaks_says_so_first() -> None:
+    seen = replace(trial([10.0 + 300 * n for n in range(12)]), extra={"soak": True})
+    assert "per hour (95 %)" not in judge(seen).explanation
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(96.0, "96 s"), (1500.0, "25.0 minutes"), (28800.0, "8.0 h")])
+def test_times_have_the_unit_that_fits(seconds: float, words: str) -> None:
+    text = so_far([Bound("fds", "", "bounded", 0.375, "fds/hour")], seconds)
+    assert text == f"over {words} at most 0.38 fds per hour (95 %)"
+
+
+def test_more_time_for_a_soak_is_its_duration() -> None:
+    rising = [10.0 + n for n in range(12)]
+    assert "--max-time" in judge(trial(rising)).advice
+    assert "--duration" in judge(replace(trial(rising), extra={"soak": True})).advice
+
+
+@pytest.mark.parametrize(
+    ("cycles", "odds"),
+    [(10, r"one of 20 runs"), (21, r"one of 5\d\d runs"), (30, "fewer than one of 1,000 runs")],
+)
+def test_a_pass_says_how_often_it_misses_a_leak_of_the_asked_size(cycles: int, odds: str) -> None:
+    verdict = judge(trial([10.0] * cycles))
+    assert verdict.outcome is Outcome.BOUNDED
+    assert re.search(f"a leak of 0.001 per stream would have been missed in {odds}", verdict.explanation)
+    (bound,) = (one for one in verdict.bounds if one.unit == "fds/answered-stream")
+    assert bound.missed == pytest.approx(2.718281828 ** (-3 * 0.001 / bound.at_most), rel=1e-3)
+    assert re.search(odds, bound.explanation)
+
+
+def test_after_growth_or_without_a_pass_nothing_is_said_of_misses() -> None:
+    filled = judge(trial([30.0, 74.0] + [74.0] * 20))
+    (bound,) = (one for one in filled.bounds if one.unit == "fds/answered-stream")
+    assert (bound.status, bound.missed) == ("retention", None)
+    assert "missed" not in filled.explanation
+    short = judge(trial([10.0] * 3))
+    assert short.outcome is Outcome.INCONCLUSIVE
+    assert all(one.missed is None for one in short.bounds)
+
+
+def test_a_metric_is_compared_by_its_bound_per_stream() -> None:
+    seen, _ = play(lambda did: {FDS: 10.0, Key("threads"): 4.0}, GOAL)
+    seen = replace(seen, verdict=judge(seen))
+    assert {one.at_most for one in measured(seen)} == {
+        bound.at_most for bound in seen.verdict.bounds if bound.unit.endswith("/answered-stream")
+    }
