@@ -19,7 +19,7 @@ from harness.core.diagnose import PLAINER, SAME
 from harness.core.growth import MIN_GROWTH, POOL, Allowed, Assessed
 from harness.core.linear import Line, line
 from harness.core.moments import DRIVERS, Series
-from harness.core.rates import beside_readings
+from harness.core.rates import NORMAL, beside_readings
 from harness.core.stats import drawdown, isotonic, median, student95
 from harness.core.units import counted
 
@@ -92,6 +92,10 @@ def assess(
         factor, rivals = _named(levels, series, floor, extra)
         named = _line(levels, series, (factor, *extra), floor) or main
         half = student95(named.free) * named.errors[0]
+        if series.key.unit not in ("B", "cores"):
+            # Growth by counts wanders: the line's residuals do not show how far it may have come by chance.
+            amount = max(1.0, _sum(series, factor)[-1])
+            half = math.hypot(half, NORMAL * math.sqrt(max(0.0, named.slopes[0] * amount)) / amount)
         rate, low, high = named.slopes[0], named.slopes[0] - half, named.slopes[0] + half
         return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     per_connection = _line(levels, series, ("connection", *extra), floor) or main
