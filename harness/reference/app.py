@@ -7,11 +7,12 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from harness.reference.blueprint import Service
+from harness.reference.exposition import exposition
 from harness.reference.health import COMPONENTS
 from harness.reference.streams import events, last_event_id
 
@@ -44,10 +45,11 @@ class StreamRoute:
 
 
 def application(service: Service) -> Starlette:
-    """``/dashboard`` (page), ``/dashboard/sse``, ``/system/status/sse`` (streams),
+    """``/`` (leads to the page), ``/dashboard`` (page), ``/dashboard/sse``, ``/system/status/sse`` (streams),
     ``/api/dashboard/data`` (asks, then answers), ``/api/system/status`` (answers from what is known, so
     that readiness never waits for the broker), ``/components/NAME/health`` (stands in for the
-    components' own HTTP endpoints) and ``/debug/counters``."""
+    components' own HTTP endpoints), ``/healthz`` (the process answers), ``/readyz`` (503 while every component is
+    unhealthy), ``/metrics`` (Prometheus text) and ``/debug/counters``."""
     settings = service.blueprint.settings
     rng = random.Random(settings.seed)
     page = PAGE.read_text(encoding="utf-8")
@@ -68,6 +70,19 @@ def application(service: Service) -> Starlette:
         known = name in components
         return JSONResponse({"status": "healthy" if known else "unknown"}, 200 if known else 404)
 
+    async def front(_: Request) -> Response:
+        return RedirectResponse("/dashboard")
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        overall = service.health.overall()
+        return JSONResponse({"status": overall}, 503 if overall == "unhealthy" else 200)
+
+    async def metrics(_: Request) -> Response:
+        return PlainTextResponse(exposition(service), media_type="text/plain; version=0.0.4; charset=utf-8")
+
     async def debug_counters(_: Request) -> Response:
         return JSONResponse(service.counters.grouped() | {"history": {"kept": len(service.health.history)}})
 
@@ -79,6 +94,10 @@ def application(service: Service) -> Starlette:
 
     return Starlette(
         routes=[
+            Route("/", front),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
             Route("/dashboard", dashboard),
             Route("/dashboard/sse", stream("dashboard", settings.dashboard_interval), methods=["GET"]),
             Route("/system/status/sse", stream("status", settings.status_interval), methods=["GET"]),

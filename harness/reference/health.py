@@ -25,6 +25,7 @@ COMPONENTS = (
 )
 KINDS = ("dashboard", "status")
 PAGE = resource.getpagesize()
+OVER_HTTP = b"over HTTP"  # the first frame of an answer that did not come from the broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Gate(Protocol):
 
 class OpenGate:
     """Always lets through."""
+
+    state = "closed"
 
     def admit(self) -> bool:
         """Yes."""
@@ -172,11 +175,11 @@ class HealthService:
             self._latency += 0.2 * (result.latency_ms - self._latency)
 
     def overall(self) -> str:
-        """unknown before the first check; healthy, degraded or unhealthy after it."""
-        healthy = sum(result.healthy for result in self.latest.values())
+        """unknown before the first check; then healthy or unhealthy where all components are, else degraded."""
         if not self.latest:
             return "unknown"
-        return "healthy" if healthy == len(COMPONENTS) else "degraded" if healthy else "unhealthy"
+        found = {result.status for result in self.latest.values()}
+        return found.pop() if len(found) == 1 and len(self.latest) == len(COMPONENTS) else "degraded"
 
     def dashboard(self) -> dict[str, Any]:
         """The payload of ``dashboard-update``, from what is known."""
@@ -223,8 +226,12 @@ class HealthService:
 
 def judge(question: Question, body: tuple[bytes, ...]) -> tuple[str, str]:
     """What an answer says of its component: (status, detail). A broker that answers anything at all is
-    healthy; the others are when the broker knows a worker for them (MMI, RFC 8: 200)."""
-    if question.component == "broker" or b"200" in body[-1:]:
+    healthy; the others are when the broker knows a worker for them (MMI, RFC 8: 200). An answer that had to come over
+    HTTP is degraded: the service works, its broker does not."""
+    if body[:1] == (OVER_HTTP,):
+        if b"200" in body[-1:]:
+            return "degraded", "answers over HTTP; the broker does not answer"
+    elif question.component == "broker" or b"200" in body[-1:]:
         return "healthy", ""
     code = body[-1].decode(errors="replace")[:16] if body else "nothing"
     return "unhealthy", f"the broker answers {code}"

@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def test_fixed_returns_everything(tmp_path: Path, silent: bool) -> None:
         counters = service.get("/debug/counters")
         assert counters["streams"] == {"opened": 140, "closed": 140, "open": 0}
         assert counters["sockets"]["open"] == 8
-        wait_for(lambda: asked(service) == "healthy", "healthy, over HTTP when ZeroMQ is silent")
+        wait_for(lambda: asked(service) == ("degraded" if silent else "healthy"), "degraded over HTTP alone")
         assert service.stop() == 0
         assert "dangling" not in service.text()
         assert "Traceback" not in service.text()
@@ -186,3 +188,38 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         assert answer.returncode == 4
         assert f"cannot listen on 127.0.0.1:{service.port}" in answer.stderr
         assert "Traceback" not in answer.stderr
+
+
+def test_a_killed_broker_degrades_the_status_stream_within_one_timeout(tmp_path: Path) -> None:
+    """The checks go on over HTTP, which must not hide that the broker is away."""
+    with running(tmp_path / "log", "--profile", "fixed", *FAST, "--timeout", "5") as (service, broker):
+        client = Client(service, "/system/status/sse")
+
+        def last() -> str:
+            client.seen += client.socket.recv(65536)
+            return (re.findall(rb'"status":"(\w+)"', client.seen) or [b""])[-1].decode()
+
+        wait_for(lambda: last() == "healthy", "healthy with a broker")
+        broker.process.kill()
+        broker.process.wait()
+        killed = time.monotonic()
+        wait_for(lambda: last() == "degraded", "degraded without one")
+        assert time.monotonic() - killed < 5
+        client.leave()
+
+
+def test_operators_find_health_readiness_and_metrics(tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--profile", "fixed", *FAST) as (service, _):
+        assert service.get("/healthz") == {"status": "ok"}
+        wait_for(lambda: asked(service) == "healthy", "healthy")
+        assert service.get("/readyz") == {"status": "healthy"}
+        client = Client(service, "/dashboard/sse")
+        client.events(1)
+        text = urllib.request.urlopen(service.url + "/metrics", timeout=10).read().decode()
+        client.leave()
+        assert "\nreference_streams_open 1\n" in text
+        assert "\nreference_sockets_open 8\n" in text
+        assert '\nreference_breaker_state{state="closed"} 1\n' in text
+        assert re.search(r'^reference_checks_total\{outcome="finished"\} [1-9]', text, re.M)
+        with urllib.request.urlopen(service.url + "/", timeout=10) as page:
+            assert page.url.endswith("/dashboard")

@@ -37,6 +37,14 @@ class CircuitBreaker:
         self._opened: float | None = clock() - recovery if strict else None
         self._tried: float | None = None  # when the half-open state's one check began
 
+    @property
+    def state(self) -> str:
+        """closed, open or half-open."""
+        with self._lock:
+            if self._opened is None:
+                return "closed"
+            return "open" if self._clock() - self._opened < self.recovery else "half-open"
+
     def admit(self) -> bool:
         """May one more check begin?"""
         with self._lock:

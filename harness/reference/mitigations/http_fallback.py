@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Callable
 
 from harness.reference.blueprint import Blueprint
+from harness.reference.health import OVER_HTTP
 from harness.reference.mdp_client import Exchange, Question
 from harness.reference.sockets import CheckFailed
 
@@ -50,7 +51,7 @@ class HttpFallback:
             connection.request("GET", parts.path or "/", headers={"Connection": "close"})
             response = connection.getresponse()
             response.read(BODY_LIMIT)
-            return (str(response.status).encode(),)
+            return OVER_HTTP, str(response.status).encode()
         except TimeoutError:
             raise CheckFailed(f"{self.url}: no answer within {patience:g} s", timeout=True) from None
         except (OSError, http.client.HTTPException) as error:
