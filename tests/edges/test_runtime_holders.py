@@ -21,7 +21,7 @@ sys.path.insert(0, sys.argv[1])
 import harness_holders as holders
 
 class Session:
-    def __init__(self): self.events = [object()]
+    def __init__(self): self.queue = asyncio.Queue()
 
 class Slotted:
     __slots__ = ("kept",)

@@ -140,7 +140,7 @@ def origin(one: object) -> tuple[tuple[str, int], ...]:
         if type(descriptor) is _getset:
             constructors = _constructors(kind)
             for value in list(dict.values(descriptor.__get__(one)))[:20]:
-                found = module._get_object_traceback(value)
+                found = module._get_object_traceback(value) or _inner_trace(module, value)
                 if found and any(_within(frame, constructors) for frame in found):
                     while found and not _within(found[0], constructors):
                         found = found[1:]
@@ -148,6 +148,18 @@ def origin(one: object) -> tuple[tuple[str, int], ...]:
                         found = found[1:]
                     return tuple(found)
     return ()
+
+
+def _inner_trace(module: Any, value: object) -> Any:
+    """The trace of what an attribute was given by its own constructor, for the same reason."""
+    for klass in type(value).__mro__:
+        descriptor = _class_dict(klass).get("__dict__")
+        if type(descriptor) is _getset:
+            for inner in list(dict.values(descriptor.__get__(value)))[:20]:
+                found = module._get_object_traceback(inner)
+                if found:
+                    return found
+    return None
 
 
 def _constructors(kind: type) -> list[tuple[str, int, int]]:
