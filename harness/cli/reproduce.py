@@ -40,7 +40,11 @@ from harness.report.terminal import show_table
     help=f"Repeatable [default: {', '.join(DEFAULT_PROFILES)}].",
 )
 @click.option(
-    "--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Runs of each profile."
+    "--repeat",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Runs of each profile; claims that compare two profiles are tested from 5 on.",
 )
 @click.option(
     "--connections", type=click.IntRange(1), help="Streams in all, per profile [default: the profile's]."

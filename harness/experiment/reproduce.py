@@ -19,6 +19,7 @@ from harness.core.cycle import CycleSpec, Phase
 from harness.core.design import plain
 from harness.core.errors import ConfigError, TargetError
 from harness.core.plan import Goal, Stop, next_step
+from harness.core.ratio import LEAST, factor
 from harness.core.record import Trial
 from harness.core.units import counted, nearest
 from harness.core.verdict import Outcome
@@ -206,16 +207,33 @@ def _lines(kept: object) -> tuple[str, ...]:
 
 
 def compare(trials: Sequence[Trial]) -> list[Trial]:
-    """Say of the profiles that die by how much later they died than the one they were to mend."""
-    lives = {str(trial.extra.get("profile")): trial for trial in trials if trial.exit}
+    """Test the claims that compare two profiles, over all runs of both. A claim that its repeats refute takes the
+    confirmation back; one with too few repeats is noted as not tested."""
+    lives: dict[str, list[float]] = {}
+    for trial in trials:
+        if trial.exit and trial.exit.at > 0:
+            lives.setdefault(str(trial.extra.get("profile")), []).append(trial.exit.at)
     told = []
     for trial in trials:
-        before = lives.get(LATER_THAN.get(str(trial.extra.get("profile")), ""))
+        name = str(trial.extra.get("profile"))
+        before = LATER_THAN.get(name)
+        if before is None or name not in lives or before not in lives:
+            told.append(trial)
+            continue
+        refuted, claim = claim_of(lives[name], lives[before], before)
         note = str(trial.extra.get("note", ""))
-        if before and before.exit and trial.exit and before.exit.connections and before.exit.at > 0:
-            seconds = trial.exit.at / before.exit.at
-            connections = trial.exit.connections / before.exit.connections
-            later = f"{seconds:.1f} x the time and {connections:.1f} x the connections of {before.name}"
-            note = f"{note}; {later}" if note else later
-        told.append(replace(trial, extra={**trial.extra, "note": note}))
+        extra = {**trial.extra, "note": f"{note}; {claim}" if note else claim}
+        told.append(replace(trial, extra={**extra, "confirmed": False} if refuted else extra))
     return told
+
+
+def claim_of(later: Sequence[float], earlier: Sequence[float], name: str) -> tuple[bool, str]:
+    """Whether "crashes later than ``name``" is refuted, and the claim with its evidence. Arguments: seconds until the
+    crash, one per run."""
+    tested = factor(later, earlier)
+    if tested is None:
+        repeats = f"{counted(min(len(later), len(earlier)), 'run')} of each; --repeat {LEAST} tests it"
+        return False, f"later than {name}: not tested ({repeats})"
+    ratio, low, high = tested
+    verdict = "confirmed" if low > 1 else "refuted" if high < 1 else "not shown"
+    return high < 1, f"later than {name}: {verdict}, {ratio:.2g} x the time (95 %: {low:.2g} to {high:.2g})"

@@ -10,7 +10,7 @@ from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.judge import judge
 from harness.core.record import ExitInfo, TargetInfo, Trial
-from harness.experiment.reproduce import Card, confirmed, describe
+from harness.experiment.reproduce import Card, compare, confirmed, describe
 
 SAID = "panic: ZMQError: Too many open files"
 
@@ -68,3 +68,50 @@ def test_another_outcome_is_never_confirmed(original: Card) -> None:
     good, why = confirmed(replace(lives, verdict=judge(lives)), original)
     assert not good
     assert why.startswith("expected crashed, saw ")
+
+
+def runs(name: str, seconds: list[float]) -> list[Trial]:
+    """Crashed and confirmed trials of one profile."""
+    crashed = died(-6, SAID)
+    return [
+        replace(
+            crashed,
+            exit=ExitInfo(-6, at, 16, (SAID,)),
+            extra={"profile": name, "confirmed": True, "note": "9 events arrived"},
+        )
+        for at in seconds
+    ]
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier", "note", "good"),
+    [
+        ([3.5], [2.1], "later than solution-1: not tested (1 run of each; --repeat 5 tests it)", True),
+        (
+            [3.4, 3.5, 3.6, 3.7, 3.5],
+            [2.1, 2.0, 2.2, 2.1, 2.1],
+            "later than solution-1: confirmed, 1.7 x the time",
+            True,
+        ),
+        (
+            [2.1, 2.0, 2.2, 2.1, 2.3],
+            [2.1, 2.0, 2.2, 2.1, 2.1],
+            "later than solution-1: not shown, 1 x the time",
+            True,
+        ),
+        (
+            [1.1, 1.0, 1.2, 1.1, 1.1],
+            [2.1, 2.0, 2.2, 2.1, 2.1],
+            "later than solution-1: refuted, 0.52 x",
+            False,
+        ),
+    ],
+)
+def test_a_claim_that_compares_profiles_is_tested_over_repeats(
+    later: list[float], earlier: list[float], note: str, good: bool
+) -> None:
+    told = compare([*runs("solution-1", earlier), *runs("solution-2", later)])
+    for trial in told[len(earlier) :]:
+        assert str(trial.extra["note"]).startswith(f"9 events arrived; {note}")
+        assert trial.extra["confirmed"] is good
+    assert all("later" not in str(trial.extra["note"]) for trial in told[: len(earlier)])
