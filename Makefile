@@ -67,6 +67,9 @@ mutation: venv  ## small changes of the source that no test notices (ARGS='harne
 places: venv  ## 20 planted leaks beside two busy loops: the first place is the planted line (half an hour)
 	$(BIN)/python -m bench.places $(ARGS)
 
+picture: venv  ## docs/report.png, from a run of today
+	$(BIN)/python -m tools.picture
+
 examples: venv  ## guard every example, healthy and leaky (under 5 minutes)
 	$(BIN)/python -m examples $(ARGS)
 

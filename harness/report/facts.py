@@ -180,7 +180,7 @@ def _of_a_fault(
     return [
         cause,
         grown,
-        _where(first, root) or _unplaced(trial, first),
+        _where(trial, first, root) or _unplaced(trial, first),
         _holder(trial),
         _evidence(trial, first, found),
         _also(verdict),
@@ -214,8 +214,10 @@ def relative(path: str, root: str) -> str:
     return path.removeprefix(start) if root else path
 
 
-def _where(first: Finding | None, root: str) -> Fact | None:
-    places = [text for text in first.where if text and not text.startswith("and ")] if first else []
+def _where(trial: Trial, first: Finding | None, root: str) -> Fact | None:
+    notes = trial.places.notes if trial.places else ()
+    told = first.where if first else ()
+    places = [text for text in told if text and text not in notes and not text.startswith("and ")]
     if not places:
         return None
     # Two or more places are in the report, the first is where to begin.

@@ -142,3 +142,13 @@ def test_a_place_names_its_line_first(text: str, shown: str) -> None:
     from harness.report.facts import place
 
     assert place(text, ROOT) == shown
+
+
+def test_a_search_that_failed_is_no_place() -> None:
+    note = "attribution failed: no answer"
+    one = CASES["leaking"]
+    assert one.verdict
+    first = replace(one.verdict.findings[0], where=(note,))
+    found = Places((), 0, (note,))
+    lines = facts_of(replace(one, places=found, verdict=replace(one.verdict, findings=(first,)))).lines()
+    assert "  where     unknown: attribution failed: no answer" in lines
