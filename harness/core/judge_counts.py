@@ -40,6 +40,9 @@ CACHE = 4096.0
 STEEP_LEFT = {"objects": 0.5, "blocks": 0.5, "heap-bytes": 1024.0, "mappings": 0.5}
 # The same below which it looks like a warm-up, so no growth is seen, only a weak bound.
 WARMED = {"heap-bytes": 256.0, "mappings": 0.2}
+WARMER = (
+    1.5  # times as much per stream as the later ones left, that the first ones leave where it is a warm-up
+)
 TAIL = 0.8  # of its rate before, that a growth of one entry each keeps to the end; a cache that fills falls short
 STEEP = 0.5  # growth per connection, or event, that no warming up will bend
 NOT_ONE = 3.0  # expected leaks, of which none comes with a probability of 5 % (the rule of three)
@@ -192,7 +195,7 @@ def _after_release(
     open_ = replace(one, status="undecided", why=f"{said}; not yet all of it", growing=True, stay=seen)
     if len(seen.drained) < 2:
         return open_
-    drained = _warm(found, seen.drained, trial.sensitivity)
+    drained = _warm(found, levels, seen.drained, trial.sensitivity)
     at = [found[index] for index in drained]
     left = [levels[index] for index in drained]
     inside = key.kind in EXACT_MEMORY_KINDS
@@ -215,7 +218,8 @@ def _after_release(
         return replace(open_, why=f"{said}; {total:g} were left after {seen.idle:.0f} s")
     granted = allowed(trial.budget, key)
     beyond = total - math.fsum(granted.of(dict(span)) for span in spans)
-    largest = max(granted.pool, BURST_POOL * COUNTED.get(key.kind, 1), 2 * rest.peak, FLAT * seen.fallen)
+    arenas = FLAT * seen.fallen if noisy or key.metric == "mappings" else 0.0
+    largest = max(granted.pool, BURST_POOL * COUNTED.get(key.kind, 1), 2 * rest.peak, arenas)
     if not math.isclose(seen.fallen, 0.0) and seen.release.after == 0.0:
         largest = max(largest, SWEPT * seen.swept)
     own = one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor))
@@ -241,13 +245,19 @@ def _after_release(
     )
 
 
-def _warm(found: Sequence[Moment], drained: tuple[int, ...], sensitivity: float) -> tuple[int, ...]:
+def _warm(
+    found: Sequence[Moment], levels: Sequence[float], drained: tuple[int, ...], sensitivity: float
+) -> tuple[int, ...]:
     """Without the level before the first client, once enough streams came after the first full release: the first
-    clients leave a warm-up of its own behind, and that is neither a pool nor a leak."""
+    clients leave a warm-up of its own behind, and that is neither a pool nor a leak. What each later stream left as
+    well was no warm-up."""
     if found[drained[0]].peak or found[drained[0]].done.get("connection", 0.0) or len(drained) < 3:
         return drained
+    first = _between(found[drained[0]], found[drained[1]]).get("answered", 0.0)
     streams = _between(found[drained[1]], found[drained[-1]]).get("answered", 0.0)
-    return drained[1:] if streams * sensitivity >= NOT_ONE else drained
+    grown, later = levels[drained[1]] - levels[drained[0]], levels[drained[-1]] - levels[drained[1]]
+    alike = later > MIN_GROWTH and grown * streams <= WARMER * later * first
+    return drained[1:] if streams * sensitivity >= NOT_ONE and not alike else drained
 
 
 def _between(before: Moment, after: Moment) -> dict[str, float]:

@@ -30,6 +30,7 @@ AT_ONCE = 0.75  # seconds within which a sweep releases everything
 AT_ONCE_SHARE = 0.8
 FLAT = 0.05  # share of growth in memory below which what is left after a release is a warm-up of its own
 PART = 0.01  # share of a release that one of its falls is at least
+LONGER = 1.5  # times the release seen before, after which the next one is over
 STILL = 3  # readings without a fall
 
 
@@ -63,9 +64,9 @@ class Stay:
     """What idle stretches say of growth.
 
     age: seconds for which the oldest streams that could still be retained were seen to be. fallen: units given back.
-    tested: units that any release within the retention time would have given back at least. idle: seconds without a
-    client at the last of ``drained``. swept: the largest fall while clients came. release: what was given back, if it
-    was more than noise. drained: indices of the moments at which everything that is released had been.
+    tested: units that any release within the retention time would have given back at least. idle: most seconds
+    without a client at any of ``drained``. swept: the largest fall while clients came. release: what was given back,
+    if it was more than noise. drained: indices of the moments at which everything that is released had been.
     """
 
     age: float
@@ -103,7 +104,7 @@ def stay(
         fallen=fallen,
         tested=tested,
         swept=max(swept, default=0.0),
-        idle=_idle(found, complete[-1][1] - 1 if complete else len(found) - 1),
+        idle=max((_idle(found, end - 1) for _, end in complete), default=_idle(found, len(found) - 1)),
         release=release,
         drained=(*([0] if not found[0].peak else []), *(end - 1 for _, end in complete)),
     )
@@ -125,9 +126,40 @@ def _complete(
             still = end - start >= STILL and levels[end - STILL] - levels[end - 1] <= noise
             near = base + max(noise, slack if still else 0.0)
             over = levels[end - 1] <= near
+        if not over and made:
+            over = _as_before(found, levels, made, (start, end), retention, noise)
         if over:
             made.append((start, end))
     return made
+
+
+def _as_before(
+    found: Sequence[Moment],
+    levels: Sequence[float],
+    made: Sequence[tuple[int, int]],
+    stretch: tuple[int, int],
+    retention: float,
+    noise: float,
+) -> bool:
+    """The stretch is longer than the release that an earlier one saw, which outlasted the retention time and so saw
+    every kind of release there is; and it has stopped falling."""
+    start, end = stretch
+    if end - start < STILL or levels[end - STILL] - levels[end - 1] > noise:
+        return False
+    whole = [one for one in made if _lasted(found, one) >= retention + MARGIN]
+    last = [
+        found[index].at - found[first - 1].left
+        for first, stop in whole
+        for index in range(first, stop)
+        if levels[index - 1] - levels[index] > noise
+    ]
+    return bool(last) and _lasted(found, stretch) >= LONGER * max(last) + MARGIN
+
+
+def _lasted(found: Sequence[Moment], stretch: tuple[int, int]) -> float:
+    """Seconds without a client at the end of a stretch."""
+    start, end = stretch
+    return found[end - 1].at - found[start - 1].left
 
 
 def _falls(

@@ -136,8 +136,29 @@ def test_a_small_load_at_the_end_is_not_said_to_have_been_released() -> None:
             observation(
                 len(one.observations) + k, {FDS: 110.0, HEAP: base + 800_000}, phase=Phase.IDLE, opened=0
             )
-            for k in range(1, 7)
+            for k in range(1, 3)
         ),
     ]
     heap = assess_counts(replace(one, observations=(*one.observations, *late)))[HEAP]
     assert heap.total == pytest.approx(100.0 * 3000)  # as after the first release
+
+
+def test_what_each_of_two_loads_leaves_beside_a_release_is_a_leak() -> None:
+    """One stream in 20 leaves a descriptor for good; the others hold one for a few seconds. The second wait is shorter
+    than the retention time, and longer than the release that the first one saw."""
+    loads, streams = [], 0
+    for opened in (300, 300, 600, 600, 1200):
+        streams += opened
+        loads.append((opened, {FDS: 10.0 + streams}))
+    one = released(loads, [{FDS: 10.0 + streams}, {FDS: 160.0}], quiet=25)
+    again = [
+        observation(len(one.observations), {FDS: 3410.0}, opened=3400),
+        *(
+            observation(len(one.observations) + k, {FDS: 330.0}, phase=Phase.IDLE, opened=0)
+            for k in range(1, 50)
+        ),
+    ]
+    both = replace(one, observations=(*one.observations, *again))
+    found = assess_counts(both)[FDS]
+    assert found.status == "leaking"
+    assert found.rate == pytest.approx(0.05)
