@@ -26,6 +26,7 @@ WAIT_SHARE = 0.06  # of the time since the last client
 ROOM_SHARE = 0.25  # of what the ceilings leave room for: the service is not to be brought down
 LEAST_SHARE = 0.1  # of the streams that are answered, for a load to be enlarged by what is refused
 EARLY = 0.2  # share of the streams of a mixed load that are reset before their answer
+CPU_ROOM = 0.5  # cores that one load may make a leaking service use for good
 MEMORY_ROOM = float(256 << 20)  # bytes that one load may make a leaking service take
 NARROW = 2  # load cycles before the one with half the width
 
@@ -133,7 +134,8 @@ def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     opened = math.fsum(o.ledger.opened for o in trial.observations)
     share = math.fsum(answered(o.ledger) for o in trial.observations) / opened if opened else 1.0
     room = min((_room(trial, key) for key in (Key("fds"), Key("threads"))), default=math.inf)
-    size = min(float(LARGEST), LONGEST_LOAD * pace(trial, "fin"), ROOM_SHARE * room, _memory_room(trial))
+    room = min(ROOM_SHARE * room, _memory_room(trial), _cpu_room(trial))
+    size = min(float(LARGEST), LONGEST_LOAD * pace(trial, "fin"), room)
     wanted = (streams - served) / max(LEAST_SHARE, min(1.0, share + EARLY))
     if wanted <= 0 or size < goal.connections:
         return None
@@ -155,6 +157,16 @@ def _memory_room(trial: Trial) -> float:
     """Connections until the service has taken MEMORY_ROOM more bytes, at the largest growth seen in a cycle."""
     growth, _ = _growth(trial, Key("memory", "anonymous"))
     return MEMORY_ROOM / growth if growth > 0 else math.inf
+
+
+def _cpu_room(trial: Trial) -> float:
+    """Connections until what they leave running takes CPU_ROOM cores more while idle."""
+    levels = [o.levels[Key("idle-cpu")] for o in trial.observations if Key("idle-cpu") in o.levels]
+    opened = math.fsum(o.ledger.opened for o in trial.observations[1:])
+    grown = (
+        levels[-1] - levels[0] if len(levels) > 1 else 0.0
+    )  # over all: one reading on a busy machine means little
+    return CPU_ROOM * opened / grown if grown > 0 and opened else math.inf
 
 
 def _growth(trial: Trial, key: Key) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 from harness.core.diagnose import driver
@@ -34,6 +35,8 @@ GROSS = 16.0 * 1024  # bytes per connection: above any staircase or warm-up met 
 GROSS_LEAST = 8.0 * (1 << 20)  # bytes in all
 # Of so many blocks so many must rise: by chance alone 2e-4, 3e-4, 2e-4 and 8e-4 (sign test).
 SIGNS = ((24, 20), (20, 18), (16, 15), (12, 12))
+RISING = 8  # cycles; at most one of them may fall: 9 of 256 orders of rises and falls, and not by a little
+RISING_LEAST = 512.0 * 1024  # bytes
 BET = 0.35  # share by which a rise is taken to be likelier than not
 CERTAIN_SIGNS = 100.0  # one false alarm in 100, the goal for memory; the line's own test comes on top
 LEAST_CLIMB = 4  # levels
@@ -78,7 +81,21 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
         return _leak(cycles, granted, why)
     blocks = joined(one, BLOCK)
     warm, _ = judged(found)
-    return _by_signs(blocks, granted, warm[-1].done.get("connection", 0.0))
+    decided = _by_signs(blocks, granted, warm[-1].done.get("connection", 0.0))
+    if decided.status == "bounded" and (grown := rising(one)):
+        seconds = math.fsum(one.column("time")[-RISING:])
+        why = f"rose by {grown / 1e6:.3g} MB in the last {seconds:.0f} s, in nearly every cycle, whatever its load"
+        return replace(decided, status="undecided", why=why, growing=True)
+    return decided
+
+
+def rising(one: Series) -> float:
+    """Bytes by which the level rose over the last RISING cycles, if it rose in nearly every one of them; else 0. Blocks
+    of connections do not show what grows over time."""
+    last = one.increments[-RISING:]
+    ups = sum(1 for value in last if value > 0)
+    total = math.fsum(last)
+    return total if len(last) == RISING and ups >= RISING - 1 and total >= RISING_LEAST else 0.0
 
 
 def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
