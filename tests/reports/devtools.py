@@ -32,13 +32,15 @@ class Page:
         self._session: str | None = None
         self._rest = b""
 
-    def open(self, page: Path) -> None:
+    def open(self, page: Path | str) -> None:
+        """A file, or the address of a page that a service on this machine serves."""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.ask("Page.enable")
-        self.ask("Page.navigate", url=page.as_uri())
+        url = page if isinstance(page, str) else page.as_uri()
+        self.ask("Page.navigate", url=url)
         deadline = time.monotonic() + PATIENCE
-        while self.value("document.readyState + location.protocol") != "completefile:":
+        while self.value("document.readyState + location.protocol") != f"complete{url.partition(':')[0]}:":
             assert time.monotonic() < deadline, "the page was not loaded"
 
     def ask(self, method: str, **parameters: Any) -> Any:
@@ -88,8 +90,8 @@ def _high(low: int) -> int:
 
 
 @contextmanager
-def opened(page: Path, profile: Path) -> Iterator[Page]:
-    """A page that stays open for the block."""
+def opened(page: Path | str, profile: Path) -> Iterator[Page]:
+    """A page that stays open for the block; an address keeps this machine's network."""
     binary = shutil.which("chromium")
     if binary is None:
         pytest.skip("chromium is not installed")
@@ -100,7 +102,7 @@ def opened(page: Path, profile: Path) -> Iterator[Page]:
         os.dup2(orders_out, 3)
         os.dup2(answers_in, 4)
 
-    alone = ["unshare", "--net"] if os.geteuid() == 0 else []
+    alone = ["unshare", "--net"] if os.geteuid() == 0 and isinstance(page, Path) else []
     child = subprocess.Popen(
         [*alone, binary, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe"],
         preexec_fn=numbered,

@@ -1,0 +1,42 @@
+"""The reference service's page in Chromium: live figures, and what it says when the broker or the service is gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.edges.reference_process import Broker, Service, wait_for
+from tests.reports.devtools import opened
+
+FAST = ("--profile", "fixed", "--time-scale", "0.02", "--timeout", "2")
+STATE = "document.getElementById('status').className"
+GREY = "document.querySelectorAll('#components .unknown').length === 4"
+
+
+def test_the_page_shows_what_becomes_of_broker_and_service(tmp_path: Path) -> None:
+    with (
+        Broker() as broker,
+        Service(tmp_path / "log", broker, *FAST) as service,
+        opened(f"{service.url}/", tmp_path / "profile") as page,
+    ):
+        page.wait(f"{STATE} === 'live' && location.pathname === '/dashboard'")
+        before = page.value("document.getElementById('seen').textContent")
+        page.wait(f"document.getElementById('seen').textContent !== {before!r}")
+        page.wait("document.querySelectorAll('#metrics polyline').length === 5")
+        page.value('update({ data: \'{"system_health":null,"metrics":{"cpu_percent":null}}\' })')
+        page.value("update({ data: 'null' })")
+        page.wait(f"{STATE} === 'live'")
+        broker.process.kill()
+        page.wait(f"{STATE} === 'degraded'")
+        service.stop()
+        page.wait(f"['reconnecting', 'offline'].includes({STATE}) && {GREY}")
+        with (
+            Broker() as other,
+            Service(tmp_path / "log2", other, *FAST, "--port", str(service.port)) as again,
+        ):
+            page.wait(f"{STATE} === 'live'")
+            assert again.get("/debug/counters")["streams"]["open"] == 1
+            page.ask("Page.navigate", url="about:blank")
+            wait_for(
+                lambda: not again.get("/debug/counters")["streams"]["open"],
+                "a left page frees its stream",
+            )
