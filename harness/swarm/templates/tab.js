@@ -9,7 +9,7 @@
   document.head.appendChild(style);
   function show(bar) {
     if (frame || !bar) { return; }
-    var below = bar.closest(".MuiTabs-root") || bar;
+    var below = (bar.closest(".MuiTabs-root") || bar).parentNode;  // the panels are siblings of this box
     frame = document.createElement("iframe");
     frame.id = "harness-frame"; frame.src = "/target"; frame.title = "Target";
     frame.style.cssText = "border:0;width:100%;min-height:75vh";
