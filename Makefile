@@ -22,6 +22,10 @@ venv: $(STAMP)  ## virtual environment with pinned dependencies, nothing else
 reproduce: venv  ## the crash, its causes and its fixes, profile by profile
 	$(BIN)/harness reproduce $(ARGS)
 
+readme-table: venv  ## run reproduce and write its figures, dated, into README (two minutes)
+	@folder=$$(mktemp -d) && { $(BIN)/harness reproduce --quiet --history none --out "$$folder/run" --json "$$folder/run.json" $(ARGS) && \
+	  $(BIN)/python -m tools.readme_table "$$folder/run.json"; status=$$?; rm -rf "$$folder"; exit $$status; }
+
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
