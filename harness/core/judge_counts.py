@@ -152,7 +152,8 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     if one.factor == "time":  # nothing expires of what grows all the time, once it has grown for longer
         late = seen.age >= retention * LONG_ENOUGH
     else:
-        needed = max(min(TESTED * lump_of(one), SURELY * one.total), FALLEN * one.total)
+        lump = noise if key.metric == "idle-cpu" else lump_of(one)  # CPU time comes in no units
+        needed = max(min(TESTED * lump, SURELY * one.total), FALLEN * one.total)
         late = (
             seen.age >= retention + margin and seen.tested >= needed and seen.fallen <= MISSING * seen.tested
         )

@@ -141,6 +141,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
     }
     if suspected or releasing:
         return _wait(trial, goal, suspected, releasing)
+    if _waiting(trial, goal, results):
+        return design.wait(trial, goal)
     if len(loads) >= goal.min_cycles and not _late(results) and (held := _hold(trial, goal)):
         return held
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
@@ -256,6 +258,16 @@ def _sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
 
 def _time_for_wait(trial: Trial, goal: Goal) -> bool:
     return goal.max_seconds is None or goal.max_seconds - design.elapsed(trial) > goal.retention + SPARE
+
+
+def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+    """A wait that has begun goes on while something grows: noise may hide for one reading that it was suspected, and a
+    load would begin the wait anew."""
+    if trial.observations[-1].spec.phase is not Phase.RETENTION:
+        return False
+    idle = trial.observations[-1].ended - _last_client(trial)
+    growing = any(one.growing and key.metric not in RESTLESS for key, one in results.items())
+    return growing and idle < goal.retention + 2 * MARGIN
 
 
 def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:

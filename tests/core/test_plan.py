@@ -165,3 +165,14 @@ def test_who_asks_for_stalled_readers_gets_their_dwell() -> None:
         brisk = [o.spec.dwell for o in played.observations[1:] if o.spec.phase is Phase.WARMUP]
         assert brisk
         assert set(brisk) == {dwell}
+
+
+def test_a_wait_that_has_begun_goes_on_while_something_grows() -> None:
+    """One noisy reading hides that the growth was suspected; a load would begin the wait anew."""
+    seen = [
+        observation(i, {FDS: 10.0 + 3 * i}, phase=Phase.WARMUP if i < 2 else Phase.LOAD) for i in range(4)
+    ]
+    seen.append(observation(4, {FDS: 19.0}, phase=Phase.RETENTION, opened=0, ledger={"opened": 0}))
+    now = trial([], observations=seen, retention=60.0, initial={FDS: 10.0})
+    step = next_step(now, replace(GOAL, retention=60.0, idle_cycles=0))
+    assert getattr(step, "phase", None) is Phase.RETENTION
