@@ -13,6 +13,7 @@ from typing import Any
 import click
 import pytest
 
+from harness.cli.afterwards import Afterwards
 from harness.cli.result import finish
 from harness.core.cycle import CycleSpec, Phase
 from harness.core.errors import StoreError
@@ -92,6 +93,7 @@ def test_a_step_after_the_verdict_that_fails_is_a_note(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
     monkeypatch.setattr(place, plant)
     options = {
+        "afterwards": Afterwards.of({}),
         "json_file": tmp_path / "a.json",
         "junit_file": tmp_path / "a.xml",
         "form": "terminal",
@@ -132,7 +134,7 @@ def test_what_passed_still_passes(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Measured, "trial", replace(CLEAN, sensitivity=0.1))
     monkeypatch.setattr("harness.experiment.run.render_html", fail)
     run.trial(SETUP)
-    options = {"json_file": None, "junit_file": None, "form": "terminal"}
+    options = {"json_file": None, "junit_file": None, "form": "terminal", "afterwards": Afterwards.of({})}
     with pytest.raises(click.exceptions.Exit) as ended:
         finish(run, run.report(), options)
     assert ended.value.exit_code == 0
