@@ -25,7 +25,9 @@ def so_far(limits: Sequence[Bound], seconds: float) -> str:
 
 
 def _amount(key: Key, value: float) -> str:
-    return f"{bytes_text(value)} of {key}" if key.unit == "B" else f"{value:.2g} {key}"
+    if key.unit == "B":
+        return f"{bytes_text(value)} of {key}"
+    return f"{value:,.0f} {key}" if value >= 10 else f"{value:.2g} {key}"
 
 
 def _time(seconds: float) -> str:

@@ -36,7 +36,7 @@ def test_a_soak_bounds_every_metric_per_hour() -> None:
     assert found
     seconds = float(found[1])
     assert seconds == pytest.approx(96, abs=3), "from the first level after the warm-up"
-    rate = f"{3 / (seconds / 3600):.2g}"
+    rate = f"{3 / (seconds / 3600):,.0f}"
     memory = f"{(1 << 20) / (seconds / 3600) / 1e6:.3g} MB"
     assert (
         found[2] == f"{rate} fds, {memory} of memory/anonymous, {rate} tasks/asyncio-task and {rate} threads"
