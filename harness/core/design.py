@@ -166,7 +166,7 @@ def _cpu_room(trial: Trial) -> float:
     grown = (
         levels[-1] - levels[0] if len(levels) > 1 else 0.0
     )  # over all: one reading on a busy machine means little
-    return CPU_ROOM * opened / grown if grown > 0 and opened else math.inf
+    return max(0.0, CPU_ROOM - grown) * opened / grown if grown > 0 and opened else math.inf
 
 
 def _growth(trial: Trial, key: Key) -> tuple[float, float]:
