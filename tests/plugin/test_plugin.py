@@ -166,7 +166,9 @@ def test_a_guard_under_a_budget_fails_by_itself_with_its_evidence(pytester: pyte
     options = ("--harness-repeat", "2", "--harness-out", "out", "--harness-budget", str(own))
     result = pytester.runpytest_subprocess(*QUIET, *options)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*BudgetExceeded*text/html*", "*  report    *report.html*", "*harness reports*"])
+    result.stdout.fnmatch_lines(
+        ["*BudgetExceeded*text/html*", "*  report    *report.html*", "*harness reports*"]
+    )
     assert len(list((pytester.path / "out").glob("*/report.html"))) == 2, "repeated, each with its report"
     for path in (pytester.path / "out").glob("*/run.json"):
         (trial,) = json.loads(path.read_text())["trials"]
