@@ -194,14 +194,16 @@ def _remove_folder(entry: RunEntry) -> None:
 
 
 def found_runs(paths: tuple[Path, ...]) -> list[Path]:
-    """The folders of runs that these paths name or hold, each once. Raises StoreError when one has none."""
+    """The folders of runs that these paths name or hold, each once. Raises ConfigError when one has none."""
     found: dict[Path, None] = {}
     for path in paths:
         folder = path.parent if path.name == RECORD else path
         below = [folder] if (folder / RECORD).is_file() else []
         below += sorted(one.parent for one in folder.glob(f"*/{RECORD}"))
         if not below:
-            raise StoreError(f"no run at {path}: expected a folder with {RECORD}, such as {REPORTS}/<run-id>")
+            raise ConfigError(
+                f"no run at {path}: expected a folder with {RECORD}, such as {REPORTS}/<run-id>"
+            )
         found.update(dict.fromkeys(below))
     return list(found)
 

@@ -220,7 +220,7 @@ def test_nothing_that_the_service_logged_is_an_order_to_the_terminal_or_to_ci(
         ),
         (("guard", "--url", "http://127.0.0.1:{port}/", "--", "no-such-command", "--token", "S3cretPa55"), 2),
         (("guard", "S3cretPa55", "--password=S3cretPa55"), 2),
-        (("judge", "http://u:S3cretPa55@h/"), 4),
+        (("judge", "http://u:S3cretPa55@h/"), 2),
     ],
 )
 def test_no_error_quotes_a_secret(words: tuple[str, ...], code: int, tmp_path: Path) -> None:
