@@ -87,7 +87,7 @@ def brisk(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
     step = plain(trial, goal, phase)
     if not goal.vary or goal.disconnect == "stall":
         return step
-    slowest = [o.ledger.first_event_p99 for o in trial.observations if o.ledger.first_event_p99 is not None]
+    slowest = [o.ledger.first_event_p99 for o in untraced(trial) if o.ledger.first_event_p99 is not None]
     if not slowest:
         return replace(step, dwell=min(goal.dwell, 1.0)) if not trial.observations else step
     return replace(step, dwell=min(goal.dwell, max(SHORTEST_DWELL, FIRST_EVENTS * max(slowest))))
@@ -222,9 +222,14 @@ def silenced(trial: Trial, goal: Goal) -> CycleSpec:
     return replace(plain(trial, goal, Phase.ATTRIBUTION), fault="silence")
 
 
+def untraced(trial: Trial) -> list[Observation]:
+    """The cycles in which no allocations were traced, which slows a service."""
+    return [o for o in trial.observations if o.spec.phase is not Phase.SEARCH]
+
+
 def pace(trial: Trial, disconnect: str) -> float:
     """Connections per second under load, of the cycles that left in this way, else of all."""
-    loads = [o for o in trial.observations if o.ledger.opened and o.ledger.seconds > 0 and o.spec.events]
+    loads = [o for o in untraced(trial) if o.ledger.opened and o.ledger.seconds > 0 and o.spec.events]
     fewest = min((o.spec.events for o in loads), default=0)
     loads = [o for o in loads if o.spec.events == fewest]
     alike = [o for o in loads if o.spec.disconnect == disconnect] or loads
@@ -256,6 +261,7 @@ def elapsed(trial: Trial) -> float:
 
 def expected(seen: Sequence[Observation], step: CycleSpec) -> float:
     """Seconds that a cycle will take: as long as the longest of late, or its dwell where it waits that out."""
+    seen = [o for o in seen if o.spec.phase is not Phase.SEARCH] or seen
     rests = [o.ended - o.load_ended for o in seen[-4:] if o.load_ended is not None]
     waits = step.dwell + max(rests, default=0.0) if step.connections == 0 or step.events == 0 else 0.0
     return max(longest(seen), waits)

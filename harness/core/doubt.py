@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.core import design
-from harness.core.cycle import Ledger
+from harness.core.cycle import Ledger, Phase
 from harness.core.diagnose import per
 from harness.core.growth import Assessed
 from harness.core.judge_counts import CERTIFIED, retention_of
@@ -146,8 +146,8 @@ def warnings_of(trial: Trial) -> list[str]:
 
 
 def ledger_total(trial: Trial) -> Ledger:
-    """What the swarm counted over all cycles."""
-    loads = [o.ledger for o in trial.observations]
+    """What the swarm counted over all cycles, but for those that the search for the place slowed down."""
+    loads = [o.ledger for o in trial.observations if o.spec.phase is not Phase.SEARCH]
     causes: dict[str, int] = {}
     for ledger in loads:
         for cause, count in ledger.causes.items():

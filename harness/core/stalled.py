@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.core.cycle import Observation
+from harness.core.cycle import Observation, Phase
 from harness.core.record import Trial
 from harness.core.signature import find
 from harness.core.units import counted
@@ -21,7 +21,12 @@ def stalled(trial: Trial) -> str | None:
     if trial.unresponsive:
         return trial.unresponsive
     asked = [
-        o for o in trial.observations if o.ledger.opened and o.spec.mode == "stream" and not o.spec.fault
+        o
+        for o in trial.observations
+        if o.ledger.opened
+        and o.spec.mode == "stream"
+        and not o.spec.fault
+        and o.spec.phase is not Phase.SEARCH
     ]
     mute = [o for o in asked if _mute(o) >= SHARE * o.ledger.opened]
     if not mute:

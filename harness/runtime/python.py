@@ -189,6 +189,13 @@ class PythonCounters:
         grown = [each for answer in answers for each in answer.body["grown"]]
         return python_sites.container_growth(grown, units), partial(answer.body for answer in answers)
 
+    def _containers_if_any(self, units: float) -> tuple[list[Growth], tuple[str, ...]]:
+        """The same, or a note where they cannot be read: the places are known without them."""
+        try:
+            return self.containers(units)
+        except ProbeError as error:
+            return [], (f"partial: containers were not compared: {error}",)
+
     def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
         """Types, waiting places and containers over two cycles, allocations over the second (see
         python_sites.lasting)."""
@@ -203,7 +210,7 @@ class PythonCounters:
                 replace(before, connections=round(sum(units[:-1]))),
                 replace(after, connections=round(sum(units))),
             )
-            held, notes = self.containers(sum(units))
+            held, notes = self._containers_if_any(sum(units))
             return python_sites.attribution(
                 types=python_sites.growth_of(types, self.types()),
                 waiting=python_sites.growth_of(waiting, self.waiting()),

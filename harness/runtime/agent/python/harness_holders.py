@@ -197,6 +197,9 @@ def _chains(targets: list[object]) -> tuple[list[list[Any]], bool]:
                 continue
             best: Any = None
             for parent in parents:
+                # Thousands of holders, each of thousands of elements, are not looked through to the end.
+                if _clock() > deadline:
+                    return chains, False
                 if (
                     id(parent) in ours
                     or id(parent) in visited[index]
