@@ -23,6 +23,7 @@ from harness.core.stalled import EXHAUSTED, ran_out, stalled
 from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
 
+LEAST_SHOWN = 60.0  # seconds of a run from which its bounds per hour are worth a sentence
 WORST_FIRST = (
     Outcome.CRASHED, Outcome.LEAKING, Outcome.STALLED, Outcome.OVER_CEILING, Outcome.INFRASTRUCTURE,
     Outcome.INCONCLUSIVE,
@@ -167,7 +168,11 @@ def _explain(
     if outcome is Outcome.BOUNDED:
         parts.append(_all_came_back(trial, limits, results))
     if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.extra.get("soak")):
-        parts.append(so_far(limits, seconds_seen(moments(trial))))
+        seconds = seconds_seen(moments(trial))
+        if (
+            seconds >= LEAST_SHOWN
+        ):  # a few seconds bound nothing worth a sentence; the bounds are in the table
+            parts.append(so_far(limits, seconds))
     return "; ".join(part for part in parts if part) or "nothing was measured"
 
 

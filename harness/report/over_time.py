@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.core.cycle import Ledger, Observation
 from harness.core.record import Trial
 from harness.core.sample import Sample
+from harness.core.units import counted
 from harness.report.chart import columns
 from harness.report.svg import Chart, Line, Mark
 from harness.report.words import number
@@ -76,7 +77,8 @@ def load(trial: Trial, identifier: str) -> Iterator[Chart]:
         most = max(one.ledger.peak for one in loaded)
         yield Chart(
             title="Streams open at once",
-            description=f"Most streams open at once in each of {len(loaded)} cycles with clients; {most} at most.",
+            description="Most streams open at once in each of "
+            f"{counted(len(loaded), 'cycle')} with clients; {most} at most.",
             x_label="seconds", y_label="streams", lines=[Line(steps, "series")], identifier=f"{identifier}-open",
         )  # fmt: skip
     named: tuple[tuple[str, Callable[[Ledger], float | None]], ...] = (

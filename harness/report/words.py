@@ -38,8 +38,13 @@ METRIC_WORD = {
 MINUS = "−"
 
 
+LARGEST = 1e18  # beyond anything that is counted or measured
+
+
 def number(value: float, digits: int = 3) -> str:
     """``1,234`` ``0.25`` ``2.5e-4``: so many significant digits, thousands marked."""
+    if abs(value) > LARGEST:  # a damaged record; a whole number may be larger than any float
+        value = math.copysign(math.inf, 1 if value > 0 else -1)
     if not math.isfinite(value):
         return "∞" if value > 0 else ("unknown" if math.isnan(value) else f"{MINUS}∞")
     if value == 0:
@@ -75,6 +80,8 @@ def span(seconds: float) -> str:
     """A length of time: ``0.4 s``, ``12.3 s``, ``4 min 10 s``, ``2 h 5 min``."""
     if seconds < 120:
         return f"{seconds:.1f} s"
+    if not math.isfinite(seconds):  # a damaged record
+        return "an unknown time"
     minutes = round(seconds / 60)
     if seconds < 3600:
         whole, rest = divmod(round(seconds), 60)
