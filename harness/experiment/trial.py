@@ -392,8 +392,8 @@ class TrialRunner:
             return
         step, per = chosen
         self.doing = "looking for its place in the source"
-        self.during = f"cycle {step.index} ({SEARCH})"
-        self._show("tracing", step.index)
+        self._about_to_search()
+        self._show("tracing", len(self.trial.observations))
 
         self.search_ends = self.around.clock() + LONGEST_SEARCH
         longest = 0.0
@@ -406,6 +406,7 @@ class TrialRunner:
             self._flap(step)
             seen = self._cycle(replace(step, index=len(self.trial.observations)))
             self._note(observations=(*self.trial.observations, seen))
+            self._about_to_search()
             if self.around.interrupt.is_set():
                 raise Interrupted("stopped during the search for its place")
             if not seen.complete:
@@ -418,6 +419,10 @@ class TrialRunner:
         found = self.inside.attribute(cycle, per, stays=not self.target.logs)
         self.search_ends = math.inf
         self._note(places=found)
+
+    def _about_to_search(self) -> None:
+        """Between two cycles of the search its agents are asked: that belongs to the cycle that comes next."""
+        self.during = f"cycle {len(self.trial.observations)} ({SEARCH})"
 
     def _died(self) -> None:
         if self.target.lost:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -166,15 +167,20 @@ def test_a_search_for_the_place_that_fails_is_a_note(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("cycles", [0, 2], ids=["before its first cycle", "after its last one"])
 def test_a_service_that_dies_during_the_search_has_crashed_and_what_was_certain_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cycles: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is killed by the agent's own call, between two cycles: no cycle sees its exit."""
+    """It is killed by the agent's own call after so many cycles of the search: either the next one finds it dead, or
+    no cycle sees its exit."""
 
     snapshot = PythonCounters.snapshot
+    calls = count()
 
     def deadly(self: PythonCounters) -> Any:
         found = snapshot(self)
+        if next(calls) < cycles:
+            return found
         os.kill(self.pid, signal.SIGSEGV)
         while Path(f"/proc/{self.pid}/cmdline").exists() and Path(f"/proc/{self.pid}/cmdline").read_bytes():
             pass
@@ -188,8 +194,8 @@ def test_a_service_that_dies_during_the_search_has_crashed_and_what_was_certain_
     assert any(finding.kind == "eventfd" for finding in verdict.findings)
     assert verdict.crash
     assert verdict.crash.signal == "SIGSEGV"
-    last = done.trial.observations[-1].spec.index
-    assert verdict.crash.during == f"cycle {last + 1} (the search for its place in the source)"
+    first = next(one.spec.index for one in done.trial.observations if one.spec.phase is Phase.SEARCH)
+    assert verdict.crash.during == f"cycle {first + cycles} (the search for its place in the source)"
     assert verdict.crash.during in verdict.explanation
 
 
