@@ -80,7 +80,7 @@ def test_point_13_anything_but_200_and_the_mime_type_fails_for_good(ask: Driver)
     assert got.value == {path: cause for path, (_, cause) in REFUSALS.items()}
     assert [asked.target for asked in server.asked] == list(REFUSALS)  # once each: none was retried
     assert got.errors == {
-        f"life {path}: {cause}": 1 for path, (_, cause) in REFUSALS.items() if cause != "taken"
+        f"first event {path}: {cause}": 1 for path, (_, cause) in REFUSALS.items() if cause != "taken"
     }
 
 
@@ -99,7 +99,7 @@ def test_point_13_retrying_5xx_is_an_option(ask: Driver) -> None:
     with serve(lambda it: it.send(answers[it.number - 1])) as server:
         got = ask(take, server.url, "/", 1, {**FAST, "retry_5xx": True})
     assert got.value == [["message", "", "x"]]
-    assert got.errors == {"life /: rate-limited-503": 1, "life /: status-500": 1}
+    assert got.errors == {"first event /: rate-limited-503": 1, "first event /: status-500": 1}
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -126,7 +126,11 @@ def test_what_drips_without_a_head_or_a_body_ends_by_the_stall_time(ask: Driver)
         got = ask(each_drip, server.url, list(DRIPS))
         server.wait(lambda: len(server.returned) == len(DRIPS))
     assert got.value == dict.fromkeys(DRIPS, "dripping")
-    assert got.errors == {f"life {path}: dripping": 1 for path in DRIPS}
+    assert got.errors == {
+        "first event /drip-head: dripping": 1,
+        "life /drip-trailer: dripping": 1,
+        "life /drip-extension: dripping": 1,
+    }
     assert server.returned == ["gone"] * len(DRIPS)
 
 
@@ -213,6 +217,7 @@ FAILURES = {
     "/extension": "limit",
     "/closed": "closed",
 }
+AFTER_AN_EVENT = {"/reset", "/trailer", "/extension", "/closed"}  # the others fail before their first event
 
 
 PIECES = {
@@ -261,7 +266,8 @@ def test_failures_are_told_by_their_cause(ask: Driver) -> None:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: refused
         got = ask(each_failure, server.url, list(FAILURES), f"http://127.0.0.1:{taken.getsockname()[1]}")
     assert got.value == FAILURES
-    assert got.errors == {f"life {path}: {cause}": 1 for path, cause in FAILURES.items()}
+    entry = {path: "life" if path in AFTER_AN_EVENT else "first event" for path in FAILURES}
+    assert got.errors == {f"{entry[path]} {path}: {cause}": 1 for path, cause in FAILURES.items()}
 
 
 def three_visits(user: Any, path: str) -> int:
@@ -280,7 +286,7 @@ def three_visits(user: Any, path: str) -> int:
 
 
 def test_statistics_have_entries_for_each_time(ask: Driver) -> None:
-    """connect, headers, first event, gap, life; totals count a stream once."""
+    """connect, headers, first event, gap, life; totals count a stream once: its first event or its failure."""
 
     def script(it: Connection) -> str:
         if it.asked.target == "/none":
@@ -304,7 +310,7 @@ def test_statistics_have_entries_for_each_time(ask: Driver) -> None:
         "life the stream": [3, 0],
         "connect /none": [1, 0],
         "headers /none": [1, 0],
-        "life /none": [1, 1],
+        "first event /none": [1, 1],
     }
     assert got.total == 4
     total = {name: entry[0] * entry[2] for name, entry in got.entries.items()}

@@ -67,7 +67,7 @@ def test_certificates_are_verified_unless_told_otherwise(
     with serve(lambda it: it.send(EVENT), tls=context) as server:
         strict = ask(first, server.url, "/", {})
         assert strict.failed == "certificate"
-        assert strict.errors == {"life /: certificate": 1}
+        assert strict.errors == {"first event /: certificate": 1}
         assert server.asked == []  # nothing was said to a stranger
         assert ask(first, server.url, "/", {}, options={"insecure": True}).value == "x"
         assert ask(first, server.url, "/", {}, options={"ca": str(cert)}).value == "x"
