@@ -143,7 +143,7 @@ class Statistics:
         if report.first_event is not None:
             self.answered += 1
             self._of(name).first_event.add(report.first_event)
-            self._announce(FIRST_EVENT, name, report.first_event, report)
+            self._announce(FIRST_EVENT, name, report.first_event, report, None)  # whatever befell it later
 
     def over(self, report: Report, name: str, *, told: bool = False) -> None:
         """One stream has ended. told: ``headed`` and ``first`` were called when it was time."""
@@ -165,18 +165,18 @@ class Statistics:
             times.bytes += report.bytes
             if report.cause is not None:
                 self._environment.stats.log_error(LIFE, name, StreamFailure(report.cause))
-            self._announce(LIFE, name, report.life, report)
+            self._announce(LIFE, name, report.life, report, report.cause)
         else:
             self._of(name).first_event.add(report.life)  # as Locust has the time of a request that failed
             self._environment.stats.log_error(FIRST_EVENT, name, StreamFailure(report.cause))
-            self._announce(FIRST_EVENT, name, report.life, report)
+            self._announce(FIRST_EVENT, name, report.life, report, report.cause)
 
     def _listeners(self) -> list[Any]:
         """Who listens to requests, besides Locust's own statistics: those are written here."""
         handlers = self._environment.events.request._handlers
         return [handler for handler in handlers if handler.__module__ != "locust.runners"]
 
-    def _announce(self, kind: str, name: str, seconds: float, report: Report) -> None:
+    def _announce(self, kind: str, name: str, seconds: float, report: Report, cause: str | None) -> None:
         """To the listeners of the user: the ``first event`` when it comes or fails, ``life`` once it is over."""
         if not (listeners := self._listeners()):
             return
@@ -187,7 +187,7 @@ class Statistics:
             name=name,
             response_time=seconds * 1000.0,
             response_length=report.bytes,
-            exception=StreamFailure(report.cause) if report.cause else None,
+            exception=StreamFailure(cause) if cause else None,
             context={"left": report.left, "events": report.events, "status": report.status},
         )
 

@@ -98,6 +98,9 @@ def test_listeners_hear_of_the_first_event_and_of_the_end() -> None:
     statistics.over(report(), NAME)
     statistics.over(report("refused", first_event=None), NAME)
     statistics.over(report(cut=True), NAME)
+    statistics.over(report("stalled"), NAME)
+    statistics.over(report(causes.CANCELLED), NAME)
     assert found == [
-        (FIRST_EVENT, 20.0, False), (LIFE, 1500.0, False), (FIRST_EVENT, 1500.0, True), (FIRST_EVENT, 20.0, False)
+        (FIRST_EVENT, 20.0, False), (LIFE, 1500.0, False), (FIRST_EVENT, 1500.0, True), (FIRST_EVENT, 20.0, False),
+        (FIRST_EVENT, 20.0, False), (LIFE, 1500.0, True), (FIRST_EVENT, 20.0, False),
     ]  # fmt: skip
