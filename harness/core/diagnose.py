@@ -9,7 +9,7 @@ from harness.core.moments import DRIVERS, NAMES, WORDS, Series
 from harness.core.poisson import Fit, fit
 from harness.core.stats import median
 
-EXACT = 0.01  # share of a cycle's growth that a driver without a residual may miss: rounding, a stray object
+EXACT = 0.01  # share of the growth that a driver without a residual may miss: rounding, a stray object
 RESIDUAL = 3.0  # times that share which the plainest driver must leave before an exact one is named instead
 REFUSED = 0.02  # share of refused connections from which they are left out of the driver
 MEDIAN_CHI = 0.455  # the median of chi-squared with one degree of freedom
@@ -87,15 +87,14 @@ def _without_residual(
 
 
 def _missed(grown: Sequence[float], column: Sequence[float], offset: Sequence[float]) -> float:
-    """Largest share of a cycle's growth that the driver's own pace leaves unexplained; a unit is rounding."""
+    """Share of the growth that the driver's own pace leaves unexplained; a unit in each cycle is rounding."""
     pairs = [(value - known, amount) for value, known, amount in zip(grown, offset, column, strict=True)]
     acted = [(value, amount) for value, amount in pairs if amount]
     rate = _middle(acted)
     if rate <= 0 or len(acted) < 3:
         return math.inf
-    return max(
-        max(0.0, abs(value - rate * amount) - 1.0) / max(1.0, rate * amount) for value, amount in pairs
-    )
+    left = math.fsum(max(0.0, abs(value - rate * amount) - 1.0) for value, amount in pairs)
+    return left / max(1.0, math.fsum(max(0.0, value) for value, _ in pairs))
 
 
 def published(factor: str) -> str:
