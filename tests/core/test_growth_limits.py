@@ -1,0 +1,221 @@
+"""Each limit of the test for exact counts, with a series just inside it and one just outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from harness.core.evidence import evidence
+from harness.core.growth import Allowed, Assessed, assess
+from harness.core.moments import Series
+from tests.core.series import FDS
+
+LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"
+STEP, FAR = "grew in step", "far beyond any pool"
+SLOWLY = "in proportion"
+
+
+def counts(
+    grown: Sequence[float],
+    clients: Sequence[float],
+    *,
+    seconds: float = 2.0,
+    peak: int = 0,
+    before: Sequence[float] = (),
+) -> Series:
+    """A count that grew by so much while so many clients came, in cycles of equal length."""
+    levels = [10.0]
+    for value in grown:
+        levels.append(levels[-1] + value)
+    spans = tuple(
+        {
+            "connection": float(n),
+            "answered": float(n),
+            "time": seconds,
+            "reading": 1.0,
+            "cycle": float(n > 0),
+        }
+        for n in clients
+    )
+    return Series(FDS, tuple(levels), spans, peak, tuple(before))
+
+
+def judged(
+    grown: Sequence[float], clients: Sequence[float], *, peak: int = 0, before: Sequence[float] = ()
+) -> Assessed:
+    return assess(counts(grown, clients, peak=peak, before=before), sensitivity=1e-3)
+
+
+def turns(*grown: float, large: float = 1600.0) -> tuple[list[float], list[float]]:
+    """Cycles of 100 clients that leave nothing, each before a large one that leaves so much."""
+    return [value for each in grown for value in (0.0, each)], [100.0, large] * len(grown)
+
+
+@pytest.mark.parametrize(
+    ("large", "least", "most", "status"), [(290, 300, 1000, OPEN), (305, 1000, 1200, LEAKING)]
+)
+def test_certain_takes_odds_of_1000(large: float, least: float, most: float, status: str) -> None:
+    grown, clients = turns(*[3] * 7, 4, large=large)
+    one = counts(grown, clients)
+    odds = evidence(grown, clients, [one.column(name) for name in ("cycle", "time")], [0.0] * len(grown))
+    assert least < math.exp(odds) < most
+    assert judged(grown, clients).status == status
+
+
+@pytest.mark.parametrize(("rises", "status"), [(5, OPEN), (6, LEAKING)])
+def test_growth_that_a_pool_could_hold_rises_six_times(rises: int, status: str) -> None:
+    assert judged(*turns(*[4] * (rises - 1), 5)).status == status
+
+
+@pytest.mark.parametrize(
+    ("grown", "status"), [((1, 7, 1, 7, 1, 7, 5), OPEN), ((1, 7, 1, 7, 1, 7, 1, 5), LEAKING)]
+)
+def test_growth_by_lumps_that_a_pool_could_hold_rises_eight_times(
+    grown: tuple[float, ...], status: str
+) -> None:
+    assert judged(*turns(*grown)).status == status
+
+
+EVENLY = (  # Pearson dispersion 1.25 and 1.31
+    ([0, 9, 0, 3, 0, 1, 0, 0, 5, 0, 2, 0, 0, 7], LEAKING),
+    ([0, 6, 0, 1, 0, 1, 0, 8, 0, 0, 9, 0, 4, 0, 7], OPEN),
+)
+
+
+@pytest.mark.parametrize(("grown", "status"), EVENLY)
+def test_growth_that_scatters_more_than_one_by_one_is_lumpy(grown: list[float], status: str) -> None:
+    assert judged(grown, [1600.0 if value else 100.0 for value in grown]).status == status
+
+
+PUT_TOGETHER = (  # p 0.0029, 0.0020 and 0.0041, by Pearson's r
+    ([0, 5, 0, 1, 0, 1, 0, 2, 0, 5, 0, 2], LEAKING),
+    ([0, 1, 0, 4, 0, 1, 0, 1, 0, 4, 0, 5, 0, 1], LEAKING),
+    ([0, 2, 0, 1, 0, 4, 0, 1, 0, 1, 0, 0, 6], OPEN),
+)
+
+
+@pytest.mark.parametrize(("grown", "status"), PUT_TOGETHER)
+def test_slow_growth_correlates_with_its_driver_beyond_chance(grown: list[float], status: str) -> None:
+    assert judged(grown, [1600.0 if value else 100.0 for value in grown]).status == status
+
+
+@pytest.mark.parametrize(("total", "status"), [(64, OPEN), (66, LEAKING)])
+def test_slow_growth_in_four_cycles_exceeds_twice_the_largest_slow_pool(total: int, status: str) -> None:
+    grown = [total / 16, total * 7 / 16] * 2
+    assert judged(grown, [200, 1400] * 2).status == status
+
+
+@pytest.mark.parametrize(("total", "status"), [(255, OPEN), (256, OPEN), (257, LEAKING)])
+def test_bursts_that_are_all_alike_may_fill_the_largest_pool(total: int, status: str) -> None:
+    assert judged([total / 3] * 3, [300] * 3).status == status
+
+
+@pytest.mark.parametrize(("contrast", "step"), [(1.45, True), (1.5, False)])
+def test_cycles_whose_sizes_differ_by_half_tell_growth_per_burst(contrast: float, step: bool) -> None:
+    """More than the largest pool, which convicts where all cycles are alike; the evidence is too weak otherwise."""
+    clients = [100, 100 * contrast] * 2
+    assert (STEP in judged([1.1 * n for n in clients], clients, peak=20).why) is step
+
+
+@pytest.mark.parametrize(("peak", "step"), [(13, True), (14, False)])
+def test_forty_times_the_open_streams_are_no_pool_of_bursts(peak: int, step: bool) -> None:
+    clients = [100, 150] * 2  # 550 in all
+    assert (STEP in judged([1.1 * n for n in clients], clients, peak=peak).why) is step
+
+
+@pytest.mark.parametrize(("peak", "status"), [(41, LEAKING), (42, LEAKING), (43, OPEN)])
+def test_irregular_growth_is_far_beyond_a_pool_from_forty_times_the_open_streams(
+    peak: int, status: str
+) -> None:
+    one = judged([40, 900, 30, 700, 20], [300] * 5, peak=peak)  # 1,690 in all
+    assert one.status == status
+    assert (FAR in one.why) is (status == LEAKING)
+
+
+@pytest.mark.parametrize(("cycles", "status"), [(4, OPEN), (5, LEAKING)])
+def test_irregular_growth_is_far_beyond_a_pool_after_five_cycles(cycles: int, status: str) -> None:
+    grown = [100, 900, 100, 700, 300][-cycles:]
+    assert judged(grown, [300] * cycles, peak=45).status == status
+
+
+@pytest.mark.parametrize(("late", "status"), [(24, OPEN), (25, LEAKING)])
+def test_a_quarter_of_the_growth_comes_in_the_second_half(late: float, status: str) -> None:
+    grown = [(200 - 2 * late) / 4] * 4 + [2 * late / 4] * 4
+    assert judged(grown, [300] * 8).status == status
+
+
+@pytest.mark.parametrize(("after", "status"), [(2000, LEAKING), (2240, LEAKING), (2250, OPEN), (2500, OPEN)])
+def test_growth_has_stopped_once_so_much_more_would_have_come(after: int, status: str) -> None:
+    """Expected in the silence: 4.17, 4.59, 4.61 and 5.03 units."""
+    grown, clients = turns(*[4] * 6, 5)
+    assert judged([*grown, 0], [*clients, after]).status == status
+
+
+@pytest.mark.parametrize(("after", "status"), [(2990, OPEN), (3010, PASS)])
+def test_a_pass_takes_three_expected_units_of_the_asked_size(after: int, status: str) -> None:
+    grown, clients = turns(1, 1, large=100.0)
+    assert judged([*grown, 0], [*clients, after]).status == status
+
+
+@pytest.mark.parametrize(("served", "status"), [(17_000, OPEN), (18_000, PASS)])
+def test_growth_that_is_seen_passes_at_half_of_what_was_asked(served: float, status: str) -> None:
+    one = judged([0, 1, 0, 1, 0, 0, 1], [served / 7] * 7)
+    assert one.status == status
+    assert one.at_most > 0.45e-3
+
+
+@pytest.mark.parametrize(("alone", "status"), [(22, OPEN), (24, OPEN), (25, LEAKING), (26, LEAKING)])
+def test_growth_over_time_shows_half_its_pace_without_clients(alone: float, status: str) -> None:
+    one = judged([60, 60, alone, 60, 60, alone, 60], [300, 900, 0, 300, 900, 0, 300], peak=150)
+    assert (one.factor, one.status) == ("time", status)
+
+
+@pytest.mark.parametrize(("off", "why"), [(60, STEP), (65, STEP), (70, FAR), (80, FAR)])
+def test_growth_in_step_may_miss_its_driver_by_a_seventh(off: float, why: str) -> None:
+    """13 %, 14.4 %, 15.6 % and 17.8 % of the growth are unexplained, more unevenly than bursts."""
+    grown = [300 + off, 600 - off] * 3
+    assert why in judged(grown, [300, 600] * 3).why
+
+
+@pytest.mark.parametrize(
+    ("mean", "off", "status"), [(31, 9, LEAKING), (30, 9, LEAKING), (29, 9, OPEN), (32, 10, OPEN)]
+)
+def test_growth_in_step_may_come_in_bursts(mean: int, off: int, status: str) -> None:
+    """Pearson dispersion 2.85, 2.95, 3.05 and 3.41; 30 % of the growth are unexplained."""
+    assert judged([mean - off, mean + off] * 6, [100] * 12, peak=100).status == status
+
+
+@pytest.mark.parametrize(("last", "why"), [(380, STEP), (310, FAR)])
+def test_the_last_cycle_still_grows_at_most_of_the_pace(last: float, why: str) -> None:
+    assert why in judged([300, 600, 300, 600, 300, last], [300, 600] * 3).why
+
+
+@pytest.mark.parametrize(
+    ("second", "peak", "before", "status"),
+    [
+        (300, 50, (), LEAKING),
+        (309, 50, (), LEAKING),
+        (313, 50, (), OPEN),  # they agree to 2 %
+        (300, 149, (), LEAKING),
+        (300, 150, (), OPEN),  # beyond twice what the open streams could hold
+        (300, 50, (10, 12), OPEN),  # the warm-up grew too
+    ],
+)
+def test_two_cycles_convict_a_clockwork_alone(
+    second: float, peak: int, before: tuple[float, ...], status: str
+) -> None:
+    assert judged([300, second], [300, 300], peak=peak, before=before).status == status
+
+
+@pytest.mark.parametrize(("peak", "step"), [(137, True), (138, False)])
+def test_growth_at_once_exceeds_twice_the_open_streams(peak: int, step: bool) -> None:
+    clients = [25, 50, 25, 50, 125]
+    assert (STEP in judged(clients, clients, peak=peak).why) is step
+
+
+@pytest.mark.parametrize(("pool", "status"), [(899.0, LEAKING), (900.0, OPEN)])
+def test_a_declared_pool_may_be_filled(pool: float, status: str) -> None:
+    one = assess(counts([300] * 3, [300] * 3), sensitivity=1e-3, allowed=Allowed(pool=pool))
+    assert one.status == status
