@@ -1,0 +1,136 @@
+"""Each limit of the test for levels with noise, with a series just inside it and one just outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from harness.core import trend
+from harness.core.growth import Assessed
+from harness.core.metric import Key
+from harness.core.moments import Series
+from tests.core.series import FDS
+
+CPU = Key("idle-cpu")
+LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"
+NOISE = (1.0, -1.0, -0.6, 0.6, 0.9, -0.9, -0.2, 0.3)
+
+
+def series(levels: Sequence[float], clients: Sequence[float], *, key: Key = FDS) -> Series:
+    spans = tuple(
+        {
+            "connection": float(n),
+            "answered": float(n),
+            "time": n / 800 + 1.3,
+            "cycle": float(n > 0),
+            "reading": 1.0,
+        }
+        for n in clients
+    )
+    return Series(key, tuple(levels), spans, 0)
+
+
+def rising(each: Sequence[float], start: float = 10.0) -> list[float]:
+    levels = [start]
+    for value in each:
+        levels.append(levels[-1] + value)
+    return levels
+
+
+def straight(levels: int, noise: float, total: float = 100.0) -> Assessed:
+    """A straight line in cycles that are all alike, with a noise around it."""
+    found = [10 + total * i / (levels - 1) + noise * NOISE[i % 8] for i in range(levels)]
+    return trend.assess(series(found, [300] * (levels - 1)), sensitivity=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("levels", "inside", "outside"),
+    [(6, 5.6, 5.7), (8, 7.6, 7.7), (9, 10.7, 10.8), (24, 17.0, 17.1), (25, 24.8, 24.9), (30, 25.3, 25.4)],
+)
+def test_certainty_takes_14_11_or_8_times_the_noise(levels: int, inside: float, outside: float) -> None:
+    assert straight(levels, inside).status == LEAKING
+    assert straight(levels, outside).status == OPEN
+
+
+@pytest.mark.parametrize(("levels", "status"), [(5, OPEN), (6, LEAKING)])
+def test_a_line_takes_six_levels(levels: int, status: str) -> None:
+    assert straight(levels, 0.0).status == status
+
+
+@pytest.mark.parametrize(("total", "status"), [(64, OPEN), (65, LEAKING)])
+def test_cycles_all_alike_convict_beyond_a_pool_only(total: float, status: str) -> None:
+    assert straight(12, 0.0, total).status == status
+
+
+@pytest.mark.parametrize(("levels", "noise", "growing"), [(6, 24.5, True), (6, 24.8, False)])
+def test_growth_is_seen_from_three_times_its_error(levels: int, noise: float, growing: bool) -> None:
+    assert straight(levels, noise).growing is growing
+
+
+@pytest.mark.parametrize(("acted", "status"), [(2, OPEN), (3, LEAKING)])
+def test_a_driver_acts_three_times_before_it_is_blamed(acted: int, status: str) -> None:
+    clients = [0] * (8 - acted) + [600] * acted
+    assert trend.assess(series(rising(clients), clients), sensitivity=1e-5).status == status
+
+
+@pytest.mark.parametrize(("late", "goes_on"), [(0.3, False), (0.34, True), (0.4, True)])
+def test_the_second_half_rises_half_as_steeply_as_the_whole(late: float, goes_on: bool) -> None:
+    """Whole: (1 + late) / 2 of the first half's pace. The second half has 46 %, 51 % and 57 % of that."""
+    levels = rising([10] * 12 + [10 * late] * 12)
+    one = trend.assess(series(levels, [300] * 24), sensitivity=1e-5)
+    assert one.growing is goes_on
+
+
+@pytest.mark.parametrize(("large", "status"), [(350, OPEN), (380, LEAKING)])
+def test_growth_per_cycle_must_leave_the_driver_three_errors(large: int, status: str) -> None:
+    """2.6 and 3.9 errors."""
+    clients = [300, large] * 6
+    levels = [
+        level + 0.001 * (1, -1, -0.6, 0.6)[i % 4]
+        for i, level in enumerate(rising([1e-4 * n for n in clients], 0.01))
+    ]
+    one = trend.assess(series(levels, clients, key=CPU), sensitivity=1e-7, floor=0.002, least=0.02)
+    assert one.status == status
+
+
+@pytest.mark.parametrize(
+    ("levels", "cores", "status"),
+    [(15, 0.06, OPEN), (16, 0.06, LEAKING), (16, 0.049, OPEN), (16, 0.051, LEAKING)],
+)
+def test_so_many_cores_at_rest_are_no_pool_of_idle_workers(levels: int, cores: float, status: str) -> None:
+    """All cycles add the same, which a pool that fills would do too. They become shorter, so no clock does it."""
+    clients = [310, *[300] * (levels - 2)]
+    found = series(rising([cores / (levels - 1)] * (levels - 1), 0.01), clients, key=CPU)
+    timed = [dict(span, time=100 * 0.6**index + 1) for index, span in enumerate(found.spans)]
+    one = Series(CPU, found.levels, tuple(timed), 0)
+    assert trend.assess(one, sensitivity=1e-7, floor=0.002, least=0.02).status == status
+
+
+@pytest.mark.parametrize(("fall", "noisy"), [(66, False), (68, False), (69, True), (72, True)])
+def test_a_count_that_falls_rises_by_twice_its_largest_fall(fall: float, noisy: bool) -> None:
+    """The rise is 140, and three units of it are no growth."""
+    clients = [100, 1600] * 16
+    levels = rising([10 if n > 100 else 0 for n in clients])
+    levels[1] += fall + 10
+    one = trend.assess_moving(series(levels, clients), sensitivity=1e-3)
+    assert one.status == OPEN
+    assert ("not yet told from noise" in one.why) is noisy
+
+
+@pytest.mark.parametrize(("sensitivity", "status"), [(0.0065, OPEN), (0.0075, PASS)])
+def test_a_trend_that_is_seen_passes_at_half_of_what_was_asked(sensitivity: float, status: str) -> None:
+    levels = [100 + 0.9 * i + (0.9 if i % 2 else -0.9) for i in range(12)]
+    one = trend.assess(series(levels, [300] * 11), sensitivity=sensitivity)
+    assert one.at_most == pytest.approx(0.00363, abs=1e-5)
+    assert one.status == status
+
+
+def test_the_bound_of_a_trend_is_its_one_sided_upper_end() -> None:
+    levels = [100 + 10 * NOISE[i % 8] for i in range(12)]
+    one = series(levels, [300] * 11)
+    found = trend.line(levels, [[300.0 * i for i in range(12)]], trend.FLOOR)
+    assert found is not None
+    assert found.free == 10
+    upper = max(0.0, found.slopes[0]) + 0.84 * 2.228 * found.errors[0]  # 2.228: t of 10 degrees of freedom
+    assert trend.assess(one, sensitivity=1.0).at_most == pytest.approx(upper)
