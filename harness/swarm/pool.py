@@ -23,7 +23,7 @@ from harness.swarm.exchange import Exchange
 from harness.swarm.order import Order, Report
 from harness.swarm.requests import Clients, Requests
 from harness.swarm.saturation import Saturation
-from harness.swarm.statistics import FLUSH, GAP, Statistics
+from harness.swarm.statistics import FLUSH, GAP, Statistics, none_open
 from harness.swarm.stream import Stream
 from harness.swarm.tally import Outcome, Tally
 from harness.swarm.wheel import Wheel
@@ -126,6 +126,10 @@ class _Cycle:
         self.stopped = self.stopped or "ended"
         for stream in list(self.live):
             stream.fail(causes.CANCELLED)
+        if self.pool.statistics:
+            self.pool.statistics.open_now = (
+                none_open  # or the cycle and its times would stay until the next one
+            )
         if self.wheel.on_tick is not None:
             self.wheel.on_tick = None
             self.wheel.release()

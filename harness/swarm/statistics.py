@@ -48,6 +48,11 @@ class StreamFailure(Exception):
     """A stream that failed, by its cause: Locust groups failures by this text."""
 
 
+def none_open() -> int:
+    """Streams open now, while nothing opens any."""
+    return 0
+
+
 class Times:
     """Times of one entry since the last pour; milliseconds."""
 
@@ -113,7 +118,7 @@ class Statistics:
         self._environment = environment
         self._times: dict[tuple[str, str], Times] = {}
         self._entries: dict[str, Entries] = {}
-        self.open_now: Callable[[], int] = lambda: 0  # set by who opens the streams
+        self.open_now: Callable[[], int] = none_open  # set by what opens the streams
         self.answered = 0  # streams that had a first event
         self.cut = 0  # streams that Stop cut short
 
