@@ -66,7 +66,7 @@ class Clocked:
         return 0.0
 
     def connected(self, seconds: float, reading: int, stalled: int) -> float:
-        """What clients that have been connected for so long hold beside, until they disconnect."""
+        """Units that connected clients hold until they disconnect."""
         return 0.0
 
     def accepts(self, asked: int, rng: random.Random) -> int:

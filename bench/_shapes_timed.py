@@ -62,7 +62,7 @@ def late(hold: Hold, share: float = 1.0, *, alike: bool = False) -> Start:
 
 
 def late_fixed(seconds: float, share: float = 1.0) -> Start:
-    """One unit for each stream, released so long after its client left."""
+    """One unit for each stream, released a given time after its client disconnected."""
     return late(fixed(seconds), share, alike=True)
 
 

@@ -18,7 +18,7 @@ from harness.process.read import read_bounded
 BUDGETS = "budgets.toml"
 PROJECT = "pyproject.toml"
 LARGEST = 1 << 20  # bytes of a budget file
-LONGEST_KEY = 1000  # characters of a key or a header whose line is told
+LONGEST_KEY = 1000  # characters of a key or a header whose line an error names
 KEY_TRIES = 20
 
 

@@ -73,7 +73,7 @@ def accept(run: Path, file: Path | None, only: str | None, profile: str | None, 
     path = file or find(Path.cwd()) or Path(BUDGETS)
     text = read(path) if path.exists() else ""
     if text:
-        loads(path, text)  # its mistakes are told with their lines
+        loads(path, text)  # an error names the line
     document = tomlkit.parse(text)
     today = datetime.datetime.now().astimezone().date()
     failed = 0
