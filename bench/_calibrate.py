@@ -13,8 +13,8 @@ import math
 import random
 from itertools import accumulate
 
-from harness.core.linear import line
-from harness.core.trend import FLOOR, critical
+from harness.core.judge.trend import FLOOR, critical
+from harness.core.stats.linear import line
 
 RHO = 0.7
 SERIES = 30_000  # of each length

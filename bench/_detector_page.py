@@ -8,7 +8,7 @@ from bench._detector_cells import Cell, Results
 from bench._rivals import RIVALS
 from bench._services import Kind
 from harness.core.metric import Judged
-from harness.core.stats import median
+from harness.core.stats.distributions import median
 
 ALARMS = {"counts": 0.001, "memory": 0.01}  # of healthy runs
 FOUND = {"counts": 0.99, "objects": 0.99, "memory": 0.95, "idle-cpu": 0.95}

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from harness.core.stats import mann_kendall
+from harness.core.stats.distributions import mann_kendall
 
 WARMUP = 3
 CYCLES = 26  # of 300 connections, as in the measurement of healthy servers

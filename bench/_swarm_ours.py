@@ -11,7 +11,7 @@ from locust.env import Environment
 
 from bench._swarm_rivals import PROBE, LocustUsers, stamp
 from harness.core.cycle import CycleSpec
-from harness.core.sse import Counter
+from harness.core.sse.decoder import Counter
 from harness.swarm import pool
 from harness.swarm.approach import Approach
 from harness.swarm.gate import Gate, gated_user

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from harness.core.changepoint import THRESHOLD
+from harness.core.stats.changepoint import THRESHOLD
 
 HEAD = """
 `harness trend` looks for lasting changes in each metric's rate, night by night. This page is written by

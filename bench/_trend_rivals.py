@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.core.changepoint import Night
-from harness.core.stats import student_tail
+from harness.core.stats.changepoint import Night
+from harness.core.stats.distributions import student_tail
 
 WINDOW, P = 50, 0.001
 

@@ -27,7 +27,7 @@ from bench._detector_cells import GROUPS, Cell, Results
 from bench._detector_page import page, rows_of, summary
 from bench._rivals import LONGEST, RIVALS
 from bench._services import run, trace
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import Judged
 from harness.core.verdict import Outcome, Rate
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench._sse_rivals import RIVALS
-from harness.core.sse import Counter, Decoder
+from harness.core.sse.decoder import Counter, Decoder
 
 Run = Callable[[list[bytes]], int]
 

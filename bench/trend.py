@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench._trend_page import page
 from bench._trend_rivals import otava, previous
-from harness.core.changepoint import Night, changes
+from harness.core.stats.changepoint import Night, changes
 
 PAGE = Path(__file__).parents[1] / "docs" / "trend.md"
 LENGTHS = (30, 60, 120, 200, 400)

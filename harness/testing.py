@@ -11,8 +11,8 @@ from harness.core.budget import Budget
 from harness.core.budget_file import metric_name
 from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.errors import ConfigError
-from harness.core.judge import judge
-from harness.core.judge_counts import CERTIFIED
+from harness.core.judge.counts import CERTIFIED
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import TargetInfo, Trial
 from harness.core.units import rate

@@ -22,8 +22,8 @@ from gevent.pywsgi import WSGIServer  # noqa: E402
 from gevent.queue import Queue  # noqa: E402
 
 from harness.core.errors import ConfigError  # noqa: E402
-from harness.core.sse import Comment  # noqa: E402
-from harness.core.sse_event import DEFAULT_LIMIT  # noqa: E402
+from harness.core.sse.decoder import Comment  # noqa: E402
+from harness.core.sse.event import DEFAULT_LIMIT  # noqa: E402
 from harness.http.endpoint import Endpoint  # noqa: E402
 from harness.http.request import Request  # noqa: E402
 from harness.http.route import Router  # noqa: E402

@@ -11,7 +11,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from harness.core.sse import Decoder
+from harness.core.sse.decoder import Decoder
 
 Found = list[list[str]]
 """[type, last event id, data] of each event."""

@@ -17,11 +17,11 @@ from harness.cli.saved import saved_record
 from harness.cli.service_options import path_of
 from harness.cli.streams import line
 from harness.config import BUDGETS, find, loads, read
-from harness.core import while_connected
 from harness.core.budget import Budget, line_for
 from harness.core.budget_file import BudgetFile, applied
 from harness.core.errors import ConfigError
-from harness.core.judge import judge
+from harness.core.judge import while_connected
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import RunRecord, Trial
 from harness.core.units import nearest

@@ -13,8 +13,8 @@ from harness.cli.saved import judged_again, redact_option, saved_record
 from harness.cli.service_options import path_of
 from harness.cli.streams import line, working_directory
 from harness.config import budget_for
+from harness.core.judge.selftest import confirmed
 from harness.core.record import Trial, as_ended
-from harness.core.selftest import confirmed
 from harness.core.units import rate
 from harness.experiment.run import worst_exit_code
 from harness.report.terminal import show_verdict

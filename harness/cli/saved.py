@@ -9,7 +9,7 @@ import click
 
 from harness.cli import secret
 from harness.core.errors import StoreError
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.record import RunRecord, Trial
 from harness.experiment.run import uncovered
 from harness.store.run_dir import RunDirectory

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from harness.core.cycle import CycleSpec, Observation, Phase
-from harness.core.forecast import CEILINGS
+from harness.core.judge.forecast import CEILINGS
+from harness.core.judge.moments import answered
 from harness.core.metric import Key
-from harness.core.moments import answered
 from harness.core.record import Trial
 
 SHORTEST_DWELL = 0.3  # seconds; five times the slowest first event, but never below

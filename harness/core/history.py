@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.core.judge_counts import assess_counts
-from harness.core.judge_memory import MEMORY
+from harness.core.judge.counts import assess_counts
+from harness.core.judge.memory import MEMORY
+from harness.core.judge.moments import Series, moments, series
+from harness.core.judge.rates import interval
 from harness.core.metric import Judged, Key
-from harness.core.moments import Series, moments, series
-from harness.core.rates import interval
 from harness.core.record import RunRecord, Trial
 from harness.core.record_codec import to_dict
-from harness.core.stats import ratio_interval
+from harness.core.stats.distributions import ratio_interval
 from harness.core.verdict import Outcome
 
 INTERPRETERS = ("python", "pypy", "node", "java", "env", "sh", "bash", "uvicorn", "gunicorn", "flask", "npx")

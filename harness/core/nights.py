@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.core.changepoint import Change, Night, changes
 from harness.core.history import Measured, RunEntry, TrialEntry
-from harness.core.judge_memory import ASKED
+from harness.core.judge.memory import ASKED
+from harness.core.stats.changepoint import Change, Night, changes
 from harness.core.verdict import Outcome
 
 # What may explain a change beside the commit.

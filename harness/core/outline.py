@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.core.design import GROWTH, LARGEST, LONGEST_LOAD, Goal
-from harness.core.judge_memory import BLOCK, SIGNS, WARM
+from harness.core.judge.memory import BLOCK, SIGNS, WARM
 from harness.core.plan import MAX_WARMUP, MIN_WARMUP, POWER
 from harness.core.units import counted
 

@@ -14,11 +14,7 @@ from dataclasses import dataclass, replace
 from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal
-from harness.core.diagnose import open_question
-from harness.core.doubt import RESTLESS
-from harness.core.findings import bounds
-from harness.core.growth import Allowed, Assessed
-from harness.core.judge_counts import (
+from harness.core.judge.counts import (
     CACHE,
     CERTIFIED,
     STEEP,
@@ -28,14 +24,18 @@ from harness.core.judge_counts import (
     retention_of,
     runs_threads,
 )
-from harness.core.judge_memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
-from harness.core.limit import limit_of
+from harness.core.judge.diagnose import open_question
+from harness.core.judge.doubt import RESTLESS
+from harness.core.judge.findings import bounds
+from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.limit import limit_of
+from harness.core.judge.memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
+from harness.core.judge.moments import Moment, moments
+from harness.core.judge.required import HOUR, STREAM, unmet
+from harness.core.judge.retention import MARGIN
+from harness.core.judge.while_connected import next_hold
 from harness.core.metric import SYMPTOM, Judged, Key, rank
-from harness.core.moments import Moment, moments
 from harness.core.record import Trial
-from harness.core.required import HOUR, STREAM, unmet
-from harness.core.retention import MARGIN
-from harness.core.while_connected import next_hold
 
 __all__ = ["Goal", "Search", "Step", "Stop", "next_step"]
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from harness.core.judge.unnoticed import LEAST, LEAST_SHARE
 from harness.core.sample import Sample
-from harness.core.unnoticed import LEAST, LEAST_SHARE
 
 SHORT = 2.0  # seconds without change that suffice where nothing above the last level is held
 LATE = 10.0  # seconds: longer closes are waited for only while sockets of departed clients are held

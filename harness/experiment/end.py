@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.judge.signature import excerpt
 from harness.core.record import ExitInfo
 from harness.core.sample import Sample
-from harness.core.signature import excerpt
 from harness.core.trace import fold
 from harness.experiment.around import Target
 from harness.target.dump import core_stack, oom_kills

@@ -15,10 +15,10 @@ from harness.core.budget import RETENTION, Budget
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError, TargetError
 from harness.core.expected import statuses
+from harness.core.judge.selftest import confirmed
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.redact import Redactor
-from harness.core.selftest import confirmed
 from harness.core.units import counted
 from harness.core.verdict import Verdict
 from harness.experiment.around import Progress

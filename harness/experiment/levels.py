@@ -9,9 +9,9 @@ from harness.core.census_diff import UNCLASSIFIED
 from harness.core.census_diff import levels as census_levels
 from harness.core.cycle import CycleSpec, Ledger, Observation, Reading
 from harness.core.errors import HarnessError
+from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import Key
 from harness.core.sample import Census
-from harness.core.unnoticed import unnoticed
 from harness.experiment.apart import unless
 from harness.experiment.around import Surroundings, Target
 from harness.experiment.broker import Broker

@@ -19,8 +19,8 @@ from harness.core.cycle import CycleSpec, Phase
 from harness.core.design import plain
 from harness.core.errors import ConfigError, TargetError
 from harness.core.plan import Goal, Stop, next_step
-from harness.core.ratio import LEAST, factor
 from harness.core.record import Trial
+from harness.core.stats.ratio import LEAST, factor
 from harness.core.units import counted, nearest
 from harness.core.verdict import Outcome
 from harness.experiment.broker import BrokerSetup

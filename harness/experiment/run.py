@@ -16,7 +16,7 @@ from harness import __version__
 from harness.core.after_verdict import attempt
 from harness.core.budget import not_covered
 from harness.core.errors import ProbeError
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import RunRecord, TargetInfo, Trial
 from harness.core.redact import Redactor

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from harness.core import design
 from harness.core.after_verdict import failure
-from harness.core.attribution import attribution_cycle, units
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase, Reading
 from harness.core.errors import (
     BrokerError,
@@ -20,7 +19,8 @@ from harness.core.errors import (
     SwarmError,
     TargetError,
 )
-from harness.core.judge import suspicion
+from harness.core.judge.attribution import attribution_cycle, units
+from harness.core.judge.trial import suspicion
 from harness.core.plan import LONGEST_SEARCH, Search, Stop
 from harness.core.record import TargetInfo, Trial
 from harness.experiment import end

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.census_diff import Growth, difference
+from harness.core.judge.recipe import sentence
 from harness.core.metric import Key
 from harness.core.quote import terminal
-from harness.core.recipe import sentence
 from harness.core.sample import Census, Sample
 from harness.probe.sampler import Sampler
 from harness.probe.sparkline import sparkline

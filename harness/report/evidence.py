@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.core.cycle import Phase
+from harness.core.judge.moments import DRIVERS, Moment, judged, level_of, moments
 from harness.core.metric import Key
-from harness.core.moments import DRIVERS, Moment, judged, level_of, moments
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Bound, Finding

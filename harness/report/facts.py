@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.core.cycle import Phase
+from harness.core.judge.moments import Moment, answered, level_of, moments
 from harness.core.metric import Key
-from harness.core.moments import Moment, answered, level_of, moments
 from harness.core.quote import plain
 from harness.core.record import Trial
 from harness.core.units import counted

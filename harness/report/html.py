@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from harness.core.judge.signature import excerpt
 from harness.core.record import RunRecord, Trial
 from harness.core.sample import Sample
-from harness.core.signature import excerpt
 from harness.report import over_time
 from harness.report.evidence import charts, legend
 from harness.report.facts import facts_of

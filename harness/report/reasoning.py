@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from harness.core.growth import Assessed
-from harness.core.judge_counts import allowed, assess_counts
-from harness.core.judge_memory import MEMORY, assess_memory
+from harness.core.judge.counts import allowed, assess_counts
+from harness.core.judge.growth import Assessed
+from harness.core.judge.memory import MEMORY, assess_memory
+from harness.core.judge.moments import DRIVERS, Series, moments, series
 from harness.core.metric import Key, rank
-from harness.core.moments import DRIVERS, Series, moments, series
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.report.nouns import in_bytes, noun, plural, quantity

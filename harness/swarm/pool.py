@@ -13,7 +13,7 @@ import gevent.event
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Phase
 from harness.core.errors import ConfigError
-from harness.core.sse import Counter
+from harness.core.sse.decoder import Counter
 from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request

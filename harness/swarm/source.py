@@ -15,8 +15,8 @@ import gevent
 from gevent.hub import Waiter
 
 from harness.core.errors import ConfigError
-from harness.core.sse import Comment, Counter, Decoder, Event
-from harness.core.sse_event import DEFAULT_LIMIT, StreamLimit
+from harness.core.sse.decoder import Comment, Counter, Decoder, Event
+from harness.core.sse.event import DEFAULT_LIMIT, StreamLimit
 from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from harness.core.errors import ConfigError
 from harness.core.expected import ANY
-from harness.core.sse import Counter, StreamLimit
+from harness.core.sse.decoder import Counter, StreamLimit
 from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.redirect import REDIRECTS, redirected

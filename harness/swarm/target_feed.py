@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import gevent
 
-from harness.core.stats import ratio_interval
+from harness.core.stats.distributions import ratio_interval
 
 KEPT = 3000  # readings; when they are full, every other one goes, so that a run of hours stays visible whole
 CENSUS = 2.0  # seconds between two counts by class

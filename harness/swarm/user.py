@@ -26,7 +26,7 @@ import harness.swarm.final_reports  # a master waits for what its workers counte
 import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
-from harness.core.sse_event import DEFAULT_LIMIT
+from harness.core.sse.event import DEFAULT_LIMIT
 from harness.http.cookies import Cookies
 from harness.http.endpoint import Endpoint, basic
 from harness.http.request import Request

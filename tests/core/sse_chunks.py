@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.core.sse import Comment, Counter, Decoder, Event
+from harness.core.sse.decoder import Comment, Counter, Decoder, Event
 
 
 def chunkings(stream: bytes) -> Iterator[list[bytes]]:

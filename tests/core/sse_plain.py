@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.core.sse import MAX_RETRY, Event
+from harness.core.sse.decoder import MAX_RETRY, Event
 from tests.core.sse_chunks import Seen
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.attribution import ROOM, SMALLEST, attribution_cycle, units
 from harness.core.cycle import BrokerCount, CycleSpec, Phase
+from harness.core.judge.attribution import ROOM, SMALLEST, attribution_cycle, units
 from harness.core.metric import Key
 from harness.core.plan import Goal
 from tests.core.series import FDS, Did, play, trial

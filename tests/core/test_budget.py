@@ -11,8 +11,8 @@ import pytest
 from harness.config import budget_for, find, from_arguments, line_numbers, load
 from harness.core.budget import RETENTION, Budget, laid_over, shared
 from harness.core.errors import ConfigError
-from harness.core.judge import judge
-from harness.core.judge_counts import allowed
+from harness.core.judge.counts import allowed
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.verdict import Outcome
 from tests.core.series import trial

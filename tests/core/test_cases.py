@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.record import as_ended
 from harness.core.verdict import Finding, Verdict
 from harness.store.run_dir import RunDirectory

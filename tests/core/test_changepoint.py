@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.core.changepoint import BASE, LEAST, Change, Night, changes
+from harness.core.stats.changepoint import BASE, LEAST, Change, Night, changes
 
 
 def series(values: Sequence[float], half: float = 0.5) -> list[Night]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.crash import crash_of, next_step
 from harness.core.frames import is_go_library, is_library
+from harness.core.judge.crash import crash_of, next_step
+from harness.core.judge.signature import SIGNATURES, advice, excerpt, find
 from harness.core.record import ExitInfo
-from harness.core.signature import SIGNATURES, advice, excerpt, find
 from harness.core.trace import fold
 from tests.core.series import trial
 from tests.crashes.programs import PROGRAMS

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "detector.md").read_text()
-ROWS = re.findall(r"^\| `(\w+)\.([A-Z_]+)` \| ([\d.]+) \| (.+?) \| (.+?) \|$", PAGE, re.MULTILINE)
-NAMED = re.findall(r"^\| `\w+\.[A-Z_]+` \|", PAGE, re.MULTILINE)
+ROWS = re.findall(r"^\| `([\w.]+)\.([A-Z_]+)` \| ([\d.]+) \| (.+?) \| (.+?) \|$", PAGE, re.MULTILINE)
+NAMED = re.findall(r"^\| `[\w.]+\.[A-Z_]+` \|", PAGE, re.MULTILINE)
 
 
 def test_every_row_is_read() -> None:
@@ -23,6 +23,6 @@ def test_a_constant_has_the_value_that_the_page_gives(module: str, name: str, va
 
 
 def test_the_alarm_is_the_one_that_the_page_derives() -> None:
-    growth = importlib.import_module("harness.core.growth")
+    growth = importlib.import_module("harness.core.judge.growth")
     assert "reaches 1,000" in PAGE
     assert round(2.718281828459045**growth.CERTAIN) == 1000

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.doubt import connections_per_second, ledger_total
-from harness.core.judge import judge
+from harness.core.judge.doubt import connections_per_second, ledger_total
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.verdict import Bound, Outcome, Verdict
 from tests.core.series import observation, trial

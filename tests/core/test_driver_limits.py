@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.core.diagnose import driver
-from harness.core.evidence import evidence
-from harness.core.moments import Series
-from harness.core.poisson import fit
-from harness.core.rates import interval, lump
+from harness.core.judge.diagnose import driver
+from harness.core.judge.moments import Series
+from harness.core.judge.rates import interval, lump
+from harness.core.stats.evidence import evidence
+from harness.core.stats.poisson import fit
 from tests.core.series import FDS
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.forecast import first_full, nearest
-from harness.core.judge import judge
+from harness.core.judge.forecast import first_full, nearest
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.sample import Census

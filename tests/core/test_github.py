@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.record import RunRecord
 from harness.report.github import workflow_commands
 from tests.core.series import trial

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.core.evidence import evidence
-from harness.core.growth import Allowed, Assessed, assess
-from harness.core.moments import Series
+from harness.core.judge.growth import Allowed, Assessed, assess
+from harness.core.judge.moments import Series
+from harness.core.stats.evidence import evidence
 from tests.core.series import FDS
 
 LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.history import measured
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from tests.core.series import trial
 
 

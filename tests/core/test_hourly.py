@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from harness.core.history import measured
-from harness.core.hourly import so_far
-from harness.core.judge import judge
+from harness.core.judge.hourly import so_far
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import Trial

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.core.budget import Budget
 from harness.core.cycle import Phase
 from harness.core.design import Goal
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import next_step
 from harness.core.record import ExitInfo, RunRecord

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.judge import judge
-from harness.core.judge_counts import assess_counts
+from harness.core.judge.counts import assess_counts
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.verdict import Outcome

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.growth import Allowed, Assessed
-from harness.core.judge_memory import MEMORY, _gives_back, assess_memory, joined, rising, sign_evidence
-from harness.core.moments import Moment, Series
+from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.memory import MEMORY, _gives_back, assess_memory, joined, rising, sign_evidence
+from harness.core.judge.moments import Moment, Series
 
 LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"
 MIB = 1 << 20

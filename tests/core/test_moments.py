@@ -8,9 +8,9 @@ import pytest
 
 from harness.core.census_diff import UNCLASSIFIED
 from harness.core.cycle import Phase
-from harness.core.judge import judge
+from harness.core.judge.moments import Series, moments, series
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.moments import Series, moments, series
 from harness.core.verdict import Outcome
 from tests.core.series import FDS, observation, trial
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.core.advice import next_step
 from harness.core.errors import ProbeError
-from harness.core.findings import where
+from harness.core.judge.advice import next_step
+from harness.core.judge.findings import where
 from harness.core.metric import Key
 from harness.core.record import Place, Places
 from harness.runtime.counters import SearchOver, run_cycles

@@ -9,11 +9,11 @@ import pytest
 
 from harness.core import design
 from harness.core.cycle import Phase
-from harness.core.growth import Allowed
-from harness.core.judge import judge
-from harness.core.judge_counts import CACHE, assess_one
+from harness.core.judge.counts import CACHE, assess_one
+from harness.core.judge.growth import Allowed
+from harness.core.judge.moments import Series
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.moments import Series
 from harness.core.plan import MAX_WARMUP, POWER, Goal, Stop, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Outcome

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core import quote
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.record import ExitInfo, RunRecord, Trial
 from harness.report import github, html, junit, markdown
 from harness.report.facts import facts_of

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from bench._services import poisson
-from harness.core.growth import Allowed
-from harness.core.judge_memory import BLOCK, _leak
+from harness.core.judge.growth import Allowed
+from harness.core.judge.memory import BLOCK, _leak
+from harness.core.judge.moments import Series
+from harness.core.judge.rates import beside_readings, interval
 from harness.core.metric import Key
-from harness.core.moments import Series
-from harness.core.rates import beside_readings, interval
 
 OBJECTS, MEMORY = Key("memory", "objects"), Key("memory", "anonymous")
 CYCLES = (300, 300, 0, 300, 600, 50, 1200, 50, 2400, 50, 4000)  # as a plan would have them

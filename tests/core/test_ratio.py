@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from harness.core.ratio import factor
+from harness.core.stats.ratio import factor
 
 
 def test_fewer_than_five_runs_tell_nothing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.record import Trial
 from harness.report.reasoning import reasoning
 from tests.core.series import trial

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from harness.core.census_diff import difference, levels, steady
+from harness.core.judge.recipe import RECIPES, Recipe, explain, match, sentence
 from harness.core.metric import Key
-from harness.core.recipe import RECIPES, Recipe, explain, match, sentence
 from harness.core.sample import Census
 
 

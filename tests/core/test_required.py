@@ -12,7 +12,7 @@ from harness.config import from_arguments, load
 from harness.core.budget import Budget, laid_over, shared
 from harness.core.cycle import Phase
 from harness.core.errors import ConfigError
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import RunRecord, Trial

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from harness.core.budget import Budget
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.record import ExitInfo, RunRecord, Trial
 from harness.core.record_codec import dumps, run_dict
 from harness.core.verdict import Outcome

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from harness.core.design import Goal
-from harness.core.judge import judge
+from harness.core.judge.selftest import claims, confirmed, self_test
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.outline import outline, quiet_connections
-from harness.core.selftest import claims, confirmed, self_test
 from harness.core.verdict import Outcome
 from tests.core.series import FDS, OBJECTS, play, trial
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.core.signature import SIGNATURES, excerpt, find, meaning
+from harness.core.judge.signature import SIGNATURES, excerpt, find, meaning
 
 
 @pytest.mark.parametrize(

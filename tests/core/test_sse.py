@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.core.sse import MAX_RETRY, Comment, Counter, Decoder, Event, EventTooLong, LineTooLong
+from harness.core.sse.decoder import MAX_RETRY, Comment, Counter, Decoder, Event, EventTooLong, LineTooLong
 from tests.core.sse_chunks import chunkings, data, events, seen
 
 BOM = b"\xef\xbb\xbf"

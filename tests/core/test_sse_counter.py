@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from harness.core.sse import Counter, EventTooLong, LineTooLong
+from harness.core.sse.decoder import Counter, EventTooLong, LineTooLong
 from tests.core.sse_chunks import chunkings
 from tests.core.sse_plain import interpret
 

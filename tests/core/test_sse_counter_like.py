@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.sse import Counter
+from harness.core.sse.decoder import Counter
 
 LINES = st.sampled_from(
     [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.core.sse import Counter, Decoder, EventTooLong, LineTooLong
+from harness.core.sse.decoder import Counter, Decoder, EventTooLong, LineTooLong
 from tests.core.sse_chunks import decoded
 from tests.core.sse_plain import interpret
 
@@ -153,7 +153,7 @@ def test_memory_is_bounded_by_the_limits(unit: bytes, size: int, kind: type[Deco
 @given(field=st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=1, max_size=3))
 @settings(max_examples=50, deadline=None)
 def test_what_a_peer_names_its_fields_is_not_remembered(field: list[str]) -> None:
-    from harness.core.sse_shapes import SHAPES
+    from harness.core.sse.shapes import SHAPES
 
     before = len(SHAPES)
     stream = "".join(f"{name}: x\n" for name in field) + "data: y\n\n"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from harness.core.sse import Decoder
+from harness.core.sse.decoder import Decoder
 from harness.http import causes
 from tests.core.sse_chunks import chunkings, seen
 

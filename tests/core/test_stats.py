@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.linear import line
-from harness.core.poisson import fit
-from harness.core.stats import (
+from harness.core.stats.distributions import (
     correlated,
     drawdown,
     isotonic,
@@ -23,6 +21,8 @@ from harness.core.stats import (
     student95,
     student_tail,
 )
+from harness.core.stats.linear import line
+from harness.core.stats.poisson import fit
 
 
 @pytest.mark.parametrize(

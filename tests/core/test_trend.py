@@ -9,10 +9,10 @@ import pytest
 from bench import _calibrate
 from bench._kinds import LEAKING_MEMORY
 from bench._services import run
-from harness.core import trend
-from harness.core.judge import judge
+from harness.core.judge import trend
+from harness.core.judge.moments import Series
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.moments import Series
 
 CPU = Key("idle-cpu")
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.core import trend
-from harness.core.growth import Assessed
-from harness.core.linear import line
+from harness.core.judge import trend
+from harness.core.judge.growth import Assessed
+from harness.core.judge.moments import Series
 from harness.core.metric import Key
-from harness.core.moments import Series
+from harness.core.stats.linear import line
 from tests.core.series import FDS
 
 CPU = Key("idle-cpu")

@@ -60,17 +60,17 @@ def test_a_noun_agrees_with_the_number_that_is_read(said: str, expected: str) ->
 
 # Constants, and what cannot be one where it is said.
 NEVER_ONE = {
-    "core/judge_memory.py: {length} blocks",
-    "core/judge_memory.py: {max(missed, 2) * BLOCK:.0f} more connections",
+    "core/judge/memory.py: {length} blocks",
+    "core/judge/memory.py: {max(missed, 2) * BLOCK:.0f} more connections",
     "core/outline.py: {MAX_WARMUP} cycles",
     "core/outline.py: {PACE:.0f} connections",
     "core/outline.py: {WARM:,.0f} connections",
     "core/outline.py: {blocks} blocks",
     "core/plan.py: {goal.cycles} load cycles",
-    "core/selftest.py: {MAX_CYCLES} cycles",
-    "core/sse_lines.py: {max_event} bytes",
-    "core/sse_lines.py: {size} bytes",
-    "core/stalled.py: {since} cycles",
+    "core/judge/selftest.py: {MAX_CYCLES} cycles",
+    "core/sse/lines.py: {max_event} bytes",
+    "core/sse/lines.py: {size} bytes",
+    "core/judge/stalled.py: {since} cycles",
     "report/memory.py: {box.blocks * scale:,.2f} blocks",
     "report/memory.py: {box.size * scale:,.1f} bytes",
     "report/memory.py: {root.size * scale:,.1f} bytes",

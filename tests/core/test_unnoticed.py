@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.core.cycle import Observation
-from harness.core.judge import judge
+from harness.core.judge.moments import moments
+from harness.core.judge.trial import judge
+from harness.core.judge.unnoticed import premature, settle_for, slowest_close, unnoticed
 from harness.core.metric import Key
-from harness.core.moments import moments
-from harness.core.unnoticed import premature, settle_for, slowest_close, unnoticed
 from harness.core.verdict import Outcome
 from tests.core.series import FDS, observation, trial
 

@@ -10,12 +10,12 @@ import pytest
 
 from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase, Reading
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
+from harness.core.judge.while_connected import bounds, findings, hourly, next_hold, warnings
 from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import Trial
 from harness.core.verdict import Finding, Outcome
-from harness.core.while_connected import bounds, findings, hourly, next_hold, warnings
 from tests.core.series import play, trial
 
 ANONYMOUS, HEAP, OBJECTS = Key("memory", "anonymous"), Key("memory", "heap-bytes"), Key("memory", "objects")

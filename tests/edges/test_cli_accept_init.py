@@ -13,7 +13,7 @@ from harness.cli import cli
 from harness.cli.init import BUDGETS
 from harness.config import load, loads
 from harness.core.budget import Budget, shared
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import RunRecord, Trial

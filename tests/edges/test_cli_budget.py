@@ -17,7 +17,7 @@ from harness.cli.guard import command as guard
 from harness.config import budget_for, load, loads
 from harness.core.budget import Budget
 from harness.core.budget_file import EXCEPTION_FIELDS, MEMORY_KINDS, SUBTABLES
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import METRICS, Key
 from harness.core.record import RunRecord, Trial
 from harness.core.verdict import Outcome

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 from harness.cli import cli, ended
 from harness.cli.streams import line
 from harness.config import line_numbers, loads
-from harness.core import signature
 from harness.core.errors import ConfigError, StoreError
+from harness.core.judge import signature
 from harness.core.units import duration, nearest, per_unit, rate, size
 from harness.process.read import read_bounded
 from harness.runtime.snapshot import Snapshot

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness.core.census_diff import difference, levels
-from harness.core.recipe import RECIPES, match, sentence
+from harness.core.judge.recipe import RECIPES, match, sentence
 from harness.core.sample import Census
 from harness.probe.census import census
 from tests.edges.probe_target import Told, asleep, wait_for

@@ -8,7 +8,7 @@ import pytest
 
 from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.record import ExitInfo, TargetInfo, Trial
 from harness.experiment.reproduce import Card, compare, confirmed, describe
 

@@ -20,8 +20,8 @@ import pytest
 
 from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.errors import BrokerError
+from harness.core.judge.unnoticed import premature
 from harness.core.metric import Key
-from harness.core.unnoticed import premature
 from harness.experiment.around import Surroundings
 from harness.experiment.broker import CANCELLED_PATIENCE, Broker, BrokerSetup
 from harness.experiment.inside import Inside

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.cycle import CycleSpec, Phase
 from harness.core.errors import ConfigError
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Stop
 from harness.core.record import Trial

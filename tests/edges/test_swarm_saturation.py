@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.cycle import CycleSpec, Ledger
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.swarm.launch import Swarm
 from harness.swarm.saturation import LATE, WINDOW
 from tests.core.series import trial

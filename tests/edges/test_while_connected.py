@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.core.cycle import CycleSpec, Phase
+from harness.core.judge.while_connected import grown
 from harness.core.metric import Key
 from harness.core.plan import Stop
 from harness.core.record import Trial
-from harness.core.while_connected import grown
 from harness.experiment.guard import Request, guard_once
 from harness.swarm.launch import Swarm
 from tests.edges.command_line import wait_for

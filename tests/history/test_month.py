@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.core.design import Goal
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.notice import payload
 from harness.core.record import RunRecord

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import ExitInfo, Place, Places, RunRecord, Trial
 from harness.core.verdict import Exhaustion, Finding, Outcome, Rate, Verdict

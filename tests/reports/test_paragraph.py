@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.budget import Budget
-from harness.core.judge import judge
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import ExitInfo, Place, Places, Trial
 from harness.report.paragraph import paragraph

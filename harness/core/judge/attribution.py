@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
-from harness.core.forecast import CEILINGS
-from harness.core.judge import judge
+from harness.core.judge.forecast import CEILINGS
+from harness.core.judge.trial import judge
+from harness.core.judge.while_connected import SCOPE
 from harness.core.metric import Key
 from harness.core.record import Trial
-from harness.core.while_connected import SCOPE
 
 __all__ = ["attribution_cycle", "units"]
 

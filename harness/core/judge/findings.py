@@ -6,17 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.core.diagnose import distinct, per, published
-from harness.core.doubt import connections_per_second
-from harness.core.forecast import first_full, nearest
-from harness.core.growth import Assessed
-from harness.core.judge_counts import CERTIFIED, FLOOR
-from harness.core.judge_memory import GRANULE, MEMORY
+from harness.core.judge.counts import CERTIFIED, FLOOR
+from harness.core.judge.diagnose import distinct, per, published
+from harness.core.judge.doubt import connections_per_second
+from harness.core.judge.forecast import first_full, nearest
+from harness.core.judge.growth import Assessed
+from harness.core.judge.memory import GRANULE, MEMORY
+from harness.core.judge.moments import Moment, judged, keys, level_of
+from harness.core.judge.recipe import explain
 from harness.core.metric import Judged, Key, rank
-from harness.core.moments import Moment, judged, keys, level_of
-from harness.core.recipe import explain
 from harness.core.record import Places, Trial
-from harness.core.stats import poisson_interval
+from harness.core.stats.distributions import poisson_interval
 from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from harness.core import design
 from harness.core.cycle import Phase
-from harness.core.doubt import SETTLING, Doubt, time_option
-from harness.core.findings import seconds_seen
+from harness.core.judge.doubt import SETTLING, Doubt, time_option
+from harness.core.judge.findings import seconds_seen
+from harness.core.judge.moments import Moment, answered
 from harness.core.metric import Judged, Key
-from harness.core.moments import Moment, answered
 from harness.core.record import Trial
 from harness.core.units import bytes_text, duration_text
 from harness.core.verdict import Bound

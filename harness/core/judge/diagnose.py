@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.core.moments import DRIVERS, NAMES, WORDS, Series
-from harness.core.poisson import Fit, fit
-from harness.core.stats import median
+from harness.core.judge.moments import DRIVERS, NAMES, WORDS, Series
+from harness.core.stats.distributions import median
+from harness.core.stats.poisson import Fit, fit
 
 EXACT = 0.01  # share of the growth that a driver without a residual may miss: rounding, a stray object
 RESIDUAL = 3.0  # times that share which the plainest driver must leave before an exact one is named instead

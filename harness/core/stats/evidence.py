@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.core.poisson import BACKGROUND, fit
+from harness.core.stats.poisson import BACKGROUND, fit
 
 # Gamma priors of shape 1/2 over the driver's rate, by their mean per unit of the driver; equal weights.
 SCALES = (0.001, 0.01, 0.1, 1.0, 10.0)

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from harness.core import growth, trend
 from harness.core.budget import Budget, retain_for
-from harness.core.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
-from harness.core.limit import limited
+from harness.core.judge import growth, trend
+from harness.core.judge.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
+from harness.core.judge.limit import limited
+from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
+from harness.core.judge.rates import beside_readings, interval
+from harness.core.judge.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
+from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
-from harness.core.moments import Moment, Series, keys, level_of, moments, series
-from harness.core.rates import beside_readings, interval
 from harness.core.record import Trial
-from harness.core.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
-from harness.core.stats import poisson_interval
-from harness.core.unnoticed import unnoticed
+from harness.core.stats.distributions import poisson_interval
 
 # Growth per reading that means nothing: an interpreter or a C library maps an arena now and then. Of seven healthy
 # servers six moved by at most 4 mappings a cycle after the third, Node's once by 70 (bench/traces).
@@ -128,7 +128,7 @@ def runs_threads(trial: Trial, key: Key) -> bool:
 
 
 def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> Assessed:
-    """What is left of a growth once the retention time is taken into account (``harness.core.retention``)."""
+    """What is left of a growth once the retention time is taken into account (``harness.core.judge.retention``)."""
     retention = retention_of(trial, key)
     if retention <= 0 or one.status == "bounded":
         return one

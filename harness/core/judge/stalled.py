@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core.cycle import Observation, Phase
+from harness.core.judge.signature import find
 from harness.core.record import Trial
-from harness.core.signature import find
 from harness.core.units import counted
 
 SHARE = 0.5  # of the streams of a cycle that must have stalled

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from harness.core.sse_counted import CountedLines
-from harness.core.sse_event import DEFAULT_LIMIT
-from harness.core.sse_shapes import BARE, Shape, shape_of
+from harness.core.sse.counted import CountedLines
+from harness.core.sse.event import DEFAULT_LIMIT
+from harness.core.sse.shapes import BARE, Shape, shape_of
 
 _DATA, _BEATS = b"\n\ndata:", b"\n\n:"
 """What stands between two events, or comments, of one line each."""

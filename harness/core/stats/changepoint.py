@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from harness.core.stats import mean_interval, median
+from harness.core.stats.distributions import mean_interval, median
 
 THRESHOLD = 400.0  # of the evidence; docs/trend.md measures what it means in false alarms
 BASE = 6  # nights that a level needs before a change from it can be told

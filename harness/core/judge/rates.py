@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.core.linear import Weighted, weighted
-from harness.core.moments import Series
-from harness.core.stats import poisson_interval, ratio_interval, student95
+from harness.core.judge.moments import Series
+from harness.core.stats.distributions import poisson_interval, ratio_interval, student95
+from harness.core.stats.linear import Weighted, weighted
 
 NORMAL = 1.96
 STRICT = 0.02  # spans that agree so well are a clockwork, however few

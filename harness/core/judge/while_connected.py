@@ -23,7 +23,7 @@ from itertools import pairwise
 
 from harness.core.budget import line_for
 from harness.core.cycle import CycleSpec, Observation, Phase, Reading
-from harness.core.judge_memory import MEMORY
+from harness.core.judge.memory import MEMORY
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
 from harness.core.units import counted

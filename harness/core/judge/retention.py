@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from harness.core.judge.moments import Moment
 from harness.core.metric import Key
-from harness.core.moments import Moment
-from harness.core.stats import median
+from harness.core.stats.distributions import median
 
 MARGIN = 1.0  # seconds beyond the retention time: timers fire late, and a sweep takes its time
 STEPS = 60  # release times that are tried between zero and the retention time

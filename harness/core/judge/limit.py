@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.core.cycle import Ledger, Phase
-from harness.core.growth import Allowed, Assessed
+from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.moments import Moment, answered, level_of
+from harness.core.judge.rates import interval
 from harness.core.metric import Key
-from harness.core.moments import Moment, answered, level_of
-from harness.core.rates import interval
 from harness.core.record import Trial
 
 SERVED = 0.02  # share of a cycle's streams that may be answered after the limit

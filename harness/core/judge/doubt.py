@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from harness.core import design
 from harness.core.cycle import Ledger, Phase
-from harness.core.diagnose import per
-from harness.core.growth import Assessed
-from harness.core.judge_counts import CERTIFIED, retention_of
+from harness.core.judge.counts import CERTIFIED, retention_of
+from harness.core.judge.diagnose import per
+from harness.core.judge.growth import Assessed
+from harness.core.judge.unnoticed import settle_for, slowest_close
 from harness.core.metric import Key, rank
 from harness.core.record import Trial
 from harness.core.units import counted, duration_text
-from harness.core.unnoticed import settle_for, slowest_close
 
 RESTLESS = ("mappings",)  # an interpreter maps an arena now and then: only a certain leak counts
 MORE = "give more time or connections (--max-time, --connections), or ask for less (--sensitivity)"

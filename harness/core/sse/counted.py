@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.core.sse_lines import Lines, reconnection_time
-from harness.core.sse_shapes import DIGITS
+from harness.core.sse.lines import Lines, reconnection_time
+from harness.core.sse.shapes import DIGITS
 
 _FEW = 4
 _SHORT = b"data: "

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from harness.core import growth
-from harness.core.diagnose import PLAINER, SAME
-from harness.core.growth import MIN_GROWTH, POOL, Allowed, Assessed
-from harness.core.linear import Line, line
-from harness.core.moments import DRIVERS, Series
-from harness.core.rates import NORMAL, beside_readings
-from harness.core.stats import drawdown, isotonic, median, student95
+from harness.core.judge import growth
+from harness.core.judge.diagnose import PLAINER, SAME
+from harness.core.judge.growth import MIN_GROWTH, POOL, Allowed, Assessed
+from harness.core.judge.moments import DRIVERS, Series
+from harness.core.judge.rates import NORMAL, beside_readings
+from harness.core.stats.distributions import drawdown, isotonic, median, student95
+from harness.core.stats.linear import Line, line
 from harness.core.units import counted
 
 MIN_LEVELS = 6

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from harness.core.moments import moments
+from harness.core.judge.moments import moments
+from harness.core.judge.signature import advice, find, meaning
 from harness.core.record import Trial
-from harness.core.signature import advice, find, meaning
 from harness.core.trace import fold
 from harness.core.units import counted
 from harness.core.verdict import Crash

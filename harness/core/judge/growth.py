@@ -6,7 +6,7 @@ with each burst of clients, and something that grows over time. So growth is a l
 - at once, when it follows one driver like a clockwork, exceeds what a pool could hold, and cycles of different
   size show that it is not the same in every burst, or
 - slowly, when cycles that differ by design show that the driver explains it and growth per cycle, per second or
-  per reading does not: an e-process reaches 1,000 (``harness.core.evidence``);
+  per reading does not: an e-process reaches 1,000 (``harness.core.stats.evidence``);
 
 and in both, only when it goes on until now. Exposure is what the service answered. No growth over M answered
 streams bounds the rate at 3/M (the rule of three, 95 %). ``python -m bench.detector`` measures the error rates.
@@ -18,13 +18,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.core.diagnose import SAME, driver, per
-from harness.core.evidence import evidence
-from harness.core.moments import Series
-from harness.core.poisson import fit
-from harness.core.rates import STRICT, interval, lump
-from harness.core.retention import Stay
-from harness.core.stats import correlated, poisson_interval
+from harness.core.judge.diagnose import SAME, driver, per
+from harness.core.judge.moments import Series
+from harness.core.judge.rates import STRICT, interval, lump
+from harness.core.judge.retention import Stay
+from harness.core.stats.distributions import correlated, poisson_interval
+from harness.core.stats.evidence import evidence
+from harness.core.stats.poisson import fit
 from harness.core.units import counted
 
 CERTAIN = math.log(1000)

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.core import crash as crashes
-from harness.core import while_connected
-from harness.core.advice import next_step
-from harness.core.diagnose import per
-from harness.core.doubt import SPREAD, Doubt, doubt_of, ledger_total, warnings_of
-from harness.core.findings import bounds, ceilings, leaks, seconds_seen
-from harness.core.growth import Assessed
-from harness.core.hourly import so_far
-from harness.core.judge_counts import allowed, assess_counts, retention_of
-from harness.core.judge_memory import MEMORY, assess_memory, counted_inside
+from harness.core.judge import crash as crashes
+from harness.core.judge import while_connected
+from harness.core.judge.advice import next_step
+from harness.core.judge.counts import allowed, assess_counts, retention_of
+from harness.core.judge.diagnose import per
+from harness.core.judge.doubt import SPREAD, Doubt, doubt_of, ledger_total, warnings_of
+from harness.core.judge.findings import bounds, ceilings, leaks, seconds_seen
+from harness.core.judge.growth import Assessed
+from harness.core.judge.hourly import so_far
+from harness.core.judge.memory import MEMORY, assess_memory, counted_inside
+from harness.core.judge.moments import moments
+from harness.core.judge.required import shortfall, unmet
+from harness.core.judge.stalled import EXHAUSTED, ran_out, stalled
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
-from harness.core.moments import moments
 from harness.core.record import Trial
-from harness.core.required import shortfall, unmet
-from harness.core.stalled import EXHAUSTED, ran_out, stalled
 from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
 

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from harness.core.diagnose import driver
-from harness.core.growth import Allowed, Assessed
-from harness.core.linear import line
+from harness.core.judge.diagnose import driver
+from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.moments import Moment, Series, judged, series
+from harness.core.judge.trend import critical
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
-from harness.core.moments import Moment, Series, judged, series
-from harness.core.stats import mean_interval, median
-from harness.core.trend import critical
+from harness.core.stats.distributions import mean_interval, median
+from harness.core.stats.linear import line
 from harness.core.units import counted
 
 MEMORY = Key("memory", "anonymous")

@@ -12,9 +12,9 @@ from itertools import accumulate, pairwise
 
 from harness.core.census_diff import UNCLASSIFIED
 from harness.core.cycle import Ledger, Observation, Phase
+from harness.core.judge.unnoticed import premature
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
-from harness.core.unnoticed import premature
 
 MOST = 2.0**64
 TRACED = ("memory", "mappings", "idle-cpu")

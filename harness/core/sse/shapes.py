@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
-from harness.core.sse_event import Event
+from harness.core.sse.event import Event
 
 _FIELDS = {  # what a value may hold: an empty type means "message", an id with NUL is ignored
     "event": r"event: ?+(.++)\n",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from harness.core.sse_event import EventTooLong, LineTooLong, StreamLimit
+from harness.core.sse.event import EventTooLong, LineTooLong, StreamLimit
 
 BOM = b"\xef\xbb\xbf"
 SPILL = 512

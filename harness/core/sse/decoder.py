@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.core.sse_counter import Counter
-from harness.core.sse_event import DEFAULT_LIMIT, Comment, Event, EventTooLong, LineTooLong, StreamLimit
-from harness.core.sse_lines import MAX_RETRY, Lines, reconnection_time
-from harness.core.sse_shapes import BARE, Shape, shape_of
+from harness.core.sse.counter import Counter
+from harness.core.sse.event import DEFAULT_LIMIT, Comment, Event, EventTooLong, LineTooLong, StreamLimit
+from harness.core.sse.lines import MAX_RETRY, Lines, reconnection_time
+from harness.core.sse.shapes import BARE, Shape, shape_of
 
 __all__ = [
     "DEFAULT_LIMIT", "MAX_RETRY", "Comment", "Counter", "Decoder", "Event", "EventTooLong", "LineTooLong",

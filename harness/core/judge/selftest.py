@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 from harness.core import design
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Observation, Phase
 from harness.core.design import Goal
-from harness.core.judge import judge
-from harness.core.judge_counts import CERTIFIED, FINEST
-from harness.core.judge_memory import ASKED, MEMORY, counted_inside
+from harness.core.judge.counts import CERTIFIED, FINEST
+from harness.core.judge.memory import ASKED, MEMORY, counted_inside
+from harness.core.judge.moments import moments
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.moments import moments
 from harness.core.plan import Stop, next_step
 from harness.core.record import Trial
-from harness.core.stats import median
+from harness.core.stats.distributions import median
 from harness.core.units import counted
 from harness.core.verdict import Outcome, Verdict
 

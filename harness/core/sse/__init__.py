@@ -1,0 +1,1 @@
+"""Server-sent events: one decoder, its rules and its fast paths."""

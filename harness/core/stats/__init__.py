@@ -1,0 +1,1 @@
+"""Statistics in pure Python: distributions, evidence, fits and change points."""
