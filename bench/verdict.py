@@ -92,10 +92,10 @@ def watched() -> Iterator[list[tuple[float, float]]]:
 
     def rest(self: Reader, tick: Callable[[], None]) -> Quiet:
         processes = ours(self.target.pid)
-        began, before = self.around.clock(), burnt(processes)
+        began, before = self.context.clock(), burnt(processes)
         quiet = real(self, tick)
         if self.target.alive:
-            windows.append((self.around.clock() - began, burnt(processes) - before))
+            windows.append((self.context.clock() - began, burnt(processes) - before))
         return quiet
 
     Reader.rest = rest  # type: ignore[method-assign]

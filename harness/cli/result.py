@@ -20,7 +20,7 @@ from harness.core.after_verdict import attempt, failure
 from harness.core.errors import StoreError
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, run_dict
-from harness.experiment.around import Progress
+from harness.experiment.context import Progress
 from harness.experiment.run import Run, worst_exit_code
 from harness.report import github, junit
 from harness.report.live import LiveView

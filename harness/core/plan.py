@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal
+from harness.core.judge.caveat import RESTLESS
 from harness.core.judge.counts import (
     CACHE,
     CERTIFIED,
@@ -25,7 +26,6 @@ from harness.core.judge.counts import (
     runs_threads,
 )
 from harness.core.judge.diagnose import open_question
-from harness.core.judge.doubt import RESTLESS
 from harness.core.judge.findings import bounds
 from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.limit import limit_of

@@ -12,7 +12,7 @@ from harness.core.judge.signature import excerpt
 from harness.core.record import ExitInfo
 from harness.core.sample import Sample
 from harness.core.trace import fold
-from harness.experiment.around import Target
+from harness.experiment.context import Target
 from harness.target.dump import core_stack, oom_kills
 from harness.target.spawn import was_cut
 

@@ -21,13 +21,13 @@ from harness.core.record import Trial
 from harness.core.redact import Redactor
 from harness.core.units import counted
 from harness.core.verdict import Verdict
-from harness.experiment.around import Progress
 from harness.experiment.broker import BrokerSetup
-from harness.experiment.far import probe_argv
-from harness.experiment.inside import RuntimeSetup
+from harness.experiment.context import Progress
 from harness.experiment.redaction import redactor
+from harness.experiment.remote_target import probe_argv
 from harness.experiment.run import Run
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
+from harness.experiment.target_runtime import RuntimeSetup
 from harness.http.endpoint import Endpoint, written_target
 from harness.http.request import Request as HttpRequest
 from harness.http.tls import tls_context

@@ -12,14 +12,14 @@ from harness.core.errors import HarnessError
 from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import Key
 from harness.core.sample import Census
-from harness.experiment.apart import unless
-from harness.experiment.around import Surroundings, Target
 from harness.experiment.broker import Broker
+from harness.experiment.cancellable import call_cancellable
 from harness.experiment.closing import Closes
-from harness.experiment.far import Watching
-from harness.experiment.inside import Inside
+from harness.experiment.context import Target, TrialContext
 from harness.experiment.quiet import LOOKS, Quiet, after, cores_used, rest
+from harness.experiment.remote_target import Watching
 from harness.experiment.setup import TrialSetup
+from harness.experiment.target_runtime import TargetRuntime
 
 TCP_IN = "tcp-in"  # a class of a census: connections to a port that is listened at
 MOST_EVENTS = 20  # of one cycle
@@ -32,10 +32,10 @@ class Reader:
     for the record, such as why a counter could not be read."""
 
     setup: TrialSetup
-    around: Surroundings
+    context: TrialContext
     target: Target
     sampler: Watching
-    inside: Inside
+    runtime: TargetRuntime
     broker: Broker | None
     port: int
     told: Callable[[str], None]
@@ -69,8 +69,8 @@ class Reader:
             window=closes.window,
             settle=self.setup.settle,
             patience=max(self.setup.patience, 3 * hold),
-            clock=self.around.clock,
-            stopped=lambda: self.around.interrupt.is_set() or not self.target.alive,
+            clock=self.context.clock,
+            stopped=lambda: self.context.interrupt.is_set() or not self.target.alive,
             tick=self._tick,
             pace=self.setup.probe_interval,
             hold=hold,
@@ -93,7 +93,7 @@ class Reader:
         found: dict[Key, float] = {}
         for census in looks:
             found.update(census_levels(census))
-        counters, _ = self.inside.read()
+        counters, _ = self.runtime.read()
         found.update(counters)
         counted = self.broker.count() if self.broker else None
         if counted and found:
@@ -117,7 +117,7 @@ class Reader:
             quiet = self._rest(None, closes.slowest, lambda: not self._unnoticed(self._censuses(1)))
             counters, looks = self._read(quiet)
         levels = quiet.levels(*looks)
-        lag = closes.watch(self.sampler.samples(), self.around.clock())
+        lag = closes.watch(self.sampler.samples(), self.context.clock())
         if quiet.settled and self.target.alive:
             closes.level(quiet.level.get("fds"), unnoticed(levels), held=quiet.held)
             if not quiet.restless:
@@ -131,11 +131,11 @@ class Reader:
             ledger=ledger,
             levels=levels,
             started=started,
-            ended=self.around.clock(),
+            ended=self.context.clock(),
             load_ended=load_ended,
             settled=quiet.settled,
             unsettled=quiet.moving,
-            complete=self.target.alive and not self.around.interrupt.is_set(),
+            complete=self.target.alive and not self.context.interrupt.is_set(),
             close_lag=max(lag, quiet.close_lag if step.connections else 0.0),
             broker=counted,
             census=looks[-1] if looks else None,
@@ -145,12 +145,12 @@ class Reader:
 
     def connected(self) -> Reading | None:
         """Levels while clients are connected; None when nothing could be read."""
-        at = self.around.clock()
+        at = self.context.clock()
         census = self._census()
         if census is None:
             return None
         levels = census_levels(census)
-        counters, note = self.inside.read()  # after the census: it opens a connection of its own
+        counters, note = self.runtime.read()  # after the census: it opens a connection of its own
         if note:
             self.told(note)
         return Reading(at, {**levels, **counters})
@@ -176,7 +176,7 @@ class Reader:
 
     def _connected(self, looks: list[Census]) -> bool:
         """Whether somebody is. No descriptor of an accepted connection, no client; else the kernel is asked."""
-        if self.around.interrupt.is_set() or not self.target.alive:
+        if self.context.interrupt.is_set() or not self.target.alive:
             return False
         if looks and looks[0].fds and not looks[0].fds.keys() & {TCP_IN, UNCLASSIFIED}:
             return False
@@ -188,13 +188,13 @@ class Reader:
 
     def _counters(self, quiet: Quiet) -> dict[Key, float]:
         """Levels from inside, once at rest. What the reading itself opened is given time to go."""
-        if not quiet.settled or self.around.interrupt.is_set() or not self.target.alive:
+        if not quiet.settled or self.context.interrupt.is_set() or not self.target.alive:
             return {}
-        levels, note = self.inside.read()
+        levels, note = self.runtime.read()
         if note:
             self.told(note)
         if levels:
-            after(self.sampler, quiet.level, clock=self.around.clock)
+            after(self.sampler, quiet.level, clock=self.context.clock)
         return levels
 
     def _events(self, since: float) -> tuple[str, ...]:
@@ -209,7 +209,7 @@ class Reader:
         """What can be read now; several times, a sample apart, of a service that does not hold still."""
         found: list[Census] = []
         for look in range(looks):
-            if self.around.interrupt.wait(self.setup.probe_interval if look else 0.0):
+            if self.context.interrupt.wait(self.setup.probe_interval if look else 0.0):
                 break
             if taken := self._census():
                 found.append(taken)
@@ -220,8 +220,8 @@ class Reader:
             return None
         try:
             # Slow where a tree has hundreds of processes: whoever stops the run does not wait for it.
-            return unless(
-                self.around.interrupt.is_set, lambda: self.sampler.census(self.around.clock()), "a census"
+            return call_cancellable(
+                self.context.interrupt.is_set, lambda: self.sampler.census(self.context.clock()), "a census"
             )
         except HarnessError:
             return None

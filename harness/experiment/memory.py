@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 
 from harness.core.errors import ConfigError, Interrupted, ProbeError, TargetError
-from harness.experiment.apart import unless
+from harness.experiment.cancellable import call_cancellable
 from harness.process.child import Child
 from harness.process.private_folder import PrivateFolder
 from harness.runtime.counters import Unavailable
@@ -64,7 +64,7 @@ def run(
         prepared = prepare_env(os.environ if env is None else env, folder, trace=frames)
         with Child.spawn(list(command), log=out / LOG, name="target", env=prepared) as child:
             reader = PythonCounters(folder, child.pid)
-            found = unless(interrupt.is_set, reader.probe, "the first look at the program")
+            found = call_cancellable(interrupt.is_set, reader.probe, "the first look at the program")
             if isinstance(found, Unavailable):
                 if not executable(child.pid) and child.wait(END_PATIENCE):
                     raise _early(child, out, every)

@@ -11,7 +11,7 @@ from harness.core.census_diff import levels as census_levels
 from harness.core.metric import Key
 from harness.core.quiescence import QUARTERS, NeverSettled, Quiescent, Settling, Tracker
 from harness.core.sample import Census, Sample
-from harness.experiment.far import Watching
+from harness.experiment.remote_target import Watching
 
 POLL = 0.05
 LEAST_NAP = 0.01

@@ -20,7 +20,7 @@ from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import RunRecord, TargetInfo, Trial
 from harness.core.redact import Redactor
-from harness.experiment.around import Progress, Surroundings
+from harness.experiment.context import Progress, TrialContext
 from harness.experiment.halt import GRACE, Halt
 from harness.experiment.provenance import machine
 from harness.experiment.setup import TrialSetup
@@ -76,7 +76,7 @@ class Run:
         done = self.record.trials
         setup = replace(setup, name=self.redact.text(setup.name))
         limit = setup.limit
-        around = Surroundings(
+        context = TrialContext(
             clock=self.clock,
             directory=self.directory,
             interrupt=Halt(
@@ -86,7 +86,7 @@ class Run:
             show=self.show,
             keep=lambda trial: self._keep((*done, trial)),
         )
-        trial = self._redacted(TrialRunner(setup, around).run())
+        trial = self._redacted(TrialRunner(setup, context).run())
         trial = replace(trial, verdict=judge(trial))
         more = attempt("the check of the budget", partial(uncovered, trial), self.failures.append) or ()
         trial = replace(trial, notes=(*trial.notes, *more))

@@ -10,7 +10,7 @@ from harness.core.budget import Budget
 from harness.core.plan import Step
 from harness.core.record import Trial
 from harness.experiment.broker import BrokerSetup
-from harness.experiment.inside import RuntimeSetup
+from harness.experiment.target_runtime import RuntimeSetup
 
 Steps = Callable[[Trial], Step]
 """Given what has been seen so far: the next cycle, or why to stop. Pure."""

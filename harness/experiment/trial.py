@@ -24,15 +24,15 @@ from harness.core.judge.trial import suspicion
 from harness.core.plan import LONGEST_SEARCH, Search, Stop
 from harness.core.record import TargetInfo, Trial
 from harness.experiment import end
-from harness.experiment.around import Progress, Surroundings, Target
 from harness.experiment.broker import Broker
-from harness.experiment.far import FarTarget, Watching, open_far
-from harness.experiment.first_look import first_look
-from harness.experiment.inside import Inside
+from harness.experiment.context import Progress, Target, TrialContext
 from harness.experiment.levels import Reader
 from harness.experiment.load import open_swarm
+from harness.experiment.preflight import preflight_paths
 from harness.experiment.refusing import Refusing
+from harness.experiment.remote_target import RemoteTarget, Watching, open_remote_probe
 from harness.experiment.setup import TrialSetup
+from harness.experiment.target_runtime import TargetRuntime
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 from harness.runtime.counters import SearchOver
@@ -52,18 +52,18 @@ EXIT_PATIENCE = 2.0  # a service whose connections all break at once is given so
 class TrialRunner:
     """One trial under way. ``run`` never raises for what happens to the service; that is data."""
 
-    def __init__(self, setup: TrialSetup, around: Surroundings) -> None:
+    def __init__(self, setup: TrialSetup, context: TrialContext) -> None:
         self.setup = setup
-        self.around = around
-        self.started = around.clock()
+        self.context = context
+        self.started = context.clock()
         self.connections = 0
         self.refusing = Refusing()
         self.silent = False  # the broker
         self.doing = ""  # beside the phase, for who watches
         self.during = ""  # the step in progress, for the record of a crash
         self.search_ends = math.inf  # when the load of the search for the place is cut short
-        self.directory = around.directory.trial_dir(setup.name)
-        self.inside = Inside(setup.runtime, keep=self.directory, interrupted=around.interrupt.is_set)
+        self.directory = context.directory.trial_dir(setup.name)
+        self.runtime = TargetRuntime(setup.runtime, keep=self.directory, interrupted=context.interrupt.is_set)
         self.trial = Trial(
             name=setup.name,
             target=TargetInfo(setup.service.command, setup.service.url, setup.service.pid or 0),
@@ -84,7 +84,7 @@ class TrialRunner:
                 self._cycles()
                 self._find_place()
             except Interrupted as error:
-                if self.around.interrupt.time_up:
+                if self.context.interrupt.time_up:
                     self._time_up()
                     self._tell(str(error))
             except (BrokerError, SwarmError, KeeperLost) as error:
@@ -99,8 +99,8 @@ class TrialRunner:
             samples = self.sampler.samples() if hasattr(self, "sampler") else []
             self._note(
                 extra={**self.trial.extra, **end.peaks(samples)},
-                ended=self.around.clock(),
-                interrupted=self.around.interrupt.user.is_set(),
+                ended=self.context.clock(),
+                interrupted=self.context.interrupt.user.is_set(),
             )
         return self.trial
 
@@ -111,9 +111,9 @@ class TrialRunner:
     def _failed(self, error: HarnessError) -> None:
         """A part of ours. It may only have been too slow to break off, on a machine that is busy: then why it was to
         is the finding."""
-        if self.around.interrupt.is_set():
+        if self.context.interrupt.is_set():
             self._tell(str(error))
-            if self.around.interrupt.time_up:
+            if self.context.interrupt.time_up:
                 self._time_up()
             return
         slow = isinstance(error, SwarmError) and hasattr(self, "reader")
@@ -123,7 +123,7 @@ class TrialRunner:
 
     def _note(self, **changes: object) -> None:
         self.trial = replace(self.trial, **changes)  # type: ignore[arg-type]
-        self.around.keep(self.trial)
+        self.context.keep(self.trial)
 
     def _tell(self, note: str) -> None:
         if note not in self.trial.notes:
@@ -131,10 +131,10 @@ class TrialRunner:
 
     def _show(self, phase: str, cycle: int = 0, opened: int = 0) -> None:
         sample = self.sampler.latest() if hasattr(self, "sampler") else None
-        self.around.show(
+        self.context.show(
             Progress(
                 self.setup.name,
-                self.around.clock() - self.started,
+                self.context.clock() - self.started,
                 phase,
                 cycle,
                 self.connections + opened,
@@ -158,58 +158,58 @@ class TrialRunner:
             self.broker = Broker.start(
                 setup.broker,
                 log=self.directory / "broker.log",
-                seed=self.around.seed,
-                clock=self.around.clock,
-                cancelled=self.around.interrupt.is_set,
+                seed=self.context.seed,
+                clock=self.context.clock,
+                cancelled=self.context.interrupt.is_set,
             )
             stack.callback(self.broker.stop)
             command = tuple(word.replace("{broker}", self.broker.endpoint) for word in command)
         log = self.directory / "target.log"
-        stack.callback(self.inside.close)
-        began = self.around.clock()
+        stack.callback(self.runtime.close)
+        began = self.context.clock()
         if service.command:
-            env = self.inside.environment(command, os.environ if service.env is None else service.env)
+            env = self.runtime.environment(command, os.environ if service.env is None else service.env)
             self.target: Target = spawn(
                 command, log=log, port=port, env=env, cwd=service.cwd, nofile=service.nofile
             )
         elif setup.probe_command:
             far = self._open_far(stack)
-            self.target = FarTarget(far)
+            self.target = RemoteTarget(far)
         else:
             self.target = AttachedTarget(service.pid or 0)
         stack.callback(self._stop_target)
         self.swarm = stack.enter_context(
-            open_swarm(setup.load, url, self.directory / "swarm", seed=self.around.seed)
+            open_swarm(setup.load, url, self.directory / "swarm", seed=self.context.seed)
         )
         wait_ready(
             fill_port(service.ready_url, port) if service.ready_url else url,
             self.target,
             timeout=self._at_most(service.ready_timeout),
-            clock=self.around.clock,
+            clock=self.context.clock,
             http_answer=service.ready_url is not None,
             insecure=setup.load.insecure,
             ca=setup.load.ca,
             listens=lambda: () if setup.probe_command else listens_at(self.target.pid),
-            cancelled=self.around.interrupt.is_set,
+            cancelled=self.context.interrupt.is_set,
         )
-        took = self.around.clock() - began
+        took = self.context.clock() - began
         if not hasattr(self, "sampler"):
             self._open_probe(stack)
         info = TargetInfo(command or None, url, self.sampler.pid, limits=self.sampler.limits())
         self._note(target=info, notes=(*self.trial.notes, f"ready after {took:.2f} s"))
-        self.swarm.wait_ready(cancelled=self.around.interrupt.is_set)
+        self.swarm.wait_ready(cancelled=self.context.interrupt.is_set)
         if service.preflight:
             self._look(url)
         self._check_stays()
-        said = self.inside.open(self.target.pid, url)
-        info = replace(info, runtime=self.inside.choice.runtime)
-        version = runtime_version(self.inside.choice)
+        said = self.runtime.open(self.target.pid, url)
+        info = replace(info, runtime=self.runtime.choice.runtime)
+        version = runtime_version(self.runtime.choice)
         extra = {**self.trial.extra, "runtime_version": version} if version else self.trial.extra
         self._note(target=info, notes=(*self.trial.notes, said), extra=extra)
         # Port 0 is nobody's: connections to a Unix socket are in no table of TCP.
         listens_on = 0 if self.endpoint.unix else self.endpoint.port
         self.reader = Reader(
-            setup, self.around, self.target, self.sampler, self.inside, self.broker, listens_on, self._tell
+            setup, self.context, self.target, self.sampler, self.runtime, self.broker, listens_on, self._tell
         )
         self._note(initial=self.reader.initial())
 
@@ -217,42 +217,42 @@ class TrialRunner:
         """``seconds``, or what is left until the limit of the whole trial."""
         if self.setup.limit is None:
             return seconds
-        return max(0.0, min(seconds, self.started + self.setup.limit - self.around.clock()))
+        return max(0.0, min(seconds, self.started + self.setup.limit - self.context.clock()))
 
     def _check_stays(self) -> None:
         """A parent may end a moment after its forked child has begun to listen: it was never ready."""
         if not hasattr(self, "reader") and not self.target.alive and self.target.poll() == 0:
-            raise ended(self.target, self.endpoint.place, self.around.clock() - self.started)
+            raise ended(self.target, self.endpoint.place, self.context.clock() - self.started)
 
     def _open_probe(self, stack: ExitStack) -> None:
         if self.setup.probe_command:
             self._open_far(stack)
             return
-        writer = self.around.directory.samples(self.setup.name)
+        writer = self.context.directory.samples(self.setup.name)
         stack.callback(writer.close)
         self.sampler: Watching = stack.enter_context(
             Sampler(
                 self.target.pid,
-                clock=self.around.clock,
+                clock=self.context.clock,
                 interval=self.setup.probe_interval,
                 on_sample=writer.write,
             )
         )
 
     def _open_far(self, stack: ExitStack) -> RemoteSampler:
-        writer = self.around.directory.samples(self.setup.name)
+        writer = self.context.directory.samples(self.setup.name)
         stack.callback(writer.close)
-        far = open_far(
+        far = open_remote_probe(
             self.setup.probe_command,
-            clock=self.around.clock,
+            clock=self.context.clock,
             on_sample=writer.write,
-            cancelled=self.around.interrupt.is_set,
+            cancelled=self.context.interrupt.is_set,
         )
         self.sampler = stack.enter_context(far)
         return far
 
     def _stop_target(self) -> None:
-        service, hurried = self.setup.service, self.around.interrupt.is_set()
+        service, hurried = self.setup.service, self.context.interrupt.is_set()
         seen = end.stop(self.target, self.directory / "target.log", grace=service.grace, hurried=hurried)
         if not service.command:
             return
@@ -264,16 +264,18 @@ class TrialRunner:
 
     def _look(self, url: str) -> None:
         """What is wrong with the stream; who broke off may be dying of the question, which is a crash."""
-        seen = first_look(self.setup, url, clock=self.around.clock, interrupted=self.around.interrupt.is_set)
+        seen = preflight_paths(
+            self.setup, url, clock=self.context.clock, interrupted=self.context.interrupt.is_set
+        )
         if seen and seen.stalls:
             self._tell(f"preflight: {seen.problem}")  # the load will tell; waiting once is enough
         elif seen and seen.problem and not (seen.status in (None, 200) and self.target.wait(EXIT_PATIENCE)):
             raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
 
     def _cycles(self) -> None:
-        deadline = self.around.clock() + self._at_most(self.setup.max_seconds)
-        while not self.around.interrupt.user.is_set():
-            if self.around.clock() >= deadline:
+        deadline = self.context.clock() + self._at_most(self.setup.max_seconds)
+        while not self.context.interrupt.user.is_set():
+            if self.context.clock() >= deadline:
                 self._time_up()
                 return
             step = self.setup.steps(self.trial)
@@ -296,7 +298,7 @@ class TrialRunner:
                     return
                 self.refusing = Refusing()  # what was retained until then is watched without clients
             if not self.target.alive or not self.trial.observations[-1].complete:
-                if self.around.interrupt.time_up:
+                if self.context.interrupt.time_up:
                     self._time_up()
                 return
 
@@ -310,7 +312,7 @@ class TrialRunner:
             self.silent = silent
 
     def _cycle(self, step: CycleSpec) -> Observation:
-        started = self.around.clock()
+        started = self.context.clock()
         phase = step.phase.value
         self.during = f"cycle {step.index} ({SEARCH if self.doing else phase})"
 
@@ -319,7 +321,7 @@ class TrialRunner:
 
         def progress(ledger: Ledger) -> None:
             self._show(phase, step.index, ledger.opened)
-            self.refusing.feed(self.around.clock(), step, ledger)
+            self.refusing.feed(self.context.clock(), step, ledger)
             if step.phase is Phase.HOLD:
                 self._hold(step, ledger, started, connected)
 
@@ -327,14 +329,14 @@ class TrialRunner:
             step,
             progress=progress,
             cancelled=lambda: (
-                self.around.interrupt.is_set()
+                self.context.interrupt.is_set()
                 or not self.target.alive
                 or bool(self.refusing.reason)
-                or self.around.clock() > self.search_ends
+                or self.context.clock() > self.search_ends
             ),
-            hurried=self.around.interrupt.is_set,
+            hurried=self.context.interrupt.is_set,
         )
-        load_ended = self.around.clock()
+        load_ended = self.context.clock()
         self.refusing.feed(load_ended, step, ledger)
         self.refusing.end(ledger)
         if ledger.failed and step.phase is not Phase.IDLE:
@@ -343,7 +345,7 @@ class TrialRunner:
         if not self.target.alive:
             self._died()
             return Observation(
-                step, ledger, {}, started, self.around.clock(), load_ended, settled=False, complete=False
+                step, ledger, {}, started, self.context.clock(), load_ended, settled=False, complete=False
             )
         if step.phase is Phase.RETENTION:
             quiet = self.reader.now(started)
@@ -365,14 +367,14 @@ class TrialRunner:
             raise
         except Exception as error:
             self._tell(failure(SEARCH, error))
-        if self.doing and self.around.interrupt.time_up:
+        if self.doing and self.context.interrupt.time_up:
             self._time_up()
         if self.doing and self.trial.exit is None and not self.target.alive:
             self._died()
 
     def _hold(self, step: CycleSpec, ledger: Ledger, started: float, connected: list[Reading]) -> None:
         """Read the levels now and then while all clients are connected, and not once they are about to leave."""
-        now = self.around.clock()
+        now = self.context.clock()
         due = max(READ_EVERY, step.dwell / MOST_READINGS)
         last = connected[-1].at if connected else started
         if ledger.open_now < step.connections or now - last < due or now - started > step.dwell - 0.1:
@@ -385,7 +387,7 @@ class TrialRunner:
         if self.trial.searched:
             return
         self._note(searched=True)
-        if self.around.interrupt.is_set() or not self.target.alive or self.inside.reader is None:
+        if self.context.interrupt.is_set() or not self.target.alive or self.runtime.reader is None:
             return
         chosen = attribution_cycle(self.trial)
         if chosen is None:
@@ -395,28 +397,28 @@ class TrialRunner:
         self._about_to_search()
         self._show("tracing", len(self.trial.observations))
 
-        self.search_ends = self.around.clock() + LONGEST_SEARCH
+        self.search_ends = self.context.clock() + LONGEST_SEARCH
         longest = 0.0
 
         def cycle() -> float:
             nonlocal longest
-            started = self.around.clock()
+            started = self.context.clock()
             if longest and started + longest > self.search_ends:
                 raise SearchOver(f"another cycle would have exceeded the {LONGEST_SEARCH:g} s of the search")
             self._flap(step)
             seen = self._cycle(replace(step, index=len(self.trial.observations)))
             self._note(observations=(*self.trial.observations, seen))
             self._about_to_search()
-            if self.around.interrupt.is_set():
+            if self.context.interrupt.is_set():
                 raise Interrupted("stopped during the search for its place")
             if not seen.complete:
                 raise ProbeError("the cycle was cut short")
             if not seen.settled:
                 raise SearchOver("the service did not settle, so what is alive is not yet what it retains")
-            longest = max(longest, self.around.clock() - started)
-            return units(seen.ledger, per, self.around.clock() - started)
+            longest = max(longest, self.context.clock() - started)
+            return units(seen.ledger, per, self.context.clock() - started)
 
-        found = self.inside.attribute(cycle, per, stays=not self.target.logs)
+        found = self.runtime.attribute(cycle, per, stays=not self.target.logs)
         self.search_ends = math.inf
         self._note(places=found)
 
@@ -426,10 +428,10 @@ class TrialRunner:
 
     def _died(self) -> None:
         if self.target.lost:
-            if not self.around.interrupt.is_set():
+            if not self.context.interrupt.is_set():
                 self._note(infrastructure=str(keeper_lost(self.target.lost)))
             return
-        at = self.around.clock() - self.started
+        at = self.context.clock() - self.started
         cwd = self.setup.service.cwd
         died = end.death(self.target, at=at, connections=self.connections, during=self.during, cwd=cwd)
         self._note(exit=died)

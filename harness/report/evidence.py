@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.core.cycle import Phase
-from harness.core.judge.moments import DRIVERS, Moment, judged, level_of, moments
+from harness.core.judge.moments import DRIVERS, Moment, level_of, moments, split_warmup
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.units import counted
@@ -88,7 +88,7 @@ def _after(trial: Trial, found: Sequence[Moment], one: Finding | Bound, name: st
         Mark(x, y, STYLES.get(moment.phase, "load"), f"{moment.phase.value}: {number(y)} at {number(x)}")
         for moment, x, y in points
     ]
-    base = {id(moment) for moment in judged(found)[1]}
+    base = {id(moment) for moment in split_warmup(found)[1]}
     kept = [(x, y) for moment, x, y in points if id(moment) in base] or [(x, y) for _, x, y in points]
     start, end = kept[0], kept[-1]
     lines: list[Line] = [Line([(x, y) for _, x, y in points], "levels")]

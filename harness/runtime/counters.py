@@ -32,8 +32,8 @@ def partial(bodies: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(f"{PARTIAL}{text}" for text in found)
 
 
-def understood(reading: F) -> F:
-    """What is read is said by another process: what is no reading raises ProbeError, as silence does."""
+def as_probe_error(reading: F) -> F:
+    """Decorate a function that reads another process: an invalid answer raises ProbeError, as no answer does."""
 
     @functools.wraps(reading)
     def checked(*args: Any, **kwargs: Any) -> Any:

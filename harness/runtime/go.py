@@ -26,9 +26,9 @@ from harness.runtime.counters import (
     Cycle,
     Growth,
     Unavailable,
+    as_probe_error,
     most,
     run_cycles,
-    understood,
 )
 from harness.runtime.listener import users_on
 from harness.runtime.processes import users_of_tree
@@ -99,7 +99,7 @@ class GoCounters:
         except ProbeError as error:
             return Unavailable(str(error))
 
-    @understood
+    @as_probe_error
     def read(self) -> Counters:
         """Goroutines and the live heap after collections; see RuntimeReader."""
         text, goroutines = self._profiles()

@@ -26,9 +26,9 @@ from harness.runtime.counters import (
     Cycle,
     Growth,
     Unavailable,
+    as_probe_error,
     most,
     run_cycles,
-    understood,
 )
 from harness.runtime.processes import executable, tree
 
@@ -79,7 +79,7 @@ class JvmCounters:
         except ProbeError as error:
             return Unavailable(str(error))
 
-    @understood
+    @as_probe_error
     def read(self) -> Counters:
         """Live instances and bytes after full collections, and Java threads by name; see RuntimeReader."""
         instances = size = threads = 0.0

@@ -23,10 +23,10 @@ from harness.runtime.counters import (
     Cycle,
     Growth,
     Unavailable,
+    as_probe_error,
     most,
     partial,
     run_cycles,
-    understood,
 )
 from harness.runtime.processes import tree, trusted
 
@@ -92,7 +92,7 @@ class NodeCounters:
                 )
             time.sleep(0.02)
 
-    @understood
+    @as_probe_error
     def read(self) -> Counters:
         """Sum over processes and worker threads; see RuntimeReader."""
         levels: dict[Key, float] = {}
@@ -147,7 +147,7 @@ class NodeCounters:
             except ProbeError:
                 pass
 
-    @understood
+    @as_probe_error
     def heap_snapshots(self) -> tuple[Path, ...]:
         """Have each process write a heap snapshot into the private folder (opens in Chromium's tools)."""
         return tuple(Path(answer.body["file"]) for answer in self._ask("snapshot"))
@@ -168,7 +168,7 @@ class NodeCounters:
         return answers
 
 
-@understood
+@as_probe_error
 def _resources(answers: list[channel.Answer]) -> dict[tuple[str, tuple[Frame, ...]], int]:
     sums: dict[tuple[str, tuple[Frame, ...]], int] = {}
     for answer in answers:
@@ -179,7 +179,7 @@ def _resources(answers: list[channel.Answer]) -> dict[tuple[str, tuple[Frame, ..
     return sums
 
 
-@understood
+@as_probe_error
 def _allocations(answers: list[channel.Answer]) -> dict[tuple[Frame, ...], tuple[float, float]]:
     sums: dict[tuple[Frame, ...], tuple[float, float]] = {}
     for answer in answers:

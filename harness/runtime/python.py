@@ -23,9 +23,9 @@ from harness.runtime.counters import (
     Cycle,
     Growth,
     Unavailable,
+    as_probe_error,
     partial,
     run_cycles,
-    understood,
 )
 from harness.runtime.processes import arguments, environment, executable, tree, trusted
 from harness.runtime.snapshot import Snapshot
@@ -141,7 +141,7 @@ class PythonCounters:
             for pid in told:
                 detach(pid, self.directory, loaded=pid in answering)
 
-    @understood
+    @as_probe_error
     def read(self) -> Counters:
         """Sum over the processes; see RuntimeReader."""
         answers = self._ask("read")
@@ -159,17 +159,17 @@ class PythonCounters:
         notes += partial(answer.body for answer in answers)
         return Counters(values, names, tuple(answer.pid for answer in answers), notes)
 
-    @understood
+    @as_probe_error
     def types(self) -> dict[str, int]:
         """Live objects by type, summed."""
         return python_sites.total(answer.body["types"] for answer in self._ask("types"))
 
-    @understood
+    @as_probe_error
     def waiting(self) -> dict[python_sites.Place, int]:
         """Where tasks, greenlets and threads wait: (kind, frames outermost first) → how many."""
         return python_sites.places(answer.body["sites"] for answer in self._ask("sites"))
 
-    @understood
+    @as_probe_error
     def snapshot(self) -> Snapshot:
         """What is alive of all that was allocated since tracing began. Raises ProbeError when it is off."""
         return Snapshot.merged(Snapshot.of_agent(answer.body) for answer in self._ask("snapshot"))
@@ -182,7 +182,7 @@ class PythonCounters:
         """Stop it where the agent started it."""
         self._ask("untrace")
 
-    @understood
+    @as_probe_error
     def containers(self, units: float) -> tuple[list[Growth], tuple[str, ...]]:
         """Containers that gained elements since ``_ask("containers 1")``, and notes."""
         answers = self._ask("containers")

@@ -27,7 +27,9 @@ SMALL_BUFFER = 4096  # bytes
 # before the service feels a reader that does not read. With the segments of Ethernet it is 81 kB.
 SMALL_SEGMENT = 1448
 BIND_LATE = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # the port is chosen at connect(2): ip(7)
-SAID = -1  # instead of an address's number: part of the request is out, no other address may get the rest
+REQUEST_SENT = (
+    -1
+)  # instead of an address's number: part of the request is out, no other address may get the rest
 RETRY = 0.005  # seconds: a Unix socket whose backlog is full answers EAGAIN (connect(2))
 
 
@@ -149,7 +151,7 @@ class Link:
     def _next_address(self, code: int) -> None:
         """Another address of the same host, if there is one and nothing was said to this one yet."""
         known = len(self._route.from_source(self._source))
-        if self._address != SAID and self._address + 1 < known and self._tls is None:
+        if self._address != REQUEST_SENT and self._address + 1 < known and self._tls is None:
             self._address += 1
             self._close()
             self._dial()
@@ -179,7 +181,7 @@ class Link:
             self._next_address(error.errno or 0)
             return True
         rest = self._out = self._out[sent:]
-        self._address = SAID
+        self._address = REQUEST_SENT
         if first and not rest:
             self._io.start(self._readable)
         else:

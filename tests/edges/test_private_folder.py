@@ -114,13 +114,13 @@ PARTS = """
 import os, sys
 from pathlib import Path
 from harness.experiment.broker import Broker, BrokerSetup
-from harness.experiment.inside import Inside, RuntimeSetup
+from harness.experiment.target_runtime import TargetRuntime, RuntimeSetup
 from harness.swarm.launch import Swarm
 out = Path(sys.argv[1])
 swarm = Swarm("http://127.0.0.1:1", out, seed=1)
 swarm.launch()
-inside = Inside(RuntimeSetup("auto"))
-inside.environment([sys.executable], os.environ)
+runtime = TargetRuntime(RuntimeSetup("auto"))
+runtime.environment([sys.executable], os.environ)
 broker = Broker.start(BrokerSetup(), log=out / "broker.log", seed=1)
 print("ready", flush=True)
 sys.stdin.read()

@@ -24,8 +24,8 @@ from harness.core.metric import Key
 from harness.core.plan import Stop
 from harness.core.record import Trial
 from harness.core.sample import Sample
-from harness.experiment.far import FarTarget, open_far
 from harness.experiment.guard import Request, guard_once, setup_for
+from harness.experiment.remote_target import RemoteTarget, open_remote_probe
 from harness.probe.remote import RemoteSampler
 from harness.probe.remote_line import Line
 from harness.probe.sampler import Sampler
@@ -274,7 +274,7 @@ def test_a_command_that_does_not_exist_and_one_that_takes_no_orders() -> None:
     with Told() as told:
         deaf = ["sh", "-c", 'exec "$@" < /dev/null', "sh", *speaking(told.pid)]
         with pytest.raises(ProbeError, match="takes no orders"):
-            open_far(tuple(deaf), clock=time.monotonic, on_sample=lambda _: None)
+            open_remote_probe(tuple(deaf), clock=time.monotonic, on_sample=lambda _: None)
 
 
 def pgid(pid: int) -> int:
@@ -403,7 +403,7 @@ def test_a_restart_while_the_line_was_cut_is_an_end_and_no_fix(tmp_path: Path) -
         which.write_text(str(told.pid))
         argv = [sys.executable, "-c", code, *HARNESS, "probe"]
         with RemoteSampler(argv, clock=time.monotonic, retry=0.05) as far:
-            target = FarTarget(far)
+            target = RemoteTarget(far)
             assert target.alive
             which.write_text(str(again.pid))
             wait_for(lambda: far.ended, "the other process is noticed")

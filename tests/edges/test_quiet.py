@@ -16,8 +16,8 @@ from pathlib import Path
 from harness.core.cycle import CycleSpec
 from harness.core.metric import Key
 from harness.core.sample import Census
-from harness.experiment.around import Surroundings
 from harness.experiment.broker import Broker, BrokerSetup
+from harness.experiment.context import TrialContext
 from harness.experiment.quiet import Quiet, rest
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.trial import TrialRunner
@@ -182,7 +182,7 @@ def test_what_closes_late_says_how_late() -> None:
 def test_a_cycle_may_silence_the_broker_and_the_next_one_hears_it_again(tmp_path: Path) -> None:
     setup = setup_for(describe()["fixed"], Wish())
     directory = RunDirectory.create(tmp_path / "run", "run")
-    runner = TrialRunner(setup, Surroundings(time.monotonic, directory, threading.Event(), seed=1))
+    runner = TrialRunner(setup, TrialContext(time.monotonic, directory, threading.Event(), seed=1))
     plain = CycleSpec(index=0, connections=1, concurrency=1, dwell=1.0)
     silenced = CycleSpec(index=1, connections=1, concurrency=1, dwell=1.0, fault="silence")
     with Broker.start(BrokerSetup(), log=tmp_path / "broker.log", seed=1) as broker:

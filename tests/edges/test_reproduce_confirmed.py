@@ -12,7 +12,7 @@ from harness.core.judge.trial import judge
 from harness.core.record import ExitInfo, TargetInfo, Trial
 from harness.experiment.reproduce import Card, compare, confirmed, describe
 
-SAID = "panic: ZMQError: Too many open files"
+REQUEST_SENT = "panic: ZMQError: Too many open files"
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +32,16 @@ def died(code: int, said: str, events: int = 9) -> Trial:
 
 
 def test_all_of_it_confirms(original: Card) -> None:
-    assert confirmed(died(2, SAID), original) == (True, "9 events arrived")
+    assert confirmed(died(2, REQUEST_SENT), original) == (True, "9 events arrived")
 
 
 @pytest.mark.parametrize(
     ("trial", "why"),
     [
-        (died(1, SAID), "expected return code 2, saw 1"),
-        (died(-9, SAID), "expected return code 2, saw -9"),
+        (died(1, REQUEST_SENT), "expected return code 2, saw 1"),
+        (died(-9, REQUEST_SENT), "expected return code 2, saw -9"),
         (died(2, "over and out"), "no line of its log matches Too many open files"),
-        (died(2, SAID, events=0), "expected events to reach the clients, saw none"),
+        (died(2, REQUEST_SENT, events=0), "expected events to reach the clients, saw none"),
     ],
 )
 def test_each_piece_that_is_missing_is_named(original: Card, trial: Trial, why: str) -> None:
@@ -64,7 +64,7 @@ def test_who_aborts_says_why_and_who_faults_need_not(code: int, said: str, good:
 
 
 def test_another_outcome_is_never_confirmed(original: Card) -> None:
-    lives = replace(died(2, SAID), exit=None)
+    lives = replace(died(2, REQUEST_SENT), exit=None)
     good, why = confirmed(replace(lives, verdict=judge(lives)), original)
     assert not good
     assert why.startswith("expected crashed, saw ")
@@ -72,11 +72,11 @@ def test_another_outcome_is_never_confirmed(original: Card) -> None:
 
 def runs(name: str, seconds: list[float]) -> list[Trial]:
     """Crashed and confirmed trials of one profile."""
-    crashed = died(-6, SAID)
+    crashed = died(-6, REQUEST_SENT)
     return [
         replace(
             crashed,
-            exit=ExitInfo(-6, at, 16, (SAID,)),
+            exit=ExitInfo(-6, at, 16, (REQUEST_SENT,)),
             extra={"profile": name, "confirmed": True, "note": "9 events arrived"},
         )
         for at in seconds

@@ -22,12 +22,12 @@ from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.errors import BrokerError
 from harness.core.judge.unnoticed import premature
 from harness.core.metric import Key
-from harness.experiment.around import Surroundings
 from harness.experiment.broker import CANCELLED_PATIENCE, Broker, BrokerSetup
-from harness.experiment.inside import Inside
+from harness.experiment.context import TrialContext
 from harness.experiment.levels import Reader
 from harness.experiment.quiet import LEAST_NAP, POLL, _nap
 from harness.experiment.reproduce import Wish, describe, setup_for
+from harness.experiment.target_runtime import TargetRuntime
 from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
 from harness.target.attach import AttachedTarget
@@ -73,7 +73,7 @@ def served(
     def clock() -> float:
         return time.monotonic() - start
 
-    around = Surroundings(clock, directory, threading.Event(), seed=1)
+    context = TrialContext(clock, directory, threading.Event(), seed=1)
     with subprocess.Popen([sys.executable, "-c", program, str(port)]) as child, socket.socket() as one:
         try:
             wait_for(lambda: listens(port), "it listens")
@@ -82,8 +82,8 @@ def served(
                 assert one.recv(1) == b"x"
             with Counted(child.pid, clock=clock, interval=0.05) as sampler:
                 target = AttachedTarget(child.pid)
-                inside = Inside(setup.runtime)
-                yield Reader(setup, around, target, sampler, inside, None, port, print), sampler, one
+                runtime = TargetRuntime(setup.runtime)
+                yield Reader(setup, context, target, sampler, runtime, None, port, print), sampler, one
                 target.stop()
         finally:
             child.kill()
@@ -146,7 +146,7 @@ def visit(reader: Reader, port: int, clients: int = 6) -> Observation:
     for one in found:
         assert one.recv(1) == b"x"
         one.close()
-    started = reader.around.clock()
+    started = reader.context.clock()
     quiet = reader.rest(lambda: None)
     return reader.observe(replace(STEP, connections=clients), Ledger(opened=clients), quiet, started, started)
 
@@ -160,7 +160,7 @@ def test_a_service_that_notices_departures_late_gets_the_time_that_its_slowest_c
         control = replace(STEP, connections=0)
         deadline = time.monotonic() + 20
         while reader.closes.slowest < 0.5 and time.monotonic() < deadline:
-            began = reader.around.clock()
+            began = reader.context.clock()
             reader.observe(control, Ledger(), reader.rest(lambda: None), began, began)
         assert 1.0 < reader.closes.slowest < 8.0, "learnt without clients"
         second = visit(reader, reader.port)

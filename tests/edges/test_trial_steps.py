@@ -16,7 +16,7 @@ from harness.core.cycle import CycleSpec, Observation
 from harness.core.metric import Key
 from harness.core.plan import Stop
 from harness.core.sample import Census, Sample
-from harness.experiment.around import Surroundings
+from harness.experiment.context import TrialContext
 from harness.experiment.halt import Halt
 from harness.experiment.levels import MOST_EVENTS, Reader
 from harness.experiment.quiet import Quiet, cores_used
@@ -79,10 +79,10 @@ def reader(inbound: int | None = 3, **more: Any) -> tuple[Any, list[int]]:
     )
     parts = {
         "setup": SimpleNamespace(settle=0.5, patience=60.0),
-        "around": SimpleNamespace(interrupt=threading.Event()),
+        "context": SimpleNamespace(interrupt=threading.Event()),
         "target": SimpleNamespace(alive=True),
         "sampler": sampler,
-        "inside": None,
+        "runtime": None,
         "broker": None,
         "port": 80,
         "told": lambda note: None,
@@ -114,7 +114,7 @@ def test_a_service_that_exited_and_a_run_that_stops_have_no_clients() -> None:
     one, asked = reader(target=SimpleNamespace(alive=False))
     assert not one._connected([])
     one, asked_too = reader()
-    one.around.interrupt.set()
+    one.context.interrupt.set()
     assert not one._connected([])
     assert asked == asked_too == []
 
@@ -148,8 +148,8 @@ def runner(
         RunDirectory.create(tmp_path / "run", "run"),
         Halt(threading.Event(), time.monotonic, None),
     )
-    around = Surroundings(time.monotonic, directory, halt, seed=1)
-    made = Played(setup, around)
+    context = TrialContext(time.monotonic, directory, halt, seed=1)
+    made = Played(setup, context)
     made.broker = None
     made.target = SimpleNamespace(alive=True)  # type: ignore[assignment]
     return made
@@ -184,7 +184,7 @@ def test_a_service_that_exits_ends_the_cycles(tmp_path: Path) -> None:
 def test_an_interrupt_ends_the_cycles(tmp_path: Path) -> None:
     def cycle(self: TrialRunner, step: CycleSpec) -> Observation:
         if step.index == 1:
-            self.around.interrupt.user.set()
+            self.context.interrupt.user.set()
         return observation(step.index, {})
 
     one = runner(tmp_path, cycle, steps=steps)

@@ -9,9 +9,9 @@ from pathlib import Path
 from harness.config import budget_for
 from harness.core.metric import Key
 from harness.core.verdict import Outcome
-from harness.experiment.inside import RuntimeSetup
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.run import Run
+from harness.experiment.target_runtime import RuntimeSetup
 
 BUDGETS = Path(__file__).parents[2] / "budgets.toml"
 

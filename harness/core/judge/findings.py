@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from harness.core.judge.caveat import connections_per_second
 from harness.core.judge.counts import CERTIFIED, FLOOR
 from harness.core.judge.diagnose import distinct, per, published
-from harness.core.judge.doubt import connections_per_second
 from harness.core.judge.forecast import first_full, nearest
 from harness.core.judge.growth import Assessed
 from harness.core.judge.memory import GRANULE, MEMORY
-from harness.core.judge.moments import Moment, judged, keys, level_of
+from harness.core.judge.moments import Moment, keys, level_of, split_warmup
 from harness.core.judge.recipe import explain
 from harness.core.metric import Judged, Key, rank
 from harness.core.record import Places, Trial
@@ -186,7 +186,7 @@ def missed(key: Key, one: Assessed, sensitivity: float) -> float | None:
 def per_hour(found: Sequence[Moment], key: Key) -> float | None:
     """The largest growth over time, per hour, that could have stayed unseen (95 %): Poisson's upper end for an exact
     count; for memory as the allocator has it the growth seen and one arena more. None where it was not read twice."""
-    _, rest = judged(found)
+    _, rest = split_warmup(found)
     read = [(moment.at, level) for moment in rest if (level := level_of(moment, key)) is not None]
     if len(read) < 2 or read[-1][0] <= read[0][0]:
         return None
@@ -200,7 +200,7 @@ def per_hour(found: Sequence[Moment], key: Key) -> float | None:
 
 def seconds_seen(found: Sequence[Moment]) -> float:
     """Seconds that the judged moments span."""
-    _, rest = judged(found)
+    _, rest = split_warmup(found)
     return rest[-1].at - rest[0].at if rest else 0.0
 
 
@@ -220,7 +220,7 @@ def pooled(found: Sequence[Moment], key: Key) -> str:
 def made_up(found: Sequence[Moment], total: Key) -> str:
     """The classes whose growth makes up a total, greatest first: "; made up of close-wait +120, …". Empty
     for a total without classes."""
-    _, rest = judged(found)
+    _, rest = split_warmup(found)
     classes = {key for moment in rest for key in moment.levels if key.metric == total.metric and key.kind}
     if total.metric == "memory" or len(rest) < 2:
         return ""

@@ -17,7 +17,7 @@ from itertools import accumulate
 
 from harness.core.judge.diagnose import driver
 from harness.core.judge.growth import Allowed, Assessed
-from harness.core.judge.moments import Moment, Series, judged, series
+from harness.core.judge.moments import Moment, Series, series, split_warmup
 from harness.core.judge.trend import critical
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.stats.distributions import mean_interval, median
@@ -80,7 +80,7 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
         why = f"rose by at least {min(rates) / 1024:.0f} KiB per connection in each of {counted(len(rates), 'cycle')}"
         return _leak(cycles, granted, why)
     blocks = joined(one, BLOCK)
-    warm, _ = judged(found)
+    warm, _ = split_warmup(found)
     decided = _by_signs(blocks, granted, warm[-1].done.get("connection", 0.0))
     if decided.status == "bounded" and (grown := rising(one)):
         seconds = math.fsum(one.column("time")[-RISING:])

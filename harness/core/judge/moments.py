@@ -168,7 +168,7 @@ def moments(trial: Trial) -> tuple[Moment, ...]:
     return tuple(found)
 
 
-def judged(found: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Moment]]:
+def split_warmup(found: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Moment]]:
     """The warm-up, and the moments that are judged, whose first is the base: the last one of the warm-up.
     A trial that never came past its warm-up is judged on what it has, its first cycle being the base."""
     later = [index for index, moment in enumerate(found) if moment.phase is not Phase.WARMUP]
@@ -192,7 +192,7 @@ def level_of(moment: Moment, key: Key) -> float | None:
 
 def series(found: Sequence[Moment], key: Key) -> Series | None:
     """One key's series over the judged moments; None with fewer than two readings."""
-    warm, rest = judged(found)
+    warm, rest = split_warmup(found)
     read = [(moment, level) for moment in rest if (level := level_of(moment, key)) is not None]
     if len(read) < 2:
         return None

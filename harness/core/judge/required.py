@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.core import design
 from harness.core.cycle import Phase
-from harness.core.judge.doubt import SETTLING, Doubt, time_option
+from harness.core.judge.caveat import SETTLING, Caveat, time_option
 from harness.core.judge.findings import seconds_seen
 from harness.core.judge.moments import Moment, answered
 from harness.core.metric import Judged, Key
@@ -65,15 +65,15 @@ def unmet(trial: Trial, found: Sequence[Moment], bounds: Iterable[Bound]) -> lis
     return made
 
 
-def shortfall(trial: Trial, missed: Sequence[Unmet]) -> Doubt | None:
+def shortfall(trial: Trial, missed: Sequence[Unmet]) -> Caveat | None:
     """The required bound that takes longest, and the time that reaches all of them."""
     if not missed:
         return None
     worst = max(missed, key=lambda one: math.inf if one.seconds is None else one.seconds)
     if worst.seconds is None:
-        return Doubt(worst.text, f"make it readable (docs/runtime.md), or remove {worst.key} from require")
+        return Caveat(worst.text, f"make it readable (docs/runtime.md), or remove {worst.key} from require")
     needed = duration_text(design.elapsed(trial) + worst.seconds + SETTLING)
-    return Doubt(
+    return Caveat(
         worst.text,
         f"give it time: {time_option(trial)} {needed}, if nothing grows meanwhile; or require less",
     )

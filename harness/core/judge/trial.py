@@ -8,9 +8,9 @@ from dataclasses import replace
 from harness.core.judge import crash as crashes
 from harness.core.judge import while_connected
 from harness.core.judge.advice import next_step
+from harness.core.judge.caveat import SPREAD, Caveat, caveat_of, ledger_total, warnings_of
 from harness.core.judge.counts import allowed, assess_counts, retention_of
 from harness.core.judge.diagnose import per
-from harness.core.judge.doubt import SPREAD, Doubt, doubt_of, ledger_total, warnings_of
 from harness.core.judge.findings import bounds, ceilings, leaks, seconds_seen
 from harness.core.judge.growth import Assessed
 from harness.core.judge.hourly import so_far
@@ -56,9 +56,9 @@ def judge(trial: Trial) -> Verdict:
     mute = stalled(trial)
     short = ran_out(trial) if mute else None
     missed = [] if any(one.status == "leaking" for one in findings) else unmet(trial, found, limits)
-    doubt = doubt_of(trial, results) or shortfall(trial, missed)
-    warnings.extend(one.text for one in missed if doubt and one.text != doubt.why)
-    held = _held(trial, crash, findings, mute, doubt)
+    caveat = caveat_of(trial, results) or shortfall(trial, missed)
+    warnings.extend(one.text for one in missed if caveat and one.text != caveat.why)
+    held = _held(trial, crash, findings, mute, caveat)
     outcome = held[0] if held else Outcome.BOUNDED
     return Verdict(
         outcome=outcome,
@@ -69,7 +69,7 @@ def judge(trial: Trial) -> Verdict:
             findings,
             limits,
             f"{mute}; {short}" if mute and short else mute,
-            doubt,
+            caveat,
             results,
         ),
         findings=tuple(findings),
@@ -82,7 +82,7 @@ def judge(trial: Trial) -> Verdict:
             trial,
             next_step(None, trial.target.runtime)
             if _starved(outcome, crash, short)
-            else _advice(outcome, findings, doubt, crash, trial.target.runtime),
+            else _advice(outcome, findings, caveat, crash, trial.target.runtime),
         ),
     )
 
@@ -124,7 +124,7 @@ def _agreed(
 
 
 def _held(
-    trial: Trial, crash: Crash | None, findings: Sequence[Finding], mute: str | None, doubt: Doubt | None
+    trial: Trial, crash: Crash | None, findings: Sequence[Finding], mute: str | None, caveat: Caveat | None
 ) -> list[Outcome]:
     """Every outcome that holds, worst first."""
     held = []
@@ -138,7 +138,7 @@ def _held(
         held.append(Outcome.OVER_CEILING)
     if trial.infrastructure:
         held.append(Outcome.INFRASTRUCTURE)
-    elif doubt and not held:
+    elif caveat and not held:
         held.append(Outcome.INCONCLUSIVE)
     return sorted(held, key=WORST_FIRST.index)
 
@@ -150,7 +150,7 @@ def _explain(
     findings: Sequence[Finding],
     limits: Sequence[Bound],
     mute: str | None,
-    doubt: Doubt | None,
+    caveat: Caveat | None,
     results: Mapping[Key, Assessed],
 ) -> str:
     """One paragraph, the worst first."""
@@ -163,8 +163,8 @@ def _explain(
         parts.append(mute)
     if trial.infrastructure:
         parts.append(trial.infrastructure)
-    if outcome is Outcome.INCONCLUSIVE and doubt:
-        parts.append(doubt.why)
+    if outcome is Outcome.INCONCLUSIVE and caveat:
+        parts.append(caveat.why)
     if outcome is Outcome.BOUNDED:
         parts.append(_all_came_back(trial, limits, results))
     if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.extra.get("soak")):
@@ -218,7 +218,7 @@ def _limited(trial: Trial, advice: str) -> str:
 
 
 def _advice(
-    outcome: Outcome, findings: Sequence[Finding], doubt: Doubt | None, crash: Crash | None, runtime: str
+    outcome: Outcome, findings: Sequence[Finding], caveat: Caveat | None, crash: Crash | None, runtime: str
 ) -> str:
     if outcome is Outcome.CRASHED and crash and crash.signature:
         return crashes.next_step(crash)
@@ -232,6 +232,6 @@ def _advice(
         return (
             "see in the report what holds them at rest; give it back, or raise the ceiling in the budget file"
         )
-    if outcome is Outcome.INCONCLUSIVE and doubt:
-        return doubt.advice
+    if outcome is Outcome.INCONCLUSIVE and caveat:
+        return caveat.advice
     return ""

@@ -30,7 +30,7 @@ def probe_argv(command: str) -> tuple[str, ...]:
     return words
 
 
-def open_far(
+def open_remote_probe(
     argv: tuple[str, ...],
     *,
     clock: Callable[[], float],
@@ -48,7 +48,7 @@ def open_far(
     return sampler
 
 
-class FarTarget:
+class RemoteTarget:
     """Watched, never stopped: like a service attached by pid, on a machine that is not ours."""
 
     logs = False

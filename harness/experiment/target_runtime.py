@@ -11,7 +11,7 @@ from harness.core.after_verdict import attempt
 from harness.core.errors import ConfigError, Interrupted, ProbeError, StoreError
 from harness.core.metric import Key
 from harness.core.record import Place, Places
-from harness.experiment.apart import by_turns, unless
+from harness.experiment.cancellable import call_cancellable, call_in_turns
 from harness.process.private_folder import PrivateFolder
 from harness.runtime.channel import default_directory
 from harness.runtime.counters import PARTIAL, Counters, Cycle, RuntimeReader, Unavailable
@@ -38,7 +38,7 @@ class RuntimeSetup:
     pprof: str | None = None
 
 
-class Inside:
+class TargetRuntime:
     """Counters of one trial's target. Not having them is never an error, unless they were asked for by name.
 
     An interpreter that is busy may answer late: each question raises Interrupted once ``interrupted()``.
@@ -92,7 +92,9 @@ class Inside:
         first = (
             reader
             if isinstance(reader, Unavailable)
-            else unless(self.interrupted, reader.probe, "the first reading of the runtime's counters")
+            else call_cancellable(
+                self.interrupted, reader.probe, "the first reading of the runtime's counters"
+            )
         )
         if isinstance(first, Counters) and not isinstance(reader, Unavailable):
             self.reader = reader
@@ -109,7 +111,9 @@ class Inside:
         if self.reader is None:
             return {}, ""
         try:
-            found = unless(self.interrupted, self.reader.read, "a reading of the runtime's counters")
+            found = call_cancellable(
+                self.interrupted, self.reader.read, "a reading of the runtime's counters"
+            )
             return dict(found.levels), "; ".join(note for note in found.notes if note.startswith(PARTIAL))
         except Interrupted:
             return {}, ""
@@ -125,7 +129,7 @@ class Inside:
         if reader is None:
             return None
         try:
-            found = by_turns(
+            found = call_in_turns(
                 self.interrupted,
                 reader.attribute,
                 cycle,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.judge.doubt import connections_per_second, ledger_total
+from harness.core.judge.caveat import connections_per_second, ledger_total
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.verdict import Bound, Outcome, Verdict

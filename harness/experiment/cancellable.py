@@ -1,5 +1,4 @@
-"""What waits for somebody else (a network, an interpreter) is done in a thread apart: who stops the run does not
-wait for it."""
+"""Run what may wait for another process in a thread of its own, so that Ctrl-C does not have to wait for it."""
 
 from __future__ import annotations
 
@@ -17,15 +16,16 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-def unless(interrupted: Callable[[], bool], work: Callable[[], R], doing: str) -> R:
-    """What ``work`` returns or raises. Raises Interrupted as soon as ``interrupted()``: it is left to its own end.
+def call_cancellable(interrupted: Callable[[], bool], work: Callable[[], R], doing: str) -> R:
+    """Return what ``work`` returns, or raise what it raises. Raises Interrupted as soon as ``interrupted()`` is true;
+    the thread then finishes unobserved.
 
-    doing: what the user stopped, such as ``the first look at the stream``.
+    doing: what the user stopped, for the error, such as ``the preflight request``.
     """
-    return by_turns(interrupted, lambda _: work(), lambda: None, doing)
+    return call_in_turns(interrupted, lambda _: work(), lambda: None, doing)
 
 
-def by_turns(
+def call_in_turns(
     interrupted: Callable[[], bool],
     work: Callable[[Callable[[], T]], R],
     turn: Callable[[], T],
@@ -33,8 +33,8 @@ def by_turns(
     *,
     linger: float = 0.0,
 ) -> R:
-    """As ``unless``, for work that now and then needs something done here: what it is given runs ``turn`` in the
-    calling thread.
+    """Like ``call_cancellable``, for work that needs some steps done in the calling thread: ``work`` gets a function
+    that runs ``turn`` there.
 
     linger: seconds in which interrupted work may put away what it took out. Its next turn raises Interrupted.
     """

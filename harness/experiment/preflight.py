@@ -7,14 +7,14 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from harness.core.expected import CLIENT, statuses
-from harness.experiment.apart import unless
+from harness.experiment.cancellable import call_cancellable
 from harness.experiment.setup import TrialSetup
 from harness.target.preflight import Preflight, preflight
 
 FIRST = "0"  # the number of the first client
 
 
-def first_look(
+def preflight_paths(
     setup: TrialSetup, url: str, *, clock: Callable[[], float], interrupted: Callable[[], bool]
 ) -> Preflight | None:
     """Ask each path once; the first answer in which something is wrong, None when all are as they should be.
@@ -38,7 +38,7 @@ def first_look(
             expect=statuses(load.expect),
             clock=clock,
         )
-        seen = unless(interrupted, look, "the first look at the stream")
+        seen = call_cancellable(interrupted, look, "the first look at the stream")
         if seen.stalls or seen.problem:
             return seen
     return None

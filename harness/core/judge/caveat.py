@@ -26,25 +26,25 @@ SETTLING = 15.0  # seconds that the readings around a wait take
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Caveat:
     """Why nothing is certain, and the one next step."""
 
     why: str
     advice: str
 
 
-def doubt_of(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
+def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
     """The weightiest reason not to certify a pass; None when there is none."""
     if trial.interrupted:
-        return Doubt("the run was interrupted", "let it run to its end; what was measured is kept")
+        return Caveat("the run was interrupted", "let it run to its end; what was measured is kept")
     total = ledger_total(trial)
     open_ = _open(results)
     suspected = [one for one in open_.values() if one.status == "suspected"]
     if total.rate_limited and open_ and not suspected:
-        return Doubt(f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", SPREAD)
+        return Caveat(f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", SPREAD)
     if total.opened and (total.failed - total.rate_limited) * 2 > total.opened:
         worst = max(total.causes.items(), key=lambda item: (item[1], item[0]), default=("unknown", 0))
-        return Doubt(
+        return Caveat(
             f"{total.failed} of {counted(total.opened, 'stream')} failed, most by: {worst[0]}",
             "open the URL by hand: the load must reach the service before it can be judged",
         )
@@ -56,28 +56,28 @@ def doubt_of(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
     slow = settle_for(trial.observations)
     if slow and (first := _undecided(trial, results)):
         late = slowest_close(trial.observations)
-        return Doubt(
+        return Caveat(
             f"the service closed connections up to {late:.0f} s after the clients had left; {first.why}",
             f"give it that time: {slow}",
         )
     return _undecided(trial, results)
 
 
-def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Doubt | None:
+def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
     """What is open although the load reached the service."""
     unsettled = [o for o in trial.observations if o.complete and not o.settled]
     if unsettled and len(unsettled) * 2 >= len(trial.observations):
-        return Doubt(
+        return Caveat(
             f"{len(unsettled)} of {counted(len(trial.observations), 'cycle')} never settled "
             f"({unsettled[-1].unsettled} moved)",
             "give a longer --settle, or stop background work during the test",
         )
     if not any(key.metric in CERTIFIED for key in results):
-        return Doubt("no two cycles were completed and read", MORE)
+        return Caveat("no two cycles were completed and read", MORE)
     open_ = _open(results)
     if open_:
         key = max(open_, key=lambda k: (open_[k].growing, -rank(k), open_[k].at_most, str(k)))
-        return Doubt(f"{key}: {open_[key].why}", _longer(trial, open_[key]) if open_[key].growing else MORE)
+        return Caveat(f"{key}: {open_[key].why}", _longer(trial, open_[key]) if open_[key].growing else MORE)
     return None
 
 
@@ -98,12 +98,12 @@ def time_option(trial: Trial) -> str:
     return "--duration" if trial.extra.get("soak") else "--max-time"
 
 
-def _suspected(trial: Trial, key: Key, one: Assessed) -> Doubt:
+def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
     """Growth that follows a driver beyond doubt, and was not yet seen to outlive the retention time."""
     retention = retention_of(trial, key)
     age = one.stay.age if one.stay else 0.0
     needed = math.ceil((design.elapsed(trial) + retention + SETTLING) / 10) * 10
-    return Doubt(
+    return Caveat(
         f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, retained for {age:.0f} s so far; a leak is what "
         f"outlives {retention:g} s",
         f"give it time: {time_option(trial)} {duration_text(needed)}; "

@@ -1,4 +1,4 @@
-"""What a trial meets and what it is given: the service as a process, the run around it, who watches."""
+"""What a trial works with: the service as a process, the run's clock and folder, and the live view."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Surroundings:
-    """What the trial is given: the run's clock, its directory, what ends it early, a view."""
+class TrialContext:
+    """The run's clock and directory, what ends the trial early, and the live view."""
 
     clock: Callable[[], float]
     directory: RunDirectory

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.core.errors import Interrupted, ProbeError
-from harness.experiment.apart import by_turns, unless
+from harness.experiment.cancellable import call_cancellable, call_in_turns
 
 DEADLINE = 30.0
 
@@ -18,9 +18,9 @@ def never() -> bool:
 
 
 def test_it_returns_and_raises_what_the_work_does() -> None:
-    assert unless(never, lambda: 3, "this") == 3
+    assert call_cancellable(never, lambda: 3, "this") == 3
     with pytest.raises(ProbeError, match="mine"):
-        unless(never, lambda: (_ for _ in ()).throw(ProbeError("mine")), "this")
+        call_cancellable(never, lambda: (_ for _ in ()).throw(ProbeError("mine")), "this")
 
 
 def test_who_stops_does_not_wait_for_work_that_hangs() -> None:
@@ -31,7 +31,7 @@ def test_who_stops_does_not_wait_for_work_that_hangs() -> None:
         release.wait(DEADLINE)
 
     with pytest.raises(Interrupted, match="stopped during the long one"):
-        unless(stop.is_set, work, "the long one")
+        call_cancellable(stop.is_set, work, "the long one")
     assert not release.is_set()
     release.set()
 
@@ -54,7 +54,7 @@ def test_turns_are_run_here_and_their_errors_go_to_the_work() -> None:
             return f"{first}, then {error}"
         return "no error"
 
-    assert by_turns(never, work, turn, "this") == "5, then cut short"
+    assert call_in_turns(never, work, turn, "this") == "5, then cut short"
     assert here == [threading.main_thread()] * 2
 
 
@@ -73,7 +73,7 @@ def test_interrupted_work_gets_no_further_turn_and_may_put_things_away() -> None
             put_away.set()
 
     with pytest.raises(Interrupted):
-        by_turns(stop.is_set, work, turn, "this", linger=DEADLINE)
+        call_in_turns(stop.is_set, work, turn, "this", linger=DEADLINE)
     assert put_away.is_set()
     assert len(turns) == 1
 
@@ -90,6 +90,6 @@ def test_work_that_comes_back_too_late_is_told_and_waits_for_nobody() -> None:
             told.set()
 
     with pytest.raises(Interrupted):
-        by_turns(stop.is_set, work, lambda: None, "this")
+        call_in_turns(stop.is_set, work, lambda: None, "this")
     go_on.set()
     assert told.wait(DEADLINE)
