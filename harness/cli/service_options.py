@@ -16,7 +16,7 @@ from harness.cli.request_parts import read_body, read_headers
 from harness.config import budget_for
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
-from harness.core.units import duration
+from harness.core.units import duration, size
 from harness.experiment.guard import Request
 from harness.http.endpoint import written_target
 from harness.http.source_addresses import source_pool
@@ -61,6 +61,8 @@ LOAD = (
                  help="SSE streams, or plain HTTP requests."),
     click.option("--stall-after", metavar="TIME",
                  help="Silence after which a stream counts as stalled [default: the dwell]."),
+    click.option("--max-event", default="1 MiB", show_default=True, metavar="SIZE",
+                 help="Data of one event at most; a stream with a larger one has failed."),
     click.option("--source-addresses", metavar="POOL",
                  help="Local addresses to connect from in turn: 127.0.0.2-127.0.0.200, or NET/BITS."),
     click.option("--expect", multiple=True, metavar="STATUS",
@@ -154,6 +156,7 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
         invalid_share=options["invalid_share"],
         clients=options["clients"],
         stall_after=duration("--stall-after", options["stall_after"]) if options["stall_after"] else None,
+        max_event=int(size("--max-event", options["max_event"])),
         source_addresses=source_pool(options["source_addresses"] or ""),
         processes=options["processes"],
         locustfile=options["locustfile"],

@@ -71,6 +71,7 @@ class Ledger:
 
     peak: streams open at once, at most. bursts: times that the number of open streams rose from none.
     clients: distinct clients of the whole run so far. invalid: streams whose request was invalid.
+    details: cause → a sentence on the first stream that failed by it, where the cause alone says too little.
     first_failure: cause of the first failed stream, "" if none failed. opened_before_failure: streams opened until
     then. answered_after_failure: streams that were answered and did not fail after it; 0 means that the service
     only failed from then on.
@@ -92,6 +93,7 @@ class Ledger:
     first_event_p95: float | None = None
     first_event_p99: float | None = None
     causes: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)
     by_path: Mapping[str, int] = field(default_factory=dict)
     by_mode: Mapping[str, int] = field(default_factory=dict)
     answered: int | None = None

@@ -19,6 +19,7 @@ from harness.core.judge.selftest import confirmed
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.redact import Redactor
+from harness.core.sse.event import DEFAULT_LIMIT, LARGEST_LIMIT
 from harness.core.units import counted
 from harness.core.verdict import Verdict
 from harness.experiment.broker import BrokerSetup
@@ -49,6 +50,7 @@ class Request:
     level. hold: seconds that clients stay connected in the hold cycle; 0: no such cycle. runtime: whose counters
     are read (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's
     port.
+    max_event: bytes of the data of one event; a stream with more fails with the cause ``limit``.
     expect: statuses that answer a request, such as ``503`` or ``4xx``. invalid_share: of the requests. clients:
     distinct clients that take turns; 0: one, or as many as streams where ``{client}`` stands in the request.
     keep_alive: in mode ``request`` each connection asks ``events`` times. locustfile: whose users load instead.
@@ -86,6 +88,7 @@ class Request:
     source_addresses: tuple[str, ...] = ()
     processes: int = 1
     stall_after: float | None = None
+    max_event: int = DEFAULT_LIMIT
     ready: str | None = None
     ready_timeout: float = 30.0
     nofile: int | None = None
@@ -148,6 +151,7 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
             source_addresses=request.source_addresses,
             processes=request.processes,
             stall_after=request.stall_after if request.stall_after is not None else request.dwell,
+            max_event=request.max_event,
             mode=request.mode,
             keep_alive=request.keep_alive,
             expect=request.expect,
@@ -277,6 +281,10 @@ def _check(request: Request, urls: list[str]) -> None:
     if request.locustfile is not None and not request.locustfile.is_file():
         what = "not a regular file" if request.locustfile.exists() else "no such file"
         raise ConfigError(f"--swarm {request.locustfile}: {what}; expected a locustfile")
+    if not 1 <= request.max_event <= LARGEST_LIMIT:
+        raise ConfigError(
+            f"--max-event {request.max_event}: expected a size from 1 byte to {LARGEST_LIMIT >> 20} MiB, such as 4 MiB"
+        )
     if request.processes < 1:
         raise ConfigError(f"--processes {request.processes}: expected at least 1")
     if request.locustfile is not None and request.processes > 1:

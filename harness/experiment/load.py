@@ -15,6 +15,7 @@ def open_swarm(load: LoadSetup, url: str, directory: Path, *, seed: int) -> Swar
         directory,
         seed=seed,
         stall_after=load.stall_after,
+        max_event=load.max_event,
         method=load.method,
         headers=load.headers,
         body=load.body,

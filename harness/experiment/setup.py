@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.core.budget import Budget
 from harness.core.plan import Step
 from harness.core.record import Trial
+from harness.core.sse.event import DEFAULT_LIMIT
 from harness.experiment.broker import BrokerSetup
 from harness.experiment.target_runtime import RuntimeSetup
 
@@ -41,7 +42,8 @@ class ServiceSetup:
 
 @dataclass(frozen=True, slots=True)
 class LoadSetup:
-    """How the swarm connects. stall_after: seconds of silence that count as a stall.
+    """How the swarm connects. stall_after: seconds of silence that count as a stall. max_event: bytes of the data of
+    one event at most.
 
     insecure: certificates are not verified; ca: a PEM file of authorities. source_addresses: local
     addresses from which streams are opened in turn. processes: generators on this machine. keep_alive: in mode
@@ -55,6 +57,7 @@ class LoadSetup:
     insecure: bool = False
     ca: Path | None = None
     stall_after: float = 10.0
+    max_event: int = DEFAULT_LIMIT
     source_addresses: tuple[str, ...] = ()
     processes: int = 1
     mode: str = "stream"

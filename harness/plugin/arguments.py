@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.core.budget import Budget
 from harness.core.errors import ConfigError
-from harness.core.units import duration, nearest, rate
+from harness.core.units import duration, nearest, rate, size
 from harness.experiment.guard import Request
 
 TIMES = ("max_time", "retention", "dwell", "settle", "hold", "patience", "stall_after", "ready_timeout")
@@ -89,6 +89,8 @@ def read(name: str, value: Any) -> Any:
         return duration(f"guard({name}=…)", value, zero=name == "retention")
     if isinstance(value, str) and name == "sensitivity":
         return rate("guard(sensitivity=…)", value)
+    if isinstance(value, str) and name == "max_event":
+        return int(size("guard(max_event=…)", value))
     if name == "expect":
         several = value if isinstance(value, list | tuple) else [value]
         value = tuple(str(one) if type(one) is int else one for one in several)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.core.sse.event import DEFAULT_LIMIT
+
 
 @dataclass(frozen=True, slots=True)
 class Approach:
@@ -16,6 +18,7 @@ class Approach:
     expect: statuses and classes of them that answer a request (``503``, ``4xx``). clients: how many distinct clients
     take turns; 0: one, or with ``{client}`` in a path, header or body a new one for each stream. client_start,
     client_step: which of their numbers are ours.
+    max_event: bytes of the data of one event; a stream with more fails with the cause ``limit``.
     ca: a PEM file of authorities, or "". keep_alive: a plain request's connection asks again.
     """
 
@@ -33,3 +36,4 @@ class Approach:
     clients: int = 0
     client_start: int = 0
     client_step: int = 1
+    max_event: int = DEFAULT_LIMIT

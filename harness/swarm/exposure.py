@@ -69,7 +69,7 @@ class Exposure:
         elif found is Fate.REFUSED:
             self.statuses[report.status] += 1
         if report.cause is not None and not self.first_failure and report.cause not in OWN:
-            self.first_failure = report.cause
+            self.first_failure = f"{report.cause}: {report.detail}" if report.detail else report.cause
 
     def onto(self, ledger: Ledger) -> Ledger:
         """The ledger with the fields of this count."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import ConfigError, Interrupted, SwarmError
+from harness.core.sse.event import DEFAULT_LIMIT
 from harness.process.child import Child
 from harness.process.peer import peer_of
 from harness.process.private_folder import PrivateFolder
@@ -44,6 +45,7 @@ class Swarm:
     when it has died or does not answer.
 
     host: base URL of the service (http, https, http+unix). directory: where its log goes.
+    max_event: bytes of the data of one event at most.
     stall_after: seconds of silence that make a stream stalled. hold: seconds, at most, that ``half-close``
     and ``stall`` last. source_addresses: local addresses from which streams are opened in turn.
     processes: generators on this machine. bind, remote_workers: for remote workers, which
@@ -60,6 +62,7 @@ class Swarm:
         *,
         seed: int,
         stall_after: float = 10.0,
+        max_event: int = DEFAULT_LIMIT,
         hold: float = 1.0,
         web_port: int | None = None,
         target_pid: int = 0,
@@ -91,6 +94,7 @@ class Swarm:
             keep_alive=keep_alive,
             expect=tuple(expect),
             clients=clients,
+            max_event=max_event,
         )
         secret = secret or os.environ.get(SECRET, "")
         if remote_workers and len(secret) < LEAST_SECRET:

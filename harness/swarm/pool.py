@@ -14,6 +14,7 @@ import gevent.event
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Phase
 from harness.core.errors import ConfigError
 from harness.core.sse.decoder import Counter
+from harness.core.sse.lines import FIELD
 from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request
@@ -194,7 +195,8 @@ class _Cycle:
         self.pool.opened += 1
         tally.clients = self.pool.clients.distinct(self.pool.opened)
         self.opening += 1
-        counter = Counter(check_ids=True, like=self.alike.get(path))
+        most = self.pool.approach.max_event
+        counter = Counter(check_ids=True, max_line=most + FIELD, max_event=most, like=self.alike.get(path))
         source = next(self.pool.sources)
         self.live.add(self.opens(self, order, request, self.route, counter, source=source))
 

@@ -141,6 +141,9 @@ class Stream:
             self._pending = self._pending or causes.PROTOCOL
         if report.bytes > self._most:
             self._pending = causes.LIMIT
+            report.detail = (
+                report.detail or f"a response head, a trailer or a chunk's extension above {HEAD_LIMIT} bytes"
+            )
         if self._pending is not None:
             self._decide(self._pending)
         elif report.events >= report.order.events > 0 and not self.leaving:

@@ -46,6 +46,7 @@ class Tally:
     repeated: int = 0
     disordered: int = 0
     causes: Counts[str] = field(default_factory=Counts)
+    details: dict[str, str] = field(default_factory=dict)
     by_path: Counts[str] = field(default_factory=Counts)
     by_mode: Counts[str] = field(default_factory=Counts)
     stream_seconds: float = 0.0
@@ -99,6 +100,8 @@ class Tally:
                 self.first_events.add(report.first_event)
             if report.cause is not None:
                 self.causes[report.cause] += 1
+                if report.detail:
+                    self.details.setdefault(report.cause, report.detail)
                 if report.cause in causes.RATE_LIMITED:
                     self.retry_after = report.retry_after or self.retry_after
 
@@ -123,6 +126,7 @@ class Tally:
             first_event_p95=self.first_events.quantile(0.95),
             first_event_p99=self.first_events.quantile(0.99),
             causes=dict(self.causes),
+            details=dict(self.details),
             by_path=dict(self.by_path),
             by_mode=dict(self.by_mode),
             peak=self.peak,
@@ -167,6 +171,7 @@ def add_up(parts: Sequence[Outcome], notes: Sequence[str] = ()) -> Outcome:
         first_event_p95=times.quantile(0.95),
         first_event_p99=times.quantile(0.99),
         causes=_sum(ledger.causes for ledger in ledgers),
+        details={cause: text for ledger in reversed(ledgers) for cause, text in ledger.details.items()},
         by_path=_sum(ledger.by_path for ledger in ledgers),
         by_mode=_sum(ledger.by_mode for ledger in ledgers),
         answered_by_mode=_sum(ledger.answered_by_mode for ledger in ledgers),

@@ -19,6 +19,7 @@ from typing import Any
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Phase
 from harness.core.errors import ConfigError
 from harness.core.expected import statuses
+from harness.core.sse.event import LARGEST_LIMIT
 from harness.swarm.approach import Approach
 from harness.swarm.histogram import Histogram
 from harness.swarm.setup import SwarmSetup
@@ -105,6 +106,7 @@ def _approach(data: Any) -> Approach:
         clients=_integer(data, "clients", 0, MAX_COUNT),
         client_start=_integer(data, "client_start", 0, MAX_COUNT),
         client_step=_integer(data, "client_step", 1, MAX_COUNT),
+        max_event=_integer(data, "max_event", 1, LARGEST_LIMIT),
     )
 
 
@@ -176,6 +178,11 @@ def _ledger(data: Any) -> Ledger:
             values[name] = _statuses(data.get(name))
         elif name in ("answered", "opened_before_failure"):
             values[name] = None if data.get(name) is None else _integer(data, name, 0, MAX_COUNT)
+        elif name == "details":
+            details = data.get(name)
+            if not isinstance(details, dict):
+                raise BadMessage(f"details is {details!r}; expected an object of texts")
+            values[name] = {str(key): str(details[key])[:500] for key in details}
         elif name == "first_failure":
             values[name] = _text(data, name)[:2000]
         elif name in ("first_event_p50", "first_event_p95", "first_event_p99"):

@@ -296,6 +296,14 @@ def test_thirty_thousand_arguments_reach_the_service(tmp_path: Path) -> None:
         ),
         (("guard", "--url", "ws://127.0.0.1:1/", "--pid", "1"), "WebSockets are not supported"),
         (
+            ("guard", "--url", "http://127.0.0.1:1/", "--pid", "1", "--max-event", "2048 MiB"),
+            "--max-event 2147483648: expected a size from 1 byte to 1024 MiB, such as 4 MiB",
+        ),
+        (
+            ("guard", "--url", "http://127.0.0.1:1/", "--pid", "1", "--max-event", "4x"),
+            "--max-event '4x': expected a size such as 1024, 64 KiB or 2 MB",
+        ),
+        (
             ("guard", "--url", "wss://127.0.0.1:1/", "--pid", "1"),
             "expected http, https, http+unix or https+unix",
         ),

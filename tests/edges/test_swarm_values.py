@@ -59,6 +59,7 @@ ledgers = st.builds(
     bytes=counts,
     seconds=st.floats(0, 1e6),
     causes=names,
+    details=st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=3),
     by_path=names,
     by_mode=names,
     answered=st.none() | counts,
@@ -97,7 +98,9 @@ def test_an_outcome_survives_the_wire(ledger: Ledger, first: Histogram) -> None:
 @few
 @given(st.binary(max_size=50), st.dictionaries(st.sampled_from(("X-A", "Accept")), st.text(max_size=9)))
 def test_a_setup_survives_the_wire(body: bytes, headers: dict[str, str]) -> None:
-    approach = Approach("http://127.0.0.1:1", body=body, headers=headers, sources=("127.0.0.2", "::1"))
+    approach = Approach(
+        "http://127.0.0.1:1", body=body, headers=headers, sources=("127.0.0.2", "::1"), max_event=77
+    )
     setup = SwarmSetup(approach, seed=5, processes=2, bind="127.0.0.1:0", target_pid=7)
     assert setup_from_dict(over_the_wire(setup_to_dict(setup))) == setup
 

@@ -22,6 +22,7 @@ SPREAD = (
     "raise the service's limit for the test, or spread the load over client addresses: "
     "--source-addresses 127.0.0.2-127.0.0.200"
 )
+LIMITED = "if such events are meant, give a higher --max-event (pytest: max_event)"
 SETTLING = 15.0  # seconds that the readings around a wait take
 
 
@@ -44,9 +45,13 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         return Caveat(f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", SPREAD)
     if total.opened and (total.failed - total.rate_limited) * 2 > total.opened:
         worst = max(total.causes.items(), key=lambda item: (item[1], item[0]), default=("unknown", 0))
+        detail = total.details.get(worst[0], "")
         return Caveat(
-            f"{total.failed} of {counted(total.opened, 'stream')} failed, most by: {worst[0]}",
-            "open the URL by hand: the load must reach the service before it can be judged",
+            f"{total.failed} of {counted(total.opened, 'stream')} failed, most by: {worst[0]}"
+            + (f" ({detail})" if detail else ""),
+            LIMITED
+            if "--max-event" in detail
+            else "open the URL by hand: the load must reach the service before it can be judged",
         )
     if suspected:
         key = min(
@@ -140,7 +145,10 @@ def warnings_of(trial: Trial) -> list[str]:
     if total.rate_limited:
         found.append(f"429 or 503 refused {counted(total.rate_limited, 'stream')}: they do not count")
     if total.failed and not trial.exit:
-        causes = ", ".join(f"{count} {cause}" for cause, count in sorted(total.causes.items()))
+        causes = ", ".join(
+            f"{count} {cause}" + (f" ({total.details[cause]})" if cause in total.details else "")
+            for cause, count in sorted(total.causes.items())
+        )
         found.append(f"{total.failed} of {counted(total.opened, 'stream')} failed: {causes}")
     return found
 
@@ -149,7 +157,9 @@ def ledger_total(trial: Trial) -> Ledger:
     """What the swarm counted over all cycles, but for those that the search for the place slowed down."""
     loads = [o.ledger for o in trial.observations if o.spec.phase is not Phase.SEARCH]
     causes: dict[str, int] = {}
+    details: dict[str, str] = {}
     for ledger in loads:
+        details = {**ledger.details, **details}
         for cause, count in ledger.causes.items():
             causes[cause] = causes.get(cause, 0) + count
     return Ledger(
@@ -160,6 +170,7 @@ def ledger_total(trial: Trial) -> Ledger:
         rate_limited=sum(x.rate_limited for x in loads),
         seconds=math.fsum(x.seconds for x in loads),
         causes=causes,
+        details=details,
     )
 
 

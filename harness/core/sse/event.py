@@ -12,6 +12,10 @@ DEFAULT_LIMIT = 1 << 20
 to outlive the service it tests must."""
 
 
+LARGEST_LIMIT = 1 << 30
+"""Bytes: what a user may raise the limit to. Each stream keeps an event until its end."""
+
+
 class Event(NamedTuple):
     """One dispatched event. id: the last event id at its dispatch, its own or an earlier one.
 

@@ -19,6 +19,12 @@ chunk copies and scans them again, so more would make events fed in small chunks
 MAX_RETRY = (1 << 53) - 1
 """Milliseconds; what JavaScript can count. A larger time is taken as this one."""
 
+EVENT_OPTION = "max_event (harness guard: --max-event)"
+LINE_OPTION = "max_line (harness guard: --max-event)"
+FIELD = 16
+"""Bytes of a line beside its data: the guard's limit of a line is that of an event and this much more, so that an
+event of one line meets the limit of events."""
+
 _LONGEST_RETRY = 16  # digits of MAX_RETRY
 
 
@@ -151,13 +157,13 @@ class Lines(ABC):
 
     def _line_too_long(self, size: int) -> StreamLimit:
         return LineTooLong(
-            f"a line of {size} bytes or more; expected at most {self._max_line}: raise max_line or fix the service"
+            f"a line of {size} bytes or more; expected at most {self._max_line}: raise {LINE_OPTION} or fix the service"
         )
 
     def _event_too_long(self, size: int) -> StreamLimit:
         return EventTooLong(
-            f"an event with {size} bytes of data or more; expected at most {self._max_event}: raise max_event or fix "
-            "the service"
+            f"an event with {size} bytes of data or more; expected at most {self._max_event}: raise {EVENT_OPTION} or "
+            "fix the service"
         )
 
 
