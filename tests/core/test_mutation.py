@@ -1,15 +1,17 @@
-"""The tool behind ``make mutation``: which mutants it makes, and what it says of them."""
+"""The tool behind ``make mutation``: which mutants it makes, which tests it runs on them, and what it reports."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.mutation import document
 from tests.mutation.__main__ import ROOT, modules
 from tests.mutation.mutants import mutants, sample
-from tests.mutation.selection import package_of
+from tests.mutation.selection import TESTS, durations, package_of
 
 SOURCE = '''"""A module."""
 from dataclasses import dataclass
@@ -42,44 +44,74 @@ def test_constants_comparisons_and_logic_are_mutated_and_annotations_are_not() -
 
 
 def test_a_sample_is_the_same_for_the_same_seed_and_in_order() -> None:
-    found = list(mutants(SOURCE))
-    chosen = sample(found, 4, "a")
+    sources = {"b.py": SOURCE, "a.py": SOURCE.replace("LIMIT = 5", "LIMIT = 50")}
+    chosen, exist = sample(sources, 4, 1)
     assert len(chosen) == 4
-    assert chosen == sample(found, 4, "a")
-    assert [one.line for one in chosen] == sorted(one.line for one in chosen)
-    assert sample(found, len(found), "a") == found
+    assert chosen == sample(sources, 4, 1)[0]
+    places = [(path, mutant.line) for path, mutant in chosen]
+    assert places == sorted(places)
+    every, _ = sample(sources, 1000, 1)
+    assert len(every) == 2 * len(list(mutants(SOURCE))) <= exist
+    assert {mutant.source for _, mutant in chosen} <= {mutant.source for _, mutant in every}
+
+
+def test_a_module_with_more_mutants_is_drawn_more_often() -> None:
+    sources = {"large.py": SOURCE * 9, "small.py": "LIMIT = 5\n"}
+    drawn = Counter(path for seed in range(20) for path, _ in sample(sources, 2, seed)[0])
+    assert drawn["large.py"] > 30
+    assert sum(drawn.values()) == 40
 
 
 def figures(tried: int, killed: int) -> dict[str, object]:
-    left = [{"line": 3, "change": "a → b"}] * (tried - killed)
-    return {"mutants": 100, "tried": tried, "killed": killed, "survivors": left, "seconds": 1.0}
+    left = [{"path": "fake_broker/chain.py", "line": 3, "change": "a → b"}] * (tried - killed)
+    return {"mutants": 100, "tried": tried, "killed": killed, "seed": 7, "survivors": left, "seconds": 1.0}
 
 
 @pytest.mark.parametrize(
-    ("path", "killed", "below"),
+    ("package", "killed", "below"),
     [
-        ("harness/core/units.py", 85, []),
-        ("harness/core/units.py", 84, ["harness/core"]),
-        ("harness/probe/tree.py", 75, []),
-        ("fake_broker/chain.py", 74, ["fake_broker"]),
+        ("harness/core", 85, []),
+        ("harness/core", 84, ["harness/core"]),
+        ("harness/probe", 75, []),
+        ("fake_broker", 74, ["fake_broker"]),
     ],
 )
-def test_a_package_has_its_goal(path: str, killed: int, below: list[str]) -> None:
-    lines, found = document.summary({path: figures(100, killed)})
+def test_a_package_has_its_goal(package: str, killed: int, below: list[str]) -> None:
+    lines, found = document.summary({package: figures(100, killed)})
     assert found == below
-    assert f"{killed} % of 100 mutants noticed" in lines[0]
+    assert f"{killed} %" in lines[0]
+    assert "of 100 mutants noticed" in lines[0]
 
 
-def test_the_page_lists_every_survivor() -> None:
-    text = document.page({"fake_broker/chain.py": figures(4, 2), "harness/core/units.py": figures(2, 2)})
-    assert text.count("- line 3: `a → b`: no test distinguishes it yet") == 2
-    assert "| `fake_broker` | 1 | 100 | 4 | 2 | 50 % | 75 % |" in text
-    assert "units.py" not in text.partition("## Survivors")[2]
+@pytest.mark.parametrize(
+    ("killed", "tried", "low", "high"),
+    # Wilson's interval, from Brown, Cai and DasGupta, Statistical Science 16 (2001), and by hand.
+    [(0, 10, 0.0, 27.75), (10, 10, 72.25, 100.0), (50, 100, 40.38, 59.62), (102, 120, 77.53, 90.30), (0, 0, 0, 100)],
+)  # fmt: skip
+def test_the_interval_of_a_sample_is_wilsons(killed: int, tried: int, low: float, high: float) -> None:
+    assert document.interval(killed, tried) == pytest.approx((low, high), abs=0.01)
+
+
+def test_the_page_lists_every_survivor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "reasons", dict)
+    text = document.page({"fake_broker": figures(4, 2), "harness/core": figures(2, 2)})
+    assert text.count(f"- line 3: `a → b`: {document.NO_REASON}") == 2
+    assert "| `fake_broker` | 100 | 4 | 7 | 2 | 50 % | 15–85 % | 75 % |" in text
+    monkeypatch.setattr(document, "reasons", lambda: {"fake_broker/chain.py": {"a → b": "equivalent"}})
+    assert document.page({"fake_broker": figures(4, 2)}).count("- line 3: `a → b`: equivalent") == 2
 
 
 def test_the_page_is_made_of_the_kept_figures() -> None:
     scores = json.loads((ROOT / document.SCORES).read_text())
+    assert set(scores) <= set(TESTS)
     assert (ROOT / "docs" / "mutation.md").read_text() == document.page(scores)
+
+
+def test_a_reason_belongs_to_a_module_of_the_packages() -> None:
+    for path, changes in document.reasons().items():
+        assert package_of(path)
+        assert (ROOT / path).exists(), path
+        assert all(" → " in change and why for change, why in changes.items())
 
 
 def test_only_modules_of_the_packages_can_be_mutated() -> None:
@@ -88,3 +120,15 @@ def test_only_modules_of_the_packages_can_be_mutated() -> None:
     for wrong in ("harness/cli", "nowhere.py"):
         with pytest.raises(ValueError, match="expected a module"):
             modules([wrong])
+
+
+def test_the_time_of_a_test_is_that_of_all_its_cases() -> None:
+    report = ElementTree.fromstring(
+        '<testsuites><testsuite><testcase file="tests/core/test_a.py" classname="tests.core.test_a" '
+        'name="test_one[1]" time="0.5"/><testcase file="tests/core/test_a.py" classname="tests.core.test_a" '
+        'name="test_one[2]" time="0.25"/><testcase file="tests/core/test_a.py" classname="tests.core.test_a.TestB" '
+        'name="test_two" time="1"><failure/></testcase></testsuite></testsuites>'
+    )
+    seconds, broken = durations(report)
+    assert seconds == {"tests/core/test_a.py::test_one": 0.75, "tests/core/test_a.py::TestB::test_two": 1.0}
+    assert broken == ["tests/core/test_a.py::TestB::test_two"]

@@ -1,9 +1,9 @@
 """``make mutation``: how many small changes of the source the tests notice.
 
-    python -m tests.mutation [MODULE or PACKAGE …] [--sample N] [--write]
+    python -m tests.mutation [MODULE or PACKAGE …] [--sample N] [--seed S] [--write]
 
 Each mutant is tried in a copy of the project, on the fast tests that run its line. Without arguments every package is
-tried, a seeded sample of each module. Figures are kept in docs/mutation.json; docs/mutation.md is made of them.
+tried, a seeded sample of each. Figures are kept in docs/mutation.json; docs/mutation.md is made of them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import groupby
 from pathlib import Path
 
 from tests.mutation.document import SCORES, page, summary
-from tests.mutation.mutants import Mutant, mutants, sample
+from tests.mutation.mutants import Mutant, sample
 from tests.mutation.selection import TESTS, Selection, environment, package_of, pytest_command
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("harness", "fake_broker", "tests", "bench", "docs", "examples", "tools", "locustfiles")
-SAMPLE = 25  # mutants of one module
+COPIED = ("harness", "fake_broker", "tests", "bench", "docs", "examples", "tools", "locustfiles", "reports")
+FILES = ("pyproject.toml", "README.md", "budgets.toml", "Makefile", "constraints.txt", "CONTRIBUTING.md")
+SAMPLE = 120  # mutants of one package
 TIMEOUT = 60.0  # seconds for the tests of one mutant: one that hangs is noticed too
 
 
@@ -36,9 +38,7 @@ def modules(chosen: list[str]) -> list[str]:
             raise ValueError(f"{each}: no such file; expected a module or a package of {', '.join(TESTS)}")
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         found += [str(file.relative_to(ROOT)) for file in files if file.stat().st_size > 100]
-    for each in found:
-        package_of(each)
-    return found
+    return sorted(set(found), key=lambda each: (list(TESTS).index(package_of(each)), each))
 
 
 def noticed(root: Path, path: str, mutant: Mutant, tests: list[str]) -> bool:
@@ -58,18 +58,24 @@ def noticed(root: Path, path: str, mutant: Mutant, tests: list[str]) -> bool:
     return done.returncode not in (0, 5)
 
 
-def try_module(root: Path, path: str, selection: Selection, size: int) -> dict[str, object]:
-    """The figures of one module."""
-    every = list(mutants((root / path).read_text()))
-    chosen = sample(every, size, path)
-    survivors, start = [], time.monotonic()
-    for mutant in chosen:
+def try_package(root: Path, package: str, paths: list[str], size: int, seed: int) -> dict[str, object]:
+    """The figures of the modules of one package."""
+    selection, start = Selection(root, package), time.monotonic()
+    for test in selection.broken:
+        print(f"fails without a mutant, left out: {test}", flush=True)
+    chosen, exist = sample({path: (root / path).read_text() for path in paths}, size, seed)
+    survivors = []
+    for number, (path, mutant) in enumerate(chosen, 1):
         tests = selection.of(path, mutant.line)
         if not tests or not noticed(root, path, mutant, tests):
             untested = "" if tests else " (no test runs this line)"
-            survivors.append({"line": mutant.line, "change": mutant.name + untested})
+            survivors.append({"path": path, "line": mutant.line, "change": mutant.name + untested})
+            print(f"  {path}:{mutant.line}: {mutant.name}{untested}", flush=True)
+        if number % 10 == 0:
+            left = number - len(survivors)
+            print(f"{package}: {left} of {number} noticed, {time.monotonic() - start:.0f} s", flush=True)
     return {
-        "mutants": len(every), "tried": len(chosen), "killed": len(chosen) - len(survivors),
+        "mutants": exist, "tried": len(chosen), "killed": len(chosen) - len(survivors), "seed": seed,
         "survivors": survivors, "seconds": round(time.monotonic() - start, 1),
     }  # fmt: skip
 
@@ -79,8 +85,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutation", description=__doc__.splitlines()[0])
     parser.add_argument("chosen", nargs="*", metavar="MODULE", help=f"of {', '.join(TESTS)}; default: all")
     parser.add_argument(
-        "--sample", type=int, default=SAMPLE, help="mutants tried of each module (default %(default)s)"
+        "--sample", type=int, default=SAMPLE, help="mutants tried of each package (default %(default)s)"
     )
+    parser.add_argument("--seed", type=int, default=1, help="of the sample (default %(default)s)")
     parser.add_argument(
         "--write", action="store_true", help="keep the figures in docs/mutation.json and mutation.md"
     )
@@ -89,40 +96,31 @@ def main() -> int:
         paths = modules(given.chosen)
     except ValueError as error:
         parser.error(str(error))
+    if given.write and not set(given.chosen) <= set(TESTS):
+        parser.error(f"--write with {' '.join(given.chosen)}: expected whole packages of {', '.join(TESTS)}")
     file = ROOT / SCORES
     scores: dict[str, dict[str, object]] = json.loads(file.read_text()) if file.exists() else {}
     tried: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         root = Path(folder)
-        for name in COPIED:
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in (
-            "pyproject.toml",
-            "README.md",
-            "budgets.toml",
-            "Makefile",
-            "constraints.txt",
-            "CONTRIBUTING.md",
-        ):
-            shutil.copy(ROOT / name, root / name)
-        for hidden in (".github", ".ci"):
-            shutil.copytree(ROOT / hidden, root / hidden)
-        for path in paths:
-            selection = Selection(root, path)
-            for test in selection.broken:
-                print(f"fails without a mutant, left out: {test}", flush=True)
-            found = try_module(root, path, selection, given.sample)
-            tried[path] = found
-            print(f"{path}: {found['killed']} of {found['tried']} noticed, {found['seconds']} s", flush=True)
-            for survivor in found["survivors"]:  # type: ignore[attr-defined]
-                print(f"  line {survivor['line']}: {survivor['change']}", flush=True)
+        copy(root)
+        for package, some in groupby(paths, package_of):
+            found = tried[package] = try_package(root, package, list(some), given.sample, given.seed)
             if given.write:
-                scores = {name: scores[name] for name in scores if (ROOT / name).exists()} | {path: found}
+                scores[package] = found
                 file.write_text(json.dumps(dict(sorted(scores.items())), indent=1, ensure_ascii=False) + "\n")
                 (ROOT / "docs" / "mutation.md").write_text(page(scores))
     lines, below = summary(tried)
     print("\n".join(lines))
     return 1 if below else 0
+
+
+def copy(root: Path) -> None:
+    """What the tests need, at ``root``."""
+    for name in (*COPIED, ".github", ".ci"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, root / name)
 
 
 if __name__ == "__main__":

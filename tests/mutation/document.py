@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.mutation.selection import TESTS, package_of
+from tests.mutation.selection import TESTS
 
 SCORES = "docs/mutation.json"
 REASONS = Path(__file__).with_name("reasons.toml")
 GOALS = {package: 85 if package == "harness/core" else 75 for package in TESTS}  # percent
+NORMAL = 1.959964  # standard deviations that hold 95 % of a normal distribution
+NO_REASON = "no test distinguishes it yet"
 
 Scores = Mapping[str, Mapping[str, Any]]
+"""package → its figures: mutants, tried, killed, seed, survivors."""
 
 
-def totals(scores: Scores) -> dict[str, tuple[int, int, int]]:
-    """package → (mutants that exist, tried, noticed)."""
-    found: dict[str, tuple[int, int, int]] = {}
-    for path, one in scores.items():
-        package = package_of(path)
-        exist, tried, killed = found.get(package, (0, 0, 0))
-        found[package] = (exist + one["mutants"], tried + one["tried"], killed + one["killed"])
-    return found
+def interval(killed: int, tried: int) -> tuple[float, float]:
+    """The 95 % interval of a share that was measured on a sample, in percent: Wilson's score interval."""
+    if not tried:
+        return 0.0, 100.0
+    share, square = killed / tried, NORMAL * NORMAL
+    middle = (share + square / (2 * tried)) / (1 + square / tried)
+    half = NORMAL / (1 + square / tried) * math.sqrt(share * (1 - share) / tried + square / (4 * tried**2))
+    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
 
 
 def summary(scores: Scores) -> tuple[list[str], list[str]]:
     """A line for each package, and the packages below their goal."""
     lines, below = [], []
-    for package, (exist, tried, killed) in totals(scores).items():
+    for package, one in scores.items():
+        tried, killed = one["tried"], one["killed"]
         percent = 100 * killed / tried if tried else 100.0
+        low, high = interval(killed, tried)
         lines.append(
-            f"{package}: {percent:.0f} % of {tried} mutants noticed (goal {GOALS[package]} %), of {exist} that exist"
+            f"{package}: {percent:.0f} % ({low:.0f}-{high:.0f} %) of {tried} mutants noticed "
+            f"(goal {GOALS[package]} %), of {one['mutants']} that exist"
         )
         if percent < GOALS[package]:
             below.append(package)
@@ -51,27 +59,32 @@ def page(scores: Scores) -> str:
         "# Mutation score",
         "",
         "`make mutation` changes one detail of the source at a time and runs the fast tests that execute the changed",
-        "line. A mutant that no test notices survives. The nightly workflow tries a seeded sample of each module;",
-        "`make mutation ARGS='harness/core/units.py --sample 1000'` tries every mutant of one. Texts are not mutated,",
-        "nor are annotations, imports, decorators and assertions. `python -m tests.mutation --write` writes this page.",
+        "line. A mutant that no test notices survives. The nightly workflow draws a seeded sample of each package;",
+        "`make mutation ARGS='harness/core/units.py --sample 1000'` tries every mutant of one module. Texts are not",
+        "mutated, nor are annotations, imports, decorators and assertions.",
         "",
-        "| package | modules | mutants | tried | noticed | score | goal |",
-        "|---|---|---|---|---|---|---|",
+        "Every mutant of a package has the same chance to be drawn. The interval holds the score of all mutants with",
+        "95 % confidence (Wilson). `python -m tests.mutation --write` writes this page.",
+        "",
+        "| package | mutants | tried | seed | noticed | score | 95 % interval | goal |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for package, (exist, tried, killed) in sorted(totals(scores).items()):
-        count = sum(package_of(path) == package for path in scores)
-        score = f"{100 * killed / tried:.0f} %" if tried else "–"
+    for package, one in sorted(scores.items()):
+        tried, killed = one["tried"], one["killed"]
+        low, high = interval(killed, tried)
+        score = f"{100 * killed / tried:.0f} % | {low:.0f}–{high:.0f} %" if tried else "– | –"
         lines.append(
-            f"| `{package}` | {count} | {exist} | {tried} | {killed} | {score} | {GOALS[package]} % |"
+            f"| `{package}` | {one['mutants']} | {tried} | {one['seed']} | {killed} | {score} | {GOALS[package]} % |"
         )
     lines += ["", "## Survivors", ""]
-    for path, one in sorted(scores.items()):
-        if not one["survivors"]:
-            continue
-        lines += [f"### `{path}`: {one['killed']} of {one['tried']} noticed", ""]
-        for survivor in one["survivors"]:
+    left = [each for one in scores.values() for each in one["survivors"]]
+    for path, survivors in groupby(
+        sorted(left, key=lambda each: (each["path"], each["line"])), lambda each: each["path"]
+    ):
+        lines += [f"### `{path}`", ""]
+        for survivor in survivors:
             change = survivor["change"].replace("`", "'")
-            why = known.get(path, {}).get(survivor["change"], "no test distinguishes it yet")
+            why = known.get(path, {}).get(survivor["change"], NO_REASON)
             lines.append(f"- line {survivor['line']}: `{change}`: {why}")
         lines.append("")
     return "\n".join(lines).rstrip("\n") + "\n"

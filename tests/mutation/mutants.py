@@ -7,7 +7,7 @@ constants of modules, so its operators are applied to the whole module.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import libcst as cst
@@ -33,28 +33,55 @@ class Mutant:
         return f"{self.before} → {self.after}"
 
 
+class Module:
+    """The changes of one module. Making a mutant of a change costs far more than finding it."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._wrapper = MetadataWrapper(cst.parse_module(source))
+        visitor = _Visitor()
+        self._wrapper.visit(visitor)
+        self._found = visitor.found
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def mutant(self, number: int) -> Mutant | None:
+        """The mutant of one change; None where it changes nothing, or does not compile."""
+        old, new = self._found[number]
+        changed = self._wrapper.module.deep_replace(old, new)
+        text = changed.code if isinstance(changed, cst.Module) else self._source
+        if text == self._source or not _compiles(text):
+            return None
+        return Mutant(*_difference(self._source, text), text)
+
+
 def mutants(source: str) -> Iterator[Mutant]:
     """Every mutant of a module that compiles, in the order of its lines."""
-    wrapper = MetadataWrapper(cst.parse_module(source))
-    visitor = _Visitor()
-    wrapper.visit(visitor)
-    seen = {source}
-    for old, new in visitor.found:
-        changed = wrapper.module.deep_replace(old, new)
-        text = changed.code if isinstance(changed, cst.Module) else source
-        if text in seen or not _compiles(text):
-            continue
-        seen.add(text)
-        number, before, after = _difference(source, text)
-        yield Mutant(number, before, after, text)
+    module = Module(source)
+    seen = set()
+    for number in range(len(module)):
+        mutant = module.mutant(number)
+        if mutant is not None and mutant.source not in seen:
+            seen.add(mutant.source)
+            yield mutant
 
 
-def sample(found: list[Mutant], size: int, seed: str) -> list[Mutant]:
-    """At most ``size`` of them, the same ones for the same seed, in their order."""
-    if len(found) <= size:
-        return found
-    chosen = random.Random(seed).sample(range(len(found)), size)
-    return [found[index] for index in sorted(chosen)]
+def sample(sources: Mapping[str, str], size: int, seed: int) -> tuple[list[tuple[str, Mutant]], int]:
+    """At most ``size`` mutants of all modules (path → source), each with its path, in order; and how many changes
+    there are. The same ones for the same seed; each has the same chance."""
+    modules = {path: Module(source) for path, source in sorted(sources.items())}
+    every = [(path, number) for path, module in modules.items() for number in range(len(module))]
+    chosen: dict[tuple[str, int], tuple[str, Mutant]] = {}
+    seen = set()
+    for path, number in random.Random(seed).sample(every, len(every)):
+        if len(chosen) >= size:
+            break
+        mutant = modules[path].mutant(number)
+        if mutant is not None and (path, mutant.source) not in seen:
+            seen.add((path, mutant.source))
+            chosen[path, number] = path, mutant
+    return [chosen[key] for key in sorted(chosen)], len(every)
 
 
 class _Visitor(cst.CSTVisitor):

@@ -1,13 +1,14 @@
-"""Which tests run a line: from one run of a module's tests with the contexts of coverage.py."""
+"""Which tests run a line: from one run of a package's tests with the contexts of coverage.py."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from coverage import CoverageData
 
@@ -22,7 +23,8 @@ TESTS = {
     "harness/report": ["tests/reports", "tests/core"],
     "fake_broker": ["tests/fake_broker"],
 }  # fmt: skip
-MOST = 60  # tests that one mutant is tried on
+MOST = 80  # tests that one mutant is tried on
+LONGEST = 40.0  # seconds of them altogether
 
 
 def package_of(path: str) -> str:
@@ -46,33 +48,31 @@ def pytest_command(*options: str) -> list[str]:
     ]  # fmt: skip
 
 
-def files_for(root: Path, path: str) -> list[str]:
-    """The test files of a module: those of its package that name it; all of its package where none does."""
-    package, dotted = package_of(path), path.removesuffix(".py").replace("/", ".")
-    parent, _, name = dotted.rpartition(".")
-    named = re.compile(rf"{re.escape(dotted)}\b|from {re.escape(parent)} import [^\n]*\b{re.escape(name)}\b")
-    every = [
+def files_for(root: Path, package: str) -> list[str]:
+    """The test files of a package."""
+    found = [
         file
         for each in TESTS[package]
         for file in (sorted((root / each).glob("test_*.py")) if (root / each).is_dir() else [root / each])
         if file.exists()
     ]
-    chosen = [file for file in every if named.search(file.read_text())] or every
-    return [str(file.relative_to(root)) for file in chosen]
+    return [str(file.relative_to(root)) for file in found]
 
 
 class Selection:
-    """The tests of one module, and the lines of it that each of them runs."""
+    """The tests of one package, how long each takes, and the lines that each of them runs."""
 
-    def __init__(self, root: Path, path: str) -> None:
+    def __init__(self, root: Path, package: str) -> None:
         self._root = root
-        self._files = files_for(root, path)
-        data = root / ".coverage.mutation"
+        files = files_for(root, package)
+        data, report = root / ".coverage.mutation", root / "mutation.xml"
         data.unlink(missing_ok=True)
-        cover = path.removesuffix(".py").replace("/", ".")
+        report.unlink(missing_ok=True)
+        cover = package.replace("/", ".")
         command = pytest_command(
-            f"--cov={cover}", "--cov-context=test", "--cov-report=", "--timeout=300", *self._files
-        )
+            f"--cov={cover}", "--cov-context=test", "--cov-report=", "--timeout=300", f"--junitxml={report}",
+            "-o", "junit_family=xunit1", *files,
+        )  # fmt: skip
         done = subprocess.run(
             command,
             cwd=root,
@@ -80,28 +80,46 @@ class Selection:
             capture_output=True,
             text=True,
         )
-        self.broken = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED")]
-        if not data.exists():
+        if not data.exists() or not report.exists():
             raise RuntimeError(
-                f"the tests of {path} did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+                f"the tests of {package} did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
             )
+        self._seconds, self.broken = durations(ElementTree.parse(report).getroot())
         self._data = CoverageData(basename=str(data))
         self._data.read()
 
     def of(self, path: str, line: int) -> list[str]:
-        """The module's own test file and the tests that run a line; of a line that runs when the module is imported,
-        every test that runs the module."""
-        found: dict[str, int] = defaultdict(int)
+        """The tests that run a line, and of a line that runs when the module is imported, every test that runs the
+        module: the module's own first, then the fastest."""
         lines = self._data.contexts_by_lineno(str(self._root / path))
-        here = [test for test in lines.get(line, []) if test]
-        for test in here or [test for tests in lines.values() for test in tests if test]:
-            found[test.partition("|")[0].partition("[")[0]] += 1
-        # A line may also run while the module's own test file is imported, in its parameters.
-        own = [file for file in self._files if Path(file).name == f"test_{Path(path).stem}.py"]
-        own = [file for file in own if not any(each.startswith(file) for each in self.broken)]
-        usable = [
-            test
-            for test in found
-            if test.partition("::")[0] not in own and not any(each.startswith(test) for each in self.broken)
-        ]
-        return [*own, *sorted(usable, key=lambda test: (-found[test], test))[:MOST]]
+        here = {test for test in lines.get(line, []) if test}
+        every = here or {test for tests in lines.values() for test in tests if test}
+        names = {test.partition("|")[0].partition("[")[0] for test in every} & self._seconds.keys() - set(
+            self.broken
+        )
+        stem = Path(path).stem
+        ordered = sorted(
+            names,
+            key=lambda name: (stem not in name.partition("::")[0], self._seconds.get(name, 0.0), name),
+        )
+        chosen, total = [], 0.0
+        for name in ordered[:MOST]:
+            total += self._seconds.get(name, 0.0)
+            if chosen and total > LONGEST:
+                break
+            chosen.append(name)
+        return chosen
+
+
+def durations(report: Element) -> tuple[dict[str, float], list[str]]:
+    """test function → seconds of all its cases, and the functions that failed, from a JUnit report (xunit1)."""
+    seconds: dict[str, float] = defaultdict(float)
+    broken = set()
+    for case in report.iter("testcase"):
+        file, name = case.get("file", ""), case.get("name", "").partition("[")[0]
+        inner = case.get("classname", "").removeprefix(file.removesuffix(".py").replace("/", ".")).strip(".")
+        test = "::".join(part for part in (file, inner.replace(".", "::"), name) if part)
+        seconds[test] += float(case.get("time", 0.0))
+        if case.find("failure") is not None or case.find("error") is not None:
+            broken.add(test)
+    return dict(seconds), sorted(broken)
