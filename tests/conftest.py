@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+from tests.longest_first import pytest_collection_modifyitems
 from tests.skips import pytest_addoption, pytest_configure
 
-__all__ = ["pytest_addoption", "pytest_configure"]
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
 try:
     from hypothesis import HealthCheck, settings

@@ -88,23 +88,40 @@ def test_it_works_for_each_night_as_it_comes() -> None:
     assert all(one[:1] == first[:1] for one in alarms if one)
 
 
+# The seed is fixed: a threshold of 40 instead of 400 raises 1 and 4 alarms in the short sample, 10 and 21 in the long.
+@pytest.mark.parametrize(
+    ("histories", "most"),
+    [
+        (8, 0),
+        pytest.param(30, 9, marks=pytest.mark.soak(reason="an error rate: bench.trend measures it in full")),
+    ],
+)
 @pytest.mark.parametrize("phi", [0.0, 0.6])
-def test_stable_histories_raise_at_most_one_alarm_in_a_thousand_nights(phi: float) -> None:
+def test_stable_histories_raise_at_most_one_alarm_in_a_thousand_nights(
+    phi: float, histories: int, most: int
+) -> None:
     rng = random.Random(11)
     alarms = nights = 0
-    for _ in range(30):
+    for _ in range(histories):
         value, values = 0.0, []
         for _ in range(100):
             value = phi * value + (1 - phi * phi) ** 0.5 * rng.gauss(0, 1)
             values.append(value)
         alarms += len(found(values))
         nights += len(values)
-    assert alarms <= 9, "3 expected at the goal; 9 or more by chance once in 260"
+    assert alarms <= 9, "of 30: 3 expected at the goal; 9 or more by chance once in 260"
 
 
-def test_steps_of_three_sigma_are_mostly_found_within_five_nights() -> None:
+@pytest.mark.parametrize(
+    ("histories", "least"),
+    [
+        (12, 9),
+        pytest.param(40, 30, marks=pytest.mark.soak(reason="a hit rate: bench.trend measures it in full")),
+    ],
+)
+def test_steps_of_three_sigma_are_mostly_found_within_five_nights(histories: int, least: int) -> None:
     hits = 0
-    for seed in range(40):
+    for seed in range(histories):
         values = [value + (3 if index >= 60 else 0) for index, value in enumerate(noise(65, 100 + seed))]
         hits += any(59 <= one.index <= 62 for one in found(values))
-    assert hits >= 30
+    assert hits >= least
