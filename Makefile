@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: coverage places mutation lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
+.PHONY: claims readme-table coverage places mutation lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -22,9 +22,15 @@ venv: $(STAMP)  ## virtual environment with pinned dependencies, nothing else
 reproduce: venv  ## the crash, its causes and its fixes, profile by profile
 	$(BIN)/harness reproduce $(ARGS)
 
-readme-table: venv  ## run reproduce and write its figures, dated, into README (two minutes)
-	@folder=$$(mktemp -d) && { $(BIN)/harness reproduce --quiet --history none --out "$$folder/run" --json "$$folder/run.json" $(ARGS) && \
-	  $(BIN)/python -m tools.readme_table "$$folder/run.json"; status=$$?; rm -rf "$$folder"; exit $$status; }
+# A run in CLAIMS that was interrupted is continued. Exit 1 or 3 of it leave a table that says what differs or is missing.
+CLAIMS ?= reports/claims
+claims: venv  ## every claim of the analysis, measured: docs/claims.md and the table of README (45 minutes)
+	@if [ -e "$(CLAIMS)/claims.json" ]; then where="--resume $(CLAIMS)"; else where="--out $(CLAIMS)"; fi; \
+	  $(BIN)/harness reproduce --all $$where $(ARGS); status=$$?; \
+	  case $$status in 0|1|3) $(BIN)/python -m tools.claims "$(CLAIMS)" && exit $$status;; *) exit $$status;; esac
+
+readme-table: venv  ## the table of README and docs/claims.md again, from docs/claims.json
+	$(BIN)/python -m tools.claims
 
 lint: venv
 	$(BIN)/ruff check .

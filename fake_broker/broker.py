@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from fake_broker import mdp
 from fake_broker.chain import Chain
-from fake_broker.dialects import Dialect
+from fake_broker.dialects import DIALECTS, Dialect
 from fake_broker.fault import Beat, Bind, Deliver, Forget, Read, Restart, Unbind, Wire
 from fake_broker.spec import Spec
 from fake_broker.state import State
@@ -52,6 +52,9 @@ class Broker:
         self.unreachable = 0
         self.dropped_frames = 0
         self.invalid: Counter[str] = Counter()
+        self.foreign: Counter[str] = Counter()
+        self.notices: list[str] = []
+        self._told: set[str] = set()
         self.per_service: Counter[str] = Counter()
         self.socket_orders: list[SocketOrder] = []
         self._usual_interval = state.interval
@@ -63,12 +66,14 @@ class Broker:
 
     def receive(self, identity: bytes, frames: list[bytes], now: float) -> list[Send]:
         """One multipart message, identity frame taken off. Never raises for what a peer may send."""
+        sent = frames
         if self.state.quirks.blind_delimiter and frames:
             frames = [b"", *frames[1:]]
         try:
             message = mdp.decode_inbound(self.dialect, frames)
         except mdp.ProtocolError as error:
             self.reject(error.reason, len(frames))
+            self._suspect(identity, sent, error)
             return []
         if isinstance(message, mdp.ClientRequest):
             service = message.service
@@ -93,6 +98,31 @@ class Broker:
         """Count a message that is none of the dialect."""
         self.invalid[reason] += 1
         self.dropped_frames += frames
+
+    def _suspect(self, identity: bytes, frames: list[bytes], error: mdp.ProtocolError) -> None:
+        """Tell once of each dialect that a peer uses in place of ours, and of each reason that no dialect explains."""
+        spoken = next(
+            (
+                name
+                for name, other in DIALECTS.items()
+                if other is not self.dialect and _decodes(other, frames)
+            ),
+            "",
+        )
+        if spoken:
+            self.foreign[spoken] += 1
+        about = spoken or error.reason
+        if about in self._told:
+            return
+        self._told.add(about)
+        what = (
+            f"sends dialect {spoken}; this broker uses {self.dialect.name}: start it with --dialect {spoken}"
+            if spoken
+            else f"sends a message of no known dialect ({error}); this broker uses {self.dialect.name}"
+        )
+        self.notices.append(
+            f"peer {identity.hex()[:16]} {what}. Further ones are only counted (stats: invalid)"
+        )
 
     def tick(self, now: float, peers: int = 0) -> list[Send]:
         """Whatever is due by now: heartbeats, delayed replies, faults that begin or end."""
@@ -176,7 +206,7 @@ class Broker:
     # -- numbers
 
     def stats(self) -> dict[str, Any]:
-        """Counters by name; all but ``per_service``, ``invalid`` and ``faults`` are whole numbers."""
+        """Counters by name; all but ``per_service``, ``invalid``, ``foreign`` and ``faults`` are whole numbers."""
         state = self.state
         return {
             "requests": state.requests,
@@ -195,6 +225,7 @@ class Broker:
             ],
             "per_service": dict(self.per_service),
             "invalid": dict(self.invalid),
+            "foreign": dict(self.foreign),
             "faults": [a.told() for a in self.chain.active.values()],
         }
 
@@ -233,7 +264,7 @@ class Broker:
 
     def _follow_orders(self, now: float) -> list[Send]:
         sends: list[Send] = []
-        for _, order in self.chain.take_orders():
+        for number, order in self.chain.take_orders():
             if isinstance(order, Forget):
                 self.state.forget(order.worker)
             elif isinstance(order, Beat):
@@ -241,5 +272,13 @@ class Broker:
             elif isinstance(order, Deliver):
                 sends += [s for out in order.messages for s in self._plan(out, now)]
             else:
-                self.socket_orders.append(order)
+                self.socket_orders.append(replace(order, by=number) if isinstance(order, Wire) else order)
         return sends
+
+
+def _decodes(dialect: Dialect, frames: list[bytes]) -> bool:
+    try:
+        mdp.decode_inbound(dialect, frames)
+    except mdp.ProtocolError:
+        return False
+    return True

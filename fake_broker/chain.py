@@ -64,6 +64,8 @@ class Chain:
             raise SpecError(
                 f"fault {spec.fault.name!r} needs PARTIAL, which dialect {self._dialect.name} lacks"
             )
+        if why := spec.fault.unfit(self._dialect):
+            raise SpecError(f"fault {spec.fault.name!r} has no effect in dialect {self._dialect.name}: {why}")
         if spec.fault.needs_proxy and not self._proxied:
             raise SpecError(f"fault {spec.fault.name!r} needs the TCP proxy; start the broker with --proxy")
         number, self._next = self._next, self._next + 1

@@ -108,6 +108,11 @@ class Dialect:
                 table.setdefault(layout.header, {})[layout.command] = (kind, layout)
         return table
 
+    @property
+    def names_service(self) -> bool:
+        """Whether a reply to a client says which service it comes from; majortomo's do not."""
+        return self.layouts[Kind.CLIENT_FINAL].envelope is Envelope.SERVICE
+
     def __repr__(self) -> str:
         return f"<Dialect {self.name}>"
 

@@ -75,11 +75,12 @@ class Beat:
 @dataclass(frozen=True, slots=True)
 class Wire:
     """For the proxy in front: fields of its policy to change, how to end every connection, and whether to reset
-    those that are mute."""
+    those that are mute. by: id of the fault that asks, under which the proxy counts what it saw and did."""
 
     policy: Mapping[str, Any] = field(default_factory=dict)
     cut: str | None = None
     mend: bool = False
+    by: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,10 @@ class Fault:
         if cls.name:
             assert cls.commands | cls.also <= set(COMMANDS)
             FAULTS[cls.name] = cls
+
+    def unfit(self, dialect: Dialect) -> str:
+        """Why this fault can never change anything in that dialect; "" when it can."""
+        return ""
 
     def incoming(self, message: Incoming, around: Around) -> list[Outgoing] | None:
         """None lets the message pass; a list swallows it, and answers with what the list holds."""

@@ -24,6 +24,15 @@ class Policy:
     shut: bool = False
 
 
+@dataclass(slots=True)
+class Tally:
+    """What one fault of the transport saw and did. seen: connections it applied to. fired: what it did to them: ended,
+    paused, slices written, times the port was shut."""
+
+    seen: int = 0
+    fired: int = 0
+
+
 class Way:
     """One direction of a connection: from one socket to the other."""
 

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -158,6 +159,9 @@ class Loop:
         }
         if self._proxy is not None:
             told["proxied"] = self._proxy.connections
+            for fault in told["faults"]:
+                if tally := self._proxy.tally(fault["id"]):
+                    fault["seen"], fault["fired"] = tally.seen, tally.fired
         if self._journal is not None:
             told["journal"] = {"messages": self._journal.lines, "ended": self._journal.ended}
         return told
@@ -222,9 +226,17 @@ class Loop:
                 self.mistakes.append(f"{type(error).__name__}: {error}"[:200])
                 continue
             self._send(sends)
+            self._report()
             if broker.socket_orders:
                 break
         self._follow_orders()
+
+    def _report(self) -> None:
+        """Peers that use another dialect, on standard error: else they only see that nobody answers."""
+        while self._broker.notices:
+            with contextlib.suppress(OSError):  # nobody reads it: the counters still tell
+                sys.stderr.write(f"fake-broker: {self._broker.notices.pop(0)}\n")
+                sys.stderr.flush()
 
     def _send(self, sends: Iterable[Send]) -> None:
         for send in sends:
@@ -263,9 +275,9 @@ class Loop:
         if self._proxy is None:
             return  # the chain refuses such faults without a proxy
         if order.policy:
-            self._proxy.change(**order.policy)
+            self._proxy.change(by=order.by, **order.policy)
         if order.cut:
-            self._proxy.cut(order.cut)
+            self._proxy.cut(order.cut, by=order.by)
         if order.mend:
             self._proxy.mend()
 

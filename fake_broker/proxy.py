@@ -19,10 +19,12 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
 
-from fake_broker.link import FIN, HALF_OPEN, HANG, RST, Link, Policy, Way
+from fake_broker.link import FIN, HALF_OPEN, HANG, RST, Link, Policy, Tally, Way
 
 BUFFER = 64 * 1024
 LONGEST_NAP = 0.5
+DEFAULT = Policy()
+COUNTED = frozenset({"pause", "slice", "limit", "max_peers"})
 BACKLOG = 512
 DRAIN = 64  # times BUFFER, that are read before a FIN: a peer that sends for ever would keep us here
 
@@ -40,6 +42,8 @@ class Proxy:
         self._links: dict[socket.socket, Link] = {}
         self._timed: dict[Link, float] = {}
         self._policy = Policy()
+        self._tallies: dict[int, Tally] = {}
+        self._owners: dict[str, Tally] = {}  # of each field of the policy, while a fault sets it
         self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._stopping = False
         self._listener: socket.socket | None = self._listen((host, port))
@@ -60,14 +64,18 @@ class Proxy:
         """Peers connected to the proxy now, half-open ones too."""
         return len(self._links) // 2
 
-    def change(self, **changes: Any) -> None:
-        """Change some fields of the policy."""
-        self._tell(lambda: self._apply(changes))
+    def tally(self, by: int) -> Tally | None:
+        """What the fault of that id saw and did so far; None for one that never reached the proxy."""
+        return self._tallies.get(by)
 
-    def cut(self, how: str) -> None:
+    def change(self, *, by: int = 0, **changes: Any) -> None:
+        """Change some fields of the policy. by: the fault under which it counts."""
+        self._tell(lambda: self._apply(changes, self._tallies.setdefault(by, Tally())))
+
+    def cut(self, how: str, *, by: int = 0) -> None:
         """End every connection: ``rst``, ``fin``, or ``half-open``, where the broker's side ends and the peer's
-        lives on, mute."""
-        self._tell(lambda: self._cut_all(how))
+        lives on, mute. by: the fault under which it counts."""
+        self._tell(lambda: self._cut_all(how, self._tallies.setdefault(by, Tally())))
 
     def mend(self) -> None:
         """Reset the connections that are mute, so that their peers can connect again."""
@@ -154,6 +162,9 @@ class Proxy:
         back.connect_ex(self._upstream)
         link = Link(front, back, self._clock() + self._policy.pause)
         self._links[front] = self._links[back] = link
+        for name, tally in self._owners.items():
+            tally.seen += 1
+            tally.fired += name == "pause"
         self._watch(link)
 
     def _pump(self, link: Link) -> None:
@@ -164,6 +175,7 @@ class Proxy:
             self._end(link, RST)
             return
         if self._policy.limit and link.passed >= self._policy.limit:
+            self._count("limit")
             self._end(link, self._policy.limit_end)
         elif all(way.shut for way in link.ways):
             self._end(link, FIN)
@@ -192,6 +204,7 @@ class Proxy:
             del way.buffer[:sent]
             link.passed += sent
             if policy.slice:
+                self._count("slice")
                 way.next = now + policy.gap
         if way.ended and not way.buffer and not way.shut:
             way.shut = True
@@ -248,12 +261,25 @@ class Proxy:
 
     # -- orders, in the thread
 
-    def _apply(self, changes: dict[str, Any]) -> None:
+    def _apply(self, changes: dict[str, Any], tally: Tally) -> None:
         self._policy = replace(self._policy, **changes)
+        for name in COUNTED & changes.keys():
+            if changes[name] == getattr(DEFAULT, name):
+                self._owners.pop(name, None)
+            else:
+                self._owners[name] = tally
+                if name != "pause":  # which is for new connections alone
+                    tally.seen += self.connections
 
-    def _cut_all(self, how: str) -> None:
+    def _count(self, name: str) -> None:
+        if tally := self._owners.get(name):
+            tally.fired += 1
+
+    def _cut_all(self, how: str, tally: Tally) -> None:
         for link in set(self._links.values()):
+            tally.seen += 1
             if not link.mute:
+                tally.fired += 1
                 self._end(link, how)
 
     def _reset_mute(self) -> None:
@@ -266,6 +292,8 @@ class Proxy:
         full = 0 <= policy.max_peers <= self.connections
         if policy.shut or full:
             if self._listener is not None:
+                if full:
+                    self._count("max_peers")
                 self._selector.unregister(self._listener)
                 self._listener.close()
                 self._listener = None

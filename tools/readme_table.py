@@ -1,62 +1,82 @@
-"""The table of README.md from a saved run of ``harness reproduce``: ``python -m tools.readme_table run.json``."""
+"""The table of README.md from a run of all claims; ``python -m tools.claims`` writes it."""
 
 from __future__ import annotations
 
-import json
-import re
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from harness.core.record import RunRecord, Trial
-from harness.core.record_codec import from_dict
-from harness.report.row import build_row
+from harness.core.claims import Row, outcomes
+from harness.core.claims_record import ClaimsRecord
+from harness.core.quote import markdown
+from harness.experiment.reproduce import DEFAULT_PROFILES, describe
+from harness.report.claims import connections, growth, signatures, time_to_failure
 
 README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- reproduce: begin (make readme-table) -->", "<!-- reproduce: end -->"
-HEADINGS = ("profile", "outcome", "after", "descriptors", "crash signature", "what the analysis said")
+BEGIN, END = "<!-- reproduce: begin (make claims) -->", "<!-- reproduce: end -->"
+HEADINGS = (
+    "profile",
+    "outcome",
+    "time to failure",
+    "connections",
+    "growth",
+    "crash signature",
+    "what the analysis said",
+)
+COMPARED = "solution-2-later"  # the claim that compares two profiles
 
 
-def table(record: RunRecord) -> str:
-    """Markdown: one row per trial, and the date of the run and the machine's cores above it."""
-    day, cores = record.started_at[:10], record.machine.get("cores", "?")
-    claims = [note for trial in record.trials if (note := _claim(trial))]
+def table(record: ClaimsRecord, said: Mapping[str, str] | None = None) -> str:
+    """Markdown: one row per profile of ``make reproduce``. said: what the analysis said, by profile; None: as the
+    reference service describes it."""
+    words = {name: card.said for name, card in describe().items()} if said is None else said
+    rows = {row.claim.name: row for row in record.rows()}
+    lines = [_line(name, rows, record, words) for name in DEFAULT_PROFILES]
+    compared = rows.get(COMPARED)
+    note = (
+        [
+            f"{_sentence(compared.claim.claim)} ({compared.claim.section}): {markdown(compared.conclusion.value)}, "
+            f"{markdown(compared.reason)}."
+        ]
+        if compared
+        else []
+    )
+    cores = record.machine.get("cores", "?")
     return "\n".join(
         [
-            f"Measured on {day} on {cores} cores:",
+            f"Measured on {record.started_at[:10]} on {cores} cores, median and range of the repeats:",
             "",
             _cells(HEADINGS),
             "|" + "---|" * len(HEADINGS),
-            *map(_line, record.trials),
-            *(["", *(f"{note}." for note in dict.fromkeys(claims))] if claims else []),
+            *lines,
+            "",
+            *note,
         ]
-    )
+    ).rstrip()
 
 
-def _line(trial: Trial) -> str:
-    row = build_row(trial)
-    signature = row.signature.partition(": ")[0]
-    streams = ", streaming" if any(o.ledger.events for o in trial.observations) and trial.exit else ""
+def _line(name: str, rows: Mapping[str, Row], record: ClaimsRecord, said: Mapping[str, str]) -> str:
+    row, found = rows.get(name), record.measured.get(name, ())
+    if row is None or not found:
+        return _cells((name, "not measured yet", "–", "–", "–", "–", said.get(name, "–")))
     return _cells(
         (
-            row.name,
-            row.outcome.value,
-            f"{row.seconds}, {row.connections} connections{streams}",
-            re.sub(r"(tcp-out) :\d+", r"\1", row.descriptors),  # a port of that run alone
-            signature,
-            row.said,
+            name,
+            outcomes(row),
+            time_to_failure(found),
+            connections(found),
+            growth(found) or "–",
+            signatures(found) or "–",
+            said.get(name, "–"),
         )
     )
 
 
+def _sentence(text: str) -> str:
+    return f"Solution 2 {text}" if text.startswith("crashed") else text
+
+
 def _cells(texts: Iterable[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
-
-
-def _claim(trial: Trial) -> str:
-    """``solution-2 is later than solution-1: not tested (…)``; empty where the profile is compared with none."""
-    found = re.search(r"later than .*", str(trial.extra.get("note", "")))
-    return f"{trial.extra.get('profile')} crashes {found[0]}" if found else ""
+    return "| " + " | ".join(map(markdown, texts)) + " |"
 
 
 def replaced(text: str, made: str) -> str:
@@ -66,15 +86,3 @@ def replaced(text: str, made: str) -> str:
     if not begin or not end:
         raise ValueError(f"README.md: expected {BEGIN} and {END}, each on a line of its own")
     return f"{before}{BEGIN}\n\n{made}\n\n{END}{after}"
-
-
-def main() -> None:
-    """Write the table of the run named on the command line into README.md."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tools.readme_table RUN.json")
-    record = from_dict(json.loads(Path(sys.argv[1]).read_text()))
-    README.write_text(replaced(README.read_text(), table(record)))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from fake_broker.dialects import CLIENT_KINDS, WORKER_KINDS, Dialect
 from fake_broker.fault import REPLIES, TO_WORKERS, Around, Fault, Stage, choice
 from fake_broker.traffic import Outgoing, frames_of
 
@@ -18,6 +19,13 @@ class Delimiter(Fault):
     also = TO_WORKERS
 
     change: str = choice("extra", ("extra", "missing"), "extra or missing")
+
+    def unfit(self, dialect: Dialect) -> str:
+        """See ``Fault``: nothing can be missing where no message of the broker has a delimiter."""
+        sent = [dialect.layouts[kind] for kind in (*CLIENT_KINDS, *WORKER_KINDS) if kind in dialect.layouts]
+        if self.change == "extra" or any(layout.delimiter for layout in sent):
+            return ""
+        return "no message from the broker starts with a delimiter there; expected change=extra"
 
     def outgoing(self, message: Outgoing, around: Around) -> Iterable[Outgoing]:
         frames = tuple(frames_of(message, around.dialect))

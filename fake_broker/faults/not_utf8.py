@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from fake_broker.dialects import Dialect
 from fake_broker.fault import REPLIES, Around, Fault
 from fake_broker.mdp import ClientReply
 from fake_broker.traffic import Outgoing
@@ -15,6 +16,10 @@ class NotUtf8(Fault):
     name = "not-utf8"
     group = "malformed"
     commands = REPLIES
+
+    def unfit(self, dialect: Dialect) -> str:
+        """See ``Fault``."""
+        return "" if dialect.names_service else "its replies name no service"
 
     def outgoing(self, message: Outgoing, _around: Around) -> Iterable[Outgoing]:
         assert isinstance(message.message, ClientReply)

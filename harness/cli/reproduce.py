@@ -11,6 +11,7 @@ import click
 from harness.cli.afterwards import HISTORY_OPTIONS, Afterwards
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
+from harness.cli.reproduce_all import check, run_all
 from harness.cli.result import note_failures, view, write_json
 from harness.core.after_verdict import attempt
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SERVICE, HarnessError
@@ -59,11 +60,36 @@ from harness.report.terminal import show_table
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts here.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--keep-going", is_flag=True, help="Go on after a profile that did not behave as expected.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Every claim of the analysis, with repeats, in one table."
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="DIR",
+    help="With --all: go on with the run in this folder; what it measured stays.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 16),
+    default=2,
+    show_default=True,
+    help="With --all: trials at a time.",
+)
+@click.option(
+    "--max-time",
+    default="45m",
+    show_default=True,
+    metavar="TIME",
+    help="With --all: start no trial that would end later; the rest is marked as not measured yet.",
+)
 @click.option("--list", "list_only", is_flag=True, help="Name the profiles and stop.")
 @HISTORY_OPTIONS[0]
 @HISTORY_OPTIONS[1]
 @click.option("--quiet", is_flag=True, help="No progress; only the table.")
+@click.pass_context
 def command(
+    context: click.Context,
     profiles: tuple[str, ...],
     repeat: int,
     connections: int | None,
@@ -73,6 +99,10 @@ def command(
     json_file: Path | None,
     seed: int,
     keep_going: bool,
+    everything: bool,
+    resume: Path | None,
+    jobs: int,
+    max_time: str,
     list_only: bool,
     history: str | None,
     notify: str | None,
@@ -83,10 +113,17 @@ def command(
     \b
     harness reproduce                                  all six, about two minutes
     harness reproduce --profile upstream --repeat 5    one of them, five times
-    harness reproduce --profile upstream --real-time   dies about 30 s after start, as reported
+    harness reproduce --profile upstream --real-time   crashes about 30 s after start, as reported
+    harness reproduce --all                            every claim of the analysis, up to 45 minutes
+    harness reproduce --all --resume reports/claims-…  goes on after an interruption
 
     Exit 0 when every profile behaved as expected, 1 when one did not, 2 usage, 3 interrupted, 4 infrastructure.
     """
+    check(context, everything=everything)
+    if everything:
+        run_all(
+            out=out, resume=resume, jobs=jobs, max_time=max_time, seed=seed, json_file=json_file, quiet=quiet
+        )
     cards = describe()
     console = terminal()
     if list_only:

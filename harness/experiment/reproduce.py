@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.core.claims import Claim
+from harness.core.claims_record import structure_claims
 from harness.core.cycle import CycleSpec, Phase
 from harness.core.design import plain
 from harness.core.errors import ConfigError, TargetError
@@ -50,6 +52,23 @@ class Card:
     returncodes: tuple[int, ...]
     mute: bool
     load: Mapping[str, Any]
+    profile: str = ""  # whose service runs, where it is another one's
+    arguments: tuple[str, ...] = ()  # more words of the service's command line
+    real_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What the reference service describes. variations: profiles under other conditions, by name. claims: what is
+    claimed, and which of both tests it."""
+
+    profiles: Mapping[str, Card]
+    variations: Mapping[str, Card]
+    claims: tuple[Claim, ...]
+
+    def card(self, name: str) -> Card:
+        """The profile or variation of that name."""
+        return self.variations[name] if name in self.variations else self.profiles[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +83,11 @@ class Wish:
 
 def describe() -> dict[str, Card]:
     """Every profile of the reference service by name. Raises TargetError when it cannot say."""
+    return dict(catalogue().profiles)
+
+
+def catalogue() -> Catalogue:
+    """Profiles, variations and claims of the reference service. Raises TargetError when it cannot say."""
     try:
         answer = subprocess.run(
             [sys.executable, "-m", "harness.reference", "--describe"],
@@ -81,7 +105,21 @@ def describe() -> dict[str, Card]:
             f"the reference service cannot run ({words[0]}); expected it to be installed: "
             "pip install 'sse-leak-harness[reference]'"
         )
-    return {card.name: card for card in map(_card, json.loads(answer.stdout)["profiles"])}
+    described = json.loads(answer.stdout)
+    return Catalogue(
+        {card.name: card for card in map(_card, described["profiles"])},
+        {card.name: card for card in map(_variation, described["variations"])},
+        structure_claims(described["claims"]),
+    )
+
+
+def _variation(data: Mapping[str, Any]) -> Card:
+    return replace(
+        _card(data["profile"]),
+        profile=data["of"],
+        arguments=tuple(data["arguments"]),
+        real_time=data["real_time"],
+    )
 
 
 def _card(data: Mapping[str, Any]) -> Card:
@@ -112,7 +150,7 @@ def choose(cards: Mapping[str, Card], names: Sequence[str]) -> list[Card]:
 def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
     """The trial of one profile, under its own load where the user did not ask for another."""
     load = card.load
-    flags = ("--real-time",) if wish.real_time else ()
+    flags = (*(("--real-time",) if wish.real_time else ()), *card.arguments)
     paths = tuple(load["paths"])
     cycles = int(load["cycles"])
     connections = int(load["connections"])
@@ -127,7 +165,7 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
             url="http://127.0.0.1:{port}" + paths[0],
             paths=paths,
             command=(
-                *(sys.executable, "-m", "harness.reference", "--profile", card.name),
+                *(sys.executable, "-m", "harness.reference", "--profile", card.profile or card.name),
                 *("--port", "{port}", "--broker", "{broker}", *flags),
             ),
             nofile=NOFILE,
@@ -162,6 +200,7 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
             "expected": card.expected.value,
             "expected_in_log": card.in_log,
             "scale": "real" if wish.real_time else "scaled",
+            **({"ramp": list(load["ramp"])} if load.get("ramp") else {}),
         },
     )
 
@@ -170,11 +209,17 @@ def _steps(card: Card, goal: Goal) -> Steps:
     """A profile that is expected to die, or to keep something, gets its cycles as they are; one that is
     expected to hold goes through the same plan as any guarded service."""
 
-    def as_asked(trial: Trial) -> CycleSpec | Stop:
-        if len(trial.observations) >= goal.cycles:
-            return Stop(f"{counted(goal.cycles, 'cycle')} done, as asked")
-        return plain(trial, goal, Phase.LOAD)
+    ramp = tuple(card.load.get("ramp") or ())
 
+    def as_asked(trial: Trial) -> CycleSpec | Stop:
+        done = len(trial.observations)
+        if done >= (len(ramp) or goal.cycles):
+            return Stop(f"{counted(done, 'cycle')} done, as asked")
+        step = plain(trial, goal, Phase.LOAD)
+        return replace(step, connections=ramp[done], concurrency=ramp[done]) if ramp else step
+
+    if ramp:
+        return as_asked
     return (lambda trial: next_step(trial, goal)) if card.expected is Outcome.BOUNDED else as_asked
 
 

@@ -12,7 +12,8 @@ class Load:
     connections: streams opened per cycle. concurrency: open at once. dwell: longest life of a stream in
     seconds. events: leave after so many (0: dwell alone). settle: seconds without change that count as
     rest. seconds: for all cycles together. sensitivity: leak per connection that must not be missed.
-    disconnect: the way to leave. paths: opened in turn.
+    disconnect: the way to leave. paths: opened in turn. ramp: clients of each cycle in place of
+    ``connections`` and ``concurrency``; empty: every cycle is alike.
     """
 
     connections: int = 12
@@ -25,6 +26,7 @@ class Load:
     sensitivity: float = 1e-3
     disconnect: str = "fin"
     paths: tuple[str, ...] = ("/dashboard/sse", "/system/status/sse")
+    ramp: tuple[int, ...] = ()
 
 
 # 24 ticks of 4 checks of 2 descriptors are 192 per cycle: five whole cycles within 1,024.
@@ -40,3 +42,15 @@ HOLDING = Load(
 )
 # Readers that stop reading long enough to fill what the kernel holds for them.
 STALLING = Load(connections=10, concurrency=10, dwell=4.0, events=0, cycles=8, seconds=40, disconnect="stall")
+# Ever more clients at one endpoint, to see how the checks grow with them.
+RAMP = Load(
+    dwell=4.0,
+    events=0,
+    cycles=5,
+    seconds=45,
+    sensitivity=0.05,
+    paths=("/dashboard/sse",),
+    ramp=(1, 2, 4, 8, 16),
+)
+# Leaves a few hundred sockets and ends before the descriptors do.
+FEW = Load(connections=4, concurrency=4, dwell=1.0, events=2, cycles=6, seconds=15, sensitivity=0.05)

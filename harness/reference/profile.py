@@ -19,6 +19,7 @@ HANG = ("context-termination",)
 ASSERTION = r"\(src/\w+\.[ch]pp:\d+\)|Fatal Python error: "
 EXHAUSTED = r"Too many open files"
 HANGS = r"Context termination timeout"
+CLOSE_FAILS = r"Socket close failure"
 
 SIGNALS = (-6, -11, -8)
 PANIC = (2,)

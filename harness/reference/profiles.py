@@ -168,10 +168,13 @@ def named(name: str) -> Profile:
 
 
 def catalogue() -> dict[str, Any]:
-    """Everything there is, as ``--describe`` prints it: ``profiles`` (a list of rows), ``defects`` and
-    ``mitigations`` (name, summary and, for defects, what must be seen)."""
+    """Everything there is, as ``--describe`` prints it: ``profiles`` and ``variations`` (lists of rows), ``claims``
+    (what tests each claim of the analysis), ``defects`` and ``mitigations`` (name, summary and, for defects, what must
+    be seen)."""
     from harness.reference import defects, mitigations
     from harness.reference.blueprint import module, names
+    from harness.reference.claims import CLAIMS
+    from harness.reference.variations import VARIATIONS
 
     def entry(package: ModuleType, name: str) -> dict[str, str]:
         part = module(package, name)
@@ -181,6 +184,8 @@ def catalogue() -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "profiles": [asdict(profile) for profile in PROFILES.values()],
+        "variations": [asdict(variation) for variation in VARIATIONS],
+        "claims": [asdict(claim) for claim in CLAIMS],
         "defects": [entry(defects, name) for name in names(defects)],
         "mitigations": [entry(mitigations, name) for name in names(mitigations)],
     }

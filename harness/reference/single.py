@@ -9,6 +9,7 @@ from harness.reference.loads import HOLDING, PILING, SHARING, STALLING, STAYING,
 from harness.reference.profile import (
     ASSERTION,
     BOUNDED,
+    CLOSE_FAILS,
     CRASHED,
     EXHAUSTED,
     EXHAUSTION,
@@ -95,6 +96,14 @@ SINGLE: tuple[Profile, ...] = (
         "bounded while it runs; at SIGTERM it hangs in zmq_ctx_term and has to be killed",
         in_log=HANGS,
         returncodes=KILLED,
+        load=PILING,
+    ),
+    _only(
+        "double-close",
+        "answering",
+        BOUNDED,
+        "bounded while it runs; at SIGTERM the second close of a socket fails with ENOTSOCK",
+        in_log=CLOSE_FAILS,
         load=PILING,
     ),
     _only(

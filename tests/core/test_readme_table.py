@@ -1,26 +1,68 @@
-"""The table of README.md is made from a run, and dated."""
+"""The table of README.md is made from a run of all claims, and dated."""
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 
 import pytest
 
-from harness.core.record_codec import from_dict
+from harness.core.claims import Claim
+from harness.core.claims_record import ClaimsRecord
+from harness.core.measurement import Growth, Measurement
 from tools.readme_table import BEGIN, END, README, replaced, table
 
-SAMPLE = Path(__file__).parents[2] / "reports" / "sample" / "run.json"
+CRASH = Measurement(
+    "crashed",
+    True,
+    "",
+    8.0,
+    48,
+    300,
+    90,
+    (Growth("eventfd", 1.0, "check"),),
+    "emfile, exit code 2",
+    ("emfile",),
+)
+LATER = "the interval holds 1, more repeats would narrow it"
+
+
+def record() -> ClaimsRecord:
+    return ClaimsRecord(
+        run_id="run",
+        started_at="2026-11-29T03:00:00+00:00",
+        machine={"cores": 2},
+        harness_version="0.1.0",
+        claims=(
+            Claim("original", "Technical Root Cause 1", "sockets pile up", "crashes", (("original", 5),)),
+            Claim(
+                "solution-2-later",
+                "Solution 2",
+                "crashed less often than Solution 1",
+                "later",
+                (("solution-2", 5), ("solution-1", 5)),
+            ),
+        ),
+        tests={},
+        expected={},
+        measured=dict.fromkeys(("original", "solution-1", "solution-2"), (CRASH,) * 5),
+    )
 
 
 def test_the_table_has_a_date_and_a_row_for_each_profile() -> None:
-    record = from_dict(json.loads(SAMPLE.read_text()))
-    made = table(record)
-    assert made.startswith("Measured on 2026-11-25 on 2 cores:")
-    assert [line.split(" | ")[0] for line in made.splitlines()[4:10]] == [
-        f"| {one.name}" for one in record.trials
+    lines = table(record(), {"original": "sockets | pile up"}).splitlines()
+    assert lines[0] == "Measured on 2026-11-29 on 2 cores, median and range of the repeats:"
+    assert lines[4] == (
+        "| original | crashed in 5 of 5 | 8.0 s | 48 | +1 eventfd (1 to 1) per check | emfile, exit code 2 "
+        "| sockets \\| pile up |"
+    )
+    assert [line.split(" | ")[0] for line in lines[4:10]] == [
+        f"| {name}" for name in ("original", "upstream", "solution-1", "solution-2", "solution-3", "fixed")
     ]
+    assert lines[5].startswith("| upstream | not measured yet | ")
+    assert lines[-1].startswith(
+        "Solution 2 crashed less often than Solution 1 (Solution 2): cannot be shown here, "
+    )
+    assert lines[-1].endswith(f"{LATER}.")
 
 
 def test_readme_has_the_markers_and_only_what_is_between_them_changes() -> None:
@@ -35,4 +77,4 @@ def test_readme_has_the_markers_and_only_what_is_between_them_changes() -> None:
 
 def test_readmes_table_is_a_generated_one() -> None:
     inside = README.read_text().partition(BEGIN)[2].partition(END)[0]
-    assert re.search(r"^Measured on \d{4}-\d\d-\d\d on \d+ cores:$", inside, re.MULTILINE)
+    assert re.search(r"^Measured on \d{4}-\d\d-\d\d on \d+ cores.*:$", inside, re.MULTILINE)

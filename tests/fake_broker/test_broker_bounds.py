@@ -127,6 +127,36 @@ def test_bytes_in_slices_keep_their_gap() -> None:
             assert all(len(part) % 4 == 0 for part in parts)
 
 
+def test_the_proxy_counts_what_each_fault_saw_and_did(until: Until) -> None:
+    def tally(by: int) -> tuple[int, int]:
+        found = proxy.tally(by)
+        return (found.seen, found.fired) if found else (0, 0)
+
+    with proxied() as (proxy, behind):
+        proxy.change(by=1, pause=0.01)
+        with linked(proxy, behind) as (front, back):
+            until(lambda: tally(1) == (1, 1), "the pause counts the new connection")
+            proxy.change(by=2, slice=4)
+            until(lambda: tally(2) == (1, 0), "slices see the connection that is there")
+            front.sendall(b"x" * 12)
+            received = b""
+            while len(received) < 12:
+                received += back.recv(4096)
+            # The last slice may arrive before it is counted.
+            until(lambda: tally(2) == (1, 3), "three slices of four bytes")
+            proxy.change(by=2, slice=0)
+            proxy.change(by=3, limit=20, limit_end="fin")
+            front.sendall(bytes(100))
+            until(lambda: tally(3) == (1, 1), "the limit ends the connection")
+        with linked(proxy, behind):
+            proxy.change(by=3, limit=0)
+            proxy.cut("rst", by=4)
+            until(lambda: tally(4) == (1, 1), "the cut ends the connection")
+        proxy.change(by=5, max_peers=0)
+        until(lambda: tally(5) == (0, 1), "the port is shut once")
+        assert tally(9) == (0, 0)
+
+
 def test_a_half_closed_connection_still_passes_the_answer() -> None:
     with proxied() as (proxy, behind), linked(proxy, behind) as (front, back):
         front.sendall(b"question")

@@ -241,8 +241,40 @@ def test_delimiter(dialect: str) -> None:
     number = script.on("delimiter")
     assert script.frames() == [b"", *whole]
     script.off(number)
-    script.on("delimiter", change="missing")
-    assert script.frames() == (whole[1:] if whole[0] == b"" else whole)
+    if whole[0] == b"":
+        script.on("delimiter", change="missing")
+        assert script.frames() == whole[1:]
+    else:
+        with pytest.raises(SpecError, match=f"no effect in dialect {dialect}: .* expected change=extra"):
+            script.on("delimiter", change="missing")
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "delimiter": {"change": "missing"},
+    "empty-body": {"missing": True},
+    "latency": {"delay": 1.0},
+}
+
+
+@pytest.mark.parametrize("dialect", list(mdp.DIALECTS))
+@pytest.mark.parametrize(
+    "fault",
+    [name for name, kind in FAULTS.items() if kind.group in ("reply", "malformed") and not kind.needs_proxy],
+)
+def test_a_fault_changes_the_reply_in_every_dialect_or_is_refused(dialect: str, fault: str) -> None:
+    def replies(script: Script) -> list[tuple[bytes, list[bytes]]]:
+        sent = [send for client in (A, B, A, B) for send in script.raw(client, client)]
+        return [(send.to, list(send.frames)) for send in sent]
+
+    script = Script(dialect)
+    try:
+        script.on(fault, **CHANGES.get(fault, {}))
+    except SpecError as error:
+        refusal = str(error)
+    else:
+        # Some act on the second reply only, or on those of two clients.
+        refusal = "" if replies(script) != replies(Script(dialect)) else "no effect"
+    assert not refusal or dialect in refusal
 
 
 @pytest.mark.parametrize(
@@ -549,6 +581,10 @@ def test_faults_that_need_partial_are_refused_where_there_is_none() -> None:
 def test_every_fault_survives_all_traffic_and_ends_cleanly(fault: str, dialect: str) -> None:
     """On, traffic of every kind, off: afterwards the broker answers as if nothing had been."""
     script = Script(dialect)
+    if why := parse({"fault": fault}).fault.unfit(mdp.dialect(dialect)):
+        with pytest.raises(SpecError, match=why):
+            script.on(fault)
+        return
     script.worker(mdp.encode_worker_ready(dialect, "work"))
     number = script.on(fault)
     script.broker.tick(0.0)
@@ -575,3 +611,33 @@ def test_every_fault_survives_all_traffic_and_ends_cleanly(fault: str, dialect: 
         (A, mdp.ClientReply(None if dialect == "majortomo" else ECHO, (b"after",)))
     ]
     assert (script.stat("held"), script.stat("delayed")) == (0, 0)
+
+
+# -- peers of another dialect
+
+
+def test_a_peer_of_another_dialect_is_named_once() -> None:
+    script = Script("plantd")
+    for _ in range(3):
+        assert script.worker(mdp.encode_client_request("0.2", "echo", [b"hi"]), A) == []
+    assert script.stat("foreign") == {"0.2": 3}
+    assert script.broker.notices == [
+        "peer 0061 sends dialect 0.2; this broker uses plantd: start it with --dialect 0.2. "
+        "Further ones are only counted (stats: invalid)"
+    ]
+    script.worker([b"GET / HTTP/1.1"], A)
+    script.worker([b"GET / HTTP/1.1"], B)
+    assert len(script.broker.notices) == 2
+    assert script.broker.notices[1].startswith(
+        "peer 0061 sends a message of no known dialect (header b'GET /"
+    )
+    assert script.stat("foreign") == {"0.2": 3}
+
+
+@pytest.mark.parametrize("ours", list(mdp.DIALECTS))
+@pytest.mark.parametrize("theirs", list(mdp.DIALECTS))
+def test_every_pair_of_dialects_is_told_apart_or_understood(ours: str, theirs: str) -> None:
+    script = Script(ours)
+    script.worker(mdp.encode_client_request(theirs, "echo", [b"hi"]), A)
+    assert bool(script.broker.notices) is (ours != theirs)
+    assert script.stat("requests") == (ours == theirs)

@@ -451,3 +451,29 @@ def test_help_and_the_list_of_faults() -> None:
     assert "Examples:" in told
     assert '{"command": "stats"}' in told
     assert "endless-partial" in run("--list-faults").stdout
+
+
+def test_faults_of_the_transport_count_in_stats(start: Start, until: Callable[..., Any]) -> None:
+    broker = start("--proxy", "--fault", "slices,size=5")
+    broker.check(broker.dealer(), "state", b"ping")
+    broker.told("fault", fault="cut")
+
+    def counted() -> dict[str, tuple[int, int]]:
+        return {one["fault"]: (one["seen"], one["fired"]) for one in broker.stat("faults")}
+
+    until(lambda: counted()["cut"] == (1, 1), "the cut ended the one connection")
+    assert counted()["slices"][0] >= 1
+    assert counted()["slices"][1] > 1
+
+
+def test_a_peer_of_another_dialect_is_reported_on_standard_error(
+    start: Start, until: Callable[..., Any]
+) -> None:
+    broker = start("--dialect", "plantd")
+    peer = broker.dealer()
+    for _ in range(3):
+        peer.send_multipart(mdp.encode_client_request("0.2", "state", [b"ping"]))
+    until(lambda: broker.stat("foreign") == {"0.2": 3}, "all three are counted")
+    broker.told("stop")
+    _, errors = broker.process.communicate(timeout=30)
+    assert errors.count("sends dialect 0.2; this broker uses plantd: start it with --dialect 0.2") == 1

@@ -1,0 +1,137 @@
+"""What one repeat of a trial showed, in the few figures that a claim is tested with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.core.cycle import Observation
+from harness.core.metric import Key
+from harness.core.record import Trial
+from harness.core.signature import SIGNATURES
+from harness.core.verdict import Outcome, Verdict
+
+LEAST_GROWTH = 0.005  # per check or connection; below it a count has moved for other reasons
+MOST_GROWTH = 4  # kinds kept, greatest first
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One kind that grew. value: per ``unit``, such as ``check``, ``connection`` or ``event``; bytes for memory."""
+
+    kind: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One repeat. outcome: of the verdict. expected: it ended as its profile describes, in every detail; note: why not.
+    seconds: until the crash, else of the whole trial. connections: opened until then. signature: of a crash, with its
+    signal or exit code. seen: names of all signatures in its log. pace: clients and checks per second, one pair for
+    each cycle of a ramp. advice: what an inconclusive verdict asks for."""
+
+    outcome: str
+    expected: bool
+    note: str
+    seconds: float
+    connections: int
+    checks: int
+    events: int
+    growth: tuple[Growth, ...] = ()
+    signature: str = ""
+    seen: tuple[str, ...] = ()
+    pace: tuple[tuple[int, float], ...] = ()
+    advice: str = ""
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the service exited under load."""
+        return self.outcome == Outcome.CRASHED.value
+
+
+def measure(trial: Trial) -> Measurement:
+    """The measurement of a judged trial. Raises ValueError for one that was never judged."""
+    verdict = trial.verdict
+    if verdict is None:
+        raise ValueError(f"trial {trial.name} was never judged")
+    opened = trial.exit.connections if trial.exit else sum(o.ledger.opened for o in trial.observations)
+    return Measurement(
+        outcome=verdict.outcome.value,
+        expected=bool(trial.extra.get("confirmed")),
+        note=str(trial.extra.get("note", "")),
+        seconds=round(trial.exit.at if trial.exit else trial.ended - trial.started, 2),
+        connections=opened,
+        checks=sum(o.broker.requests for o in trial.observations if o.broker),
+        events=sum(o.ledger.events for o in trial.observations),
+        growth=_growth(trial, verdict),
+        signature=_signature(verdict),
+        seen=_seen(trial),
+        pace=_pace(trial.observations) if trial.extra.get("ramp") else (),
+        advice=(verdict.advice or verdict.explanation) if verdict.outcome is Outcome.INCONCLUSIVE else "",
+    )
+
+
+def _signature(verdict: Verdict) -> str:
+    crash = verdict.crash
+    if not crash:
+        return ""
+    return f"{crash.signature or 'no known signature'}, {crash.signal or f'exit code {crash.returncode}'}"
+
+
+def _seen(trial: Trial) -> tuple[str, ...]:
+    kept = trial.exit.log_tail if trial.exit else trial.extra.get("last_words")
+    lines = [str(line) for line in kept] if isinstance(kept, list | tuple) else []
+    return tuple(one.name for one in SIGNATURES if any(one.pattern.search(line[:500]) for line in lines))
+
+
+def _pace(observations: tuple[Observation, ...]) -> tuple[tuple[int, float], ...]:
+    """Clients and checks per second of stream time: what connecting and leaving take is no part of it."""
+    return tuple(
+        (o.spec.concurrency, o.spec.concurrency * o.broker.requests / o.ledger.stream_seconds)
+        for o in observations
+        if o.broker and o.ledger.stream_seconds > 0
+    )
+
+
+def _growth(trial: Trial, verdict: Verdict) -> tuple[Growth, ...]:
+    """Descriptors and threads per check from the first level to the last, then what the verdict says of the rest. A
+    bounded trial has none: what its levels moved by is within its bounds."""
+    if verdict.outcome is Outcome.BOUNDED:
+        return ()
+    counted = _counted([o for o in trial.observations if o.levels])
+    rated = [
+        Growth(f"{f.metric} {f.kind}".strip(), f.rate.value, f.rate.unit.rpartition("/")[2])
+        for f in verdict.findings
+        if f.status == "leaking" and f.rate and not (counted and f.metric in ("fds", "threads"))
+    ]
+    return (*counted, *rated)[:MOST_GROWTH]
+
+
+def _counted(seen: list[Observation]) -> list[Growth]:
+    if len(seen) < 2:
+        return []
+    checks = sum(o.broker.requests for o in seen[1:] if o.broker)
+    units, unit = (checks, "check") if checks else (sum(o.ledger.opened for o in seen[1:]), "connection")
+    if not units:
+        return []
+    grown = _differences(seen[0].levels, seen[-1].levels)
+    found = [
+        Growth(_name(key), by / units, unit)
+        for key, by in sorted(grown.items(), key=lambda item: -item[1])
+        if by / units >= LEAST_GROWTH
+    ]
+    return found[:MOST_GROWTH]
+
+
+def _differences(first: Mapping[Key, float], last: Mapping[Key, float]) -> dict[Key, float]:
+    return {
+        key: level - first.get(key, 0.0)
+        for key, level in last.items()
+        if (key.metric == "threads" and not key.kind) or (key.metric == "fds" and key.kind)
+    }
+
+
+def _name(key: Key) -> str:
+    # The port of a peer is of that run alone.
+    return (key.kind.partition(":")[0] if key.kind else key.metric) or key.metric

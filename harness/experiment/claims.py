@@ -1,0 +1,284 @@
+"""Every claim of the analysis in one run: each trial several times, some at a time, and what is left after an
+interruption.
+
+The run's folder holds ``claims.json``, replaced after each repeat, and the record and logs of each repeat.
+A repeat that failed on our side or was interrupted is no measurement and is run again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.core.claims import needed
+from harness.core.claims_record import ClaimsRecord, from_dict, to_dict
+from harness.core.errors import ConfigError, HarnessError, StoreError
+from harness.core.measurement import Measurement, measure
+from harness.core.record import Trial
+from harness.core.record_codec import dumps
+from harness.core.units import counted
+from harness.core.verdict import Outcome
+from harness.experiment.provenance import machine
+from harness.experiment.reproduce import Card, Catalogue, Wish, confirmed, setup_for
+from harness.experiment.run import Run
+from harness.report.claims import render_html, render_markdown
+from harness.store.claim import claim
+from harness.store.run_dir import REPORTS, run_id
+from harness.store.write import make_directory, replace_file
+
+STATE, TRIALS = "claims.json", "trials"
+TRIES = 3  # of one repeat, where it fails on our side
+OVERHEAD = 8.0  # seconds that a trial takes beside its load: starts, settling, the end
+SLOWER = (
+    3.0  # times as long as on an idle machine: a late crash is still a crash, and slow cycles count as others
+)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One repeat that is over. done, total: repeats. at: seconds since this run's start."""
+
+    name: str
+    repeat: int
+    need: int
+    text: str
+    done: int
+    total: int
+    at: float
+
+
+class ClaimsRun:
+    """One run under way. A context of its own folder; ``run`` returns when all is measured, the time is used up or the
+    user interrupts. Raises ConfigError for a folder that cannot be resumed, StoreError."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        out: Path | None,
+        resume: Path | None,
+        interrupt: threading.Event,
+        seed: int = 0,
+        jobs: int = 2,
+        max_seconds: float = 2700.0,
+        show: Callable[[News], None] = lambda _: None,
+    ) -> None:
+        self.catalogue = catalogue
+        self.interrupt = interrupt
+        self.seed = seed
+        self.jobs = jobs
+        self.max_seconds = max_seconds
+        self.show = show
+        self.folder, self.record = _resumed(resume, catalogue) if resume else _fresh(out, catalogue)
+        self.record = replace(self.record, jobs=jobs)
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._before = self.record.seconds
+        self._took: dict[str, float] = {}
+        self._failures: dict[tuple[str, int], int] = {}
+        self._left = self.record.left()
+        self._total = sum(needed(self.record.claims).values())
+        self.trouble: list[str] = []
+
+    def run(self) -> ClaimsRecord:
+        """Measure what is left."""
+        self._save()
+        workers = [threading.Thread(target=self._work, name=f"claims-{n}") for n in range(self.jobs)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():  # short joins: a second Ctrl-C must be noticed
+                worker.join(0.2)
+        with self._lock:
+            self.record = replace(self.record, unmeasured=self._why())
+            self._save()
+        self._write("claims.md", render_markdown(self.record))
+        self._write("claims.html", render_html(self.record))
+        return self.record
+
+    def _why(self) -> str:
+        if self.interrupt.is_set():
+            return f"the run was interrupted; --resume {self.folder.name} goes on"
+        return f"the time of {self.max_seconds / 60:.0f} min was used up; --resume {self.folder.name} goes on"
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def _work(self) -> None:
+        while not self.interrupt.is_set():
+            with self._lock:
+                task = self._next()
+            if task is None:
+                return
+            name, repeat = task
+            try:
+                found, text = self._measure(name, repeat)
+            except HarnessError as error:
+                found, text = None, str(error)
+            with self._lock:
+                self._keep(name, repeat, found, text)
+
+    def _next(self) -> tuple[str, int] | None:
+        """The next repeat that fits into the time that is left."""
+        for index, (name, _) in enumerate(self._left):
+            if self._elapsed + self._expected(name) <= self.max_seconds:
+                return self._left.pop(index)
+        return None
+
+    def _expected(self, name: str) -> float:
+        card = self.catalogue.card(name)
+        return self._took.get(name, OVERHEAD + float(card.load["seconds"]))
+
+    def _measure(self, name: str, repeat: int) -> tuple[Measurement | None, str]:
+        card = self.catalogue.card(name)
+        began = self._elapsed
+        run = Run(
+            command=f"harness reproduce --all: {name}",
+            seed=self.seed + repeat,
+            out=self.folder / TRIALS / f"{name}-{repeat + 1}",
+            interrupt=self.interrupt,
+        )
+        try:
+            trial = run.trial(
+                setup_for(card, Wish(real_time=card.real_time, max_seconds=_seconds(card))),
+                lambda trial: _confirm(trial, card),
+            )
+        finally:
+            run.directory.close()
+        self._took[name] = self._elapsed - began
+        assert trial.verdict
+        if trial.interrupted:
+            return None, "interrupted"
+        if trial.verdict.outcome is Outcome.INFRASTRUCTURE:
+            return None, trial.verdict.explanation
+        found = measure(trial)
+        good = "as described" if found.expected else f"not as described: {found.note}"
+        return found, f"{found.outcome} after {found.seconds:.1f} s, {good}"
+
+    def _keep(self, name: str, repeat: int, found: Measurement | None, text: str) -> None:
+        if found is not None:
+            self.record = self.record.with_measurement(name, found)
+        elif not self.interrupt.is_set():
+            failures = self._failures[name, repeat] = self._failures.get((name, repeat), 0) + 1
+            if failures < TRIES:
+                self._left.append((name, repeat))
+            else:
+                self.trouble.append(f"{name}: {text} ({counted(failures, 'try', 'tries')})")
+        self.record = replace(self.record, seconds=self._before + self._elapsed)
+        self._save()
+        done = sum(self.record.done().values())
+        need = needed(self.record.claims)[name]
+        self.show(News(name, repeat + 1, need, text, done, self._total, self._elapsed))
+
+    def _save(self) -> None:
+        self._write(STATE, dumps(to_dict(self.record), indent=1) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        replace_file(self.folder / name, text.encode())
+
+
+def _seconds(card: Card) -> float | None:
+    """The budget of a trial. What is expected to end by itself gets more than it needs on an idle machine."""
+    if card.real_time or card.expected is Outcome.BOUNDED:
+        return None
+    return float(card.load["seconds"]) * SLOWER
+
+
+def _confirm(trial: Trial, card: Card) -> Trial:
+    if card.load.get("ramp"):  # it is run for its checks: a ramp has too few connections for a verdict
+        good, why = trial.exit is None, "the service exited" if trial.exit else "served every client"
+    else:
+        good, why = confirmed(trial, card)
+    return replace(trial, extra={**trial.extra, "confirmed": good, "note": why})
+
+
+def _fresh(out: Path | None, catalogue: Catalogue) -> tuple[Path, ClaimsRecord]:
+    now = datetime.datetime.now(datetime.UTC)
+    identifier = run_id(now, os.getpid())
+    folder = claim(out or REPORTS / f"claims-{identifier}", identifier, marker=STATE, signs=(STATE,))
+    make_directory(folder)
+    make_directory(folder / TRIALS)
+    return folder, ClaimsRecord(
+        run_id=identifier,
+        started_at=now.isoformat(timespec="seconds"),
+        machine=machine(),
+        harness_version=__version__,
+        **_described(catalogue),
+    )
+
+
+def _resumed(folder: Path, catalogue: Catalogue) -> tuple[Path, ClaimsRecord]:
+    """The state of a run that goes on. What is claimed is as the service describes it now; measurements stay, but for
+    those of a trial that has changed since."""
+    folder = folder.parent if folder.name == STATE else folder
+    record = load(folder / STATE)
+    described = _described(catalogue)
+    same = {
+        name for name, digest in described["definitions"].items() if record.definitions.get(name) == digest
+    }
+    return folder, replace(
+        record,
+        **described,
+        measured={name: found for name, found in record.measured.items() if name in same},
+        resumed=record.resumed + 1,
+    )
+
+
+def _described(catalogue: Catalogue) -> dict[str, Any]:
+    cards = {name: catalogue.card(name) for name in needed(catalogue.claims)}
+    return {
+        "claims": catalogue.claims,
+        "tests": {name: tested(card) for name, card in cards.items()},
+        "expected": {name: card.expected.value for name, card in cards.items()},
+        "definitions": {name: _digest(card) for name, card in cards.items()},
+    }
+
+
+def _digest(card: Card) -> str:
+    """Of all that decides how a trial ends and how that is judged; its wording does not."""
+    parts = {**asdict(card), "summary": "", "said": "", "load": dict(card.load)}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def load(path: Path) -> ClaimsRecord:
+    """A saved run of claims. Raises ConfigError where there is none, StoreError where it cannot be read."""
+    try:
+        data: Mapping[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file; expected the folder of a run of `harness reproduce --all`"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise StoreError(
+            f"cannot read {path}: it is not JSON ({error}); run again without --resume"
+        ) from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected an object, as `harness reproduce --all` writes it")
+    try:
+        return from_dict(data)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def tested(card: Card) -> str:
+    """How a trial is made, in a few words."""
+    load = card.load
+    clients = (
+        "1 to {} clients".format(max(load["ramp"]))
+        if load.get("ramp")
+        else counted(load["concurrency"], "client")
+    )
+    times = "original times" if card.real_time else "scaled times"
+    return f"{card.summary}; {card.broker} broker, {clients}, {times}"

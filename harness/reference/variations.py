@@ -1,0 +1,95 @@
+"""Profiles under other conditions, for claims that no profile tests as it is.
+
+A variation runs the service of another profile with more arguments, another broker or another load. It is no profile
+of the service: ``--profile`` does not know it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from harness.reference.loads import FEW, HOLDING, RAMP, STAYING
+from harness.reference.profile import BOUNDED, LEAKING, STAYS, STOPPED, Profile
+from harness.reference.profiles import PROFILES
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """profile: its row, under the variation's own name. of: the profile whose service runs. arguments: more words of
+    its command line. real_time: the original intervals and timeouts."""
+
+    profile: Profile
+    of: str
+    arguments: tuple[str, ...] = ()
+    real_time: bool = False
+
+
+def _remains(name: str) -> Variation:
+    """What is left of a solution once the crash is out of the way: a pool gives each check a socket of its own."""
+    return Variation(
+        replace(
+            PROFILES[name],
+            name=f"{name}-with-pool",
+            summary=f"{name} and a pool of sockets",
+            expected=LEAKING,
+            death=STAYS,
+            signatures=(),
+            in_log="",
+            returncodes=STOPPED,
+            load=STAYING,
+        ),
+        name,
+        ("--mitigation", "pool"),
+    )
+
+
+VARIATIONS: tuple[Variation, ...] = (
+    Variation(
+        replace(
+            PROFILES["bare"],
+            name="amplification",
+            summary="1, 2, 4, 8 and 16 clients of one endpoint, ticks of 1 s",
+            death="every client asks every component at every tick",
+            load=RAMP,
+        ),
+        "bare",
+        ("--time-scale", "0.2"),
+    ),
+    Variation(
+        replace(
+            PROFILES["upstream"], name="upstream-real-time", summary="upstream, receives time out after 30 s"
+        ),
+        "upstream",
+        real_time=True,
+    ),
+    _remains("solution-1"),
+    _remains("solution-2"),
+    _remains("solution-3"),
+    Variation(
+        replace(
+            PROFILES["only-socket-per-check"],
+            name="dangling-sockets",
+            summary="a DEALER for each check, never closed; stopped before descriptors run out",
+            expected=LEAKING,
+            death="the sockets stay open, and are listed at the orderly end",
+            signatures=("dangling-socket",),
+            in_log=r"dangling 'DEALER' socket created at",
+            returncodes=STOPPED,
+            load=FEW,
+        ),
+        "only-socket-per-check",
+    ),
+    Variation(
+        replace(
+            PROFILES["bare"],
+            name="errors-handled",
+            summary="a socket per check, closed after a timeout too",
+            broker="flapping",
+            expected=BOUNDED,
+            death="the socket is closed whether or not the check succeeds: nothing stays",
+            load=replace(HOLDING, connections=24, cycles=12, sensitivity=0.05),
+        ),
+        "bare",
+        ("--timeout", "0.1"),
+    ),
+)
