@@ -13,7 +13,8 @@ from harness.core.stats import median, ratio_interval
 from harness.core.verdict import Outcome
 
 CONFIDENCE = 0.95
-NEEDS_VERDICT = ("crashes", "prevents", "as-described", "outcome")
+# A crash is told without a verdict on growth, and some rows expect that there is none.
+NEEDS_VERDICT = ("crashes", "as-described", "outcome")
 TOLERANCE = 0.1  # by which a proportion that is called equal may differ
 
 Measured = Mapping[str, Sequence[Measurement]]
@@ -74,7 +75,7 @@ def conclude(claim: Claim, measured: Measured, unmeasured: str = "the run ended 
 
 def _doubt(about: Sequence[Measurement]) -> tuple[Conclusion, str] | None:
     """A row never ends as inconclusive: it names what a verdict would take."""
-    doubtful = [one for one in about if one.outcome == Outcome.INCONCLUSIVE.value]
+    doubtful = [one for one in about if one.outcome == Outcome.INCONCLUSIVE.value and not one.expected]
     if not doubtful:
         return None
     share = f"{len(doubtful)} of {len(about)} repeats reached no verdict"

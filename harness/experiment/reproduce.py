@@ -26,6 +26,7 @@ from harness.core.stats.ratio import LEAST, factor
 from harness.core.units import counted, nearest
 from harness.core.verdict import Outcome
 from harness.experiment.broker import BrokerSetup
+from harness.experiment.inside import RuntimeSetup
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
 
 DEFAULT_PROFILES = ("original", "upstream", "solution-1", "solution-2", "solution-3", "fixed")
@@ -191,6 +192,7 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
         broker=BrokerSetup(behaviour=card.broker),
         settle=float(load["settle"]),
         sensitivity=float(load["sensitivity"]),
+        runtime=RuntimeSetup(str(load.get("runtime") or "none")),
         patience=10.0,
         max_seconds=wish.max_seconds or seconds,
         extra={
@@ -209,14 +211,16 @@ def _steps(card: Card, goal: Goal) -> Steps:
     """A profile that is expected to die, or to keep something, gets its cycles as they are; one that is
     expected to hold goes through the same plan as any guarded service."""
 
-    ramp = tuple(card.load.get("ramp") or ())
+    ramp, sizes = tuple(card.load.get("ramp") or ()), tuple(card.load.get("sizes") or (1,))
 
     def as_asked(trial: Trial) -> CycleSpec | Stop:
         done = len(trial.observations)
         if done >= (len(ramp) or goal.cycles):
             return Stop(f"{counted(done, 'cycle')} done, as asked")
         step = plain(trial, goal, Phase.LOAD)
-        return replace(step, connections=ramp[done], concurrency=ramp[done]) if ramp else step
+        if ramp:
+            return replace(step, connections=ramp[done], concurrency=ramp[done])
+        return replace(step, connections=step.connections * sizes[done % len(sizes)])
 
     if ramp:
         return as_asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,8 @@ class Load:
     seconds. events: leave after so many (0: dwell alone). settle: seconds without change that count as
     rest. seconds: for all cycles together. sensitivity: leak per connection that must not be missed.
     disconnect: the way to leave. paths: opened in turn. ramp: clients of each cycle in place of
-    ``connections`` and ``concurrency``; empty: every cycle is alike.
+    ``connections`` and ``concurrency``; empty: every cycle is alike. sizes: factors of ``connections``, cycle by cycle
+    in turn: cycles of different size tell a leak from a pool. runtime: whose counters are read inside the service.
     """
 
     connections: int = 12
@@ -27,6 +28,8 @@ class Load:
     disconnect: str = "fin"
     paths: tuple[str, ...] = ("/dashboard/sse", "/system/status/sse")
     ramp: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+    runtime: str = "none"
 
 
 # 24 ticks of 4 checks of 2 descriptors are 192 per cycle: five whole cycles within 1,024.
@@ -35,7 +38,13 @@ PILING = Load(connections=8, concurrency=8, dwell=1.0, events=3, cycles=12, seco
 # For streams that never begin, or a crash that needs threads waiting side by side.
 SHARING = Load(connections=16, concurrency=16, dwell=4.0, events=0, cycles=6)
 # For what is expected to stay behind, some of it per connection.
-STAYING = Load(connections=16, concurrency=16, dwell=1.0, events=2, cycles=8, seconds=25)
+STAYING = Load(connections=8, concurrency=8, dwell=1.0, events=2, cycles=8, seconds=40, sizes=(1, 3, 2))
+# For growth that a broker's timeouts cause: two silent cycles leave 400 descriptors, which end before 1,024 do.
+FLAPPING = Load(connections=16, concurrency=16, dwell=1.0, events=2, cycles=5, seconds=25)
+# For few objects per event, which only the interpreter's own counters tell from what an allocator keeps.
+COUNTED = replace(STAYING, runtime="python")
+# Handlers of clients that have left go on ticking. At this pace they do not take the machine.
+SLOW_TICKS = {"dashboard_interval": 1.0, "status_interval": 1.0}
 # For a verdict on what gives everything back.
 HOLDING = Load(
     connections=60, concurrency=20, dwell=2.0, events=2, cycles=40, settle=0.5, seconds=40, sensitivity=0.01

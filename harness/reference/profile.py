@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from harness.reference.loads import Load
 
 CRASHED, BOUNDED, LEAKING, STALLED = "crashed", "bounded", "leaking", "stalled"
+INCONCLUSIVE = "inconclusive"
 
 # Names of log signatures, any of which a death may leave.
 LIBZMQ = ("zeromq-assertion", "python-sigsegv", "python-abort", "python-fatal", "zeromq-epoll-emfile")
@@ -41,10 +42,10 @@ class Profile:
     """One row.
 
     said: what the root cause analysis says of it. broker: what the broker must do: ``answering``,
-    ``silent`` or ``flapping`` (silent in turn). expected: ``crashed``, ``bounded``, ``leaking`` or
-    ``stalled``; the worst of what is true, in the order crashed, leaking, stalled. death: by what it
-    dies, or what stays behind, or why nothing does. signatures: names, of which one must be found in the
-    log of a death. in_log: regular expression for the log, of a death or of a child's; empty: none.
+    ``silent`` or ``flapping`` (silent in turn). expected: ``crashed``, ``bounded``, ``leaking``,
+    ``stalled`` or ``inconclusive``; the worst of what is true, in the order crashed, leaking, stalled.
+    death: by what it dies, or what stays behind, or why nothing does. signatures: names, of which one must
+    be found in the log of a death. in_log: regular expression for the log, of a death or of a child's; empty: none.
     returncodes: of the process at its end, negative for a signal; 0 for one that has to be stopped.
     streams: whether clients get events. base: the mechanism a mitigation is tried on. times: settings
     in seconds in place of the scaled ones, by name.

@@ -13,7 +13,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from harness.reference.alone import ALONE
-from harness.reference.loads import HOLDING, PILING, SHARING, STAYING
+from harness.reference.loads import HOLDING, PILING, SHARING, SLOW_TICKS, STAYING
 from harness.reference.profile import (
     ASSERTION,
     BOUNDED,
@@ -151,6 +151,7 @@ _STORY = (
         LEAKING,
         f"{STAYS}: no recommendation speaks of clients that leave",
         load=STAYING,
+        times=SLOW_TICKS,
     ),
 )
 

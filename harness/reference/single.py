@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from harness.reference.loads import HOLDING, PILING, SHARING, STALLING, STAYING, Load
+from harness.reference.loads import COUNTED, FLAPPING, PILING, SHARING, STALLING, STAYING, Load
 from harness.reference.profile import (
     ASSERTION,
     BOUNDED,
@@ -69,7 +68,9 @@ SINGLE: tuple[Profile, ...] = (
         BOUNDED,
         "threads grow for as long as the receive's timeout and fall after it: back at rest",
         # At rest means that the last abandoned receive is over: the timeout of 1.5 s has passed.
-        load=Load(connections=12, concurrency=12, dwell=2.0, cycles=20, settle=2.0, seconds=60),
+        load=Load(
+            connections=12, concurrency=12, dwell=2.0, cycles=20, settle=2.0, seconds=60, sensitivity=0.05
+        ),
     ),
     _only("unseen-disconnect", "answering", LEAKING, STAYS, load=STAYING),
     _only(
@@ -84,11 +85,11 @@ SINGLE: tuple[Profile, ...] = (
         "unbounded-buffer",
         "answering",
         LEAKING,
-        "32 KiB for every event that a stalled reader did not take, past the first 0.3 MB",
+        "64 KiB for every event that a stalled reader did not take, past the first 0.3 MB",
         load=STALLING,
-        times={"dashboard_interval": 0.02, "status_interval": 0.02},
+        times={"dashboard_interval": 0.05, "status_interval": 0.05},
     ),
-    _only("unbounded-history", "answering", LEAKING, "four results per event", load=HOLDING),
+    _only("unbounded-history", "answering", LEAKING, "four results per event", load=COUNTED),
     _only(
         "linger-forever",
         "answering",
@@ -111,8 +112,7 @@ SINGLE: tuple[Profile, ...] = (
         "flapping",
         LEAKING,
         "two descriptors per broker timeout, none per answered check",
-        # Each silent cycle leaves some 190 descriptors: five cycles end before the 1,024 are used up.
-        load=replace(STAYING, cycles=5),
+        load=FLAPPING,
         times={"timeout": 0.1},
     ),
 )

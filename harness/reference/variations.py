@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.reference.loads import FEW, HOLDING, RAMP, STAYING
+from harness.reference.loads import FEW, HOLDING, RAMP, SLOW_TICKS, STAYING
 from harness.reference.profile import BOUNDED, LEAKING, STAYS, STOPPED, Profile
 from harness.reference.profiles import PROFILES
 
@@ -37,9 +37,17 @@ def _remains(name: str) -> Variation:
             in_log="",
             returncodes=STOPPED,
             load=STAYING,
+            times=SLOW_TICKS,
         ),
         name,
-        ("--mitigation", "pool"),
+        (
+            *("--mitigation", "pool"),
+            *(
+                word
+                for name, value in SLOW_TICKS.items()
+                for word in ("--" + name.replace("_", "-"), str(value))
+            ),
+        ),
     )
 
 

@@ -149,7 +149,7 @@ def test_describe_names_parts_that_exist() -> None:
     described = json.loads(told("--describe").stdout)
     defects = {entry["name"] for entry in described["defects"]}
     mitigations = {entry["name"] for entry in described["mitigations"]}
-    assert len(defects) == 10
+    assert len(defects) == 11
     assert len(mitigations) == 12
     assert all(entry["summary"] for entry in described["defects"] + described["mitigations"])
     assert all(entry["seen"] for entry in described["defects"])
@@ -157,8 +157,13 @@ def test_describe_names_parts_that_exist() -> None:
         assert set(profile["defects"]) <= defects
         assert set(profile["mitigations"]) <= mitigations
         assert profile["broker"] in ("answering", "silent", "flapping")
-        assert profile["expected"] in ("crashed", "bounded", "leaking", "stalled")
+        assert profile["expected"] in ("crashed", "bounded", "leaking", "stalled", "inconclusive")
         assert bool(profile["signatures"]) is (profile["expected"] == "crashed"), profile["name"]
+    trials = {profile["name"] for profile in described["profiles"]}
+    trials |= {variation["profile"]["name"] for variation in described["variations"]}
+    assert {name for claim in described["claims"] for name, _ in claim["trials"]} == trials
+    assert len({claim["name"] for claim in described["claims"]}) == len(described["claims"])
+    assert all(claim["trials"] or claim["reason"] for claim in described["claims"])
     fixed = next(profile for profile in described["profiles"] if profile["name"] == "fixed")
     assert set(fixed["mitigations"]) == mitigations
     assert fixed["defects"] == []

@@ -18,7 +18,7 @@ from harness.reference.blueprint import Blueprint
 SUMMARY = "writes without waiting for the reader, into a queue per client that may grow without end"
 SEEN = "memory per stalled reader: a queue that never empties is never dropped"
 
-PADDING = 32 << 10  # bytes added to each event
+PADDING = 64 << 10  # bytes added to each event
 SEND_BUFFER = 16 << 10  # bytes of SO_SNDBUF; the kernel doubles it
 
 
