@@ -8,8 +8,8 @@ from enum import StrEnum
 from math import comb
 
 from harness.core.measurement import Measurement
-from harness.core.ratio import LEAST, factor
-from harness.core.stats import median, ratio_interval
+from harness.core.stats.distributions import median, ratio_interval
+from harness.core.stats.ratio import LEAST, factor
 from harness.core.verdict import Outcome
 
 CONFIDENCE = 0.95

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.core.cycle import Observation
+from harness.core.judge.signature import SIGNATURES
 from harness.core.metric import Key
 from harness.core.record import Trial
-from harness.core.signature import SIGNATURES
 from harness.core.verdict import Outcome, Verdict
 
 LEAST_GROWTH = 0.005  # per check or connection; below it a count has moved for other reasons

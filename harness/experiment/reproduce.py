@@ -26,8 +26,8 @@ from harness.core.stats.ratio import LEAST, factor
 from harness.core.units import counted, nearest
 from harness.core.verdict import Outcome
 from harness.experiment.broker import BrokerSetup
-from harness.experiment.inside import RuntimeSetup
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
+from harness.experiment.target_runtime import RuntimeSetup
 
 DEFAULT_PROFILES = ("original", "upstream", "solution-1", "solution-2", "solution-3", "fixed")
 DESCRIBE_PATIENCE = 20.0

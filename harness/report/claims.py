@@ -8,7 +8,7 @@ from harness.core.claims import Row, outcomes
 from harness.core.claims_record import ClaimsRecord, counts
 from harness.core.measurement import Measurement
 from harness.core.quote import markdown
-from harness.core.stats import mean_interval, median
+from harness.core.stats.distributions import mean_interval, median
 from harness.core.units import bytes_text
 from harness.report.page import environment, policy
 
