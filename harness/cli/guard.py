@@ -53,6 +53,6 @@ def command(sensitivity: str, max_time: str, cycles: int, self_test: bool, **opt
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(request, command=said("guard"), interrupt=interrupt, show=show)
     for note in () if options["quiet"] else done.trial.notes:
-        if note.startswith(("stopped: ", "stopped loading: ", "self-test: ")):
+        if note.startswith(("stopped: ", "stopped loading: ", "self-test: ", "broker: ")):
             tell(note)
     finish(done.run, done.report, options)

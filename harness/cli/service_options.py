@@ -12,6 +12,7 @@ import click
 
 from harness.cli import secret
 from harness.cli.afterwards import HISTORY_OPTIONS, Afterwards
+from harness.cli.broker_options import BROKER
 from harness.cli.request_parts import read_body, read_headers
 from harness.config import budget_for
 from harness.core.cycle import DISCONNECT_MODES
@@ -44,7 +45,7 @@ SERVICE = (
     click.option("--pprof", metavar="URL",
                  help="A Go service's pprof pages [default: /debug/pprof/ of the service]."),
     click.option("--nofile", type=click.IntRange(16), help="RLIMIT_NOFILE of the service."),
-    click.option("--with-broker", is_flag=True, help="Start a fake broker; {broker} is its endpoint."),
+    *BROKER,
 )  # fmt: skip
 LOAD = (
     click.option("--connections", type=click.IntRange(1), default=300, show_default=True, help="Per cycle."),
@@ -174,6 +175,9 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
         budget_notes=notes,
         profile=options["profile"],
         with_broker=options["with_broker"],
+        broker_dialect=options["broker_dialect"],
+        broker_services=options["broker_services"],
+        broker_faults=options["broker_faults"],
         out=options["out"],
         seed=options["seed"],
         runtime=options["runtime"],

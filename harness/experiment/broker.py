@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from types import TracebackType
 from typing import Any
 
 import zmq
 
+from fake_broker.chain import Chain
+from fake_broker.dialects import DIALECTS
+from fake_broker.spec import SpecError, parse_words
 from harness.core.cycle import BrokerCount, CycleSpec
-from harness.core.errors import BrokerError
+from harness.core.errors import BrokerError, ConfigError
+from harness.core.units import counted
 from harness.process.child import Child
 from harness.process.private_folder import PrivateFolder
 
@@ -22,16 +27,36 @@ START_PATIENCE = 15.0
 ANSWER_PATIENCE = 15.0
 CANCELLED_PATIENCE = 1.0  # of a user who has stopped the run
 POLL_MS = 50
+SHOWN_APART = ("id", "fault", "seen", "fired")  # of a fault in the broker's counters
+SERVICES = ("state", "identity", "app")  # for which the broker answers by itself
+
+
+def needs_proxy(dialect: str, faults: Sequence[str]) -> bool:
+    """Whether one of these faults needs the TCP proxy. Raises ConfigError for a fault that the broker would refuse."""
+    chain, proxied = Chain(DIALECTS[dialect], Random(0), proxied=True), False
+    for text in faults:
+        try:
+            spec = parse_words(text)
+            chain.add(spec, 0.0)
+        except SpecError as error:
+            raise ConfigError(
+                f"--broker-fault {text}: {error}; `fake-broker --list-faults` lists them"
+            ) from None
+        proxied = proxied or spec.fault.needs_proxy
+    return proxied
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSetup:
     """How the broker of a trial behaves. behaviour: ``answering``, ``silent`` from the first
-    load on, or ``flapping`` (silent in every second cycle)."""
+    load on, or ``flapping`` (silent in every second cycle). faults: on from the broker's start, as for ``fake-broker
+    --fault``. proxied: a TCP proxy in front, for faults of the transport."""
 
     dialect: str = "plantd"
-    services: tuple[str, ...] = ("state", "identity", "app")
+    services: tuple[str, ...] = SERVICES
     behaviour: str = "answering"
+    faults: tuple[str, ...] = ()
+    proxied: bool = False
     bind: str = "tcp://127.0.0.1:0"
 
     def silent_in(self, step: CycleSpec) -> bool:
@@ -88,6 +113,8 @@ class Broker:
                 *("--control", f"ipc://{private.path / 'control'}"),
                 *("--dialect", setup.dialect, "--seed", str(seed)),
                 *services,
+                *(word for fault in setup.faults for word in ("--fault", fault)),
+                *(("--proxy",) if setup.proxied else ()),
             ],
             log=log,
             name="broker",
@@ -145,6 +172,21 @@ class Broker:
         self._counted = {name: int(stats[name]) for name in self._counted}
         return BrokerCount(peers=int(stats["peers"]), identities=int(stats["identities"]), **since)
 
+    def said(self, *, faults: bool) -> tuple[str, ...]:
+        """What a user must know of it after a trial: messages that it rejected and, with ``faults``, what those did
+        that are still on."""
+        stats = self.ask("stats")
+        notes = [
+            f"broker: rejected {counted(number, 'message')} of dialect {name}, it uses {stats['dialect']}; expected "
+            f"--broker-dialect {name}"
+            for name, number in stats["foreign"].items()
+        ]
+        unknown = sum(stats["invalid"].values()) - sum(stats["foreign"].values())
+        if unknown:
+            reasons = ", ".join(sorted(stats["invalid"]))
+            notes.append(f"broker: rejected {counted(unknown, 'message')} of no known dialect ({reasons})")
+        return (*notes, *(_acted(fault) for fault in stats["faults"] if faults))
+
     @property
     def alive(self) -> bool:
         """False once the broker process has ended."""
@@ -164,3 +206,8 @@ class Broker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _acted(fault: dict[str, Any]) -> str:
+    words = ",".join([fault["fault"], *(f"{k}={v}" for k, v in fault.items() if k not in SHOWN_APART)])
+    return f"broker: fault {words} saw {fault['seen']:,} and acted on {fault['fired']:,}"

@@ -22,7 +22,7 @@ from harness.core.redact import Redactor
 from harness.core.sse.event import DEFAULT_LIMIT, LARGEST_LIMIT
 from harness.core.units import counted
 from harness.core.verdict import Verdict
-from harness.experiment.broker import BrokerSetup
+from harness.experiment.broker import SERVICES, BrokerSetup, needs_proxy
 from harness.experiment.context import Progress
 from harness.experiment.redaction import redactor
 from harness.experiment.remote_target import probe_argv
@@ -55,6 +55,8 @@ class Request:
     distinct clients that take turns; 0: one, or as many as streams where ``{client}`` stands in the request.
     keep_alive: in mode ``request`` each connection asks ``events`` times. locustfile: whose users load instead.
     soak: the verdict gives bounds per hour of every metric. budget_notes: where the budget came from, for the report.
+    broker_dialect, broker_services, broker_faults: of the broker that ``with_broker`` starts; a fault is written as for
+    ``fake-broker --fault`` and on from the broker's start.
     profile: whose budgets they are. secrets: exact values that are replaced by ``***`` wherever they are stored or
     shown. redact: regular expressions of further ones.
     """
@@ -96,6 +98,9 @@ class Request:
     budget_notes: tuple[str, ...] = ()
     profile: str | None = None
     with_broker: bool = False
+    broker_dialect: str = "plantd"
+    broker_services: tuple[str, ...] = ()
+    broker_faults: tuple[str, ...] = ()
     cwd: Path | None = None
     env: Mapping[str, str] | None = None
     out: Path | None = None
@@ -158,7 +163,7 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
             clients=request.clients,
             locustfile=request.locustfile,
         ),
-        broker=BrokerSetup() if request.with_broker else None,
+        broker=broker_setup(request),
         budget=_budget(request),
         settle=request.settle,
         patience=request.patience,
@@ -175,6 +180,27 @@ def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
         },
         runtime=_runtime(request),
         probe_command=probe_argv(request.probe_command) if request.probe_command is not None else (),
+    )
+
+
+def broker_setup(request: Request) -> BrokerSetup | None:
+    """The broker that a request describes; None without one. Raises ConfigError naming what does not fit."""
+    if not request.with_broker:
+        for option, given in (
+            ("--broker-fault", request.broker_faults),
+            ("--broker-service", request.broker_services),
+            ("--broker-dialect", () if request.broker_dialect == "plantd" else (request.broker_dialect,)),
+        ):
+            if given:
+                raise ConfigError(
+                    f"{option} {given[0]}: there is no broker; expected --with-broker beside it"
+                )
+        return None
+    return BrokerSetup(
+        dialect=request.broker_dialect,
+        services=tuple(request.broker_services) or SERVICES,
+        faults=tuple(request.broker_faults),
+        proxied=needs_proxy(request.broker_dialect, request.broker_faults),
     )
 
 
@@ -203,7 +229,8 @@ def goal_of(request: Request) -> Goal:
         mode=request.mode,
         cycles=request.cycles,
         max_seconds=request.max_time,
-        broker=request.with_broker,
+        # Faults that were asked for decide when the broker is silent: no cycle silences it beside them.
+        broker=request.with_broker and not request.broker_faults,
         invalid=request.invalid_share,
         hold=request.hold if request.locustfile is None and request.mode == "stream" else 0.0,
         retention=retention_of(request),

@@ -96,6 +96,7 @@ class TrialRunner:
                 else:
                     self._check_stays()
                     self._died()
+            self._hear_broker()
             samples = self.sampler.samples() if hasattr(self, "sampler") else []
             self._note(
                 extra={**self.trial.extra, **end.peaks(samples)},
@@ -103,6 +104,17 @@ class TrialRunner:
                 interrupted=self.context.interrupt.user.is_set(),
             )
         return self.trial
+
+    def _hear_broker(self) -> None:
+        """What the broker saw of peers and faults, as notes: on its own it would only stand in its log."""
+        broker: Broker | None = getattr(self, "broker", None)
+        if broker is None or not broker.alive or self.context.interrupt.user.is_set():
+            return
+        try:
+            for note in broker.said(faults=bool(self.setup.broker and self.setup.broker.faults)):
+                self._tell(note)
+        except (BrokerError, KeyError):
+            pass  # the verdict does not need it
 
     def _time_up(self) -> None:
         seconds = self.setup.max_seconds if self.setup.limit is None else self.setup.limit
