@@ -17,6 +17,7 @@ SHORTEST_DWELL = 0.3  # seconds; five times the slowest first event, but never b
 FIRST_EVENTS = 5.0
 LARGEST = 20_000  # connections in one cycle: below the 28,000 ephemeral ports of one address
 LONGEST_LOAD = 6.0  # seconds a cycle may load, so that an interruption loses little
+POOL_LOAD = 12.0  # the same for the load that tells a pool from growth per stream
 LONGEST_CONTROL = 10.0
 GROWTH = 2.0  # each load cycle may be so much larger than the one before
 MORE_EVENTS = 3
@@ -115,6 +116,13 @@ def burst(trial: Trial, goal: Goal) -> CycleSpec:
     size = max(1, min(goal.concurrency, goal.connections))
     way = "fin" if goal.disconnect == "mixed" else goal.disconnect
     return replace(step, connections=size, concurrency=size, disconnect=way)
+
+
+def long(trial: Trial, goal: Goal) -> CycleSpec:
+    """The longest load: one burst of clients, and as many of them as come within POOL_LOAD seconds."""
+    step = large(trial, goal, "fin" if goal.disconnect == "mixed" else None)
+    size = min(float(LARGEST), POOL_LOAD * pace(trial, step.disconnect))
+    return replace(step, connections=max(goal.connections, int(size)), concurrency=goal.concurrency)
 
 
 def half(trial: Trial, goal: Goal) -> CycleSpec:
@@ -257,6 +265,12 @@ def elapsed(trial: Trial) -> float:
     """Seconds from the first cycle's start to the last one's end."""
     seen = trial.observations
     return seen[-1].ended - seen[0].started if seen else 0.0
+
+
+def spent(trial: Trial) -> float:
+    """Seconds from the trial's start to the last cycle's end. --max-time covers the start of the service too."""
+    seen = trial.observations
+    return seen[-1].ended - min(trial.started, seen[0].started) if seen else 0.0
 
 
 def expected(seen: Sequence[Observation], step: CycleSpec) -> float:

@@ -47,6 +47,7 @@ PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few stre
 LONGEST_SEARCH = 20.0  # seconds
 SPARE = 8.0  # seconds that a wait may take longer than the retention time
 AGAIN = 1.5  # times the release that was seen, for the next one
+SLOW_POOL = 4.0  # units a burst, up to which a long burst tells sooner than many short ones
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 ATTRIBUTIONS = 7
 LONG_CONTROL = 30.0  # seconds of a control that is there to bound growth over time
@@ -76,7 +77,7 @@ def next_step(trial: Trial, goal: Goal) -> Step:
         return Stop("the last cycle was cut short")
     step = _warm_up(trial, goal) or _control(trial, goal) or _load(trial, goal)
     if isinstance(step, CycleSpec) and goal.max_seconds is not None:
-        left = goal.max_seconds - design.elapsed(trial)
+        left = goal.max_seconds - design.spent(trial)
         if seen and design.expected(seen, step) > left:
             return Stop(f"the next cycle would not fit into {goal.max_seconds:g} s")
     return step
@@ -186,7 +187,7 @@ def _for_required(
     if HOUR not in open_ or goal.max_seconds is None:
         return None
     step = design.idle(trial, goal)
-    left = goal.max_seconds - design.elapsed(trial)
+    left = goal.max_seconds - design.spent(trial)
     rest = design.expected(trial.observations, replace(step, dwell=0.0))
     return replace(step, dwell=max(step.dwell, min(LONG_CONTROL, left - rest - SPARE)))
 
@@ -196,12 +197,12 @@ def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
     if not goal.vary or goal.hold <= 0:
         return None
     rest = max((o.ended - (o.load_ended or o.ended) for o in trial.observations[-4:]), default=0.0)
-    most = math.inf if goal.max_seconds is None else goal.max_seconds - design.elapsed(trial) - rest - SPARE
+    most = math.inf if goal.max_seconds is None else goal.max_seconds - design.spent(trial) - rest - SPARE
     step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold, most)
     if step is None or goal.max_seconds is None:
         return step
     # What does not fit is left out, and a warning says how long it takes: the loads go on.
-    left = goal.max_seconds - design.elapsed(trial)
+    left = goal.max_seconds - design.spent(trial)
     return step if design.expected(trial.observations, step) <= left else None
 
 
@@ -258,7 +259,7 @@ def _sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
 
 
 def _time_for_wait(trial: Trial, goal: Goal) -> bool:
-    return goal.max_seconds is None or goal.max_seconds - design.elapsed(trial) > goal.retention + SPARE
+    return goal.max_seconds is None or goal.max_seconds - design.spent(trial) > goal.retention + SPARE
 
 
 def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
@@ -279,7 +280,7 @@ def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed
         (one.stay.release.after for one in releasing.values() if one.stay and one.stay.release), default=0.0
     )
     wait = min(goal.retention, AGAIN * after) + design.LONGEST_LOAD + SPARE
-    return goal.max_seconds - design.elapsed(trial) > wait
+    return goal.max_seconds - design.spent(trial) > wait
 
 
 def _settled(trial: Trial) -> int:
@@ -294,7 +295,7 @@ def _time_for_search(trial: Trial, goal: Goal) -> bool:
     """The search for the place, and the wait that follows it, fit into what is left."""
     if goal.max_seconds is None:
         return True
-    return goal.max_seconds - design.elapsed(trial) > LONGEST_SEARCH + goal.retention + SPARE
+    return goal.max_seconds - design.spent(trial) > LONGEST_SEARCH + goal.retention + SPARE
 
 
 def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Sequence[Assessed]) -> CycleSpec:
@@ -309,7 +310,7 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
         # Leaving in order is quickest, and as many again as any cache holds.
         return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
     if growing and len(loads) >= PATTERN and all(one.per_burst for one in growing):
-        return design.burst(trial, goal)
+        return _pool(trial, goal, growing)
     if growing and len(loads) >= 2:
         clock = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
@@ -328,6 +329,15 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
         step = replace(step, connections=min(step.connections, int(design.GROWTH * goal.connections)))
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
+
+
+def _pool(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
+    """A pool that takes much in every burst of clients is full after some more of them. One that takes little is told
+    from a leak by a very long burst, in which it takes no more than in a short one."""
+    bursts = sum(1 for o in trial.observations if o.ledger.opened)
+    each = max(one.total for one in growing) / max(1, bursts)
+    short = trial.observations[-1].spec.connections <= goal.connections
+    return design.long(trial, goal) if each <= SLOW_POOL and short else design.burst(trial, goal)
 
 
 def _beyond_cache(trial: Trial, goal: Goal) -> int:
@@ -389,11 +399,12 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
     if not goal.vary:
         return True
     # Where something is released late, every further load costs a wait.
-    late = (goal.max_seconds is not None and design.elapsed(trial) > goal.max_seconds / 2) or _late(results)
+    late = (goal.max_seconds is not None and design.spent(trial) > goal.max_seconds / 2) or _late(results)
     return all(
         result.at_most * POWER <= 3.0 * trial.sensitivity
         or (late and (result.total <= 0 or runs_threads(trial, key)))
         or (result.stay is not None and result.stay.release is not None)
+        or (late and result.per_burst)
         for key, result in results.items()
         if key.metric in CERTIFIED
     )

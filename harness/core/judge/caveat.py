@@ -10,7 +10,7 @@ from harness.core import design
 from harness.core.cycle import Ledger, Phase
 from harness.core.judge.counts import CERTIFIED, retention_of
 from harness.core.judge.diagnose import per
-from harness.core.judge.growth import Assessed
+from harness.core.judge.growth import BURST_POOL, Assessed
 from harness.core.judge.unnoticed import settle_for, slowest_close
 from harness.core.metric import Key, rank
 from harness.core.record import Trial
@@ -18,11 +18,13 @@ from harness.core.units import counted, duration_text
 
 RESTLESS = ("mappings",)  # an interpreter maps an arena now and then: only a certain leak counts
 MORE = "give more time or connections (--max-time, --connections), or ask for less (--sensitivity)"
+LARGEST_TIME = 24 * 3600.0  # seconds: what takes longer is advised otherwise
 SPREAD = (
     "raise the service's limit for the test, or spread the load over client addresses: "
     "--source-addresses 127.0.0.2-127.0.0.200"
 )
 LIMITED = "if such events are meant, give a higher --max-event (pytest: max_event)"
+BURST_SECONDS = 3.0  # that a short burst of clients takes, with its settling
 SETTLING = 15.0  # seconds that the readings around a wait take
 
 
@@ -82,7 +84,9 @@ def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
     open_ = _open(results)
     if open_:
         key = max(open_, key=lambda k: (open_[k].growing, -rank(k), open_[k].at_most, str(k)))
-        return Caveat(f"{key}: {open_[key].why}", _longer(trial, open_[key]) if open_[key].growing else MORE)
+        one = open_[key]
+        advice = _longer(trial, key, one) if one.growing else _weak(trial, one)
+        return Caveat(f"{key}: {one.why}", advice)
     return None
 
 
@@ -107,7 +111,7 @@ def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
     """Growth that follows a driver beyond doubt, and was not yet seen to outlive the retention time."""
     retention = retention_of(trial, key)
     age = one.stay.age if one.stay else 0.0
-    needed = math.ceil((design.elapsed(trial) + retention + SETTLING) / 10) * 10
+    needed = math.ceil((design.spent(trial) + retention + SETTLING) / 10) * 10
     return Caveat(
         f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, retained for {age:.0f} s so far; a leak is what "
         f"outlives {retention:g} s",
@@ -116,13 +120,44 @@ def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
     )
 
 
-def _longer(trial: Trial, one: Assessed) -> str:
+def _longer(trial: Trial, key: Key, one: Assessed) -> str:
     """How long it would take: as many cycles again, for the evidence grows with them."""
+    option = time_option(trial)
+    if one.per_burst:
+        bursts = sum(1 for o in trial.observations if o.ledger.opened)
+        each = max(1.0, one.total / max(1, bursts))
+        needed = (
+            design.spent(trial) + (BURST_POOL - min(one.total, BURST_POOL)) / each * BURST_SECONDS + SETTLING
+        )
+        time = duration_text(math.ceil(needed / 10) * 10)
+        return (
+            f"give it time to fill: {option} {time} for a pool of {BURST_POOL:g}; or declare its size in the budget "
+            f"(pools, {key.metric})"
+        )
     if one.stay and one.stay.release:
-        needed = design.elapsed(trial) + 2 * one.stay.release.after + SETTLING
+        needed = design.spent(trial) + 2 * one.stay.release.after + SETTLING
     else:
-        needed = 2.5 * design.elapsed(trial)
-    return f"give more time: {time_option(trial)} {duration_text(needed)}; a pool fills and stops, a leak goes on"
+        needed = 2.5 * design.spent(trial)
+    return f"give more time: {option} {duration_text(needed)}; a pool fills and stops, a leak goes on"
+
+
+def _weak(trial: Trial, one: Assessed) -> str:
+    """How long a bound takes that is not yet as strong as asked: it shrinks in proportion to the streams, or faster."""
+    if not math.isfinite(one.at_most) or one.at_most <= trial.sensitivity:
+        return MORE
+    needed = design.spent(trial) * one.at_most / trial.sensitivity + SETTLING
+    if needed > LARGEST_TIME:
+        return MORE
+    return (
+        f"give more time: {time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}; or ask for less: "
+        f"--sensitivity {_upwards(one.at_most):.1g}"
+    )
+
+
+def _upwards(value: float) -> float:
+    """The next number with one digit."""
+    step = 10.0 ** math.floor(math.log10(value))
+    return math.ceil(value / step) * step
 
 
 def warnings_of(trial: Trial) -> list[str]:

@@ -18,12 +18,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.core.judge.diagnose import SAME, driver, per
-from harness.core.judge.moments import Series
+from harness.core.judge.diagnose import PLAINER, SAME, driver, per
+from harness.core.judge.moments import DRIVERS, Series
 from harness.core.judge.rates import STRICT, interval, lump
 from harness.core.judge.retention import Stay
 from harness.core.stats.distributions import correlated, poisson_interval
-from harness.core.stats.evidence import evidence
+from harness.core.stats.evidence import evidence, excluded
 from harness.core.stats.poisson import fit
 from harness.core.units import counted
 
@@ -45,6 +45,8 @@ FAR_CYCLES = 5
 LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
 INNOCENT = ("cycle", "time", "reading")  # causes of growth that is no leak of the streams
+POOL_BOUND = math.log(20)  # an e-value of 20 against a larger rate: a bound at 95 %
+HALVINGS = 12  # of the interval in which the bound is searched: a part in 4,096
 QUIET = 4.6  # expected units that may fail to come before growth has stopped (probability 1 %)
 
 
@@ -293,12 +295,18 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     if data.total > 0 and high <= SURE * sensitivity and factor != "time" and not unmet:
         why = f"grew by {data.total:g} over {counted(exposure, 'answered stream', 'g')}, at most {high:.2g} per stream"
         return Assessed("bounded", high, why, data.total, exposure)
+    if data.total >= MIN_GROWTH and not unmet and (most := _most_beside_bursts(data)) <= sensitivity:
+        each = data.total / max(1.0, math.fsum(data.series.column("cycle")))
+        why = f"grew by about {each:.2g} with each burst of clients, whatever its length, as a pool does"
+        return Assessed("bounded", most, why, data.total, exposure, per_burst=True)
     unseen = max(at_most, high) if data.total > 0 else at_most
     growing = data.total >= 2 and (unmet or _goes_on(_active(data, "connection")))
+    if data.total >= 2 and data.total < MIN_GROWTH:
+        factor, rivals = driver(data.grown, data.series, data.offset)
+    if data.total >= 2 and _per_burst(data, factor):
+        per_burst = growing or _goes_on(_active(data, "cycle"))  # in long bursts that is much less per stream
+        growing = growing or per_burst
     if growing:
-        if data.total < MIN_GROWTH:
-            factor, rivals = driver(data.grown, data.series, data.offset)
-        per_burst = _per_burst(data, factor)
         best = f"best explained per {'cycle, whatever its load' if per_burst else per(factor)}"
         why = f"grew by {round(data.total, 1):g} over {streams}, not yet told from a pool"
         if not best.endswith("connection"):
@@ -326,6 +334,32 @@ def _per_burst(data: _Data, factor: str) -> bool:
     cycle = fit(data.grown, [data.series.column("cycle")], data.offset)
     other = fit(data.grown, [data.series.column(factor)], data.offset)
     return cycle.likelihood > other.likelihood + SAME
+
+
+def _most_beside_bursts(data: _Data) -> float:
+    """The greatest rate per answered stream beside growth that is the same in every burst of clients (95 %); infinite
+    where some driver explains the growth nearly as well as the bursts do."""
+    bursts, column = data.series.column("cycle"), data.series.column("answered")
+    alone = fit(data.grown, [bursts], data.offset).likelihood
+    for _, factor, _ in DRIVERS:
+        other = data.series.column(factor)
+        if any(other) and fit(data.grown, [other], data.offset).likelihood > alone - PLAINER:
+            return math.inf
+    size = lump(data.grown)
+    counts = [value / size for value in data.grown]
+    offset = [value / size for value in data.offset]
+    innocent = [data.series.column(name) for name in _innocent(data, "answered") if name != "cycle"]
+
+    def told(rate: float) -> bool:
+        return excluded(counts, column, bursts, innocent, offset, rate / size) >= POOL_BOUND
+
+    low, high = 0.0, 3.0 * (1.0 + data.total) / math.fsum(column)
+    if not told(high):
+        return math.inf
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if told(middle) else (middle, high)
+    return high
 
 
 def _unmet(data: _Data, factor: str, after: int) -> bool:

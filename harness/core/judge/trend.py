@@ -33,6 +33,7 @@ ACTED = 3  # spans in which a driver must have acted before anything is blamed o
 IDLE_CPU = 0.05  # cores: work without clients that no pool explains
 MANY = 16  # levels
 LINED = 12.0  # units that a count with jitter must have grown along a straight line
+JANITOR = 16.0  # units that fall at once: more than jitter
 LATE = 0.5  # the second half must rise at least this much as steeply as the whole
 
 
@@ -96,6 +97,7 @@ def assess(
             # Growth by counts wanders: the line's residuals do not show how far it may have come by chance.
             amount = max(1.0, _sum(series, factor)[-1])
             half = math.hypot(half, NORMAL * math.sqrt(max(0.0, named.slopes[0] * amount)) / amount)
+            half += _sawtooth(levels, _sum(series, factor), named.slopes[0]) / amount
         rate, low, high = named.slopes[0], named.slopes[0] - half, named.slopes[0] + half
         return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     per_connection = _line(levels, series, ("connection", *extra), floor) or main
@@ -184,6 +186,14 @@ def _without_readings(series: Series, floor: float) -> tuple[float, ...]:
     return tuple(
         level - each * read for level, read in zip(series.levels, _sum(series, "reading"), strict=True)
     )
+
+
+def _sawtooth(levels: Sequence[float], column: Sequence[float], rate: float) -> float:
+    """Units between the highest and the lowest level beside the line, where a janitor frees many at once. What it frees
+    depends on the very streams that drive the growth, so more levels do not average it out."""
+    rest = [level - rate * amount for level, amount in zip(levels, column, strict=True)]
+    wide = max(rest) - min(rest)
+    return wide if drawdown(levels) >= JANITOR else 0.0
 
 
 def _quiet(tail: float, exposure: float) -> str:

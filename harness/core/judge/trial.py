@@ -56,7 +56,7 @@ def judge(trial: Trial) -> Verdict:
     mute = stalled(trial)
     short = ran_out(trial) if mute else None
     missed = [] if any(one.status == "leaking" for one in findings) else unmet(trial, found, limits)
-    caveat = caveat_of(trial, results) or shortfall(trial, missed)
+    caveat = caveat_of(trial, results) or _held_caveat(trial) or shortfall(trial, missed)
     warnings.extend(one.text for one in missed if caveat and one.text != caveat.why)
     held = _held(trial, crash, findings, mute, caveat)
     outcome = held[0] if held else Outcome.BOUNDED
@@ -121,6 +121,12 @@ def _agreed(
         return memory
     warnings.append(f"{KEPT} ({memory.rate:.0f} B per connection)")
     return Assessed("undecided", memory.high, KEPT, memory.total, memory.exposure)
+
+
+def _held_caveat(trial: Trial) -> Caveat | None:
+    """Growth while clients stayed connected that is neither a finding nor bounded."""
+    open_ = while_connected.undecided(trial)
+    return Caveat(*open_) if open_ else None
 
 
 def _held(
@@ -189,6 +195,8 @@ def _all_came_back(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, 
     late = _released(results)
     came = f"everything came back after {counted(ledger_total(trial).opened, 'connection')}"
     text = f"{came}{f', {late}' if late else ''}: {worst} (95 %)"
+    if pool := _pooled(results):
+        text = f"{counted(ledger_total(trial).opened, 'connection')}: {pool}; {worst} (95 %)"
     if exact is None or not exact.odds:
         return text
     return f"{text}; a leak of {trial.sensitivity:g} per stream would have been missed in {exact.odds}"
@@ -201,6 +209,15 @@ def _released(results: Mapping[Key, Assessed]) -> str:
         return ""
     key = min(late, key=lambda k: (rank(k), str(k)))
     return f"{key} {late[key].text()}" if late[key].over else ""
+
+
+def _pooled(results: Mapping[Key, Assessed]) -> str:
+    """What was told from a leak because each burst of clients added the same, of the first cause."""
+    pools = [key for key, one in results.items() if one.status == "bounded" and one.per_burst]
+    if not pools:
+        return ""
+    key = min(pools, key=lambda k: (rank(k), str(k)))
+    return f"{key} {results[key].why}"
 
 
 def _starved(outcome: Outcome, crash: Crash | None, short: str | None) -> bool:

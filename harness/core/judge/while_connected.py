@@ -23,10 +23,12 @@ from itertools import pairwise
 
 from harness.core.budget import line_for
 from harness.core.cycle import CycleSpec, Observation, Phase, Reading
+from harness.core.design import spent
+from harness.core.judge.caveat import SETTLING, time_option
 from harness.core.judge.memory import MEMORY
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
-from harness.core.units import counted
+from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Finding, Rate
 
 SCOPE = "while-connected"
@@ -59,7 +61,7 @@ class Grown:
     """Growth of one key in one hold cycle, over ``seconds`` after the clients had settled.
 
     clients: connected all that time; stalled: of them. events: that they received. lasting: it went on, and was
-    freed at the disconnect.
+    freed at the disconnect. cut: the hold ended before the clients had left, so nothing is known of that.
     """
 
     key: Key
@@ -69,6 +71,7 @@ class Grown:
     stalled: int
     events: float
     lasting: bool
+    cut: bool = False
 
     @property
     def per_client(self) -> float:
@@ -87,8 +90,8 @@ class Grown:
 
 
 def holds(trial: Trial) -> list[Observation]:
-    """The hold cycles that were completed."""
-    return [o for o in trial.observations if o.spec.phase is Phase.HOLD and o.complete and o.connected]
+    """The hold cycles, one that was cut short among them: its readings were made."""
+    return [o for o in trial.observations if o.spec.phase is Phase.HOLD and o.connected]
 
 
 def grown(seen: Observation) -> Iterator[Grown]:
@@ -112,9 +115,11 @@ def grown(seen: Observation) -> Iterator[Grown]:
             continue
         stalled = min(seen.spec.stalled, clients)
         freed = high - seen.levels[key] if key in seen.levels else 0.0
+        # A heap that waits for its next collection grows as well. Only what is counted exactly needs no disconnect.
+        given_back = freed >= FREED * total if seen.complete else key.judged is Judged.EXACT
         yield Grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
-            total > 0 and _goes_on(read) and freed >= FREED * total,
+            total > 0 and _goes_on(read) and given_back, not seen.complete,
         )  # fmt: skip
 
 
@@ -162,12 +167,7 @@ def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
 
 def screened(trial: Trial) -> list[Grown]:
     """Growth of the first hold cycles that a longer look has to tell from a buffer."""
-    return [
-        one
-        for seen in holds(trial)
-        for one in grown(seen)
-        if one.lasting and one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
-    ]
+    return [one for seen in holds(trial) for one in grown(seen) if _worth(one)]
 
 
 def certain(trial: Trial) -> list[Grown]:
@@ -207,19 +207,45 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
     open_ = _open(trial)
     if not open_:
         return None
-    last = done[-1].spec
-    if last.stalled not in (0, clients):
+    readers = [o for o in done if o.spec.stalled == 0]
+    mute = [o for o in done if o.spec.stalled == clients]
+    if not readers:  # as short as the screening: only what grows with readers too is worth a longer look
+        return step
+    if len(readers) == 1 and _lasts(trial, readers[0]):
         return replace(step, dwell=max(hold, min(left, _needed(open_, 1.0, hold))))
-    if last.stalled == 0 and clients > 1:
+    if not mute and clients > 1:
         return replace(step, stalled=clients, dwell=max(hold, min(left, _needed(open_, STALLED_LIMIT, hold))))
     return None
 
 
+def _lasts(trial: Trial, seen: Observation) -> bool:
+    """Something grew in this hold until its end, is worth a longer look, and is no finding yet."""
+    known = {one.key.metric for one in certain(trial)}
+    return any(
+        _worth(one) and one.key.metric not in known and not _granted(trial, one) for one in grown(seen)
+    )
+
+
+def _worth(one: Grown) -> bool:
+    """It went on, and is more than first buffers."""
+    return one.lasting and one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
+
+
 def _open(trial: Trial) -> list[Grown]:
     """Growth that is neither a finding nor allowed. Objects and bytes are one thing: once either is certain, the
-    other one is not looked at any further."""
+    other one is not looked at any further. Where readers and stalled readers were each held by themselves, only what
+    grew again in the last hold of either is still open."""
+    done = holds(trial)
+    readers = [o for o in done if o.spec.stalled == 0]
+    mute = [o for o in done if o.spec.stalled == o.spec.connections]
+    seen = [readers[-1], mute[-1]] if readers and mute else done
     known = {one.key.metric for one in certain(trial)}
-    return [one for one in screened(trial) if one.key.metric not in known and not _granted(trial, one)]
+    return [
+        one
+        for o in seen
+        for one in grown(o)
+        if _worth(one) and one.key.metric not in known and not _granted(trial, one)
+    ]
 
 
 def _needed(found: Sequence[Grown], times: float, hold: float) -> float:
@@ -251,8 +277,9 @@ def _finding(one: Grown) -> Finding:
     value = one.total / amount
     noise = NOISE.get(one.key.unit, 1.0) / amount + value * LATE / one.seconds
     unit = one.key.unit
+    after = "and the run ended before they left" if one.cut else "freed when they leave"
     text = (
-        f"+{_sized(value, unit)} of {one.key} per {words} while clients stay connected, freed when they leave: "
+        f"+{_sized(value, unit)} of {one.key} per {words} while clients stay connected, {after}: "
         f"{_sized(one.total, unit)} in {one.seconds:.0f} s with {counted(one.clients, 'client')}, "
         f"{_sized(one.per_client / one.seconds * 3600, unit)} per connected hour"
     )
@@ -298,19 +325,34 @@ def bounds(trial: Trial) -> list[Bound]:
 
 def warnings(trial: Trial) -> list[str]:
     """Growth that a bounded buffer explains as well as a leak, and the option that tells."""
-    done = holds(trial)
-    if not done:
-        return []
     last = {one.key: one for one in _open(trial)}
-    told = []
-    for key, one in sorted(last.items()):
-        pace = one.per_client / one.seconds
-        seconds = math.ceil(SPARE * one.limit / pace / (1 - SETTLE) / 10) * 10
-        told.append(
-            f"{key} grew by {_sized(one.per_client, key.unit)} per client in {one.seconds:.0f} s while connected, "
-            f"which a bounded buffer of {_sized(one.limit, key.unit)} explains: --hold {seconds}s tells"
-        )
-    return told
+    return [_explained(one) for _, one in sorted(last.items())]
+
+
+def undecided(trial: Trial) -> tuple[str, str] | None:
+    """Why growth while connected is not decided, and the option and time that decide it; None where none is open."""
+    last = {one.key: one for one in _open(trial)}
+    if not last:
+        return None
+    slowest = max(last.values(), key=lambda one: (_seconds(one), one.key))
+    seconds = _seconds(slowest)
+    more = math.ceil((spent(trial) + 2 * (seconds + SETTLING)) / 10) * 10
+    return _explained(
+        slowest
+    ), f"hold clients for longer: --hold {seconds}s {time_option(trial)} {duration_text(more)}"
+
+
+def _seconds(one: Grown) -> int:
+    """Seconds of a hold in which growth at this pace exceeds any bounded buffer."""
+    return math.ceil(SPARE * one.limit / (one.per_client / one.seconds) / (1 - SETTLE) / 10) * 10
+
+
+def _explained(one: Grown) -> str:
+    unit = one.key.unit
+    return (
+        f"{one.key} grew by {_sized(one.per_client, unit)} per client in {one.seconds:.0f} s while connected, "
+        f"which a bounded buffer of {_sized(one.limit, unit)} explains: --hold {_seconds(one)}s tells"
+    )
 
 
 def _sized(value: float, unit: str) -> str:

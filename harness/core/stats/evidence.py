@@ -41,6 +41,25 @@ def evidence(
     return (_mixture(counts, column, offset) - null.likelihood) / spread
 
 
+def excluded(
+    counts: Sequence[float],
+    column: Sequence[float],
+    bursts: Sequence[float],
+    innocent: Sequence[Sequence[float]],
+    offset: Sequence[float],
+    rate: float,
+) -> float:
+    """Logarithm of the e-value against "the driver adds ``rate`` per unit or more", at the last cycle.
+
+    The alternative is a pool: so much in each burst of clients, whatever its length (``bursts``). Under the null the
+    driver adds at least ``rate``, and bursts and ``innocent`` add whatever explains the rest best.
+    """
+    least = [known + rate * amount for known, amount in zip(offset, column, strict=True)]
+    null = fit(counts, [column, bursts, *innocent], least)
+    spread = max(1.0, fit(counts, [bursts], offset).dispersion)
+    return (_mixture(counts, bursts, offset) - null.likelihood) / spread
+
+
 def _mixture(counts: Sequence[float], column: Sequence[float], offset: Sequence[float]) -> float:
     """Log marginal likelihood of the driver alone, up to the constant that the null's likelihood leaves out."""
     rest = [BACKGROUND + max(0.0, part) for part in offset]
