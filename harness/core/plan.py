@@ -114,7 +114,10 @@ def _load(trial: Trial, goal: Goal) -> Step:
     if goal.endless:
         last = trial.observations[-1].spec
         due = loads and len(loads) % CONTROL_EVERY == 0 and last.phase is not Phase.IDLE
-        return design.idle(trial, goal) if due else design.plain(trial, goal, Phase.LOAD)
+        if due:
+            return design.idle(trial, goal)
+        held = _hold(trial, goal) if len(loads) >= goal.min_cycles else None
+        return held or design.plain(trial, goal, Phase.LOAD)
     found = moments(trial)
     results = assess_counts(trial, found)
     leaking = {key: result for key, result in results.items() if result.status == "leaking"}
@@ -147,14 +150,14 @@ def _load(trial: Trial, goal: Goal) -> Step:
     if len(loads) >= goal.min_cycles and not _late(results) and (held := _hold(trial, goal)):
         return held
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
-        if goal.vary and _sweep_unknown(results) and _time_for_wait(trial, goal):
+        if goal.vary and _sweep_unknown(results) and _time_for_wait(trial, goal, results):
             return design.half(trial, goal)  # the next sweep tells how often it runs
         if further := _for_required(trial, goal, found, results):
             return further
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
         return _for_required(trial, goal, found, results) or Stop(f"all {goal.cycles} load cycles are done")
-    if goal.vary and _late(results) and not _time_for_wait(trial, goal):
+    if goal.vary and _late(results) and not _time_for_wait(trial, goal, results):
         return Stop("what more clients leave behind would not be released in the time that is left")
     growing = [result for key, result in results.items() if result.growing and key.metric not in RESTLESS]
     step = _closer(trial, goal, loads, growing)
@@ -216,7 +219,7 @@ def _wait(
         idle = trial.observations[-1].ended - _last_client(trial)
         return (
             design.wait(trial, goal)
-            if idle < goal.retention + 2 * MARGIN + UNNOTICED
+            if idle < _longest(trial, goal, {**suspected, **releasing}) + 2 * MARGIN + UNNOTICED
             else Stop("it stopped serving")
         )
     if phase is not Phase.RETENTION:
@@ -224,7 +227,7 @@ def _wait(
         if step is not None:
             return step
         # Before the large load: tracing costs the more, the more the service retains.
-        if goal.search and suspected and not trial.searched and _time_for_search(trial, goal):
+        if goal.search and suspected and not trial.searched and _time_for_search(trial, goal, suspected):
             return Search()
         if goal.vary and (step := design.certifying(trial, goal, PASS / trial.sensitivity)):
             return step
@@ -258,8 +261,10 @@ def _sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
     )
 
 
-def _time_for_wait(trial: Trial, goal: Goal) -> bool:
-    return goal.max_seconds is None or goal.max_seconds - design.spent(trial) > goal.retention + SPARE
+def _time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+    if goal.max_seconds is None:
+        return True
+    return goal.max_seconds - design.spent(trial) > _longest(trial, goal, results) + SPARE
 
 
 def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
@@ -268,8 +273,8 @@ def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     if trial.observations[-1].spec.phase is not Phase.RETENTION:
         return False
     idle = trial.observations[-1].ended - _last_client(trial)
-    growing = any(one.growing and key.metric not in RESTLESS for key, one in results.items())
-    return growing and idle < goal.retention + 2 * MARGIN
+    growing = {key: one for key, one in results.items() if one.growing and key.metric not in RESTLESS}
+    return bool(growing) and idle < _longest(trial, goal, growing) + 2 * MARGIN
 
 
 def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
@@ -279,7 +284,7 @@ def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed
     after = max(
         (one.stay.release.after for one in releasing.values() if one.stay and one.stay.release), default=0.0
     )
-    wait = min(goal.retention, AGAIN * after) + design.LONGEST_LOAD + SPARE
+    wait = min(_longest(trial, goal, releasing), AGAIN * after) + design.LONGEST_LOAD + SPARE
     return goal.max_seconds - design.spent(trial) > wait
 
 
@@ -291,11 +296,17 @@ def _last_client(trial: Trial) -> float:
     return max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
 
 
-def _time_for_search(trial: Trial, goal: Goal) -> bool:
+def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]) -> bool:
     """The search for the place, and the wait that follows it, fit into what is left."""
     if goal.max_seconds is None:
         return True
-    return goal.max_seconds - design.spent(trial) > LONGEST_SEARCH + goal.retention + SPARE
+    return goal.max_seconds - design.spent(trial) > LONGEST_SEARCH + _longest(trial, goal, suspected) + SPARE
+
+
+def _longest(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float:
+    """The longest retention time of what grows; each kind may have its own."""
+    times = [retention_of(trial, key) for key, one in results.items() if one.growing or one.stay]
+    return max(times, default=goal.retention)
 
 
 def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Sequence[Assessed]) -> CycleSpec:
@@ -363,6 +374,8 @@ def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleS
             menu.append(design.eventful(trial, goal))
     if "broker-timeout" in wanted and goal.broker:
         menu.append(design.silenced(trial, goal))
+    if "invalid" in wanted and goal.invalid > 0:
+        menu.append(replace(design.pure(trial, goal, "fin"), invalid=0.0))
     if (
         wanted & {"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"}
         and goal.disconnect == "mixed"
@@ -375,8 +388,8 @@ def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleS
     return next((step for step in menu if _look(step) not in done), None)
 
 
-def _look(spec: CycleSpec) -> tuple[str, bool, bool, str]:
-    return spec.disconnect, spec.events == 0, spec.events > 1, spec.fault
+def _look(spec: CycleSpec) -> tuple[str, bool, bool, str, bool]:
+    return spec.disconnect, spec.events == 0, spec.events > 1, spec.fault, spec.invalid > 0
 
 
 def _certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed], memory: Assessed | None) -> bool:

@@ -13,6 +13,7 @@ from harness.core.record import Trial
 from harness.experiment.guard import Request, goal_of
 from harness.experiment.setup import Steps
 
+HOLD_SHARE = 4.0  # times the length of a hold that must be left of the soak
 CYCLES = 400  # about so many in a soak, however long: what is kept and judged stays small
 
 
@@ -23,11 +24,18 @@ def soak_steps(request: Request, duration: float, clock: Callable[[], float] = t
     """
     goal = replace(goal_of(request), endless=True, max_seconds=None)
     end = clock() + duration
+    brief = replace(goal, hold=0.0)
 
     def steps(trial: Trial) -> Step:
         if clock() >= end:
             return Stop(f"{duration:g} s are over")
         step = next_step(trial, goal)
+        if (
+            isinstance(step, CycleSpec)
+            and step.phase is Phase.HOLD
+            and clock() + HOLD_SHARE * step.dwell > end
+        ):
+            step = next_step(trial, brief)  # the rest is too short for clients that stay
         if not isinstance(step, CycleSpec) or step.phase is not Phase.LOAD:
             return step
         fitting = design.pace(trial, goal.disconnect) * duration / CYCLES

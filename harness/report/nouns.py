@@ -36,6 +36,7 @@ DRIVERS = {
     "slow-reader": "stalled reader",
     "stream-second": "second of an open stream",
     "broker-timeout": "broker timeout",
+    "invalid-request": "invalid request",
     "connected-hour": "connected hour",
 }
 PLURALS = {"process": "processes", "core of idle CPU": "cores of idle CPU"}

@@ -17,11 +17,14 @@ IDENTIFIER = "urn:sse-leak-harness:result:1"
 EXIT_CODES = [EXIT_BOUNDED, EXIT_SERVICE, EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE]
 DRIVERS = [
     "connection",
+    "answered-stream",
+    "client",
     "event",
     "time",
     "abort",
     "slow-reader",
     "broker-timeout",
+    "invalid-request",
     "connected-second",
     "stalled-second",
 ]

@@ -11,9 +11,9 @@ import pytest
 from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase, Reading
 from harness.core.judge.trial import judge
-from harness.core.judge.while_connected import bounds, findings, hourly, next_hold, warnings
+from harness.core.judge.while_connected import bounds, findings, hourly, next_hold, undecided, warnings
 from harness.core.metric import Key
-from harness.core.plan import Goal
+from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Finding, Outcome
 from tests.core.series import play, trial
@@ -164,7 +164,7 @@ def test_a_leak_is_found_beneath_that_noise() -> None:
 
 def test_a_healthy_service_needs_one_short_hold_and_no_search_is_longer_than_the_time_to_spare() -> None:
     assert watched(FDS, HEALTHY["nothing"][1])[1] == 6.0
-    assert all(watched(key, level)[1] <= 5 + 60 + 60 + 3 for key, level in HEALTHY.values())
+    assert all(watched(key, level)[1] <= 5 + 5 + 60 + 60 + 4 for key, level in HEALTHY.values())
 
 
 def test_what_a_buffer_explains_is_said_with_the_hold_that_tells() -> None:
@@ -224,3 +224,51 @@ def test_a_reading_that_a_busy_service_answers_after_its_clients_have_left_is_le
     late = Reading(19.9, {HEAP: 5e6})
     one = trial([], observations=[replace(grows, connected=(*grows.connected, late))])
     assert [finding.metric for finding in findings(one)] == ["memory"]
+
+
+def test_what_only_stalled_readers_cost_leaves_readers_one_short_look() -> None:
+    seen, _ = watched(HEAP, freed(30 * MIB, lambda t: 250_000 * t, readers=False))
+    assert [(o.spec.stalled, o.spec.dwell <= 5.0) for o in seen.observations] == [
+        (25, True), (0, True), (50, False)]  # fmt: skip
+    assert findings(seen)[0].driver == "stalled-second"
+
+
+@pytest.mark.parametrize(("key", "certain"), [(HEAP, True), (OBJECTS, True), (ANONYMOUS, False)])
+def test_a_hold_that_was_cut_short_counts_what_is_counted_after_a_collection(key: Key, certain: bool) -> None:
+    level = freed(30 * MIB, lambda t: 10_000 * EVENTS * t)
+    whole = held(replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=45.0), key, level, 0.0)
+    cut = replace(whole, levels={}, complete=False, settled=False)
+    one = findings(trial([], observations=[cut]))
+    assert bool(one) is certain
+    assert all("the run ended before they left" in each.explanation for each in one)
+
+
+def test_growth_while_connected_that_is_not_decided_is_no_pass() -> None:
+    goal = Goal(300, 50, 2.0, ("/",), max_seconds=120.0)
+    played, _ = play(lambda did: {FDS: 10.0}, goal)
+    slow, _ = watched(HEAP, freed(30 * MIB, lambda t: 22_500 * t))
+    open_ = replace(played, observations=(*played.observations, *slow.observations))
+    verdict = judge(open_)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "--hold" in verdict.advice
+    assert "--max-time" in verdict.advice
+    closed, _ = watched(HEAP, HEALTHY["a queue of 100 events of 10 kB per client"][1])
+    assert undecided(closed) is None, warnings(closed)
+    assert (
+        judge(replace(played, observations=(*played.observations, *closed.observations))).outcome
+        is Outcome.BOUNDED
+    )
+
+
+def test_a_hold_fits_into_the_time_that_is_left_since_the_start_of_the_service() -> None:
+    goal = Goal(300, 50, 2.0, ("/",), max_seconds=60.0, hold=5.0)
+    played, _ = play(lambda did: {FDS: 10.0}, replace(goal, max_seconds=12.0, hold=0.0))
+    shifted = [replace(o, started=o.started + 35.0, ended=o.ended + 35.0, load_ended=(o.load_ended or 0.0) + 35.0)
+               for o in played.observations]  # fmt: skip
+    grows = freed(30 * MIB, lambda t: 22_500 * t)
+    first = held(next_step(trial([], observations=shifted), goal), HEAP, grows, 0.0)  # type: ignore[arg-type]
+    at = shifted[-1].ended
+    moved = replace(first, started=at, load_ended=at + 5.0, ended=at + 6.0,
+                    connected=tuple(replace(r, at=r.at + at) for r in first.connected))  # fmt: skip
+    step = next_step(trial([], observations=[*shifted, moved]), goal)
+    assert not isinstance(step, CycleSpec) or step.dwell < 60.0 - moved.ended

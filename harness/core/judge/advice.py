@@ -53,4 +53,10 @@ def next_step(driver: str | None, runtime: str | None) -> str:
         return (
             f"look at the path taken on a timeout: close what was opened for the request in {word(CLOSED_BY)}"
         )
+    if driver == "client":
+        return "look at what is kept for each client, and bound it or drop it after a time"
+    if driver == "invalid-request":
+        return f"look at what is opened before a request is rejected, and close it in {word(CLOSED_BY)}"
+    if driver == "answered-stream":
+        return f"look at what is opened per answered stream and not closed in {word(CLOSED_BY)}"
     return f"look at what is opened per connection and not closed in {word(CLOSED_BY)}"

@@ -74,6 +74,8 @@ def _acted(observation: Observation, driver: str) -> bool:
         return bool(observation.spec.fault)
     if driver == "abort":
         return observation.ledger.aborts > 0
+    if driver == "invalid-request":
+        return observation.ledger.invalid > 0
     if driver == "slow-reader":
         return observation.ledger.by_mode.get("stall", 0) > 0
     return not observation.spec.fault

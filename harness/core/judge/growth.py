@@ -124,10 +124,18 @@ def assess(
     if total >= MIN_GROWTH:
         factor, rivals = driver(grown, series, offset)
         rate, low, high = interval(grown, series.column(factor))
-        why = _at_once(data, factor) or _slowly(data, factor) or _far_beyond(data)
+        finite = _clients_known(data, factor)
+        why = "" if finite else _at_once(data, factor) or _slowly(data, factor) or _far_beyond(data)
         if why:
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     return _passed(data, exposure, sensitivity)
+
+
+def _clients_known(data: _Data, factor: str) -> bool:
+    """Growth followed distinct clients, and all of them have come: state per client, of a finite number of them."""
+    new = [amount for amount, opened in zip(data.series.column("client"), data.series.column("connection"), strict=True)
+           if opened > 0]  # fmt: skip
+    return factor == "client" and bool(new) and new[-1] <= 0
 
 
 def _active(data: _Data, factor: str) -> list[tuple[float, float]]:
@@ -287,7 +295,7 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     unmet = per_burst = False
     if data.total >= MIN_GROWTH:
         factor, rivals = driver(data.grown, data.series, data.offset)
-        unmet = quiet > 0 and _unmet(data, factor, after)
+        unmet = quiet > 0 and _unmet(data, factor, after) and not _clients_known(data, factor)
     if at_most <= sensitivity and not unmet:
         why = f"no growth over the last {quiet:g} of {counted(exposure, 'answered stream', 'g')}"
         return Assessed("bounded", at_most, why, data.total, exposure)

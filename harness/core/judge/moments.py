@@ -36,6 +36,7 @@ DRIVERS: tuple[tuple[str, str, str], ...] = (
     ("abort", "rst", "stream reset midway"),
     ("abort", "half-close", "half-closed stream"),
     ("broker-timeout", "broker-timeout", "broker timeout"),
+    ("invalid-request", "invalid", "invalid request"),
     ("time", "time", "second"),
 )
 WORDS = {factor: words for _, factor, words in DRIVERS}
@@ -108,6 +109,7 @@ def _did(observation: Observation) -> dict[str, float]:
         "stall": stalls,
         **{mode: float(modes.get(mode, 0)) for mode in ABORTS},
         "broker-timeout": float(observation.broker.unanswered) if observation.broker else 0.0,
+        "invalid": float(ledger.invalid),
         "cycle": 1.0 if ledger.opened else 0.0,
     }
 
@@ -149,6 +151,7 @@ def moments(trial: Trial) -> tuple[Moment, ...]:
             did["answered"] = did["connection"]  # a traced service may answer after the client has left
         for factor, amount in did.items():
             done[factor] = done.get(factor, 0.0) + amount
+        done["client"] = max(done.get("client", 0.0), float(observation.ledger.clients))
         levels = {
             key: level
             for key, level in observation.levels.items()

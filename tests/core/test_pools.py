@@ -1,0 +1,88 @@
+"""Pools and state per client: what each burst or each client adds is told from what each stream adds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.core.judge.caveat import caveat_of
+from harness.core.judge.counts import assess_counts
+from harness.core.judge.moments import moments
+from harness.core.judge.trial import judge
+from harness.core.metric import Key
+from harness.core.plan import Goal
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from tests.core.series import FDS, play
+
+GOAL = Goal(300, 50, 2.0, ("/",), disconnect="mixed", max_seconds=120.0, memory=False)
+
+
+@pytest.mark.parametrize(("each", "cap"), [(1, 200), (3, 200), (10, 200), (25, 200)])
+def test_a_pool_that_gains_so_much_in_every_burst_is_bounded_within_two_minutes(each: int, cap: int) -> None:
+    played, reason = play(lambda did: {FDS: 20.0 + min(cap, each * did.loads)}, GOAL)
+    verdict = judge(played)
+    assert verdict.outcome is Outcome.BOUNDED, (verdict.explain(), reason)
+    assert played.ended <= 120.0
+    if each <= 3:
+        assert "with each burst of clients" in verdict.explanation
+        bound = next(
+            b.at_most for b in verdict.bounds if b.metric == "fds" and b.unit == "fds/answered-stream"
+        )
+        assert bound <= 1e-3
+
+
+@pytest.mark.parametrize("per", [100, 300, 700])
+def test_a_leak_beside_such_a_pool_is_no_pass(per: int) -> None:
+    played, _ = play(
+        lambda did: {FDS: 20.0 + min(200, 3 * did.loads) + did.connections // per}, GOAL, sensitivity=1e-3
+    )
+    assert judge(played).outcome is not Outcome.BOUNDED
+
+
+def test_growth_over_time_is_no_pool() -> None:
+    played, _ = play(lambda did: {FDS: 20.0 + int(did.seconds)}, GOAL)
+    assert judge(played).outcome is not Outcome.BOUNDED
+
+
+def test_a_pool_that_is_not_full_yet_says_when_it_is() -> None:
+    played, _ = play(lambda did: {FDS: 20.0 + min(200, 7 * did.loads)}, replace(GOAL, max_seconds=30.0))
+    assert judge(played).outcome is Outcome.INCONCLUSIVE
+    caveat = caveat_of(played, assess_counts(played, moments(played)))
+    assert caveat is not None
+    assert "--max-time" in caveat.advice
+
+
+def with_clients(played: Trial, known: int) -> Trial:
+    """The same, by so many distinct clients that come in turn."""
+    opened, observations = 0, []
+    for one in played.observations:
+        opened += one.ledger.opened
+        levels = {FDS: 20.0 + min(known, opened)}
+        observations.append(
+            replace(one, levels=levels, ledger=replace(one.ledger, clients=min(known, opened)))
+        )
+    return replace(played, observations=tuple(observations))
+
+
+def test_state_per_client_of_a_finite_number_is_bounded_and_that_of_new_clients_is_not() -> None:
+    played, _ = play(lambda did: {FDS: 20.0}, GOAL)
+    streams = sum(one.ledger.opened for one in played.observations)
+    assert judge(with_clients(played, 1200)).outcome is Outcome.BOUNDED
+    assert judge(with_clients(played, 2 * streams)).outcome is Outcome.LEAKING
+
+
+def test_growth_per_invalid_request_is_told_from_growth_per_connection() -> None:
+    goal = replace(GOAL, invalid=0.2)
+    played, _ = play(lambda did: {FDS: 20.0}, goal)
+    invalid, observations = 0, []
+    for index, one in enumerate(played.observations):
+        share = 0.0 if index % 3 == 2 else 0.2
+        now = int(share * one.ledger.opened)
+        invalid += now
+        ledger = replace(one.ledger, invalid=now)
+        observations.append(replace(one, levels={FDS: 20.0 + invalid}, ledger=ledger))
+    (finding,) = judge(replace(played, observations=tuple(observations))).findings
+    assert finding.driver == "invalid-request"
+    assert Key(finding.metric) == FDS
