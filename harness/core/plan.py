@@ -50,6 +50,9 @@ AGAIN = 1.5  # times the release that was seen, for the next one
 SLOW_POOL = 4.0  # units a burst, up to which a long burst tells sooner than many short ones
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 ATTRIBUTIONS = 7
+CONTROLS = 3  # every so many controls one is as long as a load
+WATCHED = 28.0  # seconds in which half of what a release within a minute would give back is given back
+WAYS = frozenset({"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"})  # of leaving
 LONG_CONTROL = 30.0  # seconds of a control that is there to bound growth over time
 CONTROL_EVERY = 10  # an endless run looks without clients after so many loads
 
@@ -160,6 +163,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
     if goal.vary and _late(results) and not _time_for_wait(trial, goal, results):
         return Stop("what more clients leave behind would not be released in the time that is left")
     growing = [result for key, result in results.items() if result.growing and key.metric not in RESTLESS]
+    if _last_wait(trial, goal, results):
+        return design.wait(trial, goal)
     step = _closer(trial, goal, loads, growing)
     if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
         served = sum(o.ledger.opened for o in trial.observations)
@@ -327,12 +332,16 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
         if last is Phase.LOAD:
             rest = design.idle(trial, goal)  # longer than any load, so that a clock is not taken for a cycle
             longer = min(design.LONGEST_CONTROL, 2 * rest.dwell)
-            return replace(rest, dwell=longer) if clock else design.few(trial, goal)
+            if clock:
+                return replace(rest, dwell=longer)
+            return (
+                design.few(trial, goal) if _long_control_due(trial, growing) else _short_control(trial, goal)
+            )
         if last is Phase.IDLE:
             return design.few(trial, goal)
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
-    orderly = goal.disconnect == "mixed" and len(loads) % 2 == 1
+    orderly = goal.disconnect == "mixed" and (len(loads) % 2 == 1 or _any_way(growing))
     step = design.large(trial, goal, "fin" if orderly else None)
     if len(loads) == 1:
         if any(one.total >= STEEP * one.exposure for one in growing):
@@ -340,6 +349,34 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
         step = replace(step, connections=min(step.connections, int(design.GROWTH * goal.connections)))
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
+
+
+def _long_control_due(trial: Trial, growing: Sequence[Assessed]) -> bool:
+    """Few clients for as long as a load tell growth over time; a short burst tells growth per burst, and leaves more
+    time for clients. What grows slowly needs many of them."""
+    controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
+    slow = all(one.total < STEEP * one.exposure for one in growing)
+    return not slow or controls % CONTROLS == 0
+
+
+def _short_control(trial: Trial, goal: Goal) -> CycleSpec:
+    return replace(design.burst(trial, goal), phase=Phase.ATTRIBUTION)
+
+
+def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+    """What grows slowly is not certain yet, and another load would leave too little time to see that it stays."""
+    growing = [one for key, one in results.items() if one.growing and key.metric not in RESTLESS]
+    if not growing or not goal.vary or goal.max_seconds is None or goal.retention <= 0:
+        return False
+    if any(one.cache or one.per_burst or one.total >= STEEP * one.exposure for one in growing):
+        return False
+    left = goal.max_seconds - design.spent(trial) - design.longest(trial.observations)
+    return left < min(goal.retention, WATCHED) <= left + design.longest(trial.observations)
+
+
+def _any_way(growing: Sequence[Assessed]) -> bool:
+    """What grows does so whichever way the clients leave, so they may leave in the quickest."""
+    return bool(growing) and not any(WAYS & {one.factor, *one.rivals} for one in growing)
 
 
 def _pool(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
@@ -376,10 +413,7 @@ def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleS
         menu.append(design.silenced(trial, goal))
     if "invalid" in wanted and goal.invalid > 0:
         menu.append(replace(design.pure(trial, goal, "fin"), invalid=0.0))
-    if (
-        wanted & {"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"}
-        and goal.disconnect == "mixed"
-    ):
+    if wanted & WAYS and goal.disconnect == "mixed":
         if "connection" in wanted or "event" in wanted:
             menu.append(design.pure(trial, goal, "fin"))
         ways = ("stall", "rst-early", "rst", "half-close")
