@@ -124,6 +124,33 @@ class Advised:
 
 
 @dataclass(frozen=True, slots=True)
+class Required:
+    """It grows over time, too slowly to be certain soon, by more than the budget allows in an hour: found with this
+    driver, or inconclusive with the option that decides it. A pass would claim what was not seen."""
+
+    driver: str
+    option: str
+
+    def wrong(self, verdict: Verdict) -> list[str]:
+        """What the verdict claims unseen, blames on another driver, or leaves open without the option."""
+        if verdict.outcome is Outcome.LEAKING:
+            others = {f.driver for f in verdict.findings} - {self.driver}
+            return (
+                [f"driver {', '.join(map(str, sorted(map(str, others))))}, expected {self.driver}"]
+                if others
+                else []
+            )
+        if verdict.outcome is not Outcome.INCONCLUSIVE:
+            return [f"expected leaking or inconclusive, saw {verdict.outcome.value}: {verdict.explanation}"]
+        if self.option not in verdict.advice:
+            return [f"expected {self.option} in the advice, saw: {verdict.advice}"]
+        return []
+
+    def __str__(self) -> str:
+        return f"leaking per {self.driver}, or inconclusive with {self.option}"
+
+
+@dataclass(frozen=True, slots=True)
 class Green:
     """Everything comes back."""
 
@@ -171,7 +198,7 @@ class Case:
 
     runtime: str
     habit: str
-    expected: Leak | Leaks | Green | Advised | Red
+    expected: Leak | Leaks | Green | Advised | Required | Red
     load: dict[str, Any] = field(default_factory=dict)
     quick: bool = False
     arguments: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.verdict import Crash, Finding, Outcome, Rate, Verdict
 from tests.sabotage import __main__ as table
-from tests.sabotage.case import Advised, Case, Green, Leak, Leaks, Red, Result
+from tests.sabotage.case import Advised, Case, Green, Leak, Leaks, Red, Required, Result
 from tests.sabotage.document import BEGIN, END, keep, kept, row, write
 
 FOUND = Finding("fds", "tcp-out:9797", "leaking", "abort", Rate(1.02, 0.99, 1.05, "fds/abort"), "one stays")
@@ -100,6 +100,15 @@ def test_an_undecided_verdict_needs_the_option_that_decides() -> None:
     assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="give --settle 61")) == []
     assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="wait"))
     assert expected.wrong(LEAKING)
+
+
+def test_growth_that_a_required_bound_excludes_is_no_pass() -> None:
+    expected = Required("time", "--max-time")
+    assert expected.wrong(Verdict(Outcome.BOUNDED, ""))
+    assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="give --max-time 5m")) == []
+    assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="wait"))
+    assert "expected time" in expected.wrong(LEAKING)[0]
+    assert replace(expected, driver="abort").wrong(LEAKING) == []
 
 
 def test_the_document_counts_what_was_wrong(tmp_path: Path) -> None:
