@@ -341,7 +341,9 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
             return design.few(trial, goal)
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
-    orderly = goal.disconnect == "mixed" and (len(loads) % 2 == 1 or _any_way(growing))
+    orderly = goal.disconnect == "mixed" and (
+        len(loads) % 2 == 1 or (len(loads) > PATTERN and _any_way(growing))
+    )
     step = design.large(trial, goal, "fin" if orderly else None)
     if len(loads) == 1:
         if any(one.total >= STEEP * one.exposure for one in growing):
@@ -375,8 +377,10 @@ def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> boo
 
 
 def _any_way(growing: Sequence[Assessed]) -> bool:
-    """What grows does so whichever way the clients leave, so they may leave in the quickest."""
-    return bool(growing) and not any(WAYS & {one.factor, *one.rivals} for one in growing)
+    """What grows slowly does so whichever way the clients leave, so they may leave in the quickest."""
+    return bool(growing) and all(
+        one.total < STEEP * one.exposure and not WAYS & {one.factor, *one.rivals} for one in growing
+    )
 
 
 def _pool(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:

@@ -85,7 +85,7 @@ def test_what_grew_in_the_last_cycle_is_not_said_to_have_rested() -> None:
 
 
 def test_a_slowly_filling_pool_is_said_to_follow_the_cycle() -> None:
-    goal = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=60.0)
+    goal = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=25.0)
     seen, _ = play(lambda did: {FDS: 10.0 + min(32, did.loads)}, goal)
     verdict = judge(seen)
     assert verdict.outcome is Outcome.INCONCLUSIVE
