@@ -43,6 +43,11 @@ _PLACE = re.compile(
     r"(?P<rest>: .{0,300})?"
 )
 _HOLDER = ("container", "holder", "referrer", "retainer")  # kinds of Place that name what holds the growth
+# "`Subscriber` in `Hub._subscribers`, a list that gains 1.00 per answered stream" (runtime.counters.Growth.line)
+_CONTAINER = re.compile(
+    r"(?:`(?P<item>[^`]{1,300})` in )?(?:`(?P<name>[^`]{1,300})`, )?(?P<article>an?) (?P<kind>\S{1,100}) that gains "
+    r"(?P<rate>[\d.]{1,20}) per (?P<unit>.{1,40})"
+)
 # A wait inside a package is named by its function: "asyncio/tasks.py:649 in sleep" is asyncio.sleep.
 _LIBRARY = re.compile(r"(?<!\S)(\w{1,100})/\w{1,100}\.py:\d{1,9} in (\w{1,100})")
 # Lines of a log that name no cause: access logs, and the frames of a traceback.
@@ -125,7 +130,12 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
     elif verdict.outcome is Outcome.BOUNDED:
         rows += [_evidence(trial, _main_bound(verdict), found), _bounds(verdict), _also_bounded(verdict)]
     elif trial.observations:
-        rows += [_grown(verdict, first), _evidence(trial, first, found)]
+        rows += [
+            _grown(verdict, first),
+            (_where(trial, first, root) or _unplaced(trial, first)) if first else None,
+            _holder(trial) if first else None,
+            _evidence(trial, first, found),
+        ]
     rows += [_log(trial, verdict), _warnings(verdict), _exceptions(trial)]
     if verdict.advice:
         rows.append(Fact("next", verdict.advice))
@@ -218,11 +228,16 @@ def _where(trial: Trial, first: Finding | None, root: str) -> Fact | None:
     notes = trial.places.notes if trial.places else ()
     told = first.where if first else ()
     places = [text for text in told if text and text not in notes and not text.startswith("and ")]
-    if not places:
+    lines = [text for text in places if not _CONTAINER.fullmatch(text)]
+    if not lines:
         return None
     # Two or more places are in the report, the first is where to begin.
-    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-    return Fact("where", f"{place(places[0], root)}{more}")
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    known = trial.places.places if trial.places else ()
+    library = any(one.text == lines[0] and not one.own for one in known)
+    foreign = "; a library's line: no stack has a frame of the service" if library else ""
+    partial = "; partial: the search was cut short" if trial.places and trial.places.partial else ""
+    return Fact("where", f"{place(lines[0], root)}{more}{foreign}{partial}")
 
 
 def _unplaced(trial: Trial, first: Finding | None) -> Fact | None:
@@ -232,15 +247,24 @@ def _unplaced(trial: Trial, first: Finding | None) -> Fact | None:
     said = [
         note for note in trial.notes if note.startswith(("no runtime counters: ", "runtime counters: none"))
     ]
-    limits = trial.places.notes if trial.places else ()
+    limits = list(trial.places.notes) if trial.places else []
+    # That nothing was found is known by now: a note that says what would help goes before it.
+    limits.sort(key=lambda note: note.startswith("nothing that the runtime itself allocates"))
     hint = next(iter([*said, *limits]), "")
     return Fact("where", f"unknown: {hint.removeprefix('no runtime counters: ')}") if hint else None
 
 
 def _holder(trial: Trial) -> Fact | None:
-    """The container that holds the growth."""
+    """The container that holds the growth: ``Hub.subscribers (array of Subscriber, +1.00 per connection)``."""
     texts = [one.text for one in trial.places.places if one.kind in _HOLDER] if trial.places else []
-    return Fact("held by", texts[0]) if texts else None
+    if not texts:
+        return None
+    match = _CONTAINER.fullmatch(texts[0])
+    if not match:
+        return Fact("held by", texts[0])
+    item = f" of {match['item']}" if match["item"] else ""
+    inside = f"{match['kind']}{item}, +{match['rate']} per {match['unit']}"
+    return Fact("held by", f"{match['name']} ({inside})" if match["name"] else f"{match['article']} {inside}")
 
 
 def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Moment]) -> Fact | None:
@@ -344,7 +368,7 @@ def _log(trial: Trial, verdict: Verdict) -> Fact | None:
     if verdict.outcome not in _SAID_BY_THE_LOG or (verdict.crash and verdict.crash.line):
         return None
     told = causes(log_tail(trial))
-    return Fact("log", told[-1]) if told and told[-1] not in plain(verdict.explanation, LONGEST) else None
+    return Fact("log", told[-1]) if told and told[-1] not in headline(trial) else None
 
 
 def causes(lines: Sequence[str]) -> list[str]:

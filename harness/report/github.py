@@ -13,7 +13,7 @@ from harness.core.quote import workflow_data, workflow_property
 from harness.core.record import RunRecord, Trial
 from harness.core.verdict import Outcome
 from harness.report import markdown
-from harness.report.paragraph import paragraph
+from harness.report.facts import facts_of
 
 LONGEST = 4000  # characters of one annotation: GitHub cuts at 4 KB
 SUMMARY = 1 << 20  # bytes of a step summary
@@ -45,7 +45,9 @@ def _annotation(trial: Trial, root: str) -> str:
     if found:
         properties |= {"file": found["file"].removeprefix(root), "line": found["line"]}
     text = ",".join(f"{name}={workflow_property(value)}" for name, value in properties.items())
-    return f"::{level} {text}::{workflow_data(paragraph(trial), LONGEST)}"
+    # Each line is quoted by itself; %0A is the line break of an annotation.
+    message = "%0A".join(workflow_data(line) for line in facts_of(trial, root=root).lines())
+    return f"::{level} {text}::{message[:LONGEST]}"
 
 
 def summary(record: RunRecord) -> str:

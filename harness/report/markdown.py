@@ -7,8 +7,8 @@ from harness.core.record import RunRecord
 from harness.core.verdict import Outcome
 from harness.report.facts import facts_of
 from harness.report.log import log_tail
-from harness.report.paragraph import notes
 from harness.report.row import build_row, table
+from harness.report.worth_saying import notes
 
 IN_FULL = ("warning", "note", "log")  # labels whose lines follow in full
 

@@ -31,6 +31,8 @@ def test_an_annotation_is_at_the_line_where_it_leaks(where: str, properties: str
     assert line.startswith("::error title=harness%3A scripted%3A leaking")
     assert properties in line
     assert "\n" not in line
+    assert "::LEAKING  1.00 descriptor per connection" in line
+    assert "%0A  next      " in line, "the annotation has the facts of the terminal, one a line"
 
 
 def test_a_place_in_the_checkout_goes_before_one_in_a_library_and_is_told_relative_to_it() -> None:

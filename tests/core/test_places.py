@@ -204,7 +204,12 @@ def test_a_search_stops_at_the_cycle_for_which_there_is_no_time() -> None:
 
 @pytest.mark.parametrize(
     ("runtime", "word"),
-    [("go", "defer"), ("python", "context manager"), ("node", "using"), ("jvm", "try-with-resources")],
+    [
+        ("go", "by a defer"),
+        ("python", "context manager"),
+        ("node", "by using"),
+        ("jvm", "try-with-resources"),
+    ],
 )
 def test_advice_uses_the_words_of_the_services_language(runtime: str, word: str) -> None:
     assert word in next_step("answered-stream", runtime)
@@ -212,5 +217,18 @@ def test_advice_uses_the_words_of_the_services_language(runtime: str, word: str)
         assert next_step("answered-stream", other) != next_step("answered-stream", runtime)
     if runtime == "go":
         assert not any(
-            "finally" in next_step(driver, runtime) for driver in (None, "abort", "broker-timeout")
+            "finally" in next_step(driver, runtime, metric, kind)
+            for driver in (None, "abort", "broker-timeout", "connection")
+            for metric, kind in (("", ""), ("tasks", "goroutine"), ("memory", "objects"), ("threads", ""))
         )
+
+
+@pytest.mark.parametrize("runtime", ["go", "python", "node", "jvm", "native"])
+@pytest.mark.parametrize(
+    "key", ["tasks/asyncio-task", "tasks/goroutine", "tasks/handle", "threads", "memory/objects"]
+)
+def test_what_outlives_its_stream_gets_a_step_of_its_own(runtime: str, key: str) -> None:
+    metric, _, kind = key.partition("/")
+    step = next_step("answered-stream", runtime, metric, kind)
+    assert step.endswith(": it outlives its stream")
+    assert "its end" not in next_step(None, runtime)

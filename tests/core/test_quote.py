@@ -16,8 +16,7 @@ from harness.core import quote
 from harness.core.judge.trial import judge
 from harness.core.record import ExitInfo, RunRecord, Trial
 from harness.report import github, html, junit, markdown
-from harness.report.facts import facts_of
-from harness.report.paragraph import LINE_OF_CODE, paragraph
+from harness.report.facts import _CONTAINER, _PLACE, facts_of
 from tests.core.series import trial
 
 ORDERS = (
@@ -79,7 +78,8 @@ def test_long_texts_are_cut_in_linear_time() -> None:
     for text in ("##[" * 40_000, ":" * 100_000, " " * 100_000, "a.b" * 40_000, "/" * 100_000, "`" * 100_000):
         for form in FORMATS:
             assert len(form(text)) <= 20_000
-        LINE_OF_CODE.search(text)
+        _PLACE.fullmatch(text)
+        _CONTAINER.fullmatch(text)
     assert time.process_time() - began < 10.0
 
 
@@ -104,7 +104,7 @@ def hostile_run() -> RunRecord:
 def test_a_run_of_hostile_texts_is_harmless_in_every_report() -> None:
     run = hostile_run()
     (one,) = run.trials
-    for line in (paragraph(one), *facts_of(one).lines()):
+    for line in facts_of(one).lines():
         assert not obeyed(quote.terminal(line, 4000))
     suite = ET.fromstring(junit.render(run).encode())
     assert suite.get("timestamp") is None

@@ -31,7 +31,7 @@ TASKS = Places(
             "task",
             f"{ROOT}/orders/hub.py:21 in Hub.heartbeat (waiting in asyncio/tasks.py:649 in sleep): 1.00 tasks",
         ),
-        Place("container", "Hub._tasks (set, +1.00 per stream)"),
+        Place("container", "`Task` in `Hub._tasks`, a set that gains 1.00 per answered stream"),
     )
 )
 

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# What closes a thing whatever happens, by runtime; "" stands for every other one.
+# How a language closes what was opened on every path, after "close it …". "": any other language.
 CLOSED_BY: Mapping[str, str] = {
-    "python": "a finally block or a context manager",
-    "node": "a finally block, or with using",
-    "go": "a defer",
-    "jvm": "a finally block or try-with-resources",
-    "": "the path that always runs at its end",
+    "python": "in a finally block or by a context manager",
+    "node": "in a finally block or by using",
+    "go": "by a defer",
+    "jvm": "in a finally block or by try-with-resources",
+    "": "when the stream ends",
+}
+# What ends a task, a thread or a timer that outlives its stream, by the kind of what grew.
+ENDED_BY: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("tasks", "asyncio-task"): {"": "cancel the task in a finally block"},
+    ("tasks", "greenlet"): {"": "kill the greenlet in a finally block"},
+    ("tasks", "goroutine"): {"": "return from the goroutine when the request's context is done"},
+    ("tasks", "handle"): {"": "clear the timer or close the handle when the response emits 'close'"},
+    ("tasks", "java-thread"): {"": "interrupt the thread in a finally block"},
+    ("threads", ""): {
+        "python": "set the event that stops the thread in a finally block",
+        "jvm": "interrupt the thread in a finally block",
+        "go": "return from the C call or the locked goroutine that holds the thread",
+        "": "stop the thread when the stream ends",
+    },
+    ("processes", ""): {"": "end and wait for the child process when the stream ends"},
+}
+REMOVED_BY: Mapping[str, str] = {
+    "python": "in a finally block",
+    "node": "when the response emits 'close'",
+    "go": "by a defer",
+    "jvm": "in a finally block",
+    "": "when the stream ends",
 }
 NOTICED_BY: Mapping[str, str] = {
     "python": "cancellation, a finally block that does not run",
@@ -24,7 +46,7 @@ ENDLESS: Mapping[str, str] = {
     "node": "an array, a Map, an event listener per event",
     "go": "a slice, a map, a goroutine blocked on a channel",
     "jvm": "a collection, a cache, a queue without a capacity",
-    "": "a list, a cache, a queue without an end",
+    "": "a list, a cache, a queue without a limit",
 }
 TICKING: Mapping[str, str] = {
     "python": "timers and background tasks",
@@ -35,8 +57,8 @@ TICKING: Mapping[str, str] = {
 }
 
 
-def next_step(driver: str | None, runtime: str | None) -> str:
-    """What to look at first. driver: of the finding; runtime: of the service, as its record names it."""
+def next_step(driver: str | None, runtime: str | None, metric: str = "", kind: str = "") -> str:
+    """What to do first. driver, metric, kind: of the finding; runtime: of the service, as its record names it."""
 
     def word(table: Mapping[str, str]) -> str:
         return table.get(runtime or "", table[""])
@@ -44,19 +66,20 @@ def next_step(driver: str | None, runtime: str | None) -> str:
     if driver == "event":
         return f"look at what each event adds to: {word(ENDLESS)}"
     if driver == "time":
-        return f"look at {word(TICKING)}: it grows with no client at all"
+        return f"look at {word(TICKING)}: it grows without any client"
     if driver == "abort":
         return f"look at the path taken when a client vanishes: {word(NOTICED_BY)}"
     if driver == "slow-reader":
-        return "bound what is buffered for a reader that does not read, and drop it after a time"
+        return "limit the buffer of a reader that does not read, and disconnect it after a timeout"
     if driver == "broker-timeout":
-        return (
-            f"look at the path taken on a timeout: close what was opened for the request in {word(CLOSED_BY)}"
-        )
+        return f"look at the path taken on a timeout: close what was opened for the request {word(CLOSED_BY)}"
     if driver == "client":
         return "look at what is kept for each client, and bound it or drop it after a time"
     if driver == "invalid-request":
-        return f"look at what is opened before a request is rejected, and close it in {word(CLOSED_BY)}"
-    if driver == "answered-stream":
-        return f"look at what is opened per answered stream and not closed in {word(CLOSED_BY)}"
-    return f"look at what is opened per connection and not closed in {word(CLOSED_BY)}"
+        return f"look at what is opened before a request is rejected, and close it {word(CLOSED_BY)}"
+    if driver and (ended := ENDED_BY.get((metric, kind))):
+        return f"{word(ended)}: it outlives its stream"
+    if driver and metric == "memory":
+        return f"remove what each stream adds to a collection {word(REMOVED_BY)}: it outlives its stream"
+    opened = "answered stream" if driver == "answered-stream" else "connection"
+    return f"look at what is opened per {opened} and not closed {word(CLOSED_BY)}"

@@ -240,7 +240,7 @@ def _advice(
     if outcome is Outcome.CRASHED and crash and crash.signature:
         return crashes.next_step(crash)
     if outcome in (Outcome.LEAKING, Outcome.CRASHED) and any(one.driver for one in findings):
-        return next_step(findings[0].driver, runtime)
+        return next_step(findings[0].driver, runtime, findings[0].metric, findings[0].kind)
     if outcome is Outcome.CRASHED and crash:
         return crashes.next_step(crash)
     if outcome is Outcome.STALLED:

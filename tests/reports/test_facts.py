@@ -1,0 +1,121 @@
+"""What a person reads at the end: figures, cause, place or what would show it, forecast and the one next step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.core.budget import Budget
+from harness.core.judge.trial import judge
+from harness.core.metric import Key
+from harness.core.record import ExitInfo, Place, Places, Trial
+from harness.report.facts import facts_of
+from tests.core.series import trial
+
+LEAKING = trial([310, 610, 910, 1210])
+EMFILE = "OSError: [Errno 24] Too many open files"
+
+
+def read(one: Trial) -> str:
+    """All facts as one text, without the breaks of lines."""
+    facts = facts_of(replace(one, verdict=judge(one)))
+    return "\n".join(
+        [f"{facts.word}  {facts.headline}", *(f"{fact.label}: {fact.text}" for fact in facts.facts)]
+    )
+
+
+def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
+    found = Places((Place("descriptor", "app.py:12 in serve: 1.00 descriptors per connection"),))
+    text = read(replace(LEAKING, places=found))
+    assert text.startswith("LEAKING  1.00 descriptor per connection")
+    assert "limit: RLIMIT_NOFILE (1,024) after " in text
+    assert "evidence: 2,100 answered streams in 7 cycles, 21.0 s" in text
+    assert "where: app.py:12  serve" in text
+    assert "next: look at what is opened per connection" in text
+    assert "(95 %: 1.00–1.00)" not in text, "an interval without width says nothing"
+    assert "where: " not in read(LEAKING), "no place is made up"
+
+
+@pytest.mark.parametrize(
+    ("notes", "limits", "hint"),
+    [
+        (
+            (
+                "no runtime counters: mount net/http/pprof in the service, or give its address by --pprof URL (x)",
+            ),
+            None,
+            "where: unknown: mount net/http/pprof in the service",
+        ),
+        (
+            ("no runtime counters: process 7 was started without the agent; start it with --inspect",),
+            None,
+            "--inspect",
+        ),
+        (
+            (),
+            Places(
+                notes=(
+                    "nothing that the runtime itself allocates grew by as much as 0.02 per x",
+                    "start with y",
+                )
+            ),
+            "where: unknown: start with y",
+        ),
+    ],
+)
+def test_the_hint_that_would_have_helped_is_in_the_verdict(
+    notes: tuple[str, ...], limits: Places | None, hint: str
+) -> None:
+    assert hint in read(replace(LEAKING, notes=notes, places=limits))
+    suspected = replace(LEAKING, notes=notes, places=limits, observations=LEAKING.observations[:4])
+    assert hint in read(suspected) or "suspected: " not in read(suspected)
+
+
+def test_a_line_of_a_library_says_that_no_stack_has_one_of_the_service() -> None:
+    text = "/usr/lib/python3.11/asyncio/tasks.py:649 in sleep: 1.00 tasks per connection"
+    found = read(replace(LEAKING, places=Places((Place("task", text, own=False),))))
+    assert "; a library's line: no stack has a frame of the service" in found
+    assert "a library's line" not in read(replace(LEAKING, places=Places((Place("task", text),))))
+
+
+def test_the_container_is_told_with_what_it_holds_and_gains_and_is_no_place() -> None:
+    held = Place("container", "`Order` in `Hub.orders`, an array that gains 1.00 per connection")
+    line = Place("line", "/srv/hub.js:16 in Hub.add (lines 16-19): 1.00 elements per connection")
+    text = read(replace(LEAKING, places=Places((line, held), partial=True)))
+    assert "held by: Hub.orders (array of Order, +1.00 per connection)" in text
+    assert "where: /srv/hub.js:16  Hub.add, lines 16-19; partial: the search was cut short" in text
+    nameless = Place("container", "`Function` in an array that gains 0.98 per connection")
+    assert "held by: an array of Function, +0.98 per connection" in read(
+        replace(LEAKING, places=Places((line, nameless)))
+    )
+
+
+def test_a_ceiling_is_told_in_units_that_are_read_with_what_to_do() -> None:
+    key = Key("memory", "anonymous")
+    over = trial([float(15 << 20)] * 6, key=key, budget=Budget(ceilings={"memory/anonymous": 1 << 20}))
+    text = read(over)
+    assert "memory/anonymous reached 15 MiB at rest, over its ceiling of 1 MiB" in text
+    assert "next: see in the report what holds them at rest" in text
+
+
+@pytest.mark.parametrize("ends", ["stalled", "crashed"])
+def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> None:
+    mute = [
+        replace(one, ledger=replace(one.ledger, stalls=one.ledger.opened, events=0))
+        for one in trial([10.0] * 4).observations
+    ]
+    said: dict[str, object] = {
+        "stalled": {"observations": tuple(mute), "extra": {"last_words": ["x", EMFILE]}},
+        "crashed": {"exit": ExitInfo(1, 9.0, 300, ("x", EMFILE))},
+    }
+    changes = said[ends]
+    assert isinstance(changes, dict)
+    text = read(replace(trial([10.0] * 4), **changes))
+    assert text.startswith(ends.upper())
+    assert EMFILE in text
+    assert "next: look at what is opened per connection and not closed" in text
+    without = read(replace(trial([10.0] * 4), **{**changes, "extra": {}, **(
+        {"exit": ExitInfo(1, 9.0, 300, ())} if ends == "crashed" else {}
+    )}))  # fmt: skip
+    assert "what is opened per connection" not in without
