@@ -24,9 +24,14 @@ class Terminal(Console):
 
 
 def console(*, stderr: bool = False, unread: int = EXIT_INFRASTRUCTURE) -> Console:
-    """A console for results, or with ``stderr`` for progress. FORCE_COLOR is not obeyed: a log file full of
-    escape sequences helps nobody."""
+    """A console for results, or with ``stderr`` for progress. FORCE_COLOR is ignored: escape sequences in a log file
+    help nobody. With NO_COLOR (https://no-color.org) nothing is coloured, bold or dim either."""
     stream = sys.stderr if stderr else sys.stdout
-    made = Terminal(stderr=stderr, highlight=False, force_terminal=None if stream.isatty() else False)
+    made = Terminal(
+        stderr=stderr,
+        highlight=False,
+        force_terminal=None if stream.isatty() else False,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+    )
     made.unread = unread
     return made

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from rich.text import Text
 
+from harness.cli.console import console
 from harness.cli.streams import line
 from harness.core.errors import EXIT_INFRASTRUCTURE
 from harness.core.units import counted
@@ -25,7 +27,7 @@ REFERENCE = ("starlette", "uvicorn", "sse-starlette")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: what was looked at, whether it is good, what was seen, how to mend it."""
+    """One line: what was looked at, whether it is good, what was seen, how to fix it."""
 
     name: str
     ok: bool
@@ -142,17 +144,18 @@ def checks() -> Iterator[Check]:
 
 @click.command("doctor", short_help="can this machine run the harness?")
 def command() -> None:
-    """Say whether this machine can run the harness: each line is ok, or how to mend it.
+    """Say whether this machine can run the harness: each line is ok, or how to fix it.
 
     Exit 0 when all is well, 4 when something is missing.
     """
     bad = 0
+    out = console()
     for check in checks():
         bad += not check.ok
-        mark = click.style("ok  ", fg="green") if check.ok else click.style("MEND", fg="red")
+        mark = Text("ok   ", style="green") if check.ok else Text("FIX  ", style="red")
         seen = f"{check.name:18} {check.seen}" + (f"  →  {check.mend}" if not check.ok else "")
-        click.echo(f"{mark} {line(seen)}")
+        out.print(mark.append(line(seen), style="default"), soft_wrap=True)
     if bad:
-        click.echo(f"{bad} to mend")
+        out.print(f"{bad} to fix")
         raise click.exceptions.Exit(EXIT_INFRASTRUCTURE)
-    click.echo("all is well: try `harness reproduce`")
+    out.print("all is well: try `harness reproduce`", markup=False)

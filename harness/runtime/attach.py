@@ -44,9 +44,9 @@ finally:
 def attach(pid: int, directory: Path, agent: Path) -> str:
     """Have the Python ``pid`` load the agent in folder ``agent`` and listen in ``directory``; empty once it is asked,
     else why it cannot be. Raises ProbeError when ``directory`` is open to others."""
-    refused = _refused(pid)
-    if refused:
-        return refused
+    why_not = refused(pid)
+    if why_not:
+        return why_not
     folder = channel.private_folder(directory).resolve()
     script = folder / SCRIPT.format(pid=pid)
     try:
@@ -92,7 +92,7 @@ def knock(url: str) -> None:
         pass  # nothing accepts there: the service must wake up without us
 
 
-def _refused(pid: int) -> str:
+def refused(pid: int) -> str:
     """Its executable is run as ourselves, so it must be one that we might run anyway."""
     try:
         owners = users(pid)

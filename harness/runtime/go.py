@@ -57,6 +57,9 @@ def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:  # n
     return dict(env)
 
 
+MOUNT = "mount net/http/pprof in the service, or give its address by --pprof URL"
+
+
 class FinalResponse(http.client.HTTPResponse):
     """Skips every informational response; the standard library skips 100 Continue alone (RFC 9110, 15.2)."""
 
@@ -169,16 +172,15 @@ class GoCounters:
             body = b"" if kind.startswith(STREAM) else _all_of(response)
         except (http.client.HTTPException, OSError) as error:
             raise ProbeError(
-                f"{self.url}{name}: {type(error).__name__}: {error}; expected the pprof pages of the service"
+                f"{MOUNT} ({self.url}{name}: {type(error).__name__}: {error}; expected the pprof pages of the service)"
             ) from None
         if response.status != 200:
             raise ProbeError(
-                f"{self.url}{name}: HTTP {response.status}; expected 200: does the service import net/http/pprof, "
-                "and is this its address?"
+                f"{MOUNT} ({self.url}{name} answers HTTP {response.status}; expected the pprof pages)"
             )
         if kind.startswith(STREAM):
             raise ProbeError(
-                f"{self.url}{name}: a stream of events; expected the pprof pages: give their address by --pprof URL"
+                f"{MOUNT} ({self.url}{name} answers a stream of events; expected the pprof pages)"
             )
         if len(body) > LIMIT:
             raise ProbeError(f"{self.url}{name}: more than {LIMIT >> 20} MiB were refused")

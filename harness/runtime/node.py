@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from harness.core.errors import ProbeError
 from harness.core.frames import NODE, Frame, own_first, written
 from harness.core.metric import Key
-from harness.runtime import channel
+from harness.runtime import channel, inspector
 from harness.runtime.counters import (
     HANDLES,
     HEAP_BYTES,
@@ -28,14 +27,14 @@ from harness.runtime.counters import (
     partial,
     run_cycles,
 )
-from harness.runtime.processes import tree, trusted
+from harness.runtime.node_places import container_growth, refined, stack_frames
+from harness.runtime.processes import executable, tree, trusted
 
 AGENT = Path(__file__).parent / "agent" / "node" / "agent.js"
 START_PATIENCE = 5.0
 LEAST = 0.02
 LEAST_BYTES = 16.0
 EXTERNAL_BYTES = Key("memory", "external-bytes")
-STACK_LINE = re.compile(r"^\s+at (?:(.*?) \()?(?:file://)?(.*?):(\d+):\d+\)?$")
 NO_QUERY = "this Node has no v8.queryObjects (20.13 and later): objects are not counted, heap bytes alone"
 
 
@@ -77,12 +76,18 @@ class NodeCounters:
         self._clock = clock
 
     def probe(self) -> Counters | Unavailable:
-        """Wait until the agent answers, and have it load what it needs."""
+        """Wait until the agent answers, and have it load what it needs. A Node that the harness did not start loads the
+        agent over its inspector."""
         deadline = self._clock() + START_PATIENCE
+        attached = False
         while True:
             try:
                 if self._answers("read"):
                     return self.read()
+                if not attached and executable(self.pid) and not inspector.has_agent(self.pid):
+                    attached = True
+                    if why := inspector.attach(self.pid, self.directory, AGENT):
+                        return Unavailable(f"process {self.pid} {why}")
             except ProbeError as error:
                 return Unavailable(str(error))
             if self._clock() > deadline:
@@ -111,14 +116,30 @@ class NodeCounters:
         return Counters(levels, names, tuple(sorted({answer.pid for answer in answers})), notes)
 
     def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
-        """Resources by the place that made them, live allocations by function, over the last two of three
-        cycles. Allocations are ranked by the cycle in which they grew less: what a cycle left uncollected
-        (10 kB now and then, more than 300 small objects) does not come twice, a leak does."""
+        """Over three cycles: lines that add to containers that grow, the containers, resources by the place that made
+        them, and live allocations by function.
+
+        What a first cycle makes once is left out of resources and allocations. Allocations are ranked by the cycle in
+        which they grew less: what a cycle left uncollected (10 kB now and then, more than 300 small objects) does not
+        come twice, a leak does."""
         self._ask("trace")
         try:
             seen: list[list[channel.Answer]] = []
-            cycles, stopped = run_cycles(cycle, 3, lambda: seen.append(self._ask("sites")))
-            # What a first cycle makes once is in its reading, unless there was no time for another one.
+            held = [self._compared("first")]
+
+            def between() -> None:
+                seen.append(self._ask("sites"))
+                if len(seen) == 1:
+                    held.append(self._compared("watch"))
+
+            cycles, stopped = run_cycles(cycle, 3, between)
+            held.append(self._compared("lasting" if len(cycles) > 1 else "grown"))
+            containers, added = container_growth(
+                (each for answer in held[-1] for each in answer.body.get("grown", ())),
+                sum(cycles),
+                sum(cycles[1:]),
+            )
+            # Unless there was no time for another cycle.
             readings = (
                 [_allocations(answers) for answers in seen] if len(seen) > 1 else [{}, _allocations(seen[0])]
             )
@@ -131,21 +152,25 @@ class NodeCounters:
                 allocation_growth(before, after, units)
                 for before, after, units in zip(readings[:-1], readings[1:], counted, strict=True)
             ]
-            growths = [
-                *resource_growth(resources[0], resources[-1], sum(counted)),
-                *lasting(whole, *each),
-            ]
-            growths.sort(key=lambda growth: not growth.own)
+            handles = resource_growth(resources[0], resources[-1], sum(counted))
+            allocations = refined(lasting(whole, *each), containers)
             notes = (
                 *((stopped,) if stopped else ()),
-                *partial(answer.body for one in seen for answer in one),
+                *partial(answer.body for one in (*seen, *held) for answer in one),
             )
-            return most(growths, top, notes)
+            return most(ranked(handles, added, containers, allocations), top, notes)
         finally:
             try:
                 self._ask("untrace")
             except ProbeError:
                 pass
+
+    def _compared(self, step: str) -> list[channel.Answer]:
+        """The containers; an answer that cannot be had leaves the other places."""
+        try:
+            return self._ask(f"containers {step}")
+        except ProbeError:
+            return []
 
     @as_probe_error
     def heap_snapshots(self) -> tuple[Path, ...]:
@@ -192,12 +217,6 @@ def _allocations(answers: list[channel.Answer]) -> dict[tuple[Frame, ...], tuple
 
 def _frame(url: Any, line: Any, function: Any) -> Frame:
     return str(url).removeprefix("file://"), int(line), str(function) or "(anonymous)"
-
-
-def stack_frames(stack: str) -> tuple[Frame, ...]:
-    """Frames of ``Error.stack``, innermost first."""
-    matches = (STACK_LINE.match(line) for line in stack.splitlines())
-    return tuple((m[2], int(m[3]), m[1] or "") for m in matches if m)
 
 
 def resource_growth(
@@ -273,3 +292,24 @@ def lasting(whole: Sequence[Growth], *cycles: Sequence[Growth]) -> list[Growth]:
             -(growth.bytes_per_connection or 0.0),
         ),
     )
+
+
+def ranked(
+    handles: Sequence[Growth],
+    added: Sequence[Growth],
+    containers: Sequence[Growth],
+    allocations: Sequence[Growth],
+) -> list[Growth]:
+    """The first place is the line to open in an editor; the container that holds the growth explains it at once."""
+    lines: list[Growth] = []
+    seen: set[str] = set()
+    for growth in (*handles, *added, *allocations):
+        line = growth.site.partition(" in ")[
+            0
+        ]  # a sampled function and a recorded stack may name one line twice
+        if line not in seen or growth.kind == "resource":
+            lines.append(growth)
+        seen.add(line)
+    lines.sort(key=lambda growth: not growth.own)
+    own = [growth for growth in lines if growth.own]
+    return [*own[:1], *containers, *own[1:], *lines[len(own) :]]

@@ -38,7 +38,7 @@ def open_reader(
     if choice.runtime == detect.PYTHON:
         return python.PythonCounters(directory, pid, shared=shared, url=url)
     if choice.runtime == detect.NODE:
-        return node.NodeCounters(directory, pid, shared=shared)
+        return node.NodeCounters(directory, choice.pid or pid if shared else pid, shared=shared)
     if choice.runtime == detect.JVM:
         return jvm.JvmCounters(pid)
     if choice.runtime == detect.GO:
@@ -48,4 +48,4 @@ def open_reader(
             return go.GoCounters(pid, url)
         except ProbeError as error:
             return Unavailable(str(error))
-    return Unavailable(f"no counters from inside: {choice.reason}")
+    return Unavailable(f"{choice.reason}, so it is measured from outside alone")

@@ -21,6 +21,7 @@ from locust.event import EventHook
 from locust.stats import StatsError
 
 from harness.http import causes
+from harness.swarm import csv_percentiles
 from harness.swarm.order import Report
 
 CONNECT, HEADERS, FIRST_EVENT, GAP, LIFE = "connect", "headers", "first event", "gap", "life"
@@ -256,4 +257,5 @@ def _pour(entry: Any, times: Times, moment: float) -> None:
         entry.response_times[bucket(value / PER_MS)] += count
 
 
+csv_percentiles.install()
 STATISTICS: WeakKeyDictionary[Any, Statistics] = WeakKeyDictionary()  # by Locust environment

@@ -6,12 +6,14 @@ Importing this module is all that a locustfile has to do.
 
 from __future__ import annotations
 
+import logging
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from locust import events
+from locust.runners import WorkerRunner
 
 from harness.swarm.stream_counts import StreamCounts
 from harness.swarm.target_feed import TargetFeed
@@ -44,20 +46,47 @@ def _options(parser: Any) -> None:
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def attach(environment: Any, target_pid: int = 0, read_only: bool = False, **_: Any) -> None:
-    """Add the tab and the guard where there is a web UI. target_pid 0: the option's, or the process that listens on the
-    host's port. read_only: nobody may start or stop users."""
-    if not environment.web_ui:
-        return
+def attach(
+    environment: Any, target_pid: int = 0, read_only: bool = False, runner: Any = None, **_: Any
+) -> None:
+    """Add the tab and the guard where there is a web UI, and the section to the report of ``--html``. target_pid 0: the
+    option's, or the process that listens on the host's port. read_only: nobody may start or stop users."""
     options = environment.parsed_options
-    app = environment.web_ui.app
-    names = [environment.web_ui.host or "", *(getattr(options, "allowed_host", None) or ())]
-    app.wsgi_app = WebGuard(app.wsgi_app, names, read_only=read_only)
+    html = getattr(options, "html_file", None) and not isinstance(runner, WorkerRunner)
+    if not environment.web_ui and not html:
+        return
     pid = target_pid or getattr(options, "target_pid", None)
     feed = TargetFeed(environment.host or "", pid, StreamCounts(environment).now)
     environment.events.test_start.add_listener(lambda **_: feed.mark("start"))
     environment.events.test_stop.add_listener(lambda **_: feed.mark("stop"))
     environment.events.quitting.add_listener(lambda **_: feed.stop())
+    if html:  # Locust has written the file by then, and its name has its number of users in it
+        environment.events.quit.add_listener(lambda **_: add_to_file(Path(options.html_file), feed))
+    if environment.web_ui:
+        _serve(environment, feed, read_only=read_only)
+
+
+def add_to_file(file: Path, feed: TargetFeed) -> None:
+    """Put the section into a report that Locust has written."""
+    try:
+        file.write_text(with_section(file.read_text(encoding="utf-8"), feed), encoding="utf-8")
+    except OSError as error:
+        logging.getLogger(__name__).warning("the report %s has no Target section: %s", file, error)
+
+
+def with_section(page: str, feed: TargetFeed) -> str:
+    """A report of Locust's with the section at its end."""
+    head, end, rest = page.rpartition("</body>")
+    return f"{head}{section(feed.state())}{end}{rest}"
+
+
+def _serve(environment: Any, feed: TargetFeed, *, read_only: bool) -> None:
+    app = environment.web_ui.app
+    names = [
+        environment.web_ui.host or "",
+        *(getattr(environment.parsed_options, "allowed_host", None) or ()),
+    ]
+    app.wsgi_app = WebGuard(app.wsgi_app, names, read_only=read_only)
     pages = Blueprint("target", __name__)
 
     @pages.route("/target")
@@ -92,8 +121,7 @@ def attach(environment: Any, target_pid: int = 0, read_only: bool = False, **_: 
         if request.path == "/" and response.mimetype == "text/html":
             response.set_data(response.get_data(as_text=True).replace("</body>", f"{TAB_SCRIPT}</body>"))
         if request.path == "/stats/report" and response.mimetype == "text/html":
-            head, end, rest = response.get_data(as_text=True).rpartition("</body>")
-            response.set_data(f"{head}{section(feed.state())}{end}{rest}")
+            response.set_data(with_section(response.get_data(as_text=True), feed))
         return response
 
     app.register_blueprint(pages)

@@ -316,7 +316,7 @@ def test_doctor_says_whether_this_machine_can_run_it() -> None:
         ["prlimit", "--nofile=64:64", *HARNESS, "doctor"], capture_output=True, text=True, timeout=PATIENCE
     )
     assert poor.returncode == 4, poor.stdout
-    (line,) = [line for line in poor.stdout.splitlines() if line.startswith("MEND")]
+    (line,) = [line for line in poor.stdout.splitlines() if line.startswith("FIX ")]
     assert "ulimit -n" in line
     assert "hard 64" in line
 

@@ -68,8 +68,11 @@ def run(
 def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None:
     """Against the server that counts by itself: each connection stands in the table, and no other."""
     with CountingServer(delay=0.0, patience=60.0) as server:
-        counted, failures, said = run(locust(name, server.port, *HEADLESS), tmp_path, server)
+        command = locust(name, server.port, *HEADLESS, "--html", "{u} users.html")
+        counted, failures, said = run(command, tmp_path, server)
         count = server.settle()
+    report = (tmp_path / "3 users.html").read_text()
+    assert report.count('<section id="harness-target"><h2>Target</h2>') == 1, "without a web UI as well"
     assert counted["connect"] == count.accepted >= 3, said
     assert counted["first event"] >= 3
     assert counted["life"] <= count.accepted, (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.edges.reference_process import Broker, Service
+from tests.reports.axe import violations
 from tests.reports.devtools import opened
 
 FAST = ("--profile", "fixed", "--time-scale", "0.02", "--timeout", "2")
@@ -25,6 +26,15 @@ def test_the_page_shows_what_becomes_of_broker_and_service(tmp_path: Path) -> No
         page.value('update({ data: \'{"system_health":null,"metrics":{"cpu_percent":null}}\' })')
         page.value("update({ data: 'null' })")
         page.wait(f"{STATE} === 'live'")
+        for scheme in ("light", "dark"):
+            page.ask(
+                "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+            )
+            for width in (1280, 400):
+                size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+                page.ask("Emulation.setDeviceMetricsOverride", **size)
+                page.wait(f"document.documentElement.scrollWidth <= {width}")
+                assert violations(page) == [], (scheme, width)
         broker.process.kill()
         page.wait(f"{STATE} === 'degraded'")
         service.stop()

@@ -29,6 +29,7 @@ from harness.runtime.counters import (
 from harness.runtime.go import GoCounters
 from harness.runtime.jvm import THREADS, JvmCounters
 from harness.runtime.node import NodeCounters
+from harness.target.spawn import free_port
 from tests.edges.servers.clients import line_of
 from tests.edges.servers.proof import SERVERS, clean_rates, cycle_of, rates, server
 from tests.edges.test_runtime_agent import NOBODY, refused
@@ -153,10 +154,22 @@ def test_node_counts_are_exact_and_the_planted_line_comes_first(
             assert found.growths[0].site.endswith(f"server.js:{line_of(NODE, mark)} in watch (Timeout)")
             assert found.growths[0].per_connection == pytest.approx(1.0, rel=SHARE)
         else:
-            keep = line_of(NODE, mark) - 1
-            assert any(f"server.js:{keep} in keep" in growth.site for growth in found.growths[:1]), (
-                found.lines()
-            )
+            assert found.growths[0].site.endswith(f"server.js:{line_of(NODE, mark)} in keep"), found.lines()
+            assert found.growths[0].per_connection == pytest.approx(1.0, rel=SHARE)
+            assert found.growths[1].site.startswith("`Kept` in "), found.lines()
+
+
+@needs_node
+def test_a_node_that_already_runs_is_read_over_its_inspector_and_says_so_without_one(tmp_path: Path) -> None:
+    with server(["node", str(NODE)], tmp_path) as (child, _):
+        found = NodeCounters(tmp_path / "agents", child.pid, shared=True).probe()
+    assert isinstance(found, Unavailable)
+    assert "start it with --inspect, or let the harness start it" in found.reason
+    with server(["node", f"--inspect=127.0.0.1:{free_port()}", str(NODE)], tmp_path) as (child, _):
+        found = NodeCounters(tmp_path / "agents", child.pid, shared=True).probe()
+    assert isinstance(found, Counters), found
+    assert found.processes == (child.pid,)
+    assert found[OBJECTS] > 1000
 
 
 @needs_node

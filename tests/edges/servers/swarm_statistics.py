@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import random
 from types import SimpleNamespace
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 from locust.event import EventHook
-from locust.stats import RequestStats
+from locust.stats import RequestStats, StatsCSV
 
 from harness.http import causes
 from harness.swarm.order import Order, Report
@@ -104,3 +106,20 @@ def test_listeners_hear_of_the_first_event_and_of_the_end() -> None:
         (FIRST_EVENT, 20.0, False), (LIFE, 1500.0, False), (FIRST_EVENT, 1500.0, True), (FIRST_EVENT, 20.0, False),
         (FIRST_EVENT, 20.0, False), (LIFE, 1500.0, True), (FIRST_EVENT, 20.0, False),
     ]  # fmt: skip
+
+
+def test_percentiles_in_the_csv_files_are_those_of_the_table() -> None:
+    where = environment()
+    statistics = Statistics(where)
+    for number in range(1, 101):
+        statistics.times("connect", "/events").add(number * 1e-5)  # 0.01 to 1 ms
+        statistics.times("life", "/events").add(2.0)
+    statistics.pour()
+    file = io.StringIO()
+    StatsCSV(where, [0.5, 0.95, 1.0]).requests_csv(csv.writer(file))
+    rows = {row["Type"]: row for row in csv.DictReader(file.getvalue().splitlines())}
+    connect = rows["connect"]
+    assert 0 < float(connect["Min Response Time"]) <= float(connect["50%"]) < float(connect["95%"])
+    assert float(connect["50%"]) == float(connect["Median Response Time"])
+    assert float(connect["95%"]) <= float(connect["100%"]) <= float(connect["Max Response Time"])
+    assert (rows["life"]["50%"], rows["life"]["100%"]) == ("2000", "2000"), "whole numbers stay whole"

@@ -124,8 +124,15 @@ async function trace () {
   return { tracing: true }
 }
 
+// Which containers gain elements (containers.js): "first" measures them, "watch" records who adds to those that have grown.
+async function containers (step) {
+  if (session === null) return { error: 'not tracing' }
+  return require('./containers').containers(session, slices, step, [resources], counted)
+}
+
 async function untrace () {
   if (session !== null) {
+    require('./containers').forget()
     hook.disable()
     resources.clear()
     await post('HeapProfiler.stopSampling')
@@ -158,7 +165,7 @@ async function sites () {
   while (left.length > 0) {
     const [node, stack] = left.pop()
     const { functionName, url, lineNumber } = node.callFrame
-    if (url.endsWith(__filename)) continue
+    if (url.includes(__dirname)) continue
     const below = [[url, lineNumber + 1, functionName], ...stack].slice(0, STACK_DEPTH)
     if (node.selfSize > 0) {
       allocations.push({ bytes: node.selfSize, blocks: blocks.get(node.id) || 0, frames: below })
@@ -168,7 +175,7 @@ async function sites () {
   }
   const groups = new Map()
   for (const key of resources.values()) {
-    if (!key.includes(__filename)) groups.set(key, (groups.get(key) || 0) + 1)
+    if (!key.includes(__dirname)) groups.set(key, (groups.get(key) || 0) + 1)
     if (slice.over()) await slice.next()
   }
   allocations.sort((a, b) => b.bytes - a.bytes)
@@ -197,13 +204,14 @@ async function snapshot () {
   return { file: require('v8').writeHeapSnapshot(`${DIRECTORY}/node-${process.pid}-${Date.now()}.heapsnapshot`) }
 }
 
-const COMMANDS = { read, trace, untrace, sites, snapshot }
+const COMMANDS = { read, trace, untrace, sites, containers, snapshot }
 
 async function answer (connection, line) {
   let result
   try {
-    const command = COMMANDS[line.trim().split(' ')[0]]
-    result = command ? await command() : { error: 'unknown command' }
+    const [name, step] = line.trim().split(' ')
+    const command = Object.prototype.hasOwnProperty.call(COMMANDS, name) ? COMMANDS[name] : null
+    result = command ? await command(step) : { error: 'unknown command' }
   } catch (error) {
     result = { error: String(error && error.message) }
   }
