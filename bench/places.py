@@ -109,6 +109,7 @@ def measure(file: str, leak: str) -> dict[str, object]:
         else "",
         "partial": bool(places and places.partial),
         "outcome": done.verdict.outcome.value,
+        "explanation": done.verdict.explanation,
         "notes": list(places.notes) if places else [],
     }
 

@@ -181,7 +181,15 @@ def test_node(tmp_path: Path) -> None:
     with server(["node", str(tmp_path / "held.js")], tmp_path, env) as (child, port):
         reader = node.NodeCounters(tmp_path / "agents", child.pid)
         assert isinstance(reader.probe(), Counters)
-        for name in ("read", "trace", "sites", "untrace"):
+        for name in (
+            "read",
+            "trace",
+            "containers first",
+            "sites",
+            "containers watch",
+            "containers grown",
+            "untrace",
+        ):
             check(f"node {name}", port, lambda name=name: channel.ask_all(tmp_path / "agents", "node", name))  # type: ignore[misc]
 
 
