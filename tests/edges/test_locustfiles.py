@@ -24,7 +24,7 @@ from harness.process.child import Child
 from harness.target.listening import listens_at
 from harness.target.ready import wait_ready
 from harness.target.spawn import free_port
-from tests.edges.command_line import DEADLINE, table
+from tests.edges.command_line import DEADLINE, table, wait_for
 from tests.edges.command_line import locust as to_its_end
 from tests.edges.servers.counting_server import CountingServer
 
@@ -68,11 +68,8 @@ def run(
 def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None:
     """Against the server that counts by itself: each connection stands in the table, and no other."""
     with CountingServer(delay=0.0, patience=60.0) as server:
-        command = locust(name, server.port, *HEADLESS, "--html", "{u} users.html")
-        counted, failures, said = run(command, tmp_path, server)
+        counted, failures, said = run(locust(name, server.port, *HEADLESS), tmp_path, server)
         count = server.settle()
-    report = (tmp_path / "3 users.html").read_text()
-    assert report.count('<section id="harness-target"><h2>Target</h2>') == 1, "without a web UI as well"
     assert counted["connect"] == count.accepted >= 3, said
     assert counted["first event"] >= 3
     assert counted["life"] <= count.accepted, (
@@ -81,6 +78,25 @@ def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None
     assert counted["life"] == 0 or name != "status", "a wallboard leaves for no other reason than Stop"
     assert failures == 0, said
     assert set(counted) <= {"connect", "headers", "first event", "gap", "life"}
+
+
+def test_the_report_of_a_run_without_a_web_ui_has_the_target_section(tmp_path: Path) -> None:
+    with CountingServer(delay=0.0, patience=60.0) as server:
+        command = locust("status", server.port, *HEADLESS, "--html", "{u} users.html")
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as child:
+            try:
+                wait_for(lambda: child.poll() is not None or server.served(3), "streams")
+                child.send_signal(signal.SIGINT)  # Locust writes no report when SIGTERM ends it
+                _, said = child.communicate(timeout=DEADLINE)
+            finally:
+                child.kill()
+    report = (tmp_path / "3 users.html").read_text()
+    assert report.count('<section id="harness-target"><h2>Target</h2>') == 1, said.decode()
+    assert report.rstrip().endswith("</html>")
+    for metric in ("Descriptors", "Threads", "Memory"):
+        assert f"<tr><td>{metric}</td>" in report
 
 
 def test_paths_of_any_service_can_be_named(tmp_path: Path) -> None:
