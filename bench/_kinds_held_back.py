@@ -110,8 +110,8 @@ _HEALTHY_COUNTS = (
     Kind("150 tenants, Zipf 1.3", service(tenants(150, 1.3))),
     Kind("objects: 300 tenants, Zipf", service(tenants(300, 1.0)), key=OBJECTS),
     Kind("objects: 2,500 tenants", service(tenants(2500)), key=OBJECTS),
-    Kind("freed every 400 requests", service(janitor(400))),
-    Kind("1 in 4 freed every 2,500 requests", service(janitor(2500, 0.25))),
+    Kind("freed every 400 requests", service(janitor(400)), longer=True),
+    Kind("1 in 4 freed every 2,500 requests", service(janitor(2500, 0.25)), longer=True),
     Kind("log rotated every 2,000 requests", service(rotation(2000, 8.0, 7))),
     Kind("constant, 60 % refused", service(refusing(0.6))),
 )

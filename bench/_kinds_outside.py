@@ -58,7 +58,7 @@ HEALTHY_OUTSIDE = (
     Kind("100 tenants", service(tenants(100))),
     Kind("200 tenants, Zipf", service(tenants(200, 1.0))),
     Kind("objects: 1,000 tenants", service(tenants(1000)), key=OBJECTS),
-    Kind("freed every 1,000 requests", service(janitor(1000))),
+    Kind("freed every 1,000 requests", service(janitor(1000)), longer=True),
     Kind("log rotated every 700 requests", service(rotation(700, 3.0))),
     Kind("constant, 30 % refused", service(refusing(0.3))),
     Kind(

@@ -46,7 +46,7 @@ GIVEN = {  # servers that are told their port
 OTHERS = {
     "gevent-cache": ("gevent", "cache"),
     "thread-arenas": ("thread", "arenas"),
-    "asyncio-garbage": ("asyncio", "garbage"),
+    "asyncio-sessions": ("asyncio", "sessions"),
     "asyncio-imports": ("asyncio", "imports"),
     "prefork-healthy": ("prefork", "healthy"),
     "go-garbage": ("go", "garbage"),

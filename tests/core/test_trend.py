@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,12 @@ from bench import _calibrate
 from bench._kinds import LEAKING_MEMORY
 from bench._services import run
 from harness.core.judge import trend
+from harness.core.judge.counts import assess_counts
+from harness.core.judge.growth import Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
+from tests.core.series import trial
 
 CPU = Key("idle-cpu")
 
@@ -75,3 +79,26 @@ def test_noise_that_remembers_hardly_reaches_what_certainty_asks(levels: int) ->
     reached = _calibrate.reached(levels, 1000)
     assert sum(t >= trend.critical(levels) for t in reached) <= 3
     assert sum(t >= trend.critical(levels) / 3 for t in reached) > 10  # and it is noise that was drawn
+
+
+def equal_cycles(levels: list[float]) -> Assessed:
+    """Idle CPU over cycles that were all alike, as an older plan or a fixed one makes them."""
+    seen = trial(levels, warmup=[0.02, 0.021, 0.02], key=CPU)
+    return assess_counts(replace(seen, retention=0.0))[CPU]
+
+
+NOISY = [0.003 * math.sin(7.3 * n) for n in range(28)]
+
+
+def test_idle_cpu_that_rises_over_equal_cycles_is_a_leak() -> None:
+    assert equal_cycles([0.02 + 0.13 * n / 27 + noise for n, noise in enumerate(NOISY)]).status == "leaking"
+
+
+@pytest.mark.parametrize("settled", [4, 8, 14])
+def test_idle_cpu_that_settles_over_equal_cycles_is_none(settled: int) -> None:
+    rising = [0.02 + 0.13 * min(n, settled) / settled + noise for n, noise in enumerate(NOISY)]
+    assert equal_cycles(rising).status != "leaking"
+
+
+def test_flat_idle_cpu_over_equal_cycles_is_none() -> None:
+    assert equal_cycles([0.02 + noise for noise in NOISY]).status != "leaking"

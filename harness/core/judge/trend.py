@@ -280,12 +280,13 @@ def _no_other_cause(
         if other == factor:
             continue
         both = _line(levels, series, (factor, other, *extra), floor)
+        work = series.key.metric == "idle-cpu" and grown >= IDLE_CPU and len(levels) >= MANY
+        if both is None and work:
+            continue  # the cycles were all alike, but nothing healthy takes ever more CPU time while idle
         if both is None:  # the cycles did not differ: only more than any pool could hold convinces
             if grown <= max(POOL, 2.0 * series.peak):
                 return False
-        elif (
-            other == "cycle" and series.key.metric == "idle-cpu" and grown >= IDLE_CPU and len(levels) >= MANY
-        ):
+        elif other == "cycle" and work:
             continue  # no pool of idle workers costs so much, in whichever cycles it was filled
         elif both.slopes[0] < NUISANCE_T * both.errors[0]:
             return False
