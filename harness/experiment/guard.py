@@ -19,9 +19,10 @@ from harness.core.judge.selftest import confirmed
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.redact import Redactor
-from harness.core.sse.event import DEFAULT_LIMIT, LARGEST_LIMIT
+from harness.core.sse.event import DEFAULT_LIMIT
 from harness.core.units import counted
 from harness.core.verdict import Verdict
+from harness.experiment.amounts import check_amounts
 from harness.experiment.broker import SERVICES, BrokerSetup, needs_proxy
 from harness.experiment.context import Progress
 from harness.experiment.redaction import redactor
@@ -294,8 +295,6 @@ def _check(request: Request, urls: list[str]) -> None:
         raise ConfigError(
             f"--invalid-share {request.invalid_share}: expected a share from 0 to below 1, such as 0.2"
         )
-    if request.clients < 0:
-        raise ConfigError(f"--clients {request.clients}: expected a number from 1, or 0 for a single one")
     if request.locustfile is not None and (request.expect or request.invalid_share or request.clients):
         raise ConfigError(
             f"--swarm {request.locustfile}: its users make their own requests; expected none of --expect, "
@@ -308,12 +307,7 @@ def _check(request: Request, urls: list[str]) -> None:
     if request.locustfile is not None and not request.locustfile.is_file():
         what = "not a regular file" if request.locustfile.exists() else "no such file"
         raise ConfigError(f"--swarm {request.locustfile}: {what}; expected a locustfile")
-    if not 1 <= request.max_event <= LARGEST_LIMIT:
-        raise ConfigError(
-            f"--max-event {request.max_event}: expected a size from 1 byte to {LARGEST_LIMIT >> 20} MiB, such as 4 MiB"
-        )
-    if request.processes < 1:
-        raise ConfigError(f"--processes {request.processes}: expected at least 1")
+    check_amounts(request)
     if request.locustfile is not None and request.processes > 1:
         raise ConfigError(f"--processes {request.processes}: expected 1 with --swarm {request.locustfile}")
     if request.probe_command is not None and request.pid:
@@ -331,17 +325,9 @@ def _check(request: Request, urls: list[str]) -> None:
     if request.disconnect not in (*DISCONNECT_MODES, "mixed"):
         modes = ", ".join(DISCONNECT_MODES)
         raise ConfigError(f"--disconnect {request.disconnect!r}: expected mixed or one of {modes}")
-    for name, value, low in (
-        ("connections", request.connections, 1),
-        ("concurrency", request.concurrency, 1),
-        ("cycles", request.cycles, 3),
-    ):
-        if value < low:
-            raise ConfigError(f"--{name} {value}: expected at least {low}")
     if request.retention is not None and not 0 <= request.retention < float("inf"):
         raise ConfigError(f"--retention {request.retention}: expected a time from 0 on, such as 60s")
     for name, amount in (
-        ("dwell", request.dwell),
         ("sensitivity", request.sensitivity),
         ("max-time", request.max_time),
         ("settle", request.settle),

@@ -30,6 +30,8 @@ MAX_CONNECTIONS = 10_000_000
 MAX_CONCURRENCY = 1_000_000
 MAX_SECONDS = 86_400.0
 MAX_COUNT = 1 << 53
+MAX_PROCESSES = 64
+MIN_STALL = 0.001  # seconds
 
 
 class BadMessage(ValueError):
@@ -69,7 +71,7 @@ def setup_from_dict(data: Any) -> SwarmSetup:
     return SwarmSetup(
         approach=_approach(data.get("approach")),
         seed=_integer(data, "seed", -MAX_COUNT, MAX_COUNT),
-        processes=_integer(data, "processes", 0 if data.get("remote_workers") else 1, 64),
+        processes=_integer(data, "processes", 0 if data.get("remote_workers") else 1, MAX_PROCESSES),
         remote_workers=_integer(data, "remote_workers", 0, 1000),
         web_port=None if data.get("web_port") is None else _integer(data, "web_port", 0, 65_535),
         bind=bind,
@@ -93,7 +95,7 @@ def _approach(data: Any) -> Approach:
         raise BadMessage("body is not base64") from None
     return Approach(
         host=_text(data, "host"),
-        stall_after=_number(data, "stall_after", 0.001, MAX_SECONDS),
+        stall_after=_number(data, "stall_after", MIN_STALL, MAX_SECONDS),
         hold=_number(data, "hold", 0.0, MAX_SECONDS),
         method=_text(data, "method"),
         headers=headers,

@@ -43,6 +43,14 @@ def test_constants_comparisons_and_logic_are_mutated_and_annotations_are_not() -
     assert all(one.source != SOURCE for one in found)
 
 
+def test_a_sentence_is_not_taken_away_and_a_word_is() -> None:
+    found = {one.after for one in mutants("a = f('a sentence', 'word', 3)\nT = TypeVar('T')\n")}
+    assert "a = f('a sentence', None, 3)" in found
+    assert "a = f('a sentence', 'word', None)" in found
+    assert not any("None, 'word', 3" in after or "TypeVar(" in after for after in found)
+    assert "a = f('word', 3)" not in found
+
+
 def test_a_sample_is_the_same_for_the_same_seed_and_in_order() -> None:
     sources = {"b.py": SOURCE, "a.py": SOURCE.replace("LIMIT = 5", "LIMIT = 50")}
     chosen, exist = sample(sources, 4, 1)

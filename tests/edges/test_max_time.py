@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import sys
 import threading
@@ -11,6 +14,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import psutil
 import pytest
 
 from harness.core.cycle import CycleSpec, Phase
@@ -136,3 +140,72 @@ def test_a_halt_is_the_user_or_the_time() -> None:
     assert halt.is_set()
     assert not halt.time_up
     assert not Halt(Event(), lambda: 1e9, None).is_set()
+
+
+CHILDREN = 500
+WITH_CHILDREN = f"""
+import asyncio, os, signal, sys
+
+for _ in range({CHILDREN}):
+    if os.fork() == 0:
+        while True:
+            signal.pause()
+
+
+async def serve(reader, writer):
+    await reader.readuntil(b"\\r\\n\\r\\n")
+    head = b"HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\nConnection: close\\r\\n\\r\\n"
+    writer.write(head + b"data: x\\n\\n")
+    await reader.read()
+    writer.close()
+
+
+async def main():
+    async with await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]), backlog=1000):
+        await asyncio.Event().wait()
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("runtime", ["auto", "none"])
+def test_five_hundred_children_do_not_delay_the_end(runtime: str, tmp_path: Path) -> None:
+    command = (sys.executable, "-c", WITH_CHILDREN, "{port}")
+    done, seconds = guard(tmp_path, command=command, runtime=runtime, max_time=20.0)
+    assert seconds <= 20.0 + LATE, done.trial.notes
+    assert done.trial.observations, done.trial.notes
+    assert max(one.census.processes for one in done.trial.observations if one.census) > CHILDREN
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_lost_worker_does_not_delay_the_end(number: signal.Signals, tmp_path: Path) -> None:
+    """One of two generators stops in the first long cycle, whose streams last far longer than the time."""
+    lost: list[int] = []
+
+    def attack() -> None:
+        deadline = time.monotonic() + 60.0
+        while not lost and time.monotonic() < deadline:
+            for one in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    words = one.cmdline()
+                    if "harness.swarm.worker" in words and "keeper.py" not in " ".join(words):
+                        lost.append(one.pid)
+            time.sleep(0.1)
+        time.sleep(1.0)  # the worker connects to its master, or has not come that far: both are a lost worker
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(lost[0], number)
+
+    thread = threading.Thread(target=attack)
+    thread.start()
+    done, seconds = guard(
+        tmp_path, processes=2, runtime="none", max_time=12.0, steps=one_long_cycle, dwell=SLOW
+    )
+    thread.join()
+    assert lost
+    assert seconds <= 12.0 + LATE, done.trial.notes
+    assert done.verdict.exit_code in (3, 4), done.verdict.explain()

@@ -16,6 +16,7 @@ import pytest
 
 from harness.core.quote import json_text
 from tests.edges.command_line import HARNESS, PATIENCE, SERVICES, environment, harness
+from tests.history.webhook_server import receiver
 
 SECRETS = {
     "header file": "FileTok3n.a-b_c",
@@ -104,6 +105,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str, Ps]:
         "--method", "POST", "--body", f"@{folder / 'body'}", "--redact", r"zz-\d+-zz",
         "--connections", "40", "--concurrency", "20", "--dwell", "200ms", "--settle", "150ms", "--max-time", "30s",
         "--out", folder / "run", "--json", folder / "out.json", "--junit", folder / "out.xml", "--format", "github",
+        "--history", folder / "history.db",
         "--", sys.executable, SERVICES / "telltale.py", "{port}", "90", "--api-key", SECRETS["option"],
         f"--password={SECRETS['assigned option']}", f"SERVICE_TOKEN={SECRETS['variable']}",
         f"--upstream=redis://{SECRETS['user info']}@db.example/0", "--name", "harmless-name",
@@ -112,20 +114,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str, Ps]:
         PLANTED=f"X-Custom: {SECRETS['header variable']}",
         GITHUB_ACTIONS="true",
         GITHUB_STEP_SUMMARY=str(folder / "step.md"),
+        HARNESS_NOTIFY="",
     )
     with (
+        receiver(200) as hook,
         subprocess.Popen(
             [*HARNESS, *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=folder,
-            env=env,
+            env={**env, "HARNESS_NOTIFY": hook.url},
         ) as process,
         Ps(process.pid) as ps,
     ):
         out, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, out + said
+    (folder / "notification.json").write_text(json.dumps(hook.messages))
     return folder, out, said, ps
 
 
@@ -152,6 +157,8 @@ def test_no_secret_is_in_anything_that_a_run_writes_or_prints(run: tuple[Path, s
         "out.json",
         "out.xml",
         "step.md",
+        "history.db",
+        "notification.json",
     }
     assert wanted <= names, wanted - names
     assert {
@@ -182,6 +189,28 @@ def test_a_run_without_its_secrets_is_judged_and_reported_again(run: tuple[Path,
     assert json.loads((folder / "again.json").read_text())["explanation"] == before["explanation"]
     assert found_in(again.stdout + again.stderr) == []
     assert harness("report", folder / "run").returncode == 0
+
+
+def test_no_command_that_reads_a_saved_run_shows_a_secret(run: tuple[Path, str, str, Ps]) -> None:
+    folder = run[0]
+    assert json.loads((folder / "notification.json").read_text())[0]["outcome"] == "crashed"
+    history = ("--history", folder / "history.db")
+    for words in (
+        ("explain", folder / "run"),
+        ("compare", folder / "run", folder / "run"),
+        ("history", "list", *history),
+        ("history", "export", "--format", "jsonl", "--out", folder / "export.jsonl", *history),
+        ("history", "site", folder / "site", *history),
+        ("trend", *history),
+        ("baseline", "accept", folder / "run", "--out", folder / "accepted.toml"),
+    ):
+        done = harness(*words, cwd=folder)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert "defect of the harness" not in done.stderr, done.stderr
+        assert found_in(done.stdout + done.stderr) == [], words
+    made = [folder / "export.jsonl", *(path for path in (folder / "site").rglob("*") if path.is_file())]
+    assert len(made) > 2
+    assert {path.name: held for path in made if (held := found_in(path.read_text(errors="replace")))} == {}
 
 
 def test_nothing_that_the_service_logged_is_an_order_to_the_terminal_or_to_ci(

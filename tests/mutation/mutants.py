@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import libcst as cst
+import libcst.matchers as m
 from libcst.metadata import MetadataWrapper
 from mutmut.mutation.mutators import mutation_operators, operator_dict_arguments, operator_string
 
-# Texts are for people: their wording is not pinned by tests.
+# Texts are for people: their wording is not pinned by tests, and neither is a sentence that is taken away.
 LEFT_OUT = (operator_string, operator_dict_arguments)
+TEXTS = (cst.SimpleString, cst.FormattedString, cst.ConcatenatedString)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,25 @@ class _Visitor(cst.CSTVisitor):
             and node.test.value == "TYPE_CHECKING"
         ):
             return False
+        if m.matches(node, m.Call(func=m.Name("TypeVar"))):
+            return False
         for kind, operator in mutation_operators:
             if isinstance(node, kind) and operator not in LEFT_OUT:
-                self.found += [(node, new) for new in operator(node)]
+                self.found += [(node, new) for new in operator(node) if not _takes_a_sentence(node, new)]
         return True
+
+
+def _takes_a_sentence(node: cst.CSTNode, new: cst.CSTNode) -> bool:
+    """Whether an argument that is a text of several words is removed, or None instead."""
+    if not isinstance(node, cst.Call) or not isinstance(new, cst.Call):
+        return False
+    left = [cst.Module([]).code_for_node(each.value) for each in new.args]
+    gone = [
+        each.value
+        for at, each in enumerate(node.args)
+        if at >= len(left) or cst.Module([]).code_for_node(each.value) != left[at]
+    ]
+    return bool(gone) and isinstance(gone[0], TEXTS) and " " in cst.Module([]).code_for_node(gone[0])
 
 
 def _compiles(text: str) -> bool:
