@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from harness.core.errors import ConfigError
 from harness.core.texts import mapped
@@ -81,6 +81,17 @@ _SCHEME = re.compile(
 )
 
 
+# A Digest holds quotes, within which the value of a header would seem to end (RFC 7616).
+_DIGEST = re.compile(
+    r"(?i)\b(digest\s{1,3})\w{1,40}\s{0,3}=\s{0,3}(?:\\?\"[^\"\r\n]{0,1000}\"|[^\s,\"]{1,1000})"
+    r"(?:\s{0,3},\s{0,3}\w{1,40}\s{0,3}=\s{0,3}(?:\\?\"[^\"\r\n]{0,1000}\"|[^\s,\"]{1,1000})){1,20}"
+)
+# A name may stand in percent-encoding, as in a redirect to ?next=%2Fx%3Ftoken%3Dabc.
+_ENCODED = re.compile(
+    r"(?i)(%(?:3f|26|2f)|[?&])((?:[\w.\-]|%[0-7][0-9a-f]){1,200}?)(=|%3d)((?:[^\s&\"'<>%]|%(?!26|3f))+)"
+)
+
+
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Whether a query parameter, an option, a header or a variable of this name holds a secret.
@@ -129,6 +140,10 @@ class Redactor:
             text = pattern.sub(lambda match: MASK if match[0] else "", text)
         if "@" in text:
             text = _USERINFO.sub(rf"\1{MASK}@", text)
+        if "%" in text:
+            text = _ENCODED.sub(_encoded, text)
+        if "=" in text and "igest" in text.lower():
+            text = _DIGEST.sub(lambda match: match[1] + MASK, text)
         if ":" in text or "=" in text or "," in text:
             text = _named(_HEADER.sub(_header, text))
         if "-" in text:
@@ -196,6 +211,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def plain_name(text: str) -> bool:
     return bool(re.fullmatch(r"-{0,2}[A-Za-z_][\w.\-]{0,200}", text))
+
+
+def _encoded(match: re.Match[str]) -> str:
+    """A value whose name, or its equals sign, is percent-encoded."""
+    before, name, equals, value = match.groups()
+    if ("%" in name or equals != "=") and value != MASK and is_secret(unquote(name)):
+        return f"{before}{name}{equals}{MASK}"
+    return match[0]
 
 
 def _header(match: re.Match[str]) -> str:

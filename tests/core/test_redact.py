@@ -35,6 +35,10 @@ MASKED = {
     "[(b'host', b'h'), (b'cookie', b'a=1; b=2')]": "[(b'host', b'h'), (b'cookie', b'***')]",
     "Authorization: Basic dTpw": "Authorization: ***",
     "Proxy-Authorization: Digest username=x, response=y": "Proxy-Authorization: ***",
+    'Authorization: Digest username="a", nonce="n", response="r"': "Authorization: ***",
+    """sent 'Digest username="a", response="r"' there""": "sent 'Digest ***' there",
+    "GET /x?%74oken=abc&n=1": "GET /x?%74oken=***&n=1",
+    "/login?next=%2Fx%3Ftoken%3Dabc%26n%3D1&a=2": "/login?next=%2Fx%3Ftoken%3D***%26n%3D1&a=2",
     "Set-Cookie: sid=1; Path=/": "Set-Cookie: ***",
     "x-auth-token: abc, accept: y": "x-auth-token: ***, accept: y",
     "password: hunter2": "password: ***",
@@ -45,6 +49,8 @@ MASKED = {
 }
 UNTOUCHED = (
     "KeyError: 'name'",
+    "digest of a=1 and b=2",
+    "/x?a%5B%5D=1&b=%20c",
     "author=me; authority: h",
     "keep-alive: timeout=5",
     "at src/auth.py:12 in login",
