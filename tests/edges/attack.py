@@ -72,9 +72,9 @@ class Cell:
             # Streams of a stopped service stall. The time may be up before enough of them have.
             return {("crashed", 1)} if self.sent != "STOP" else {("stalled", 1), *short}
         if self.role == "probe" and self.sent != "STOP" and self.step != "start":
-            return ours | leak  # the command is started again
+            return ours | leak | short  # the command is started again
         if self.role == "worker" and self.sent != "STOP":
-            return ours | leak  # the other worker may go on
+            return ours | leak | short  # the other worker may go on
         # A stopped part of ours is waited for, until the time is up.
         return ours if self.sent != "STOP" else ours | short
 
