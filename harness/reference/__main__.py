@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 
 import click
 
+from harness.reference.logs import FORMATS, configure
 from harness.reference.profiles import DEFAULT, PROFILES, UnknownProfile, catalogue, named
 from harness.reference.settings import DEFAULT_SCALE, Settings
 
 EXIT_INFRASTRUCTURE = 4
 
 seconds = click.FloatRange(min=0, min_open=True)
+counts = click.IntRange(1, 1_000_000)
 
 
 def _endpoint(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -31,12 +33,35 @@ def _endpoint(_context: click.Context, _parameter: click.Parameter, value: str) 
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Times are seconds. Without --real-time all of them are scaled down, but for those given here.",
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "REFERENCE"},
+    epilog="Times are seconds. Without --real-time all of them are scaled down, but for those given here. Every option "
+    "can come from the environment: REFERENCE_BROKER for --broker, REFERENCE_LOG_FORMAT for --log-format.",
 )
-@click.option("--profile", "profile_name", default=DEFAULT, show_default=True, metavar="NAME")
-@click.option("--defect", "more_defects", multiple=True, metavar="NAME", help="Plant one more. Repeatable.")
-@click.option("--mitigation", "more_mitigations", multiple=True, metavar="NAME", help="Add one. Repeatable.")
+@click.option(
+    "--profile",
+    "profile_name",
+    envvar="REFERENCE_PROFILE",
+    default=DEFAULT,
+    show_default=True,
+    metavar="NAME",
+)
+@click.option(
+    "--defect",
+    "more_defects",
+    envvar="REFERENCE_DEFECT",
+    multiple=True,
+    metavar="NAME",
+    help="Plant one more. Repeatable.",
+)
+@click.option(
+    "--mitigation",
+    "more_mitigations",
+    envvar="REFERENCE_MITIGATION",
+    multiple=True,
+    metavar="NAME",
+    help="Add one. Repeatable.",
+)
+@click.option("--host", default=Settings().host, show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any.")
 @click.option(
     "--broker", metavar="ENDPOINT", default=Settings().broker, callback=_endpoint, show_default=True
@@ -52,13 +77,50 @@ def _endpoint(_context: click.Context, _parameter: click.Parameter, value: str) 
 @click.option("--timeout", type=seconds, help="How long a receive waits for the broker.")
 @click.option("--recovery", type=seconds, help="How long an open circuit stays open.")
 @click.option("--keep-alive", type=seconds, help="Between two keep-alive comments.")
+@click.option("--dashboard-deadline", type=seconds, help="How long a dashboard tick waits for its checks.")
+@click.option("--status-deadline", type=seconds, help="How long a status tick waits for its checks.")
+@click.option(
+    "--breaker-failures",
+    type=counts,
+    default=Settings().breaker_failures,
+    show_default=True,
+    help="Failures in a row that open the circuit.",
+)
+@click.option(
+    "--workers", type=counts, default=Settings().workers, show_default=True, help="Threads that run checks."
+)
+@click.option(
+    "--pool-size", type=counts, default=Settings().pool_size, show_default=True, help="Sockets of the pool."
+)
+@click.option(
+    "--socket-limit",
+    type=counts,
+    default=Settings().socket_limit,
+    show_default=True,
+    help="ZeroMQ sockets at once, with the mitigation socket-limit.",
+)
+@click.option(
+    "--history-limit",
+    type=counts,
+    default=Settings().history_limit,
+    show_default=True,
+    help="Health results kept, with the mitigation bounded-history.",
+)
+@click.option("--log-format", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
 @click.option("--health-url", metavar="URL", help="Where http-fallback asks; {component} is replaced.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the ticks' jitter.")
 @click.option("--ready", is_flag=True, help="Print one JSON line, {url, pid}, when it is up.")
-@click.option("--list", "listing", is_flag=True, help="Profiles, defects and mitigations, and stop.")
+@click.option(
+    "--list",
+    "listing",
+    envvar="REFERENCE_LIST",
+    is_flag=True,
+    help="Profiles, defects and mitigations, and stop.",
+)
 @click.option("--describe", is_flag=True, help="The same as JSON, with loads and expected ends, and stop.")
 def main(
     profile_name: str,
+    host: str,
     more_defects: tuple[str, ...],
     more_mitigations: tuple[str, ...],
     port: int,
@@ -70,6 +132,14 @@ def main(
     timeout: float | None,
     recovery: float | None,
     keep_alive: float | None,
+    dashboard_deadline: float | None,
+    status_deadline: float | None,
+    breaker_failures: int,
+    workers: int,
+    pool_size: int,
+    socket_limit: int,
+    history_limit: int,
+    log_format: str,
     health_url: str | None,
     seed: int,
     ready: bool,
@@ -94,6 +164,8 @@ def main(
         "timeout": timeout,
         "breaker_recovery": recovery,
         "keep_alive": keep_alive,
+        "dashboard_deadline": dashboard_deadline,
+        "status_deadline": status_deadline,
     }
     try:
         profile = named(profile_name)
@@ -102,10 +174,22 @@ def main(
     scale = 1.0 if real_time else time_scale
     own = profile.times if scale is None else {}
     settings = (
-        Settings(broker=broker, port=port, health_url=health_url, seed=seed)
+        Settings(
+            broker=broker,
+            host=host,
+            port=port,
+            health_url=health_url,
+            seed=seed,
+            breaker_failures=breaker_failures,
+            workers=workers,
+            pool_size=pool_size,
+            socket_limit=socket_limit,
+            history_limit=history_limit,
+        )
         .scaled(scale or DEFAULT_SCALE)
         .timed({**own, **{name: value for name, value in given.items() if value is not None}})
     )
+    configure(log_format)
     _serve(
         settings,
         (*profile.defects, *more_defects),

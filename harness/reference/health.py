@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import resource
 import time
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from harness.reference.counters import Counters
+from harness.reference.logs import log
 from harness.reference.mdp_client import Exchange, Question
 from harness.reference.runner import Outcome, Runner
 from harness.reference.settings import Settings
@@ -169,6 +171,16 @@ class HealthService:
         return Result(question.component, status, detail, latency_ms, self._wall())
 
     def _keep(self, result: Result) -> None:
+        before = self.latest.get(result.component)
+        if before is None or before.status != result.status:
+            log(
+                "component changed",
+                logging.INFO if result.healthy else logging.WARNING,
+                component=result.component,
+                before=before.status if before else "unknown",
+                status=result.status,
+                detail=result.detail,
+            )
         self.latest[result.component] = result
         self.history.append(result)
         if result.latency_ms:

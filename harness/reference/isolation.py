@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.reference.counters import Counters
+from harness.reference.logs import log
 from harness.reference.mdp_client import Exchange, Question
 from harness.reference.settings import Settings
 from harness.reference.sockets import CheckFailed
@@ -144,8 +146,7 @@ class IsolatedExchange:
 
     @staticmethod
     def _say(text: str) -> None:
-        sys.stderr.write(f"isolate: the ZeroMQ process {text}\n")
-        sys.stderr.flush()
+        log(f"isolate: the ZeroMQ process {text}", logging.WARNING)
 
     def close(self) -> None:
         """End the child and wait for it."""

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from harness.reference.app import application
 from harness.reference.blueprint import Blueprint, Service
+from harness.reference.logs import log
 
 BACKLOG = 2048
 GRACE = 2  # seconds that open streams get at the end
@@ -30,6 +31,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin the end."""
+        groups = self.service.counters.grouped()
+        log("stopping", streams=groups["streams"]["open"], checks=groups["checks"]["running"])
         self.service.streams.end_all()
         await super().shutdown(sockets)
 
@@ -60,6 +63,8 @@ def run(blueprint: Blueprint, listener: socket.socket, ready: Callable[[], None]
     """Serve until SIGTERM or SIGINT, then end with status 0. Does not return. ``ready`` is called when
     every part is there."""
     service = blueprint.build()
+    host, port = listener.getsockname()[:2]
+    log("listening", host=host, port=port, broker=blueprint.settings.broker, parts=list(blueprint.names))
     ready()
     app: Starlette = application(service)
     # uvicorn raises the signals it caught once more after its own end; these handlers make them
@@ -73,6 +78,7 @@ def run(blueprint: Blueprint, listener: socket.socket, ready: Callable[[], None]
         ws="none",
         lifespan="off",
         access_log=False,
+        log_config=None,  # harness.reference.logs
         log_level="info",
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE,
@@ -80,6 +86,13 @@ def run(blueprint: Blueprint, listener: socket.socket, ready: Callable[[], None]
     )
     Server(config, service).run(sockets=[listener])
     service.close()
+    groups = service.counters.grouped()
+    log(
+        "stopped",
+        streams=groups["streams"]["open"],
+        sockets=groups["sockets"]["open"],
+        contexts=groups["contexts"]["open"],
+    )
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads may still sit in libzmq (abandoned checks): the interpreter's own end would wait or trip.

@@ -54,9 +54,8 @@ def steady(reading: Callable[[], Any], window: float = 0.4, deadline: float = DE
 class Broker:
     """``python -m fake_broker``: answers, falls silent, comes back."""
 
-    def __init__(self) -> None:
-        argv = [sys.executable, "-m", "fake_broker", "--json-ready"]
-        argv += ["--bind", "tcp://127.0.0.1:0"]
+    def __init__(self, bind: str = "tcp://127.0.0.1:0") -> None:
+        argv = [sys.executable, "-m", "fake_broker", "--json-ready", "--bind", bind]
         self.process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True
         )

@@ -228,3 +228,30 @@ def test_operators_find_health_readiness_and_metrics(tmp_path: Path) -> None:
         assert re.search(r'^reference_checks_total\{outcome="finished"\} [1-9]', text, re.M)
         with urllib.request.urlopen(service.url + "/", timeout=10) as page:
             assert page.url.endswith("/dashboard")
+
+
+def test_the_log_is_one_json_object_a_line_and_tells_the_whole_life(tmp_path: Path) -> None:
+    with running(tmp_path / "log", "--profile", "fixed", *FAST) as (service, broker):
+        wait_for(lambda: asked(service) == "healthy", "every component is asked")
+        broker.order("silence")
+        wait_for(lambda: asked(service) == "degraded", "the broker is missed")
+        assert service.stop() == 0
+        lines = [json.loads(line) for line in service.text().splitlines()]
+    events = [line["event"] for line in lines]
+    assert all({"time", "level", "logger", "event"} <= line.keys() for line in lines)
+    assert events.index("listening") < events.index("component changed") < events.index("stopping")
+    changed = [line for line in lines if line["event"] == "component changed"]
+    assert {line["component"] for line in changed} == {"broker", "state", "identity", "app"}
+    last = lines[-1]
+    assert (last["event"], last["streams"], last["sockets"], last["contexts"]) == ("stopped", 0, 0, 0)
+
+
+def test_every_option_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFERENCE_PROFILE", "orignal")
+    answer = told()
+    assert answer.returncode == 2
+    assert "unknown profile 'orignal'" in answer.stderr
+    monkeypatch.setenv("REFERENCE_WORKERS", "none")
+    answer = told()
+    assert answer.returncode == 2
+    assert "Invalid value for '--workers': 'none'" in answer.stderr

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 from harness.reference.blueprint import Blueprint
+from harness.reference.logs import log
 
 SUMMARY = "a circuit breaker: 5 failures in a row open it; after 30 s one check at a time may try again"
 
@@ -62,7 +64,10 @@ class CircuitBreaker:
         """A check that was admitted is over."""
         if ok:
             with self._lock:
+                was_open = self._opened is not None
                 self._failed, self._opened, self._tried = 0, None, None
+            if was_open:
+                log("circuit closed")
         else:
             self._fail()
 
@@ -76,8 +81,11 @@ class CircuitBreaker:
             self._failed += 1
             # Late failures of checks that began before must not push the next trial away for ever.
             due = self._opened is None or self._clock() - self._opened >= self.recovery
-            if self._failed >= self.failures and due:
+            opens = self._failed >= self.failures and due
+            if opens:
                 self._opened, self._tried = self._clock(), None
+        if opens:
+            log("circuit opened", logging.WARNING, recovery=self.recovery)
 
 
 def install(blueprint: Blueprint) -> None:
