@@ -53,6 +53,7 @@ class Card:
     returncodes: tuple[int, ...]
     mute: bool
     load: Mapping[str, Any]
+    parts: tuple[str, ...] = ()  # defects and mitigations
     profile: str = ""  # whose service runs, where it is another one's
     arguments: tuple[str, ...] = ()  # more words of the service's command line
     real_time: bool = False
@@ -134,6 +135,7 @@ def _card(data: Mapping[str, Any]) -> Card:
         returncodes=tuple(data["returncodes"]),
         mute=not data["streams"],
         load=data["load"],
+        parts=(*data["defects"], *data["mitigations"]),
     )
 
 

@@ -53,6 +53,7 @@ class Blueprint:
     runner: Callable[[int, Callable[[BaseException], None]], Runner] = WorkerThreads
     gate: Gate = field(default_factory=OpenGate)
     deadlines: bool = False
+    shared_checks: bool = False
     history: History | None = None
     streams: Callable[[Counters], Streams] = Streams
     respond: Respond = respond
@@ -112,6 +113,7 @@ class Service:
             history=blueprint.history,
             gate=blueprint.gate,
             deadlines=blueprint.deadlines,
+            shared=blueprint.shared_checks,
         )
         self.streams = blueprint.streams(blueprint.counters)
 

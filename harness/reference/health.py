@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
+import math
 import os
 import resource
 import time
@@ -27,6 +29,7 @@ COMPONENTS = (
 )
 KINDS = ("dashboard", "status")
 PAGE = resource.getpagesize()
+FRESH = 0.5  # share of the interval for which a shared round counts as new
 OVER_HTTP = b"over HTTP"  # the first frame of an answer that did not come from the broker
 
 
@@ -87,7 +90,8 @@ class OpenGate:
 class HealthService:
     """Asks, remembers, and words the answers.
 
-    deadlines: a tick waits for its checks no longer than its kind's deadline.
+    deadlines: a tick waits for its checks no longer than its kind's deadline. shared: who asks while a round of checks
+    is under way waits for that one, and a round counts as new for half of its kind's interval.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class HealthService:
         history: History | None = None,
         gate: Gate | None = None,
         deadlines: bool = False,
+        shared: bool = False,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -108,6 +113,9 @@ class HealthService:
         self.counters = counters
         self.gate: Gate = gate or OpenGate()
         self.deadlines = deadlines
+        self.shared = shared
+        self._rounds: dict[str, asyncio.Task[dict[str, Result]]] = {}
+        self._asked: dict[str, float] = {}  # when the last round of a kind was over
         self.history: History = history if history is not None else deque(maxlen=len(COMPONENTS))
         self.latest: dict[str, Result] = {}
         self._wall = wall
@@ -124,6 +132,27 @@ class HealthService:
 
     async def ask_all(self, kind: str) -> dict[str, Result]:
         """One tick's checks, all components side by side, and what is known of each afterwards."""
+        if not self.shared:
+            return await self._round(kind)
+        under_way = self._rounds.get(kind)
+        if under_way is None:
+            interval = (
+                self.settings.dashboard_interval if kind == "dashboard" else self.settings.status_interval
+            )
+            if time.monotonic() - self._asked.get(kind, -math.inf) < interval * FRESH:
+                return dict(self.latest)
+            under_way = self._rounds[kind] = asyncio.create_task(self._shared_round(kind))
+        # A client that leaves must not take the round from the others.
+        return await asyncio.shield(under_way)
+
+    async def _shared_round(self, kind: str) -> dict[str, Result]:
+        try:
+            return await self._round(kind)
+        finally:
+            self._asked[kind] = time.monotonic()
+            del self._rounds[kind]
+
+    async def _round(self, kind: str) -> dict[str, Result]:
         asked = [question for question in COMPONENTS if self._admitted(question)]
         outcomes: Sequence[Outcome | None] = ()
         if asked:

@@ -48,6 +48,7 @@ EVERY = (
     "isolate",
     "socket-limit",
     "bounded-history",
+    "shared-checks",
 )
 
 

@@ -150,7 +150,7 @@ def test_describe_names_parts_that_exist() -> None:
     defects = {entry["name"] for entry in described["defects"]}
     mitigations = {entry["name"] for entry in described["mitigations"]}
     assert len(defects) == 11
-    assert len(mitigations) == 12
+    assert len(mitigations) == 13
     assert all(entry["summary"] for entry in described["defects"] + described["mitigations"])
     assert all(entry["seen"] for entry in described["defects"])
     for profile in described["profiles"]:
