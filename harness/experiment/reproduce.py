@@ -53,7 +53,7 @@ class Card:
     returncodes: tuple[int, ...]
     mute: bool
     load: Mapping[str, Any]
-    parts: tuple[str, ...] = ()  # defects and mitigations
+    parts: tuple[str, ...] = ()  # defects, mitigations and times of its own
     profile: str = ""  # whose service runs, where it is another one's
     arguments: tuple[str, ...] = ()  # more words of the service's command line
     real_time: bool = False
@@ -135,7 +135,7 @@ def _card(data: Mapping[str, Any]) -> Card:
         returncodes=tuple(data["returncodes"]),
         mute=not data["streams"],
         load=data["load"],
-        parts=(*data["defects"], *data["mitigations"]),
+        parts=(*data["defects"], *data["mitigations"], *(f"{k}={v}" for k, v in data["times"].items())),
     )
 
 
@@ -222,7 +222,10 @@ def _steps(card: Card, goal: Goal) -> Steps:
         step = plain(trial, goal, Phase.LOAD)
         if ramp:
             return replace(step, connections=ramp[done], concurrency=ramp[done])
-        return replace(step, connections=step.connections * sizes[done % len(sizes)])
+        size = sizes[
+            done % len(sizes)
+        ]  # wider, not longer: growth per second must not look like growth per stream
+        return replace(step, connections=step.connections * size, concurrency=step.concurrency * size)
 
     if ramp:
         return as_asked
