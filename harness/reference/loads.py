@@ -13,8 +13,9 @@ class Load:
     seconds. events: leave after so many (0: dwell alone). settle: seconds without change that count as
     rest. seconds: for all cycles together. sensitivity: leak per connection that must not be missed.
     disconnect: the way to leave. paths: opened in turn. ramp: clients of each cycle in place of
-    ``connections`` and ``concurrency``; empty: every cycle is alike. sizes: factors of ``connections`` and
-    ``concurrency``, cycle by cycle in turn: cycles of different size tell a leak from a pool. runtime: whose counters are read inside the service.
+    ``connections`` and ``concurrency``; empty: every cycle is alike. sizes: factors of both, cycle by cycle
+    in turn: cycles of different size tell a leak from a pool. runtime: whose counters are read inside the
+    service.
     """
 
     connections: int = 12
