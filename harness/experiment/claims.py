@@ -108,7 +108,9 @@ class ClaimsRun:
     def _why(self) -> str:
         if self.interrupt.is_set():
             return f"the run was interrupted; --resume {self.folder.name} goes on"
-        return f"the time of {self.max_seconds / 60:.0f} min was used up; --resume {self.folder.name} goes on"
+        return (
+            f"the time of {self.max_seconds:g} s was used up; --resume {self.folder.name} goes on"
+        )
 
     @property
     def _elapsed(self) -> float:

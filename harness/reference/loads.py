@@ -43,7 +43,7 @@ STAYING = Load(connections=8, concurrency=8, dwell=1.0, events=2, cycles=8, seco
 # For growth that a broker's timeouts cause: two silent cycles leave 400 descriptors, which end before 1,024 do.
 FLAPPING = Load(connections=16, concurrency=16, dwell=1.0, events=2, cycles=5, seconds=25)
 # For few objects per event, which only the interpreter's own counters tell from what an allocator keeps.
-COUNTED = replace(STAYING, runtime="python")
+COUNTED = replace(STAYING, connections=60, concurrency=20, cycles=12, seconds=60, runtime="python")
 # Handlers of clients that have left go on ticking. At this pace they do not take the machine.
 SLOW_TICKS = {"dashboard_interval": 1.0, "status_interval": 1.0}
 # For a verdict on what gives everything back.
