@@ -93,7 +93,10 @@ def _prevents(claim: Claim, measured: Measured) -> tuple[Conclusion, str]:
     if count:
         return Conclusion.REFUTED, f"crashed in {count} of {total}{text}"
     left = "" if all(one.outcome == Outcome.BOUNDED.value for one in about) else _outcomes(about)
-    return Conclusion.CONFIRMED, f"crashed in none of {total}{text}" + (f"; but {left}" if left else "")
+    open_ = next((f"; a verdict on growth would take: {one.advice}" for one in about if one.advice), "")
+    return Conclusion.CONFIRMED, f"crashed in none of {total}{text}" + (
+        f"; but {left}{open_}" if left else ""
+    )
 
 
 def _crash_share(about: Sequence[Measurement]) -> tuple[int, int, str]:
@@ -203,8 +206,9 @@ def _outcomes(about: Sequence[Measurement]) -> str:
 
 
 def outcomes(row: Row) -> str:
-    """The outcomes of a row's own trial with their counts; empty where nothing was measured."""
-    return _outcomes(row.measured) if row.measured else ""
+    """The outcomes of a row's own trial with their counts; empty where nothing was measured, or where the trial is run
+    for something else than a verdict."""
+    return _outcomes(row.measured) if row.measured and row.claim.by != "proportional" else ""
 
 
 def share_interval(count: int, total: int) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from harness.core.record import Trial
 from harness.core.verdict import Outcome, Verdict
 
 LEAST_GROWTH = 0.005  # per check or connection; below it a count has moved for other reasons
+OF_CLIENTS = ("close-wait", "rowless", "tcp-in")  # sockets of clients: checks do not open them
 MOST_GROWTH = 4  # kinds kept, greatest first
 
 
@@ -112,15 +113,14 @@ def _counted(seen: list[Observation]) -> list[Growth]:
     if len(seen) < 2:
         return []
     checks = sum(o.broker.requests for o in seen[1:] if o.broker)
-    units, unit = (checks, "check") if checks else (sum(o.ledger.opened for o in seen[1:]), "connection")
-    if not units:
-        return []
+    opened = sum(o.ledger.opened for o in seen[1:])
+    found = []
     grown = _differences(seen[0].levels, seen[-1].levels)
-    found = [
-        Growth(_name(key), by / units, unit)
-        for key, by in sorted(grown.items(), key=lambda item: -item[1])
-        if by / units >= LEAST_GROWTH
-    ]
+    for key, by in sorted(grown.items(), key=lambda item: -item[1]):
+        kind = _name(key)
+        units, unit = (checks, "check") if checks and kind not in OF_CLIENTS else (opened, "connection")
+        if units and by / units >= LEAST_GROWTH:
+            found.append(Growth(kind, by / units, unit))
     return found[:MOST_GROWTH]
 
 
