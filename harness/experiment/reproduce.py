@@ -55,6 +55,7 @@ class Card:
     load: Mapping[str, Any]
     parts: tuple[str, ...] = ()  # defects, mitigations and times of its own
     profile: str = ""  # whose service runs, where it is another one's
+    also: tuple[Outcome, ...] = ()  # outcomes that are as good
     arguments: tuple[str, ...] = ()  # more words of the service's command line
     real_time: bool = False
 
@@ -135,6 +136,7 @@ def _card(data: Mapping[str, Any]) -> Card:
         returncodes=tuple(data["returncodes"]),
         mute=not data["streams"],
         load=data["load"],
+        also=tuple(map(Outcome, data["also"])),
         parts=(*data["defects"], *data["mitigations"], *(f"{k}={v}" for k, v in data["times"].items())),
     )
 
@@ -236,7 +238,7 @@ def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
     """Whether a judged trial ended as the profile says it must, and if not, why not."""
     verdict = trial.verdict
     assert verdict
-    if verdict.outcome is not card.expected:
+    if verdict.outcome not in (card.expected, *card.also):
         return False, f"expected {card.expected.value}, saw {verdict.outcome.value}"
     code = trial.exit.returncode if trial.exit else trial.extra.get("stopped_with")
     if code not in card.returncodes and not trial.interrupted:

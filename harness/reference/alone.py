@@ -19,6 +19,7 @@ from harness.reference.profile import (
     ORIGINAL,
     PANIC,
     SIGNALS,
+    STALLED,
     STAYS,
     STOPPED,
     UPSTREAM,
@@ -89,6 +90,8 @@ def _on_upstream(effect: _Effect) -> Profile:
         base="upstream",
         load=SHARING if crashes else STAYING,
         times={} if crashes else SLOW_TICKS,
+        # While its children come and go, counts seldom hold still for the levels that a leak is proven with.
+        also=(STALLED,) if effect.name == "isolate" else (),
     )
 
 

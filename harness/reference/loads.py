@@ -50,8 +50,9 @@ SLOW_TICKS = {"dashboard_interval": 1.0, "status_interval": 1.0}
 HOLDING = Load(
     connections=60, concurrency=20, dwell=2.0, events=2, cycles=40, settle=0.5, seconds=40, sensitivity=0.01
 )
-# Readers that stop reading long enough to fill what the kernel holds for them.
-STALLING = Load(connections=10, concurrency=10, dwell=4.0, events=0, cycles=8, seconds=40, disconnect="stall")
+# Readers that stop reading after a few events, and stay connected for a second longer. What a queue keeps of them are
+# few bytes objects, which only the interpreter's own counters tell from what an allocator keeps.
+STALLING = replace(STAYING, dwell=4.0, events=4, seconds=60, disconnect="stall", runtime="python")
 # Ever more clients at one endpoint, to see how the checks grow with them.
 RAMP = Load(
     dwell=4.0,

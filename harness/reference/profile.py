@@ -47,7 +47,8 @@ class Profile:
     death: by what it dies, or what stays behind, or why nothing does. signatures: names, of which one must
     be found in the log of a death. in_log: regular expression for the log, of a death or of a child's; empty: none.
     returncodes: of the process at its end, negative for a signal; 0 for one that has to be stopped.
-    streams: whether clients get events. base: the mechanism a mitigation is tried on. times: settings
+    streams: whether clients get events. base: the mechanism a mitigation is tried on. also: outcomes
+    that are as good, where the machine's pace decides which one is certain first. times: settings
     in seconds in place of the scaled ones, by name.
     """
 
@@ -65,4 +66,5 @@ class Profile:
     streams: bool = True
     base: str = ""
     load: Load = field(default_factory=Load)
+    also: tuple[str, ...] = ()
     times: Mapping[str, float] = field(default_factory=dict)
