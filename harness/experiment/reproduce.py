@@ -212,8 +212,8 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
 
 
 def _steps(card: Card, goal: Goal) -> Steps:
-    """A profile that is expected to die, or to keep something, gets its cycles as they are; one that is
-    expected to hold goes through the same plan as any guarded service."""
+    """A profile that is expected to crash or to leak gets its cycles as they are. One that is expected to hold, or whose
+    growth only counters inside it show, goes through the same plan as any guarded service: it begins with a warm-up."""
 
     ramp, sizes = tuple(card.load.get("ramp") or ()), tuple(card.load.get("sizes") or (1,))
 
@@ -231,7 +231,8 @@ def _steps(card: Card, goal: Goal) -> Steps:
 
     if ramp:
         return as_asked
-    return (lambda trial: next_step(trial, goal)) if card.expected is Outcome.BOUNDED else as_asked
+    planned = card.expected is Outcome.BOUNDED or card.load.get("runtime", "none") != "none"
+    return (lambda trial: next_step(trial, goal)) if planned else as_asked
 
 
 def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
