@@ -212,8 +212,8 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
 
 
 def _steps(card: Card, goal: Goal) -> Steps:
-    """A profile that is expected to crash or to leak gets its cycles as they are. One that is expected to hold, or whose
-    growth only counters inside it show, goes through the same plan as any guarded service: it begins with a warm-up."""
+    """A profile that is expected to crash or to leak gets its cycles as they are. One that is expected to hold, or
+    whose growth only counters inside it show, goes through the plan of a guarded service: it begins with a warm-up."""
 
     ramp, sizes = tuple(card.load.get("ramp") or ()), tuple(card.load.get("sizes") or (1,))
 
