@@ -28,6 +28,7 @@ from harness.reference.settings import Settings
 from harness.reference.sockets import CheckFailed
 
 RESTART_PAUSE = 0.1  # seconds between the child's death and the next one
+END_PATIENCE = 1.0  # seconds until a child that does not end is killed
 START_PATIENCE = 10.0  # seconds until a child must be ready
 COUNTED = ("sockets.opened", "sockets.closed", "contexts.opened", "contexts.closed")
 
@@ -158,7 +159,13 @@ class IsolatedExchange:
                     child.stdin.close()
                 except OSError:
                     pass
-        self._keeper.join(START_PATIENCE)
+        self._keeper.join(END_PATIENCE)
+        if self._keeper.is_alive():  # a check hangs inside libzmq: the service must not hang with it
+            with self._lock:
+                child = self._child
+            if child is not None:
+                child.kill()
+            self._keeper.join(END_PATIENCE)
 
 
 def serve(exchange: Exchange, counters: Counters, workers: int) -> None:

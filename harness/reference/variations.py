@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.reference.loads import FEW, HOLDING, RAMP, SLOW_TICKS, STAYING
-from harness.reference.profile import BOUNDED, LEAKING, STAYS, STOPPED, Profile
+from harness.reference.profile import BOUNDED, LEAKING, STALLED, STAYS, STOPPED, Profile
 from harness.reference.profiles import PROFILES
 
 
@@ -38,6 +38,7 @@ def _remains(name: str) -> Variation:
             returncodes=STOPPED,
             load=STAYING,
             times=SLOW_TICKS,
+            also=() if PROFILES[name].streams else (STALLED,),
         ),
         name,
         (
