@@ -179,6 +179,14 @@ def test_linger_forever_hangs_the_shutdown(tmp_path: Path) -> None:
         assert service.stop(0.1) == -9
 
 
+def test_double_close_logs_that_the_second_close_fails(tmp_path: Path) -> None:
+    for defects, failures in ((("--defect", "double-close"), 1), ((), 0)):
+        with running(tmp_path / "log", "--profile", "bare", *defects, *FAST) as (service, _):
+            cycle(service, 2)
+            assert service.stop() == 0
+            assert service.text().count("Socket close failure: zmq_close of a closed DEALER: ") == failures
+
+
 def test_every_defect_has_a_test() -> None:
     text = Path(__file__).read_text() + (Path(__file__).parent / "test_reference_crashes.py").read_text()
     for name in os.listdir(Path(__file__).parents[2] / "harness" / "reference" / "defects"):

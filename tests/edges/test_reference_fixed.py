@@ -230,6 +230,26 @@ def test_operators_find_health_readiness_and_metrics(tmp_path: Path) -> None:
             assert page.url.endswith("/dashboard")
 
 
+def test_clients_share_their_rounds_of_checks(tmp_path: Path) -> None:
+    """With and without shared-checks: ten clients see the same events, and cost ten rounds of checks or about one."""
+    made = {}
+    for shared in (True, False):
+        more = ("--mitigation", "shared-checks") if shared else ()
+        with running(tmp_path / "log", "--profile", "bare", "--time-scale", "0.1", *more) as (service, _):
+            clients = [Client(service, "/dashboard/sse") for _ in range(10)]
+            for client in clients:
+                assert b'"status":"healthy"' in client.events(4)
+            counters = service.get("/debug/counters")
+            made[shared] = counters["checks"]["started"] / max(1, counters["events"]["sent"])
+            for client in clients:
+                client.leave()
+            service.rest()
+    assert made[False] == pytest.approx(4, rel=0.3), (
+        "each client asks all four components for each of its events"
+    )
+    assert made[True] < made[False] / 2
+
+
 def test_the_log_is_one_json_object_a_line_and_tells_the_whole_life(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "fixed", *FAST) as (service, broker):
         wait_for(lambda: asked(service) == "healthy", "every component is asked")
