@@ -12,6 +12,11 @@ from harness.core.record import Trial
 from harness.core.verdict import Outcome, Verdict
 
 LEAST_GROWTH = 0.005  # per check or connection; below it a count has moved for other reasons
+SYMPTOMS = (
+    "broker-peers",
+    "mappings",
+)  # the same sockets seen from the broker; the stacks of the same threads
+ECHOES = (*SYMPTOMS, "fds", "threads")  # of what was counted per check already
 OF_CLIENTS = ("close-wait", "rowless", "tcp-in")  # sockets of clients: checks do not open them
 MOST_GROWTH = 4  # kinds kept, greatest first
 
@@ -104,7 +109,7 @@ def _growth(trial: Trial, verdict: Verdict) -> tuple[Growth, ...]:
     rated = [
         Growth(f"{f.metric} {f.kind}".strip(), f.rate.value, f.rate.unit.rpartition("/")[2])
         for f in verdict.findings
-        if f.status == "leaking" and f.rate and not (counted and f.metric in ("fds", "threads"))
+        if f.status == "leaking" and f.rate and f.metric not in (ECHOES if counted else SYMPTOMS)
     ]
     return (*counted, *rated)[:MOST_GROWTH]
 

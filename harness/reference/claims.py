@@ -229,7 +229,7 @@ def _actions() -> Iterator[Claim]:
         yield _of(
             profile.name,
             _SECTIONS[action],
-            f"{action} alone prevents the crash of {profile.base}",
+            f"adding only {action} prevents the crash of {profile.base}",
             "prevents",
         )
 

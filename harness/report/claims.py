@@ -12,6 +12,7 @@ from harness.core.stats.distributions import mean_interval, median
 from harness.core.units import bytes_text
 from harness.report.page import environment, policy
 
+BYTES = ("heap-bytes", "anonymous", "rss", "uss")  # kinds of memory that are no counts
 HEADINGS = (
     "claim",
     "how it was tested",
@@ -59,7 +60,7 @@ def time_to_failure(measured: Sequence[Measurement]) -> str:
     times = [one.seconds for one in measured if one.crashed]
     if times:
         return f"{_spread(times, 1)} s" if len(times) < 2 else _spread(times, 1, " s")
-    return f"none within {_spread([one.seconds for one in measured], 0, ' s')}" if measured else "–"
+    return f"no crash in {_spread([one.seconds for one in measured], 0, ' s')}" if measured else "–"
 
 
 def connections(measured: Sequence[Measurement]) -> str:
@@ -93,7 +94,7 @@ def growth(measured: Sequence[Measurement]) -> str:
 
 
 def _amount(kind: str, value: float) -> str:
-    return bytes_text(value) if kind.startswith("memory") else f"{value:.3g}"
+    return bytes_text(value) if kind.endswith(BYTES) else f"{value:.3g}"
 
 
 def headline(record: ClaimsRecord) -> str:

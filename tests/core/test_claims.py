@@ -184,7 +184,7 @@ def test_both_tables_have_every_column_and_escape_what_they_show() -> None:
 def test_growth_that_single_repeats_show_is_left_out() -> None:
     assert growth((CRASH, replace(CRASH, growth=()), replace(CRASH, growth=()))) == ""
     assert growth((CRASH, CRASH, replace(CRASH, growth=()))) == "+1 eventfd (1 to 1) per check"
-    assert time_to_failure((GOOD,)) == "none within 20 s"
+    assert time_to_failure((GOOD,)) == "no crash in 20 s"
 
 
 def test_a_repeat_that_ended_otherwise_is_listed() -> None:

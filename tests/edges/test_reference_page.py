@@ -83,9 +83,6 @@ def test_the_page_looks_right_in_every_state_and_with_any_data(tmp_path: Path) -
         Service(tmp_path / "log", broker, *FAST) as service,
         opened(f"{service.url}/", tmp_path / "profile") as page,
     ):
-        page.ask(
-            "Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False
-        )
         page.wait(f"{STATE} === 'live'")
         for data in SHAPELESS:
             update(page, data)
@@ -108,8 +105,13 @@ def test_the_page_looks_right_in_every_state_and_with_any_data(tmp_path: Path) -
                 colours[state, scheme] = page.value(
                     "getComputedStyle(document.getElementById('status')).color"
                 )
-                assert violations(page) == [], (state, scheme)
-                assert page.value(WIDER) is False, (state, scheme)
+                # A phone in every state, a desk in the two that differ most.
+                for width in (400, 1280) if state in ("live", "offline") else (400,):
+                    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+                    page.ask("Emulation.setDeviceMetricsOverride", **size)
+                    page.wait(f"innerWidth === {width}")
+                    assert page.value(WIDER) is False, (state, scheme, width)
+                    assert violations(page) == [], (state, scheme, width)
         for scheme in ("light", "dark"):
             shown = {colours[state, scheme] for state in ("live", "degraded", "offline")}
             assert len(shown) == 3, "a colour for each state, beside its shape and its text"
