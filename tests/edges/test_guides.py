@@ -61,7 +61,7 @@ class Short:
         assert command and url, "the guide names both"
         return self.guard(command=[sys.executable, {service!r}, "{{port}}", *sys.argv[:0]],
             url="http://127.0.0.1:{{port}}/events", connections=50, concurrency=50, dwell=0.2, settle=0.2,
-            sensitivity=0.05, retention=0, stall_after=10.0, **{{**more, "max_time": 100}})
+            sensitivity=0.05, retention=0, hold=0, stall_after=10.0, **{{**more, "max_time": 100}})
 @pytest.fixture
 def guard(guard): return Short(guard)
 """

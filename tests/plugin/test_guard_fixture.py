@@ -21,7 +21,7 @@ TEST = """
     def test_stream_gives_everything_back(guard):
         verdict = guard(
             command=[{python!r}, {service!r}, "{{port}}", {kind!r}], url="http://127.0.0.1:{{port}}/events",
-            connections=100, concurrency=25, dwell=0.3, settle=0.2, sensitivity=0.02, retention=0, max_time=90)
+            connections=100, concurrency=25, dwell=0.3, settle=0.2, sensitivity=0.02, retention=0, hold=0, max_time=90)
         assert not [name for name in sys.modules if name.split(".")[0] in ("locust", "gevent")]
         assert verdict.bounded, verdict.explain()
 """
