@@ -4,24 +4,25 @@
         verdict = guard(command=["python", "app.py", "--port", "{port}"], url="http://127.0.0.1:{port}/events")
         assert verdict.bounded, verdict.explain()
 
-Nothing but the standard library and pytest is imported until a fixture, a marker or an option is used.
+Nothing but the standard library and pytest is imported until a fixture, a marker or an option is used. pytest loads
+this file through ``sse_leak_harness_plugin``, without its package: a project may have a module named ``harness``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.experiment.broker import Broker
     from harness.no_leaks import NoLeaks
     from harness.plugin.guarding import Guard
     from harness.plugin.services import ReferenceServices
 
+PACKAGE = Path(__file__).resolve().parent
 LEAK_CHECK = "harness-leak-check"
 REPORTS = pytest.StashKey[list[tuple[str, str]]]()
 FAILED = pytest.StashKey[bool]()
@@ -74,7 +75,30 @@ def pytest_configure(config: pytest.Config) -> None:
         "no_leaks(ignore=(), objects=(), memory=None, patience=2.0): the test must give everything back",
     )
     if config.getoption("--no-leaks"):
+        if hidden := _hidden():
+            raise pytest.UsageError(f"--no-leaks: {hidden}")
         _check_leaks(config, everywhere=True)
+
+
+def _hidden() -> str:
+    """Why the package cannot be imported, in one line; empty when it can."""
+    try:
+        import harness
+    except Exception as error:
+        return f"sse-leak-harness cannot import its package harness: {type(error).__name__}: {error}"
+    found = Path(getattr(harness, "__file__", None) or "a folder without __init__.py")
+    if found.resolve().parent == PACKAGE:
+        return ""
+    return (
+        f"sse-leak-harness cannot import its package harness: {found} has the same name and comes first; "
+        "rename that module to use this plugin's fixtures, markers and --no-leaks"
+    )
+
+
+def _need_package() -> None:
+    """Fail the test, in one line, when another module hides the package."""
+    if hidden := _hidden():
+        pytest.fail(hidden, pytrace=False)
 
 
 def _check_leaks(config: pytest.Config, *, everywhere: bool) -> None:
@@ -85,10 +109,16 @@ def _check_leaks(config: pytest.Config, *, everywhere: bool) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The check of leaks is loaded where a test asks for it."""
-    if not config.pluginmanager.has_plugin(LEAK_CHECK) and any(
-        item.get_closest_marker("no_leaks") for item in items
-    ):
+    if config.pluginmanager.has_plugin(LEAK_CHECK):
+        return
+    if any(item.get_closest_marker("no_leaks") for item in items) and not _hidden():
         _check_leaks(config, everywhere=False)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that asks for the check of leaks fails when the check cannot be loaded."""
+    if item.get_closest_marker("no_leaks"):
+        _need_package()
 
 
 @pytest.fixture
@@ -97,6 +127,7 @@ def guard(request: pytest.FixtureRequest) -> Guard:
 
     Guards take turns, also among xdist's workers. The service is stopped before the function returns.
     """
+    _need_package()
     from harness.plugin.guarding import guard_for
 
     return guard_for(request)
@@ -105,6 +136,7 @@ def guard(request: pytest.FixtureRequest) -> Guard:
 @pytest.fixture
 def no_leaks(request: pytest.FixtureRequest) -> Iterator[NoLeaks]:
     """Fails the test when it leaves something behind in this process; ``no_leaks.ignore(kind, match, reason)``."""
+    _need_package()
     from harness.no_leaks import no_leaks as check
     from harness.plugin.leaks import finish
 
@@ -118,6 +150,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[NoLeaks]:
 @pytest.fixture
 def fake_broker(tmp_path: Path) -> Iterator[Broker]:
     """A running fake Majordomo broker: ``fake_broker.endpoint``, ``fake_broker.fall_silent()``."""
+    _need_package()
     from harness.plugin.services import broker
 
     with broker(tmp_path) as running:
@@ -127,6 +160,7 @@ def fake_broker(tmp_path: Path) -> Iterator[Broker]:
 @pytest.fixture
 def reference_service(tmp_path: Path) -> Iterator[ReferenceServices]:
     """Starts the reference service with a profile: ``reference_service("fixed").url``."""
+    _need_package()
     from contextlib import ExitStack
 
     from harness.plugin.services import ReferenceServices

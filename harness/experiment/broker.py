@@ -109,7 +109,7 @@ class Broker:
         services = [word for service in setup.services for word in ("--service", service)]
         child = Child.spawn(
             [
-                *(sys.executable, "-m", "fake_broker", "--json-ready", "--bind", setup.bind),
+                *(sys.executable, "-P", "-m", "fake_broker", "--json-ready", "--bind", setup.bind),
                 *("--control", f"ipc://{private.path / 'control'}"),
                 *("--dialect", setup.dialect, "--seed", str(seed)),
                 *services,

@@ -93,7 +93,7 @@ def catalogue() -> Catalogue:
     """Profiles, variations and claims of the reference service. Raises TargetError when it cannot say."""
     try:
         answer = subprocess.run(
-            [sys.executable, "-m", "harness.reference", "--describe"],
+            [sys.executable, "-P", "-m", "harness.reference", "--describe"],
             capture_output=True,
             timeout=DESCRIBE_PATIENCE,
             check=False,
@@ -170,7 +170,7 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
             url="http://127.0.0.1:{port}" + paths[0],
             paths=paths,
             command=(
-                *(sys.executable, "-m", "harness.reference", "--profile", card.profile or card.name),
+                *(sys.executable, "-P", "-m", "harness.reference", "--profile", card.profile or card.name),
                 *("--port", "{port}", "--broker", "{broker}", *flags),
             ),
             nofile=NOFILE,

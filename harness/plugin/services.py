@@ -55,7 +55,7 @@ class ReferenceServices:
         folder.mkdir()
         peer = self._stack.enter_context(broker(folder))
         port = free_port()
-        command = [sys.executable, "-m", "harness.reference", "--profile", profile, "--port", str(port)]
+        command = [sys.executable, "-P", "-m", "harness.reference", "--profile", profile, "--port", str(port)]
         process = Child.spawn(
             [*command, "--broker", peer.endpoint, *arguments],
             log=folder / "reference.log",

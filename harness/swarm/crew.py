@@ -71,7 +71,7 @@ class Crew:
         environment = {**os.environ, SECRET: self._setup.secret}
         for _ in range(self._setup.processes):
             process = subprocess.Popen(
-                [sys.executable, "-m", "harness.swarm.worker", self._endpoint], env=environment
+                [sys.executable, "-P", "-m", "harness.swarm.worker", self._endpoint], env=environment
             )
             self._processes[process.pid] = process
         wanted = self._setup.processes + self._setup.remote_workers

@@ -141,8 +141,9 @@ class Swarm:
         self._listener.bind(str(path))
         path.chmod(0o600)
         self._listener.listen(1)
-        argv = [sys.executable, "-m", "harness.swarm.child", str(path)]
-        # The child must find this very package, from wherever the harness was started.
+        argv = [sys.executable, "-P", "-m", "harness.swarm.child", str(path)]
+        # The child must find this very package, from wherever the harness was started: -P, for the folder may have a
+        # module named harness of its own.
         root = str(Path(__file__).resolve().parents[2])
         inherited = os.environ.get("PYTHONPATH")
         env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}

@@ -7,6 +7,7 @@ requests make their share of the users count as failed, so that a load that neve
 from __future__ import annotations
 
 import gc
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -181,6 +182,7 @@ def _shared(causes: Counter[str], failed: int) -> dict[str, int]:
 
 
 def _users(path: Path) -> list[type[locust.User]]:
+    sys.path.append(str(Path.cwd()))  # modules of the user's own, after everything that is installed
     try:
         classes, _ = load_locustfile(str(path))
     except (Exception, SystemExit) as error:
