@@ -1,10 +1,11 @@
-"""Assertions for checks written by hand (docs/pytest.md)."""
+"""What tests import: assertions for checks written by hand, and the types of the plugin's fixtures (docs/pytest.md)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
+from typing import TYPE_CHECKING
 
 from harness.config import from_arguments
 from harness.core.budget import Budget
@@ -19,7 +20,30 @@ from harness.core.units import rate
 from harness.core.verdict import Verdict
 from harness.no_leaks import Ignore, LeaksError, assert_no_growth, no_leaks, snapshot
 
-__all__ = ["Ignore", "LeaksError", "assert_bounded", "assert_no_growth", "no_leaks", "snapshot"]
+if TYPE_CHECKING:
+    from harness.plugin.guarding import BudgetExceeded as BudgetExceeded
+    from harness.plugin.guarding import Guard as Guard
+
+__all__ = [
+    "BudgetExceeded",
+    "Guard",
+    "Ignore",
+    "LeaksError",
+    "assert_bounded",
+    "assert_no_growth",
+    "no_leaks",
+    "snapshot",
+]
+_OF_THE_PLUGIN = ("BudgetExceeded", "Guard")
+
+
+def __getattr__(name: str) -> object:
+    """The plugin's types need pytest, so they are imported when they are used."""
+    if name not in _OF_THE_PLUGIN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from harness.plugin import guarding
+
+    return getattr(guarding, name)
 
 
 def assert_bounded(

@@ -8,7 +8,7 @@ import os
 from locust import constant, task
 
 import harness.swarm.web  # noqa: F401 - adds the Target tab to Locust's web UI
-from harness.swarm.user import SseUser
+from harness.swarm import SseUser
 
 PATH = os.environ.get("SSE_PATH", "/dashboard/sse")
 

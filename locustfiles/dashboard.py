@@ -8,7 +8,7 @@ import os
 from locust import between, task
 
 import harness.swarm.web  # noqa: F401 - adds the Target tab to Locust's web UI
-from harness.swarm.user import SseUser
+from harness.swarm import SseUser
 
 DASHBOARD, STATUS = os.environ.get("SSE_PATHS", "/dashboard/sse /system/status/sse").split()
 

@@ -96,7 +96,7 @@ class Guard:
         url: where its streams are, ``{port}`` is replaced; several of one host are opened in turn. command:
         starts it, ``{port}`` is replaced. pid: a service that runs already. budget: allowed growth, such as
         ``{"fds": "0/connection"}``; goes before the budget file and the marker. profile: ``[profile.NAME]``
-        of the file. more: any other field of ``harness.experiment.guard.Request``; times may be texts
+        of the file. more: other options of ``harness guard`` (docs/pytest.md); times may be texts
         (``max_time="30s"``), and so may ``sensitivity`` (``"1/1000"``).
 
         Returns the verdict; under ``@pytest.mark.budget`` raises BudgetExceeded unless it is bounded. Raises
