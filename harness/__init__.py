@@ -1,7 +1,7 @@
 """Load and leak-regression test harness for long-lived streaming services.
 
-The names in ``harness.__all__``, ``harness.testing`` and ``harness.swarm`` are public. Everything else may change in any
-release. No name is imported before it is used; ``__init__.pyi`` declares the types.
+The names in ``harness.__all__``, ``harness.testing`` and ``harness.swarm`` are public. Everything else may change in
+any release. No name is imported before it is used; ``__init__.pyi`` declares the types.
 """
 
 from importlib import import_module as _import_module
