@@ -3,16 +3,16 @@
 //
 // A heap snapshot would answer the same, but one of a bare Node stops the service for 230 ms of CPU time (measured, Node
 // 20). The inspector's queryObjects takes 60 ms, nearly all of it a collection; every loop after it runs in slices.
-// No code of the service runs: properties are read by their descriptors, lengths by the methods of the built-in classes.
+// No code of the service runs, unless it has replaced Error.prepareStackTrace: properties are read by their descriptors,
+// lengths by the methods of the built-in classes.
 
-const { SECONDS, state, className, clock, everything, isObject, keys, kindOf, valueOf } = require('./reflect')
+const { LARGE_HEAP, SECONDS, state, className, clock, everything, isObject, keys, kindOf, valueOf } = require('./reflect')
 const { names } = require('./holders')
 
 const LEAST = 5 // elements that a container must have gained
 const MOST = 4 // containers that are described
 const WATCHED = 3 // containers whose additions are recorded
 const MOST_OBJECTS = 1_000_000
-const LARGE_HEAP = 256 * 1024 * 1024 // bytes; listing the keys of one large object cannot be interrupted
 const MOST_ADDED = 10_000 // additions whose stack is recorded: 10 µs each
 const STACK_DEPTH = 25
 const ADDING = { Array: ['push', 'unshift', 'splice'], Map: ['set'], Set: ['add'] }
@@ -24,7 +24,7 @@ const setSize = Object.getOwnPropertyDescriptor(Set.prototype, 'size').get
 let lengths = new WeakMap() // container → length at first
 let firsts = new WeakMap() // first element → length of its array: one that is copied to grow keeps its first element
 let between = new WeakMap() // container → length when watching began
-let watched = [] // [{ container, kind, methods, added: Map of stack → [element] }]
+let watched = [] // [{ one: container, kind, methods: [[name, function]], added: Map of stack → [element] }]
 let recorded = 0
 
 // Every container with its kind and length, passed to ``look``. Returns whether all were seen.

@@ -2,7 +2,8 @@
 // What holds a container: "Hub.subscribers", "bus._events.news", the variable of a module or closure, a private field.
 
 const {
-  state, ask, className, constructorOf, fetch, fileOf, inside, internal, isObject, keys, kindOf, release, scripts, valueOf
+  LARGE_HEAP, state, ask, className, constructorOf, fetch, fileOf, inside, internal, isObject, keys, kindOf, release, scripts,
+  valueOf
 } = require('./reflect')
 
 const LEVELS = 4 // from a container to what holds what holds it
@@ -18,17 +19,18 @@ async function holdersOf (list, targets, time) {
     const known = best.get(target)
     if (!known || rank < known.rank) best.set(target, { owner, name, rank })
   }
+  const keyed = process.memoryUsage().heapUsed < LARGE_HEAP
   for (const one of list) {
-    if (state.ours.has(one)) continue
+    if (state.ours.has(one) || ArrayBuffer.isView(one)) continue
     const kind = kindOf(one)
-    const inner = kind === 'Array' ? one : kind === 'Map' ? Map.prototype.values.call(one) : []
-    let index = 0
+    const inner = kind === 'Array' ? Array.prototype.values.call(one) : kind === 'Map' ? Map.prototype.values.call(one) : []
     for (const value of inner) {
-      if (wanted.has(value) && index++ >= 0) found(value, one, '', 5)
+      if (wanted.has(value)) found(value, one, '', 5)
       if (time.slice.over()) await time.slice.next()
       if (time.over()) return best
     }
-    if (kind === 'Array') continue
+    // A plain object may have a million keys, which are listed at once.
+    if (kind === 'Array' || (!keyed && kind === 'Object' && GENERIC.has(className(one)))) continue
     for (const key of keys(one)) {
       const value = valueOf(one, key)
       if (wanted.has(value)) {

@@ -6,6 +6,7 @@ const types = require('util').types
 
 const SECONDS = 2 // of CPU time for one command; what is known by then is the answer
 const WAITED = 6 // seconds that it takes at most, on a machine that is busy
+const LARGE_HEAP = 256 * 1024 * 1024 // bytes; listing the keys of one large object cannot be interrupted
 const GROUP = 'harness'
 const handOver = Symbol.for('harness.handOver')
 
@@ -133,6 +134,6 @@ function release () {
 }
 
 module.exports = {
-  SECONDS, state, ask, className, clock, constructorOf, everything, fetch, fileOf, inside, internal, isObject, keys, kindOf,
-  release, scripts, valueOf
+  LARGE_HEAP, SECONDS, state, ask, className, clock, constructorOf, everything, fetch, fileOf, inside, internal, isObject,
+  keys, kindOf, release, scripts, valueOf
 }
