@@ -22,6 +22,7 @@ from harness.runtime.counters import (
     HANDLES,
     HEAP_BYTES,
     OBJECTS,
+    PARTIAL,
     Counters,
     RuntimeReader,
     Unavailable,
@@ -39,6 +40,7 @@ SHARE = 0.05  # of the true rate
 GO = SERVERS / "go" / "main.go"
 JAVA = SERVERS / "java" / "SseServer.java"
 NODE = SERVERS / "server.js"
+CONTAINERS = SERVERS / "containers.js"
 # Go keeps the entries of goroutines that waited on a channel (runtime.sudog), up to 128 for each processor: its
 # count of objects moves by ±60, however many connections there were. So many that this is not 5 % of them:
 GO_CONNECTIONS = 1500
@@ -157,6 +159,28 @@ def test_node_counts_are_exact_and_the_planted_line_comes_first(
             assert found.growths[0].site.endswith(f"server.js:{line_of(NODE, mark)} in keep"), found.lines()
             assert found.growths[0].per_connection == pytest.approx(1.0, rel=SHARE)
             assert found.growths[1].site.startswith("`Kept` in "), found.lines()
+
+
+@needs_node
+def test_what_holds_the_growth_of_a_node_is_named_whatever_kind_of_holder_it_is(tmp_path: Path) -> None:
+    env = node.prepare_env(os.environ, tmp_path / "agents")
+    with server(["node", str(CONTAINERS)], tmp_path, env) as (child, port):
+        reader = NodeCounters(tmp_path / "agents", child.pid)
+        assert isinstance(reader.probe(), Counters)
+        for _ in range(3):
+            found = reader.attribute(cycle_of(port, "/", 60), top=20)
+            if not any(note.startswith(PARTIAL) for note in found.notes):
+                break  # a machine that is busy may leave the agent too little time
+    sites = [growth.site for growth in found.growths if growth.kind == "container"]
+    assert set(sites) >= {
+        "`Order` in `Hub.#orders`, a Set",
+        "`Order` in `byName`, an object",
+        "`Order` in `copied`, an array",
+    }, found.lines()
+    lines = [growth.site for growth in found.growths if growth.kind == "line"]
+    for mark in ("private field", "dictionary", "copy"):
+        planted = f"containers.js:{line_of(CONTAINERS, f'// planted {mark}')} in "
+        assert any(planted in line for line in lines), (mark, found.lines())
 
 
 @needs_node

@@ -26,6 +26,7 @@ let counted = 0 // objects, by the last count
 let slow = 0 // counts in a row that held the service for longer than HELD beyond a collection
 let heapBefore = 0 // bytes, when sampling began
 const resources = new Map() // async id → "type\0stack"
+const sampled = new Set() // names of functions of the service whose allocations are alive
 
 function collector () {
   if (collect === null) {
@@ -127,7 +128,7 @@ async function trace () {
 // Which containers gain elements (containers.js): "first" measures them, "watch" records who adds to those that have grown.
 async function containers (step) {
   if (session === null) return { error: 'not tracing' }
-  return require('./containers').containers(session, slices, step, [resources], counted)
+  return require('./containers').containers(session, slices, step, [resources, sampled], counted, sampled)
 }
 
 async function untrace () {
@@ -135,6 +136,7 @@ async function untrace () {
     require('./containers').forget()
     hook.disable()
     resources.clear()
+    sampled.clear()
     await post('HeapProfiler.stopSampling')
     await post('HeapProfiler.disable')
     session.disconnect()
@@ -168,6 +170,7 @@ async function sites () {
     if (url.includes(__dirname)) continue
     const below = [[url, lineNumber + 1, functionName], ...stack].slice(0, STACK_DEPTH)
     if (node.selfSize > 0) {
+      if (sampled.size < MOST_SITES && !url.startsWith('node:')) sampled.add(functionName)
       allocations.push({ bytes: node.selfSize, blocks: blocks.get(node.id) || 0, frames: below })
     }
     for (const child of node.children) left.push([child, below])

@@ -79,7 +79,8 @@ async function grownOf (list, time, lasting) {
   let most = []
   const complete = await lookAtAll(list, (one, kind, length) => {
     if (length < LEAST) return
-    if (kind === 'Object' && !lengths.has(one)) return // an object that is new has its properties, it is no dictionary
+    // An object that is new has its properties: it is no dictionary.
+    if (kind === 'Object' && !lengths.has(one) && !between.has(one)) return
     const before = lengths.get(one) ?? (kind === 'Array' ? firsts.get(valueOf(one, 0)) : undefined) ?? 0
     const gain = length - before
     if (gain < LEAST || (lasting && length - (between.get(one) ?? 0) < LEAST) || (most.length === MOST && gain <= most[MOST - 1].gain)) return
@@ -181,9 +182,9 @@ function forget () {
   firsts = new WeakMap()
 }
 
-// Functions that were seen to add to a container, by their names in the recorded stacks.
-function adders () {
-  const found = new Set()
+// Functions that were seen to allocate what stays, or to add to a container: by their names in the recorded stacks.
+function adders (sampled) {
+  const found = new Set(sampled)
   for (const { added } of watched) {
     for (const stack of added.keys()) {
       for (const match of stack.matchAll(/^ +at (?:async |new )?(?:[^\s(]*\.)?([\w$]+) (?:\[as .*\] )?\(/gm)) found.add(match[1])
@@ -193,12 +194,12 @@ function adders () {
 }
 
 // The containers that have grown since begin, the most first.
-async function grown (lasting) {
+async function grown (lasting, sampled) {
   const list = everything()
   state.ours.add(list)
   const time = clock()
   const { most, complete } = await grownOf(list, time, lasting)
-  const described = await names(list, most.map(({ one }) => one), time, adders())
+  const described = await names(list, most.map(({ one }) => one), time, adders(sampled))
   const answer = []
   for (const [index, { one, kind, gain }] of most.entries()) {
     answer.push({
@@ -216,7 +217,7 @@ async function grown (lasting) {
   }
 }
 
-async function containers (inspector, makeSlices, step, own, counted) {
+async function containers (inspector, makeSlices, step, own, counted, sampled) {
   state.session = inspector
   state.slices = makeSlices
   state.ours = new WeakSet(own)
@@ -227,7 +228,7 @@ async function containers (inspector, makeSlices, step, own, counted) {
   }
   if (counted > MOST_OBJECTS) return { grown: [], partial: `more than ${MOST_OBJECTS} objects: containers are not compared` }
   if (step === 'first') return begin()
-  return step === 'watch' ? watch() : grown(step === 'lasting')
+  return step === 'watch' ? watch() : grown(step === 'lasting', sampled)
 }
 
 module.exports = { containers, forget }

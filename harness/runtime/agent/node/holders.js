@@ -98,7 +98,7 @@ async function variables (list, targets, time, urls, adders) {
 }
 
 // From each container outwards: its name ("Hub.bus._events.news") and the file of its owner's class.
-// adders: names of functions that were seen to add to them.
+// adders: names of functions that were seen to add to them, or to allocate what they hold.
 async function names (list, containers, time, adders) {
   const urls = scripts()
   const found = containers.map(one => ({ end: one, path: '', file: '', known: '' }))
