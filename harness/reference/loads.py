@@ -52,7 +52,7 @@ HOLDING = Load(
 )
 # Readers that stop reading after a few events, and stay connected for a second longer. What a queue keeps of them are
 # few bytes objects, which only the interpreter's own counters tell from what an allocator keeps.
-STALLING = replace(STAYING, dwell=4.0, events=4, seconds=60, disconnect="stall", runtime="python")
+STALLING = replace(STAYING, dwell=4.0, events=4, cycles=20, seconds=60, disconnect="stall", runtime="python")
 # Ever more clients at one endpoint, to see how the checks grow with them.
 RAMP = Load(
     dwell=4.0,
