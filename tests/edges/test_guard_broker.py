@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
+from fake_broker import mdp
 from harness.core.errors import ConfigError
+from harness.experiment.broker import Broker
 from harness.experiment.guard import Request, broker_setup, goal_of
 
 HARNESS = (sys.executable, "-m", "harness.cli")
@@ -59,6 +62,26 @@ def test_faults_that_were_asked_for_decide_alone_when_the_broker_is_silent() -> 
 def test_a_broker_that_cannot_be_is_refused_before_anything_starts(more: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         broker_setup(request(**more))
+
+
+def test_a_service_of_another_dialect_is_noted_with_the_option_to_give(tmp_path: Path) -> None:
+    setup = broker_setup(request(broker_dialect="0.2", broker_faults=("latency,delay=0",)))
+    assert setup is not None
+    with (
+        Broker.start(setup, log=tmp_path / "broker.log", seed=0) as broker,
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as peer,
+    ):
+        peer.linger = 0
+        peer.connect(broker.endpoint)
+        peer.send_multipart(mdp.encode_client_request("plantd", "state", [b"ping"]))
+        peer.send_multipart(mdp.encode_client_request("0.2", "state", [b"ping"]))
+        assert peer.poll(60_000), "the broker answers the second one, and has met the first one before"
+        assert broker.said(faults=True) == (
+            "broker: rejected 1 message of dialect plantd, it uses 0.2; expected --broker-dialect plantd",
+            "broker: fault latency,delay=0.0 saw 1 and acted on 1",
+        )
+        assert broker.said(faults=False) == broker.said(faults=True)[:1]
 
 
 def test_the_crash_is_guarded_in_one_command(tmp_path: Path) -> None:
