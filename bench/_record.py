@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,13 +57,16 @@ OTHERS = {
 }
 
 
-def steps(trial: Trial) -> CycleSpec | Stop:
+def steps(path: str) -> Callable[[Trial], CycleSpec | Stop]:
     """Equal cycles, first small, then large."""
-    index = len(trial.observations)
-    if index >= len(SIZES):
-        return Stop("recorded")
-    size = SIZES[index]
-    return CycleSpec(index, size, 50, 0.3, 1, "mixed", ("/clean",), Phase.LOAD)
+
+    def step(trial: Trial) -> CycleSpec | Stop:
+        index = len(trial.observations)
+        if index >= len(SIZES):
+            return Stop("recorded")
+        return CycleSpec(index, SIZES[index], 50, 0.3, 1, "mixed", (path,), Phase.LOAD)
+
+    return step
 
 
 @contextmanager
@@ -90,7 +93,8 @@ def started(name: str, folder: Path) -> Iterator[Request]:
 def record(name: str, folder: Path) -> None:
     """One server, once."""
     with tempfile.TemporaryDirectory() as text, started(name, Path(text)) as request:
-        trial = guard_once(request, command="record", steps=steps).trial
+        path = "/events" if name in OTHERS else "/clean"
+        trial = guard_once(request, command="record", steps=steps(path)).trial
     seen = [o for o in trial.observations if o.levels]
     levels: dict[str, list[float]] = {}
     for key in sorted({str(key) for o in seen for key in o.levels}):
