@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from harness.core import design
-from harness.core.cycle import Phase
+from harness.core.budget import Budget
+from harness.core.cycle import Observation, Phase
 from harness.core.judge.counts import CACHE, assess_one
 from harness.core.judge.growth import Allowed
 from harness.core.judge.moments import Series
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.plan import MAX_WARMUP, POWER, Goal, Stop, next_step
-from harness.core.record import Trial
+from harness.core.plan import MAX_WARMUP, POWER, Goal, Search, Stop, next_step
+from harness.core.record import TargetInfo, Trial
 from harness.core.verdict import Outcome
+from harness.experiment.guard import Request
+from harness.experiment.soak import soak_steps
 from tests.core.series import FDS, OBJECTS, Did, observation, play, trial
 
 GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0)
@@ -176,3 +180,58 @@ def test_a_wait_that_has_begun_goes_on_while_something_grows() -> None:
     now = trial([], observations=seen, retention=60.0, initial={FDS: 10.0})
     step = next_step(now, replace(GOAL, retention=60.0, idle_cycles=0))
     assert getattr(step, "phase", None) is Phase.RETENTION
+
+
+def test_the_wait_is_that_of_the_kind_that_grows_and_not_the_longest_of_all() -> None:
+    goal = replace(GOAL, disconnect="mixed", retention=60.0)
+    budget = Budget(retain={"*": 60.0, "fds": 5.0})
+    now = Trial("played", TargetInfo(("service",), "http://127.0.0.1:1/", 1), budget, retention=60.0)
+    now = replace(now, observations=with_a_leak(12.0))
+    assert isinstance(step := next_step(now, goal), Stop), step
+    assert "certain" in step.reason
+    slower = replace(now, budget=Budget(retain={"*": 60.0}))
+    step = next_step(slower, goal)
+    assert not isinstance(step, Stop)
+    assert step.phase is Phase.RETENTION
+
+
+def with_a_leak(idle: float) -> tuple[Observation, ...]:
+    """One descriptor per stream over loads that end at second 12, and readings without clients afterwards."""
+    sizes, level, found = (100, 300, 300, 0, 300, 150, 600, 1200), 10.0, []
+    for index, size in enumerate(sizes):
+        level += size
+        phase = Phase.IDLE if not size else Phase.WARMUP if index < 3 else Phase.LOAD
+        one = observation(
+            index,
+            {FDS: level},
+            phase=phase,
+            opened=size,
+            ledger={"answered": size, "events": size * (1 + index % 3)},
+        )
+        found.append(replace(one, spec=replace(one.spec, disconnect="fin")))
+    last = found[-1].ended
+    for step in range(1, int(idle) + 1):
+        one = observation(len(sizes) + step, {FDS: level}, phase=Phase.RETENTION, opened=0)
+        spec = replace(one.spec, connections=0)
+        found.append(
+            replace(one, spec=spec, started=last + step - 1, load_ended=last + step, ended=last + step)
+        )
+    return tuple(found)
+
+
+def test_a_soak_holds_clients_once_and_goes_on_loading() -> None:
+    seen, _ = play(lambda did: {FDS: 10.0}, replace(GOAL, endless=True, hold=5.0, max_seconds=None), limit=20)
+    assert phases(seen).count(Phase.HOLD) == 1
+    assert phases(seen)[-1] is Phase.LOAD
+
+
+def test_a_soak_that_is_too_short_for_it_holds_no_clients() -> None:
+    now = [0.0]
+    request = Request(url="http://127.0.0.1:1/", pid=1, out=Path("unused"), soak=True)
+    for duration, held in ((12.0, False), (600.0, True)):
+        steps = soak_steps(request, duration, clock=lambda: now[0])
+        seen = [observation(i, {FDS: 10.0}, phase=Phase.WARMUP if i < 3 else Phase.LOAD) for i in range(7)]
+        seen.insert(3, observation(3, {FDS: 10.0}, phase=Phase.IDLE))
+        step = steps(trial([], observations=seen))
+        assert not isinstance(step, (Stop, Search))
+        assert (step.phase is Phase.HOLD) is held
