@@ -8,6 +8,7 @@ import pytest
 
 from harness.core.census_diff import UNCLASSIFIED
 from harness.core.cycle import Phase
+from harness.core.judge.counts import assess_counts
 from harness.core.judge.moments import Series, moments, series
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
@@ -99,3 +100,38 @@ def test_what_falls_while_allocations_are_traced_has_fallen() -> None:
     )
     assert found is not None
     assert found.increments == [290.0, -290.0, 0.0]
+
+
+def test_what_a_traced_service_finishes_late_proves_nothing_and_a_load_after_it_does() -> None:
+    def grown(phase: Phase, opened: int) -> list[float]:
+        cycles = [(10.0, Phase.WARMUP, 300), (300.0, Phase.LOAD, 300), (330.0, Phase.SEARCH, 100)]
+        seen = [
+            observation(i, {FDS: level}, phase=each, opened=n)
+            for i, (level, each, n) in enumerate([*cycles, (341.0, phase, opened)])
+        ]
+        found = series(moments(trial([], observations=seen)), FDS)
+        assert found is not None
+        return found.increments
+
+    assert grown(Phase.RETENTION, 0) == [290.0, 0.0, 0.0]
+    assert grown(Phase.LOAD, 300) == [290.0, 0.0, 11.0]
+
+
+def test_a_consequence_that_is_certain_proves_no_cause() -> None:
+    """Objects that grow in step with descriptors leak with them; in step with mappings they are still open."""
+    objects, mappings = Key("memory", "objects"), Key("mappings")
+
+    def status(leader: Key) -> str:
+        sizes = [300, 300, 150, 50, 600, 300]
+        levels = [10.0, *(10.0 + sum(sizes[: n + 1]) for n in range(len(sizes)))]
+        seen = [
+            observation(
+                i, {leader: level, objects: 500.0 + 2 * level, FDS: level if leader == FDS else 10.0},
+                phase=Phase.WARMUP if i < 1 else Phase.LOAD, opened=300 if i < 1 else sizes[i - 1],
+            )
+            for i, level in enumerate(levels)
+        ]  # fmt: skip
+        return assess_counts(trial([], observations=seen))[objects].status
+
+    assert status(FDS) == "leaking"
+    assert status(mappings) == "undecided"

@@ -15,7 +15,7 @@ from harness.core.judge.moments import Moment, Series, keys, level_of, moments, 
 from harness.core.judge.rates import beside_readings, interval
 from harness.core.judge.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
 from harness.core.judge.unnoticed import unnoticed
-from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
+from harness.core.metric import EXACT_MEMORY_KINDS, SYMPTOM, Judged, Key, rank
 from harness.core.record import Trial
 from harness.core.stats.distributions import poisson_interval
 
@@ -300,6 +300,7 @@ def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> d
             led = read[leader].increments
             if (
                 leader.judged is not Judged.EXACT
+                or rank(leader) > max(rank(key), SYMPTOM - 1)  # a consequence proves no cause
                 or len(led) != len(grown)
                 or sum(map(bool, led)) < MIN_GROWTH
             ):

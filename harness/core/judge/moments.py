@@ -201,7 +201,7 @@ def series(found: Sequence[Moment], key: Key) -> Series | None:
         return None
     spans = tuple(_span(before, after) for (before, _), (after, _) in pairwise(read))
     jumps = [
-        max(0.0, after_level - level) if after.searches != before.searches else 0.0
+        max(0.0, after_level - level) if _of_search(before, after) else 0.0
         for (before, level), (after, after_level) in pairwise(read)
     ]
     unseen = [0.0, *accumulate(jumps)]  # growth while allocations were traced proves nothing, a fall does
@@ -214,6 +214,13 @@ def series(found: Sequence[Moment], key: Key) -> Series | None:
             level for moment in warm if moment.peak and (level := level_of(moment, key)) is not None
         ),
     )
+
+
+def _of_search(before: Moment, after: Moment) -> bool:
+    """Allocations were traced between two moments, or right before them and no client came since: a traced service may
+    finish its work late."""
+    late = before.phase is Phase.SEARCH and not after.peak
+    return after.searches != before.searches or late
 
 
 def _span(before: Moment, after: Moment) -> dict[str, float]:
