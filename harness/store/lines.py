@@ -177,8 +177,10 @@ def _fits(value: Any, kind: str) -> bool:
     if isinstance(value, int | float):
         return ("int" in kind or "float" in kind) and math.isfinite(value)
     if isinstance(value, str):
-        return "str" in kind
-    return (value is None and "None" in kind) or (isinstance(value, list) and "tuple" in kind)
+        return "str" in kind and "tuple" not in kind
+    if isinstance(value, list):
+        return "tuple" in kind and all(isinstance(one, str) for one in value)
+    return value is None and "None" in kind
 
 
 def _frozen(value: Any) -> Any:

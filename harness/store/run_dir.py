@@ -37,7 +37,11 @@ def run_id(now: datetime.datetime, suffix: int | str) -> str:
 def safe_name(name: str) -> str:
     """``name`` as one harmless path component; different names stay different."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST_NAME].lstrip(".-")
-    return plain if plain == name else f"{plain or 'trial'}-{zlib.crc32(name.encode(errors='replace')):08x}"
+    return (
+        plain
+        if plain and plain == name
+        else f"{plain or 'trial'}-{zlib.crc32(name.encode(errors='replace')):08x}"
+    )
 
 
 class RunDirectory:
