@@ -18,8 +18,8 @@ TESTS = {
     "harness/probe": ["tests/edges/test_own_descriptors.py", *(
         f"tests/edges/test_probe_{name}.py" for name in ("census", "cgroup", "hot", "remote", "tree", "recipes")
     )],
-    "harness/store": ["tests/edges/test_store_lines.py", "tests/edges/test_store_write.py",
-                      "tests/edges/test_store_claim.py", "tests/edges/test_store_run.py", "tests/edges/test_own_descriptors.py"],
+    "harness/store": [*(f"tests/edges/test_store_{name}.py" for name in ("lines", "write", "claim", "run")),
+                      "tests/edges/test_own_descriptors.py"],
     "harness/report": ["tests/reports", "tests/core"],
     "fake_broker": ["tests/fake_broker"],
 }  # fmt: skip
