@@ -26,7 +26,8 @@ class Sample:
     rss: bytes. cpu: seconds of CPU used since the tree's start. switches: context switches
     so far, of main threads (proc(5): ``status`` knows no others). faults: page faults so far.
     gap: why nothing could be read (then all else is None). events: what happened since the last
-    reading: processes that came, ended or executed another program.
+    reading: processes that came, ended or executed another program. per_process: the root first; of a tree of more
+    than 100 processes those with most descriptors.
     """
 
     at: float

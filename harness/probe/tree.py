@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import replace
+from heapq import nlargest
 
 from harness.core.errors import ProbeError
 from harness.core.sample import ProcessSample, Sample
@@ -15,6 +16,9 @@ __all__ = ["Tree", "descendants", "inner_pid"]
 
 ENDED = "the process has ended"
 MOST_HELD = 32  # processes whose files are kept open; the others cost a little more per reading
+MOST_TOLD = (
+    100  # processes of one sample that are told one by one: 500 ten times a second fill disk and memory
+)
 MOST_EVENTS = 20  # per sample; a fork bomb must not fill the record
 
 
@@ -165,8 +169,12 @@ def _executed(before: HotReading, now: HotReading) -> bool:
 
 
 def _details(readings: list[HotReading]) -> tuple[ProcessSample, ...]:
+    """Each process of a small tree; of a large one those with most descriptors and memory, the root first."""
     if len(readings) < 2:
         return ()
+    if len(readings) > MOST_TOLD:
+        rest = nlargest(MOST_TOLD - 1, readings[1:], key=lambda one: (one.fds or 0, one.rss or 0))
+        readings = [readings[0], *rest]
     return tuple(ProcessSample(r.pid, r.name, r.fds, r.threads, r.rss, r.zombie) for r in readings)
 
 

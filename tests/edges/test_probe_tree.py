@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pytest
 
 from harness.core.sample import Sample
 from harness.probe import births
 from harness.probe.births import Births, descendants
-from harness.probe.tree import MOST_HELD, Tree
+from harness.probe.hot import HotProcess
+from harness.probe.tree import MOST_HELD, MOST_TOLD, Tree, _details
 from tests.edges.probe_target import Told, wait_for
 
 SLEEPER = f"subprocess.Popen([{sys.executable!r}, '-c', 'import signal; signal.pause()'])"
@@ -199,6 +201,23 @@ def test_a_whole_scan_finds_what_the_short_way_finds() -> None:
         wait_for(look, "five children")
         assert found == whole
         short.close()
+
+
+@pytest.mark.parametrize("more", [0, 1, 400])
+def test_of_a_large_tree_those_with_most_descriptors_are_told(more: int) -> None:
+    process = HotProcess(os.getpid())
+    reading = process.read()
+    process.close()
+    assert reading
+    count = MOST_TOLD + more
+    readings = [replace(reading, pid=pid, fds=None if pid == 3 else pid * 7 % count) for pid in range(count)]
+    told = _details(readings)
+    assert len(told) == MOST_TOLD
+    assert told[0].pid == 0  # the root, though it has none
+    left = {one.pid for one in readings} - {one.pid for one in told}
+    least = min(one.fds for one in told[1:] if one.fds is not None)
+    assert all((readings[pid].fds or 0) <= least for pid in left)
+    assert len(left) == more
 
 
 def test_more_processes_than_the_short_way_takes() -> None:
