@@ -122,8 +122,8 @@ class NodeCounters:
         What a first cycle makes once is left out of resources and allocations. Allocations are ranked by the cycle in
         which they grew less: what a cycle left uncollected (10 kB now and then, more than 300 small objects) does not
         come twice, a leak does."""
-        self._ask("trace")
         try:
+            self._ask("trace")  # in the try block: an interrupt while it waits leaves tracing on otherwise
             seen: list[list[channel.Answer]] = []
             held = [self._compared("first")]
 

@@ -199,8 +199,8 @@ class PythonCounters:
     def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
         """Types, waiting places and containers over two cycles, allocations over the second (see
         python_sites.lasting)."""
-        self.trace()
         try:
+            self.trace()  # in the try block: an interrupt while it waits for the answer leaves tracing on otherwise
             types, waiting = self.types(), self.waiting()
             self._ask("containers 1")
             seen = [self.snapshot()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import ProbeError
-from harness.runtime import node
+from harness.runtime import channel, node
 from harness.runtime.counters import (
     GOROUTINES,
     HANDLES,
@@ -194,6 +195,31 @@ def test_a_node_that_already_runs_is_read_over_its_inspector_and_says_so_without
     assert isinstance(found, Counters), found
     assert found.processes == (child.pid,)
     assert found[OBJECTS] > 1000
+
+
+@needs_node
+def test_an_interrupt_while_node_starts_to_trace_leaves_it_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with node_server(tmp_path) as (reader, port):
+        assert isinstance(reader, NodeCounters)
+        ask = reader._ask
+
+        def interrupted(command: str) -> list[channel.Answer]:
+            if command != "trace":
+                return ask(command)
+            # The request is under way when the interrupt arrives: nobody reads its answer.
+            for path in (tmp_path / "agents").glob("node-*.sock"):
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(str(path))
+                    connection.sendall(b"trace\n")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(reader, "_ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reader.attribute(cycle_of(port, "/clean"))
+        with pytest.raises(ProbeError, match="not tracing"):
+            ask("sites")
 
 
 @needs_node

@@ -13,6 +13,7 @@ import pytest
 
 from harness.core.errors import ProbeError
 from harness.process.child import Child
+from harness.runtime import channel
 from harness.runtime.counters import ASYNCIO_TASKS, BLOCKS, GREENLETS, OBJECTS, Counters, Unavailable
 from harness.runtime.python import PythonCounters, prepare_env
 from harness.target.spawn import free_port
@@ -189,6 +190,24 @@ def test_a_target_that_ends_is_a_gap_and_not_a_zero(tmp_path: Path) -> None:
         wait_for(lambda: not Path(f"/proc/{reader.pid}/exe").exists(), "the end")
         with pytest.raises(ProbeError, match="did the target end"):
             reader.read()
+
+
+def test_an_interrupt_while_tracing_starts_leaves_it_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with python_server("asyncio_server.py", tmp_path) as (reader, port):
+        ask = reader._ask
+
+        def interrupted(command: str) -> list[channel.Answer]:
+            answers = ask(command)
+            if command.startswith("trace"):
+                raise KeyboardInterrupt
+            return answers
+
+        monkeypatch.setattr(reader, "_ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reader.attribute(cycle_of(port, "/clean"))
+        assert [answer.body["tracing"] for answer in ask("read")] == [False]
 
 
 def test_nothing_to_read_says_why(tmp_path: Path) -> None:

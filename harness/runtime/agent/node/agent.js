@@ -209,6 +209,9 @@ async function snapshot () {
 
 const COMMANDS = { read, trace, untrace, sites, containers, snapshot }
 
+// One command after the other: an interrupted harness asks for the end of tracing while its start still runs.
+let turn = Promise.resolve()
+
 async function answer (connection, line) {
   let result
   try {
@@ -233,7 +236,7 @@ function start () {
     connection.on('data', part => {
       line += part.toString('latin1')
       if (line.length > 256) connection.destroy()
-      else if (line.endsWith('\n')) answer(connection, line)
+      else if (line.endsWith('\n')) turn = turn.then(() => answer(connection, line)).catch(() => {})
     })
   })
   server.on('error', () => {})
