@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import zmq
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 ROOT = Path(__file__).parents[2]
 PATHS = ("/dashboard/sse", "/system/status/sse")
 

@@ -20,7 +20,7 @@ import pytest
 
 from tests.reports.browser import FLAGS
 
-PATIENCE = 30.0  # seconds for one answer
+PATIENCE = 60.0  # seconds for one answer
 
 
 class Page:
