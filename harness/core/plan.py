@@ -163,6 +163,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
     if goal.vary and _late(results) and not _time_for_wait(trial, goal, results):
         return Stop("what more clients leave behind would not be released in the time that is left")
     growing = [result for key, result in results.items() if result.growing and key.metric not in RESTLESS]
+    if len(loads) >= PATTERN and goal.vary and (pools := _pools(results)):
+        return _pool(trial, goal, pools)
     if _last_wait(trial, goal, results):
         return design.wait(trial, goal)
     step = _closer(trial, goal, loads, growing)
@@ -325,8 +327,6 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
         # Leaving in order is quickest, and as many again as any cache holds.
         return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
-    if growing and len(loads) >= PATTERN and all(one.per_burst for one in growing):
-        return _pool(trial, goal, growing)
     if growing and len(loads) >= 2:
         clock = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
@@ -381,6 +381,13 @@ def _any_way(growing: Sequence[Assessed]) -> bool:
     return bool(growing) and all(
         one.total < STEEP * one.exposure and not WAYS & {one.factor, *one.rivals} for one in growing
     )
+
+
+def _pools(results: Mapping[Key, Assessed]) -> list[Assessed]:
+    """What grows by the same in every burst, where all that grows does; what such threads hold grows with them."""
+    growing = {key: one for key, one in results.items() if one.growing and key.metric not in RESTLESS}
+    causes = [one for key, one in growing.items() if rank(key) == 0] or list(growing.values())
+    return causes if all(one.per_burst for one in causes) else []
 
 
 def _pool(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core.cycle import Phase
 from harness.core.judge.caveat import caveat_of
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.moments import moments
@@ -14,7 +15,7 @@ from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from tests.core.series import FDS, play
+from tests.core.series import FDS, Did, play
 
 GOAL = Goal(300, 50, 2.0, ("/",), disconnect="mixed", max_seconds=120.0, memory=False)
 
@@ -86,3 +87,18 @@ def test_growth_per_invalid_request_is_told_from_growth_per_connection() -> None
     (finding,) = judge(replace(played, observations=tuple(observations))).findings
     assert finding.driver == "invalid-request"
     assert Key(finding.metric) == FDS
+
+
+def test_what_the_threads_of_a_pool_hold_keeps_it_no_pool_of_another_kind() -> None:
+    """Each burst adds eight threads, and each thread some objects: the pool is filled by short bursts all the same."""
+    objects, threads = Key("memory", "objects"), Key("threads")
+
+    def level(did: Did) -> dict[Key, float]:
+        held = min(200, 8 * did.loads)
+        noise = 1000.0 * (did.cycle % 2)
+        return {FDS: 20.0, threads: 30.0 + held, objects: 9e3 + 250.0 * held + noise}
+
+    played, reason = play(level, GOAL)
+    assert judge(played).outcome is Outcome.BOUNDED, (judge(played).explain(), reason)
+    bursts = [o for o in played.observations if o.spec.phase is Phase.LOAD and o.spec.connections <= 50]
+    assert len(bursts) >= 10

@@ -14,6 +14,9 @@ STRICT = 0.02  # spans that agree so well are a clockwork, however few
 ENOUGH = 20.0  # units per span from which the spread between the spans tells more than Poisson's counts
 VARIES = 0.7  # coefficient of variation of a rate that was seen to vary (a gamma distribution of shape 2)
 MOST_SKEW = 1.5  # logarithm of the largest factor between such a rate and its upper end
+LUMPY = (
+    1.25  # times as wide for growth in lumps: a run that stops once it is certain stops after an early lump
+)
 TURNS = 3  # of taking the rate for the noise that it makes: it moves by less than a thousandth after two
 
 
@@ -37,7 +40,7 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
     if exact and total >= ENOUGH:
         return ratio_interval(pairs)
     size = lump([value for value, _ in pairs])
-    rate, low, high = _counted(total, exposure, size)
+    rate, low, high = _counted(total, exposure, size, LUMPY if size > 1 else 1.0)
     free = len(pairs) - 1
     if free < 2 or total <= 0:
         return rate, low, high
