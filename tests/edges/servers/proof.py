@@ -25,7 +25,9 @@ def server(
     argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Child, int]]:
     """A server that prints its port as its first line."""
-    with Child.spawn(argv, log=folder / "server.log", name="server", env=env or dict(os.environ)) as child:
+    # A second server in the folder has a log of its own: the port of the first would be taken for its port.
+    log = folder / f"server-{len(list(folder.glob('server-*.log')))}.log"
+    with Child.spawn(argv, log=log, name="server", env=env or dict(os.environ)) as child:
         wait_for(lambda: not child.alive or any(line.isdigit() for line in child.tail()), "the server's port")
         assert child.alive, child.tail()
         yield child, next(int(line) for line in child.tail() if line.isdigit())
