@@ -48,8 +48,9 @@ _CONTAINER = re.compile(
     r"(?:`(?P<item>[^`]{1,300})` in )?(?:`(?P<name>[^`]{1,300})`, )?(?P<article>an?) (?P<kind>\S{1,100}) that gains "
     r"(?P<rate>[\d.]{1,20}) per (?P<unit>.{1,40})"
 )
-# A wait inside a package is named by its function: "asyncio/tasks.py:649 in sleep" is asyncio.sleep.
-_LIBRARY = re.compile(r"(?<!\S)(\w{1,100})/\w{1,100}\.py:\d{1,9} in (\w{1,100})")
+# A wait inside a package is named by its function: "asyncio/tasks.py:649 in sleep" is asyncio.sleep. Not every module's
+# names are those of its package: "asyncio/locks.py:213 in wait" is no asyncio.wait.
+_LIBRARY = re.compile(r"(?<!\S)(\w{1,100})/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
 # Lines of a log that name no cause: access logs, and the frames of a traceback.
 _ACCESS = re.compile(r'"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH) \S{1,400} HTTP/[\d.]+"')
 _FRAME = re.compile(
@@ -213,7 +214,12 @@ def place(text: str, root: str = "") -> str:
     match = _PLACE.fullmatch(text)
     if not match:
         return plain(text, LONGEST)
-    state = _LIBRARY.sub(r"\1.\2", match["state"] or "")
+    state = _LIBRARY.sub(
+        lambda one: (
+            f"{one[1]}.{one[3]}" if one[1] == "asyncio" and one[2] == "tasks" else ".".join(one.groups())
+        ),
+        match["state"] or "",
+    )
     inside = ", ".join(part for part in (match["function"], state) if part)
     return plain(f"{relative(match['at'], root)}{f'  {inside}' if inside else ''}", LONGEST)
 
@@ -262,7 +268,7 @@ def _holder(trial: Trial) -> Fact | None:
     match = _CONTAINER.fullmatch(texts[0])
     if not match:
         return Fact("held by", texts[0])
-    item = f" of {match['item']}" if match["item"] else ""
+    item = f" of {match['item'].removeprefix('_')}" if match["item"] else ""  # _asyncio.Task is asyncio's own
     inside = f"{match['kind']}{item}, +{match['rate']} per {match['unit']}"
     return Fact("held by", f"{match['name']} ({inside})" if match["name"] else f"{match['article']} {inside}")
 

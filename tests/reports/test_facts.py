@@ -79,6 +79,20 @@ def test_a_line_of_a_library_says_that_no_stack_has_one_of_the_service() -> None
     assert "a library's line" not in read(replace(LEAKING, places=Places((Place("task", text),))))
 
 
+@pytest.mark.parametrize(
+    ("waits", "named"),
+    [
+        ("asyncio/tasks.py:649 in sleep", "asyncio.sleep"),
+        ("asyncio/locks.py:213 in wait", "asyncio.locks.wait"),
+        ("aiohttp/client.py:7 in _request", "aiohttp.client._request"),
+    ],
+)
+def test_a_wait_in_a_library_is_named_by_its_function(waits: str, named: str) -> None:
+    text = f"app.py:3 in beat (made here, waiting in {waits}): 1.00 tasks per connection"
+    found = read(replace(LEAKING, places=Places((Place("task", text),))))
+    assert f"where: app.py:3  beat, made here, waiting in {named}" in found
+
+
 def test_the_container_is_told_with_what_it_holds_and_gains_and_is_no_place() -> None:
     held = Place("container", "`Order` in `Hub.orders`, an array that gains 1.00 per connection")
     line = Place("line", "/srv/hub.js:16 in Hub.add (lines 16-19): 1.00 elements per connection")
