@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: claims readme-table coverage places mutation lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
+.PHONY: docs release-check claims readme-table coverage places mutation lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -125,9 +125,27 @@ $(TOOLS)/.installed: tools/requirements.txt
 LOCK = $(TOOLS)/bin/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --no-annotate \
   --no-emit-index-url --custom-compile-command 'make lock' --no-build
 
+# MkDocs lives apart too. Its warnings are errors, a broken link or anchor among them; pages under reference/ come from the
+# code.
+DOCS := $(VENV)/docs
+$(DOCS)/.installed: tools/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes --requirement $<
+	@touch $@
+
+docs: venv $(DOCS)/.installed  ## build/site: the documentation; warnings are errors
+	rm -rf build/reference build/site
+	$(BIN)/python -m tools.reference build/reference
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+	@echo "docs: build/site/index.html"
+
+release-check: venv  ## dist/: sdist and wheel; the wheel works in an empty environment
+	$(BIN)/python -m tools.release_check
+
 lock: $(TOOLS)/.installed  ## pin again what pyproject.toml asks for, with hashes (ARGS=--upgrade: newest versions)
 	$(LOCK) --extra dev --output-file constraints.txt $(ARGS) pyproject.toml
 	$(LOCK) --output-file tools/requirements.txt $(ARGS) tools/requirements.in
+	$(LOCK) --output-file tools/docs.txt $(ARGS) tools/docs.in
 
 audit: venv $(TOOLS)/.installed  ## installed packages against pins and known vulnerabilities
 	$(BIN)/python -m tools.audit $(ARGS)
