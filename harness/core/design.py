@@ -27,7 +27,7 @@ WAIT_SHARE = 0.06  # of the time since the last client
 ROOM_SHARE = 0.25  # of what the ceilings leave room for: the service is not to be brought down
 LEAST_SHARE = 0.1  # of the streams that are answered, for a load to be enlarged by what is refused
 EARLY = 0.2  # share of the streams of a mixed load that are reset before their answer
-CPU_ROOM = 0.5  # cores that one load may make a leaking service use for good
+CPU_ROOM = 0.25  # cores that one load may make a leaking service use for good
 MEMORY_ROOM = float(256 << 20)  # bytes that one load may make a leaking service take
 NARROW = 2  # load cycles before the one with half the width
 
@@ -169,12 +169,15 @@ def _memory_room(trial: Trial) -> float:
 
 def _cpu_room(trial: Trial) -> float:
     """Connections until what they leave running takes CPU_ROOM cores more while idle."""
-    levels = [o.levels[Key("idle-cpu")] for o in trial.observations if Key("idle-cpu") in o.levels]
     opened = math.fsum(o.ledger.opened for o in trial.observations[1:])
-    grown = (
-        levels[-1] - levels[0] if len(levels) > 1 else 0.0
-    )  # over all: one reading on a busy machine means little
+    grown = idle_work(trial)
     return max(0.0, CPU_ROOM - grown) * opened / grown if grown > 0 and opened else math.inf
+
+
+def idle_work(trial: Trial) -> float:
+    """Cores by which the idle service's work has grown, over all: one reading on a busy machine means little."""
+    levels = [o.levels[Key("idle-cpu")] for o in trial.observations if Key("idle-cpu") in o.levels]
+    return max(0.0, levels[-1] - levels[0]) if len(levels) > 1 else 0.0
 
 
 def _growth(trial: Trial, key: Key) -> tuple[float, float]:

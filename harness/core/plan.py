@@ -45,6 +45,7 @@ MAX_WARMUP = 10
 STEADY = 1.0  # largest change of a count between two cycles that counts as steady
 PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
 LONGEST_SEARCH = 20.0  # seconds
+CALM = 0.15  # cores of idle work beyond which a search has to wait
 SPARE = 8.0  # seconds that a wait may take longer than the retention time
 AGAIN = 1.5  # times the release that was seen, for the next one
 SLOW_POOL = 4.0  # units a burst, up to which a long burst tells sooner than many short ones
@@ -234,7 +235,15 @@ def _wait(
         if step is not None:
             return step
         # Before the large load: tracing costs the more, the more the service retains.
-        if goal.search and suspected and not trial.searched and _time_for_search(trial, goal, suspected):
+        # A service that works hard while idle answers no question in time; it is searched once the leak is certain.
+        calm = design.idle_work(trial) <= CALM
+        if (
+            goal.search
+            and suspected
+            and not trial.searched
+            and calm
+            and _time_for_search(trial, goal, suspected)
+        ):
             return Search()
         if goal.vary and (step := design.certifying(trial, goal, PASS / trial.sensitivity)):
             return step

@@ -235,3 +235,22 @@ def test_a_soak_that_is_too_short_for_it_holds_no_clients() -> None:
         step = steps(trial([], observations=seen))
         assert not isinstance(step, (Stop, Search))
         assert (step.phase is Phase.HOLD) is held
+
+
+@pytest.mark.parametrize(("cores", "searches"), [(0.02, True), (0.3, False)])
+def test_a_service_that_works_hard_while_idle_is_searched_and_loaded_no_further(
+    cores: float, searches: bool
+) -> None:
+    """Nine hundred threads that poll: to trace them took a minute, and the next load was not served."""
+    goal = replace(GOAL, disconnect="mixed", retention=60.0, search=True)
+    seen = with_a_leak(0.0)
+    work = [
+        replace(o, levels={**o.levels, Key("idle-cpu"): 0.01 + cores * (index + 1) / len(seen)})
+        for index, o in enumerate(seen)
+    ]
+    now = Trial("played", TargetInfo(("service",), "http://127.0.0.1:1/", 1), Budget(), retention=60.0)
+    step = next_step(replace(now, observations=tuple(work)), goal)
+    assert isinstance(step, Search) is searches
+    if not searches:
+        assert not isinstance(step, (Stop, Search))
+        assert step.phase is Phase.RETENTION
