@@ -44,7 +44,7 @@ def pytest_command(*options: str) -> list[str]:
     """pytest, without what costs time here."""
     return [
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header",
-        "--tb=no", "-m", "not soak and not slow and not conformance", *options,
+        "--tb=no", "-m", "(not soak and not slow and not conformance) or pinned", *options,
     ]  # fmt: skip
 
 
