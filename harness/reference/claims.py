@@ -16,7 +16,7 @@ from harness.reference.profiles import PROFILES
 from harness.reference.single import SINGLE
 from harness.reference.variations import VARIATIONS
 
-REPEATS, BOUNDED_REPEATS, BREAKER_REPEATS = 5, 3, 20
+REPEATS, BOUNDED_REPEATS, COMPARED_REPEATS, BREAKER_REPEATS = 5, 3, 12, 20
 SOURCE = "not in the analysis: published source"
 DEFECT = "this service: defect"
 
@@ -101,7 +101,7 @@ _STORY = (
         SOLUTION.format(2),
         "crashed less often than Solution 1",
         "later",
-        (("solution-2", REPEATS), ("solution-1", REPEATS)),
+        (("solution-2", COMPARED_REPEATS), ("solution-1", COMPARED_REPEATS)),
     ),
     Claim(
         "circuit-breaker-frequency",
