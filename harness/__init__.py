@@ -43,5 +43,6 @@ def __getattr__(name: str) -> object:
     return value
 
 
-def __dir__() -> list[str]:
+# The source of a remote probe runs on Python 3.8, which evaluates annotations.
+def __dir__() -> "list[str]":
     return sorted({*globals(), *__all__})

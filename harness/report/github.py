@@ -47,7 +47,14 @@ def _annotation(trial: Trial, root: str) -> str:
     text = ",".join(f"{name}={workflow_property(value)}" for name, value in properties.items())
     # Each line is quoted by itself; %0A is the line break of an annotation.
     message = "%0A".join(workflow_data(line) for line in facts_of(trial, root=root).lines())
-    return f"::{level} {text}::{message[:LONGEST]}"
+    return f"::{level} {text}::{_cut(message)}"
+
+
+def _cut(message: str) -> str:
+    """At most LONGEST characters, with "…" in place of the rest; an escape such as %0A is never cut in two."""
+    if len(message) <= LONGEST:
+        return message
+    return re.sub(r"%[0-9A-F]?$", "", message[: LONGEST - 1]) + "…"
 
 
 def summary(record: RunRecord) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core import quote
+from harness.core.quote import workflow_data
 from harness.core.record import ExitInfo, RunRecord, Trial
 from harness.core.verdict import Finding, Outcome, Rate, Verdict
 from harness.report import github, junit, markdown
@@ -102,9 +103,11 @@ def test_junit_counts_every_trial_and_leaves_out_what_was_not_judged() -> None:
 def test_github_shows_the_outcome(outcome: Outcome) -> None:
     (line,) = github.workflow_commands(record(ended(outcome)))
     level = SHOWN[outcome][2]
+    headline = workflow_data(GREW) if outcome is Outcome.LEAKING else "because of this"
     assert line.startswith(
-        f"::{level} title=harness%3A one%3A {outcome.value}::{outcome.value.upper()}: because of this"
+        f"::{level} title=harness%3A one%3A {outcome.value}::{outcome.value.upper()}  {headline}%0A"
     )
+    assert "%0A  warning   one stream failed" in line
 
 
 @pytest.mark.parametrize(
@@ -118,14 +121,21 @@ def test_github_shows_the_outcome(outcome: Outcome) -> None:
 def test_github_escapes_what_its_runner_would_decode(text: str, data: str, title: str) -> None:
     judged = ended(Outcome.LEAKING, name=text, verdict=Verdict(Outcome.LEAKING, text))
     (line,) = github.workflow_commands(record(judged))
-    assert f"title=harness%3A {title}%3A leaking::LEAKING: {data}" in line
+    assert f"title=harness%3A {title}%3A leaking::LEAKING  {data}%0A" in line
 
 
 def test_github_cuts_a_long_annotation() -> None:
     long = ended(Outcome.LEAKING, verdict=Verdict(Outcome.LEAKING, "x" * 10_000))
     (line,) = github.workflow_commands(record(long))
-    assert len(line.rpartition("::")[2]) == github.LONGEST == 4000
-    assert line.endswith("…")
+    assert len(line.partition(" title=")[2].partition("::")[2]) == github.LONGEST == 4000
+    assert line.endswith("x…")
+
+
+@pytest.mark.parametrize("odd", range(3))
+def test_a_cut_annotation_ends_with_a_whole_escape(odd: int) -> None:
+    text = "x" * odd + "%" * 5_000  # each becomes %25
+    (line,) = github.workflow_commands(record(ended(Outcome.LEAKING, verdict=Verdict(Outcome.LEAKING, text))))
+    assert line.endswith("%25…")
 
 
 @pytest.mark.parametrize("outcome", Outcome)
