@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import click
 
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
 from harness.cli.interval import interval_option
+from harness.cli.streams import tell
 from harness.core.errors import ConfigError
-from harness.export.prometheus import Exporter
+from harness.export.exports import Exports
 from harness.probe.watch import watch
 from harness.target.listening import listening_pid
 
@@ -21,16 +20,24 @@ from harness.target.listening import listening_pid
 @interval_option
 @click.option(
     "--prometheus",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    help="Serve the same figures on 127.0.0.1:PORT/metrics, to every user of this machine; 0 takes a free port.",
+    metavar="[HOST:]PORT",
+    help="Serve the same figures at /metrics, to every user of this machine; without HOST on 127.0.0.1; port 0 takes "
+    "a free one.",
 )
-def command(pid: int | None, port: int | None, interval: float, prometheus: int | None) -> None:
+@click.option(
+    "--otlp",
+    metavar="URL",
+    help="Send the same figures to this OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318.",
+)
+def command(
+    pid: int | None, port: int | None, interval: float, prometheus: str | None, otlp: str | None
+) -> None:
     """Show what a process and its descendants hold, as it changes, until Ctrl-C or its end.
 
     \b
     harness watch 4711
     harness watch --port 8000 --prometheus 9464
+    harness watch --port 8000 --otlp http://127.0.0.1:4318
 
     What grew since the start is said in words. Nothing is judged: the exit code is 0, also after Ctrl-C.
     """
@@ -38,8 +45,9 @@ def command(pid: int | None, port: int | None, interval: float, prometheus: int 
         raise ConfigError("expected exactly one of PID and --port")
     pid = pid or listening_pid(port or 0, option="--port")
     console = terminal(unread=0)
-    serving = Exporter(prometheus, target=f"pid {pid}") if prometheus is not None else nullcontext()
-    with Interrupt() as stop, serving as export:
-        if export:
-            console.print(f"http://127.0.0.1:{export.port}/metrics", soft_wrap=True)
-        watch(pid, console=console, interval=interval, export=export, stop=stop)
+    with Interrupt() as stop, Exports(f"pid {pid}", prometheus=prometheus, otlp=otlp) as exports:
+        if exports.address:
+            console.print(exports.address, soft_wrap=True)
+        watch(pid, console=console, interval=interval, export=exports, stop=stop)
+    for trouble in exports.troubles:
+        tell(f"harness: {trouble}")

@@ -1,20 +1,19 @@
-"""The latest readings for Prometheus, on loopback. Every local user can read them; a page in a browser cannot, not even
+"""The latest figures for Prometheus. On loopback every local user can read them; a page in a browser cannot, not even
 by a name of its own that resolves to this machine (the Host header is checked).
-
-A gap is exported as ``harness_target_up 0`` and the absence of everything else: a scrape then shows a hole,
-never a zero and never an old value.
 """
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from harness.core.errors import ConfigError
-from harness.core.sample import Census, Sample
+from harness.core.figures import FIGURES, Value
 from harness.core.web_origin import is_own_host
 
 if TYPE_CHECKING:
@@ -22,36 +21,37 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-MOST_LABELS = 100  # of one family; what is beyond is summed under ``other``
-_TOTALS = (
-    ("fds", "harness_fds", "Open descriptors of the whole process tree."),
-    ("threads", "harness_threads", "Threads of the whole process tree."),
-    ("processes", "harness_processes", "Living processes of the tree."),
-    ("zombies", "harness_zombies", "Children that ended and were not waited for."),
-    ("rss", "harness_resident_bytes", "Resident memory, shared pages counted once per process."),
-)
-_COUNTERS = (
-    ("cpu", "harness_cpu_seconds", "CPU time used since the probe started to look."),
-    ("switches", "harness_context_switches", "Context switches of main threads."),
-    ("faults", "harness_page_faults", "Page faults."),
-)
-_KINDS = (
-    ("fds", "harness_fds_by_class", "class", "Descriptors by class, at the last census."),
-    ("sockets", "harness_sockets", "state", "TCP sockets by state, at the last census."),
-    ("threads", "harness_threads_by_name", "name", "Threads by name, at the last census."),
-    ("mappings", "harness_mappings", "kind", "Memory mappings by kind, at the last census."),
-    ("memory", "harness_memory_bytes", "kind", "Memory by kind, at the last census."),
-)
+EXPECTED = "expected PORT, or HOST:PORT with an address of this machine (port 0 takes any)"
+LONGEST_WAIT = 30.0  # seconds for the scrape that takes the verdict
+LINGER = 2.0  # times the longest pause between two scrapes
+LOOK = 0.05  # seconds
+
+
+class Figures(Protocol):
+    """Where the values come from: a ``Board``, or the swarm of a Locust run."""
+
+    def values(self) -> list[Value]:
+        """Everything that is known now."""
+
+
+def place_of(text: str, option: str = "--prometheus") -> tuple[str, int]:
+    """``9464``, ``127.0.0.1:9464``, ``[::1]:9464``: host and port, loopback where no host is given. Raises
+    ConfigError."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not (port.isascii() and port.isdigit() and int(port) < 65_536) or (not _ and ":" in text):
+        raise ConfigError(f"{option} {text!r}: {EXPECTED}")
+    return host, int(port)
 
 
 class Exporter:
-    """Context manager. Give it samples (it can be a sampler's ``on_sample``) and censuses as they come.
+    """Context manager: serves ``/metrics``.
 
-    port: 0 takes a free one; ``self.port`` says which. Raises ConfigError when the port is taken or
-    prometheus-client is not installed.
+    place: HOST:PORT, or PORT on loopback; port 0 takes a free one, and ``self.port`` names it. Raises ConfigError when
+    the port is taken or prometheus-client is not installed.
     """
 
-    def __init__(self, port: int, *, address: str = "127.0.0.1", target: str = "") -> None:
+    def __init__(self, place: str, figures: Figures, *, clock: Callable[[], float] = time.monotonic) -> None:
         try:
             from prometheus_client import CollectorRegistry
             from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
@@ -60,67 +60,57 @@ class Exporter:
                 "--prometheus: prometheus-client is not installed; expected "
                 "pip install 'sse-leak-harness[prometheus]'"
             ) from None
-        self._sample: Sample | None = None
-        self._census: Census | None = None
-        self._target = target
+        host, port = place_of(place)
+        self._figures = figures
+        self._clock = clock
+        self._scraped = 0
+        self._last = 0.0
+        self._longest_pause = 0.0
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
+
+        class Server(ThreadingWSGIServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            daemon_threads = True
+
+        own = {host.lower(), socket.gethostname().lower()}
         try:
             self._server = make_server(
-                address, port, _own_hosts_only(make_wsgi_app(registry)), ThreadingWSGIServer, _Handler
+                host, port, own_hosts_only(make_wsgi_app(registry), own), Server, _Handler
             )
         except OSError as error:
-            raise ConfigError(
-                f"--prometheus {port}: {error.strerror}; expected a free port of this machine (0 takes any)"
-            ) from None
+            raise ConfigError(f"--prometheus {place}: {error.strerror or error}; {EXPECTED}") from None
         self.port = int(self._server.server_port)
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
         self._thread = threading.Thread(target=self._server.serve_forever, name="prometheus", daemon=True)
         self._thread.start()
 
-    def sample(self, sample: Sample) -> None:
-        """The newest reading; a gap takes the place of what was there."""
-        self._sample = sample
-        if sample.gap is not None:
-            self._census = None
-
-    def census(self, census: Census) -> None:
-        """The newest census."""
-        self._census = census
-
     def collect(self) -> Iterable[Metric]:
         """Called by the registry for every scrape."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        sample, census = self._sample, self._census
-        up = GaugeMetricFamily("harness_target_up", "1 while the target can be read, 0 in a gap.")
-        up.add_metric([], 1.0 if sample and sample.gap is None else 0.0)
-        yield up
-        info = InfoMetricFamily("harness_target", "What is watched, and why it cannot be read.")
-        info.add_metric(
-            [], {"target": self._target, "gap": (sample.gap or "") if sample else "no reading yet"}
-        )
-        yield info
-        if sample and sample.gap is None:
-            for name, metric, text in _TOTALS:
-                yield from _one(GaugeMetricFamily, metric, text, getattr(sample, name))
-            for name, metric, text in _COUNTERS:
-                yield from _one(CounterMetricFamily, metric, text, getattr(sample, name))
-            if sample.per_process:
-                family = GaugeMetricFamily(
-                    "harness_process_fds", "Open descriptors by process.", labels=["pid", "name"]
-                )
-                for process in sample.per_process[:MOST_LABELS]:
-                    if process.fds is not None:
-                        family.add_metric([str(process.pid), process.name], process.fds)
-                yield family
-        if census:
-            for name, metric, label, text in _KINDS:
-                counts: Mapping[str, int] = getattr(census, name)
-                if counts:
-                    family = GaugeMetricFamily(metric, text, labels=[label])
-                    for kind, count in bounded(counts).items():
-                        family.add_metric([kind], count)
-                    yield family
+        families: dict[str, Any] = {}
+        for one in self._figures.values():
+            figure = one.figure
+            if figure.name not in families:
+                make = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
+                families[figure.name] = make(figure.name, figure.text, labels=figure.labels)
+            families[figure.name].add_metric(list(one.labels), one.value)
+        now = self._clock()
+        if self._scraped:
+            self._longest_pause = max(self._longest_pause, now - self._last)
+        self._scraped, self._last = self._scraped + 1, now
+        return [families[name] for name in FIGURES if name in families]
+
+    def wait_for_scrape(self, cancelled: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until the figures of this moment have been collected: Prometheus learns the verdict of a run only while
+        its process lives. Nobody who never came is waited for, and nobody for longer than twice the longest pause so
+        far, or LONGEST_WAIT seconds. Returns whether a scrape came."""
+        seen, began = self._scraped, self._clock()
+        most = min(LONGEST_WAIT, LINGER * max(self._longest_pause, began - self._last)) if seen else 0.0
+        while self._scraped == seen and self._clock() - began < most and not cancelled():
+            time.sleep(LOOK)
+        return self._scraped > seen
 
     def close(self) -> None:
         """Stop serving. Idempotent."""
@@ -146,12 +136,12 @@ class _Handler(WSGIRequestHandler):
         """Nothing: standard error is the user's terminal."""
 
 
-def _own_hosts_only(application: WSGIApplication) -> WSGIApplication:
-    """Refuse requests whose Host header names another machine."""
+def own_hosts_only(application: WSGIApplication, own: Collection[str] = ()) -> WSGIApplication:
+    """Refuse requests whose Host header names another machine. own: names beside addresses and localhost."""
 
     def checked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         host = environ.get("HTTP_HOST", "")
-        if is_own_host(host):
+        if is_own_host(host, own):
             return application(environ, start_response)
         body = f"Host is {host[:100]!r}; expected 127.0.0.1, another address or localhost\n".encode()
         start_response(
@@ -161,19 +151,3 @@ def _own_hosts_only(application: WSGIApplication) -> WSGIApplication:
         return [body]
 
     return checked
-
-
-def _one(family: Any, name: str, text: str, value: float | None) -> Iterable[Metric]:
-    """A family of one value; nothing where it could not be read."""
-    if value is not None:
-        yield family(name, text, value=value)
-
-
-def bounded(counts: Mapping[str, int], most: int = MOST_LABELS) -> dict[str, int]:
-    """The largest ``most`` classes; the rest under ``other``: a target must not fill Prometheus."""
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    found = dict(ranked[:most])
-    rest = sum(count for _, count in ranked[most:])
-    if rest:
-        found["other"] = found.get("other", 0) + rest
-    return found

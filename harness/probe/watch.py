@@ -33,7 +33,7 @@ UNKNOWN = "what it holds could not be read yet"
 
 
 class Export(Protocol):
-    """Where readings also go, such as ``harness.export.prometheus.Exporter``."""
+    """Where readings also go, such as ``harness.export.board.Board``."""
 
     def sample(self, sample: Sample) -> None:
         """The newest sample."""

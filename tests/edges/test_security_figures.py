@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import StoreError
+from harness.export.board import Board
 from harness.export.prometheus import Exporter
 from harness.plugin.guarding import turn
 from tests.edges.unprivileged import NOBODY, as_nobody, needs_root
@@ -30,7 +31,7 @@ def status(port: int, host: str | None, method: str = "GET") -> tuple[int, bytes
 
 
 def test_metrics_are_not_served_under_a_name_that_was_made_to_resolve_here() -> None:
-    with Exporter(0, target="pid 1") as export:
+    with Exporter("0", Board("pid 1")) as export:
         for host in (f"127.0.0.1:{export.port}", f"localhost:{export.port}", "[::1]:1"):
             code, body = status(export.port, host)
             assert (code, b"harness_target_up 0.0" in body) == (200, True)
@@ -49,7 +50,7 @@ def ask(method):
     return client.getresponse().status
 print(json.dumps([ask(method) for method in ("GET", "POST", "PUT", "DELETE")]))
 """
-    with Exporter(0, target="pid 1") as export:
+    with Exporter("0", Board("pid 1")) as export:
         assert as_nobody(code, port=export.port) == [200, 405, 405, 405]
 
 
