@@ -140,7 +140,7 @@ def checks() -> Iterator[Check]:
         _loopback,
         _ports,
         _writable,
-        lambda: _packages(PACKAGES, "packages", "pip install sse-leak-harness"),
+        lambda: _packages(PACKAGES, "packages", "pip install PATH of a clone of this project"),
         _reference,
     )
     for check in wanted:
