@@ -121,6 +121,8 @@ def digest_of(record: RunRecord) -> str:
     for trial in data["trials"]:
         for judged in ("verdict", "places", "notes", "extra"):
             trial.pop(judged, None)
+        if not trial.get("restarts"):
+            trial.pop("restarts", None)  # records of older versions have none, and keep their digest
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
 
 

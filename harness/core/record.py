@@ -66,6 +66,18 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """An interrupted run went on with a new process of the service, whose levels start anew. after: observations made
+    before it. at: seconds since the run's start. gap: seconds, by the wall clock, in which nothing was measured.
+    initial: levels of the new process before its first client."""
+
+    after: int
+    at: float
+    gap: float
+    initial: Mapping[Key, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One target under one plan: the judge's whole input."""
 
@@ -88,6 +100,7 @@ class Trial:
     searched: bool = False  # for the place in the source, whether or not it was found
     places: Places | None = None  # where the target grows, once a leak was certain
     extra: Mapping[str, object] = field(default_factory=dict)
+    restarts: tuple[Restart, ...] = ()  # of a soak that was resumed, oldest first
 
 
 def as_ended(trial: Trial) -> Trial:

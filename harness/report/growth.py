@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.core.cycle import Observation
 from harness.core.metric import Key
 from harness.core.record import Trial
+from harness.core.segments import last_process
 
 NEGLIGIBLE = 0.005  # per connection or check: below this a count rounds to nothing worth a word
 MEMORY = Key("memory", "anonymous")
@@ -83,7 +84,7 @@ def _total(trial: Trial, metric: str, rates: dict[Key, float]) -> float | None:
 def measured_pair(trial: Trial) -> tuple[Observation, Observation, int] | None:
     """The first and last cycle with levels, and the connections opened after the first; None when
     there are no two. A cycle of clients before the first is its warm-up."""
-    levels = [o for o in trial.observations if o.levels]
+    levels = [o for o in last_process(trial).observations if o.levels]
     if len(levels) < 2:
         return None
     connections = sum(o.ledger.opened for o in levels[1:])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.core.cycle import Ledger, Observation
 from harness.core.record import Trial
 from harness.core.sample import Sample
+from harness.core.segments import last_process
 from harness.core.units import counted
 from harness.report.chart import columns
 from harness.report.svg import Chart, Line, Mark
@@ -130,7 +131,8 @@ def cycles(trial: Trial) -> list[CycleRow]:
 def classes(trial: Trial) -> list[tuple[str, str, str, str]]:
     """Each class that was counted: name, level before, level after, change. Classes of descriptors, sockets, threads
     and tasks at the first and at the last settled moment."""
-    read = [dict(one.levels) for one in trial.observations if one.levels and one.settled]
+    seen = last_process(trial).observations
+    read = [dict(one.levels) for one in seen if one.levels and one.settled]
     if len(read) < 2:
         return []
     first, last = read[0], read[-1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from harness.core.judge.counts import allowed, assess_counts
+from harness.core.judge.counts import assess_counts
 from harness.core.judge.growth import Assessed
-from harness.core.judge.memory import MEMORY, assess_memory
+from harness.core.judge.memory import MEMORY, memory_of
 from harness.core.judge.moments import DRIVERS, Series, moments, series
 from harness.core.metric import Key, rank
 from harness.core.record import Trial
@@ -24,7 +24,7 @@ def reasoning(trial: Trial, only: str = "") -> Iterator[str]:
     """The lines, for a person. only: a metric, such as ``fds`` or ``fds/eventfd``; all of them without it."""
     found = moments(trial)
     results = dict(assess_counts(trial, found))
-    memory = assess_memory(found, MEMORY, allowed(trial.budget, MEMORY))
+    memory = memory_of(trial, found)
     if memory:
         results[MEMORY] = memory
     for key in sorted(results, key=lambda key: (ORDER.index(results[key].status), rank(key), key)):

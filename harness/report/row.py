@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.core.metric import Key
 from harness.core.record import Trial
+from harness.core.segments import last_process
 from harness.core.verdict import Outcome, Verdict
 
 MIB = 1 << 20
@@ -73,9 +74,9 @@ def build_row(trial: Trial) -> Row:
         outcome=verdict.outcome,
         seconds=f"{(trial.exit.at if trial.exit else trial.ended - trial.started):.1f} s",
         connections=str(opened),
-        descriptors=_growth_text(trial, verdict, "fds"),
-        threads=_growth_text(trial, verdict, "threads"),
-        memory=_memory_text(trial),
+        descriptors=_growth_text(last_process(trial), verdict, "fds"),
+        threads=_growth_text(last_process(trial), verdict, "threads"),
+        memory=_memory_text(last_process(trial)),
         signature=_signature(verdict),
         said=str(trial.extra.get("said", "")),
         confirmed=confirmed if isinstance(confirmed, bool) else None,

@@ -13,10 +13,12 @@ from harness.core.judge.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, As
 from harness.core.judge.limit import limited
 from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.judge.rates import beside_readings, interval
+from harness.core.judge.restarted import merged, outlived
 from harness.core.judge.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
 from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, SYMPTOM, Judged, Key, rank
 from harness.core.record import Trial
+from harness.core.segments import segments
 from harness.core.stats.distributions import poisson_interval
 
 # Growth per reading that means nothing: an interpreter or a C library maps an arena now and then. Of seven healthy
@@ -73,6 +75,8 @@ CERTIFIED = frozenset({"fds", "threads", "processes", "tasks", "broker-peers"})
 def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[Key, Assessed]:
     """key → result, for every count that was read at two settled moments."""
     seen = moments(trial) if found is None else found
+    if len(parts := segments(trial)) > 1:
+        return _of_processes(trial, seen, parts)
     results: dict[Key, Assessed] = {}
     read: dict[Key, Series] = {}
     for key in [*keys(seen, Judged.EXACT), *(k for k in keys(seen) if k.metric == "idle-cpu")]:
@@ -88,6 +92,23 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     )
     results = {**results, **companions(results, read), **capped}
     return covered({key: retained(trial, seen, key, one) for key, one in results.items()})
+
+
+def _of_processes(trial: Trial, found: Sequence[Moment], parts: Sequence[Trial]) -> dict[Key, Assessed]:
+    """The results of a resumed trial: of each process by itself, and of growth that only all of them together show."""
+    each = [(moments(part), assess_counts(part)) for part in parts]
+    results: dict[Key, Assessed] = {}
+    for key in sorted({key for _, assessed in each for key in assessed}):
+        read = [(seen, assessed[key]) for seen, assessed in each if key in assessed]
+        ones = [one for _, one in read]
+        result = merged(ones, sensitivity=trial.sensitivity, certified=key.metric in CERTIFIED)
+        joined = series(found, key)
+        if joined and result.status != "leaking" and key.judged is Judged.EXACT:
+            whole = assess_one(joined, trial.sensitivity, allowed(trial.budget, key))
+            stays = [retained(trial, seen, key, replace(whole, total=one.total)) for seen, one in read]
+            result = outlived(whole, stays) or result
+        results[key] = result
+    return covered(results)
 
 
 def covered(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:

@@ -15,11 +15,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
+from harness.core.judge.counts import allowed
 from harness.core.judge.diagnose import driver
 from harness.core.judge.growth import Allowed, Assessed
-from harness.core.judge.moments import Moment, Series, series, split_warmup
+from harness.core.judge.moments import Moment, Series, moments, series, split_warmup
+from harness.core.judge.restarted import merged
 from harness.core.judge.trend import critical
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
+from harness.core.record import Trial
+from harness.core.segments import segments
 from harness.core.stats.distributions import mean_interval, median
 from harness.core.stats.linear import line
 from harness.core.units import counted
@@ -87,6 +91,15 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
         why = f"rose by {grown / 1e6:.3g} MB in the last {seconds:.0f} s, in nearly every cycle, whatever its load"
         return replace(decided, status="undecided", why=why, growing=True)
     return decided
+
+
+def memory_of(trial: Trial, found: Sequence[Moment]) -> Assessed | None:
+    """Anonymous memory of a whole trial. Each process of a resumed one warms up, and is judged, by itself."""
+    granted = allowed(trial.budget, MEMORY)
+    if len(parts := segments(trial)) == 1:
+        return assess_memory(found, MEMORY, granted)
+    each = [one for part in parts if (one := assess_memory(moments(part), MEMORY, granted))]
+    return merged(each, sensitivity=trial.sensitivity, certified=False) if each else None
 
 
 def rising(one: Series) -> float:

@@ -15,6 +15,7 @@ from harness.core.cycle import Ledger, Observation, Phase
 from harness.core.judge.unnoticed import premature
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
+from harness.core.segments import segments
 
 MOST = 2.0**64
 TRACED = ("memory", "mappings", "idle-cpu")
@@ -125,9 +126,14 @@ def answered(ledger: Ledger) -> float:
 
 
 def moments(trial: Trial) -> tuple[Moment, ...]:
-    """Every settled moment of a trial, in order, the level before the first client among them. ``time`` is
-    seconds since the run's start. A level that no counter can have (not a number, or larger than 64 bits
-    hold: a damaged file) was not read.
+    """Every settled moment of a trial, in order, the level before the first client among them. Those of a resumed trial
+    are joined (``_joined``): levels and sums go on from process to process."""
+    return _joined([_of_process(part) for part in segments(trial)])
+
+
+def _of_process(trial: Trial) -> tuple[Moment, ...]:
+    """The moments of a trial whose service ran in one process all the time. ``time`` is seconds since the run's start.
+    A level that no counter can have (not a number, or larger than 64 bits hold: a damaged file) was not read.
 
     A service that never answers at all, such as one that buffers whole streams, is exposed by every request
     that was sent and left waiting.
@@ -169,6 +175,43 @@ def moments(trial: Trial) -> tuple[Moment, ...]:
                 Moment(spec.phase, levels, now, peak, began, left, observation.idle_counts, searches)
             )
     return tuple(found)
+
+
+def _joined(parts: Sequence[tuple[Moment, ...]]) -> tuple[Moment, ...]:
+    """One row of moments over several processes. The base of each later process, the end of its warm-up, is put on the
+    last moment before it: growth within a process counts, and none across a restart; nor does what was done until the
+    new process had warmed up."""
+    whole = parts[0]
+    for part in parts[1:]:
+        _, rest = split_warmup(part)
+        if not whole or len(rest) < 2:
+            whole = whole or part
+            continue
+        base, last = rest[0], whole[-1]
+        names = {key for moment in (*whole, *rest) for key in moment.levels}
+        shift = {key: (_last_level(whole, key) or 0.0) - (_last_level([base], key) or 0.0) for key in names}
+        later = last.at - base.at
+        whole += tuple(
+            Moment(
+                moment.phase,
+                {key: level + shift[key] for key in names if (level := level_of(moment, key)) is not None},
+                {
+                    name: amount - base.done.get(name, 0.0) + last.done.get(name, 0.0)
+                    for name, amount in {**dict.fromkeys(last.done, 0.0), **base.done, **moment.done}.items()
+                },
+                moment.peak,
+                moment.began + later,
+                moment.left + later,
+                tuple((at + later, fds, threads) for at, fds, threads in moment.idle_counts),
+                moment.searches - base.searches + last.searches,
+            )
+            for moment in rest[1:]
+        )
+    return whole
+
+
+def _last_level(found: Sequence[Moment], key: Key) -> float | None:
+    return next((level for moment in reversed(found) if (level := level_of(moment, key)) is not None), None)
 
 
 def split_warmup(found: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Moment]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -9,17 +10,18 @@ from harness.core.judge import crash as crashes
 from harness.core.judge import while_connected
 from harness.core.judge.advice import next_step
 from harness.core.judge.caveat import SPREAD, Caveat, caveat_of, ledger_total, warnings_of
-from harness.core.judge.counts import allowed, assess_counts, retention_of
+from harness.core.judge.counts import assess_counts, retention_of
 from harness.core.judge.diagnose import per
 from harness.core.judge.findings import bounds, ceilings, leaks, seconds_seen
 from harness.core.judge.growth import Assessed
-from harness.core.judge.hourly import so_far
-from harness.core.judge.memory import MEMORY, assess_memory, counted_inside
-from harness.core.judge.moments import moments
+from harness.core.judge.hourly import growth_so_far, restarts_text, so_far
+from harness.core.judge.memory import MEMORY, counted_inside, memory_of
+from harness.core.judge.moments import moments, split_warmup
 from harness.core.judge.required import shortfall, unmet
 from harness.core.judge.stalled import EXHAUSTED, ran_out, stalled
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.record import Trial
+from harness.core.segments import last_process, segments
 from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
 
@@ -39,20 +41,24 @@ def judge(trial: Trial) -> Verdict:
     found = moments(trial)
     results = assess_counts(trial, found)
     inside = counted_inside(found)
-    memory = assess_memory(found, MEMORY, allowed(trial.budget, MEMORY))
-    warnings = warnings_of(trial)
+    memory = memory_of(trial, found)
+    parts = segments(trial)
+    warnings = [*restarts_text(trial), *warnings_of(trial)]
     if memory:
         memory = _agreed(memory, results, warnings, inside=inside)
         results = {**results, MEMORY: memory}
     if memory and memory.status == "undecided" and not inside:
         warnings.append(f"memory/anonymous is undecided: {memory.why}")
-    findings = [*leaks(trial, found, results), *while_connected.findings(trial), *ceilings(trial, found)]
+    # Ceilings are met by what a process really holds, not by growth joined over several of them.
+    levels = [moment for part in parts for moment in moments(part)]
+    last = moments(parts[-1])
+    findings = [*leaks(trial, last, results), *while_connected.findings(trial), *ceilings(trial, levels)]
     limits = [
         *bounds(found, results, inside=inside, sensitivity=trial.sensitivity),
         *while_connected.bounds(trial),
     ]
     warnings.extend(while_connected.warnings(trial))
-    crash = crashes.crash_of(trial)
+    crash = crashes.crash_of(parts[-1])
     mute = stalled(trial)
     short = ran_out(trial) if mute else None
     missed = [] if any(one.status == "leaking" for one in findings) else unmet(trial, found, limits)
@@ -90,6 +96,7 @@ def judge(trial: Trial) -> Verdict:
 def suspicion(trial: Trial) -> str:
     """What is suspected so far, for whoever watches the run: "suspected: +1.00 fds per answered stream". Empty
     while nothing is."""
+    trial = last_process(trial)
     found = moments(trial)
     if len(found) < 2 or trial.retention <= 0:
         return ""
@@ -171,6 +178,8 @@ def _explain(
         parts.append(trial.infrastructure)
     if outcome is Outcome.INCONCLUSIVE and caveat:
         parts.append(caveat.why)
+    if outcome is Outcome.INCONCLUSIVE and trial.interrupted:
+        parts.append(growth_so_far(results, streams_seen(trial)))
     if outcome is Outcome.BOUNDED:
         parts.append(_all_came_back(trial, limits, results))
     if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.extra.get("soak")):
@@ -180,6 +189,14 @@ def _explain(
         ):  # a few seconds bound nothing worth a sentence; the bounds are in the table
             parts.append(so_far(limits, seconds))
     return "; ".join(part for part in parts if part) or "nothing was measured"
+
+
+def streams_seen(trial: Trial) -> float:
+    """Connections of the judged part of a trial: those of the warm-up are no evidence."""
+    judged = [split_warmup(moments(part))[1] for part in segments(trial)]
+    return math.fsum(
+        seen[-1].done.get("connection", 0.0) - seen[0].done.get("connection", 0.0) for seen in judged if seen
+    )
 
 
 def _all_came_back(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, Assessed]) -> str:
