@@ -13,32 +13,22 @@ import gevent.monkey
 
 gevent.monkey.patch_all()
 
-import gc  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent.os  # noqa: E402
 
 from bench._swarm_ours import Pool, Users  # noqa: E402
 from bench._swarm_rivals import Fast, Plain, Yardstick  # noqa: E402
+from bench._swarm_terms import anonymous  # noqa: E402
 
 KINDS: dict[str, type[Any]] = {
     "pool": Pool, "SseUser": Users, "yardstick": Yardstick, "FastHttpUser": Fast, "HttpUser": Plain,
 }  # fmt: skip
-
-
-def anonymous() -> int:
-    """Bytes of anonymous memory that this process holds."""
-    gc.collect()
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no RssAnon in /proc/self/status; expected Linux 4.5 or later")
 
 
 def obey(client: Any, words: list[str]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from bench._swarm_rivals import PROBE, LocustUsers, stamp
+from bench._swarm_rivals import LocustUsers
+from bench._swarm_terms import PROBE, stamp
 from harness.core.cycle import CycleSpec
-from harness.core.sse.decoder import Counter
+from harness.core.sse.decoder import Decoder, Event
 from harness.swarm import pool
 from harness.swarm.approach import Approach
 from harness.swarm.gate import Gate, gated_user
@@ -34,15 +35,15 @@ class Pool:
         self.gate.prepare(Approach(f"http://{host}:{port}", stall_after=30.0), 0, Statistics(environment))
         runner.start(1, spawn_rate=1)
         self.lags: list[float] = []
-        self.counters: list[Counter] = []
+        self.decoders: list[_Counted] = []
         self._cancelled = False
         self._running: gevent.Greenlet | None = None
         self._outcome: Outcome | None = None
 
     @property
     def events(self) -> int:
-        """Events so far, from the counters of the streams themselves."""
-        return sum(counter.events for counter in self.counters)
+        """Events so far, from the decoders of the streams themselves."""
+        return sum(decoder.events for decoder in self.decoders)
 
     def _run(self, connections: int, concurrency: int, events: int) -> Outcome:
         self._cancelled = False
@@ -59,13 +60,13 @@ class Pool:
 
     def watch_lag(self) -> None:
         """One stream in PROBE reads when its events were sent, and all are counted while they run."""
-        pool.Counter = self._counter  # type: ignore[misc,assignment]
+        pool.Decoder = self._decoder  # type: ignore[misc,assignment]
 
-    def _counter(self, **options: Any) -> Counter:
-        probe = len(self.counters) % PROBE == 0
-        counter = Probe(self.lags, **options) if probe else Counter(**options)
-        self.counters.append(counter)
-        return counter
+    def _decoder(self, **options: Any) -> Decoder:
+        probe = len(self.decoders) % PROBE == 0
+        decoder = _Timed(self.lags, **options) if probe else _Counted(**options)
+        self.decoders.append(decoder)
+        return decoder
 
     def churn(self, seconds: float, concurrency: int) -> tuple[int, float]:
         """(streams, seconds) of opening, one event, closing."""
@@ -87,8 +88,24 @@ class Pool:
         }
 
 
-class Probe(Counter):
-    """A counter that also reads when its events were sent."""
+class _Counted(Decoder):
+    """A decoder whose events can be counted while its stream is open; that costs ours one more call for each chunk."""
+
+    __slots__ = ("events",)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.events = 0
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """As Decoder's."""
+        found = super().feed(chunk)
+        self.events += len(found)
+        return found
+
+
+class _Timed(_Counted):
+    """A decoder that also reads when its events were sent."""
 
     __slots__ = ("_lags",)
 
@@ -96,8 +113,8 @@ class Probe(Counter):
         super().__init__(**options)
         self._lags = lags
 
-    def feed(self, chunk: bytes) -> int:
-        """As Counter's."""
+    def feed(self, chunk: bytes) -> list[Event]:
+        """As Decoder's."""
         found = super().feed(chunk)
         if found:
             self._lags.append(time.monotonic() - stamp(chunk))

@@ -15,6 +15,7 @@ from typing import Any
 
 PATIENCE = 120.0  # seconds for any one answer
 LOOK = 0.1  # seconds between two looks at a client
+EPOLL = "epoll"
 ADDRESSES = itertools.count(2)  # 127.0.3.N: one for each server
 
 
@@ -82,7 +83,8 @@ class Pair:
         host = f"127.0.3.{next(ADDRESSES)}"
         self.server = Peer("bench._swarm_server", host)
         try:
-            self.client = Peer("bench._swarm_client", kind, host, str(self.server.first["port"]))
+            module = "bench._swarm_epoll" if kind == EPOLL else "bench._swarm_client"
+            self.client = Peer(module, kind, host, str(self.server.first["port"]))
         except BaseException:
             self.server.end()
             raise

@@ -19,15 +19,7 @@ import httptools
 from locust import FastHttpUser, HttpUser
 from locust.env import Environment
 
-OPENING = 100  # streams being opened at once, as in the pool
-PROBE = 20  # one stream in so many reads the moment that its events were sent at
-REQUEST = b"GET /events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-
-
-def stamp(data: bytes) -> float:
-    """When the last event of some bytes was sent (CLOCK_MONOTONIC, seconds)."""
-    at = data.rfind(b"data: ") + 6
-    return float(data[at : data.index(b" ", at)])
+from bench._swarm_terms import OPENING, PROBE, REQUEST, stamp
 
 
 class Greenlets(ABC):

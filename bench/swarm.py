@@ -3,8 +3,9 @@
 python -m bench.swarm [--quick] [--json FILE]
 
 Server and client are processes of their own; CPU is process time, so that the two cores they share do not
-matter. The yardstick is a gevent socket in a greenlet per stream, httptools, and counting blank lines. Ours has
-everything on: statistics, ids checked, stall detection, ledger.
+matter. The yardstick is a gevent socket in a greenlet per stream, httptools, and counting blank lines. The harder one
+is a plain epoll loop with httptools that does nothing but count. Ours has everything on: statistics, ids checked, stall
+detection, ledger.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from bench._swarm_k6 import K6, find_k6
-from bench._swarm_pair import Flow, Pair
+from bench._swarm_pair import EPOLL, Flow, Pair
 
 OURS, USER, YARD, FAST, PLAIN = "pool", "SseUser", "yardstick", "FastHttpUser", "HttpUser"
+MEDIANS = (OURS, YARD, EPOLL)  # run in every round, in turn; the median counts
 KIB = 1024.0
 FILES = 20_000  # ulimit -n
-POOL_MEMORY, USER_MEMORY = 4.0, 14.0  # KiB a stream
+POOL_MEMORY, USER_MEMORY = 2.3, 14.0  # KiB a stream
+CPU_EPOLL, CHURN_EPOLL = 1.3, 0.9  # times the epoll loop's
 HALF = 0.5  # of the CPU that k6 and FastHttpUser take
 CHURN = {FAST: 1.7, PLAIN: 4.0}
-LAG = 2.0  # times the yardstick's p99
+LAG = 2.0  # times the p99 of a yardstick
 CONCURRENCY = 50
 PORTS = 28_232  # net.ipv4.ip_local_port_range: what one run can leave in TIME_WAIT
 
@@ -40,7 +43,7 @@ class Scale:
     sizes: tuple[int, ...] = (2_000, 10_000, 18_000)
     flows: tuple[tuple[int, int, float], ...] = ((1_000, 25, 0.2), (10_000, 2, 2.0))
     churn: float = 4.0  # seconds; ports that wait (TIME_WAIT) count from the second one on
-    rounds: int = 3  # of ours and the yardstick, in turn; the median counts
+    rounds: int = 3  # of ours and the yardsticks
     wait: float = 61.0  # seconds, at most, until enough of TIME_WAIT is over
     locust: tuple[str, ...] = (FAST, PLAIN)
 
@@ -98,7 +101,7 @@ def idle(table: Table, scale: Scale) -> None:
             before = pair.memory()
             seconds[OURS] = pair.open(size)
             memory[OURS, size] = (pair.memory() - before) / size / KIB
-    for kind in (YARD, USER, *scale.locust):
+    for kind in (YARD, EPOLL, USER, *scale.locust):
         with Pair(kind) as pair:
             before, opened, seconds[kind] = pair.memory(), 0, 0.0
             for size in scale.sizes:
@@ -109,19 +112,19 @@ def idle(table: Table, scale: Scale) -> None:
         name = f"memory per idle stream, {size:,} open"
         table.most(f"{name}, pool", memory[OURS, size], "KiB", "asked", POOL_MEMORY)
         table.most(f"{name}, SseUser", memory[USER, size], "KiB", "asked", USER_MEMORY)
-        for kind in (YARD, *scale.locust):
+        for kind in (YARD, EPOLL, *scale.locust):
             table.show(name, kind, memory[kind, size], "KiB")
     table.most(f"seconds to open {largest:,}", seconds[OURS], "s", YARD, seconds[YARD])
-    for kind in (USER, *scale.locust):
+    for kind in (EPOLL, USER, *scale.locust):
         table.show(f"seconds to open {largest:,}", kind, seconds[kind], "s")
 
 
 def flow(table: Table, scale: Scale, streams: int, count: int, every: float, kinds: tuple[str, ...]) -> None:
     """CPU of an event, lag, and events lost."""
-    done: dict[str, list[Flow]] = {kind: [] for kind in (OURS, YARD, *kinds)}
+    done: dict[str, list[Flow]] = {kind: [] for kind in (OURS, YARD, EPOLL, *kinds)}
     for index in range(scale.rounds):
         for kind in done:
-            if index == 0 or kind in (OURS, YARD):
+            if index == 0 or kind in MEDIANS:
                 with Pair(kind) as pair:
                     done[kind].append(pair.flow(streams, count, every))
     load = f"{streams:,} streams x {1 / every:g}/s"
@@ -130,6 +133,7 @@ def flow(table: Table, scale: Scale, streams: int, count: int, every: float, kin
         for kind, flows in done.items()
     }
     table.most(f"CPU per event, {load}", cpu[OURS], "us", YARD, cpu[YARD])
+    table.most(f"CPU per event, {load}", cpu[OURS], "us", EPOLL, cpu[EPOLL], CPU_EPOLL)
     for kind in kinds:
         if kind == FAST:
             table.most(f"CPU per event, {load}", cpu[OURS], "us", FAST, cpu[FAST], HALF)
@@ -142,16 +146,17 @@ def flow(table: Table, scale: Scale, streams: int, count: int, every: float, kin
         }
         for share in (0.5, 0.99)
     )
-    table.most(f"lag p99, {load}", last[OURS], "ms", YARD, last[YARD], LAG)
+    for kind in (YARD, EPOLL):
+        table.most(f"lag p99, {load}", last[OURS], "ms", kind, last[kind], LAG)
     table.show(f"lag p50, {load}", OURS, middle[OURS], "ms")
-    for kind in (YARD, *kinds):
+    for kind in (YARD, EPOLL, *kinds):
         table.show(f"lag p50, {load}", kind, middle[kind], "ms")
-        if kind != YARD:
+        if kind in kinds:
             table.show(f"lag p99, {load}", kind, last[kind], "ms")
     lost = {kind: sum(flow.sent - flow.received for flow in flows) for kind, flows in done.items()}
     wrong = sum(flow.wrong for flow in done[OURS])
     table.most(f"events lost or wrongly counted, {load}", lost[OURS] + wrong, "events", "asked", 0.0)
-    for kind in (YARD, *kinds):
+    for kind in (YARD, EPOLL, *kinds):
         table.show(f"events lost, {load}", kind, lost[kind], "events")
 
 
@@ -165,14 +170,14 @@ class Churn:
 
     def __init__(self, scale: Scale) -> None:
         self.scale = scale
-        self.rates: dict[str, list[float]] = {kind: [] for kind in (OURS, YARD, *scale.locust, USER)}
+        self.rates: dict[str, list[float]] = {kind: [] for kind in (OURS, YARD, EPOLL, *scale.locust, USER)}
 
     def round(self) -> None:
-        """Ours and the yardstick; the others in the first round only."""
+        """Ours and the yardsticks; the others in the first round only."""
         if len(self.rates[OURS]) >= self.scale.rounds:
             return
         for kind, found in self.rates.items():
-            if not found or kind in (OURS, YARD):
+            if not found or kind in MEDIANS:
                 until_ports_are_free(self.scale.wait)
                 with Pair(kind) as pair:
                     found.append(pair.churn(self.scale.churn, CONCURRENCY))
@@ -182,6 +187,7 @@ class Churn:
         rate = {kind: statistics.median(found) for kind, found in self.rates.items()}
         name = f"open, first event, close at concurrency {CONCURRENCY}"
         table.least(name, rate[OURS], "streams/s", YARD, rate[YARD])
+        table.least(name, rate[OURS], "streams/s", EPOLL, rate[EPOLL], CHURN_EPOLL)
         for kind in self.scale.locust:
             table.least(name, rate[OURS], "streams/s", kind, rate[kind], CHURN[kind])
         table.show(name, USER, rate[USER], "streams/s")

@@ -13,8 +13,9 @@ import gevent.event
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Phase
 from harness.core.errors import ConfigError
-from harness.core.sse.decoder import Counter
+from harness.core.sse.decoder import Decoder
 from harness.core.sse.lines import FIELD
+from harness.core.sse.shapes import BARE, Shape
 from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request
@@ -94,7 +95,9 @@ class _Cycle:
         self.opens = Exchange if again else Stream
         self.requests = Requests(pool.endpoint, approach, pool.clients, spec.paths, streaming=streaming)
         self.orders: dict[tuple[str, str, bool], Order] = {}
-        self.alike: dict[str, Counter] = {}  # a counter that knows what the events of a path look like
+        self.shapes: dict[
+            str, Shape
+        ] = {}  # the fields of a path's events, so that no stream need find them out
         self.gaps = {path: pool.statistics.times(GAP, path) for path in spec.paths} if pool.statistics else {}
 
     def rest(self, cancelled: Callable[[], bool]) -> None:
@@ -196,9 +199,10 @@ class _Cycle:
         tally.clients = self.pool.clients.distinct(self.pool.opened)
         self.opening += 1
         most = self.pool.approach.max_event
-        counter = Counter(check_ids=True, max_line=most + FIELD, max_event=most, like=self.alike.get(path))
+        shape = self.shapes.get(path, BARE)
+        decoder = Decoder(check_ids=True, max_line=most + FIELD, max_event=most, shape=shape)
         source = next(self.pool.sources)
-        self.live.add(self.opens(self, order, request, self.route, counter, source=source))
+        self.live.add(self.opens(self, order, request, self.route, decoder, source=source))
 
     def begun(self, stream: Stream) -> None:
         """One connect less under way."""
@@ -226,13 +230,13 @@ class _Cycle:
         """Count it, and open the next."""
         self.live.discard(stream)
         report = stream.report
-        self.tally.close(report, stream.counter)
+        self.tally.close(report, stream.decoder)
         path = report.order.path
         if report.events:
-            self.alike[path] = stream.counter
+            self.shapes[path] = stream.decoder.shape
         if self.pool.statistics:
             self.pool.statistics.over(report, path)
-            self.pool.statistics.ids(stream.counter, path)
+            self.pool.statistics.ids(stream.decoder.ids, path)
         if report.cause in NOBODY and report.connect is None:
             self._refused(report.cause)
         else:

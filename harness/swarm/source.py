@@ -7,7 +7,7 @@ iterates only takes from a queue, so a thousand of them cost little more than a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -15,8 +15,8 @@ import gevent
 from gevent.hub import Waiter
 
 from harness.core.errors import ConfigError
-from harness.core.sse.decoder import Comment, Counter, Decoder, Event
-from harness.core.sse.event import DEFAULT_LIMIT, StreamLimit
+from harness.core.sse.decoder import Comment, Decoder, Event
+from harness.core.sse.event import DEFAULT_LIMIT
 from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request
@@ -62,6 +62,13 @@ class _Watched(Stream):
         self.fail(self.silence)
 
 
+class _WithComments(_Watched):
+    """As _Watched, with the service's comments among the events."""
+
+    __slots__ = ()
+    delivers_comments = True
+
+
 class EventSource:
     """Iterate over it; ``close`` ends it from anywhere, a pending reconnect too.
 
@@ -101,15 +108,14 @@ class EventSource:
     ) -> None:
         self.wheel = wheel
         self.loop = gevent.get_hub().loop
-        self.counter = Counter(check_ids=True, max_line=max_line, max_event=max_event)
-        self.decoder = Decoder(max_line=max_line, max_event=max_event)
+        self.decoder = Decoder(check_ids=True, max_line=max_line, max_event=max_event)
         self.decoder.last_event_id = last_event_id
         self.told = (0, 0, 0)  # ids missed, repeated, disordered that statistics know of already
         self.reconnects = 0
         self.closed = False
         self._request, self._router, self._order = request, router, order
         self._reconnect, self._retry_5xx, self._retry = reconnect, retry_5xx, retry
-        self._comments = comments
+        self._kind = _WithComments if comments else _Watched
         self._sources = sources
         self._dress, self._on_head, self._on_report, self._on_gap = dress, on_head, on_report, on_gap
         self._on_first = on_first
@@ -148,12 +154,12 @@ class EventSource:
             self._timer = None
         route = self._router.known(self._request.endpoint)
         assert route is not None
-        self._stream = _Watched(
+        self._stream = self._kind(
             self,
             self._order,
             self._dress(self._request) if self._dress is not None else self._request,
             route,
-            self.counter,
+            self.decoder,
             source=next(self._sources) if self._sources else None,
             last_event_id=self.decoder.last_event_id,
             deliver=self._deliver,
@@ -180,21 +186,14 @@ class EventSource:
         if self._on_gap is not None:
             self._on_gap(seconds, events)
 
-    def _deliver(self, body: bytes) -> None:
-        if self.closed:
+    def _deliver(self, found: Sequence[Event | Comment]) -> None:
+        if self.closed or not found:
             return
-        try:
-            found = self.decoder.feed_with_comments(body) if self._comments else self.decoder.feed(body)
-        except StreamLimit as error:
-            # What the same chunk had completed before is delivered.
-            self._queue.extend(error.events)
-            raise
-        if found:
-            self._queue.extend(found)
-            self._wake()
-            if len(self._queue) > QUEUE and self._stream is not None and not self._paused:
-                self._paused = True
-                self._stream.pause()
+        self._queue.extend(found)
+        self._wake()
+        if len(self._queue) > QUEUE and self._stream is not None and not self._paused:
+            self._paused = True
+            self._stream.pause()
 
     def over(self, stream: Stream) -> None:
         """One connection has ended."""
@@ -209,7 +208,6 @@ class EventSource:
             # A service that closes a stream in order asks for a reconnect: that is no error.
             if report.cause not in (None, causes.CLOSED) and self._on_error is not None:
                 self._on_error(str(report.cause))
-            self.counter.reset_for_reconnect()
             self.decoder.reset_for_reconnect()
             self.reconnects += 1
             self._timer = self.loop.timer(min(self._wait_before_reconnect(report), LONGEST_WAIT))

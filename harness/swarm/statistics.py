@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from locust.event import EventHook
 from locust.stats import StatsError
 
+from harness.core.sse.ids import IdSequence
 from harness.http import causes
 from harness.swarm import csv_percentiles
 from harness.swarm.order import Report
@@ -209,12 +210,12 @@ class Statistics:
         entries.life.extend([report.life for report in ended])
         entries.life.bytes += sum([report.bytes for report in ended])
 
-    def ids(self, counter: Any, name: str, told: tuple[int, int, int] = (0, 0, 0)) -> tuple[int, int, int]:
+    def ids(self, ids: IdSequence, name: str, told: tuple[int, int, int] = (0, 0, 0)) -> tuple[int, int, int]:
         """Ids that were missing, came again or out of order: failures of an entry of their own.
 
-        told: what was counted of this counter before. Returns what to give the next time.
+        told: what was counted of these ids before. Returns what to give the next time.
         """
-        now = (counter.missed, counter.repeated, counter.disordered)
+        now = (ids.missed, ids.repeated, ids.disordered)
         if now == told:
             return now
         for what, total, before in zip(("missed", "repeated", "out of order"), now, told, strict=True):

@@ -4,18 +4,17 @@ Points 12 to 14 of docs/swarm.md are here. Reconnecting (15, 16) belongs to the 
 number of streams, so its streams never reconnect, while those of an SseUser do.
 
 A byte takes this path: ``Link._readable`` (recv) -> ``Stream.received`` -> ``Stream.body_received`` (called by
-httptools) -> ``Counter.feed``; when the stream is over, ``Tally.close`` adds its report to the ledger.
+httptools) -> ``Decoder.feed``; when the stream is over, ``Tally.close`` adds its report to the ledger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from harness.core.errors import ConfigError
 from harness.core.expected import ANY
-from harness.core.sse.decoder import Counter, StreamLimit
+from harness.core.sse.decoder import Comment, Decoder, Event, StreamLimit
 from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.redirect import REDIRECTS, redirected
@@ -68,8 +67,10 @@ class Stream:
 
     __slots__ = (
         "_arrived", "_begun", "_deliver", "_ends", "_last_event", "_link", "_most", "_owner", "_parser", "_pending",
-        "_plain", "_progress", "_request", "_started", "counter", "leaving", "over", "report", "slot",
+        "_plain", "_progress", "_request", "_started", "decoder", "leaving", "over", "report", "slot",
     )  # fmt: skip
+
+    delivers_comments = False  # what ``deliver`` is called with: events alone, or comments among them
 
     def __init__(
         self,
@@ -77,15 +78,15 @@ class Stream:
         order: Order,
         request: Request,
         route: Route,
-        counter: Counter,
+        decoder: Decoder,
         *,
         source: str | None = None,
         last_event_id: str = "",
-        deliver: Callable[[bytes], None] | None = None,
+        deliver: Callable[[Sequence[Event | Comment]], None] | None = None,
     ) -> None:
         self._owner = owner
         self._request = request
-        self.counter = counter
+        self.decoder = decoder
         self._deliver = deliver
         self.report = Report(order)
         self._started = self._progress = self._arrived = owner.wheel.clock()
@@ -196,18 +197,23 @@ class Stream:
         if self._pending is not None or self._plain:
             return
         try:
-            count = self.counter.feed(body)
-            if self._deliver is not None:
-                self._deliver(body)
+            decoder = self.decoder
+            found = decoder.feed_with_comments(body) if self.delivers_comments else decoder.feed(body)
         except StreamLimit as error:
             self._pending = causes.LIMIT
             report.detail = str(error)
             if self._deliver is not None:
-                with suppress(StreamLimit):  # events of this piece that were complete before
-                    self._deliver(body)
+                self._deliver(error.events)  # those of this piece that were complete before
             return
-        if not count:
+        if not found:
             return
+        count = len(found)
+        if self._deliver is not None:
+            self._deliver(found)
+            if self.delivers_comments:
+                count = sum(isinstance(item, Event) for item in found)
+                if not count:
+                    return
         if report.first_event is None:
             report.first_event = moment - self._started
             self._owner.first(report)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.core.cycle import Ledger
+from harness.core.sse.decoder import Decoder
 from harness.http import causes
 from harness.swarm import exposure
 from harness.swarm.exposure import Exposure
@@ -57,7 +58,7 @@ class Tally:
     clients: int = 0
     invalid: int = 0
     exposure: Exposure = field(default_factory=Exposure)
-    _ended: list[tuple[Report, Any]] = field(default_factory=list)
+    _ended: list[tuple[Report, Decoder]] = field(default_factory=list)
 
     def open(self, path: str) -> None:
         """A stream begins."""
@@ -69,11 +70,11 @@ class Tally:
         if open_now == 1:
             self.bursts += 1
 
-    def close(self, report: Report, counter: Any) -> None:
+    def close(self, report: Report, decoder: Decoder) -> None:
         """A stream is over."""
         if report.cause is not None:
             self.exposure.failing(report, self.opened)
-        self._ended.append((report, counter))
+        self._ended.append((report, decoder))
         if len(self._ended) >= BATCH:
             self.fold()
 
@@ -82,7 +83,8 @@ class Tally:
         if not self._ended:
             return
         reports = [report for report, _ in self._ended]
-        counters = [counter for _, counter in self._ended]
+        decoders = [decoder for _, decoder in self._ended]
+        sequences = [decoder.ids for decoder in decoders]
         self._ended.clear()
         self.over += len(reports)
         self.events += sum([report.events for report in reports])
@@ -90,10 +92,10 @@ class Tally:
         self.stream_seconds += sum([report.life for report in reports])
         self.stalls += sum([report.stalled for report in reports])
         self.by_mode.update([report.left for report in reports if report.left])
-        self.comments += sum([counter.comments for counter in counters])
-        self.missed += sum([counter.missed for counter in counters])
-        self.repeated += sum([counter.repeated for counter in counters])
-        self.disordered += sum([counter.disordered for counter in counters])
+        self.comments += sum([decoder.comments for decoder in decoders])
+        self.missed += sum([ids.missed for ids in sequences])
+        self.repeated += sum([ids.repeated for ids in sequences])
+        self.disordered += sum([ids.disordered for ids in sequences])
         for report in reports:
             self.exposure.add(report)
             if report.first_event is not None:

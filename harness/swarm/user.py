@@ -282,4 +282,4 @@ class SseUser(User):
     def _report(self, source: EventSource, report: Report) -> None:
         statistics = self.shared.statistics
         statistics.over(report, report.order.path, told=True)
-        source.told = statistics.ids(source.counter, report.order.path, source.told)
+        source.told = statistics.ids(source.decoder.ids, report.order.path, source.told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.core.sse.decoder import MAX_RETRY, Comment, Counter, Decoder, Event, EventTooLong, LineTooLong
+from harness.core.sse.decoder import MAX_RETRY, Comment, Decoder, Event, EventTooLong, LineTooLong
 from tests.core.sse_chunks import chunkings, data, events, seen
 
 BOM = b"\xef\xbb\xbf"
@@ -35,12 +35,11 @@ def test_point_02_line_ends() -> None:
 
 
 def test_point_02_a_cr_at_the_end_of_a_chunk_completes_the_line_at_once() -> None:
-    decoder, counter = Decoder(), Counter()
-    for feed, got in ((decoder.feed, len), (counter.feed, int)):
-        assert got(feed(b"data: a\r\r")) == 1  # type: ignore[operator]
-        assert got(feed(b"\ndata: b\n\r")) == 1  # type: ignore[operator]
-        assert got(feed(b"\n")) == 0  # type: ignore[operator]
-        assert got(feed(b"\ndata: c\n\n")) == 1  # type: ignore[operator]
+    decoder = Decoder()
+    for feed in (decoder.feed, Decoder().feed_with_comments):
+        assert [len(feed(chunk)) for chunk in (b"data: a\r\r", b"\ndata: b\n\r", b"\n", b"\ndata: c\n\n")] == [
+            1, 1, 0, 1,
+        ]  # fmt: skip
 
 
 def test_point_03_a_blank_line_dispatches() -> None:
@@ -60,11 +59,11 @@ def test_point_03_comments_keep_their_place() -> None:
 
 
 def test_point_03_a_comment_counts_before_its_event_is_complete() -> None:
-    for decoder in (Decoder(), Counter()):
-        decoder.feed(b"data: a\n: beat\n")
-        assert decoder.comments == 1
-        decoder.feed(b"\n: be")
-        assert decoder.comments == 1
+    decoder = Decoder()
+    decoder.feed(b"data: a\n: beat\n")
+    assert decoder.comments == 1
+    decoder.feed(b"\n: be")
+    assert decoder.comments == 1
 
 
 def test_point_04_the_first_colon_splits_and_one_space_goes() -> None:
@@ -118,9 +117,9 @@ def test_point_06_ids() -> None:
 def test_point_07_retry(field: bytes, milliseconds: int | None) -> None:
     if len(field) < 100:
         assert seen(field + b"\n\n").retry == milliseconds
-    for decoder in (Decoder(), Counter()):
-        decoder.feed(field + b"\n")
-        assert decoder.retry == milliseconds  # without a dispatch
+    decoder = Decoder()
+    decoder.feed(field + b"\n")
+    assert decoder.retry == milliseconds  # without a dispatch
 
 
 def test_point_07_a_bad_retry_leaves_the_one_before() -> None:
@@ -144,8 +143,8 @@ def test_point_09_the_end_of_the_stream_discards_what_is_incomplete() -> None:
         assert found.last_event_id == "1"
 
 
-@pytest.mark.parametrize("decoder", [Decoder(), Counter()], ids=["decoder", "counter"])
-def test_point_09_an_incomplete_id_does_not_stick_over_a_reconnect(decoder: Decoder | Counter) -> None:
+def test_point_09_an_incomplete_id_does_not_stick_over_a_reconnect() -> None:
+    decoder = Decoder()
     decoder.feed(b"retry: 9\nid: 1\ndata: a\n\nid: 2\ndata: b\n")
     decoder.reset_for_reconnect()
     assert (decoder.last_event_id, decoder.retry) == ("1", 9)
@@ -167,23 +166,21 @@ def test_point_10_the_id_persists() -> None:
 
 
 def limited(stream: bytes, *, max_line: int, max_event: int) -> set[tuple[int, str]]:
-    """(events before it, which limit), under every chunking; the counter must agree with the decoder."""
+    """(events before it, which limit), under every chunking."""
     found = set()
     for chunks in chunkings(stream):
-        for kind in (Decoder, Counter):
-            decoder = kind(max_line=max_line, max_event=max_event)
-            events, name = 0, "none"
-            for chunk in chunks:
-                try:
-                    got = decoder.feed(chunk)
-                except (LineTooLong, EventTooLong) as error:
-                    events += len(error.events)
-                    name = type(error).__name__
-                    with pytest.raises(type(error)):
-                        decoder.feed(b"data: more\n\n")  # it stays broken
-                    break
-                events += got if isinstance(got, int) else len(got)
-            found.add((events if kind is Decoder else getattr(decoder, "events", -1), name))
+        decoder = Decoder(max_line=max_line, max_event=max_event)
+        events, name = 0, "none"
+        for chunk in chunks:
+            try:
+                events += len(decoder.feed(chunk))
+            except (LineTooLong, EventTooLong) as error:
+                events += len(error.events)
+                name = type(error).__name__
+                with pytest.raises(type(error)):
+                    decoder.feed(b"data: more\n\n")  # it stays broken
+                break
+        found.add((events, name))
     return found
 
 
@@ -218,9 +215,32 @@ def test_a_large_event_is_whole() -> None:
     one, two = "x" * 5000 + "é", "y" * 700
     stream = f"id: 4\nevent: big\ndata: {one}\ndata:{two}\n\ndata: {two}\n\n".encode()
     for size in (1, 100, 511, 4096, len(stream)):
-        decoder, counter = Decoder(), Counter()
+        decoder = Decoder()
         chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
         found = [event for chunk in chunks for event in decoder.feed(chunk)]
         assert found == [Event("big", "4", f"{one}\n{two}"), Event("message", "4", two)]
-        assert sum(counter.feed(chunk) for chunk in chunks) == 2
-        assert counter.last_event_id == "4"
+        assert decoder.last_event_id == "4"
+
+
+@pytest.mark.parametrize("size", [1, 7, 200, 1024, 4096])
+@pytest.mark.parametrize("name", [b"data:", b"data: "])
+def test_a_long_line_meets_its_limits_to_the_byte(name: bytes, size: int) -> None:
+    def error(length: int, line: int, event: int, before: bytes = b"") -> str:
+        stream = before + name + b"x" * length + b"\n\n"
+        decoder = Decoder(max_line=line, max_event=event)
+        found = 0
+        try:
+            for at in range(0, len(stream), size):
+                found += len(decoder.feed(stream[at : at + size]))
+        except (LineTooLong, EventTooLong) as error:
+            return type(error).__name__
+        assert found == stream.count(b"\n\n")
+        return ""
+
+    full = name + b"x" * 2500 + b"\n\n"
+    for before in (b"", full, full * 2):
+        assert error(3000, 3000 + len(name), 3001, before) == ""
+        assert error(3000, 2999 + len(name), 9000, before) == "LineTooLong"
+        assert error(3000, 9000, 3000, before) == "EventTooLong"
+    assert error(3000, 9000, 3003, b"data: a\n") == ""
+    assert error(3000, 9000, 3002, b"data: a\n") == "EventTooLong"

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.core.sse.decoder import Counter, Decoder, EventTooLong, LineTooLong
+from harness.core.sse.decoder import Decoder, EventTooLong, LineTooLong
+from harness.core.sse.shapes import BARE, SHAPES
 from tests.core.sse_chunks import decoded
 from tests.core.sse_plain import interpret
 
@@ -59,35 +60,32 @@ def test_any_split_of_any_bytes_gives_what_the_standard_says(chunks: list[bytes]
 @settings(max_examples=300, deadline=None)
 @given(chunks=cut(), looks=st.lists(st.booleans(), min_size=40, max_size=40))
 def test_looking_in_between_changes_nothing(chunks: list[bytes], looks: list[bool]) -> None:
-    decoder, counter = Decoder(), Counter()
-    events = []
+    decoder, plain = Decoder(), Decoder()
+    events, untouched = [], []
     for number, chunk in enumerate(chunks):
         events += decoder.feed(chunk)
-        counter.feed(chunk)
+        untouched += plain.feed(chunk)
         if looks[number % 40]:
-            assert decoder.comments == counter.comments
-            assert decoder.retry == counter.retry
-            assert decoder.last_event_id == counter.last_event_id
+            before = interpret(b"".join(chunks[: number + 1]))
+            assert (decoder.retry, decoder.last_event_id) == (before.retry, before.last_event_id)
+            assert decoder.comments == len(before.comments)
     wanted = interpret(b"".join(chunks))
-    assert events == wanted.events
-    assert (counter.events, counter.comments) == (len(wanted.events), len(wanted.comments))
+    assert events == untouched == wanted.events
+    assert decoder.comments == plain.comments == len(wanted.comments)
 
 
 @settings(max_examples=200, deadline=None)
 @given(streams=st.lists(cut(), max_size=4))
 def test_reconnects_keep_the_id_and_nothing_else(streams: list[list[bytes]]) -> None:
-    decoder, counter = Decoder(), Counter()
+    decoder = Decoder()
     last = ""
     for chunks in streams:
         wanted = interpret(b"".join(chunks))
         events = [event for chunk in chunks for event in decoder.feed(chunk)]
-        for chunk in chunks:
-            counter.feed(chunk)
         assert [(event.type, event.data) for event in events] == [(e.type, e.data) for e in wanted.events]
         last = _last(b"".join(chunks), last)
-        assert decoder.last_event_id == counter.last_event_id == last
+        assert decoder.last_event_id == last
         decoder.reset_for_reconnect()
-        counter.reset_for_reconnect()
 
 
 def _last(stream: bytes, before: str) -> str:
@@ -103,21 +101,19 @@ def test_limits_do_not_depend_on_the_chunks(chunks: list[bytes], other: int, lin
     again = [stream[at : at + other] for at in range(0, len(stream), other)]
     outcomes = set()
     for parts in (chunks, again, [stream]):
-        for kind in (Decoder, Counter):
-            outcomes.add(_outcome(kind(max_line=line, max_event=event), parts))
+        for shape in (BARE, SHAPES["id", "data"]):
+            outcomes.add(_outcome(Decoder(max_line=line, max_event=event, shape=shape), parts))
     assert len(outcomes) == 1
 
 
-def _outcome(decoder: Decoder | Counter, chunks: list[bytes]) -> tuple[int, str, str]:
+def _outcome(decoder: Decoder, chunks: list[bytes]) -> tuple[int, str, str]:
     """(events, error, last id); anything but the two limits goes through."""
     events = 0
     for chunk in chunks:
         try:
-            got = decoder.feed(chunk)
+            events += len(decoder.feed(chunk))
         except (LineTooLong, EventTooLong) as error:
-            events = decoder.events if isinstance(decoder, Counter) else events + len(error.events)
-            return events, type(error).__name__, decoder.last_event_id
-        events += got if isinstance(got, int) else len(got)
+            return events + len(error.events), type(error).__name__, decoder.last_event_id
     return events, "", decoder.last_event_id
 
 
@@ -130,14 +126,13 @@ LIMIT = 16 << 10
      b"data: x\n\n", b":\n\n", b"\xff", b"\0", b"id: 1\nevent: x\ndata: x\n\n"],
 )  # fmt: skip
 @pytest.mark.parametrize("size", [1, 700, 8 << 10])
-@pytest.mark.parametrize("kind", [Decoder, Counter])
-def test_memory_is_bounded_by_the_limits(unit: bytes, size: int, kind: type[Decoder | Counter]) -> None:
+def test_memory_is_bounded_by_the_limits(unit: bytes, size: int) -> None:
     """Whatever a peer repeats: a line and an event, with what a growing buffer reserves, and no more."""
     # Chunks of one byte are slow to feed, so they meet a smaller limit.
     limit = LIMIT if size > 1 else LIMIT // 8
     total = 6 * limit if size > 1 else 3 * limit
     chunk = (unit * (size // len(unit) + 1))[: max(size, len(unit))] if size > 1 else b""
-    decoder = kind(max_line=limit, max_event=limit)
+    decoder = Decoder(check_ids=True, max_line=limit, max_event=limit)
     tracemalloc.start()
     try:
         for at in range(0, total, max(size, 1)):
@@ -155,8 +150,6 @@ def test_memory_is_bounded_by_the_limits(unit: bytes, size: int, kind: type[Deco
 @given(field=st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=1, max_size=3))
 @settings(max_examples=50, deadline=None)
 def test_what_a_peer_names_its_fields_is_not_remembered(field: list[str]) -> None:
-    from harness.core.sse.shapes import SHAPES
-
     before = len(SHAPES)
     stream = "".join(f"{name}: x\n" for name in field) + "data: y\n\n"
     assert decoded([stream.encode()]) == interpret(stream.encode())

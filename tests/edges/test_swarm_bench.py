@@ -20,5 +20,7 @@ def test_the_benchmark_with_tiny_numbers(tmp_path: Path) -> None:
     lost = rows["events lost or wrongly counted, 20 streams x 20/s", "asked"]
     assert lost["value"] == 0
     assert rows["open, first event, close at concurrency 50", "yardstick"]["rival_value"] > 0
+    assert rows["open, first event, close at concurrency 50", "epoll"]["rival_value"] > 0
+    assert rows["CPU per event, 20 streams x 20/s", "epoll"]["rival_value"] > 0
     assert rows["CPU per event, 20 streams x 20/s", "yardstick"]["value"] > 0
     assert all(set(row) == set(lost) for row in rows.values())

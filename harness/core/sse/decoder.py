@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.core.sse.counter import Counter
 from harness.core.sse.event import DEFAULT_LIMIT, Comment, Event, EventTooLong, LineTooLong, StreamLimit
+from harness.core.sse.ids import IdSequence
 from harness.core.sse.lines import MAX_RETRY, Lines, reconnection_time
 from harness.core.sse.shapes import BARE, Shape, shape_of
 
 __all__ = [
-    "DEFAULT_LIMIT", "MAX_RETRY", "Comment", "Counter", "Decoder", "Event", "EventTooLong", "LineTooLong",
-    "StreamLimit",
+    "DEFAULT_LIMIT", "MAX_RETRY", "Comment", "Decoder", "Event", "EventTooLong", "LineTooLong", "StreamLimit",
 ]  # fmt: skip
 
 _BETWEEN = "\n\ndata: "  # two events that are one line of data each
@@ -25,15 +24,29 @@ class Decoder(Lines):
     """Feed it bytes as they come.
 
     last_event_id outlives events and reconnects. max_line, max_event: bytes, see LineTooLong and EventTooLong.
+    ids: with check_ids, whether the ids of events that brought one follow one another. shape: the fields of the last
+    events; a decoder that is given the shape of a similar stream need not find it out.
     """
 
-    __slots__ = ("_comments", "_data", "_keep_comments", "_kind", "_own", "_retry", "_shape", "last_event_id")
+    __slots__ = (
+        "_check_ids", "_comments", "_data", "_keep_comments", "_kind", "_own", "_retry", "ids", "last_event_id",
+        "shape",
+    )  # fmt: skip
 
-    def __init__(self, *, max_line: int = DEFAULT_LIMIT, max_event: int = DEFAULT_LIMIT) -> None:
+    def __init__(
+        self,
+        *,
+        max_line: int = DEFAULT_LIMIT,
+        max_event: int = DEFAULT_LIMIT,
+        check_ids: bool = False,
+        shape: Shape = BARE,
+    ) -> None:
         self.last_event_id = ""
+        self.ids = IdSequence()
+        self.shape = shape
+        self._check_ids = check_ids
         self._comments = 0
         self._retry: int | None = None
-        self._shape: Shape = BARE
         self._keep_comments = False
         super().__init__(max_line, max_event)
 
@@ -77,8 +90,12 @@ class Decoder(Lines):
         elif 13 in chunk:
             chunk = self._unify(chunk)
         buffer = self._tail + chunk if self._tail else chunk
-        if len(buffer) <= self._spill and self._shape is BARE and self._few(buffer, events):
-            return events
+        if len(buffer) <= self._spill:
+            if self.shape is BARE:
+                if self._few(buffer, events):
+                    return events
+            elif buffer[-2:] == b"\n\n" and self._one(buffer, events):
+                return events
         cut = buffer.rfind(b"\n") + 1
         if cut:
             if cut == 1 or buffer[cut - 2] != 10:
@@ -128,6 +145,20 @@ class Decoder(Lines):
         self._tail = tail
         return True
 
+    def _one(self, buffer: bytes, events: list[Event]) -> bool:
+        """Take the buffer if it is one event of the known shape; cheaper then than _blocks."""
+        # An incomplete character at the end becomes U+FFFD here, but a buffer that ends so is no complete event.
+        found = self.shape.one(buffer.decode("utf-8", "replace"))
+        if found is None:
+            return False
+        if self.shape.numbered:
+            self.last_event_id = own = found["id"]
+            if self._check_ids:
+                self.ids.check(own)
+        events.append(_new(Event, (found["event"] or "message", self.last_event_id, found["data"])))
+        self._tail = b""
+        return True
+
     def _blocks(self, block: bytes) -> list[Event]:
         """The events of a block that starts with an event, or a comment, and ends with a blank line."""
         try:
@@ -135,7 +166,7 @@ class Decoder(Lines):
         except UnicodeDecodeError:
             text = block.decode("utf-8", "replace")
         ends = text.count("\n")
-        form = self._shape
+        form = self.shape
         if form is BARE:
             values = text.split(_BETWEEN)
             if len(values) * 2 == ends and text.startswith("data: "):
@@ -153,7 +184,7 @@ class Decoder(Lines):
             return self._built(form, found)
         other = shape_of(block)
         if other is not None and other is not form:
-            self._shape = other
+            self.shape = other
             found = other.findall(text)
             if len(found) * other.ends == ends:
                 return self._built(other, found)
@@ -162,6 +193,9 @@ class Decoder(Lines):
     def _built(self, form: Shape, found: list[Any]) -> list[Event]:
         events = form.build(found, self.last_event_id)
         self.last_event_id = events[-1].id
+        if self._check_ids and form.numbered:
+            for event in events:
+                self.ids.check(event.id)
         return events
 
     def _mixed(self, text: str) -> list[Event]:
@@ -173,10 +207,14 @@ class Decoder(Lines):
         for line in text.split("\n"):
             if not line:
                 if own is not None:
-                    self.last_event_id, own = own, None
+                    self.last_event_id = own
                 if data:
-                    events.append(Event(kind or "message", self.last_event_id, "\n".join(data)))
+                    event = Event(kind or "message", self.last_event_id, "\n".join(data))
+                    events.append(event)
                     data = []
+                    if self._check_ids and own is not None:
+                        self.ids.check(event.id)
+                own = None
                 kind = ""
                 continue
             name, _, value = line.partition(":")
@@ -230,6 +268,7 @@ class Decoder(Lines):
             raise self._event_too_long(len(self._data))
 
     def _dispatch(self, out: list[Event | Comment]) -> None:
+        identified = self._own is not None
         if self._own is not None:
             self.last_event_id, self._own = str(self._own, "utf-8", "replace"), None
         kind, self._kind = str(self._kind, "utf-8", "replace"), b""
@@ -237,7 +276,10 @@ class Decoder(Lines):
         if data:
             self._data = bytearray()
             del data[-1:]
-            out.append(Event(kind or "message", self.last_event_id, str(data, "utf-8", "replace")))
+            event = Event(kind or "message", self.last_event_id, str(data, "utf-8", "replace"))
+            out.append(event)
+            if self._check_ids and identified:
+                self.ids.check(event.id)
 
     def _pending(self) -> bool:
         return bool(self._data or self._kind) or self._own is not None

@@ -1,6 +1,6 @@
 """The rules of an event stream, line by line: exact under every chunking, bounded, and not fast.
 
-Decoder and Counter come here for whatever is out of the ordinary: the start of a stream, a CR at the end of a
+The decoder comes here for whatever is out of the ordinary: the start of a stream, a CR at the end of a
 chunk, an event too large to be kept whole until it ends.
 """
 

@@ -21,42 +21,25 @@ _FIELDS = {  # what a value may hold: an empty type means "message", an id with 
     "data": r"data: ?+(.*+)\n",
 }
 
-MOST = 4
-DIGITS = 18
-"""Of an id that is compared as a number; what is longer is no counter."""
-
 
 class Shape:
     """Events made of these fields in this order, each once, and a blank line.
 
-    findall: of a text, a tuple of values per event, or just the value for one field. ends: line ends per event.
-    For counting, of bytes without NUL: match, as many events as follow one another; ids, the id of each. few:
-    up to MOST events, if nothing is behind them but a part of another; a group for each, its id if it has one.
-    few_counted: as few, for ids that are numbers of at most DIGITS digits, and whatever the bytes.
+    findall: of a text, a tuple of values per event, or just the value for one field. one: of a text that is one event
+    and nothing else, a match with the groups event, id and data, "" for those that it lacks. ends: line ends per event.
     """
 
-    __slots__ = ("build", "ends", "few", "few_counted", "fields", "findall", "ids", "match", "numbered")
+    __slots__ = ("build", "ends", "fields", "findall", "numbered", "one")
 
     def __init__(self, fields: tuple[str, ...]) -> None:
         self.fields = fields
         self.numbered = "id" in fields
         self.findall = re.compile("(?m)^" + "".join(_FIELDS[name] for name in fields) + r"\n").findall
-        lines = "".join(rf"{name}:.*+\n" for name in fields)
-        self.match = re.compile(rf"(?:{lines}\n)*".encode()).match
-        self.ids = re.compile(rf"(?m)^{lines}\n".replace("id:.*+", "id: ?+(.*+)").encode()).findall
-        self.few = _few(fields, rb"[^\n]*+")
-        self.few_counted = _few(fields, rb"[0-9]{1,%d}+" % DIGITS)
+        named = [_FIELDS[name].replace("(", f"(?P<{name}>") for name in fields]
+        missing = [f"(?P<{name}>)" for name in _FIELDS if name not in fields]
+        self.one = re.compile("".join([*named, *missing, r"\n"])).fullmatch
         self.ends = len(fields) + 1
         self.build = _builder(fields)
-
-
-def _few(fields: tuple[str, ...], own: bytes) -> Callable[[bytes], re.Match[bytes] | None]:
-    lines = "".join(rf"{name}:[^\n]*+\n" for name in fields).encode()
-    event = lines.replace(rb"id:[^\n]*+", b"id: ?+(" + own + b")") if "id" in fields else b"()" + lines
-    several = b""
-    for _ in range(MOST):
-        several = b"(?:" + event + rb"\n" + several + b")?+"
-    return re.compile(several + rb"(?!\n)(?=[^\n]*+(?:\n[^\n]++)*+\n?+\Z)").match
 
 
 def _builder(fields: tuple[str, ...]) -> Callable[[list[Any], str], list[Event]]:
