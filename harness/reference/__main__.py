@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import click
 
+from harness.reference.catalogue import catalogue
 from harness.reference.logs import FORMATS, configure
-from harness.reference.profiles import DEFAULT, PROFILES, UnknownProfile, catalogue, named
+from harness.reference.profiles import DEFAULT, PROFILES, UnknownProfile, named
 from harness.reference.settings import DEFAULT_SCALE, Settings
 
 EXIT_INFRASTRUCTURE = 4

@@ -8,9 +8,7 @@ does can be told from what was hoped of it; each defect stands alone too (``sing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from types import MappingProxyType, ModuleType
-from typing import Any
+from types import MappingProxyType
 
 from harness.reference.alone import ALONE
 from harness.reference.loads import HOLDING, PILING, SHARING, SLOW_TICKS, STAYING
@@ -33,7 +31,6 @@ from harness.reference.profile import (
 )
 from harness.reference.single import SINGLE
 
-SCHEMA_VERSION = 1
 DEFAULT = "fixed"
 
 SOLUTION_1 = ("stream-registry", "circuit-breaker", "deadlines")
@@ -167,27 +164,3 @@ def named(name: str) -> Profile:
         return PROFILES[name]
     except KeyError:
         raise UnknownProfile(f"unknown profile {name!r}: expected one of {', '.join(PROFILES)}") from None
-
-
-def catalogue() -> dict[str, Any]:
-    """Everything there is, as ``--describe`` prints it: ``profiles`` and ``variations`` (lists of rows), ``claims``
-    (what tests each claim of the analysis), ``defects`` and ``mitigations`` (name, summary and, for defects, what must
-    be seen)."""
-    from harness.reference import defects, mitigations
-    from harness.reference.blueprint import module, names
-    from harness.reference.claims import CLAIMS
-    from harness.reference.variations import VARIATIONS
-
-    def entry(package: ModuleType, name: str) -> dict[str, str]:
-        part = module(package, name)
-        shown = {"name": name, "summary": part.SUMMARY}
-        return shown | ({"seen": part.SEEN} if package is defects else {})
-
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "profiles": [asdict(profile) for profile in PROFILES.values()],
-        "variations": [asdict(variation) for variation in VARIATIONS],
-        "claims": [asdict(claim) for claim in CLAIMS],
-        "defects": [entry(defects, name) for name in names(defects)],
-        "mitigations": [entry(mitigations, name) for name in names(mitigations)],
-    }
