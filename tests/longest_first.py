@@ -20,6 +20,7 @@ SECONDS: Mapping[str, int] = {
     "edges/test_runtime_others.py": 48,
     "history/test_commands.py": 45,
     "edges/test_runtime_python.py": 35,
+    "deploy/test_recipes.py": 25,
     "edges/test_runtime_garbage.py": 30,
     "edges/test_max_time.py": 27,
     "history/test_trend_commands.py": 26,

@@ -17,7 +17,10 @@ from tools.advisories import matches
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("constraints.txt", "tools/requirements.txt")
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+WORKFLOWS = [
+    *sorted((ROOT / ".github" / "workflows").glob("*.yml")),
+    *sorted((ROOT / ".github" / "actions").glob("*/action.yml")),
+]
 USES = re.compile(r"^\s*-?\s*uses:\s*(\S+)", re.MULTILINE)
 BY_COMMIT = re.compile(r"^[\w.-]+/[\w./-]+@[0-9a-f]{40}$")
 
@@ -47,8 +50,9 @@ def test_the_installation_refuses_a_package_without_its_hash() -> None:
 def test_actions_are_pinned_by_commit() -> None:
     sources = [*WORKFLOWS, ROOT / "harness" / "cli" / "init.py"]
     used = [(path.name, action) for path in sources for action in USES.findall(path.read_text())]
-    assert {name for name, _ in used} >= {"ci.yml", "nightly.yml", "release.yml", "init.py"}
-    assert [each for each in used if not BY_COMMIT.match(each[1])] == []
+    assert {name for name, _ in used} >= {"ci.yml", "nightly.yml", "release.yml", "init.py", "action.yml"}
+    # An action of this repository is of the same commit.
+    assert [each for each in used if not BY_COMMIT.match(each[1]) and not each[1].startswith("./")] == []
 
 
 def installed(folder: Path, name: str, version: str, content: bytes = b"x = 1\n") -> Path:
