@@ -25,7 +25,7 @@ from harness.core.record import as_ended
 from harness.core.units import counted
 from harness.report.entries import as_csv, as_json_lines, table
 from harness.store.run_dir import RECORD, REPORTS, RunDirectory
-from harness.store.write import replace_file
+from harness.store.write import check_output, replace_file
 
 PATH = click.Path(path_type=Path)
 HEADINGS = ("run", "target", "outcome", "commit", "branch", "growth")
@@ -99,6 +99,7 @@ def list_runs(form: str, history: str | None, **options: Any) -> None:
 @click.option("--out", type=PATH, metavar="FILE", help="Write here [default: standard output].")
 def export(form: str, metric: str | None, out: Path | None, history: str | None, **options: Any) -> None:
     """Write one row for each metric of each run, as CSV or JSON Lines."""
+    check_output("--out", out)
     with opened(history) as kept:
         text = _text(kept.find(wanted(options)), form, metric)
     if out is None:

@@ -18,7 +18,7 @@ from harness.core.record import Trial, as_ended
 from harness.core.units import rate
 from harness.experiment.run import worst_exit_code
 from harness.report.terminal import show_verdict
-from harness.store.write import replace_file
+from harness.store.write import check_output, replace_file
 
 PATH = click.Path(path_type=Path)
 
@@ -43,6 +43,7 @@ def command(
     """Judge a run again: RUN is its folder or its run.json. The same input gives the same verdict."""
     if profile and not budget_file:
         raise click.UsageError("--profile names a part of a budget file: expected --budget FILE with it")
+    check_output("--json", json_file)
     record = saved_record(run, redact)
     asked = rate("--sensitivity", sensitivity) if sensitivity else None
     trials = [_again(trial, asked, budget_file, profile) for trial in map(as_ended, record.trials)]

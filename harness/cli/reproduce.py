@@ -30,6 +30,7 @@ from harness.experiment.reproduce import (
 )
 from harness.experiment.run import Run
 from harness.report.terminal import show_table
+from harness.store.write import check_output
 
 
 @click.command("reproduce", short_help="the crash, its causes and its fixes, profile by profile")
@@ -120,6 +121,7 @@ def command(
     Exit 0 when every profile behaved as expected, 1 when one did not, 2 usage, 3 interrupted, 4 infrastructure.
     """
     check(context, everything=everything)
+    check_output("--json", json_file)
     if everything:
         run_all(
             out=out, resume=resume, jobs=jobs, max_time=max_time, seed=seed, json_file=json_file, quiet=quiet

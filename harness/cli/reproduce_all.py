@@ -13,6 +13,7 @@ from rich.text import Text
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
 from harness.cli.streams import tell
+from harness.core.after_verdict import attempt
 from harness.core.claims import Conclusion
 from harness.core.claims_record import ClaimsRecord, to_dict
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SERVICE
@@ -76,11 +77,13 @@ def run_all(
         if not quiet:
             tell(f"{len(run.record.left())} repeats to measure, {jobs} at a time, in {run.folder}")
         record = run.run()
+    failures: list[str] = []
     if json_file:
-        replace_file(json_file, (dumps(to_dict(record), indent=1) + "\n").encode())
+        text = dumps(to_dict(record), indent=1) + "\n"
+        attempt("the JSON file", lambda: replace_file(json_file, text.encode()), failures.append)
     console = terminal()
     show(record, console)
-    for line in (*record.surprises(), *run.trouble):
+    for line in (*record.surprises(), *run.trouble, *failures):
         console.print(quoted(line, 1000), soft_wrap=True, markup=False)
     console.print(quoted(f"report: {run.folder / 'claims.html'}", 4000), soft_wrap=True, markup=False)
     raise click.exceptions.Exit(exit_code(record, run.trouble))

@@ -17,7 +17,6 @@ from harness.cli.service_options import chosen_format
 from harness.cli.streams import tell, working_directory
 from harness.core import quote
 from harness.core.after_verdict import attempt, failure
-from harness.core.errors import StoreError
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, run_dict
 from harness.experiment.context import Progress
@@ -25,7 +24,7 @@ from harness.experiment.run import Run, worst_exit_code
 from harness.report import github, junit
 from harness.report.live import LiveView
 from harness.report.terminal import show_verdict
-from harness.store.write import replace_file
+from harness.store.write import check_output, replace_file
 
 
 @contextmanager
@@ -53,16 +52,7 @@ def write_json(run: Run, json_file: Path | None, *, exit_code: int | None = None
 def check_outputs(options: Mapping[str, Any]) -> None:
     """Refuse at the start what could not be written at the end of a long run. Raises StoreError."""
     for name in ("json", "junit"):
-        path: Path | None = options[f"{name}_file"]
-        if path is None:
-            continue
-        if path.is_dir():
-            raise StoreError(f"--{name} {path}: it is a directory; expected a file")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            why = "not writable" if path.parent.is_dir() else "no such directory"
-            raise StoreError(
-                f"--{name} {path}: {path.parent}: {why}; expected a directory that can be written"
-            )
+        check_output(f"--{name}", options[f"{name}_file"])
 
 
 def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:

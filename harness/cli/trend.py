@@ -12,7 +12,7 @@ from harness.cli.streams import line
 from harness.core.errors import EXIT_SERVICE
 from harness.core.nights import all_series, trend
 from harness.report.trend import lines, markdown
-from harness.store.write import replace_file
+from harness.store.write import check_output, replace_file
 
 
 @click.command("trend", short_help="when a metric changed for good, over many runs")
@@ -38,6 +38,7 @@ def command(
     back; --since ignores what was before a date. Exit codes: 0, or with --fail-on 1 while a regression is open,
     2 usage, 4 the history cannot be read.
     """
+    check_output("--markdown", file)
     with opened(history) as kept:
         series = all_series(kept.find(wanted(options)), metric)
     found = trend(series)

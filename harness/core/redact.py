@@ -183,13 +183,22 @@ def _alternatives(values: Iterable[str]) -> re.Pattern[str] | None:
         for piece in pieces:
             if len(piece.strip()) < SHORTEST or set(piece) <= set("*"):
                 continue
-            for form in (piece, quote(piece), quote(piece, safe=""), quote_plus(piece), json.dumps(piece)[1:-1],
+            encoded = _as_bytes(piece)
+            for form in (piece, quote(encoded), quote(encoded, safe=""), quote_plus(encoded), json.dumps(piece)[1:-1],
                          json.dumps(piece, ensure_ascii=False)[1:-1], repr(piece)[1:-1]):  # fmt: skip
                 forms[form] = None
     if not forms:
         return None
     ordered = sorted(forms, key=lambda form: (-len(form), form))[:MANY]
     return re.compile("|".join(_bounded(form) for form in ordered))
+
+
+def _as_bytes(text: str) -> bytes:
+    """UTF-8. An argument of a command line holds bytes that are no UTF-8 as lone surrogates."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="replace")
 
 
 def _bounded(form: str) -> str:

@@ -30,12 +30,14 @@ from harness.core.verdict import Outcome
 from harness.experiment.provenance import machine
 from harness.experiment.reproduce import Card, Catalogue, Wish, confirmed, setup_for
 from harness.experiment.run import Run
+from harness.process.read import read_bounded
 from harness.report.claims import render_html, render_markdown
 from harness.store.claim import claim
 from harness.store.run_dir import REPORTS, run_id
 from harness.store.write import make_directory, replace_file
 
 STATE, TRIALS = "claims.json", "trials"
+LARGEST = 64 << 20  # bytes of the saved state
 TRIES = 3  # of one repeat, where it fails on our side
 OVERHEAD = 8.0  # seconds that a trial takes beside its load: starts, settling, the end
 SLOWER = (
@@ -252,15 +254,13 @@ def _digest(card: Card) -> str:
 
 def load(path: Path) -> ClaimsRecord:
     """A saved run of claims. Raises ConfigError where there is none, StoreError where it cannot be read."""
+    if not path.is_file():
+        why = "not a regular file" if path.exists() else "no such file"
+        raise ConfigError(f"{path}: {why}; expected the folder of a run of `harness reproduce --all`")
+    expected = "what `harness reproduce --all` wrote"
     try:
-        data: Mapping[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; expected the folder of a run of `harness reproduce --all`"
-        ) from None
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+        data: Mapping[str, Any] = json.loads(read_bounded(path, LARGEST, option=str(path), expected=expected))
+    except (ValueError, RecursionError) as error:
         raise StoreError(
             f"cannot read {path}: it is not JSON ({error}); run again without --resume"
         ) from None

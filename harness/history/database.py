@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,11 +81,17 @@ class Database:
         path = Path(self.url.database or "")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE))
+            # Not blocking: SQLite opens a pipe as well, and its errors would then blame the disk.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE_FILE)
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            os.close(descriptor)
+            why = "" if regular else "not a regular file"
         except OSError as error:
+            why = error.strerror or str(error)
+        if why:
             raise HistoryError(
-                f"history {path}: {error.strerror}; expected a file that can be written, name another by --history"
-            ) from None
+                f"history {path}: {why}; expected a file that can be written, name another by --history"
+            )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -7,12 +7,15 @@ import mmap
 import re
 from pathlib import Path
 
+from harness.core.errors import ConfigError
+from harness.process.read import check_regular, read_bounded
 from harness.runtime.detect import GO, JVM, NODE, PYTHON, Choice
 from harness.runtime.processes import executable
 
 IN_PATH = re.compile(r"/v?(\d+\.\d+\.\d+)/")  # /opt/python/3.11.7/bin/python3.11, …/node/v22.3.0/bin/node
 PYTHON_NAME = re.compile(r"python(\d+\.\d+)")
 JAVA_RELEASE = re.compile(r'JAVA_VERSION="([^"]+)"')
+LARGEST = 1 << 20  # bytes of a text file that names the version
 NODE_HEADER = re.compile(r"#define NODE_(MAJOR|MINOR|PATCH)_VERSION (\d+)")
 BUILD_INFO, GO_VERSION = b"\xff Go buildinf:", re.compile(rb"go(\d+\.\d+(?:\.\d+)?)")
 
@@ -22,11 +25,11 @@ def runtime_version(choice: Choice) -> str:
     if choice.pid is None:
         return ""
     path = Path(executable(choice.pid) or "/")
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, ConfigError):
         if choice.runtime == GO:
             return _go(Path(f"/proc/{choice.pid}/exe"))
         if choice.runtime == JVM:
-            found = JAVA_RELEASE.search((path.parents[1] / "release").read_text())
+            found = JAVA_RELEASE.search(_beside(path, "release"))
             return found.group(1) if found else ""
         if found := IN_PATH.search(str(path)):
             return found.group(1)
@@ -34,9 +37,20 @@ def runtime_version(choice: Choice) -> str:
             found = PYTHON_NAME.search(path.name)
             return found.group(1) if found else ""
         if choice.runtime == NODE:
-            header = (path.parents[1] / "include/node/node_version.h").read_text()
+            header = _beside(path, "include/node/node_version.h")
             return ".".join(number for _, number in NODE_HEADER.findall(header)[:3])
     return ""
+
+
+def _beside(binary: Path, name: str) -> str:
+    """A text file of the installation to which a binary belongs, whoever made it: it may be a pipe, or have no end."""
+    if len(binary.parents) < 2:
+        return ""
+    file = binary.parents[1] / name
+    check_regular(file, LARGEST, expected="a file of the installation")
+    return read_bounded(file, LARGEST, option=str(file), expected="a file of the installation").decode(
+        errors="replace"
+    )
 
 
 def _go(binary: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -13,10 +15,31 @@ PRIVATE_DIRECTORY = 0o700
 STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")  # open already, whatever they are
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 def failure(what: str, path: Path, error: OSError) -> StoreError:
     """One line: what could not be done, where, why, what to do."""
     reason = error.strerror or str(error)
-    return StoreError(f"cannot {what} {path}: {reason}; free some space or give another --out DIR")
+    advice = "free some space or give another --out DIR" if error.errno in FULL else "give another place"
+    return StoreError(f"cannot {what} {path}: {reason}; {advice}")
+
+
+def check_output(option: str, path: Path | None) -> None:
+    """Refuse at the start what could not be written at the end of a long run. Raises StoreError."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise StoreError(f"{option} {path}: it is a directory; expected a file")
+    try:
+        path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise StoreError(
+            f"{option} {path}: {getattr(error, 'strerror', None) or error}; expected a file"
+        ) from None
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        why = "not writable" if path.parent.is_dir() else "no such directory"
+        raise StoreError(f"{option} {path}: {path.parent}: {why}; expected a directory that can be written")
 
 
 def make_directory(path: Path, *, fresh: bool = False) -> None:
@@ -70,7 +93,8 @@ def replace_file(path: Path, data: bytes) -> None:
         draft.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where its folder is none there is no draft either
+            draft.unlink(missing_ok=True)
         raise failure("write", path, error) from None
 
 

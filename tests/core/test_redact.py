@@ -190,3 +190,9 @@ def test_time_grows_with_the_length_and_not_with_its_square() -> None:
     for text in LONG:
         Redactor(("some-secret",)).text(text)
     assert time.process_time() - began < 20.0
+
+
+@pytest.mark.parametrize("value", ["http://\udcff.example/hook", "pass\ud800word", "häslich\udcfe"])
+def test_a_secret_that_is_no_utf8_is_replaced_too(value: str) -> None:
+    """Bytes of the command line that are no UTF-8 are lone surrogates."""
+    assert Redactor((value,)).text(f"it was {value} today") == "it was *** today"

@@ -80,6 +80,41 @@ def test_every_option_that_reads_a_file_ends_on_what_is_none(
     assert time.monotonic() - began < 20
 
 
+SAMPLE = ROOT / "reports" / "sample"
+WRITERS: dict[str, Callable[[str], tuple[str, ...]]] = {
+    "guard --json": lambda file: (*GUARD, "--json", file, "--", "true"),
+    "guard --junit": lambda file: (*GUARD, "--junit", file, "--", "true"),
+    "soak --json": lambda file: ("soak", "--duration", "9s", *GUARD[1:], "--json", file, "--", "true"),
+    "judge --json": lambda file: ("judge", str(SAMPLE), "--json", file),
+    "reproduce --json": lambda file: ("reproduce", "--profile", "fixed", "--json", file),
+    "reproduce --all --json": lambda file: ("reproduce", "--all", "--json", file),
+    "trend --markdown": lambda file: ("trend", "--markdown", file),
+    "history export --out": lambda file: ("history", "export", "--out", file),
+}
+UNWRITABLE = {
+    "folder": "it is a directory; expected a file",
+    "loop": "loop",
+    "absent/file": "no such directory; expected a directory that can be written",
+    "text/file": "no such directory; expected a directory that can be written",
+}
+
+
+@pytest.mark.parametrize("place", UNWRITABLE)
+@pytest.mark.parametrize("writer", WRITERS)
+def test_an_output_that_cannot_be_written_is_refused_before_anything_starts(
+    writer: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    done = CliRunner().invoke(cli, WRITERS[writer](place))
+    assert isinstance(done.exception, StoreError), done.output
+    assert str(done.exception).startswith(f"{writer.split()[-1]} {place}: ")
+    assert UNWRITABLE[place] in str(done.exception)
+    assert not (tmp_path / "reports").exists()
+
+
 def test_a_pipe_with_a_writer_is_read_to_its_end_however_slow(tmp_path: Path) -> None:
     """As the shell's <(…) gives one."""
     pipe = tmp_path / "pipe"

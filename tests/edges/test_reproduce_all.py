@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 from harness.cli.reproduce import command
 from harness.core.claims import Claim, Conclusion
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, StoreError
 from harness.experiment.claims import ClaimsRun, News, load
 from harness.experiment.reproduce import Catalogue, catalogue
 
@@ -72,6 +73,15 @@ def test_a_trial_that_would_end_too_late_is_not_begun(short: Catalogue, tmp_path
 
 def test_a_folder_without_a_run_cannot_be_continued(short: Catalogue, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file; expected the folder of a run"):
+        ClaimsRun(short, out=None, resume=tmp_path, interrupt=threading.Event())
+    os.mkfifo(tmp_path / "claims.json")
+    with pytest.raises(ConfigError, match="not a regular file; expected the folder of a run"):
+        ClaimsRun(short, out=None, resume=tmp_path, interrupt=threading.Event())
+    (tmp_path / "claims.json").unlink()
+    with pytest.raises(ConfigError, match="no such file; expected the folder of a run"):
+        ClaimsRun(short, out=None, resume=Path("/dev/null"), interrupt=threading.Event())
+    (tmp_path / "claims.json").write_text("[" * 100_000)
+    with pytest.raises(StoreError, match="not JSON"):
         ClaimsRun(short, out=None, resume=tmp_path, interrupt=threading.Event())
     (tmp_path / "claims.json").write_text('{"schema_version": 9}')
     with pytest.raises(ConfigError, match="schema_version 9: expected 1"):

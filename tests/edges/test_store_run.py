@@ -197,7 +197,9 @@ def test_a_hundred_runs_of_one_name_are_the_most(tmp_path: Path, monkeypatch: py
 
 
 def test_a_marker_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"cannot write .*/missing/m: No such file or directory; free some"):
+    with pytest.raises(
+        StoreError, match=r"cannot write .*/missing/m: No such file or directory; give another place"
+    ):
         claim._mark(tmp_path / "missing" / "m")
 
 
@@ -225,7 +227,7 @@ def test_a_folder_that_nobody_may_write_to_is_named(tmp_path: Path) -> None:
     for place, said in (
         (tmp_path / "file", "it is a file; expected a directory, give another --out DIR"),
         (tmp_path / "file" / "below", "it is a file; expected a directory, give another --out DIR"),
-        (Path("/proc/nowhere"), "No such file or directory; free some space"),
+        (Path("/proc/nowhere"), "No such file or directory; give another place"),
     ):
         with pytest.raises(StoreError, match=said) as failed:
             RunDirectory.create(place, "id")

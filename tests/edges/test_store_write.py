@@ -72,3 +72,24 @@ def test_standard_output_is_written_to_and_a_device_stays_one() -> None:
     assert Path("/dev/null").is_char_device()
     with pytest.raises(StoreError, match="No space left"):
         replace_file(Path("/dev/full"), b"1")
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("file/below", "Not a directory"),
+        ("file/below/it", "Not a directory"),
+        ("absent/file", "No such file or directory"),
+        ("folder", "Is a directory"),
+        ("loop", "loop"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_a_place_where_no_file_can_be_is_one_error(place: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(StoreError, match=f"(?i)^cannot write .*{why}"):
+        replace_file(tmp_path / place, b"x")
+    assert sorted(tmp_path.iterdir()) == before

@@ -211,6 +211,21 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path) -> None:
         history.find()
 
 
+def test_a_history_that_is_no_regular_file_is_named_and_the_disk_is_not_blamed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for place, why in (
+        (tmp_path / "pipe", "not a regular file"),
+        (Path("/dev/null"), "not a regular file"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "loop", "Too many levels of symbolic links"),
+    ):
+        with pytest.raises(
+            HistoryError, match=f"history {place}: {why}; expected a file that can be written"
+        ):
+            History(str(place))
+
+
 def test_no_server_is_one_error_that_does_not_show_the_password(tmp_path: Path) -> None:
     place = f"postgresql+psycopg://me:sesame@/db?host={tmp_path}"
     with pytest.raises(HistoryError, match=r"history postgresql\+psycopg://me:\*\*\*@/db") as failed:

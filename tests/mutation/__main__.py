@@ -9,18 +9,20 @@ tried, a seeded sample of each. Figures are kept in docs/mutation.json; docs/mut
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from itertools import groupby
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 from tests.mutation.document import SCORES, page, summary
 from tests.mutation.mutants import Mutant, sample
-from tests.mutation.selection import TESTS, Selection, environment, package_of, pytest_command
+from tests.mutation.runner import Runner
+from tests.mutation.selection import OPTIONS, TESTS, Selection, environment, package_of
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("harness", "fake_broker", "tests", "bench", "docs", "examples", "tools", "locustfiles", "reports")
@@ -41,21 +43,16 @@ def modules(chosen: list[str]) -> list[str]:
     return sorted(set(found), key=lambda each: (list(TESTS).index(package_of(each)), each))
 
 
-def noticed(root: Path, path: str, mutant: Mutant, tests: list[str]) -> bool:
+def noticed(runner: Runner, root: Path, path: str, mutant: Mutant, tests: list[str]) -> bool:
     """Whether a test fails, or hangs, with the mutant in place."""
     file = root / path
     original = file.read_text()
     file.write_text(mutant.source)
-    command = pytest_command("-x", "--no-cov", f"--timeout={TIMEOUT:.0f}", *tests)
     try:
-        done = subprocess.run(
-            command, cwd=root, env=environment(root), capture_output=True, timeout=10 * TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return True
+        code = runner.run([*OPTIONS, "-x", "--no-cov", f"--timeout={TIMEOUT:.0f}", *tests], 10 * TIMEOUT)
     finally:
         file.write_text(original)
-    return done.returncode not in (0, 5)
+    return code not in (0, 5)
 
 
 def try_package(root: Path, package: str, paths: list[str], size: int, seed: int) -> dict[str, object]:
@@ -65,15 +62,16 @@ def try_package(root: Path, package: str, paths: list[str], size: int, seed: int
         print(f"fails without a mutant, left out: {test}", flush=True)
     chosen, exist = sample({path: (root / path).read_text() for path in paths}, size, seed)
     survivors = []
-    for number, (path, mutant) in enumerate(chosen, 1):
-        tests = selection.of(path, mutant.line)
-        if not tests or not noticed(root, path, mutant, tests):
-            untested = "" if tests else " (no test runs this line)"
-            survivors.append({"path": path, "line": mutant.line, "change": mutant.name + untested})
-            print(f"  {path}:{mutant.line}: {mutant.name}{untested}", flush=True)
-        if number % 10 == 0:
-            left = number - len(survivors)
-            print(f"{package}: {left} of {number} noticed, {time.monotonic() - start:.0f} s", flush=True)
+    with Runner(root, environment(root)) as runner:
+        for number, (path, mutant) in enumerate(chosen, 1):
+            tests = selection.of(path, mutant.line)
+            if not tests or not noticed(runner, root, path, mutant, tests):
+                untested = "" if tests else " (no test runs this line)"
+                survivors.append({"path": path, "line": mutant.line, "change": mutant.name + untested})
+                print(f"  {path}:{mutant.line}: {mutant.name}{untested}", flush=True)
+            if number % 10 == 0:
+                left = number - len(survivors)
+                print(f"{package}: {left} of {number} noticed, {time.monotonic() - start:.0f} s", flush=True)
     return {
         "mutants": exist, "tried": len(chosen), "killed": len(chosen) - len(survivors), "seed": seed,
         "survivors": survivors, "seconds": round(time.monotonic() - start, 1),
@@ -121,6 +119,10 @@ def copy(root: Path) -> None:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
         shutil.copy(ROOT / name, root / name)
+    # Checked by their hashes, the compiled modules are right also where a mutant has the size and the second of its
+    # original; without them every mutant would compile the project anew.
+    for name in ("harness", "fake_broker", "tests"):
+        compileall.compile_dir(root / name, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 
 if __name__ == "__main__":

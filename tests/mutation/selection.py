@@ -24,6 +24,9 @@ TESTS = {
     "fake_broker": ["tests/fake_broker"],
 }  # fmt: skip
 MOST = 80  # tests that one mutant is tried on
+# pytest, without what costs time here
+OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", "--tb=no", "-m",
+           "(not soak and not slow and not conformance) or pinned")  # fmt: skip
 LONGEST = 200.0  # seconds of them altogether, as measured with coverage
 
 
@@ -37,15 +40,7 @@ def package_of(path: str) -> str:
 
 def environment(root: Path) -> dict[str, str]:
     """For tests of the copy at ``root``, children included."""
-    return {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
-
-
-def pytest_command(*options: str) -> list[str]:
-    """pytest, without what costs time here."""
-    return [
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header",
-        "--tb=no", "-m", "(not soak and not slow and not conformance) or pinned", *options,
-    ]  # fmt: skip
+    return {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "0"}
 
 
 def files_for(root: Path, package: str) -> list[str]:
@@ -69,10 +64,11 @@ class Selection:
         data.unlink(missing_ok=True)
         report.unlink(missing_ok=True)
         cover = package.replace("/", ".")
-        command = pytest_command(
-            f"--cov={cover}", "--cov-context=test", "--cov-report=", "--timeout=300", f"--junitxml={report}",
+        command = [
+            sys.executable, "-m", "pytest", *OPTIONS, f"--cov={cover}", "--cov-context=test", "--cov-report=",
+            "--timeout=300", f"--junitxml={report}",
             "-o", "junit_family=xunit1", *files,
-        )  # fmt: skip
+        ]  # fmt: skip
         done = subprocess.run(
             command,
             cwd=root,
