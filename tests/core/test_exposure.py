@@ -17,8 +17,13 @@ from tests.core.series import observation, trial
 ORDER = Order("/")
 
 
+class NoIds:
+    missed = repeated = disordered = 0
+
+
 class NoEvents:
-    comments = missed = repeated = disordered = 0
+    comments = 0
+    ids = NoIds()
 
 
 def report(**fields: object) -> Report:
