@@ -22,9 +22,16 @@ from harness.runtime.python import PythonCounters
 from harness.runtime.python_sites import LEAST
 
 NOWHERE = (
-    "nothing that the runtime itself allocates grew by as much as {least:g} per {per}: it is native code (a C "
-    "extension), or too rare to be told from noise"
+    "nothing that {runtime} itself allocates grew by as much as {least:g} per {per}: {native} holds it, or it is too "
+    "rare to be told from noise"
 )
+# What holds memory or descriptors that the runtime's own allocations do not show.
+NATIVE = {
+    "python": ("Python", "a C extension or a bare descriptor"),
+    "node": ("Node", "a native addon or a bare descriptor (fs.open)"),
+    "go": ("Go", "C code (cgo) or a bare descriptor"),
+    "jvm": ("the JVM", "native code (JNI) or a bare descriptor"),
+}
 CUT_SHORT = "the search for its place in the source was interrupted"
 UNTRACE = 1.0  # seconds in which a service that runs on is told to trace no longer
 
@@ -148,7 +155,8 @@ class TargetRuntime:
             )
             for growth in found.growths
         )
-        none = () if places else (NOWHERE.format(least=LEAST, per=per),)
+        name, native = NATIVE.get(reader.name, ("the runtime", "native code"))
+        none = () if places else (NOWHERE.format(runtime=name, native=native, least=LEAST, per=per),)
         cut = any(note.startswith(PARTIAL) for note in found.notes)
         return Places(places, found.more, (*none, *found.notes, *kept), cut)
 

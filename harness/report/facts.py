@@ -23,8 +23,8 @@ from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict
 from harness.report.log import log_tail
-from harness.report.nouns import driver, growth, in_bytes, interval, noun, plural, quantity
-from harness.report.words import number, span
+from harness.report.nouns import MASS, driver, growth, in_bytes, interval, noun, plural, quantity
+from harness.report.words import METRIC_WORD, number, span
 
 LINES = 12
 COLUMNS = 80
@@ -51,6 +51,12 @@ _CONTAINER = re.compile(
 # A wait inside a package is named by its function: "asyncio/tasks.py:649 in sleep" is asyncio.sleep. Not every module's
 # names are those of its package: "asyncio/locks.py:213 in wait" is no asyncio.wait.
 _LIBRARY = re.compile(r"(?<!\S)(\w{1,100})/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
+# A module of the standard library that is in no package: "python3.11/threading.py:331 in wait" is threading.wait.
+_MODULE = re.compile(r"(?<!\S)python\d\.\d{1,3}t?/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
+# The script itself is no module that its reader knows, and the C half of asyncio is asyncio.
+_UNSAID = re.compile(r"^(?:__main__\.|_(?=[a-z]))")
+_KEY = re.compile(rf"^(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
+_UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|days|ms|%|B|[kMG]B|[KMG]iB)(?!\w))")
 # Lines of a log that name no cause: access logs, and the frames of a traceback.
 _ACCESS = re.compile(r'"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH) \S{1,400} HTTP/[\d.]+"')
 _FRAME = re.compile(
@@ -107,14 +113,17 @@ def _wrapped(fact: Fact, most: int = 5) -> list[str]:
     if fact.whole:
         return [f"{label}{plain(fact.text, LONGEST)}"]
     lines = textwrap.wrap(
-        plain(fact.text, LONGEST),
+        _UNIT.sub("\N{NO-BREAK SPACE}", plain(fact.text, LONGEST)),  # a line does not end between "4" and "s"
         COLUMNS - INDENT,
         max_lines=most,
         placeholder=" …",
         break_on_hyphens=False,
         break_long_words=False,
     )
-    return [f"{label if index == 0 else empty}{line}" for index, line in enumerate(lines)]
+    return [
+        f"{label if index == 0 else empty}{line}".replace("\N{NO-BREAK SPACE}", " ")
+        for index, line in enumerate(lines)
+    ]
 
 
 def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
@@ -133,7 +142,7 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
     elif trial.observations:
         rows += [
             _grown(verdict, first),
-            (_where(trial, first, root) or _unplaced(trial, first)) if first else None,
+            (_where(trial, first, root) or _unplaced(trial, first)) if first else _unread(trial),
             _holder(trial) if first else None,
             _evidence(trial, first, found),
         ]
@@ -168,7 +177,15 @@ def headline(trial: Trial) -> str:
         )
     if verdict.outcome is Outcome.STALLED and verdict.stalled:
         return plain(verdict.stalled, LONGEST)
-    return plain(verdict.explanation, LONGEST)
+    return plain(_KEY.sub(_named, verdict.explanation), LONGEST)
+
+
+def _named(match: re.Match[str]) -> str:
+    """A metric in words: ``memory/anonymous`` is anonymous memory, ``fds`` are descriptors."""
+    key = Key.parse(match[0])
+    return (
+        noun(key.metric, key.kind) if (key.metric, key.kind) in MASS else plural(noun(key.metric, key.kind))
+    )
 
 
 def _main_bound(verdict: Verdict) -> Bound | None:
@@ -218,7 +235,7 @@ def place(text: str, root: str = "") -> str:
         lambda one: (
             f"{one[1]}.{one[3]}" if one[1] == "asyncio" and one[2] == "tasks" else ".".join(one.groups())
         ),
-        match["state"] or "",
+        _MODULE.sub(r"\1.\2", match["state"] or ""),
     )
     inside = ", ".join(part for part in (match["function"], state) if part)
     return plain(f"{relative(match['at'], root)}{f'  {inside}' if inside else ''}", LONGEST)
@@ -237,13 +254,21 @@ def _where(trial: Trial, first: Finding | None, root: str) -> Fact | None:
     lines = [text for text in places if not _CONTAINER.fullmatch(text)]
     if not lines:
         return None
-    # Two or more places are in the report, the first is where to begin.
-    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.
+    places = {match["at"] if (match := _PLACE.fullmatch(line)) else line for line in lines}
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
     known = trial.places.places if trial.places else ()
     library = any(one.text == lines[0] and not one.own for one in known)
     foreign = "; a library's line: no stack has a frame of the service" if library else ""
     partial = "; partial: the search was cut short" if trial.places and trial.places.partial else ""
     return Fact("where", f"{place(lines[0], root)}{more}{foreign}{partial}")
+
+
+def _unread(trial: Trial) -> Fact | None:
+    """What would have told more than the counts from outside, where too little is known for a finding."""
+    begin, outside = "no runtime counters: ", "measured from outside alone"
+    hint = next((note for note in trial.notes if note.startswith(begin) and not note.endswith(outside)), "")
+    return Fact("inside", f"not read: {hint.removeprefix(begin)}") if hint else None
 
 
 def _unplaced(trial: Trial, first: Finding | None) -> Fact | None:
@@ -255,7 +280,7 @@ def _unplaced(trial: Trial, first: Finding | None) -> Fact | None:
     ]
     limits = list(trial.places.notes) if trial.places else []
     # That nothing was found is known by now: a note that says what would help goes before it.
-    limits.sort(key=lambda note: note.startswith("nothing that the runtime itself allocates"))
+    limits.sort(key=lambda note: note.startswith("nothing that "))
     hint = next(iter([*said, *limits]), "")
     return Fact("where", f"unknown: {hint.removeprefix('no runtime counters: ')}") if hint else None
 
@@ -268,7 +293,7 @@ def _holder(trial: Trial) -> Fact | None:
     match = _CONTAINER.fullmatch(texts[0])
     if not match:
         return Fact("held by", texts[0])
-    item = f" of {match['item'].removeprefix('_')}" if match["item"] else ""  # _asyncio.Task is asyncio's own
+    item = f" of {_UNSAID.sub('', match['item'])}" if match["item"] else ""
     inside = f"{match['kind']}{item}, +{match['rate']} per {match['unit']}"
     return Fact("held by", f"{match['name']} ({inside})" if match["name"] else f"{match['article']} {inside}")
 

@@ -205,9 +205,9 @@ def test_a_search_stops_at_the_cycle_for_which_there_is_no_time() -> None:
 @pytest.mark.parametrize(
     ("runtime", "word"),
     [
-        ("go", "by a defer"),
+        ("go", "with defer"),
         ("python", "context manager"),
-        ("node", "by using"),
+        ("node", "emits 'close'"),
         ("jvm", "try-with-resources"),
     ],
 )

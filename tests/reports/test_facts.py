@@ -10,7 +10,8 @@ from harness.core.budget import Budget
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import ExitInfo, Place, Places, Trial
-from harness.report.facts import facts_of
+from harness.core.verdict import Outcome
+from harness.report.facts import Fact, Facts, facts_of, headline
 from tests.core.series import trial
 
 LEAKING = trial([310, 610, 910, 1210])
@@ -32,7 +33,7 @@ def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
     assert "limit: RLIMIT_NOFILE (1,024) after " in text
     assert "evidence: 2,100 answered streams in 7 cycles, 21.0 s" in text
     assert "where: app.py:12  serve" in text
-    assert "next: look at what is opened per connection" in text
+    assert "next: find what each connection opens, and close it" in text
     assert "(95 %: 1.00–1.00)" not in text, "an interval without width says nothing"
     assert "where: " not in read(LEAKING), "no place is made up"
 
@@ -56,7 +57,7 @@ def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
             (),
             Places(
                 notes=(
-                    "nothing that the runtime itself allocates grew by as much as 0.02 per x",
+                    "nothing that Node itself allocates grew by as much as 0.02 per x",
                     "start with y",
                 )
             ),
@@ -84,6 +85,7 @@ def test_a_line_of_a_library_says_that_no_stack_has_one_of_the_service() -> None
     [
         ("asyncio/tasks.py:649 in sleep", "asyncio.sleep"),
         ("asyncio/locks.py:213 in wait", "asyncio.locks.wait"),
+        ("python3.11/threading.py:331 in wait", "threading.wait"),
         ("aiohttp/client.py:7 in _request", "aiohttp.client._request"),
     ],
 )
@@ -91,6 +93,61 @@ def test_a_wait_in_a_library_is_named_by_its_function(waits: str, named: str) ->
     text = f"app.py:3 in beat (made here, waiting in {waits}): 1.00 tasks per connection"
     found = read(replace(LEAKING, places=Places((Place("task", text),))))
     assert f"where: app.py:3  beat, made here, waiting in {named}" in found
+
+
+def test_threads_that_wait_at_two_lines_of_a_library_are_one_place() -> None:
+    one, other = (
+        f"/srv/app.py:11 in report (waiting in python3.11/threading.py:{line} in wait): 0.5 threads per connection"
+        for line in (331, 339)
+    )
+    text = read(replace(LEAKING, places=Places((Place("descriptor", one), Place("descriptor", other)))))
+    assert "where: /srv/app.py:11  report, waiting in threading.wait\n" in text
+
+
+def test_a_class_of_the_script_itself_has_its_plain_name() -> None:
+    line = Place("line", "/srv/app.py:16: 2.00 blocks, 80 B per connection")
+    for name, shown in (
+        ("__main__.Journal", "Journal"),
+        ("_asyncio.Task", "asyncio.Task"),
+        ("app._Sub", "app._Sub"),
+    ):
+        held = Place("container", f"`{name}` in `_open`, a list that gains 1.00 per connection")
+        assert f"held by: _open (list of {shown}, +1.00 per connection)" in read(
+            replace(LEAKING, places=Places((line, held)))
+        )
+
+
+def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
+    """A heap that grows by 4 kB a stream, seen from outside alone, may stay undecided: the runtime would have told."""
+    note = "no runtime counters: mount net/http/pprof in the service, or give its address by --pprof URL (x)"
+    few = replace(LEAKING, observations=LEAKING.observations[:2], notes=(note,))
+    text = read(few)
+    assert text.startswith("INCONCLUSIVE  ")
+    assert "inside: not read: mount net/http/pprof in the service" in text
+    outside = "no runtime counters: process 7 runs x: no known runtime, so it is measured from outside alone"
+    assert "inside: " not in read(replace(few, notes=(outside,)))
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("memory/anonymous", "anonymous memory"),
+        ("fds", "descriptors"),
+        ("fds/tcp-out:9797", "descriptors (tcp-out :9797)"),
+        ("tasks/goroutine", "goroutines"),
+    ],
+)
+def test_a_headline_has_words_instead_of_keys(key: str, words: str) -> None:
+    verdict = replace(judge(LEAKING), outcome=Outcome.INCONCLUSIVE, explanation=f"{key}: rose in 3 blocks")
+    assert headline(replace(LEAKING, verdict=verdict)) == f"{words}: rose in 3 blocks"
+
+
+def test_a_number_and_its_unit_stay_on_one_line() -> None:
+    for length in range(50, 70):
+        facts = Facts("LEAKING", "x", (Fact("limit", f"{'a' * length} about 2 min 4 s at this pace"),))
+        lines = facts.lines()
+        assert not any(line.endswith((" 2", " 4")) for line in lines), lines
+        assert "\N{NO-BREAK SPACE}" not in facts.text()
 
 
 def test_the_container_is_told_with_what_it_holds_and_gains_and_is_no_place() -> None:
@@ -109,7 +166,7 @@ def test_a_ceiling_is_told_in_units_that_are_read_with_what_to_do() -> None:
     key = Key("memory", "anonymous")
     over = trial([float(15 << 20)] * 6, key=key, budget=Budget(ceilings={"memory/anonymous": 1 << 20}))
     text = read(over)
-    assert "memory/anonymous reached 15 MiB at rest, over its ceiling of 1 MiB" in text
+    assert "anonymous memory reached 15 MiB at rest, over its ceiling of 1 MiB" in text
     assert "next: see in the report what holds them at rest" in text
 
 
@@ -128,8 +185,8 @@ def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> N
     text = read(replace(trial([10.0] * 4), **changes))
     assert text.startswith(ends.upper())
     assert EMFILE in text
-    assert "next: look at what is opened per connection and not closed" in text
+    assert "next: find what each connection opens, and close it" in text
     without = read(replace(trial([10.0] * 4), **{**changes, "extra": {}, **(
         {"exit": ExitInfo(1, 9.0, 300, ())} if ends == "crashed" else {}
     )}))  # fmt: skip
-    assert "what is opened per connection" not in without
+    assert "what each connection opens" not in without

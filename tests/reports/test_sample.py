@@ -23,8 +23,7 @@ def test_the_verdict_of_the_sample_is_that_of_today(tmp_path: Path) -> None:
     today = json.loads(judged.read_text())
     assert today == json.loads((SAMPLE / "verdict.json").read_text())
     kept = json.loads((SAMPLE / "run.json").read_text())
-    told = [trial["verdict"]["explanation"] for trial in today["trials"]]
-    assert [trial["verdict"]["explanation"] for trial in kept["trials"]] == told, (
-        "what the report was made of"
-    )
+    for said in ("explanation", "advice"):
+        told = [trial["verdict"][said] for trial in today["trials"]]
+        assert [trial["verdict"][said] for trial in kept["trials"]] == told, "what the report was made of"
     assert (SAMPLE / "summary.md").read_text() == markdown.render(from_dict(kept))

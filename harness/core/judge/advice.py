@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 # How a language closes what was opened on every path, after "close it …". "": any other language.
 CLOSED_BY: Mapping[str, str] = {
-    "python": "in a finally block or by a context manager",
-    "node": "in a finally block or by using",
-    "go": "by a defer",
-    "jvm": "in a finally block or by try-with-resources",
+    "python": "in a finally block or with a context manager",
+    "node": "in a finally block or when the response emits 'close'",
+    "go": "with defer",
+    "jvm": "in a finally block or with try-with-resources",
     "": "when the stream ends",
 }
 # What ends a task, a thread or a timer that outlives its stream, by the kind of what grew.
@@ -27,10 +27,11 @@ ENDED_BY: Mapping[tuple[str, str], Mapping[str, str]] = {
     },
     ("processes", ""): {"": "end and wait for the child process when the stream ends"},
 }
+# How it removes what a stream added to a collection, before ", remove …".
 REMOVED_BY: Mapping[str, str] = {
     "python": "in a finally block",
     "node": "when the response emits 'close'",
-    "go": "by a defer",
+    "go": "with defer",
     "jvm": "in a finally block",
     "": "when the stream ends",
 }
@@ -80,6 +81,6 @@ def next_step(driver: str | None, runtime: str | None, metric: str = "", kind: s
     if driver and (ended := ENDED_BY.get((metric, kind))):
         return f"{word(ended)}: it outlives its stream"
     if driver and metric == "memory":
-        return f"remove what each stream adds to a collection {word(REMOVED_BY)}: it outlives its stream"
+        return f"{word(REMOVED_BY)}, remove what the stream added to a collection: it outlives its stream"
     opened = "answered stream" if driver == "answered-stream" else "connection"
-    return f"look at what is opened per {opened} and not closed {word(CLOSED_BY)}"
+    return f"find what each {opened} opens, and close it {word(CLOSED_BY)}"
