@@ -255,8 +255,8 @@ def _where(trial: Trial, first: Finding | None, root: str) -> Fact | None:
     if not lines:
         return None
     # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.
-    places = {match["at"] if (match := _PLACE.fullmatch(line)) else line for line in lines}
-    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    distinct = {match["at"] if (match := _PLACE.fullmatch(line)) else line for line in lines}
+    more = f" (and {len(distinct) - 1} more)" if len(distinct) > 1 else ""
     known = trial.places.places if trial.places else ()
     library = any(one.text == lines[0] and not one.own for one in known)
     foreign = "; a library's line: no stack has a frame of the service" if library else ""
