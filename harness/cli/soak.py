@@ -8,6 +8,7 @@ import click
 
 from harness.cli.interrupt import Interrupt
 from harness.cli.result import check_outputs, finish, view
+from harness.cli.resume import OPTION, Resumable, resumed_run, stored_words
 from harness.cli.service_options import request_from, said, service_options
 from harness.core.units import duration as parse_duration
 from harness.core.units import rate
@@ -17,19 +18,32 @@ from harness.experiment.soak import soak_steps
 SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the soak
 
 
-@click.command("soak", short_help="the same cycles for hours; survives interruption")
+@click.command("soak", cls=Resumable, short_help="the same cycles for hours; survives interruption")
 @click.option("--duration", required=True, metavar="TIME", help="How long: 30s, 20m, 8h.")
+@click.option(
+    OPTION,
+    metavar="RUN",
+    expose_value=False,
+    help="Go on with an interrupted soak: same plan, same time in all. Give nothing else, or the same command line.",
+)
 @service_options
-def command(duration: str, sensitivity: str, **options: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, duration: str, sensitivity: str, **options: Any) -> None:
     """Load a service for a given time in the cycles of a guard, and judge it at the end. The verdict bounds the growth
     of every metric per hour; that of an interrupted soak gives the bounds so far.
 
     \b
     harness soak --duration 8h --url http://127.0.0.1:{port}/events -- python app.py --port {port}
 
-    Every finished cycle is on disk at once: an interruption loses at most the one under way, and
+    harness soak --resume reports/2026-03-01T02-00-00-81
+
+    Every finished cycle is on disk at once: an interruption, even kill -9 or a reboot, loses at most the one under way.
+    `--resume RUN` goes on: the cycles already measured count, and the service is started anew.
     `harness judge RUN` judges what there is.
     """
+    resume = resumed_run(ctx)
+    if resume:
+        options["out"] = None  # it goes on in its own folder
     seconds = parse_duration("--duration", duration)
     request = request_from(
         options,
@@ -42,6 +56,12 @@ def command(duration: str, sensitivity: str, **options: Any) -> None:
     check_outputs(options)
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(
-            request, command=said("soak"), interrupt=interrupt, show=show, steps=soak_steps(request, seconds)
+            request,
+            command=said("soak"),
+            interrupt=interrupt,
+            show=show,
+            steps=soak_steps(request, seconds, used=resume.used if resume else 0.0),
+            words=stored_words(ctx),
+            resume=resume,
         )
     finish(done.run, done.report, options)

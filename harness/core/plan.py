@@ -37,7 +37,7 @@ from harness.core.judge.while_connected import next_hold
 from harness.core.metric import SYMPTOM, Judged, Key, rank
 from harness.core.record import Trial
 
-__all__ = ["Goal", "Search", "Step", "Stop", "next_step"]
+__all__ = ["Goal", "Search", "Step", "Stop", "next_step", "warm_up"]
 
 MIN_WARMUP = 2
 PATTERN = 3  # loads of different size after which growth per burst shows
@@ -79,7 +79,7 @@ def next_step(trial: Trial, goal: Goal) -> Step:
     seen = trial.observations
     if seen and not seen[-1].complete:
         return Stop("the last cycle was cut short")
-    step = _warm_up(trial, goal) or _control(trial, goal) or _load(trial, goal)
+    step = warm_up(trial, goal) or _control(trial, goal) or _load(trial, goal)
     if isinstance(step, CycleSpec) and goal.max_seconds is not None:
         left = goal.max_seconds - design.spent(trial)
         if seen and design.expected(seen, step) > left:
@@ -87,7 +87,8 @@ def next_step(trial: Trial, goal: Goal) -> Step:
     return step
 
 
-def _warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
+def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
+    """The next cycle of the warm-up; None once the counts rest."""
     seen = trial.observations
     warm = [o for o in seen if o.spec.phase is Phase.WARMUP]
     if len(warm) != len(seen) or len(warm) >= MAX_WARMUP:

@@ -27,3 +27,9 @@ def segments(trial: Trial) -> tuple[Trial, ...]:
 def last_process(trial: Trial) -> Trial:
     """The part of a trial since its last restart."""
     return segments(trial)[-1]
+
+
+def since_restart(trial: Trial) -> Trial:
+    """What the process that runs now has shown, which may be nothing yet."""
+    after = trial.restarts[-1].after if trial.restarts else 0
+    return replace(trial, observations=trial.observations[after:], restarts=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +54,14 @@ def stop(target: Target, log: Path, *, grace: float, hurried: bool) -> Stopped:
     return Stopped(code, excerpt(target.tail(LOG_LINES), LOG_KEPT), tuple(notes))
 
 
-def peaks(samples: Iterable[Sample]) -> dict[str, float]:
-    """The highest readings of the hot lane: all that is left of a service that died in its first cycle."""
+def peaks(samples: Iterable[Sample], before: Mapping[str, object]) -> dict[str, float]:
+    """The highest readings of the hot lane: all that is left of a service that died in its first cycle. before: those
+    of an earlier process of the service, by the same names."""
     seen = list(samples)
-    return {
+    found = {
         f"peak_{name}": float(max(values))
         for name in ("fds", "threads", "rss")
         if (values := [getattr(one, name) for one in seen if getattr(one, name) is not None])
     }
+    earlier = {name: value for name in found if isinstance(value := before.get(name), float)}
+    return {name: max(value, earlier.get(name, value)) for name, value in found.items()}

@@ -27,6 +27,7 @@ from harness.experiment.broker import SERVICES, BrokerSetup, needs_proxy
 from harness.experiment.context import Progress
 from harness.experiment.redaction import redactor
 from harness.experiment.remote_target import probe_argv
+from harness.experiment.resume import Resumption
 from harness.experiment.run import Run
 from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
 from harness.experiment.target_runtime import RuntimeSetup
@@ -34,6 +35,7 @@ from harness.http.endpoint import Endpoint, written_target
 from harness.http.request import Request as HttpRequest
 from harness.http.tls import tls_context
 from harness.runtime.detect import choose
+from harness.store.plan import save_plan
 from harness.target.attach import AttachedTarget
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
@@ -378,14 +380,17 @@ def guard_once(
     interrupt: Event | None = None,
     show: Callable[[Progress], None] = lambda _: None,
     steps: Steps | None = None,
+    words: Sequence[str] | None = None,
+    resume: Resumption | None = None,
 ) -> Guarded:
-    """Run one guard to its end, report included.
+    """Run one guard to its end, report included. words: of the command line, for a run that can be resumed. resume: a
+    run to go on with.
 
     Raises ConfigError for a request that makes no sense, StoreError when something cannot be written before the
     verdict. What fails after it is in ``run.failures``. A service that never got ready is a verdict, not an error: it
     says what the service did instead.
     """
-    setup = setup_for(request, steps)
+    setup = replace(setup_for(request, steps), resumed=resume.trial if resume else None)
     run = Run(
         command=command,
         seed=request.seed,
@@ -393,7 +398,10 @@ def guard_once(
         interrupt=interrupt or Event(),
         show=show,
         redact=redactor_of(request),
+        resume=resume,
     )
+    if words is not None and resume is None:
+        save_plan(run.directory, words)
 
     def test_itself(trial: Trial) -> Trial:
         trial, tried = confirmed(trial, goal_of(request))
@@ -403,5 +411,8 @@ def guard_once(
         trial = run.trial(setup, test_itself if request.self_test else None)
     except TargetError as error:
         trial = run.failed(setup, str(error), error.advice)
+    except BaseException:
+        run.directory.close()
+        raise
     assert trial.verdict
     return Guarded(trial.verdict, trial, run, run.report())

@@ -23,6 +23,7 @@ from harness.core.redact import Redactor
 from harness.experiment.context import Progress, TrialContext
 from harness.experiment.halt import GRACE, Halt
 from harness.experiment.provenance import machine
+from harness.experiment.resume import Resumption
 from harness.experiment.setup import TrialSetup
 from harness.experiment.trial import TrialRunner
 from harness.report.html import render as render_html
@@ -45,29 +46,35 @@ class Run:
         interrupt: Event,
         show: Callable[[Progress], None] = lambda _: None,
         redact: Redactor | None = None,
+        resume: Resumption | None = None,
     ) -> None:
-        """redact: what must not be stored or shown; None for what names alone tell."""
+        """redact: what must not be stored or shown; None for what names alone tell. resume: a run to go on with, in its
+        own folder."""
         self.redact = redact or Redactor()
         if not Path("/proc/self/stat").exists():
             raise ProbeError("/proc is not mounted, nothing can be read; mend: mount -t proc proc /proc")
         now = datetime.datetime.now(datetime.UTC)
-        self.directory = RunDirectory.create(out, run_id(now, os.getpid()))
+        self.directory = resume.directory if resume else RunDirectory.create(out, run_id(now, os.getpid()))
         self.interrupt = interrupt
         self.show = show
-        start = time.monotonic()
+        start = time.monotonic() - (resume.at if resume else 0.0)
 
         def clock() -> float:
             return time.monotonic() - start
 
         self.clock = clock
         self.failures: list[str] = []  # of steps that followed a verdict, in one line each
-        self.record = RunRecord(
-            run_id=self.directory.run_id,
-            command=self.redact.text(command),
-            started_at=now.isoformat(timespec="seconds"),
-            seed=seed,
-            machine=machine(),
-            harness_version=__version__,
+        self.record = (
+            resume.record
+            if resume
+            else RunRecord(
+                run_id=self.directory.run_id,
+                command=self.redact.text(command),
+                started_at=now.isoformat(timespec="seconds"),
+                seed=seed,
+                machine=machine(),
+                harness_version=__version__,
+            )
         )
 
     def trial(self, setup: TrialSetup, finish: Callable[[Trial], Trial] | None = None) -> Trial:
@@ -76,12 +83,11 @@ class Run:
         done = self.record.trials
         setup = replace(setup, name=self.redact.text(setup.name))
         limit = setup.limit
+        began = setup.resumed.started if setup.resumed else self.clock()
         context = TrialContext(
             clock=self.clock,
             directory=self.directory,
-            interrupt=Halt(
-                self.interrupt, self.clock, None if limit is None else self.clock() + limit + GRACE
-            ),
+            interrupt=Halt(self.interrupt, self.clock, None if limit is None else began + limit + GRACE),
             seed=self.record.seed + len(done),
             show=self.show,
             keep=lambda trial: self._keep((*done, trial)),
@@ -105,7 +111,8 @@ class Run:
         setup = replace(setup, name=self.redact.text(setup.name))
         done = [trial for trial in self.record.trials if trial.name != setup.name]
         service = setup.service
-        begun = next((trial for trial in self.record.trials if trial.name == setup.name), None) or Trial(
+        known = next((trial for trial in self.record.trials if trial.name == setup.name), setup.resumed)
+        begun = known or Trial(
             name=setup.name,
             target=TargetInfo(service.command, service.url, service.pid or 0),
             budget=setup.budget,
@@ -140,6 +147,7 @@ class Run:
             attempt(name, lambda write=write: write(self.record, self.directory), self.failures.append)  # type: ignore[misc]
             for name, write in REPORTS.items()
         ]
+        attempt("closing the run's files", self.directory.close, self.failures.append)
         return written[-1] or self.directory.path
 
 

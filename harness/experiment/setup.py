@@ -73,6 +73,7 @@ class TrialSetup:
     the counts count as never settling. max_seconds: budget of the whole trial, from its first cycle.
     limit: seconds from the trial's start after which whatever is in progress is cancelled; None: no such limit.
     retention: seconds for which growth may stay before it is a leak.
+    resumed: what was measured before an interruption, to go on with.
     probe_command: words of a command that prints what ``harness probe`` prints, for a service elsewhere."""
 
     name: str
@@ -92,3 +93,4 @@ class TrialSetup:
     notes: tuple[str, ...] = ()
     runtime: RuntimeSetup = field(default_factory=RuntimeSetup)
     extra: Mapping[str, object] = field(default_factory=dict)
+    resumed: Trial | None = None

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from harness.core import design
 from harness.core.cycle import CycleSpec, Phase
-from harness.core.plan import Step, Stop, next_step
+from harness.core.plan import Step, Stop, next_step, warm_up
 from harness.core.record import Trial
+from harness.core.segments import since_restart
 from harness.experiment.guard import Request, goal_of
 from harness.experiment.setup import Steps
 
@@ -17,18 +18,23 @@ HOLD_SHARE = 4.0  # times the length of a hold that must be left of the soak
 CYCLES = 400  # about so many in a soak, however long: what is kept and judged stays small
 
 
-def soak_steps(request: Request, duration: float, clock: Callable[[], float] = time.monotonic) -> Steps:
-    """Warm up, then load for ``duration`` seconds, with a control without clients after every tenth load.
+def soak_steps(
+    request: Request, duration: float, clock: Callable[[], float] = time.monotonic, *, used: float = 0.0
+) -> Steps:
+    """Warm up, then load for ``duration`` seconds, with a control without clients after every tenth load. used: seconds
+    of them that are over already, in a soak that is resumed; its service, a new process, warms up first.
 
     A cycle of a long soak opens more streams than one of a guard, so that it lasts a 400th of the whole.
     """
     goal = replace(goal_of(request), endless=True, max_seconds=None)
-    end = clock() + duration
+    end = clock() + duration - used
     brief = replace(goal, hold=0.0)
 
     def steps(trial: Trial) -> Step:
         if clock() >= end:
             return Stop(f"{duration:g} s are over")
+        if trial.restarts and (warm := warm_up(since_restart(trial), goal)):
+            return replace(warm, index=len(trial.observations))
         step = next_step(trial, goal)
         if (
             isinstance(step, CycleSpec)

@@ -37,6 +37,7 @@ from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 from harness.runtime.counters import SearchOver
 from harness.runtime.version import runtime_version
+from harness.store.logs import set_aside
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
 from harness.target.loopback import check_loopback
@@ -46,6 +47,7 @@ from harness.target.spawn import fill_port, free_port, spawn
 SEARCH = "the search for its place in the source"
 READ_EVERY = 0.5  # seconds between two readings while clients stay connected
 MOST_READINGS = 40  # of one hold cycle
+LOGS = ("target.log", "broker.log", "swarm/swarm.log")
 EXIT_PATIENCE = 2.0  # a service whose connections all break at once is given so long to be seen dead
 
 
@@ -55,8 +57,9 @@ class TrialRunner:
     def __init__(self, setup: TrialSetup, context: TrialContext) -> None:
         self.setup = setup
         self.context = context
-        self.started = context.clock()
-        self.connections = 0
+        resumed = setup.resumed
+        self.started = resumed.started if resumed else context.clock()
+        self.connections = sum(o.ledger.opened for o in resumed.observations) if resumed else 0
         self.refusing = Refusing()
         self.silent = False  # the broker
         self.doing = ""  # beside the phase, for who watches
@@ -64,7 +67,7 @@ class TrialRunner:
         self.search_ends = math.inf  # when the load of the search for the place is cut short
         self.directory = context.directory.trial_dir(setup.name)
         self.runtime = TargetRuntime(setup.runtime, keep=self.directory, interrupted=context.interrupt.is_set)
-        self.trial = Trial(
+        self.trial = resumed or Trial(
             name=setup.name,
             target=TargetInfo(setup.service.command, setup.service.url, setup.service.pid or 0),
             budget=setup.budget,
@@ -74,6 +77,8 @@ class TrialRunner:
             notes=setup.notes,
             extra=dict(setup.extra),
         )
+        if resumed:
+            set_aside(self.directory, LOGS)
 
     def run(self) -> Trial:
         """The whole trial. Raises TargetError for a service that never got ready and ConfigError
@@ -99,7 +104,7 @@ class TrialRunner:
             self._hear_broker()
             samples = self.sampler.samples() if hasattr(self, "sampler") else []
             self._note(
-                extra={**self.trial.extra, **end.peaks(samples)},
+                extra={**self.trial.extra, **end.peaks(samples, self.trial.extra)},
                 ended=self.context.clock(),
                 interrupted=self.context.interrupt.user.is_set(),
             )
@@ -223,7 +228,12 @@ class TrialRunner:
         self.reader = Reader(
             setup, self.context, self.target, self.sampler, self.runtime, self.broker, listens_on, self._tell
         )
-        self._note(initial=self.reader.initial())
+        initial = self.reader.initial()
+        if self.trial.restarts and self.setup.resumed:
+            *before, last = self.trial.restarts
+            self._note(restarts=(*before, replace(last, initial=initial)))
+        else:
+            self._note(initial=initial)
 
     def _at_most(self, seconds: float) -> float:
         """``seconds``, or what is left until the limit of the whole trial."""

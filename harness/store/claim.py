@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from collections.abc import Sequence
@@ -42,6 +43,26 @@ def fresh(parent: Path, run_id: str, *, marker: str) -> Path:
         _mark(folder / marker)
         return folder
     raise StoreError(f"cannot write to {parent / run_id}: it and {MOST} more exist; give another --out DIR")
+
+
+def lock(folder: Path) -> int:
+    """Hold the folder of a run while this process measures in it: a descriptor, whose lock (flock(2)) ends with the
+    process however that ends. Raises ConfigError while another process holds it, StoreError when it cannot be
+    opened."""
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise failure("open", folder, error) from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise ConfigError(
+            f"{folder}: another process measures in it; expected a run that has ended: stop that process first"
+        ) from None
+    except OSError:
+        pass  # a file system without locks: two runs of one folder are then not told apart
+    return held
 
 
 def holds(folder: Path, signs: Sequence[str]) -> bool:

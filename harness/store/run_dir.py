@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from harness.core.errors import ConfigError, StoreError
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, from_dict, to_dict
 from harness.core.sample import Sample
-from harness.store.claim import claim, fresh
+from harness.store.claim import claim, fresh, lock
 from harness.store.lines import LineFile, SampleWriter, event_line, read_sample, tag
 from harness.store.write import make_directory, replace_file
 
@@ -47,9 +48,10 @@ def safe_name(name: str) -> str:
 class RunDirectory:
     """The folder of one run. A context manager; without one, call ``close`` at the end."""
 
-    def __init__(self, path: Path, run_id: str) -> None:
+    def __init__(self, path: Path, run_id: str, lock: int | None = None) -> None:
         self.path = path
         self.run_id = run_id
+        self._lock = lock
         self._samples: LineFile | None = None
         self._events: LineFile | None = None
 
@@ -60,15 +62,29 @@ class RunDirectory:
         nothing can be written."""
         if out is None:
             path = fresh(reports, run_id, marker=SAMPLES)
-            return cls(path, path.name)
+            return cls(path, path.name, lock(path))
         path = claim(out, run_id, marker=SAMPLES, signs=(RECORD, EVENTS, "*/target.log"))
-        return cls(path, path.name if path != out else run_id)
+        return cls(path, path.name if path != out else run_id, lock(path))
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
         """A run that is there already, to go on writing beside it. Raises ConfigError without one, StoreError."""
         folder = _folder(path)
         return cls(folder, _read_record(folder / RECORD).run_id)
+
+    @classmethod
+    def resume(cls, path: Path) -> RunDirectory:
+        """An interrupted run, to go on measuring in its folder. Raises ConfigError without one and while another
+        process measures in it, StoreError when it cannot be read or written."""
+        folder = _folder(path)
+        directory = cls(folder, "", lock(folder))
+        try:
+            make_directory(folder)
+            directory.run_id = directory.record().run_id
+        except BaseException:
+            directory.close()
+            raise
+        return directory
 
     @staticmethod
     def load(path: Path) -> tuple[RunRecord, Iterator[tuple[str, Sample]]]:
@@ -121,6 +137,15 @@ class RunDirectory:
             self._samples.flush()
         return (sample for _, sample in _read_samples(self.path / SAMPLES, trial))
 
+    def last_written(self) -> tuple[float, float]:
+        """When the newest sample was read, in seconds since the run's start (0 without one), and when something was
+        last written, in seconds since the epoch."""
+        at = 0.0
+        for _, sample in _read_samples(self.path / SAMPLES, None):
+            at = max(at, sample.at)
+        known = [path for name in (RECORD, SAMPLES) if (path := self.path / name).exists()]
+        return at, max((path.stat().st_mtime for path in known), default=0.0)
+
     def read_events(self) -> Iterator[dict[str, object]]:
         """Every event, oldest first."""
         for line in _lines(self.path / EVENTS):
@@ -134,6 +159,9 @@ class RunDirectory:
             if lines is not None:
                 lines.close()
         self._samples = self._events = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def __enter__(self) -> RunDirectory:
         return self

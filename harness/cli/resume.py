@@ -1,0 +1,142 @@
+"""``--resume RUN`` of a soak: the command line of the run, read again from its folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from harness.cli import secret
+from harness.core.errors import ConfigError
+from harness.core.redact import MASK
+from harness.experiment.resume import Resumption, resumption
+
+OPTION = "--resume"
+HIDDEN = ("--header", "--body", "--notify")  # whose values are never stored, but for @FILE
+FLAGS = ("--quiet",)
+OUTPUT = (
+    "--json",
+    "--junit",
+    "--format",
+    "--history",
+    "--notify",
+    "--target",
+)  # may be given beside --resume
+WORDS, RUN = "harness.soak.words", "harness.soak.run"  # names in click's context
+
+
+class Resumable(click.Command):
+    """A command that ``--resume`` begins again with the words of the run."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the stored command line in place of ``--resume RUN``. Raises ConfigError for a run that cannot be
+        resumed, and for an option that would change its plan."""
+        run, rest = taken(args)
+        if run is not None:
+            found = resumption(Path(run))
+            ctx.meta[RUN] = found
+            try:
+                args = again(found, rest)
+            except ConfigError:
+                found.directory.close()
+                raise
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def stored_words(ctx: click.Context) -> list[str]:
+    """What is stored of the command line: secrets, and what --header, --body and --notify send, are ``***``."""
+    return list(_hidden(secret.known().words(ctx.meta[WORDS])))
+
+
+def resumed_run(ctx: click.Context) -> Resumption | None:
+    """The run that ``--resume`` names."""
+    found = ctx.meta.get(RUN)
+    assert found is None or isinstance(found, Resumption)
+    return found
+
+
+def taken(args: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The value of ``--resume`` and the other words; None without it, and where its value is missing."""
+    end = args.index("--") if "--" in args else len(args)
+    for index, word in enumerate(args[:end]):
+        if word.startswith(f"{OPTION}="):
+            return word.partition("=")[2], [*args[:index], *args[index + 1 :]]
+        if word == OPTION and index + 1 < end:
+            return args[index + 1], [*args[:index], *args[index + 2 :]]
+    return None, list(args)
+
+
+def again(found: Resumption, rest: Sequence[str]) -> list[str]:
+    """The words of the resumed command. rest: given beside ``--resume``: nothing, options of the output alone, or the
+    whole command line once more. Raises ConfigError."""
+    plan, run = found.plan, found.directory.path
+    if Path(plan.folder) != Path.cwd():
+        raise ConfigError(
+            f"{OPTION} {run}: it was started in {plan.folder}; change there first: cd {plan.folder}"
+        )
+    if len(rest) == len(plan.words) and all(map(_matches, plan.words, rest)):
+        return list(rest)
+    given = dict(_outputs(rest, run))
+    end = plan.words.index("--") if "--" in plan.words else len(plan.words)
+    kept = [one for one in _options(plan.words[:end]) if one[0].partition("=")[0] not in given]
+    for option in (*kept, *([word] for word in plan.words[end:])):
+        if any(MASK in word for word in option):
+            name = option[0].partition("=")[0] if option[0].startswith("-") else "the command"
+            raise ConfigError(
+                f"{OPTION} {run}: the secret of {name} was not stored; give the whole command line as it was, with "
+                f"{OPTION} {run}"
+            )
+    return [
+        *(word for words in kept for word in words),
+        *(word for words in given.values() for word in words),
+        *plan.words[end:],
+    ]
+
+
+def _outputs(rest: Sequence[str], run: Path) -> Iterator[tuple[str, list[str]]]:
+    for option in _options(rest):
+        name = option[0].partition("=")[0]
+        alone = name in FLAGS and len(option) == 1
+        valued = name in OUTPUT and len(option) + ("=" in option[0]) == 2
+        if not (alone or valued):
+            raise ConfigError(
+                f"{name}: a resumed soak keeps its plan; expected {OPTION} {run} alone, with "
+                f"{', '.join((*FLAGS, *OUTPUT))}, or with the whole command line as it was"
+            )
+        yield name, option
+
+
+def _options(words: Sequence[str]) -> Iterator[list[str]]:
+    """Each option with the words that follow it."""
+    current: list[str] = []
+    for word in words:
+        follows = current and not word.startswith("-") and "=" not in current[0] and current[0] not in FLAGS
+        if follows and len(current) == 1:
+            current.append(word)
+            continue
+        if current:
+            yield current
+        current = [word]
+    if current:
+        yield current
+
+
+def _matches(stored: str, given: str) -> bool:
+    """The same word, but for what was secret in it."""
+    return re.fullmatch(".*".join(map(re.escape, stored.split(MASK))), given, re.DOTALL) is not None
+
+
+def _hidden(words: Sequence[str]) -> Iterator[str]:
+    after = False
+    for word in words:
+        name, equals, value = word.partition("=")
+        if after and not word.startswith("@"):
+            yield MASK
+        elif equals and name in HIDDEN and not value.startswith("@"):
+            yield f"{name}={MASK}"
+        else:
+            yield word
+        after = word in HIDDEN and not after

@@ -1,0 +1,88 @@
+"""Go on with a soak that was interrupted: what it measured counts, and its service is a new process."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import __version__
+from harness.core.errors import ConfigError, StoreError
+from harness.core.judge.hourly import time_text
+from harness.core.record import Restart, RunRecord, Trial
+from harness.core.units import counted
+from harness.core.verdict import Outcome
+from harness.store.plan import Plan, load_plan
+from harness.store.run_dir import RunDirectory
+
+COMMAND = "harness soak"
+ANEW = "start a new soak"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """A run to go on with. at: seconds since the run's start, where its clock goes on: the gap is left out."""
+
+    directory: RunDirectory
+    record: RunRecord
+    trial: Trial
+    plan: Plan
+    at: float
+
+    @property
+    def used(self) -> float:
+        """Seconds of the soak that are over."""
+        return self.at - self.trial.started
+
+
+def resumption(run: Path, now: float | None = None) -> Resumption:
+    """The run in this folder, locked. now: seconds since the epoch. Raises ConfigError for a run that cannot be
+    resumed, saying why."""
+    try:
+        directory = RunDirectory.resume(run)
+    except StoreError as error:
+        raise ConfigError(f"{error}; it cannot be resumed") from None
+    try:
+        record = directory.record()
+        trial = _interrupted(record, directory.path)
+        plan = load_plan(directory.path)
+        sampled, written = directory.last_written()
+    except BaseException:
+        directory.close()
+        raise
+    last = trial.observations[-1].ended if trial.observations else trial.started
+    at = max(trial.started, trial.ended, last, sampled)
+    gap = max(0.0, (time.time() if now is None else now) - written)
+    return Resumption(directory, replace(record, trials=()), _gone_on(trial, at, gap), plan, at)
+
+
+def _interrupted(record: RunRecord, folder: Path) -> Trial:
+    """The trial of a soak that has not come to its end."""
+    verb = " ".join(record.command.split()[:2])
+    if verb != COMMAND or len(record.trials) != 1:
+        raise ConfigError(f"{folder}: a run of `{verb}`; expected one of `{COMMAND}`: only soaks are resumed")
+    if record.harness_version != __version__:
+        raise ConfigError(
+            f"{folder}: measured by harness {record.harness_version}, this is {__version__}; resume it with that "
+            f"version, or {ANEW}"
+        )
+    (trial,) = record.trials
+    outcome = trial.verdict.outcome if trial.verdict else None
+    if trial.exit is not None:
+        raise ConfigError(f"{folder}: its service crashed, so the soak is over; {ANEW}")
+    # What broke on our side, and a service that did not start again, may be different now.
+    over = outcome not in (None, Outcome.INFRASTRUCTURE, Outcome.UNREADY) and not trial.interrupted
+    if outcome is not None and (over or (outcome is Outcome.UNREADY and not trial.observations)):
+        raise ConfigError(f"{folder}: it ended as {outcome}; expected an interrupted soak; {ANEW}")
+    return trial
+
+
+def _gone_on(trial: Trial, at: float, gap: float) -> Trial:
+    """The trial as it is before the next process of its service starts."""
+    restart = Restart(len(trial.observations), at, round(gap, 1))
+    cycles = counted(len(trial.observations), "cycle")
+    note = f"resumed after {cycles} and a gap of {time_text(gap)}"
+    return replace(
+        trial, verdict=None, interrupted=False, infrastructure=None, unready=None, unresponsive=None, ended=0.0,
+        notes=(*trial.notes, note), restarts=(*trial.restarts, restart) if trial.observations else trial.restarts,
+    )  # fmt: skip

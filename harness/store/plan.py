@@ -1,0 +1,53 @@
+"""How an interrupted soak is begun again: the words of its command, without secrets, and where it was started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.core.errors import ConfigError
+from harness.store.run_dir import RunDirectory
+
+FILE = "plan.json"
+LARGEST = 1 << 20  # bytes
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """words: after ``harness soak``, with ``***`` for each secret. folder: the working directory."""
+
+    words: tuple[str, ...]
+    folder: str
+    version: int = VERSION
+
+
+def save_plan(directory: RunDirectory, words: Sequence[str]) -> None:
+    """Write it beside the run. Raises StoreError."""
+    plan = Plan(tuple(words), str(Path.cwd()))
+    directory.write_text(FILE, json.dumps(asdict(plan), indent=1) + "\n")
+
+
+def load_plan(run: Path) -> Plan:
+    """Read it again. Raises ConfigError when it is missing or damaged."""
+    path = run / FILE
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError("too large")
+        data = json.loads(path.read_bytes())
+        words, folder, version = data["words"], data["folder"], data["version"]
+        if version != VERSION or not isinstance(folder, str) or not isinstance(words, list):
+            raise ValueError("other values")
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError("other words")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}: the run cannot be resumed without its plan; start a new soak"
+        ) from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ConfigError(
+            f"{path}: not the plan of a soak: the run cannot be resumed; restore the file or start a new soak"
+        ) from None
+    return Plan(tuple(words), folder)
