@@ -100,13 +100,13 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str |
     multiple=True,
     help="Answered by the broker itself; repeatable.  [default: state, identity, app]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random generator.")
 @click.option(
     "--quirks",
     type=click.Choice(list(QUIRKS)),
     default="none",
     show_default=True,
-    help="Whose mistakes to make.",
+    help="Broker implementation whose bugs to emulate.",
 )
 @click.option(
     "--fault",
@@ -129,7 +129,7 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str |
     type=click.IntRange(1, 1000),
     default=LIVENESS,
     show_default=True,
-    help="Mute intervals until a worker is dead.",
+    help="Missed heartbeats after which a worker is dropped.",
 )
 @click.option(
     "--journal",

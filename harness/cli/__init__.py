@@ -66,13 +66,13 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 everything came back · 1 the service's fault · 2 usage · 3 inconclusive or "
-    "interrupted · 4 infrastructure.",
+    epilog="Exit codes of guard, soak and judge: 0 no leak was found · 1 the service's fault · 2 usage · "
+    "3 inconclusive or interrupted · 4 infrastructure. The help of other commands gives theirs.",
 )
 @click.version_option(__version__, prog_name="harness")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """After clients come and go, does a streaming service give everything back?"""
+    """Does a streaming service release what it opened for its clients after they disconnect?"""
     if ctx.invoked_subcommand not in NO_FILES and not directory_exists():
         raise StoreError(NO_DIRECTORY)
 

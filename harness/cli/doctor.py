@@ -83,7 +83,7 @@ def _reference() -> Check:
     found = _packages(REFERENCE, "reference service", "")
     if found.ok:
         return found
-    wanted = "only harness reproduce needs it: pip install 'sse-leak-harness[reference]'"
+    wanted = "only harness reproduce needs it: pip install starlette uvicorn sse-starlette"
     return Check("reference service", True, f"{found.seen}; {wanted}")
 
 

@@ -27,7 +27,7 @@ from harness.experiment.guard import goal_of, guard_once, setup_for
 @click.option("--cycles", type=click.IntRange(3), default=60, show_default=True, help="Load cycles at most.")
 @click.option("--self-test", is_flag=True, help="A pass must find a planted leak of the asked size.")
 def command(sensitivity: str, max_time: str, cycles: int, self_test: bool, **options: Any) -> None:
-    """Start a service, let clients come and go, and judge whether everything came back.
+    """Start a service, connect and disconnect clients, and judge whether it releases what it opened for them.
 
     \b
     harness guard --url http://127.0.0.1:{port}/events -- python app.py --port {port}
@@ -37,7 +37,7 @@ def command(sensitivity: str, max_time: str, cycles: int, self_test: bool, **opt
     harness guard --url http://host:8000/events --probe-command "ssh host harness probe --pid 4711"
 
     {port} is replaced by a free port in the URL and in the command, and PORT is set in the environment. Exit codes:
-    0 everything came back, 1 the service's fault, 2 usage, 3 inconclusive or interrupted, 4 infrastructure.
+    0 no leak was found, 1 the service's fault, 2 usage, 3 inconclusive or interrupted, 4 infrastructure.
     """
     request = request_from(
         options,

@@ -87,7 +87,7 @@ def from_dict(data: Mapping[str, Any]) -> RunRecord:
     if version > SCHEMA_VERSION:
         raise ConfigError(
             f"schema_version {version}: this harness reads records up to {SCHEMA_VERSION}; "
-            "update it: pip install --upgrade sse-leak-harness"
+            "use the version of the harness that wrote it, or a newer one"
         )
     try:
         return _CONVERTER.structure(data, RunRecord)

@@ -73,11 +73,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Something that came back, and how small a leak would have been seen."""
+    """A metric without a finding, and the largest growth that it can have. status: ``bounded``; ``retention`` for a
+    pool that stopped growing; ``undecided`` for too little evidence; ``observed`` for a metric that decides nothing."""
 
     metric: str
     kind: str
-    status: str  # bounded | retention
+    status: str
     at_most: float
     unit: str
     confidence: float = 0.95

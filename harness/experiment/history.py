@@ -21,7 +21,7 @@ VARIABLE = "HARNESS_HISTORY"
 DEFAULT = Path("reports") / "history.db"
 OFF = "none"
 NEEDED = ("sqlalchemy", "alembic")
-INSTALL = "the history needs SQLAlchemy and Alembic; install them: pip install 'sse-leak-harness[history]'"
+INSTALL = "the history needs SQLAlchemy and Alembic; install them: pip install sqlalchemy alembic"
 
 
 @dataclass(frozen=True, slots=True)

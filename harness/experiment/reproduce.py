@@ -107,7 +107,7 @@ def catalogue() -> Catalogue:
         words = answer.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
         raise TargetError(
             f"the reference service cannot run ({words[0]}); expected it to be installed: "
-            "pip install 'sse-leak-harness[reference]'"
+            "pip install starlette uvicorn sse-starlette"
         )
     described = json.loads(answer.stdout)
     return Catalogue(

@@ -63,7 +63,8 @@ class Otlp:
             from opentelemetry.sdk.resources import Resource
         except ImportError:
             raise ConfigError(
-                "--otlp: the OpenTelemetry SDK is not installed; expected pip install 'sse-leak-harness[otlp]'"
+                "--otlp: the OpenTelemetry SDK is not installed; "
+                "expected pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
             ) from None
         self._figures = figures
         self._values: dict[str, list[Value]] = {}

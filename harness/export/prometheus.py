@@ -57,8 +57,7 @@ class Exporter:
             from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
         except ImportError:
             raise ConfigError(
-                "--prometheus: prometheus-client is not installed; expected "
-                "pip install 'sse-leak-harness[prometheus]'"
+                "--prometheus: prometheus-client is not installed; expected pip install prometheus-client"
             ) from None
         host, port = place_of(place)
         self._figures = figures

@@ -57,7 +57,7 @@ class Database:
                 return create_engine(self.url, connect_args={"connect_timeout": CONNECT}, pool_pre_ping=True)
             except ModuleNotFoundError:
                 raise ConfigError(
-                    "a history in PostgreSQL needs psycopg; install it: pip install 'sse-leak-harness[postgresql]'"
+                    "a history in PostgreSQL needs psycopg; install it: pip install 'psycopg[binary]'"
                 ) from None
         self._make_file()
         engine = create_engine(self.url, connect_args={"timeout": BUSY})

@@ -32,7 +32,7 @@ DRIVERS = [
 NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
 NARROWER: dict[tuple[str, str], dict[str, Any]] = {
     ("Finding", "metric"): {"enum": list(METRICS)},
-    ("Finding", "status"): {"enum": ["leaking", "over-ceiling"]},
+    ("Finding", "status"): {"enum": ["leaking", "suspected", "over-ceiling"]},
     ("Finding", "driver"): {"enum": [*DRIVERS, None]},
     ("Finding", "scope"): {"enum": ["after-disconnect", "while-connected"]},
     ("Bound", "scope"): {"enum": ["after-disconnect", "while-connected"]},

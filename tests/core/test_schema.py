@@ -45,6 +45,13 @@ def test_every_outcome_fits_the_schema(outcome: Outcome) -> None:
     jsonschema.Draft202012Validator(schema()).validate(data)
 
 
+def test_growth_that_is_only_suspected_fits_too() -> None:
+    grew = replace(trial([310, 610, 910]), retention=60.0)
+    data = published(grew)
+    assert [finding["status"] for finding in data["findings"]] == ["suspected"]  # type: ignore[attr-defined]
+    jsonschema.Draft202012Validator(schema()).validate(data)
+
+
 def test_several_trials_and_an_unjudged_one_fit_too() -> None:
     validator = jsonschema.Draft202012Validator(schema())
     validator.validate(published(*TRIALS.values()))

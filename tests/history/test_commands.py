@@ -139,9 +139,7 @@ def test_without_the_extra_a_guard_works_and_the_history_names_the_package(tmp_p
         cwd=tmp_path,
         env=environment(HARNESS_HISTORY=""),
     )
-    assert (done.returncode, "pip install 'sse-leak-harness[history]'" in done.stderr) == (2, True), (
-        done.stderr
-    )
+    assert (done.returncode, "pip install sqlalchemy alembic" in done.stderr) == (2, True), done.stderr
     command = [*absent, "guard", *SMALL, "--quiet", "--url", URL]
     asked = subprocess.run(
         [*command, "--history", "h.db", "--", *PLAIN],
