@@ -330,6 +330,26 @@ def test_a_total_whose_classes_take_turns_names_them() -> None:
     assert "made up of rowless-socket +810, close-wait +690" in finding.explanation
 
 
+def test_child_processes_come_before_the_descriptors_that_they_bring() -> None:
+    """Three descriptors and one thread of each: closing those would be the wrong advice."""
+    grown = [10, 110, 210, 310]
+    processes = trial(grown, key=Key("processes"))
+    more = [
+        replace(
+            one,
+            levels={
+                **one.levels,
+                Key("fds"): 3 * one.levels[Key("processes")],
+                Key("threads"): one.levels[Key("processes")],
+            },
+        )
+        for one in processes.observations
+    ]
+    verdict = judge(replace(processes, observations=tuple(more)))
+    assert [one.metric for one in verdict.findings] == ["processes", "fds", "threads"]
+    assert verdict.advice == "end and wait for the child process when the stream ends: it outlives its stream"
+
+
 def test_what_grew_in_step_with_a_certain_leak_is_a_finding_too() -> None:
     files, processes = Key("fds", "file"), Key("processes")
     served = [30, 30, 60, 10]  # too few for the processes alone

@@ -15,6 +15,7 @@ import pytest
 from harness.core.cycle import CycleSpec, Observation
 from harness.core.metric import Key
 from harness.core.plan import Stop
+from harness.core.record import Places
 from harness.core.sample import Census, Sample
 from harness.experiment.context import TrialContext
 from harness.experiment.halt import Halt
@@ -22,8 +23,10 @@ from harness.experiment.levels import MOST_EVENTS, Reader
 from harness.experiment.quiet import Quiet, cores_used
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.trial import TrialRunner
+from harness.runtime.counters import run_cycles
 from harness.store.run_dir import RunDirectory
 from tests.core.series import observation
+from tests.core.series import trial as series
 
 
 def reading(at: float, cpu: float | None) -> Sample:
@@ -197,3 +200,48 @@ def test_the_time_given_ends_the_cycles_and_is_noted(tmp_path: Path) -> None:
     one._cycles()
     assert one.trial.observations == ()
     assert any("0 s are used up" in note for note in one.trial.notes)
+
+
+@pytest.mark.parametrize(
+    ("ask", "load", "limit", "cycles", "longest"),
+    [
+        (0.5, 3.0, None, 3, 20.0),  # as planned
+        (4.0, 9.0, None, 1, 20.0),  # another cycle, and the last questions, would not fit
+        (7.0, 60.0, None, 1, 20.0),  # the load is cut short, so that the last questions fit
+        (0.5, 3.0, 8.0, 2, 8.0),  # little is left of --max-time
+        (15.0, 3.0, None, 1, 20.0 + 12.0),  # a service that answers so slowly is loaded for 2 s all the same
+    ],
+)
+def test_the_search_for_the_place_takes_20_seconds_at_most(
+    ask: float, load: float, limit: float | None, cycles: int, longest: float, tmp_path: Path
+) -> None:
+    """ask: seconds of the questions before the first cycle, and again after the last. load: of one cycle."""
+    now = [100.0]
+
+    def cycle(self: TrialRunner, step: CycleSpec) -> Observation:
+        now[0] = min(
+            now[0] + load, self.search_ends
+        )  # as the swarm does, which is cancelled once the time is over
+        return observation(step.index, {})
+
+    one = runner(tmp_path, cycle, limit=None if limit is None else limit + 100.0)
+    one.context = replace(one.context, clock=lambda: now[0])
+    one.started = 0.0
+    one.trial = series([310, 610, 910, 1210], key=Key("threads"))
+    one._flap = lambda _: None  # type: ignore[method-assign]
+    one.target = SimpleNamespace(alive=True, logs=True)  # type: ignore[assignment]
+    ran: list[float] = []
+
+    def attribute(run: Callable[[], float], per: str, *, stays: bool) -> Places:
+        now[0] += ask
+        counted, stopped = run_cycles(run, 3)
+        ran.extend(counted)
+        now[0] += ask
+        return Places(notes=(stopped,))
+
+    one.runtime = SimpleNamespace(attribute=attribute, reader=object())  # type: ignore[assignment]
+    one._attribute()
+    assert len(ran) == cycles
+    assert one.trial.extra["search_seconds"] == round(now[0] - 100.0, 1) <= longest
+    assert one.trial.places
+    assert one.trial.places.notes[0].startswith("partial: another cycle would have" if cycles < 3 else "")

@@ -32,13 +32,16 @@ SPEAKING = {
 
 
 def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]) -> list[Finding]:
-    """One finding per leaking key, steepest first; totals only where no kind of theirs grew."""
+    """One finding per leaking key, steepest first; totals only where no kind of theirs grew.
+
+    A process that stays brings descriptors, a thread and memory of its own: it comes before all of them.
+    """
     leaking = {key: one for key, one in results.items() if one.status in ("leaking", "suspected")}
     recipes = explain({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
     kinds = {key.metric for key in leaking if key.kind}
     shown = [key for key in leaking if key.kind or key.metric not in kinds]
     made = []
-    for key in sorted(shown, key=lambda k: (leaking[k].status, rank(k), -leaking[k].rate, k)):
+    for key in sorted(shown, key=lambda k: (leaking[k].status, *_order(k), -leaking[k].rate, k)):
         one = leaking[key]
         recipe = recipes.get(key)
         rate = _rate(one, key)
@@ -71,6 +74,10 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
             )
         )
     return made
+
+
+def _order(key: Key) -> tuple[int, bool]:
+    return rank(key), key.metric != "processes"
 
 
 def retained_text(one: Assessed) -> str:
