@@ -332,21 +332,15 @@ def test_a_total_whose_classes_take_turns_names_them() -> None:
 
 def test_child_processes_come_before_the_descriptors_that_they_bring() -> None:
     """Three descriptors and one thread of each: closing those would be the wrong advice."""
-    grown = [10, 110, 210, 310]
-    processes = trial(grown, key=Key("processes"))
-    more = [
-        replace(
-            one,
-            levels={
-                **one.levels,
-                Key("fds"): 3 * one.levels[Key("processes")],
-                Key("threads"): one.levels[Key("processes")],
-            },
-        )
-        for one in processes.observations
-    ]
-    verdict = judge(replace(processes, observations=tuple(more)))
-    assert [one.metric for one in verdict.findings] == ["processes", "fds", "threads"]
+    one = trial([310, 610, 910, 1210], key=Key("processes"))
+    counts = [seen.levels[Key("processes")] for seen in one.observations]
+    grown = tuple(
+        replace(seen, levels={**seen.levels, Key("fds"): 3 * count, Key("threads"): count})
+        for seen, count in zip(one.observations, counts, strict=True)
+    )
+    target = replace(one.target, limits={"RLIMIT_NOFILE": 1e6})
+    verdict = judge(replace(one, observations=grown, target=target))
+    assert [found.metric for found in verdict.findings] == ["processes", "fds", "threads"]
     assert verdict.advice == "end and wait for the child process when the stream ends: it outlives its stream"
 
 
