@@ -1,24 +1,15 @@
-"""Everywhere that the figures of one run, or of one watched process, go: Prometheus, OpenTelemetry, both or neither.
-
-What cannot be opened is an error before anything is measured. What fails later is a trouble, in one line, beside a
-result that stands.
-"""
+"""The figures of one run, or of one watched process: what is known of it, and where that goes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from types import TracebackType
 
 from harness.core.cycle import Ledger
-from harness.core.errors import NotificationError
 from harness.core.record import Trial
 from harness.core.sample import Census, Sample
 from harness.export.board import Board
-from harness.export.otlp import Otlp
-from harness.export.prometheus import Exporter
-
-STEP = "the export of figures"
+from harness.export.publishers import STEP, Publishers
 
 
 class Exports:
@@ -35,22 +26,22 @@ class Exports:
         otlp: str | None = None,
         redact: Callable[[str], str] = lambda text: text,
     ) -> None:
-        self.troubles: list[str] = []
-        self.address = ""
         self._board: Board | None = None
-        self._exporter: Exporter | None = None
-        self._otlp: Otlp | None = None
-        self._redact = redact
-        if prometheus is None and otlp is None:
-            return
-        board = self._board = Board(target, redact=redact)
-        with ExitStack() as stack:
-            if prometheus is not None:
-                self._exporter = stack.enter_context(Exporter(prometheus, board))
-                self.address = self._exporter.address
-            if otlp is not None:
-                self._otlp = Otlp(otlp, board, labels={"harness.target": redact(target)})
-            stack.pop_all()
+        if prometheus is not None or otlp is not None:
+            self._board = Board(target, redact=redact)
+        self._publishers = Publishers(
+            self._board or Board(), redact(target), prometheus=prometheus, otlp=otlp, redact=redact
+        )
+
+    @property
+    def address(self) -> str:
+        """Where Prometheus finds the figures; "" without it."""
+        return self._publishers.address
+
+    @property
+    def troubles(self) -> list[str]:
+        """What failed after the start, in one line each."""
+        return self._publishers.troubles
 
     def begin(self, run: str, mode: str) -> None:
         """A run with this id and mode has begun."""
@@ -79,30 +70,16 @@ class Exports:
         try:
             self._board.trial(trial)
         except Exception as error:  # a figure that cannot be made must not end a run
-            self._trouble(f"{STEP}: {type(error).__name__}: {error}")
+            self._publishers.trouble(f"{STEP}: {type(error).__name__}: {error}")
 
     def deliver(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Wait until Prometheus, if it collects at all, has collected the verdict; then end."""
-        if self._exporter:
-            self._exporter.wait_for_scrape(cancelled)
+        self._publishers.wait_for_scrape(cancelled)
         self.close()
 
     def close(self) -> None:
         """Send what is left and end. Idempotent."""
-        exporter, self._exporter = self._exporter, None
-        if exporter:
-            exporter.close()
-        otlp, self._otlp = self._otlp, None
-        if otlp:
-            try:
-                otlp.close()
-            except NotificationError as error:
-                self._trouble(f"{STEP}: {error}")
-
-    def _trouble(self, text: str) -> None:
-        text = self._redact(" ".join(text.split()))
-        if text not in self.troubles:
-            self.troubles.append(text)
+        self._publishers.close()
 
     def __enter__(self) -> Exports:
         return self

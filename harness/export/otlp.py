@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -29,6 +30,8 @@ EVERY = 10.0  # seconds between two exports without it
 TIMEOUT = 5.0  # seconds for one export, retries included
 PATH = "/v1/metrics"  # OTLP 1.3, "OTLP/HTTP request"
 LOGGER = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
+SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^\"')]+)")
+GAVE_UP = "due to timeout, max retries or shutdown"
 READER_LOGGER = "opentelemetry.sdk.metrics._internal.export"
 
 
@@ -70,7 +73,7 @@ class Otlp:
         self._values: dict[str, list[Value]] = {}
         self._exports = self._failures = 0
         self._last_failed = False
-        self._reasons: list[str] = []
+        self._reason = ""
         self._thread = threading.local()
         self._closed = False
         mine = self
@@ -134,7 +137,7 @@ class Otlp:
         """Called by the logger: keep the reason and drop the line, where it is about an export of ours."""
         if not getattr(self._thread, "exporting", False):
             return True
-        self._reasons = [*self._reasons, " ".join(record.getMessage().split())[:300]][-1:]
+        self._reason = _reason(record.getMessage()) or self._reason
         return False
 
     @property
@@ -142,7 +145,7 @@ class Otlp:
         """Which exports failed, in one line; "" if none did."""
         if not self._failures:
             return ""
-        why = f"; the last reason: {self._reasons[-1]}" if self._reasons else ""
+        why = f": {self._reason}" if self._reason else ""
         return f"{self._failures} of {self._exports} exports to {self.host} failed{why}"
 
     def close(self) -> None:
@@ -171,6 +174,16 @@ def _by_name(values: Sequence[Value]) -> dict[str, list[Value]]:
     for one in values:
         found.setdefault(one.figure.name, []).append(one)
     return found
+
+
+def _reason(message: str) -> str:
+    """Why an export failed, from a line of OpenTelemetry's log: of the system's error what it is, and of anything else
+    the line without the URL, which may hold a secret. Empty for the line that only says that it gave up."""
+    if found := SYSTEM_ERROR.search(message):
+        return found[1].strip().lower()
+    if GAVE_UP in message:
+        return ""
+    return re.sub(r"https?://\S+|url: \S+", "", " ".join(message.split()))[:300]
 
 
 def _interval() -> float:

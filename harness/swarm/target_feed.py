@@ -46,6 +46,7 @@ class TargetFeed:
         self.marks: list[dict[str, Any]] = []
         self.classes: dict[str, int] = {}
         self.problem = ""
+        self.target = f"pid {pid}" if pid else plain_address(host)
         self._streams = streams
         self._every = self._skipped = 0
         self._child: subprocess.Popen[str] | None = None
@@ -127,6 +128,12 @@ class TargetFeed:
         """End the probe."""
         if self._child and self._child.poll() is None:
             self._child.terminate()
+
+
+def plain_address(url: str) -> str:
+    """A URL without its user info, path and query, which may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _count(held: Any) -> int:

@@ -23,7 +23,8 @@ from locust import User
 from locust.exception import RescheduleTask, StopUser
 
 import harness.swarm.final_reports  # a master waits for what its workers counted last
-import harness.swarm.options  # noqa: F401 - adds its options to Locust's command line
+import harness.swarm.options
+import harness.swarm.publish  # noqa: F401 - both add their options to Locust's command line
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
 from harness.core.sse.event import DEFAULT_LIMIT

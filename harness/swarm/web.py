@@ -15,6 +15,7 @@ from flask import Blueprint, Response, jsonify, request
 from locust import events
 from locust.runners import WorkerRunner
 
+from harness.swarm.publish import FEEDS, wanted
 from harness.swarm.stream_counts import StreamCounts
 from harness.swarm.target_feed import TargetFeed
 from harness.swarm.target_section import section
@@ -49,14 +50,17 @@ def _options(parser: Any) -> None:
 def attach(
     environment: Any, target_pid: int = 0, read_only: bool = False, runner: Any = None, **_: Any
 ) -> None:
-    """Add the tab and the guard where there is a web UI, and the section to the report of ``--html``. target_pid 0: the
-    option's, or the process that listens on the host's port. read_only: nobody may start or stop users."""
+    """Add the tab and the guard where there is a web UI, the section to the report of ``--html``, and the readings to
+    the figures of ``--prometheus`` and ``--otlp``. target_pid 0: the option's, or the process that listens on the
+    host's port. read_only: nobody may start or stop users."""
     options = environment.parsed_options
     html = getattr(options, "html_file", None) and not isinstance(runner, WorkerRunner)
-    if not environment.web_ui and not html:
+    published = wanted(options) and not isinstance(runner, WorkerRunner)
+    if not environment.web_ui and not html and not published:
         return
     pid = target_pid or getattr(options, "target_pid", None)
     feed = TargetFeed(environment.host or "", pid, StreamCounts(environment).now)
+    FEEDS[environment] = feed
     environment.events.test_start.add_listener(lambda **_: feed.mark("start"))
     environment.events.test_stop.add_listener(lambda **_: feed.mark("stop"))
     environment.events.quitting.add_listener(lambda **_: feed.stop())

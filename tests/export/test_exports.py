@@ -278,7 +278,10 @@ def test_a_collector_that_is_down_or_refuses_is_one_line_and_no_log(
         down.sample(SAMPLE)
     assert time.monotonic() - began < 20
     (trouble,) = down.troubles
-    assert trouble.startswith("the export of figures: 1 of 1 exports to 127.0.0.1 failed; the last reason: ")
+    assert trouble == (
+        "the export of figures: 1 of 1 exports to 127.0.0.1 failed: connection refused; "
+        "check the address given by --otlp"
+    )
     with collector(401) as far, Exports("app", otlp=far.url) as refused:
         pass
     (trouble,) = refused.troubles

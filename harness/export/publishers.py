@@ -1,0 +1,66 @@
+"""Where figures go: Prometheus, OpenTelemetry, both or neither.
+
+What cannot be opened is an error before anything is measured. What fails later is a trouble, in one line, beside a
+result that stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from harness.core.errors import NotificationError
+from harness.export.otlp import Otlp
+from harness.export.prometheus import Exporter, Figures
+
+STEP = "the export of figures"
+
+
+class Publishers:
+    """prometheus: HOST:PORT to serve at. otlp: URL to send to. target: what is measured, for people. redact: applied to
+    what is reported. Raises ConfigError when one of them cannot be opened; the other is then closed."""
+
+    def __init__(
+        self,
+        figures: Figures,
+        target: str,
+        *,
+        prometheus: str | None = None,
+        otlp: str | None = None,
+        redact: Callable[[str], str] = lambda text: text,
+    ) -> None:
+        self.troubles: list[str] = []
+        self.address = ""
+        self._exporter: Exporter | None = None
+        self._otlp: Otlp | None = None
+        self._redact = redact
+        with ExitStack() as stack:
+            if prometheus is not None:
+                self._exporter = stack.enter_context(Exporter(prometheus, figures))
+                self.address = self._exporter.address
+            if otlp is not None:
+                self._otlp = Otlp(otlp, figures, labels={"harness.target": target})
+            stack.pop_all()
+
+    def wait_for_scrape(self, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Wait until Prometheus, if it collects at all, has collected the figures of this moment."""
+        if self._exporter:
+            self._exporter.wait_for_scrape(cancelled)
+
+    def close(self) -> None:
+        """Send what is left and end. Idempotent."""
+        exporter, self._exporter = self._exporter, None
+        if exporter:
+            exporter.close()
+        otlp, self._otlp = self._otlp, None
+        if otlp:
+            try:
+                otlp.close()
+            except NotificationError as error:
+                self.trouble(f"{STEP}: {error}")
+
+    def trouble(self, text: str) -> None:
+        """Remember what failed, once."""
+        text = self._redact(" ".join(text.split()))
+        if text not in self.troubles:
+            self.troubles.append(text)
