@@ -165,7 +165,7 @@ def headline(trial: Trial) -> str:
         return plain(f"{growth(first)}{scope} {ends}".strip(), LONGEST)
     if verdict.outcome is Outcome.BOUNDED and (bound := _main_bound(verdict)):
         most = quantity(bound.metric, bound.kind, bound.at_most)
-        return f"at most {most} per {driver(bound.unit)} ({bound.confidence * 100:g} %) could have stayed"
+        return f"smallest detectable leak {most} per {driver(bound.unit)} ({bound.confidence * 100:g} %)"
     if verdict.outcome is Outcome.CRASHED and verdict.crash:
         crash = verdict.crash
         how = crash.signal or (

@@ -17,13 +17,13 @@ OUTCOME_WORD = {
     Outcome.BOUNDED: "bounded",
 }
 OUTCOME_MEANING = {
-    Outcome.CRASHED: "the service died under load",
-    Outcome.LEAKING: "something grows with every connection and does not come back",
-    Outcome.STALLED: "the service lives, but its streams are silent",
-    Outcome.OVER_CEILING: "a level passed the ceiling it was given",
-    Outcome.INCONCLUSIVE: "too little is known to say either",
+    Outcome.CRASHED: "the service crashed under load",
+    Outcome.LEAKING: "something grows with every stream and is not released",
+    Outcome.STALLED: "the service is running, but its streams are silent",
+    Outcome.OVER_CEILING: "a level exceeded its ceiling",
+    Outcome.INCONCLUSIVE: "too little is known for a verdict",
     Outcome.INFRASTRUCTURE: "the harness failed, not the service",
-    Outcome.BOUNDED: "everything came back after the clients had left",
+    Outcome.BOUNDED: "no leak was found",
 }
 METRIC_WORD = {
     "fds": "descriptors",

@@ -13,7 +13,7 @@ from harness.core.stats.evidence import evidence
 from tests.core.series import FDS
 
 LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"
-STEP, FAR = "grew in step", "far beyond any pool"
+STEP, FAR = "rose with its driver", "far beyond any pool"
 SLOWLY = "in proportion"
 
 

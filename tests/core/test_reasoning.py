@@ -21,7 +21,7 @@ def test_a_leak_names_its_levels_the_driver_chosen_and_how_well_each_explains() 
     assert "  drivers   1.00 descriptor per " in text
     assert "explains 100% (chosen)" in text
     assert text.count("(chosen)") == 1
-    assert "  rule      grew in step over " in text
+    assert "  rule      rose with its driver in all " in text
     assert '"fds" = "…/connection"' in text
 
 

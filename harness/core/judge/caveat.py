@@ -17,7 +17,10 @@ from harness.core.record import Trial
 from harness.core.units import counted, duration_text
 
 RESTLESS = ("mappings",)  # an interpreter maps an arena now and then: only a certain leak counts
-MORE = "give more time or connections (--max-time, --connections), or ask for less (--sensitivity)"
+MORE = (
+    "give more time or connections (--max-time, --connections), or accept a larger smallest leak "
+    "(--sensitivity 1/100)"
+)
 LARGEST_TIME = 24 * 3600.0  # seconds: what takes longer is advised otherwise
 SPREAD = (
     "raise the service's limit for the test, or spread the load over client addresses: "
@@ -149,8 +152,8 @@ def _weak(trial: Trial, one: Assessed) -> str:
     if needed > LARGEST_TIME:
         return MORE
     return (
-        f"give more time: {time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}; or ask for less: "
-        f"--sensitivity {_upwards(one.at_most):.1g}"
+        f"give more time: {time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}; "
+        f"or accept a larger smallest leak: --sensitivity {_upwards(one.at_most):.1g}"
     )
 
 

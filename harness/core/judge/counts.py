@@ -333,7 +333,7 @@ def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> d
                     beside_readings(read[key], lead.factor, FLOOR[key.kind]) if key.kind in COUNTED else None
                 ) or interval(grown, read[key].column(lead.factor))
                 found[key] = replace(
-                    one, status="leaking", why=f"grew in step with {leader}", factor=lead.factor,
+                    one, status="leaking", why=f"rose in proportion to {leader}", factor=lead.factor,
                     rivals=lead.rivals, rate=rate, low=low, high=high, growing=False, cache=False,
                 )  # fmt: skip
                 break

@@ -82,7 +82,7 @@ def say(crash: Crash) -> str:
     """One clause for people."""
     code = "exit code unknown" if crash.returncode is None else f"exit code {crash.returncode}"
     text = (
-        f"died under load ({crash.signal or code}) after {crash.at_seconds:.1f} s "
+        f"crashed under load ({crash.signal or code}) after {crash.at_seconds:.1f} s "
         f"and {counted(crash.at_connection, 'connection')}"
     )
     if crash.during:
@@ -93,5 +93,5 @@ def say(crash: Crash) -> str:
         text += f"; at {own}"
     if crash.grown:
         most = ", ".join(f"{name} +{by:g}" for name, by in list(crash.grown.items())[:4])
-        text += f"; before that grew: {most}"
+        text += f"; growth before the crash: {most}"
     return text

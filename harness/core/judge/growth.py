@@ -195,14 +195,14 @@ def _at_once(data: _Data, factor: str) -> str:
         agree = all(abs(value - rate * amount) <= STRICT * value for value, amount in active)
         if not (agree and rate >= 1 and total > 2 * peak and not any(data.series.before[1:])):
             return ""
-        return "grew by the same in both cycles, by more than twice what a pool could hold"
+        return "rose by the same rate in both cycles, to more than twice what a pool would hold"
     column = data.series.column(factor)
     means = [granted + rate * x for granted, x in zip(data.offset, column, strict=True)]
     missed = math.fsum(abs(value - mean) for value, mean in zip(data.grown, means, strict=True))
     one = fit(data.grown, [column], data.offset)
     if missed > LOOSE * total and one.dispersion > BURSTS:
         return ""
-    return f"grew in step over {counted(len(active), 'cycle')}, by more than a pool could hold"
+    return f"rose with its driver in all {counted(len(active), 'cycle')}, beyond what a pool would hold"
 
 
 def _beyond_bursts(data: _Data, factor: str, total: float) -> bool:
@@ -275,7 +275,8 @@ def _slowly(data: _Data, factor: str) -> str:
     if factor != "time" and correlated([x for x, _ in pairs], [y for _, y in pairs]) > CHANCE:
         return ""
     odds = "more than 1e9" if ratio > 20.7 else f"{math.exp(ratio):.0f}"
-    return f"grew over {counted(len(data.grown), 'cycle')} in proportion; odds against any other cause {odds} to 1"
+    against = f"evidence {odds} to 1 against growth per cycle, per second or per reading"
+    return f"grew over {counted(len(data.grown), 'cycle')} in proportion; {against}"
 
 
 def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
@@ -327,8 +328,8 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     else:
         factor, rivals = "connection", ()
         why = (
-            f"no growth over {counted(quiet, 'answered stream', 'g')} allows at most {unseen:.2g}, "
-            f"asked for {sensitivity:.2g}"
+            f"no growth over {counted(quiet, 'answered stream', 'g')}; smallest detectable leak {unseen:.2g} per "
+            f"stream, where {sensitivity:.2g} was asked for"
             if quiet
             else f"grew by {round(data.total, 1):g} over {streams}, up to the last cycle"
         )

@@ -36,9 +36,9 @@ def stalled(trial: Trial) -> str | None:
     events = sum(o.ledger.events for o in asked)
     share = f"{silent} of {counted(opened, 'stream')} stalled"
     if not events:
-        return f"{share}: no event ever came, though the process lives"
+        return f"{share}: the process is running, but sent no event"
     if silent >= SHARE * opened:
-        return f"{share}: only {counted(events, 'event')} came, though the process lives"
+        return f"{share}: the process is running, but sent only {counted(events, 'event')}"
     return _stopped(trial, asked, mute)
 
 
@@ -65,4 +65,4 @@ def _stopped(trial: Trial, asked: Sequence[Observation], mute: Sequence[Observat
         since -= 1
     before = sum(o.ledger.opened for o in trial.observations[: trial.observations.index(asked[-since])])
     served = counted(before, "connection")
-    return f"events stopped after {served}: {since} cycles in a row stalled, though the process lives"
+    return f"events stopped after {served}: {since} cycles in a row stalled, while the process was running"

@@ -108,9 +108,8 @@ def suspicion(trial: Trial) -> str:
     one = results[key]
     age = one.stay.age if one.stay else 0.0
     retention = retention_of(trial, key)
-    return (
-        f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, retained for {age:.0f} of {retention:g} s"
-    )
+    grew = f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}"
+    return f"{grew}; waiting {age:.0f} of {retention:g} s for its release"
 
 
 def _agreed(
@@ -204,13 +203,13 @@ def _all_came_back(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, 
     worst = (
         "no count grew"
         if exact is None
-        else f"at most {counted(exact.at_most, 'descriptor', '.2g')} per connection could have stayed"
+        else f"at most {counted(exact.at_most, 'descriptor', '.2g')} per answered stream can have stayed"
     )
     hourly = next((b.at_most for b in limits if b.metric == "memory" and b.unit == "B/hour"), None)
     if hourly is not None:
         worst += f", and {bytes_text(hourly)} of memory per hour"
     late = _released(results)
-    came = f"everything came back after {counted(ledger_total(trial).opened, 'connection')}"
+    came = f"no leak found over {counted(ledger_total(trial).opened, 'connection')}"
     text = f"{came}{f', {late}' if late else ''}: {worst} (95 %)"
     if pool := _pooled(results):
         text = f"{counted(ledger_total(trial).opened, 'connection')}: {pool}; {worst} (95 %)"

@@ -351,7 +351,7 @@ def _explained(one: Grown) -> str:
     unit = one.key.unit
     return (
         f"{one.key} grew by {_sized(one.per_client, unit)} per client in {one.seconds:.0f} s while connected, "
-        f"which a bounded buffer of {_sized(one.limit, unit)} explains: --hold {_seconds(one)}s tells"
+        f"which a bounded buffer of {_sized(one.limit, unit)} could explain: --hold {_seconds(one)}s decides"
     )
 
 
