@@ -14,8 +14,10 @@ from bench._swarm_terms import PROBE, stamp
 from harness.core.cycle import CycleSpec
 from harness.core.sse.decoder import Decoder, Event
 from harness.swarm import pool
+from harness.swarm import stream as streams
 from harness.swarm.approach import Approach
 from harness.swarm.gate import Gate, gated_user
+from harness.swarm.order import Order, Report
 from harness.swarm.statistics import Statistics
 from harness.swarm.tally import Outcome
 from harness.swarm.user import SseUser
@@ -35,15 +37,15 @@ class Pool:
         self.gate.prepare(Approach(f"http://{host}:{port}", stall_after=30.0), 0, Statistics(environment))
         runner.start(1, spawn_rate=1)
         self.lags: list[float] = []
-        self.decoders: list[_Counted] = []
+        self.reports: list[Report] = []
         self._cancelled = False
         self._running: gevent.Greenlet | None = None
         self._outcome: Outcome | None = None
 
     @property
     def events(self) -> int:
-        """Events so far, from the decoders of the streams themselves."""
-        return sum(decoder.events for decoder in self.decoders)
+        """Events so far, from the reports of the streams themselves."""
+        return sum(report.events for report in self.reports)
 
     def _run(self, connections: int, concurrency: int, events: int) -> Outcome:
         self._cancelled = False
@@ -61,12 +63,16 @@ class Pool:
     def watch_lag(self) -> None:
         """One stream in PROBE reads when its events were sent, and all are counted while they run."""
         pool.Decoder = self._decoder  # type: ignore[misc,assignment]
+        streams.Report = self._report  # type: ignore[misc,assignment]
 
     def _decoder(self, **options: Any) -> Decoder:
-        probe = len(self.decoders) % PROBE == 0
-        decoder = _Timed(self.lags, **options) if probe else _Counted(**options)
-        self.decoders.append(decoder)
-        return decoder
+        probe = len(self.reports) % PROBE == 0
+        return _Timed(self.lags, **options) if probe else Decoder(**options)
+
+    def _report(self, order: Order) -> Report:
+        report = Report(order)
+        self.reports.append(report)
+        return report
 
     def churn(self, seconds: float, concurrency: int) -> tuple[int, float]:
         """(streams, seconds) of opening, one event, closing."""
@@ -88,23 +94,7 @@ class Pool:
         }
 
 
-class _Counted(Decoder):
-    """A decoder whose events can be counted while its stream is open; that costs ours one more call for each chunk."""
-
-    __slots__ = ("events",)
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.events = 0
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """As Decoder's."""
-        found = super().feed(chunk)
-        self.events += len(found)
-        return found
-
-
-class _Timed(_Counted):
+class _Timed(Decoder):
     """A decoder that also reads when its events were sent."""
 
     __slots__ = ("_lags",)

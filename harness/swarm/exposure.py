@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -71,20 +71,19 @@ class Exposure:
         if report.cause is not None and not self.first_failure and report.cause not in OWN:
             self.first_failure = f"{report.cause}: {report.detail}" if report.detail else report.cause
 
-    def onto(self, ledger: Ledger) -> Ledger:
-        """The ledger with the fields of this count."""
-        return replace(
-            ledger,
-            answered=self.fates[Fate.ANSWERED],
-            answered_by_mode=dict(self.answered_by_mode),
-            refused=self.fates[Fate.REFUSED],
-            reset=self.fates[Fate.RESET],
-            unanswered=self.fates[Fate.UNANSWERED],
-            statuses=dict(self.statuses),
-            first_failure=self.first_failure,
-            opened_before_failure=self.opened_before_failure,
-            answered_after_failure=self.answered_after_failure,
-        )
+    def fields(self) -> dict[str, Any]:
+        """The fields of this count in a ledger."""
+        return {
+            "answered": self.fates[Fate.ANSWERED],
+            "answered_by_mode": dict(self.answered_by_mode),
+            "refused": self.fates[Fate.REFUSED],
+            "reset": self.fates[Fate.RESET],
+            "unanswered": self.fates[Fate.UNANSWERED],
+            "statuses": dict(self.statuses),
+            "first_failure": self.first_failure,
+            "opened_before_failure": self.opened_before_failure,
+            "answered_after_failure": self.answered_after_failure,
+        }
 
 
 def shared(ledgers: Sequence[Ledger]) -> dict[str, Any]:

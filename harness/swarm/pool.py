@@ -31,8 +31,7 @@ from harness.swarm.tally import Outcome, Tally
 from harness.swarm.wheel import Wheel
 
 OPENING = 100  # connects under way at once: more than a listen backlog's worth is lost to SYN retries
-LOOK = 0.05  # seconds between two looks at cancelled()
-SHOW = 0.1  # seconds between two calls of progress
+LOOK = 0.1  # seconds between two looks at cancelled(), and two calls of progress: each costs 0.2 ms
 GIVE_UP = 0.5  # seconds of nothing but refusals after which nobody listens any more
 GIVE_UP_COUNT = 5
 NOBODY = frozenset({causes.REFUSED, causes.UNREACHABLE, causes.TIMEOUT, causes.GENERATOR})
@@ -112,15 +111,13 @@ class _Cycle:
         self.wheel.hold()
         if self.pool.statistics:
             self.pool.statistics.open_now = lambda: len(self.live)
-        shown = poured = self.started
+        poured = self.started
         self._fill()
         while not self.finished.wait(LOOK):
             if cancelled():
                 self._stop("cancelled")
+            progress(self.outcome())
             moment = self.wheel.clock()
-            if moment - shown >= SHOW:
-                shown = moment
-                progress(self.outcome())
             if self.pool.statistics and moment - poured >= FLUSH:
                 poured = moment
                 self.pool.statistics.pour()

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -28,7 +30,6 @@ from harness.swarm.order import Report
 CONNECT, HEADERS, FIRST_EVENT, GAP, LIFE = "connect", "headers", "first event", "gap", "life"
 IDS = "ids"
 FLUSH = 1.0  # seconds between two pours
-PER_MS = 1000  # times are counted by the microsecond
 BATCH = 1024  # times, or reports, kept as they came: adding them up together costs a third
 
 
@@ -44,6 +45,15 @@ def bucket(milliseconds: float, rounded: Callable[[float], float] = round) -> fl
     nearest = round(scaled)
     whole = nearest if math.isclose(scaled, nearest, rel_tol=1e-9) else rounded(scaled)
     return whole / step if digits > 0 else whole * step
+
+
+# Every time to two significant digits, or to a microsecond where that is coarser, up to 30 years; milliseconds. To find
+# a time's place between the bounds costs a tenth of computing its bucket, which was 6 % of an event's cost.
+SHOWN = (
+    *(float(f"{number}e-3") for number in range(10)),
+    *(float(f"{number}e{power}") for power in range(-3, 11) for number in range(10, 100)),
+)
+BOUNDS = tuple((low + high) / 2 for low, high in pairwise(SHOWN))
 
 
 class StreamFailure(Exception):
@@ -66,7 +76,7 @@ class Times:
 
     def clear(self) -> None:
         """Nothing counted yet."""
-        self.counts: Counts[int] = Counts()
+        self.counts: Counts[float] = Counts()  # by what is shown
         self.count = self.bytes = 0
         self.total = self.highest = 0.0
         self.lowest = float("inf")
@@ -93,7 +103,7 @@ class Times:
             return
         values = [seconds * 1000.0 for seconds in self._fresh]
         self._fresh.clear()
-        self.counts.update([round(value * PER_MS) for value in values])
+        self.counts.update([SHOWN[bisect_left(BOUNDS, value)] for value in values])
         self.count += len(values)
         self.total += sum(values)
         self.highest = max(self.highest, max(values))
@@ -255,7 +265,7 @@ def _pour(entry: Any, times: Times, moment: float) -> None:
     lowest, least = entry.min_response_time, bucket(times.lowest, math.floor)
     entry.min_response_time = least if lowest is None else min(lowest, least)
     for value, count in times.counts.items():
-        entry.response_times[bucket(value / PER_MS)] += count
+        entry.response_times[value] += count
 
 
 csv_percentiles.install()

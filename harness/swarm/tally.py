@@ -140,8 +140,9 @@ class Tally:
             ids_disordered=self.disordered,
             saturated=saturated,
             notes=(*notes, *self._notes()),
+            **self.exposure.fields(),
         )
-        return Outcome(self.exposure.onto(ledger), self.first_events)
+        return Outcome(ledger, self.first_events)
 
     def _rate_limited(self) -> int:
         return sum(self.causes[cause] for cause in causes.RATE_LIMITED)

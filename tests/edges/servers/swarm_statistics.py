@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import random
+from bisect import bisect_left
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from locust.stats import RequestStats, StatsCSV
 
 from harness.http import causes
 from harness.swarm.order import Order, Report
-from harness.swarm.statistics import CONNECT, FIRST_EVENT, LIFE, Statistics, bucket
+from harness.swarm.statistics import BOUNDS, CONNECT, FIRST_EVENT, LIFE, SHOWN, Statistics, Times, bucket
 
 NAME = "/events"
 
@@ -56,6 +57,29 @@ def test_times_keep_two_digits(milliseconds: float, shown: float) -> None:
     assert bucket(milliseconds) == shown
     assert bucket(shown, math.floor) == bucket(shown, math.ceil) == shown
     assert bucket(milliseconds, math.floor) <= milliseconds <= bucket(milliseconds, math.ceil)
+
+
+def test_a_counted_time_is_shown_as_its_bucket() -> None:
+    """By a table, which is faster: as near as the computed one, for short times and some longer ones."""
+    rng = random.Random(2)
+    for microseconds in (
+        *range(20_000),
+        *(rng.randrange(10**9) for _ in range(20_000)),
+        315_360_000_000_000,
+    ):
+        milliseconds = microseconds / 1000
+        found = SHOWN[bisect_left(BOUNDS, milliseconds)]
+        # Halfway between two, either is as near.
+        nearest = abs(bucket(milliseconds) - milliseconds)
+        assert abs(found - milliseconds) == pytest.approx(nearest, rel=1e-6, abs=1e-12), milliseconds
+
+
+def test_the_table_is_what_times_are_counted_by() -> None:
+    times = Times()
+    for seconds in (0.0, 0.0002341, 0.00456, 0.147, 58.76):
+        times.add(seconds)
+    times.fold()
+    assert times.counts == {0.0: 1, 0.23: 1, 4.6: 1, 150.0: 1, 59000.0: 1}
 
 
 @pytest.mark.parametrize("told", [False, True])
