@@ -17,6 +17,7 @@ OPTION = "--resume"
 HIDDEN = ("--header", "--body", "--notify")  # whose values are never stored, but for @FILE
 FLAGS = ("--quiet",)
 OUTPUT = (
+    "--max-size",
     "--json",
     "--junit",
     "--format",

@@ -10,11 +10,13 @@ from harness.cli.interrupt import Interrupt
 from harness.cli.result import check_outputs, finish, view
 from harness.cli.resume import OPTION, Resumable, resumed_run, stored_words
 from harness.cli.service_options import request_from, said, service_options
+from harness.core.errors import ConfigError
 from harness.core.units import duration as parse_duration
-from harness.core.units import rate
+from harness.core.units import rate, size
 from harness.experiment.guard import guard_once
 from harness.experiment.soak import soak_steps
 
+LEAST_SIZE = 1 << 20  # bytes
 SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the soak
 
 
@@ -26,9 +28,16 @@ SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the 
     expose_value=False,
     help="Go on with an interrupted soak: same plan, same time in all. Give nothing else, or the same command line.",
 )
+@click.option(
+    "--max-size",
+    default="512 MiB",
+    show_default=True,
+    metavar="SIZE",
+    help="Of the run's folder: old logs and samples are left out first; then the soak ends.",
+)
 @service_options
 @click.pass_context
-def command(ctx: click.Context, /, duration: str, sensitivity: str, **options: Any) -> None:
+def command(ctx: click.Context, /, duration: str, max_size: str, sensitivity: str, **options: Any) -> None:
     """Load a service for a given time in the cycles of a guard, and judge it at the end. The verdict bounds the growth
     of every metric per hour; that of an interrupted soak gives the bounds so far.
 
@@ -41,6 +50,9 @@ def command(ctx: click.Context, /, duration: str, sensitivity: str, **options: A
     `--resume RUN` goes on: the cycles already measured count, and the service is started anew.
     `harness judge RUN` judges what there is.
     """
+    most = size("--max-size", max_size)
+    if most < LEAST_SIZE:
+        raise ConfigError(f"--max-size {max_size}: expected at least 1 MiB")
     resume = resumed_run(ctx)
     if resume:
         options["out"] = None  # it goes on in its own folder
@@ -63,5 +75,6 @@ def command(ctx: click.Context, /, duration: str, sensitivity: str, **options: A
             steps=soak_steps(request, seconds, used=resume.used if resume else 0.0),
             words=stored_words(ctx),
             resume=resume,
+            max_size=int(most),
         )
     finish(done.run, done.report, options)

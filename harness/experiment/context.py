@@ -10,6 +10,7 @@ from harness.core.record import Trial
 from harness.core.sample import Sample
 from harness.experiment.halt import Halt
 from harness.store.run_dir import RunDirectory
+from harness.store.tidy import Tidy
 
 
 class Target(Protocol):
@@ -52,7 +53,7 @@ class Progress:
 
 @dataclass(slots=True)
 class TrialContext:
-    """The run's clock and directory, what ends the trial early, and the live view."""
+    """The run's clock and directory, what ends the trial early, and the live view. tidy: keeps the directory small."""
 
     clock: Callable[[], float]
     directory: RunDirectory
@@ -60,3 +61,4 @@ class TrialContext:
     seed: int
     show: Callable[[Progress], None] = lambda _: None
     keep: Callable[[Trial], None] = lambda _: None
+    tidy: Tidy | None = None

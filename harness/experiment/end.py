@@ -48,7 +48,7 @@ def stop(target: Target, log: Path, *, grace: float, hurried: bool) -> Stopped:
     code = target.poll()
     notes = []
     if lived and target.tail(1) and was_cut(log):
-        notes.append("its log passed 64 MiB and was cut to its tail")
+        notes.append("its log passed 64 MiB and was cut to its tail; target.old.log holds what was before")
     if lived and code == -signal.SIGKILL and not hurried:
         notes.append(f"SIGTERM did not end it within {grace:g} s: killed")
     return Stopped(code, excerpt(target.tail(LOG_LINES), LOG_KEPT), tuple(notes))

@@ -36,6 +36,7 @@ from harness.http.request import Request as HttpRequest
 from harness.http.tls import tls_context
 from harness.runtime.detect import choose
 from harness.store.plan import save_plan
+from harness.store.tidy import MOST
 from harness.target.attach import AttachedTarget
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
@@ -382,9 +383,10 @@ def guard_once(
     steps: Steps | None = None,
     words: Sequence[str] | None = None,
     resume: Resumption | None = None,
+    max_size: int = MOST,
 ) -> Guarded:
     """Run one guard to its end, report included. words: of the command line, for a run that can be resumed. resume: a
-    run to go on with.
+    run to go on with. max_size: bytes of its folder.
 
     Raises ConfigError for a request that makes no sense, StoreError when something cannot be written before the
     verdict. What fails after it is in ``run.failures``. A service that never got ready is a verdict, not an error: it
@@ -399,6 +401,7 @@ def guard_once(
         show=show,
         redact=redactor_of(request),
         resume=resume,
+        max_size=max_size,
     )
     if words is not None and resume is None:
         save_plan(run.directory, words)

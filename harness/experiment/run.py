@@ -30,6 +30,7 @@ from harness.report.html import render as render_html
 from harness.report.junit import render as render_junit
 from harness.report.markdown import render as render_markdown
 from harness.store.run_dir import RunDirectory, run_id, safe_name
+from harness.store.tidy import MOST, Tidy
 
 
 class Run:
@@ -47,14 +48,16 @@ class Run:
         show: Callable[[Progress], None] = lambda _: None,
         redact: Redactor | None = None,
         resume: Resumption | None = None,
+        max_size: int = MOST,
     ) -> None:
         """redact: what must not be stored or shown; None for what names alone tell. resume: a run to go on with, in its
-        own folder."""
+        own folder. max_size: bytes of that folder."""
         self.redact = redact or Redactor()
         if not Path("/proc/self/stat").exists():
             raise ProbeError("/proc is not mounted, nothing can be read; mend: mount -t proc proc /proc")
         now = datetime.datetime.now(datetime.UTC)
         self.directory = resume.directory if resume else RunDirectory.create(out, run_id(now, os.getpid()))
+        self.tidy = Tidy(self.directory, max_size)
         self.interrupt = interrupt
         self.show = show
         start = time.monotonic() - (resume.at if resume else 0.0)
@@ -91,6 +94,7 @@ class Run:
             seed=self.record.seed + len(done),
             show=self.show,
             keep=lambda trial: self._keep((*done, trial)),
+            tidy=self.tidy,
         )
         trial = self._redacted(TrialRunner(setup, context).run())
         trial = replace(trial, verdict=judge(trial))

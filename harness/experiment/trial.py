@@ -38,6 +38,7 @@ from harness.probe.sampler import Sampler
 from harness.runtime.counters import SearchOver
 from harness.runtime.version import runtime_version
 from harness.store.logs import set_aside
+from harness.store.tidy import mib
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
 from harness.target.loopback import check_loopback
@@ -315,6 +316,8 @@ class TrialRunner:
                 continue
             self._flap(step)
             self._note(observations=(*self.trial.observations, self._cycle(step)))
+            if self._folder_is_full():
+                return
             if self.refusing.reason:
                 self._tell(f"stopped loading: {self.refusing.reason}")
                 if not suspicion(self.trial):
@@ -324,6 +327,17 @@ class TrialRunner:
                 if self.context.interrupt.time_up:
                     self._time_up()
                 return
+
+    def _folder_is_full(self) -> bool:
+        """Keep the run's folder small; True when it is at its limit with nothing left to leave out."""
+        tidy = self.context.tidy
+        if tidy is None:
+            return False
+        for note in tidy.look(self.context.clock()):
+            self._tell(note)
+        if tidy.full:
+            self._tell(f"stopped: the folder holds more than its limit of {mib(tidy.most)} (--max-size)")
+        return tidy.full
 
     def _flap(self, step: CycleSpec) -> None:
         """Put the broker into the state this cycle wants."""

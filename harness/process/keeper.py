@@ -12,8 +12,8 @@ Run as ``python -I -S keeper.py``; the first line of its standard input is a JSO
   (negative for a signal), then ``{"swept": N}`` before it ends itself.
 - The child gets PR_SET_PDEATHSIG, so that it dies even when both are killed, and MARK in its environment, by which
   the harness then finds the child's descendants.
-- A log above ``log_limit`` bytes is cut back to its tail: a service that logs without end must not
-  fill the disk.
+- A log above ``log_limit`` bytes is cut back to its tail, after it was rotated into ``NAME.old.log``: a service that
+  logs without end must not fill the disk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import resource
 import select
 import signal
 import time
-from typing import Any
+from typing import Any, BinaryIO
 
 MARK = "HARNESS_CHILD"  # the environment variable that descendants inherit; its value names one child
 PR_SET_PDEATHSIG = 1
@@ -190,12 +190,31 @@ class Keeper:
             if size <= self.spec["log_limit"]:
                 return
             with open(self.spec["log"], "rb") as log:  # noqa: PTH123
+                self.keep_old(log)
                 log.seek(max(0, size - LOG_TAIL))
                 tail = log.read(LOG_TAIL)
             os.ftruncate(self.log, 0)
             os.write(self.log, b"[harness: the log passed %d bytes and was cut to its tail]\n" % size + tail)
         except OSError:
             pass  # its file was taken away, or the disk is full: the next look may find it better
+
+    def keep_old(self, log: BinaryIO) -> None:
+        """Rotate: what is cut goes into ``NAME.old.log``, in place of what was cut before."""
+        stem, suffix = os.path.splitext(self.spec["log"])  # noqa: PTH122
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            old = os.open(f"{stem}.old{suffix}", flags, 0o600)
+        except OSError:
+            return
+        try:
+            while part := log.read(1 << 20):
+                view = memoryview(part)
+                while view:
+                    view = view[os.write(old, view) :]
+        except OSError:
+            os.ftruncate(old, 0)  # the disk is full: its tail has to do
+        finally:
+            os.close(old)
 
     def run(self) -> None:
         """Wait for orders, for deaths, and for the end of the harness."""

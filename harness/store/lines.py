@@ -10,11 +10,11 @@ import json
 import math
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.core.errors import StoreError
 from harness.core.sample import ProcessSample, Sample
@@ -76,6 +76,42 @@ class LineFile:
             self._failed = failure("write", self.path, error)
             raise self._failed from None
 
+    def rewrite(self, keep: Callable[[Iterator[bytes]], Iterable[bytes]]) -> None:
+        """Replace the lines so far by those that ``keep`` chooses of them; others may write meanwhile. Raises
+        StoreError; the file then stays as it is."""
+        draft = self.path.with_name(f".{self.path.name}.new")
+        with self._lock:
+            if self._descriptor is None:
+                return
+            self._flush()
+            end = os.fstat(self._descriptor).st_size
+        made = None
+        try:
+            draft.unlink(missing_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
+            made = os.open(draft, flags, PRIVATE_FILE)
+            with self.path.open("rb") as old, os.fdopen(os.dup(made), "wb", FLUSH_BYTES) as new:
+                new.writelines(keep(_until(old, end)))
+                new.flush()
+                # What was written meanwhile, and nobody else writes from here on.
+                with self._lock:
+                    self._flush()
+                    old.seek(end)
+                    while part := old.read(FLUSH_BYTES):
+                        new.write(part)
+                    new.flush()
+                    os.fsync(made)
+                    draft.replace(self.path)
+                    assert self._descriptor is not None
+                    os.close(self._descriptor)
+                    self._descriptor, made = made, None
+        except (OSError, StoreError) as error:
+            draft.unlink(missing_ok=True)
+            raise (error if isinstance(error, StoreError) else failure("write", draft, error)) from None
+        finally:
+            if made is not None:
+                os.close(made)
+
     def _take_back(self, before: int, data: bytes) -> None:
         """Cut the file after the last whole line of what got through."""
         assert self._descriptor is not None
@@ -95,6 +131,12 @@ class LineFile:
             finally:
                 os.close(self._descriptor)
                 self._descriptor = None
+
+
+def _until(file: BinaryIO, end: int) -> Iterator[bytes]:
+    """The lines of a file up to a position."""
+    while file.tell() < end and (line := file.readline()):
+        yield line
 
 
 class SampleWriter:

@@ -1,25 +1,64 @@
-"""The logs of a run: those of an earlier process of the service are set aside, never written over."""
+"""The logs of a run: those of an earlier process are set aside, never written over, and the oldest go first."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
-from harness.store.write import failure
+from harness.process.keeper import LOG_TAIL
+from harness.store.write import failure, write_all
+
+LIVE = ("target.log", "broker.log", "swarm.log")
+PARTS = ("target.*.log", "broker.*.log", "swarm.*.log")  # rotated (``.old.log``) or set aside (``.1.log``)
 
 
 def set_aside(folder: Path, names: Iterable[str]) -> None:
-    """Rename ``target.log`` to ``target.1.log``, the first number that is free. Raises StoreError."""
+    """Rename ``target.log`` to ``target.1.log``, the first number that is free, and its rotated part alike. Raises
+    StoreError."""
     for name in names:
-        path = folder / name
-        if not path.exists():
-            continue
-        for number in count(1):
-            other = path.with_name(f"{path.stem}.{number}{path.suffix}")
-            if not other.exists():
-                break
+        log = folder / name
+        for path in (log, log.with_name(f"{log.stem}.old{log.suffix}")):
+            if not path.exists():
+                continue
+            for number in count(1):
+                other = path.with_name(f"{path.stem}.{number}{path.suffix}")
+                if not other.exists():
+                    break
+            try:
+                path.rename(other)
+            except OSError as error:
+                raise failure("rename", path, error) from None
+
+
+def old_logs(run: Path) -> list[Path]:
+    """Logs that nothing writes to any more, oldest first."""
+    found = [
+        path for pattern in PARTS for path in run.rglob(pattern) if path.is_file() and not path.is_symlink()
+    ]
+    return sorted(found, key=lambda path: (path.stat().st_mtime, path))
+
+
+def live_logs(run: Path) -> list[Path]:
+    """Logs that are written to, largest first."""
+    found = [path for name in LIVE for path in run.rglob(name) if path.is_file() and not path.is_symlink()]
+    return sorted(found, key=lambda path: (-path.stat().st_size, path))
+
+
+def cut_to_tail(path: Path, tail: int = LOG_TAIL) -> None:
+    """Leave the last bytes of a log that a process appends to. Raises StoreError."""
+    try:
+        # Appending, as the process that writes it does: nothing that it writes meanwhile is written over.
+        log = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            path.rename(other)
-        except OSError as error:
-            raise failure("rename", path, error) from None
+            size = os.fstat(log).st_size
+            if size <= tail:
+                return
+            kept = os.pread(log, tail, size - tail)
+            os.ftruncate(log, 0)
+            write_all(log, b"[harness: the log passed %d bytes and was cut to its tail]\n" % size + kept)
+        finally:
+            os.close(log)
+    except OSError as error:
+        raise failure("cut", path, error) from None

@@ -21,6 +21,7 @@ from harness.core.record_codec import dumps, from_dict, to_dict
 from harness.core.sample import Sample
 from harness.store.claim import claim, fresh, lock
 from harness.store.lines import LineFile, SampleWriter, event_line, read_sample, tag
+from harness.store.thin import thinned
 from harness.store.write import make_directory, replace_file
 
 REPORTS = Path("reports")
@@ -105,6 +106,12 @@ class RunDirectory:
         if self._samples is None:
             self._samples = LineFile(self.path / SAMPLES)
         return SampleWriter(self._samples, trial)
+
+    def thin_samples(self, at: float, ages: tuple[tuple[float, float], ...]) -> None:
+        """Thin the samples so far by their age (``harness.store.thin``). at: seconds since the run's start. Raises
+        StoreError; they then stay as they are."""
+        if self._samples is not None:
+            self._samples.rewrite(lambda lines: thinned(lines, at, ages))
 
     def event(self, kind: str, *, at: float, trial: str | None = None, **more: object) -> None:
         """Note something that happened, at once on disk. at: seconds since the run's start."""

@@ -180,3 +180,7 @@ def test_an_endless_log_is_cut_to_its_tail(tmp_path: Path) -> None:
         wait_for(lambda: b"was cut to its tail" in log.read_bytes(), "the log was cut")
         wait_for(lambda: log.stat().st_size <= limit, "all of it")
         wait_for(lambda: log.read_bytes().endswith(b"y\n"), "what is said afterwards is still kept")
+        rotated = (tmp_path / "log.old").read_bytes()
+        assert rotated.startswith(b"xxx"), "what was cut is rotated"
+        assert rotated.count(b"\n") >= limit // 1000
+        assert (tmp_path / "log.old").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,92 @@
+"""The folder of a long run stays small: old samples are thinned, and its size has a limit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.core.errors import StoreError
+from harness.store.logs import cut_to_tail, live_logs, old_logs
+from harness.store.run_dir import SAMPLES, RunDirectory
+from harness.store.thin import AGES, COARSE
+
+MOST = 512 << 20  # bytes of a folder, unless told otherwise
+THIN_AT = 16 << 20  # bytes of samples.jsonl: about an hour and a half of one process
+ROOM = 0.9  # share of the limit that is left after space was freed, so that it is not needed at once again
+
+
+class Tidy:
+    """Looks after one folder between two cycles. most: bytes. full: it holds more, and nothing can be left out."""
+
+    def __init__(self, directory: RunDirectory, most: int = MOST) -> None:
+        self.most = most
+        self.full = False
+        self._directory = directory
+        self._thin_at = THIN_AT
+
+    def look(self, at: float) -> list[str]:
+        """Keep the folder small; what was left out, for the notes of the trial. at: seconds since the run's start. A
+        disk that is full now is met by the next writer."""
+        notes = []
+        try:
+            if size_of(self._directory.path / SAMPLES) > self._thin_at:
+                notes += self._thin(at)
+            if size_of(self._directory.path) > self.most:
+                notes += self._free(at)
+        except StoreError:
+            pass
+        return notes
+
+    def _thin(self, at: float) -> list[str]:
+        self._directory.thin_samples(at, AGES)
+        self._thin_at = max(THIN_AT, 2 * size_of(self._directory.path / SAMPLES))
+        return ["samples are thinned with age: the lowest, highest and last of every 10 s after 10 minutes, of every "
+                "minute after an hour"]  # fmt: skip
+
+    def _free(self, at: float) -> list[str]:
+        """Leave out what matters least, until the folder is below its limit."""
+        notes = []
+        for what, work in self._steps(at):
+            before = size_of(self._directory.path)
+            work()
+            freed = before - size_of(self._directory.path)
+            if freed > 0:
+                notes.append(f"the folder reached its limit of {mib(self.most)}: {what}")
+            if size_of(self._directory.path) <= ROOM * self.most:
+                break
+        self.full = size_of(self._directory.path) > self.most
+        return notes
+
+    def _steps(self, at: float) -> Iterator[tuple[str, Callable[[], object]]]:
+        root = self._directory.path
+        for path in old_logs(root):
+            yield f"{path.relative_to(root)} was removed", path.unlink
+        yield (
+            "samples older than a minute keep the lowest, highest and last of every minute",
+            lambda: self._directory.thin_samples(at, COARSE),
+        )
+        for path in live_logs(root):
+            yield f"{path.relative_to(root)} was cut to its tail", lambda path=path: cut_to_tail(path)  # type: ignore[misc]
+
+
+def mib(size: int) -> str:
+    """``512 MiB``."""
+    return f"{size / (1 << 20):.4g} MiB"
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; 0 for what is not there."""
+    if not path.is_dir():
+        try:
+            return path.lstat().st_size
+        except OSError:
+            return 0
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += (Path(folder) / name).lstat().st_size
+            except OSError:
+                continue  # gone meanwhile
+    return total
