@@ -377,3 +377,47 @@ def test_the_error_counts_everything_and_shows_ten_of_each() -> None:
     assert lines[12:] == ["    and 2 more", "  1 tasks:", "    one"]
     assert str(LeaksError({"tasks": ["one"] * 10})).splitlines()[0] == "10 tasks left:"
     assert "more" not in str(LeaksError({"tasks": ["one"] * 10}))
+
+
+def test_a_thread_with_the_number_of_one_that_ended_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel gives a number again, as soon as all others have been used."""
+    over = threading.Event()
+    first = threading.Thread(name="the first one", target=over.wait)
+    first.start()
+    try:
+        living = threading.enumerate()
+        before = snapshot()
+        now = threading.Thread(name="the next one", target=len)
+        monkeypatch.setattr(now, "_native_id", first.native_id)
+        monkeypatch.setattr(threading, "enumerate", lambda: [now if one is first else one for one in living])
+        assert grown(before, snapshot())["threads"] == ["the next one (Thread)"]
+        monkeypatch.setattr(threading, "enumerate", lambda: living)
+        assert "threads" not in grown(before, snapshot())
+    finally:
+        over.set()
+        first.join()
+
+
+def test_a_child_with_the_number_of_one_that_ended_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    module = sys.modules[Snapshot.__module__]
+    read = module._read
+    try:
+        before = snapshot()
+        assert "children" not in grown(before, snapshot())
+
+        def later(path: str) -> str:
+            """As of a process that was started a tick later (field 22 of proc_pid_stat(5))."""
+            text = read(path)
+            if path != f"/proc/{child.pid}/stat":
+                return text
+            head, end, tail = text.rpartition(")")
+            fields = tail.split()
+            fields[19] = str(int(fields[19]) + 1)
+            return f"{head}{end} {' '.join(fields)}"
+
+        monkeypatch.setattr(module, "_read", later)
+        (left,) = grown(before, snapshot())["children"]
+        assert left.startswith(f"pid {child.pid}: ")
+    finally:
+        child.communicate()
