@@ -21,7 +21,8 @@ from pathlib import Path
 from harness.core.cycle import CycleSpec, Phase
 from harness.core.plan import Stop
 from harness.core.record import Trial
-from harness.experiment.guard import Request, guard_once
+from harness.experiment.guard import guard_once
+from harness.experiment.options import GuardRequest, request_of
 from tests.edges.servers.proof import SERVERS, server
 from tests.sabotage.case import Case, Green
 
@@ -70,15 +71,15 @@ def steps(path: str) -> Callable[[Trial], CycleSpec | Stop]:
 
 
 @contextmanager
-def started(name: str, folder: Path) -> Iterator[Request]:
+def started(name: str, folder: Path) -> Iterator[GuardRequest]:
     """A request for a guard of this server."""
     common = {"max_time": 300.0, "out": folder / "run", "settle": 0.8}
     if name in GIVEN:
-        yield Request(url="http://127.0.0.1:{port}/clean", command=GIVEN[name], **common)  # type: ignore[arg-type]
+        yield request_of(url="http://127.0.0.1:{port}/clean", command=GIVEN[name], **common)  # type: ignore[arg-type]
         return
     if name in OTHERS:
         case = Case(*OTHERS[name], Green())
-        yield Request(url="http://127.0.0.1:{port}/events", command=case.command, **common)  # type: ignore[arg-type]
+        yield request_of(url="http://127.0.0.1:{port}/events", command=case.command, **common)  # type: ignore[arg-type]
         return
     argv = PORTS.get(name)
     if name == "go":
@@ -87,7 +88,7 @@ def started(name: str, folder: Path) -> Iterator[Request]:
     if argv is None:
         sys.exit(f"{name!r}: expected one of {', '.join([*PORTS, *GIVEN, 'go', *OTHERS])}")
     with server(argv, folder) as (child, port):
-        yield Request(url=f"http://127.0.0.1:{port}/clean", pid=child.pid, **common)  # type: ignore[arg-type]
+        yield request_of(url=f"http://127.0.0.1:{port}/clean", pid=child.pid, **common)  # type: ignore[arg-type]
 
 
 def record(name: str, folder: Path) -> None:

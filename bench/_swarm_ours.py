@@ -15,9 +15,10 @@ from harness.core.cycle import CycleSpec
 from harness.core.sse.decoder import Decoder, Event
 from harness.swarm import pool
 from harness.swarm import stream as streams
-from harness.swarm.approach import Approach
 from harness.swarm.gate import Gate, gated_user
+from harness.swarm.load import LoadOptions
 from harness.swarm.order import Order, Report
+from harness.swarm.setup import SwarmSetup
 from harness.swarm.statistics import Statistics
 from harness.swarm.tally import Outcome
 from harness.swarm.user import SseUser
@@ -34,7 +35,8 @@ class Pool:
         self.gate = Gate()
         environment = Environment(user_classes=[gated_user(self.gate)], host=f"http://{host}:{port}")
         runner = environment.create_local_runner()
-        self.gate.prepare(Approach(f"http://{host}:{port}", stall_after=30.0), 0, Statistics(environment))
+        setup = SwarmSetup(f"http://{host}:{port}", LoadOptions(stall_after=30.0))
+        self.gate.prepare(setup, Statistics(environment))
         runner.start(1, spawn_rate=1)
         self.lags: list[float] = []
         self.reports: list[Report] = []

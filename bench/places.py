@@ -86,12 +86,13 @@ def busy(loops: int = 2) -> Iterator[None]:
 
 def measure(file: str, leak: str) -> dict[str, object]:
     """Guard one leak; what its first place was and whether it is the planted line."""
-    from harness.experiment.guard import Request, guard_once
+    from harness.experiment.guard import guard_once
+    from harness.experiment.options import request_of
 
     with tempfile.TemporaryDirectory() as folder:
         argv = command(file, leak, Path(folder))
         with busy():
-            request = Request(
+            request = request_of(
                 command=argv, url="http://127.0.0.1:{port}/events", out=Path(folder) / "run", max_time=150.0, **LOAD
             )  # fmt: skip
             done = guard_once(request, command=f"places {file} {leak}")

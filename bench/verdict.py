@@ -24,8 +24,9 @@ import psutil
 
 from harness.core.design import elapsed
 from harness.core.verdict import Outcome
-from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.guard import Guarded, guard_once
 from harness.experiment.levels import Reader
+from harness.experiment.options import request_of
 from harness.experiment.quiet import Quiet
 
 SERVICES = Path(__file__).parents[1] / "tests" / "services"
@@ -35,7 +36,7 @@ PASS = 2.5e-4  # descriptors per connection
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One guard. limit: seconds from the first cycle to the verdict. load: fields of the Request."""
+    """One guard. limit: seconds from the first cycle to the verdict. load: options of the guard."""
 
     name: str
     habit: str
@@ -108,7 +109,7 @@ def watched() -> Iterator[list[tuple[float, float]]]:
 def guard(promise: Promise, folder: Path) -> tuple[Guarded, float, float]:
     """The guard, and the seconds from its first cycle until it was certain, and until its place was found too."""
     command = (sys.executable, str(SERVICES / "asyncio_service.py"), "{port}", promise.habit)
-    request = Request(
+    request = request_of(
         url="http://127.0.0.1:{port}/events",
         command=command,
         out=folder / "run",

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from harness.cli.interrupt import Interrupt
+from harness.cli.quantities import TIME
 from harness.cli.result import check_outputs, finish, view
 from harness.cli.service_options import request_from, said, service_options
 from harness.cli.streams import tell
 from harness.core.outline import outline
-from harness.core.units import duration, rate
 from harness.experiment.guard import goal_of, guard_once, setup_for
 
 
@@ -19,6 +19,7 @@ from harness.experiment.guard import goal_of, guard_once, setup_for
 @service_options
 @click.option(
     "--max-time",
+    type=TIME,
     default="2m",
     show_default=True,
     metavar="TIME",
@@ -26,7 +27,7 @@ from harness.experiment.guard import goal_of, guard_once, setup_for
 )
 @click.option("--cycles", type=click.IntRange(3), default=60, show_default=True, help="Load cycles at most.")
 @click.option("--self-test", is_flag=True, help="A pass must find a planted leak of the asked size.")
-def command(sensitivity: str, max_time: str, cycles: int, self_test: bool, **options: Any) -> None:
+def command(**options: Any) -> None:
     """Start a service, connect and disconnect clients, and judge whether it releases what it opened for them.
 
     \b
@@ -39,16 +40,10 @@ def command(sensitivity: str, max_time: str, cycles: int, self_test: bool, **opt
     {port} is replaced by a free port in the URL and in the command, and PORT is set in the environment. Exit codes:
     0 no leak was found, 1 the service's fault, 2 usage, 3 inconclusive or interrupted, 4 infrastructure.
     """
-    request = request_from(
-        options,
-        sensitivity=rate("--sensitivity", sensitivity),
-        max_time=duration("--max-time", max_time),
-        cycles=cycles,
-        self_test=self_test,
-    )
+    request = request_from(options)
     setup_for(request)  # a request that makes no sense is said before anything else
     check_outputs(options)
-    for line in () if options["quiet"] else outline(goal_of(request), request.sensitivity):
+    for line in () if options["quiet"] else outline(goal_of(request), request.judgement.sensitivity):
         tell(f"plan: {line}")
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(request, command=said("guard"), interrupt=interrupt, show=show)

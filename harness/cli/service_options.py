@@ -13,14 +13,13 @@ import click
 from harness.cli import secret
 from harness.cli.afterwards import HISTORY_OPTIONS, Afterwards
 from harness.cli.broker_options import BROKER
+from harness.cli.quantities import ADDRESSES, RATE, SIZE, TIME, TIME_OR_ZERO
 from harness.cli.request_parts import read_body, read_headers
 from harness.config import budget_for
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
-from harness.core.units import duration, size
-from harness.experiment.guard import Request
+from harness.experiment.options import OPTIONS, GuardRequest, request_of
 from harness.http.endpoint import written_target
-from harness.http.source_addresses import source_pool
 from harness.runtime.detect import OVERRIDES
 from harness.target.listening import listening_pid
 from harness.target.ready import check_url
@@ -31,7 +30,7 @@ PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SERVICE = (
-    click.option("--url", "urls", multiple=True, required=True, metavar="URL",
+    click.option("--url", multiple=True, required=True, metavar="URL",
                  help="Where the streams are; {port} is replaced. Repeatable, same host."),
     click.option("--pid", type=click.IntRange(1), help="A service that already runs."),
     click.option("--attach-port", type=click.IntRange(1, 65535),
@@ -39,7 +38,7 @@ SERVICE = (
     click.option("--probe-command", metavar="COMMAND",
                  help="Read the service by a command that prints what `harness probe` prints."),
     click.option("--ready", metavar="URL", help="Answers below 500 once ready [default: the port accepts]."),
-    click.option("--ready-timeout", default="30s", show_default=True, metavar="TIME"),
+    click.option("--ready-timeout", type=TIME, default="30s", show_default=True, metavar="TIME"),
     click.option("--runtime", type=click.Choice(OVERRIDES), default="auto", show_default=True,
                  help="Whose counters to read inside the service."),
     click.option("--pprof", metavar="URL",
@@ -53,18 +52,19 @@ LOAD = (
                  help="Streams open at once."),
     click.option("--events", type=click.IntRange(0), default=1, show_default=True,
                  help="Leave after so many events (or answers); 0: stay for the whole dwell."),
-    click.option("--dwell", default="2s", show_default=True, metavar="TIME", help="Longest life of a stream."),
-    click.option("--hold", default="5s", show_default=True, metavar="TIME",
+    click.option("--dwell", type=TIME, default="2s", show_default=True, metavar="TIME",
+                 help="Longest life of a stream."),
+    click.option("--hold", type=TIME_OR_ZERO, default="5s", show_default=True, metavar="TIME",
                  help="How long clients stay connected, half of them not reading, in the hold cycle; 0: none."),
     click.option("--disconnect", type=click.Choice(["mixed", *DISCONNECT_MODES]), default="mixed",
                  show_default=True, help="How clients leave."),
     click.option("--mode", type=click.Choice(["stream", "request"]), default="stream", show_default=True,
                  help="SSE streams, or plain HTTP requests."),
-    click.option("--stall-after", metavar="TIME",
+    click.option("--stall-after", type=TIME, metavar="TIME",
                  help="Silence after which a stream counts as stalled [default: the dwell]."),
-    click.option("--max-event", default="1 MiB", show_default=True, metavar="SIZE",
+    click.option("--max-event", type=SIZE, default="1 MiB", show_default=True, metavar="SIZE",
                  help="Data of one event at most; a stream with a larger one has failed."),
-    click.option("--source-addresses", metavar="POOL",
+    click.option("--source-addresses", type=ADDRESSES, default="", metavar="POOL",
                  help="Local addresses to connect from in turn: 127.0.0.2-127.0.0.200, or NET/BITS."),
     click.option("--expect", multiple=True, metavar="STATUS",
                  help="The status that is loaded, such as 503 or 4xx. Repeatable [default: 200; below 400 for "
@@ -92,12 +92,12 @@ LOAD = (
     click.option("--seed", type=int, default=0, show_default=True),
 )  # fmt: skip
 JUDGEMENT = (
-    click.option("--settle", default="1s", show_default=True, metavar="TIME",
+    click.option("--settle", type=TIME, default="1s", show_default=True, metavar="TIME",
                  help="Counts must not move for so long."),
-    click.option("--retention", metavar="TIME",
+    click.option("--retention", type=TIME_OR_ZERO, metavar="TIME",
                  help="Growth that stays longer than this is a leak; 0: at once [default: 60s, or `retain` of "
                  "the budget]."),
-    click.option("--sensitivity", default="1/1000", show_default=True, metavar="RATE",
+    click.option("--sensitivity", type=RATE, default="1/1000", show_default=True, metavar="RATE",
                  help="Smallest leak per connection that must not be missed."),
     click.option("--budget", "budget_file", type=PATH, metavar="FILE",
                  help="Allowed growth [default: budgets.toml or [tool.harness], here or above]."),
@@ -113,7 +113,7 @@ OUTPUT = (
                  help="What to print [default: plain; github where GITHUB_ACTIONS is set]."),
     *HISTORY_OPTIONS,
     click.option("--quiet", is_flag=True, help="No progress; only the verdict."),
-    click.argument("service", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND …]"),
+    click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND …]"),
 )  # fmt: skip
 
 
@@ -124,8 +124,9 @@ def service_options(function: Command) -> Command:
     return function
 
 
-def request_from(options: dict[str, Any], **more: Any) -> Request:
-    """The request that the shared options describe. Raises ConfigError naming the option that is wrong."""
+def request_from(options: dict[str, Any], **more: Any) -> GuardRequest:
+    """The request that the options of a command describe: those that are none of a request are left out. Raises
+    ConfigError naming the option that is wrong."""
     pid = options["pid"]
     if options["attach_port"]:
         if pid:
@@ -138,56 +139,22 @@ def request_from(options: dict[str, Any], **more: Any) -> Request:
     secret.remember((*secrets, *more_secrets), options["redact"])
     budget, notes = budget_for(
         options["budget_file"],
-        endpoints=[path_of(url) for url in options["urls"]],
+        endpoints=[path_of(url) for url in options["url"]],
         profile=options["profile"],
     )
-    return Request(
-        url=options["urls"],
-        command=options["service"] or None,
-        pid=pid,
-        connections=options["connections"],
-        concurrency=options["concurrency"],
-        dwell=duration("--dwell", options["dwell"]),
-        events=options["events"],
-        hold=0.0 if options["hold"] in ("0", "0s") else duration("--hold", options["hold"]),
-        disconnect=options["disconnect"],
-        mode=options["mode"],
-        keep_alive=options["keep_alive"],
-        expect=options["expect"],
-        invalid_share=options["invalid_share"],
-        clients=options["clients"],
-        stall_after=duration("--stall-after", options["stall_after"]) if options["stall_after"] else None,
-        max_event=int(size("--max-event", options["max_event"])),
-        source_addresses=source_pool(options["source_addresses"] or ""),
-        processes=options["processes"],
-        locustfile=options["locustfile"],
-        settle=duration("--settle", options["settle"]),
-        retention=duration("--retention", options["retention"], zero=True) if options["retention"] else None,
-        headers=headers,
-        method=options["method"],
-        body=body,
-        insecure=options["insecure"],
-        ca=options["ca"],
-        ready=options["ready"],
-        ready_timeout=duration("--ready-timeout", options["ready_timeout"]),
-        nofile=options["nofile"],
-        budget=budget,
-        budget_notes=notes,
-        profile=options["profile"],
-        with_broker=options["with_broker"],
-        broker_dialect=options["broker_dialect"],
-        broker_services=options["broker_services"],
-        broker_faults=options["broker_faults"],
-        out=options["out"],
-        seed=options["seed"],
-        runtime=options["runtime"],
-        probe_command=options["probe_command"],
-        pprof=options["pprof"],
-        env=environment if options["header_variables"] else None,
-        secrets=secret.known().values,
-        redact=secret.known().patterns,
-        **more,
-    )
+    read = {
+        "url": options["url"],
+        "pid": pid,
+        "headers": headers,
+        "body": body,
+        "budget": budget,
+        "budget_notes": notes,
+        "env": environment if options["header_variables"] else None,
+        "secrets": secret.known().values,
+        "redact": secret.known().patterns,
+    }
+    plain = {name: value for name, value in options.items() if name in OPTIONS}
+    return request_of(**{**plain, **read, **more})
 
 
 def path_of(url: str) -> str:

@@ -7,21 +7,22 @@ from typing import Any
 import click
 
 from harness.cli.interrupt import Interrupt
+from harness.cli.quantities import TIME
 from harness.cli.result import check_outputs, finish, view
 from harness.cli.resume import OPTION, Resumable, resumed_run, stored_words
 from harness.cli.service_options import request_from, said, service_options
 from harness.core.errors import ConfigError
-from harness.core.units import duration as parse_duration
-from harness.core.units import rate, size
+from harness.core.units import size
 from harness.experiment.guard import guard_once
 from harness.experiment.soak import soak_steps
+from harness.swarm.load import MAX_CONNECTIONS
 
 LEAST_SIZE = 1 << 20  # bytes
 SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the soak
 
 
 @click.command("soak", cls=Resumable, short_help="the same cycles for hours; survives interruption")
-@click.option("--duration", required=True, metavar="TIME", help="How long: 30s, 20m, 8h.")
+@click.option("--duration", type=TIME, required=True, metavar="TIME", help="How long: 30s, 20m, 8h.")
 @click.option(
     OPTION,
     metavar="RUN",
@@ -37,7 +38,7 @@ SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the 
 )
 @service_options
 @click.pass_context
-def command(ctx: click.Context, /, duration: str, max_size: str, sensitivity: str, **options: Any) -> None:
+def command(ctx: click.Context, /, duration: float, max_size: str, **options: Any) -> None:
     """Load a service for a given time in the cycles of a guard, and judge it at the end. The verdict bounds the growth
     of every metric per hour; that of an interrupted soak gives the bounds so far.
 
@@ -56,15 +57,7 @@ def command(ctx: click.Context, /, duration: str, max_size: str, sensitivity: st
     resume = resumed_run(ctx)
     if resume:
         options["out"] = None  # it goes on in its own folder
-    seconds = parse_duration("--duration", duration)
-    request = request_from(
-        options,
-        sensitivity=rate("--sensitivity", sensitivity),
-        max_time=seconds + SLACK,
-        cycles=10_000_000,
-        name="soak",
-        soak=True,
-    )
+    request = request_from(options, max_time=duration + SLACK, cycles=MAX_CONNECTIONS, name="soak", soak=True)
     check_outputs(options)
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(
@@ -72,7 +65,7 @@ def command(ctx: click.Context, /, duration: str, max_size: str, sensitivity: st
             command=said("soak"),
             interrupt=interrupt,
             show=show,
-            steps=soak_steps(request, seconds, used=resume.used if resume else 0.0),
+            steps=soak_steps(request, duration, used=resume.used if resume else 0.0),
             words=stored_words(ctx),
             resume=resume,
             max_size=int(most),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
-from harness.core.budget import RETENTION, Budget
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError, TargetError
 from harness.core.expected import statuses
@@ -19,104 +18,28 @@ from harness.core.judge.selftest import confirmed
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.redact import Redactor
-from harness.core.sse.event import DEFAULT_LIMIT
 from harness.core.units import counted
 from harness.core.verdict import Verdict
 from harness.experiment.amounts import check_amounts
 from harness.experiment.broker import SERVICES, BrokerSetup, needs_proxy
 from harness.experiment.context import Progress
+from harness.experiment.options import GuardRequest, ServiceOptions
 from harness.experiment.redaction import redactor
 from harness.experiment.remote_target import probe_argv
 from harness.experiment.resume import Resumption
 from harness.experiment.run import Run
-from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
+from harness.experiment.setup import Steps, TrialSetup
 from harness.experiment.target_runtime import RuntimeSetup
-from harness.http.endpoint import Endpoint, written_target
-from harness.http.request import Request as HttpRequest
+from harness.http.endpoint import Endpoint
+from harness.http.request import Request
 from harness.http.tls import tls_context
 from harness.runtime.detect import choose
 from harness.store.plan import save_plan
 from harness.store.tidy import MOST
+from harness.swarm.load import LoadOptions
 from harness.target.attach import AttachedTarget
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a user asks of a guard. One of ``command``, ``pid`` and ``probe_command`` is needed; the last may
-    also stand beside a command, such as one that starts a container.
-
-    url: one URL or several of the same host; ``{port}`` in it and in the command is replaced by a free
-    port. connections: per cycle. sensitivity: smallest leak per answered stream that must not be missed.
-    retention: seconds for which growth may stay before it is a leak; None: the budget's ``retain``, else 60.
-    max_time: seconds. self_test: a pass must find a planted leak. settle: seconds without change that make a
-    level. hold: seconds that clients stay connected in the hold cycle; 0: no such cycle. runtime: whose counters
-    are read (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof pages, when they are not on the url's
-    port.
-    max_event: bytes of the data of one event; a stream with more fails with the cause ``limit``.
-    expect: statuses that answer a request, such as ``503`` or ``4xx``. invalid_share: of the requests. clients:
-    distinct clients that take turns; 0: one, or as many as streams where ``{client}`` stands in the request.
-    keep_alive: in mode ``request`` each connection asks ``events`` times. locustfile: whose users load instead.
-    soak: the verdict gives bounds per hour of every metric. budget_notes: where the budget came from, for the report.
-    broker_dialect, broker_services, broker_faults: of the broker that ``with_broker`` starts; a fault is written as for
-    ``fake-broker --fault`` and on from the broker's start.
-    profile: whose budgets they are. secrets: exact values that are replaced by ``***`` wherever they are stored or
-    shown. redact: regular expressions of further ones.
-    """
-
-    url: str | Sequence[str]
-    command: Sequence[str] | None = None
-    pid: int | None = None
-    connections: int = 300
-    concurrency: int = 50
-    dwell: float = 2.0
-    events: int = 1
-    disconnect: str = "mixed"
-    sensitivity: float = 1e-3
-    max_time: float = 120.0
-    retention: float | None = None
-    settle: float = 1.0
-    patience: float = 30.0
-    cycles: int = 60
-    hold: float = 5.0
-    mode: str = "stream"
-    keep_alive: bool = False
-    expect: tuple[str, ...] = ()
-    invalid_share: float = 0.0
-    clients: int = 0
-    locustfile: Path | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    method: str = "GET"
-    body: bytes | None = None
-    insecure: bool = False
-    ca: Path | None = None
-    source_addresses: tuple[str, ...] = ()
-    processes: int = 1
-    stall_after: float | None = None
-    max_event: int = DEFAULT_LIMIT
-    ready: str | None = None
-    ready_timeout: float = 30.0
-    nofile: int | None = None
-    budget: Budget = field(default_factory=Budget)
-    budget_notes: tuple[str, ...] = ()
-    profile: str | None = None
-    with_broker: bool = False
-    broker_dialect: str = "plantd"
-    broker_services: tuple[str, ...] = ()
-    broker_faults: tuple[str, ...] = ()
-    cwd: Path | None = None
-    env: Mapping[str, str] | None = None
-    out: Path | None = None
-    seed: int = 0
-    name: str = "guard"
-    soak: bool = False
-    self_test: bool = False
-    runtime: str = "auto"
-    pprof: str | None = None
-    probe_command: str | None = None
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    redact: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,71 +52,37 @@ class Guarded:
     report: Path
 
 
-def setup_for(request: Request, steps: Steps | None = None) -> TrialSetup:
+def setup_for(request: GuardRequest, steps: Steps | None = None) -> TrialSetup:
     """The trial that a request describes. Raises ConfigError naming what does not fit."""
-    urls = [request.url] if isinstance(request.url, str) else list(request.url)
-    _check(request, urls)
-    choose((), request.runtime)
+    _check(request)
+    choose((), request.service.runtime)
     goal = goal_of(request)
-    paths = goal.paths
+    load, judgement = request.load, request.judgement
+    if load.locustfile is not None:  # their users make their own requests
+        request = replace(request, service=replace(request.service, preflight=False))
     return TrialSetup(
-        name=request.name,
-        service=ServiceSetup(
-            url=urls[0],
-            paths=paths,
-            command=tuple(request.command) if request.command else None,
-            pid=request.pid,
-            env=request.env,
-            cwd=request.cwd,
-            nofile=request.nofile,
-            ready_url=request.ready,
-            ready_timeout=request.ready_timeout,
-            preflight=request.locustfile is None,
-        ),
+        name=request.output.name,
+        request=request,
         steps=steps or (lambda trial: next_step(trial, goal)),
-        load=LoadSetup(
-            headers=request.headers,
-            method=request.method,
-            body=request.body,
-            insecure=request.insecure,
-            ca=request.ca,
-            source_addresses=request.source_addresses,
-            processes=request.processes,
-            stall_after=request.stall_after if request.stall_after is not None else request.dwell,
-            max_event=request.max_event,
-            mode=request.mode,
-            keep_alive=request.keep_alive,
-            expect=request.expect,
-            clients=request.clients,
-            locustfile=request.locustfile,
-        ),
-        broker=broker_setup(request),
-        budget=_budget(request),
-        settle=request.settle,
-        patience=request.patience,
-        max_seconds=request.max_time,
-        limit=request.max_time,
-        sensitivity=request.sensitivity,
-        retention=retention_of(request),
-        notes=request.budget_notes,
+        broker=broker_setup(request.service),
+        runtime=_runtime(request.service),
+        limit=judgement.max_time,
         extra={
-            "mode": request.mode,
-            "load": load_words(request),
-            **({"soak": True} if request.soak else {}),
-            **({"budget_profile": request.profile} if request.profile else {}),
+            "mode": load.mode,
+            "load": load_words(load),
+            **({"soak": True} if judgement.soak else {}),
+            **({"budget_profile": judgement.profile} if judgement.profile else {}),
         },
-        runtime=_runtime(request),
-        probe_command=probe_argv(request.probe_command) if request.probe_command is not None else (),
     )
 
 
-def broker_setup(request: Request) -> BrokerSetup | None:
-    """The broker that a request describes; None without one. Raises ConfigError naming what does not fit."""
-    if not request.with_broker:
+def broker_setup(service: ServiceOptions) -> BrokerSetup | None:
+    """The broker that the options describe; None without one. Raises ConfigError naming what does not fit."""
+    if not service.with_broker:
         for option, given in (
-            ("--broker-fault", request.broker_faults),
-            ("--broker-service", request.broker_services),
-            ("--broker-dialect", () if request.broker_dialect == "plantd" else (request.broker_dialect,)),
+            ("--broker-fault", service.broker_faults),
+            ("--broker-service", service.broker_services),
+            ("--broker-dialect", () if service.broker_dialect == "plantd" else (service.broker_dialect,)),
         ):
             if given:
                 raise ConfigError(
@@ -201,76 +90,64 @@ def broker_setup(request: Request) -> BrokerSetup | None:
                 )
         return None
     return BrokerSetup(
-        dialect=request.broker_dialect,
-        services=tuple(request.broker_services) or SERVICES,
-        faults=tuple(request.broker_faults),
-        proxied=needs_proxy(request.broker_dialect, request.broker_faults),
+        dialect=service.broker_dialect,
+        services=tuple(service.broker_services) or SERVICES,
+        faults=tuple(service.broker_faults),
+        proxied=needs_proxy(service.broker_dialect, service.broker_faults),
     )
 
 
-def load_words(request: Request) -> str:
+def load_words(load: LoadOptions) -> str:
     """The load in a few words. Runs with the same words are comparable."""
-    users = f", {request.locustfile.name}" if request.locustfile else ""
-    alive = ", keep-alive" if request.keep_alive else ""
+    users = f", {load.locustfile.name}" if load.locustfile else ""
+    alive = ", keep-alive" if load.keep_alive else ""
     return (
-        f"{request.connections} connections, {request.concurrency} at once, {counted(request.events, 'event')}, "
-        f"{request.dwell:g} s, {request.disconnect}, {request.method}{alive}{users}"
+        f"{load.connections} connections, {load.concurrency} at once, {counted(load.events, 'event')}, "
+        f"{load.dwell:g} s, {load.disconnect}, {load.method}{alive}{users}"
     )
 
 
-def goal_of(request: Request) -> Goal:
+def goal_of(request: GuardRequest) -> Goal:
     """The load that a request describes."""
-    urls = [request.url] if isinstance(request.url, str) else list(request.url)
+    load, judgement = request.load, request.judgement
+    own_users = load.locustfile is not None
     return Goal(
-        connections=request.connections,
-        concurrency=request.concurrency,
-        dwell=request.dwell,
-        paths=tuple(written_target(fill_port(url, 1)) for url in urls),
-        events=request.events,
-        disconnect=request.disconnect
-        if request.locustfile is None
-        else "fin",  # their users leave in their way
-        mode=request.mode,
-        cycles=request.cycles,
-        max_seconds=request.max_time,
+        connections=load.connections,
+        concurrency=load.concurrency,
+        dwell=load.dwell,
+        paths=request.service.paths,
+        events=load.events,
+        disconnect="fin" if own_users else load.disconnect,  # their users leave in their way
+        mode=load.mode,
+        cycles=judgement.cycles,
+        max_seconds=judgement.max_time,
         # Faults that were asked for decide when the broker is silent: no cycle silences it beside them.
-        broker=request.with_broker and not request.broker_faults,
-        invalid=request.invalid_share,
-        hold=request.hold if request.locustfile is None and request.mode == "stream" else 0.0,
-        retention=retention_of(request),
+        broker=request.service.with_broker and not request.service.broker_faults,
+        invalid=load.invalid_share,
+        hold=load.hold if not own_users and load.mode == "stream" else 0.0,
+        retention=judgement.retain,
         search=True,
     )
 
 
-def retention_of(request: Request) -> float:
-    """Seconds for which growth may stay before it is a leak: what was asked, else the budget's for every metric,
-    else the default."""
-    if request.retention is not None:
-        return request.retention
-    return request.budget.retain.get("*", RETENTION)
-
-
-def _budget(request: Request) -> Budget:
-    """The budget that the trial is judged by: a retention time that was asked for goes before those of the budget."""
-    return request.budget if request.retention is None else replace(request.budget, retain={})
-
-
-def _runtime(request: Request) -> RuntimeSetup:
+def _runtime(service: ServiceOptions) -> RuntimeSetup:
     """A service out of reach has no runtime of ours to look at; Go's counters come over HTTP."""
-    if request.probe_command is not None and request.runtime in ("auto", "none"):
+    if service.probe_command is not None and service.runtime in ("auto", "none"):
         return RuntimeSetup("none")
-    if request.probe_command is not None and request.runtime != "go":
+    if service.probe_command is not None and service.runtime != "go":
         raise ConfigError(
-            f"--runtime {request.runtime}: not with --probe-command; expected none, or go with --pprof URL"
+            f"--runtime {service.runtime}: not with --probe-command; expected none, or go with --pprof URL"
         )
-    return RuntimeSetup(request.runtime, request.pprof)
+    return RuntimeSetup(service.runtime, service.pprof)
 
 
 def _host(url: str) -> str:
     return urlsplit(fill_port(url, 0)).netloc  # 0: a port that no URL may name
 
 
-def _check(request: Request, urls: list[str]) -> None:
+def _check(request: GuardRequest) -> None:
+    service, load, judgement = request.service, request.load, request.judgement
+    urls = service.urls
     if not urls:
         raise ConfigError("no --url given; expected http://127.0.0.1:{port}/PATH")
     for url in urls:
@@ -279,71 +156,73 @@ def _check(request: Request, urls: list[str]) -> None:
             raise ConfigError(
                 f"--url {url!r}: another host or port than {urls[0]!r}; one guard loads one service"
             )
-        if "{port}" in url and not request.command:
+        if "{port}" in url and not service.command:
             raise ConfigError(
                 f"--url {url!r}: {{port}} needs a command to give the port to; expected -- COMMAND …"
             )
-    for name, more in (("--ready", request.ready), ("--pprof", request.pprof)):
+    for name, more in (("--ready", service.ready), ("--pprof", service.pprof)):
         if more is not None and check_url(fill_port(more, 1), name).unix and name == "--pprof":
             raise ConfigError(f"{name} {more!r}: a Unix socket; expected a TCP address of pprof pages")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if request.nofile is not None and resource.RLIM_INFINITY != hard < request.nofile:
-        raise ConfigError(f"--nofile {request.nofile}: above the hard limit of {hard}; expected at most that")
+    if service.nofile is not None and resource.RLIM_INFINITY != hard < service.nofile:
+        raise ConfigError(f"--nofile {service.nofile}: above the hard limit of {hard}; expected at most that")
     # What the swarm would refuse once the service runs is refused now.
-    HttpRequest(Endpoint.parse(fill_port(urls[0], 1)), request.method, request.headers, request.body)
-    if request.ca is not None:
-        tls_context(insecure=request.insecure, ca=request.ca)
-    statuses(request.expect)
-    if not 0 <= request.invalid_share < 1:
+    Request(Endpoint.parse(fill_port(urls[0], 1)), load.method, load.headers, load.body)
+    if load.ca is not None:
+        tls_context(insecure=load.insecure, ca=load.ca)
+    statuses(load.expect)
+    if not 0 <= load.invalid_share < 1:
         raise ConfigError(
-            f"--invalid-share {request.invalid_share}: expected a share from 0 to below 1, such as 0.2"
+            f"--invalid-share {load.invalid_share}: expected a share from 0 to below 1, such as 0.2"
         )
-    if request.locustfile is not None and (request.expect or request.invalid_share or request.clients):
+    if load.locustfile is not None and (load.expect or load.invalid_share or load.clients):
         raise ConfigError(
-            f"--swarm {request.locustfile}: its users make their own requests; expected none of --expect, "
+            f"--swarm {load.locustfile}: its users make their own requests; expected none of --expect, "
             "--invalid-share and --clients with it"
         )
-    if request.keep_alive and request.mode != "request":
+    if load.keep_alive and load.mode != "request":
         raise ConfigError(
             "--keep-alive: a stream has its connection for itself; expected --mode request with it"
         )
-    if request.locustfile is not None and not request.locustfile.is_file():
-        what = "not a regular file" if request.locustfile.exists() else "no such file"
-        raise ConfigError(f"--swarm {request.locustfile}: {what}; expected a locustfile")
+    if load.locustfile is not None and not load.locustfile.is_file():
+        what = "not a regular file" if load.locustfile.exists() else "no such file"
+        raise ConfigError(f"--swarm {load.locustfile}: {what}; expected a locustfile")
     check_amounts(request)
-    if request.locustfile is not None and request.processes > 1:
-        raise ConfigError(f"--processes {request.processes}: expected 1 with --swarm {request.locustfile}")
-    if request.probe_command is not None and request.pid:
-        raise ConfigError(f"--pid {request.pid}: not with --probe-command, which names the process itself")
-    if request.command and request.pid:
-        raise ConfigError(f"--pid {request.pid} and -- {request.command[0]} …: expected one of them")
-    if request.pid:
-        AttachedTarget(request.pid).stop()
-    if not (request.command or request.pid or request.probe_command):
+    if load.locustfile is not None and load.processes > 1:
+        raise ConfigError(f"--processes {load.processes}: expected 1 with --swarm {load.locustfile}")
+    if service.probe_command is not None:
+        probe_argv(service.probe_command)
+    if service.probe_command is not None and service.pid:
+        raise ConfigError(f"--pid {service.pid}: not with --probe-command, which names the process itself")
+    if service.command and service.pid:
+        raise ConfigError(f"--pid {service.pid} and -- {service.command[0]} …: expected one of them")
+    if service.pid:
+        AttachedTarget(service.pid).stop()
+    if not (service.command or service.pid or service.probe_command):
         raise ConfigError(
             "no service given; expected one of -- COMMAND …, --pid PID and --probe-command COMMAND"
         )
-    if request.command:
-        _check_command(request, request.command[0])
-    if request.disconnect not in (*DISCONNECT_MODES, "mixed"):
+    if service.command:
+        _check_command(service, service.command[0])
+    if load.disconnect not in (*DISCONNECT_MODES, "mixed"):
         modes = ", ".join(DISCONNECT_MODES)
-        raise ConfigError(f"--disconnect {request.disconnect!r}: expected mixed or one of {modes}")
-    if request.retention is not None and not 0 <= request.retention < float("inf"):
-        raise ConfigError(f"--retention {request.retention}: expected a time from 0 on, such as 60s")
+        raise ConfigError(f"--disconnect {load.disconnect!r}: expected mixed or one of {modes}")
+    if judgement.retention is not None and not 0 <= judgement.retention < float("inf"):
+        raise ConfigError(f"--retention {judgement.retention}: expected a time from 0 on, such as 60s")
     for name, amount in (
-        ("sensitivity", request.sensitivity),
-        ("max-time", request.max_time),
-        ("settle", request.settle),
+        ("sensitivity", judgement.sensitivity),
+        ("max-time", judgement.max_time),
+        ("settle", judgement.settle),
     ):
         if not amount > 0:
             raise ConfigError(f"--{name} {amount}: expected a number above 0")
 
 
-def _check_command(request: Request, word: str) -> None:
+def _check_command(service: ServiceOptions, word: str) -> None:
     """A command that is not there says nothing of the service: refused before anything is started."""
     name = fill_port(word, 1)
-    path = (os.environ if request.env is None else request.env).get("PATH")
-    there = name if "/" not in name else str(((request.cwd or Path()) / name).absolute())
+    path = (os.environ if service.env is None else service.env).get("PATH")
+    there = name if "/" not in name else str(((service.cwd or Path()) / name).absolute())
     if shutil.which(there, path=path):
         return
     what = (
@@ -357,25 +236,25 @@ def _check_command(request: Request, word: str) -> None:
     )
 
 
-def redactor_of(request: Request) -> Redactor:
+def redactor_of(request: GuardRequest) -> Redactor:
     """Everything secret that a request holds. Raises ConfigError for a pattern that is no regular expression."""
-    urls = [request.url] if isinstance(request.url, str) else list(request.url)
-    more = [url for url in (request.ready, request.pprof) if url]
+    service, load, output = request.service, request.load, request.output
+    more = [url for url in (service.ready, service.pprof) if url]
     return redactor(
-        urls=[*urls, *more],
+        urls=[*service.urls, *more],
         command=[
-            *(request.command or ()),
-            *(probe_argv(request.probe_command) if request.probe_command else ()),
+            *(service.command or ()),
+            *(probe_argv(service.probe_command) if service.probe_command else ()),
         ],
-        headers=request.headers,
-        body=request.body,
-        secrets=request.secrets,
-        patterns=request.redact,
+        headers=load.headers,
+        body=load.body,
+        secrets=output.secrets,
+        patterns=output.redact,
     )
 
 
 def guard_once(
-    request: Request,
+    request: GuardRequest,
     *,
     command: str,
     interrupt: Event | None = None,
@@ -395,8 +274,8 @@ def guard_once(
     setup = replace(setup_for(request, steps), resumed=resume.trial if resume else None)
     run = Run(
         command=command,
-        seed=request.seed,
-        out=request.out,
+        seed=request.load.seed,
+        out=request.output.out,
         interrupt=interrupt or Event(),
         show=show,
         redact=redactor_of(request),
@@ -411,7 +290,7 @@ def guard_once(
         return replace(trial, notes=(*trial.notes, *(f"self-test: {one.say()}" for one in tried)))
 
     try:
-        trial = run.trial(setup, test_itself if request.self_test else None)
+        trial = run.trial(setup, test_itself if request.judgement.self_test else None)
     except TargetError as error:
         trial = run.failed(setup, str(error), error.advice)
     except BaseException:

@@ -44,7 +44,7 @@ class Reader:
 
     def __post_init__(self) -> None:
         first = self.sampler.latest().fds
-        self.closes = Closes(self.setup.settle, base=float(first or 0))
+        self.closes = Closes(self.setup.judgement.settle, base=float(first or 0))
 
     def rest(self, tick: Callable[[], None]) -> Quiet:
         """Wait until the service is at rest, dead, or out of patience. tick: called while it waits.
@@ -61,14 +61,14 @@ class Reader:
         """hold: seconds without change while more than at the last level is held. back: it is not."""
         closes = self.closes
         # With a retention time nothing that closes late is waited for: the judge tells it apart by its fall.
-        late = self.setup.retention > 0
+        late = self.setup.judgement.retain > 0
         hold = (closes.settle if late else closes.hold) if hold is None else hold
         return rest(
             self.sampler,
             port=port,
             window=closes.window,
-            settle=self.setup.settle,
-            patience=max(self.setup.patience, 3 * hold),
+            settle=self.setup.judgement.settle,
+            patience=max(self.setup.judgement.patience, 3 * hold),
             clock=self.context.clock,
             stopped=lambda: self.context.interrupt.is_set() or not self.target.alive,
             tick=self._tick,
@@ -112,7 +112,7 @@ class Reader:
         if quiet.settled and self._connected(looks):
             quiet = self._rest(self.port)
             counters, looks = self._read(quiet)
-        late = self.setup.retention > 0
+        late = self.setup.judgement.retain > 0
         if quiet.settled and not late and closes.hold < closes.slowest and self._unnoticed(looks):
             quiet = self._rest(None, closes.slowest, lambda: not self._unnoticed(self._censuses(1)))
             counters, looks = self._read(quiet)

@@ -26,7 +26,9 @@ from harness.core.stats.ratio import LEAST, factor
 from harness.core.units import counted, nearest
 from harness.core.verdict import Outcome
 from harness.experiment.broker import BrokerSetup
-from harness.experiment.setup import LoadSetup, ServiceSetup, Steps, TrialSetup
+from harness.experiment.guard import goal_of
+from harness.experiment.options import request_of
+from harness.experiment.setup import Steps, TrialSetup
 from harness.experiment.target_runtime import RuntimeSetup
 
 DEFAULT_PROFILES = ("original", "upstream", "solution-1", "solution-2", "solution-3", "fixed")
@@ -165,42 +167,37 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
         cycles = max(1, round(wish.connections / connections))
     seconds = REAL_SECONDS if wish.real_time else float(load["seconds"])
     dwell = REAL_DWELL if wish.real_time else float(load["dwell"])
-    return TrialSetup(
-        name=name or card.name,
-        service=ServiceSetup(
-            url="http://127.0.0.1:{port}" + paths[0],
-            paths=paths,
-            command=(
-                *(sys.executable, "-P", "-m", "harness.reference", "--profile", card.profile or card.name),
-                *("--port", "{port}", "--broker", "{broker}", *flags),
-            ),
-            nofile=NOFILE,
-            ready_url="http://127.0.0.1:{port}/",
-            preflight=False,
-            grace=GRACE,
+    request = request_of(
+        url=["http://127.0.0.1:{port}" + path for path in paths],
+        command=(
+            *(sys.executable, "-P", "-m", "harness.reference", "--profile", card.profile or card.name),
+            *("--port", "{port}", "--broker", "{broker}", *flags),
         ),
-        steps=_steps(
-            card,
-            Goal(
-                connections=connections,
-                concurrency=concurrency,
-                dwell=dwell,
-                events=int(load["events"]),
-                disconnect=str(load["disconnect"]),
-                paths=paths,
-                cycles=cycles,
-                max_seconds=wish.max_seconds or seconds,
-                # A memory verdict without runtime counters takes minutes: the bound seen so far is printed.
-                memory=False,
-            ),
-        ),
-        load=LoadSetup(stall_after=dwell * 2),
-        broker=BrokerSetup(behaviour=card.broker),
+        nofile=NOFILE,
+        ready="http://127.0.0.1:{port}/",
+        preflight=False,
+        grace=GRACE,
+        connections=connections,
+        concurrency=concurrency,
+        dwell=dwell,
+        events=int(load["events"]),
+        disconnect=str(load["disconnect"]),
+        stall_after=dwell * 2,
+        cycles=cycles,
+        max_time=wish.max_seconds or seconds,
         settle=float(load["settle"]),
         sensitivity=float(load["sensitivity"]),
-        runtime=RuntimeSetup(str(load.get("runtime") or "none")),
         patience=10.0,
-        max_seconds=wish.max_seconds or seconds,
+        retention=0.0,
+    )
+    # A memory verdict without runtime counters takes minutes: the bound seen so far is printed.
+    goal = replace(goal_of(request), memory=False, search=False, hold=0.0)
+    return TrialSetup(
+        name=name or card.name,
+        request=request,
+        steps=_steps(card, goal),
+        broker=BrokerSetup(behaviour=card.broker),
+        runtime=RuntimeSetup(str(load.get("runtime") or "none")),
         extra={
             "profile": card.name,
             "summary": card.summary,

@@ -119,8 +119,8 @@ class Run:
         begun = known or Trial(
             name=setup.name,
             target=TargetInfo(service.command, service.url, service.pid or 0),
-            budget=setup.budget,
-            notes=setup.notes,
+            budget=setup.judgement.allowed,
+            notes=setup.judgement.budget_notes,
             extra=dict(setup.extra),
         )
         extra = {**begun.extra, "advice": advice} if advice else begun.extra

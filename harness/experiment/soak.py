@@ -11,7 +11,8 @@ from harness.core.cycle import CycleSpec, Phase
 from harness.core.plan import Step, Stop, next_step, warm_up
 from harness.core.record import Trial
 from harness.core.segments import since_restart
-from harness.experiment.guard import Request, goal_of
+from harness.experiment.guard import goal_of
+from harness.experiment.options import GuardRequest
 from harness.experiment.setup import Steps
 
 HOLD_SHARE = 4.0  # times the length of a hold that must be left of the soak
@@ -19,7 +20,7 @@ CYCLES = 400  # about so many in a soak, however long: what is kept and judged s
 
 
 def soak_steps(
-    request: Request, duration: float, clock: Callable[[], float] = time.monotonic, *, used: float = 0.0
+    request: GuardRequest, duration: float, clock: Callable[[], float] = time.monotonic, *, used: float = 0.0
 ) -> Steps:
     """Warm up, then load for ``duration`` seconds, with a control without clients after every tenth load. used: seconds
     of them that are over already, in a soak that is resumed; its service, a new process, warms up first.

@@ -72,11 +72,11 @@ class TrialRunner:
         self.trial = resumed or Trial(
             name=setup.name,
             target=TargetInfo(setup.service.command, setup.service.url, setup.service.pid or 0),
-            budget=setup.budget,
-            sensitivity=setup.sensitivity,
-            retention=setup.retention,
+            budget=setup.judgement.allowed,
+            sensitivity=setup.judgement.sensitivity,
+            retention=setup.judgement.retain,
             started=self.started,
-            notes=setup.notes,
+            notes=setup.judgement.budget_notes,
             extra=dict(setup.extra),
         )
         if resumed:
@@ -124,7 +124,7 @@ class TrialRunner:
             pass  # the verdict does not need it
 
     def _time_up(self) -> None:
-        seconds = self.setup.max_seconds if self.setup.limit is None else self.setup.limit
+        seconds = self.setup.judgement.max_time if self.setup.limit is None else self.setup.limit
         self._tell(f"stopped: {seconds:g} s are used up")
 
     def _failed(self, error: HarnessError) -> None:
@@ -201,11 +201,11 @@ class TrialRunner:
             open_swarm(setup.load, url, self.directory / "swarm", seed=self.context.seed)
         )
         wait_ready(
-            fill_port(service.ready_url, port) if service.ready_url else url,
+            fill_port(service.ready, port) if service.ready else url,
             self.target,
             timeout=self._at_most(service.ready_timeout),
             clock=self.context.clock,
-            http_answer=service.ready_url is not None,
+            http_answer=service.ready is not None,
             insecure=setup.load.insecure,
             ca=setup.load.ca,
             listens=lambda: () if setup.probe_command else listens_at(self.target.pid),
@@ -297,7 +297,7 @@ class TrialRunner:
             raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
 
     def _cycles(self) -> None:
-        deadline = self.context.clock() + self._at_most(self.setup.max_seconds)
+        deadline = self.context.clock() + self._at_most(self.setup.judgement.max_time)
         while not self.context.interrupt.user.is_set():
             if self.context.clock() >= deadline:
                 self._time_up()

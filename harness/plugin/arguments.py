@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from harness.core.budget import Budget
 from harness.core.errors import ConfigError
 from harness.core.units import duration, nearest, rate, size
-from harness.experiment.guard import Request
+from harness.experiment.options import OPTIONS
 
 TIMES = ("max_time", "retention", "dwell", "settle", "hold", "patience", "stall_after", "ready_timeout")
-OURS = ("budget_notes",)  # fields that the guard fills in itself
-FIELDS = tuple(field.name for field in fields(Request) if field.name not in OURS)
-TYPES = {field.name: str(field.type) for field in fields(Request)}
+OURS = ("urls", "budget_notes", "preflight", "preflight_timeout", "grace")  # that the guard fills in itself
+TYPES = {name: kind for name, (_, kind) in OPTIONS.items()}
+ARGUMENTS = ("url", *(name for name in OPTIONS if name not in OURS))
 MODES = ("stream", "request")
 TEXT = (str, os.PathLike)
 
@@ -41,15 +40,15 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a list of texts",
     ),
 }
-"""Type of a field of Request → what is one, and how that is called. ``| None`` allows None as well."""
+"""Type of an option → what is one, and how that is called. ``| None`` allows None as well."""
 
 
 def check_names(given: Mapping[str, Any]) -> None:
     """Raises ConfigError for a name that is no argument, with the nearest that is."""
     for name in given:
-        if name not in FIELDS:
+        if name not in ARGUMENTS:
             raise ConfigError(
-                f"guard({name}=…): no such argument; expected a field of Request{nearest(name, FIELDS)}"
+                f"guard({name}=…): no such argument; expected an option{nearest(name, ARGUMENTS)}"
             )
 
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from harness.core.quote import terminal
 from harness.core.redact import Redactor
 from harness.core.texts import mapped
 from harness.core.verdict import Outcome, Verdict
-from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.guard import Guarded, guard_once
 from harness.experiment.history import keep, place_of
+from harness.experiment.options import GuardRequest, request_of, with_options
 from harness.experiment.redaction import redactor
 from harness.http.endpoint import written_target
 from harness.plugin.arguments import addresses, check_budget, check_names, read, words
@@ -134,7 +135,7 @@ class Guard:
         profile: str | None,
         more: Mapping[str, Any],
         **given: Any,
-    ) -> Request:
+    ) -> GuardRequest:
         check_names(more)
         check_budget(budget)
         urls = addresses(given["url"])
@@ -154,13 +155,13 @@ class Guard:
             )
             own = laid_over(own, over)
         values = {name: read(name, value) for name, value in more.items()}
-        return Request(**given, budget=own, budget_notes=notes, profile=profile, **values)
+        return request_of(**given, budget=own, budget_notes=notes, profile=profile, **values)
 
-    def _once(self, request: Request) -> Guarded:
+    def _once(self, request: GuardRequest) -> Guarded:
         self._runs += 1
         name = self._name if self._runs == 1 else f"{self._name}-{self._runs}"
-        if request.out is None and self._out is not None:
-            request = replace(request, out=self._out / safe_name(name))
+        if request.output.out is None and self._out is not None:
+            request = with_options(request, out=self._out / safe_name(name))
         with turn():
             done = guard_once(request, command=f"pytest {self._where}")
         failures = done.run.failures

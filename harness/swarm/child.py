@@ -137,12 +137,12 @@ class SwarmProcess:
 
     def start(self, setup: SwarmSetup) -> Run:
         """Build everything; what is returned runs a cycle. Raises ConfigError or SwarmError."""
-        if setup.locustfile:
-            own = OwnUsers(Path(setup.locustfile), setup.approach.host)
+        if setup.load.locustfile:
+            own = OwnUsers(setup.load.locustfile, setup.host)
             self.runner = own.runner
             return _checked(own.cycle)
         gate = Gate()
-        environment = Environment(user_classes=[gated_user(gate)], host=setup.approach.host)
+        environment = Environment(user_classes=[gated_user(gate)], host=setup.host)
         if setup.distributed:
             setup = replace(setup, secret=setup.secret or new_secret())
             self.runner = _master(environment, self._workers, setup)
@@ -160,7 +160,7 @@ class SwarmProcess:
             crew.gather()
             return crew.cycle
         statistics = STATISTICS[environment] = Statistics(environment)
-        gate.prepare(setup.approach, setup.seed, statistics)
+        gate.prepare(setup, statistics)
         self.runner.start(1, spawn_rate=1)
         return _checked(gate.run)
 

@@ -69,12 +69,12 @@ class Crew:
         where = f"{self._runner.master_bind_host}:{port}" if port else self._endpoint
         # In the environment, which only this user can read: arguments are public.
         environment = {**os.environ, SECRET: self._setup.secret}
-        for _ in range(self._setup.processes):
+        for _ in range(self._setup.load.processes):
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "harness.swarm.worker", self._endpoint], env=environment
             )
             self._processes[process.pid] = process
-        wanted = self._setup.processes + self._setup.remote_workers
+        wanted = self._setup.load.processes + self._setup.remote_workers
         deadline = time.monotonic() + JOIN_PATIENCE
         while sum(worker.prepared for worker in self._workers.values()) < wanted:
             errors = [worker.error for worker in self._workers.values() if worker.error]
@@ -142,9 +142,9 @@ class Crew:
         worker = Worker(msg.node_id, name, pid if pid in self._processes else 0)
         self._workers[msg.node_id] = worker
         index = len(self._workers)
-        wanted = self._setup.processes + self._setup.remote_workers
-        approach = replace(self._setup.approach, client_start=index - 1, client_step=wanted)
-        setup = replace(self._setup, approach=approach, seed=self._setup.seed + index, secret="")
+        wanted = self._setup.load.processes + self._setup.remote_workers
+        load = replace(self._setup.load, seed=self._setup.load.seed + index)
+        setup = replace(self._setup, load=load, client_start=index - 1, client_step=wanted, secret="")
         self._send("setup", worker, setup_to_dict(setup))
 
     def _prepared(self, msg: Any, **_: Any) -> None:

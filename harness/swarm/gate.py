@@ -14,8 +14,8 @@ from locust import User, constant, task
 
 from harness.core.cycle import CycleSpec
 from harness.http.source_addresses import check_local, check_reach
-from harness.swarm.approach import Approach
 from harness.swarm.pool import Pool
+from harness.swarm.setup import SwarmSetup
 from harness.swarm.statistics import Statistics
 from harness.swarm.tally import Outcome
 
@@ -32,12 +32,12 @@ class Gate:
             gevent.queue.Queue()
         )
 
-    def prepare(self, approach: Approach, seed: int, statistics: Statistics | None) -> None:
-        """Make the pool. Raises ConfigError for an approach that cannot be gone."""
-        self.pool = Pool(approach, rng=random.Random(seed), statistics=statistics)
+    def prepare(self, setup: SwarmSetup, statistics: Statistics | None) -> None:
+        """Make the pool. Raises ConfigError for a service that cannot be reached in this way."""
+        self.pool = Pool(setup, rng=random.Random(setup.load.seed), statistics=statistics)
         route = self.pool.router.route(self.pool.endpoint)
-        check_local(approach.sources)
-        check_reach(approach.sources, self.pool.endpoint, route)
+        check_local(setup.load.source_addresses)
+        check_reach(setup.load.source_addresses, self.pool.endpoint, route)
 
     def run(self, spec: CycleSpec, cancelled: Cancelled, progress: Progress) -> Outcome:
         """Hand a cycle to the user and wait for what it counted; its errors are raised here."""

@@ -9,18 +9,17 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import ConfigError, Interrupted, SwarmError
-from harness.core.sse.event import DEFAULT_LIMIT
 from harness.process.child import Child
 from harness.process.peer import peer_of
 from harness.process.private_folder import PrivateFolder
-from harness.swarm.approach import Approach
 from harness.swarm.setup import LEAST_SECRET, SECRET, SwarmSetup
 from harness.swarm.wire import (
     MAX_LINE,
@@ -44,76 +43,18 @@ class Swarm:
     """A Locust child with its users at the gate. Methods raise SwarmError, with the child's last words,
     when it has died or does not answer.
 
-    host: base URL of the service (http, https, http+unix). directory: where its log goes.
-    max_event: bytes of the data of one event at most.
-    stall_after: seconds of silence that make a stream stalled. hold: seconds, at most, that ``half-close``
-    and ``stall`` last. source_addresses: local addresses from which streams are opened in turn.
-    processes: generators on this machine. bind, remote_workers: for remote workers, which
-    must know ``secret`` (default: the environment variable HARNESS_SWARM_SECRET).
-    web_port: Locust's web UI on loopback. target_pid: the process its extra tab shows.
-    keep_alive: plain requests share a connection. expect: statuses that answer a request. clients: distinct clients
-    that take turns. locustfile: the user's own users make the load.
+    setup: what it is started with; without a ``secret``, the one in the environment variable HARNESS_SWARM_SECRET
+    counts. directory: where its log goes. Raises ConfigError for remote workers without a secret of 128 bits.
     """
 
-    def __init__(
-        self,
-        host: str,
-        directory: Path,
-        *,
-        seed: int,
-        stall_after: float = 10.0,
-        max_event: int = DEFAULT_LIMIT,
-        hold: float = 1.0,
-        web_port: int | None = None,
-        target_pid: int = 0,
-        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
-        method: str = "GET",
-        body: bytes | None = None,
-        source_addresses: Sequence[str] = (),
-        insecure: bool = False,
-        ca: Path | None = None,
-        processes: int = 1,
-        remote_workers: int = 0,
-        bind: str = "",
-        secret: str = "",
-        keep_alive: bool = False,
-        expect: Sequence[str] = (),
-        clients: int = 0,
-        locustfile: Path | None = None,
-    ) -> None:
-        approach = Approach(
-            host,
-            stall_after=stall_after,
-            hold=hold,
-            method=method,
-            headers=dict(headers),
-            body=body,
-            sources=tuple(source_addresses),
-            insecure=insecure,
-            ca=str(ca.resolve()) if ca else "",
-            keep_alive=keep_alive,
-            expect=tuple(expect),
-            clients=clients,
-            max_event=max_event,
-        )
-        secret = secret or os.environ.get(SECRET, "")
-        if remote_workers and len(secret) < LEAST_SECRET:
+    def __init__(self, setup: SwarmSetup, directory: Path) -> None:
+        secret = setup.secret or os.environ.get(SECRET, "") if setup.remote_workers else ""
+        if setup.remote_workers and len(secret) < LEAST_SECRET:
             raise ConfigError(
                 f"remote workers need a secret, and {SECRET} has {len(secret)} characters; expected the same "
                 f"{LEAST_SECRET} or more random characters here and in the environment of every worker"
             )
-        own = str(locustfile.resolve()) if locustfile else ""
-        self._setup = SwarmSetup(
-            approach,
-            seed,
-            processes,
-            remote_workers,
-            web_port,
-            bind,
-            target_pid,
-            own,
-            secret if remote_workers else "",
-        )
+        self._setup = replace(setup, secret=secret)
         self._log = directory / "swarm.log"
         self._child: Child | None = None
         self._listener: socket.socket | None = None

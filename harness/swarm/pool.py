@@ -6,7 +6,6 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import gevent
 import gevent.event
@@ -20,11 +19,11 @@ from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request
 from harness.http.route import Router
-from harness.swarm.approach import Approach
 from harness.swarm.exchange import Exchange
 from harness.swarm.order import Order, Report
 from harness.swarm.requests import Clients, Requests
 from harness.swarm.saturation import Saturation
+from harness.swarm.setup import SwarmSetup
 from harness.swarm.statistics import FLUSH, GAP, Statistics, none_open
 from harness.swarm.stream import Stream
 from harness.swarm.tally import Outcome, Tally
@@ -40,16 +39,17 @@ NOBODY = frozenset({causes.REFUSED, causes.UNREACHABLE, causes.TIMEOUT, causes.G
 class Pool:
     """Runs one cycle at a time; what it needs for that lives as long as the pool."""
 
-    def __init__(self, approach: Approach, *, rng: random.Random, statistics: Statistics | None) -> None:
-        self.approach = approach
-        self.endpoint = Endpoint.parse(approach.host)
-        self.router = Router(insecure=approach.insecure, ca=Path(approach.ca) if approach.ca else None)
+    def __init__(self, setup: SwarmSetup, *, rng: random.Random, statistics: Statistics | None) -> None:
+        load = setup.load
+        self.load, self.linger = load, setup.linger
+        self.endpoint = Endpoint.parse(setup.host)
+        self.router = Router(insecure=load.insecure, ca=load.ca)
         self.wheel = Wheel()
         self.rng = rng
         self.statistics = statistics
-        self.clients = Clients(approach)
+        self.clients = Clients(setup)
         self.opened = 0  # over all cycles
-        self.sources: Iterator[str | None] = itertools.cycle(approach.sources or (None,))
+        self.sources: Iterator[str | None] = itertools.cycle(load.source_addresses or (None,))
 
     def cycle(
         self, spec: CycleSpec, *, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
@@ -89,10 +89,10 @@ class _Cycle:
         self.silent = 0  # streams opened that do not read
         self.paths = itertools.cycle(spec.paths)
         self.finished = gevent.event.Event()
-        approach, streaming = pool.approach, spec.mode == "stream"
-        again = approach.keep_alive and not streaming
+        load, streaming = pool.load, spec.mode == "stream"
+        again = load.keep_alive and not streaming
         self.opens = Exchange if again else Stream
-        self.requests = Requests(pool.endpoint, approach, pool.clients, spec.paths, streaming=streaming)
+        self.requests = Requests(pool.endpoint, load, pool.clients, spec.paths, streaming=streaming)
         self.orders: dict[tuple[str, str, bool], Order] = {}
         self.shapes: dict[
             str, Shape
@@ -179,13 +179,13 @@ class _Cycle:
             mode = "stall"
         order = self.orders.get((path, mode, silent))
         if order is None:
-            spec, approach = self.spec, self.pool.approach
+            spec = self.spec
             # In a hold cycle a healthy service may have nothing to say: clients stay for longer than for an event.
-            stall_after = approach.stall_after
+            stall_after = self.pool.load.stall
             if spec.phase is Phase.HOLD:
                 stall_after = max(stall_after, spec.dwell)
             order = self.orders[path, mode, silent] = Order(
-                path, mode, spec.dwell, spec.events, stall_after, approach.hold, silent
+                path, mode, spec.dwell, spec.events, stall_after, self.pool.linger, silent
             )
         tally = self.tally
         invalid = tally.invalid < self.spec.invalid * (tally.opened + 1)
@@ -195,7 +195,7 @@ class _Cycle:
         self.pool.opened += 1
         tally.clients = self.pool.clients.distinct(self.pool.opened)
         self.opening += 1
-        most = self.pool.approach.max_event
+        most = self.pool.load.max_event
         shape = self.shapes.get(path, BARE)
         decoder = Decoder(check_ids=True, max_line=most + FIELD, max_event=most, shape=shape)
         source = next(self.pool.sources)

@@ -12,7 +12,8 @@ from dataclasses import replace
 from harness.core.expected import ANY, CLIENT, statuses
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request
-from harness.swarm.approach import Approach
+from harness.swarm.load import LoadOptions
+from harness.swarm.setup import SwarmSetup
 
 HEADER = "X-Client-Id"
 NOBODY = "harness-unknown"  # a session, token and path that no service knows
@@ -22,26 +23,25 @@ class Clients:
     """Who opens the next stream, over all cycles of a pool. The workers of a crew take turns: ``client_start`` and
     ``client_step`` keep their numbers apart."""
 
-    def __init__(self, approach: Approach) -> None:
-        self._approach = approach
-        texts = (*approach.headers.values(), (approach.body or b"").decode("latin-1"))
+    def __init__(self, setup: SwarmSetup) -> None:
+        load = setup.load
+        self._clients, self._start, self._step = load.clients, setup.client_start, setup.client_step
+        texts = (*load.headers.values(), (load.body or b"").decode("latin-1"))
         self.named = any(CLIENT in text for text in texts)
         self._opened = 0
 
     def next(self) -> int:
         """The number of the next client: 0 … N-1 in turn, or a new one for each stream where N is not given."""
-        approach = self._approach
-        number = approach.client_start + approach.client_step * self._opened
+        number = self._start + self._step * self._opened
         self._opened += 1
-        return number % approach.clients if approach.clients else number
+        return number % self._clients if self._clients else number
 
     def distinct(self, opened: int) -> int:
         """Clients so far, after ``opened`` streams of a pool that does not tell them apart."""
-        approach = self._approach
         if not self._opened:
             return min(1, opened)
-        own = -(-max(0, approach.clients - approach.client_start) // approach.client_step)
-        return min(self._opened, own) if approach.clients else self._opened
+        own = -(-max(0, self._clients - self._start) // self._step)
+        return min(self._opened, own) if self._clients else self._opened
 
 
 class Requests:
@@ -50,20 +50,20 @@ class Requests:
     def __init__(
         self,
         endpoint: Endpoint,
-        approach: Approach,
+        load: LoadOptions,
         clients: Clients,
         paths: Iterable[str],
         *,
         streaming: bool,
     ) -> None:
-        self._endpoint, self._approach, self._clients = endpoint, approach, clients
+        self._endpoint, self._load, self._clients = endpoint, load, clients
         self._streaming = streaming
-        self._expect = statuses(approach.expect)
-        again = approach.keep_alive and not streaming
-        self._headers = {"Connection": "keep-alive", **approach.headers} if again else dict(approach.headers)
+        self._expect = statuses(load.expect)
+        again = load.keep_alive and not streaming
+        self._headers = {"Connection": "keep-alive", **load.headers} if again else dict(load.headers)
         paths = tuple(dict.fromkeys(paths))
         placeholder = clients.named or any(CLIENT in path for path in paths)
-        self.distinct = placeholder or approach.clients > 0
+        self.distinct = placeholder or load.clients > 0
         if self.distinct and not placeholder:
             self._headers.setdefault(HEADER, CLIENT)
         self._plain = {} if self.distinct else {path: self._of(path, 0) for path in paths}
@@ -81,12 +81,12 @@ class Requests:
 
     def _of(self, path: str, number: int) -> Request:
         who = str(number)
-        approach = self._approach
+        load = self._load
         return Request(
             self._endpoint.at(path.replace(CLIENT, who)),
-            approach.method,
+            load.method,
             {name: value.replace(CLIENT, who) for name, value in self._headers.items()},
-            None if approach.body is None else approach.body.replace(CLIENT.encode(), who.encode()),
+            None if load.body is None else load.body.replace(CLIENT.encode(), who.encode()),
             self._streaming,
             self._expect,
         )

@@ -4,8 +4,8 @@ To the child: ``{"order": "setup", "setup": {...}}`` once, then ``{"order": "cyc
 ``{"order": "cancel"}``, ``{"order": "stop"}``. From it: ``{"hello": PID}``, ``{"ready": true}``,
 ``{"progress": OUTCOME}``, ``{"outcome": OUTCOME}``, ``{"error": TEXT}``; an OUTCOME is
 ``{"ledger": {...}, "first_events": [[bucket, count], ...]}``. A master and its workers exchange the same
-values in Locust's custom messages. Everything that comes in is validated. Both sides import this; it
-imports neither locust nor gevent.
+values in Locust's custom messages. cattrs reads and writes the values; what it reads is checked field by field: its
+type, and its range or length. Both sides import this; it imports neither locust nor gevent.
 """
 
 from __future__ import annotations
@@ -13,25 +13,40 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
-from dataclasses import asdict, fields
-from typing import Any
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cattrs import ClassValidationError, Converter, transform_error
+from cattrs.gen import make_dict_structure_fn, override
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Phase
 from harness.core.errors import ConfigError
 from harness.core.expected import statuses
-from harness.core.sse.event import LARGEST_LIMIT
-from harness.swarm.approach import Approach
 from harness.swarm.histogram import Histogram
+from harness.swarm.load import (
+    MAX_CONCURRENCY,
+    MAX_CONNECTIONS,
+    MAX_COUNT,
+    MAX_PROCESSES,
+    MAX_SECONDS,
+    LoadOptions,
+)
 from harness.swarm.setup import SwarmSetup
 from harness.swarm.tally import Outcome
 
 MAX_LINE = 4 << 20
-MAX_CONNECTIONS = 10_000_000
-MAX_CONCURRENCY = 1_000_000
-MAX_SECONDS = 86_400.0
-MAX_COUNT = 1 << 53
-MAX_PROCESSES = 64
-MIN_STALL = 0.001  # seconds
+MAX_WORKERS = 1000
+MAX_TEXT = 500  # characters of a note or a detail; longer ones are cut
+MAX_FAILURE = 2000  # characters of the first failure
+LONGEST_TIME = 1e12  # seconds of one figure in a ledger
+
+Value = TypeVar("Value")
+Hook = Callable[[Any, Any], Any]
+"""Called with a value of the message and the type of its field: returns the value, or raises ValueError."""
 
 
 class BadMessage(ValueError):
@@ -58,220 +73,292 @@ def decode(line: bytes) -> dict[str, Any]:
 
 def setup_to_dict(setup: SwarmSetup) -> dict[str, Any]:
     """A setup as plain values."""
-    data = asdict(setup)
-    body = setup.approach.body
-    data["approach"]["body"] = None if body is None else base64.b64encode(body).decode()
-    return data
+    return _plain(setup)
 
 
 def setup_from_dict(data: Any) -> SwarmSetup:
     """Raises BadMessage naming the field that is wrong."""
-    data = _object("setup", data, SwarmSetup)
-    bind = _text(data, "bind")
-    return SwarmSetup(
-        approach=_approach(data.get("approach")),
-        seed=_integer(data, "seed", -MAX_COUNT, MAX_COUNT),
-        processes=_integer(data, "processes", 0 if data.get("remote_workers") else 1, MAX_PROCESSES),
-        remote_workers=_integer(data, "remote_workers", 0, 1000),
-        web_port=None if data.get("web_port") is None else _integer(data, "web_port", 0, 65_535),
-        bind=bind,
-        target_pid=_integer(data, "target_pid", 0, 1 << 31),
-        locustfile=_text(data, "locustfile"),
-        secret=_text(data, "secret"),
-    )
-
-
-def _approach(data: Any) -> Approach:
-    data = _object("approach", data, Approach)
-    headers = data.get("headers")
-    if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
-        raise BadMessage(f"headers is {headers!r}; expected an object of texts")
-    sources = data.get("sources")
-    if not isinstance(sources, list | tuple) or not all(map(_is_address, sources)):
-        raise BadMessage(f"sources is {sources!r}; expected a list of addresses")
-    try:
-        body = None if data.get("body") is None else base64.b64decode(_text(data, "body"), validate=True)
-    except ValueError:
-        raise BadMessage("body is not base64") from None
-    return Approach(
-        host=_text(data, "host"),
-        stall_after=_number(data, "stall_after", MIN_STALL, MAX_SECONDS),
-        hold=_number(data, "hold", 0.0, MAX_SECONDS),
-        method=_text(data, "method"),
-        headers=headers,
-        body=body,
-        sources=tuple(sources),
-        insecure=data.get("insecure") is True,
-        ca=_text(data, "ca"),
-        keep_alive=data.get("keep_alive") is True,
-        expect=_expect(data.get("expect")),
-        clients=_integer(data, "clients", 0, MAX_COUNT),
-        client_start=_integer(data, "client_start", 0, MAX_COUNT),
-        client_step=_integer(data, "client_step", 1, MAX_COUNT),
-        max_event=_integer(data, "max_event", 1, LARGEST_LIMIT),
-    )
+    setup = _value("setup", data, SwarmSetup)
+    if not setup.load.processes and not setup.remote_workers:
+        raise BadMessage("processes is 0; expected at least 1 without remote workers")
+    return setup
 
 
 def spec_to_dict(spec: CycleSpec) -> dict[str, Any]:
     """A cycle's order as plain values."""
-    return asdict(spec)
+    return _plain(spec)
 
 
 def spec_from_dict(data: Any) -> CycleSpec:
     """Validate every field; raises BadMessage naming the one that is wrong."""
-    data = _object("spec", data, CycleSpec)
-    disconnect = data.get("disconnect")
-    if disconnect not in (*DISCONNECT_MODES, "mixed"):
-        raise BadMessage(
-            f"disconnect is {disconnect!r}; expected mixed or one of {', '.join(DISCONNECT_MODES)}"
-        )
-    mode = data.get("mode", "stream")
-    if mode not in ("stream", "request"):
-        raise BadMessage(f"mode is {mode!r}; expected stream or request")
-    paths = data.get("paths")
-    if not isinstance(paths, list | tuple) or not paths or not all(map(_is_path, paths)):
-        raise BadMessage(f"paths is {paths!r}; expected a list of paths that begin with /")
-    try:
-        phase = Phase(data.get("phase", "load"))
-    except ValueError:
-        raise BadMessage(f"phase is {data.get('phase')!r}; expected one of {', '.join(Phase)}") from None
-    return CycleSpec(
-        index=_integer(data, "index", 0, MAX_CONNECTIONS),
-        connections=_integer(data, "connections", 0, MAX_CONNECTIONS),
-        concurrency=_integer(data, "concurrency", 1, MAX_CONCURRENCY),
-        events=_integer(data, "events", 0, MAX_CONNECTIONS),
-        dwell=_number(data, "dwell", 0.0, MAX_SECONDS),
-        disconnect=disconnect,
-        paths=tuple(paths),
-        phase=phase,
-        mode=mode,
-        fault=_text(data, "fault") if "fault" in data else "",
-        stalled=_integer(data, "stalled", 0, MAX_CONNECTIONS) if "stalled" in data else 0,
-        invalid=_number(data, "invalid", 0.0, 1.0) if "invalid" in data else 0.0,
-    )
+    return _value("spec", data, CycleSpec)
 
 
 def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
     """A ledger and its times as plain values."""
-    return {"ledger": asdict(outcome.ledger), "first_events": list(outcome.first_events.counts.items())}
+    return _plain(outcome)
 
 
 def outcome_from_dict(data: Any) -> Outcome:
     """Raises BadMessage when a field is missing, unknown or of the wrong type."""
-    if not isinstance(data, dict):
-        raise BadMessage(f"outcome is {type(data).__name__}; expected an object")
-    times = data.get("first_events")
-    if not isinstance(times, list | tuple) or not all(_is_pair(item) for item in times):
-        raise BadMessage("first_events is not a list of pairs of whole numbers")
-    return Outcome(_ledger(data.get("ledger")), Histogram(tuple((bucket, count) for bucket, count in times)))
+    return _value("outcome", data, Outcome)
 
 
-def _ledger(data: Any) -> Ledger:
-    data = _object("ledger", data, Ledger)
-    values: dict[str, Any] = {}
-    for field in fields(Ledger):
-        name = field.name
-        if name in ("causes", "by_path", "by_mode", "answered_by_mode"):
-            counts = data.get(name)
-            if not isinstance(counts, dict):
-                raise BadMessage(f"{name} is {counts!r}; expected an object of counts")
-            values[name] = {str(key): _integer(counts, key, 0, MAX_COUNT) for key in counts}
-        elif name == "statuses":
-            values[name] = _statuses(data.get(name))
-        elif name in ("answered", "opened_before_failure"):
-            values[name] = None if data.get(name) is None else _integer(data, name, 0, MAX_COUNT)
-        elif name == "details":
-            details = data.get(name)
-            if not isinstance(details, dict):
-                raise BadMessage(f"details is {details!r}; expected an object of texts")
-            values[name] = {str(key): str(details[key])[:500] for key in details}
-        elif name == "first_failure":
-            values[name] = _text(data, name)[:2000]
-        elif name in ("first_event_p50", "first_event_p95", "first_event_p99"):
-            values[name] = None if data.get(name) is None else _number(data, name, 0.0, 1e12)
-        elif name in ("seconds", "stream_seconds"):
-            values[name] = _number(data, name, 0.0, 1e12)
-        elif name == "saturated":
-            values[name] = data.get(name) is True
-        elif name == "notes":
-            notes = data.get(name)
-            if not isinstance(notes, list | tuple):
-                raise BadMessage(f"notes is {notes!r}; expected a list of texts")
-            values[name] = tuple(str(note)[:500] for note in notes)
-        else:
-            values[name] = _integer(data, name, 0, MAX_COUNT)
-    return Ledger(**values)
+def _plain(value: object) -> dict[str, Any]:
+    plain: dict[str, Any] = _CONVERTER.unstructure(value)
+    return plain
 
 
-def _statuses(data: Any) -> dict[int, int]:
-    """Counts by HTTP status; JSON makes texts of the numbers, msgpack does not."""
-    if not isinstance(data, dict):
-        raise BadMessage(f"statuses is {data!r}; expected an object of counts")
-    found = {}
-    for key in data:
-        text = str(key)
-        if not (text.isascii() and text.isdigit() and len(text) <= 3):
-            raise BadMessage(f"statuses has {key!r}; expected an HTTP status such as 429")
-        found[int(text)] = _integer(data, key, 0, MAX_COUNT)
+def _value(name: str, data: Any, kind: type[Value]) -> Value:
+    try:
+        return _CONVERTER.structure(data, kind)
+    except ClassValidationError as error:
+        raise BadMessage(transform_error(error, path=name, format_exception=_say)[0]) from None
+    except ValueError as error:  # the whole of it
+        raise BadMessage(f"{name} is {error}") from None
+
+
+def _say(error: BaseException, _: type | None) -> str:
+    """What is wrong with one field; ``transform_error`` adds which."""
+    return str(error)
+
+
+def _refuse(value: object, expected: str) -> ValueError:
+    # A message may be megabytes long: the beginning of a value is enough to find it.
+    return ValueError(f"{reprlib.repr(value)}; expected {expected}")
+
+
+def _whole(low: int, high: int) -> Hook:
+    def read(value: Any, _: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _refuse(value, f"an integer from {low} to {high}")
+        return value
+
+    return read
+
+
+def _number(low: float, high: float) -> Hook:
+    def read(value: Any, _: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise _refuse(value, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    return read
+
+
+def _optional(read: Hook) -> Hook:
+    return lambda value, kind: None if value is None else read(value, kind)
+
+
+def _strictly(kind: type[Any], expected: str) -> Hook:
+    def read(value: Any, _: Any) -> Any:
+        if not isinstance(value, kind):
+            raise _refuse(value, expected)
+        return value
+
+    return read
+
+
+def _texts(read: Hook, expected: str) -> Hook:
+    """A list, each part read by ``read``: JSON and msgpack have no tuples."""
+
+    def read_all(value: Any, _: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise _refuse(value, expected)
+        return tuple(read(part, str) for part in value)
+
+    return read_all
+
+
+def _table(read_name: Hook, read: Hook, expected: str) -> Hook:
+    def read_all(value: Any, _: Any) -> dict[Any, Any]:
+        if not isinstance(value, dict):
+            raise _refuse(value, expected)
+        return {read_name(name, str): read(part, str) for name, part in value.items()}
+
+    return read_all
+
+
+def _one_of(names: tuple[str, ...]) -> Hook:
+    def read(value: Any, _: Any) -> Any:
+        if value not in names:
+            raise _refuse(value, f"one of {', '.join(names)}")
+        return value
+
+    return read
+
+
+def _path(value: Any, _: Any) -> str:
+    """A path that can stand in a request line."""
+    if not isinstance(value, str) or value[:1] != "/" or any(char in value for char in "\r\n\0 "):
+        raise _refuse(value, "a path that begins with /")
+    return value
+
+
+def _paths(value: Any, kind: Any) -> tuple[str, ...]:
+    paths = _texts(_path, "a list of paths that begin with /")(value, kind)
+    if not paths:
+        raise _refuse(value, "at least one path")
+    return paths  # type: ignore[no-any-return]
+
+
+def _address(value: Any, _: Any) -> str:
+    """A numeric address: a name would be looked up at every bind."""
+    try:
+        if isinstance(value, str) and ipaddress.ip_address(value):
+            return value
+    except ValueError:
+        pass
+    raise _refuse(value, "an address")
+
+
+def _expect(value: Any, kind: Any) -> tuple[str, ...]:
+    texts: tuple[str, ...] = _texts(TEXT, "a list of statuses")(value, kind)
+    try:
+        statuses(texts)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return texts
+
+
+def _status(value: Any, _: Any) -> int:
+    """JSON makes texts of the numbers, msgpack does not."""
+    text = str(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 3):
+        raise _refuse(value, "an HTTP status such as 429")
+    return int(text)
+
+
+def _body(value: Any, kind: Any) -> bytes:
+    try:
+        return base64.b64decode(TEXT(value, kind), validate=True)
+    except ValueError:
+        raise _refuse(value, "base64") from None
+
+
+def _cut(length: int) -> Hook:
+    return lambda value, _: str(value)[:length]
+
+
+def _histogram(value: Any, _: Any) -> Histogram:
+    count = _whole(0, MAX_COUNT)
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in value
+    ):
+        raise _refuse(value, "a list of pairs of whole numbers")
+    return Histogram([(count(bucket, int), count(number, int)) for bucket, number in value])
+
+
+TEXT = _strictly(str, "a text")
+COUNT = _whole(0, MAX_COUNT)
+SECONDS = _number(0.0, LONGEST_TIME)
+COUNTS = _table(_cut(MAX_TEXT), COUNT, "an object of counts")
+
+BY_TYPE: dict[Any, Hook] = {
+    bool: _strictly(bool, "true or false"),
+    str: TEXT,
+    bytes: _body,
+    Histogram: _histogram,
+    Path: lambda value, kind: Path(TEXT(value, kind)),
+    Mapping[str, str]: _table(TEXT, TEXT, "an object of texts"),
+    Mapping[str, int]: COUNTS,
+    Mapping[int, int]: _table(_status, COUNT, "an object of counts"),
+    int: COUNT,
+    int | None: _optional(COUNT),
+    float: SECONDS,
+    float | None: _optional(SECONDS),
+    tuple[str, ...]: _texts(TEXT, "a list of texts"),
+}
+"""How the values of a type are read where their field has no entry in BY_FIELD."""
+
+DISCONNECT = _one_of(("mixed", *DISCONNECT_MODES))
+MODE = _one_of(("stream", "request"))
+SHARE = _number(0.0, 1.0)
+BY_FIELD: dict[type[Any], dict[str, Hook]] = {
+    CycleSpec: {
+        "index": _whole(0, MAX_CONNECTIONS),
+        "connections": _whole(0, MAX_CONNECTIONS),
+        "concurrency": _whole(1, MAX_CONCURRENCY),
+        "events": _whole(0, MAX_CONNECTIONS),
+        "dwell": _number(0.0, MAX_SECONDS),
+        "disconnect": DISCONNECT,
+        "paths": _paths,
+        "phase": lambda value, kind: Phase(_one_of(tuple(Phase))(value, kind)),
+        "mode": MODE,
+        "stalled": _whole(0, MAX_CONNECTIONS),
+        "invalid": SHARE,
+    },
+    Ledger: {
+        "details": _table(_cut(MAX_TEXT), _cut(MAX_TEXT), "an object of texts"),
+        "first_failure": lambda value, kind: TEXT(value, kind)[:MAX_FAILURE],
+        "notes": _texts(_cut(MAX_TEXT), "a list of texts"),
+    },
+    LoadOptions: {
+        "processes": _whole(0, MAX_PROCESSES),
+        "disconnect": DISCONNECT,
+        "mode": MODE,
+        "expect": _expect,
+        "invalid_share": SHARE,
+        "source_addresses": _texts(_address, "a list of addresses"),
+    },
+    SwarmSetup: {
+        "linger": _number(0.0, MAX_SECONDS),
+        "client_step": _whole(1, MAX_COUNT),
+        "remote_workers": _whole(0, MAX_WORKERS),
+        "web_port": _optional(_whole(0, 65_535)),
+        "target_pid": _whole(0, 1 << 31),
+    },
+    Outcome: {},
+}
+"""How single fields are read: those with a range or a form of their own."""
+
+
+def _ranged(kind: type[Any]) -> dict[str, Hook]:
+    """The ranges that the fields themselves have: those of a load option."""
+    found: dict[str, Hook] = {}
+    for one in fields(kind):
+        if one.metadata:
+            low, high = one.metadata["low"], one.metadata["high"]
+            read = _number(low, high) if one.metadata["unit"] == "seconds" else _whole(low, high)
+            found[one.name] = _optional(read) if one.default is None else read
     return found
 
 
-def _object(name: str, data: Any, kind: type[Any]) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise BadMessage(f"{name} is {type(data).__name__}; expected an object")
-    known = {field.name for field in fields(kind)}
-    if unknown := set(data) - known:
-        raise BadMessage(f"{name} has unknown fields {sorted(unknown)}; expected {sorted(known)}")
-    return data
+def _object(kind: type[Any], converter: Converter) -> Hook:
+    """An object with exactly the fields of ``kind``."""
+    hooks = {name: override(struct_hook=hook) for name, hook in (_ranged(kind) | BY_FIELD[kind]).items()}
+    read = make_dict_structure_fn(kind, converter, **hooks)  # type: ignore[arg-type]
+    names = {one.name for one in fields(kind)}
+
+    def read_checked(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"{type(value).__name__}; expected an object")
+        if unknown := set(value) - names:
+            raise ValueError(f"an object with unknown fields {sorted(unknown)}; expected {sorted(names)}")
+        if missing := names - set(value):
+            raise ValueError(f"an object without {sorted(missing)}; expected {sorted(names)}")
+        return read(value, kind)
+
+    return read_checked
 
 
-def _expect(data: Any) -> tuple[str, ...]:
-    if not isinstance(data, list | tuple) or not all(isinstance(one, str) for one in data):
-        raise BadMessage(f"expect is {data!r}; expected a list of statuses")
-    try:
-        statuses(data)
-    except ConfigError as error:
-        raise BadMessage(str(error)) from None
-    return tuple(data)
+def _converter() -> Converter:
+    converter = Converter()
+    for kind, hook in BY_TYPE.items():
+        if isinstance(kind, type):
+            converter.register_structure_hook(kind, hook)  # or cattrs would convert: 1 to True, 7 to "7"
+        else:
+            converter.register_structure_hook_func(partial(_same, kind), hook)
+    for kind in BY_FIELD:
+        converter.register_structure_hook_func(partial(_same, kind), _object(kind, converter))
+    converter.register_unstructure_hook(bytes, lambda body: base64.b64encode(body).decode())
+    converter.register_unstructure_hook(Path, lambda path: str(path.resolve()))
+    converter.register_unstructure_hook(Histogram, lambda times: list(times.counts.items()))
+    return converter
 
 
-def _is_path(value: Any) -> bool:
-    """A path that can stand in a request line."""
-    return isinstance(value, str) and value[:1] == "/" and not any(char in value for char in "\r\n\0 ")
+def _same(kind: Any, other: Any) -> bool:
+    return bool(kind == other)
 
 
-def _is_address(value: Any) -> bool:
-    """A numeric address: a name would be looked up at every bind."""
-    try:
-        return isinstance(value, str) and bool(ipaddress.ip_address(value))
-    except ValueError:
-        return False
-
-
-def _is_pair(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and len(value) == 2
-        and all(isinstance(part, int) and 0 <= part <= MAX_COUNT for part in value)
-    )
-
-
-def _text(data: dict[str, Any], name: str) -> str:
-    value = data.get(name)
-    if not isinstance(value, str):
-        raise BadMessage(f"{name} is {value!r}; expected a text")
-    return value
-
-
-def _integer(data: dict[Any, Any], name: Any, low: int, high: int) -> int:
-    value = data.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadMessage(f"{name} is {value!r}; expected an integer from {low} to {high}")
-    return value
-
-
-def _number(data: dict[str, Any], name: str, low: float, high: float) -> float:
-    value = data.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise BadMessage(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
-    return float(value)
+_CONVERTER = _converter()

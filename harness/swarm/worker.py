@@ -49,7 +49,7 @@ class WorkerSide:
         try:
             setup = setup_from_dict(msg.data)
             statistics = STATISTICS[self._environment] = Statistics(self._environment)
-            self._gate.prepare(setup.approach, setup.seed, statistics)
+            self._gate.prepare(setup, statistics)
         except (BadMessage, ConfigError) as error:
             self._send("error", str(error))
         else:

@@ -19,7 +19,7 @@ from harness.core.metric import Key
 from harness.core.plan import MAX_WARMUP, POWER, Goal, Search, Stop, next_step
 from harness.core.record import TargetInfo, Trial
 from harness.core.verdict import Outcome
-from harness.experiment.guard import Request
+from harness.experiment.options import request_of
 from harness.experiment.soak import soak_steps
 from tests.core.series import FDS, OBJECTS, Did, observation, play, trial
 
@@ -227,7 +227,7 @@ def test_a_soak_holds_clients_once_and_goes_on_loading() -> None:
 
 def test_a_soak_that_is_too_short_for_it_holds_no_clients() -> None:
     now = [0.0]
-    request = Request(url="http://127.0.0.1:1/", pid=1, out=Path("unused"), soak=True)
+    request = request_of(url="http://127.0.0.1:1/", pid=1, out=Path("unused"), soak=True)
     for duration, held in ((12.0, False), (600.0, True)):
         steps = soak_steps(request, duration, clock=lambda: now[0])
         seen = [observation(i, {FDS: 10.0}, phase=Phase.WARMUP if i < 3 else Phase.LOAD) for i in range(7)]

@@ -11,8 +11,9 @@ from harness.core.errors import ConfigError
 from harness.core.expected import ANY, statuses
 from harness.http import causes
 from harness.http.endpoint import Endpoint
-from harness.swarm.approach import Approach
+from harness.swarm.load import LoadOptions
 from harness.swarm.requests import INVALID, KINDS, Clients, Requests
+from harness.swarm.setup import SwarmSetup
 
 ENDPOINT = Endpoint.parse("http://127.0.0.1:8000")
 
@@ -20,9 +21,10 @@ ENDPOINT = Endpoint.parse("http://127.0.0.1:8000")
 def requests(
     paths: tuple[str, ...] = ("/events",), streaming: bool = True, **more: Any
 ) -> tuple[Requests, Clients]:
-    approach = Approach("http://127.0.0.1:8000", **more)
-    clients = Clients(approach)
-    return Requests(ENDPOINT, approach, clients, paths, streaming=streaming), clients
+    turns = {name: more.pop(name) for name in ("client_start", "client_step") if name in more}
+    load = LoadOptions(**more)
+    clients = Clients(SwarmSetup("http://127.0.0.1:8000", load, **turns))
+    return Requests(ENDPOINT, load, clients, paths, streaming=streaming), clients
 
 
 def test_statuses_and_classes_of_them() -> None:

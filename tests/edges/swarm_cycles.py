@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from harness.core.cycle import CycleSpec, Ledger
 from harness.swarm.launch import Swarm
+from harness.swarm.load import LoadOptions
+from harness.swarm.setup import SwarmSetup
 from tests.edges.servers.counting_server import Count, CountingServer
 
 
@@ -18,10 +21,18 @@ def spec(connections: int, concurrency: int = 10, **more: Any) -> CycleSpec:
     return CycleSpec(0, connections, concurrency, **given)
 
 
+def swarm_of(url: str, folder: Path, *, stall_after: float = 10.0, **options: Any) -> Swarm:
+    """A swarm that is not started. options: fields of its setup, and of its load."""
+    names = {one.name for one in fields(SwarmSetup)}
+    load = {name: value for name, value in options.items() if name not in names}
+    setup = {name: value for name, value in options.items() if name in names}
+    return Swarm(SwarmSetup(url, LoadOptions(seed=1, stall_after=stall_after, **load), **setup), folder)
+
+
 @contextmanager
 def swarm_at(server: CountingServer, folder: Path, **options: Any) -> Iterator[Swarm]:
     """A swarm that is ready; the server knows its processes."""
-    with Swarm(server.url, folder, seed=1, **options) as found:
+    with swarm_of(server.url, folder, **options) as found:
         found.wait_ready()
         server.clients = lambda: workers_of(found.pid) or [found.pid]
         try:

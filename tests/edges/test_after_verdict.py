@@ -21,9 +21,10 @@ from harness.core.errors import StoreError
 from harness.core.plan import Stop
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.guard import Guarded, guard_once
+from harness.experiment.options import request_of
 from harness.experiment.run import Run
-from harness.experiment.setup import ServiceSetup, TrialSetup
+from harness.experiment.setup import TrialSetup
 from harness.runtime.python import PythonCounters
 from harness.store.run_dir import RunDirectory
 from tests.core.series import trial as scripted
@@ -65,7 +66,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 SETUP = TrialSetup(
-    name="scripted", service=ServiceSetup("http://127.0.0.1:1/", ("/",)), steps=lambda _: Stop("done")
+    name="scripted", request=request_of(url="http://127.0.0.1:1/"), steps=lambda _: Stop("done")
 )
 STEPS = [
     ("harness.experiment.run.render_markdown", "summary.md"),
@@ -143,7 +144,7 @@ def test_what_passed_still_passes(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
 def leaky(tmp_path: Path) -> Guarded:
     """A guard whose leak is certain after a few cycles."""
-    request = Request(
+    request = request_of(
         url="http://127.0.0.1:{port}/events",
         command=(sys.executable, str(SERVICE), "{port}", "eventfd@connection"),
         connections=60,
@@ -211,7 +212,7 @@ def test_a_killed_keeper_is_infrastructure_and_never_a_crash(tmp_path: Path) -> 
             os.kill(int(inner), signal.SIGKILL)
         return CycleSpec(len(trial.observations), 20, 10, 0.3, phase=Phase.LOAD)
 
-    request = Request(
+    request = request_of(
         url="http://127.0.0.1:{port}/events",
         command=(sys.executable, str(SERVICE), "{port}", "healthy"),
         settle=0.3,

@@ -9,10 +9,11 @@ import pytest
 
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import ConfigError
-from harness.experiment.guard import Request, guard_once, setup_for
+from harness.experiment.guard import guard_once, setup_for
 from harness.experiment.load import open_swarm
-from harness.experiment.setup import LoadSetup
+from harness.experiment.options import GuardRequest, request_of
 from harness.plugin.arguments import read
+from harness.swarm.load import LoadOptions
 from tests.edges.servers.sse_scripted import CHUNKED, Connection, serve
 
 SERVICE = Path(__file__).parents[1] / "services" / "asyncio_service.py"
@@ -34,7 +35,7 @@ def ledgers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], L
     found: dict[tuple[str, int], Ledger] = {}
     with serve(script) as server:
         for limit, processes in ((SIZE - 1, 1), (SIZE, 1), (SIZE - 1, 2)):
-            load = LoadSetup(max_event=limit, processes=processes)
+            load = LoadOptions(stall_after=10.0, max_event=limit, processes=processes)
             with open_swarm(load, server.url, tmp_path_factory.mktemp("swarm"), seed=1) as swarm:
                 for path in ("/line", "/lines"):
                     spec = CycleSpec(0, 4, 4, 30.0, events=2, paths=(path,))
@@ -62,8 +63,8 @@ def test_an_event_at_the_limit_is_an_event(ledgers: dict[tuple[str, int], Ledger
     assert ledger.events == 8
 
 
-def request(tmp_path: Path, max_event: int) -> Request:
-    return Request(
+def request(tmp_path: Path, max_event: int) -> GuardRequest:
+    return request_of(
         url="http://127.0.0.1:{port}/events", command=(sys.executable, str(SERVICE), "{port}", "healthy"),
         connections=10, concurrency=10, dwell=1.0, settle=0.3, cycles=3, max_time=60.0, runtime="none",
         max_event=max_event, out=tmp_path / "run",

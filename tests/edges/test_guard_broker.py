@@ -14,17 +14,18 @@ import zmq
 from fake_broker import mdp
 from harness.core.errors import ConfigError
 from harness.experiment.broker import Broker
-from harness.experiment.guard import Request, broker_setup, goal_of
+from harness.experiment.guard import broker_setup, goal_of
+from harness.experiment.options import GuardRequest, request_of
 
 HARNESS = (sys.executable, "-m", "harness.cli")
 
 
-def request(**more: Any) -> Request:
-    return Request("http://127.0.0.1:{port}/", command=("true",), **{"with_broker": True, **more})
+def request(**more: Any) -> GuardRequest:
+    return request_of("http://127.0.0.1:{port}/", command=("true",), **{"with_broker": True, **more})
 
 
 def test_a_broker_is_as_asked() -> None:
-    plain = broker_setup(request())
+    plain = broker_setup(request().service)
     assert plain is not None
     assert (plain.dialect, plain.services, plain.faults, plain.proxied) == (
         "plantd",
@@ -33,10 +34,12 @@ def test_a_broker_is_as_asked() -> None:
         False,
     )
     faults = ("silence,after=5", "slices,size=3")
-    asked = broker_setup(request(broker_dialect="0.2", broker_services=("echo",), broker_faults=faults))
+    asked = broker_setup(
+        request(broker_dialect="0.2", broker_services=("echo",), broker_faults=faults).service
+    )
     assert asked is not None
     assert (asked.dialect, asked.services, asked.faults, asked.proxied) == ("0.2", ("echo",), faults, True)
-    assert broker_setup(request(with_broker=False)) is None
+    assert broker_setup(request(with_broker=False).service) is None
 
 
 def test_faults_that_were_asked_for_decide_alone_when_the_broker_is_silent() -> None:
@@ -61,11 +64,11 @@ def test_faults_that_were_asked_for_decide_alone_when_the_broker_is_silent() -> 
 )
 def test_a_broker_that_cannot_be_is_refused_before_anything_starts(more: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        broker_setup(request(**more))
+        broker_setup(request(**more).service)
 
 
 def test_a_service_of_another_dialect_is_noted_with_the_option_to_give(tmp_path: Path) -> None:
-    setup = broker_setup(request(broker_dialect="0.2", broker_faults=("latency,delay=0",)))
+    setup = broker_setup(request(broker_dialect="0.2", broker_faults=("latency,delay=0",)).service)
     assert setup is not None
     with (
         Broker.start(setup, log=tmp_path / "broker.log", seed=0) as broker,

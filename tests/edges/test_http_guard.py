@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.guard import Guarded, guard_once
+from harness.experiment.options import request_of
 
 SERVICE = str(Path(__file__).parent / "servers" / "sse_at.py")
 
 
 def guarded(tmp_path: Path, url: str, place: str, *more: str, **options: Any) -> Guarded:
-    request = Request(
+    request = request_of(
         url=url,
         command=(sys.executable, SERVICE, place, "{port}", *more),
         connections=20,

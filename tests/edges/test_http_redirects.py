@@ -13,10 +13,10 @@ import pytest
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import TargetError
 from harness.runtime.go import FinalResponse
-from harness.swarm.launch import Swarm
 from harness.target.preflight import preflight
 from harness.target.ready import wait_ready
 from tests.edges.servers.sse_scripted import STREAM, Asked, Connection, serve
+from tests.edges.swarm_cycles import swarm_of
 
 SECRETS = {
     "Authorization": "Bearer s3cret",
@@ -226,7 +226,7 @@ def load(url: str, folder: Path, **options: Any) -> Ledger:
     """One cycle of four streams, or of four connections with two plain requests each."""
     mode = "request" if options.get("keep_alive") else "stream"
     events = 2 if mode == "request" else 1
-    with Swarm(url, folder, seed=1, **options) as swarm:
+    with swarm_of(url, folder, **options) as swarm:
         swarm.wait_ready()
         return swarm.cycle(CycleSpec(0, 4, 2, 20.0, events, paths=("/e",), mode=mode))
 

@@ -6,7 +6,8 @@ import sys
 import threading
 from pathlib import Path
 
-from harness.experiment.guard import Request, guard_once
+from harness.experiment.guard import guard_once
+from harness.experiment.options import request_of
 
 # Serves events; a child of it is replaced at every twentieth connection, and each connection runs a command.
 SERVICE = """
@@ -29,7 +30,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 
 
 def test_a_child_that_is_replaced_is_told_but_not_a_command_that_was_run(tmp_path: Path) -> None:
-    request = Request(
+    request = request_of(
         url="http://127.0.0.1:{port}/",
         command=[sys.executable, "-c", SERVICE, "{port}"],
         connections=20,

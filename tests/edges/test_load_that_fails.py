@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.cycle import CycleSpec, Ledger
-from harness.experiment.guard import Request, guard_once
+from harness.experiment.guard import guard_once
+from harness.experiment.options import request_of
 from harness.experiment.refusing import Refusing
 
 SERVICE = Path(__file__).parents[1] / "services" / "asyncio_service.py"
@@ -48,7 +49,7 @@ class User(HttpUser):
 def guard(tmp_path: Path, path: str, **more: object) -> tuple[object, ...]:
     own = tmp_path / "locustfile.py"
     own.write_text(LOCUSTFILE.format(path=path))
-    request = Request(
+    request = request_of(
         url="http://127.0.0.1:{port}/events",
         command=(sys.executable, str(SERVICE), "{port}", "healthy"),
         locustfile=own,

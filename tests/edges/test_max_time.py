@@ -20,8 +20,9 @@ import pytest
 from harness.core.cycle import CycleSpec, Phase
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.guard import Guarded, guard_once
 from harness.experiment.halt import Halt
+from harness.experiment.options import request_of
 from harness.probe.sampler import Sampler
 from harness.runtime.python import PythonCounters
 from harness.swarm.launch import Swarm
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.timeout(120)
 
 def guard(tmp_path: Path, habit: str = "healthy", **more: Any) -> tuple[Guarded, float]:
     steps = more.pop("steps", None)
-    request = Request(
+    request = request_of(
         url="http://127.0.0.1:{port}/events",
         **{
             "command": (sys.executable, str(SERVICE), "{port}", habit),

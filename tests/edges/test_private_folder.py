@@ -116,8 +116,9 @@ from pathlib import Path
 from harness.experiment.broker import Broker, BrokerSetup
 from harness.experiment.target_runtime import TargetRuntime, RuntimeSetup
 from harness.swarm.launch import Swarm
+from harness.swarm.setup import SwarmSetup
 out = Path(sys.argv[1])
-swarm = Swarm("http://127.0.0.1:1", out, seed=1)
+swarm = Swarm(SwarmSetup("http://127.0.0.1:1"), out)
 swarm.launch()
 runtime = TargetRuntime(RuntimeSetup("auto"))
 runtime.environment([sys.executable], os.environ)

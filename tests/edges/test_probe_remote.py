@@ -24,7 +24,8 @@ from harness.core.metric import Key
 from harness.core.plan import Stop
 from harness.core.record import Trial
 from harness.core.sample import Sample
-from harness.experiment.guard import Request, guard_once, setup_for
+from harness.experiment.guard import guard_once, setup_for
+from harness.experiment.options import request_of
 from harness.experiment.remote_target import RemoteTarget, open_remote_probe
 from harness.probe.remote import RemoteSampler
 from harness.probe.remote_line import Line
@@ -419,7 +420,7 @@ def test_a_guard_reads_a_service_through_a_command(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, str(service), str(port), "eventfd"]) as child:
         try:
             wait_for(lambda: inbound(child.pid, port) is not None and listens(port), "it listens")
-            request = Request(
+            request = request_of(
                 url=f"http://127.0.0.1:{port}/e",
                 probe_command=shlex.join(speaking(child.pid)),
                 connections=20,
@@ -460,4 +461,4 @@ def listens(port: int) -> bool:
 )
 def test_a_request_that_makes_no_sense_is_refused(more: dict[str, object], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
-        setup_for(Request(url="http://127.0.0.1:1/", **more))  # type: ignore[arg-type]
+        setup_for(request_of(url="http://127.0.0.1:1/", **more))  # type: ignore[arg-type]

@@ -25,6 +25,7 @@ from harness.core.metric import Key
 from harness.experiment.broker import CANCELLED_PATIENCE, Broker, BrokerSetup
 from harness.experiment.context import TrialContext
 from harness.experiment.levels import Reader
+from harness.experiment.options import with_options
 from harness.experiment.quiet import LEAST_NAP, POLL, _nap
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.target_runtime import TargetRuntime
@@ -66,7 +67,8 @@ def served(
     folder: Path, *, client: bool, patience: float = 30.0, program: str = SERVES
 ) -> Iterator[tuple[Reader, Counted, socket.socket]]:
     port = free_port()
-    setup = replace(setup_for(describe()["fixed"], Wish()), settle=0.3, patience=patience)
+    setup = setup_for(describe()["fixed"], Wish())
+    setup = replace(setup, request=with_options(setup.request, settle=0.3, patience=patience))
     directory = RunDirectory.create(folder / "run", "run")
     start = time.monotonic()
 

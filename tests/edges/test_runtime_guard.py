@@ -14,7 +14,8 @@ from harness.core.metric import Key
 from harness.core.plan import Stop
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.guard import Guarded, guard_once
+from harness.experiment.options import request_of
 from harness.runtime.counters import ASYNCIO_TASKS, BLOCKS, OBJECTS
 from harness.runtime.snapshot import Snapshot
 from harness.store.run_dir import RunDirectory
@@ -38,7 +39,7 @@ def guard(habit: str, folder: Path, **more: object) -> Guarded:
         "out": folder / "run",
         **more,
     }
-    return guard_once(Request(**{"retention": 0.0, **arguments}), command="test")  # type: ignore[arg-type]
+    return guard_once(request_of(**{"retention": 0.0, **arguments}), command="test")  # type: ignore[arg-type]
 
 
 def few(trial: Trial) -> CycleSpec | Stop:
@@ -89,7 +90,7 @@ def test_what_grows_by_the_second_is_placed_by_the_second(tmp_path: Path) -> Non
 
 
 def test_switched_off_there_are_none(tmp_path: Path) -> None:
-    request = Request(
+    request = request_of(
         command=(sys.executable, str(ASYNCIO), "{port}", "healthy"),
         url="http://127.0.0.1:{port}/",
         settle=0.2,
@@ -103,7 +104,7 @@ def test_switched_off_there_are_none(tmp_path: Path) -> None:
 
 
 def test_chosen_by_itself_they_are_levels(tmp_path: Path) -> None:
-    request = Request(
+    request = request_of(
         command=(sys.executable, str(ASYNCIO), "{port}", "healthy"),
         url="http://127.0.0.1:{port}/",
         settle=0.2,

@@ -17,11 +17,10 @@ import psutil
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.swarm.launch import Swarm
 from harness.swarm.setup import SECRET
 from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import CountingServer
-from tests.edges.swarm_cycles import agree, spec, swarm_at, workers_of
+from tests.edges.swarm_cycles import agree, spec, swarm_at, swarm_of, workers_of
 from tests.edges.unprivileged import as_nobody, needs_root
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +81,7 @@ def test_a_forged_worker_of_another_user_receives_nothing_and_changes_no_ledger(
     """The folder's mode keeps it out, and the secret alone would."""
     with (
         CountingServer() as server,
-        swarm_at(server, tmp_path, processes=2, hold=1.2, headers=HEADERS) as swarm,
+        swarm_at(server, tmp_path, processes=2, linger=1.2, headers=HEADERS) as swarm,
     ):
         assert listening(swarm.pid) == []
         assert swarm.control_path is not None
@@ -111,10 +110,10 @@ def test_another_user_cannot_reach_the_control_socket(tmp_path: Path) -> None:
 print(json.dumps(attempt(lambda: [peer := socket.socket(socket.AF_UNIX), peer.settimeout(20),
     peer.connect(given["path"]), peer.recv(100).decode()][-1])))
 """
-    with CountingServer() as server, Swarm(server.url, tmp_path, seed=1) as swarm:
+    with CountingServer() as server, swarm_of(server.url, tmp_path) as swarm:
         assert swarm.control_path is not None
         assert "Permission denied" in as_nobody(take, path=str(swarm.control_path))
-    with CountingServer() as server, Swarm(server.url, tmp_path / "open", seed=1, headers=HEADERS) as swarm:
+    with CountingServer() as server, swarm_of(server.url, tmp_path / "open", headers=HEADERS) as swarm:
         assert swarm.control_path is not None
         swarm.control_path.parent.chmod(0o755)
         swarm.control_path.chmod(0o666)
@@ -148,15 +147,14 @@ def test_a_remote_worker_needs_the_secret(tmp_path: Path) -> None:
     right_master, _ = keys_of(RUN_SECRET, "master")
     with (
         CountingServer() as server,
-        Swarm(
+        swarm_of(
             server.url,
             tmp_path,
-            seed=1,
             processes=0,
             remote_workers=1,
             bind=master,
             secret=RUN_SECRET,
-            hold=1.2,
+            linger=1.2,
             headers=HEADERS,
         ) as swarm,
     ):
@@ -204,7 +202,7 @@ def test_remote_workers_without_a_secret_are_a_usage_error(
     monkeypatch.delenv(SECRET, raising=False)
     for secret in ("", "short"):
         with pytest.raises(ConfigError, match=r"remote workers need a secret.*32 or more random characters"):
-            Swarm("http://127.0.0.1:1", tmp_path, seed=1, remote_workers=1, secret=secret)
+            swarm_of("http://127.0.0.1:1", tmp_path, remote_workers=1, secret=secret)
 
 
 @needs_root

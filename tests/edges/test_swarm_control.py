@@ -20,7 +20,7 @@ from harness.core.errors import ConfigError, HarnessError, SwarmError
 from harness.swarm.launch import Swarm
 from harness.swarm.wire import encode, setup_to_dict, spec_to_dict
 from tests.edges.servers.counting_server import CountingServer
-from tests.edges.swarm_cycles import spec, swarm_at
+from tests.edges.swarm_cycles import spec, swarm_at, swarm_of
 
 DEADLINE = 30.0
 
@@ -48,7 +48,7 @@ def test_a_swarm_that_dies_is_infrastructure_with_its_last_words(
     server: CountingServer, tmp_path: Path
 ) -> None:
     server.clear()
-    with Swarm(server.url, tmp_path, seed=1) as found:
+    with swarm_of(server.url, tmp_path) as found:
         found.wait_ready()
         private = found.control_path
         (tmp_path / "swarm.log").write_text("MemoryError: no more streams\n")
@@ -69,8 +69,8 @@ def test_a_swarm_that_dies_is_infrastructure_with_its_last_words(
 
 def test_a_swarm_that_cannot_start_says_why(tmp_path: Path) -> None:
     """The request was wrong, not the generator: exit 2."""
-    elsewhere = Swarm("http://no.such.host.invalid:80", tmp_path / "host", seed=1)
-    foreign = Swarm("http://127.0.0.1:80", tmp_path / "source", seed=1, source_addresses=("203.0.113.9",))
+    elsewhere = swarm_of("http://no.such.host.invalid:80", tmp_path / "host")
+    foreign = swarm_of("http://127.0.0.1:80", tmp_path / "source", source_addresses=("203.0.113.9",))
     for found, why in (
         (elsewhere, r"no\.such\.host\.invalid"),
         (foreign, r"^source address 203\.0\.113\.9: "),
@@ -90,7 +90,7 @@ def test_an_address_that_cannot_be_bound_is_named(server: CountingServer, tmp_pa
         f"web port {server.port}: Address already in use": ({"web_port": server.port}, 4),
     }
     for why, (options, code) in wrong.items():
-        found = Swarm(server.url, tmp_path, seed=1, **options)  # type: ignore[arg-type]
+        found = swarm_of(server.url, tmp_path, **options)  # type: ignore[arg-type]
         with found, pytest.raises(HarnessError, match=why) as error:
             found.wait_ready()
         assert error.value.exit_code == code
@@ -140,11 +140,11 @@ def test_every_order_is_validated_and_garbage_ends_nothing(server: CountingServe
             with talk, talk.makefile("rb") as lines:
                 talk.settimeout(DEADLINE)
                 assert json.loads(lines.readline()) == {"hello": child.pid}
-                setup = Swarm(server.url, tmp_path, seed=1)._setup
+                setup = swarm_of(server.url, tmp_path)._setup
                 bad = setup_to_dict(setup)
-                bad["approach"]["sources"] = ["localhost"]  # a name would be looked up at every bind
+                bad["load"]["source_addresses"] = ["localhost"]  # a name would be looked up at every bind
                 talk.sendall(encode({"order": "setup", "setup": bad}))
-                assert "sources" in json.loads(lines.readline())["error"]
+                assert "source_addresses" in json.loads(lines.readline())["error"]
                 talk.sendall(encode({"order": "setup", "setup": setup_to_dict(setup)}))
                 assert json.loads(lines.readline()) == {"ready": True}
                 for line, problem in GARBAGE.items():
@@ -188,7 +188,7 @@ def test_a_swarm_that_hangs_is_infrastructure(
 
 def test_a_swarm_that_sends_nonsense_is_refused(server: CountingServer, tmp_path: Path) -> None:
     """The other direction: the experiment believes nothing either."""
-    found = Swarm(server.url, tmp_path, seed=1)
+    found = swarm_of(server.url, tmp_path)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(0.05)

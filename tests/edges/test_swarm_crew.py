@@ -23,7 +23,7 @@ from harness.swarm.launch import Swarm
 from harness.swarm.setup import SECRET
 from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import CountingServer
-from tests.edges.swarm_cycles import agree, swarm_at, workers_of
+from tests.edges.swarm_cycles import agree, swarm_at, swarm_of, workers_of
 
 ROOT = Path(__file__).parents[2]
 REMOTE = "a secret of more than 32 characters"
@@ -33,7 +33,7 @@ SPEC = CycleSpec(0, 61, 20, 30.0, events=3, disconnect="mixed", paths=("/a", "/b
 def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -> None:
     with (
         CountingServer() as server,
-        swarm_at(server, tmp_path, processes=2, hold=1.2, stall_after=60.0) as swarm,
+        swarm_at(server, tmp_path, processes=2, linger=1.2, stall_after=60.0) as swarm,
     ):
         ledger = swarm.cycle(SPEC)
         agree(ledger, server)
@@ -144,14 +144,13 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
         here = nets[0][1]
         server = stack.enter_context(CountingServer(here))
         port = free_port()
-        swarm = Swarm(
+        swarm = swarm_of(
             server.url,
             tmp_path,
-            seed=1,
             processes=0,
             remote_workers=2,
             bind=f"{here}:{port}",
-            hold=1.2,
+            linger=1.2,
             secret=REMOTE,
         )
         stack.enter_context(swarm)

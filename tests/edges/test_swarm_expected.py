@@ -12,10 +12,11 @@ import pytest
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec
 from harness.core.verdict import Outcome
-from harness.experiment.guard import Request, guard_once
-from harness.swarm.launch import Swarm
+from harness.experiment.guard import guard_once
+from harness.experiment.options import request_of
 from harness.target.preflight import preflight
 from tests.edges.servers.sse_scripted import Connection, serve
+from tests.edges.swarm_cycles import swarm_of
 
 # Answers 503 to everything, with Retry-After, as a health check does while a backend is down.
 DOWN = """
@@ -61,7 +62,7 @@ def cycle(**more: Any) -> CycleSpec:
 
 @pytest.mark.parametrize("mode", ["stream", "request"])
 def test_an_expected_error_is_what_is_loaded(tmp_path: Path, mode: str) -> None:
-    with serve(answers) as server, Swarm(server.url, tmp_path, seed=1, expect=("5xx",)) as swarm:
+    with serve(answers) as server, swarm_of(server.url, tmp_path, expect=("5xx",)) as swarm:
         ledger = swarm.cycle(cycle(paths=("/down",), mode=mode, disconnect="mixed"))
         other = swarm.cycle(cycle(mode=mode))
     assert (ledger.completed, ledger.failed, ledger.rate_limited) == (50, 0, 0)
@@ -71,7 +72,7 @@ def test_an_expected_error_is_what_is_loaded(tmp_path: Path, mode: str) -> None:
 
 
 def test_a_share_of_the_requests_is_invalid(tmp_path: Path) -> None:
-    with serve(answers) as server, Swarm(server.url, tmp_path, seed=1) as swarm:
+    with serve(answers) as server, swarm_of(server.url, tmp_path) as swarm:
         ledger = swarm.cycle(cycle(invalid=0.2))
     assert (ledger.opened, ledger.invalid, ledger.failed, ledger.answered) == (50, 10, 0, 50)
     assert ledger.clients == 1
@@ -84,7 +85,7 @@ def test_distinct_clients_are_seen_by_the_service_and_counted_over_cycles(tmp_pa
         seen[it.asked.header("X-Client-Id")] += 1
         return answers(it)
 
-    with serve(counts) as server, Swarm(server.url, tmp_path, seed=1, clients=60) as swarm:
+    with serve(counts) as server, swarm_of(server.url, tmp_path, clients=60) as swarm:
         first, second = swarm.cycle(cycle()), swarm.cycle(cycle())
     assert (first.clients, second.clients) == (50, 60)
     assert len(seen) == 60
@@ -96,7 +97,7 @@ def guarded(tmp_path: Path, **more: Any) -> Any:
         "command": (sys.executable, "-c", DOWN, "{port}"), "connections": 40, "concurrency": 10, "settle": 0.3,
         "max_time": 4.0, "out": tmp_path / "out", "mode": "request", "runtime": "none", **more,
     }  # fmt: skip
-    return guard_once(Request("http://127.0.0.1:{port}/healthz", **given), command="test")
+    return guard_once(request_of("http://127.0.0.1:{port}/healthz", **given), command="test")
 
 
 def test_a_guard_of_a_503_says_what_to_give_and_then_loads_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.core.cycle import CycleSpec
-from harness.swarm.launch import Swarm
+from tests.edges.swarm_cycles import swarm_of
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 ANSWERS = (
@@ -83,7 +83,7 @@ def garbage(seed: int) -> Iterator[int]:
 def test_every_stream_ends_whatever_the_service_says(tmp_path: Path) -> None:
     with (
         garbage(1) as port,
-        Swarm(f"http://127.0.0.1:{port}", tmp_path, seed=1, stall_after=0.5, hold=0.2) as swarm,
+        swarm_of(f"http://127.0.0.1:{port}", tmp_path, stall_after=0.5, linger=0.2) as swarm,
     ):
         ledger = swarm.cycle(CycleSpec(0, STREAMS, 20, 0.6, events=2, disconnect="mixed"))
     assert (ledger.opened, ledger.open_now) == (STREAMS, 0)

@@ -16,7 +16,7 @@ from harness.swarm.launch import Swarm
 from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import HEAD, CountingServer
 from tests.edges.servers.sse_scripted import Connection, serve
-from tests.edges.swarm_cycles import agree, spec, swarm_at
+from tests.edges.swarm_cycles import agree, spec, swarm_at, swarm_of
 
 HOLD = 1.2  # the server needs 0.1 of them to be sure that nobody reads, or that somebody reads on
 DEADLINE = 30.0
@@ -36,7 +36,7 @@ def web() -> int:
 @pytest.fixture(scope="module")
 def swarm(server: CountingServer, web: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
     folder = tmp_path_factory.mktemp("swarm")
-    with swarm_at(server, folder, hold=HOLD, web_port=web) as found:
+    with swarm_at(server, folder, linger=HOLD, web_port=web) as found:
         yield found
 
 
@@ -114,7 +114,7 @@ def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stal
 
 def test_a_head_that_drips_is_told_from_silence(tmp_path: Path) -> None:
     """Held for its dwell as a silent one is; bytes that never make a whole head are no sign of life."""
-    with serve(drips) as server, Swarm(server.url, tmp_path, seed=1, stall_after=1.0) as found:
+    with serve(drips) as server, swarm_of(server.url, tmp_path, stall_after=1.0) as found:
         ledger = found.cycle(spec(4, 4, dwell=1.5))
     assert (ledger.causes, ledger.stalls, ledger.by_mode) == ({"dripping": 4}, 4, {"fin": 4})
     assert ledger.stream_seconds >= 4 * 1.5
@@ -150,7 +150,7 @@ def test_streams_that_the_service_ends_are_completed(swarm: Swarm, server: Count
 
 def test_ids_that_are_missing_repeated_or_out_of_order_are_in_the_ledger(tmp_path: Path) -> None:
     ids = b"".join(b"id: %d\ndata: x\n\n" % number for number in (1, 2, 5, 5, 4, 6))
-    with answering(HEAD + ids) as url, Swarm(url, tmp_path, seed=1) as found:
+    with answering(HEAD + ids) as url, swarm_of(url, tmp_path) as found:
         ledger = found.cycle(spec(5, 1, events=6))
     assert (ledger.ids_missed, ledger.ids_repeated, ledger.ids_disordered) == (10, 5, 5)
 
@@ -180,7 +180,7 @@ def test_a_cancelled_cycle_leaves_at_once_and_keeps_its_count(swarm: Swarm, serv
 def test_a_service_that_has_gone_ends_the_cycle_early(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with Swarm(f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path, seed=1) as found:
+        with swarm_of(f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path) as found:
             ledger = found.cycle(spec(10_000, 50))
     assert set(ledger.causes) == {"refused"}
     assert 5 <= ledger.opened < 1000  # not hammered

@@ -10,7 +10,8 @@ import pytest
 
 from harness.core.budget import Budget, retain_for
 from harness.core.errors import ConfigError, TargetError
-from harness.experiment.guard import Request, guard_once, setup_for
+from harness.experiment.guard import guard_once, setup_for
+from harness.experiment.options import GuardRequest, request_of
 from harness.target.preflight import preflight
 from harness.target.ready import wait_ready
 from tests.edges.servers.sse_client import certificate
@@ -19,7 +20,7 @@ from tests.edges.servers.sse_scripted import Connection, serve
 SERVICE = Path(__file__).parent / "servers" / "sse_tls_service.py"
 
 
-def asked(tmp_path: Path, **more: Any) -> Request:
+def asked(tmp_path: Path, **more: Any) -> GuardRequest:
     cert, key = certificate(tmp_path)
     given: dict[str, Any] = {
         "url": "https://127.0.0.1:{port}/events",
@@ -37,7 +38,7 @@ def asked(tmp_path: Path, **more: Any) -> Request:
         "out": tmp_path / "out",
         "ca": cert,
     }
-    return Request(**{**given, **more})
+    return request_of(**{**given, **more})
 
 
 def test_a_guard_over_https_with_an_authority_of_its_own(tmp_path: Path) -> None:
@@ -123,6 +124,6 @@ def test_the_retention_time_is_what_was_asked_else_the_budgets_else_a_minute(
     tmp_path: Path, asked_for: float | None, retain: dict[str, float], everything: float, threads: float
 ) -> None:
     setup = setup_for(asked(tmp_path, retention=asked_for, budget=Budget(retain=retain)))
-    assert setup.retention == everything
-    assert retain_for(setup.budget.retain, "threads", setup.retention) == threads
-    assert retain_for(setup.budget.retain, "fds/pipe", setup.retention) == everything
+    assert setup.judgement.retain == everything
+    assert retain_for(setup.judgement.allowed.retain, "threads", setup.judgement.retain) == threads
+    assert retain_for(setup.judgement.allowed.retain, "fds/pipe", setup.judgement.retain) == everything

@@ -17,6 +17,7 @@ from harness.swarm.launch import Swarm
 from harness.swarm.saturation import LATE, WINDOW
 from tests.core.series import trial
 from tests.edges.servers.sse_scripted import STREAM, Connection, serve
+from tests.edges.swarm_cycles import swarm_of
 
 FLOOD = b"".join(b"id: %d\ndata: x\n\n" % number for number in range(20_000))
 
@@ -43,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def swarm(url: str, folder: Path) -> Iterator[Swarm]:
-    with Swarm(url, folder, seed=1) as found:
+    with swarm_of(url, folder) as found:
         found.wait_ready()
         yield found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ from harness.http.cookies import MAX_COOKIES, Cookies
 from harness.http.endpoint import Endpoint
 from harness.http.route import Address, Route, Router
 from harness.http.source_addresses import check_local, check_reach, source_pool
-from harness.swarm.approach import Approach
 from harness.swarm.histogram import Histogram
+from harness.swarm.load import LoadOptions
 from harness.swarm.saturation import BUSY, LATE, Saturation
 from harness.swarm.setup import SwarmSetup
 from harness.swarm.tally import Outcome, add_up
@@ -98,16 +99,22 @@ def test_an_outcome_survives_the_wire(ledger: Ledger, first: Histogram) -> None:
 @few
 @given(st.binary(max_size=50), st.dictionaries(st.sampled_from(("X-A", "Accept")), st.text(max_size=9)))
 def test_a_setup_survives_the_wire(body: bytes, headers: dict[str, str]) -> None:
-    approach = Approach(
-        "http://127.0.0.1:1", body=body, headers=headers, sources=("127.0.0.2", "::1"), max_event=77
+    load = LoadOptions(
+        body=body,
+        headers=headers,
+        source_addresses=("127.0.0.2", "::1"),
+        max_event=77,
+        ca=Path("/etc/ca.pem"),
+        seed=5,
+        processes=2,
     )
-    setup = SwarmSetup(approach, seed=5, processes=2, bind="127.0.0.1:0", target_pid=7)
+    setup = SwarmSetup("http://127.0.0.1:1", load, bind="127.0.0.1:0", target_pid=7)
     assert setup_from_dict(over_the_wire(setup_to_dict(setup))) == setup
 
 
 BASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "spec": (spec_from_dict, spec_to_dict(CycleSpec(0, 1, 1, 1.0))),
-    "setup": (setup_from_dict, setup_to_dict(SwarmSetup(Approach("http://h")))),
+    "setup": (setup_from_dict, setup_to_dict(SwarmSetup("http://h"))),
     "outcome": (outcome_from_dict, outcome_to_dict(Outcome(Ledger(), Histogram()))),
 }
 

@@ -20,6 +20,7 @@ from harness.core.sample import Census, Sample
 from harness.experiment.context import TrialContext
 from harness.experiment.halt import Halt
 from harness.experiment.levels import MOST_EVENTS, Reader
+from harness.experiment.options import with_options
 from harness.experiment.quiet import Quiet, cores_used
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.trial import TrialRunner
@@ -81,7 +82,7 @@ def reader(inbound: int | None = 3, **more: Any) -> tuple[Any, list[int]]:
         inbound=lambda port: asked.append(port) or inbound, samples=list, latest=lambda: Sample(0.0)
     )
     parts = {
-        "setup": SimpleNamespace(settle=0.5, patience=60.0),
+        "setup": SimpleNamespace(judgement=SimpleNamespace(settle=0.5, patience=60.0)),
         "context": SimpleNamespace(interrupt=threading.Event()),
         "target": SimpleNamespace(alive=True),
         "sampler": sampler,
@@ -138,7 +139,11 @@ def test_only_processes_that_were_there_before_are_events() -> None:
 
 
 def runner(
-    tmp_path: Path, cycle: Callable[[TrialRunner, CycleSpec], Observation], **more: Any
+    tmp_path: Path,
+    cycle: Callable[[TrialRunner, CycleSpec], Observation],
+    *,
+    limit: float | None = None,
+    **options: Any,
 ) -> TrialRunner:
     """A trial whose cycles are played by ``cycle``."""
 
@@ -146,7 +151,10 @@ def runner(
         def _cycle(self, step: CycleSpec) -> Observation:
             return cycle(self, step)
 
-    setup = replace(setup_for(describe()["fixed"], Wish()), broker=None, **more)
+    setup = setup_for(describe()["fixed"], Wish())
+    setup = replace(
+        setup, request=with_options(setup.request, **options), broker=None, steps=steps, limit=limit
+    )
     directory, halt = (
         RunDirectory.create(tmp_path / "run", "run"),
         Halt(threading.Event(), time.monotonic, None),
@@ -168,7 +176,7 @@ def test_a_cycle_that_was_cut_short_is_the_last(cut: int | None, tmp_path: Path)
     def cycle(_: TrialRunner, step: CycleSpec) -> Observation:
         return observation(step.index, {}, complete=step.index != cut)
 
-    one = runner(tmp_path, cycle, steps=steps)
+    one = runner(tmp_path, cycle)
     one._cycles()
     assert len(one.trial.observations) == (5 if cut is None else cut + 1)
     assert any("stopped: enough" in note for note in one.trial.notes) is (cut is None)
@@ -179,7 +187,7 @@ def test_a_service_that_exits_ends_the_cycles(tmp_path: Path) -> None:
         self.target.alive = step.index != 1  # type: ignore[misc]
         return observation(step.index, {})
 
-    one = runner(tmp_path, cycle, steps=steps)
+    one = runner(tmp_path, cycle)
     one._cycles()
     assert len(one.trial.observations) == 2
 
@@ -190,13 +198,13 @@ def test_an_interrupt_ends_the_cycles(tmp_path: Path) -> None:
             self.context.interrupt.user.set()
         return observation(step.index, {})
 
-    one = runner(tmp_path, cycle, steps=steps)
+    one = runner(tmp_path, cycle)
     one._cycles()
     assert len(one.trial.observations) == 2
 
 
 def test_the_time_given_ends_the_cycles_and_is_noted(tmp_path: Path) -> None:
-    one = runner(tmp_path, lambda _, step: observation(step.index, {}), steps=steps, max_seconds=0.0)
+    one = runner(tmp_path, lambda _, step: observation(step.index, {}), max_time=0.0)
     one._cycles()
     assert one.trial.observations == ()
     assert any("0 s are used up" in note for note in one.trial.notes)

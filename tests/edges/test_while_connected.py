@@ -14,9 +14,10 @@ from harness.core.judge.while_connected import grown
 from harness.core.metric import Key
 from harness.core.plan import Stop
 from harness.core.record import Trial
-from harness.experiment.guard import Request, guard_once
-from harness.swarm.launch import Swarm
+from harness.experiment.guard import guard_once
+from harness.experiment.options import request_of
 from tests.edges.command_line import wait_for
+from tests.edges.swarm_cycles import swarm_of
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 EVENT = b"data: " + b"x" * 16_000 + b"\n\n"
@@ -94,7 +95,7 @@ def test_a_stalled_reader_is_felt_by_the_service_and_one_that_reads_is_not(
 ) -> None:
     flood = Flood()
     try:
-        with Swarm(flood.url, tmp_path, seed=1, stall_after=30.0) as swarm:
+        with swarm_of(flood.url, tmp_path, stall_after=30.0) as swarm:
             ledger = swarm.cycle(hold(1, stalled, 2.0))
         assert (ledger.opened, ledger.answered, ledger.failed) == (1, 1, 0)
         (taken,) = flood.taken
@@ -113,7 +114,7 @@ def test_levels_are_read_while_clients_stay_and_show_what_each_event_retains(tmp
     def once(trial: Trial) -> CycleSpec | Stop:
         return Stop("done") if trial.observations else hold(20, 0, 4.0)
 
-    request = Request(
+    request = request_of(
         "http://127.0.0.1:{port}/events", command=(sys.executable, "-c", RETAINS, "{port}"), connections=20,
         settle=0.3, max_time=30.0, out=tmp_path / "out",
     )  # fmt: skip

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.verdict import Finding, Outcome, Verdict
-from harness.experiment.guard import Request, guard_once
+from harness.experiment.guard import guard_once
+from harness.experiment.options import request_of
 from tests.sabotage.programs import go_binary, java_classes
 
 SERVICES = Path(__file__).parents[1] / "services"
@@ -190,7 +191,7 @@ class Red:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """runtime: which program. habit: its argument. load: fields of the Request that differ from a guard's default.
+    """runtime: which program. habit: its argument. load: options that differ from a guard's default.
 
     quick: one of those that every test run has. arguments: more words of the command. variant: tells rows of the same
     habit apart.
@@ -245,7 +246,7 @@ def run(case: Case, folder: Path, *, seed: int = 0, **load: Any) -> Result:
     began = time.monotonic()
     try:
         fields = {"url": URL, "command": case.command, "out": folder, "seed": seed, **case.load, **load}
-        done = guard_once(Request(**fields), command=f"sabotage {case.name}")
+        done = guard_once(request_of(**fields), command=f"sabotage {case.name}")
     except Exception as error:
         # One row that fails counts as wrong. The other rows still run.
         text = f"{type(error).__name__}: {error}"

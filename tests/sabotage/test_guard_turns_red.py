@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.verdict import Outcome
-from harness.experiment.guard import Guarded, Request, guard_once
+from harness.experiment.guard import Guarded, guard_once
+from harness.experiment.options import request_of
 
 SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
 
@@ -26,7 +27,7 @@ def run(kind: str, tmp_path: Path, **more: object) -> Guarded:
         "out": tmp_path / "run",
         **more,
     }
-    return guard_once(Request(**{"retention": 0.0, **arguments}), command="test")  # type: ignore[arg-type]
+    return guard_once(request_of(**{"retention": 0.0, **arguments}), command="test")  # type: ignore[arg-type]
 
 
 def test_an_exit_with_code_0_in_mid_load_is_a_crash(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ import gevent  # noqa: E402
 from locust.env import Environment  # noqa: E402
 
 from harness.core.cycle import CycleSpec  # noqa: E402
-from harness.swarm.approach import Approach  # noqa: E402
+from harness.swarm.load import LoadOptions  # noqa: E402
 from harness.swarm.pool import Pool  # noqa: E402
+from harness.swarm.setup import SwarmSetup  # noqa: E402
 from harness.swarm.statistics import Statistics  # noqa: E402
 from harness.swarm.user import SseUser  # noqa: E402
 
@@ -66,7 +67,8 @@ def main() -> None:
     environment = Environment(
         user_classes=[Reader], host=url, parsed_options=argparse.Namespace(source_addresses="")
     )
-    pool = Pool(Approach(url, hold=0.02), rng=random.Random(1), statistics=Statistics(environment))
+    setup = SwarmSetup(url, LoadOptions(stall_after=30.0), linger=0.02)
+    pool = Pool(setup, rng=random.Random(1), statistics=Statistics(environment))
     user = Reader(environment)
     user.host = url
     for number in range(rounds):

@@ -1,0 +1,33 @@
+"""Types of options that take a time, a size, a rate or a pool of addresses, as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import click
+
+from harness.core.units import duration, rate, size
+from harness.http.source_addresses import source_pool
+
+
+class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases of click alone
+    """Reads the text of an option; ``read`` is called with the option's name and the text."""
+
+    def __init__(self, name: str, read: Callable[[str, str], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """Raises ConfigError naming the option."""
+        if not isinstance(value, str):
+            return value
+        return self._read(param.opts[0] if param else self.name, value)
+
+
+TIME = Quantity("time", duration)
+TIME_OR_ZERO = Quantity("time", partial(duration, zero=True))
+SIZE = Quantity("size", lambda option, text: int(size(option, text)))
+RATE = Quantity("rate", rate)
+ADDRESSES = Quantity("addresses", lambda _, text: source_pool(text))
