@@ -382,7 +382,11 @@ def _bounds(verdict: Verdict) -> Fact | None:
 
 def _also_bounded(verdict: Verdict) -> Fact | None:
     """Pools and caches that filled and stopped, and what was released late."""
-    pools = [bound for bound in verdict.bounds if bound.status == "retention"]
+    pools = [
+        bound for bound in verdict.bounds if bound.status == "retention" and not bound.unit.endswith("/hour")
+    ]
+    totals = {(one.metric, one.explanation) for one in pools if not one.kind}
+    pools = [one for one in pools if not one.kind or (one.metric, one.explanation) not in totals]
     told = [f"{plural(noun(one.metric, one.kind))}: {one.explanation.split(';')[0]}" for one in pools]
     return Fact("retained", "; ".join(told[:2])) if told else None
 

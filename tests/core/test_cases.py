@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from harness.core.judge.trial import judge
+from harness.core.metric import Key
 from harness.core.record import as_ended
 from harness.core.verdict import Finding, Verdict
 from harness.store.run_dir import RunDirectory
@@ -86,6 +88,49 @@ def test_a_short_pass_says_how_much_memory_an_hour_it_allows(name: str) -> None:
         assert max(hourly) >= PUBLISHED, "the service grows by more than the bound allows"
 
 
+RELEASES = {"python-release-after-3-to-50-seconds": (47.5, 52.5), "java-release-after-18-seconds": (17.1, 18.9)}
+HELD = "go-held-while-connected"
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_memory_that_goes_with_what_is_released_late_is_no_leak(name: str) -> None:
+    """What the first clients warmed up stays, and is no part of the release."""
+    verdict = verdict_of(name)
+    assert verdict.outcome.value == "bounded", verdict.explain()
+    bound = next(b for b in verdict.bounds if (b.metric, b.kind, b.unit) == ("fds", "", "fds/answered-stream"))
+    assert bound.status == "retention"
+    said = re.search(r"released (\d+) s after the client left", bound.explanation)
+    assert said, bound.explanation
+    least, most = RELEASES[name]
+    assert least <= float(said[1]) <= most
+    hourly = next(b for b in verdict.bounds if (b.metric, b.kind, b.unit) == ("fds", "", "fds/hour"))
+    assert hourly.at_most < 500, "what departed clients leave behind for a while is no growth over time"
+
+
+@pytest.mark.parametrize("name", RELEASES)
+@pytest.mark.parametrize("each", [1.0, 3.0])
+def test_objects_that_stay_beside_such_a_release_are_no_pass(name: str, each: float) -> None:
+    record, _ = RunDirectory.load(RUNS / name)
+    [trial] = record.trials
+    streams, observations = 0, []
+    for seen in trial.observations:
+        streams += seen.ledger.answered or 0
+        extra = {Key("memory", "objects"): each * streams}
+        levels = {key: level + extra.get(key, 0.0) for key, level in seen.levels.items()}
+        observations.append(replace(seen, levels=levels))
+    verdict = judge(replace(trial, observations=tuple(observations)))
+    assert verdict.outcome.value != "bounded", verdict.explain()
+
+
+def test_memory_held_while_connected_by_a_collected_heap_is_no_pass() -> None:
+    """8 kB per event, freed when the stream ends: Go gives the pages back only after its next collection."""
+    verdict = verdict_of(HELD)
+    assert verdict.outcome.value == "inconclusive", verdict.explain()
+    assert "while connected" in verdict.explanation
+    assert "--hold" in verdict.advice
+
+
 def test_every_case_has_its_truth() -> None:
     names = {path.parent.name for path in RUNS.glob("*/run.json")}
-    assert names == {*TRUTHS, "go-published-events-replayed", "go-published-events-replayed-longer"}
+    judged = {*TRUTHS, *RELEASES, HELD}
+    assert names == {*judged, "go-published-events-replayed", "go-published-events-replayed-longer"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -123,6 +124,26 @@ def test_cycles_whose_sizes_differ_by_half_tell_growth_per_burst(contrast: float
 def test_forty_times_the_open_streams_are_no_pool_of_bursts(peak: int, step: bool) -> None:
     clients = [100, 150] * 2  # 550 in all
     assert (STEP in judged([1.1 * n for n in clients], clients, peak=peak).why) is step
+
+
+ANSWERED = [36.0, 54.0, 40.0, 47.0, 32.0, 50.0, 38.0]  # of thousands of streams, at a limited rate
+
+
+@pytest.mark.parametrize(
+    ("refused", "cycles", "each", "status"),
+    [(500.0, 7, 1.0, LEAKING), (0.0, 7, 1.0, OPEN), (500.0, 5, 1.4, OPEN), (500.0, 7, 0.85, OPEN)],
+)
+def test_growth_beyond_the_largest_pool_needs_no_contrast_where_the_service_limits_the_rate(
+    refused: float, cycles: int, each: float, status: str
+) -> None:
+    """Cycles of different size are answered alike. It takes six of them, and more than the largest pool."""
+    answered = ANSWERED[:cycles]
+    one = counts([each * n for n in answered], answered, peak=40)
+    # Time and bursts explain as much: a rate limit answers so many in a burst, and so many a second.
+    spans = tuple(
+        {**span, "refused": refused, "time": 1.0 + (span["answered"] - 30.0) / 10.0} for span in one.spans
+    )
+    assert assess(replace(one, spans=spans), sensitivity=1e-3).status == status
 
 
 @pytest.mark.parametrize(("peak", "status"), [(41, LEAKING), (42, LEAKING), (43, OPEN)])

@@ -162,3 +162,33 @@ def test_what_each_of_two_loads_leaves_beside_a_release_is_a_leak() -> None:
     found = assess_counts(both)[FDS]
     assert found.status == "leaking"
     assert found.rate == pytest.approx(0.05)
+
+
+def companions_of(tested: int, searched: bool) -> Trial:
+    """A file and five objects per five streams, and after the loads so many waits; then allocations are traced."""
+    files, objects = Key("fds", "device"), Key("memory", "objects")
+    seen, streams = [], 0
+    for index, opened in enumerate((300, 300, 300, 150, 50, 500, 360, 2000)):
+        streams += opened
+        levels = {FDS: 10.0 + streams // 5, files: float(streams // 5), objects: 9000.0 + 4 * (streams // 5)}
+        phase = Phase.WARMUP if index < 2 else Phase.LOAD
+        seen.append(observation(index, levels, phase=phase, opened=opened))
+    for again in range(tested):
+        seen.append(observation(len(seen) + again, levels, phase=Phase.RETENTION, opened=0))
+    if searched:
+        more = {**levels, FDS: levels[FDS] + 40, files: levels[files] + 40}
+        seen.append(observation(len(seen), more, phase=Phase.SEARCH, opened=200))
+    return replace(trial([], observations=seen, retention=60.0), initial={FDS: 10.0, files: 0.0, objects: 9000.0})
+
+
+@pytest.mark.parametrize("tested", range(3, 30, 2))
+def test_a_part_of_a_leak_is_no_surer_than_the_leak(tested: int) -> None:
+    results = assess_counts(companions_of(tested, searched=False))
+    if results[Key("memory", "objects")].status == "leaking":
+        assert results[Key("fds", "device")].status == "leaking"
+
+
+def test_objects_in_step_with_descriptors_are_found_although_a_search_followed() -> None:
+    results = assess_counts(companions_of(25, searched=True))
+    assert results[FDS].status == "leaking"
+    assert results[Key("memory", "objects")].status == "leaking"

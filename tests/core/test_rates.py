@@ -131,3 +131,16 @@ def test_anonymous_memory_whose_healthy_part_creeps(leaked: float, drift: float)
         return one.rate, one.low, one.high
 
     assert share(leaked, found) >= COVERED[0]
+
+
+def test_two_spans_that_agree_tell_the_rate_as_well_as_counts_do() -> None:
+    """Student's t over two spans alone would say 0 to 0.7."""
+    rate, low, high = interval([32.0, 335.0], [320.0, 3350.0 - 40.0])
+    assert rate == pytest.approx(0.101, abs=0.001)
+    assert 0.088 < low < 0.1 < high < 0.114
+
+
+@pytest.mark.parametrize("grown", [[366.0], [0.0, 366.0]])
+def test_one_increment_alone_is_no_lump(grown: list[float]) -> None:
+    _, low, high = interval(grown, [500.0, 3160.0][-len(grown) :])
+    assert 0.08 < low < high < 0.14

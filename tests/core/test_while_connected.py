@@ -272,3 +272,55 @@ def test_a_hold_fits_into_the_time_that_is_left_since_the_start_of_the_service()
                     connected=tuple(replace(r, at=r.at + at) for r in first.connected))  # fmt: skip
     step = next_step(trial([], observations=[*shifted, moved]), goal)
     assert not isinstance(step, CycleSpec) or step.dwell < 60.0 - moved.ended
+
+
+def collected(each: float, base: float, *, collects: bool, runtime: str = "go") -> Trial:
+    """A hold in which each client adds so many bytes a second, and two loads. Pages stay with the heap until its next
+    collection, which comes with the second load."""
+    now = trial([], observations=[])
+    now = replace(now, target=replace(now.target, runtime=runtime))
+    step = next_hold(now, replace(PLAIN, phase=Phase.HOLD), 5.0)
+    assert step
+    one = held(step, ANONYMOUS, lambda t, r, s: base + each * t * (r + s), 0.0)
+    full = base + each * 4.5 * CLIENTS
+    after = [
+        Observation(
+            PLAIN,
+            Ledger(opened=300, completed=300, answered=300, seconds=1.0),
+            {ANONYMOUS: level},
+            started=start,
+            ended=start + 2,
+        )
+        for start, level in ((6.0, full), (8.0, base if collects else full))
+    ]
+    return replace(now, observations=(replace(one, levels={ANONYMOUS: full}), *after))
+
+
+def test_a_collected_heap_that_was_in_use_while_connected_gets_a_longer_look() -> None:
+    now = collected(100_000, 8 * MIB, collects=True)
+    open_ = undecided(now)
+    assert open_ is not None
+    assert "memory/anonymous" in open_[0]
+    assert next_hold(now, replace(PLAIN, phase=Phase.HOLD), 5.0) is not None
+
+
+@pytest.mark.parametrize(
+    ("each", "base", "collects", "runtime"),
+    [
+        (100_000, 30 * MIB, True, "go"),  # less than doubled: garbage
+        (100_000, 8 * MIB, False, "go"),  # never freed: no growth while connected alone
+        (100_000, 8 * MIB, True, "none"),  # a collector that may let its heap grow
+    ],
+)
+def test_a_heap_that_may_wait_for_its_collection_is_no_growth_while_connected(
+    each: float, base: float, collects: bool, runtime: str
+) -> None:
+    assert undecided(collected(each, base, collects=collects, runtime=runtime)) is None
+
+
+def test_pages_of_the_last_hold_are_collected_before_the_next_one() -> None:
+    """Else the clients of the next hold fill pages that nobody sees grow."""
+    now = collected(100_000, 8 * MIB, collects=True)
+    for seen, again in ((1, False), (2, False), (3, True)):
+        part = replace(now, observations=now.observations[:seen])
+        assert (next_hold(part, replace(PLAIN, phase=Phase.HOLD), 5.0) is not None) is again

@@ -9,13 +9,14 @@ from itertools import pairwise
 
 from harness.core.budget import Budget, retain_for
 from harness.core.judge import growth, trend
+from harness.core.judge.following import followed
 from harness.core.judge.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
 from harness.core.judge.limit import limited
 from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.judge.rates import beside_readings, interval
 from harness.core.judge.restarted import merged, outlived
 from harness.core.judge.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
-from harness.core.judge.unnoticed import unnoticed
+from harness.core.judge.unnoticed import KINDS, unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, SYMPTOM, Judged, Key, rank
 from harness.core.record import Trial
 from harness.core.segments import segments
@@ -90,8 +91,25 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     capped = limited(
         trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
     )
-    results = {**results, **companions(results, read), **capped}
-    return covered({key: retained(trial, seen, key, one) for key, one in results.items()})
+    parts, leaders = companions(results, read, seen)
+    results = {**results, **parts, **capped}
+    kept = {key: retained(trial, seen, key, one) for key, one in results.items()}
+    kept = {key: _no_surer(one, kept.get(leaders[key])) if key in leaders and key not in capped else one
+            for key, one in kept.items()}  # fmt: skip
+    return covered(unserved(followed(seen, kept, FLOOR), capped))
+
+
+def unserved(results: Mapping[Key, Assessed], capped: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
+    """Sockets of clients that waited in vain once the service had run into a limit are a consequence of it, and pass
+    from one state to another when they leave: no growth of their own."""
+    if not capped:
+        return dict(results)
+    return {
+        key: replace(one, status="undecided", growing=False, why="held since the service stopped serving")
+        if key in KINDS and key not in capped and one.status in ("leaking", "suspected")
+        else one
+        for key, one in results.items()
+    }
 
 
 def _of_processes(trial: Trial, found: Sequence[Moment], parts: Sequence[Trial]) -> dict[Key, Assessed]:
@@ -309,9 +327,20 @@ def _worked(why: str, cpu: Assessed | None) -> str:
     return f"{why.partition('; a cache would')[0]}; idle CPU rose by {cores} cores with it, so it is no cache"
 
 
-def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> dict[Key, Assessed]:
-    """Counts not certain by themselves that grew in step with one that is: a part of the same leak."""
+def _no_surer(part: Assessed, leader: Assessed | None) -> Assessed:
+    """A part of a leak that is a leak only as far as its leader is one."""
+    if part.status == "leaking" and leader is not None and leader.status == "suspected":
+        return replace(part, status="suspected", growing=True)
+    return part
+
+
+def companions(
+    results: Mapping[Key, Assessed], read: Mapping[Key, Series], seen: Sequence[Moment]
+) -> tuple[dict[Key, Assessed], dict[Key, Key]]:
+    """Counts not certain by themselves that grew in step with one that is: a part of the same leak. And the leader of
+    each."""
     found: dict[Key, Assessed] = {}
+    leaders: dict[Key, Key] = {}
     certain = {key: one for key, one in results.items() if one.status == "leaking"}
     for key, one in results.items():
         if one.status != "undecided" or one.total < MIN_GROWTH or key.judged is not Judged.EXACT:
@@ -319,6 +348,9 @@ def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> d
         grown = read[key].increments
         for leader, lead in certain.items():
             led = read[leader].increments
+            if len(led) != len(grown):  # memory is not read while allocations are traced
+                both = series([moment for moment in seen if level_of(moment, key) is not None], leader)
+                led = both.increments if both else []
             if (
                 leader.judged is not Judged.EXACT
                 or rank(leader) > max(rank(key), SYMPTOM - 1)  # a consequence proves no cause
@@ -332,12 +364,13 @@ def companions(results: Mapping[Key, Assessed], read: Mapping[Key, Series]) -> d
                 rate, low, high = (
                     beside_readings(read[key], lead.factor, FLOOR[key.kind]) if key.kind in COUNTED else None
                 ) or interval(grown, read[key].column(lead.factor))
+                leaders[key] = leader
                 found[key] = replace(
                     one, status="leaking", why=f"rose in proportion to {leader}", factor=lead.factor,
                     rivals=lead.rivals, rate=rate, low=low, high=high, growing=False, cache=False,
                 )  # fmt: skip
                 break
-    return found
+    return found, leaders
 
 
 def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:

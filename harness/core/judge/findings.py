@@ -164,8 +164,11 @@ def bounds(
             continue
         status, text = one.status, one.why
         pool = pooled(found, key)
-        if one.status == "bounded" and pool and key.metric != "memory":
-            status, text = "retention", f"{pool}; {text}"
+        if one.status == "bounded" and key.metric != "memory":
+            if released(one):
+                status = "retention"
+            elif pool:
+                status, text = "retention", f"{pool}; {text}"
         if key == MEMORY:
             status = "bounded" if one.status == "bounded" else "observed"
             if inside:
@@ -176,8 +179,11 @@ def bounds(
         if bound.odds:
             text = f"{text}; a leak of {sensitivity:g} per stream would be missed in {bound.odds}"
         made.append(replace(bound, explanation=text))
-        if (hourly := per_hour(found, key)) is not None:
+        drained = one.stay.drained if one.stay and released(one) else None
+        if (hourly := per_hour(found, key, drained)) is not None:
             what = f"growth over time, seen for {seconds_seen(found):.0f} s"
+            if released(one):  # the bound per stream says when
+                status = "bounded"
             made.append(Bound(key.metric, key.kind, status, _round(hourly), f"{key.unit}/hour", 0.95, what))
     return made
 
@@ -190,10 +196,20 @@ def missed(key: Key, one: Assessed, sensitivity: float) -> float | None:
     return _round(math.exp(-NO_GROWTH * sensitivity / one.at_most))
 
 
-def per_hour(found: Sequence[Moment], key: Key) -> float | None:
+def released(one: Assessed) -> bool:
+    """Something was released late, and all of it was seen to be."""
+    return one.stay is not None and one.stay.release is not None and one.stay.release.over
+
+
+def per_hour(found: Sequence[Moment], key: Key, drained: Sequence[int] | None = None) -> float | None:
     """The largest growth over time, per hour, that could have stayed unseen (95 %): Poisson's upper end for an exact
-    count; for memory as the allocator has it the growth seen and one arena more. None where it was not read twice."""
+    count; for memory as the allocator has it the growth seen and one arena more. None where it was not read twice.
+
+    drained: moments at which everything that is released late had been; what departed clients leave behind for a while
+    is no growth over time."""
     _, rest = split_warmup(found)
+    if drained is not None and len(drained) > 1 and drained[-1] < len(found):
+        rest = [found[index] for index in drained]
     read = [(moment.at, level) for moment in rest if (level := level_of(moment, key)) is not None]
     if len(read) < 2 or read[-1][0] <= read[0][0]:
         return None

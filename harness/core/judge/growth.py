@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.core.judge.diagnose import PLAINER, SAME, driver, per
 from harness.core.judge.moments import DRIVERS, Series
@@ -207,14 +207,26 @@ def _at_once(data: _Data, factor: str) -> str:
 
 def _beyond_bursts(data: _Data, factor: str, total: float) -> bool:
     """Growth is not the same in every burst. Cycles of different size show it; where all were alike, only more
-    than the largest pool does."""
+    than the largest pool does; and so it does where the service refuses what exceeds a rate, because then the answered
+    streams differ too little in size, whatever the clients ask."""
     largest = max(data.pool, BURST_POOL)
     if total > max(largest, FAR * data.series.peak):
         return True
     amounts = [amount for _, amount in _active(data, factor)]
     if max(amounts) < CONTRAST * min(amounts):
         return total > largest
-    return _evidence(data, factor) >= CERTAIN
+    if _evidence(data, factor) >= CERTAIN:
+        return True
+    limited = math.fsum(data.series.column("refused")) > 0 and len(amounts) >= RISES
+    return limited and total > largest and _no_contrast(data, factor)
+
+
+def _no_contrast(data: _Data, factor: str) -> bool:
+    """The cycles could not have told the driver from bursts and time, had each unit of it added exactly the same."""
+    column = data.series.column(factor)
+    rate = (math.fsum(data.grown) - math.fsum(data.offset)) / math.fsum(column)
+    exact = [granted + rate * amount for granted, amount in zip(data.offset, column, strict=True)]
+    return _evidence(replace(data, grown=exact), factor) < CERTAIN
 
 
 def _evidence(data: _Data, factor: str) -> float:

@@ -23,6 +23,7 @@ SERVED = 0.02  # share of a cycle's streams that may be answered after the limit
 IN_STEP = 0.15  # share of the growth that the answered streams may leave unexplained
 LEAST_RATE = 0.3  # units per answered stream: what runs into a limit within minutes is no rare leak
 LEAST = 16.0  # units
+ALIKE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
 STAYS = 0.9  # share of the growth that is still there once nothing is served
 RATE_LIMITS = (429,)
 NAMED = {"answered": "answered", "accepted": "connection", "connection": "connection"}
@@ -87,7 +88,7 @@ def assess_limited(
         return None
     grown = [after - level for (_, level), (_, after) in pairwise(until)]
     columns = {name: [_did(a, b, name) for (a, _), (b, _) in pairwise(until)] for name in FACTORS}
-    factor = min(FACTORS, key=lambda name: _missed(grown, columns[name]))
+    factor = _plainest(grown, columns)
     column = columns[factor]
     total, streams = math.fsum(grown), math.fsum(column)
     active = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
@@ -101,6 +102,20 @@ def assess_limited(
     what = "answered streams" if factor == "answered" else "connections"
     why = f"in step with the {what} until {top:g}, then {limit.happened}"
     return Assessed("leaking", high, why, total, streams, NAMED[factor], (), rate, low, high)
+
+
+def _plainest(grown: Sequence[float], columns: Mapping[str, Sequence[float]]) -> str:
+    """The factor that leaves least unexplained; of several that do so about as well, that with the roundest rate: one
+    descriptor for each request is likelier than 1.25 for each answer."""
+    missed = {name: _missed(grown, column) for name, column in columns.items()}
+    least, total = min(missed.values()), math.fsum(grown)
+    alike = [name for name in FACTORS if missed[name] <= least + ALIKE * total and any(columns[name])]
+    return min(alike or FACTORS, key=lambda name: _roughness(total / max(1.0, math.fsum(columns[name]))))
+
+
+def _roughness(rate: float) -> float:
+    """How far a rate is from a whole number, as a share of it, in steps of ALIKE."""
+    return round(abs(rate - max(1, round(rate))) / max(rate, 1e-9) / ALIKE)
 
 
 def _did(before: Moment, after: Moment, factor: str) -> float:

@@ -24,7 +24,7 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
     """Rate of an exact count per unit of ``column``, low and high.
 
     Where every span agrees the spread between the spans tells (Student's t on the ratio), so a clockwork gets a
-    narrow interval. Else the counts are Poisson, in the lumps by which they grow; and where the spans differ by more
+    narrow interval, at most as wide as that of counts. Else the counts are Poisson, in the lumps by which they grow; and where the spans differ by more
     than chance, the interval is the wider of two: counts with that dispersion (quasi-Poisson), and the ratio
     estimator with the squares of its residuals (Cochran 1977), whose degrees of freedom are those of spans of
     equal size. The second holds for a rate that itself varies from span to span.
@@ -38,8 +38,13 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
         abs(value - total / exposure * amount) <= max(1.0, STRICT * value) for value, amount in pairs
     )
     if exact and total >= ENOUGH:
-        return ratio_interval(pairs)
-    size = lump([value for value, _ in pairs])
+        # Student's t over two or three spans knows next to nothing of their spread: what agrees so well scatters no
+        # more than counts do.
+        rate, low, high = ratio_interval(pairs)
+        _, least, most = poisson_interval(total, exposure)
+        return rate, max(low, least), min(high, most)
+    # One increment alone tells of no lump: it is its own divisor.
+    size = lump([value for value, _ in pairs]) if sum(1 for value, _ in pairs if value) > 1 else 1.0
     rate, low, high = _counted(total, exposure, size, LUMPY if size > 1 else 1.0)
     free = len(pairs) - 1
     if free < 2 or total <= 0:

@@ -1,0 +1,106 @@
+"""Memory that goes with a cause which was released in full: judged is what does not go with it.
+
+What a session holds is released with its socket. A level of memory counters has more in it: what the first clients
+warmed up, and what the search for the place in the source has left behind. So where descriptors, threads or tasks were
+released in full and memory fell in step with them, each level is compared with that of the cause at the same moment,
+from the warm-up on. What remains then is growth that the release does not explain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from harness.core.cycle import Phase
+from harness.core.judge.growth import LOOSE, Assessed
+from harness.core.judge.moments import Moment, level_of
+from harness.core.judge.retention import FLAT
+from harness.core.metric import EXACT_MEMORY_KINDS, SYMPTOM, Key, rank
+from harness.core.units import counted
+
+
+def followed(
+    found: Sequence[Moment], results: Mapping[Key, Assessed], floors: Mapping[str, float]
+) -> dict[Key, Assessed]:
+    """The results, with memory that went with a released cause bounded. floors: a reading's noise by kind."""
+    leader = _leader(results)
+    if leader is None:
+        return dict(results)
+    return {
+        key: _following(found, key, one, leader, results[leader], floors.get(key.kind, 1.0))
+        if key.kind in EXACT_MEMORY_KINDS and _open(one)
+        else one
+        for key, one in results.items()
+    }
+
+
+def _in_step(fell: Sequence[tuple[int, float, float]], each: float, rest: float, most: float) -> bool:
+    """Memory fell with the cause. Counting a heap takes a second or two, so it may have been counted when the cause was
+    where its neighbouring readings saw it."""
+    for position, (_, mine, _) in enumerate(fell):
+        near = [theirs for _, _, theirs in fell[max(0, position - 1) : position + 2]]
+        if not rest + each * min(near) - most <= mine <= rest + each * max(near) + most:
+            return False
+    return True
+
+
+def _open(one: Assessed) -> bool:
+    return one.status == "undecided" and one.stay is not None and one.stay.release is not None
+
+
+def _leader(results: Mapping[Key, Assessed]) -> Key | None:
+    """The cause that was released in full, of which most was."""
+    released = [
+        (one.stay.fallen, key)
+        for key, one in results.items()
+        if one.status == "bounded" and one.stay and one.stay.release and one.stay.release.over
+        and rank(key) < SYMPTOM and key.kind not in EXACT_MEMORY_KINDS
+    ]  # fmt: skip
+    return max(released)[1] if released else None
+
+
+def _following(
+    found: Sequence[Moment], key: Key, one: Assessed, leader: Key, lead: Assessed, floor: float
+) -> Assessed:
+    assert lead.stay and one.stay and one.stay.release
+    end = lead.stay.drained[-1]
+    start = next((index for index in range(end, -1, -1) if found[index].peak), None)
+    if start is None:
+        return one
+    read = [
+        (index, mine, theirs)
+        for index, moment in enumerate(found)
+        if (mine := level_of(moment, key)) is not None and (theirs := level_of(moment, leader)) is not None
+    ]
+    fell = [row for row in read if start <= row[0] <= end]
+    if len(fell) < 2:
+        return one
+    (_, high, most), (_, low, least) = fell[0], fell[-1]
+    if most <= least or high - low <= floor:
+        return one
+    each = (high - low) / (most - least)
+    kept = [(index, mine - each * theirs) for index, mine, theirs in read]
+    at_end = fell[-1][1] - each * fell[-1][2]
+    if not _in_step(fell, each, at_end, LOOSE * (high - low)):
+        return one
+    served = [position for position, (index, _) in enumerate(kept) if found[index].peak]
+    warm = [position for position in served if found[kept[position][0]].phase is Phase.WARMUP]
+    first = (warm or served[:1])[-1]
+    left = streams = 0.0
+    for (before, level), (after, later) in pairwise(kept[first:]):
+        if found[before].searches == found[after].searches:  # else the search has taken memory of its own
+            left += later - level
+            streams += found[after].done.get("answered", 0.0) - found[before].done.get("answered", 0.0)
+    if streams <= 0 or left > max(floor, FLAT * one.stay.fallen):
+        return one
+    why = (
+        f"{one.stay.release.text()}, in step with {leader}; nothing else was left of "
+        f"{counted(streams, 'answered stream', 'g')}"
+    )
+    at_most = (3.0 + max(0.0, left)) / streams
+    assert math.isfinite(at_most)
+    return replace(
+        one, status="bounded", at_most=at_most, why=why, total=max(0.0, left), exposure=streams, growing=False
+    )
