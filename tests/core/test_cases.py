@@ -88,7 +88,10 @@ def test_a_short_pass_says_how_much_memory_an_hour_it_allows(name: str) -> None:
         assert max(hourly) >= PUBLISHED, "the service grows by more than the bound allows"
 
 
-RELEASES = {"python-release-after-3-to-50-seconds": (47.5, 52.5), "java-release-after-18-seconds": (17.1, 18.9)}
+RELEASES = {
+    "python-release-after-3-to-50-seconds": (47.5, 52.5),
+    "java-release-after-18-seconds": (17.1, 18.9),
+}
 HELD = "go-held-while-connected"
 
 
@@ -97,7 +100,9 @@ def test_memory_that_goes_with_what_is_released_late_is_no_leak(name: str) -> No
     """What the first clients warmed up stays, and is no part of the release."""
     verdict = verdict_of(name)
     assert verdict.outcome.value == "bounded", verdict.explain()
-    bound = next(b for b in verdict.bounds if (b.metric, b.kind, b.unit) == ("fds", "", "fds/answered-stream"))
+    bound = next(
+        b for b in verdict.bounds if (b.metric, b.kind, b.unit) == ("fds", "", "fds/answered-stream")
+    )
     assert bound.status == "retention"
     said = re.search(r"released (\d+) s after the client left", bound.explanation)
     assert said, bound.explanation

@@ -178,7 +178,9 @@ def companions_of(tested: int, searched: bool) -> Trial:
     if searched:
         more = {**levels, FDS: levels[FDS] + 40, files: levels[files] + 40}
         seen.append(observation(len(seen), more, phase=Phase.SEARCH, opened=200))
-    return replace(trial([], observations=seen, retention=60.0), initial={FDS: 10.0, files: 0.0, objects: 9000.0})
+    return replace(
+        trial([], observations=seen, retention=60.0), initial={FDS: 10.0, files: 0.0, objects: 9000.0}
+    )
 
 
 @pytest.mark.parametrize("tested", range(3, 30, 2))

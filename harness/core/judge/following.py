@@ -64,7 +64,9 @@ def _leader(results: Mapping[Key, Assessed]) -> Key | None:
 def _following(
     found: Sequence[Moment], key: Key, one: Assessed, leader: Key, lead: Assessed, floor: float
 ) -> Assessed:
-    assert lead.stay and one.stay and one.stay.release
+    assert lead.stay
+    assert one.stay
+    assert one.stay.release
     end = lead.stay.drained[-1]
     start = next((index for index in range(end, -1, -1) if found[index].peak), None)
     if start is None:

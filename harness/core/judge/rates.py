@@ -24,10 +24,10 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
     """Rate of an exact count per unit of ``column``, low and high.
 
     Where every span agrees the spread between the spans tells (Student's t on the ratio), so a clockwork gets a
-    narrow interval, at most as wide as that of counts. Else the counts are Poisson, in the lumps by which they grow; and where the spans differ by more
-    than chance, the interval is the wider of two: counts with that dispersion (quasi-Poisson), and the ratio
-    estimator with the squares of its residuals (Cochran 1977), whose degrees of freedom are those of spans of
-    equal size. The second holds for a rate that itself varies from span to span.
+    narrow interval, at most as wide as that of counts. Else the counts are Poisson, in the lumps by which they grow;
+    and where the spans differ by more than chance, the interval is the wider of two: counts with that dispersion
+    (quasi-Poisson), and the ratio estimator with the squares of its residuals (Cochran 1977), whose degrees of freedom
+    are those of spans of equal size. The second holds for a rate that itself varies from span to span.
     """
     pairs = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
     total = math.fsum(value for value, _ in pairs)

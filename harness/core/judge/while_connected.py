@@ -110,9 +110,7 @@ def _all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
     return grown(seen, doubling=trial.target.runtime in DOUBLING, after=after)
 
 
-def grown(
-    seen: Observation, *, doubling: bool = False, after: Sequence[Observation] = ()
-) -> Iterator[Grown]:
+def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observation] = ()) -> Iterator[Grown]:
     """What grew in one hold cycle, by key. Where the heap is counted from inside, resident bytes say nothing.
 
     doubling: the collector of the service lets a heap grow to twice its live part. after: the cycles that followed.
@@ -272,7 +270,8 @@ def _lasts(trial: Trial, seen: Observation) -> bool:
     """Something grew in this hold until its end, is worth a longer look, and is no finding yet."""
     known = {one.key.metric for one in certain(trial)}
     return any(
-        _worth(one) and one.key.metric not in known and not _granted(trial, one) for one in _all_grown(trial, seen)
+        _worth(one) and one.key.metric not in known and not _granted(trial, one)
+        for one in _all_grown(trial, seen)
     )
 
 
@@ -338,7 +337,9 @@ def _finding(one: Grown) -> Finding:
         kind=one.key.kind,
         status="leaking",
         driver=driver,
-        rate=Rate(_six(value), _six(max(0.0, value - noise)), _six(value + hidden + noise), f"{unit}/{driver}"),
+        rate=Rate(
+            _six(value), _six(max(0.0, value - noise)), _six(value + hidden + noise), f"{unit}/{driver}"
+        ),
         explanation=text,
         scope=SCOPE,
     )
