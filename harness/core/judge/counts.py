@@ -91,8 +91,8 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     capped = limited(
         trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
     )
-    parts, leaders = companions(results, read, seen)
-    results = {**results, **parts, **capped}
+    others, leaders = companions(results, read, seen)
+    results = {**results, **others, **capped}
     kept = {key: retained(trial, seen, key, one) for key, one in results.items()}
     kept = {key: _no_surer(one, kept.get(leaders[key])) if key in leaders and key not in capped else one
             for key, one in kept.items()}  # fmt: skip
