@@ -14,7 +14,7 @@ from harness.core.record import Place, Places
 from harness.experiment.cancellable import call_cancellable, call_in_turns
 from harness.process.private_folder import PrivateFolder
 from harness.runtime.channel import default_directory
-from harness.runtime.counters import PARTIAL, Counters, Cycle, RuntimeReader, Unavailable
+from harness.runtime.counters import PARTIAL, Counters, Cycle, Left, RuntimeReader, Unavailable, endless
 from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
 from harness.runtime.processes import owner
@@ -127,10 +127,13 @@ class TargetRuntime:
         except ProbeError as error:
             return {}, f"runtime counters: a gap: {error}"
 
-    def attribute(self, cycle: Cycle, per: str, *, stays: bool = False) -> Places | None:
+    def attribute(
+        self, cycle: Cycle, per: str, *, stays: bool = False, left: Left = endless
+    ) -> Places | None:
         """Where the target grows, over further cycles; None when nothing can be said.
 
-        per: what ``cycle`` counts, such as ``connection``. stays: the target will run on after an interruption.
+        per: what ``cycle`` counts, such as ``connection``. stays: the target will run on after an interruption. left:
+        the seconds that the search has still.
         """
         reader = self.reader
         if reader is None:
@@ -138,7 +141,7 @@ class TargetRuntime:
         try:
             found = call_in_turns(
                 self.interrupted,
-                reader.attribute,
+                lambda turn: reader.attribute(turn, left=left),
                 cycle,
                 "the search for its place",
                 linger=UNTRACE if stays else 0.0,

@@ -435,7 +435,7 @@ class TrialRunner:
         self._show("tracing", len(self.trial.observations))
 
         began = self.context.clock()
-        self.search_ends = began + self._at_most(LONGEST_SEARCH)
+        self.search_ends = over = began + self._at_most(LONGEST_SEARCH)
         longest = 0.0
 
         def cycle() -> float:
@@ -459,7 +459,9 @@ class TrialRunner:
             longest = max(longest, self.context.clock() - started)
             return units(seen.ledger, per, self.context.clock() - started)
 
-        found = self.runtime.attribute(cycle, per, stays=not self.target.logs)
+        found = self.runtime.attribute(
+            cycle, per, stays=not self.target.logs, left=lambda: over - self.context.clock()
+        )
         self.search_ends = math.inf
         took = round(self.context.clock() - began, 1)
         self._note(places=found, extra={**self.trial.extra, "search_seconds": took})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
@@ -20,6 +21,7 @@ HANDLES = Key("tasks", "handle")
 
 TOP = 10
 PARTIAL = "partial: "  # begins a note on an answer that was cut
+LATE = f"{PARTIAL}there was no time to compare containers"
 MOST = 1 << 63  # of any count
 
 
@@ -129,6 +131,13 @@ class Attribution:
 
 # Runs one load cycle to quiescence; returns how many connections it opened (or of what else drives the growth).
 Cycle = Callable[[], float]
+Left = Callable[[], float]
+COMPARED = 2.0  # times as long as the first look at the containers takes the second, which describes them
+
+
+def endless() -> float:
+    """Seconds left, where nobody waits for the end of the search."""
+    return math.inf
 
 
 class RuntimeReader(Protocol):
@@ -144,8 +153,9 @@ class RuntimeReader(Protocol):
         """Raises ProbeError when a process that answered before does not answer now: a gap, never a zero."""
         ...
 
-    def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
-        """Where it grows, over two further cycles that ``cycle`` runs. Raises ProbeError."""
+    def attribute(self, cycle: Cycle, *, top: int = TOP, left: Left = endless) -> Attribution:
+        """Where it grows, over two further cycles that ``cycle`` runs. left: the seconds that the search has still;
+        what takes longer is left out, and noted. Raises ProbeError."""
         ...
 
 

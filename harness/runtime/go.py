@@ -25,8 +25,10 @@ from harness.runtime.counters import (
     Counters,
     Cycle,
     Growth,
+    Left,
     Unavailable,
     as_probe_error,
+    endless,
     most,
     run_cycles,
 )
@@ -120,7 +122,13 @@ class GoCounters:
             names[name] = names.get(name, 0) + int(count)
         return Counters(levels, names, (self.pid,))
 
-    def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
+    def attribute(
+        self,
+        cycle: Cycle,
+        *,
+        top: int = TOP,
+        left: Left = endless,  # noqa: ARG002 - same for every runtime
+    ) -> Attribution:
         """Goroutines by stack over two cycles, then the live heap by allocation site."""
         heap, goroutines = self._profiles()
         cycles, stopped = run_cycles(cycle, 2)

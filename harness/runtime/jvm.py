@@ -25,8 +25,10 @@ from harness.runtime.counters import (
     Counters,
     Cycle,
     Growth,
+    Left,
     Unavailable,
     as_probe_error,
+    endless,
     most,
     run_cycles,
 )
@@ -101,7 +103,13 @@ class JvmCounters:
         levels = {OBJECTS: instances, HEAP_BYTES: size, THREADS: threads}
         return Counters(levels, names, tuple(processes))
 
-    def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
+    def attribute(
+        self,
+        cycle: Cycle,
+        *,
+        top: int = TOP,
+        left: Left = endless,  # noqa: ARG002 - same for every runtime
+    ) -> Attribution:
         """Threads by stack, then instances by class, over two cycles."""
         process = self._processes()[0]
         classes, stacks = self._histogram(process), self._stacks(process)

@@ -13,16 +13,20 @@ from harness.core.frames import NODE, Frame, own_first, written
 from harness.core.metric import Key
 from harness.runtime import channel, inspector
 from harness.runtime.counters import (
+    COMPARED,
     HANDLES,
     HEAP_BYTES,
+    LATE,
     OBJECTS,
     TOP,
     Attribution,
     Counters,
     Cycle,
     Growth,
+    Left,
     Unavailable,
     as_probe_error,
+    endless,
     most,
     partial,
     run_cycles,
@@ -115,7 +119,7 @@ class NodeCounters:
         notes = cut or (() if OBJECTS in levels else (NO_QUERY,))
         return Counters(levels, names, tuple(sorted({answer.pid for answer in answers})), notes)
 
-    def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
+    def attribute(self, cycle: Cycle, *, top: int = TOP, left: Left = endless) -> Attribution:
         """Over three cycles: lines that add to containers that grow, the containers, resources by the place that made
         them, and live allocations by function.
 
@@ -125,15 +129,19 @@ class NodeCounters:
         try:
             self._ask("trace")  # in the try block: an interrupt while it waits leaves tracing on otherwise
             seen: list[list[channel.Answer]] = []
+            began = self._clock()
             held = [self._compared("first")]
+            needed = COMPARED * (self._clock() - began)
 
             def between() -> None:
                 seen.append(self._ask("sites"))
-                if len(seen) == 1:
+                if len(seen) == 1 and left() > needed:
                     held.append(self._compared("watch"))
 
             cycles, stopped = run_cycles(cycle, 3, between)
-            held.append(self._compared("lasting" if len(cycles) > 1 else "grown"))
+            late = left() <= needed
+            if not late:
+                held.append(self._compared("lasting" if len(cycles) > 1 else "grown"))
             containers, added = container_growth(
                 (each for answer in held[-1] for each in answer.body.get("grown", ())),
                 sum(cycles),
@@ -156,6 +164,7 @@ class NodeCounters:
             allocations = refined(lasting(whole, *each), containers)
             notes = (
                 *((stopped,) if stopped else ()),
+                *((LATE,) if late else ()),
                 *partial(answer.body for one in (*seen, *held) for answer in one),
             )
             return most(ranked(handles, added, containers, allocations), top, notes)

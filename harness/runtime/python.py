@@ -14,16 +14,20 @@ from harness.runtime.attach import attach, detach, knock
 from harness.runtime.counters import (
     ASYNCIO_TASKS,
     BLOCKS,
+    COMPARED,
     GREENLETS,
     HEAP_BYTES,
+    LATE,
     OBJECTS,
     TOP,
     Attribution,
     Counters,
     Cycle,
     Growth,
+    Left,
     Unavailable,
     as_probe_error,
+    endless,
     partial,
     run_cycles,
 )
@@ -196,13 +200,15 @@ class PythonCounters:
         except ProbeError as error:
             return [], (f"partial: containers were not compared: {error}",)
 
-    def attribute(self, cycle: Cycle, *, top: int = TOP) -> Attribution:
+    def attribute(self, cycle: Cycle, *, top: int = TOP, left: Left = endless) -> Attribution:
         """Types, waiting places and containers over two cycles, allocations over the second (see
         python_sites.lasting)."""
         try:
             self.trace()  # in the try block: an interrupt while it waits for the answer leaves tracing on otherwise
             types, waiting = self.types(), self.waiting()
+            began = self._clock()
             self._ask("containers 1")
+            needed = COMPARED * (self._clock() - began)
             seen = [self.snapshot()]
             units, stopped = run_cycles(cycle, 2, lambda: seen.append(self.snapshot()))
             before, after = seen[-2:]
@@ -210,7 +216,7 @@ class PythonCounters:
                 replace(before, connections=round(sum(units[:-1]))),
                 replace(after, connections=round(sum(units))),
             )
-            held, notes = self._containers_if_any(sum(units))
+            held, notes = self._containers_if_any(sum(units)) if left() > needed else ([], (LATE,))
             return python_sites.attribution(
                 types=python_sites.growth_of(types, self.types()),
                 waiting=python_sites.growth_of(waiting, self.waiting()),

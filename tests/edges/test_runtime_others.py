@@ -22,6 +22,7 @@ from harness.runtime.counters import (
     GOROUTINES,
     HANDLES,
     HEAP_BYTES,
+    LATE,
     OBJECTS,
     PARTIAL,
     Counters,
@@ -160,6 +161,14 @@ def test_node_counts_are_exact_and_the_planted_line_comes_first(
             assert found.growths[0].site.endswith(f"server.js:{line_of(NODE, mark)} in keep"), found.lines()
             assert found.growths[0].per_connection == pytest.approx(1.0, rel=SHARE)
             assert found.growths[1].site.startswith("`Kept` in "), found.lines()
+
+
+@needs_node
+def test_a_search_of_a_node_without_time_leaves_the_containers_out_and_says_so(tmp_path: Path) -> None:
+    with node_server(tmp_path) as (reader, port):
+        found = reader.attribute(cycle_of(port, "/object"), left=lambda: 0.0)
+    assert not any(growth.kind == "container" for growth in found.growths)
+    assert LATE in found.notes
 
 
 @needs_node

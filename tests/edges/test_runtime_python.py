@@ -14,7 +14,7 @@ import pytest
 from harness.core.errors import ProbeError
 from harness.process.child import Child
 from harness.runtime import channel
-from harness.runtime.counters import ASYNCIO_TASKS, BLOCKS, GREENLETS, OBJECTS, Counters, Unavailable
+from harness.runtime.counters import ASYNCIO_TASKS, BLOCKS, GREENLETS, LATE, OBJECTS, Counters, Unavailable
 from harness.runtime.python import PythonCounters, prepare_env
 from harness.target.spawn import free_port
 from tests.edges.probe_target import Told
@@ -64,6 +64,15 @@ def test_clean_stays_and_one_object_per_connection_is_one(
         assert (held.site, held.kind) == ("`__main__.Kept` in `KEPT`, a list", "container")
         assert held.per_connection == pytest.approx(1.0, rel=SHARE)
         assert not reader.read().notes
+
+
+def test_a_search_without_time_leaves_the_containers_out_and_says_so(tmp_path: Path) -> None:
+    with python_server("asyncio_server.py", tmp_path) as (reader, port):
+        found = reader.attribute(cycle_of(port, "/object"), left=lambda: 0.0)
+    planted = line_of(SERVERS / "asyncio_server.py", "# planted object")
+    assert found.growths[0].site == f"{SERVERS / 'asyncio_server.py'}:{planted}"
+    assert not any(growth.kind == "container" for growth in found.growths)
+    assert LATE in found.notes
 
 
 def test_a_leaked_buffer_is_found_with_its_bytes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -240,7 +241,8 @@ def test_the_search_for_the_place_takes_20_seconds_at_most(
     one.target = SimpleNamespace(alive=True, logs=True)  # type: ignore[assignment]
     ran: list[float] = []
 
-    def attribute(run: Callable[[], float], per: str, *, stays: bool) -> Places:
+    def attribute(run: Callable[[], float], per: str, *, stays: bool, left: Callable[[], float]) -> Places:
+        assert left() == pytest.approx(min(20.0, limit or math.inf))
         now[0] += ask
         counted, stopped = run_cycles(run, 3)
         ran.extend(counted)
