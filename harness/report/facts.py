@@ -38,7 +38,7 @@ LIKEWISE = (
 HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "anonymous"))
 _PLACE = re.compile(
     r"(?P<at>\S{1,400}:\d{1,9})"
-    r"(?: in (?P<function>[^:() ](?:[^:() ]|\(\*\w{1,100}\)|<\w{1,40}>){0,200}))?"
+    r"(?: in (?P<function>\(anonymous\)|[^:() ](?:[^:() ]|\(\*\w{1,100}\)|<\w{1,40}>){0,200}))?"
     r"(?: \((?P<state>[^()]{1,300})\))?"
     r"(?P<rest>: .{0,300})?"
 )
@@ -56,6 +56,8 @@ _MODULE = re.compile(r"(?<!\S)python\d\.\d{1,3}t?/(\w{1,100})\.py:\d{1,9} in (\w
 # The script itself is no module that its reader knows, and the C half of asyncio is asyncio.
 _UNSAID = re.compile(r"^(?:__main__\.|_(?=[a-z]))")
 _KEY = re.compile(rf"^(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
+# How a suspicion ends that only its age keeps from being certain (harness.core.judge.caveat).
+_TOO_YOUNG = re.compile(r"retained for \S+ s so far; a leak is what outlives .{1,40}$")
 _UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|days|ms|%|B|[kMG]B|[KMG]iB)(?!\w))")
 # Lines of a log that name no cause: access logs, and the frames of a traceback.
 _ACCESS = re.compile(r'"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH) \S{1,400} HTTP/[\d.]+"')
@@ -141,7 +143,7 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
         rows += [_evidence(trial, _main_bound(verdict), found), _bounds(verdict), _also_bounded(verdict)]
     elif trial.observations:
         rows += [
-            _grown(verdict, first),
+            None if _TOO_YOUNG.search(verdict.explanation) else _grown(verdict, first),
             (_where(trial, first, root) or _unplaced(trial, first)) if first else _unread(trial),
             _holder(trial) if first else None,
             _evidence(trial, first, found),
@@ -177,6 +179,9 @@ def headline(trial: Trial) -> str:
         )
     if verdict.outcome is Outcome.STALLED and verdict.stalled:
         return plain(verdict.stalled, LONGEST)
+    young = _TOO_YOUNG.search(verdict.explanation) if verdict.outcome is Outcome.INCONCLUSIVE else None
+    if young and first and first.rate:
+        return plain(f"{growth(first)}, {young[0]}", LONGEST)
     return plain(_KEY.sub(_named, verdict.explanation), LONGEST)
 
 
@@ -237,7 +242,8 @@ def place(text: str, root: str = "") -> str:
         ),
         _MODULE.sub(r"\1.\2", match["state"] or ""),
     )
-    inside = ", ".join(part for part in (match["function"], state) if part)
+    function = "an anonymous function" if match["function"] == "(anonymous)" else match["function"]
+    inside = ", ".join(part for part in (function, state) if part)
     return plain(f"{relative(match['at'], root)}{f'  {inside}' if inside else ''}", LONGEST)
 
 

@@ -223,6 +223,14 @@ def test_advice_uses_the_words_of_the_services_language(runtime: str, word: str)
         )
 
 
+def test_memory_that_the_kernel_counts_may_be_anything_that_a_stream_leaves_behind() -> None:
+    """A Go without pprof: its memory grows, and a goroutine may be what does."""
+    assert next_step("connection", "go", "memory", "anonymous") == (
+        "find what each connection leaves behind: an entry of a slice or a map, a goroutine that never returns"
+    )
+    assert "collection" in next_step("connection", "go", "memory", "objects")
+
+
 @pytest.mark.parametrize("runtime", ["go", "python", "node", "jvm", "native"])
 @pytest.mark.parametrize(
     "key", ["tasks/asyncio-task", "tasks/goroutine", "tasks/handle", "threads", "memory/objects"]

@@ -142,12 +142,34 @@ def test_a_headline_has_words_instead_of_keys(key: str, words: str) -> None:
     assert headline(replace(LEAKING, verdict=verdict)) == f"{words}: rose in 3 blocks"
 
 
+def test_growth_that_is_too_young_is_told_once_with_its_age() -> None:
+    """The suspicion of one metric and the growth of another, of which the first finding is the cause."""
+    verdict = judge(LEAKING)
+    told = (
+        "+1.00 x: y; suspected: +3 fds per connection, retained for 19 s so far; a leak is what outlives 60 s"
+    )
+    young = replace(LEAKING, verdict=replace(verdict, outcome=Outcome.INCONCLUSIVE, explanation=told))
+    facts = facts_of(young)
+    assert facts.headline == (
+        "1.00 descriptor per connection, retained for 19 s so far; a leak is what outlives 60 s"
+    )
+    assert "suspected" not in [fact.label for fact in facts.facts]
+    other = replace(young, verdict=replace(verdict, outcome=Outcome.INCONCLUSIVE, explanation="x"))
+    assert "suspected" in [fact.label for fact in facts_of(other).facts]
+
+
 def test_a_number_and_its_unit_stay_on_one_line() -> None:
     for length in range(50, 70):
         facts = Facts("LEAKING", "x", (Fact("limit", f"{'a' * length} about 2 min 4 s at this pace"),))
         lines = facts.lines()
         assert not any(line.endswith((" 2", " 4")) for line in lines), lines
         assert "\N{NO-BREAK SPACE}" not in facts.text()
+
+
+def test_a_function_without_a_name_is_called_so() -> None:
+    line = Place("line", "/srv/server.js:4 in (anonymous) (lines 4-8): 6.67 samples, 543 B per connection")
+    text = read(replace(LEAKING, places=Places((line,))))
+    assert "where: /srv/server.js:4  an anonymous function, lines 4-8\n" in text
 
 
 def test_the_container_is_told_with_what_it_holds_and_gains_and_is_no_place() -> None:

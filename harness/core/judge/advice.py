@@ -49,6 +49,15 @@ ENDLESS: Mapping[str, str] = {
     "jvm": "a collection, a cache, a queue without a capacity",
     "": "a list, a cache, a queue without a limit",
 }
+# What memory may be that is known from outside alone, after "find what each connection leaves behind: ".
+LEFT: Mapping[str, str] = {
+    "python": "an entry of a list or a cache, a task that never ends",
+    "node": "an entry of an array or a Map, a listener that is not removed",
+    "go": "an entry of a slice or a map, a goroutine that never returns",
+    "jvm": "an entry of a collection or a cache, a thread that never ends",
+    "": "an entry of a list or a cache, memory that is not freed",
+}
+OUTSIDE = frozenset({"", "anonymous", "rss", "uss"})  # kinds of memory that the kernel counts
 TICKING: Mapping[str, str] = {
     "python": "timers and background tasks",
     "node": "setInterval and background work",
@@ -80,7 +89,9 @@ def next_step(driver: str | None, runtime: str | None, metric: str = "", kind: s
         return f"look at what is opened before a request is rejected, and close it {word(CLOSED_BY)}"
     if driver and (ended := ENDED_BY.get((metric, kind))):
         return f"{word(ended)}: it outlives its stream"
+    opened = "answered stream" if driver == "answered-stream" else "connection"
+    if driver and metric == "memory" and kind in OUTSIDE:
+        return f"find what each {opened} leaves behind: {word(LEFT)}"
     if driver and metric == "memory":
         return f"{word(REMOVED_BY)}, remove what the stream added to a collection: it outlives its stream"
-    opened = "answered stream" if driver == "answered-stream" else "connection"
     return f"find what each {opened} opens, and close it {word(CLOSED_BY)}"
