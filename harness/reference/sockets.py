@@ -16,8 +16,6 @@ import zmq
 
 from harness.reference.counters import Counters
 
-MAX_SOCKETS = 1023  # libzmq's own default ceiling per context, kept
-
 
 class CheckFailed(Exception):
     """A health check that ended without a good answer; an ordinary event, not a programming error."""

@@ -4,27 +4,6 @@ from __future__ import annotations
 
 import math
 
-from harness.core.metric import Key
-from harness.core.verdict import Outcome
-
-OUTCOME_WORD = {
-    Outcome.CRASHED: "crashed",
-    Outcome.LEAKING: "leaking",
-    Outcome.STALLED: "stalled",
-    Outcome.OVER_CEILING: "over ceiling",
-    Outcome.INCONCLUSIVE: "inconclusive",
-    Outcome.INFRASTRUCTURE: "infrastructure",
-    Outcome.BOUNDED: "bounded",
-}
-OUTCOME_MEANING = {
-    Outcome.CRASHED: "the service crashed under load",
-    Outcome.LEAKING: "something grows with every stream and is not released",
-    Outcome.STALLED: "the service is running, but its streams are silent",
-    Outcome.OVER_CEILING: "a level exceeded its ceiling",
-    Outcome.INCONCLUSIVE: "too little is known for a verdict",
-    Outcome.INFRASTRUCTURE: "the harness failed, not the service",
-    Outcome.BOUNDED: "no leak was found",
-}
 METRIC_WORD = {
     "fds": "descriptors",
     "threads": "threads",
@@ -102,25 +81,11 @@ def kind_word(metric: str, kind: str) -> str:
     return f"{word} ({kind})" if kind else word
 
 
-def key_word(key: Key) -> str:
-    """``kind_word`` of a key."""
-    return kind_word(key.metric, key.kind)
-
-
 def amount(metric: str, kind: str, value: float) -> str:
     """A level or a growth in its own unit, unsigned: bytes as KiB, counts as they are."""
     if metric == "memory" and kind not in ("objects", "blocks"):
         return size(value)
     return number(value)
-
-
-def exit_word(returncode: int | None, signal: str | None) -> str:
-    """``SIGABRT (−6)``, ``exit code 1``, ``exit code unknown``."""
-    if returncode is None:
-        return "exit code unknown"
-    if returncode < 0:
-        return f"{signal or 'signal'} ({MINUS}{-returncode})"
-    return f"exit code {returncode}"
 
 
 def per(unit: str) -> str:

@@ -171,11 +171,6 @@ class SampleWriter:
         self.close()
 
 
-def event_line(at: float, trial: str | None, kind: str, more: Mapping[str, object]) -> bytes:
-    """One event. at: seconds since the run's start."""
-    return _encode({"at": round(at, 6), "trial": trial, "event": kind, **more})
-
-
 def tag(trial: str) -> bytes:
     """How every sample line of a trial begins, so that others need no parsing."""
     return b'{"trial":' + json.dumps(trial).encode() + b","

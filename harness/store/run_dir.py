@@ -1,4 +1,4 @@
-"""A run on disk: ``run.json``, ``samples.jsonl``, ``events.jsonl`` and a folder per trial.
+"""A run on disk: ``run.json``, ``samples.jsonl`` and a folder per trial.
 
 ``run.json`` is replaced as a whole after each cycle, so an interruption, even ``kill -9``, loses at
 most one cycle; samples are appended and lose at most a second.
@@ -20,15 +20,16 @@ from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, from_dict, to_dict
 from harness.core.sample import Sample
 from harness.store.claim import claim, fresh, lock
-from harness.store.lines import LineFile, SampleWriter, event_line, read_sample, tag
+from harness.store.lines import LineFile, SampleWriter, read_sample, tag
 from harness.store.thin import thinned
 from harness.store.write import make_directory, replace_file
 
 REPORTS = Path("reports")
-RECORD, SAMPLES, EVENTS = "run.json", "samples.jsonl", "events.jsonl"
+RECORD, SAMPLES = "run.json", "samples.jsonl"
+EVENTS = "events.jsonl"  # written by earlier versions: a folder with one holds a run
 LONGEST_NAME = 80
 LARGEST_RECORD = 1 << 30  # bytes of a run.json
-LONGEST_LINE = 16 << 20  # bytes of a line of samples or events
+LONGEST_LINE = 16 << 20  # bytes of a line of samples
 
 
 def run_id(now: datetime.datetime, suffix: int | str) -> str:
@@ -54,7 +55,6 @@ class RunDirectory:
         self.run_id = run_id
         self._lock = lock
         self._samples: LineFile | None = None
-        self._events: LineFile | None = None
 
     @classmethod
     def create(cls, out: Path | None, run_id: str, *, reports: Path = REPORTS) -> RunDirectory:
@@ -113,13 +113,6 @@ class RunDirectory:
         if self._samples is not None:
             self._samples.rewrite(lambda lines: thinned(lines, at, ages))
 
-    def event(self, kind: str, *, at: float, trial: str | None = None, **more: object) -> None:
-        """Note something that happened, at once on disk. at: seconds since the run's start."""
-        if self._events is None:
-            self._events = LineFile(self.path / EVENTS)
-        self._events.add(event_line(at, trial, kind, more))
-        self._events.flush()
-
     def checkpoint(self, record: RunRecord) -> None:
         """Replace ``run.json`` atomically, with the samples up to now flushed before it. Raises
         StoreError; the last good ``run.json`` then stays."""
@@ -153,19 +146,11 @@ class RunDirectory:
         known = [path for name in (RECORD, SAMPLES) if (path := self.path / name).exists()]
         return at, max((path.stat().st_mtime for path in known), default=0.0)
 
-    def read_events(self) -> Iterator[dict[str, object]]:
-        """Every event, oldest first."""
-        for line in _lines(self.path / EVENTS):
-            found = _parse(line)
-            if found is not None:
-                yield found
-
     def close(self) -> None:
         """Flush and close what is open. Raises StoreError."""
-        for lines in (self._samples, self._events):
-            if lines is not None:
-                lines.close()
-        self._samples = self._events = None
+        if self._samples is not None:
+            self._samples.close()
+            self._samples = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -220,15 +205,6 @@ def _lines(path: Path) -> Iterator[bytes]:
         return
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _parse(line: bytes) -> dict[str, object] | None:
-    """The object on a line; None for a line that was cut."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _read_samples(path: Path, wanted: str | None) -> Iterator[tuple[str, Sample]]:

@@ -25,7 +25,6 @@ class Preflight:
 
     status: int | None
     content_type: str
-    first_byte: float | None
     problem: str | None
     advice: str = CHECK
     stalls: bool = False
@@ -48,7 +47,6 @@ def preflight(
 
     Raises ConfigError for an invalid URL, method, header or ``ca``.
     """
-    start = clock()
     request = Request(Endpoint.parse(url), method, headers or {}, body)
     asked = request.endpoint.url
     client = Client(Router(insecure=insecure, ca=ca), timeout=timeout, clock=clock)
@@ -59,24 +57,22 @@ def preflight(
             if response.endpoint != request.endpoint:
                 where = f"{asked} (redirected to {response.endpoint.url})"
             if expect is not None and status in expect and status != 200:
-                return Preflight(status, kind, clock() - start, None)
+                return Preflight(status, kind, None)
             if expect is not None and status not in expect:
                 wanted = f"{where} answers {status}; expected one of the statuses given with --expect"
-                return Preflight(
-                    status, kind, None, wanted, f"give --expect {status}, or leave it out for 200"
-                )
+                return Preflight(status, kind, wanted, f"give --expect {status}, or leave it out for 200")
             refused = _refusal(where, status, kind, response.retry_after, stream=stream)
             if refused:
-                return Preflight(status, kind, None, *refused)
+                return Preflight(status, kind, *refused)
             if stream and not response.has_body():
                 problem = (
                     f"{where} answers 200 text/event-stream and closes the stream at once, without a byte"
                 )
                 advice = "see in its log why the handler returns; a stream stays open until its client leaves"
-                return Preflight(status, kind, None, problem, advice)
-            return Preflight(status, kind, clock() - start, None)
+                return Preflight(status, kind, problem, advice)
+            return Preflight(status, kind, None)
     except RedirectRefused as error:
-        return Preflight(error.status, "", None, f"{asked} {error}", REDIRECT)
+        return Preflight(error.status, "", f"{asked} {error}", REDIRECT)
     except RequestFailed as error:
         return _failure(asked, error)
 
@@ -92,25 +88,25 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
     advice = CHECK if not moved else REDIRECT
     if error.cause == causes.TIMEOUT and error.stage == "TLS handshake":
         problem = f"{subject} did not answer the TLS handshake: {error}"
-        return Preflight(None, "", None, problem, "give http:// if the service does not speak TLS")
+        return Preflight(None, "", problem, "give http:// if the service does not speak TLS")
     if error.cause == causes.TIMEOUT:
         whole = f"{asked} redirects to {place}" if moved else asked
-        return Preflight(error.status, "", None, f"{whole}: {error}", stalls=True)
+        return Preflight(error.status, "", f"{whole}: {error}", stalls=True)
     if error.cause in (causes.CERTIFICATE, causes.TLS):
         advice = (
             "give --ca FILE, --insecure for a self-signed certificate, or http:// if it does not speak TLS"
         )
         return Preflight(
-            None, "", None, f"{subject}: {error}" if not moved else f"{subject} fails: {error}", advice
+            None, "", f"{subject}: {error}" if not moved else f"{subject} fails: {error}", advice
         )
     if error.cause == causes.REFUSED:
         problem = f"{subject} refuses connections; expected the service to listen there"
-        return Preflight(None, "", None, problem, advice)
+        return Preflight(None, "", problem, advice)
     if error.stage == "connection":
-        return Preflight(None, "", None, f"{subject} cannot be reached: {error}", advice)
+        return Preflight(None, "", f"{subject} cannot be reached: {error}", advice)
     if not moved:
         advice = "check that --url names its HTTP port, and https:// if it speaks TLS"
-    return Preflight(error.status, "", None, f"{subject} does not speak HTTP ({error})", advice)
+    return Preflight(error.status, "", f"{subject} does not speak HTTP ({error})", advice)
 
 
 def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bool) -> tuple[str, str] | None:

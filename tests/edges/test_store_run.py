@@ -143,16 +143,6 @@ def test_a_record_that_cannot_be_read_is_named(made: RunDirectory) -> None:
         RunDirectory.load(made.path)
 
 
-def test_events_are_on_disk_at_once_and_a_cut_one_is_left_out(made: RunDirectory) -> None:
-    made.event("ready", at=1.25, trial="one", took=3)
-    made.event("stopped", at=2.0)
-    (made.path / "events.jsonl").open("ab").write(b'{"at": 3\n[1]\n')
-    assert list(made.read_events()) == [
-        {"at": 1.25, "trial": "one", "event": "ready", "took": 3},
-        {"at": 2.0, "trial": None, "event": "stopped"},
-    ]
-
-
 def test_a_report_is_written_whatever_characters_it_has(made: RunDirectory) -> None:
     path = made.write_text("a.md", "é \udcff")
     assert (path, path.read_bytes()) == (made.path / "a.md", "é ?".encode())

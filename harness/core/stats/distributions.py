@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 
 
 def median(values: Sequence[float]) -> float:
@@ -14,42 +13,6 @@ def median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-
-
-def sign_test(positive: int, total: int) -> float:
-    """Probability of at least ``positive`` of ``total`` increments above zero by chance (one-sided)."""
-    return sum(math.comb(total, k) for k in range(positive, total + 1)) / 2**total if total else 1.0
-
-
-@cache
-def _kendall_counts(n: int) -> tuple[int, ...]:
-    """Number of permutations of n with each number of inversions (Mahonian numbers)."""
-    counts = [1]
-    for size in range(2, n + 1):
-        grown = [0] * (len(counts) + size - 1)
-        for shift in range(size):
-            for index, count in enumerate(counts):
-                grown[index + shift] += count
-        counts = grown
-    return tuple(counts)
-
-
-def mann_kendall(values: Sequence[float]) -> float:
-    """One-sided p of an upward trend: exact without ties up to 12 values, else the normal
-    approximation with tie correction (Mann 1945, Kendall 1975)."""
-    n = len(values)
-    if n < 3:
-        return 1.0
-    s = sum((values[j] > values[i]) - (values[j] < values[i]) for i in range(n) for j in range(i + 1, n))
-    if len(set(values)) == n and n <= 12:
-        counts = _kendall_counts(n)
-        discordant = (n * (n - 1) // 2 - s) // 2
-        return sum(counts[: discordant + 1]) / math.factorial(n)
-    ties = [values.count(value) for value in set(values)]
-    variance = (n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties)) / 18
-    if variance <= 0:
-        return 1.0
-    return 0.5 * math.erfc((s - 1) / math.sqrt(2 * variance))
 
 
 # Two-sided 95 % quantiles of Student's t by degrees of freedom (any table); beyond 30 the normal one serves.
