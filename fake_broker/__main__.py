@@ -159,11 +159,13 @@ def main(
         return
     if proxy and not bind.startswith("tcp:"):
         _give_up(EXIT_USAGE, f"--proxy works on TCP, and --bind is {bind}; expected tcp://127.0.0.1:PORT")
-    names = [name.encode() for name in services or INTERNAL]
+    # A name is bytes; those of a command line that are no UTF-8 are lone surrogates.
+    names = [name.encode(errors="surrogateescape") for name in services or INTERNAL]
     for name in names:
         if not name or name.startswith(b"mmi."):
             _give_up(
-                EXIT_USAGE, f"--service {name.decode()!r}: expected a name that is not empty and not mmi.…"
+                EXIT_USAGE,
+                f"--service {name.decode(errors='replace')!r}: expected a name that is not empty and not mmi.…",
             )
     _raise_descriptor_limit()
     try:

@@ -55,7 +55,8 @@ class History:
 
     def find(self, wanted: Wanted | None = None) -> list[RunEntry]:
         """Runs, oldest first, with those of their trials that match."""
-        wanted = wanted or Wanted()
+        given = dataclasses.asdict(wanted or Wanted())
+        wanted = Wanted(**{name: _stored(value) for name, value in given.items()})  # as it was stored
         with self.database.reading() as connection:
             chosen = _run_ids(connection, wanted)
             return list(_entries(connection, chosen, wanted))
@@ -63,7 +64,7 @@ class History:
     def run(self, run_id: str) -> list[RunEntry]:
         """Runs of this id, or whose id begins so."""
         with self.database.reading() as connection:
-            query = select(runs.c.id).where(runs.c.run_id.startswith(run_id, autoescape=True))
+            query = select(runs.c.id).where(runs.c.run_id.startswith(_stored(run_id), autoescape=True))
             return list(_entries(connection, list(connection.scalars(query.order_by(runs.c.id))), Wanted()))
 
     def before(self, entry: RunEntry) -> list[RunEntry]:

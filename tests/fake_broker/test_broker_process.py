@@ -415,6 +415,8 @@ def test_an_unwritable_journal_is_one_line_and_exit_4(tmp_path: Path) -> None:
         (("--heartbeat", "0"), "0.0 is not in the range"),
         (("--fault", "silense"), "did you mean 'silence'?"),
         (("--service", "mmi.mine"), "not mmi.…"),
+        (("--service", "mmi.\udcff"), "not mmi.…"),
+        (("--service", ""), "a name that is not empty"),
         (("--nonsense",), "No such option"),
     ],
 )

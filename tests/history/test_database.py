@@ -82,6 +82,18 @@ def test_filters(place: str) -> None:
         assert history.run("nothing") == []
 
 
+@pytest.mark.parametrize("name", ["\udcff /events", "a\0b /events"])
+def test_a_name_that_a_database_cannot_hold_is_found_as_it_was_given(place: str, name: str) -> None:
+    """Bytes of a command line that are no UTF-8 are lone surrogates."""
+    with History(place) as history:
+        entry = night(3, measured(0.0), target=name)
+        assert history.add(entry)
+        assert [one.run_id for one in history.find(Wanted(target=name))] == [entry.run_id]
+        assert history.find(Wanted(commit=name, outcome=name)) == []
+        assert history.run(name) == []
+        history.before(night(4, measured(0.0), target=name))
+
+
 def test_forgotten_runs_take_their_metrics_with_them(place: str) -> None:
     entries = month()
     with History(place) as history:
