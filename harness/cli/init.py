@@ -154,6 +154,16 @@ def holds_budgets(project: Path) -> bool:
     return isinstance(tool, dict) and "harness" in tool
 
 
+def _check_text(option: str, value: str | None) -> None:
+    """Raises ConfigError for bytes of the command line that no file of text can hold."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{option} {value!r}: not UTF-8; expected text, which the files will hold"
+        ) from None
+
+
 @click.command("init", short_help="a commented budgets.toml, a test and a workflow for your project")
 @click.option(
     "--url", metavar="URL", help="Where a stream is, {port} in it [default: found in FOLDER, or asked]."
@@ -177,6 +187,8 @@ def command(folder: Path, url: str | None, start: str | None, source: str | None
     asked for. Nothing is overwritten: when one of the files exists, none is written. No budgets.toml beside a
     pyproject.toml that holds budgets in [tool.harness].
     """
+    for option, value in (("--url", url), ("--command", start), ("--source", source)):
+        _check_text(option, value)
     wanted = list(FILES)
     if holds_budgets(folder / PROJECT):
         wanted.remove("budgets.toml")

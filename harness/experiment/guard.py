@@ -89,7 +89,7 @@ def broker_setup(service: ServiceOptions) -> BrokerSetup | None:
                     f"{option} {given[0]}: there is no broker; expected --with-broker beside it"
                 )
         return None
-    for name in request.broker_services:
+    for name in service.broker_services:
         if not name or name.startswith("mmi."):  # those are the broker's own (MMI, ZeroMQ RFC 8)
             raise ConfigError(f"--broker-service {name!r}: expected a name that is not empty and not mmi.…")
     return BrokerSetup(

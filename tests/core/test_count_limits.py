@@ -20,7 +20,7 @@ from tests.core.series import FDS, observation, trial
 THREADS, CPU, HEAP = Key("threads"), Key("idle-cpu"), Key("memory", "heap-bytes")
 MAPPINGS, OBJECTS, BLOCKS = Key("mappings"), Key("memory", "objects"), Key("memory", "blocks")
 LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"
-STEP = "grew in step"
+STEP = "rose with its driver"
 
 
 def series(key: Key, grown: Sequence[float], clients: Sequence[float], *, peak: int = 0) -> Series:

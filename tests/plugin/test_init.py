@@ -39,3 +39,20 @@ def test_budgets_in_pyproject_stay_the_only_ones(tmp_path: Path, project: str, o
     done = CliRunner().invoke(command, [str(tmp_path)], catch_exceptions=False)
     assert ("no budgets.toml: pyproject.toml holds the budgets" in done.output) is not ours
     assert written(tmp_path) - {"pyproject.toml"} == {n for n in FILES if ours or n != "budgets.toml"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--command", "python \udcff.py {port}"),
+        ("--command", "python a.py {port}", "--source", "/srv/\udcff"),
+        ("--command", "python a.py {port}", "--url", "http://127.0.0.1:{port}/\udcff"),
+    ],
+)
+def test_what_no_file_of_text_can_hold_is_named_and_nothing_is_written(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Bytes of the command line that are no UTF-8 are lone surrogates."""
+    with pytest.raises(ConfigError, match=f"{options[-2]} .*not UTF-8; expected text"):
+        CliRunner().invoke(command, [str(tmp_path), *options], catch_exceptions=False)
+    assert written(tmp_path) == set()
