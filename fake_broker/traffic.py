@@ -54,7 +54,7 @@ class Outgoing:
     """A message on its way to a peer.
 
     frames: when set, these go out as they are and ``message`` is only what they once meant. delay: seconds to
-    wait. held: wait for the release barrier. interval: send again every so many seconds, until the fault
+    wait. held: wait for the release barrier. interval: seconds between two repetitions, until the fault
     ``cause`` ends or the peer is gone.
     """
 

@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         type=_positive,
         default=1,
-        help="run each guard so often; the worst verdict counts",
+        help="run each guard N times; the worst verdict counts",
     )
     group.addoption(
         "--no-leaks",

@@ -62,7 +62,7 @@ def wanted(options: dict[str, Any]) -> Any:
 
 
 def when(option: str, text: str) -> str:
-    """A date, a date with time, or so many days ago, as the history stores it. Raises ConfigError."""
+    """A date, a date with time, or a number of days ago, as the history stores it. Raises ConfigError."""
     if found := DAYS.fullmatch(text.strip()):
         moment = datetime.datetime.now(datetime.UTC) - datetime.timedelta(
             days=min(1e6, float(found.group(1)))

@@ -60,9 +60,18 @@ def show(before: Path, after: Path, connections: int | None, out: Path) -> None:
 
 @command.command("run")
 @click.option("--out", type=PATH, default=Path("memory"), show_default=True, metavar="DIR")
-@click.option("--after", default="2s", show_default=True, metavar="TIME", help="The first snapshot.")
-@click.option("--every", default="5s", show_default=True, metavar="TIME", help="Each further snapshot.")
-@click.option("--for", "length", metavar="TIME", help="End it then [default: Ctrl-C, or when it ends].")
+@click.option(
+    "--after", default="2s", show_default=True, metavar="TIME", help="Take the first snapshot after TIME."
+)
+@click.option(
+    "--every", default="5s", show_default=True, metavar="TIME", help="Take another snapshot every TIME."
+)
+@click.option(
+    "--for",
+    "length",
+    metavar="TIME",
+    help="Stop the program after TIME [default: on Ctrl-C, or when it exits].",
+)
 @click.option("--frames", type=click.IntRange(1, 100), default=12, show_default=True, help="Depth of stacks.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Lines shown.")
 @connections_option

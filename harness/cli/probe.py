@@ -19,7 +19,9 @@ from harness.target.listening import listening_pid
 @click.option("--pid", type=click.IntRange(1), help="The process; its descendants are followed.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The same, by the port it listens on.")
 @interval_option
-@click.option("--count", type=click.IntRange(1), help="Stop after so many samples [default: until the end].")
+@click.option(
+    "--count", type=click.IntRange(1), help="Stop after N samples [default: until the process exits]."
+)
 @click.option("--census", "census_only", is_flag=True, help="One census of everything held, and stop.")
 @click.option(
     "--emit-script",

@@ -30,7 +30,7 @@ class CycleSpec:
     """What the swarm is asked to do in one cycle.
 
     connections: streams opened in total. concurrency: streams open at once.
-    dwell: longest life of a stream in seconds. events: leave after so many events (0: dwell alone).
+    dwell: longest life of a stream in seconds. events: disconnect after this many events (0: after the dwell alone).
     disconnect: a mode of DISCONNECT_MODES, or ``mixed`` for equal parts.
     paths: opened in turn. mode: ``stream`` (SSE) or ``request`` (plain HTTP).
     fault: what the fake broker does meanwhile (``silence``), empty for its usual behaviour.

@@ -56,7 +56,7 @@ def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) ->
 
 
 def _cycles(goal: Goal, needed: int) -> tuple[int, int]:
-    """Load cycles until so many connections, each larger than the last; the largest of them."""
+    """Load cycles until this many connections, each larger than the last; the largest of them."""
     top = min(LARGEST, int(LONGEST_LOAD * PACE))
     size, total, count = float(goal.connections), 0.0, 0
     while total < needed and count < goal.cycles:

@@ -19,8 +19,8 @@ def prunable(
 ) -> list[RunEntry]:
     """The entries that no rule keeps, oldest first. A run stays when any rule keeps it, so more rules keep more.
 
-    keep_days: runs younger than this. keep_last: the newest so many of each target and profile. keep_failures: runs
-    whose outcome is not bounded. Without any rule nothing may go.
+    keep_days: runs younger than this. keep_last: the number of newest runs kept of each target and profile.
+    keep_failures: runs whose outcome is not bounded. Without any rule nothing may go.
     """
     if keep_days is None and keep_last is None:
         return []

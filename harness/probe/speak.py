@@ -135,7 +135,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--pid", type=int, help="the process; its descendants are followed")
     parser.add_argument("--interval", type=float, default=0.1, help="seconds [0.1]")
-    parser.add_argument("--count", type=int, help="stop after so many samples")
+    parser.add_argument("--count", type=int, help="stop after N samples")
     parser.add_argument("--census", action="store_true", help="one census of everything held, and stop")
     parser.add_argument("--emit-script", action="store_true", help="print this probe as one file and stop")
     parser.add_argument("--version", action="version", version=__version__)

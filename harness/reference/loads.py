@@ -10,7 +10,7 @@ class Load:
     """What the swarm should do in one cycle, and how many cycles to allow.
 
     connections: streams opened per cycle. concurrency: open at once. dwell: longest life of a stream in
-    seconds. events: leave after so many (0: dwell alone). settle: seconds without change that count as
+    seconds. events: disconnect after this many (0: after the dwell alone). settle: seconds without change that count as
     rest. seconds: for all cycles together. sensitivity: leak per connection that must not be missed.
     disconnect: the way to leave. paths: opened in turn. ramp: clients of each cycle in place of
     ``connections`` and ``concurrency``; empty: every cycle is alike. sizes: factors of both, cycle by cycle

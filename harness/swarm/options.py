@@ -56,7 +56,7 @@ def _options(parser: Any) -> None:
         default=None,
         env_var="SSE_STALL_AFTER",
         metavar="SECONDS",
-        help="A stream silent for so long, without even a comment, has failed [default: of its user, 60]",
+        help="A stream that sends nothing for SECONDS, not even a comment, has failed [default: that of its user, 60]",
     )
     group.add_argument(
         "--source-addresses",

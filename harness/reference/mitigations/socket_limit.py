@@ -1,4 +1,4 @@
-"""No more than so many ZeroMQ sockets at once."""
+"""At most ``--socket-limit`` ZeroMQ sockets at once."""
 
 from __future__ import annotations
 
