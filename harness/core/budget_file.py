@@ -40,7 +40,7 @@ RETAIN = "retain"
 REQUIRE = "require"
 SUBTABLES = (*LEVELS, RETAIN, REQUIRE)
 EXCEPTION_FIELDS = ("metric", "allow", "reason", "expires", "endpoint", "profile")
-MEMORY_KINDS = ("anonymous", "uss", "rss", "heap-bytes", "objects", "blocks")
+MEMORY_KINDS = ("anonymous", "uss", "rss", "heap-bytes", "external-bytes", "objects", "blocks")
 FDS_KINDS = (
     "file", "deleted-file", "namespace", "device", "directory", "pipe", "memfd", "pidfd", "eventfd", "eventpoll",
     "timerfd", "signalfd", "inotify", "fanotify", "userfaultfd", "unix", "netlink", "packet", "udp", "tcp-listen",

@@ -126,11 +126,14 @@ def _load(trial: Trial, goal: Goal) -> Step:
     found = moments(trial)
     results = assess_counts(trial, found)
     leaking = {key: result for key, result in results.items() if result.status == "leaking"}
+    suspected = {key: one for key, one in results.items() if one.status == "suspected"}
     causes = [
         key for key, one in results.items() if one.growing and rank(key) < SYMPTOM and one.status != "bounded"
     ]
     if causes and all(rank(key) >= SYMPTOM for key in leaking):
         leaking = {}  # a consequence is certain before its cause: the run goes on until the cause is
+    if suspected and leaking and min(map(rank, suspected)) < min(map(rank, leaking)):
+        leaking = {}  # so is one whose cause is suspected, and a few more seconds without clients make that certain
     memory = _memory(trial, found) if goal.memory else None
     if memory and memory.status == "leaking" and not causes:
         leaking[MEMORY] = memory
@@ -142,7 +145,6 @@ def _load(trial: Trial, goal: Goal) -> Step:
             wide = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
             step = _tell_apart(trial, wide, list(leaking.values()))
         return step or Stop(f"a leak is certain: {names}")
-    suspected = {key: one for key, one in results.items() if one.status == "suspected"}
     releasing = {
         key: one
         for key, one in results.items()

@@ -25,6 +25,7 @@ NOUNS = {
 MASS = {
     ("memory", ""): "memory",
     ("memory", "heap-bytes"): "heap",
+    ("memory", "external-bytes"): "buffers outside the heap",
     ("memory", "anonymous"): "anonymous memory",
     ("memory", "rss"): "resident memory",
     ("memory", "uss"): "private memory",

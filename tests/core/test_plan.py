@@ -12,7 +12,7 @@ from harness.core import design
 from harness.core.budget import Budget
 from harness.core.cycle import Observation, Phase
 from harness.core.judge.counts import CACHE, assess_one
-from harness.core.judge.growth import Allowed
+from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
@@ -254,3 +254,24 @@ def test_a_service_that_works_hard_while_idle_is_searched_and_loaded_no_further(
     if not searches:
         assert not isinstance(step, (Stop, Search))
         assert step.phase is Phase.RETENTION
+
+
+@pytest.mark.parametrize(
+    ("cause", "effect", "ends"),
+    [("suspected", "leaking", False), ("bounded", "leaking", True), ("leaking", "suspected", True)],
+)
+def test_a_certain_consequence_waits_for_the_suspected_cause(
+    monkeypatch: pytest.MonkeyPatch, cause: str, effect: str, ends: bool
+) -> None:
+    played, _ = play(lambda did: {FDS: 10.0 + did.connections}, replace(GOAL, retention=60.0))
+    waited = [index for index, o in enumerate(played.observations) if o.spec.phase is Phase.RETENTION]
+    now = replace(played, observations=played.observations[: waited[1]])
+
+    def assessed(*_: object) -> dict[Key, Assessed]:
+        def one(status: str) -> Assessed:
+            return Assessed(status, 1.0, "", 300.0, 300.0, rate=1.0, growing=status == "suspected")
+
+        return {FDS: one(cause), Key("memory", "heap-bytes"): one(effect)}
+
+    monkeypatch.setattr("harness.core.plan.assess_counts", assessed)
+    assert isinstance(next_step(now, replace(GOAL, retention=60.0)), Stop) is ends

@@ -73,7 +73,7 @@ def freed(
     return lambda t, r, s: base + each(t) * ((r if readers else 0) + (s if stalled else 0))
 
 
-@pytest.mark.parametrize("key", [ANONYMOUS, HEAP])
+@pytest.mark.parametrize("key", [ANONYMOUS, HEAP, Key("memory", "external-bytes")])
 def test_bytes_retained_per_event_are_found_with_their_rate(key: Key) -> None:
     (one,) = found(key, freed(30 * MIB, lambda t: 10_000 * EVENTS * t))
     assert (one.scope, one.driver, one.status) == ("while-connected", "event", "leaking")

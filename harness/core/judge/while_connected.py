@@ -34,6 +34,7 @@ from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Finding, Rate
 
 SCOPE = "while-connected"
+EXTERNAL = Key("memory", "external-bytes")
 # What a bounded buffer may hold per client. Bytes: high-water marks are 16 to 64 KiB (Node, asyncio, uvicorn), and
 # a queue of 1,000 events of 1 kB is 1 MiB. Entries: 4,096, as for caches. The rest: one pool slot a client.
 LIMITS = {"B": float(1 << 20), "objects": 4096.0, "blocks": 4096.0}
@@ -189,11 +190,12 @@ def _events(seen: Observation, read: Sequence[Reading]) -> float:
 
 
 def _counts(key: Key) -> bool:
-    """Totals, and what is counted from inside; mappings and CPU time follow what clients do."""
+    """Totals, and what is counted from inside; mappings and CPU time follow what clients do. Buffers outside the heap of
+    a Node are counted as exactly as what is in it, and the heap's size does not show them."""
     if key.metric in ("mappings", "idle-cpu", "broker-peers"):
         return False
     if key.metric == "memory":
-        return key == MEMORY or key.judged is Judged.EXACT
+        return key in (MEMORY, EXTERNAL) or key.judged is Judged.EXACT
     return not key.kind
 
 
