@@ -263,9 +263,14 @@ def test_a_service_that_works_hard_while_idle_is_searched_and_loaded_no_further(
 def test_a_certain_consequence_waits_for_the_suspected_cause(
     monkeypatch: pytest.MonkeyPatch, cause: str, effect: str, ends: bool
 ) -> None:
-    played, _ = play(lambda did: {FDS: 10.0 + did.connections}, replace(GOAL, retention=60.0))
-    waited = [index for index, o in enumerate(played.observations) if o.spec.phase is Phase.RETENTION]
-    now = replace(played, observations=played.observations[: waited[1]])
+    goal = replace(GOAL, retention=60.0)
+    played, _ = play(lambda did: {FDS: 10.0 + did.connections}, GOAL)
+    last = played.observations[-1]
+    wait = replace(
+        observation(last.spec.index + 1, last.levels, phase=Phase.RETENTION, opened=0),
+        started=last.ended, ended=last.ended + 2.0,
+    )  # fmt: skip
+    now = replace(played, observations=(*played.observations, wait))
 
     def assessed(*_: object) -> dict[Key, Assessed]:
         def one(status: str) -> Assessed:
@@ -274,4 +279,4 @@ def test_a_certain_consequence_waits_for_the_suspected_cause(
         return {FDS: one(cause), Key("memory", "heap-bytes"): one(effect)}
 
     monkeypatch.setattr("harness.core.plan.assess_counts", assessed)
-    assert isinstance(next_step(now, replace(GOAL, retention=60.0)), Stop) is ends
+    assert isinstance(next_step(now, goal), Stop) is ends

@@ -190,8 +190,8 @@ def _events(seen: Observation, read: Sequence[Reading]) -> float:
 
 
 def _counts(key: Key) -> bool:
-    """Totals, and what is counted from inside; mappings and CPU time follow what clients do. Buffers outside the heap of
-    a Node are counted as exactly as what is in it, and the heap's size does not show them."""
+    """Totals, and what is counted from inside; mappings and CPU time follow what clients do. Buffers outside the heap
+    of a Node are counted as exactly as what is in it, and the heap's size does not show them."""
     if key.metric in ("mappings", "idle-cpu", "broker-peers"):
         return False
     if key.metric == "memory":
