@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.judge.crash import crash_trace
 from harness.core.judge.signature import excerpt
 from harness.core.record import ExitInfo
 from harness.core.sample import Sample
-from harness.core.trace import fold
 from harness.experiment.context import Target
 from harness.target.dump import core_stack, oom_kills
 from harness.target.spawn import was_cut
@@ -37,7 +37,7 @@ def death(target: Target, *, at: float, connections: int, during: str, cwd: Path
     code = target.poll()
     lines = (*target.tail(LOG_LINES), *(oom_kills(target.pid) if code in KILLED else ()))
     since = time.time() - at
-    trace = fold(lines) or core_stack([cwd or Path.cwd()], since=since)
+    trace = crash_trace(code, lines) or core_stack([cwd or Path.cwd()], since=since)
     return ExitInfo(code, at, connections, excerpt(lines, LOG_KEPT), during, trace)
 
 

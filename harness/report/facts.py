@@ -64,6 +64,7 @@ _ACCESS = re.compile(r'"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH) \S{1,400} HTT
 _FRAME = re.compile(
     r'^(?:Traceback \(most recent call last\)|File ".{1,400}", line \d+|\^+$|at \S{1,200} ?\()'
 )
+_UNANNOUNCED = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")
 _SAID_BY_THE_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
 
 
@@ -209,9 +210,14 @@ def _of_a_fault(
     if verdict.outcome is Outcome.CRASHED and verdict.crash and verdict.crash.line:
         named = f"{verdict.crash.signature}: " if verdict.crash.signature else ""
         cause = Fact("cause", named + verdict.crash.line)
+    died = None
+    if verdict.outcome is Outcome.CRASHED and verdict.crash:
+        frame = next((one for one in verdict.crash.trace if not one.startswith("goroutine ")), "")
+        died = Fact("died at", place(frame, root)) if frame else None
     exhausts = next((one.exhausts for one in verdict.findings if one.exhausts), None)
     return [
         cause,
+        died,
         grown,
         _where(trial, first, root) or _unplaced(trial, first),
         _holder(trial),
@@ -408,6 +414,8 @@ def _log(trial: Trial, verdict: Verdict) -> Fact | None:
     """The last line of the log that may name a cause."""
     if verdict.outcome not in _SAID_BY_THE_LOG or (verdict.crash and verdict.crash.line):
         return None
+    if verdict.crash and verdict.crash.signal in _UNANNOUNCED:
+        return None  # the last line of its log is of something that it survived
     told = causes(log_tail(trial))
     return Fact("log", told[-1]) if told and told[-1] not in headline(trial) else None
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.core.frames import is_go_library, is_library
-from harness.core.judge.crash import crash_of, next_step
+from harness.core.judge.crash import crash_of, crash_trace, next_step
 from harness.core.judge.signature import SIGNATURES, advice, excerpt, find
-from harness.core.record import ExitInfo
+from harness.core.judge.trial import judge
+from harness.core.record import ExitInfo, Trial
 from harness.core.trace import fold
+from harness.report.facts import facts_of
 from tests.core.series import trial
 from tests.crashes.programs import PROGRAMS
 
@@ -101,6 +104,46 @@ def test_a_crash_names_the_frame_and_the_advice_of_its_signature() -> None:
     assert died is not None
     assert died.trace[1] == "/srv/service/main.go:12 in main.(*Client).Recv"
     assert "every other goroutine inside C" in next_step(died)
+
+
+SURVIVED = (
+    "Traceback (most recent call last):",
+    '  File "/srv/app.py", line 10, in events',
+    "ClientConnectionResetError: Cannot write to closing transport",
+)
+
+
+def test_the_traceback_of_what_a_service_survived_is_not_that_of_its_crash() -> None:
+    assert crash_trace(-11, SURVIVED) == ()
+    assert crash_trace(139, SURVIVED) == (), "as a shell gives it"
+    assert crash_trace(1, SURVIVED) == ("/srv/app.py:10 in events",)
+    assert crash_trace(-11, log("python-sigsegv"))[0].endswith("service.py:7 in decode")
+
+
+def test_a_python_that_a_signal_ends_in_silence_is_told_how_to_name_the_line() -> None:
+    one = trial([10.0] * 3)
+    silent = replace(one, exit=ExitInfo(-11, 1.0, 10, SURVIVED), target=replace(one.target, runtime="python"))
+    assert "PYTHONFAULTHANDLER=1" in judge(silent).advice
+    other = replace(silent, target=replace(one.target, runtime="go"))
+    assert "PYTHONFAULTHANDLER" not in judge(other).advice
+    spoken = replace(silent, exit=ExitInfo(-11, 1.0, 10, tuple(log("python-sigsegv"))))
+    assert "PYTHONFAULTHANDLER" not in judge(spoken).advice, "it is set"
+
+
+def test_a_crash_names_its_line_in_the_facts_and_no_line_of_what_was_survived() -> None:
+    one = trial([310, 610, 910])
+    maps = facts_of(
+        _judged(replace(one, exit=ExitInfo(2, 1.0, 10, tuple(log("go-map-writes"))))), root="/srv/service"
+    )
+    assert [fact.text for fact in maps.facts if fact.label == "died at"] == [
+        "main.go:7  main.(*Hub).Register"
+    ]
+    silent = facts_of(_judged(replace(one, exit=ExitInfo(-11, 1.0, 10, SURVIVED))))
+    assert not {"died at", "log"} & {fact.label for fact in silent.facts}
+
+
+def _judged(one: Trial) -> Trial:
+    return replace(one, verdict=judge(one))
 
 
 def test_a_kill_without_a_word_points_to_the_kernels_log() -> None:

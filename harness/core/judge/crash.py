@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
 from harness.core.judge.moments import moments
 from harness.core.judge.signature import advice, find, meaning
@@ -30,8 +31,14 @@ def crash_of(trial: Trial) -> Crash | None:
         at_connection=trial.exit.connections,
         grown=grown(trial),
         during=trial.exit.during,
-        trace=trial.exit.trace or fold(trial.exit.log_tail),
+        trace=trial.exit.trace or crash_trace(code, trial.exit.log_tail),
     )
+
+
+def crash_trace(code: int | None, log: Sequence[str]) -> tuple[str, ...]:
+    """The trace of the crash, folded. A signal of which the log says nothing left none there: its tracebacks are those
+    of exceptions that were handled."""
+    return fold(log) if signal_name(code) is None or find(log) else ()
 
 
 KILLED = (
@@ -40,12 +47,19 @@ KILLED = (
 )
 
 
-def next_step(crash: Crash) -> str:
-    """What to do about it: as the signature says, else by the signal."""
+# A Python that one of these signals ends prints nothing by itself.
+FATAL = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
+FAULTHANDLER = "set PYTHONFAULTHANDLER=1 and run again: Python then logs the line at which each thread was"
+
+
+def next_step(crash: Crash, runtime: str = "") -> str:
+    """What to do about it: as the signature says, else by the signal. runtime: of the service."""
     if found := advice(crash.signature):
         return found
     if crash.signal == "SIGKILL":
         return KILLED
+    if crash.signal in FATAL and runtime == "python":
+        return FAULTHANDLER
     if crash.returncode == 0:
         return "find what made it exit by itself with code 0: it must serve until it is stopped"
     return "read the end of its log; run again under a debugger with the same load"

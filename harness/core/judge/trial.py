@@ -254,11 +254,11 @@ def _advice(
     outcome: Outcome, findings: Sequence[Finding], caveat: Caveat | None, crash: Crash | None, runtime: str
 ) -> str:
     if outcome is Outcome.CRASHED and crash and crash.signature:
-        return crashes.next_step(crash)
+        return crashes.next_step(crash, runtime)
     if outcome in (Outcome.LEAKING, Outcome.CRASHED) and any(one.driver for one in findings):
         return next_step(findings[0].driver, runtime, findings[0].metric, findings[0].kind)
     if outcome is Outcome.CRASHED and crash:
-        return crashes.next_step(crash)
+        return crashes.next_step(crash, runtime)
     if outcome is Outcome.STALLED:
         return "check that the handler sends as it goes: buffering, a lock, an upstream that does not answer"
     if outcome is Outcome.OVER_CEILING:
