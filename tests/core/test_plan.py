@@ -266,11 +266,15 @@ def test_a_certain_consequence_waits_for_the_suspected_cause(
     goal = replace(GOAL, retention=60.0)
     played, _ = play(lambda did: {FDS: 10.0 + did.connections}, GOAL)
     last = played.observations[-1]
-    wait = replace(
-        observation(last.spec.index + 1, last.levels, phase=Phase.RETENTION, opened=0),
-        started=last.ended, ended=last.ended + 2.0,
-    )  # fmt: skip
-    now = replace(played, observations=(*played.observations, wait))
+    quiet = [
+        replace(
+            observation(last.spec.index + n, last.levels, phase=phase, opened=0),
+            started=last.ended + 2.0 * n,
+            ended=last.ended + 2.0 * (n + 1),
+        )
+        for n, phase in enumerate((Phase.IDLE, Phase.RETENTION))
+    ]
+    now = replace(played, observations=(*played.observations, *quiet))
 
     def assessed(*_: object) -> dict[Key, Assessed]:
         def one(status: str) -> Assessed:
