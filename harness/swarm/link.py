@@ -27,9 +27,8 @@ SMALL_BUFFER = 4096  # bytes
 # before the service feels a reader that does not read. With the segments of Ethernet it is 81 kB.
 SMALL_SEGMENT = 1448
 BIND_LATE = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # the port is chosen at connect(2): ip(7)
-REQUEST_SENT = (
-    -1
-)  # instead of an address's number: part of the request is out, no other address may get the rest
+# Stands in place of an address's number once part of the request is sent: no other address may get the rest.
+REQUEST_SENT = -1
 RETRY = 0.005  # seconds: a Unix socket whose backlog is full answers EAGAIN (connect(2))
 
 
@@ -78,6 +77,7 @@ class Link:
         addresses = route.addresses if source is None else route.from_source(source)
         self._waiting = None
         code = errno.EHOSTUNREACH  # none of the source's family
+        # connect(2) fails at once for an address of another family or an unreachable network; the next one may work.
         while self._address < len(addresses):
             address = addresses[self._address]
             try:
@@ -89,6 +89,8 @@ class Link:
                     if address.family != socket.AF_UNIX:
                         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT)
                 if source:
+                    # Without this option bind(2) reserves a port for every destination, before it is known which
+                    # ports are free for this one.
                     sock.setsockopt(socket.IPPROTO_IP, BIND_LATE, 1)
                     sock.bind((source, 0))
                 code = sock.connect_ex(address.sockaddr)
@@ -105,6 +107,7 @@ class Link:
                 self._sock.close()
                 self._sock = None
             if code == errno.EAGAIN and address.family == socket.AF_UNIX:
+                # A full backlog is no failure: TCP would wait for its SYN to be repeated.
                 self._waiting = self._loop.timer(RETRY)
                 self._waiting.start(self._dial)
                 return
@@ -134,12 +137,14 @@ class Link:
         self._next_address(code)
 
     def _watch(self, events: int) -> None:
+        # libev takes new events only of a watcher that is stopped.
         self._io.stop()
         self._io.events = events
         self._io.start(self._readable if events == 1 else self._writable)
 
     def _writable(self) -> None:
         assert self._sock is not None
+        # A connect that was under way reports its result here (connect(2), EINPROGRESS).
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._next_address(code)
@@ -161,6 +166,7 @@ class Link:
     def _secure(self) -> None:
         assert self._route.tls is not None
         self._tls = TlsLayer(self._route.tls, self._route.name)
+        # The request has to wait: TLS encrypts it only once the handshake is complete.
         self._sealed, self._out = self._out, self._tls.start()
         self._flush()
 
@@ -182,6 +188,7 @@ class Link:
             return True
         rest = self._out = self._out[sent:]
         self._address = REQUEST_SENT
+        # A watcher that has never run needs no stop and waits for reading already: one system call less for a stream.
         if first and not rest:
             self._io.start(self._readable)
         else:
@@ -191,6 +198,7 @@ class Link:
         return True
 
     def _readable(self) -> None:
+        # Every event of every stream passes here, so nothing is asked that recv(2) does not answer by itself.
         try:
             chunk = self._sock.recv(READ)  # type: ignore[union-attr]
         except BlockingIOError:
@@ -216,10 +224,12 @@ class Link:
         except TlsFailure as failure:
             self._listener.connection_lost(failure.cause)
             return
+        # The handshake has just ended: the request goes out together with its last message.
         if tls.ready and self._sealed is not None:
             out += tls.send(self._sealed)
             self._sealed = None
             self._listener.connected()
+        # Each callback may have released the link, so the socket is looked at again before the next.
         if out and self._sock is not None:
             self._out += out
             self._flush()
@@ -268,6 +278,7 @@ class Link:
     def shut(self) -> None:
         """Say that nothing more will be sent (FIN); reading goes on. Raises OSError."""
         assert self._sock is not None
+        # A FIN without close_notify would be an attack to the peer's TLS (RFC 8446, 6.1).
         if self._tls is not None and self._tls.ready:
             self._sock.send(self._tls.close())
         self._sock.shutdown(socket.SHUT_WR)
@@ -297,6 +308,7 @@ class Link:
                         if not sock.recv(READ):
                             break
         except OSError:
+            # The peer may have closed first; whatever failed, the descriptor is closed below.
             pass
         self._close()
         self._tls = None

@@ -125,7 +125,7 @@ class _Cycle:
     def end(self) -> None:
         """Nothing may be left, whatever happened."""
         self.stopped = self.stopped or "ended"
-        for stream in list(self.live):
+        for stream in list(self.live):  # a copy, because a stream that fails leaves the set
             stream.fail(causes.CANCELLED)
         if self.pool.statistics:
             self.pool.statistics.open_now = (
@@ -171,12 +171,14 @@ class _Cycle:
             self.finished.set()
 
     def _open(self) -> None:
+        # Paths and modes advance with each stream, so that each part of a cycle has its share of every kind.
         path, mode = next(self.paths), next(self.modes)
         # Evenly among the others, whatever their number.
         silent = self.silent * self.spec.connections < self.spec.stalled * (self.tally.opened + 1)
         if silent:
             self.silent += 1
             mode = "stall"
+        # Thousands of streams are alike: one order serves them all, and none of them has to keep its own.
         order = self.orders.get((path, mode, silent))
         if order is None:
             spec = self.spec

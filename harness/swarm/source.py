@@ -149,6 +149,7 @@ class EventSource:
         return self
 
     def _connect(self) -> None:
+        # A timer of gevent that is not closed stays registered with the loop.
         if self._timer is not None:
             self._timer.close()
             self._timer = None
@@ -191,6 +192,7 @@ class EventSource:
             return
         self._queue.extend(found)
         self._wake()
+        # A reader that is slower than the service must slow the service down, not fill our memory.
         if len(self._queue) > QUEUE and self._stream is not None and not self._paused:
             self._paused = True
             self._stream.pause()
@@ -221,6 +223,7 @@ class EventSource:
     def _wait_before_reconnect(self, report: Report) -> float:
         told = self.decoder.retry
         wait = self._retry if told is None else told / 1000.0
+        # Retry-After may also be a date (RFC 9110, 10.2.3), which is rare; the reconnection time then serves.
         asked = report.retry_after
         return max(wait, float(asked)) if asked.isascii() and asked.isdigit() else wait
 
@@ -274,6 +277,7 @@ class EventSource:
                 )
             self._wait()
         event = self._queue.popleft()
+        # Only at half is reading resumed: each pause and resume costs two changes of the watcher.
         if self._paused and len(self._queue) < QUEUE // 2 and self._stream is not None:
             self._paused = False
             self._stream.resume()

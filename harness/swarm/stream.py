@@ -97,6 +97,8 @@ class Stream:
         self.slot = -1
         self._ends = self._started + order.dwell
         self._expect()
+        # One place in the wheel serves for opening, dwell and stall: the earliest of them comes first, and ``expired``
+        # puts the stream in again for the next.
         owner.wheel.put(self, self._started + min(order.dwell, OPENING, order.stall_after))
         self._link = Link(owner.loop, self)
         self._dial(route, source, last_event_id)
@@ -136,10 +138,13 @@ class Stream:
         self._arrived = self._owner.wheel.clock()
         report = self.report
         report.bytes += len(chunk)
+        # The parser calls head_complete, body_received and response_complete before this returns. They only note what
+        # must happen, in _pending, because closing the connection would free the parser that is still running.
         try:
             self._parser.feed(chunk)
         except MALFORMED:
             self._pending = self._pending or causes.PROTOCOL
+        # httptools keeps a header until it ends, so a peer that sends one for ever would fill our memory.
         if report.bytes > self._most:
             self._pending = causes.LIMIT
             report.detail = (
@@ -148,6 +153,7 @@ class Stream:
         if self._pending is not None:
             self._decide(self._pending)
         elif report.events >= report.order.events > 0 and not self.leaving:
+            # A short read has emptied the kernel's buffer, so closing need not read what is left in it.
             self.leave(drained=len(chunk) < 4096)
         elif report.order.silent and report.headers is not None:
             self.pause()
@@ -194,6 +200,7 @@ class Stream:
         report = self.report
         moment = self._progress = self._arrived
         self._most = report.bytes + HEAD_LIMIT
+        # The body of an error or of a redirect holds no events, whatever it looks like.
         if self._pending is not None or self._plain:
             return
         try:
@@ -217,6 +224,7 @@ class Stream:
         if report.first_event is None:
             report.first_event = moment - self._started
             self._owner.first(report)
+            # Events of one read have come together: no time has passed between them.
             if count > 1:
                 self._owner.gap(report, 0.0, count - 1)
         else:
@@ -256,6 +264,7 @@ class Stream:
         except ConfigError:
             self.fail(causes.REDIRECT)
             return
+        # The place that it leads to may be another host, and the lookup of its name must not block the loop.
         self._link.release()
         self._owner.reroute(self, request)
 
@@ -271,6 +280,7 @@ class Stream:
 
     def connection_lost(self, cause: str) -> None:
         """The link: the connection was closed, or failed."""
+        # The peer has answered a half-close, or was faster than us: the stream has left as ordered.
         if self.leaving:
             self.report.left = self.report.order.disconnect
             self._over()
@@ -301,6 +311,7 @@ class Stream:
             self.leave()
             return
         due = self._ends
+        # While we do not read, silence is ours: the stall time starts when reading does.
         if self._link.paused:
             self._progress = moment
         if not report.stalled:
@@ -374,6 +385,8 @@ class Stream:
             report.cause = self.silence
         report.life = owner.wheel.clock() - self._started
         self.over = True
+        # Stream, link and parser refer to one another: only the garbage collector would find them, and at thousands of
+        # streams a second memory would grow until it does.
         self._link.detach()
         self._parser.close()
         self._deliver = None

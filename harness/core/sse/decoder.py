@@ -82,6 +82,7 @@ class Decoder(Lines):
                 self._lengthen(b"")
             return []
         events: list[Event] = []
+        # A chunk that starts amid a line, after a CR or where a byte order mark may stand needs the exact rules first.
         if self._odd:
             left = self._careful(chunk, events)
             if left is None:
@@ -90,12 +91,14 @@ class Decoder(Lines):
         elif 13 in chunk:
             chunk = self._unify(chunk)
         buffer = self._tail + chunk if self._tail else chunk
+        # Most services flush each event on its own, so a chunk is mostly one small event that is complete.
         if len(buffer) <= self._spill:
             if self.shape is BARE:
                 if self._few(buffer, events):
                     return events
             elif buffer[-2:] == b"\n\n" and self._one(buffer, events):
                 return events
+        # Everything up to the last blank line is complete events; they are decoded as one block.
         cut = buffer.rfind(b"\n") + 1
         if cut:
             if cut == 1 or buffer[cut - 2] != 10:
@@ -106,6 +109,7 @@ class Decoder(Lines):
                 else:
                     events = self._blocks(buffer[:cut])
                 buffer = buffer[cut:]
+        # A long remainder would be copied and scanned again with each chunk: its lines are taken one by one instead.
         if len(buffer) > self._spill:
             self._tail = b""
             self._absorb(buffer, events)
@@ -161,6 +165,7 @@ class Decoder(Lines):
 
     def _blocks(self, block: bytes) -> list[Event]:
         """The events of a block that starts with an event, or a comment, and ends with a blank line."""
+        # Strict decoding is the faster one; a line end never is part of a character, so a block may be decoded alone.
         try:
             text = block.decode()
         except UnicodeDecodeError:
@@ -179,6 +184,7 @@ class Decoder(Lines):
             if beats * 2 == ends:
                 self._comments += beats
                 return []
+        # As many line ends as the events found have means that nothing was skipped between them.
         found = form.findall(text)
         if len(found) * form.ends == ends:
             return self._built(form, found)
