@@ -181,11 +181,6 @@ class NodeCounters:
         except ProbeError:
             return []
 
-    @as_probe_error
-    def heap_snapshots(self) -> tuple[Path, ...]:
-        """Have each process write a heap snapshot into the private folder (opens in Chromium's tools)."""
-        return tuple(Path(answer.body["file"]) for answer in self._ask("snapshot"))
-
     def _answers(self, command: str) -> list[channel.Answer]:
         among = tree(self.pid) if self.shared else None
         return channel.ask_all(

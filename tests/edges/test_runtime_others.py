@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -229,18 +228,6 @@ def test_an_interrupt_while_node_starts_to_trace_leaves_it_off(
             reader.attribute(cycle_of(port, "/clean"))
         with pytest.raises(ProbeError, match="not tracing"):
             ask("sites")
-
-
-@needs_node
-def test_a_node_writes_its_heap_on_request(tmp_path: Path) -> None:
-    with node_server(tmp_path) as (reader, port):
-        cycle_of(port, "/object", 50)()
-        assert isinstance(reader, NodeCounters)
-        (written,) = reader.heap_snapshots()
-        heap = json.loads(written.read_bytes())
-    assert written.parent == tmp_path / "agents"  # which nobody else may enter
-    assert heap["snapshot"]["node_count"] > 1000
-    assert "Kept" in heap["strings"]
 
 
 @needs_node

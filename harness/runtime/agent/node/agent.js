@@ -202,12 +202,7 @@ function slices () {
   }
 }
 
-// A heap snapshot on request, into the private folder; opens in any Chromium's developer tools.
-async function snapshot () {
-  return { file: require('v8').writeHeapSnapshot(`${DIRECTORY}/node-${process.pid}-${Date.now()}.heapsnapshot`) }
-}
-
-const COMMANDS = { read, trace, untrace, sites, containers, snapshot }
+const COMMANDS = { read, trace, untrace, sites, containers }
 
 // One command after the other: an interrupted harness asks for the end of tracing while its start still runs.
 let turn = Promise.resolve()
