@@ -6,7 +6,9 @@ readable by its owner only (0600), for frames may carry what a service would not
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +21,12 @@ class Journal:
     """Owns the file. Raises OSError when it cannot be opened; later errors end the journal, not the broker."""
 
     def __init__(self, path: Path, *, limit: int = LIMIT) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        # Not blocking: a pipe that nobody reads would be waited for, for ever.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, flags, 0o600)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a device would be closed to everybody else
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file")
         os.fchmod(descriptor, 0o600)
         self._file = os.fdopen(descriptor, "w", encoding="ascii", buffering=1 << 16)
         self._left = limit

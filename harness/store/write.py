@@ -64,12 +64,7 @@ def replace_file(path: Path, data: bytes) -> None:
     """Put ``data`` in place of ``path`` atomically: a reader, or a crash, meets the old or the new
     content, never a part. A file that is there keeps its permissions, a link the file it points to; a new one is
     private; a device or a pipe, such as /dev/stdout, is written to. Raises StoreError; the old content then stays."""
-    if (
-        path.is_absolute()
-        and path.parts[1:2] in (("dev",), ("proc",))
-        and not path.is_dir()
-        and path.exists()
-    ):
+    if _written_through(path):
         _write_through(path, data)
         return
     try:
@@ -98,10 +93,25 @@ def replace_file(path: Path, data: bytes) -> None:
         raise failure("write", path, error) from None
 
 
-def _write_through(path: Path, data: bytes) -> None:
+def _written_through(path: Path) -> bool:
+    """Whether a place is a stream that is open already, a device or a pipe, by whatever name or link: a file in its
+    stead would take it away from everybody."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        mode = path.stat().st_mode
+    except (OSError, RuntimeError, ValueError):
+        return False
+    if str(path).startswith(STREAMS) and not stat.S_ISDIR(mode):
+        return True
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    """To a pipe only if somebody reads it: opening one that nobody reads would wait for ever."""
+    try:
+        # Appending, standard output that is a file keeps what was printed before.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
+            os.set_blocking(descriptor, True)
             write_all(descriptor, data)
         finally:
             os.close(descriptor)

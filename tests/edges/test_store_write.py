@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,43 @@ def test_standard_output_is_written_to_and_a_device_stays_one() -> None:
     assert Path("/dev/null").is_char_device()
     with pytest.raises(StoreError, match="No space left"):
         replace_file(Path("/dev/full"), b"1")
+
+
+def test_a_link_to_a_device_and_a_named_pipe_stay_what_they_are(tmp_path: Path) -> None:
+    """As root, a file in place of /dev/null would break the machine."""
+    (tmp_path / "null").symlink_to("/dev/null")
+    replace_file(tmp_path / "null", b"1")
+    assert (tmp_path / "null").is_symlink()
+    assert Path("/dev/null").is_char_device()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(StoreError, match=r"cannot write .*/pipe: No such device or address"):
+        replace_file(pipe, b"told")  # nobody reads it
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        replace_file(pipe, b"told")
+        assert os.read(reader, 100) == b"told"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_file_of_a_memory_file_system_is_replaced_whole() -> None:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        path = Path(file.name)
+        replace_file(path, b"a long text")
+        replace_file(path, b"short")
+        assert path.read_bytes() == b"short"
+
+
+def test_standard_output_that_is_a_file_keeps_what_was_printed(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib; from harness.store.write import replace_file; os.write(1, b'before ');"
+        "replace_file(pathlib.Path('/dev/stdout'), b'told')"
+    )
+    with (tmp_path / "out").open("wb") as out:
+        subprocess.run([sys.executable, "-c", program], stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes() == b"before told"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from fake_broker import mdp
 from fake_broker.control import COMMANDS
 from fake_broker.fault import FAULTS
+from fake_broker.journal import Journal
 from fake_broker.spec import MATCH_KEYS
 
 Start = Callable[..., Any]
@@ -394,6 +396,25 @@ def test_a_taken_port_is_one_line_and_exit_4() -> None:
             assert done.stderr.count("\n") == 1
             assert taken in done.stderr
             assert "choose another port" in done.stderr
+
+
+def test_a_journal_that_is_no_regular_file_is_refused_and_stays_what_it_is(tmp_path: Path) -> None:
+    """As root, a device would have been closed to everybody else."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o644)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(OSError, match="not a regular file"):
+            Journal(pipe)
+    finally:
+        os.close(reader)
+    with pytest.raises(OSError, match="No such device or address"):
+        Journal(pipe)  # nobody reads it
+    assert stat.S_IMODE(pipe.stat().st_mode) & 0o044
+    before = Path("/dev/null").stat().st_mode
+    with pytest.raises(OSError, match="not a regular file"):
+        Journal(Path("/dev/null"))
+    assert Path("/dev/null").stat().st_mode == before
 
 
 def test_an_unwritable_journal_is_one_line_and_exit_4(tmp_path: Path) -> None:

@@ -1,0 +1,172 @@
+"""Each limit of growth while clients stay connected, with a hold just inside it and one just outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from harness.core.cycle import Phase
+from harness.core.judge import while_connected
+from harness.core.judge.while_connected import Grown, certain, grown, next_hold, screened
+from harness.core.metric import Key
+from harness.core.record import Trial
+from tests.core import test_while_connected as holds
+from tests.core.series import trial
+from tests.core.test_while_connected import CLIENTS, FDS, HEAP, MIB, OBJECTS, PLAIN, TASKS, freed, held
+
+BLOCKS, THREADS = Key("memory", "blocks"), Key("threads")
+WATCHED = 44.5  # seconds of a hold of 60 s that are judged: from the first reading after 15 s to the last one
+SCREENED = 3.0  # the same of a hold of 5 s
+
+
+def one_hold(key: Key, each: Callable[[float], float], *, seconds: float = 60.0, stalled: int = 0) -> Trial:
+    """A hold in which each client adds ``each(seconds)``, all of it freed when they leave."""
+    spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=seconds, stalled=stalled)
+    return trial([], observations=[held(spec, key, freed(100.0, each), 0.0)])
+
+
+@pytest.mark.parametrize(
+    ("key", "limit"),
+    [(HEAP, MIB), (OBJECTS, 4096.0), (BLOCKS, 4096.0), (FDS, 16.0), (TASKS, 16.0), (THREADS, 16.0)],
+)
+@pytest.mark.parametrize(("stalled", "times"), [(0, 1.0), (CLIENTS, 4.0)])
+@pytest.mark.parametrize(("share", "found"), [(0.99, 0), (1.01, 1)])
+def test_a_bounded_buffer_holds_so_much_for_each_client(
+    key: Key, limit: float, stalled: int, times: float, share: float, found: int
+) -> None:
+    pace = share * limit * times / WATCHED
+    assert len(certain(one_hold(key, lambda t: pace * t, stalled=stalled))) == found
+
+
+@pytest.mark.parametrize(
+    ("key", "least"), [(HEAP, 64.0 * 1024), (OBJECTS, 64.0), (BLOCKS, 64.0), (FDS, 1.0), (TASKS, 1.0)]
+)
+@pytest.mark.parametrize(("share", "found"), [(0.99, 0), (1.01, 1)])
+def test_growth_of_the_first_hold_is_worth_a_longer_look(
+    key: Key, least: float, share: float, found: int
+) -> None:
+    pace = share * least / SCREENED
+    assert len(screened(one_hold(key, lambda t: pace * t, seconds=5.0, stalled=CLIENTS // 2))) == found
+
+
+@pytest.mark.parametrize(("quarter", "seconds"), [(60.0, WATCHED), (5.0, SCREENED), (20.0, 14.5)])
+def test_the_first_quarter_of_a_hold_is_left_out(quarter: float, seconds: float) -> None:
+    (one,) = grown(one_hold(HEAP, lambda t: 1e5 * t, seconds=quarter).observations[0])
+    assert one.seconds == pytest.approx(seconds)
+    assert one.total == pytest.approx(1e5 * seconds * CLIENTS)
+
+
+@pytest.mark.parametrize(("later", "goes_on"), [(0.48, False), (0.52, True)])
+def test_growth_keeps_half_its_pace(later: float, goes_on: bool) -> None:
+    read = [(float(t), t if t <= 10 else 10 + later * (t - 10)) for t in range(21)]
+    assert while_connected._goes_on(read) is goes_on
+
+
+@pytest.mark.parametrize(("peak", "goes_on"), [(21.9, True), (22.1, False)])
+def test_the_last_reading_is_the_highest_but_for_a_tenth(peak: float, goes_on: bool) -> None:
+    read = [(float(t), float(t)) for t in range(21)]
+    read[19] = (19.0, peak)
+    assert while_connected._goes_on(read) is goes_on
+
+
+@pytest.mark.parametrize(("full", "goes_on"), [(18.2, False), (18.6, True), (20.0, True)])
+def test_a_buffer_that_was_full_shortly_before_the_end_is_one(full: float, goes_on: bool) -> None:
+    """The last 15 % of the time must bring half of their share of the growth."""
+    read = [(float(t), min(float(t), full)) for t in range(21)]
+    assert while_connected._goes_on(read) is goes_on
+
+
+@pytest.mark.parametrize(("share", "lasting"), [(0.49, False), (0.51, True)])
+def test_half_of_the_growth_is_freed_at_the_disconnect(share: float, lasting: bool) -> None:
+    seen = one_hold(HEAP, lambda t: 1e5 * t).observations[0]
+    (one,) = grown(seen)
+    high = seen.connected[-1].levels[HEAP]
+    (one,) = grown(replace(seen, levels={HEAP: high - share * one.total}))
+    assert one.lasting is lasting
+
+
+@pytest.mark.parametrize(("readings", "found"), [(3, 0), (4, 1)])
+def test_a_hold_takes_four_readings(readings: int, found: int) -> None:
+    seen = one_hold(HEAP, lambda t: 1e5 * t).observations[0]
+    few = replace(seen, connected=seen.connected[60 : 60 + readings])
+    assert len(list(grown(few))) == found
+
+
+def second_hold(monkeypatch: pytest.MonkeyPatch, pace: float, events: float, hold: float = 5.0) -> float:
+    """Seconds of the hold that follows two short ones."""
+    monkeypatch.setattr(holds, "EVENTS", events)
+    now = trial([], observations=[])
+    for start in (0.0, 10.0):
+        step = next_hold(now, replace(PLAIN, phase=Phase.HOLD), hold)
+        assert step is not None
+        assert step.dwell == hold
+        now = replace(
+            now, observations=(*now.observations, held(step, HEAP, freed(1e6, lambda t: pace * t), start))
+        )
+    step = next_hold(now, replace(PLAIN, phase=Phase.HOLD), hold)
+    assert step is not None
+    assert step.stalled == 0
+    return step.dwell
+
+
+def test_the_next_hold_is_as_long_as_the_limit_takes_and_half_as_long_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert second_hold(monkeypatch, 50_000.0, 500.0) == pytest.approx(1.5 * MIB / 50_000.0 / 0.75, rel=0.01)
+
+
+def test_in_the_next_hold_each_reader_gets_1200_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert second_hold(monkeypatch, 300_000.0, 40.0) == pytest.approx(1200 / 40.0, rel=0.1)
+
+
+def test_the_next_hold_takes_a_minute_at_most_or_as_long_as_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert second_hold(monkeypatch, 22_000.0, 1.0) == 60.0
+    assert second_hold(monkeypatch, 15_000.0, 1.0, hold=70.0) == 70.0
+
+
+@pytest.mark.parametrize(("done", "more"), [(3, True), (4, False)])
+def test_a_trial_has_four_holds(done: int, more: bool) -> None:
+    """Two mixed ones and one of readers leave what stalled readers cost open."""
+    leak = freed(1e6, lambda t: 30_000.0 * t)
+    spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=5.0, stalled=CLIENTS // 2)
+    seen = [held(spec, HEAP, leak, 10.0 * n) for n in range(done - 1)]
+    seen.append(held(replace(spec, stalled=0), HEAP, leak, 10.0 * done))
+    step = next_hold(trial([], observations=seen), replace(PLAIN, phase=Phase.HOLD), 5.0)
+    assert (step is not None) is more
+
+
+@pytest.mark.parametrize(("events", "driver"), [(2.99, "connected-second"), (3.0, "event")])
+def test_growth_is_counted_by_event_from_three_events_a_client(events: float, driver: str) -> None:
+    one = Grown(HEAP, 9e9, 40.0, CLIENTS, 0, events * CLIENTS, lasting=True)
+    assert while_connected._finding(one).driver == driver
+    (by_stall,) = certain(one_hold(HEAP, lambda t: 1e6 * t, stalled=CLIENTS))
+    assert while_connected._finding(by_stall).driver == "stalled-second"
+
+
+def test_an_interval_holds_an_arena_and_a_fifth_of_a_second() -> None:
+    rate = while_connected._finding(Grown(HEAP, 4e9, 40.0, CLIENTS, 0, 1000.0, lasting=True)).rate
+    assert rate is not None
+    half = MIB / 1000.0 if HEAP.unit == "B" else 1.0
+    assert rate.value == 4e6
+    assert rate.high - rate.value == pytest.approx(half + 4e6 * 0.2 / 40.0, rel=1e-3)
+    assert rate.value - rate.low == pytest.approx(half + 4e6 * 0.2 / 40.0, rel=1e-3)
+    of_fds = while_connected._finding(Grown(FDS, 4000.0, 40.0, CLIENTS, 0, 1000.0, lasting=True)).rate
+    assert of_fds is not None
+    assert of_fds.high == pytest.approx(4.0 + 1 / 1000.0 + 4.0 * 0.2 / 40.0, rel=1e-3)
+
+
+@pytest.mark.parametrize(("times", "lasting"), [(1.99, False), (2.01, True)])
+def test_a_heap_that_outgrew_twice_its_size_is_in_use(times: float, lasting: bool) -> None:
+    """Go: what a hold has left is freed by a later collection."""
+    base = 40 * MIB
+    pace = base * (times - 1) / CLIENTS / 59.0
+    spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=60.0)
+    # The lowest reading is the first, after half a second.
+    seen = held(spec, holds.ANONYMOUS, lambda t, r, s: base + pace * (t - 0.5) * CLIENTS, 0.0)
+    kept = replace(seen, levels={holds.ANONYMOUS: seen.connected[-1].levels[holds.ANONYMOUS]})
+    (one,) = grown(kept, doubling=True)
+    assert one.lasting is lasting
