@@ -16,9 +16,10 @@ from harness import __version__
 from harness.cli import secret
 from harness.cli.streams import line, prepare, silence, tell
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_USAGE, HarnessError, StoreError
-from harness.core.units import nearest
+from harness.core.units import nearest, shown
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+OF_A_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES)
 NO_FILES = ("schema", "doctor")  # commands that need no working directory
 NO_DIRECTORY = "the working directory was removed; change to one that exists: cd"
 COMMANDS = {
@@ -126,6 +127,9 @@ def ended(error: BaseException) -> int:
             where = f" {error.filename}" if error.filename else ""
             tell(f"harness: cannot write{where}: {error.strerror}; free some space")
             return EXIT_INFRASTRUCTURE
+        case OSError() if error.errno in OF_A_NAME and error.filename:
+            tell(f"harness: {shown(str(error.filename))}: {error.strerror}; expected a path that can be used")
+            return EXIT_USAGE
         case OSError() if not directory_exists():
             tell(f"harness: {NO_DIRECTORY}")
             return EXIT_INFRASTRUCTURE

@@ -29,15 +29,17 @@ def check_output(option: str, path: Path | None) -> None:
     """Refuse at the start what could not be written at the end of a long run. Raises StoreError."""
     if path is None:
         return
-    if path.is_dir():
-        raise StoreError(f"{option} {path}: it is a directory; expected a file")
     try:
-        path.resolve()
-    except (OSError, RuntimeError) as error:
-        raise StoreError(
-            f"{option} {path}: {getattr(error, 'strerror', None) or error}; expected a file"
-        ) from None
-    if not os.access(path.parent, os.W_OK | os.X_OK):
+        directory, _ = path.is_dir(), path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, or links in a circle
+        why = getattr(error, "strerror", None) or error
+        raise StoreError(f"{option} {path}: {why}; expected a file") from None
+    if directory:
+        raise StoreError(f"{option} {path}: it is a directory; expected a file")
+    if _written_through(path):
+        if not os.access(path, os.W_OK):
+            raise StoreError(f"{option} {path}: not writable; expected a file that can be written")
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
         why = "not writable" if path.parent.is_dir() else "no such directory"
         raise StoreError(f"{option} {path}: {path.parent}: {why}; expected a directory that can be written")
 

@@ -24,6 +24,7 @@ from harness.core.units import duration, nearest, per_unit, rate, size
 from harness.process.read import read_bounded
 from harness.runtime.snapshot import Snapshot
 from harness.store.run_dir import RunDirectory
+from harness.store.write import check_output
 from tests.edges.command_line import HARNESS, SERVICES, SMALL, URL, environment, harness
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,7 @@ UNWRITABLE = {
     "loop": "loop",
     "absent/file": "no such directory; expected a directory that can be written",
     "text/file": "no such directory; expected a directory that can be written",
+    "x" * 300: "File name too long; expected a file",
 }
 
 
@@ -113,6 +115,54 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_starts(
     assert str(done.exception).startswith(f"{writer.split()[-1]} {place}: ")
     assert UNWRITABLE[place] in str(done.exception)
     assert not (tmp_path / "reports").exists()
+
+
+def test_an_output_may_be_a_stream_in_a_folder_that_nobody_writes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /dev is for all but root."""
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != "/dev" and real(path, mode))
+    for stream in ("/dev/stdout", "/dev/null", "/dev/fd/1"):
+        check_output("--json", Path(stream))
+    with pytest.raises(StoreError, match="/dev: not writable"):
+        check_output("--json", Path("/dev/new"))
+
+
+NAMED = "n" * 300
+TOO_LONG: tuple[tuple[str, ...], ...] = (
+    ("judge", NAMED),
+    ("judge", str(SAMPLE), "--budget", NAMED),
+    ("report", NAMED),
+    ("explain", NAMED),
+    ("compare", NAMED, str(SAMPLE)),
+    ("baseline", "accept", NAMED),
+    ("baseline", "accept", str(SAMPLE), "--budget", NAMED),
+    ("history", "add", NAMED),
+    ("init", NAMED),
+    ("budget", "check", NAMED),
+    ("memory", "diff", NAMED, NAMED),
+    ("memory", "show", NAMED, NAMED),
+    ("reproduce", "--all", "--resume", NAMED),
+    (*GUARD, "--swarm", NAMED, "--", "true"),
+    (*GUARD, "--ca", NAMED, "--", "true"),
+    (*GUARD, "--budget", NAMED, "--", "true"),
+)
+
+
+@pytest.mark.parametrize("words", TOO_LONG, ids=lambda words: " ".join(words)[:40])
+def test_a_name_that_no_file_can_have_is_a_usage_error_in_one_line(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = CliRunner().invoke(cli, words, standalone_mode=False).exception
+    assert error is not None
+    capsys.readouterr()
+    assert ended(error) == 2, error
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "defect" not in told
 
 
 def test_a_pipe_with_a_writer_is_read_to_its_end_however_slow(tmp_path: Path) -> None:
