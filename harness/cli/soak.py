@@ -7,12 +7,11 @@ from typing import Any
 import click
 
 from harness.cli.interrupt import Interrupt
-from harness.cli.quantities import TIME
+from harness.cli.quantities import SIZE, TIME
 from harness.cli.result import check_outputs, finish, view
 from harness.cli.resume import OPTION, Resumable, resumed_run, stored_words
 from harness.cli.service_options import request_from, said, service_options
 from harness.core.errors import ConfigError
-from harness.core.units import size
 from harness.experiment.guard import guard_once
 from harness.experiment.soak import soak_steps
 from harness.swarm.load import MAX_CONNECTIONS
@@ -31,6 +30,7 @@ SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the 
 )
 @click.option(
     "--max-size",
+    type=SIZE,
     default="512 MiB",
     show_default=True,
     metavar="SIZE",
@@ -38,7 +38,7 @@ SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the 
 )
 @service_options
 @click.pass_context
-def command(ctx: click.Context, /, duration: float, max_size: str, **options: Any) -> None:
+def command(ctx: click.Context, /, duration: float, max_size: int, **options: Any) -> None:
     """Load a service for a given time in the cycles of a guard, and judge it at the end. The verdict bounds the growth
     of every metric per hour; that of an interrupted soak gives the bounds so far.
 
@@ -51,9 +51,8 @@ def command(ctx: click.Context, /, duration: float, max_size: str, **options: An
     `--resume RUN` goes on: the cycles already measured count, and the service is started anew.
     `harness judge RUN` judges what there is.
     """
-    most = size("--max-size", max_size)
-    if most < LEAST_SIZE:
-        raise ConfigError(f"--max-size {max_size}: expected at least 1 MiB")
+    if max_size < LEAST_SIZE:
+        raise ConfigError(f"--max-size {max_size}: that many bytes are too few; expected at least 1 MiB")
     resume = resumed_run(ctx)
     if resume:
         options["out"] = None  # it goes on in its own folder
@@ -68,6 +67,6 @@ def command(ctx: click.Context, /, duration: float, max_size: str, **options: An
             steps=soak_steps(request, duration, used=resume.used if resume else 0.0),
             words=stored_words(ctx),
             resume=resume,
-            max_size=int(most),
+            max_size=max_size,
         )
     finish(done.run, done.report, options)

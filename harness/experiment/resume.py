@@ -12,8 +12,8 @@ from harness.core.judge.hourly import time_text
 from harness.core.record import Restart, RunRecord, Trial
 from harness.core.units import counted
 from harness.core.verdict import Outcome
-from harness.store.plan import Plan, load_plan
-from harness.store.run_dir import RunDirectory
+from harness.store.plan import FILE, Plan, load_plan
+from harness.store.run_dir import RECORD, RunDirectory
 
 COMMAND = "harness soak"
 ANEW = "start a new soak"
@@ -38,6 +38,8 @@ class Resumption:
 def resumption(run: Path, now: float | None = None) -> Resumption:
     """The run in this folder, locked. now: seconds since the epoch. Raises ConfigError for a run that cannot be
     resumed, saying why."""
+    if (run / FILE).is_file() and not (run / RECORD).exists():
+        raise ConfigError(f"{run}: it was interrupted before anything was measured; {ANEW}")
     try:
         directory = RunDirectory.resume(run)
     except StoreError as error:

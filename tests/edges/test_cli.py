@@ -195,6 +195,21 @@ def test_kill_9_leaves_nothing_alive_two_seconds_later(
         (["reproduce", "--profile", "fixed", "--out", "/proc/nowhere"], 4, "/proc/nowhere"),
         (["judge", "/nonexistent"], None, "/nonexistent"),
         (["probe", "--pid", "999999999"], 4, "999999999"),
+        (
+            [
+                "soak",
+                "--duration",
+                "9s",
+                "--max-size",
+                "9",
+                "--url",
+                "http://127.0.0.1:{port}/",
+                "--",
+                "true",
+            ],
+            2,
+            "expected at least 1 MiB",
+        ),
         (["soak", "--duration", "0", "--url", "http://127.0.0.1:{port}/", "--", "true"], 2, "--duration"),
     ],
 )

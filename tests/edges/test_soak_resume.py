@@ -176,6 +176,10 @@ def crashed() -> Trial:
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda here: here, "no run at run: expected a folder with run.json"),
+    "killed before its first reading": (
+        lambda here: (kept(here) / "run.json").unlink(),
+        "it was interrupted before anything was measured; start a new soak",
+    ),
     "finished": (
         lambda here: kept(here, replace(INTERRUPTED, interrupted=False)),
         "it ended as inconclusive; expected an interrupted soak",

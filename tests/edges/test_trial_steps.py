@@ -27,6 +27,7 @@ from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.trial import TrialRunner
 from harness.runtime.counters import run_cycles
 from harness.store.run_dir import RunDirectory
+from harness.store.tidy import Tidy
 from tests.core.series import observation
 from tests.core.series import trial as series
 
@@ -191,6 +192,23 @@ def test_a_service_that_exits_ends_the_cycles(tmp_path: Path) -> None:
     one = runner(tmp_path, cycle)
     one._cycles()
     assert len(one.trial.observations) == 2
+
+
+def test_a_folder_at_its_limit_ends_the_cycles_and_says_what_was_left_out(tmp_path: Path) -> None:
+    def cycle(self: TrialRunner, step: CycleSpec) -> Observation:
+        (self.directory / "target.log").write_bytes(b"x" * (3 << 20))
+        if step.index == 2:
+            (self.directory / "core").write_bytes(b"x" * (3 << 20))
+        return observation(step.index, {})
+
+    one = runner(tmp_path, cycle)
+    one.context.tidy = Tidy(one.context.directory, 2 << 20)
+    one._cycles()
+    assert len(one.trial.observations) == 3
+    assert one.trial.notes[-2:] == (
+        "the folder reached its limit of 2 MiB: fixed/target.log was cut to its tail",
+        "stopped: the folder holds more than its limit of 2 MiB (--max-size)",
+    )
 
 
 def test_an_interrupt_ends_the_cycles(tmp_path: Path) -> None:
