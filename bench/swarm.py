@@ -1,6 +1,6 @@
 """The swarm's cost beside Locust's own users, k6, and a bare yardstick, in one run against the same server.
 
-python -m bench.swarm [--quick] [--json FILE]
+python -m bench.swarm [--quick] [--yardsticks] [--json FILE]
 
 Server and client are processes of their own; CPU is process time, so that the two cores they share do not
 matter. The yardstick is a gevent socket in a greenlet per stream, httptools, and counting blank lines. The harder one
@@ -16,7 +16,7 @@ import resource
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -231,8 +231,15 @@ def main(argv: list[str] | None = None) -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="small numbers: a look, not a measurement")
     size.add_argument("--smoke", action="store_true", help="tiny numbers: that it works")
+    parser.add_argument(
+        "--yardsticks",
+        action="store_true",
+        help="leave out Locust's users, which a busy machine cannot hold open",
+    )
     options = parser.parse_args(argv)
     scale = SMOKE if options.smoke else QUICK if options.quick else Scale()
+    if options.yardsticks:
+        scale = replace(scale, locust=())
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < FILES:
         sys.exit(f"ulimit -Hn is {hard}; expected at least {FILES}: raise the hard limit")
