@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.core.budget import Budget
 from harness.core.budget_file import BudgetFile, Place, applied, budget_of, parse
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, OptionError
 from harness.process.read import read_bounded
 
 BUDGETS = "budgets.toml"
@@ -33,7 +33,7 @@ def find(start: Path) -> Path | None:
         if own.is_file() and in_project:
             raise ConfigError(
                 f"{own} and [tool.harness] in {project} both hold budgets; expected one of them: "
-                "move what is in one into the other, or name one with --budget FILE"
+                "move what is in one into the other, or name the file to use"
             )
         if own.is_file():
             return own
@@ -80,8 +80,8 @@ def budget_for(
     found = path if path is not None else find(start or Path.cwd())
     if found is None:
         if profile is not None:
-            raise ConfigError(
-                f"--profile {profile!r}: no {BUDGETS} here or above; expected one, or --budget FILE"
+            raise OptionError(
+                "profile", profile, f"no {BUDGETS} here or above; expected one, or a `budget` file"
             )
         return Budget(), ()
     file = load(found)

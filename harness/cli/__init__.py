@@ -15,7 +15,14 @@ import click
 from harness import __version__
 from harness.cli import secret
 from harness.cli.streams import line, prepare, silence, tell
-from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_USAGE, HarnessError, StoreError
+from harness.core.errors import (
+    EXIT_INCONCLUSIVE,
+    EXIT_INFRASTRUCTURE,
+    EXIT_USAGE,
+    HarnessError,
+    OptionError,
+    StoreError,
+)
 from harness.core.units import nearest, shown
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -112,6 +119,11 @@ def ended(error: BaseException) -> int:
         case click.Abort() | KeyboardInterrupt():
             tell("harness: interrupted")
             return EXIT_INCONCLUSIVE
+        case OptionError():
+            from harness.cli.spelling import as_flags
+
+            tell(f"harness: {as_flags(error)}")
+            return error.exit_code
         case HarnessError():
             tell(f"harness: {error}")
             return error.exit_code

@@ -55,7 +55,7 @@ def command(
     with Interrupt() as stop:
         try:
             speak(
-                pid or listening_pid(port or 0, option="--port"),
+                pid or listening_pid(port or 0, option="port"),
                 interval=interval,
                 count=count,
                 census_only=census_only,

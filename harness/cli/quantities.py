@@ -11,6 +11,9 @@ import click
 from harness.core.units import duration, rate, size
 from harness.http.source_addresses import source_pool
 
+WRITTEN: dict[str, str] = {}
+"""Name of an option → its text on this command line: an error quotes it, and not the number that was read."""
+
 
 class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases of click alone
     """Reads the text of an option; ``read`` is called with the option's name and the text."""
@@ -23,6 +26,8 @@ class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic in newer r
         """Raises ConfigError naming the option."""
         if not isinstance(value, str):
             return value
+        if param is not None and param.name:
+            WRITTEN[param.name] = value
         return self._read(param.opts[0] if param else self.name, value)
 
 

@@ -43,7 +43,7 @@ def command(
     """
     if (pid is None) == (port is None):
         raise ConfigError("expected exactly one of PID and --port")
-    pid = pid or listening_pid(port or 0, option="--port")
+    pid = pid or listening_pid(port or 0, option="port")
     console = terminal(unread=0)
     with Interrupt() as stop, Exports(f"pid {pid}", prometheus=prometheus, otlp=otlp) as exports:
         if exports.address:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.core.budget import Budget, laid_over, shared
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, OptionError
 from harness.core.metric import METRICS, Key
 from harness.core.units import LONGEST, count, duration, nearest, per_unit, size
 
@@ -227,8 +227,10 @@ def applied(
         )
     if profile is not None and profile not in file.profiles:
         near = nearest(profile, file.profiles)
-        raise ConfigError(
-            f"--profile {profile!r}: {file.source} has no [profile.{profile}]; expected {_one_of(file.profiles)}{near}"
+        raise OptionError(
+            "profile",
+            profile,
+            f"{file.source} has no [profile.{profile}]; expected {_one_of(file.profiles)}{near}",
         )
     own = file.profiles[profile] if profile is not None else Budget()
     parts, notes = [], []

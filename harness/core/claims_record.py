@@ -85,7 +85,7 @@ def from_dict(data: Mapping[str, Any]) -> ClaimsRecord:
     version = data.get("schema_version")
     if version != SCHEMA_VERSION:
         raise ConfigError(
-            f"schema_version {version!r}: expected {SCHEMA_VERSION}; write it again: harness reproduce --all"
+            f"schema_version {version!r}: expected {SCHEMA_VERSION}; write it again: `harness reproduce --all`"
         )
     try:
         return _CONVERTER.structure(data, ClaimsRecord)

@@ -5,6 +5,9 @@ The text of an error is one line: the value met, what was expected, what to do.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 EXIT_BOUNDED = 0
 EXIT_SERVICE = 1
 EXIT_USAGE = 2
@@ -22,6 +25,45 @@ class ConfigError(HarnessError):
     """The request itself is wrong: an option, a file, a value."""
 
     exit_code = EXIT_USAGE
+
+
+MENTION = re.compile(r"`(\w+)`")
+
+
+def as_argument(option: str, value: object = None) -> str:
+    """An option as a Python call has it: ``dwell=0``."""
+    if value is None:
+        return option
+    shown = str(value) if hasattr(value, "__fspath__") else value  # a path reads better without its type
+    return f"{option}={shown!r}"
+
+
+def as_flag(option: str, value: object = None, *, flag: str = "") -> str:
+    """An option as a command line has it: ``--dwell 0``. flag: its own, where that is not its name with hyphens."""
+    flag = flag or "--" + option.replace("_", "-")
+    if value is None or isinstance(value, bool):
+        return flag
+    if isinstance(value, float):
+        return f"{flag} {value:g}"
+    return f"{flag} {value!r}" if isinstance(value, str) else f"{flag} {value}"
+
+
+class OptionError(ConfigError):
+    """One option is wrong. Its text names options as a Python call does; the command line calls ``spelled``, so that
+    an error always names an option as its caller wrote it.
+
+    option: its name. value: what was given; None where the error must not show it, or no value is to blame. text: what
+    was expected. It mentions other options by their name in backquotes.
+    """
+
+    def __init__(self, option: str, value: object, text: str) -> None:
+        self.option, self.value, self.text = option, value, text
+        super().__init__(self.spelled(as_argument))
+
+    def spelled(self, spell: Callable[[str, object], str]) -> str:
+        """The whole text. spell: called with the name of an option, and its value or None."""
+        text = MENTION.sub(lambda found: spell(found[1], None), self.text)
+        return f"{spell(self.option, self.value)}: {text}"
 
 
 class TargetError(HarnessError):

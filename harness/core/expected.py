@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from harness.core.errors import ConfigError
+from harness.core.errors import OptionError
 
 CLIENT = "{client}"  # in a path, query, header or body: the number of the client
 _STATUS = re.compile(r"([2-5])(\d\d|[xX][xX])")
 ANY = frozenset(range(200, 600))
 
 
-def statuses(texts: Iterable[str], name: str = "--expect") -> frozenset[int] | None:
-    """The statuses that texts name; None for no texts at all. Raises ConfigError naming ``name``."""
+def statuses(texts: Iterable[str]) -> frozenset[int] | None:
+    """The statuses that the option ``expect`` names; None for no texts at all. Raises OptionError."""
     found: set[int] = set()
     for text in texts:
         match = _STATUS.fullmatch(text)
         if match is None:
-            raise ConfigError(
-                f"{name} {text!r}: expected a status from 200 to 599 such as 503, or a class such as 4xx"
+            raise OptionError(
+                "expect", text, "expected a status from 200 to 599 such as 503, or a class such as 4xx"
             )
         first = 100 * int(match[1])
         found |= set(range(first, first + 100)) if match[2].lower() == "xx" else {first + int(match[2])}

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import quote, quote_plus, unquote
 
-from harness.core.errors import ConfigError
+from harness.core.errors import OptionError
 from harness.core.texts import mapped
 
 MASK = "***"
@@ -210,11 +210,13 @@ def _bounded(form: str) -> str:
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         if len(pattern) > LONGEST_PATTERN:
-            raise ConfigError(f"--redact: {len(pattern)} characters; expected at most {LONGEST_PATTERN}")
+            raise OptionError(
+                "redact", None, f"{len(pattern)} characters; expected at most {LONGEST_PATTERN}"
+            )
         return re.compile(pattern)
     except re.error as error:
-        raise ConfigError(
-            f"--redact {pattern!r}: {error}; expected a regular expression such as 'sk-[a-z0-9]+'"
+        raise OptionError(
+            "redact", pattern, f"{error}; expected a regular expression such as 'sk-[a-z0-9]+'"
         ) from None
 
 

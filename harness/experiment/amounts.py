@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import Field, fields
 from typing import Any
 
-from harness.core.errors import ConfigError
+from harness.core.errors import OptionError
 from harness.experiment.options import GuardRequest
 from harness.swarm.load import MAX_CONNECTIONS, LoadOptions
 
@@ -13,7 +13,7 @@ LEAST_CYCLES = 3
 
 
 def check_amounts(request: GuardRequest) -> None:
-    """Raises ConfigError naming the option whose number is outside of its range."""
+    """Raises OptionError naming the option whose number is outside of its range."""
     for one in fields(LoadOptions):
         amount = getattr(request.load, one.name)
         if one.metadata and amount is not None:
@@ -23,23 +23,22 @@ def check_amounts(request: GuardRequest) -> None:
 
 def _check(one: Field[Any], amount: float) -> None:
     low, high, unit = one.metadata["low"], one.metadata["high"], one.metadata["unit"]
-    option = one.name.replace("_", "-")
     if not unit:
-        _check_count(option, amount, low, high)
+        _check_count(one.name, amount, low, high)
     elif low <= amount <= high:
         return
     elif unit == "bytes":
-        raise ConfigError(
-            f"--{option} {amount}: expected a size from {low} byte to {high >> 20} MiB, such as 4 MiB"
+        raise OptionError(
+            one.name, amount, f"expected a size from {low} byte to {high >> 20} MiB, such as 4 MiB"
         )
     else:
-        raise ConfigError(
-            f"--{option} {amount:g}s: expected a time from {low:g}s to {high / 3600:.0f}h, such as 2s"
+        raise OptionError(
+            one.name, amount, f"expected a time from {low:g}s to {high / 3600:.0f}h, such as 2s"
         )
 
 
 def _check_count(option: str, amount: float, low: int, high: int) -> None:
     if amount < low:
-        raise ConfigError(f"--{option} {amount}: expected at least {low}")
+        raise OptionError(option, amount, f"expected at least {low}")
     if amount > high:
-        raise ConfigError(f"--{option} {amount}: expected at most {high}")
+        raise OptionError(option, amount, f"expected at most {high}")

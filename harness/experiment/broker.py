@@ -18,7 +18,7 @@ from fake_broker.chain import Chain
 from fake_broker.dialects import DIALECTS
 from fake_broker.spec import SpecError, parse_words
 from harness.core.cycle import BrokerCount, CycleSpec
-from harness.core.errors import BrokerError, ConfigError
+from harness.core.errors import BrokerError, OptionError
 from harness.core.units import counted
 from harness.process.child import Child
 from harness.process.private_folder import PrivateFolder
@@ -39,9 +39,7 @@ def needs_proxy(dialect: str, faults: Sequence[str]) -> bool:
             spec = parse_words(text)
             chain.add(spec, 0.0)
         except SpecError as error:
-            raise ConfigError(
-                f"--broker-fault {text}: {error}; `fake-broker --list-faults` lists them"
-            ) from None
+            raise OptionError("broker_faults", text, f"{error}; the command fake-broker lists them") from None
         proxied = proxied or spec.fault.needs_proxy
     return proxied
 

@@ -262,7 +262,7 @@ def load(path: Path) -> ClaimsRecord:
         data: Mapping[str, Any] = json.loads(read_bounded(path, LARGEST, option=str(path), expected=expected))
     except (ValueError, RecursionError) as error:
         raise StoreError(
-            f"cannot read {path}: it is not JSON ({error}); run again without --resume"
+            f"cannot read {path}: it is not JSON ({error}); run again in another folder"
         ) from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected an object, as `harness reproduce --all` writes it")

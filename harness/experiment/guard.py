@@ -12,7 +12,7 @@ from threading import Event
 from urllib.parse import urlsplit
 
 from harness.core.cycle import DISCONNECT_MODES
-from harness.core.errors import ConfigError, TargetError
+from harness.core.errors import OptionError, TargetError
 from harness.core.expected import statuses
 from harness.core.judge.selftest import confirmed
 from harness.core.plan import Goal, next_step
@@ -80,18 +80,16 @@ def broker_setup(service: ServiceOptions) -> BrokerSetup | None:
     """The broker that the options describe; None without one. Raises ConfigError naming what does not fit."""
     if not service.with_broker:
         for option, given in (
-            ("--broker-fault", service.broker_faults),
-            ("--broker-service", service.broker_services),
-            ("--broker-dialect", () if service.broker_dialect == "plantd" else (service.broker_dialect,)),
+            ("broker_faults", service.broker_faults),
+            ("broker_services", service.broker_services),
+            ("broker_dialect", () if service.broker_dialect == "plantd" else (service.broker_dialect,)),
         ):
             if given:
-                raise ConfigError(
-                    f"{option} {given[0]}: there is no broker; expected --with-broker beside it"
-                )
+                raise OptionError(option, given[0], "there is no broker; expected `with_broker` beside it")
         return None
     for name in service.broker_services:
         if not name or name.startswith("mmi."):  # those are the broker's own (MMI, ZeroMQ RFC 8)
-            raise ConfigError(f"--broker-service {name!r}: expected a name that is not empty and not mmi.…")
+            raise OptionError("broker_services", name, "expected a name that is not empty and not mmi.…")
     return BrokerSetup(
         dialect=service.broker_dialect,
         services=tuple(service.broker_services) or SERVICES,
@@ -138,8 +136,8 @@ def _runtime(service: ServiceOptions) -> RuntimeSetup:
     if service.probe_command is not None and service.runtime in ("auto", "none"):
         return RuntimeSetup("none")
     if service.probe_command is not None and service.runtime != "go":
-        raise ConfigError(
-            f"--runtime {service.runtime}: not with --probe-command; expected none, or go with --pprof URL"
+        raise OptionError(
+            "runtime", service.runtime, "not with `probe_command`; expected none, or go with `pprof`"
         )
     return RuntimeSetup(service.runtime, service.pprof)
 
@@ -152,73 +150,74 @@ def _check(request: GuardRequest) -> None:
     service, load, judgement = request.service, request.load, request.judgement
     urls = service.urls
     if not urls:
-        raise ConfigError("no --url given; expected http://127.0.0.1:{port}/PATH")
+        raise OptionError("url", None, "none given; expected http://127.0.0.1:{port}/PATH")
     for url in urls:
         check_url(fill_port(url, 1))
         if _host(url) != _host(urls[0]):
-            raise ConfigError(
-                f"--url {url!r}: another host or port than {urls[0]!r}; one guard loads one service"
+            raise OptionError(
+                "url", url, f"another host or port than {urls[0]!r}; one guard loads one service"
             )
         if "{port}" in url and not service.command:
-            raise ConfigError(
-                f"--url {url!r}: {{port}} needs a command to give the port to; expected -- COMMAND …"
-            )
-    for name, more in (("--ready", service.ready), ("--pprof", service.pprof)):
-        if more is not None and check_url(fill_port(more, 1), name).unix and name == "--pprof":
-            raise ConfigError(f"{name} {more!r}: a Unix socket; expected a TCP address of pprof pages")
+            raise OptionError("url", url, "{port} needs a `command` to give the port to; expected one")
+    for name, more in (("ready", service.ready), ("pprof", service.pprof)):
+        if more is not None and check_url(fill_port(more, 1), name).unix and name == "pprof":
+            raise OptionError(name, more, "a Unix socket; expected a TCP address of pprof pages")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if service.nofile is not None and resource.RLIM_INFINITY != hard < service.nofile:
-        raise ConfigError(f"--nofile {service.nofile}: above the hard limit of {hard}; expected at most that")
+        raise OptionError("nofile", service.nofile, f"above the hard limit of {hard}; expected at most that")
     # What the swarm would refuse once the service runs is refused now.
     Request(Endpoint.parse(fill_port(urls[0], 1)), load.method, load.headers, load.body)
     if load.ca is not None:
         tls_context(insecure=load.insecure, ca=load.ca)
     statuses(load.expect)
     if not 0 <= load.invalid_share < 1:
-        raise ConfigError(
-            f"--invalid-share {load.invalid_share}: expected a share from 0 to below 1, such as 0.2"
+        raise OptionError(
+            "invalid_share", load.invalid_share, "expected a share from 0 to below 1, such as 0.2"
         )
     if load.locustfile is not None and (load.expect or load.invalid_share or load.clients):
-        raise ConfigError(
-            f"--swarm {load.locustfile}: its users make their own requests; expected none of --expect, "
-            "--invalid-share and --clients with it"
+        raise OptionError(
+            "locustfile",
+            load.locustfile,
+            "its users make their own requests; expected none of `expect`, `invalid_share` and `clients` with it",
         )
     if load.keep_alive and load.mode != "request":
-        raise ConfigError(
-            "--keep-alive: a stream has its connection for itself; expected --mode request with it"
+        raise OptionError(
+            "keep_alive", True, "a stream has its connection for itself; expected `mode` request with it"
         )
     if load.locustfile is not None and not load.locustfile.is_file():
         what = "not a regular file" if load.locustfile.exists() else "no such file"
-        raise ConfigError(f"--swarm {load.locustfile}: {what}; expected a locustfile")
+        raise OptionError("locustfile", load.locustfile, f"{what}; expected a locustfile")
     check_amounts(request)
     if load.locustfile is not None and load.processes > 1:
-        raise ConfigError(f"--processes {load.processes}: expected 1 with --swarm {load.locustfile}")
+        raise OptionError("processes", load.processes, "expected 1 with a `locustfile`")
     if service.probe_command is not None:
         probe_argv(service.probe_command)
     if service.probe_command is not None and service.pid:
-        raise ConfigError(f"--pid {service.pid}: not with --probe-command, which names the process itself")
+        raise OptionError("pid", service.pid, "not with `probe_command`, which names the process itself")
     if service.command and service.pid:
-        raise ConfigError(f"--pid {service.pid} and -- {service.command[0]} …: expected one of them")
+        raise OptionError(
+            "pid", service.pid, "not with a `command`, which starts the service; expected one of them"
+        )
     if service.pid:
         AttachedTarget(service.pid).stop()
     if not (service.command or service.pid or service.probe_command):
-        raise ConfigError(
-            "no service given; expected one of -- COMMAND …, --pid PID and --probe-command COMMAND"
+        raise OptionError(
+            "command", None, "no service given; expected one of `command`, `pid` and `probe_command`"
         )
     if service.command:
         _check_command(service, service.command[0])
     if load.disconnect not in (*DISCONNECT_MODES, "mixed"):
         modes = ", ".join(DISCONNECT_MODES)
-        raise ConfigError(f"--disconnect {load.disconnect!r}: expected mixed or one of {modes}")
+        raise OptionError("disconnect", load.disconnect, f"expected mixed or one of {modes}")
     if judgement.retention is not None and not 0 <= judgement.retention < float("inf"):
-        raise ConfigError(f"--retention {judgement.retention}: expected a time from 0 on, such as 60s")
+        raise OptionError("retention", judgement.retention, "expected a time from 0 on, such as 60s")
     for name, amount in (
         ("sensitivity", judgement.sensitivity),
-        ("max-time", judgement.max_time),
+        ("max_time", judgement.max_time),
         ("settle", judgement.settle),
     ):
         if not amount > 0:
-            raise ConfigError(f"--{name} {amount}: expected a number above 0")
+            raise OptionError(name, amount, "expected a number above 0")
 
 
 def _check_command(service: ServiceOptions, word: str) -> None:
@@ -233,9 +232,9 @@ def _check_command(service: ServiceOptions, word: str) -> None:
         if Path(there).exists()
         else "no such command" + ("" if "/" in name else " on PATH")
     )
-    hint = "; the words of a command are not quoted together: -- python app.py" if " " in name else ""
-    raise ConfigError(
-        f"-- {word}: {what}; expected the program that starts the service, and its arguments{hint}"
+    hint = "; the words of a command are not quoted together" if " " in name else ""
+    raise OptionError(
+        "command", word, f"{what}; expected the program that starts the service, and its arguments{hint}"
     )
 
 

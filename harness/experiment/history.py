@@ -63,7 +63,7 @@ def open_history(place: Place, *, create: bool = True) -> History:
     """The history itself, made when there is none and ``create`` is set. Raises ConfigError without the extra,
     HistoryError when it cannot be opened."""
     if place.off:
-        raise ConfigError(f"{VARIABLE}={OFF}: no history is kept; name one by --history")
+        raise ConfigError(f"{VARIABLE}={OFF}: no history is kept; expected a file or a database URL")
     if not installed():
         raise ConfigError(INSTALL)
     from harness.history.record import History

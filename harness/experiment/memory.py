@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from harness.core.errors import ConfigError, Interrupted, ProbeError, TargetError
+from harness.core.errors import ConfigError, Interrupted, OptionError, ProbeError, TargetError
 from harness.experiment.cancellable import call_cancellable
 from harness.process.child import Child
 from harness.process.private_folder import PrivateFolder
@@ -54,8 +54,8 @@ def run(
     Interrupted when that came too early.
     """
     if duration is not None and duration <= after:
-        raise ConfigError(
-            f"--for {duration:g}s is over before the second snapshot; expected more than --after ({after:g}s)"
+        raise OptionError(
+            "for", duration, f"over before the second snapshot; expected more than `after` ({after:g} s)"
         )
     now = datetime.datetime.now(datetime.UTC)
     out = claim(out, run_id(now, os.getpid()), marker=LOG, signs=(FIRST, LAST))
@@ -113,5 +113,5 @@ def _early(child: Child, out: Path, every: float) -> TargetError:
     words = " | ".join(child.tail(3)) or "nothing in its log"
     return TargetError(
         f"the program ended with {child.poll()} before two snapshots were taken ({words}); expected it to run: "
-        f"give --every less than {every:g}s, and see {out / LOG}"
+        f"take snapshots more often than every {every:g} s, and see {out / LOG}"
     )

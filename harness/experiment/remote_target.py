@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Callable
 
-from harness.core.errors import ConfigError, ProbeError
+from harness.core.errors import OptionError, ProbeError
 from harness.core.sample import Sample
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
@@ -18,15 +18,15 @@ POLL = 0.02
 
 
 def probe_argv(command: str) -> tuple[str, ...]:
-    """The words of ``--probe-command``; no shell is involved. Raises ConfigError."""
+    """The words of ``probe_command``; no shell is involved. Raises ConfigError."""
     try:
         words = tuple(shlex.split(command))
     except ValueError as error:
-        raise ConfigError(
-            f"--probe-command {command!r}: {error}; expected a command with its quotes closed"
+        raise OptionError(
+            "probe_command", command, f"{error}; expected a command with its quotes closed"
         ) from None
     if not words:
-        raise ConfigError("--probe-command '': expected a command such as 'ssh host harness probe --pid 12'")
+        raise OptionError("probe_command", command, "expected a command such as 'ssh host harness probe'")
     return words
 
 
@@ -44,7 +44,7 @@ def open_remote_probe(
         sampler.limits()
     except ProbeError as error:
         sampler.close()
-        raise ProbeError(f"--probe-command {argv[0]!r}: {error}") from None
+        raise ProbeError(f"the probe command {argv[0]!r}: {error}") from None
     return sampler
 
 

@@ -19,7 +19,7 @@ from harness.core.claims import Claim
 from harness.core.claims_record import structure_claims
 from harness.core.cycle import CycleSpec, Phase
 from harness.core.design import plain
-from harness.core.errors import ConfigError, TargetError
+from harness.core.errors import OptionError, TargetError
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import Trial
 from harness.core.stats.ratio import LEAST, factor
@@ -148,9 +148,10 @@ def choose(cards: Mapping[str, Card], names: Sequence[str]) -> list[Card]:
     """The cards asked for, in the order asked. Raises ConfigError for a name nobody knows."""
     for name in names:
         if name not in cards:
-            raise ConfigError(
-                f"--profile {name!r}: no such profile{nearest(name, cards)}; "
-                f"expected one of: {', '.join(sorted(cards))}"
+            raise OptionError(
+                "profile",
+                name,
+                f"no such profile{nearest(name, cards)}; expected one of: {', '.join(sorted(cards))}",
             )
     return [cards[name] for name in names]
 

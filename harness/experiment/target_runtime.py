@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.after_verdict import attempt
-from harness.core.errors import ConfigError, Interrupted, ProbeError, StoreError
+from harness.core.errors import Interrupted, OptionError, ProbeError, StoreError
 from harness.core.metric import Key
 from harness.core.record import Place, Places
 from harness.experiment.cancellable import call_cancellable, call_in_turns
@@ -78,7 +78,7 @@ class TargetRuntime:
         except OSError as error:
             raise StoreError(
                 f"no folder for runtime counters in {tempfile.gettempdir()}: {error.strerror}; set TMPDIR, or "
-                "give --runtime none"
+                "switch runtime counters off (runtime none)"
             ) from None
         return prepare_env(self.choice, env, self._folder)
 
@@ -110,7 +110,7 @@ class TargetRuntime:
             return f"runtime counters: {self.choice.runtime} ({self.choice.reason}): {names}{more}"
         reason = first.reason if isinstance(first, Unavailable) else ""
         if self.setup.name != "auto":
-            raise ConfigError(f"--runtime {self.setup.name}: {reason}")
+            raise OptionError("runtime", self.setup.name, reason)
         return f"no runtime counters: {reason}"
 
     def read(self) -> tuple[dict[Key, float], str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness import __version__
-from harness.core.errors import ConfigError, NotificationError
+from harness.core.errors import ConfigError, NotificationError, OptionError
 from harness.core.figures import FIGURES, Figure, Value
 from harness.export.prometheus import Figures
 
@@ -44,7 +44,7 @@ def endpoint_of(url: str) -> str:
     except ValueError:
         known = False
     if not known:
-        raise ConfigError(f"--otlp: this is no such address; {EXPECTED}")
+        raise OptionError("otlp", None, f"this is no such address; {EXPECTED}")
     return url.rstrip("/") + PATH if parts.path in ("", "/") else url
 
 
@@ -65,9 +65,11 @@ class Otlp:
             from opentelemetry.sdk.metrics.export import MetricExportResult, PeriodicExportingMetricReader
             from opentelemetry.sdk.resources import Resource
         except ImportError:
-            raise ConfigError(
-                "--otlp: the OpenTelemetry SDK is not installed; "
-                "expected pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+            raise OptionError(
+                "otlp",
+                None,
+                "the OpenTelemetry SDK is not installed; "
+                "expected pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http",
             ) from None
         self._figures = figures
         self._values: dict[str, list[Value]] = {}
@@ -158,7 +160,7 @@ class Otlp:
         for logger, hear in self._filters:
             logger.removeFilter(hear)
         if self.trouble:
-            raise NotificationError(f"{self.trouble}; check the address given by --otlp")
+            raise NotificationError(f"{self.trouble}; check its address")
 
     def __enter__(self) -> Otlp:
         return self

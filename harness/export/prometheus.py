@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from harness.core.errors import ConfigError
+from harness.core.errors import OptionError
 from harness.core.figures import FIGURES, Value
 from harness.core.web_origin import is_own_host
 
@@ -34,13 +34,13 @@ class Figures(Protocol):
         """Everything that is known now."""
 
 
-def place_of(text: str, option: str = "--prometheus") -> tuple[str, int]:
+def place_of(text: str) -> tuple[str, int]:
     """``9464``, ``127.0.0.1:9464``, ``[::1]:9464``: host and port, loopback where no host is given. Raises
     ConfigError."""
     host, _, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not (port.isascii() and port.isdigit() and int(port) < 65_536) or (not _ and ":" in text):
-        raise ConfigError(f"{option} {text!r}: {EXPECTED}")
+        raise OptionError("prometheus", text, EXPECTED)
     return host, int(port)
 
 
@@ -56,8 +56,10 @@ class Exporter:
             from prometheus_client import CollectorRegistry
             from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
         except ImportError:
-            raise ConfigError(
-                "--prometheus: prometheus-client is not installed; expected pip install prometheus-client"
+            raise OptionError(
+                "prometheus",
+                None,
+                "prometheus-client is not installed; expected pip install prometheus-client",
             ) from None
         host, port = place_of(place)
         self._figures = figures
@@ -78,7 +80,7 @@ class Exporter:
                 host, port, own_hosts_only(make_wsgi_app(registry), own), Server, _Handler
             )
         except OSError as error:
-            raise ConfigError(f"--prometheus {place}: {error.strerror or error}; {EXPECTED}") from None
+            raise OptionError("prometheus", place, f"{error.strerror or error}; {EXPECTED}") from None
         self.port = int(self._server.server_port)
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
         self._thread = threading.Thread(target=self._server.serve_forever, name="prometheus", daemon=True)

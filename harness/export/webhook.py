@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.core.errors import ConfigError, NotificationError
+from harness.core.errors import ConfigError, NotificationError, OptionError
 from harness.http.client import Client, RequestFailed
 from harness.http.endpoint import Endpoint
 from harness.http.redirect import RedirectRefused
@@ -26,11 +26,13 @@ class Webhook:
     def __init__(self, url: str) -> None:
         """Raises ConfigError, without the address, when it is none."""
         if not url.startswith(("http://", "https://")):
-            raise ConfigError("--notify: expected http://… or https://…, the address of a webhook")
+            raise OptionError("notify", None, "expected http://… or https://…, the address of a webhook")
         try:
             self._endpoint = Endpoint.parse(url)
         except ConfigError:
-            raise ConfigError("--notify: this is no valid address; expected https://HOST/PATH") from None
+            raise OptionError(
+                "notify", None, "this is no valid address; expected https://HOST/PATH"
+            ) from None
         self.host = self._endpoint.origin[1]
 
     def send(self, data: Mapping[str, Any], *, pause: Callable[[float], object] = time.sleep) -> None:
@@ -56,9 +58,7 @@ class Webhook:
             if not again or wait is None:
                 break
             pause(min(LONGEST_PAUSE, max(wait, asked)))
-        raise NotificationError(
-            f"no notification to {self.host}: {reason}; check the address given by --notify"
-        )
+        raise NotificationError(f"no notification to {self.host}: {reason}; check its address")
 
 
 def _seconds(text: str) -> float:

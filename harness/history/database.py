@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from harness.core.errors import ConfigError, HistoryError
+from harness.core.errors import ConfigError, HistoryError, OptionError
 
 BUSY = 15.0  # seconds to wait for another writer
 POLL = 0.02
@@ -89,9 +89,7 @@ class Database:
         except OSError as error:
             why = error.strerror or str(error)
         if why:
-            raise HistoryError(
-                f"history {path}: {why}; expected a file that can be written, name another by --history"
-            )
+            raise HistoryError(f"history {path}: {why}; expected a file that can be written, or another file")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -135,7 +133,7 @@ class Database:
             if found is not None and found not in {one.revision for one in scripts.walk_revisions()}:
                 raise HistoryError(
                     f"history {self.where}: its schema {found} is newer than this harness, which knows {newest}; "
-                    "upgrade the harness, or name another history by --history"
+                    "upgrade the harness, or use another history"
                 )
             config.attributes["connection"] = connection
             alembic.upgrade(config, "head")
@@ -176,11 +174,11 @@ def parse_place(place: str) -> URL:
             url = url.set(drivername="postgresql+psycopg")
         url.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError):
-        raise ConfigError(f"--history {scheme}://…: not a database URL; {wanted}") from None
+        raise OptionError("history", None, f"{scheme}://… is not a database URL; {wanted}") from None
     if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise ConfigError(f"--history {scheme}://…: a {url.get_backend_name()} database; {wanted}")
+        raise OptionError("history", None, f"{scheme}://… is a {url.get_backend_name()} database; {wanted}")
     if url.get_backend_name() == "sqlite" and not url.database:
-        raise ConfigError(f"--history {place}: names no file; {wanted}")
+        raise OptionError("history", place, f"names no file; {wanted}")
     return url
 
 
@@ -201,7 +199,7 @@ def _reason(error: Exception) -> str:
         ("malformed", f"it is damaged; move it away, and {AGAIN}"),
         ("disk is full", f"the disk is full; free some space, and {AGAIN}"),
         ("disk I/O error", f"the disk reports an error, or is full; free some space, and {AGAIN}"),
-        ("readonly", "it cannot be written; run as its owner, or name another by --history"),
+        ("readonly", "it cannot be written; run as its owner, or or another file"),
         ("unable to open", "it cannot be opened; expected a file that can be written"),
         ("No space left", f"the server's disk is full; {AGAIN}"),
         ("already exists", "it holds other tables of these names; name an empty database by --history"),

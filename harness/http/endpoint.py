@@ -56,7 +56,7 @@ class Endpoint:
             other = "; WebSockets are not supported" if parts.scheme in ("ws", "wss") else ""
             raise ConfigError(
                 f"scheme {parts.scheme!r} in {shown!r}; expected http, https, http+unix or https+unix: "
-                f"server-sent events or plain requests (--mode request){other}"
+                f"server-sent events, or plain requests in mode request{other}"
             )
         if not parts.netloc or (not kind and not parts.hostname):
             raise ConfigError(f"{shown!r} names no host; expected such as http://127.0.0.1:8000")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, OptionError
 from harness.http.causes import CERTIFICATE, TLS
 from harness.process.read import read_bounded
 
@@ -21,11 +21,14 @@ PEM = "a PEM file with certificates"
 def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
     """Verification is on unless ``insecure``; ``ca``: a PEM file of authorities. Raises ConfigError."""
     # OpenSSL would read a device or a pipe without end.
-    data = read_bounded(ca, LARGEST_CA, option=f"--ca {ca}", expected=PEM) if ca else None
+    try:
+        data = read_bounded(ca, LARGEST_CA, option="", expected=PEM) if ca else None
+    except ConfigError as error:
+        raise OptionError("ca", str(ca), str(error).removeprefix(": ")) from None
     try:
         context = ssl.create_default_context(cadata=None if data is None else data.decode("ascii", "ignore"))
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise ConfigError(f"--ca {ca}: {error}; expected {PEM}") from None
+        raise OptionError("ca", str(ca), f"{error}; expected {PEM}") from None
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

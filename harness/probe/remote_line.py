@@ -41,8 +41,7 @@ class Line:
             if leash:
                 leash.release()
             raise ProbeError(
-                f"--probe-command {argv[0]!r}: {error.strerror}; expected a command such as "
-                "'ssh host harness probe --pid 12'"
+                f"the probe command {argv[0]!r}: {error.strerror}; expected a command such as 'ssh host harness probe'"
             ) from None
         self._leash.hold(self._process.pid)
         self._ending = threading.Lock()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.errors import ConfigError
+from harness.core.errors import OptionError
 from harness.runtime.processes import executable, tree
 
 PYTHON, NODE, GO, JVM, NATIVE, UNKNOWN = "python", "node", "go", "jvm", "native", "unknown"
@@ -57,7 +57,7 @@ def choose(target: int | Sequence[str], override: str = "auto") -> Choice:
     Raises ConfigError when ``override`` is none of OVERRIDES.
     """
     if override not in OVERRIDES:
-        raise ConfigError(f"--runtime {override!r}: expected one of {', '.join(OVERRIDES)}")
+        raise OptionError("runtime", override, f"expected one of {', '.join(OVERRIDES)}")
     if override == "none":
         return Choice("none", "switched off")
     if override != "auto":

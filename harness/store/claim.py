@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.core.errors import ConfigError, StoreError
+from harness.core.errors import ConfigError, OptionError, StoreError
 from harness.store.write import PRIVATE_FILE, failure, make_directory
 
 RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-.+")  # harness.store.run_dir.run_id
@@ -26,8 +26,8 @@ def claim(out: Path, run_id: str, *, marker: str, signs: Sequence[str]) -> Path:
     if not holds(out, (marker, *signs)) and _mark(out / marker):
         return out
     if RUN_ID.fullmatch(out.name):
-        raise ConfigError(
-            f"--out {out}: this run exists already; expected a new folder, or {out.parent} to add a run to it"
+        raise OptionError(
+            "out", out, f"this run exists already; expected a new folder, or {out.parent} to add a run to it"
         )
     return fresh(out, run_id, marker=marker)
 
@@ -42,7 +42,9 @@ def fresh(parent: Path, run_id: str, *, marker: str) -> Path:
             continue
         _mark(folder / marker)
         return folder
-    raise StoreError(f"cannot write to {parent / run_id}: it and {MOST} more exist; give another --out DIR")
+    raise StoreError(
+        f"cannot write to {parent / run_id}: it and {MOST} more exist; give another output folder"
+    )
 
 
 def lock(folder: Path) -> int:

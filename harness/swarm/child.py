@@ -41,6 +41,7 @@ from harness.swarm.wire import (  # noqa: E402
     BadMessage,
     decode,
     encode,
+    error_to_dict,
     outcome_to_dict,
     setup_from_dict,
     spec_from_dict,
@@ -104,7 +105,7 @@ class Control:
                 state = "busy" if self._busy else "idle" if self._run else "not set up"
                 raise BadMessage(f"order is {order!r} ({state}); expected setup, cycle, cancel or stop")
         except (BadMessage, HarnessError) as error:
-            self.send(error=str(error), usage=isinstance(error, ConfigError))
+            self.send(**error_to_dict(error))
         return False
 
     def _cycle(self, spec: CycleSpec) -> None:

@@ -26,6 +26,7 @@ from harness.swarm.wire import (
     BadMessage,
     decode,
     encode,
+    error_from_dict,
     outcome_from_dict,
     setup_to_dict,
     spec_to_dict,
@@ -177,9 +178,7 @@ class Swarm:
         except BadMessage as error:
             raise SwarmError(f"the swarm sent {error} during {doing}") from None
         if "error" in message:
-            if message.get("usage") is True:
-                raise ConfigError(str(message["error"]))
-            raise SwarmError(f"the swarm refused: {message['error']}")
+            raise error_from_dict(message)
         return message
 
     def cycle(

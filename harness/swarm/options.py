@@ -9,7 +9,7 @@ from typing import Any
 
 from locust import events
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, OptionError
 from harness.http.source_addresses import check_local, source_pool
 from harness.http.tls import tls_context
 from harness.swarm.transport import secure_forks
@@ -39,8 +39,8 @@ def _authorities(text: str) -> str:
     try:
         if text:
             tls_context(insecure=False, ca=Path(text))
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.text}") from None
     return text
 
 

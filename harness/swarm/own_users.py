@@ -21,7 +21,7 @@ from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
 from harness.core.cycle import CycleSpec, Ledger
-from harness.core.errors import ConfigError
+from harness.core.errors import OptionError
 from harness.swarm.histogram import Histogram
 from harness.swarm.statistics import LIFE
 from harness.swarm.tally import Outcome
@@ -186,7 +186,9 @@ def _users(path: Path) -> list[type[locust.User]]:
     try:
         classes, _ = load_locustfile(str(path))
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"--swarm {path}: {type(error).__name__}: {error}; expected a locustfile") from None
+        raise OptionError(
+            "locustfile", str(path), f"{type(error).__name__}: {error}; expected a locustfile"
+        ) from None
     if not classes:
-        raise ConfigError(f"--swarm {path}: no user class in it; expected a subclass of locust.User")
+        raise OptionError("locustfile", str(path), "no user class in it; expected a subclass of locust.User")
     return list(classes.values())

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, OptionError, as_flag
 from harness.core.figures import Value, bounded, value
 from harness.core.redact import Redactor
 from harness.export.otlp import endpoint_of
@@ -116,8 +116,8 @@ def _place(text: str) -> str:
     try:
         if text:
             place_of(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.text}") from None
     return text
 
 
@@ -125,8 +125,8 @@ def _url(text: str) -> str:
     try:
         if text:
             endpoint_of(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.text}") from None
     return text
 
 
@@ -168,8 +168,9 @@ def publish(environment: Any, runner: Any = None, **_: Any) -> None:
             redact=redact,
         )
     except ConfigError as error:
+        text = error.spelled(as_flag) if isinstance(error, OptionError) else str(error)
         # Locust would log an error of a listener with its traceback, and go on.
-        print(f"harness: {error}", file=sys.stderr)  # noqa: T201
+        print(f"harness: {text}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     if publishers.address:
         logger.info("figures at %s", publishers.address)

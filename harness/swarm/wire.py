@@ -24,7 +24,7 @@ from cattrs import ClassValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn, override
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Phase
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, HarnessError, OptionError, SwarmError
 from harness.core.expected import statuses
 from harness.swarm.histogram import Histogram
 from harness.swarm.load import (
@@ -102,6 +102,24 @@ def outcome_to_dict(outcome: Outcome) -> dict[str, Any]:
 def outcome_from_dict(data: Any) -> Outcome:
     """Raises BadMessage when a field is missing, unknown or of the wrong type."""
     return _value("outcome", data, Outcome)
+
+
+def error_to_dict(error: Exception) -> dict[str, Any]:
+    """An error as a message."""
+    found: dict[str, Any] = {"error": str(error), "usage": isinstance(error, ConfigError)}
+    if isinstance(error, OptionError) and isinstance(error.value, str | int | float | None):
+        found["option"] = [error.option, error.value, error.text]
+    return found
+
+
+def error_from_dict(message: dict[str, Any]) -> HarnessError:
+    """The error of a message: a mistake in the request, which may name an option, or a failure of the swarm."""
+    if message.get("usage") is not True:
+        return SwarmError(f"the swarm refused: {message['error']}")
+    match message.get("option"):
+        case [str(name), str() | int() | float() | None as value, str(text)]:
+            return OptionError(name, value, text)
+    return ConfigError(str(message["error"]))
 
 
 def _plain(value: object) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from harness.core.errors import ConfigError, ProbeError
+from harness.core.errors import OptionError, ProbeError
 
 
 class AttachedTarget:
@@ -20,11 +20,11 @@ class AttachedTarget:
         try:
             self._proc = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise ConfigError(
-                f"--pid {pid}: no such process; expected the pid of the running service"
+            raise OptionError(
+                "pid", pid, "no such process; expected the pid of the running service"
             ) from None
         except OSError as error:
-            raise ProbeError(f"--pid {pid}: /proc/{pid} cannot be opened: {error.strerror}") from None
+            raise ProbeError(f"/proc/{pid} cannot be opened: {error.strerror}") from None
         self.returncode: int | None = None  # never known: it is not our child
 
     @property

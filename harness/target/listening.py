@@ -8,24 +8,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.core.errors import ConfigError, ProbeError
+from harness.core.errors import OptionError, ProbeError
 
 LISTEN = "0A"  # TCP_LISTEN in include/net/tcp_states.h, as /proc/net/tcp shows it
 
 
-def listening_pid(port: int, *, option: str = "--attach-port") -> int:
+def listening_pid(port: int, *, option: str = "attach_port") -> int:
     """The process that listens on a TCP port of this machine. option: what the user called it.
 
     Raises ConfigError when nothing listens there, ProbeError when it may not be read.
     """
     inodes = {inode for inode, _, listens in _listeners() if listens == port}
     if not inodes:
-        raise ConfigError(f"{option} {port}: nothing listens there; expected the service's port")
+        raise OptionError(option, port, "nothing listens there; expected the service's port")
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and inodes & _sockets(entry):
             return int(entry.name)
     raise ProbeError(
-        f"{option} {port}: its process cannot be seen; expected the right to read /proc/PID/fd: "
+        f"port {port}: its process cannot be seen; expected the right to read /proc/PID/fd: "
         "run as the service's user or as root"
     )
 

@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from harness.core.errors import ConfigError, HarnessError, Interrupted, KeeperLost, PortTaken, TargetError
+from harness.core.errors import (
+    ConfigError,
+    HarnessError,
+    Interrupted,
+    KeeperLost,
+    OptionError,
+    PortTaken,
+    TargetError,
+)
 from harness.http import causes
 from harness.http.client import Client, RequestFailed, check_accepts
 from harness.http.endpoint import Endpoint
@@ -40,23 +48,23 @@ class Watched(Protocol):
         """The last lines of its log."""
 
 
-def check_url(url: str, name: str = "--url") -> Endpoint:
+def check_url(url: str, name: str = "url") -> Endpoint:
     """The endpoint of an absolute URL. name: of the option, for the error.
 
     Raises ConfigError for a URL that nobody can request, and for a network interface that this machine lacks.
     """
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise ConfigError(
-            f"{name} {url[:200]!r}: expected ASCII without spaces: percent-encode the others (RFC 3986)"
+        raise OptionError(
+            name, url[:200], "expected ASCII without spaces: percent-encode the others (RFC 3986)"
         )
     if not re.match(r"[^:/?#]+://[^/?#]", url):
-        raise ConfigError(f"{name} {url[:200]!r}: not an absolute URL; expected http://HOST:PORT/PATH")
+        raise OptionError(name, url[:200], "not an absolute URL; expected http://HOST:PORT/PATH")
     try:
         endpoint = Endpoint.parse(url)
         if ":" in endpoint.host:
             Router().route(endpoint)  # a literal address: no name is looked up
     except ConfigError as error:
-        raise ConfigError(f"{name} {error}") from None
+        raise OptionError(name, None, str(error)) from None
     return endpoint
 
 

@@ -32,7 +32,7 @@ def free_port(host: str = "127.0.0.1") -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise ConfigError(f"no port can be bound at {host}; expected an address of this machine in --url")
+    raise ConfigError(f"no port can be bound at {host}; expected a URL with an address of this machine")
 
 
 def _ephemeral() -> tuple[int, int]:
@@ -73,7 +73,9 @@ def spawn(
     executed, ConfigError when the command is empty.
     """
     if not command:
-        raise ConfigError("no command given; expected one after --, such as: -- python app.py --port {port}")
+        raise ConfigError(
+            "no command given; expected one that starts the service, such as: python app.py {port}"
+        )
     environment = dict(os.environ if env is None else env)
     environment.setdefault("PORT", str(port))
     return Child.spawn(

@@ -146,7 +146,7 @@ def test_values_are_found_where_the_user_gave_them() -> None:
 
 def test_a_pattern_of_the_user_is_masked_and_a_wrong_one_is_named() -> None:
     assert Redactor(patterns=(r"sk-\d+", "x*")).text("a sk-12 xx b") == "a *** *** b"
-    with pytest.raises(ConfigError, match=r"--redact '\(': missing \)"):
+    with pytest.raises(ConfigError, match=r"redact='\(': missing \)"):
         Redactor(patterns=("(",))
 
 

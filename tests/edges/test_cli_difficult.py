@@ -222,7 +222,7 @@ def naps(pid: int) -> int:
         (
             ["--url", "ftp://127.0.0.1:1/e", "--", "true"],
             2,
-            "--url scheme 'ftp' in 'ftp://127.0.0.1:1/e'; expected http,",
+            "--url: scheme 'ftp' in 'ftp://127.0.0.1:1/e'; expected http,",
         ),
         (["--url", "http://127.0.0.1:99999/e", "--", "true"], 2, "Port out of range"),
         (
@@ -236,7 +236,11 @@ def naps(pid: int) -> int:
         (["--url", URL, "--ready", "soon", "--", "true"], 2, "--ready 'soon': not an absolute URL"),
         (["--url", URL, "--pprof", "soon", "--", "true"], 2, "--pprof 'soon': not an absolute URL"),
         (["--url", URL, "--nofile", "2000000000", "--", "true"], 2, "above the hard limit"),
-        (["--url", "http://127.0.0.1:1/"], 2, "no service given; expected one of -- COMMAND"),
+        (
+            ["--url", "http://127.0.0.1:1/"],
+            2,
+            "no service given; expected one of -- COMMAND, --pid and --probe-command",
+        ),
         (["--url", URL, "--pid", "1"], 2, "{port} needs a command"),
         (["--url", URL, "--max-time", "soon", "--", "true"], 2, "--max-time 'soon': expected a time"),
         (["--url", URL, "--", "no-such-command"], 2, "no-such-command: no such command on PATH"),

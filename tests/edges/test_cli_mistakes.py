@@ -382,7 +382,7 @@ def test_thirty_thousand_arguments_reach_the_service(tmp_path: Path) -> None:
         (("guard", "--url", "ws://127.0.0.1:1/", "--pid", "1"), "WebSockets are not supported"),
         (
             ("guard", "--url", "http://127.0.0.1:1/", "--pid", "1", "--max-event", "2048 MiB"),
-            "--max-event 2147483648: expected a size from 1 byte to 1024 MiB, such as 4 MiB",
+            "--max-event 2048 MiB: expected a size from 1 byte to 1024 MiB, such as 4 MiB",
         ),
         (
             ("guard", "--url", "http://127.0.0.1:1/", "--pid", "1", "--max-event", "4x"),

@@ -83,7 +83,7 @@ def test_the_verdict_names_the_size_and_the_option(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, (1 << 30) + 1])
 def test_a_limit_that_cannot_be_kept_is_a_mistake(wrong: int, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"--max-event {wrong}: expected a size from 1 byte to 1024 MiB"):
+    with pytest.raises(ConfigError, match=f"max_event={wrong}: expected a size from 1 byte to 1024 MiB"):
         setup_for(request(tmp_path, wrong))
     for right in (1, 1 << 30):
         assert setup_for(request(tmp_path, right)).load.max_event == right

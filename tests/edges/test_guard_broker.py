@@ -50,13 +50,16 @@ def test_faults_that_were_asked_for_decide_alone_when_the_broker_is_silent() -> 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"with_broker": False, "broker_faults": ("silence",)}, "--broker-fault silence: there is no broker"),
-        ({"with_broker": False, "broker_services": ("echo",)}, "--broker-service echo: there is no broker"),
-        ({"with_broker": False, "broker_dialect": "0.1"}, "--broker-dialect 0.1: there is no broker"),
-        ({"broker_services": ("echo", "")}, "--broker-service '': expected a name that is not empty"),
-        ({"broker_services": ("mmi.mine",)}, "--broker-service 'mmi.mine': expected a name .* not mmi"),
-        ({"broker_faults": ("silenc",)}, "--broker-fault silenc: .*did you mean 'silence'"),
-        ({"broker_faults": ("latency,delay=-1",)}, "--broker-fault latency,delay=-1: 'delay' is -1"),
+        (
+            {"with_broker": False, "broker_faults": ("silence",)},
+            "broker_faults='silence': there is no broker",
+        ),
+        ({"with_broker": False, "broker_services": ("echo",)}, "broker_services='echo': there is no broker"),
+        ({"with_broker": False, "broker_dialect": "0.1"}, "broker_dialect='0.1': there is no broker"),
+        ({"broker_services": ("echo", "")}, "broker_services='': expected a name that is not empty"),
+        ({"broker_services": ("mmi.mine",)}, "broker_services='mmi.mine': expected a name .* not mmi"),
+        ({"broker_faults": ("silenc",)}, "broker_faults='silenc': .*did you mean 'silence'"),
+        ({"broker_faults": ("latency,delay=-1",)}, "broker_faults='latency,delay=-1': 'delay' is -1"),
         ({"broker_faults": ("delimiter,change=missing",)}, "no effect in dialect plantd"),
         (
             {"broker_faults": ("partial-only",), "broker_dialect": "0.1"},

@@ -454,8 +454,8 @@ def listens(port: int) -> bool:
     [
         ({"probe_command": "ssh 'host"}, "quotes closed"),
         ({"probe_command": " "}, "expected a command"),
-        ({"probe_command": "true", "pid": 1}, "not with --probe-command"),
-        ({"probe_command": "true", "runtime": "python"}, "not with --probe-command"),
+        ({"probe_command": "true", "pid": 1}, "not with probe_command"),
+        ({"probe_command": "true", "runtime": "python"}, "not with probe_command"),
         ({}, "no service given; expected one of"),
     ],
 )

@@ -94,12 +94,12 @@ def test_a_head_that_drips_holds_up_no_guard() -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ({"ca": Path("/nowhere.pem")}, "--ca /nowhere.pem"),
+        ({"ca": Path("/nowhere.pem")}, "ca='/nowhere.pem'"),
         (
             {"url": "http://[fe80::1%25no0]:8000/"},
-            r"--url host 'fe80::1%no0': this machine has no interface 'no0'",
+            r"url: host 'fe80::1%no0': this machine has no interface 'no0'",
         ),
-        ({"processes": 0}, "--processes 0"),
+        ({"processes": 0}, "processes=0"),
         ({"method": "GE T"}, "method 'GE T'"),
         ({"headers": {"X-Bad": "a\r\nb"}}, "X-Bad"),
     ],

@@ -146,15 +146,15 @@ def test_a_place_that_is_none_is_one_error_that_quotes_it(text: str) -> None:
 def test_a_port_that_is_taken_is_an_error_before_anything_else() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ConfigError, match=f"--prometheus {place}: Address already in use; expected"):
+        with pytest.raises(ConfigError, match=f"prometheus='{place}': Address already in use; expected"):
             Exports("app", prometheus=place)
-    with pytest.raises(ConfigError, match=r"--prometheus 192\.0\.2\.1:0: Cannot assign requested address"):
+    with pytest.raises(ConfigError, match=r"prometheus='192\.0\.2\.1:0': Cannot assign requested address"):
         Exports("app", prometheus="192.0.2.1:0")
 
 
 def test_an_error_of_the_second_export_closes_the_first() -> None:
     port = free_port()
-    with pytest.raises(ConfigError, match="--otlp"):
+    with pytest.raises(ConfigError, match="otlp: "):
         Exports("app", prometheus=str(port), otlp="ftp://collector")
     with socket.create_server(("127.0.0.1", port)):
         pass  # the port is free again
@@ -235,7 +235,7 @@ def test_endpoints(url: str, endpoint: str) -> None:
     "url", ["", "127.0.0.1:4318", "grpc://sesame:4317", "http://", "http://h:99999", "http://[::1"]
 )
 def test_an_address_that_is_none_is_refused_and_not_quoted(url: str) -> None:
-    with pytest.raises(ConfigError, match="--otlp: this is no such address; expected") as error:
+    with pytest.raises(ConfigError, match="otlp: this is no such address; expected") as error:
         endpoint_of(url)
     assert "sesame" not in str(error.value)
 
@@ -279,8 +279,7 @@ def test_a_collector_that_is_down_or_refuses_is_one_line_and_no_log(
     assert time.monotonic() - began < 20
     (trouble,) = down.troubles
     assert trouble == (
-        "the export of figures: 1 of 1 exports to 127.0.0.1 failed: connection refused; "
-        "check the address given by --otlp"
+        "the export of figures: 1 of 1 exports to 127.0.0.1 failed: connection refused; check its address"
     )
     with collector(401) as far, Exports("app", otlp=far.url) as refused:
         pass

@@ -115,7 +115,7 @@ def test_a_port_that_is_taken_ends_locust_with_one_line(tmp_path: Path) -> None:
             cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE,
         )  # fmt: skip
     assert done.returncode == 2
-    assert f"harness: --prometheus {place}: Address already in use; expected PORT" in done.stderr
+    assert f"harness: --prometheus '{place}': Address already in use; expected PORT" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -116,7 +116,7 @@ def test_a_message_never_follows_a_redirect_to_another_server() -> None:
     "url", ["ftp://x/sesame", "https://", "http://[sesame", "sesame", "https://x:99999/sesame"]
 )
 def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None:
-    with pytest.raises(ConfigError, match="--notify") as failed:
+    with pytest.raises(ConfigError, match="notify: ") as failed:
         Webhook(url)
     assert "sesame" not in str(failed.value)
 
