@@ -138,7 +138,8 @@ def half(trial: Trial, goal: Goal) -> CycleSpec:
 def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     """One large load that brings the answered streams to ``streams``, as far as the service's ceilings leave
     room for what it retains; None when there are enough, or no room is left."""
-    served = math.fsum(answered(o.ledger) for o in trial.observations if o.spec.phase is not Phase.WARMUP)
+    unjudged = (Phase.WARMUP, Phase.SEARCH)
+    served = math.fsum(answered(o.ledger) for o in trial.observations if o.spec.phase not in unjudged)
     opened = math.fsum(o.ledger.opened for o in trial.observations)
     share = math.fsum(answered(o.ledger) for o in trial.observations) / opened if opened else 1.0
     room = min((_room(trial, key) for key in (Key("fds"), Key("threads"))), default=math.inf)

@@ -215,3 +215,30 @@ def test_a_climb_during_the_warm_up_is_three_times_its_error(noise: float, growi
     found = [level + noise * (0, 1, -0.3, -0.7, 0.5)[i % 5] for i, level in enumerate(levels([4e5] * 12))]
     rises = [after - before for before, after in pairwise(found)]
     assert blocks(rises, before=-1e6).growing is growing
+
+
+@pytest.mark.parametrize(
+    ("length", "each", "status"),
+    [(7, 4.1 * MIB, LEAKING), (6, 4.1 * MIB, OPEN), (7, 3.9 * MIB, OPEN), (7, 1e6, OPEN)],
+)
+def test_seven_blocks_that_rise_evenly_by_several_arenas_are_a_leak(
+    length: int, each: float, status: str
+) -> None:
+    one = blocks([each + (index % 2) * 3e4 for index in range(length)])
+    assert one.status == status
+    if status == LEAKING:
+        assert one.low <= each / BLOCK <= one.high
+
+
+def test_seven_blocks_that_slow_down_are_not() -> None:
+    assert blocks([value * MIB for value in (12, 12, 12, 12, 4.2, 4.2, 4.2)]).status == OPEN
+
+
+@pytest.mark.parametrize(
+    ("rises", "growing"),
+    [([4.2, 4.5, 4.1], True), ([4.2, 0.5, 4.1], False), ([9.0, 4.2, 4.1], False), ([3.0, 3.0, 3.0], False)],
+)
+def test_a_steep_climb_beyond_the_warm_up_is_growth(rises: list[float], growing: bool) -> None:
+    """Plain growth that is not certain yet is no pass: 2 kB per connection after WARM connections."""
+    one = blocks([value * MIB for value in rises])
+    assert (one.status, one.growing) == (OPEN, growing)

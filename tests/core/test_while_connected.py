@@ -324,3 +324,29 @@ def test_pages_of_the_last_hold_are_collected_before_the_next_one() -> None:
     for seen, again in ((1, False), (2, False), (3, True)):
         part = replace(now, observations=now.observations[:seen])
         assert (next_hold(part, replace(PLAIN, phase=Phase.HOLD), 5.0) is not None) is again
+
+
+def test_growth_of_a_busy_service_goes_on_with_its_events() -> None:
+    """On a busy machine events come in bursts: less in the second half of the seconds, and no less per event."""
+    now = collected(100_000, 8 * MIB, collects=True)
+    (hold, *loads) = now.observations
+    told = [
+        (2.0, 0, 0.0),
+        (2.5, 300, 6e6),
+        (3.0, 310, 6.2e6),
+        (3.5, 320, 6.4e6),
+        (4.0, 330, 6.6e6),
+        (4.5, 480, 9.6e6),
+    ]
+    first = hold.connected[0]
+    busy = [
+        replace(first, at=at, events=events, levels={ANONYMOUS: 8 * MIB + grown})
+        for at, events, grown in [(0.5, 0, 0.0), *((at, events, grown) for at, events, grown in told)]
+    ]
+
+    def growing(readings: list[Reading]) -> bool:
+        seen = replace(now, observations=(replace(hold, connected=tuple(readings)), *loads))
+        return undecided(seen) is not None
+
+    assert growing(busy)
+    assert not growing([replace(one, events=None) for one in busy])

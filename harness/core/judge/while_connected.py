@@ -144,7 +144,7 @@ def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observat
                 given_back = _freed_later(seen, total, high, after)
         yield Grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
-            total > 0 and _goes_on(read) and given_back, not seen.complete, hidden,
+            total > 0 and given_back and (_goes_on(read) or _with_events(key, settled)), not seen.complete, hidden,
         )  # fmt: skip
 
 
@@ -197,6 +197,13 @@ def _counts(key: Key) -> bool:
     if key.metric == "memory":
         return key in (MEMORY, EXTERNAL) or key.judged is Judged.EXACT
     return not key.kind
+
+
+def _with_events(key: Key, settled: Sequence[Reading]) -> bool:
+    """It went on with the events instead of the seconds: a busy service sends them in bursts, and may add to what it
+    retains with each."""
+    told = [(float(r.events), r.levels[key]) for r in settled if r.events is not None and key in r.levels]
+    return len(told) >= LEAST_READINGS and told[-1][0] > told[0][0] and _goes_on(told)
 
 
 def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
