@@ -69,13 +69,17 @@ def test_what_clients_met_is_named(ledger: dict[str, Any], happened: str | None)
     assert (limit and limit.happened) == happened
 
 
-def judged(grown: Sequence[float], after: float = 0.0, pool: float = 0.0) -> Assessed | None:
+def judged(
+    grown: Sequence[float], after: float = 0.0, pool: float = 0.0, streams: int = STREAMS
+) -> Assessed | None:
     """Cycles that were answered and left so much each, two that were not, and the level after those."""
     levels: list[float] = []
     for value in grown:
         levels.append((levels or [10.0])[-1] + value)
     levels += [levels[-1] + after] * 2
-    one = served([300] * len(grown) + [0, 0], levels)
+    counts = [streams] * len(grown) + [0, 0]
+    one = trial([], observations=[cycle(index, level, many, opened=streams, unanswered=streams - many)
+                                  for index, (level, many) in enumerate(zip(levels, counts, strict=True))])  # fmt: skip
     one = replace(one, initial={FDS: 10.0})
     return limited(one, moments(one), {FDS: Allowed(pool=pool)}).get(FDS)
 
@@ -101,3 +105,14 @@ def test_a_declared_pool_may_be_what_ran_out(pool: float, found: bool) -> None:
 @pytest.mark.parametrize(("fall", "found"), [(89.0, True), (91.0, False)])
 def test_nine_tenths_of_the_growth_stay(fall: float, found: bool) -> None:
     assert (judged([300, 300, 300], after=-fall) is not None) is found
+
+
+@pytest.mark.parametrize(("off", "found"), [(65, True), (70, False)])
+def test_the_streams_explain_all_but_a_seventh_of_the_growth(off: int, found: bool) -> None:
+    """14.4 % and 15.6 % are left."""
+    assert (judged([300 + off, 300 - off, 300]) is not None) is found
+
+
+@pytest.mark.parametrize(("last", "found"), [(5, False), (6, True)])
+def test_growth_that_ran_into_a_limit_is_at_least_sixteen(last: int, found: bool) -> None:
+    assert (judged([5, 5, last], streams=15) is not None) is found

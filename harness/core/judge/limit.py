@@ -25,7 +25,6 @@ LEAST_RATE = 0.3  # units per answered stream: what runs into a limit within min
 LEAST = 16.0  # units
 ALIKE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
 STAYS = 0.9  # share of the growth that is still there once nothing is served
-RATE_LIMITS = (429,)
 NAMED = {"answered": "answered", "accepted": "connection", "connection": "connection"}
 # accepted: requests reset before their answer among them; connection: those that wait in a queue for a worker too.
 FACTORS = ("answered", "accepted", "connection")
@@ -62,9 +61,8 @@ def limit_of(trial: Trial) -> Limit | None:
 
 def _failures(ledger: Ledger) -> dict[str, int]:
     """What clients met instead of an answer, in words. Resets of their own and rate limits are no failures."""
-    statuses = {
-        code: count for code, count in ledger.statuses.items() if code not in RATE_LIMITS and code >= 500
-    }
+    # A rate limit is a 429.
+    statuses = {code: count for code, count in ledger.statuses.items() if code >= 500}
     found = {f"only status {code}": count for code, count in statuses.items()}
     silent = ledger.unanswered + ledger.stalls
     if silent:
