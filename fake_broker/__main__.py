@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import secrets
@@ -167,6 +168,8 @@ def main(
                 EXIT_USAGE,
                 f"--service {name.decode(errors='replace')!r}: expected a name that is not empty and not mmi.…",
             )
+    if math.isnan(heartbeat):  # it passes for any range
+        _give_up(EXIT_USAGE, "--heartbeat nan: expected a number of seconds")
     _raise_descriptor_limit()
     try:
         specs = [parse_words(text) for text in faults]

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from harness.cli.console import console as terminal
 from harness.cli.history_options import history_options, opened, wanted
+from harness.cli.interval import Number
 from harness.cli.saved import judged_again, saved_record
 from harness.cli.streams import line, tell
 from harness.core import quote
@@ -137,9 +138,12 @@ def add(history: str | None, target: str | None, runs: tuple[Path, ...]) -> None
 
 @command.command("prune")
 @click.option("--history", metavar="PLACE", help="A file or a PostgreSQL URL.")
-@click.option("--keep-days", type=click.FloatRange(0), metavar="DAYS", help="Keep runs younger than this.")
+@click.option("--keep-days", type=Number(0, 1_000_000), metavar="DAYS", help="Keep runs younger than this.")
 @click.option(
-    "--keep-last", type=click.IntRange(0), metavar="N", help="Keep the newest N runs of each target."
+    "--keep-last",
+    type=click.IntRange(0, 1_000_000),
+    metavar="N",
+    help="Keep the newest N runs of each target.",
 )
 @click.option("--keep-failures", is_flag=True, help="Keep every run that is not bounded.")
 @click.option("--folders", is_flag=True, help="Also remove the runs' folders.")

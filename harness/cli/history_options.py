@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness.core.errors import ConfigError
+from harness.core.units import shown
 from harness.core.verdict import Outcome
 from harness.experiment.history import check_place, open_history, place_of
 
@@ -31,7 +32,7 @@ OPTIONS = (
     click.option("--commit", metavar="HASH", help="Only this commit, or those that begin so."),
     click.option("--since", metavar="WHEN", help="From this date on: 2026-03-01, or 30d for the last 30 days."),
     click.option("--until", metavar="WHEN", help="Before this date."),
-    click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N runs."),
+    click.option("--last", type=click.IntRange(1, 1_000_000), metavar="N", help="Only the newest N runs."),
 )  # fmt: skip
 
 
@@ -63,15 +64,14 @@ def wanted(options: dict[str, Any]) -> Any:
 
 def when(option: str, text: str) -> str:
     """A date, a date with time, or a number of days ago, as the history stores it. Raises ConfigError."""
-    if found := DAYS.fullmatch(text.strip()):
-        moment = datetime.datetime.now(datetime.UTC) - datetime.timedelta(
-            days=min(1e6, float(found.group(1)))
-        )
-    else:
-        try:
+    try:
+        if found := DAYS.fullmatch(text.strip()):
+            days = datetime.timedelta(days=float(found.group(1)))
+            moment = datetime.datetime.now(datetime.UTC) - days
+        else:
             moment = datetime.datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise ConfigError(f"{option} {text!r}: expected a date such as 2026-03-01, or 30d") from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.UTC)
-    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds")
+        return moment.astimezone(datetime.UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):  # the calendar of Python begins in the year 1
+        raise ConfigError(f"{option} {shown(text)}: expected a date such as 2026-03-01, or 30d") from None

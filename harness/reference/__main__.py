@@ -23,8 +23,8 @@ counts = click.IntRange(1, 1_000_000)
 
 def _endpoint(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     """Refuse what ZeroMQ would refuse later, in a thread, as a panic."""
-    parts = urlsplit(value)
     try:
+        parts = urlsplit(value)
         good = bool(parts.scheme == "tcp" and parts.hostname and parts.port and not parts.path)
     except ValueError:
         good = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import StoreError
-from harness.store.write import replace_file
+from harness.store.write import check_output, failure, make_directory, replace_file
 
 
 def mode(path: Path) -> int:
@@ -131,3 +132,35 @@ def test_a_place_where_no_file_can_be_is_one_error(place: str, why: str, tmp_pat
     with pytest.raises(StoreError, match=f"(?i)^cannot write .*{why}"):
         replace_file(tmp_path / place, b"x")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_output_is_checked_before_anything_is_written(tmp_path: Path) -> None:
+    check_output("--json", None)
+    check_output("--json", tmp_path / "new")
+    check_output("--json", Path("/dev/null"))
+    (tmp_path / "folder").mkdir()
+    for place, why in (
+        ("folder", "it is a directory; expected a file"),
+        ("absent/file", "no such directory; expected a directory that can be written"),
+        ("x" * 300, "File name too long; expected a file"),
+    ):
+        with pytest.raises(StoreError, match=f"^--json .*{why}$"):
+            check_output("--json", tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
+def test_a_failure_says_what_to_do(number: int) -> None:
+    text = str(failure("write", Path("/x"), OSError(number, os.strerror(number))))
+    full = number != errno.EACCES
+    assert text.startswith(f"cannot write /x: {os.strerror(number)}; ")
+    assert text.endswith("free some space or give another --out DIR" if full else "give another place")
+    assert str(failure("write", Path("/x"), OSError("odd"))) == "cannot write /x: odd; give another place"
+
+
+def test_a_folder_is_made_with_those_above_it_and_is_private(tmp_path: Path) -> None:
+    make_directory(tmp_path / "a" / "b" / "c")
+    assert stat.S_IMODE((tmp_path / "a" / "b" / "c").stat().st_mode) == 0o700
+    make_directory(tmp_path / "a" / "b" / "c")
+    with pytest.raises(FileExistsError):
+        make_directory(tmp_path / "a" / "b" / "c", fresh=True)

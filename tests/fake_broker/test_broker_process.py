@@ -434,6 +434,7 @@ def test_an_unwritable_journal_is_one_line_and_exit_4(tmp_path: Path) -> None:
         (("--bind", "tcp://*:0"), "is open to other machines"),
         (("--control", "udp://127.0.0.1:1"), "is no endpoint"),
         (("--heartbeat", "0"), "0.0 is not in the range"),
+        (("--heartbeat", "nan"), "expected a number of seconds"),
         (("--fault", "silense"), "did you mean 'silence'?"),
         (("--service", "mmi.mine"), "not mmi.…"),
         (("--service", "mmi.\udcff"), "not mmi.…"),

@@ -1,0 +1,57 @@
+"""Numbers and dates of options that no range and no calendar holds: a usage error in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import cli, ended
+from harness.history.record import History
+from tests.history.nights import measured, night
+
+HUGE = "99999999999999999999"
+WORDS = (
+    ("history", "prune", "--keep-days", "nan"),
+    ("history", "prune", "--keep-days", "inf"),
+    ("history", "prune", "--keep-days", HUGE),
+    ("history", "prune", "--keep-last", HUGE),
+    ("history", "list", "--last", HUGE),
+    ("trend", "--last", HUGE),
+    ("trend", "--since", f"{HUGE}d"),
+    ("trend", "--since", "1000000d"),
+    ("trend", "--until", "9" * 5000 + "d"),
+    ("history", "list", "--since", "0001-01-01T00:00+14:00"),
+    ("history", "export", "--until", "9999-12-31T23:59-14:00"),
+)
+
+
+@pytest.mark.parametrize("words", WORDS, ids=lambda words: " ".join(words)[:50])
+def test_what_no_range_and_no_calendar_holds_is_a_usage_error(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "history.db"
+    with History(str(place)) as history:
+        history.add(night(1, measured(0.0)))
+    error = CliRunner().invoke(cli, [*words, "--history", str(place)], standalone_mode=False).exception
+    assert error is not None
+    capsys.readouterr()
+    assert ended(error) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert words[-2] in told
+    assert "defect" not in told
+
+
+def test_the_widest_numbers_that_are_taken_work(tmp_path: Path) -> None:
+    place = tmp_path / "history.db"
+    with History(str(place)) as history:
+        history.add(night(1, measured(0.0)))
+    for words in (
+        ("history", "prune", "--keep-days", "1000000", "--keep-last", "1000000"),
+        ("history", "list", "--last", "1000000", "--since", "0001-01-01", "--until", "9999-12-31"),
+        ("trend", "--since", "36500d"),
+    ):
+        done = CliRunner().invoke(cli, [*words, "--history", str(place)], standalone_mode=False)
+        assert done.exception is None, (words, done.exception)
