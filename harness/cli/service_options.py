@@ -53,6 +53,9 @@ LOAD = (
                  help="Connections per cycle."),
     click.option("--concurrency", type=click.IntRange(1, 20000), default=50, show_default=True,
                  help="Streams open at once."),
+    click.option("--burst", type=click.IntRange(1), default=100, show_default=True,
+                 help="Streams that a load generator opens at once; the next follow as responses arrive, or after "
+                 "0.1 s."),
     click.option("--events", type=click.IntRange(0), default=1, show_default=True,
                  help="Disconnect after N events (or answers); 0: stay for the whole dwell."),
     click.option("--dwell", type=TIME, default="2s", show_default=True, metavar="TIME",

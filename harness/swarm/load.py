@@ -36,8 +36,9 @@ def seconds(default: float | None, low: float) -> Any:
 class LoadOptions:
     """How clients come and go. Times are in seconds.
 
-    connections: streams per cycle. concurrency: streams open at once. dwell: longest life of a stream. events: leave
-    after this number of events; 0: stay for the whole dwell. disconnect: a mode of DISCONNECT_MODES, or ``mixed``.
+    connections: streams per cycle. concurrency: streams open at once. burst: streams that each generator opens at once;
+    the next follow when response heads arrive, or after 0.1 s. dwell: longest life of a stream. events: leave after
+    this number of events; 0: stay for the whole dwell. disconnect: a mode of DISCONNECT_MODES, or ``mixed``.
     hold: time that clients stay connected in the hold cycle; 0: no such cycle.
     mode: ``stream`` (SSE) or ``request`` (plain HTTP). keep_alive: in mode ``request`` each connection asks ``events``
     times. stall_after: silence, not even a comment, after which a stream is stalled; None: the dwell.
@@ -52,6 +53,8 @@ class LoadOptions:
 
     connections: int = whole(300, 1, MAX_CONNECTIONS)
     concurrency: int = whole(50, 1, MAX_CONCURRENCY)
+    # More than a listen backlog holds is lost to retries of SYN, which take seconds.
+    burst: int = whole(100, 1, MAX_CONCURRENCY)
     dwell: float = seconds(2.0, MIN_STALL)
     events: int = whole(1, 0, MAX_CONNECTIONS)
     disconnect: str = "mixed"

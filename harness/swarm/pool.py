@@ -29,7 +29,6 @@ from harness.swarm.stream import Stream
 from harness.swarm.tally import Outcome, Tally
 from harness.swarm.wheel import Wheel
 
-OPENING = 100  # connects under way at once: more than a listen backlog's worth is lost to SYN retries
 LOOK = 0.1  # seconds between two looks at cancelled(), and two calls of progress: each costs 0.2 ms
 GIVE_UP = 0.5  # seconds of nothing but refusals after which nobody listens any more
 GIVE_UP_COUNT = 5
@@ -164,7 +163,7 @@ class _Cycle:
             self.stopped is None
             and tally.opened < spec.connections
             and len(live) < spec.concurrency
-            and self.opening < (OPENING if self.refusing is None else 1)
+            and self.opening < (self.pool.load.burst if self.refusing is None else 1)
         ):
             self._open()
         if not live and (self.stopped is not None or tally.opened >= spec.connections):

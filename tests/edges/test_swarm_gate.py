@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,3 +221,22 @@ class answering:  # noqa: N801 - used as a function
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(DEADLINE)
+
+
+def test_a_burst_is_no_larger_than_asked(tmp_path: Path) -> None:
+    """A service that answers nothing gets two streams in each tenth of a second, and not all forty at once."""
+
+    def mute(it: Connection) -> str:
+        return it.wait_gone()
+
+    seen: list[tuple[float, int]] = []
+    with serve(mute) as server, swarm_of(server.url, tmp_path, burst=2) as found:
+        found.wait_ready()
+        began = time.monotonic()
+        ledger = found.cycle(
+            spec(40, 40, events=0, dwell=1.0),
+            progress=lambda now: seen.append((time.monotonic() - began, now.opened)),
+        )
+    assert ledger.opened == 40
+    assert all(opened <= 2 * (seconds / 0.1 + 1) for seconds, opened in seen), seen
+    assert len({opened for _, opened in seen}) > 2, "it was still opening when progress was told"
