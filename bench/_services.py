@@ -150,7 +150,7 @@ class World:
                 read(now)
                 now += STEP
             service.serve(Load(did, started, left, 0), self.rng)
-        tracker = Tracker(left, SETTLE, PATIENCE, sinking=True)
+        tracker = Tracker(left, SETTLE, PATIENCE, accept_falling=True)
         state = tracker.feed(now, read(now))
         while isinstance(state, Settling):
             now += STEP

@@ -79,7 +79,7 @@ class Wire:
 
     policy: Mapping[str, Any] = field(default_factory=dict)
     cut: str | None = None
-    mend: bool = False
+    reset_mute: bool = False
     by: int = field(default=0, compare=False)
 
 

@@ -278,8 +278,8 @@ class Loop:
             self._proxy.change(by=order.by, **order.policy)
         if order.cut:
             self._proxy.cut(order.cut, by=order.by)
-        if order.mend:
-            self._proxy.mend()
+        if order.reset_mute:
+            self._proxy.reset_mute()
 
 
 def _proxy(bind: str, behind: str) -> Proxy:

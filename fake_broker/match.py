@@ -22,10 +22,10 @@ class Match:
         "*", "REQUEST, PARTIAL, FINAL, READY, HEARTBEAT, DISCONNECT; * for what the fault acts on"
     )
     identity: str = hex_digits("", "first hex digits of the peer's ROUTER identity")
-    nth: int = bounds(0, 0, 10**9, "only the nth that matches, counted from 1; 0 for all")
-    every: int = bounds(1, 1, 10**9, "only every so many")
+    nth: int = bounds(0, 0, 10**9, "apply only to the Nth message that matches, counted from 1; 0: to all")
+    every: int = bounds(1, 1, 10**9, "apply to every Nth message that matches")
     probability: float = bounds(1.0, 0.0, 1.0, "of each one that matches, by the seeded generator")
-    times: int = bounds(0, 0, 10**9, "at most so often, then never again: 1 is one-shot; 0 for no limit")
+    times: int = bounds(0, 0, 10**9, "apply at most this many times; 0: no limit")
     after: float = bounds(0.0, 0.0, FOREVER, "seconds from switching on until it begins")
     until: float = bounds(FOREVER, 0.0, FOREVER, "seconds from switching on until it is switched off")
 

@@ -77,7 +77,7 @@ class Proxy:
         lives on, mute. by: the fault under which it counts."""
         self._tell(lambda: self._cut_all(how, self._tallies.setdefault(by, Tally())))
 
-    def mend(self) -> None:
+    def reset_mute(self) -> None:
         """Reset the connections that are mute, so that their peers can connect again."""
         self._tell(self._reset_mute)
 

@@ -20,5 +20,5 @@ class ByteLimit(ProxyFault):
         around.orders.append(Wire({"limit": self.size, "limit_end": self.then}))
 
     def end(self, around: Around) -> list[Outgoing]:
-        around.orders.append(Wire({"limit": 0}, mend=True))
+        around.orders.append(Wire({"limit": 0}, reset_mute=True))
         return []

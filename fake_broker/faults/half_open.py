@@ -18,5 +18,5 @@ class HalfOpen(ProxyFault):
         around.orders.append(Wire(cut="half-open"))
 
     def end(self, around: Around) -> list[Outgoing]:
-        around.orders.append(Wire(mend=True))
+        around.orders.append(Wire(reset_mute=True))
         return []

@@ -32,7 +32,7 @@ class Check:
     name: str
     ok: bool
     seen: str
-    mend: str = ""
+    fix: str = ""
 
 
 def _kernel() -> Check:
@@ -72,10 +72,10 @@ def _rights() -> Check:
 def _nofile() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     seen = f"soft {soft}, hard {hard}"
-    mend = f"ulimit -n {WANTED_NOFILE}"
+    fix = f"ulimit -n {WANTED_NOFILE}"
     if 0 <= hard < WANTED_NOFILE:
-        mend = f"raise the hard limit to {WANTED_NOFILE}: limits.conf(5), LimitNOFILE of its unit, docker's --ulimit"
-    return Check("ulimit -n", soft >= WANTED_NOFILE, seen, mend)
+        fix = f"raise the hard limit to {WANTED_NOFILE}: limits.conf(5), LimitNOFILE of its unit, docker's --ulimit"
+    return Check("ulimit -n", soft >= WANTED_NOFILE, seen, fix)
 
 
 def _reference() -> Check:
@@ -87,7 +87,7 @@ def _reference() -> Check:
     return Check("reference service", True, f"{found.seen}; {wanted}")
 
 
-def _packages(names: tuple[str, ...], label: str, mend: str) -> Check:
+def _packages(names: tuple[str, ...], label: str, fix: str) -> Check:
     versions, missing = [], []
     for name in names:
         try:
@@ -95,7 +95,7 @@ def _packages(names: tuple[str, ...], label: str, mend: str) -> Check:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Check(label, False, f"missing: {', '.join(missing)}", mend)
+        return Check(label, False, f"missing: {', '.join(missing)}", fix)
     return Check(label, True, ", ".join(versions))
 
 
@@ -162,7 +162,7 @@ def command() -> None:
     for check in checks():
         bad += not check.ok
         mark = Text("ok   ", style="green") if check.ok else Text("FIX  ", style="red")
-        seen = f"{check.name:18} {check.seen}" + (f"  →  {check.mend}" if not check.ok else "")
+        seen = f"{check.name:18} {check.seen}" + (f"  →  {check.fix}" if not check.ok else "")
         out.print(mark.append(line(seen), style="default"), soft_wrap=True)
     if bad:
         out.print(f"{bad} to fix")

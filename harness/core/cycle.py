@@ -142,10 +142,10 @@ class Reading:
 class Observation:
     """One finished (or cut short) cycle: all that the judge sees of it.
 
-    levels: quiescent level per key; absent: could not be read. settled: False when the counts
-    never came to rest (``unsettled`` says what kept moving; so it does of a service at rest whose counts
-    come and go). complete: False when the target
-    died or the run was stopped during the cycle. idle_counts: the counts of the hot lane without clients,
+    levels: settled level per key; absent: could not be read. settled: False if the counts never settled. unsettled:
+    the counts that kept changing. A service that settled can have some too: counts that fluctuate above a constant
+    minimum. complete: False if the target exited or the run was stopped during the cycle.
+    idle_counts: the counts of the hot lane without clients,
     one entry for each change, which show when something was released.
     """
 

@@ -16,8 +16,8 @@ SYMPTOMS = (
     "broker-peers",
     "mappings",
 )  # the same sockets seen from the broker; the stacks of the same threads
-ECHOES = (*SYMPTOMS, "fds", "threads")  # of what was counted per check already
-OF_CLIENTS = ("close-wait", "rowless", "tcp-in")  # sockets of clients: checks do not open them
+ALREADY_COUNTED_METRICS = (*SYMPTOMS, "fds", "threads")  # of what was counted per check already
+CLIENT_SOCKET_KINDS = ("close-wait", "rowless", "tcp-in")  # sockets of clients: checks do not open them
 MOST_GROWTH = 4  # kinds kept, greatest first
 
 
@@ -109,7 +109,9 @@ def _growth(trial: Trial, verdict: Verdict) -> tuple[Growth, ...]:
     rated = [
         Growth(f"{f.metric} {f.kind}".strip(), f.rate.value, f.rate.unit.rpartition("/")[2])
         for f in verdict.findings
-        if f.status == "leaking" and f.rate and f.metric not in (ECHOES if counted else SYMPTOMS)
+        if f.status == "leaking"
+        and f.rate
+        and f.metric not in (ALREADY_COUNTED_METRICS if counted else SYMPTOMS)
     ]
     return (*counted, *rated)[:MOST_GROWTH]
 
@@ -123,7 +125,9 @@ def _counted(seen: list[Observation]) -> list[Growth]:
     grown = _differences(seen[0].levels, seen[-1].levels)
     for key, by in sorted(grown.items(), key=lambda item: -item[1]):
         kind = _name(key)
-        units, unit = (checks, "check") if checks and kind not in OF_CLIENTS else (opened, "connection")
+        units, unit = (
+            (checks, "check") if checks and kind not in CLIENT_SOCKET_KINDS else (opened, "connection")
+        )
         if units and by / units >= LEAST_GROWTH:
             found.append(Growth(kind, by / units, unit))
     return found[:MOST_GROWTH]

@@ -77,8 +77,8 @@ class Key:
 # view and what allocators and the scheduler make of it.
 CAUSES = ("fds", "threads", "processes", "tasks")
 LIVE = {"objects": 1, "blocks": 2, "heap-bytes": 3}
-SYMPTOM = 4  # the first rank of what only follows from something else
-WITNESSES = {"broker-peers": 4, "memory": 5, "mappings": 6, "idle-cpu": 7}
+FIRST_CONSEQUENCE_RANK = 4  # the first rank of what only follows from something else
+CONSEQUENCE_RANKS = {"broker-peers": 4, "memory": 5, "mappings": 6, "idle-cpu": 7}
 
 
 def rank(key: Key) -> int:
@@ -86,7 +86,7 @@ def rank(key: Key) -> int:
     if key.metric in CAUSES:
         return 0
     return (
-        LIVE.get(key.kind, WITNESSES.get(key.metric, 0))
+        LIVE.get(key.kind, CONSEQUENCE_RANKS.get(key.metric, 0))
         if key.metric == "memory"
-        else WITNESSES.get(key.metric, 0)
+        else CONSEQUENCE_RANKS.get(key.metric, 0)
     )

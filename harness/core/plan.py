@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal
-from harness.core.judge.caveat import RESTLESS
+from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import (
     CACHE,
     CERTIFIED,
@@ -34,25 +34,27 @@ from harness.core.judge.moments import Moment, moments
 from harness.core.judge.required import HOUR, STREAM, unmet
 from harness.core.judge.retention import MARGIN
 from harness.core.judge.while_connected import next_hold
-from harness.core.metric import SYMPTOM, Judged, Key, rank
+from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
 
 __all__ = ["Goal", "Search", "Step", "Stop", "next_step", "warm_up"]
 
 MIN_WARMUP = 2
-PATTERN = 3  # loads of different size after which growth per burst shows
+LOADS_TO_SEE_BURSTS = 3  # loads of different size after which growth per burst shows
 MAX_WARMUP = 10
 STEADY = 1.0  # largest change of a count between two cycles that counts as steady
 PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
 LONGEST_SEARCH = 20.0  # seconds
-CALM = 0.15  # cores of idle work beyond which a search has to wait
-SPARE = 8.0  # seconds that a wait may take longer than the retention time
-AGAIN = 1.5  # times the release that was seen, for the next one
+MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores of idle work beyond which a search has to wait
+WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
+NEXT_RELEASE_FACTOR = 1.5  # times the release that was seen, for the next one
 SLOW_POOL = 4.0  # units a burst, up to which a long burst tells sooner than many short ones
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 ATTRIBUTIONS = 7
 CONTROLS = 3  # every so many controls one is as long as a load
-WATCHED = 28.0  # seconds in which half of what a release within a minute would give back is given back
+MIN_WATCH_SECONDS = (
+    28.0  # seconds in which half of what a release within a minute would give back is given back
+)
 WAYS = frozenset({"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"})  # of leaving
 LONG_CONTROL = 30.0  # seconds of a control that is there to bound growth over time
 CONTROL_EVERY = 10  # an endless run looks without clients after so many loads
@@ -128,9 +130,11 @@ def _load(trial: Trial, goal: Goal) -> Step:
     leaking = {key: result for key, result in results.items() if result.status == "leaking"}
     suspected = {key: one for key, one in results.items() if one.status == "suspected"}
     causes = [
-        key for key, one in results.items() if one.growing and rank(key) < SYMPTOM and one.status != "bounded"
+        key
+        for key, one in results.items()
+        if one.growing and rank(key) < FIRST_CONSEQUENCE_RANK and one.status != "bounded"
     ]
-    if causes and all(rank(key) >= SYMPTOM for key in leaking):
+    if causes and all(rank(key) >= FIRST_CONSEQUENCE_RANK for key in leaking):
         leaking = {}  # a consequence is certain before its cause: the run goes on until the cause is
     if suspected and leaking and min(map(rank, suspected)) < min(map(rank, leaking)):
         leaking = {}  # so is one whose cause is suspected, and a few more seconds without clients make that certain
@@ -148,7 +152,10 @@ def _load(trial: Trial, goal: Goal) -> Step:
     releasing = {
         key: one
         for key, one in results.items()
-        if one.status == "undecided" and one.stay and one.stay.release and key.metric not in RESTLESS
+        if one.status == "undecided"
+        and one.stay
+        and one.stay.release
+        and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
     if suspected or releasing:
         return _wait(trial, goal, suspected, releasing)
@@ -166,8 +173,12 @@ def _load(trial: Trial, goal: Goal) -> Step:
         return _for_required(trial, goal, found, results) or Stop(f"all {goal.cycles} load cycles are done")
     if goal.vary and _late(results) and not _time_for_wait(trial, goal, results):
         return Stop("what more clients leave behind would not be released in the time that is left")
-    growing = [result for key, result in results.items() if result.growing and key.metric not in RESTLESS]
-    if len(loads) >= PATTERN and goal.vary and (pools := _pools(results)):
+    growing = [
+        result
+        for key, result in results.items()
+        if result.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
+    ]
+    if len(loads) >= LOADS_TO_SEE_BURSTS and goal.vary and (pools := _pools(results)):
         return _pool(trial, goal, pools)
     if _last_wait(trial, goal, results):
         return design.wait(trial, goal)
@@ -203,7 +214,7 @@ def _for_required(
     step = design.idle(trial, goal)
     left = goal.max_seconds - design.spent(trial)
     rest = design.expected(trial.observations, replace(step, dwell=0.0))
-    return replace(step, dwell=max(step.dwell, min(LONG_CONTROL, left - rest - SPARE)))
+    return replace(step, dwell=max(step.dwell, min(LONG_CONTROL, left - rest - WAIT_SLACK)))
 
 
 def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
@@ -211,7 +222,9 @@ def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
     if not goal.vary or goal.hold <= 0:
         return None
     rest = max((o.ended - (o.load_ended or o.ended) for o in trial.observations[-4:]), default=0.0)
-    most = math.inf if goal.max_seconds is None else goal.max_seconds - design.spent(trial) - rest - SPARE
+    most = (
+        math.inf if goal.max_seconds is None else goal.max_seconds - design.spent(trial) - rest - WAIT_SLACK
+    )
     step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold, most)
     if step is None or goal.max_seconds is None:
         return step
@@ -239,7 +252,7 @@ def _wait(
             return step
         # Before the large load: tracing costs the more, the more the service retains.
         # A service that works hard while idle answers no question in time; it is searched once the leak is certain.
-        calm = design.idle_work(trial) <= CALM
+        calm = design.idle_work(trial) <= MAX_IDLE_CORES_FOR_SEARCH
         if (
             goal.search
             and suspected
@@ -283,7 +296,7 @@ def _sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
 def _time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     if goal.max_seconds is None:
         return True
-    return goal.max_seconds - design.spent(trial) > _longest(trial, goal, results) + SPARE
+    return goal.max_seconds - design.spent(trial) > _longest(trial, goal, results) + WAIT_SLACK
 
 
 def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
@@ -292,7 +305,9 @@ def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     if trial.observations[-1].spec.phase is not Phase.RETENTION:
         return False
     idle = trial.observations[-1].ended - _last_client(trial)
-    growing = {key: one for key, one in results.items() if one.growing and key.metric not in RESTLESS}
+    growing = {
+        key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
+    }
     return bool(growing) and idle < _longest(trial, goal, growing) + 2 * MARGIN
 
 
@@ -303,7 +318,9 @@ def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed
     after = max(
         (one.stay.release.after for one in releasing.values() if one.stay and one.stay.release), default=0.0
     )
-    wait = min(_longest(trial, goal, releasing), AGAIN * after) + design.LONGEST_LOAD + SPARE
+    wait = (
+        min(_longest(trial, goal, releasing), NEXT_RELEASE_FACTOR * after) + design.LONGEST_LOAD + WAIT_SLACK
+    )
     return goal.max_seconds - design.spent(trial) > wait
 
 
@@ -319,7 +336,10 @@ def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]
     """The search for the place, and the wait that follows it, fit into what is left."""
     if goal.max_seconds is None:
         return True
-    return goal.max_seconds - design.spent(trial) > LONGEST_SEARCH + _longest(trial, goal, suspected) + SPARE
+    return (
+        goal.max_seconds - design.spent(trial)
+        > LONGEST_SEARCH + _longest(trial, goal, suspected) + WAIT_SLACK
+    )
 
 
 def _longest(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float:
@@ -354,7 +374,7 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
     orderly = goal.disconnect == "mixed" and (
-        len(loads) % 2 == 1 or (len(loads) > PATTERN and _any_way(growing))
+        len(loads) % 2 == 1 or (len(loads) > LOADS_TO_SEE_BURSTS and _any_way(growing))
     )
     step = design.large(trial, goal, "fin" if orderly else None)
     if len(loads) == 1:
@@ -379,13 +399,15 @@ def _short_control(trial: Trial, goal: Goal) -> CycleSpec:
 
 def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     """What grows slowly is not certain yet, and another load would leave too little time to see that it stays."""
-    growing = [one for key, one in results.items() if one.growing and key.metric not in RESTLESS]
+    growing = [
+        one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
+    ]
     if not growing or not goal.vary or goal.max_seconds is None or goal.retention <= 0:
         return False
     if any(one.cache or one.per_burst or one.total >= STEEP * one.exposure for one in growing):
         return False
     left = goal.max_seconds - design.spent(trial) - design.longest(trial.observations)
-    return left < min(goal.retention, WATCHED) <= left + design.longest(trial.observations)
+    return left < min(goal.retention, MIN_WATCH_SECONDS) <= left + design.longest(trial.observations)
 
 
 def _any_way(growing: Sequence[Assessed]) -> bool:
@@ -397,7 +419,9 @@ def _any_way(growing: Sequence[Assessed]) -> bool:
 
 def _pools(results: Mapping[Key, Assessed]) -> list[Assessed]:
     """What grows by the same in every burst, where all that grows does; what such threads hold grows with them."""
-    growing = {key: one for key, one in results.items() if one.growing and key.metric not in RESTLESS}
+    growing = {
+        key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
+    }
     causes = [one for key, one in growing.items() if rank(key) == 0] or list(growing.values())
     return causes if all(one.per_burst for one in causes) else []
 
@@ -462,7 +486,7 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
     if not any(key.metric in CERTIFIED for key in results):
         return False
     for key, result in results.items():
-        if key.metric in RESTLESS:
+        if key.metric in JUDGED_ONLY_IF_CERTAIN:
             continue
         if result.growing or (key.metric in CERTIFIED and result.status != "bounded"):
             return False

@@ -1,14 +1,14 @@
-"""When is a service at rest? A condition, never a fixed sleep.
+"""When has a service settled? A condition, never a fixed sleep.
 
 Counts are fed as they are read. The service is quiescent once none of them has moved for the settle
-window; the level is the minimum seen in that window, because what is briefly above it (a descriptor of
-a log line, a connection of a health check) is not kept.
+window. The level is the minimum in that window: what exceeds it only briefly (a descriptor of a log line, a
+connection of a health check) is not retained.
 
-A service that goes on working without clients (a poller, a leaked handler that still ticks) never holds
-still, yet it has a level: the floor to which it comes back again and again, or a steady slope if it leaks
-by the clock. Four windows in which the floor stays, or climbs evenly, are rest too, and say what moved.
-What sinks is still giving back, so it has no level, unless the caller knows how to judge a late release: then
-four windows of falling are a level as well.
+A service that goes on working without clients (a poller, a leaked handler that still ticks) never stops changing. It
+still has a level: the minimum of each window. It has settled when the minima of four windows in a row are equal, or
+rise evenly, and the result names the counts that changed. Falling minima mean that the service is still releasing, so
+there is no level yet. With ``accept_falling`` four windows of falling minima are a level too: the caller then judges
+the late release.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Tracker:
     window: float = DEFAULT_WINDOW
     patience: float = DEFAULT_PATIENCE
     still: float | None = None  # seconds: the window of the floor, where it is another
-    sinking: bool = (
-        False  # a count that falls all the time has a level too: whoever asks knows of late releases
+    accept_falling: bool = (
+        False  # whether four windows of falling minima are a level: the caller then judges the late release
     )
     _kept: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
     _seen: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
@@ -118,7 +118,8 @@ class Tracker:
             for name, value in values.items()
         }
         if not all(
-            _stays(floor) or _climbs(floor) or (self.sinking and _sinks(floor)) for floor in floors.values()
+            _stays(floor) or _climbs(floor) or (self.accept_falling and _sinks(floor))
+            for floor in floors.values()
         ):
             return None
         moved = [name for name in floors if self._movers.get(name, -1.0) >= begun]

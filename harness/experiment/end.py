@@ -1,4 +1,4 @@
-"""The end of a service: of itself or by us, and what is kept of its last words."""
+"""How a service exited: by itself or stopped by the harness, and the end of its log."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from harness.target.spawn import was_cut
 LOG_LINES = 20_000  # of the log searched for signatures after a death
 LOG_KEPT = 120  # of them kept in the record
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # exit codes, as subprocess and as a shell give them
-HURRY = 1.0  # seconds, at most, that a user who has stopped the run waits for it
+INTERRUPTED_GRACE = 1.0  # seconds for a service to stop after the user has interrupted the run
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """How it took being stopped. notes: what ground it left."""
+    """How the service stopped. notes: sentences for the record of the trial."""
 
     returncode: int | None
     last_words: tuple[str, ...]
@@ -41,16 +41,16 @@ def death(target: Target, *, at: float, connections: int, during: str, cwd: Path
     return ExitInfo(code, at, connections, excerpt(lines, LOG_KEPT), during, trace)
 
 
-def stop(target: Target, log: Path, *, grace: float, hurried: bool) -> Stopped:
-    """SIGTERM, then SIGKILL. hurried: the user has stopped the run."""
+def stop(target: Target, log: Path, *, grace: float, interrupted: bool) -> Stopped:
+    """SIGTERM, then SIGKILL. interrupted: the user has stopped the run."""
     lived = target.alive
-    target.stop(min(HURRY, grace) if hurried else grace)
+    target.stop(min(INTERRUPTED_GRACE, grace) if interrupted else grace)
     code = target.poll()
     notes = []
     if lived and target.tail(1) and was_cut(log):
-        notes.append("its log passed 64 MiB and was cut to its tail; target.old.log holds what was before")
-    if lived and code == -signal.SIGKILL and not hurried:
-        notes.append(f"SIGTERM did not end it within {grace:g} s: killed")
+        notes.append("its log exceeded 64 MiB and was cut to its end; target.old.log holds the lines before")
+    if lived and code == -signal.SIGKILL and not interrupted:
+        notes.append(f"it did not exit within {grace:g} s of SIGTERM and was killed")
     return Stopped(code, excerpt(target.tail(LOG_LINES), LOG_KEPT), tuple(notes))
 
 

@@ -74,7 +74,7 @@ class Reader:
             tick=self._tick,
             pace=self.setup.probe_interval,
             hold=hold,
-            sinking=late,
+            accept_falling=late,
             back=lambda level: back() if back else closes.back(level.get("fds")),
         )
 

@@ -95,16 +95,16 @@ def rest(
     tick: Callable[[], None],
     pace: float = POLL,
     hold: float = 0.0,
-    sinking: bool = False,
+    accept_falling: bool = False,
     back: Callable[[Mapping[str, float]], bool] = lambda _: True,
 ) -> Quiet:
     """Poll until nothing has moved for ``window`` seconds, or what moves has kept its floor for four times
     ``settle``, and no client is connected any more. port: of the clients; None: they are not looked for.
     pace: seconds between two samples. hold: seconds without change instead of ``window`` until the counts are
-    ``back`` where they were. sinking: counts that fall all the time have a level too."""
+    ``back`` where they were. accept_falling: counts that fall all the time have a level too."""
     started = clock()
     still = max(settle, LEAST_STILL, hold / QUARTERS)
-    tracker = Tracker(started, window=window, patience=patience, still=still, sinking=sinking)
+    tracker = Tracker(started, window=window, patience=patience, still=still, accept_falling=accept_falling)
     looked = -math.inf  # when ``back`` was asked last: it may take a census
     clients = Clients(sampler, port, clock)
     used: list[Sample] = []

@@ -54,7 +54,7 @@ class Run:
         own folder. max_size: bytes of that folder."""
         self.redact = redact or Redactor()
         if not Path("/proc/self/stat").exists():
-            raise ProbeError("/proc is not mounted, nothing can be read; mend: mount -t proc proc /proc")
+            raise ProbeError("/proc is not mounted, so nothing can be read; fix: mount -t proc proc /proc")
         now = datetime.datetime.now(datetime.UTC)
         self.directory = resume.directory if resume else RunDirectory.create(out, run_id(now, os.getpid()))
         self.tidy = Tidy(self.directory, max_size)

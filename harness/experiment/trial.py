@@ -277,7 +277,7 @@ class TrialRunner:
 
     def _stop_target(self) -> None:
         service, hurried = self.setup.service, self.context.interrupt.is_set()
-        seen = end.stop(self.target, self.directory / "target.log", grace=service.grace, hurried=hurried)
+        seen = end.stop(self.target, self.directory / "target.log", grace=service.grace, interrupted=hurried)
         if not service.command:
             return
         if self.trial.exit is None:

@@ -143,14 +143,16 @@ def module(package: ModuleType, name: str) -> ModuleType:
     return importlib.import_module(f"{package.__name__}.{name.replace('-', '_')}")
 
 
-def draw(settings: Settings, planted: Iterable[str], mended: Iterable[str]) -> Blueprint:
+def draw(settings: Settings, planted: Iterable[str], mitigations_in_use: Iterable[str]) -> Blueprint:
     """A blueprint with these defects and mitigations, whatever order they are named in: mitigations
     install by their ``ORDER`` (default 0), so that those that wrap come after those that replace."""
-    planted, mended = sorted(set(planted)), sorted(set(mended))
-    blueprint = Blueprint(settings, names=(*planted, *mended))
+    planted, mitigations_in_use = sorted(set(planted)), sorted(set(mitigations_in_use))
+    blueprint = Blueprint(settings, names=(*planted, *mitigations_in_use))
     for part in [module(defects, name) for name in planted]:
         part.install(blueprint)
-    for part in sorted((module(mitigations, name) for name in mended), key=lambda m: getattr(m, "ORDER", 0)):
+    for part in sorted(
+        (module(mitigations, name) for name in mitigations_in_use), key=lambda m: getattr(m, "ORDER", 0)
+    ):
         part.install(blueprint)
     return blueprint
 

@@ -37,11 +37,11 @@ class LineFile:
             self._descriptor: int | None = os.open(
                 path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE
             )
-            self._mend()
+            self._end_partial_line()
         except OSError as error:
             raise failure("write", path, error) from None
 
-    def _mend(self) -> None:
+    def _end_partial_line(self) -> None:
         """End the line that a killed run left cut, so that the next one stands alone."""
         assert self._descriptor is not None
         size = os.fstat(self._descriptor).st_size

@@ -91,10 +91,10 @@ class Crew:
     ) -> Outcome:
         """Split, wait, add up. Raises SwarmError when no worker is left or one reports an error."""
         gone = {client for client, worker in self._workers.items() if self._is_lost(worker)}
-        notes = [f"worker {self._workers[client].name} is gone: the others share its part" for client in gone]
+        notes = [f"worker {self._workers[client].name} exited: the others share its part" for client in gone]
         crew = [worker for client, worker in self._workers.items() if client not in gone]
         if not crew:
-            raise SwarmError("no worker is left: every one of them has died")
+            raise SwarmError("no worker is left: all of them exited")
         self._number += 1
         for worker, part in zip(crew, split(spec, len(crew)), strict=True):
             worker.part, worker.finished, worker.error = part, part.connections == 0 < spec.connections, ""

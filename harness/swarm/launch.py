@@ -41,8 +41,8 @@ GRACE = 0.5
 
 
 class Swarm:
-    """A Locust child with its users at the gate. Methods raise SwarmError, with the child's last words,
-    when it has died or does not answer.
+    """A Locust child with its users at the gate. Methods raise SwarmError, with the end of the child's log,
+    when it has exited or does not answer.
 
     setup: what it is started with; without a ``secret``, the one in the environment variable HARNESS_SWARM_SECRET
     counts. directory: where its log goes. Raises ConfigError for remote workers without a secret of 128 bits.
@@ -117,7 +117,7 @@ class Swarm:
         while not self._message(deadline, "start", cancelled=cancelled).get("ready"):
             pass
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         return " | ".join(self._child.tail(4)) if self._child else ""
 
     def _check(self, deadline: float, doing: str, cancelled: Callable[[], bool] = lambda: False) -> None:
@@ -125,7 +125,7 @@ class Swarm:
         if not self._child.alive:
             why = self._child.lost or self._child.returncode
             raise SwarmError(
-                f"the swarm died ({why}) during {doing}; its last words: {self._last_words() or 'none'}"
+                f"the load generator exited ({why}) during {doing}; its log ends: {self._log_tail() or 'none'}"
             )
         if cancelled():
             raise Interrupted(f"stopped during the {doing} of the load generator")
@@ -145,7 +145,9 @@ class Swarm:
         if self._child and self._child.wait(1.0):
             self._check(float("inf"), doing)
         why = f" ({error.strerror})" if error else ""
-        raise SwarmError(f"the swarm hung up during {doing}{why}; its last words: {self._last_words()}")
+        raise SwarmError(
+            f"the load generator closed its control connection during {doing}{why}; its log ends: {self._log_tail()}"
+        )
 
     def _message(
         self,
@@ -214,8 +216,8 @@ class Swarm:
                 heard = time.monotonic()
             elif time.monotonic() - heard > silent:
                 raise SwarmError(
-                    f"the swarm said nothing for {silent:g} s during a cycle; expected its progress ten times a "
-                    f"second; its last words: {self._last_words() or 'none'}; see {self._log.name}"
+                    f"the load generator sent no progress for {silent:g} s during a cycle; expected it ten times a "
+                    f"second; its log ends: {self._log_tail() or 'none'}; see {self._log.name}"
                 )
             try:
                 if "outcome" in message:

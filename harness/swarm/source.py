@@ -30,7 +30,7 @@ RECONNECTION_TIME = 3.0  # seconds, until the service says otherwise: what brows
 LONGEST_WAIT = 86_400.0
 QUEUE = 1_000  # events waiting for a slow reader; beyond, the socket is not read
 # What the network did; whatever the service said is for good.
-AGAIN = frozenset(
+RETRYABLE_CAUSES = frozenset(
     {
         causes.CLOSED,
         causes.RESET,
@@ -170,7 +170,7 @@ class EventSource:
         """Told by ``headed`` already."""
 
     def headed(self, stream: Stream) -> None:
-        """A response head has come: from now on, what breaks is mended."""
+        """A response head has arrived: from now on a broken stream reconnects."""
         if self._on_head is not None:
             self._on_head(stream.endpoint, stream.report)
         if stream.report.headers is not None and stream.good:
@@ -232,7 +232,7 @@ class EventSource:
             return False
         if self._retry_5xx and report.status >= 500:
             return True
-        return self._ready and (report.cause is None or report.cause in AGAIN)
+        return self._ready and (report.cause is None or report.cause in RETRYABLE_CAUSES)
 
     def reroute(self, stream: Stream, request: Request) -> None:
         """Follow a redirect; a new host is looked up in a greenlet."""

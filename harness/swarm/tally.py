@@ -209,7 +209,7 @@ def lost(last: Outcome, worker: str, share: int) -> Outcome:
         causes=found,
         notes=(
             *ledger.notes,
-            f"worker {worker} died during the cycle with {held} streams open; "
+            f"worker {worker} exited during the cycle with {held} streams open; "
             f"{share - ledger.opened} of its {share} were never opened",
         ),
     )

@@ -122,7 +122,7 @@ def ended(target: Watched, place: str, seconds: float) -> HarnessError:
     return TargetError(
         f"the service ended after {seconds:.1f} s {how}, before it was ready; expected it to stay in the "
         f"foreground and listen on {place}{last_words(target)}",
-        advice="run the command by hand and mend what its log says",
+        advice="run the command by hand and fix what its log reports",
     )
 
 

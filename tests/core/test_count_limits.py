@@ -68,10 +68,10 @@ def test_a_stream_in_a_pool_holds_five_objects(key: Key, peak: int, step: bool) 
 )  # fmt: skip
 def test_a_runtime_starts_so_many_threads_itself(runtime: str, total: float, found: str) -> None:
     one = Assessed(OPEN, math.inf, "", total=total, exposure=3000.0, growing=True)
-    judged = counts._of_runtime(run_by(runtime), THREADS, one, rises=3, peak=50)
+    judged = counts._bound_runtime_threads(run_by(runtime), THREADS, one, rises=3, peak=50)
     assert judged.status == found
     assert judged.growing is (found == OPEN)
-    assert counts._of_runtime(run_by(runtime), FDS, one, rises=3, peak=50) == one
+    assert counts._bound_runtime_threads(run_by(runtime), FDS, one, rises=3, peak=50) == one
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_a_runtime_starts_so_many_threads_itself(runtime: str, total: float, fou
 )
 def test_in_two_cycles_it_starts_one_for_each_open_stream(rises: int, total: float, found: str) -> None:
     one = Assessed(OPEN, math.inf, "", total=total, exposure=3000.0)
-    assert counts._of_runtime(run_by("go"), THREADS, one, rises, 50).status == found
+    assert counts._bound_runtime_threads(run_by("go"), THREADS, one, rises, 50).status == found
 
 
 @pytest.mark.parametrize(("answered", "found"), [(2999, OPEN), (3000, PASS)])
 def test_its_threads_pass_after_as_many_streams_as_any_pass_takes(answered: float, found: str) -> None:
     one = Assessed(OPEN, math.inf, "", total=5, exposure=answered)
-    assert counts._of_runtime(run_by("go"), THREADS, one, 3, 50).status == found
+    assert counts._bound_runtime_threads(run_by("go"), THREADS, one, 3, 50).status == found
 
 
 @pytest.mark.parametrize(("served", "status"), [(4095, OPEN), (4096, LEAKING), (4200, LEAKING)])
@@ -119,13 +119,21 @@ def test_an_entry_of_a_cache_is_at_least_half_an_object(each: float, cache: bool
 def test_work_for_what_is_held_is_a_twentieth_of_a_core(cores: float, status: str, growing: bool) -> None:
     cached = Assessed(OPEN, 1.0, "grew; a cache would too", total=900, rate=1.0, growing=True, cache=True)
     cpu = Assessed(OPEN if growing else LEAKING, 1.0, "", total=cores, growing=growing)
-    found = counts.worked_for({OBJECTS: cached, CPU: cpu})
+    found = counts.rule_out_cache_by_idle_cpu({OBJECTS: cached, CPU: cpu})
     assert found[OBJECTS].status == status
     assert found[CPU] == cpu
-    still = counts.worked_for({OBJECTS: cached, CPU: replace(cpu, status=PASS, growing=False)})
+    still = counts.rule_out_cache_by_idle_cpu(
+        {OBJECTS: cached, CPU: replace(cpu, status=PASS, growing=False)}
+    )
     assert still[OBJECTS] == cached
-    assert counts.worked_for({OBJECTS: replace(cached, cache=False), CPU: cpu})[OBJECTS].status == OPEN
-    assert counts.worked_for({OBJECTS: replace(cached, rate=0.0), CPU: cpu})[OBJECTS].status == OPEN
+    assert (
+        counts.rule_out_cache_by_idle_cpu({OBJECTS: replace(cached, cache=False), CPU: cpu})[OBJECTS].status
+        == OPEN
+    )
+    assert (
+        counts.rule_out_cache_by_idle_cpu({OBJECTS: replace(cached, rate=0.0), CPU: cpu})[OBJECTS].status
+        == OPEN
+    )
 
 
 @pytest.mark.parametrize(

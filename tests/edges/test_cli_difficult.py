@@ -49,8 +49,8 @@ def no_one_left(folder: Path) -> None:
         ("redirects", "redirects without end", "next give the URL that the redirects should lead to"),
         ("garbage", "does not speak HTTP", "next check that --url names its HTTP port"),
         ("forks", "forked into the background", "--attach-port PORT"),
-        ("floods", "its log passed 64 MiB and was cut", "answers 404"),
-        ("deaf", "SIGTERM did not end it within 3 s: killed", "answers 404"),
+        ("floods", "its log exceeded 64 MiB and was cut", "answers 404"),
+        ("deaf", "it did not exit within 3 s of SIGTERM and was killed", "answers 404"),
     ],
 )
 def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(

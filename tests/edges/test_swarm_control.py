@@ -59,7 +59,9 @@ def test_a_swarm_that_dies_is_infrastructure_with_its_last_words(
                 os.kill(found.pid, signal.SIGKILL)
             return False
 
-        with pytest.raises(SwarmError, match=r"the swarm died \(-9\).*MemoryError: no more streams") as error:
+        with pytest.raises(
+            SwarmError, match=r"the load generator exited \(-9\).*MemoryError: no more streams"
+        ) as error:
             found.cycle(spec(10, events=0, dwell=30.0), progress=seen.append, cancelled=kill)
     assert error.value.exit_code == 4
     assert private is not None
@@ -181,7 +183,7 @@ def test_a_swarm_that_hangs_is_infrastructure(
                 os.kill(found.pid, signal.SIGSTOP)
             seen.append(ledger)
 
-        with pytest.raises(SwarmError, match=r"said nothing for 1\.5 s during a cycle"):
+        with pytest.raises(SwarmError, match=r"sent no progress for 1\.5 s during a cycle"):
             found.cycle(spec(5, dwell=60.0, paths=("/mute",)), progress=hang)
         assert seen
 

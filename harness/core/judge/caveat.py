@@ -16,7 +16,9 @@ from harness.core.metric import Key, rank
 from harness.core.record import Trial
 from harness.core.units import counted, duration_text
 
-RESTLESS = ("mappings",)  # an interpreter maps an arena now and then: only a certain leak counts
+JUDGED_ONLY_IF_CERTAIN = (
+    "mappings",
+)  # an interpreter maps an arena now and then: only a certain leak counts
 MORE = (
     "give more time or connections (--max-time, --connections), or accept a larger smallest leak "
     "(--sensitivity 1/100)"
@@ -98,7 +100,9 @@ def _open(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
     growing = {
         key: one
         for key, one in results.items()
-        if one.growing and one.status in ("undecided", "suspected") and key.metric not in RESTLESS
+        if one.growing
+        and one.status in ("undecided", "suspected")
+        and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
     return growing or {
         key: one for key, one in results.items() if one.status == "undecided" and key.metric in CERTIFIED

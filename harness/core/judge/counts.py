@@ -17,7 +17,7 @@ from harness.core.judge.rates import beside_readings, interval
 from harness.core.judge.restarted import merged, outlived
 from harness.core.judge.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
 from harness.core.judge.unnoticed import KINDS, unnoticed
-from harness.core.metric import EXACT_MEMORY_KINDS, SYMPTOM, Judged, Key, rank
+from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
 from harness.core.segments import segments
 from harness.core.stats.distributions import poisson_interval
@@ -77,7 +77,7 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     """key → result, for every count that was read at two settled moments."""
     seen = moments(trial) if found is None else found
     if len(parts := segments(trial)) > 1:
-        return _of_processes(trial, seen, parts)
+        return _assess_processes(trial, seen, parts)
     results: dict[Key, Assessed] = {}
     read: dict[Key, Series] = {}
     for key in [*keys(seen, Judged.EXACT), *(k for k in keys(seen) if k.metric == "idle-cpu")]:
@@ -86,15 +86,15 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
             read[key] = one
             result = assess_one(one, trial.sensitivity, allowed(trial.budget, key))
             rises = sum(1 for value in one.increments if value > 0)
-            results[key] = _of_runtime(trial, key, result, rises, one.peak)
-    results = worked_for(results)
+            results[key] = _bound_runtime_threads(trial, key, result, rises, one.peak)
+    results = rule_out_cache_by_idle_cpu(results)
     capped = limited(
         trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
     )
-    others, leaders = companions(results, read, seen)
+    others, leaders = find_correlated_growth(results, read, seen)
     results = {**results, **others, **capped}
     kept = {key: retained(trial, seen, key, one) for key, one in results.items()}
-    kept = {key: _no_surer(one, kept.get(leaders[key])) if key in leaders and key not in capped else one
+    kept = {key: _cap_at_leader(one, kept.get(leaders[key])) if key in leaders and key not in capped else one
             for key, one in kept.items()}  # fmt: skip
     return covered(unserved(followed(seen, kept, FLOOR), capped))
 
@@ -112,7 +112,7 @@ def unserved(results: Mapping[Key, Assessed], capped: Mapping[Key, Assessed]) ->
     }
 
 
-def _of_processes(trial: Trial, found: Sequence[Moment], parts: Sequence[Trial]) -> dict[Key, Assessed]:
+def _assess_processes(trial: Trial, found: Sequence[Moment], parts: Sequence[Trial]) -> dict[Key, Assessed]:
     """The results of a resumed trial: of each process by itself, and of growth that only all of them together show."""
     each = [(moments(part), assess_counts(part)) for part in parts]
     results: dict[Key, Assessed] = {}
@@ -146,7 +146,7 @@ def covered(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
     return {key: of(key, one) for key, one in results.items()}
 
 
-def _of_runtime(trial: Trial, key: Key, one: Assessed, rises: int, peak: int) -> Assessed:
+def _bound_runtime_threads(trial: Trial, key: Key, one: Assessed, rises: int, peak: int) -> Assessed:
     """Threads that follow no driver are the runtime's own, once as many streams as a pass needs were answered: a few of
     them, or at most one for each stream open at once where they came in FEW cycles.
 
@@ -178,7 +178,7 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     seen = stay(moments_, key, levels, retention, noise, least, close)
     if seen.release:
         left = _after_release(trial, moments_, levels, key, one, seen, retention)
-        return _of_runtime(trial, key, left, FEW + 1, 0)
+        return _bound_runtime_threads(trial, key, left, FEW + 1, 0)
     if one.status != "leaking":
         return one
     if (
@@ -309,7 +309,7 @@ def lump_of(one: Assessed) -> float:
     return max(1.0, one.rate) if one.factor != "time" else 1.0
 
 
-def worked_for(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
+def rule_out_cache_by_idle_cpu(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
     """Memory that a cache could hold is no cache where the service works the more while idle, the more it holds:
     nothing is done for the entries of a cache."""
     cpu = results.get(Key("idle-cpu"))
@@ -327,14 +327,14 @@ def _worked(why: str, cpu: Assessed | None) -> str:
     return f"{why.partition('; a cache would')[0]}; idle CPU rose by {cores} cores with it, so it is no cache"
 
 
-def _no_surer(part: Assessed, leader: Assessed | None) -> Assessed:
+def _cap_at_leader(part: Assessed, leader: Assessed | None) -> Assessed:
     """A part of a leak that is a leak only as far as its leader is one."""
     if part.status == "leaking" and leader is not None and leader.status == "suspected":
         return replace(part, status="suspected", growing=True)
     return part
 
 
-def companions(
+def find_correlated_growth(
     results: Mapping[Key, Assessed], read: Mapping[Key, Series], seen: Sequence[Moment]
 ) -> tuple[dict[Key, Assessed], dict[Key, Key]]:
     """Counts not certain by themselves that grew in step with one that is: a part of the same leak. And the leader of
@@ -353,7 +353,7 @@ def companions(
                 led = both.increments if both else []
             if (
                 leader.judged is not Judged.EXACT
-                or rank(leader) > max(rank(key), SYMPTOM - 1)  # a consequence proves no cause
+                or rank(leader) > max(rank(key), FIRST_CONSEQUENCE_RANK - 1)  # a consequence proves no cause
                 or len(led) != len(grown)
                 or sum(map(bool, led)) < MIN_GROWTH
             ):

@@ -17,7 +17,7 @@ from harness.core.cycle import Phase
 from harness.core.judge.growth import LOOSE, Assessed
 from harness.core.judge.moments import Moment, level_of
 from harness.core.judge.retention import FLAT
-from harness.core.metric import EXACT_MEMORY_KINDS, SYMPTOM, Key, rank
+from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Key, rank
 from harness.core.units import counted
 
 
@@ -56,7 +56,7 @@ def _leader(results: Mapping[Key, Assessed]) -> Key | None:
         (one.stay.fallen, key)
         for key, one in results.items()
         if one.status == "bounded" and one.stay and one.stay.release and one.stay.release.over
-        and rank(key) < SYMPTOM and key.kind not in EXACT_MEMORY_KINDS
+        and rank(key) < FIRST_CONSEQUENCE_RANK and key.kind not in EXACT_MEMORY_KINDS
     ]  # fmt: skip
     return max(released)[1] if released else None
 

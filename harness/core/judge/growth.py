@@ -38,13 +38,13 @@ CONTRAST = (
 RISES = 6  # cycles in which a count must have grown while all of it could be a pool
 RISES_LUMPY = 8  # the same where it grows by lumps: more unevenly than by chance
 EVEN = 1.3  # Pearson dispersion of growth that comes one by one
-ALONE = 0.5  # share of its own pace that a growth by the clock shows without clients
-SURE = 0.5  # growth that is seen passes only when its rate is at most half of what was asked
-FAR = 40.0  # times the streams open at once: beyond any pool, whatever drives it
-FAR_CYCLES = 5
+MIN_IDLE_SHARE = 0.5  # share of its own pace that a growth by the clock shows without clients
+BOUND_MARGIN = 0.5  # growth that is seen passes only when its rate is at most half of what was asked
+POOL_MULTIPLE = 40.0  # times the streams open at once: beyond any pool, whatever drives it
+POOL_MULTIPLE_CYCLES = 5
 LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
-INNOCENT = ("cycle", "time", "reading")  # causes of growth that is no leak of the streams
+BENIGN_FACTORS = ("cycle", "time", "reading")  # causes of growth that is no leak of the streams
 POOL_BOUND = math.log(20)  # an e-value of 20 against a larger rate: a bound at 95 %
 HALVINGS = 12  # of the interval in which the bound is searched: a part in 4,096
 QUIET = 4.6  # expected units that may fail to come before growth has stopped (probability 1 %)
@@ -125,7 +125,7 @@ def assess(
         factor, rivals = driver(grown, series, offset)
         rate, low, high = interval(grown, series.column(factor))
         finite = _clients_known(data, factor)
-        why = "" if finite else _at_once(data, factor) or _slowly(data, factor) or _far_beyond(data)
+        why = "" if finite else _at_once(data, factor) or _slowly(data, factor) or _exceeds_any_pool(data)
         if why:
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     return _passed(data, exposure, sensitivity)
@@ -169,7 +169,7 @@ def _idle_grows(data: _Data) -> bool:
     alone = math.fsum(seconds for _, seconds, clients in spans if clients == 0)
     whole = math.fsum(seconds for _, seconds, _ in spans)
     expected = math.fsum(value for value, _, _ in spans) * alone / whole if whole > 0 else 0.0
-    return idle >= max(MIN_GROWTH, ALONE * expected)
+    return idle >= max(MIN_GROWTH, MIN_IDLE_SHARE * expected)
 
 
 def _at_once(data: _Data, factor: str) -> str:
@@ -210,7 +210,7 @@ def _beyond_bursts(data: _Data, factor: str, total: float) -> bool:
     than the largest pool does; and so it does where the service refuses what exceeds a rate, because then the answered
     streams differ too little in size, whatever the clients ask."""
     largest = max(data.pool, BURST_POOL)
-    if total > max(largest, FAR * data.series.peak):
+    if total > max(largest, POOL_MULTIPLE * data.series.peak):
         return True
     amounts = [amount for _, amount in _active(data, factor)]
     if max(amounts) < CONTRAST * min(amounts):
@@ -232,7 +232,7 @@ def _no_contrast(data: _Data, factor: str) -> bool:
 def _evidence(data: _Data, factor: str) -> float:
     """Log of the e-value against growth per cycle, per second and per reading, counted in lumps."""
     size = 1.0 if _clockwork(data, factor) else lump(data.grown)
-    innocent = [data.series.column(name) for name in _innocent(data, factor)]
+    innocent = [data.series.column(name) for name in _benign_factors(data, factor)]
     return evidence(
         [value / size for value in data.grown],
         data.series.column(factor),
@@ -241,10 +241,10 @@ def _evidence(data: _Data, factor: str) -> float:
     )
 
 
-def _innocent(data: _Data, factor: str) -> list[str]:
+def _benign_factors(data: _Data, factor: str) -> list[str]:
     """Causes of growth that is no leak of the streams. A reading adds only to what is counted inside the service."""
     inside = data.series.key.metric in ("memory", "mappings")
-    return [name for name in INNOCENT if name != factor and (inside or name != "reading")]
+    return [name for name in BENIGN_FACTORS if name != factor and (inside or name != "reading")]
 
 
 def _clockwork(data: _Data, factor: str) -> bool:
@@ -254,10 +254,10 @@ def _clockwork(data: _Data, factor: str) -> bool:
     return all(abs(value - rate * amount) <= max(1.0, STRICT * abs(value)) for value, amount in active)
 
 
-def _far_beyond(data: _Data) -> str:
+def _exceeds_any_pool(data: _Data) -> str:
     """Why the growth is a leak although no driver explains it well: no pool is so large. Else empty."""
     active = _active(data, "connection")
-    if len(active) < FAR_CYCLES or data.total <= max(data.pool, FAR * data.series.peak):
+    if len(active) < POOL_MULTIPLE_CYCLES or data.total <= max(data.pool, POOL_MULTIPLE * data.series.peak):
         return ""
     if not _goes_on(active) or any(value <= 0 for value, _ in active):
         return ""
@@ -278,7 +278,9 @@ def _slowly(data: _Data, factor: str) -> str:
     size = lump(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
-    other = fit(counts, [*(data.series.column(name) for name in _innocent(data, factor)), column], offset)
+    other = fit(
+        counts, [*(data.series.column(name) for name in _benign_factors(data, factor)), column], offset
+    )
     needed = RISES if other.dispersion <= EVEN else RISES_LUMPY
     if rises < needed and data.total <= max(POOL, data.pool):
         return ""
@@ -313,7 +315,7 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         why = f"no growth over the last {quiet:g} of {counted(exposure, 'answered stream', 'g')}"
         return Assessed("bounded", at_most, why, data.total, exposure)
     _, _, high = poisson_interval(max(0.0, data.total), exposure)
-    if data.total > 0 and high <= SURE * sensitivity and factor != "time" and not unmet:
+    if data.total > 0 and high <= BOUND_MARGIN * sensitivity and factor != "time" and not unmet:
         why = f"grew by {data.total:g} over {counted(exposure, 'answered stream', 'g')}, at most {high:.2g} per stream"
         return Assessed("bounded", high, why, data.total, exposure)
     if data.total >= MIN_GROWTH and not unmet and (most := _most_beside_bursts(data)) <= sensitivity:
@@ -369,7 +371,7 @@ def _most_beside_bursts(data: _Data) -> float:
     size = lump(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
-    innocent = [data.series.column(name) for name in _innocent(data, "answered") if name != "cycle"]
+    innocent = [data.series.column(name) for name in _benign_factors(data, "answered") if name != "cycle"]
 
     def told(rate: float) -> bool:
         return excluded(counts, column, bursts, innocent, offset, rate / size) >= POOL_BOUND

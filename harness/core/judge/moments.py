@@ -88,7 +88,7 @@ class Series:
         return [span.get(factor, 0.0) for span in self.spans]
 
 
-def _did(observation: Observation) -> dict[str, float]:
+def _cycle_totals(observation: Observation) -> dict[str, float]:
     """What the clients and the broker did in one cycle. ``answered``: streams that reached the handler."""
     ledger = observation.ledger
     modes = ledger.by_mode
@@ -127,11 +127,11 @@ def answered(ledger: Ledger) -> float:
 
 def moments(trial: Trial) -> tuple[Moment, ...]:
     """Every settled moment of a trial, in order, the level before the first client among them. Those of a resumed trial
-    are joined (``_joined``): levels and sums go on from process to process."""
-    return _joined([_of_process(part) for part in segments(trial)])
+    are joined (``_join_processes``): levels and sums go on from process to process."""
+    return _join_processes([_moments_of_process(part) for part in segments(trial)])
 
 
-def _of_process(trial: Trial) -> tuple[Moment, ...]:
+def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
     """The moments of a trial whose service ran in one process all the time. ``time`` is seconds since the run's start.
     A level that no counter can have (not a number, or larger than 64 bits hold: a damaged file) was not read.
 
@@ -148,7 +148,7 @@ def _of_process(trial: Trial) -> tuple[Moment, ...]:
     # A trial that waits for the retention time watches late closes fall; others leave such levels out.
     early = premature(trial.observations) if trial.retention <= 0 else frozenset()
     for index, observation in enumerate(trial.observations):
-        did = _did(observation)
+        did = _cycle_totals(observation)
         if never:
             did["answered"] = did["unanswered"] or did["connection"]
         traced = observation.spec.phase is Phase.SEARCH
@@ -177,7 +177,7 @@ def _of_process(trial: Trial) -> tuple[Moment, ...]:
     return tuple(found)
 
 
-def _joined(parts: Sequence[tuple[Moment, ...]]) -> tuple[Moment, ...]:
+def _join_processes(parts: Sequence[tuple[Moment, ...]]) -> tuple[Moment, ...]:
     """One row of moments over several processes. The base of each later process, the end of its warm-up, is put on the
     last moment before it: growth within a process counts, and none across a restart; nor does what was done until the
     new process had warmed up."""
@@ -267,8 +267,8 @@ def _of_search(before: Moment, after: Moment) -> bool:
 
 
 def _span(before: Moment, after: Moment) -> dict[str, float]:
-    """What was done between two moments. Sums never fall, and a clock that went back (a damaged file) tells
-    nothing; nor does what was done, and how long that took, while allocations were traced: its growth is left out."""
+    """Amount of each factor between two moments. A sum that fell comes from a damaged file and counts as 0. Work done
+    while allocations were traced also counts as 0, because its growth is excluded too."""
     traced = after.searches != before.searches
     return {
         factor: 0.0 if traced else max(0.0, amount - before.done.get(factor, 0.0))

@@ -30,7 +30,7 @@ AT_ONCE = 0.75  # seconds within which a sweep releases everything
 AT_ONCE_SHARE = 0.8
 FLAT = 0.05  # share of growth in memory below which what is left after a release is a warm-up of its own
 PART = 0.01  # share of a release that one of its falls is at least
-LONGER = 1.5  # times the release seen before, after which the next one is over
+NEXT_RELEASE_FACTOR = 1.5  # times the release seen before, after which the next one is over
 STILL = 3  # readings without a fall
 
 
@@ -153,7 +153,7 @@ def _as_before(
         for index in range(first, stop)
         if levels[index - 1] - levels[index] > noise
     ]
-    return bool(last) and _lasted(found, stretch) >= LONGER * max(last) + MARGIN
+    return bool(last) and _lasted(found, stretch) >= NEXT_RELEASE_FACTOR * max(last) + MARGIN
 
 
 def _lasted(found: Sequence[Moment], stretch: tuple[int, int]) -> float:

@@ -62,7 +62,7 @@ def judge(trial: Trial) -> Verdict:
     mute = stalled(trial)
     short = ran_out(trial) if mute else None
     missed = [] if any(one.status == "leaking" for one in findings) else unmet(trial, found, limits)
-    caveat = caveat_of(trial, results) or _held_caveat(trial) or shortfall(trial, missed)
+    caveat = caveat_of(trial, results) or _hold_cycle_caveat(trial) or shortfall(trial, missed)
     warnings.extend(one.text for one in missed if caveat and one.text != caveat.why)
     held = _held(trial, crash, findings, mute, caveat)
     outcome = held[0] if held else Outcome.BOUNDED
@@ -87,7 +87,7 @@ def judge(trial: Trial) -> Verdict:
         advice=_limited(
             trial,
             next_step(None, trial.target.runtime)
-            if _starved(outcome, crash, short)
+            if _ran_out_of_resources(outcome, crash, short)
             else _advice(outcome, findings, caveat, crash, trial.target.runtime),
         ),
     )
@@ -129,7 +129,7 @@ def _agreed(
     return Assessed("undecided", memory.high, KEPT, memory.total, memory.exposure)
 
 
-def _held_caveat(trial: Trial) -> Caveat | None:
+def _hold_cycle_caveat(trial: Trial) -> Caveat | None:
     """Growth while clients stayed connected that is neither a finding nor bounded."""
     open_ = while_connected.undecided(trial)
     return Caveat(*open_) if open_ else None
@@ -180,7 +180,7 @@ def _explain(
     if outcome is Outcome.INCONCLUSIVE and trial.interrupted:
         parts.append(growth_so_far(results, streams_seen(trial)))
     if outcome is Outcome.BOUNDED:
-        parts.append(_all_came_back(trial, limits, results))
+        parts.append(_bounded_text(trial, limits, results))
     if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.extra.get("soak")):
         seconds = seconds_seen(moments(trial))
         if (
@@ -198,7 +198,7 @@ def streams_seen(trial: Trial) -> float:
     )
 
 
-def _all_came_back(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, Assessed]) -> str:
+def _bounded_text(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, Assessed]) -> str:
     exact = next((bound for bound in limits if bound.metric == "fds" and not bound.kind), None)
     worst = (
         "no count grew"
@@ -236,8 +236,8 @@ def _pooled(results: Mapping[Key, Assessed]) -> str:
     return f"{key} {results[key].why}"
 
 
-def _starved(outcome: Outcome, crash: Crash | None, short: str | None) -> bool:
-    """True when the log names what ran out: the cause is what is kept, not where it died or fell silent."""
+def _ran_out_of_resources(outcome: Outcome, crash: Crash | None, short: str | None) -> bool:
+    """True when the log names the exhausted resource. The advice then concerns what is retained, not the crash."""
     if outcome is Outcome.CRASHED:
         return crash is not None and crash.signature in EXHAUSTED
     return outcome is Outcome.STALLED and short is not None
@@ -262,9 +262,7 @@ def _advice(
     if outcome is Outcome.STALLED:
         return "check that the handler sends as it goes: buffering, a lock, an upstream that does not answer"
     if outcome is Outcome.OVER_CEILING:
-        return (
-            "see in the report what holds them at rest; give it back, or raise the ceiling in the budget file"
-        )
+        return "the report lists what the idle service still holds; release it, or raise the ceiling in the budget file"
     if outcome is Outcome.INCONCLUSIVE and caveat:
         return caveat.advice
     return ""
