@@ -33,6 +33,13 @@ def _endpoint(_context: click.Context, _parameter: click.Parameter, value: str) 
     raise click.BadParameter(f"{value!r} is no endpoint; expected tcp://HOST:PORT or ipc://PATH")
 
 
+def _host(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """An empty name would listen on every address of the machine."""
+    if not value or not value.isascii() or "\0" in value:
+        raise click.BadParameter(f"{value!r} is no address; expected one such as 127.0.0.1")
+    return value
+
+
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "REFERENCE"},
     epilog="Times are seconds. Without --real-time all of them are scaled down, but for those given here. Every option "
@@ -62,7 +69,9 @@ def _endpoint(_context: click.Context, _parameter: click.Parameter, value: str) 
     metavar="NAME",
     help="Add one. Repeatable.",
 )
-@click.option("--host", default=Settings().host, show_default=True, help="Address to listen on.")
+@click.option(
+    "--host", default=Settings().host, callback=_host, show_default=True, help="Address to listen on."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any.")
 @click.option(
     "--broker", metavar="ENDPOINT", default=Settings().broker, callback=_endpoint, show_default=True

@@ -177,6 +177,8 @@ def test_describe_names_parts_that_exist() -> None:
         (("--mitigation", "hope"), 2, "unknown mitigation 'hope': expected one of bounded-history"),
         (("--broker", "localhost"), 2, "'localhost' is no endpoint"),
         (("--broker", "tcp://["), 2, "is no endpoint"),
+        (("--host", ""), 2, "'' is no address"),
+        (("--host", "\udcff"), 2, "is no address"),
         (("--real-time", "--time-scale", "2"), 2, "--real-time and --time-scale exclude each other"),
         (("--timeout", "0"), 2, "0"),
     ],
