@@ -77,6 +77,10 @@ STEPS = [
     ("harness.cli.result.junit.render", "--junit"),
     ("harness.cli.result.github.summary", "the step summary"),
     ("harness.cli.result.show_verdict", "showing the verdict"),
+    ("harness.experiment.run.uncovered", "the check of the budget"),
+    ("harness.store.run_dir.RunDirectory.close", "closing the run's files"),
+    ("harness.cli.afterwards.Afterwards.record", "the history"),
+    ("harness.cli.afterwards.Afterwards.notify", "the notification"),
 ]
 
 
