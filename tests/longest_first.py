@@ -20,6 +20,7 @@ SECONDS: Mapping[str, int] = {
     "edges/test_runtime_others.py": 48,
     "history/test_commands.py": 45,
     "edges/test_soak_resume.py": 45,
+    "edges/test_soak_endurance.py": 40,
     "edges/test_runtime_python.py": 35,
     "deploy/test_recipes.py": 25,
     "edges/test_runtime_garbage.py": 30,
