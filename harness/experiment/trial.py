@@ -49,6 +49,8 @@ SEARCH = "the search for its place in the source"
 LEAST_SEARCH = 2.0  # seconds of load in a search, however long its first questions took
 READ_EVERY = 0.5  # seconds between two readings while clients stay connected
 MOST_READINGS = 40  # of one hold cycle
+FEWEST_READINGS = 8  # of one, however long each takes
+REST = 3.0  # times as long as the last reading took: counting a large heap holds the service up
 LOGS = ("target.log", "broker.log", "swarm/swarm.log")
 EXIT_PATIENCE = 2.0  # a service whose connections all break at once is given so long to be seen dead
 
@@ -65,6 +67,7 @@ class TrialRunner:
         self.refusing = Refusing()
         self.silent = False  # the broker
         self.doing = ""  # beside the phase, for who watches
+        self._read_until = 0.0  # when the last reading with clients connected was complete
         self.during = ""  # the step in progress, for the record of a crash
         self.search_ends = math.inf  # when the load of the search for the place is cut short
         self.directory = context.directory.trial_dir(setup.name)
@@ -412,12 +415,14 @@ class TrialRunner:
     def _hold(self, step: CycleSpec, ledger: Ledger, started: float, connected: list[Reading]) -> None:
         """Read the levels now and then while all clients are connected, and not once they are about to leave."""
         now = self.context.clock()
-        due = max(READ_EVERY, step.dwell / MOST_READINGS)
-        last = connected[-1].at if connected else started
+        last = self._read_until if connected else started
+        rest = min(REST * (last - connected[-1].at) if connected else 0.0, step.dwell / FEWEST_READINGS)
+        due = max(READ_EVERY, step.dwell / MOST_READINGS, rest)
         if ledger.open_now < step.connections or now - last < due or now - started > step.dwell - 0.1:
             return
         if reading := self.reader.connected():
             connected.append(replace(reading, events=ledger.events))
+            self._read_until = self.context.clock()
 
     def _attribute(self) -> None:
         """Where it grows, over a few further cycles that are not judged: only once a leak is certain."""

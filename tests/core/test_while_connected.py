@@ -16,7 +16,7 @@ from harness.core.metric import Key
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Finding, Outcome
-from tests.core.series import play, trial
+from tests.core.series import observation, play, trial
 
 ANONYMOUS, HEAP, OBJECTS = Key("memory", "anonymous"), Key("memory", "heap-bytes"), Key("memory", "objects")
 FDS, TASKS = Key("fds"), Key("tasks")
@@ -60,6 +60,12 @@ def watched(key: Key, level: Level, hold: float = 5.0, budget: Budget | None = N
         now = replace(now, observations=(*now.observations, held(step, key, level, seconds)))
         seconds += step.dwell + 1
     return now, seconds
+
+
+def short(key: Key, level: Level) -> Trial:
+    """The first two hold cycles: what there is time for."""
+    now, _ = watched(key, level)
+    return replace(now, observations=now.observations[:2])
 
 
 def found(key: Key, level: Level, **more: float) -> list[Finding]:
@@ -169,7 +175,7 @@ def test_a_healthy_service_needs_one_short_hold_and_no_search_is_longer_than_the
 
 def test_what_a_buffer_explains_is_said_with_the_hold_that_tells() -> None:
     slow = freed(30 * MIB, lambda t: 22_500 * t)
-    seen, _ = watched(HEAP, slow)
+    seen = short(HEAP, slow)
     assert findings(seen) == []
     (text,) = warnings(seen)
     assert "--hold" in text
@@ -246,7 +252,7 @@ def test_a_hold_that_was_cut_short_counts_what_is_counted_after_a_collection(key
 def test_growth_while_connected_that_is_not_decided_is_no_pass() -> None:
     goal = Goal(300, 50, 2.0, ("/",), max_seconds=120.0)
     played, _ = play(lambda did: {FDS: 10.0}, goal)
-    slow, _ = watched(HEAP, freed(30 * MIB, lambda t: 22_500 * t))
+    slow = short(HEAP, freed(30 * MIB, lambda t: 22_500 * t))
     open_ = replace(played, observations=(*played.observations, *slow.observations))
     verdict = judge(open_)
     assert verdict.outcome is Outcome.INCONCLUSIVE
@@ -265,7 +271,7 @@ def test_a_hold_fits_into_the_time_that_is_left_since_the_start_of_the_service()
     played, _ = play(lambda did: {FDS: 10.0}, replace(goal, max_seconds=12.0, hold=0.0))
     shifted = [replace(o, started=o.started + 35.0, ended=o.ended + 35.0, load_ended=(o.load_ended or 0.0) + 35.0)
                for o in played.observations]  # fmt: skip
-    grows = freed(30 * MIB, lambda t: 22_500 * t)
+    grows = freed(30 * MIB, lambda t: 18_500 * t)
     first = held(next_step(trial([], observations=shifted), goal), HEAP, grows, 0.0)  # type: ignore[arg-type]
     at = shifted[-1].ended
     moved = replace(first, started=at, load_ended=at + 5.0, ended=at + 6.0,
@@ -350,3 +356,27 @@ def test_growth_of_a_busy_service_goes_on_with_its_events() -> None:
 
     assert growing(busy)
     assert not growing([replace(one, events=None) for one in busy])
+
+
+def test_the_hold_that_decides_is_that_of_the_metric_which_tells_first() -> None:
+    """Of objects and bytes, one thing, the bytes reach their limit long before."""
+    step = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=20.0)
+    bytes_ = held(step, HEAP, freed(30 * MIB, lambda t: 20_000 * t), 0.0)
+    objects = held(step, OBJECTS, freed(9000, lambda t: 5 * t), 0.0)
+    both = [
+        replace(mine, levels={**mine.levels, **theirs.levels})
+        for mine, theirs in zip(bytes_.connected, objects.connected, strict=True)
+    ]
+    seen = replace(bytes_, connected=tuple(both), levels={**bytes_.levels, **objects.levels})
+    open_ = undecided(trial([], observations=[seen]))
+    assert open_ is not None
+    assert "memory/heap-bytes" in open_[0] or "heap" in open_[0]
+    assert "--hold 1" in open_[1], open_[1]
+
+
+def test_growth_while_connected_comes_before_a_bound_that_is_only_weak() -> None:
+    slow = short(HEAP, freed(30 * MIB, lambda t: 22_500 * t))
+    few = [observation(n, {FDS: 10.0, HEAP: 30 * MIB}, opened=50) for n in range(4)]
+    verdict = judge(replace(slow, observations=(*few, *slow.observations)))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "while connected" in verdict.explanation, verdict.explanation

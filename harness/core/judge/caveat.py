@@ -35,10 +35,11 @@ SETTLING = 15.0  # seconds that the readings around a wait take
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """Why nothing is certain, and the one next step."""
+    """Why nothing is certain, and the one next step. weak: nothing grew, and a bound is weaker than asked."""
 
     why: str
     advice: str
+    weak: bool = False
 
 
 def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
@@ -91,7 +92,7 @@ def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         key = max(open_, key=lambda k: (open_[k].growing, -rank(k), open_[k].at_most, str(k)))
         one = open_[key]
         advice = _longer(trial, key, one) if one.growing else _weak(trial, one)
-        return Caveat(f"{key}: {one.why}", advice)
+        return Caveat(f"{key}: {one.why}", advice, weak=not one.growing)
     return None
 
 

@@ -62,7 +62,9 @@ def judge(trial: Trial) -> Verdict:
     mute = stalled(trial)
     short = ran_out(trial) if mute else None
     missed = [] if any(one.status == "leaking" for one in findings) else unmet(trial, found, limits)
-    caveat = caveat_of(trial, results) or _hold_cycle_caveat(trial) or shortfall(trial, missed)
+    caveat = caveat_of(trial, results)
+    if caveat is None or caveat.weak:  # plain growth comes before a bound that is only weak
+        caveat = _hold_cycle_caveat(trial) or caveat or shortfall(trial, missed)
     warnings.extend(one.text for one in missed if caveat and one.text != caveat.why)
     held = _held(trial, crash, findings, mute, caveat)
     outcome = held[0] if held else Outcome.BOUNDED

@@ -44,6 +44,7 @@ STALLED_LIMIT = 4.0  # times as much behind a stalled reader: queues are sized f
 SCREEN = {"B": float(64 << 10), "objects": 64.0, "blocks": 64.0}
 SCREEN_LIMIT = 1.0
 SETTLE = 0.25  # share of a hold, from its start, in which connections are set up and first buffers are taken
+SETTLE_MOST = 5.0  # seconds of that
 LEAST_READINGS = 4
 PACE = 0.5  # of its pace in the first half, that growth keeps in the second
 LAST = 0.15  # share of the readings' time, at its end, in which growth must go on as well
@@ -118,7 +119,8 @@ def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observat
     """
     began = seen.started
     left = seen.load_ended if seen.load_ended is not None else seen.ended
-    settled = _connected([r for r in seen.connected if r.at >= began + SETTLE * (left - began)], seen)
+    settling = min(SETTLE_MOST, SETTLE * (left - began))
+    settled = _connected([r for r in seen.connected if r.at >= began + settling], seen)
     clients = seen.spec.connections - seen.ledger.failed
     if len(settled) < LEAST_READINGS or clients <= 0:
         return
@@ -394,7 +396,10 @@ def undecided(trial: Trial) -> tuple[str, str] | None:
     last = {one.key: one for one in _open(trial)}
     if not last:
         return None
-    slowest = max(last.values(), key=lambda one: (_seconds(one), one.key))
+    soonest: dict[str, Grown] = {}  # objects and their bytes are one thing, and either decides
+    for one in sorted(last.values(), key=lambda one: (_seconds(one), one.key)):
+        soonest.setdefault(one.key.metric, one)
+    slowest = max(soonest.values(), key=lambda one: (_seconds(one), one.key))
     seconds = _seconds(slowest)
     more = math.ceil((spent(trial) + 2 * (seconds + SETTLING)) / 10) * 10
     return _explained(
