@@ -39,6 +39,7 @@ def test_a_guard_passes_and_fails_with_its_evidence(
     result.stdout.fnmatch_lines(["*harness reports*", "*report.html*"])
     if failed:
         result.stdout.fnmatch_lines(["*eventfd* per *"])
+        assert "Captured harness guard" not in result.stdout.str(), "the failure shows the evidence, once"
     if recorded:
         with closing(sqlite3.connect(pytester.path / "nights.db")) as history:
             (command, outcome) = history.execute("SELECT command, outcome FROM runs").fetchone()
