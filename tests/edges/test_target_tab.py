@@ -51,6 +51,7 @@ def test_the_tab_in_the_page_frame_in_both_themes_and_widths(tmp_path: Path) -> 
                 with opened(f"{web}/", tmp_path / "profile") as page:
                     look_in_the_frame(page)
                     look_at_the_page(page, f"{web}/target")
+                    look_at_the_figures(page, web)
             finally:
                 ui.send_signal(signal.SIGTERM)
                 ui.wait(DEADLINE)
@@ -91,3 +92,19 @@ def look_at_the_page(page: Page, url: str) -> None:
                 f"[...document.querySelectorAll('canvas')].every(c => c.getBoundingClientRect().right <= {width})"
             )
             assert violations(page) == [], (theme, width)
+
+
+def look_at_the_figures(page: Page, web: str) -> None:
+    """Two users hold a stream each; then the test is stopped."""
+    streams = "document.getElementById('streams').textContent"
+    page.wait(f"/^2 streams open, [1-9]/.test({streams})")
+    cells = "[...document.querySelectorAll('#metrics tr')].map(row => [1, 2, 3].map(i => row.cells[i].textContent))"
+    page.wait(f"{cells}.every(row => row.every(text => /[0-9]/.test(text)))")
+    assert page.value("plots.map(plot => plot.axes[0].label)") == ["time since the test started (s)"] * 3
+    assert page.value("document.getElementById('charts').textContent").count("memory (MiB)") == 1
+    page.wait("marks.map(mark => mark.what).join() === 'start'")
+    request = urllib.request.Request(f"{web}/stop", b"", headers={"Origin": web})
+    urllib.request.urlopen(request, timeout=DEADLINE).close()
+    page.wait(
+        f"marks.map(mark => mark.what).join() === 'start,stop' && {streams}.startsWith('0 streams open')"
+    )
