@@ -26,7 +26,9 @@ PACKAGE = Path(__file__).resolve().parent
 LEAK_CHECK = "harness-leak-check"
 REPORTS = pytest.StashKey[list[tuple[str, str]]]()
 FAILED = pytest.StashKey[bool]()
-EVIDENCE = "Captured harness guard"  # how pytest entitles the section of harness.plugin.guarding, before "call"
+EVIDENCE = (
+    "Captured harness guard"  # how pytest entitles the section of harness.plugin.guarding, before "call"
+)
 LEAKS = pytest.StashKey[dict[str, str]]()
 
 

@@ -321,7 +321,8 @@ def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Momen
     if first and (control := idle_growth(found, Key(first.metric, first.kind))) is not None:
         grew = "no growth" if control <= 0 else f"+{number(control)}"
         text += f"; idle control: {grew}"
-    if isinstance(first, Finding) and first.retained_seconds is not None:
+    told = trial.verdict and _TOO_YOUNG.search(headline(trial))
+    if isinstance(first, Finding) and first.retained_seconds is not None and not told:
         text += f"; retained for at least {number(first.retained_seconds, 2)} s"
     return Fact("evidence", text)
 

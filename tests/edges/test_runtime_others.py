@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,7 +33,7 @@ from harness.runtime.go import GoCounters
 from harness.runtime.jvm import THREADS, JvmCounters
 from harness.runtime.node import NodeCounters
 from harness.target.spawn import free_port
-from tests.edges.servers.clients import line_of
+from tests.edges.servers.clients import DEADLINE, line_of
 from tests.edges.servers.proof import SERVERS, clean_rates, cycle_of, rates, server
 from tests.edges.test_runtime_agent import NOBODY, refused
 
@@ -160,6 +161,26 @@ def test_node_counts_are_exact_and_the_planted_line_comes_first(
             assert found.growths[0].site.endswith(f"server.js:{line_of(NODE, mark)} in keep"), found.lines()
             assert found.growths[0].per_connection == pytest.approx(1.0, rel=SHARE)
             assert found.growths[1].site.startswith("`Kept` in "), found.lines()
+
+
+@needs_node
+@pytest.mark.parametrize("kind", ["file", "later"])
+def test_a_bare_descriptor_of_a_node_is_found_at_the_line_that_opens_it(kind: str, tmp_path: Path) -> None:
+    def who_opens() -> str | None:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/clean", timeout=DEADLINE) as answer:
+            return str(answer.headers["X-Open"])
+
+    with node_server(tmp_path) as (reader, port):
+        found = reader.attribute(cycle_of(port, f"/{kind}", 60))
+        first = found.growths[0]
+        assert f"server.js:{line_of(NODE, f'// planted {kind}')} in open" in first.site, found.lines()
+        assert first.site.endswith("(FileDescriptor)")
+        assert first.per_connection == pytest.approx(1.0, rel=SHARE)
+        held = [growth.site for growth in found.growths if growth.kind == "container"]
+        assert not any("string" in site for site in held), "the agent's own record, a Map of stacks, is none"
+        closed = reader.attribute(cycle_of(port, "/closed", 60), left=lambda: 0.0)
+        assert not any("FileDescriptor" in growth.site for growth in closed.growths), closed.lines()
+        assert who_opens() == "Node", "the functions of Node are back in their place"
 
 
 @needs_node

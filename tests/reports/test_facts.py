@@ -148,12 +148,15 @@ def test_growth_that_is_too_young_is_told_once_with_its_age() -> None:
     told = (
         "+1.00 x: y; suspected: +3 fds per connection, retained for 19 s so far; a leak is what outlives 60 s"
     )
-    young = replace(LEAKING, verdict=replace(verdict, outcome=Outcome.INCONCLUSIVE, explanation=told))
+    aged = tuple(replace(one, retained_seconds=19.0) for one in verdict.findings)
+    undecided = replace(verdict, outcome=Outcome.INCONCLUSIVE, explanation=told, findings=aged)
+    young = replace(LEAKING, verdict=undecided)
     facts = facts_of(young)
     assert facts.headline == (
         "1.00 descriptor per connection, retained for 19 s so far; a leak is what outlives 60 s"
     )
     assert "suspected" not in [fact.label for fact in facts.facts]
+    assert "retained" not in "".join(fact.text for fact in facts.facts), "the headline has it"
     other = replace(young, verdict=replace(verdict, outcome=Outcome.INCONCLUSIVE, explanation="x"))
     assert "suspected" in [fact.label for fact in facts_of(other).facts]
 

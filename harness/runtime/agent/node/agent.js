@@ -100,14 +100,19 @@ function post (method, parameters) {
   })
 }
 
-function remember (id, type) {
-  if (type === 'PROMISE' || type === 'TickObject' || type === 'Immediate') return
+// The stack of the caller of ``below``.
+function stackBelow (below) {
   const { stackTraceLimit } = Error
   const holder = {}
   Error.stackTraceLimit = STACK_DEPTH
-  Error.captureStackTrace(holder, remember)
+  Error.captureStackTrace(holder, below)
   Error.stackTraceLimit = stackTraceLimit
-  resources.set(id, `${type}\0${holder.stack}`)
+  return holder.stack
+}
+
+function remember (id, type) {
+  if (type === 'PROMISE' || type === 'TickObject' || type === 'Immediate') return
+  resources.set(id, `${type}\0${stackBelow(remember)}`)
 }
 
 // From now on: sample allocations that stay alive, and remember where each asynchronous resource was made.
@@ -121,6 +126,7 @@ async function trace () {
     await post('HeapProfiler.startSampling', { samplingInterval: SAMPLING_BYTES })
     const { createHook } = require('async_hooks')
     hook = createHook({ init: remember, destroy: id => { resources.delete(id) } }).enable()
+    require('./descriptors').begin(below => `FileDescriptor\0${stackBelow(below)}`)
   }
   return { tracing: true }
 }
@@ -128,12 +134,13 @@ async function trace () {
 // Which containers gain elements (containers.js): "first" measures them, "watch" records who adds to those that have grown.
 async function containers (step) {
   if (session === null) return { error: 'not tracing' }
-  return require('./containers').containers(session, slices, step, [resources, sampled], counted, sampled)
+  return require('./containers').containers(session, slices, step, [resources, sampled, require('./descriptors').opened], counted, sampled)
 }
 
 async function untrace () {
   if (session !== null) {
     require('./containers').forget()
+    require('./descriptors').end()
     hook.disable()
     resources.clear()
     sampled.clear()
@@ -177,7 +184,7 @@ async function sites () {
     if (slice.over()) await slice.next()
   }
   const groups = new Map()
-  for (const key of resources.values()) {
+  for (const key of [...resources.values(), ...require('./descriptors').opened.values()]) {
     if (!key.includes(__dirname)) groups.set(key, (groups.get(key) || 0) + 1)
     if (slice.over()) await slice.next()
   }
