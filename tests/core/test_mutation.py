@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from tests.mutation import document
 from tests.mutation.__main__ import ROOT, modules
 from tests.mutation.mutants import mutants, sample
+from tests.mutation.runner import Runner
 from tests.mutation.selection import TESTS, durations, package_of
 
 SOURCE = '''"""A module."""
@@ -104,9 +107,16 @@ def test_the_page_lists_every_survivor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document, "reasons", dict)
     text = document.page({"fake_broker": figures(4, 2), "harness/core": figures(2, 2)})
     assert text.count(f"- line 3: `a → b`: {document.NO_REASON}") == 2
-    assert "| `fake_broker` | 100 | 4 | 7 | 2 | 50 % | 15–85 % | 75 % |" in text
+    assert "| `fake_broker` | 100 | 4 | 7 | 2 | 50 % | 15–85 % | 50 % of 4 (seed 7) | 75 % |" in text
     monkeypatch.setattr(document, "reasons", lambda: {"fake_broker/chain.py": {"a → b": "equivalent"}})
     assert document.page({"fake_broker": figures(4, 2)}).count("- line 3: `a → b`: equivalent") == 2
+
+
+def test_the_first_measurement_of_a_package_is_kept_beside_later_ones() -> None:
+    first = document.kept({}, "fake_broker", figures(4, 2))
+    later = document.kept({"fake_broker": first}, "fake_broker", {**figures(10, 9), "seed": 8})
+    assert (later["killed"], later["first"]) == (9, {"tried": 4, "killed": 2, "seed": 7})
+    assert "| 90 % | 60–98 % | 50 % of 4 (seed 7) | 75 % |" in document.page({"fake_broker": later})
 
 
 def test_the_page_is_made_of_the_kept_figures() -> None:
@@ -140,3 +150,16 @@ def test_the_time_of_a_test_is_that_of_all_its_cases() -> None:
     seconds, broken = durations(report)
     assert seconds == {"tests/core/test_a.py::test_one": 0.75, "tests/core/test_a.py::TestB::test_two": 1.0}
     assert broken == ["tests/core/test_a.py::TestB::test_two"]
+
+
+@pytest.mark.slow
+def test_mutants_are_run_in_forks_that_know_nothing_of_each_other(tmp_path: Path) -> None:
+    module, test = tmp_path / "counted.py", tmp_path / "test_counted.py"
+    test.write_text("import counted\n\n\ndef test_it():\n    assert counted.LIMIT == 5\n")
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--rootdir", str(tmp_path), str(test)]
+    with Runner(ROOT, {**os.environ, "PYTHONPATH": str(ROOT)}) as runner:
+        found = []
+        for text in ("LIMIT = 5\n", "LIMIT = 6\n", "import time\ntime.sleep(600)\n", "LIMIT = 5\n"):
+            module.write_text(text)
+            found.append(runner.run(options, 60.0 if "sleep" not in text else 5.0))
+    assert found == [0, 1, None, 0]

@@ -19,7 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-from tests.mutation.document import SCORES, page, summary
+from tests.mutation.document import SCORES, kept, page, summary
 from tests.mutation.mutants import Mutant, sample
 from tests.mutation.runner import Runner
 from tests.mutation.selection import OPTIONS, TESTS, Selection, environment, package_of
@@ -105,7 +105,7 @@ def main() -> int:
         for package, some in groupby(paths, package_of):
             found = tried[package] = try_package(root, package, list(some), given.sample, given.seed)
             if given.write:
-                scores[package] = found
+                scores[package] = kept(scores, package, found)
                 file.write_text(json.dumps(dict(sorted(scores.items())), indent=1, ensure_ascii=False) + "\n")
                 (ROOT / "docs" / "mutation.md").write_text(page(scores))
     lines, below = summary(tried)
