@@ -156,7 +156,7 @@ class Response:
         self._limit()
         chunk = self._sock.recv(READ)
         if chunk:
-            self._parser.feed(chunk)
+            self._parser.http.feed_data(chunk)
         return chunk
 
     @contextlib.contextmanager

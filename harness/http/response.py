@@ -5,7 +5,6 @@ Informational responses (1xx) before the final one are skipped with all their he
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import quote_from_bytes
 
@@ -17,11 +16,11 @@ FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 PRINTABLE = bytes(range(0x21, 0x7F))
 LONGEST_RETRY_AFTER = 64  # characters
 MALFORMED = (httptools.HttpParserError, httptools.HttpParserUpgrade)
-"""What ``ResponseParser.feed`` raises for bytes that are not an HTTP response."""
+"""What ``feed_data`` raises for bytes that are not an HTTP response."""
 
 
 class ResponseHandler(Protocol):
-    """Receives the parts of a response, within ``ResponseParser.feed``."""
+    """Receives the parts of a response, within ``ResponseParser.http.feed_data``."""
 
     def informational_received(self) -> None:
         """The parser has skipped an informational response."""
@@ -40,12 +39,12 @@ class ResponseParser:
     """The head of one response. status: 0 until the head is complete. framed: the response says where its body
     ends; otherwise it ends with the connection (RFC 9112, 6.3).
 
-    feed: parses what arrived, and calls the handler; raises MALFORMED. location: percent-encoded where it is not
-    printable ASCII.
+    http: its ``feed_data`` parses what arrived, and calls the handler; raises MALFORMED. location: percent-encoded
+    where it is not printable ASCII.
     """
 
     __slots__ = (
-        "_handler", "_http", "content_encoding", "content_type", "feed", "framed", "location", "on_body",
+        "_handler", "content_encoding", "content_type", "framed", "http", "location", "on_body",
         "retry_after", "set_cookie", "status",
     )  # fmt: skip
 
@@ -55,8 +54,7 @@ class ResponseParser:
         self._forget()
         # The handler is called by httptools, and httptools by whoever feeds: two Python calls fewer for every event.
         self.on_body = handler.body_received  # httptools looks for it when it is made
-        self._http: Any = httptools.HttpResponseParser(self)
-        self.feed: Callable[[bytes], None] = self._http.feed_data
+        self.http: Any = httptools.HttpResponseParser(self)
 
     def _forget(self) -> None:
         self.content_type = self.content_encoding = b""
@@ -85,7 +83,7 @@ class ResponseParser:
 
     def on_headers_complete(self) -> None:
         """httptools: status and headers are known."""
-        status = self._http.get_status_code()
+        status = self.http.get_status_code()
         if status < 200 and status != SWITCHING:
             self._forget()
             self._handler.informational_received()
@@ -100,8 +98,8 @@ class ResponseParser:
 
     def should_keep_alive(self) -> bool:
         """Whether the connection may carry another request; known within ``response_complete``."""
-        return bool(self._http.should_keep_alive())
+        return bool(self.http.should_keep_alive())
 
     def close(self) -> None:
         """Break the reference cycles with the handler and with httptools, so that all are freed at once."""
-        self._handler = self._http = self.feed = self.on_body = None  # type: ignore[assignment]
+        self._handler = self.http = self.on_body = None  # type: ignore[assignment]

@@ -93,9 +93,10 @@ class _Cycle:
         self.opens = Exchange if again else Stream
         self.requests = Requests(pool.endpoint, load, pool.clients, spec.paths, streaming=streaming)
         self.orders: dict[tuple[str, str, bool], Order] = {}
-        self.shapes: dict[
-            str, Shape
-        ] = {}  # the fields of a path's events, so that no stream need find them out
+        # The fields of a path's events, so that no stream need find them out.
+        self.shapes: dict[str, Shape] = {}
+        # Made once: a sum for each stream would be a number of its own in each.
+        self.max_event, self.max_line = load.max_event, load.max_event + FIELD
         self.gaps = {path: pool.statistics.times(GAP, path) for path in spec.paths} if pool.statistics else {}
 
     def rest(self, cancelled: Callable[[], bool]) -> None:
@@ -196,9 +197,8 @@ class _Cycle:
         self.pool.opened += 1
         tally.clients = self.pool.clients.distinct(self.pool.opened)
         self.opening += 1
-        most = self.pool.load.max_event
         shape = self.shapes.get(path, BARE)
-        decoder = Decoder(check_ids=True, max_line=most + FIELD, max_event=most, shape=shape)
+        decoder = Decoder(check_ids=True, max_line=self.max_line, max_event=self.max_event, shape=shape)
         source = next(self.pool.sources)
         self.live.add(self.opens(self, order, request, self.route, decoder, source=source))
 

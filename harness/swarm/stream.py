@@ -141,7 +141,7 @@ class Stream:
         # The parser calls head_complete, body_received and response_complete before this returns. They only note what
         # must happen, in _pending, because closing the connection would free the parser that is still running.
         try:
-            self._parser.feed(chunk)
+            self._parser.http.feed_data(chunk)
         except MALFORMED:
             self._pending = self._pending or causes.PROTOCOL
         # httptools keeps a header until it ends, so a peer that sends one for ever would fill our memory.

@@ -52,7 +52,7 @@ class Decoder(Lines):
 
     def _begin(self) -> None:
         super()._begin()
-        self._data = bytearray()
+        self._data: bytearray | None = None
         self._kind: bytes | bytearray = b""
         self._own: bytes | bytearray | None = None
 
@@ -76,7 +76,7 @@ class Decoder(Lines):
     def feed(self, chunk: bytes) -> list[Event]:
         """Events completed by this chunk. Raises LineTooLong or EventTooLong, from then on at every call."""
         if self._inside and 10 not in chunk and 13 not in chunk:
-            line = self._line  # all that a large event costs: see Lines._lengthen
+            line: Any = self._line  # all that a large event costs: see Lines._lengthen
             line += chunk
             if len(line) > self._max_line:
                 self._lengthen(b"")
@@ -248,15 +248,17 @@ class Decoder(Lines):
             del line[: 6 if line[5:6] == b" " else 5]
             line += b"\n"
             self._data = line
-            self._check_size()
+            self._check_size(line)
             return
         name, _, value = line.partition(b":")
         if value[:1] == b" ":
             value = value[1:]
         if name == b"data":
-            self._data += value
-            self._data += b"\n"
-            self._check_size()
+            data = self._data or bytearray()
+            data += value
+            data += b"\n"
+            self._data = data
+            self._check_size(data)
         elif name == b"event":
             self._kind = value
         elif name == b"id":
@@ -269,9 +271,9 @@ class Decoder(Lines):
             if self._keep_comments:
                 out.append(Comment(str(line[1:], "utf-8", "replace")))
 
-    def _check_size(self) -> None:
-        if len(self._data) > self._max_event:
-            raise self._event_too_long(len(self._data))
+    def _check_size(self, data: bytearray) -> None:
+        if len(data) > self._max_event:
+            raise self._event_too_long(len(data))
 
     def _dispatch(self, out: list[Event | Comment]) -> None:
         identified = self._own is not None
@@ -280,7 +282,7 @@ class Decoder(Lines):
         kind, self._kind = str(self._kind, "utf-8", "replace"), b""
         data = self._data
         if data:
-            self._data = bytearray()
+            self._data = None
             del data[-1:]
             event = Event(kind or "message", self.last_event_id, str(data, "utf-8", "replace"))
             out.append(event)

@@ -51,7 +51,7 @@ class Lines(ABC):
 
     def _begin(self) -> None:
         self._tail = b""
-        self._line = bytearray()
+        self._line: bytearray | None = None  # what has come of a line; no buffer while idle: most streams are
         self._after_cr = False  # the last byte was a CR: an LF that follows belongs to it
         self._start = True  # a byte order mark may still come
         self._open = False  # part of an event, or of a line, has been taken
@@ -88,9 +88,9 @@ class Lines(ABC):
         if self._start:
             chunk = bytes(self._line) + chunk if self._line else chunk
             if len(chunk) < len(BOM) and BOM.startswith(chunk):
-                self._line[:] = chunk
+                self._line = bytearray(chunk)
                 return None
-            self._line.clear()
+            self._line = None
             self._start = False
             chunk = bytes(chunk).removeprefix(BOM)
         if self._open:
@@ -110,7 +110,7 @@ class Lines(ABC):
 
     def _lengthen(self, chunk: bytes) -> None:
         """Within a line, a chunk without a line end. Written out in feed, where its call would be a third of it."""
-        line = self._line
+        line: Any = self._line
         line += chunk
         if len(line) > self._max_line:
             raise self._failed(self._line_too_long(len(line)), None)
@@ -133,7 +133,7 @@ class Lines(ABC):
                 at = end + 1
                 if self._line:
                     self._line += line
-                    line, self._line = self._line, bytearray()
+                    line, self._line = self._line, None
                 if len(line) > self._max_line:
                     raise self._line_too_long(len(line))
                 blank = not line
@@ -141,8 +141,12 @@ class Lines(ABC):
                 if until_blank and blank:
                     self._open = self._inside = False
                     return at
-            self._line += chunk[at:]
-            if len(self._line) > self._max_line:
+            rest = chunk[at:]
+            if self._line:
+                self._line += rest
+            elif rest:
+                self._line = bytearray(rest)
+            if self._line and len(self._line) > self._max_line:
                 raise self._line_too_long(len(self._line))
         except StreamLimit as error:
             raise self._failed(error, out) from None
