@@ -236,9 +236,21 @@ def test_seven_blocks_that_slow_down_are_not() -> None:
 
 @pytest.mark.parametrize(
     ("rises", "growing"),
-    [([4.2, 4.5, 4.1], True), ([4.2, 0.5, 4.1], False), ([9.0, 4.2, 4.1], False), ([3.0, 3.0, 3.0], False)],
+    [
+        ([4.2, 4.5, 4.1], True),
+        ([4.2, 0.5, 4.1], False),
+        ([4.2, 0.5, 8.1], False),
+        ([5.2, 3.5, 5.1], True),
+        ([9.0, 4.2, 4.1], False),
+        ([3.0, 3.0, 3.0], False),
+    ],
 )
 def test_a_steep_climb_beyond_the_warm_up_is_growth(rises: list[float], growing: bool) -> None:
     """Plain growth that is not certain yet is no pass: 2 kB per connection after WARM connections."""
     one = blocks([value * MIB for value in rises])
     assert (one.status, one.growing) == (OPEN, growing)
+
+
+def test_a_heap_that_was_collected_in_one_block_takes_more_in_the_next() -> None:
+    assert blocks([value * MIB for value in (9, 9.5, 9, 9.2, 9, 15, 3)]).status == LEAKING
+    assert blocks([value * MIB for value in (9, 9.5, 9, 9.2, 9, 4.4, 3)]).status == OPEN

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from harness.core.judge.counts import allowed
 from harness.core.judge.diagnose import driver
@@ -148,7 +148,7 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
             why = f"rose in {sum(signs)} of {counted(len(signs), 'block')}, {slope:.0f} times its noise"
             late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
             return _leak(late, granted, why)
-    if len(signs) >= EVEN_BLOCKS and slope >= critical(len(signs)) and _by_arenas(kept):
+    if len(signs) >= EVEN_BLOCKS and all(signs) and slope >= critical(len(signs)) and _by_arenas(kept):
         rates = [value / amount for value, amount in kept]
         if not _slows(rates) and not _gives_back(rates):
             many = counted(len(kept), "block")
@@ -186,8 +186,13 @@ def sign_evidence(signs: Sequence[bool]) -> float:
 
 
 def _by_arenas(pairs: Sequence[tuple[float, float]]) -> bool:
-    """Each block rose by ARENAS or more, a short one at the end by its share of them."""
-    return all(value >= ARENAS * GRANULE * min(1.0, amount / BLOCK) for value, amount in pairs)
+    """Every block and its neighbour together rose by ARENAS a block or more, a short one at the end by its share of
+    them: a heap that was collected in one block takes more in the next."""
+    joint = pairwise(pairs) if len(pairs) > 1 else [(pairs[0], (0.0, 0.0))]
+    return all(
+        one + other >= ARENAS * GRANULE * min(1.0 + bool(after), (amount + after) / BLOCK)
+        for (one, amount), (other, after) in joint
+    )
 
 
 def _climbs(one: Series) -> bool:
