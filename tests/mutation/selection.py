@@ -20,17 +20,15 @@ TESTS = {
     )],
     "harness/store": [*(f"tests/edges/test_store_{name}.py" for name in ("lines", "write", "claim", "run")),
                       "tests/edges/test_own_descriptors.py"],
-    # Without those that start a browser, and what tests/core says of reports.
-    "harness/report": [*(f"tests/reports/test_{name}.py" for name in ("facts", "golden", "live", "outcomes", "sample")),
-                       *(f"tests/core/test_{name}.py" for name in (
-                           "after_verdict", "claims", "github", "history_entries", "quote", "reasoning", "schema",
-                           "trend", "units"))],
+    # Of tests/core, what it says of reports.
+    "harness/report": ["tests/reports", *(f"tests/core/test_{name}.py" for name in (
+        "after_verdict", "claims", "github", "history_entries", "quote", "reasoning", "schema", "trend", "units"))],
     "fake_broker": ["tests/fake_broker"],
 }  # fmt: skip
 MOST = 80  # tests that one mutant is tried on
 # pytest, without what costs time here
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", "--tb=no", "-m",
-           "(not soak and not slow and not conformance) or pinned")  # fmt: skip
+           "(not soak and not slow and not conformance and not browser) or pinned")  # fmt: skip
 LONGEST = 200.0  # seconds of them altogether, as measured with coverage
 
 

@@ -43,6 +43,7 @@ def test_it_names_nothing_outside_itself(record: RunRecord, samples: dict[str, l
     assert not re.findall(r"url\(|@import", text)
 
 
+@pytest.mark.browser
 def test_a_browser_draws_every_chart_without_a_network(
     record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_browser_draws_every_chart_without_a_network(
     assert "CONSOLE" not in seen.stderr, seen.stderr
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize(("scheme", "ground"), [(0, (20, 23, 26)), (1, (251, 251, 249))])
 def test_light_and_dark_follow_the_reader(
     scheme: int,
@@ -74,6 +76,7 @@ def test_light_and_dark_follow_the_reader(
     assert first_pixel(shot) == ground
 
 
+@pytest.mark.browser
 def test_it_prints(record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path) -> None:
     page, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
     page.write_text(render(record, samples))
@@ -82,6 +85,7 @@ def test_it_prints(record: RunRecord, samples: dict[str, list[Sample]], tmp_path
     assert 1 <= len(pages) <= 2 * len(record.trials) + 2
 
 
+@pytest.mark.browser
 def test_what_a_target_said_never_becomes_markup(
     record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path
 ) -> None:
@@ -150,6 +154,7 @@ def test_the_evidence_has_points_line_ceiling_and_what_does_not_apply_is_absent(
         assert f"<h3>{absent}</h3>" not in without, absent
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation_and_nothing_is_wider_than_the_page(

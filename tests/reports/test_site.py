@@ -60,6 +60,7 @@ def test_pages_refer_to_nothing_outside_the_site(site: Path) -> None:
         assert not re.findall(r"url\(|@import", text)
 
 
+@pytest.mark.browser
 def test_a_browser_draws_every_chart_without_a_network(site: Path, tmp_path: Path) -> None:
     for name in ("index.html", *NAMES.values()):
         seen = chromium(site / name, tmp_path / "profile", "--dump-dom", "--virtual-time-budget=2000")
@@ -67,6 +68,7 @@ def test_a_browser_draws_every_chart_without_a_network(site: Path, tmp_path: Pat
         assert "CONSOLE" not in seen.stderr, seen.stderr
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize(("scheme", "ground"), [(0, (20, 23, 26)), (1, (251, 251, 249))])
 def test_light_and_dark_follow_the_reader(
     scheme: int, ground: tuple[int, int, int], site: Path, tmp_path: Path
@@ -79,12 +81,14 @@ def test_light_and_dark_follow_the_reader(
     assert first_pixel(shot) == ground
 
 
+@pytest.mark.browser
 def test_it_prints_with_every_run(site: Path, tmp_path: Path) -> None:
     pdf = tmp_path / "site.pdf"
     chromium(site / NAMES[TARGET], tmp_path / "profile", f"--print-to-pdf={pdf}")
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes())) <= 4
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_is_wider_than_the_screen(width: int, page: Page) -> None:
     page.ask(
@@ -98,6 +102,7 @@ def test_nothing_is_wider_than_the_screen(width: int, page: Page) -> None:
         assert 0 < right <= width, name
 
 
+@pytest.mark.browser
 def test_hovering_names_run_commit_and_verdict_and_a_click_opens_the_report(page: Page) -> None:
     page.wait("document.documentElement.dataset.charts === '2'")
     page.value("document.querySelector('.u-over').scrollIntoView({block: 'center'})")
@@ -116,6 +121,7 @@ def test_hovering_names_run_commit_and_verdict_and_a_click_opens_the_report(page
     page.wait("document.title === 'the report of night 20'")
 
 
+@pytest.mark.browser
 def test_a_change_point_is_marked_where_it_is(page: Page) -> None:
     """The dashed line's colour stands in the canvas between night 17 and night 18, and in no stable chart."""
     page.wait("document.documentElement.dataset.charts === '2'")
@@ -138,6 +144,7 @@ def test_a_change_point_is_marked_where_it_is(page: Page) -> None:
     assert min(abs(one / ratio - (left + width * 18 / 30)) for one in leak) <= 2
 
 
+@pytest.mark.browser
 def test_what_a_history_says_never_becomes_markup(tmp_path: Path) -> None:
     entries = []
     for entry in month():
