@@ -9,6 +9,8 @@ from harness.report.words import number
 NOUNS = {
     ("fds", ""): "descriptor",
     ("fds", "file"): "file descriptor",
+    ("fds", "deleted-file"): "descriptor of a deleted file",
+    ("fds", "device"): "device descriptor",
     ("fds", "eventfd"): "eventfd",
     ("fds", "tcp-in"): "client socket",
     ("threads", ""): "thread",
@@ -40,7 +42,11 @@ DRIVERS = {
     "invalid-request": "invalid request",
     "connected-hour": "connected hour",
 }
-PLURALS = {"process": "processes", "core of idle CPU": "cores of idle CPU"}
+PLURALS = {
+    "descriptor of a deleted file": "descriptors of deleted files",
+    "process": "processes",
+    "core of idle CPU": "cores of idle CPU",
+}
 
 
 def noun(metric: str, kind: str) -> str:

@@ -135,6 +135,8 @@ def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
         ("fds", "descriptors"),
         ("fds/tcp-out:9797", "descriptors (tcp-out :9797)"),
         ("tasks/goroutine", "goroutines"),
+        ("fds/deleted-file", "descriptors of deleted files"),
+        ("fds/device", "device descriptors"),
     ],
 )
 def test_a_headline_has_words_instead_of_keys(key: str, words: str) -> None:
