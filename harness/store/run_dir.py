@@ -12,12 +12,13 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
 from harness.core.errors import ConfigError, StoreError
 from harness.core.record import RunRecord
-from harness.core.record_codec import dumps, from_dict, to_dict
+from harness.core.record_codec import from_dict, parts, to_dict
 from harness.core.sample import Sample
 from harness.store.claim import claim, fresh, lock
 from harness.store.lines import LineFile, SampleWriter, read_sample, tag
@@ -118,7 +119,7 @@ class RunDirectory:
         StoreError; the last good ``run.json`` then stays."""
         if self._samples is not None:
             self._samples.flush()
-        replace_file(self.path / RECORD, dumps(to_dict(record), indent=1).encode() + b"\n")
+        replace_file(self.path / RECORD, chain(parts(to_dict(record), indent=1), (b"\n",)))
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a report file (UTF-8, 0600) atomically; its path. Raises StoreError."""

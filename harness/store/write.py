@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.core.errors import StoreError
@@ -62,12 +63,14 @@ def make_directory(path: Path, *, fresh: bool = False) -> None:
         raise StoreError(f"cannot write to {path}: Permission denied; give another output folder")
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Put ``data`` in place of ``path`` atomically: a reader, or a crash, meets the old or the new
     content, never a part. A file that is there keeps its permissions, a link the file it points to; a new one is
-    private; a device or a pipe, such as /dev/stdout, is written to. Raises StoreError; the old content then stays."""
+    private; a device or a pipe, such as /dev/stdout, is written to. data: whole or in pieces. Raises StoreError; the
+    old content then stays."""
+    pieces = (data,) if isinstance(data, bytes) else data
     if _written_through(path):
-        _write_through(path, data)
+        _write_through(path, b"".join(pieces))
         return
     try:
         path = path.resolve()
@@ -82,7 +85,8 @@ def replace_file(path: Path, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(draft, flags, PRIVATE_FILE)
         try:
-            write_all(descriptor, data)
+            for piece in pieces:
+                write_all(descriptor, piece)
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         finally:
@@ -93,6 +97,9 @@ def replace_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):  # where its folder is none there is no draft either
             draft.unlink(missing_ok=True)
         raise failure("write", path, error) from None
+    except ValueError:  # of a value that has no text
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _written_through(path: Path) -> bool:

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import stat
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 
 from harness.core.errors import ConfigError, StoreError
 from harness.core.record import RunRecord
+from harness.core.record_codec import PART, dumps, parts, to_dict
 from harness.core.sample import ProcessSample, Sample
 from harness.store import claim, run_dir
 from harness.store.lines import read_sample, sample_line, tag
 from harness.store.run_dir import RunDirectory, run_id, safe_name
+from harness.store.write import replace_file
 from tests.core.series import trial
 
 RECORD = RunRecord(
@@ -48,6 +51,29 @@ def test_a_run_comes_back_as_it_was_written(made: RunDirectory) -> None:
         assert (again.path, again.run_id) == (made.path, "an-id")
     assert stat.S_IMODE((made.path / "run.json").stat().st_mode) == 0o600
     assert (made.path / "run.json").read_bytes().endswith(b"}\n")
+
+
+def test_the_record_of_a_long_run_is_written_without_taking_its_size_in_memory_many_times(
+    made: RunDirectory,
+) -> None:
+    long = replace(RECORD, trials=(trial([10] * 400),))
+    values = to_dict(long)
+    text = dumps(values, indent=1)
+    assert b"".join(parts(values, indent=1)) == text.encode()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        assert all(len(piece) < 2 * PART for piece in parts(values, indent=1))
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < len(text), "as a whole it takes nine times as much"
+    made.checkpoint(long)
+    assert (made.path / "run.json").read_text() == text + "\n"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        replace_file(made.path / "run.json", parts({"a": float("nan")}, indent=1))
+    assert (made.path / "run.json").read_text() == text + "\n"
+    assert not list(made.path.glob(".*"))
 
 
 def test_the_samples_of_one_trial_are_read_alone_and_flushed_before(made: RunDirectory) -> None:
