@@ -154,7 +154,7 @@ def test_a_failure_says_what_to_do(number: int) -> None:
     text = str(failure("write", Path("/x"), OSError(number, os.strerror(number))))
     full = number != errno.EACCES
     assert text.startswith(f"cannot write /x: {os.strerror(number)}; ")
-    assert text.endswith("free some space or give another --out DIR" if full else "give another place")
+    assert text.endswith("free some space or give another output folder" if full else "give another place")
     assert str(failure("write", Path("/x"), OSError("odd"))) == "cannot write /x: odd; give another place"
 
 
