@@ -10,9 +10,10 @@ import resource
 import secrets
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -139,29 +140,38 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str |
 )
 @click.option("--json-ready", is_flag=True, help="Say where it listens in one JSON line.")
 @click.option("--list-faults", is_flag=True, help="Show every fault with its parameters, and end.")
-def main(
-    bind: str,
-    control: str | None,
-    dialect: str,
-    services: tuple[str, ...],
-    seed: int,
-    quirks: str,
-    faults: tuple[str, ...],
-    proxy: bool,
-    heartbeat: float,
-    liveness: int,
-    journal: Path | None,
-    json_ready: bool,
-    list_faults: bool,
-) -> None:
+def main(*, list_faults: bool, **options: Any) -> None:
     """A Majordomo broker that answers, misbehaves on command and counts its peers."""
     if list_faults:
         _list_faults()
-        return
+    else:
+        _serve(Options(**options))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of the command line, by their names."""
+
+    bind: str
+    control: str | None
+    dialect: str
+    services: tuple[str, ...]
+    seed: int
+    quirks: str
+    faults: tuple[str, ...]
+    proxy: bool
+    heartbeat: float
+    liveness: int
+    journal: Path | None
+    json_ready: bool
+
+
+def _serve(options: Options) -> None:
+    bind, proxy, heartbeat = options.bind, options.proxy, options.heartbeat
     if proxy and not bind.startswith("tcp:"):
         _give_up(EXIT_USAGE, f"--proxy works on TCP, and --bind is {bind}; expected tcp://127.0.0.1:PORT")
     # A name is bytes; those of a command line that are no UTF-8 are lone surrogates.
-    names = [name.encode(errors="surrogateescape") for name in services or INTERNAL]
+    names = [name.encode(errors="surrogateescape") for name in options.services or INTERNAL]
     for name in names:
         if not name or name.startswith(b"mmi."):
             _give_up(
@@ -172,27 +182,31 @@ def main(
         _give_up(EXIT_USAGE, "--heartbeat nan: expected a number of seconds")
     _raise_descriptor_limit()
     try:
-        specs = [parse_words(text) for text in faults]
+        specs = [parse_words(text) for text in options.faults]
         state = State(
-            time.monotonic(), services=names, quirks=QUIRKS[quirks], interval=heartbeat, liveness=liveness
+            time.monotonic(),
+            services=names,
+            quirks=QUIRKS[options.quirks],
+            interval=heartbeat,
+            liveness=options.liveness,
         )
-        broker = Broker(DIALECTS[dialect], state, Random(seed), proxied=proxy)
+        broker = Broker(DIALECTS[options.dialect], state, Random(options.seed), proxied=proxy)
         with contextlib.ExitStack() as stack:
-            control = control or f"ipc://{_private(stack) / 'control'}"
+            control = options.control or f"ipc://{_private(stack) / 'control'}"
             token = (os.environ.get(TOKEN) or secrets.token_urlsafe(32)) if control.startswith("tcp:") else ""
             if token and len(token) < LEAST_TOKEN:
                 _give_up(
                     EXIT_USAGE,
                     f"{TOKEN} has {len(token)} characters; expected {LEAST_TOKEN} or more, at random",
                 )
-            written = stack.enter_context(_open_journal(journal)) if journal else None
+            written = stack.enter_context(_open_journal(options.journal)) if options.journal else None
             loop = stack.enter_context(
                 Loop(broker, bind=bind, control_bind=control, token=token, journal=written, proxied=proxy)
             )
             loop.stop_on_signals()
             for spec in specs:
                 loop.add_fault(spec)
-            _announce(loop.endpoints, token, json_ready)
+            _announce(loop.endpoints, token, options.json_ready)
             loop.run()
     except SpecError as error:
         _give_up(EXIT_USAGE, f"--fault: {error}")

@@ -28,7 +28,14 @@ from harness.http.endpoint import Endpoint  # noqa: E402
 from harness.http.request import Request  # noqa: E402
 from harness.http.route import Router  # noqa: E402
 from harness.swarm.order import Order  # noqa: E402
-from harness.swarm.source import FOR_EVER, RECONNECTION_TIME, EventSource, StreamFailed  # noqa: E402
+from harness.swarm.source import (  # noqa: E402
+    FOR_EVER,
+    RECONNECTION_TIME,
+    EventSource,
+    Listener,
+    SourceOptions,
+    StreamFailed,
+)
 from harness.swarm.wheel import Wheel  # noqa: E402
 
 CAPABILITIES = [
@@ -109,12 +116,14 @@ class Client:
             Order(
                 request.endpoint.target, dwell=FOR_EVER, stall_after=seconds(found, "readTimeoutMs", FOR_EVER)
             ),
-            retry=seconds(found, "initialDelayMs", RECONNECTION_TIME),
-            last_event_id=last,
-            comments=True,
-            max_line=size(found, "maxLineBytes"),
-            max_event=size(found, "maxEventBytes"),
-            on_error=lambda cause: self.messages.put({"kind": "error", "error": cause}),
+            options=SourceOptions(
+                retry=seconds(found, "initialDelayMs", RECONNECTION_TIME),
+                last_event_id=last,
+                comments=True,
+                max_line=size(found, "maxLineBytes"),
+                max_event=size(found, "maxEventBytes"),
+            ),
+            listener=Listener(on_error=lambda cause: self.messages.put({"kind": "error", "error": cause})),
         )
         self.types = {"message"}
         gevent.spawn(self.read)

@@ -99,10 +99,12 @@ def run(
         done = memory.run(
             program,
             out,
-            every=parse_duration("--every", every),
-            after=parse_duration("--after", after),
-            duration=parse_duration("--for", length) if length else None,
-            frames=frames,
+            memory.Tracing(
+                every=parse_duration("--every", every),
+                after=parse_duration("--after", after),
+                duration=parse_duration("--for", length) if length else None,
+                frames=frames,
+            ),
             interrupt=interrupt,
         )
     old, new = Snapshot.load(done.first), Snapshot.load(done.last)

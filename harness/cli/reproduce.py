@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -89,26 +90,7 @@ from harness.store.write import check_output
 @HISTORY_OPTIONS[1]
 @click.option("--quiet", is_flag=True, help="No progress; only the table.")
 @click.pass_context
-def command(
-    context: click.Context,
-    profiles: tuple[str, ...],
-    repeat: int,
-    connections: int | None,
-    concurrency: int | None,
-    real_time: bool,
-    out: Path | None,
-    json_file: Path | None,
-    seed: int,
-    keep_going: bool,
-    everything: bool,
-    resume: Path | None,
-    jobs: int,
-    max_time: str,
-    list_only: bool,
-    history: str | None,
-    notify: str | None,
-    quiet: bool,
-) -> None:
+def command(context: click.Context, /, **options: Any) -> None:
     """Start the reference service with each profile's defects, load it, and see it die or hold.
 
     \b
@@ -120,15 +102,15 @@ def command(
 
     Exit 0 when every profile behaved as expected, 1 when one did not, 2 usage, 3 interrupted, 4 infrastructure.
     """
-    check(context, everything=everything)
+    check(context, everything=options["everything"])
+    out, seed, json_file, quiet = options["out"], options["seed"], options["json_file"], options["quiet"]
     check_output("--json", json_file)
-    if everything:
-        run_all(
-            out=out, resume=resume, jobs=jobs, max_time=max_time, seed=seed, json_file=json_file, quiet=quiet
-        )
+    if options["everything"]:
+        names = ("out", "resume", "jobs", "max_time", "seed", "json_file", "quiet")
+        run_all(**{name: options[name] for name in names})
     cards = describe()
     console = terminal()
-    if list_only:
+    if options["list_only"]:
         for card in cards.values():
             console.print(
                 f"{card.name:18} {card.expected.value:10} {quoted(card.summary)}",
@@ -136,13 +118,13 @@ def command(
                 markup=False,
             )
         return
-    later = Afterwards(out=out, history=history, notify=notify, target=None)
-    chosen = choose(cards, profiles or DEFAULT_PROFILES)
-    wish = Wish(connections, concurrency, real_time)
-    text = "harness reproduce " + shlex.join(f"--profile={name}" for name in profiles)
+    later = Afterwards(out=out, history=options["history"], notify=options["notify"], target=None)
+    chosen = choose(cards, options["profiles"] or DEFAULT_PROFILES)
+    wish = Wish(options["connections"], options["concurrency"], options["real_time"])
+    text = "harness reproduce " + shlex.join(f"--profile={name}" for name in options["profiles"])
     with Interrupt() as interrupt, view(console, quiet=quiet) as show:
         run = Run(command=text.strip(), seed=seed, out=out, interrupt=interrupt, show=show)
-        trouble = _run_all(run, chosen, wish, repeat, keep_going)
+        trouble = _run_all(run, chosen, wish, options["repeat"], options["keep_going"])
     attempt(
         "comparing the profiles", lambda: run.finish_trials(compare(run.record.trials)), run.failures.append
     )

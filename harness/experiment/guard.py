@@ -158,7 +158,7 @@ def _check(request: GuardRequest) -> None:
                 "url", url, f"another host or port than {urls[0]!r}; one guard loads one service"
             )
         if "{port}" in url and not service.command:
-            raise OptionError("url", url, "{port} needs a `command` to give the port to; expected one")
+            raise OptionError("url", url, "{port} needs a command to give the port to; expected `command`")
     for name, more in (("ready", service.ready), ("pprof", service.pprof)):
         if more is not None and check_url(fill_port(more, 1), name).unix and name == "pprof":
             raise OptionError(name, more, "a Unix socket; expected a TCP address of pprof pages")

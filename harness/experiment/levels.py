@@ -16,7 +16,7 @@ from harness.experiment.broker import Broker
 from harness.experiment.cancellable import call_cancellable
 from harness.experiment.closing import Closes
 from harness.experiment.context import Target, TrialContext
-from harness.experiment.quiet import LOOKS, Quiet, after, cores_used, rest
+from harness.experiment.quiet import LOOKS, Quiet, Stillness, after, cores_used, rest
 from harness.experiment.remote_target import Watching
 from harness.experiment.setup import TrialSetup
 from harness.experiment.target_runtime import TargetRuntime
@@ -65,16 +65,18 @@ class Reader:
         hold = (closes.settle if late else closes.hold) if hold is None else hold
         return rest(
             self.sampler,
+            Stillness(
+                window=closes.window,
+                settle=self.setup.judgement.settle,
+                patience=max(self.setup.judgement.patience, 3 * hold),
+                pace=self.setup.probe_interval,
+                hold=hold,
+                accept_falling=late,
+            ),
             port=port,
-            window=closes.window,
-            settle=self.setup.judgement.settle,
-            patience=max(self.setup.judgement.patience, 3 * hold),
             clock=self.context.clock,
             stopped=lambda: self.context.interrupt.is_set() or not self.target.alive,
             tick=self._tick,
-            pace=self.setup.probe_interval,
-            hold=hold,
-            accept_falling=late,
             back=lambda level: back() if back else closes.back(level.get("fds")),
         )
 

@@ -35,14 +35,22 @@ class MemoryRun:
     ended: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """When snapshots are taken, in seconds: the first ``after`` the start, then one ``every`` so many, until
+    ``duration``; None: until the program ends. frames: depth of the stacks."""
+
+    every: float
+    after: float
+    duration: float | None
+    frames: int
+
+
 def run(
     command: Sequence[str],
     out: Path,
+    tracing: Tracing,
     *,
-    every: float,
-    after: float,
-    duration: float | None,
-    frames: int,
     interrupt: Event,
     env: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -53,6 +61,7 @@ def run(
     Raises ConfigError when it is no Python that can be traced, TargetError when it ended before two snapshots,
     Interrupted when that came too early.
     """
+    every, after, duration = tracing.every, tracing.after, tracing.duration
     if duration is not None and duration <= after:
         raise OptionError(
             "for", duration, f"over before the second snapshot; expected more than `after` ({after:g} s)"
@@ -61,7 +70,7 @@ def run(
     out = claim(out, run_id(now, os.getpid()), marker=LOG, signs=(FIRST, LAST))
     with PrivateFolder("runtime") as private:
         folder = private.path
-        prepared = prepare_env(os.environ if env is None else env, folder, trace=frames)
+        prepared = prepare_env(os.environ if env is None else env, folder, trace=tracing.frames)
         with Child.spawn(list(command), log=out / LOG, name="target", env=prepared) as child:
             reader = PythonCounters(folder, child.pid)
             found = call_cancellable(interrupt.is_set, reader.probe, "the first look at the program")

@@ -9,14 +9,13 @@ from urllib.parse import urlsplit
 from harness.core.expected import CLIENT, statuses
 from harness.experiment.cancellable import call_cancellable
 from harness.experiment.setup import TrialSetup
+from harness.http.route import Router
 from harness.target.preflight import Preflight, preflight
 
 FIRST = "0"  # the number of the first client
 
 
-def preflight_paths(
-    setup: TrialSetup, url: str, *, clock: Callable[[], float], interrupted: Callable[[], bool]
-) -> Preflight | None:
+def preflight_paths(setup: TrialSetup, url: str, *, interrupted: Callable[[], bool]) -> Preflight | None:
     """Ask each path once; the first answer in which something is wrong, None when all are as they should be.
 
     Raises Interrupted: who stops the run does not wait for the network.
@@ -24,6 +23,7 @@ def preflight_paths(
     load = setup.load
     parts = urlsplit(url)
     headers = {name: value.replace(CLIENT, FIRST) for name, value in load.headers.items()}
+    router = Router(insecure=load.insecure, ca=load.ca)
     for path in setup.service.paths:
         look = partial(
             preflight,
@@ -32,11 +32,9 @@ def preflight_paths(
             headers=headers,
             method=load.method,
             body=None if load.body is None else load.body.replace(CLIENT.encode(), FIRST.encode()),
-            insecure=load.insecure,
-            ca=load.ca,
+            router=router,
             stream=load.mode == "stream",
             expect=statuses(load.expect),
-            clock=clock,
         )
         seen = call_cancellable(interrupted, look, "the first look at the stream")
         if seen.stalls or seen.problem:

@@ -83,28 +83,39 @@ class Clients:
         return self._value
 
 
+@dataclass(frozen=True, slots=True)
+class Stillness:
+    """What counts as settled; times are in seconds. window: nothing has moved for so long, or what moves has kept its
+    floor for four times ``settle``. patience: after which the counts count as never settling. pace: between two
+    samples. hold: without change, instead of ``window``, until the counts are back where they were. accept_falling:
+    counts that fall all the time have a level too."""
+
+    window: float
+    settle: float
+    patience: float
+    pace: float = POLL
+    hold: float = 0.0
+    accept_falling: bool = False
+
+
 def rest(
     sampler: Watching,
+    want: Stillness,
     *,
     port: int | None,
-    window: float,
-    settle: float,
-    patience: float,
     clock: Callable[[], float],
     stopped: Callable[[], bool],
     tick: Callable[[], None],
-    pace: float = POLL,
-    hold: float = 0.0,
-    accept_falling: bool = False,
     back: Callable[[Mapping[str, float]], bool] = lambda _: True,
 ) -> Quiet:
-    """Poll until nothing has moved for ``window`` seconds, or what moves has kept its floor for four times
-    ``settle``, and no client is connected any more. port: of the clients; None: they are not looked for.
-    pace: seconds between two samples. hold: seconds without change instead of ``window`` until the counts are
-    ``back`` where they were. accept_falling: counts that fall all the time have a level too."""
+    """Poll until the counts are as still as wanted, and no client is connected any more. port: of the clients; None:
+    they are not looked for. back: whether a level is back where the counts were; asked while ``want.hold`` runs."""
     started = clock()
-    still = max(settle, LEAST_STILL, hold / QUARTERS)
-    tracker = Tracker(started, window=window, patience=patience, still=still, accept_falling=accept_falling)
+    window, hold = want.window, want.hold
+    still = max(want.settle, LEAST_STILL, hold / QUARTERS)
+    tracker = Tracker(
+        started, window=window, patience=want.patience, still=still, accept_falling=want.accept_falling
+    )
     looked = -math.inf  # when ``back`` was asked last: it may take a census
     clients = Clients(sampler, port, clock)
     used: list[Sample] = []
@@ -143,11 +154,11 @@ def rest(
             held = busy or clock() - started - state.lag >= hold
             return Quiet(True, state.restless, dict(state.level), state.lag, cores, busy, held)
         if isinstance(state, NeverSettled):
-            return Quiet(False, state.moving, dict(state.level), patience)
+            return Quiet(False, state.moving, dict(state.level), want.patience)
         if stopped():
             return Quiet(False, "stopped before it settled", {}, 0.0)
         tick()
-        time.sleep(_nap(clock(), sample.at + pace + LATE, state.since + window + LATE))
+        time.sleep(_nap(clock(), sample.at + want.pace + LATE, state.since + window + LATE))
 
 
 def _nap(now: float, *moments: float) -> float:

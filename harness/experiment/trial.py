@@ -33,6 +33,7 @@ from harness.experiment.refusing import Refusing
 from harness.experiment.remote_target import RemoteTarget, Watching, open_remote_probe
 from harness.experiment.setup import TrialSetup
 from harness.experiment.target_runtime import TargetRuntime
+from harness.http.route import Router
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 from harness.runtime.counters import SearchOver
@@ -209,8 +210,7 @@ class TrialRunner:
             timeout=self._at_most(service.ready_timeout),
             clock=self.context.clock,
             http_answer=service.ready is not None,
-            insecure=setup.load.insecure,
-            ca=setup.load.ca,
+            router=Router(insecure=setup.load.insecure, ca=setup.load.ca),
             listens=lambda: () if setup.probe_command else listens_at(self.target.pid),
             cancelled=self.context.interrupt.is_set,
         )
@@ -291,9 +291,7 @@ class TrialRunner:
 
     def _look(self, url: str) -> None:
         """What is wrong with the stream; who broke off may be dying of the question, which is a crash."""
-        seen = preflight_paths(
-            self.setup, url, clock=self.context.clock, interrupted=self.context.interrupt.is_set
-        )
+        seen = preflight_paths(self.setup, url, interrupted=self.context.interrupt.is_set)
         if seen and seen.stalls:
             self._tell(f"preflight: {seen.problem}")  # the load will tell; waiting once is enough
         elif seen and seen.problem and not (seen.status in (None, 200) and self.target.wait(EXIT_PATIENCE)):

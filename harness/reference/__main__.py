@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -13,7 +14,7 @@ import click
 from harness.reference.catalogue import catalogue
 from harness.reference.logs import FORMATS, configure
 from harness.reference.profiles import DEFAULT, PROFILES, UnknownProfile, named
-from harness.reference.settings import DEFAULT_SCALE, Settings
+from harness.reference.settings import DEFAULT_SCALE, TIMES, Settings
 
 EXIT_INFRASTRUCTURE = 4
 
@@ -85,7 +86,7 @@ def _host(_context: click.Context, _parameter: click.Parameter, value: str) -> s
 @click.option("--dashboard-interval", type=seconds, help="Between two dashboard-update events.")
 @click.option("--status-interval", type=seconds, help="Between two status-update events.")
 @click.option("--timeout", type=seconds, help="How long a receive waits for the broker.")
-@click.option("--recovery", type=seconds, help="How long an open circuit stays open.")
+@click.option("--recovery", "breaker_recovery", type=seconds, help="How long an open circuit stays open.")
 @click.option("--keep-alive", type=seconds, help="Between two keep-alive comments.")
 @click.option("--dashboard-deadline", type=seconds, help="How long a dashboard tick waits for its checks.")
 @click.option("--status-deadline", type=seconds, help="How long a status tick waits for its checks.")
@@ -128,34 +129,7 @@ def _host(_context: click.Context, _parameter: click.Parameter, value: str) -> s
     help="Profiles, defects and mitigations, and stop.",
 )
 @click.option("--describe", is_flag=True, help="The same as JSON, with loads and expected ends, and stop.")
-def main(
-    profile_name: str,
-    host: str,
-    more_defects: tuple[str, ...],
-    more_mitigations: tuple[str, ...],
-    port: int,
-    broker: str,
-    time_scale: float | None,
-    real_time: bool,
-    dashboard_interval: float | None,
-    status_interval: float | None,
-    timeout: float | None,
-    recovery: float | None,
-    keep_alive: float | None,
-    dashboard_deadline: float | None,
-    status_deadline: float | None,
-    breaker_failures: int,
-    workers: int,
-    pool_size: int,
-    socket_limit: int,
-    history_limit: int,
-    log_format: str,
-    health_url: str | None,
-    seed: int,
-    ready: bool,
-    listing: bool,
-    describe: bool,
-) -> None:
+def main(*, describe: bool, listing: bool, **options: Any) -> None:
     """A health dashboard over server-sent events that asks a Majordomo broker at every tick.
 
     Its profiles plant the defects of a service that crashed, and the mitigations that were tried.
@@ -166,45 +140,24 @@ def main(
     if listing:
         click.echo(_listing())
         return
+    real_time, time_scale = options["real_time"], options["time_scale"]
     if real_time and time_scale is not None:
         raise click.UsageError("--real-time and --time-scale exclude each other: give one of them")
-    given = {
-        "dashboard_interval": dashboard_interval,
-        "status_interval": status_interval,
-        "timeout": timeout,
-        "breaker_recovery": recovery,
-        "keep_alive": keep_alive,
-        "dashboard_deadline": dashboard_deadline,
-        "status_deadline": status_deadline,
-    }
+    plain = {one.name: options[one.name] for one in fields(Settings) if one.name not in TIMES}
+    given = {name: options[name] for name in TIMES if options[name] is not None}
     try:
-        profile = named(profile_name)
+        profile = named(options["profile_name"])
     except UnknownProfile as error:
         raise click.UsageError(str(error)) from None
     scale = 1.0 if real_time else time_scale
     own = profile.times if scale is None else {}
-    settings = (
-        Settings(
-            broker=broker,
-            host=host,
-            port=port,
-            health_url=health_url,
-            seed=seed,
-            breaker_failures=breaker_failures,
-            workers=workers,
-            pool_size=pool_size,
-            socket_limit=socket_limit,
-            history_limit=history_limit,
-        )
-        .scaled(scale or DEFAULT_SCALE)
-        .timed({**own, **{name: value for name, value in given.items() if value is not None}})
-    )
-    configure(log_format)
+    settings = Settings(**plain).scaled(scale or DEFAULT_SCALE).timed({**own, **given})
+    configure(options["log_format"])
     _serve(
         settings,
-        (*profile.defects, *more_defects),
-        (*profile.mitigations, *more_mitigations),
-        ready,
+        (*profile.defects, *options["more_defects"]),
+        (*profile.mitigations, *options["more_mitigations"]),
+        options["ready"],
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -69,18 +70,42 @@ class _WithComments(_Watched):
     delivers_comments = True
 
 
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How an event source goes on. reconnect: after the end of a stream or a network error, once there was a 200.
+    retry_5xx: a 5xx is no end either, not even as the first answer; its Retry-After is waited for. retry: seconds to
+    wait, until the service says otherwise. comments: yield them too. max_line, max_event: bytes of one line, and of the
+    data of one event; a stream beyond them fails with the cause ``limit``, and the error states the size."""
+
+    reconnect: bool = True
+    retry_5xx: bool = False
+    retry: float = RECONNECTION_TIME
+    last_event_id: str = ""
+    comments: bool = False
+    max_line: int = DEFAULT_LIMIT
+    max_event: int = DEFAULT_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What an event source calls, and raises. dress: the request as it is to be sent, asked for every connection.
+    on_head is called with every response head, redirects too, on_first at a connection's first event, on_report with
+    every connection's report, on_gap with (seconds, events), on_error with the cause of a failure before it reconnects,
+    such as ``stalled`` after a read timeout. failure: what is raised when it cannot go on."""
+
+    dress: Callable[[Request], Request] | None = None
+    on_head: Callable[[Endpoint, Report], None] | None = None
+    on_first: Callable[[Report], None] | None = None
+    on_report: Callable[[EventSource, Report], None] | None = None
+    on_error: Callable[[str], None] | None = None
+    on_gap: Callable[[float, int], None] | None = None
+    failure: type[StreamFailed] = StreamFailed
+
+
 class EventSource:
     """Iterate over it; ``close`` ends it from anywhere, a pending reconnect too.
 
-    reconnect: after the end of a stream or a network error, once there was a 200. retry_5xx: a 5xx is
-    no end either, not even as the first answer; its Retry-After is waited for. retry: seconds to wait,
-    until the service says otherwise. comments: yield them too. max_line, max_event: bytes of one line, and of the data
-    of one event; a stream beyond them fails with the cause ``limit``, and the error states the size.
-    dress: the request as it is to be sent, asked for every connection. on_head is called with every
-    response head, redirects too, on_first at a connection's first event, on_report with every connection's
-    report, on_gap with (seconds, events), on_error with the cause of a failure before it reconnects, such as
-    ``stalled`` after a read timeout.
-    failure: what is raised when it cannot go on.
+    options, listener: see their classes. sources: local addresses to connect from, in turn.
     """
 
     def __init__(
@@ -89,38 +114,25 @@ class EventSource:
         router: Router,
         wheel: Wheel,
         order: Order,
-        *,
-        reconnect: bool = True,
-        retry_5xx: bool = False,
-        retry: float = RECONNECTION_TIME,
-        last_event_id: str = "",
-        comments: bool = False,
-        max_line: int = DEFAULT_LIMIT,
-        max_event: int = DEFAULT_LIMIT,
+        options: SourceOptions | None = None,
+        listener: Listener | None = None,
         sources: Iterator[str | None] | None = None,
-        dress: Callable[[Request], Request] | None = None,
-        on_head: Callable[[Endpoint, Report], None] | None = None,
-        on_first: Callable[[Report], None] | None = None,
-        on_report: Callable[[EventSource, Report], None] | None = None,
-        on_error: Callable[[str], None] | None = None,
-        on_gap: Callable[[float, int], None] | None = None,
-        failure: type[StreamFailed] = StreamFailed,
     ) -> None:
+        options, listener = options or SourceOptions(), listener or Listener()
         self.wheel = wheel
         self.loop = gevent.get_hub().loop
-        self.decoder = Decoder(check_ids=True, max_line=max_line, max_event=max_event)
-        self.decoder.last_event_id = last_event_id
+        self.decoder = Decoder(check_ids=True, max_line=options.max_line, max_event=options.max_event)
+        self.decoder.last_event_id = options.last_event_id
         self.told = (0, 0, 0)  # ids missed, repeated, disordered that statistics know of already
         self.reconnects = 0
         self.closed = False
         self._request, self._router, self._order = request, router, order
-        self._reconnect, self._retry_5xx, self._retry = reconnect, retry_5xx, retry
-        self._kind = _WithComments if comments else _Watched
+        self._reconnect, self._retry_5xx, self._retry = options.reconnect, options.retry_5xx, options.retry
+        self._kind = _WithComments if options.comments else _Watched
         self._sources = sources
-        self._dress, self._on_head, self._on_report, self._on_gap = dress, on_head, on_report, on_gap
-        self._on_first = on_first
-        self._on_error = on_error
-        self._failing = failure
+        self._dress, self._on_head, self._on_report = listener.dress, listener.on_head, listener.on_report
+        self._on_first, self._on_gap, self._on_error = listener.on_first, listener.on_gap, listener.on_error
+        self._failing = listener.failure
         self._queue: deque[Event | Comment] = deque()
         self._stream: Stream | None = None
         self._timer: Any = None

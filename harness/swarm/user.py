@@ -13,9 +13,9 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -27,14 +27,13 @@ import harness.swarm.options
 import harness.swarm.publish  # noqa: F401 - both add their options to Locust's command line
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
-from harness.core.sse.event import DEFAULT_LIMIT
 from harness.http.cookies import Cookies
 from harness.http.endpoint import Endpoint, basic
 from harness.http.request import Request
 from harness.http.route import Router
 from harness.http.source_addresses import source_pool
 from harness.swarm.order import Order, Report
-from harness.swarm.source import FOR_EVER, RECONNECTION_TIME, EventSource, StreamFailed
+from harness.swarm.source import FOR_EVER, EventSource, Listener, SourceOptions, StreamFailed
 from harness.swarm.statistics import FLUSH, GAP, STATISTICS, Statistics
 from harness.swarm.stream import Stream
 from harness.swarm.wheel import Wheel
@@ -149,6 +148,44 @@ def _check_limits(max_line: int, max_event: int) -> None:
 _SHARED: WeakKeyDictionary[Any, Shared] = WeakKeyDictionary()
 
 
+class StreamOptions(TypedDict, total=False):
+    """The arguments of ``SseUser.sse``."""
+
+    name: str | None
+    method: str
+    headers: Mapping[str, str] | None
+    cookies: Mapping[str, str] | None
+    auth: tuple[str, str] | None
+    bearer: str | None
+    body: bytes | None
+    disconnect: str
+    stall_after: float | None
+    reconnect: bool
+    retry_5xx: bool
+    retry: float
+    last_event_id: str
+    comments: bool
+    max_line: int
+    max_event: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """Those of them that make the request."""
+
+    method: str = "GET"
+    headers: Mapping[str, str] | None = None
+    cookies: Mapping[str, str] | None = None
+    auth: tuple[str, str] | None = None
+    bearer: str | None = None
+    body: bytes | None = None
+
+
+def _some(options: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """The options that are fields of ``kind``."""
+    return {one.name: options[one.name] for one in fields(kind) if one.name in options}
+
+
 class SseUser(User):
     """A Locust user with ``self.sse(path)``.
 
@@ -173,42 +210,30 @@ class SseUser(User):
     def sse(
         self,
         path: str,
-        *,
-        name: str | None = None,
-        method: str = "GET",
-        headers: Mapping[str, str] | None = None,
-        cookies: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | None = None,
-        bearer: str | None = None,
-        body: bytes | None = None,
-        disconnect: str = "fin",
-        stall_after: float | None = None,
-        reconnect: bool = True,
-        retry_5xx: bool = False,
-        retry: float = RECONNECTION_TIME,
-        last_event_id: str = "",
-        comments: bool = False,
-        max_line: int = DEFAULT_LIMIT,
-        max_event: int = DEFAULT_LIMIT,
+        **options: Unpack[StreamOptions],
     ) -> EventSource:
         """A stream for a ``with`` block; iterate over it for events (type, id, data).
 
         name: in the statistics, default the path. auth: user and password. bearer: a token.
         disconnect: how it is left at the end of the block (fin, rst, rst-early, half-close, stall).
         reconnect, retry_5xx, retry (seconds), last_event_id, comments, max_line, max_event (bytes): see
-        EventSource.
+        SourceOptions.
         Entering the block raises StreamFailed when the service refuses; in a task that is no error of
         its own: the task ends, the failure is counted by its cause. A host, header or method that cannot be raises
         ConfigError here, and ends the run.
         """
+        for unknown in options.keys() - StreamOptions.__annotations__.keys():
+            raise TypeError(f"sse() got an unexpected keyword argument {unknown!r}")
         shared = self.shared
-        name = name or path
-        wanted = self.stall_after if stall_after is None else stall_after
+        name = options.get("name") or path
+        given = options.get("stall_after")
+        wanted = self.stall_after if given is None else given
+        going = SourceOptions(**_some(options, SourceOptions))
         try:
-            _check(path, retry, last_event_id)
-            _check_limits(max_line, max_event)
-            order = shared.order(name, disconnect, shared.stall_after or wanted)
-            request, own = self._asked(path, method, headers, cookies, auth, bearer, body)
+            _check(path, going.retry, going.last_event_id)
+            _check_limits(going.max_line, going.max_event)
+            order = shared.order(name, options.get("disconnect", "fin"), shared.stall_after or wanted)
+            request, own = self._asked(path, RequestOptions(**_some(options, RequestOptions)))
             if own:
                 replace(request, headers={**request.headers, "Cookie": "; ".join(own)})
             shared.router.route(request.endpoint)
@@ -232,43 +257,30 @@ class SseUser(User):
             shared.router,
             shared.wheel,
             order,
-            reconnect=reconnect,
-            retry_5xx=retry_5xx,
-            retry=retry,
-            last_event_id=last_event_id,
-            comments=comments,
-            max_line=max_line,
-            max_event=max_event,
+            options=going,
+            listener=Listener(
+                dress=dress,
+                on_head=self._headed,
+                on_first=lambda report: shared.statistics.first(report, name),
+                on_report=self._report,
+                on_gap=gap,
+                failure=_TaskFailed,
+            ),
             sources=shared.sources,
-            dress=dress,
-            on_head=self._headed,
-            on_first=lambda report: shared.statistics.first(report, name),
-            on_report=self._report,
-            on_gap=gap,
-            failure=_TaskFailed,
         )
 
-    def _asked(
-        self,
-        path: str,
-        method: str,
-        headers: Mapping[str, str] | None,
-        cookies: Mapping[str, str] | None,
-        auth: tuple[str, str] | None,
-        bearer: str | None,
-        body: bytes | None,
-    ) -> tuple[Request, list[str]]:
+    def _asked(self, path: str, options: RequestOptions) -> tuple[Request, list[str]]:
         """The request, and the cookies that its caller gave it. Raises ConfigError."""
         request = self.shared.request(self.host or "", path)
-        sent = {**self.headers, **(headers or {})}
-        if auth is not None:
-            sent["Authorization"] = basic(*auth)
-        if bearer is not None:
-            sent["Authorization"] = f"Bearer {bearer}"
+        sent = {**self.headers, **(options.headers or {})}
+        if options.auth is not None:
+            sent["Authorization"] = basic(*options.auth)
+        if options.bearer is not None:
+            sent["Authorization"] = f"Bearer {options.bearer}"
         own = [sent.pop(key) for key in list(sent) if key.lower() == "cookie"]
-        own += [f"{key}={value}" for key, value in (cookies or {}).items()]
-        if sent or method != "GET" or body is not None:
-            request = Request(request.endpoint, method, sent, body)
+        own += [f"{key}={value}" for key, value in (options.cookies or {}).items()]
+        if sent or options.method != "GET" or options.body is not None:
+            request = Request(request.endpoint, options.method, sent, options.body)
         return request, own
 
     def _headed(self, endpoint: Endpoint, report: Report) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.http import causes
 from harness.http.client import Client, RequestFailed
@@ -37,19 +35,17 @@ def preflight(
     headers: Mapping[str, str] | None = None,
     method: str = "GET",
     body: bytes | None = None,
-    insecure: bool = False,
-    ca: Path | None = None,
+    router: Router | None = None,
     stream: bool = True,
     expect: frozenset[int] | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Preflight:
     """Open the stream once and say what is wrong with it. timeout: seconds for everything, redirects included.
 
-    Raises ConfigError for an invalid URL, method, header or ``ca``.
+    Raises ConfigError for an invalid URL, method or header, and for authorities of the router that cannot be read.
     """
     request = Request(Endpoint.parse(url), method, headers or {}, body)
     asked = request.endpoint.url
-    client = Client(Router(insecure=insecure, ca=ca), timeout=timeout, clock=clock)
+    client = Client(router or Router(), timeout=timeout)
     try:
         with client.open(request) as response:
             kind, status = response.content_type, response.status

@@ -6,7 +6,6 @@ import re
 import signal
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from harness.core.errors import (
@@ -149,8 +148,7 @@ def wait_ready(
     timeout: float,
     clock: Callable[[], float] = time.monotonic,
     http_answer: bool = False,
-    insecure: bool = False,
-    ca: Path | None = None,
+    router: Router | None = None,
     listens: Callable[[], Sequence[str]] = tuple,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> float:
@@ -162,7 +160,7 @@ def wait_ready(
     redirects where no request can go; PortTaken when it exits for want of a port; Interrupted once cancelled.
     """
     endpoint = Endpoint.parse(url)
-    router = Router(insecure=insecure, ca=ca)
+    router = router or Router()
     client = Client(router, timeout=1.0)
     request = Request(endpoint, streaming=False)
     start = clock()

@@ -228,7 +228,7 @@ def naps(pid: int) -> int:
         (
             ["--url", "http://me:secret@127.0.0.1:99999/e", "--pid", "1"],
             2,
-            "--url 'http://***@127.0.0.1:99999/e'",
+            "--url: 'http://***@127.0.0.1:99999/e'",
         ),
         (["--url", "http+unix://%2F" + "a" * 107 + "/e", "--pid", "1"], 2, "expected at most 107"),
         (["--url", "http://[fe80::1]:1/e", "--pid", "1"], 2, "is link-local"),

@@ -18,7 +18,7 @@ from harness.core.metric import Key
 from harness.core.sample import Census
 from harness.experiment.broker import Broker, BrokerSetup
 from harness.experiment.context import TrialContext
-from harness.experiment.quiet import Quiet, rest
+from harness.experiment.quiet import Quiet, Stillness, rest
 from harness.experiment.reproduce import Wish, describe, setup_for
 from harness.experiment.trial import TrialRunner
 from harness.probe.sampler import Sampler
@@ -65,10 +65,8 @@ def at_rest(
             yield (
                 rest(
                     sampler,
+                    Stillness(window=1.0, settle=0.5, patience=patience),
                     port=port or free_port(),
-                    window=1.0,
-                    settle=0.5,
-                    patience=patience,
                     clock=clock,
                     stopped=lambda: False,
                     tick=lambda: tick(child.pid),
