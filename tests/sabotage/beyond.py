@@ -121,6 +121,9 @@ WHILE_CONNECTED = (
     Case("asyncio", "held", Leak(**HELD)),
     Case("go", "held", Leak(**HELD)),
     Case("node", "held", Leak(**HELD)),
+    # Pages of a Go heap go back only after its next collection.
+    Case("go", "held", Leak(**HELD), arguments=NO_PPROF, variant="without pprof"),
+    Case("node", "held-buffers", Leak(**{**HELD, "kind": (*ANY_MEMORY, "external-bytes")})),
     Case("asyncio", "unbounded", Leak(**HELD)),
     Case("node", "unbounded", Leak(**HELD)),
     Case("asyncio", "bounded", GREEN),

@@ -211,9 +211,17 @@ def test_an_exhausted_table_of_descriptors_is_answered_by_503(runtime: str) -> N
         assert service.fds() >= 60
 
 
-@pytest.mark.parametrize("runtime", runtimes("asyncio", "go", "node"))
-def test_what_a_stream_retains_goes_with_it(runtime: str) -> None:
-    with running(runtime, "held") as service:
+@pytest.mark.parametrize(
+    ("runtime", "habit"),
+    [
+        ("asyncio", "held"),
+        pytest.param("go", "held", marks=pytest.mark.soak),
+        pytest.param("node", "held", marks=pytest.mark.soak),
+        pytest.param("node", "held-buffers", marks=pytest.mark.soak),
+    ],
+)
+def test_what_a_stream_retains_goes_with_it(runtime: str, habit: str) -> None:
+    with running(runtime, habit) as service:
         service.visit(10)
         low = service.anonymous()
         clients = [service.connect() for _ in range(20)]

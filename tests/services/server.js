@@ -109,6 +109,14 @@ const patterns = {
       response.write('data: hello\n\n')
     }
   }),
+  // Buffers lie outside the heap.
+  'held-buffers': () => ({
+    sent: response => {
+      response.history = response.history || []
+      response.history.push(Buffer.alloc(10000, 1))
+      response.write('data: hello\n\n')
+    }
+  }),
   // Node buffers without limit what is written for a reader that does not read.
   unbounded: () => ({ sent: response => response.write('data: ' + 'x'.repeat(16384) + '\n\n') }),
   bounded: () => ({
