@@ -10,6 +10,8 @@ from urllib.parse import quote_from_bytes
 
 import httptools
 
+from harness.http.causes import MIME
+
 HEAD_LIMIT = 64 * 1024  # bytes: httptools keeps all of a header until it ends
 SWITCHING = 101  # final, although it is informational: what follows is another protocol
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -68,7 +70,8 @@ class ResponseParser:
             return
         name = name.lower()
         if name == b"content-type":
-            self.content_type = value
+            # The one text for all streams: each would keep its own for as long as it is open.
+            self.content_type = MIME if value == MIME else value
         elif name == b"content-encoding":
             self.content_encoding = value
         elif name in FRAMING:
