@@ -144,6 +144,8 @@ release-check: venv  ## dist/: sdist and wheel; the wheel works in an empty envi
 
 lock: $(TOOLS)/.installed  ## pin again what pyproject.toml asks for, with hashes (ARGS=--upgrade: newest versions)
 	$(LOCK) --extra dev --output-file constraints.txt $(ARGS) pyproject.toml
+	$(LOCK) --extra reference --extra postgresql --extra prometheus --extra otlp --constraint constraints.txt \
+	  --output-file deploy/requirements.txt $(ARGS) pyproject.toml deploy/requirements.in
 	$(LOCK) --output-file tools/requirements.txt $(ARGS) tools/requirements.in
 	$(LOCK) --output-file tools/docs.txt $(ARGS) tools/docs.in
 

@@ -14,7 +14,7 @@ from harness.core.redact import MASK
 from harness.experiment.resume import Resumption, resumption
 
 OPTION = "--resume"
-HIDDEN = ("--header", "--body", "--notify")  # whose values are never stored, but for @FILE
+HIDDEN = ("--header", "--body", "--notify", "--otlp")  # whose values are never stored, but for @FILE
 FLAGS = ("--quiet",)
 OUTPUT = (
     "--max-size",
@@ -24,6 +24,8 @@ OUTPUT = (
     "--history",
     "--notify",
     "--target",
+    "--prometheus",
+    "--otlp",
 )  # may be given beside --resume
 WORDS, RUN = "harness.soak.words", "harness.soak.run"  # names in click's context
 
@@ -48,7 +50,7 @@ class Resumable(click.Command):
 
 
 def stored_words(ctx: click.Context) -> list[str]:
-    """What is stored of the command line: secrets, and what --header, --body and --notify send, are ``***``."""
+    """What is stored of the command line: secrets, and what the options in HIDDEN send, are ``***``."""
     return list(_hidden(secret.known().words(ctx.meta[WORDS])))
 
 

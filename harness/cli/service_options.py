@@ -18,9 +18,11 @@ from harness.cli.request_parts import read_body, read_headers
 from harness.config import budget_for
 from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import ConfigError
+from harness.core.secret_values import secrets_in_url
 from harness.experiment.options import OPTIONS, GuardRequest, request_of
 from harness.http.endpoint import written_target
 from harness.runtime.detect import OVERRIDES
+from harness.swarm.setup import SECRET
 from harness.target.listening import listening_pid
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
@@ -81,8 +83,11 @@ LOAD = (
     click.option("--clients", type=click.IntRange(0), default=0, metavar="N",
                  help="Distinct clients that take turns; {client} in a URL, header or body is their number "
                  "[default: one; with {client}, one per stream]."),
-    click.option("--processes", type=click.IntRange(1), default=1, show_default=True,
-                 help="Load generators on this machine."),
+    click.option("--processes", type=click.IntRange(0), default=1, show_default=True,
+                 help="Load generators on this machine; 0 only with --remote-workers."),
+    click.option("--remote-workers", type=click.IntRange(0), default=0, metavar="N",
+                 help="Wait for N load generators of other machines, which know $HARNESS_SWARM_SECRET."),
+    click.option("--bind", default="", metavar="HOST:PORT", help="Where remote workers join."),
     click.option("--keep-alive", is_flag=True,
                  help="With --mode request: each connection sends --events requests [default: one, and closes]."),
     click.option("--swarm", "locustfile", type=PATH, metavar="FILE",
@@ -120,6 +125,10 @@ OUTPUT = (
     click.option("--format", "form", type=click.Choice(FORMATS), metavar="|".join(FORMATS),
                  help="What to print [default: plain; github where GITHUB_ACTIONS is set]."),
     *HISTORY_OPTIONS,
+    click.option("--prometheus", metavar="[HOST:]PORT",
+                 help="Serve live figures at /metrics; without HOST on 127.0.0.1."),
+    click.option("--otlp", metavar="URL",
+                 help="Send live figures to this OpenTelemetry collector, such as http://127.0.0.1:4318."),
     click.option("--quiet", is_flag=True, help="No progress; only the verdict."),
     click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND …]"),
 )  # fmt: skip
@@ -144,7 +153,9 @@ def request_from(options: dict[str, Any], **more: Any) -> GuardRequest:
     environment = dict(os.environ)  # before the variables of --header-env leave ours
     headers, secrets = read_headers(options["headers"], options["header_variables"])
     body, more_secrets = read_body(options["body"])
-    secret.remember((*secrets, *more_secrets), options["redact"])
+    url, swarm = options["otlp"] or "", os.environ.get(SECRET, "")
+    others = [value for value in (*secrets_in_url(url), swarm) if value]
+    secret.remember((*secrets, *more_secrets, *others), options["redact"])
     budget, notes = budget_for(
         options["budget_file"],
         endpoints=[path_of(url) for url in options["url"]],
@@ -180,7 +191,7 @@ def chosen_format(form: str | None) -> str:
 
 
 def said(verb: str) -> str:
-    """The command line for the report, without secrets and without what --header, --body and --notify say."""
+    """The command line for the report, without secrets and without what the options in SENT say."""
     words = sys.argv[1:]
     if not words or words[0] != verb:
         return f"harness {verb}"
@@ -192,5 +203,5 @@ def said(verb: str) -> str:
     return "harness " + " ".join(shown)
 
 
-SENT = ("--header", "--body", "--notify")
-SENT_IS = ("--header=", "--body=", "--notify=")
+SENT = ("--header", "--body", "--notify", "--otlp")
+SENT_IS = tuple(f"{name}=" for name in SENT)

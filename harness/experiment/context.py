@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.core.cycle import Ledger
 from harness.core.record import Trial
 from harness.core.sample import Sample
 from harness.experiment.halt import Halt
@@ -40,7 +41,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a live view shows. at: seconds since the trial's start."""
+    """What a live view shows. at: seconds since the trial's start. ledger: of the cycle under way."""
 
     trial: str
     at: float
@@ -49,6 +50,7 @@ class Progress:
     connections: int
     sample: Sample | None
     note: str = ""
+    ledger: Ledger | None = None
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from harness.core.verdict import Verdict
 from harness.experiment.amounts import check_amounts
 from harness.experiment.broker import SERVICES, BrokerSetup, needs_proxy
 from harness.experiment.context import Progress
+from harness.experiment.exports import open_exports
 from harness.experiment.options import GuardRequest, ServiceOptions
 from harness.experiment.redaction import redactor
 from harness.experiment.remote_target import probe_argv
@@ -36,6 +37,7 @@ from harness.http.tls import tls_context
 from harness.runtime.detect import choose
 from harness.store.plan import save_plan
 from harness.store.tidy import MOST
+from harness.swarm.launch import secret_for
 from harness.swarm.load import LoadOptions
 from harness.target.attach import AttachedTarget
 from harness.target.ready import check_url
@@ -188,8 +190,9 @@ def _check(request: GuardRequest) -> None:
         what = "not a regular file" if load.locustfile.exists() else "no such file"
         raise OptionError("locustfile", load.locustfile, f"{what}; expected a locustfile")
     check_amounts(request)
-    if load.locustfile is not None and load.processes > 1:
+    if load.locustfile is not None and load.processes != 1:
         raise OptionError("processes", load.processes, "expected 1 with a `locustfile`")
+    _check_workers(load)
     if service.probe_command is not None:
         probe_argv(service.probe_command)
     if service.probe_command is not None and service.pid:
@@ -218,6 +221,33 @@ def _check(request: GuardRequest) -> None:
     ):
         if not amount > 0:
             raise OptionError(name, amount, "expected a number above 0")
+
+
+def _check_workers(load: LoadOptions) -> None:
+    """Raises ConfigError for workers that could not join."""
+    if not load.remote_workers:
+        if load.bind:
+            raise OptionError(
+                "bind", load.bind, "nobody is to join there; expected `remote_workers` beside it"
+            )
+        if not load.processes:
+            raise OptionError("processes", 0, "expected at least 1 without `remote_workers`")
+        return
+    if load.locustfile is not None:
+        raise OptionError(
+            "remote_workers",
+            load.remote_workers,
+            "not with a `locustfile`, which Locust's own master and workers distribute",
+        )
+    host, _, port = load.bind.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise OptionError(
+            "bind",
+            load.bind,
+            "expected HOST:PORT with the address of this machine at which the `remote_workers` join, such as "
+            "10.1.0.1:5557",
+        )
+    secret_for(load)
 
 
 def _check_command(service: ServiceOptions, word: str) -> None:
@@ -274,29 +304,36 @@ def guard_once(
     says what the service did instead.
     """
     setup = replace(setup_for(request, steps), resumed=resume.trial if resume else None)
-    run = Run(
-        command=command,
-        seed=request.load.seed,
-        out=request.output.out,
-        interrupt=interrupt or Event(),
-        show=show,
-        redact=redactor_of(request),
-        resume=resume,
-        max_size=max_size,
-    )
-    if words is not None and resume is None:
-        save_plan(run.directory, words)
+    redact, stop = redactor_of(request), interrupt or Event()
+    with open_exports(request, redact) as exports:
+        run = Run(
+            command=command,
+            seed=request.load.seed,
+            out=request.output.out,
+            interrupt=stop,
+            show=exports.beside(show),
+            redact=redact,
+            resume=resume,
+            max_size=max_size,
+        )
+        run.follow = exports.trial
+        exports.begin(run.record.run_id, "soak" if request.judgement.soak else "guard")
+        if words is not None and resume is None:
+            save_plan(run.directory, words)
 
-    def test_itself(trial: Trial) -> Trial:
-        trial, tried = confirmed(trial, goal_of(request))
-        return replace(trial, notes=(*trial.notes, *(f"self-test: {one.say()}" for one in tried)))
+        def test_itself(trial: Trial) -> Trial:
+            trial, tried = confirmed(trial, goal_of(request))
+            return replace(trial, notes=(*trial.notes, *(f"self-test: {one.say()}" for one in tried)))
 
-    try:
-        trial = run.trial(setup, test_itself if request.judgement.self_test else None)
-    except TargetError as error:
-        trial = run.failed(setup, str(error), error.advice)
-    except BaseException:
-        run.directory.close()
-        raise
-    assert trial.verdict
-    return Guarded(trial.verdict, trial, run, run.report())
+        try:
+            trial = run.trial(setup, test_itself if request.judgement.self_test else None)
+        except TargetError as error:
+            trial = run.failed(setup, str(error), error.advice)
+        except BaseException:
+            run.directory.close()
+            raise
+        assert trial.verdict
+        report = run.report()
+        exports.deliver(stop.is_set)
+    run.failures.extend(f"{trouble}; the verdict stands" for trouble in exports.troubles)
+    return Guarded(trial.verdict, trial, run, report)

@@ -106,12 +106,15 @@ class OutputOptions:
 
     out: folder of the run; None: one of its own in ``reports/``. name: of the trial. secrets: exact values that are
     replaced by ``***`` wherever they are stored or shown. redact: regular expressions of further ones.
+    prometheus: HOST:PORT where live figures are served. otlp: URL of an OpenTelemetry collector that receives them.
     """
 
     out: Path | None = None
     name: str = "guard"
     secrets: tuple[str, ...] = field(default=(), repr=False)
     redact: tuple[str, ...] = ()
+    prometheus: str | None = None
+    otlp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

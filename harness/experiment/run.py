@@ -60,6 +60,8 @@ class Run:
         self.tidy = Tidy(self.directory, max_size)
         self.interrupt = interrupt
         self.show = show
+        self.follow: Callable[[Trial], None] = lambda _: None
+        """Called with each new state of a trial, its verdict included."""
         start = time.monotonic() - (resume.at if resume else 0.0)
 
         def clock() -> float:
@@ -136,6 +138,8 @@ class Run:
     def _keep(self, trials: Sequence[Trial]) -> None:
         self.record = replace(self.record, trials=tuple(map(self._redacted, trials)))
         self.directory.checkpoint(self.record)
+        if self.record.trials:
+            self.follow(self.record.trials[-1])
 
     def _redacted(self, trial: Trial) -> Trial:
         """Before it is judged: the verdict quotes the trial, and a saved run must be judged alike."""

@@ -23,6 +23,7 @@ from harness.core.judge.attribution import attribution_cycle, units
 from harness.core.judge.trial import suspicion
 from harness.core.plan import LONGEST_SEARCH, Search, Stop
 from harness.core.record import TargetInfo, Trial
+from harness.core.units import counted
 from harness.experiment import end
 from harness.experiment.broker import Broker
 from harness.experiment.context import Progress, Target, TrialContext
@@ -40,6 +41,7 @@ from harness.runtime.counters import SearchOver
 from harness.runtime.version import runtime_version
 from harness.store.logs import set_aside
 from harness.store.tidy import mib
+from harness.swarm.setup import SECRET
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
 from harness.target.loopback import check_loopback
@@ -152,7 +154,7 @@ class TrialRunner:
         if note not in self.trial.notes:
             self._note(notes=(*self.trial.notes, note))
 
-    def _show(self, phase: str, cycle: int = 0, opened: int = 0) -> None:
+    def _show(self, phase: str, cycle: int = 0, ledger: Ledger | None = None) -> None:
         sample = self.sampler.latest() if hasattr(self, "sampler") else None
         self.context.show(
             Progress(
@@ -160,9 +162,10 @@ class TrialRunner:
                 self.context.clock() - self.started,
                 phase,
                 cycle,
-                self.connections + opened,
+                self.connections + (ledger.opened if ledger else 0),
                 sample,
                 self.doing,
+                ledger,
             )
         )
 
@@ -191,7 +194,10 @@ class TrialRunner:
         stack.callback(self.runtime.close)
         began = self.context.clock()
         if service.command:
-            env = self.runtime.environment(command, os.environ if service.env is None else service.env)
+            inherited = os.environ if service.env is None else service.env
+            # What the workers of the swarm must know is none of the service's business.
+            plain = {name: value for name, value in inherited.items() if name != SECRET}
+            env = self.runtime.environment(command, plain)
             self.target: Target = spawn(
                 command, log=log, port=port, env=env, cwd=service.cwd, nofile=service.nofile
             )
@@ -219,7 +225,7 @@ class TrialRunner:
             self._open_probe(stack)
         info = TargetInfo(command or None, url, self.sampler.pid, limits=self.sampler.limits())
         self._note(target=info, notes=(*self.trial.notes, f"ready after {took:.2f} s"))
-        self.swarm.wait_ready(cancelled=self.context.interrupt.is_set)
+        self._gather()
         if service.preflight:
             self._look(url)
         self._check_stays()
@@ -239,6 +245,16 @@ class TrialRunner:
             self._note(restarts=(*before, replace(last, initial=initial)))
         else:
             self._note(initial=initial)
+
+    def _gather(self) -> None:
+        """Wait for the swarm, and say for whom: workers of other machines are started by hand."""
+        load = self.setup.load
+        if load.remote_workers:
+            workers = counted(load.remote_workers, "remote worker")
+            self.doing = f"waiting for {workers} at {load.bind}"
+            self._show("starting")
+        self.swarm.wait_ready(cancelled=self.context.interrupt.is_set)
+        self.doing = ""
 
     def _at_most(self, seconds: float) -> float:
         """``seconds``, or what is left until the limit of the whole trial."""
@@ -358,7 +374,7 @@ class TrialRunner:
         self.refusing.begin()
 
         def progress(ledger: Ledger) -> None:
-            self._show(phase, step.index, ledger.opened)
+            self._show(phase, step.index, ledger)
             self.refusing.feed(self.context.clock(), step, ledger)
             if step.phase is Phase.HOLD:
                 self._hold(step, ledger, started, connected)
@@ -379,6 +395,7 @@ class TrialRunner:
         self.refusing.end(ledger)
         if ledger.failed and step.phase is not Phase.IDLE:
             self.target.wait(EXIT_PATIENCE if ledger.failed * 2 > ledger.opened else 0.05)
+        self._show(phase, step.index, ledger)
         self.connections += ledger.opened
         if not self.target.alive:
             self._died()

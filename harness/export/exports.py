@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 from harness.core.cycle import Ledger
 from harness.core.record import Trial
@@ -81,7 +82,7 @@ class Exports:
         """Send what is left and end. Idempotent."""
         self._publishers.close()
 
-    def __enter__(self) -> Exports:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -168,12 +168,12 @@ class SwarmProcess:
 
 def _master(environment: Environment, workers: str, setup: SwarmSetup) -> Any:
     """The master runner. It listens on TCP only where ``bind`` says so, or remote workers are expected."""
-    bind = setup.bind
+    bind = setup.load.bind
     endpoints = [workers]
     host, _, port = (bind or "127.0.0.1:0").rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65_536):
         raise ConfigError(f"bind {bind!r}; expected HOST:PORT, such as 10.1.0.1:5557")
-    if bind or setup.remote_workers:
+    if bind or setup.load.remote_workers:
         endpoints.append(f"tcp://{host}:{port}")
     install(endpoints, setup.secret)
     try:

@@ -19,11 +19,11 @@ import gevent
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import SwarmError
 from harness.swarm.histogram import Histogram
-from harness.swarm.setup import SECRET, SwarmSetup
+from harness.swarm.setup import REMOTE_PATIENCE, SECRET, SwarmSetup
 from harness.swarm.tally import Outcome, add_up, lost
 from harness.swarm.wire import BadMessage, outcome_from_dict, setup_to_dict, spec_to_dict
 
-JOIN_PATIENCE = 30.0  # seconds until every worker must have joined
+JOIN_PATIENCE = 30.0  # seconds until every worker of this machine must have joined
 LOOK = 0.05
 SHOW = 0.1
 LOST = ("missing", "stopped")
@@ -74,17 +74,26 @@ class Crew:
                 [sys.executable, "-P", "-m", "harness.swarm.worker", self._endpoint], env=environment
             )
             self._processes[process.pid] = process
-        wanted = self._setup.load.processes + self._setup.remote_workers
-        deadline = time.monotonic() + JOIN_PATIENCE
+        wanted = self._setup.load.workers
+        deadline = time.monotonic() + (REMOTE_PATIENCE if self._setup.load.remote_workers else JOIN_PATIENCE)
         while sum(worker.prepared for worker in self._workers.values()) < wanted:
             errors = [worker.error for worker in self._workers.values() if worker.error]
             dead = [pid for pid, process in self._processes.items() if process.poll() is not None]
             if errors or dead or time.monotonic() > deadline:
-                raise SwarmError(
-                    errors[0] if errors else f"{len(self._workers)} of {wanted} workers joined at {where}"
-                )
+                raise SwarmError(errors[0] if errors else self._missing(wanted, where))
             gevent.sleep(LOOK)
         self._runner.start(wanted, spawn_rate=wanted)
+
+    def _missing(self, wanted: int, where: str) -> str:
+        """Who has not joined, and what joins."""
+        joined = ", ".join(worker.name for worker in self._workers.values()) or "none"
+        text = f"{len(self._workers)} of {wanted} workers joined at {where}: {joined}"
+        if not self._setup.load.remote_workers:
+            return text
+        return (
+            f"{text}; expected more: start `python -m harness.swarm.worker {where}` on their machines with the same "
+            f"{SECRET}"
+        )
 
     def cycle(
         self, spec: CycleSpec, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
@@ -136,13 +145,13 @@ class Crew:
         data = msg.data if isinstance(msg.data, dict) else {}
         pid = data.get("pid")
         pid = pid if isinstance(pid, int) else 0
-        if pid not in self._processes and not self._setup.remote_workers:
+        if pid not in self._processes and not self._setup.load.remote_workers:
             return  # it knows the secret, and yet this run did not start it
         name = f"{str(data.get('host'))[:64]}/{pid}"
         worker = Worker(msg.node_id, name, pid if pid in self._processes else 0)
         self._workers[msg.node_id] = worker
         index = len(self._workers)
-        wanted = self._setup.load.processes + self._setup.remote_workers
+        wanted = self._setup.load.workers
         load = replace(self._setup.load, seed=self._setup.load.seed + index)
         setup = replace(self._setup, load=load, client_start=index - 1, client_step=wanted, secret="")
         self._send("setup", worker, setup_to_dict(setup))

@@ -20,7 +20,8 @@ from harness.core.errors import ConfigError, Interrupted, SwarmError
 from harness.process.child import Child
 from harness.process.peer import peer_of
 from harness.process.private_folder import PrivateFolder
-from harness.swarm.setup import LEAST_SECRET, SECRET, SwarmSetup
+from harness.swarm.load import LoadOptions
+from harness.swarm.setup import LEAST_SECRET, REMOTE_PATIENCE, SECRET, SwarmSetup
 from harness.swarm.wire import (
     MAX_LINE,
     BadMessage,
@@ -40,6 +41,20 @@ SILENT = 60.0  # seconds without a word, of which ten a second are due: it hangs
 GRACE = 0.5
 
 
+def secret_for(load: LoadOptions, given: str = "") -> str:
+    """The secret that remote workers must know: the one given, else the environment's; "" without remote workers.
+    Raises ConfigError when it is too short."""
+    if not load.remote_workers:
+        return ""
+    secret = given or os.environ.get(SECRET, "")
+    if len(secret) < LEAST_SECRET:
+        raise ConfigError(
+            f"remote workers need a secret, and {SECRET} has {len(secret)} characters; expected the same "
+            f"{LEAST_SECRET} or more random characters here and in the environment of every worker"
+        )
+    return secret
+
+
 class Swarm:
     """A Locust child with its users at the gate. Methods raise SwarmError, with the end of the child's log,
     when it has exited or does not answer.
@@ -49,13 +64,7 @@ class Swarm:
     """
 
     def __init__(self, setup: SwarmSetup, directory: Path) -> None:
-        secret = setup.secret or os.environ.get(SECRET, "") if setup.remote_workers else ""
-        if setup.remote_workers and len(secret) < LEAST_SECRET:
-            raise ConfigError(
-                f"remote workers need a secret, and {SECRET} has {len(secret)} characters; expected the same "
-                f"{LEAST_SECRET} or more random characters here and in the environment of every worker"
-            )
-        self._setup = replace(setup, secret=secret)
+        self._setup = replace(setup, secret=secret_for(setup.load, setup.secret))
         self._log = directory / "swarm.log"
         self._child: Child | None = None
         self._listener: socket.socket | None = None
@@ -114,6 +123,8 @@ class Swarm:
         while "hello" not in self._message(deadline, "start", cancelled=cancelled):
             pass
         self._send({"order": "setup", "setup": setup_to_dict(self._setup)}, "start")
+        if self._setup.load.remote_workers:
+            deadline = time.monotonic() + REMOTE_PATIENCE + START_PATIENCE  # the child reports who is missing
         while not self._message(deadline, "start", cancelled=cancelled).get("ready"):
             pass
 

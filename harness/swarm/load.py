@@ -18,6 +18,7 @@ MAX_CONCURRENCY = 1_000_000
 MAX_SECONDS = 86_400.0
 MAX_COUNT = 1 << 53
 MAX_PROCESSES = 64
+MAX_WORKERS = 1000
 MIN_STALL = 0.001  # seconds
 
 
@@ -47,7 +48,9 @@ class LoadOptions:
     that are invalid. clients: distinct clients that take turns; 0: one, or with ``{client}`` in a path, header or body
     a new one for each stream.
     headers, method, body: of every request. insecure: certificates are not verified. ca: a PEM file of authorities.
-    source_addresses: local addresses from which streams are opened in turn. processes: generators on this machine.
+    source_addresses: local addresses from which streams are opened in turn. processes: generators on this machine; 0
+    with ``remote_workers``, which join from other machines (``python -m harness.swarm.worker HOST:PORT``) at ``bind``
+    ("HOST:PORT", "" for loopback and any port).
     locustfile: the users in it make the load instead. seed: of the swarm's random choices and of the broker's.
     """
 
@@ -72,9 +75,16 @@ class LoadOptions:
     insecure: bool = False
     ca: Path | None = None
     source_addresses: tuple[str, ...] = ()
-    processes: int = whole(1, 1, MAX_PROCESSES)
+    processes: int = whole(1, 0, MAX_PROCESSES)
+    remote_workers: int = whole(0, 0, MAX_WORKERS)
+    bind: str = ""
     locustfile: Path | None = None
     seed: int = whole(0, -MAX_COUNT, MAX_COUNT)
+
+    @property
+    def workers(self) -> int:
+        """Generators in all."""
+        return self.processes + self.remote_workers
 
     @property
     def stall(self) -> float:

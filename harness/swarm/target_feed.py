@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +23,8 @@ from harness.core.stats.distributions import ratio_interval
 
 KEPT = 3000  # readings; when they are full, every other one goes, so that a run of hours stays visible whole
 CENSUS = 2.0  # seconds between two counts by class
+AGAIN = 2.0  # seconds before the probe is started again
+LONGEST_LINE = 4 << 20  # characters
 PARTS = 20  # stretches of the run that the interval of a growth rests on
 FEWEST = 5
 METRICS = ("fds", "threads", "rss")
@@ -39,9 +41,17 @@ class Streams:
 
 
 class TargetFeed:
-    """Readings, marks and classes of one target. streams: counts at the moment of the call."""
+    """Readings, marks and classes of one target. streams: counts at the moment of the call. probe_command: words of a
+    command that prints what ``harness probe`` prints, for a target on another machine."""
 
-    def __init__(self, host: str, pid: int | None, streams: Callable[[], Streams] = Streams) -> None:
+    def __init__(
+        self,
+        host: str,
+        pid: int | None,
+        streams: Callable[[], Streams] = Streams,
+        *,
+        probe_command: Sequence[str] = (),
+    ) -> None:
         self.samples: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.marks: list[dict[str, Any]] = []
         self.classes: dict[str, int] = {}
@@ -50,32 +60,47 @@ class TargetFeed:
         self._streams = streams
         self._every = self._skipped = 0
         self._child: subprocess.Popen[str] | None = None
-        argv = ["--pid", str(pid)] if pid else ["--port", str(urlsplit(host).port or 80)]
-        if not pid and urlsplit(host).hostname not in LOCAL:
+        argv = list(probe_command) or [sys.executable, "-m", "harness.cli", "probe"]
+        if not probe_command:
+            argv += ["--pid", str(pid)] if pid else ["--port", str(urlsplit(host).port or 80)]
+        if not probe_command and not pid and urlsplit(host).hostname not in LOCAL:
             self.problem = (
-                "the target is on another machine: start `harness probe` there; or give --target-pid"
+                "the target is on another machine: give --probe-command 'ssh HOST harness probe --pid PID', or "
+                "--target-pid"
             )
             return
         gevent.spawn(self._follow, argv)
 
     def _follow(self, argv: list[str]) -> None:
         while True:
-            child = self._child = subprocess.Popen(
-                [sys.executable, "-m", "harness.cli", "probe", *argv],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            assert child.stdout
-            assert child.stderr
-            asking = gevent.spawn(self._ask, child)
-            for line in child.stdout:
+            try:
+                child = self._child = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                )
+            except OSError as error:
+                self.problem = f"{argv[0]}: {error.strerror}"
+            else:
+                self._hear(child)
+            gevent.sleep(AGAIN)
+
+    def _hear(self, child: subprocess.Popen[str]) -> None:
+        """Take its lines until it ends. What is on the other side may be any program."""
+        assert child.stdout
+        assert child.stderr
+        asking = gevent.spawn(self._ask, child)
+        while line := child.stdout.readline(LONGEST_LINE):
+            try:
                 self._take(json.loads(line))
-            asking.kill()
-            self.problem = child.stderr.read().strip()[-300:] or self.problem or "the probe ended"
-            child.wait()
-            gevent.sleep(2.0)
+            except (ValueError, TypeError, AttributeError, RecursionError):
+                self.problem = f"the probe sent {line[:100]!r}; expected what `harness probe` prints"
+        asking.kill()
+        self.problem = child.stderr.read().strip()[-300:] or self.problem or "the probe ended"
+        child.wait()
 
     @staticmethod
     def _ask(child: subprocess.Popen[str]) -> None:

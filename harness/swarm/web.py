@@ -6,7 +6,9 @@ Importing this module is all that a locustfile has to do.
 
 from __future__ import annotations
 
+import argparse
 import logging
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,15 @@ TAB_SCRIPT = '<script src="/target/tab.js"></script>'
 PAGE = Path(str(files("harness"))) / "swarm" / "templates" / "target.html"
 
 
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: {error}; expected a command with its quotes closed"
+        ) from None
+
+
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _options(parser: Any) -> None:
     parser.add_argument(
@@ -36,6 +47,15 @@ def _options(parser: Any) -> None:
         env_var="HARNESS_TARGET_PID",
         default=None,
         help="Process to watch in the Target tab [default: who listens on the host's port]",
+    )
+    parser.add_argument(
+        "--probe-command",
+        type=_words,
+        env_var="HARNESS_PROBE_COMMAND",
+        default=(),
+        include_in_web_ui=False,
+        metavar="COMMAND",
+        help="Read a target on another machine by a command that prints what `harness probe` prints",
     )
     parser.add_argument(
         "--allowed-host",
@@ -59,7 +79,12 @@ def attach(
     if not environment.web_ui and not html and not published:
         return
     pid = target_pid or getattr(options, "target_pid", None)
-    feed = TargetFeed(environment.host or "", pid, StreamCounts(environment).now)
+    feed = TargetFeed(
+        environment.host or "",
+        pid,
+        StreamCounts(environment).now,
+        probe_command=getattr(options, "probe_command", ()),
+    )
     FEEDS[environment] = feed
     environment.events.test_start.add_listener(lambda **_: feed.mark("start"))
     environment.events.test_stop.add_listener(lambda **_: feed.mark("stop"))

@@ -31,7 +31,6 @@ from harness.swarm.load import (
     MAX_CONCURRENCY,
     MAX_CONNECTIONS,
     MAX_COUNT,
-    MAX_PROCESSES,
     MAX_SECONDS,
     LoadOptions,
 )
@@ -39,7 +38,6 @@ from harness.swarm.setup import SwarmSetup
 from harness.swarm.tally import Outcome
 
 MAX_LINE = 4 << 20
-MAX_WORKERS = 1000
 MAX_TEXT = 500  # characters of a note or a detail; longer ones are cut
 MAX_FAILURE = 2000  # characters of the first failure
 LONGEST_TIME = 1e12  # seconds of one figure in a ledger
@@ -79,7 +77,7 @@ def setup_to_dict(setup: SwarmSetup) -> dict[str, Any]:
 def setup_from_dict(data: Any) -> SwarmSetup:
     """Raises BadMessage naming the field that is wrong."""
     setup = _value("setup", data, SwarmSetup)
-    if not setup.load.processes and not setup.remote_workers:
+    if not setup.load.processes and not setup.load.remote_workers:
         raise BadMessage("processes is 0; expected at least 1 without remote workers")
     return setup
 
@@ -312,7 +310,6 @@ BY_FIELD: dict[type[Any], dict[str, Hook]] = {
         "notes": _texts(_cut(MAX_TEXT), "a list of texts"),
     },
     LoadOptions: {
-        "processes": _whole(0, MAX_PROCESSES),
         "disconnect": DISCONNECT,
         "mode": MODE,
         "expect": _expect,
@@ -322,7 +319,6 @@ BY_FIELD: dict[type[Any], dict[str, Hook]] = {
     SwarmSetup: {
         "linger": _number(0.0, MAX_SECONDS),
         "client_step": _whole(1, MAX_COUNT),
-        "remote_workers": _whole(0, MAX_WORKERS),
         "web_port": _optional(_whole(0, 65_535)),
         "target_pid": _whole(0, 1 << 31),
     },

@@ -16,7 +16,7 @@ from tools import audit
 from tools.advisories import matches
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("constraints.txt", "tools/requirements.txt")
+LOCKS = ("constraints.txt", "tools/requirements.txt", "deploy/requirements.txt")
 WORKFLOWS = [
     *sorted((ROOT / ".github" / "workflows").glob("*.yml")),
     *sorted((ROOT / ".github" / "actions").glob("*/action.yml")),

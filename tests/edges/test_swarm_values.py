@@ -107,8 +107,10 @@ def test_a_setup_survives_the_wire(body: bytes, headers: dict[str, str]) -> None
         ca=Path("/etc/ca.pem"),
         seed=5,
         processes=2,
+        remote_workers=3,
+        bind="127.0.0.1:0",
     )
-    setup = SwarmSetup("http://127.0.0.1:1", load, bind="127.0.0.1:0", target_pid=7)
+    setup = SwarmSetup("http://127.0.0.1:1", load, target_pid=7)
     assert setup_from_dict(over_the_wire(setup_to_dict(setup))) == setup
 
 

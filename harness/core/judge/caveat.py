@@ -30,6 +30,8 @@ SPREAD = (
 )
 LIMITED = "if such events are meant, give a higher --max-event (pytest: max_event)"
 BURST_SECONDS = 3.0  # that a short burst of clients takes, with its settling
+WORKER = "worker "  # how the swarm's notes on a lost load generator begin
+MOST_LOST = 10  # of them by name
 SETTLING = 15.0  # seconds that the readings around a wait take
 
 
@@ -173,6 +175,10 @@ def warnings_of(trial: Trial) -> list[str]:
     found = []
     if any(o.ledger.saturated for o in trial.observations):
         found.append("the load generator was the bottleneck in at least one cycle")
+    lost = lost_workers(trial)
+    found.extend(lost[:MOST_LOST])
+    if len(lost) > MOST_LOST:
+        found.append(f"{len(lost) - MOST_LOST} more workers were lost")
     unreadable = sorted({reason for o in trial.observations if o.census for reason in o.census.unreadable})
     found.extend(f"not read: {reason}" for reason in unreadable[:5])
     unsettled = [o.spec.index for o in trial.observations if o.complete and not o.settled]
@@ -194,6 +200,16 @@ def warnings_of(trial: Trial) -> list[str]:
         )
         found.append(f"{total.failed} of {counted(total.opened, 'stream')} failed: {causes}")
     return found
+
+
+def lost_workers(trial: Trial) -> list[str]:
+    """Which load generators were lost, each once: in which cycle, and with how many streams."""
+    found: dict[str, str] = {}
+    for seen in trial.observations:
+        for note in seen.ledger.notes:
+            if note.startswith(WORKER):
+                found.setdefault(note.split()[1], f"cycle {seen.spec.index}: {note}")
+    return list(found.values())
 
 
 def ledger_total(trial: Trial) -> Ledger:
