@@ -194,3 +194,27 @@ def test_objects_in_step_with_descriptors_are_found_although_a_search_followed()
     results = assess_counts(companions_of(25, searched=True))
     assert results[FDS].status == "leaking"
     assert results[Key("memory", "objects")].status == "leaking"
+
+
+def worked(after: Sequence[float]) -> Trial:
+    """Idle CPU that rises by 1 % of a core per 1,000 streams, and scatters while no client comes."""
+    cpu, streams, seen = Key("idle-cpu"), 0, []
+    for index, opened in enumerate((300, 300, 300, 300, 600, 1200, 50, 2400)):
+        streams += opened
+        phase = Phase.WARMUP if index < 2 else Phase.LOAD
+        level = 0.012 + 1e-5 * streams + 0.001 * (-1) ** index
+        seen.append(observation(index, {FDS: 10.0, cpu: level}, phase=phase, opened=opened))
+    top = 0.012 + 1e-5 * streams
+    for again in after:
+        levels = {FDS: 10.0, cpu: top * again}
+        seen.append(observation(len(seen), levels, phase=Phase.RETENTION, opened=0))
+    return replace(trial([], observations=seen, retention=60.0), initial={FDS: 10.0, cpu: 0.012})
+
+
+def test_idle_cpu_that_scatters_is_no_release() -> None:
+    scattered = worked([0.9, 1.0, 0.92, 1.02, 0.93, 1.04, 0.92, 1.03, 0.91, 1.05, 0.92, 1.02, 0.93] * 3)
+    one = assess_counts(scattered)[Key("idle-cpu")]
+    assert one.stay is None or one.stay.release is None, one
+    released = worked([0.8, 0.6, 0.45, 0.3, 0.2, 0.2, 0.21, 0.2] * 4)
+    one = assess_counts(released)[Key("idle-cpu")]
+    assert one.status != "leaking"

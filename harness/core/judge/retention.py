@@ -173,11 +173,16 @@ def _falls(
         if levels[start - 1] - tail <= noise and levels[start - 1] - levels[end - 1] < least:
             continue
         last = found[start - 1].left
-        falls.extend(
-            (index, fall, last)
+        fell = [
+            (index, fall)
             for index in range(start, end)
             if (fall := levels[index - 1] - levels[index]) > noise
-        )
+        ]
+        # CPU time scatters at every reading, and each time that it falls back is no release: only the whole fall is.
+        scatters = noise < 1
+        net = max(levels[start - 1] - tail, 0.0)
+        share = min(1.0, net / math.fsum(fall for _, fall in fell)) if scatters and fell else 1.0
+        falls.extend((index, share * fall, last) for index, fall in fell)
     return falls
 
 
