@@ -435,6 +435,6 @@ def causes(lines: Sequence[str]) -> list[str]:
 
 def _exceptions(trial: Trial) -> Fact | None:
     """Exceptions in the budgets, and what the service or its log made the harness do."""
-    started = ("exception until ", "SIGTERM did not end it", "its log passed ")
+    started = ("exception until ", "it did not exit within ", "its log exceeded ")
     told = [note for note in trial.notes if note.startswith(started)]
     return Fact("note", "; ".join(told)) if told else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.core.quote import plain
 from harness.core.record import Trial
 
-WORTH_SAYING = ("budgets: ", "exception until ", "SIGTERM did not end it", "its log passed ")
+WORTH_SAYING = ("budgets: ", "exception until ", "it did not exit within ", "its log exceeded ")
 
 
 def notes(trial: Trial) -> list[str]:

@@ -72,7 +72,7 @@ def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -
         server.settle()
         assert ledger.causes == {"worker-lost": 10, "cancelled": 10}
         assert (ledger.opened, ledger.failed, ledger.open_now) == (20, 20, 0)
-        (note,) = [note for note in ledger.notes if "died" in note]
+        (note,) = [note for note in ledger.notes if "exited during" in note]
         told = re.search(r"/(\d+) exited during the cycle with 10 streams open; (\d+) of its (\d+)", note)
         assert told is not None, note
         assert int(told[1]) == victim
@@ -93,7 +93,7 @@ def two_cycles(swarm: Swarm) -> None:
     for _ in range(2):
         ledger = swarm.cycle(SPEC)
         assert ledger.open_now == 0
-        assert any("died" in note for note in ledger.notes)
+        assert any("exited during" in note for note in ledger.notes)
 
 
 def ip(*words: str) -> None:
