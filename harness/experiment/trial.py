@@ -353,7 +353,9 @@ class TrialRunner:
         for note in tidy.look(self.context.clock()):
             self._tell(note)
         if tidy.full:
-            self._tell(f"stopped: the folder holds more than its limit of {mib(tidy.most)} (--max-size)")
+            self._tell(
+                f"stopped: the folder holds more than its limit of {mib(tidy.most)}; a soak takes a higher --max-size"
+            )
         return tidy.full
 
     def _flap(self, step: CycleSpec) -> None:

@@ -207,7 +207,7 @@ def test_a_folder_at_its_limit_ends_the_cycles_and_says_what_was_left_out(tmp_pa
     assert len(one.trial.observations) == 3
     assert one.trial.notes[-2:] == (
         "the folder reached its limit of 2 MiB: fixed/target.log was cut to its tail",
-        "stopped: the folder holds more than its limit of 2 MiB (--max-size)",
+        "stopped: the folder holds more than its limit of 2 MiB; a soak takes a higher --max-size",
     )
 
 
