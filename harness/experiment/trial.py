@@ -49,6 +49,7 @@ from harness.target.ready import check_free, check_url, ended, keeper_lost, last
 from harness.target.spawn import fill_port, free_port, spawn
 
 SEARCH = "the search for its place in the source"
+LAST_QUESTIONS = 1.5  # times as long as the first of a search: they describe what has grown
 LEAST_SEARCH = 2.0  # seconds of load in a search, however long its first questions took
 READ_EVERY = 0.5  # seconds between two readings while clients stay connected
 MOST_READINGS = 40  # of one hold cycle
@@ -459,14 +460,16 @@ class TrialRunner:
         began = self.context.clock()
         self.search_ends = over = began + self._at_most(LONGEST_SEARCH)
         longest = 0.0
+        asked = began  # when the questions before the next cycle began
 
         def cycle() -> float:
-            nonlocal longest
+            nonlocal longest, asked
             started = self.context.clock()
             if not longest:
-                # The last questions take as long as the first. Some load is needed to show anything at all.
-                self.search_ends = max(started + LEAST_SEARCH, self.search_ends - (started - began))
-            elif started + longest > self.search_ends:
+                # The last questions take longer than the first. Some load is needed to show anything at all.
+                reserved = LAST_QUESTIONS * (started - began)
+                self.search_ends = max(started + LEAST_SEARCH, self.search_ends - reserved)
+            elif started + longest + (started - asked) > self.search_ends:
                 raise SearchOver(f"another cycle would have exceeded the {LONGEST_SEARCH:g} s of the search")
             self._flap(step)
             seen = self._cycle(replace(step, index=len(self.trial.observations)))
@@ -478,7 +481,8 @@ class TrialRunner:
                 raise ProbeError("the cycle was cut short")
             if not seen.settled:
                 raise SearchOver("the service did not settle, so what is alive is not yet what it retains")
-            longest = max(longest, self.context.clock() - started)
+            asked = self.context.clock()
+            longest = max(longest, asked - started)
             return units(seen.ledger, per, self.context.clock() - started)
 
         found = self.runtime.attribute(

@@ -142,6 +142,7 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
         rows += _of_a_fault(trial, verdict, first, found, root)
     elif verdict.outcome is Outcome.BOUNDED:
         rows += [_evidence(trial, _main_bound(verdict), found), _bounds(verdict), _also_bounded(verdict)]
+        rows.append(_unread(trial))  # what it keeps inside itself was not seen
     elif trial.observations:
         rows += [
             None if _TOO_YOUNG.search(verdict.explanation) else _grown(verdict, first),
@@ -408,7 +409,9 @@ def _warnings(verdict: Verdict) -> Fact | None:
     if not verdict.warnings:
         return None
     more = f" (and {len(verdict.warnings) - 1} more in the report)" if len(verdict.warnings) > 1 else ""
-    return Fact("warning", f"{verdict.warnings[0]}{more}")
+    # What was not decided matters more than how the load was.
+    first = next((text for text in verdict.warnings if " is undecided: " in text), verdict.warnings[0])
+    return Fact("warning", f"{_KEY.sub(_named, first)}{more}")
 
 
 def _log(trial: Trial, verdict: Verdict) -> Fact | None:

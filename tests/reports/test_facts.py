@@ -124,6 +124,11 @@ def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
     text = read(few)
     assert text.startswith("INCONCLUSIVE  ")
     assert "inside: not read: mount net/http/pprof in the service" in text
+    passed = read(replace(trial([10.0] * 30), notes=(note,)))
+    assert passed.startswith("BOUNDED  ")
+    assert "inside: not read: mount net/http/pprof" in passed, (
+        "goroutines and a slow growth of the heap are not seen"
+    )
     outside = "no runtime counters: process 7 runs x: no known runtime, so it is measured from outside alone"
     assert "inside: " not in read(replace(few, notes=(outside,)))
 
@@ -217,3 +222,13 @@ def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> N
         {"exit": ExitInfo(1, 9.0, 300, ())} if ends == "crashed" else {}
     )}))  # fmt: skip
     assert "what each connection opens" not in without
+
+
+def test_the_warning_that_is_shown_is_of_what_was_not_decided() -> None:
+    one = replace(LEAKING, verdict=judge(LEAKING))
+    assert one.verdict
+    texts = ("the load generator was the bottleneck", "memory/anonymous is undecided: still warming up")
+    shown = facts_of(replace(one, verdict=replace(one.verdict, warnings=texts)))
+    assert [fact.text for fact in shown.facts if fact.label == "warning"] == [
+        "anonymous memory is undecided: still warming up (and 1 more in the report)"
+    ]
