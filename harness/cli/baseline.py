@@ -137,8 +137,7 @@ def paths_of(trial: Trial) -> tuple[str, ...]:
 
 def asked_profile(trial: Trial) -> str | None:
     """The ``--profile`` of the run."""
-    name = trial.extra.get("budget_profile")
-    return name if isinstance(name, str) else None
+    return trial.about.budget_profile or None
 
 
 def _chosen(record: RunRecord, only: str | None) -> Sequence[Trial]:

@@ -157,7 +157,7 @@ def _run_all(run: Run, cards: list[Card], wish: Wish, repeat: int, keep_going: b
                 if not keep_going:
                     return trouble
                 continue
-            if not trial.extra.get("confirmed") and not keep_going and not run.interrupt.is_set():
+            if not trial.about.confirmed and not keep_going and not run.interrupt.is_set():
                 left = len(cards) * repeat - len(run.record.trials)
                 if left:
                     trouble.append(
@@ -169,7 +169,7 @@ def _run_all(run: Run, cards: list[Card], wish: Wish, repeat: int, keep_going: b
 
 def _confirm(trial: Trial, card: Card) -> Trial:
     good, why = confirmed(trial, card)
-    return replace(trial, extra={**trial.extra, "confirmed": good, "note": why})
+    return replace(trial, about=replace(trial.about, confirmed=good, note=why))
 
 
 def exit_code(trials: tuple[Trial, ...], trouble: list[str], *, stopped: bool) -> int:
@@ -179,6 +179,6 @@ def exit_code(trials: tuple[Trial, ...], trouble: list[str], *, stopped: bool) -
     outcomes = {trial.verdict.outcome for trial in trials if trial.verdict}
     if Outcome.INFRASTRUCTURE in outcomes:
         return EXIT_INFRASTRUCTURE
-    if trouble or not trials or not all(trial.extra.get("confirmed") for trial in trials):
+    if trouble or not trials or not all(trial.about.confirmed for trial in trials):
         return EXIT_SERVICE
     return 0

@@ -119,7 +119,7 @@ def digest_of(record: RunRecord) -> str:
     """Hexadecimal SHA-256 of what was measured; a run that is judged or reported again keeps it."""
     data = to_dict(record)
     for trial in data["trials"]:
-        for judged in ("verdict", "places", "notes", "extra"):
+        for judged in ("verdict", "places", "notes", "about"):
             trial.pop(judged, None)
         if not trial.get("restarts"):
             trial.pop("restarts", None)  # records of older versions have none, and keep their digest
@@ -137,17 +137,17 @@ def trial_entry(trial: Trial, target: str | None) -> TrialEntry:
     """One trial's entry; the trial must be judged."""
     assert trial.verdict
     spec = trial.observations[-1].spec if trial.observations else None
-    reference = "profile" in trial.extra
+    about = trial.about
     return TrialEntry(
         name=trial.name,
-        target=target or ("reference-service" if reference else target_name(trial)),
-        profile=_text(trial.extra, "profile") or _text(trial.extra, "budget_profile"),
-        mode=_text(trial.extra, "mode") or (spec.mode if spec else ""),
+        target=target or ("reference-service" if about.profile else target_name(trial)),
+        profile=about.profile or about.budget_profile,
+        mode=about.mode or (spec.mode if spec else ""),
         # The plan varies what a cycle opens, so the load of a cycle is not the load of the run.
-        load=_text(trial.extra, "load"),
+        load=about.load,
         sensitivity=trial.sensitivity,
         runtime=trial.target.runtime,
-        runtime_version=_text(trial.extra, "runtime_version"),
+        runtime_version=about.runtime_version,
         outcome=trial.verdict.outcome.value,
         explanation=trial.verdict.explanation,
         connections=sum(one.ledger.opened for one in trial.observations),

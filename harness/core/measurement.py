@@ -64,8 +64,8 @@ def measure(trial: Trial) -> Measurement:
     opened = trial.exit.connections if trial.exit else sum(o.ledger.opened for o in trial.observations)
     return Measurement(
         outcome=verdict.outcome.value,
-        expected=bool(trial.extra.get("confirmed")),
-        note=str(trial.extra.get("note", "")),
+        expected=bool(trial.about.confirmed),
+        note=trial.about.note,
         seconds=round(trial.exit.at if trial.exit else trial.ended - trial.started, 2),
         connections=opened,
         checks=sum(o.broker.requests for o in trial.observations if o.broker),
@@ -73,7 +73,7 @@ def measure(trial: Trial) -> Measurement:
         growth=_growth(trial, verdict),
         signature=_signature(verdict),
         seen=_seen(trial),
-        pace=_pace(trial.observations) if trial.extra.get("ramp") else (),
+        pace=_pace(trial.observations) if trial.about.ramp else (),
         advice=(verdict.advice or verdict.explanation) if verdict.outcome is Outcome.INCONCLUSIVE else "",
     )
 
@@ -86,8 +86,7 @@ def _signature(verdict: Verdict) -> str:
 
 
 def _seen(trial: Trial) -> tuple[str, ...]:
-    kept = trial.exit.log_tail if trial.exit else trial.extra.get("last_words")
-    lines = [str(line) for line in kept] if isinstance(kept, list | tuple) else []
+    lines = trial.exit.log_tail if trial.exit else trial.about.last_words
     return tuple(one.name for one in SIGNATURES if any(one.pattern.search(line[:500]) for line in lines))
 
 

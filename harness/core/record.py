@@ -78,6 +78,42 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a trial beside its measurements; empty where it is not known.
+
+    mode: of the load. load: in a few words; runs with the same words are comparable. soak: bounds per hour are asked
+    for. budget_profile: whose budgets were used. runtime_version: of the service. advice: the next step where it never
+    got ready. stopped_with, last_words: return code and last lines of a service that the harness stopped.
+    search_seconds: time that the search for the place took. peak_fds, peak_threads, peak_rss: highest readings.
+    profile: of the reference service, with its summary, what the analysis said of it, the expected outcome and log
+    line, ``scale`` (real or scaled time) and ``ramp`` (streams of each cycle). confirmed: whether it ended as expected;
+    note: why not, or what was seen.
+    """
+
+    mode: str = ""
+    load: str = ""
+    soak: bool = False
+    budget_profile: str = ""
+    runtime_version: str = ""
+    advice: str = ""
+    stopped_with: int | None = None
+    last_words: tuple[str, ...] = ()
+    search_seconds: float | None = None
+    peak_fds: float | None = None
+    peak_threads: float | None = None
+    peak_rss: float | None = None
+    profile: str = ""
+    summary: str = ""
+    said: str = ""
+    expected: str = ""
+    expected_in_log: str = ""
+    scale: str = ""
+    ramp: tuple[int, ...] = ()
+    confirmed: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One target under one plan: the judge's whole input."""
 
@@ -99,7 +135,7 @@ class Trial:
     verdict: Verdict | None = None
     searched: bool = False  # for the place in the source, whether or not it was found
     places: Places | None = None  # where the target grows, once a leak was certain
-    extra: Mapping[str, object] = field(default_factory=dict)
+    about: About = field(default_factory=About)
     restarts: tuple[Restart, ...] = ()  # of a soak that was resumed, oldest first
 
 

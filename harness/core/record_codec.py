@@ -42,7 +42,7 @@ def _plain_float(value: float) -> float | str:
 
 
 def _free(value: object) -> object:
-    """A value of an open mapping (``extra``, ``machine``): JSON's own types only, whatever came in."""
+    """A value of an open mapping (``machine``): JSON's own types only, whatever came in."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -91,10 +91,24 @@ def from_dict(data: Mapping[str, Any]) -> RunRecord:
             "use the version of the harness that wrote it, or a newer one"
         )
     try:
-        return _CONVERTER.structure(data, RunRecord)
+        return _CONVERTER.structure(_renamed(data), RunRecord)
     except ClassValidationError as error:
         found = transform_error(error, path="record", format_exception=_say)
         raise ConfigError(f"not a run record: {found[0]}") from None
+
+
+def _renamed(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record with the names of today: earlier versions called ``about`` of a trial ``extra``."""
+    trials = data.get("trials")
+    if not isinstance(trials, list) or not any(isinstance(one, Mapping) and "extra" in one for one in trials):
+        return data
+    return {
+        **data,
+        "trials": [
+            {**one, "about": one["extra"]} if isinstance(one, Mapping) and "extra" in one else one
+            for one in trials
+        ],
+    }
 
 
 def _say(error: BaseException, kind: type | None) -> str:

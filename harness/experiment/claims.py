@@ -201,7 +201,7 @@ def _confirm(trial: Trial, card: Card) -> Trial:
         good, why = trial.exit is None, "the service exited" if trial.exit else "served every client"
     else:
         good, why = confirmed(trial, card)
-    return replace(trial, extra={**trial.extra, "confirmed": good, "note": why})
+    return replace(trial, about=replace(trial.about, confirmed=good, note=why))
 
 
 def _fresh(out: Path | None, catalogue: Catalogue) -> tuple[Path, ClaimsRecord]:

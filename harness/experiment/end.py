@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.judge.crash import crash_trace
 from harness.core.judge.signature import excerpt
-from harness.core.record import ExitInfo
+from harness.core.record import About, ExitInfo
 from harness.core.sample import Sample
 from harness.experiment.context import Target
 from harness.target.dump import core_stack, oom_kills
@@ -54,14 +54,18 @@ def stop(target: Target, log: Path, *, grace: float, interrupted: bool) -> Stopp
     return Stopped(code, excerpt(target.tail(LOG_LINES), LOG_KEPT), tuple(notes))
 
 
-def peaks(samples: Iterable[Sample], before: Mapping[str, object]) -> dict[str, float]:
-    """The highest readings of the hot lane: all that is left of a service that died in its first cycle. before: those
-    of an earlier process of the service, by the same names."""
+def with_peaks(about: About, samples: Iterable[Sample]) -> About:
+    """With the highest readings of the hot lane: all that is left of a service that crashed in its first cycle. Those
+    of an earlier process of the service count as well."""
     seen = list(samples)
-    found = {
-        f"peak_{name}": float(max(values))
-        for name in ("fds", "threads", "rss")
-        if (values := [getattr(one, name) for one in seen if getattr(one, name) is not None])
-    }
-    earlier = {name: value for name in found if isinstance(value := before.get(name), float)}
-    return {name: max(value, earlier.get(name, value)) for name, value in found.items()}
+
+    def peak(name: str, before: float | None) -> float | None:
+        values = [float(value) for one in seen if (value := getattr(one, name)) is not None]
+        return max((*values, *(() if before is None else (before,))), default=None)
+
+    return replace(
+        about,
+        peak_fds=peak("fds", about.peak_fds),
+        peak_threads=peak("threads", about.peak_threads),
+        peak_rss=peak("rss", about.peak_rss),
+    )

@@ -16,7 +16,7 @@ from harness.core.errors import OptionError, TargetError
 from harness.core.expected import statuses
 from harness.core.judge.selftest import confirmed
 from harness.core.plan import Goal, next_step
-from harness.core.record import Trial
+from harness.core.record import About, Trial
 from harness.core.redact import Redactor
 from harness.core.units import counted
 from harness.core.verdict import Verdict
@@ -69,12 +69,7 @@ def setup_for(request: GuardRequest, steps: Steps | None = None) -> TrialSetup:
         broker=broker_setup(request.service),
         runtime=_runtime(request.service),
         limit=judgement.max_time,
-        extra={
-            "mode": load.mode,
-            "load": load_words(load),
-            **({"soak": True} if judgement.soak else {}),
-            **({"budget_profile": judgement.profile} if judgement.profile else {}),
-        },
+        about=About(load.mode, load_words(load), judgement.soak, judgement.profile or ""),
     )
 
 

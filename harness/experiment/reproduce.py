@@ -21,7 +21,7 @@ from harness.core.cycle import CycleSpec, Phase
 from harness.core.design import plain
 from harness.core.errors import OptionError, TargetError
 from harness.core.plan import Goal, Stop, next_step
-from harness.core.record import Trial
+from harness.core.record import About, Trial
 from harness.core.stats.ratio import LEAST, factor
 from harness.core.units import counted, nearest
 from harness.core.verdict import Outcome
@@ -199,15 +199,15 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
         steps=_steps(card, goal),
         broker=BrokerSetup(behaviour=card.broker),
         runtime=RuntimeSetup(str(load.get("runtime") or "none")),
-        extra={
-            "profile": card.name,
-            "summary": card.summary,
-            "said": card.said,
-            "expected": card.expected.value,
-            "expected_in_log": card.in_log,
-            "scale": "real" if wish.real_time else "scaled",
-            **({"ramp": list(load["ramp"])} if load.get("ramp") else {}),
-        },
+        about=About(
+            profile=card.name,
+            summary=card.summary,
+            said=card.said,
+            expected=card.expected.value,
+            expected_in_log=card.in_log,
+            scale="real" if wish.real_time else "scaled",
+            ramp=tuple(load.get("ramp") or ()),
+        ),
     )
 
 
@@ -241,10 +241,10 @@ def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
     assert verdict
     if verdict.outcome not in (card.expected, *card.also):
         return False, f"expected {card.expected.value}, saw {verdict.outcome.value}"
-    code = trial.exit.returncode if trial.exit else trial.extra.get("stopped_with")
+    code = trial.exit.returncode if trial.exit else trial.about.stopped_with
     if code not in card.returncodes and not trial.interrupted:
         return False, f"expected return code {' or '.join(map(str, card.returncodes))}, saw {code}"
-    lines = trial.exit.log_tail if trial.exit else _lines(trial.extra.get("last_words"))
+    lines = trial.exit.log_tail if trial.exit else trial.about.last_words
     # Who aborts has said why, but of two threads that fault at once the second ends the process before the first's
     # handler has written a word (faulthandler restores the default action before it writes).
     by_signal = bool(trial.exit and trial.exit.returncode and trial.exit.returncode < 0)
@@ -259,28 +259,24 @@ def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
     return True, f"{counted(events, 'event')} arrived" if events else "no event ever arrived"
 
 
-def _lines(kept: object) -> tuple[str, ...]:
-    return tuple(map(str, kept)) if isinstance(kept, list | tuple) else ()
-
-
 def compare(trials: Sequence[Trial]) -> list[Trial]:
     """Test the claims that compare two profiles, over all runs of both. A claim that its repeats refute takes the
     confirmation back; one with too few repeats is noted as not tested."""
     lives: dict[str, list[float]] = {}
     for trial in trials:
         if trial.exit and trial.exit.at > 0:
-            lives.setdefault(str(trial.extra.get("profile")), []).append(trial.exit.at)
+            lives.setdefault(trial.about.profile, []).append(trial.exit.at)
     told = []
     for trial in trials:
-        name = str(trial.extra.get("profile"))
+        name = trial.about.profile
         before = LATER_THAN.get(name)
         if before is None or name not in lives or before not in lives:
             told.append(trial)
             continue
         refuted, claim = claim_of(lives[name], lives[before], before)
-        note = str(trial.extra.get("note", ""))
-        extra = {**trial.extra, "note": f"{note}; {claim}" if note else claim}
-        told.append(replace(trial, extra={**extra, "confirmed": False} if refuted else extra))
+        note = f"{trial.about.note}; {claim}" if trial.about.note else claim
+        good = False if refuted else trial.about.confirmed
+        told.append(replace(trial, about=replace(trial.about, note=note, confirmed=good)))
     return told
 
 

@@ -123,10 +123,10 @@ class Run:
             target=TargetInfo(service.command, service.url, service.pid or 0),
             budget=setup.judgement.allowed,
             notes=setup.judgement.budget_notes,
-            extra=dict(setup.extra),
+            about=setup.about,
         )
-        extra = {**begun.extra, "advice": advice} if advice else begun.extra
-        trial = self._redacted(replace(begun, unready=why, extra=extra, ended=self.clock()))
+        about = replace(begun.about, advice=advice) if advice else begun.about
+        trial = self._redacted(replace(begun, unready=why, about=about, ended=self.clock()))
         trial = replace(trial, verdict=judge(trial))
         attempt("saving the verdict", lambda: self._keep((*done, trial)), self.failures.append)
         return trial

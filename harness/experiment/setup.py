@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.core.plan import Step
-from harness.core.record import Trial
+from harness.core.record import About, Trial
 from harness.experiment.broker import BrokerSetup
 from harness.experiment.options import GuardRequest, JudgementOptions, ServiceOptions
 from harness.experiment.remote_target import probe_argv
@@ -33,7 +33,7 @@ class TrialSetup:
     runtime: RuntimeSetup = field(default_factory=RuntimeSetup)
     limit: float | None = None
     probe_interval: float = 0.1
-    extra: Mapping[str, object] = field(default_factory=dict)
+    about: About = field(default_factory=About)
     resumed: Trial | None = None
 
     @property

@@ -84,7 +84,7 @@ class TrialRunner:
             retention=setup.judgement.retain,
             started=self.started,
             notes=setup.judgement.budget_notes,
-            extra=dict(setup.extra),
+            about=setup.about,
         )
         if resumed:
             set_aside(self.directory, LOGS)
@@ -113,7 +113,7 @@ class TrialRunner:
             self._hear_broker()
             samples = self.sampler.samples() if hasattr(self, "sampler") else []
             self._note(
-                extra={**self.trial.extra, **end.peaks(samples, self.trial.extra)},
+                about=end.with_peaks(self.trial.about, samples),
                 ended=self.context.clock(),
                 interrupted=self.context.interrupt.user.is_set(),
             )
@@ -233,8 +233,8 @@ class TrialRunner:
         said = self.runtime.open(self.target.pid, url)
         info = replace(info, runtime=self.runtime.choice.runtime)
         version = runtime_version(self.runtime.choice)
-        extra = {**self.trial.extra, "runtime_version": version} if version else self.trial.extra
-        self._note(target=info, notes=(*self.trial.notes, said), extra=extra)
+        about = replace(self.trial.about, runtime_version=version) if version else self.trial.about
+        self._note(target=info, notes=(*self.trial.notes, said), about=about)
         # Port 0 is nobody's: connections to a Unix socket are in no table of TCP.
         listens_on = 0 if self.endpoint.unix else self.endpoint.port
         self.reader = Reader(
@@ -301,8 +301,8 @@ class TrialRunner:
         if not service.command:
             return
         if self.trial.exit is None:
-            words = {"stopped_with": seen.returncode, "last_words": list(seen.last_words)}
-            self._note(extra={**self.trial.extra, **words})
+            about = replace(self.trial.about, stopped_with=seen.returncode, last_words=tuple(seen.last_words))
+            self._note(about=about)
         if seen.notes:
             self._note(notes=(*self.trial.notes, *seen.notes))
 
@@ -490,7 +490,7 @@ class TrialRunner:
         )
         self.search_ends = math.inf
         took = round(self.context.clock() - began, 1)
-        self._note(places=found, extra={**self.trial.extra, "search_seconds": took})
+        self._note(places=found, about=replace(self.trial.about, search_seconds=took))
 
     def _about_to_search(self) -> None:
         """Between two cycles of the search its agents are asked: that belongs to the cycle that comes next."""

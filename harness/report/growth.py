@@ -31,20 +31,14 @@ class Growth:
 
 def growth(trial: Trial, metric: str) -> Growth:
     """What one metric gained per connection over the trial's settled cycles."""
-    checks = trial.extra.get("checks_per_connection")
-    per_check = float(checks) if isinstance(checks, int | float) and checks and checks > 0 else None
     rates = _rates(trial, metric)
     total = _total(trial, metric, rates)
     kinds = {key.kind: rate for key, rate in rates.items() if key.kind}
-    scale = per_check or 1.0
-    shown = sorted(
-        ((kind, rate / scale) for kind, rate in kinds.items()), key=lambda item: (-item[1], item[0])
-    )
+    shown = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     interval = _interval(trial, metric)
     return Growth(
         total=total,
         kinds=tuple((kind, rate) for kind, rate in shown if rate >= NEGLIGIBLE),
-        unit="check" if per_check else "connection",
         low=interval[0] if interval else None,
         high=interval[1] if interval else None,
     )

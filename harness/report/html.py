@@ -31,7 +31,7 @@ def _section(trial: Trial, samples: Sequence[Sample], links: Links, identifier: 
     ]
     return {
         "name": trial.name,
-        "summary": str(trial.extra.get("summary", "")),
+        "summary": trial.about.summary,
         "outcome": trial.verdict.outcome.value,
         "verdict": trial.verdict,
         "facts": facts_of(trial),

@@ -29,7 +29,7 @@ def render(record: RunRecord) -> str:
             name=xml(trial.name),
             time=f"{trial.ended - trial.started:.3f}",
         )
-        expected = trial.extra.get("confirmed")
+        expected = trial.about.confirmed
         kind = None
         if expected is False or (expected is None and verdict.exit_code == 1):
             kind, name = "failure", "failures"

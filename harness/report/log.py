@@ -10,6 +10,5 @@ LOG_LINES = 8
 
 def log_tail(trial: Trial, lines: int = LOG_LINES) -> list[str]:
     """The last lines that the service logged: those before its exit, else those at the trial's end."""
-    kept = trial.exit.log_tail if trial.exit else trial.extra.get("last_words")
-    said = kept if isinstance(kept, list | tuple) else ()
-    return [line for text in said if (line := plain(str(text), 300).strip())][-lines:]
+    kept = trial.exit.log_tail if trial.exit else trial.about.last_words
+    return [line for text in kept if (line := plain(text, 300).strip())][-lines:]

@@ -67,7 +67,6 @@ def build_row(trial: Trial) -> Row:
     verdict = trial.verdict
     if verdict is None:
         raise ValueError(f"trial {trial.name} was never judged")
-    confirmed = trial.extra.get("confirmed")
     opened = trial.exit.connections if trial.exit else sum(o.ledger.opened for o in trial.observations)
     return Row(
         name=trial.name,
@@ -78,9 +77,9 @@ def build_row(trial: Trial) -> Row:
         threads=_growth_text(last_process(trial), verdict, "threads"),
         memory=_memory_text(last_process(trial)),
         signature=_signature(verdict),
-        said=str(trial.extra.get("said", "")),
-        confirmed=confirmed if isinstance(confirmed, bool) else None,
-        note=str(trial.extra.get("note", "")),
+        said=trial.about.said,
+        confirmed=trial.about.confirmed,
+        note=trial.about.note,
     )
 
 
@@ -124,14 +123,14 @@ def _units(trial: Trial) -> tuple[float, str]:
     seen = [o for o in trial.observations if o.levels]
     later = seen[1:]
     checks = [o.broker.requests for o in later if o.broker]
-    if trial.extra.get("profile") and checks and sum(checks):
+    if trial.about.profile and checks and sum(checks):
         return float(sum(checks)), "check"
     return float(sum(o.ledger.opened for o in later)), "connection"
 
 
 def _peak(trial: Trial, metric: str) -> float:
-    value = trial.extra.get(f"peak_{metric}")
-    return float(value) if isinstance(value, int | float) else 0.0
+    about = trial.about
+    return {"fds": about.peak_fds, "threads": about.peak_threads, "rss": about.peak_rss}.get(metric) or 0.0
 
 
 def _memory_text(trial: Trial) -> str:

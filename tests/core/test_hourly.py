@@ -12,7 +12,7 @@ from harness.core.judge.hourly import so_far
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal
-from harness.core.record import Trial
+from harness.core.record import About, Trial
 from harness.core.verdict import Bound, Outcome
 from tests.core.series import FDS, play, trial
 
@@ -26,7 +26,7 @@ def soaked(**more: object) -> Trial:
     steady = trial([10.0] * 32)
     levels = {FDS: 10.0, Key("fds", "eventfd"): 1.0, Key("threads"): 4.0, TASKS: 2.0, ANONYMOUS: 20e6}
     seen = [replace(one, levels=levels) for one in steady.observations]
-    return replace(steady, observations=tuple(seen), extra={"soak": True, **more})
+    return replace(steady, observations=tuple(seen), about=About(soak=True, **more))
 
 
 def test_a_soak_bounds_every_metric_per_hour() -> None:
@@ -44,8 +44,8 @@ def test_a_soak_bounds_every_metric_per_hour() -> None:
 
 
 def test_an_interrupted_run_says_what_it_has_shown_so_far() -> None:
-    for extra in ({"soak": True}, {}):
-        verdict = judge(replace(soaked(), interrupted=True, extra=extra))
+    for about in (About(soak=True), About()):
+        verdict = judge(replace(soaked(), interrupted=True, about=about))
         assert verdict.outcome is Outcome.INCONCLUSIVE
         assert re.fullmatch(
             r"the run was interrupted; no growth over 9,600 connections: at most 0\.00031 per connection \(95 %\); "
@@ -55,7 +55,7 @@ def test_an_interrupted_run_says_what_it_has_shown_so_far() -> None:
 
 
 def test_a_guard_that_ran_to_its_end_gives_no_list_of_hours() -> None:
-    assert "threads per hour" not in judge(replace(soaked(), extra={})).explanation
+    assert "threads per hour" not in judge(replace(soaked(), about=About())).explanation
 
 
 def test_an_interruption_before_the_first_cycle_has_shown_nothing() -> None:
@@ -64,7 +64,7 @@ def test_an_interruption_before_the_first_cycle_has_shown_nothing() -> None:
 
 
 def test_a_soak_that_leaks_says_so_first() -> None:
-    seen = replace(trial([10.0 + 300 * n for n in range(12)]), extra={"soak": True})
+    seen = replace(trial([10.0 + 300 * n for n in range(12)]), about=About(soak=True))
     assert "per hour (95 %)" not in judge(seen).explanation
 
 
@@ -77,7 +77,7 @@ def test_times_have_the_unit_that_fits(seconds: float, words: str) -> None:
 def test_more_time_for_a_soak_is_its_duration() -> None:
     rising = [10.0 + n for n in range(12)]
     assert "--max-time" in judge(trial(rising)).advice
-    assert "--duration" in judge(replace(trial(rising), extra={"soak": True})).advice
+    assert "--duration" in judge(replace(trial(rising), about=About(soak=True))).advice
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.core import quote
 from harness.core.judge.trial import judge
-from harness.core.record import ExitInfo, RunRecord, Trial
+from harness.core.record import About, ExitInfo, RunRecord, Trial
 from harness.report import github, html, junit, markdown
 from harness.report.facts import _CONTAINER, _PLACE, facts_of
 from tests.core.series import trial
@@ -93,7 +93,7 @@ def hostile_run() -> RunRecord:
         name=HOSTILE,
         exit=ExitInfo(-6, 1.0, 2, ORDERS),
         notes=(f"budgets: {HOSTILE}",),
-        extra={"summary": HOSTILE, "said": HOSTILE, "note": HOSTILE},
+        about=About(summary=HOSTILE, said=HOSTILE, note=HOSTILE),
     )
     made = replace(made, target=replace(made.target, command=(HOSTILE,), url=HOSTILE))
     return RunRecord(

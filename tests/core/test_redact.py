@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
-from harness.core.record import ExitInfo, TargetInfo, Trial
+from harness.core.record import About, ExitInfo, TargetInfo, Trial
 from harness.core.redact import Redactor, is_secret
 from harness.core.secret_values import secrets_in_body, secrets_in_header, secrets_in_url, secrets_in_words
 from harness.core.texts import mapped
@@ -157,12 +157,13 @@ def test_a_trial_keeps_its_structure_and_loses_its_secrets() -> None:
         budget=trial([1.0]).budget,
         observations=trial([1.0, 2.0]).observations,
         exit=ExitInfo(-6, 1.0, 2, ("password=abc", "plain")),
-        extra={"last_words": ["key=abc"], "deep": {"token=1": 1, "token=2": 2}},
+        about=About(last_words=("key=abc",)),
     )
     clean = BY_NAME.value(told)
     assert (clean.name, clean.target.url) == ("token=***", "http://h/?token=***")
     assert clean.exit == replace(told.exit, log_tail=("password=***", "plain"))  # type: ignore[type-var]
-    assert clean.extra == {"last_words": ["key=***"], "deep": {"token=***": 1, "token=*** (2)": 2}}
+    assert clean.about == About(last_words=("key=***",))
+    assert BY_NAME.value({"token=1": 1, "token=2": 2}) == {"token=***": 1, "token=*** (2)": 2}
     assert clean.observations is told.observations, "nothing is copied in vain"
     everything = mapped(told, lambda _: "x")
     assert [o.levels for o in everything.observations] == [o.levels for o in told.observations]

@@ -16,7 +16,7 @@ from harness.core.judge.counts import assess_counts
 from harness.core.judge.moments import moments, series
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.record import Restart, RunRecord, Trial
+from harness.core.record import About, Restart, RunRecord, Trial
 from harness.core.record_codec import from_dict, to_dict
 from harness.core.segments import last_process, segments
 from harness.core.verdict import Outcome
@@ -39,7 +39,7 @@ def resumed(*processes: Sequence[float], warmup: int = 2, opened: int = 300, **m
             phase = Phase.WARMUP if index < warmup else Phase.LOAD
             found = {FDS: level, EVENTFD: level - 5, THREADS: 4.0}
             seen.append(observation(len(seen), found, phase=phase, opened=opened))
-    return trial([], observations=seen, restarts=tuple(restarts), extra={"soak": True}, **more)
+    return trial([], observations=seen, restarts=tuple(restarts), about=About(soak=True), **more)
 
 
 def test_a_lower_level_after_a_restart_is_no_release_and_a_higher_one_no_growth() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from harness.core.budget import Budget
 from harness.core.judge.trial import judge
-from harness.core.record import ExitInfo, RunRecord, Trial
-from harness.core.record_codec import dumps, run_dict
+from harness.core.record import About, ExitInfo, RunRecord, Trial
+from harness.core.record_codec import dumps, from_dict, run_dict, to_dict
 from harness.core.verdict import Outcome
 from harness.report.schema import schema
 from tests.core.series import observation, trial
@@ -66,3 +66,26 @@ def test_what_does_not_fit_is_refused(key: str, value: object) -> None:
     validator = jsonschema.Draft202012Validator(schema())
     validator.check_schema(schema())
     assert not validator.is_valid({**published(TRIALS[Outcome.BOUNDED]), key: value})
+
+
+ABOUT = About(mode="request", soak=True, last_words=("a", "b"), peak_fds=7.0)
+
+
+def test_a_record_of_an_earlier_version_keeps_what_it_said_of_its_trials() -> None:
+    """What is ``about`` today was an open mapping named ``extra``."""
+    today = RunRecord(
+        "id", "harness soak", "2026-01-01T00:00:00+00:00", 1, (replace(trial([10.0]), about=ABOUT),)
+    )
+    old = to_dict(today)
+    (one,) = old["trials"]
+    del one["about"]
+    one["extra"] = {
+        "mode": "request",
+        "soak": True,
+        "last_words": ["a", "b"],
+        "peak_fds": 7.0,
+        "unknown": [1],
+    }
+    assert from_dict(old) == from_dict(to_dict(today)) == today
+    del one["extra"]
+    assert from_dict(old).trials[0].about == About()

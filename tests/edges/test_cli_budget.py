@@ -19,7 +19,7 @@ from harness.core.budget import Budget
 from harness.core.budget_file import EXCEPTION_FIELDS, MEMORY_KINDS, SUBTABLES
 from harness.core.judge.trial import judge
 from harness.core.metric import METRICS, Key
-from harness.core.record import RunRecord, Trial
+from harness.core.record import About, RunRecord, Trial
 from harness.core.verdict import Outcome
 from harness.no_leaks import KINDS
 from harness.report.schema import schema
@@ -210,7 +210,7 @@ def test_what_is_written_holds_for_what_the_run_was_about_and_for_nothing_else(
         return budget_for(None, endpoints=(endpoint,), profile=profile, start=here)[0]
 
     others = [allowed("/other", profile), allowed("/other", None)]
-    run_of = replace(LEAKING, extra={"budget_profile": profile} if profile else {})
+    run_of = replace(LEAKING, about=About(budget_profile=profile or ""))
     done = run("baseline", "accept", saved(here, guard=run_of))
     assert done.exit_code == 0, done.output
     assert f"{said} fds per connection: 0 -> 1 (LOOSENS), as an exception until " in done.output

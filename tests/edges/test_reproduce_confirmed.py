@@ -9,7 +9,7 @@ import pytest
 from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.judge.trial import judge
-from harness.core.record import ExitInfo, TargetInfo, Trial
+from harness.core.record import About, ExitInfo, TargetInfo, Trial
 from harness.experiment.reproduce import Card, compare, confirmed, describe
 
 REQUEST_SENT = "panic: ZMQError: Too many open files"
@@ -77,7 +77,7 @@ def runs(name: str, seconds: list[float]) -> list[Trial]:
         replace(
             crashed,
             exit=ExitInfo(-6, at, 16, (REQUEST_SENT,)),
-            extra={"profile": name, "confirmed": True, "note": "9 events arrived"},
+            about=About(profile=name, confirmed=True, note="9 events arrived"),
         )
         for at in seconds
     ]
@@ -112,6 +112,6 @@ def test_a_claim_that_compares_profiles_is_tested_over_repeats(
 ) -> None:
     told = compare([*runs("solution-1", earlier), *runs("solution-2", later)])
     for trial in told[len(earlier) :]:
-        assert str(trial.extra["note"]).startswith(f"9 events arrived; {note}")
-        assert trial.extra["confirmed"] is good
-    assert all("later" not in str(trial.extra["note"]) for trial in told[: len(earlier)])
+        assert str(trial.about.note).startswith(f"9 events arrived; {note}")
+        assert trial.about.confirmed is good
+    assert all("later" not in str(trial.about.note) for trial in told[: len(earlier)])

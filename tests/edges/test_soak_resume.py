@@ -21,7 +21,7 @@ from harness.cli.resume import again, stored_words, taken
 from harness.cli.soak import command as soak
 from harness.core.errors import EXIT_USAGE, ConfigError
 from harness.core.judge.trial import judge
-from harness.core.record import ExitInfo, RunRecord, Trial
+from harness.core.record import About, ExitInfo, RunRecord, Trial
 from harness.experiment.resume import resumption
 from harness.store.plan import save_plan
 from harness.store.run_dir import RunDirectory
@@ -140,7 +140,7 @@ def test_a_soak_that_was_killed_and_one_that_was_stopped_go_on_to_their_end(tmp_
         )
 
 
-INTERRUPTED = replace(trial([10.0] * 5, interrupted=True, extra={"soak": True}), name="soak")
+INTERRUPTED = replace(trial([10.0] * 5, interrupted=True, about=About(soak=True)), name="soak")
 PLAN = ("--duration", "60s", "--url", URL, "--", "/nowhere/service", "{port}")
 
 

@@ -270,6 +270,6 @@ def test_the_search_for_the_place_takes_20_seconds_at_most(
     one.runtime = SimpleNamespace(attribute=attribute, reader=object())  # type: ignore[assignment]
     one._attribute()
     assert len(ran) == cycles
-    assert one.trial.extra["search_seconds"] == round(now[0] - 100.0, 1) <= longest
+    assert one.trial.about.search_seconds == round(now[0] - 100.0, 1) <= longest
     assert one.trial.places
     assert one.trial.places.notes[0].startswith("partial: another cycle would have" if cycles < 3 else "")

@@ -248,8 +248,6 @@ def test_growth_without_a_verdict_is_that_of_the_levels() -> None:
     assert (pair[0], pair[1], pair[2]) == (seen[0], seen[2], 600)
     found = growth(one, "fds")
     assert (found.total, found.kinds, found.unit, found.low) == (1.0, (("pipe", 0.5),), "connection", None)
-    by_check = growth(replace(one, extra={"checks_per_connection": 5}), "fds")
-    assert (by_check.kinds, by_check.unit, by_check.total) == ((("pipe", 0.1),), "check", 1.0)
     assert growth(trial([], observations=seen[:1]), "fds").total is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from harness.core.budget import Budget
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.record import ExitInfo, Place, Places, Trial
+from harness.core.record import About, ExitInfo, Place, Places, Trial
 from harness.core.verdict import Outcome
 from harness.report.facts import Fact, Facts, facts_of, headline
 from tests.core.series import trial
@@ -209,7 +209,7 @@ def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> N
         for one in trial([10.0] * 4).observations
     ]
     said: dict[str, object] = {
-        "stalled": {"observations": tuple(mute), "extra": {"last_words": ["x", EMFILE]}},
+        "stalled": {"observations": tuple(mute), "about": About(last_words=("x", EMFILE))},
         "crashed": {"exit": ExitInfo(1, 9.0, 300, ("x", EMFILE))},
     }
     changes = said[ends]
@@ -218,7 +218,7 @@ def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> N
     assert text.startswith(ends.upper())
     assert EMFILE in text
     assert "next: find what each connection opens, and close it" in text
-    without = read(replace(trial([10.0] * 4), **{**changes, "extra": {}, **(
+    without = read(replace(trial([10.0] * 4), **{**changes, "about": About(), **(
         {"exit": ExitInfo(1, 9.0, 300, ())} if ends == "crashed" else {}
     )}))  # fmt: skip
     assert "what each connection opens" not in without

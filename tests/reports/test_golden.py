@@ -13,7 +13,7 @@ import pytest
 
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.record import ExitInfo, Place, Places, RunRecord, Trial
+from harness.core.record import About, ExitInfo, Place, Places, RunRecord, Trial
 from harness.core.verdict import Exhaustion, Finding, Outcome, Rate, Verdict
 from harness.plugin.guarding import VERDICT, Explained
 from harness.report import junit, markdown
@@ -77,7 +77,7 @@ CASES = {
     "unready": _judged(
         trial([10.0] * 3),
         unready="http://127.0.0.1:8000/events answers 404: no such path",
-        extra={"advice": "give --url the path of the stream", "last_words": LOG},
+        about=About(advice="give --url the path of the stream", last_words=tuple(LOG)),
     ),
 }  # fmt: skip
 

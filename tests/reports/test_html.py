@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.record import ExitInfo, RunRecord
+from harness.core.record import About, ExitInfo, RunRecord
 from harness.core.record_codec import from_dict
 from harness.core.sample import Sample
 from harness.report.html import render
@@ -96,7 +96,7 @@ def test_what_a_target_said_never_becomes_markup(
         name=HOSTILE,
         exit=ExitInfo(1, 1.0, 1, (HOSTILE,)),
         notes=(HOSTILE,),
-        extra={**trial.extra, "summary": HOSTILE, "said": HOSTILE, "note": HOSTILE},
+        about=replace(trial.about, summary=HOSTILE, said=HOSTILE, note=HOSTILE),
         verdict=replace(trial.verdict, explanation=HOSTILE, warnings=(HOSTILE,), advice=HOSTILE),
     )
     page = tmp_path / "report.html"
@@ -129,7 +129,7 @@ def test_several_trials_open_with_the_table_and_one_has_none(
     text = render(record, samples)
     assert text.index("<h2>All trials</h2>") < text.index("<svg")
     assert "what the analysis said" in text
-    guard = replace(record.trials[0], extra={})
+    guard = replace(record.trials[0], about=About())
     alone = render(replace(record, trials=(guard,)), samples)
     assert "All trials" not in alone
     assert "what the analysis said" not in alone

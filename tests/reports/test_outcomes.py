@@ -9,7 +9,7 @@ import pytest
 
 from harness.core import quote
 from harness.core.quote import workflow_data
-from harness.core.record import ExitInfo, RunRecord, Trial
+from harness.core.record import About, ExitInfo, RunRecord, Trial
 from harness.core.verdict import Finding, Outcome, Rate, Verdict
 from harness.report import github, junit, markdown
 from tests.core.series import trial
@@ -80,7 +80,7 @@ def test_junit_without_a_log_has_no_log(outcome: Outcome) -> None:
 def test_a_profile_fails_only_where_its_outcome_is_another_than_expected(
     outcome: Outcome, confirmed: bool
 ) -> None:
-    suite = ET.fromstring(junit.render(record(ended(outcome, extra={"confirmed": confirmed}))))
+    suite = ET.fromstring(junit.render(record(ended(outcome, about=About(confirmed=confirmed)))))
     assert [child.tag for child in suite[0]] == ([] if confirmed else ["failure", "system-err"])
     assert [suite.get(name) for name in ("failures", "errors", "skipped")] == [
         str(int(not confirmed)),
@@ -154,7 +154,7 @@ def test_markdown_shows_the_outcome(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize(("confirmed", "cell"), [(True, "yes: why"), (False, "no: why"), (None, "–: why")])
 def test_markdown_shows_whether_a_profile_was_confirmed(confirmed: bool | None, cell: str) -> None:
-    text = markdown.render(record(ended(Outcome.CRASHED, extra={"confirmed": confirmed, "note": "why"})))
+    text = markdown.render(record(ended(Outcome.CRASHED, about=About(confirmed=confirmed, note="why"))))
     (row,) = [line for line in text.splitlines() if line.startswith("| one |")]
     assert row.endswith(f"| {cell} |")
 

@@ -114,7 +114,7 @@ def _open(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
 
 def time_option(trial: Trial) -> str:
     """The option that gives a run of this kind more time."""
-    return "--duration" if trial.extra.get("soak") else "--max-time"
+    return "--duration" if trial.about.soak else "--max-time"
 
 
 def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:

@@ -44,8 +44,7 @@ def stalled(trial: Trial) -> str | None:
 
 def ran_out(trial: Trial) -> str | None:
     """What a service that lives on says in its log that it has no more of: "descriptors ran out: LINE"."""
-    said = trial.extra.get("last_words")
-    found = find([str(line) for line in said]) if isinstance(said, list | tuple) else None
+    found = find(list(trial.about.last_words))
     if found is None or found.signature.name not in EXHAUSTED:
         return None
     return f"its log says that {found.signature.meaning}: {found.line[:LINE]}"

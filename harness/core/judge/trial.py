@@ -36,8 +36,8 @@ KEPT = "live memory is flat, anonymous memory grew: the allocator keeps it"
 def judge(trial: Trial) -> Verdict:
     """The verdict of one trial. Several outcomes may hold; the worst decides and the others are said."""
     if trial.unready:
-        advice = trial.extra.get("advice", "start the service by hand and open the URL")
-        return Verdict(Outcome.UNREADY, trial.unready, advice=str(advice))
+        advice = trial.about.advice or "start the service by hand and open the URL"
+        return Verdict(Outcome.UNREADY, trial.unready, advice=advice)
     found = moments(trial)
     results = assess_counts(trial, found)
     inside = counted_inside(found)
@@ -183,7 +183,7 @@ def _explain(
         parts.append(growth_so_far(results, streams_seen(trial)))
     if outcome is Outcome.BOUNDED:
         parts.append(_bounded_text(trial, limits, results))
-    if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.extra.get("soak")):
+    if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.about.soak):
         seconds = seconds_seen(moments(trial))
         if (
             seconds >= LEAST_SHOWN
