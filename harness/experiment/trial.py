@@ -433,9 +433,10 @@ class TrialRunner:
     def _hold(self, step: CycleSpec, ledger: Ledger, started: float, connected: list[Reading]) -> None:
         """Read the levels now and then while all clients are connected, and not once they are about to leave."""
         now = self.context.clock()
-        last = self._read_until if connected else started
-        rest = min(REST * (last - connected[-1].at) if connected else 0.0, step.dwell / FEWEST_READINGS)
-        due = max(READ_EVERY, step.dwell / MOST_READINGS, rest)
+        last = connected[-1].at if connected else started
+        took = self._read_until - last if connected else 0.0
+        rest = max(0.0, min(REST * took, step.dwell / FEWEST_READINGS - took))
+        due = max(READ_EVERY, step.dwell / MOST_READINGS, took + rest)
         if ledger.open_now < step.connections or now - last < due or now - started > step.dwell - 0.1:
             return
         if reading := self.reader.connected():

@@ -380,3 +380,18 @@ def test_growth_while_connected_comes_before_a_bound_that_is_only_weak() -> None
     verdict = judge(replace(slow, observations=(*few, *slow.observations)))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "while connected" in verdict.explanation, verdict.explanation
+
+
+def test_a_hold_with_too_few_readings_is_held_again_for_longer() -> None:
+    """Each reading of a busy service took more than a second: what grew would not have been seen."""
+    step = next_hold(trial([], observations=[]), replace(PLAIN, phase=Phase.HOLD), 5.0)
+    assert step
+    one = held(step, HEAP, freed(30 * MIB, lambda t: 10_000 * EVENTS * t), 0.0)
+    slow = replace(one, connected=one.connected[::3])
+    again = next_hold(trial([], observations=[slow]), replace(PLAIN, phase=Phase.HOLD), 5.0)
+    assert again is not None
+    assert (again.dwell, again.stalled) == (10.0, CLIENTS // 2)
+    short_of_time = next_hold(trial([], observations=[slow]), replace(PLAIN, phase=Phase.HOLD), 5.0, 7.0)
+    assert short_of_time is not None
+    assert short_of_time.dwell == 7.0
+    assert next_hold(trial([], observations=[slow] * 4), replace(PLAIN, phase=Phase.HOLD), 5.0) is None

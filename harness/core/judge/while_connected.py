@@ -46,6 +46,7 @@ SCREEN_LIMIT = 1.0
 SETTLE = 0.25  # share of a hold, from its start, in which connections are set up and first buffers are taken
 SETTLE_MOST = 5.0  # seconds of that
 LEAST_READINGS = 4
+AGAIN = 2.0  # times as long as the hold before, where a busy service gave too few readings
 PACE = 0.5  # of its pace in the first half, that growth keeps in the second
 LAST = 0.15  # share of the readings' time, at its end, in which growth must go on as well
 FREED = 0.5  # share of the growth that goes when the clients leave
@@ -112,15 +113,24 @@ def _all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
     return grown(seen, doubling=trial.target.runtime in DOUBLING, after=after)
 
 
+def _settled(seen: Observation) -> Sequence[Reading]:
+    """The readings of a hold that count."""
+    began = seen.started
+    left = seen.load_ended if seen.load_ended is not None else seen.ended
+    settling = min(SETTLE_MOST, SETTLE * (left - began))
+    return _connected([r for r in seen.connected if r.at >= began + settling], seen)
+
+
+def _readable(seen: Observation) -> bool:
+    return len(_settled(seen)) >= LEAST_READINGS
+
+
 def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observation] = ()) -> Iterator[Grown]:
     """What grew in one hold cycle, by key. Where the heap is counted from inside, resident bytes say nothing.
 
     doubling: the collector of the service lets a heap grow to twice its live part. after: the cycles that followed.
     """
-    began = seen.started
-    left = seen.load_ended if seen.load_ended is not None else seen.ended
-    settling = min(SETTLE_MOST, SETTLE * (left - began))
-    settled = _connected([r for r in seen.connected if r.at >= began + settling], seen)
+    settled = _settled(seen)
     clients = seen.spec.connections - seen.ledger.failed
     if len(settled) < LEAST_READINGS or clients <= 0:
         return
@@ -263,6 +273,10 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
     )  # fmt: skip
     if not done:
         return replace(step, stalled=clients // 2)
+    if done[-1].connected and not any(
+        map(_readable, done)
+    ):  # a busy service took too long to tell its counts
+        return replace(step, stalled=clients // 2, dwell=min(left, AGAIN * done[-1].spec.dwell))
     open_ = _open(trial)
     if not open_ or _uncollected(trial, done[-1]):
         return None
