@@ -95,6 +95,7 @@ class Response:
             self._limit()
             self._sock.sendall(data)
             received = 0
+            # The status stays 0 during informational responses, which may come in any number before the final one.
             while not self._parser.status:
                 chunk = self._receive()
                 received += len(chunk)
@@ -132,6 +133,7 @@ class Response:
                 sock.settimeout(self._left())
                 sock.connect(address)
             except TimeoutError:
+                # There is no time left for another address either.
                 sock.close()
                 raise
             except OSError as error:
@@ -149,6 +151,7 @@ class Response:
 
     def _limit(self) -> None:
         assert self._sock is not None
+        # Set again before each call: what is left of the one timeout is less each time.
         self._sock.settimeout(self._left())
 
     def _receive(self) -> bytes:

@@ -49,6 +49,7 @@ class Cookies:
             ):
                 continue  # plain HTTP must not replace a secure cookie (RFC 6265bis, 5.7)
             key = (cookie.host, cookie.path, cookie.name)
+            # A cookie that has expired already is how a service deletes one (RFC 6265, 5.3).
             self._kept.pop(key, None)
             if (cookie.expires is None or cookie.expires > self._clock()) and len(self._kept) < MAX_COOKIES:
                 self._kept[key] = cookie
@@ -88,6 +89,7 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
     name = name.strip()
     if not equals or not name or _CONTROL.search(line) or len(name) + len(value) > LARGEST:
         return None
+    # Without a Path attribute a cookie goes to the folder of the request's path (RFC 6265, 5.1.4).
     path = endpoint.target.partition("?")[0].rpartition("/")[0] or "/"
     secure, expires, lasting, domain = False, None, None, ""
     for attribute in attributes:
@@ -105,11 +107,13 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
             try:
                 expires = parsedate_to_datetime(text).timestamp()
             except (ValueError, OverflowError):
+                # A date that cannot be read is ignored: the cookie lasts for the session (RFC 6265, 5.2.1).
                 pass
     if domain and endpoint.host != domain and not endpoint.host.endswith(f".{domain}"):
         return None  # one host may not set cookies for another
     if secure and endpoint.scheme != "https":
         return None
+    # Names with these prefixes promise something, and a cookie that breaks the promise is refused (RFC 6265bis, 4.1.3).
     prefix = name.lower()
     if prefix.startswith(("__secure-", "__host-")) and not secure:
         return None

@@ -46,6 +46,7 @@ class Endpoint:
         shown = _shown(url)
         try:
             parts = urlsplit(url)
+            # The "host" of a Unix socket's URL is a percent-encoded path, in which a colon is no port.
             port = None if parts.scheme.endswith("+unix") else parts.port
             if port == 0:
                 raise ValueError("port 0 cannot be connected to")
@@ -123,11 +124,13 @@ class Endpoint:
         except ValueError as error:  # such as an IPv6 address without its closing bracket
             raise ConfigError(f"{_shown(location)!r}: {error}; expected a URL") from None
         found = Endpoint.parse(url)
+        # A service must not be able to make the harness open sockets of the machine that it runs on.
         if found.unix:
             raise ConfigError(f"{_shown(location)!r}: a Unix socket of this machine; expected a host")
         if found.authority == self.authority and found.scheme == self.scheme:
             # The service knows neither its Unix socket nor the interface by which we reach it.
             return replace(self, target=found.target)
+        # Another port of the same link-local address: it is reached through the same interface.
         if "%" in self.host and found.host == self.name:
             found = replace(found, host=self.host)
         return replace(found, authorization="")
@@ -149,6 +152,7 @@ def _host(parts: SplitResult, shown: str) -> str:
     expected = "expected a host such as 127.0.0.1, example.com or [::1]"
     if "[" in written or "]" in written:
         address, percent, zone = host.partition("%")
+        # RFC 6874 writes the percent sign of a zone as %25; people type it as it is, and both are taken.
         zone = unquote(zone.removeprefix("25"))
         if percent and not zone:
             raise ConfigError(f"{shown!r}: no interface after %25; {ZONED}")

@@ -72,6 +72,7 @@ def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
     except (OSError, ValueError) as error:  # ValueError: a label of more than 63 letters
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"host {endpoint.host!r}: {why}; expected a name or address") from None
+    # A hosts file may name an address twice; each is tried once, in the order of getaddrinfo(3) (RFC 6724).
     return tuple(dict.fromkeys(Address(int(family), sockaddr) for family, _, _, _, sockaddr in found))
 
 

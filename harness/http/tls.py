@@ -32,6 +32,7 @@ def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    # A server that prefers HTTP/2 would otherwise be free to answer with it, which the parser cannot read.
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -78,10 +79,12 @@ class TlsLayer:
             self._handshake()
         pieces = []
         try:
+            # One read(2) of ciphertext may hold several records, and OpenSSL returns one record a call.
             while self.ready and (piece := self._object.read(READ)):
                 pieces.append(piece)
             self.ended = self.ready
         except ssl.SSLWantReadError:
+            # The last record is not complete: its rest comes with the next bytes.
             pass
         except ssl.SSLZeroReturnError:
             self.ended = True

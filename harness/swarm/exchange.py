@@ -39,6 +39,7 @@ class Exchange(Stream):
 
     def connection_lost(self, cause: str) -> None:
         report = self.report
+        # A service may close an idle connection at any time (RFC 9112, 9.5); once it has answered, that is in order.
         idle = not self.leaving and report.events > 0 and report.order.events == 0
         if idle and cause == causes.CLOSED:
             report.left = "ended"

@@ -75,6 +75,7 @@ class Tally:
         if report.cause is not None:
             self.exposure.failing(report, self.opened)
         self._ended.append((report, decoder))
+        # Reports are kept only until there are enough of them to be added up cheaply, so memory stays bounded.
         if len(self._ended) >= BATCH:
             self.fold()
 

@@ -49,6 +49,7 @@ class Wheel:
             self.drop(item)
         if self._timer is None:
             self._start()
+        # Rounded up, so that no item is looked at before its moment; a moment in the past is due at the next tick.
         slot = max(int(at / GRAIN) + 1, self._next)
         found = self._slots.get(slot)
         if found is None:
@@ -96,6 +97,7 @@ class Wheel:
         while self._next <= now:
             slot, self._next = self._slots.pop(self._next, None), self._next + 1
             if slot is not None:
+                # All are marked as taken out first: one that expires may put itself in again, or drop another.
                 for item in slot:
                     item.slot = -1
                 for item in slot:
