@@ -177,9 +177,9 @@ def test_nothing_of_an_informational_response_is_kept(step: int) -> None:
     parser = ResponseParser(seen)
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + HINTS
     for start in range(0, len(interim), step):
-        parser.feed(interim[start : start + step])
+        parser.http.feed_data(interim[start : start + step])
     assert (parser.status, seen.calls) == (0, ["informational"] * 3)
-    parser.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    parser.http.feed_data(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     assert seen.calls[3:] == ["head", "ok", "complete"]
     assert (parser.status, parser.content_type, parser.content_encoding) == (200, b"", b"")
     assert (parser.location, parser.retry_after, parser.set_cookie) == ("", "", ())
@@ -187,7 +187,7 @@ def test_nothing_of_an_informational_response_is_kept(step: int) -> None:
 
 def test_trailers_are_no_headers() -> None:
     parser = ResponseParser(Seen())
-    parser.feed(
+    parser.http.feed_data(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nSet-Cookie: a=1\r\nLocation: /x\r\n\r\n"
     )
     assert (parser.set_cookie, parser.location, parser.framed) == ((), "", True)
@@ -195,4 +195,4 @@ def test_trailers_are_no_headers() -> None:
 
 def test_what_is_not_http_is_malformed() -> None:
     with pytest.raises(MALFORMED):
-        ResponseParser(Seen()).feed(b"SSH-2.0-OpenSSH\r\n")
+        ResponseParser(Seen()).http.feed_data(b"SSH-2.0-OpenSSH\r\n")
