@@ -210,7 +210,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda here: (kept(here) / "plan.json").write_text("[" * 9999),
         "not the plan of a soak",
     ),
-    "whose service is gone": (kept, "-- /nowhere/service: no such command"),
+    "whose service is gone": (kept, "no such command; expected the program that starts the service"),
 }
 
 
