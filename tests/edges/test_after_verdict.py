@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -187,8 +188,11 @@ def test_a_service_that_dies_during_the_search_has_crashed_and_what_was_certain_
         if next(calls) < cycles:
             return found
         os.kill(self.pid, signal.SIGSEGV)
-        while Path(f"/proc/{self.pid}/cmdline").exists() and Path(f"/proc/{self.pid}/cmdline").read_bytes():
-            pass
+        with contextlib.suppress(
+            FileNotFoundError, ProcessLookupError
+        ):  # of a process that is reaped meanwhile
+            while Path(f"/proc/{self.pid}/cmdline").read_bytes():
+                pass
         return found
 
     monkeypatch.setattr(PythonCounters, "snapshot", deadly)
