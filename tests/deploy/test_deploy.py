@@ -232,6 +232,23 @@ def test_the_image_is_pinned_runs_as_nobody_and_checks_itself() -> None:
                 assert f"!{source}" in (ROOT / ".containerignore").read_text().splitlines(), source
 
 
+def test_the_workflow_builds_the_image_and_runs_commands_that_exist() -> None:
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "guard.yml").read_text())["jobs"]["image"][
+        "steps"
+    ]
+    lines = [shlex.split(step["run"]) for step in steps if "run" in step]
+    builds = [line for line in lines if line[:2] == ["docker", "build"]]
+    assert [(ROOT / line[line.index("--file") + 1]).is_file() for line in builds] == [True, True]
+    ran = [
+        line[line.index("sse-leak-harness") + 1 :]
+        for line in lines
+        if "run" in line and "sse-leak-harness" in line
+    ]
+    assert [words[0] for words in ran] == ["doctor", "guard"]
+    for words in ran:
+        check_harness(words)
+
+
 def test_the_image_has_the_packages_that_the_tests_ran_with() -> None:
     def pins(path: Path) -> dict[str, str]:
         return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", path.read_text(), re.MULTILINE))

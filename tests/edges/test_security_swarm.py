@@ -19,6 +19,7 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.swarm.setup import SECRET
 from harness.target.spawn import free_port
+from tests.edges.command_line import SERVICES, SMALL, URL, harness
 from tests.edges.servers.counting_server import CountingServer
 from tests.edges.swarm_cycles import agree, spec, swarm_at, swarm_of, workers_of
 from tests.edges.unprivileged import as_nobody, needs_root
@@ -252,3 +253,15 @@ print(json.dumps([attempt(lambda: post(path)) for path in ("/swarm", "/stop", "/
         ledger = swarm.cycle(spec(10))
         agree(ledger, server)
         assert ledger.completed == 10
+
+
+def test_the_service_does_not_inherit_the_secret_of_the_swarm(tmp_path: Path) -> None:
+    """It could join the swarm, and so could everybody to whom it shows its environment."""
+    script = f"env > {tmp_path}/env; exec {sys.executable} {SERVICES / 'plain_sse.py'} {{port}}"
+    done = harness(
+        "guard", "--url", URL, *SMALL, "--cycles", "3", "--out", tmp_path / "run", "--quiet", "--", "sh", "-c", script,
+        env={SECRET: "sesame-open-your-door-0123456789-abc"},
+    )  # fmt: skip
+    seen = (tmp_path / "env").read_text()
+    assert "PORT=" in seen, done.stderr
+    assert "sesame" not in seen
