@@ -9,7 +9,7 @@ import click
 from harness.cli.interrupt import Interrupt
 from harness.cli.quantities import TIME
 from harness.cli.result import check_outputs, finish, view
-from harness.cli.service_options import request_from, said, service_options
+from harness.cli.service_options import command_line, request_from, service_options
 from harness.cli.streams import tell
 from harness.core.outline import outline
 from harness.experiment.guard import goal_of, guard_once, setup_for
@@ -46,7 +46,7 @@ def command(**options: Any) -> None:
     for line in () if options["quiet"] else outline(goal_of(request), request.judgement.sensitivity):
         tell(f"plan: {line}")
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
-        done = guard_once(request, command=said("guard"), interrupt=interrupt, show=show)
+        done = guard_once(request, command=command_line("guard"), interrupt=interrupt, show=show)
     for note in () if options["quiet"] else done.trial.notes:
         if note.startswith(("stopped: ", "stopped loading: ", "self-test: ", "broker: ")):
             tell(note)

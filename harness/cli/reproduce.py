@@ -22,7 +22,7 @@ from harness.core.verdict import Outcome
 from harness.experiment.reproduce import (
     DEFAULT_PROFILES,
     Card,
-    Wish,
+    LoadOverrides,
     choose,
     compare,
     confirmed,
@@ -120,11 +120,11 @@ def command(context: click.Context, /, **options: Any) -> None:
         return
     later = Afterwards(out=out, history=options["history"], notify=options["notify"], target=None)
     chosen = choose(cards, options["profiles"] or DEFAULT_PROFILES)
-    wish = Wish(options["connections"], options["concurrency"], options["real_time"])
+    overrides = LoadOverrides(options["connections"], options["concurrency"], options["real_time"])
     text = "harness reproduce " + shlex.join(f"--profile={name}" for name in options["profiles"])
     with Interrupt() as interrupt, view(console, quiet=quiet) as show:
         run = Run(command=text.strip(), seed=seed, out=out, interrupt=interrupt, show=show)
-        trouble = _run_all(run, chosen, wish, options["repeat"], options["keep_going"])
+        trouble = _run_all(run, chosen, overrides, options["repeat"], options["keep_going"])
     attempt(
         "comparing the profiles", lambda: run.finish_trials(compare(run.record.trials)), run.failures.append
     )
@@ -140,7 +140,9 @@ def command(context: click.Context, /, **options: Any) -> None:
     raise click.exceptions.Exit(exit_code(run.record.trials, trouble, stopped=interrupt.is_set()))
 
 
-def _run_all(run: Run, cards: list[Card], wish: Wish, repeat: int, keep_going: bool) -> list[str]:
+def _run_all(
+    run: Run, cards: list[Card], overrides: LoadOverrides, repeat: int, keep_going: bool
+) -> list[str]:
     """Every profile in turn; what went wrong on our side, in one line each."""
     trouble: list[str] = []
     for card in cards:
@@ -148,7 +150,7 @@ def _run_all(run: Run, cards: list[Card], wish: Wish, repeat: int, keep_going: b
             if run.interrupt.is_set():
                 return trouble
             name = card.name if repeat == 1 else f"{card.name}-{turn + 1}"
-            setup = setup_for(card, wish, name=name)
+            setup = setup_for(card, overrides, name=name)
             try:
                 trial = run.trial(setup, lambda trial, card=card: _confirm(trial, card))  # type: ignore[misc]
             except HarnessError as error:

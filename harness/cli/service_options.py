@@ -190,7 +190,7 @@ def chosen_format(form: str | None) -> str:
     return "github" if os.environ.get("GITHUB_ACTIONS") == "true" else "plain"
 
 
-def said(verb: str) -> str:
+def command_line(verb: str) -> str:
     """The command line for the report, without secrets and without what the options in SENT say."""
     words = sys.argv[1:]
     if not words or words[0] != verb:

@@ -10,7 +10,7 @@ from harness.cli.interrupt import Interrupt
 from harness.cli.quantities import SIZE, TIME
 from harness.cli.result import check_outputs, finish, view
 from harness.cli.resume import OPTION, Resumable, resumed_run, stored_words
-from harness.cli.service_options import request_from, said, service_options
+from harness.cli.service_options import command_line, request_from, service_options
 from harness.core.errors import ConfigError
 from harness.experiment.guard import guard_once
 from harness.experiment.soak import soak_steps
@@ -61,7 +61,7 @@ def command(ctx: click.Context, /, duration: float, max_size: int, **options: An
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(
             request,
-            command=said("soak"),
+            command=command_line("soak"),
             interrupt=interrupt,
             show=show,
             steps=soak_steps(request, duration, used=resume.used if resume else 0.0),

@@ -28,7 +28,7 @@ from harness.core.record_codec import dumps
 from harness.core.units import counted
 from harness.core.verdict import Outcome
 from harness.experiment.provenance import machine
-from harness.experiment.reproduce import Card, Catalogue, Wish, confirmed, setup_for
+from harness.experiment.reproduce import Card, Catalogue, LoadOverrides, confirmed, setup_for
 from harness.experiment.run import Run
 from harness.process.read import read_bounded
 from harness.report.claims import render_html, render_markdown
@@ -152,7 +152,7 @@ class ClaimsRun:
         )
         try:
             trial = run.trial(
-                setup_for(card, Wish(real_time=card.real_time, max_seconds=_seconds(card))),
+                setup_for(card, LoadOverrides(real_time=card.real_time, max_seconds=_seconds(card))),
                 lambda trial: _confirm(trial, card),
             )
         finally:

@@ -78,8 +78,8 @@ class Catalogue:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user asked of the load; None: as the profile recommends."""
+class LoadOverrides:
+    """The options that replace those of a profile; None: as the profile recommends."""
 
     connections: int | None = None
     concurrency: int | None = None
@@ -156,18 +156,18 @@ def choose(cards: Mapping[str, Card], names: Sequence[str]) -> list[Card]:
     return [cards[name] for name in names]
 
 
-def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
+def setup_for(card: Card, overrides: LoadOverrides, *, name: str | None = None) -> TrialSetup:
     """The trial of one profile, under its own load where the user did not ask for another."""
     load = card.load
-    flags = (*(("--real-time",) if wish.real_time else ()), *card.arguments)
+    flags = (*(("--real-time",) if overrides.real_time else ()), *card.arguments)
     paths = tuple(load["paths"])
     cycles = int(load["cycles"])
     connections = int(load["connections"])
-    concurrency = wish.concurrency or int(load["concurrency"])
-    if wish.connections:
-        cycles = max(1, round(wish.connections / connections))
-    seconds = REAL_SECONDS if wish.real_time else float(load["seconds"])
-    dwell = REAL_DWELL if wish.real_time else float(load["dwell"])
+    concurrency = overrides.concurrency or int(load["concurrency"])
+    if overrides.connections:
+        cycles = max(1, round(overrides.connections / connections))
+    seconds = REAL_SECONDS if overrides.real_time else float(load["seconds"])
+    dwell = REAL_DWELL if overrides.real_time else float(load["dwell"])
     request = request_of(
         url=["http://127.0.0.1:{port}" + path for path in paths],
         command=(
@@ -185,7 +185,7 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
         disconnect=str(load["disconnect"]),
         stall_after=dwell * 2,
         cycles=cycles,
-        max_time=wish.max_seconds or seconds,
+        max_time=overrides.max_seconds or seconds,
         settle=float(load["settle"]),
         sensitivity=float(load["sensitivity"]),
         patience=10.0,
@@ -205,7 +205,7 @@ def setup_for(card: Card, wish: Wish, *, name: str | None = None) -> TrialSetup:
             said=card.said,
             expected=card.expected.value,
             expected_in_log=card.in_log,
-            scale="real" if wish.real_time else "scaled",
+            scale="real" if overrides.real_time else "scaled",
             ramp=tuple(load.get("ramp") or ()),
         ),
     )

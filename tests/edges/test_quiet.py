@@ -19,7 +19,7 @@ from harness.core.sample import Census
 from harness.experiment.broker import Broker, BrokerSetup
 from harness.experiment.context import TrialContext
 from harness.experiment.quiet import Quiet, Stillness, rest
-from harness.experiment.reproduce import Wish, describe, setup_for
+from harness.experiment.reproduce import LoadOverrides, describe, setup_for
 from harness.experiment.trial import TrialRunner
 from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
@@ -178,7 +178,7 @@ def test_what_closes_late_says_how_late() -> None:
 
 
 def test_a_cycle_may_silence_the_broker_and_the_next_one_hears_it_again(tmp_path: Path) -> None:
-    setup = setup_for(describe()["fixed"], Wish())
+    setup = setup_for(describe()["fixed"], LoadOverrides())
     directory = RunDirectory.create(tmp_path / "run", "run")
     runner = TrialRunner(setup, TrialContext(time.monotonic, directory, threading.Event(), seed=1))
     plain = CycleSpec(index=0, connections=1, concurrency=1, dwell=1.0)

@@ -27,7 +27,7 @@ from harness.experiment.context import TrialContext
 from harness.experiment.levels import Reader
 from harness.experiment.options import with_options
 from harness.experiment.quiet import LEAST_NAP, POLL, _nap
-from harness.experiment.reproduce import Wish, describe, setup_for
+from harness.experiment.reproduce import LoadOverrides, describe, setup_for
 from harness.experiment.target_runtime import TargetRuntime
 from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
@@ -67,7 +67,7 @@ def served(
     folder: Path, *, client: bool, patience: float = 30.0, program: str = SERVES
 ) -> Iterator[tuple[Reader, Counted, socket.socket]]:
     port = free_port()
-    setup = setup_for(describe()["fixed"], Wish())
+    setup = setup_for(describe()["fixed"], LoadOverrides())
     setup = replace(setup, request=with_options(setup.request, settle=0.3, patience=patience))
     directory = RunDirectory.create(folder / "run", "run")
     start = time.monotonic()

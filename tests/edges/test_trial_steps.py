@@ -23,7 +23,7 @@ from harness.experiment.halt import Halt
 from harness.experiment.levels import MOST_EVENTS, Reader
 from harness.experiment.options import with_options
 from harness.experiment.quiet import Quiet, cores_used
-from harness.experiment.reproduce import Wish, describe, setup_for
+from harness.experiment.reproduce import LoadOverrides, describe, setup_for
 from harness.experiment.trial import TrialRunner
 from harness.runtime.counters import run_cycles
 from harness.store.run_dir import RunDirectory
@@ -153,7 +153,7 @@ def runner(
         def _cycle(self, step: CycleSpec) -> Observation:
             return cycle(self, step)
 
-    setup = setup_for(describe()["fixed"], Wish())
+    setup = setup_for(describe()["fixed"], LoadOverrides())
     setup = replace(
         setup, request=with_options(setup.request, **options), broker=None, steps=steps, limit=limit
     )

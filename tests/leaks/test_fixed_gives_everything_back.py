@@ -10,7 +10,7 @@ from harness.config import budget_for
 from harness.core.metric import Key
 from harness.core.verdict import Outcome
 from harness.experiment.options import with_options
-from harness.experiment.reproduce import Wish, describe, setup_for
+from harness.experiment.reproduce import LoadOverrides, describe, setup_for
 from harness.experiment.run import Run
 from harness.experiment.target_runtime import RuntimeSetup
 
@@ -19,7 +19,9 @@ BUDGETS = Path(__file__).parents[2] / "budgets.toml"
 
 def test_fixed_is_bounded(tmp_path: Path) -> None:
     made = Run(command="test", seed=1, out=tmp_path / "run", interrupt=threading.Event())
-    setup = replace(setup_for(describe()["fixed"], Wish(max_seconds=100.0)), runtime=RuntimeSetup("python"))
+    setup = replace(
+        setup_for(describe()["fixed"], LoadOverrides(max_seconds=100.0)), runtime=RuntimeSetup("python")
+    )
     budget, _ = budget_for(BUDGETS, endpoints=setup.service.paths, profile="fixed")
     trial = made.trial(replace(setup, request=with_options(setup.request, budget=budget)))
     verdict = trial.verdict

@@ -10,7 +10,7 @@ import pytest
 
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from harness.experiment.reproduce import Wish, confirmed, describe, setup_for
+from harness.experiment.reproduce import LoadOverrides, confirmed, describe, setup_for
 from harness.experiment.run import Run
 
 
@@ -18,7 +18,7 @@ def run(name: str, tmp_path: Path) -> tuple[Trial, bool, str]:
     card = describe()[name]
     made = Run(command="test", seed=1, out=tmp_path / "run", interrupt=threading.Event())
     trial = made.trial(
-        setup_for(card, Wish(max_seconds=90.0))
+        setup_for(card, LoadOverrides(max_seconds=90.0))
     )  # each dies long before; a busy machine is late
     good, why = confirmed(replace(trial), card)
     return trial, good, why
