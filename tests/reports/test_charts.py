@@ -9,11 +9,16 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core.claims_record import ClaimsRecord
+from harness.core.cycle import Phase
+from harness.core.judge.moments import moments
 from harness.core.metric import Key
 from harness.core.record import ExitInfo
 from harness.core.sample import Sample
 from harness.core.verdict import Finding, Outcome, Rate, Verdict
+from harness.report import evidence
 from harness.report.chart import columns, thin
+from harness.report.claims import provenance
 from harness.report.growth import growth, measured_pair
 from harness.report.over_time import classes, cycles, load, resources
 from harness.report.svg import Chart, Line, Mark, draw, in_sight, short, ticks
@@ -260,3 +265,29 @@ def test_growth_with_a_verdict_is_that_of_its_finding() -> None:
     both = growth(replace(one, verdict=Verdict(Outcome.LEAKING, "", findings=(finding, other))), "fds")
     assert (both.total, both.low) == (2.5, None)
     assert both.kinds == (("eventfd", 2.0), ("pipe", 0.5))
+
+
+def test_the_fitted_line_begins_after_the_warm_up_with_the_rate_of_the_verdict() -> None:
+    key = Key("fds", "eventfd")
+    levels = [100.0, 350.0, 400.0, 700.0, 1000.0]
+    seen = [
+        observation(n, {FDS: level, key: level}, phase=Phase.WARMUP if n < 2 else Phase.LOAD)
+        for n, level in enumerate(levels)
+    ]
+    finding = Finding("fds", "eventfd", "leaking", "connection", Rate(1.0, 0.9, 1.1, "fds/connection"), "")
+    one = trial([], observations=seen)
+    chart = evidence._after(one, moments(one), finding, "id")
+    assert chart is not None
+    levels_line, fit = chart.lines
+    assert [level for _, level in levels_line.points] == levels
+    assert [x for x, _ in levels_line.points] == [300.0, 600.0, 900.0, 1200.0, 1500.0]
+    assert fit.points == [(600.0, 350.0), (1500.0, 1250.0)]
+    assert chart.band == [(600.0, 350.0, 350.0), (1500.0, 1160.0, 1340.0)]
+    assert chart.y_label == "eventfds"
+
+
+def test_the_provenance_of_claims_has_its_minutes() -> None:
+    one = ClaimsRecord(
+        "id", "2026-11-29T00:00:00+00:00", {"cores": 2}, "0", (), {}, {}, seconds=3660.0, jobs=3
+    )
+    assert provenance(one) == "Measured on 2026-11-29 on 2 cores: 0 repeats in 61 min, 3 at a time"
