@@ -15,11 +15,12 @@ from harness.core.judge.moments import moments
 from harness.core.metric import Key
 from harness.core.record import ExitInfo
 from harness.core.sample import Sample
-from harness.core.verdict import Finding, Outcome, Rate, Verdict
-from harness.report import evidence
+from harness.core.verdict import Exhaustion, Finding, Outcome, Rate, Verdict
+from harness.report import evidence, facts
 from harness.report.chart import columns, thin
 from harness.report.claims import provenance
 from harness.report.growth import growth, measured_pair
+from harness.report.memory_tree import boxes, tree
 from harness.report.over_time import classes, cycles, load, resources
 from harness.report.svg import Chart, Line, Mark, draw, in_sight, short, ticks
 from harness.report.trend import rate
@@ -27,6 +28,7 @@ from harness.report.words import amount, kind_word, number, per, signed, size, s
 from tests.core.series import FDS, observation, trial
 
 MIB = 1 << 20
+SOCKET = Key("fds", "socket")
 
 
 @pytest.mark.parametrize(
@@ -254,6 +256,11 @@ def test_growth_without_a_verdict_is_that_of_the_levels() -> None:
     found = growth(one, "fds")
     assert (found.total, found.kinds, found.unit, found.low) == (1.0, (("pipe", 0.5),), "connection", None)
     assert growth(trial([], observations=seen[:1]), "fds").total is None
+    alike = [
+        replace(seen[0], levels={FDS: 10.0}),
+        replace(seen[2], levels={FDS: 310.0, pipe: 150.0, SOCKET: 150.0}),
+    ]
+    assert growth(trial([], observations=alike), "fds").kinds == (("pipe", 0.5), ("socket", 0.5))
 
 
 def test_growth_with_a_verdict_is_that_of_its_finding() -> None:
@@ -291,3 +298,32 @@ def test_the_provenance_of_claims_has_its_minutes() -> None:
         "id", "2026-11-29T00:00:00+00:00", {"cores": 2}, "0", (), {}, {}, seconds=3660.0, jobs=3
     )
     assert provenance(one) == "Measured on 2026-11-29 on 2 cores: 0 repeats in 61 min, 3 at a time"
+
+
+def test_a_flame_graph_shows_the_widest_frames_each_beside_the_next() -> None:
+    a, b, c = ("a.py", 1), ("b.py", 2), ("c.py", 3)
+    root = tree(
+        {(b, a): (2.0, 300.0), (c, a): (1.0, 100.0), (c,): (4.0, 599.0), (b,): (9.0, 0.0), (b, b): (1.0, 1.0)}
+    )
+    assert (root.blocks, root.size) == (8.0, 1000.0)
+    found = [
+        (box.name, round(box.left, 4), round(box.width, 4), box.depth, box.blocks) for box in boxes(root)
+    ]
+    assert found == [
+        ("all that grew", 0.0, 1.0, 0, 8.0),
+        ("c.py:3", 0.0, 0.599, 1, 4.0),
+        ("a.py:1", 0.599, 0.4, 1, 3.0),
+        ("b.py:2", 0.599, 0.3, 2, 2.0),
+        ("c.py:3", 0.899, 0.1, 2, 1.0),
+    ]
+    assert len(boxes(root, least=0.001)) == 7
+    assert [box.width for box in boxes(tree({}))] == [0.0]
+    deep = tree({tuple((f"{n}.py", n) for n in range(100)): (1.0, 1.0)})
+    assert max(box.depth for box in boxes(deep)) == 60
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.9, ""), (1.0, ", about 1.0 s at this pace"), (None, "")])
+def test_the_time_to_a_limit_is_told_from_a_second(seconds: float | None, text: str) -> None:
+    told = facts._limit(Exhaustion("RLIMIT_NOFILE", 1024.0, 900.0, seconds))
+    assert told.text == f"RLIMIT_NOFILE (1,024) after 900 more connections{text}"
+    assert facts._limit(None).text == "none near"
