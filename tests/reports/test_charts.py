@@ -154,6 +154,7 @@ def test_every_part_of_a_chart_is_where_its_values_put_it() -> None:
     assert '<title id="chart-720-t">A &lt;title&gt;</title>' in text
     assert '<desc id="chart-720-d">what &amp; why</desc>' in text
     assert text.count(">seconds</text>") == text.count(">units</text>") == 1
+    assert 'transform="translate(13 136.0) rotate(-90)">units<' in text
 
 
 def test_a_chart_without_zero_begins_at_its_lowest_value_and_a_flat_one_has_a_height() -> None:
@@ -234,12 +235,12 @@ def test_the_load_of_each_cycle_is_drawn_and_listed() -> None:
 def test_classes_are_compared_between_the_first_and_the_last_settled_moment() -> None:
     pipe, file = Key("fds", "pipe"), Key("fds", "file")
     seen = [
-        observation(0, {FDS: 5.0, pipe: 2.0, file: 3.0}),
+        observation(0, {FDS: 5.0, pipe: 2.0, file: 3.0, SOCKET: 4.0}),
         observation(1, {FDS: 1e9, pipe: 1e9}, settled=False),
         observation(2, {FDS: 1005.0, pipe: 1002.0, file: 3.0}),
     ]
     assert classes(trial([], observations=seen)) == [
-        ("fds/file", "3", "3", "0"), ("fds/pipe", "2", "1,002", "+1,000")]  # fmt: skip
+        ("fds/file", "3", "3", "0"), ("fds/pipe", "2", "1,002", "+1,000"), ("fds/socket", "4", "0", "-4")]  # fmt: skip
     assert classes(trial([], observations=seen[:1])) == []
 
 
