@@ -240,3 +240,20 @@ def test_growth_at_once_exceeds_twice_the_open_streams(peak: int, step: bool) ->
 def test_a_declared_pool_may_be_filled(pool: float, status: str) -> None:
     one = assess(counts([300] * 3, [300] * 3), sensitivity=1e-3, allowed=Allowed(pool=pool))
     assert one.status == status
+
+
+@pytest.mark.parametrize(
+    ("grown", "status"),
+    [
+        ([400, 1200, 0, 0, 0, 0], OPEN),  # only streams of many events grew, and none came since
+        ([400, 1200, 600, 0, 0, 0], PASS),  # others did as well: a pool or a cache that has filled
+        ([20, 40, 0, 0, 0, 0], PASS),  # no more than a pool
+    ],
+)
+def test_growth_in_long_streams_alone_is_no_pool_until_they_came_again(
+    grown: list[float], status: str
+) -> None:
+    clients = [50.0, 50.0, 1000.0, 2000.0, 3000.0, 4000.0]
+    one = counts(grown, clients, peak=50)
+    spans = tuple({**span, "long": n if n == 50 else 0.0} for span, n in zip(one.spans, clients, strict=True))
+    assert assess(replace(one, spans=spans), sensitivity=1e-3).status == status

@@ -46,6 +46,7 @@ LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
 BENIGN_FACTORS = ("cycle", "time", "reading")  # causes of growth that is no leak of the streams
 POOL_BOUND = math.log(20)  # an e-value of 20 against a larger rate: a bound at 95 %
+NEARLY = 0.8  # share of the growth that comes in cycles with long streams
 HALVINGS = 12  # of the interval in which the bound is searched: a part in 4,096
 QUIET = 4.6  # expected units that may fail to come before growth has stopped (probability 1 %)
 
@@ -311,6 +312,7 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     if data.total >= MIN_GROWTH:
         factor, rivals = driver(data.grown, data.series, data.offset)
         unmet = quiet > 0 and _unmet(data, factor, after) and not _clients_known(data, factor)
+        unmet = unmet or (quiet > 0 and _in_long_streams(data) and _unmet(data, "long", after))
     if at_most <= sensitivity and not unmet:
         why = f"no growth over the last {quiet:g} of {counted(exposure, 'answered stream', 'g')}"
         return Assessed("bounded", at_most, why, data.total, exposure)
@@ -350,6 +352,13 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     return Assessed(
         "undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing, per_burst=per_burst
     )
+
+
+def _in_long_streams(data: _Data) -> bool:
+    """More than a pool holds came, and nearly all of it in cycles whose streams lasted for many events."""
+    pairs = zip(data.grown, data.series.column("long"), strict=True)
+    late = math.fsum(value for value, streams in pairs if streams > 0)
+    return data.total > max(POOL, data.pool, 2.0 * data.series.peak) and late >= NEARLY * data.total
 
 
 def _per_burst(data: _Data, factor: str) -> bool:

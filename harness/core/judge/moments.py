@@ -18,6 +18,7 @@ from harness.core.record import Trial
 from harness.core.segments import segments
 
 MOST = 2.0**64
+LONG = 10.0  # events a stream
 TRACED = ("memory", "mappings", "idle-cpu")
 ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are no orderly close and no stall
 
@@ -107,6 +108,8 @@ def _cycle_totals(observation: Observation) -> dict[str, float]:
         # A stalled reader leaves by a reset too: its buffers are full.
         "reset": float(modes.get("rst", 0) + modes.get("rst-early", 0)) + stalls,
         "stream-second": ledger.stream_seconds,
+        # Streams of a cycle in which they lasted for many events: what needs several of them grows in no other.
+        "long": answered(ledger) if ledger.events >= LONG * max(1.0, answered(ledger)) else 0.0,
         "stall": stalls,
         **{mode: float(modes.get(mode, 0)) for mode in ABORTS},
         "broker-timeout": float(observation.broker.unanswered) if observation.broker else 0.0,
