@@ -94,7 +94,7 @@ def test_what_is_given_is_written_as_valid_python(tmp_path: Path) -> None:
     [
         (("--command", "'"), "quotes closed"),
         (("--command", ""), "expected the program"),
-        (("--url", "ftp:x"), "--url"),
+        (("--url", "ftp:x"), "url=.ftp:x.: not an absolute URL"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_written(
