@@ -269,11 +269,11 @@ def _where(trial: Trial, first: Finding | None, root: str) -> Fact | None:
         return None
     # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.
     distinct = {match["at"] if (match := _PLACE.fullmatch(line)) else line for line in lines}
-    more = f" (and {len(distinct) - 1} more)" if len(distinct) > 1 else ""
+    more = f" ({len(distinct) - 1} more in the report)" if len(distinct) > 1 else ""
     known = trial.places.places if trial.places else ()
     library = any(one.text == lines[0] and not one.own for one in known)
     foreign = "; a library's line: no stack has a frame of the service" if library else ""
-    partial = "; partial: the search was cut short" if trial.places and trial.places.partial else ""
+    partial = "; not confirmed: the search was cut short" if trial.places and trial.places.partial else ""
     return Fact("where", f"{place(lines[0], root)}{more}{foreign}{partial}")
 
 
@@ -368,7 +368,7 @@ def _limit(exhausts: Exhaustion | None) -> Fact:
         return Fact("limit", "none near")
     more = counted(number(round(exhausts.after_connections)), "more connection")
     pace = exhausts.after_seconds
-    soon = f", about {span(pace)} at this pace" if pace and pace >= 1 else ""
+    soon = f", about {span(pace)} at the pace of this load" if pace and pace >= 1 else ""
     return Fact("limit", f"{exhausts.ceiling} ({number(exhausts.limit)}) after {more}{soon}")
 
 

@@ -187,7 +187,7 @@ def test_the_container_is_told_with_what_it_holds_and_gains_and_is_no_place() ->
     line = Place("line", "/srv/hub.js:16 in Hub.add (lines 16-19): 1.00 elements per connection")
     text = read(replace(LEAKING, places=Places((line, held), partial=True)))
     assert "held by: Hub.orders (array of Order, +1.00 per connection)" in text
-    assert "where: /srv/hub.js:16  Hub.add, lines 16-19; partial: the search was cut short" in text
+    assert "where: /srv/hub.js:16  Hub.add, lines 16-19; not confirmed: the search was cut short" in text
     nameless = Place("container", "`Function` in an array that gains 0.98 per connection")
     assert "held by: an array of Function, +0.98 per connection" in read(
         replace(LEAKING, places=Places((line, nameless)))

@@ -298,7 +298,9 @@ def _last(found: Sequence[Moment], key: Key) -> float:
 def _exhausted(exhausts: Exhaustion | None) -> str:
     if not exhausts or exhausts.after_connections is None:
         return ""
-    time = f" (about {exhausts.after_seconds:.0f} s at this pace)" if exhausts.after_seconds else ""
+    time = (
+        f" (about {exhausts.after_seconds:.0f} s at the pace of this load)" if exhausts.after_seconds else ""
+    )
     ceiling = f"{exhausts.ceiling} ({exhausts.limit:,.0f})"
     more = counted(exhausts.after_connections, "more connection", ".0f")
     return f"; {more} exhaust{'s' if round(exhausts.after_connections) == 1 else ''} {ceiling}{time}"
