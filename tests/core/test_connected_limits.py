@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.cycle import Phase
 from harness.core.judge import while_connected
-from harness.core.judge.while_connected import Grown, certain, grown, next_hold, screened
+from harness.core.judge.while_connected import Grown, bounds, certain, grown, next_hold, screened
 from harness.core.metric import Key
 from harness.core.record import Trial
 from tests.core import test_while_connected as holds
@@ -174,3 +174,10 @@ def test_a_heap_that_outgrew_twice_its_size_is_in_use(times: float, lasting: boo
     kept = replace(seen, levels={holds.ANONYMOUS: seen.connected[-1].levels[holds.ANONYMOUS]})
     (one,) = grown(kept, doubling=True)
     assert one.lasting is lasting
+
+
+def test_a_hold_without_growth_bounds_it_by_what_three_units_would_have_shown() -> None:
+    (one,) = bounds(one_hold(FDS, lambda t: 0.0))
+    assert one.at_most == pytest.approx(3.0 / (CLIENTS * WATCHED / 3600), rel=1e-5)
+    (falling,) = bounds(one_hold(FDS, lambda t: -0.01 * t))
+    assert falling.at_most == one.at_most

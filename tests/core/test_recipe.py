@@ -220,3 +220,9 @@ def test_steady_drops_the_totals() -> None:
 def test_every_recipe_has_a_name_of_its_own_and_a_sentence() -> None:
     assert len({recipe.name for recipe in RECIPES}) == len(RECIPES)
     assert all(recipe.name and recipe.sentence for recipe in RECIPES)
+
+
+def test_each_recipe_has_a_name_of_its_own() -> None:
+    names = [recipe.name for recipe in RECIPES]
+    assert all(isinstance(name, str) and name for name in names)
+    assert len(set(names)) == len(names)

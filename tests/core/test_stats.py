@@ -132,3 +132,13 @@ def test_quantiles_are_those_of_the_tables(free: int, quantile: float) -> None:
 @pytest.mark.parametrize("free", [0, -1])
 def test_without_a_degree_of_freedom_nothing_is_bounded(free: int) -> None:
     assert student95(free) == math.inf
+
+
+@pytest.mark.parametrize("free", [1, 2, 3, 5, 10, 15, 20, 21, 22, 23, 25, 28, 30])
+def test_students_t_holds_95_percent(free: int) -> None:
+    """The density of Student's t, integrated by Simpson's rule."""
+    scale = math.exp(math.lgamma((free + 1) / 2) - math.lgamma(free / 2)) / math.sqrt(free * math.pi)
+    step = student95(free) / 2000
+    heights = [scale * (1 + (step * n) ** 2 / free) ** (-(free + 1) / 2) for n in range(2001)]
+    inside = step / 3 * (heights[0] + heights[-1] + 4 * sum(heights[1:-1:2]) + 2 * sum(heights[2:-1:2]))
+    assert 2 * inside == pytest.approx(0.95, abs=2e-4)

@@ -125,3 +125,10 @@ def test_a_rebound_name_reads_nothing() -> None:
     )
     assert request(host="load.example")[0] == "200 OK"
     assert request(host=socket.gethostname())[0] == "200 OK"
+
+
+@pytest.mark.parametrize(
+    "header", ["localhost?a", "localhost#a", "127.0.0.1/a", "user@localhost", "localhost?a#b"]
+)
+def test_a_host_header_that_is_more_than_a_host_is_none(header: str) -> None:
+    assert not is_own_host(header)
