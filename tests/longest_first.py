@@ -13,16 +13,15 @@ import pytest
 
 SECONDS: Mapping[str, int] = {
     "plugin/test_guard_fixture.py": 96,
+    "edges/test_tutorial.py": 36,
     "plugin/test_plugin.py": 71,
     "sabotage/test_table.py": 64,
     "edges/test_cli_guard.py": 55,
     "edges/test_cli.py": 48,
     "edges/test_runtime_others.py": 48,
     "history/test_commands.py": 45,
-    "edges/test_soak_resume.py": 45,
-    "edges/test_soak_endurance.py": 40,
+    "edges/test_soak_resume.py": 58,
     "edges/test_runtime_python.py": 35,
-    "edges/test_distributed.py": 40,
     "export/test_swarm_figures.py": 15,
     "export/test_guard_figures.py": 15,
     "export/test_exports.py": 10,

@@ -211,7 +211,7 @@ def gitlab(name: str) -> dict[str, Any]:
     ("kind", "more", "code", "counted"),
     [
         pytest.param("healthy", "", 0, None, marks=LONG),
-        ("eventfd", "", 1, "failures"),
+        pytest.param("eventfd", "", 1, "failures", marks=LONG),
         pytest.param("healthy", "--cycles 3 --sensitivity 1/100000", 3, "skipped", marks=LONG),
     ],
     ids=["healthy", "leaking", "inconclusive"],

@@ -36,6 +36,7 @@ from tests.edges.command_line import (
 )
 
 SERVICE = SERVICES / "plain_sse.py"
+AGAIN = pytest.mark.soak(reason="the same code as the case that is a short test")
 GUARD = (*HARNESS, "guard", "--retention", "0", "--url", URL, "--connections", "100", "--concurrency", "20")
 
 
@@ -102,7 +103,9 @@ LEAKS = SERVICES / "asyncio_service.py"
 ITSELF = "import harness.runtime.agent, runpy, sys; sys.argv[:1] = []; runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
-@pytest.mark.parametrize("whose", ["started", "attached", "blocked"])
+@pytest.mark.parametrize(
+    "whose", ["started", pytest.param("attached", marks=AGAIN), pytest.param("blocked", marks=AGAIN)]
+)
 def test_ctrl_c_while_the_place_in_the_source_is_looked_for_keeps_the_leak_that_is_certain(
     whose: str, tmp_path: Path
 ) -> None:

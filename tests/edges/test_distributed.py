@@ -182,6 +182,7 @@ def test_two_machines_load_a_third_and_there_is_one_verdict(tmp_path: Path) -> N
         )
 
 
+@pytest.mark.soak(reason="13 s of a core; one verdict over machines is a short test")
 def test_a_worker_that_is_lost_is_named_and_the_verdict_is_still_one(tmp_path: Path) -> None:
     with cluster(tmp_path, "healthy") as at:
         child = guard(at, "--sensitivity", "1/100")
@@ -220,6 +221,7 @@ def samples(at: Cluster) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.soak(reason="12 s of a core; the tab of one machine is a short test")
 def test_the_target_tab_shows_the_sum_of_all_machines(tmp_path: Path) -> None:
     with cluster(tmp_path, "eventfd") as at:
         locust = (

@@ -141,7 +141,7 @@ def test_no_such_process_and_a_taken_port_are_one_line() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--interval", "nan"], "'nan' is not a number of seconds; expected 0.01 to 3600"),
+        (["--interval", "nan"], "'nan' is not a number; expected one in the range 0.01<=x<=3600"),
         (["--port", "1"], "harness: --port 1: nothing listens there"),
     ],
     ids=["nan", "nobody listens"],

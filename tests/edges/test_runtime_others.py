@@ -38,6 +38,7 @@ from tests.edges.servers.proof import SERVERS, clean_rates, cycle_of, rates, ser
 from tests.edges.test_runtime_agent import NOBODY, refused
 
 CLEAN = 0.05  # per connection
+AGAIN = pytest.mark.soak(reason="the same code as the case that is a short test")
 SHARE = 0.05  # of the true rate
 GO = SERVERS / "go" / "main.go"
 JAVA = SERVERS / "java" / "SseServer.java"
@@ -138,7 +139,10 @@ def test_go_a_leaked_slice_is_found_with_its_bytes(go_binary: Path, tmp_path: Pa
 @needs_node
 @pytest.mark.parametrize(
     ("path", "key", "mark"),
-    [("/object", OBJECTS, "// planted object"), ("/timer", HANDLES, "// planted timer")],
+    [
+        ("/object", OBJECTS, "// planted object"),
+        pytest.param("/timer", HANDLES, "// planted timer", marks=AGAIN),
+    ],
 )
 def test_node_counts_are_exact_and_the_planted_line_comes_first(
     path: str, key: object, mark: str, tmp_path: Path
@@ -164,7 +168,7 @@ def test_node_counts_are_exact_and_the_planted_line_comes_first(
 
 
 @needs_node
-@pytest.mark.parametrize("kind", ["file", "later"])
+@pytest.mark.parametrize("kind", ["file", pytest.param("later", marks=AGAIN)])
 def test_a_bare_descriptor_of_a_node_is_found_at_the_line_that_opens_it(kind: str, tmp_path: Path) -> None:
     def who_opens() -> str | None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/clean", timeout=DEADLINE) as answer:

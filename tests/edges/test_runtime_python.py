@@ -24,6 +24,7 @@ from tests.edges.servers.proof import SERVERS, at_rest, clean_rates, cycle_of, r
 # A reading's own: interned strings and the like; the judge allows the same.
 NOISE = {OBJECTS: 0.0, BLOCKS: 8.0}
 CLEAN = 0.05  # per connection
+AGAIN = pytest.mark.soak(reason="the same code as the case that is a short test")
 SHARE = 0.05  # of the true rate
 
 
@@ -41,8 +42,8 @@ def python_server(script: str, folder: Path, *extra: str) -> Iterator[tuple[Pyth
     [
         ("asyncio_server.py", ()),
         pytest.param("asyncio_server.py", ("--uvloop",), marks=pytest.mark.soak),
-        ("thread_server.py", ()),
-        ("gevent_server.py", ()),
+        pytest.param("thread_server.py", (), marks=AGAIN),
+        pytest.param("gevent_server.py", (), marks=AGAIN),
     ],
     ids=["asyncio", "uvloop", "threads", "gevent"],
 )

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.soak(reason="7 s of a core for what `make bench` runs in full")
 def test_the_benchmark_with_tiny_numbers(tmp_path: Path) -> None:
     table = tmp_path / "table.json"
     argv = [sys.executable, "-m", "bench.swarm", "--smoke", "--json", str(table)]

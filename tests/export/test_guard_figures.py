@@ -134,6 +134,7 @@ def test_a_port_that_is_taken_is_one_error_before_the_service_starts(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.soak(reason="waits for half a minute, and takes 12 s of a core")
 def test_a_scraper_that_never_came_is_not_waited_for(tmp_path: Path) -> None:
     done = harness(
         "guard", "--url", URL, *SMALL, "--runtime", "none", "--out", tmp_path / "run", "--prometheus", "0", "--json",

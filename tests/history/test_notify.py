@@ -121,7 +121,10 @@ def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None
     assert "sesame" not in str(failed.value)
 
 
-@pytest.mark.parametrize("by", ["option", "environment"])
+@pytest.mark.parametrize(
+    "by",
+    ["option", pytest.param("environment", marks=pytest.mark.soak(reason="the same message as by option"))],
+)
 def test_a_guard_tells_of_a_new_leak_and_keeps_the_secret(by: str, tmp_path: Path) -> None:
     with History(str(tmp_path / "reports" / "history.db")) as history:
         history.add(night(0, measured(0.0), target="plain", branch=""))

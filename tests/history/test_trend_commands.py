@@ -41,6 +41,16 @@ def test_the_gate_is_red_while_a_regression_is_open(kept: str, tmp_path: Path) -
     assert (healthy.returncode, "no change" in healthy.stdout) == (0, True)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "sqlite",
+        pytest.param(
+            "postgresql", marks=pytest.mark.soak(reason="the gate runs on PostgreSQL as a short test")
+        ),
+    ],
+    indirect=True,
+)
 def test_runs_are_compared_by_their_ids(kept: str, tmp_path: Path) -> None:
     worse = harness("compare", "--history", kept, "2026-01-02T", "2026-01-25T", cwd=tmp_path)
     assert worse.returncode == 1, worse.stderr

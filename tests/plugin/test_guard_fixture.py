@@ -137,6 +137,7 @@ def test_the_thread_method_ends_pytest_at_once_and_still_nothing_is_left(
     read_again(run)
 
 
+@pytest.mark.soak(reason="7 s of a core; `make plugin-matrix` runs it in every cell")
 def test_a_worker_that_the_thread_method_ends_leaves_the_turn_to_the_next(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,7 +45,7 @@ DESCRIPTORS = tuple(
 )
 
 PYTHON_LEAKS = (
-    Case("asyncio", "eventfd@connection", _fd("eventfd"), quick=True),
+    Case("asyncio", "eventfd@connection", _fd("eventfd")),
     Case("asyncio", "eventfd@connection/100", _fd("eventfd", rate=0.01, within=0.4)),
     Case("asyncio", "eventfd@event", _fd("eventfd", "event")),
     Case("asyncio", "eventfd@time/2", _fd("eventfd", "time", 10.0)),
@@ -77,7 +77,7 @@ PYTHON_LEAKS = (
     Case("thread", "file@early", _fd("file", "abort")),
     Case("thread", "bytes@connection", Leak("memory", "blocks", "connection", 2.0, 0.2)),
     Case("gevent", "file@connection", _fd("file")),
-    Case("gevent", "greenlet@connection", Leak("tasks", "greenlet", "connection"), quick=True),
+    Case("gevent", "greenlet@connection", Leak("tasks", "greenlet", "connection")),
     Case("gevent", "pipe@abort", _fd("pipe", "abort", 2.0)),
     Case("gevent", "object@event", Leak("memory", "objects", "event")),
     Case("prefork", "eventfd@connection", _fd("eventfd")),
