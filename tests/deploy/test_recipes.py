@@ -122,10 +122,11 @@ def test_the_action_installs_itself_and_finds_a_leak(tmp_path: Path, job: Path) 
         pytest.param(
             {"options": f"{OPTIONS} --cycles 3 --sensitivity 1/100000"}, 3, "inconclusive", marks=LONG
         ),
-        (
+        pytest.param(
             {"options": f"{OPTIONS} --cycles 3 --sensitivity 1/100000", "inconclusive": "pass"},
             0,
             "inconclusive",
+            marks=LONG,
         ),
     ],
     ids=["healthy", "inconclusive", "inconclusive passes"],

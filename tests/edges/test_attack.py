@@ -8,7 +8,10 @@ import pytest
 
 from tests.edges.attack import Cell, cells, wrong
 
-FAST = ("keeper-KILL-idle", "swarm-KILL-load", "target-KILL-tracing")
+FAST = (
+    "keeper-KILL-idle",
+    "swarm-KILL-load",
+)  # tests/edges/test_after_verdict.py kills a target that is traced
 
 
 @pytest.mark.timeout(120)

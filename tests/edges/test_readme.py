@@ -50,7 +50,7 @@ def test_it_is_five_lines_of_which_two_guard_an_example() -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        ("--retention", "0"),
+        ("--retention", "0", "--connections", "60", "--concurrency", "20"),
         pytest.param(
             (), marks=pytest.mark.soak(reason="waits a minute for the retention time"), id="as it is"
         ),

@@ -64,6 +64,7 @@ def test_what_was_tried_still_dies(tmp_path: Path, profile: str) -> None:
         assert hold(service, 10) in SIGNALS
 
 
+@pytest.mark.soak(reason="6 s of a core; `harness reproduce` shows each of these profiles")
 def test_a_silent_broker_is_needed_for_nothing_else(tmp_path: Path) -> None:
     """The pool alone ends the dying of both: the lock-free sharing is what kills."""
     for base in ("upstream", "original"):

@@ -115,6 +115,7 @@ def test_go_goroutines_are_exact_and_a_leaked_one_is_found_at_its_line(
 
 
 @needs_go
+@pytest.mark.soak(reason="6 s of a core; goroutines and a leaked slice are short tests")
 def test_go_objects_stay_and_one_slice_per_connection_is_one(go_binary: Path, tmp_path: Path) -> None:
     with go_server(go_binary, tmp_path) as (reader, port):
         noise = {OBJECTS: 5.0, GOROUTINES: 0.0}

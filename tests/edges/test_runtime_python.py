@@ -165,6 +165,7 @@ def test_workers_of_uvicorn_are_summed(tmp_path: Path) -> None:
         _summed(child, port, tmp_path / "agents", "asgi_app.py")
 
 
+@pytest.mark.soak(reason="6 s of a core; the sum over a tree of processes is a short test of the probe")
 def test_workers_of_gunicorn_are_summed(tmp_path: Path) -> None:
     port = free_port()
     env = prepare_env(os.environ, tmp_path / "agents")

@@ -50,6 +50,7 @@ def growth(found: list[dict[str, int]]) -> dict[str, int]:
     return {name: found[-1][name] - found[WARMUP - 1][name] for name in NOISE}
 
 
+@pytest.mark.soak(reason="`make endurance` runs it")
 def test_ten_thousand_streams_leave_nothing_behind() -> None:
     grown = growth(rounds(2_500, 4))
     assert all(grown[name] <= NOISE[name] for name in NOISE), grown
