@@ -427,7 +427,8 @@ class TrialRunner:
             self._tell(failure(SEARCH, error))
         if self.doing and self.context.interrupt.time_up:
             self._time_up()
-        if self.doing and self.trial.exit is None and not self.target.alive:
+        # Nobody has stopped it yet: it may have exited during the search, or between two cycles.
+        if self.trial.exit is None and self.trial.infrastructure is None and not self.target.alive:
             self._died()
 
     def _hold(self, step: CycleSpec, ledger: Ledger, started: float, connected: list[Reading]) -> None:

@@ -26,6 +26,7 @@ from harness.experiment.guard import Guarded, guard_once
 from harness.experiment.options import request_of
 from harness.experiment.run import Run
 from harness.experiment.setup import TrialSetup
+from harness.experiment.trial import TrialRunner
 from harness.runtime.python import PythonCounters
 from harness.store.run_dir import RunDirectory
 from tests.core.series import trial as scripted
@@ -233,3 +234,34 @@ def test_a_killed_keeper_is_infrastructure_and_never_a_crash(tmp_path: Path) -> 
     assert "keeper was killed by SIGKILL" in done.verdict.explanation
     assert done.verdict.crash is None
     assert not Path(f"/proc/{pids[0]}").exists()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("outcome", [Outcome.CRASHED, Outcome.INFRASTRUCTURE])
+def test_what_dies_between_two_cycles_is_found(
+    outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first cycle was read, and before anything looks at the service for the second one."""
+
+    def killed(runner: TrialRunner) -> bool:
+        pid = runner.target.pid
+        if outcome is Outcome.INFRASTRUCTURE:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(pid, signal.SIGKILL)
+        assert runner.target.wait(60.0)
+        return False
+
+    monkeypatch.setattr(TrialRunner, "_folder_is_full", killed)
+    request = request_of(
+        url="http://127.0.0.1:{port}/events",
+        command=(sys.executable, str(SERVICE), "{port}", "healthy"),
+        connections=20,
+        concurrency=10,
+        dwell=0.3,
+        settle=0.3,
+        out=tmp_path / "run",
+        runtime="none",
+    )
+    done = guard_once(request, command="test")
+    assert len(done.trial.observations) == 1
+    assert done.verdict.outcome is outcome, done.verdict.explain()
