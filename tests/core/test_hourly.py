@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
 import pytest
 
+from harness.core.cycle import Phase
 from harness.core.history import measured
+from harness.core.judge.findings import per_hour
 from harness.core.judge.hourly import so_far
+from harness.core.judge.moments import Moment
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal
@@ -109,3 +113,13 @@ def test_a_metric_is_compared_by_its_bound_per_stream() -> None:
     assert {one.at_most for one in measured(seen)} == {
         bound.at_most for bound in seen.verdict.bounds if bound.unit.endswith("/answered-stream")
     }
+
+
+@pytest.mark.parametrize(("apart", "bounded"), [(5e-324, False), (0.9e-3, False), (1.1e-3, True)])
+def test_readings_at_the_same_time_bound_nothing_per_hour(apart: float, bounded: bool) -> None:
+    levels = {FDS: 10.0, ANONYMOUS: 20e6}
+    read = [Moment(Phase.LOAD, levels, {"time": at}, 1) for at in (0.0, apart)]
+    for key in levels:
+        found = per_hour(read, key, drained=[0, 1])
+        assert (found is not None) is bounded
+        assert found is None or math.isfinite(found)

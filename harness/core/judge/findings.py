@@ -21,6 +21,7 @@ from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
 HOUR = 3600.0
+SHORTEST = 1e-3  # seconds: readings nearer to each other bound nothing per hour
 EVENTFD = Key("fds", "eventfd")
 NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
 POOLED = 3.0  # units that must have stayed for good to be worth a word
@@ -211,7 +212,7 @@ def per_hour(found: Sequence[Moment], key: Key, drained: Sequence[int] | None = 
     if drained is not None and len(drained) > 1 and drained[-1] < len(found):
         rest = [found[index] for index in drained]
     read = [(moment.at, level) for moment in rest if (level := level_of(moment, key)) is not None]
-    if len(read) < 2 or read[-1][0] <= read[0][0]:
+    if len(read) < 2 or read[-1][0] - read[0][0] < SHORTEST:
         return None
     grown = max(0.0, read[-1][1] - read[0][1])
     hours = (read[-1][0] - read[0][0]) / HOUR

@@ -390,7 +390,7 @@ def bounds(trial: Trial) -> list[Bound]:
             most[one.key] = (grew + max(0.0, one.total), hours + one.clients * one.seconds / 3600)
     made = []
     for key, (grew, hours) in sorted(most.items()):
-        if key in known:
+        if key in known or hours < 1e-6:  # a few milliseconds bound nothing per hour
             continue
         noise = NOISE.get(key.unit, 3.0)
         text = f"clients were connected for {60 * hours:.2g} minutes in all"
