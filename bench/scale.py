@@ -36,7 +36,7 @@ PATHS = ("/events",)
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1 << 20
 FOR_EVER = 3600.0
-QUIET = 1.0  # seconds in which the streams that were opened come to rest
+QUIET = 1.0  # seconds to wait until the opened streams are idle
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ MOST_TEXT = 120  # characters of one label
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One published name. kind: ``gauge`` or ``counter``; Prometheus shows a counter with ``_total`` at its end.
+    """One published name. kind: ``gauge`` or ``counter``; Prometheus appends ``_total`` to the name of a counter.
     unit: as in UCUM, which OpenTelemetry asks for. labels: names, in order."""
 
     name: str

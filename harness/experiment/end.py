@@ -48,7 +48,9 @@ def stop(target: Target, log: Path, *, grace: float, interrupted: bool) -> Stopp
     code = target.poll()
     notes = []
     if lived and target.tail(1) and was_cut(log):
-        notes.append("its log exceeded 64 MiB and was cut to its end; target.old.log holds the lines before")
+        notes.append(
+            "its log exceeded 64 MiB and was cut: target.log has the last lines, target.old.log those before"
+        )
     if lived and code == -signal.SIGKILL and not interrupted:
         notes.append(f"it did not exit within {grace:g} s of SIGTERM and was killed")
     return Stopped(code, excerpt(target.tail(LOG_LINES), LOG_KEPT), tuple(notes))

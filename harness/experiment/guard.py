@@ -291,13 +291,11 @@ def guard_once(
     resume: Resumption | None = None,
     max_size: int = MOST,
 ) -> Guarded:
-    """Run one guard to its end, report included. words: of the command line, for a run that can be resumed. resume: a
-    run to go on with. max_size: bytes of its folder.
-
-    Raises ConfigError for a request that makes no sense, StoreError when something cannot be written before the
-    verdict. What fails after it is in ``run.failures``. A service that never got ready is a verdict, not an error: it
-    says what the service did instead.
-    """
+    """Run one guard, report included. words: the command line's arguments, for a run that can be resumed.
+    resume: a run to go on with. max_size: bytes of its folder. Raises ConfigError for a request that makes no
+    sense, StoreError when something cannot be written before the verdict. What fails after it is in
+    ``run.failures``. A service that never got ready is a verdict, not an error: it says what the service did
+    instead."""
     setup = replace(setup_for(request, steps), resumed=resume.trial if resume else None)
     redact, stop = redactor_of(request), interrupt or Event()
     with open_exports(request, redact) as exports:

@@ -85,8 +85,8 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class Stillness:
-    """What counts as settled; times are in seconds. window: nothing has moved for so long, or what moves has kept its
-    floor for four times ``settle``. patience: after which the counts count as never settling. pace: between two
+    """What counts as settled; times are in seconds. window: how long counts must stay unchanged, or their
+    minimum for four times ``settle``. patience: after which the counts count as never settling. pace: between two
     samples. hold: without change, instead of ``window``, until the counts are back where they were. accept_falling:
     counts that fall all the time have a level too."""
 

@@ -59,7 +59,7 @@ def resumption(run: Path, now: float | None = None) -> Resumption:
 
 
 def _interrupted(record: RunRecord, folder: Path) -> Trial:
-    """The trial of a soak that has not come to its end."""
+    """The trial of a soak that was interrupted."""
     verb = " ".join(record.command.split()[:2])
     if verb != COMMAND or len(record.trials) != 1:
         raise ConfigError(f"{folder}: a run of `{verb}`; expected one of `{COMMAND}`: only soaks are resumed")

@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -112,22 +112,22 @@ def _cause(error: object) -> str:
     return found[1] if found else str(error)
 
 
-def _place(text: str) -> str:
+def _checked(text: str, check: Callable[[str], object]) -> str:
+    """The value of an option, checked before the run starts. Empty: the option was not given."""
     try:
         if text:
-            place_of(text)
+            check(text)
     except OptionError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error.text}") from None
     return text
+
+
+def _place(text: str) -> str:
+    return _checked(text, place_of)
 
 
 def _url(text: str) -> str:
-    try:
-        if text:
-            endpoint_of(text)
-    except OptionError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error.text}") from None
-    return text
+    return _checked(text, endpoint_of)
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
