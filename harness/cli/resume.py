@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -27,6 +28,8 @@ OUTPUT = (
     "--prometheus",
     "--otlp",
 )  # may be given beside --resume
+# Where a running service is found: other after a reboot, so each may be given anew in place of the stored one.
+PLACE = ("--pid", "--attach-port", "--probe-command", "--url", "--ready", "--pprof")
 WORDS, RUN = "harness.soak.words", "harness.soak.run"  # names in click's context
 
 
@@ -73,8 +76,8 @@ def taken(args: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def again(found: Resumption, rest: Sequence[str]) -> list[str]:
-    """The words of the resumed command. rest: given beside ``--resume``: nothing, options of the output alone, or the
-    whole command line once more. Raises ConfigError."""
+    """The words of the resumed command. rest: given beside ``--resume``: nothing, options of the output, where the
+    running service is found now, or the whole command line once more. Raises ConfigError."""
     plan, run = found.plan, found.directory.path
     if Path(plan.folder) != Path.cwd():
         raise ConfigError(
@@ -82,12 +85,13 @@ def again(found: Resumption, rest: Sequence[str]) -> list[str]:
         )
     if len(rest) == len(plan.words) and all(map(_matches, plan.words, rest)):
         return list(rest)
-    given = dict(_outputs(rest, run))
     end = plan.words.index("--") if "--" in plan.words else len(plan.words)
-    kept = [one for one in _options(plan.words[:end]) if one[0].partition("=")[0] not in given]
+    stored = {_name(one): one for one in _options(plan.words[:end])}
+    given = dict(_changeable(rest, run, stored))
+    kept = [one for one in _options(plan.words[:end]) if _name(one) not in given]
     for option in (*kept, *([word] for word in plan.words[end:])):
         if any(MASK in word for word in option):
-            name = option[0].partition("=")[0] if option[0].startswith("-") else "the command"
+            name = _name(option) if option[0].startswith("-") else "the command"
             raise ConfigError(
                 f"{OPTION} {run}: the secret of {name} was not stored; give the whole command line as it was, with "
                 f"{OPTION} {run}"
@@ -99,17 +103,49 @@ def again(found: Resumption, rest: Sequence[str]) -> list[str]:
     ]
 
 
-def _outputs(rest: Sequence[str], run: Path) -> Iterator[tuple[str, list[str]]]:
+def _changeable(
+    rest: Sequence[str], run: Path, stored: Mapping[str, list[str]]
+) -> Iterator[tuple[str, list[str]]]:
+    """Options of ``rest`` by name; raises ConfigError for one that would change the plan."""
     for option in _options(rest):
-        name = option[0].partition("=")[0]
-        alone = name in FLAGS and len(option) == 1
-        valued = name in OUTPUT and len(option) + ("=" in option[0]) == 2
-        if not (alone or valued):
+        name = _name(option)
+        flag = name in FLAGS and len(option) == 1
+        valued = len(option) + ("=" in option[0]) == 2
+        if not (flag or (valued and (name in OUTPUT or (name in PLACE and name in stored)))):
+            places = [one for one in PLACE if one in stored and "--" not in rest]
             raise ConfigError(
                 f"{name}: a resumed soak keeps its plan; expected {OPTION} {run} alone, with "
-                f"{', '.join((*FLAGS, *OUTPUT))}, or with the whole command line as it was"
+                f"{', '.join((*FLAGS, *OUTPUT, *places))}, or with the whole command line as it was"
             )
+        if name in ("--url", "--ready", "--pprof"):
+            _same_but_for_the_address(name, _value(stored[name]), _value(option), run)
         yield name, option
+
+
+def _same_but_for_the_address(name: str, stored: str, given: str, run: Path) -> None:
+    """A service that was started again may have another address; what is asked of it stays the same."""
+    if not _matches(_after_the_address(stored), _after_the_address(given)):
+        raise ConfigError(
+            f"{name} {given}: a resumed soak keeps its plan; expected another host or port at most, as in {stored}; "
+            f"{OPTION} {run} alone uses that one"
+        )
+
+
+def _after_the_address(url: str) -> str:
+    """Path and query. A Unix-socket URL has its path in its address, and an invalid URL is the option's to refuse."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return f"{parts.path}?{parts.query}"
+
+
+def _name(option: Sequence[str]) -> str:
+    return option[0].partition("=")[0]
+
+
+def _value(option: Sequence[str]) -> str:
+    return option[1] if len(option) > 1 else option[0].partition("=")[2]
 
 
 def _options(words: Sequence[str]) -> Iterator[list[str]]:

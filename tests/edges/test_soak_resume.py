@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -254,6 +256,97 @@ def test_options_of_the_output_may_be_given_and_the_whole_command_too(here: Path
         found = resumption(run)
         assert again(found, rest) == list(words)
         found.directory.close()
+
+
+ATTACHED = ("--duration", "60s", "--pid", "17", "--url=http://127.0.0.1:8000/e?a=1")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((), ATTACHED),
+        (("--pid", "18"), (*ATTACHED[:2], ATTACHED[4], "--pid", "18")),
+        (("--pid=18", "--quiet"), (*ATTACHED[:2], ATTACHED[4], "--pid=18", "--quiet")),
+        (("--url", "http://[::1]:9000/e?a=1"), (*ATTACHED[:4], "--url", "http://[::1]:9000/e?a=1")),
+    ],
+)
+def test_a_running_service_may_be_found_elsewhere_after_a_reboot(
+    given: tuple[str, ...], words: tuple[str, ...], here: Path
+) -> None:
+    found = resumption(kept(here))
+    attached = replace(found, plan=replace(found.plan, words=ATTACHED))
+    assert again(attached, given) == list(words)
+    found.directory.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--attach-port", "8000"), "--attach-port: a resumed soak keeps its plan; .*--pid, --url, or with"),
+        (("--pid",), "--pid: a resumed soak keeps its plan"),
+        (("--url", "http://127.0.0.1:8000/e?a=2"), "expected another host or port at most, as in http://127"),
+        (("--url", "http://127.0.0.1:8000/f?a=1"), "expected another host or port at most"),
+        (("--ready", "http://127.0.0.1:8000/"), "--ready: a resumed soak keeps its plan"),
+    ],
+)
+def test_what_is_asked_of_a_running_service_stays_the_same(
+    given: tuple[str, ...], said: str, here: Path
+) -> None:
+    found = resumption(kept(here))
+    attached = replace(found, plan=replace(found.plan, words=ATTACHED))
+    with pytest.raises(ConfigError, match=said):
+        again(attached, given)
+    found.directory.close()
+
+
+@contextlib.contextmanager
+def running(service: Path) -> Iterator[tuple[int, int]]:
+    """Pid and port of a service that nobody but the test starts and ends."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    with subprocess.Popen([sys.executable, str(service), str(port), "healthy"]) as process:
+        try:
+            wait_for(lambda: listens(port), "the service to listen")
+            yield process.pid, port
+        finally:
+            process.kill()
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@pytest.mark.soak(reason="two soaks of a service that is attached to")
+@pytest.mark.parametrize("way", ["pid", "probe"])
+def test_a_soak_of_a_running_service_goes_on_with_its_successor(way: str, tmp_path: Path) -> None:
+    service = SERVICES / "plain_sse.py"
+
+    def place(pid: int, port: int) -> tuple[str, ...]:
+        probe = f"{sys.executable} -m harness.cli probe --pid {pid}"
+        attach = ("--pid", str(pid)) if way == "pid" else ("--probe-command", probe)
+        return (*attach, "--url", f"http://127.0.0.1:{port}/e")
+
+    with running(service) as (pid, port):
+        first = begun(tmp_path, "--duration", "24s", *LOAD, "--out", "run", *place(pid, port))
+        wait_for(
+            lambda: cycles(tmp_path / "run") >= 4 or first.poll() is not None, "four cycles", within=PATIENCE
+        )
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+    before = saved(tmp_path / "run")["observations"]
+    with running(service) as (pid, port):
+        done = harness("soak", "--resume", "run", *place(pid, port), cwd=tmp_path)
+    whole = saved(tmp_path / "run")
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    assert whole["observations"][: len(before)] == before
+    assert len(whole["observations"]) >= len(before) + 4
+    (restart,) = whole["restarts"]
+    assert restart["after"] == len(before)
+    assert whole["verdict"]["outcome"] in ("bounded", "inconclusive"), (
+        "levels of two processes are never joined"
+    )
 
 
 def test_secrets_are_not_stored_and_have_to_be_given_again(here: Path) -> None:
