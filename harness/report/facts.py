@@ -269,7 +269,8 @@ def _where(trial: Trial, first: Finding | None, root: str) -> Fact | None:
         return None
     # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.
     distinct = {match["at"] if (match := _PLACE.fullmatch(line)) else line for line in lines}
-    more = f" ({len(distinct) - 1} more in the report)" if len(distinct) > 1 else ""
+    rest = counted(len(distinct) - 1, "more line")
+    more = f" ({rest} that grew: see the report)" if len(distinct) > 1 else ""
     known = trial.places.places if trial.places else ()
     library = any(one.text == lines[0] and not one.own for one in known)
     foreign = "; a library's line: no stack has a frame of the service" if library else ""
@@ -358,7 +359,7 @@ def _also(verdict: Verdict) -> Fact | None:
         unit = per
     text = ", ".join(parts) + (f" per {unit}" if unit else "")
     if len(rest) > ALSO:
-        text += f", and {len(rest) - ALSO} more"
+        text += f", and {counted(len(rest) - ALSO, 'more metric')}"
     lesser = [outcome.value for outcome in verdict.also]
     return Fact("also", "; ".join(part for part in (text, ", ".join(lesser)) if part))
 
@@ -408,7 +409,8 @@ def _also_bounded(verdict: Verdict) -> Fact | None:
 def _warnings(verdict: Verdict) -> Fact | None:
     if not verdict.warnings:
         return None
-    more = f" (and {len(verdict.warnings) - 1} more in the report)" if len(verdict.warnings) > 1 else ""
+    rest = counted(len(verdict.warnings) - 1, "more warning")
+    more = f" (and {rest} in the report)" if len(verdict.warnings) > 1 else ""
     # What was not decided matters more than how the load was.
     first = next((text for text in verdict.warnings if " is undecided: " in text), verdict.warnings[0])
     return Fact("warning", f"{_KEY.sub(_named, first)}{more}")

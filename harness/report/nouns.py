@@ -42,6 +42,7 @@ DRIVERS = {
     "invalid-request": "invalid request",
     "connected-hour": "connected hour",
 }
+MOST_DECIMALS = 4  # of the ends of an interval: a rate is not known any better
 PLURALS = {
     "descriptor of a deleted file": "descriptors of deleted files",
     "process": "processes",
@@ -102,18 +103,25 @@ def driver(unit: str) -> str:
 
 
 def interval(rate: Rate, *, size: bool) -> str:
-    """``(95 %: 0.99–1.01)``; nothing where the interval has no width or no end."""
-    write = bytes_text if size else decimal
+    """``(95 %: 0.99–1.01)``; nothing where the interval has no end. Ends that two decimals do not tell apart get more;
+    ``1.00–1.00`` is a rate that every cycle confirmed exactly."""
     if not rate.high > 0 or rate.high == float("inf"):
         return ""
-    low, high = write(rate.low), write(rate.high)
-    if low == high:  # an interval without width says nothing
-        return ""
+    low, high = (bytes_text(rate.low), bytes_text(rate.high)) if size else _ends(rate.low, rate.high)
     # Without its unit the lower end reads easier where both have the same.
     unit = low.rpartition(" ")[2]
     if size and high.endswith(f" {unit}"):
         low = low.rpartition(" ")[0]
     return f"(95 %: {low}–{high})"
+
+
+def _ends(low: float, high: float) -> tuple[str, str]:
+    ends = decimal(low), decimal(high)
+    for digits in range(3, MOST_DECIMALS + 1):
+        if ends[0] != ends[1] or low == high:
+            break
+        ends = f"{low:.{digits}f}", f"{high:.{digits}f}"
+    return ends if ends[0] != ends[1] else (decimal(low), decimal(high))
 
 
 def growth(finding: Finding) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from harness.core.errors import HarnessError, ProbeError
 from harness.core.metric import Key
+from harness.core.units import counted
 
 OBJECTS = Key("memory", "objects")
 BLOCKS = Key("memory", "blocks")
@@ -124,8 +125,8 @@ class Attribution:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
-        """As a text: the top ones, "and N more", then the notes."""
-        more = (f"and {self.more} more",) if self.more else ()
+        """As a text: the top ones, "and N more places", then the notes."""
+        more = (f"and {counted(self.more, 'more place')}",) if self.more else ()
         return (*(growth.line() for growth in self.growths), *more, *self.notes)
 
 

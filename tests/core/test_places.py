@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.core.errors import ProbeError
-from harness.core.judge.advice import next_step
+from harness.core.judge.advice import Held, explains, held_of, next_step
 from harness.core.judge.findings import where
 from harness.core.metric import Key
 from harness.core.record import Place, Places
@@ -35,7 +35,7 @@ FOUND = Places(
             (
                 "app.py:3: 1.00 tasks per connection",
                 "app.py:9: 2.00 blocks per connection",
-                "and 4 more",
+                "and 4 more places",
                 "sampled",
             ),
         ),
@@ -44,7 +44,7 @@ FOUND = Places(
             (
                 "app.py:3: 1.00 tasks per connection",
                 "app.py:9: 2.00 blocks per connection",
-                "and 4 more",
+                "and 4 more places",
                 "sampled",
             ),
         ),
@@ -79,7 +79,7 @@ def test_ten_are_shown_and_the_rest_counted() -> None:
     none = Snapshot({})
     found = attribution(types={}, waiting={}, snapshots=(none, none, lines), cycles=(300, 300), top=10)
     assert (len(found.growths), found.more) == (10, 4)
-    assert found.lines()[10] == "and 4 more"
+    assert found.lines()[10] == "and 4 more places"
     assert found.growths[0].site == f"{OWN}:14"
 
 
@@ -240,3 +240,45 @@ def test_what_outlives_its_stream_gets_a_step_of_its_own(runtime: str, key: str)
     step = next_step("answered-stream", runtime, metric, kind)
     assert step.endswith(": it outlives its stream")
     assert "its end" not in next_step(None, runtime)
+
+
+HELD = Held("Hub.subscribers", "Subscriber", 1.0)
+
+
+def test_the_container_that_a_step_names_is_the_first_of_the_service() -> None:
+    library = Place(
+        "container", "`Task` in `asyncio.tasks._all`, a set that gains 1.00 per connection", own=False
+    )
+    line = Place("line", "app.py:9: 2.00 blocks per connection")
+    own = Place("container", "`app.Subscriber` in `Hub.subscribers`, a list that gains 0.98 per connection")
+    assert held_of(Places((line, library, own))) == Held("Hub.subscribers", "Subscriber", 0.98)
+    assert held_of(Places((library, line))) is None
+    assert held_of(None) is None
+    text = Place("container", "`str` in `NAMES`, a dict that gains 1.00 per connection")
+    assert held_of(Places((text,))) == Held("NAMES", "entry", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("driver", "key", "held", "step"),
+    [
+        ("answered-stream", "memory/objects", HELD, "remove the Subscriber from Hub.subscribers: it outlives its stream"),
+        ("connection", "memory/anonymous", HELD, "remove the Subscriber from Hub.subscribers: it outlives its stream"),
+        ("connection", "tasks/asyncio-task", Held("Hub.tasks", "Task", 1.0), ", and remove it from Hub.tasks: it"),
+        ("connection", "tasks/asyncio-task", HELD, ", and remove the Subscriber from Hub.subscribers: it"),
+        ("connection", "fds", HELD, "close what each connection leaves in Hub.subscribers, in a finally block"),
+        ("event", "memory/objects", HELD, "bound Hub.subscribers, or remove from it what each event adds"),
+        ("time", "memory/objects", HELD, "look at what adds to Hub.subscribers: it grows without any client"),
+        ("client", "memory/objects", HELD, "kept for each client in Hub.subscribers, and bound it"),
+        ("abort", "memory/objects", HELD, "and what it leaves in Hub.subscribers"),
+    ],
+)  # fmt: skip
+def test_the_next_step_names_what_holds_the_growth(driver: str, key: str, held: Held, step: str) -> None:
+    metric, _, kind = key.partition("/")
+    assert step in next_step(driver, "python", metric, kind, held)
+    assert held.name not in next_step(driver, "python", metric, kind)
+
+
+def test_a_container_that_gains_far_less_than_what_grew_is_not_named() -> None:
+    assert explains(HELD, "tasks", 1.0) is HELD
+    assert explains(HELD, "tasks", 2.1) is None
+    assert explains(HELD, "memory", 23.0) is HELD, "objects come in numbers of their own"

@@ -10,8 +10,9 @@ from harness.core.budget import Budget
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import About, ExitInfo, Place, Places, Trial
-from harness.core.verdict import Outcome
+from harness.core.verdict import Outcome, Rate
 from harness.report.facts import Fact, Facts, facts_of, headline
+from harness.report.nouns import interval
 from tests.core.series import trial
 
 LEAKING = trial([310, 610, 910, 1210])
@@ -34,7 +35,7 @@ def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
     assert "evidence: 2,100 answered streams in 7 cycles, 21.0 s" in text
     assert "where: app.py:12  serve" in text
     assert "next: find what each connection opens, and close it" in text
-    assert "(95 %: 1.00–1.00)" not in text, "an interval without width says nothing"
+    assert "(95 %: 1.00–1.00)" in text, "an exact rate has its interval too"
     assert "where: " not in read(LEAKING), "no place is made up"
 
 
@@ -230,5 +231,21 @@ def test_the_warning_that_is_shown_is_of_what_was_not_decided() -> None:
     texts = ("the load generator was the bottleneck", "memory/anonymous is undecided: still warming up")
     shown = facts_of(replace(one, verdict=replace(one.verdict, warnings=texts)))
     assert [fact.text for fact in shown.facts if fact.label == "warning"] == [
-        "anonymous memory is undecided: still warming up (and 1 more in the report)"
+        "anonymous memory is undecided: still warming up (and 1 more warning in the report)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.99, 1.01, "(95 %: 0.99–1.01)"),
+        (0.998, 1.002, "(95 %: 0.998–1.002)"),
+        (0.9999, 1.0001, "(95 %: 0.9999–1.0001)"),
+        (1.0, 1.0, "(95 %: 1.00–1.00)"),
+        (0.99999, 1.0, "(95 %: 1.00–1.00)"),
+        (0.0, 0.0, ""),
+        (0.5, float("inf"), ""),
+    ],
+)
+def test_the_ends_of_an_interval_are_told_apart_where_they_differ(low: float, high: float, text: str) -> None:
+    assert interval(Rate(1.0, low, high, "tasks/connection"), size=False) == text

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.core.record import Places
 
 # How a language closes what was opened on every path, after "close it …". "": any other language.
 CLOSED_BY: Mapping[str, str] = {
@@ -67,31 +71,100 @@ TICKING: Mapping[str, str] = {
 }
 
 
-def next_step(driver: str | None, runtime: str | None, metric: str = "", kind: str = "") -> str:
-    """What to do first. driver, metric, kind: of the finding; runtime: of the service, as its record names it."""
+# "`app.Subscriber` in `app.Hub._subscribers`, a list" (harness.runtime.counters.Growth.site)
+_CONTAINER = re.compile(
+    r"(?:`(?P<item>[^`]{1,300})` in )?`(?P<name>[^`]{1,300})`, .{1,100} that gains (?P<rate>[\d.]{1,20}) "
+)
+# Elements that a reader calls an entry: their types say nothing about the service.
+_PLAIN = frozenset(
+    {
+        "", "str", "string", "bytes", "bytearray", "int", "number", "float", "bool", "boolean", "dict", "list", "tuple",
+        "set", "object", "Object", "Array", "Map", "Set", "undefined", "symbol", "bigint", "NoneType",
+    }
+)  # fmt: skip
+_RUNS = re.compile(r"(?:Task|Future|Thread|[Gg]reenlet|Timeout|Immediate|Timer|Handle)$")
+COMPARED = 0.5  # of the growth: what a container gains less than this does not explain it
+# Metrics of which one container holds one element for each.
+_ONE_EACH = ("tasks", "threads", "processes", "fds")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A container of the service that gains elements. name: as the code has it. item: the class of an element, or "entry".
+    rate: elements per unit of the driver."""
+
+    name: str
+    item: str
+    rate: float
+
+    @property
+    def runs(self) -> bool:
+        """The element is itself the task, thread or timer."""
+        return bool(_RUNS.search(self.item))
+
+
+def held_of(found: Places | None) -> Held | None:
+    """The first container of the service that the search named."""
+    for place in found.places if found else ():
+        match = _CONTAINER.match(place.text) if place.kind == "container" and place.own else None
+        if match:
+            item = (match["item"] or "").rpartition(".")[2]
+            return Held(match["name"], "entry" if item in _PLAIN else item, float(match["rate"]))
+    return None
+
+
+def next_step(
+    driver: str | None,
+    runtime: str | None,
+    metric: str = "",
+    kind: str = "",
+    held: Held | None = None,
+) -> str:
+    """What to do first. driver, metric, kind: of the finding; runtime: of the service, as its record names it. held: the
+    container in which the growth was found, which is then named."""
 
     def word(table: Mapping[str, str]) -> str:
         return table.get(runtime or "", table[""])
 
+    opened = "answered stream" if driver == "answered-stream" else "connection"
     if driver == "event":
+        if held:
+            return f"bound {held.name}, or remove from it what each event adds"
         return f"look at what each event adds to: {word(ENDLESS)}"
     if driver == "time":
+        if held:
+            return f"look at what adds to {held.name}: it grows without any client"
         return f"look at {word(TICKING)}: it grows without any client"
     if driver == "abort":
-        return f"look at the path taken when a client vanishes: {word(NOTICED_BY)}"
+        left = f", and what it leaves in {held.name}" if held else ""
+        return f"look at the path taken when a client vanishes: {word(NOTICED_BY)}{left}"
     if driver == "slow-reader":
         return "limit the buffer of a reader that does not read, and disconnect it after a timeout"
     if driver == "broker-timeout":
         return f"look at the path taken on a timeout: close what was opened for the request {word(CLOSED_BY)}"
     if driver == "client":
-        return "look at what is kept for each client, and bound it or drop it after a time"
+        where = f" in {held.name}" if held else ""
+        return f"look at what is kept for each client{where}, and bound it or drop it after a time"
     if driver == "invalid-request":
         return f"look at what is opened before a request is rejected, and close it {word(CLOSED_BY)}"
     if driver and (ended := ENDED_BY.get((metric, kind))):
-        return f"{word(ended)}: it outlives its stream"
-    opened = "answered stream" if driver == "answered-stream" else "connection"
+        if not held:
+            return f"{word(ended)}: it outlives its stream"
+        removed = "it" if held.runs else f"the {held.item}"
+        return f"{word(ended)}, and remove {removed} from {held.name}: it outlives its stream"
+    if driver and held and metric == "fds":
+        return f"close what each {opened} leaves in {held.name}, {word(CLOSED_BY)}"
+    if driver and held and metric == "memory":
+        return f"{word(REMOVED_BY)}, remove the {held.item} from {held.name}: it outlives its stream"
     if driver and metric == "memory" and kind in OUTSIDE:
         return f"find what each {opened} leaves behind: {word(LEFT)}"
     if driver and metric == "memory":
         return f"{word(REMOVED_BY)}, remove what the stream added to a collection: it outlives its stream"
     return f"find what each {opened} opens, and close it {word(CLOSED_BY)}"
+
+
+def explains(held: Held | None, metric: str, rate: float) -> Held | None:
+    """The container, unless it gains too little to be what holds the growth of this metric."""
+    if held and metric in _ONE_EACH and held.rate < COMPARED * rate:
+        return None
+    return held

@@ -93,14 +93,14 @@ def retained_text(one: Assessed) -> str:
 
 
 def where(found: Places | None, key: Key) -> tuple[str, ...]:
-    """The places that speak of a finding's own metric; else all that grew, "and N more", and what limits them."""
+    """The places that speak of a finding's own metric; else all that grew, "and N more places", and what limits them."""
     if found is None:
         return ()
     speaking = [place for place in found.places if place.kind in SPEAKING.get(key.metric, ())]
     if speaking:
         beside = [place for place in found.places if place.kind == "container"]
         return tuple(place.text for place in (*speaking, *beside))
-    more = (f"and {found.more} more",) if found.more else ()
+    more = (f"and {counted(found.more, 'more place')}",) if found.more else ()
     return (*(place.text for place in found.places), *more, *found.notes)
 
 

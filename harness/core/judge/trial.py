@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.core.judge import crash as crashes
 from harness.core.judge import while_connected
-from harness.core.judge.advice import next_step
+from harness.core.judge.advice import explains, held_of, next_step
 from harness.core.judge.caveat import SPREAD, Caveat, caveat_of, ledger_total, warnings_of
 from harness.core.judge.counts import assess_counts, retention_of
 from harness.core.judge.diagnose import per
@@ -90,7 +90,7 @@ def judge(trial: Trial) -> Verdict:
             trial,
             next_step(None, trial.target.runtime)
             if _ran_out_of_resources(outcome, crash, short)
-            else _advice(outcome, findings, caveat, crash, trial.target.runtime),
+            else _advice(outcome, findings, caveat, crash, trial),
         ),
     )
 
@@ -253,12 +253,15 @@ def _limited(trial: Trial, advice: str) -> str:
 
 
 def _advice(
-    outcome: Outcome, findings: Sequence[Finding], caveat: Caveat | None, crash: Crash | None, runtime: str
+    outcome: Outcome, findings: Sequence[Finding], caveat: Caveat | None, crash: Crash | None, trial: Trial
 ) -> str:
+    runtime = trial.target.runtime
     if outcome is Outcome.CRASHED and crash and crash.signature:
         return crashes.next_step(crash, runtime)
     if outcome in (Outcome.LEAKING, Outcome.CRASHED) and any(one.driver for one in findings):
-        return next_step(findings[0].driver, runtime, findings[0].metric, findings[0].kind)
+        first = findings[0]
+        held = explains(held_of(trial.places), first.metric, first.rate.value if first.rate else 0.0)
+        return next_step(first.driver, runtime, first.metric, first.kind, held)
     if outcome is Outcome.CRASHED and crash:
         return crashes.next_step(crash, runtime)
     if outcome is Outcome.STALLED:
