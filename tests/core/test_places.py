@@ -261,7 +261,7 @@ def test_the_container_that_a_step_names_is_the_first_of_the_service() -> None:
 @pytest.mark.parametrize(
     ("driver", "key", "held", "step"),
     [
-        ("answered-stream", "memory/objects", HELD, "remove the Subscriber from Hub.subscribers: it outlives its stream"),
+        ("answered-stream", "memory/objects", HELD, "remove the Subscriber from Hub.subscribers: it outlives"),
         ("connection", "memory/anonymous", HELD, "remove the Subscriber from Hub.subscribers: it outlives its stream"),
         ("connection", "tasks/asyncio-task", Held("Hub.tasks", "Task", 1.0), ", and remove it from Hub.tasks: it"),
         ("connection", "tasks/asyncio-task", HELD, ", and remove the Subscriber from Hub.subscribers: it"),

@@ -90,8 +90,8 @@ _ONE_EACH = ("tasks", "threads", "processes", "fds")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A container of the service that gains elements. name: as the code has it. item: the class of an element, or "entry".
-    rate: elements per unit of the driver."""
+    """A container of the service that gains elements. name: as the code has it. item: the class of an element, or
+    "entry". rate: elements per unit of the driver."""
 
     name: str
     item: str
@@ -120,8 +120,8 @@ def next_step(
     kind: str = "",
     held: Held | None = None,
 ) -> str:
-    """What to do first. driver, metric, kind: of the finding; runtime: of the service, as its record names it. held: the
-    container in which the growth was found, which is then named."""
+    """What to do first. driver, metric, kind: of the finding; runtime: of the service, as its record names it. held:
+    the container in which the growth was found, which is then named."""
 
     def word(table: Mapping[str, str]) -> str:
         return table.get(runtime or "", table[""])

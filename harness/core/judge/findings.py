@@ -93,7 +93,8 @@ def retained_text(one: Assessed) -> str:
 
 
 def where(found: Places | None, key: Key) -> tuple[str, ...]:
-    """The places that speak of a finding's own metric; else all that grew, "and N more places", and what limits them."""
+    """The places that speak of a finding's own metric; else all that grew, "and N more places", and what limits
+    them."""
     if found is None:
         return ()
     speaking = [place for place in found.places if place.kind in SPEAKING.get(key.metric, ())]
