@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.core.metric import Key
@@ -83,8 +82,3 @@ def _fresh(key: Key, before: Census, after: Census) -> tuple[str, ...]:
     name = key.kind if key.metric == "fds" else str(key)
     now, then = after.examples.get(name, ()), before.examples.get(name, ())
     return tuple(example for example in now if example not in then) or tuple(now)
-
-
-def steady(values: Mapping[Key, float]) -> dict[Key, float]:
-    """Only the kinds, without the totals that repeat them."""
-    return {key: value for key, value in values.items() if key.kind}

@@ -124,7 +124,6 @@ class Trial:
     exit: ExitInfo | None = None
     interrupted: bool = False
     infrastructure: str | None = None  # what broke on our side
-    unresponsive: str | None = None  # accept stopped, never ready, … though the process lives
     unready: str | None = None  # never got ready, or does not stream: nothing could be measured
     notes: tuple[str, ...] = ()
     sensitivity: float = 1e-3  # units per answered stream that must not be missed

@@ -85,6 +85,6 @@ def _gone_on(trial: Trial, at: float, gap: float) -> Trial:
     cycles = counted(len(trial.observations), "cycle")
     note = f"resumed after {cycles} and a gap of {time_text(gap)}"
     return replace(
-        trial, verdict=None, interrupted=False, infrastructure=None, unready=None, unresponsive=None, ended=0.0,
+        trial, verdict=None, interrupted=False, infrastructure=None, unready=None, ended=0.0,
         notes=(*trial.notes, note), restarts=(*trial.restarts, restart) if trial.observations else trial.restarts,
     )  # fmt: skip

@@ -27,7 +27,6 @@ COMPONENTS = (
     Question("identity", "mmi.service", (b"identity",)),
     Question("app", "mmi.service", (b"app",)),
 )
-KINDS = ("dashboard", "status")
 PAGE = resource.getpagesize()
 FRESH = 0.5  # share of the interval for which a shared round counts as new
 OVER_HTTP = b"over HTTP"  # the first frame of an answer that did not come from the broker

@@ -13,7 +13,6 @@ INCONCLUSIVE = "inconclusive"
 # Names of log signatures, any of which a death may leave.
 LIBZMQ = ("zeromq-assertion", "python-sigsegv", "python-abort", "python-fatal", "zeromq-epoll-emfile")
 EXHAUSTION = ("emfile", "zeromq-epoll-emfile")
-HANG = ("context-termination",)
 
 # The same for whoever searches a log: Python regular expressions.
 # libzmq ends with "Assertion failed: … (src/x.cpp:1)", or with the words of an errno before the place (src/err.hpp).

@@ -68,26 +68,3 @@ def span(seconds: float) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
     return f"{minutes / 1440:,.1f} days"
-
-
-def kind_word(metric: str, kind: str) -> str:
-    """What a finding is about: ``eventfd``, ``tcp-out :9797``, ``threads``, ``anonymous memory``."""
-    if metric == "fds" and kind:
-        name, colon, port = kind.partition(":")
-        return f"{name} :{port}" if colon else name
-    if metric == "memory" and kind:
-        return {"objects": "live objects", "blocks": "memory blocks"}.get(kind, f"{kind} memory")
-    word = METRIC_WORD.get(metric, metric)
-    return f"{word} ({kind})" if kind else word
-
-
-def amount(metric: str, kind: str, value: float) -> str:
-    """A level or a growth in its own unit, unsigned: bytes as KiB, counts as they are."""
-    if metric == "memory" and kind not in ("objects", "blocks"):
-        return size(value)
-    return number(value)
-
-
-def per(unit: str) -> str:
-    """The driver in a rate's unit: ``fds/connection`` → ``connection``."""
-    return unit.rpartition("/")[2] or "connection"

@@ -10,8 +10,6 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.core.errors import ProbeError
@@ -52,13 +50,6 @@ FRAME = re.compile(r"^#\t0x[0-9a-f]+\t(\S+?)\+0x[0-9a-f]+\t+(.+):(\d+)$")
 HEAP = re.compile(r"^heap profile: .* @ heap/(\d+)", re.MULTILINE)
 OWN_GOROUTINE = "runtime/pprof.writeGoroutine"  # the one that writes the page
 Profile = dict[tuple[Frame, ...], tuple[float, float]]  # frames innermost first → count, bytes
-
-
-def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:  # noqa: ARG001 - same for every runtime
-    """Unchanged: nothing is injected."""
-    return dict(env)
-
-
 MOUNT = "mount net/http/pprof in the service, or give its address by --pprof URL"
 
 

@@ -58,11 +58,6 @@ ARRAYS = {
 }
 
 
-def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:  # noqa: ARG001 - same for every runtime
-    """Unchanged: nothing is injected."""
-    return dict(env)
-
-
 class JvmCounters:
     """Every JVM of one tree."""
 

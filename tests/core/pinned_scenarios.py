@@ -211,10 +211,11 @@ def random_trial(seed: int) -> Trial:
     gone = (
         ExitInfo(-11, now, done, ("Fatal Python error: Segmentation fault",)) if rng.random() < 0.1 else None
     )
+    retention, sensitivity = rng.choice((0.0, 0.0, 10.0, 60.0)), rng.choice((1e-3, 0.1))
+    rng.random()  # once drawn for a field that is gone; without it every later value would be another one
     return Trial(
         "random", TargetInfo(("service",), "http://127.0.0.1:1/", 1, limits={"RLIMIT_NOFILE": 1024.0}), Budget(),
-        tuple(observations), gone, retention=rng.choice((0.0, 0.0, 10.0, 60.0)), ended=now,
-        sensitivity=rng.choice((1e-3, 0.1)), unresponsive="accept stopped" if rng.random() < 0.05 else None,
+        tuple(observations), gone, retention=retention, ended=now, sensitivity=sensitivity,
         initial={FDS: 18.0} if rng.random() < 0.5 else {},
     )  # fmt: skip
 

@@ -15,16 +15,15 @@ from harness.core.judge.moments import moments
 from harness.core.metric import Key
 from harness.core.record import ExitInfo
 from harness.core.sample import Sample
-from harness.core.verdict import Exhaustion, Finding, Outcome, Rate, Verdict
+from harness.core.verdict import Exhaustion, Finding, Rate
 from harness.report import evidence, facts
 from harness.report.chart import columns, thin
 from harness.report.claims import provenance
-from harness.report.growth import growth, measured_pair
 from harness.report.memory_tree import boxes, tree
 from harness.report.over_time import classes, cycles, load, resources
 from harness.report.svg import Chart, Line, Mark, draw, in_sight, short, ticks
 from harness.report.trend import rate
-from harness.report.words import amount, kind_word, number, per, signed, size, span
+from harness.report.words import number, signed, size, span
 from tests.core.series import FDS, observation, trial
 
 MIB = 1 << 20
@@ -53,12 +52,6 @@ def test_a_number_has_three_significant_digits(value: float, text: str) -> None:
         (span(3599), "59 min 59 s"), (span(3600), "1 h"), (span(7500), "2 h 5 min"),
         (span(47.99 * 3600), "47 h 59 min"),
         (span(48 * 3600), "2.0 days"), (span(math.inf), "an unknown time"), (span(math.nan), "an unknown time"),
-        (kind_word("fds", "tcp-out:9797"), "tcp-out :9797"), (kind_word("fds", "eventfd"), "eventfd"),
-        (kind_word("memory", "objects"), "live objects"), (kind_word("memory", "anonymous"), "anonymous memory"),
-        (kind_word("fds", ""), "descriptors"), (kind_word("tasks", "asyncio-task"), "tasks (asyncio-task)"),
-        (amount("memory", "anonymous", 2048), "2 KiB"), (amount("memory", "objects", 2048), "2,048"),
-        (amount("fds", "", 3), "3"), (per("fds/connection"), "connection"), (per("fds"), "fds"),
-        (per("fds/"), "connection"),
         (rate(0.0), "0.00"), (rate(0.005), "0.01"), (rate(0.0049), "0.0049"), (rate(99.99), "99.99"),
         (rate(100.0), "100"),
         (rate(-0.5), "-0.50"),
@@ -242,37 +235,6 @@ def test_classes_are_compared_between_the_first_and_the_last_settled_moment() ->
     assert classes(trial([], observations=seen)) == [
         ("fds/file", "3", "3", "0"), ("fds/pipe", "2", "1,002", "+1,000"), ("fds/socket", "4", "0", "-4")]  # fmt: skip
     assert classes(trial([], observations=seen[:1])) == []
-
-
-def test_growth_without_a_verdict_is_that_of_the_levels() -> None:
-    pipe = Key("fds", "pipe")
-    seen = [
-        observation(n, {FDS: 10.0 + 300.0 * n, pipe: 150.0 * n, Key("fds", "file"): 1.0 * n})
-        for n in range(3)
-    ]
-    one = trial([], observations=seen)
-    pair = measured_pair(one)
-    assert pair is not None
-    assert (pair[0], pair[1], pair[2]) == (seen[0], seen[2], 600)
-    found = growth(one, "fds")
-    assert (found.total, found.kinds, found.unit, found.low) == (1.0, (("pipe", 0.5),), "connection", None)
-    assert growth(trial([], observations=seen[:1]), "fds").total is None
-    alike = [
-        replace(seen[0], levels={FDS: 10.0}),
-        replace(seen[2], levels={FDS: 310.0, pipe: 150.0, SOCKET: 150.0}),
-    ]
-    assert growth(trial([], observations=alike), "fds").kinds == (("pipe", 0.5), ("socket", 0.5))
-
-
-def test_growth_with_a_verdict_is_that_of_its_finding() -> None:
-    finding = Finding("fds", "eventfd", "leaking", "connection", Rate(2.0, 1.9, 2.1, "fds/connection"), "")
-    one = replace(trial([10, 11]), verdict=Verdict(Outcome.LEAKING, "", findings=(finding,)))
-    found = growth(one, "fds")
-    assert (found.total, found.kinds, found.low, found.high) == (2.0, (("eventfd", 2.0),), 1.9, 2.1)
-    other = replace(finding, kind="pipe", rate=Rate(0.5, 0.4, 0.6, "fds/connection"))
-    both = growth(replace(one, verdict=Verdict(Outcome.LEAKING, "", findings=(finding, other))), "fds")
-    assert (both.total, both.low) == (2.5, None)
-    assert both.kinds == (("eventfd", 2.0), ("pipe", 0.5))
 
 
 def test_the_fitted_line_begins_after_the_warm_up_with_the_rate_of_the_verdict() -> None:

@@ -12,7 +12,7 @@ from harness.core.judge.diagnose import distinct, per, published
 from harness.core.judge.forecast import first_full, nearest
 from harness.core.judge.growth import Assessed
 from harness.core.judge.memory import GRANULE, MEMORY
-from harness.core.judge.moments import Moment, keys, level_of, split_warmup
+from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.recipe import explain
 from harness.core.metric import Judged, Key, rank
 from harness.core.record import Places, Trial
@@ -252,11 +252,6 @@ def made_up(found: Sequence[Moment], total: Key) -> str:
     grown = {key.kind: rest[-1].levels.get(key, 0.0) - rest[0].levels.get(key, 0.0) for key in classes}
     most = sorted((by, kind) for kind, by in grown.items() if by >= 1)[::-1][:3]
     return f"; made up of {', '.join(f'{kind} +{by:g}' for by, kind in most)}" if most else ""
-
-
-def moved(found: Sequence[Moment]) -> list[Key]:
-    """Keys whose level was not always the same."""
-    return [key for key in keys(found) if len({moment.levels.get(key, 0.0) for moment in found}) > 1]
 
 
 def _unit(factor: str) -> str:
