@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import secret
 from harness.cli.streams import tell
 from harness.core.errors import ConfigError
-from harness.core.notice import Notice, payload
 from harness.core.secret_values import secrets_in_url
 from harness.experiment.history import INSTALL, VARIABLE, check_place, installed, keep, place_of
-from harness.experiment.run import Run
 from harness.export.webhook import Webhook
 from harness.process.environment import forget
+
+if TYPE_CHECKING:
+    from harness.core.notice import Notice
+    from harness.experiment.run import Run
 
 NOTIFY = "HARNESS_NOTIFY"
 HISTORY_OPTIONS = (
@@ -71,5 +73,7 @@ class Afterwards:
     def notify(self) -> None:
         """Tell the webhook what changed. Raises NotificationError."""
         if self._webhook:
+            from harness.core.notice import payload  # imports the judge, which the options do not need
+
             for notice in self._notices:
                 self._webhook.send(payload(notice))

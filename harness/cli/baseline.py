@@ -26,7 +26,7 @@ from harness.core.metric import Key
 from harness.core.record import RunRecord, Trial
 from harness.core.units import nearest
 from harness.core.verdict import Outcome
-from harness.experiment.run import uncovered
+from harness.experiment.reports import uncovered
 from harness.store.write import replace_file
 
 MARGIN = 1.2  # a ceiling is so much above the highest level of the accepted run

@@ -8,11 +8,8 @@ import click
 
 from harness.cli.interrupt import Interrupt
 from harness.cli.quantities import TIME
-from harness.cli.result import check_outputs, finish, view
 from harness.cli.service_options import command_line, request_from, service_options
 from harness.cli.streams import tell
-from harness.core.outline import outline
-from harness.experiment.guard import goal_of, guard_once, setup_for
 
 
 @click.command("guard", short_help="any service: load it, judge whether it gives everything back")
@@ -41,6 +38,11 @@ def command(**options: Any) -> None:
     0 no leak was found, 1 the service's fault, 2 usage, 3 inconclusive or interrupted, 4 infrastructure.
     """
     request = request_from(options)
+    # Imported late: most of the start of a guard is these, and neither --help nor a wrong option needs them.
+    from harness.cli.result import check_outputs, finish, view
+    from harness.core.outline import outline
+    from harness.experiment.guard import goal_of, guard_once, setup_for
+
     setup_for(request)  # a request that makes no sense is said before anything else
     check_outputs(options)
     for line in () if options["quiet"] else outline(goal_of(request), request.judgement.sensitivity):

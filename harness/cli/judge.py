@@ -16,7 +16,7 @@ from harness.config import budget_for
 from harness.core.judge.selftest import confirmed
 from harness.core.record import Trial, as_ended
 from harness.core.units import rate
-from harness.experiment.run import worst_exit_code
+from harness.experiment.reports import worst_exit_code
 from harness.report.terminal import show_verdict
 from harness.store.write import check_output, replace_file
 

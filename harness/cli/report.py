@@ -12,7 +12,7 @@ from harness.cli.saved import INVALID, judged_again, redact_option, without_secr
 from harness.cli.streams import line
 from harness.core.errors import StoreError
 from harness.core.record import as_ended
-from harness.experiment.run import write_reports
+from harness.experiment.reports import write_reports
 from harness.store.run_dir import RunDirectory
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -19,12 +19,15 @@ from harness.core import quote
 from harness.core.after_verdict import attempt, failure
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, run_dict
-from harness.experiment.context import Progress
-from harness.experiment.run import Run, worst_exit_code
+from harness.experiment.reports import worst_exit_code
 from harness.report import github, junit
 from harness.report.live import LiveView
 from harness.report.terminal import show_verdict
 from harness.store.write import check_output, replace_file
+
+if TYPE_CHECKING:
+    from harness.experiment.context import Progress
+    from harness.experiment.run import Run
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from harness.cli import secret
 from harness.core.errors import StoreError
 from harness.core.judge.trial import judge
 from harness.core.record import RunRecord, Trial
-from harness.experiment.run import uncovered
+from harness.experiment.reports import uncovered
 from harness.store.run_dir import RunDirectory
 
 redact_option = click.option(

@@ -8,12 +8,9 @@ import click
 
 from harness.cli.interrupt import Interrupt
 from harness.cli.quantities import SIZE, TIME
-from harness.cli.result import check_outputs, finish, view
 from harness.cli.resume import OPTION, Resumable, resumed_run, stored_words
 from harness.cli.service_options import command_line, request_from, service_options
 from harness.core.errors import ConfigError
-from harness.experiment.guard import guard_once
-from harness.experiment.soak import soak_steps
 from harness.swarm.load import MAX_CONNECTIONS
 
 LEAST_SIZE = 1 << 20  # bytes
@@ -56,6 +53,11 @@ def command(ctx: click.Context, /, duration: float, max_size: int, **options: An
     resume = resumed_run(ctx)
     if resume:
         options["out"] = None  # it goes on in its own folder
+    # Imported late, as in harness.cli.guard.
+    from harness.cli.result import check_outputs, finish, view
+    from harness.experiment.guard import guard_once
+    from harness.experiment.soak import soak_steps
+
     request = request_from(options, max_time=duration + SLACK, cycles=MAX_CONNECTIONS, name="soak", soak=True)
     check_outputs(options)
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:

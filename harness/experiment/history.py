@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
-from harness.core.history import entry_of
-from harness.core.notice import Notice, notices
-from harness.core.record import RunRecord
 
 if TYPE_CHECKING:
+    from harness.core.notice import Notice
+    from harness.core.record import RunRecord
     from harness.history.record import History
 
 VARIABLE = "HARNESS_HISTORY"
@@ -76,6 +75,9 @@ def keep(record: RunRecord, folder: Path, place: Place, *, target: str | None = 
     HistoryError; its callers note a failure beside the verdict."""
     if place.off or (not place.asked and not installed()):
         return []
+    from harness.core.history import entry_of  # both import the judge, which the options do not need
+    from harness.core.notice import notices
+
     entry = entry_of(record, path=str(folder.absolute()), target=target)
     with open_history(place) as history:
         history.add(entry)

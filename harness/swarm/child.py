@@ -6,9 +6,9 @@ arguments: headers may carry credentials, and arguments are public.
 
 from __future__ import annotations
 
-import gevent.monkey
+from harness.swarm.patching import patch
 
-gevent.monkey.patch_all()
+patch()
 
 import logging  # noqa: E402
 import os  # noqa: E402

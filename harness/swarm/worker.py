@@ -6,9 +6,9 @@ It joins as a Locust worker and learns everything else from the master.
 
 from __future__ import annotations
 
-import gevent.monkey
+from harness.swarm.patching import patch
 
-gevent.monkey.patch_all()
+patch()
 
 import argparse  # noqa: E402
 import os  # noqa: E402

@@ -71,9 +71,9 @@ SETUP = TrialSetup(
     name="scripted", request=request_of(url="http://127.0.0.1:1/"), steps=lambda _: Stop("done")
 )
 STEPS = [
-    ("harness.experiment.run.render_markdown", "summary.md"),
-    ("harness.experiment.run.render_junit", "junit.xml"),
-    ("harness.experiment.run.render_html", "report.html"),
+    ("harness.experiment.reports.render_markdown", "summary.md"),
+    ("harness.experiment.reports.render_junit", "junit.xml"),
+    ("harness.experiment.reports.render_html", "report.html"),
     ("harness.cli.result.run_dict", "verdict.json"),
     ("harness.cli.result.run_dict", "--json"),
     ("harness.cli.result.junit.render", "--junit"),
@@ -140,7 +140,7 @@ def test_a_verdict_that_cannot_be_saved_is_still_the_verdict(
 
 def test_what_passed_still_passes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Measured, "trial", replace(CLEAN, sensitivity=0.1))
-    monkeypatch.setattr("harness.experiment.run.render_html", fail)
+    monkeypatch.setattr("harness.experiment.reports.render_html", fail)
     run.trial(SETUP)
     options = {"json_file": None, "junit_file": None, "form": "terminal", "afterwards": Afterwards.of({})}
     with pytest.raises(click.exceptions.Exit) as ended:

@@ -18,7 +18,7 @@ from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import RunRecord, Trial
 from harness.core.verdict import Outcome
-from harness.experiment.run import uncovered
+from harness.experiment.reports import uncovered
 from harness.store.run_dir import RunDirectory
 from tests.core.series import Did, play
 

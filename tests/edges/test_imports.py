@@ -1,0 +1,105 @@
+"""What a process of ours imports: a package that it does not need is time that each of its users waits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHOWN = {"rich", "jinja2"}
+LOAD = {"locust", "gevent", "requests", "flask"}
+HISTORY = {"sqlalchemy", "alembic", "psycopg"}
+FIGURES = {"opentelemetry", "prometheus_client"}
+SERVICE = {"starlette", "uvicorn", "sse_starlette", "fastapi", "aiohttp"}
+TESTING = {"pytest", "_pytest", "hypothesis"}
+NEVER = LOAD | HISTORY | FIGURES | SERVICE | TESTING | {"asyncio", "tomlkit"}
+MEASURING = {
+    "harness.experiment.run",
+    "harness.experiment.trial",
+    "harness.swarm.launch",
+    "harness.probe.sampler",
+}
+JUDGING = {"harness.core.judge", "harness.report", "cattrs"}
+
+
+def imported(*words: str) -> set[str]:
+    """The modules that ``python WORDS`` imports by a statement, and the packages that hold them."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *words],
+        capture_output=True, text=True, timeout=60, cwd=ROOT, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    names = [
+        line.rpartition("|")[2].strip()
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    ]
+    parts = [name.split(".") for name in names]
+    return {".".join(part[:length]) for part in parts for length in range(1, len(part) + 1)}
+
+
+BARE = NEVER | SHOWN | MEASURING | JUDGING | {"zmq"}
+
+
+@pytest.mark.parametrize(
+    ("words", "needs", "without"),
+    [
+        ("harness.cli --version", "click", BARE | {"httptools", "ssl"}),
+        ("harness.cli --help", "click", BARE | {"httptools", "ssl"}),
+        ("harness.cli guard --help", "harness.cli.service_options", BARE),
+        ("harness.cli guard --dwel 1s", "harness.cli.service_options", BARE),
+        ("harness.cli soak --help", "harness.cli.resume", BARE - JUDGING),
+        ("harness.cli judge reports/sample", "harness.core.judge.trial", NEVER | MEASURING | {"zmq"}),
+        ("harness.cli report --help", "harness.cli.saved", NEVER | MEASURING | {"zmq"}),
+        ("harness.probe --help", "harness.probe.speak", BARE | {"click", "ssl"}),
+        ("fake_broker --help", "zmq", NEVER | SHOWN | {"harness", "cattrs", "ssl"}),
+        ("harness.reference --help", "uvicorn", BARE - SERVICE - {"asyncio", "zmq"}),
+        ("harness.swarm.child", "locust", (BARE | {"fake_broker"}) - LOAD - {"zmq", "cattrs", "jinja2"}),
+    ],
+)
+def test_a_process_imports_no_more_than_it_needs(words: str, needs: str, without: set[str]) -> None:
+    """needs: a module that shows that the command came as far as it should."""
+    found = imported("-m", *words.split())
+    assert needs in found
+    assert not found & without
+
+
+PLUGIN = "told = []\n\ndef tell(event):\n    told.append(type(event).__name__)\n"
+INFO = """[gevent.plugins.monkey.will_patch_module]
+plugin = own_plugin:tell
+[gevent.plugins.monkey.did_patch_all]
+plugin = own_plugin:tell
+"""
+PATCHES = """
+import importlib.metadata as metadata
+from {module} import {name} as patch
+read, times = metadata.entry_points, []
+metadata.entry_points = counted = lambda **group: (times.append(1), read(**group))[1]
+patch()
+assert metadata.entry_points is counted
+import own_plugin, socket, gevent.socket
+assert socket.socket is gevent.socket.socket
+print(sum(times), *own_plugin.told)
+"""
+
+
+def test_the_swarm_asks_for_plug_ins_of_gevent_once_and_calls_the_same(tmp_path: Path) -> None:
+    (tmp_path / "own_plugin.py").write_text(PLUGIN)
+    info = tmp_path / "own_plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(INFO)
+
+    def told(module: str, name: str) -> list[str]:
+        code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})" + PATCHES.format(module=module, name=name)
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
+        ).stdout.split()
+
+    times, *ours = told("harness.swarm.patching", "patch")
+    most, *theirs = told("gevent.monkey", "patch_all")
+    assert ours == theirs
+    assert len(ours) > 5
+    assert (int(times), int(most) > 10) == (1, True)
