@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.census_diff import difference, levels, steady
+from harness.core.census_diff import difference, levels
 from harness.core.judge.recipe import RECIPES, Recipe, explain, match, sentence
 from harness.core.metric import Key
 from harness.core.sample import Census
@@ -211,10 +211,6 @@ def test_examples_of_other_metrics_are_found_by_their_key() -> None:
     assert [str(growth) for growth in difference(before, after)] == [
         "+1 fds/file (/a)", "+1 threads/w-# (w-2)",
     ]  # fmt: skip
-
-
-def test_steady_drops_the_totals() -> None:
-    assert steady({Key("fds"): 3.0, Key("fds", "file"): 3.0}) == {Key("fds", "file"): 3.0}
 
 
 def test_every_recipe_has_a_name_of_its_own_and_a_sentence() -> None:
