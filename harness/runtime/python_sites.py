@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -24,6 +25,9 @@ MINOR = 0.1  # share of the largest growth below which a container is left out
 BUILTINS = frozenset(
     {"dict", "list", "tuple", "set", "cell", "function", "builtin_function_or_method", "method"}
 )
+
+_ATTRIBUTES = ("instance", "namespace", "object", "module", "class")  # kinds of holders that have attributes
+_KEY = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,30}")  # keys of a dict that are names, not identities
 
 T = TypeVar("T", bound=Hashable)
 
@@ -83,7 +87,7 @@ def attribution(
     coded = sorted((*waiting_growth(waiting, connections), *lines), key=lambda growth: not growth.own)
     own = [growth for growth in coded if growth.own]
     held = [growth for growth in containers if growth.own]
-    within = {growth.site.split("`")[1] for growth in held if growth.site.startswith("`")}
+    within = {growth.site.split("`")[1].partition(" ")[0] for growth in held if growth.site.startswith("`")}
     others = [growth for growth in type_growth(types, connections) if growth.site not in within]
     # The first place is the line to open in an editor; what holds the growth explains it at once.
     growths = [*own[:1], *held, *own[1:], *others, *(growth for growth in coded if not growth.own)]
@@ -129,19 +133,42 @@ def container_growth(grown: Iterable[Mapping[str, Any]], connections: float) -> 
 
 
 def holder(links: Sequence[tuple[str, str, str]]) -> tuple[str, bool]:
-    """The name of what holds a container, and whether it is the service's own: the first holder that is, with the keys
-    on the way there."""
-    key, names = "", list[tuple[str, bool]]()
+    """The name of what holds a container, and whether it is the service's own: the first holder that is, with the way
+    through libraries from there, as the code would write it: ``app.state.timers``, ``app["timers"]``.
+
+    What a library object has inside, such as the deque of a queue, has the name of that object.
+    """
+    first = ""
+    keys: list[str] = []  # of dicts on the way, innermost first
+    inner: list[str] = []  # attributes and keys below the holder, innermost first
     for label, kind, file in links:
         if kind == "key":
-            key = label
+            keys.append(label)
             continue
-        # The dict of an instance is an object of its own once somebody has asked for it.
-        name = f"{label}.{key}" if kind == "object" and key else label
-        key = ""
-        names.append((name.removeprefix("__main__."), bool(file) and not is_library(file)))
-    own = next((name for name, is_own in names if is_own), "")
-    return (own, True) if own else (names[0] if names else (key, False))
+        owner, _, attribute = label.rpartition(".")
+        # The dict of an instance or a function is an object of its own once somebody has asked for it; that of a
+        # namespace is what __getattr__ leads to. A parameter's default has its name already.
+        if keys and kind in ("object", "function") and " " not in label:
+            owner, attribute = label, keys.pop()
+        elif keys and kind == "namespace":
+            attribute = keys.pop()
+        elif keys and kind == "function":
+            keys.pop()
+        steps = [f'["{key}"]' for key in keys if _KEY.fullmatch(key)]
+        keys = []
+        name = f"{owner}.{attribute}" if owner else attribute
+        if file and not is_library(file):
+            return name.removeprefix("__main__.") + "".join(reversed(_public([*inner, *steps]))), True
+        first = first or name
+        # The variable of a library's function is no way that the service's code could take.
+        inner = [*inner, *steps, f".{attribute}"] if kind in _ATTRIBUTES else []
+    return first.removeprefix("__main__.") or (keys[-1] if keys else ""), False
+
+
+def _public(steps: list[str]) -> list[str]:
+    """Without private attributes, unless several of them are the whole way."""
+    public = [step for step in steps if not step.startswith("._")]
+    return public or (steps if len(steps) > 1 else [])
 
 
 def waiting_growth(waiting: Mapping[Place, int], connections: float) -> list[Growth]:

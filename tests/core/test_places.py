@@ -176,7 +176,18 @@ GROWN = [
     [
         ([["app.Hub._subscribers", "instance", OWN]], "app.Hub._subscribers", True),
         ([["_tasks", "key", ""], ["app.Hub", "object", OWN]], "app.Hub._tasks", True),
-        ([["closed", "key", ""], ["app.Hub.callbacks", "instance", OWN]], "app.Hub.callbacks", True),
+        ([["closed", "key", ""], ["app.Hub.callbacks", "instance", OWN]], 'app.Hub.callbacks["closed"]', True),
+        ([["3f9a", "key", ""], ["app.Hub.by_client", "instance", OWN]], "app.Hub.by_client", True),
+        ([["timers", "key", ""], ["starlette.State._state", "namespace", PACKAGE], ["state", "key", ""],
+          ["fastapi.FastAPI", "object", PACKAGE], ["service.app", "module", OWN]], "service.app.state.timers", True),
+        ([["subs", "key", ""], ["aiohttp.Application._state", "instance", PACKAGE], ["__main__.app", "module", OWN]],
+         'app["subs"]', True),
+        ([["asyncio.BaseEventLoop._scheduled", "instance", LIBRARY], ["aiohttp.Application._loop", "instance", PACKAGE],
+          ["app.app", "module", OWN]], "app.app._loop._scheduled", True),
+        ([["asyncio.Loop._ready", "instance", LIBRARY], ["variable loop of run", "local", LIBRARY],
+          ["app.main", "function", OWN]], "app.main", True),
+        ([["variable subscribers of main.<locals>.handle", "function", OWN]],
+         "variable subscribers of main.<locals>.handle", True),
         ([["__main__.KEPT", "module", OWN]], "KEPT", True),
         ([["asyncio.Queue._queue", "instance", LIBRARY], ["app.Hub.inbox", "instance", OWN]], "app.Hub.inbox", True),
         ([["asyncio.tasks._all", "module", LIBRARY]], "asyncio.tasks._all", False),
@@ -254,8 +265,13 @@ def test_the_container_that_a_step_names_is_the_first_of_the_service() -> None:
     assert held_of(Places((line, library, own))) == Held("Hub.subscribers", "Subscriber", 0.98)
     assert held_of(Places((library, line))) is None
     assert held_of(None) is None
-    text = Place("container", "`str` in `NAMES`, a dict that gains 1.00 per connection")
-    assert held_of(Places((text,))) == Held("NAMES", "entry", 1.0)
+    for element, item in (
+        ("str", "entry"),
+        ("method Hub.beat", "callback Hub.beat"),
+        ("asyncio.events.TimerHandle calling Hub.beat", "TimerHandle"),
+    ):
+        text = Place("container", f"`{element}` in `NAMES`, a dict that gains 1.00 per connection")
+        assert held_of(Places((text,))) == Held("NAMES", item, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,29 @@ NAMES, LOUD = {}, Loud()
 
 def remember(kept=[]): kept.append(bytes(100))
 
+def keyword(*, seen=[]): seen.append(bytes(100))
+
+def counter():
+    calls = []
+    def count(): calls.append(bytes(100))
+    return count
+
+class State:
+    def __init__(self): self._entries = {"timers": []}
+    def __getattr__(self, name): raise SystemExit("code of the target ran")
+
+class Beat:
+    def tick(self): pass
+
+COUNT, STATE, BEAT, LOOP = counter(), State(), Beat(), asyncio.new_event_loop()
+
+def receive():
+    waiting = []
+    while True: waiting.append((yield))
+
+RECEIVER = receive()
+next(RECEIVER)
+
 def leak(hub, number):
     hub.sessions.append(Session())  # the line that made it
     hub.callbacks["closed"].append(functools.partial(print, object()))
@@ -49,6 +72,11 @@ def leak(hub, number):
     NAMES[number] = "name %d" % number
     list.append(LOUD, object())
     remember()
+    keyword()
+    COUNT()
+    STATE._entries["timers"].append(BEAT.tick)
+    LOOP.call_later(1e6, BEAT.tick)
+    RECEIVER.send(bytes(100))
 
 hub = Hub()
 for number in range(10): leak(hub, number)
@@ -77,13 +105,18 @@ def test_each_container_is_named_by_what_holds_it(answer: tuple[dict[str, Any], 
     grown = container_growth(found["grown"], GAIN)
     assert {growth.site for growth in grown if growth.own} == {
         "`__main__.Session` in `Hub.sessions`, a list",
-        "`functools.partial` in `Hub.callbacks`, a list",
+        '`functools.partial` in `Hub.callbacks["closed"]`, a list',
         "`object` in `Hub.inbox`, a deque",
         "`object` in `Slotted.kept`, a deque",
         "`object` in `Hub.shared`, a list",
         "`str` in `NAMES`, a dict",
         "`object` in `LOUD`, a Loud",
-        "`bytes` in `a default of remember`, a list",
+        "`bytes` in `variable kept of remember`, a list",
+        "`bytes` in `variable seen of keyword`, a list",
+        "`bytes` in `variable calls of counter`, a list",
+        "`method Beat.tick` in `State.timers`, a list",
+        "`asyncio.events.TimerHandle calling Beat.tick` in `LOOP`, a list",
+        "`bytes` in `variable waiting of receive`, a list",
     }
     assert {growth.per_connection for growth in grown} == {1.0}
 

@@ -80,6 +80,7 @@ _PLAIN = frozenset(
     {
         "", "str", "string", "bytes", "bytearray", "int", "number", "float", "bool", "boolean", "dict", "list", "tuple",
         "set", "object", "Object", "Array", "Map", "Set", "undefined", "symbol", "bigint", "NoneType",
+        "function", "method", "Function",
     }
 )  # fmt: skip
 _RUNS = re.compile(r"(?:Task|Future|Thread|[Gg]reenlet|Timeout|Immediate|Timer|Handle)$")
@@ -108,9 +109,17 @@ def held_of(found: Places | None) -> Held | None:
     for place in found.places if found else ():
         match = _CONTAINER.match(place.text) if place.kind == "container" and place.own else None
         if match:
-            item = (match["item"] or "").rpartition(".")[2]
-            return Held(match["name"], "entry" if item in _PLAIN else item, float(match["rate"]))
+            return Held(match["name"], _element(match["item"] or ""), float(match["rate"]))
     return None
+
+
+def _element(item: str) -> str:
+    """``Subscriber``, ``callback Hub.beat``, ``entry``."""
+    kind, _, name = item.partition(" ")
+    if name and kind in ("function", "method"):
+        return f"callback {name}"
+    kind = kind.rpartition(".")[2]
+    return "entry" if kind in _PLAIN else kind
 
 
 def next_step(

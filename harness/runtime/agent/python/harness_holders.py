@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
 
+import harness_chains
 import harness_readings
 
 if False:  # for the type checker alone: the target need not load typing
     from typing import Any
 
 LEAST = 5  # elements that a container must have gained
-MOST = 8  # containers that are described
-LEVELS = 5  # from a container to what holds what holds it
-SECONDS = 4.0  # for all of it; what is known by then is the answer
+MOST = 16  # containers that are described
 EVERYTHING = 1_500_000  # objects beyond which nothing is searched
 
 _before: dict[int, int] = {}
-HERE = __file__.rpartition("/")[0] + "/"
 
-_clock = time.monotonic
-_frame = type(sys._getframe())
+_function = type(lambda: None)
+_method = type((lambda _: None).__get__(0))
 _member = type(type.__dict__["__basicsize__"])  # member_descriptor: a slot
 _getset = type(type.__dict__["__dict__"])  # getset_descriptor: __dict__ itself
 _class_dict = type.__dict__["__dict__"].__get__
@@ -55,13 +52,13 @@ def containers(first: int = 0) -> dict[str, object]:
             most = sorted(most + [(gain, number)], reverse=True)[:MOST]
     targets = [found[number] for _, number in most]
     del found, everything
-    chains, complete = _chains(targets)
+    chains, complete = harness_chains.chains(targets)
     answer: dict[str, object] = {
         "grown": [
             {
                 "type": type(one).__name__,
                 "gain": gain,
-                "item": harness_readings.type_name(type(_last(one))),
+                "item": described(_last(one)),
                 "made": origin(_last(one)),
                 "chain": [list(link) for link in chain],
             }
@@ -69,7 +66,9 @@ def containers(first: int = 0) -> dict[str, object]:
         ]
     }
     if not complete:
-        answer["partial"] = "the owners of growing containers were not all found within %d s" % SECONDS
+        answer["partial"] = (
+            "the owners of growing containers were not all found within %d s" % harness_chains.SECONDS
+        )
     return answer
 
 
@@ -120,6 +119,34 @@ def _last(container: Any) -> Any:
         elements = list(set.__iter__(container))
         return elements[-1] if elements else None
     return base.__getitem__(container, -1) if base.__len__(container) else None  # type: ignore[attr-defined]
+
+
+def described(one: object) -> str:
+    """The type of an element; of what can be called, its function as well: ``method Hub.beat``,
+    ``asyncio.events.TimerHandle calling Hub.beat``."""
+    called = _called(one)
+    name = harness_readings.type_name(type(one))
+    if type(one) in (_function, _method):
+        return "%s %s" % (name, called)
+    return "%s calling %s" % (name, called) if called else name
+
+
+def _called(one: Any) -> str:
+    kind = type(one)
+    if kind is _function:
+        return harness_chains.short(one.__qualname__)
+    if kind is _method:
+        return _called(one.__func__)
+    functools = sys.modules.get("_functools")
+    partial = getattr(functools, "partial", None)
+    if partial is not None and partial in kind.__mro__:
+        return _called(partial.__dict__["func"].__get__(one))
+    events = sys.modules.get("asyncio.events")
+    handle = getattr(events, "Handle", None)
+    if handle is not None and handle in kind.__mro__:
+        slot = handle.__dict__.get("_callback")
+        return _called(slot.__get__(one)) if type(slot) is _member else ""
+    return ""
 
 
 def origin(one: object) -> tuple[tuple[str, int], ...]:
@@ -175,129 +202,3 @@ def _constructors(kind: type) -> list[tuple[str, int, int]]:
 
 def _within(frame: tuple[str, int], constructors: list[tuple[str, int, int]]) -> bool:
     return any(frame[0] == file and first <= frame[1] <= last for file, first, last in constructors)
-
-
-def _chains(targets: list[object]) -> tuple[list[list[Any]], bool]:
-    """From each target outwards, one holder at a time, until a module or a class is reached."""
-    chains: list[list[Any]] = [[] for _ in targets]
-    ends = list(targets)  # None where a chain has ended
-    deadline = _clock() + SECONDS
-    visited = [{id(one)} for one in targets]  # a holder may be that of two containers
-    for _ in range(LEVELS):
-        wanted = [one for one in ends if one is not None]
-        if not wanted:
-            break
-        if _clock() > deadline:
-            return chains, False
-        # One call holds the interpreter for about 40 ms per million objects.
-        parents = gc.get_referrers(*wanted)
-        ours = {id(one) for one in (targets, ends, wanted, parents)}
-        for index, end in enumerate(ends):
-            if end is None:
-                continue
-            best: Any = None
-            for parent in parents:
-                # Thousands of holders, each of thousands of elements, are not looked through to the end.
-                if _clock() > deadline:
-                    return chains, False
-                if (
-                    id(parent) in ours
-                    or id(parent) in visited[index]
-                    or type(parent) is _frame
-                    and _is_ours(parent)
-                ):
-                    continue
-                if not any(inner is end for inner in gc.get_referents(parent)):
-                    continue
-                link = _link(parent, end)
-                if link is not None and (best is None or link[3] < best[0][3]):
-                    best = (link, parent)
-            ends[index] = None
-            if best is None:
-                continue
-            label, kind, file, rank = best[0]
-            if label:
-                chains[index].append((label, kind, file))
-            if rank > 0:
-                ends[index] = best[1]
-                visited[index].add(id(best[1]))
-        del wanted, parents
-    return chains, True
-
-
-def _is_ours(frame: Any) -> bool:
-    return bool(frame.f_code.co_filename.startswith(HERE))
-
-
-def _file_of(module: object) -> str:
-    found = sys.modules.get(module) if type(module) is str else None
-    file = getattr(found, "__dict__", {}).get("__file__")
-    return file if type(file) is str else ""
-
-
-def _link(parent: Any, child: object) -> tuple[str, str, str, int] | None:
-    """(label, kind, file, rank) of how parent holds child; rank 0 ends the chain, a higher one is less telling."""
-    kind = type(parent)
-    if kind is dict:
-        for key, value in list(dict.items(parent)):
-            if value is child:
-                name = parent.get("__name__")
-                if type(name) is str and getattr(sys.modules.get(name), "__dict__", None) is parent:
-                    return "%s.%s" % (name, key), "module", _file_of(name), 0
-                # An attribute, when an instance holds this dict; a key, when anything else does.
-                return (str(key) if type(key) is str else ""), "key", "", 3
-        return None
-    if isinstance(parent, type):
-        for key, value in _class_dict(parent).items():
-            if value is child:
-                return harness_readings.type_name(parent) + "." + key, "class", _file_of(parent.__module__), 0
-        if type(child) is dict:  # its own, of which Python code sees a proxy alone
-            return harness_readings.type_name(parent), "object", _file_of(parent.__module__), 0
-        return None
-    name = kind.__name__
-    if name == "cell":
-        return "", "cell", "", 4
-    if name == "function":
-        code = parent.__code__
-        label = "a closure of " if _in_closure(parent, child) else "a default of "
-        return label + parent.__qualname__, "function", code.co_filename, 0
-    if name in ("coroutine", "generator", "async_generator"):
-        code = getattr(parent, {"coroutine": "cr", "generator": "gi"}.get(name, "ag") + "_code")
-        return "a local of %s" % parent.__qualname__, "local", code.co_filename, 2
-    if name == "frame":
-        return "a local of %s" % parent.f_code.co_name, "local", parent.f_code.co_filename, 2
-    if name in ("list", "tuple", "set", "deque", "mappingproxy", "method"):
-        return "", "in", "", 5
-    attribute = _attribute(parent, kind, child)
-    if attribute is not None:
-        owner = harness_readings.type_name(kind)
-        if not attribute:
-            return owner, "object", _file_of(kind.__module__), 1
-        return owner + "." + attribute, "instance", _file_of(kind.__module__), 1
-    return None
-
-
-def _in_closure(function: Any, child: object) -> bool:
-    return any(cell is child for cell in function.__closure__ or ())
-
-
-def _attribute(parent: Any, kind: type, child: object) -> str | None:
-    """Name of the attribute; "" when child is the instance's own dict."""
-    for klass in kind.__mro__:
-        own = _class_dict(klass)
-        descriptor = own.get("__dict__")
-        if type(descriptor) is _getset:
-            attributes = descriptor.__get__(parent)
-            if attributes is child:
-                return ""
-            for key, value in list(dict.items(attributes)):
-                if value is child:
-                    return str(key)
-        for key, value in own.items():
-            if type(value) is _member:
-                try:
-                    if value.__get__(parent, kind) is child:
-                        return str(key)
-                except AttributeError:
-                    pass
-    return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import sys
 
+import harness_chains
 import harness_holders
 import harness_readings
 
@@ -80,9 +81,13 @@ def await_chain(task: object) -> tuple[object, ...]:
 
 
 def place(frame: object) -> tuple[str, int, str]:
-    """File, line and function of a frame."""
+    """File, line and function of a frame; a method with its class, from CPython 3.11 on."""
     code = frame.f_code  # type: ignore[attr-defined]
-    return code.co_filename, frame.f_lineno or 0, code.co_name  # type: ignore[attr-defined]
+    return (
+        code.co_filename,
+        frame.f_lineno or 0,
+        harness_chains.short(getattr(code, "co_qualname", code.co_name)),
+    )  # type: ignore[attr-defined]
 
 
 def trace(frames: int) -> dict[str, object]:
