@@ -156,7 +156,7 @@ class World:
             now += STEP
             state = tracker.feed(now, read(now))
         settled = isinstance(state, Quiescent)
-        moving = state.restless if isinstance(state, Quiescent) else state.moving
+        moving = state.fluctuating if isinstance(state, Quiescent) else state.moving
         lag = state.lag if isinstance(state, Quiescent) else now - left
         levels = self._levels(service.level(now))
         self.idle_counts = tuple(counts)

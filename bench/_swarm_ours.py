@@ -15,7 +15,7 @@ from harness.core.cycle import CycleSpec
 from harness.core.sse.decoder import Decoder, Event
 from harness.swarm import pool
 from harness.swarm import stream as streams
-from harness.swarm.gate import Gate, gated_user
+from harness.swarm.cycle_queue import CycleQueue, cycle_user
 from harness.swarm.load import LoadOptions
 from harness.swarm.order import Order, Report
 from harness.swarm.setup import SwarmSetup
@@ -32,11 +32,11 @@ class Pool:
     """The gated user of the swarm child: statistics, ids, stall detection and ledger are on."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.gate = Gate()
-        environment = Environment(user_classes=[gated_user(self.gate)], host=f"http://{host}:{port}")
+        self.cycles = CycleQueue()
+        environment = Environment(user_classes=[cycle_user(self.cycles)], host=f"http://{host}:{port}")
         runner = environment.create_local_runner()
         setup = SwarmSetup(f"http://{host}:{port}", LoadOptions(stall_after=30.0))
-        self.gate.prepare(setup, Statistics(environment))
+        self.cycles.prepare(setup, Statistics(environment))
         runner.start(1, spawn_rate=1)
         self.lags: list[float] = []
         self.reports: list[Report] = []
@@ -52,7 +52,7 @@ class Pool:
     def _run(self, connections: int, concurrency: int, events: int) -> Outcome:
         self._cancelled = False
         spec = CycleSpec(0, connections, concurrency, FOR_EVER, events, paths=(PATH,))
-        return self.gate.run(spec, lambda: self._cancelled, lambda _: None)
+        return self.cycles.run(spec, lambda: self._cancelled, lambda _: None)
 
     def warm(self) -> None:
         """One stream."""

@@ -25,9 +25,9 @@ import psutil
 from harness.core.design import elapsed
 from harness.core.verdict import Outcome
 from harness.experiment.guard import Guarded, guard_once
-from harness.experiment.levels import Reader
+from harness.experiment.levels import LevelReader
 from harness.experiment.options import request_of
-from harness.experiment.quiet import Quiet
+from harness.experiment.settle import SettleResult
 
 SERVICES = Path(__file__).parents[1] / "tests" / "services"
 SHARE = 0.01  # of a core, at most, during quiet
@@ -87,23 +87,23 @@ def burnt(processes: list[psutil.Process]) -> float:
 
 @contextmanager
 def watched() -> Iterator[list[tuple[float, float]]]:
-    """Every quiet window meanwhile: its seconds, and what the harness burnt in it."""
+    """Every settling phase meanwhile: its seconds, and the CPU seconds that the harness used in it."""
     windows: list[tuple[float, float]] = []
-    real = Reader.rest
+    real = LevelReader.settle
 
-    def rest(self: Reader, tick: Callable[[], None]) -> Quiet:
+    def settle(self: LevelReader, tick: Callable[[], None]) -> SettleResult:
         processes = ours(self.target.pid)
         began, before = self.context.clock(), burnt(processes)
-        quiet = real(self, tick)
+        result = real(self, tick)
         if self.target.alive:
             windows.append((self.context.clock() - began, burnt(processes) - before))
-        return quiet
+        return result
 
-    Reader.rest = rest  # type: ignore[method-assign]
+    LevelReader.settle = settle  # type: ignore[method-assign]
     try:
         yield windows
     finally:
-        Reader.rest = real  # type: ignore[method-assign]
+        LevelReader.settle = real  # type: ignore[method-assign]
 
 
 def guard(promise: Promise, folder: Path) -> tuple[Guarded, float, float]:

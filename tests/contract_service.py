@@ -32,7 +32,7 @@ from harness.swarm.source import (  # noqa: E402
     FOR_EVER,
     RECONNECTION_TIME,
     EventSource,
-    Listener,
+    SourceListener,
     SourceOptions,
     StreamFailed,
 )
@@ -123,7 +123,9 @@ class Client:
                 max_line=size(found, "maxLineBytes"),
                 max_event=size(found, "maxEventBytes"),
             ),
-            listener=Listener(on_error=lambda cause: self.messages.put({"kind": "error", "error": cause})),
+            listener=SourceListener(
+                on_error=lambda cause: self.messages.put({"kind": "error", "error": cause})
+            ),
         )
         self.types = {"message"}
         gevent.spawn(self.read)

@@ -11,7 +11,7 @@ from harness.cli.history_options import opened
 from harness.cli.streams import line
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_SERVICE, ConfigError
 from harness.core.history import RunEntry
-from harness.core.nights import compare
+from harness.core.trends import compare
 from harness.report.trend import compared
 
 

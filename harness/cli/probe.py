@@ -10,8 +10,8 @@ import click
 from harness.cli.interrupt import Interrupt
 from harness.cli.interval import interval_option
 from harness.core.errors import ConfigError
+from harness.probe.print_readings import orders_from, print_readings
 from harness.probe.script import emit
-from harness.probe.speak import orders_from, speak
 from harness.target.listening import listening_pid
 
 
@@ -54,7 +54,7 @@ def command(
         raise ConfigError("expected exactly one of --pid and --port")
     with Interrupt() as stop:
         try:
-            speak(
+            print_readings(
                 pid or listening_pid(port or 0, option="port"),
                 interval=interval,
                 count=count,

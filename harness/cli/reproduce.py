@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from harness.cli.afterwards import HISTORY_OPTIONS, Afterwards
+from harness.cli.after_verdict import HISTORY_OPTIONS, AfterVerdict
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
 from harness.cli.reproduce_all import check, run_all
@@ -118,7 +118,7 @@ def command(context: click.Context, /, **options: Any) -> None:
                 markup=False,
             )
         return
-    later = Afterwards(out=out, history=options["history"], notify=options["notify"], target=None)
+    later = AfterVerdict(out=out, history=options["history"], notify=options["notify"], target=None)
     chosen = choose(cards, options["profiles"] or DEFAULT_PROFILES)
     overrides = LoadOverrides(options["connections"], options["concurrency"], options["real_time"])
     text = "harness reproduce " + shlex.join(f"--profile={name}" for name in options["profiles"])

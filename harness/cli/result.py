@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from harness.cli.afterwards import Afterwards
+from harness.cli.after_verdict import AfterVerdict
 from harness.cli.console import console as terminal
 from harness.cli.service_options import chosen_format
 from harness.cli.streams import tell, working_directory
@@ -101,7 +101,7 @@ def _written(run: Run, options: Mapping[str, Any]) -> None:
     if junit_file:
         steps[f"--junit {junit_file}"] = lambda: replace_file(junit_file, junit.render(run.record).encode())
     steps["the step summary"] = lambda: summarise(run.record)
-    later: Afterwards = options["afterwards"]
+    later: AfterVerdict = options["afterwards"]
     steps["the history"] = lambda: later.record(run)
     steps["the notification"] = later.notify
     for name, work in steps.items():

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from harness.cli import secret
-from harness.cli.afterwards import HISTORY_OPTIONS, Afterwards
+from harness.cli.after_verdict import HISTORY_OPTIONS, AfterVerdict
 from harness.cli.broker_options import BROKER
 from harness.cli.quantities import ADDRESSES, RATE, SIZE, TIME, TIME_OR_ZERO
 from harness.cli.request_parts import read_body, read_headers
@@ -149,7 +149,7 @@ def request_from(options: dict[str, Any], **more: Any) -> GuardRequest:
         if pid:
             raise ConfigError("--pid and --attach-port name the service twice; expected one of them")
         pid = listening_pid(options["attach_port"])
-    options["afterwards"] = Afterwards.of(options)
+    options["afterwards"] = AfterVerdict.of(options)
     environment = dict(os.environ)  # before the variables of --header-env leave ours
     headers, secrets = read_headers(options["headers"], options["header_variables"])
     body, more_secrets = read_body(options["body"])

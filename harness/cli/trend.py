@@ -10,7 +10,7 @@ import click
 from harness.cli.history_options import history_options, opened, wanted
 from harness.cli.streams import line
 from harness.core.errors import EXIT_SERVICE
-from harness.core.nights import all_series, trend
+from harness.core.trends import all_series, trend
 from harness.report.trend import lines, markdown
 from harness.store.write import check_output, replace_file
 

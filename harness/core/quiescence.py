@@ -37,11 +37,11 @@ class Settling:
 @dataclass(frozen=True, slots=True)
 class Quiescent:
     """At rest. level: the minimum of each count over the window. lag: seconds it took to come to
-    rest, the window itself not counted. restless: the counts that moved all the same."""
+    rest, the window itself not counted. fluctuating: the counts that moved all the same."""
 
     level: Mapping[str, float]
     lag: float
-    restless: str = ""
+    fluctuating: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The end of a cycle: wait for rest, read everything, and keep it as an observation."""
+"""The end of a cycle: wait until the service has settled, read everything, and return it as an observation."""
 
 from __future__ import annotations
 
@@ -14,22 +14,29 @@ from harness.core.metric import Key
 from harness.core.sample import Census
 from harness.experiment.broker import Broker
 from harness.experiment.cancellable import call_cancellable
-from harness.experiment.closing import Closes
+from harness.experiment.close_times import CloseTimes
 from harness.experiment.context import Target, TrialContext
-from harness.experiment.quiet import LOOKS, Quiet, Stillness, after, cores_used, rest
 from harness.experiment.remote_target import Watching
+from harness.experiment.settle import (
+    CENSUSES_WHILE_FLUCTUATING,
+    SettleCriteria,
+    SettleResult,
+    cores_used,
+    wait_for_counts_to_return,
+    wait_until_settled,
+)
 from harness.experiment.setup import TrialSetup
 from harness.experiment.target_runtime import TargetRuntime
 
-TCP_IN = "tcp-in"  # a class of a census: connections to a port that is listened at
+TCP_IN = "tcp-in"  # a class of a census: connections to a port that the service listens on
 MOST_EVENTS = 20  # of one cycle
 MOST_CHANGES = 100  # of the hot counts in one cycle
 
 
 @dataclass
-class Reader:
-    """What reads the levels of one target. port: where its clients connect. told: what a reading had to say
-    for the record, such as why a counter could not be read."""
+class LevelReader:
+    """Reads the levels of one target. port: where its clients connect. told: called with notes for the record, such
+    as why a counter could not be read."""
 
     setup: TrialSetup
     context: TrialContext
@@ -39,61 +46,67 @@ class Reader:
     broker: Broker | None
     port: int
     told: Callable[[str], None]
-    closes: Closes = field(init=False)
+    close_times: CloseTimes = field(init=False)
     _tick: Callable[[], None] = field(default=lambda: None)
 
     def __post_init__(self) -> None:
         first = self.sampler.latest().fds
-        self.closes = Closes(self.setup.judgement.settle, base=float(first or 0))
+        self.close_times = CloseTimes(self.setup.judgement.settle, base=float(first or 0))
 
-    def rest(self, tick: Callable[[], None]) -> Quiet:
-        """Wait until the service is at rest, dead, or out of patience. tick: called while it waits.
+    def settle(self, tick: Callable[[], None]) -> SettleResult:
+        """Wait until the service has settled, exited or run out of time. tick: called while waiting.
 
-        Whether a client is still connected is left to ``observe``: a census has to walk the kernel's sockets anyway,
-        and to walk them twice was most of what the harness burnt meanwhile.
+        ``observe`` checks whether a client is still connected. A census has to walk the kernel's sockets anyway, and
+        walking them twice was most of the CPU time that the harness used while it waited.
         """
         self._tick = tick
-        return self._rest(None)
+        return self._settle(None)
 
-    def _rest(
-        self, port: int | None, hold: float | None = None, back: Callable[[], bool] | None = None
-    ) -> Quiet:
-        """hold: seconds without change while more than at the last level is held. back: it is not."""
-        closes = self.closes
-        # With a retention time nothing that closes late is waited for: the judge tells it apart by its fall.
-        late = self.setup.judgement.retain > 0
-        hold = (closes.settle if late else closes.hold) if hold is None else hold
-        return rest(
+    def _settle(
+        self,
+        port: int | None,
+        long_window: float | None = None,
+        is_released: Callable[[], bool] | None = None,
+    ) -> SettleResult:
+        """long_window: seconds without change while more is retained than at the last level. is_released: whether
+        what the long window waits for is released."""
+        close_times = self.close_times
+        # With a retention time the harness does not wait for late closes: the judge recognises them by their fall.
+        retains = self.setup.judgement.retain > 0
+        if long_window is None:
+            long_window = close_times.settle if retains else close_times.long_window
+        return wait_until_settled(
             self.sampler,
-            Stillness(
-                window=closes.window,
+            SettleCriteria(
+                window=close_times.window,
                 settle=self.setup.judgement.settle,
-                patience=max(self.setup.judgement.patience, 3 * hold),
+                patience=max(self.setup.judgement.patience, 3 * long_window),
                 pace=self.setup.probe_interval,
-                hold=hold,
-                accept_falling=late,
+                long_window=long_window,
+                accept_falling=retains,
             ),
             port=port,
             clock=self.context.clock,
             stopped=lambda: self.context.interrupt.is_set() or not self.target.alive,
             tick=self._tick,
-            back=lambda level: back() if back else closes.back(level.get("fds")),
+            is_released=lambda level: (
+                is_released() if is_released else close_times.is_released(level.get("fds"))
+            ),
         )
 
-    def now(self, since: float) -> Quiet:
-        """The counts as they are, however they move: what a service releases late is watched while it falls."""
+    def now(self, since: float) -> SettleResult:
+        """The counts as they are now, settled or not, to watch what a service releases late while it falls."""
         sample = self.sampler.latest()
         names = {"fds": sample.fds, "threads": sample.threads, "processes": sample.processes}
         level = {name: float(value) for name, value in names.items() if value is not None}
         used = [one for one in self.sampler.samples() if one.at >= since]
         cores = cores_used(used, sample.at - since) if used else None
-        return Quiet(bool(level), "", level, 0.0, cores)
+        return SettleResult(bool(level), "", level, 0.0, cores)
 
     def initial(self) -> dict[Key, float]:
         """The levels before the first client, as far as they can be read at once."""
-        looks = self._censuses(1)
         found: dict[Key, float] = {}
-        for census in looks:
+        for census in self._censuses(1):
             found.update(census_levels(census))
         counters, _ = self.runtime.read()
         found.update(counters)
@@ -103,27 +116,30 @@ class Reader:
         return found
 
     def observe(
-        self, step: CycleSpec, ledger: Ledger, quiet: Quiet, started: float, load_ended: float
+        self, step: CycleSpec, ledger: Ledger, result: SettleResult, started: float, load_ended: float
     ) -> Observation:
-        """Everything there is to read now, beside what the swarm counted. A client that is still connected is
-        waited for first, and so are sockets of departed clients where the service has closed such sockets late."""
-        closes = self.closes
+        """Read everything, and return it with what the swarm counted. Wait first for clients that are still connected,
+        and for sockets of departed clients where the service has closed such sockets late."""
+        close_times = self.close_times
         if step.connections:
-            closes.left(load_ended)
-        counters, looks = self._read(quiet)
-        if quiet.settled and self._connected(looks):
-            quiet = self._rest(self.port)
-            counters, looks = self._read(quiet)
-        late = self.setup.judgement.retain > 0
-        if quiet.settled and not late and closes.hold < closes.slowest and self._unnoticed(looks):
-            quiet = self._rest(None, closes.slowest, lambda: not self._unnoticed(self._censuses(1)))
-            counters, looks = self._read(quiet)
-        levels = quiet.levels(*looks)
-        lag = closes.watch(self.sampler.samples(), self.context.clock())
-        if quiet.settled and self.target.alive:
-            closes.level(quiet.level.get("fds"), unnoticed(levels), held=quiet.held)
-            if not quiet.restless:
-                closes.moved = max(closes.moved, quiet.close_lag)
+            close_times.clients_disconnected(load_ended)
+        counters, censuses = self._read(result)
+        if result.settled and self._clients_connected(censuses):
+            result = self._settle(self.port)
+            counters, censuses = self._read(result)
+        retains = self.setup.judgement.retain > 0
+        slow_closes = close_times.long_window < close_times.slowest
+        if result.settled and not retains and slow_closes and self._more_unnoticed(censuses):
+            result = self._settle(
+                None, close_times.slowest, lambda: not self._more_unnoticed(self._censuses(1))
+            )
+            counters, censuses = self._read(result)
+        levels = result.levels(*censuses)
+        lag = close_times.learn_from(self.sampler.samples(), self.context.clock())
+        if result.settled and self.target.alive:
+            close_times.add_level(result.level.get("fds"), unnoticed(levels), stable=result.stable)
+            if not result.fluctuating:
+                close_times.moved = max(close_times.moved, result.close_lag)
         levels.update(counters)
         counted = self.broker.count() if self.broker else None
         if counted and levels:
@@ -135,12 +151,12 @@ class Reader:
             started=started,
             ended=self.context.clock(),
             load_ended=load_ended,
-            settled=quiet.settled,
-            unsettled=quiet.moving,
+            settled=result.settled,
+            unsettled=result.moving,
             complete=self.target.alive and not self.context.interrupt.is_set(),
-            close_lag=max(lag, quiet.close_lag if step.connections else 0.0),
+            close_lag=max(lag, result.close_lag if step.connections else 0.0),
             broker=counted,
-            census=looks[-1] if looks else None,
+            census=censuses[-1] if censuses else None,
             events=self._events(started),
             idle_counts=self._idle_counts(load_ended if step.connections else started),
         )
@@ -171,47 +187,48 @@ class Reader:
             found = [*found[::stride], found[-1]]
         return tuple(found)
 
-    def _read(self, quiet: Quiet) -> tuple[dict[Key, float], list[Census]]:
-        # Counters before the census: their collection lets go of descriptors that only garbage still holds.
-        counters = self._counters(quiet)
-        return counters, self._censuses(LOOKS if quiet.restless else 1)
+    def _read(self, result: SettleResult) -> tuple[dict[Key, float], list[Census]]:
+        # Counters before the census: the collection that they start closes descriptors that only garbage refers to.
+        counters = self._counters(result)
+        return counters, self._censuses(CENSUSES_WHILE_FLUCTUATING if result.fluctuating else 1)
 
-    def _connected(self, looks: list[Census]) -> bool:
-        """Whether somebody is. No descriptor of an accepted connection, no client; else the kernel is asked."""
+    def _clients_connected(self, censuses: list[Census]) -> bool:
+        """Whether any client is connected. The census excludes it when it found no descriptor of an accepted
+        connection; otherwise only the kernel's socket tables can tell."""
         if self.context.interrupt.is_set() or not self.target.alive:
             return False
-        if looks and looks[0].fds and not looks[0].fds.keys() & {TCP_IN, UNCLASSIFIED}:
+        if censuses and censuses[0].fds and not censuses[0].fds.keys() & {TCP_IN, UNCLASSIFIED}:
             return False
         return self.sampler.inbound(self.port) != 0
 
-    def _unnoticed(self, looks: list[Census]) -> bool:
-        """More sockets of departed clients are held than at the last level."""
-        return bool(looks) and unnoticed(census_levels(looks[-1])) > self.closes.unnoticed
+    def _more_unnoticed(self, censuses: list[Census]) -> bool:
+        """Whether more sockets of departed clients are open than at the last level."""
+        return bool(censuses) and unnoticed(census_levels(censuses[-1])) > self.close_times.unnoticed
 
-    def _counters(self, quiet: Quiet) -> dict[Key, float]:
-        """Levels from inside, once at rest. What the reading itself opened is given time to go."""
-        if not quiet.settled or self.context.interrupt.is_set() or not self.target.alive:
+    def _counters(self, result: SettleResult) -> dict[Key, float]:
+        """The runtime's counters of a settled service. Returns once what the reading opened for itself is closed."""
+        if not result.settled or self.context.interrupt.is_set() or not self.target.alive:
             return {}
         levels, note = self.runtime.read()
         if note:
             self.told(note)
         if levels:
-            after(self.sampler, quiet.level, clock=self.context.clock)
+            wait_for_counts_to_return(self.sampler, result.level, clock=self.context.clock)
         return levels
 
     def _events(self, since: float) -> tuple[str, ...]:
-        """What happened to processes that were there before: a restart must show as a restart, never as a
-        fix. One that only lived within the cycle, such as a command that was run, is none."""
+        """What happened to processes that existed before the cycle: a restart must be reported as a restart, never as
+        a fix. A process that started and exited within the cycle, such as a shell command, is left out."""
         told = [event for sample in self.sampler.samples() if sample.at >= since for event in sample.events]
         new = {event.removesuffix(" started") + " " for event in told if event.endswith(" started")}
         kept = [e for e in told if not e.endswith(" started") and not any(e.startswith(pid) for pid in new)]
         return tuple(kept[:MOST_EVENTS])
 
-    def _censuses(self, looks: int) -> list[Census]:
-        """What can be read now; several times, a sample apart, of a service that does not hold still."""
+    def _censuses(self, count: int) -> list[Census]:
+        """Up to ``count`` censuses, one probe interval apart."""
         found: list[Census] = []
-        for look in range(looks):
-            if self.context.interrupt.wait(self.setup.probe_interval if look else 0.0):
+        for index in range(count):
+            if self.context.interrupt.wait(self.setup.probe_interval if index else 0.0):
                 break
             if taken := self._census():
                 found.append(taken)
@@ -221,7 +238,7 @@ class Reader:
         if not self.target.alive:
             return None
         try:
-            # Slow where a tree has hundreds of processes: whoever stops the run does not wait for it.
+            # A census of hundreds of processes is slow, so Ctrl-C does not wait for it to end.
             return call_cancellable(
                 self.context.interrupt.is_set, lambda: self.sampler.census(self.context.clock()), "a census"
             )

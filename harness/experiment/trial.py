@@ -27,7 +27,7 @@ from harness.core.units import counted
 from harness.experiment import end
 from harness.experiment.broker import Broker
 from harness.experiment.context import Progress, Target, TrialContext
-from harness.experiment.levels import Reader
+from harness.experiment.levels import LevelReader
 from harness.experiment.load import open_swarm
 from harness.experiment.preflight import preflight_paths
 from harness.experiment.refusing import Refusing
@@ -237,7 +237,7 @@ class TrialRunner:
         self._note(target=info, notes=(*self.trial.notes, said), about=about)
         # Port 0 is nobody's: connections to a Unix socket are in no table of TCP.
         listens_on = 0 if self.endpoint.unix else self.endpoint.port
-        self.reader = Reader(
+        self.reader = LevelReader(
             setup, self.context, self.target, self.sampler, self.runtime, self.broker, listens_on, self._tell
         )
         initial = self.reader.initial()
@@ -408,7 +408,7 @@ class TrialRunner:
         if step.phase is Phase.RETENTION:
             quiet = self.reader.now(started)
         else:
-            quiet = self.reader.rest(lambda: self._show("quiet", step.index))
+            quiet = self.reader.settle(lambda: self._show("quiet", step.index))
         seen = self.reader.observe(step, ledger, quiet, started, load_ended)
         if connected:
             seen = replace(seen, connected=tuple(connected))

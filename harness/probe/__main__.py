@@ -2,7 +2,7 @@
 
 import sys
 
-from harness.probe.speak import main
+from harness.probe.print_readings import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ import ast
 import importlib.util
 from pathlib import Path
 
-ENTRY = "harness.probe.speak"
+ENTRY = "harness.probe.print_readings"
 
 _HEAD = '''#!/usr/bin/env python3
 """harness probe {version}: what a process tree holds, as JSON lines. Python >= 3.8, standard library only.
@@ -51,7 +51,7 @@ class Embedded(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 sys.meta_path.insert(0, Embedded())
 
 if __name__ == "__main__":
-    from harness.probe.speak import main
+    from harness.probe.print_readings import main
 
     sys.exit(main())
 '''

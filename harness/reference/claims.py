@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.reference.alone import ALONE
 from harness.reference.profile import BOUNDED, LEAKING, Profile
 from harness.reference.profiles import PROFILES
-from harness.reference.single import SINGLE
+from harness.reference.single_defects import SINGLE_DEFECTS
+from harness.reference.single_mitigations import SINGLE_MITIGATIONS
 from harness.reference.variations import VARIATIONS
 
 REPEATS, BOUNDED_REPEATS, COMPARED_REPEATS, BREAKER_REPEATS = 5, 3, 12, 20
@@ -224,7 +224,7 @@ _SIGNATURES = (
 
 
 def _actions() -> Iterator[Claim]:
-    for profile in ALONE:
+    for profile in SINGLE_MITIGATIONS:
         action = profile.mitigations[0]
         yield _of(
             profile.name,
@@ -236,7 +236,7 @@ def _actions() -> Iterator[Claim]:
 
 def _defects() -> Iterator[Claim]:
     told = {claim.name for claim in _STORY}
-    for profile in SINGLE:
+    for profile in SINGLE_DEFECTS:
         if profile.name not in told:
             yield _of(profile.name, f"{DEFECT} {profile.defects[0]}", profile.death)
     yield _of("bare", "this service: no defect", "without a defect nothing stays")

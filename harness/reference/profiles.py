@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from harness.reference.alone import ALONE
 from harness.reference.loads import HOLDING, PILING, SHARING, SLOW_TICKS, STAYING
 from harness.reference.profile import (
     ASSERTION,
@@ -29,7 +28,8 @@ from harness.reference.profile import (
     UPSTREAM,
     Profile,
 )
-from harness.reference.single import SINGLE
+from harness.reference.single_defects import SINGLE_DEFECTS
+from harness.reference.single_mitigations import SINGLE_MITIGATIONS
 
 DEFAULT = "fixed"
 
@@ -154,7 +154,7 @@ _STORY = (
 )
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
-    {profile.name: profile for profile in (*_STORY, *ALONE, *SINGLE)}
+    {profile.name: profile for profile in (*_STORY, *SINGLE_MITIGATIONS, *SINGLE_DEFECTS)}
 )
 
 

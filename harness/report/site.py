@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.core.history import RunEntry
-from harness.core.nights import Found, Series, all_series, trend
+from harness.core.trends import Series, SeriesChange, all_series, trend
 from harness.report.page import asset, environment, policy, script_json
 from harness.report.trend import SHORT, certainty, commit, level, sentence
 
@@ -34,7 +34,7 @@ def render(
 def _page(
     title: str,
     series: Sequence[Series],
-    found: Sequence[Found],
+    found: Sequence[SeriesChange],
     entries: Sequence[RunEntry],
     names: Mapping[str, str],
     reports: Mapping[str, str],
@@ -83,7 +83,7 @@ def _run(entry: RunEntry, outcome: str, reports: Mapping[str, str]) -> dict[str,
     }
 
 
-def _chart(one: Series, found: Sequence[Found], runs: Mapping[str, int]) -> dict[str, Any]:
+def _chart(one: Series, found: Sequence[SeriesChange], runs: Mapping[str, int]) -> dict[str, Any]:
     return {
         "unit": one.unit,
         "runs": [runs[entry.digest] for entry, _, _ in one.points],
@@ -94,7 +94,9 @@ def _chart(one: Series, found: Sequence[Found], runs: Mapping[str, int]) -> dict
     }
 
 
-def _target(name: str, page: str, entries: Sequence[RunEntry], found: Sequence[Found]) -> dict[str, Any]:
+def _target(
+    name: str, page: str, entries: Sequence[RunEntry], found: Sequence[SeriesChange]
+) -> dict[str, Any]:
     own = [trial for entry in entries for trial in entry.trials if trial.target == name]
     return {
         "name": name,
@@ -114,7 +116,7 @@ def _anchor(one: Series) -> str:
     )
 
 
-def _regression(one: Found, names: Mapping[str, str]) -> dict[str, Any]:
+def _regression(one: SeriesChange, names: Mapping[str, str]) -> dict[str, Any]:
     change = one.change
     return {
         "target": one.series.where,
@@ -129,7 +131,10 @@ def _regression(one: Found, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _groups(
-    series: Sequence[Series], found: Sequence[Found], shown: Sequence[dict[str, Any]], runs: Mapping[str, int]
+    series: Sequence[Series],
+    found: Sequence[SeriesChange],
+    shown: Sequence[dict[str, Any]],
+    runs: Mapping[str, int],
 ) -> list[dict[str, Any]]:
     """Charts of the same profile, mode and load together, with the runs they show, newest first."""
     groups: dict[tuple[str, str, str], dict[str, Any]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core import quote
-from harness.core.nights import Comparison, Difference, Found, Series
+from harness.core.trends import Comparison, Difference, Series, SeriesChange
 from harness.core.units import counted
 from harness.report.words import number, signed
 
@@ -23,14 +23,14 @@ def level(mean: tuple[float, float, float]) -> str:
     return rate(0.0 if mean[1] <= 0 <= mean[2] else mean[0])
 
 
-def commit(found: Found, *, after: bool) -> str:
+def commit(found: SeriesChange, *, after: bool) -> str:
     """The commit of the run after or before the change; its start where no commit is known."""
     entry = found.after if after else found.before
     dirty = "+" if entry.dirty else ""
     return (entry.commit[:SHORT] + dirty) if entry.commit else f"run {entry.run_id}"
 
 
-def sentence(found: Found) -> str:
+def sentence(found: SeriesChange) -> str:
     """``rate of fds/eventfd per connection rose from 0.00 to 0.21 between commit a1b2c3 and d4e5f6, 12 nights ago``."""
     change = found.change
     verb = "rose" if change.rose else "fell"
@@ -47,7 +47,7 @@ def sentence(found: Found) -> str:
     )
 
 
-def certainty(found: Found) -> str:
+def certainty(found: SeriesChange) -> str:
     """Confidence, and between which runs the change can lie."""
     change = found.change
     points = found.series.points
@@ -62,7 +62,7 @@ def _confidence(value: float) -> str:
     return f"{100 * value:.1f} %" if value < 0.999 else "above 99.9 %"
 
 
-def lines(found: Sequence[Found], series: Sequence[Series]) -> list[str]:
+def lines(found: Sequence[SeriesChange], series: Sequence[Series]) -> list[str]:
     """For a terminal."""
     nights = max((len(one.points) for one in series), default=0)
     text = [f"{len(series)} series, up to {counted(nights, 'night')}" if series else "no runs to compare"]
@@ -78,7 +78,7 @@ def lines(found: Sequence[Found], series: Sequence[Series]) -> list[str]:
     return text
 
 
-def markdown(found: Sequence[Found], series: Sequence[Series]) -> str:
+def markdown(found: Sequence[SeriesChange], series: Sequence[Series]) -> str:
     """A comment for a pull request."""
     regressions = [one for one in found if one.open]
     head = f"{counted(len(regressions), 'open regression')}" if regressions else "no open regression"

@@ -28,8 +28,7 @@ from locust.log import setup_logging  # noqa: E402
 
 from harness.core.cycle import CycleSpec  # noqa: E402
 from harness.core.errors import ConfigError, HarnessError, SwarmError  # noqa: E402
-from harness.swarm.crew import Crew  # noqa: E402
-from harness.swarm.gate import Gate, gated_user  # noqa: E402
+from harness.swarm.cycle_queue import CycleQueue, cycle_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
 from harness.swarm.own_users import OwnUsers  # noqa: E402
 from harness.swarm.setup import SwarmSetup  # noqa: E402
@@ -46,6 +45,7 @@ from harness.swarm.wire import (  # noqa: E402
     setup_from_dict,
     spec_from_dict,
 )
+from harness.swarm.worker_group import WorkerGroup  # noqa: E402
 
 logger = logging.getLogger(__name__)
 Run = Callable[[CycleSpec, Callable[[], bool], Callable[[Outcome], None]], Outcome]
@@ -142,8 +142,8 @@ class SwarmProcess:
             own = OwnUsers(setup.load.locustfile, setup.host)
             self.runner = own.runner
             return _checked(own.cycle)
-        gate = Gate()
-        environment = Environment(user_classes=[gated_user(gate)], host=setup.host)
+        cycles = CycleQueue()
+        environment = Environment(user_classes=[cycle_user(cycles)], host=setup.host)
         if setup.distributed:
             setup = replace(setup, secret=setup.secret or new_secret())
             self.runner = _master(environment, self._workers, setup)
@@ -157,13 +157,13 @@ class SwarmProcess:
             attach(environment, target_pid=setup.target_pid, read_only=True)
             web.start()  # type: ignore[no-untyped-call]
         if setup.distributed:
-            crew = Crew(self.runner, setup, self._workers)
-            crew.gather()
-            return crew.cycle
+            group = WorkerGroup(self.runner, setup, self._workers)
+            group.gather()
+            return group.cycle
         statistics = STATISTICS[environment] = Statistics(environment)
-        gate.prepare(setup, statistics)
+        cycles.prepare(setup, statistics)
         self.runner.start(1, spawn_rate=1)
-        return _checked(gate.run)
+        return _checked(cycles.run)
 
 
 def _master(environment: Environment, workers: str, setup: SwarmSetup) -> Any:

@@ -1,4 +1,4 @@
-"""One connection that is kept alive: several requests one after the other, then it is left (RFC 9112, 9.3)."""
+"""A persistent connection: it sends several requests one after the other, then closes (RFC 9112, 9.3)."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from harness.swarm.stream import Stream
 
 
 class Exchange(Stream):
-    """Asks ``order.events`` times, or with 0 once, and then stays until its dwell is over. ``report.events``
-    counts the answers. A service that closes the connection between two answers has ended it properly."""
+    """Sends ``order.events`` requests; with 0 it sends one and stays connected for its dwell. ``report.events`` counts
+    the responses. A service may close the connection between two responses: that is no failure."""
 
-    __slots__ = ("_stays",)
+    __slots__ = ("_keeps_alive",)
 
     def response_complete(self) -> None:
-        """The parser: asked here, because afterwards it has forgotten the headers."""
+        """Called by the parser, which forgets the headers afterwards: whether the connection persists is read here."""
         super().response_complete()
-        self._stays = self._parser.should_keep_alive()
+        self._keeps_alive = self._parser.should_keep_alive()
 
-    def _ended(self) -> None:
+    def _complete(self) -> None:
         report, order = self.report, self.report.order
         report.events += 1
         if report.first_event is None:
             report.first_event = report.headers
-        if not self._stays:
-            report.left = "ended" if report.events < order.events else order.disconnect
-            self._over()
+        if not self._keeps_alive:
+            report.disconnect = "ended" if report.events < order.events else order.disconnect
+            self._close()
         elif report.events < order.events:
-            self._again()
+            self._expect_next()
             self._link.send(self._request.encode())
         elif order.events == 0:
-            self._again()
+            self._expect_next()
         else:
-            self.leave(drained=True)
+            self.disconnect(drained=True)
 
-    def _again(self) -> None:
+    def _expect_next(self) -> None:
         self._parser.close()
         self._expect()
 
     def connection_lost(self, cause: str) -> None:
         report = self.report
-        # A service may close an idle connection at any time (RFC 9112, 9.5); once it has answered, that is in order.
-        idle = not self.leaving and report.events > 0 and report.order.events == 0
+        # A service may close an idle connection at any time (RFC 9112, 9.5); once it has responded, that is no failure.
+        idle = not self.disconnecting and report.events > 0 and report.order.events == 0
         if idle and cause == causes.CLOSED:
-            report.left = "ended"
-            self._over()
+            report.disconnect = "ended"
+            self._close()
             return
         super().connection_lost(cause)

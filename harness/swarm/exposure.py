@@ -34,7 +34,9 @@ def fate(report: Report) -> Fate:
         return Fate.REFUSED
     if report.connect is None:
         return Fate.OTHER
-    if report.cause in (causes.RESET, causes.CLOSED) or (report.cause is None and report.left == "rst-early"):
+    if report.cause in (causes.RESET, causes.CLOSED) or (
+        report.cause is None and report.disconnect == "rst-early"
+    ):
         return Fate.RESET
     if report.cause in (None, causes.STALLED, causes.DRIPPING):
         return Fate.UNANSWERED
@@ -62,8 +64,8 @@ class Exposure:
         found = fate(report)
         self.fates[found] += 1
         if found is Fate.ANSWERED:
-            if report.left:
-                self.answered_by_mode[report.left] += 1
+            if report.disconnect:
+                self.answered_by_mode[report.disconnect] += 1
             if self.first_failure and report.cause is None:
                 self.answered_after_failure += 1
         elif found is Fate.REFUSED:

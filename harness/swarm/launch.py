@@ -56,7 +56,7 @@ def secret_for(load: LoadOptions, given: str = "") -> str:
 
 
 class Swarm:
-    """A Locust child with its users at the gate. Methods raise SwarmError, with the end of the child's log,
+    """A Locust child whose users wait for cycles. Methods raise SwarmError, with the end of the child's log,
     when it has exited or does not answer.
 
     setup: what it is started with; without a ``secret``, the one in the environment variable HARNESS_SWARM_SECRET
@@ -101,7 +101,7 @@ class Swarm:
         self._child = Child.spawn(argv, log=self._log, name="swarm", env=env)
 
     def wait_ready(self, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Wait until the child's users stand at the gate. Raises ConfigError for a setup that cannot be, Interrupted
+        """Wait until the child is ready for cycles. Raises ConfigError for an invalid setup, Interrupted
         once ``cancelled()``."""
         if self._socket is not None:
             return

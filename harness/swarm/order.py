@@ -1,4 +1,4 @@
-"""What a stream is asked to do, and what became of it."""
+"""The order that a stream carries out, and the report of what happened to it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Order:
     """What a stream is to do. events 0: stay for the whole dwell (seconds).
 
-    silent: stop reading as soon as the response head has come. hold: seconds that ``half-close`` goes on reading
-    and ``stall`` stays silent, at most, before the end.
+    silent: stop reading as soon as the response head has arrived. hold: seconds that a ``half-close`` continues to
+    read, and that a ``stall`` stays connected without reading, at most, before it closes.
     """
 
     path: str
@@ -24,12 +24,12 @@ class Order:
 
 @dataclass(slots=True)
 class Report:
-    """What became of a stream. Times are seconds since it began to connect; None: never happened.
+    """What happened to a stream. Times are seconds since it began to connect; None: never happened.
 
-    cause: None when it left as ordered, else why it failed. left: the way it left; ``ended`` when the
-    service ended it properly; "" when it failed otherwise. answered: a response head with an accepted
-    status came. cut: Stop ended it, so that it is neither a success nor a failure. detail: a sentence on
-    the cause, "" where the cause says it all.
+    cause: None when it disconnected as ordered, else why it failed. disconnect: how it disconnected; ``ended`` when the
+    service ended the response properly; "" when it failed otherwise. answered: a response head with an accepted status
+    arrived. cut: Locust's Stop ended it, so that it is neither a success nor a failure. detail: a sentence on the
+    cause, "" where the cause needs none.
     """
 
     order: Order
@@ -47,5 +47,5 @@ class Report:
     redirects: int = 0
     stalled: bool = False
     cause: str | None = None
-    left: str = ""
+    disconnect: str = ""
     detail: str = ""

@@ -1,4 +1,4 @@
-"""Thousands of streams for one cycle: an exact number, opened at constant concurrency, then drained."""
+"""Runs the streams of one cycle: an exact number, opened at constant concurrency, then drained."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from harness.swarm.order import Order, Report
 from harness.swarm.requests import Clients, Requests
 from harness.swarm.saturation import Saturation
 from harness.swarm.setup import SwarmSetup
-from harness.swarm.statistics import FLUSH, GAP, Statistics, none_open
+from harness.swarm.statistics import FLUSH_INTERVAL, GAP, Statistics, none_open
 from harness.swarm.stream import Stream
 from harness.swarm.tally import Outcome, Tally
 from harness.swarm.wheel import Wheel
 
-LOOK = 0.1  # seconds between two looks at cancelled(), and two calls of progress: each costs 0.2 ms
-GIVE_UP = 0.5  # seconds of nothing but refusals after which nobody listens any more
+POLL = 0.1  # seconds between two calls of cancelled() and of progress(), each of which takes 0.2 ms
+GIVE_UP = 0.5  # seconds of nothing but refused connections after which the cycle stops
 GIVE_UP_COUNT = 5
-NOBODY = frozenset({causes.REFUSED, causes.UNREACHABLE, causes.TIMEOUT, causes.GENERATOR})
+NO_LISTENER = frozenset({causes.REFUSED, causes.UNREACHABLE, causes.TIMEOUT, causes.GENERATOR})
 
 
 class Pool:
-    """Runs one cycle at a time; what it needs for that lives as long as the pool."""
+    """Runs one cycle at a time. Names looked up, statistics and the timer wheel are kept between cycles."""
 
     def __init__(self, setup: SwarmSetup, *, rng: random.Random, statistics: Statistics | None) -> None:
         load = setup.load
@@ -60,7 +60,7 @@ class Pool:
         cycle = _Cycle(self, spec)
         try:
             if spec.connections == 0:
-                cycle.rest(cancelled)
+                cycle.idle(cancelled)
             else:
                 cycle.run(cancelled, progress)
         finally:
@@ -80,7 +80,7 @@ class _Cycle:
         self.live: set[Stream] = set()
         self.opening = 0
         self.stopped: str | None = None  # why no more are opened
-        self.refusing: float | None = None  # since when nothing but refusals
+        self.refusing: float | None = None  # since when every connection was refused
         self.refusals = 0
         self.started = pool.wheel.clock()
         self.saturation = Saturation(self.started)
@@ -93,49 +93,48 @@ class _Cycle:
         self.opens = Exchange if again else Stream
         self.requests = Requests(pool.endpoint, load, pool.clients, spec.paths, streaming=streaming)
         self.orders: dict[tuple[str, str, bool], Order] = {}
-        # The fields of a path's events, so that no stream need find them out.
+        # The fields of each path's events, as the last stream found them: the next one decodes them faster.
         self.shapes: dict[str, Shape] = {}
-        # Made once: a sum for each stream would be a number of its own in each.
+        # Computed once, so that thousands of streams share one integer object.
         self.max_event, self.max_line = load.max_event, load.max_event + FIELD
         self.gaps = {path: pool.statistics.times(GAP, path) for path in spec.paths} if pool.statistics else {}
 
-    def rest(self, cancelled: Callable[[], bool]) -> None:
-        """An idle cycle: as long as its dwell, without a client."""
+    def idle(self, cancelled: Callable[[], bool]) -> None:
+        """Wait for the dwell of a cycle that has no clients."""
         ends = self.started + self.spec.dwell
         while not cancelled() and (left := ends - self.wheel.clock()) > 0:
-            gevent.sleep(min(LOOK, left))
+            gevent.sleep(min(POLL, left))
 
     def run(self, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]) -> None:
-        """Open, refill, drain."""
+        """Open streams, replace those that close, and wait until all are closed."""
         self.wheel.on_tick = self._tick
         self.wheel.hold()
         if self.pool.statistics:
             self.pool.statistics.open_now = lambda: len(self.live)
-        poured = self.started
+        flushed = self.started
         self._fill()
-        while not self.finished.wait(LOOK):
+        while not self.finished.wait(POLL):
             if cancelled():
                 self._stop("cancelled")
             progress(self.outcome())
             moment = self.wheel.clock()
-            if self.pool.statistics and moment - poured >= FLUSH:
-                poured = moment
-                self.pool.statistics.pour()
+            if self.pool.statistics and moment - flushed >= FLUSH_INTERVAL:
+                flushed = moment
+                self.pool.statistics.flush()
 
     def end(self) -> None:
-        """Nothing may be left, whatever happened."""
+        """Close whatever is still open, also after an error."""
         self.stopped = self.stopped or "ended"
         for stream in list(self.live):  # a copy, because a stream that fails leaves the set
             stream.fail(causes.CANCELLED)
         if self.pool.statistics:
-            self.pool.statistics.open_now = (
-                none_open  # or the cycle and its times would stay until the next one
-            )
+            # The callback refers to this cycle, which would otherwise stay in memory until the next one.
+            self.pool.statistics.open_now = none_open
         if self.wheel.on_tick is not None:
             self.wheel.on_tick = None
             self.wheel.release()
         if self.pool.statistics:
-            self.pool.statistics.pour()
+            self.pool.statistics.flush()
 
     def outcome(self) -> Outcome:
         """The count so far."""
@@ -154,11 +153,11 @@ class _Cycle:
             self.stopped = reason
             for stream in list(self.live):
                 stream.report.cause = stream.report.cause or causes.CANCELLED
-                stream.leave(hold=False)
+                stream.disconnect(hold=False)
             self._fill()
 
     def _fill(self) -> None:
-        """Open what may be opened now; see whether all is done."""
+        """Open as many streams as are allowed now, or finish when all are closed."""
         spec, tally, live = self.spec, self.tally, self.live
         while (
             self.stopped is None
@@ -171,18 +170,18 @@ class _Cycle:
             self.finished.set()
 
     def _open(self) -> None:
-        # Paths and modes advance with each stream, so that each part of a cycle has its share of every kind.
+        # Paths and modes advance with each stream, so that every stretch of a cycle has all of them.
         path, mode = next(self.paths), next(self.modes)
-        # Evenly among the others, whatever their number.
+        # Spread those that do not read evenly over the cycle.
         silent = self.silent * self.spec.connections < self.spec.stalled * (self.tally.opened + 1)
         if silent:
             self.silent += 1
             mode = "stall"
-        # Thousands of streams are alike: one order serves them all, and none of them has to keep its own.
+        # Streams of one kind share an order, which saves memory at thousands of streams.
         order = self.orders.get((path, mode, silent))
         if order is None:
             spec = self.spec
-            # In a hold cycle a healthy service may have nothing to say: clients stay for longer than for an event.
+            # In a hold cycle a healthy service may send nothing for long, because clients stay beyond their events.
             stall_after = self.pool.load.stall
             if spec.phase is Phase.HOLD:
                 stall_after = max(stall_after, spec.dwell)
@@ -202,30 +201,30 @@ class _Cycle:
         source = next(self.pool.sources)
         self.live.add(self.opens(self, order, request, self.route, decoder, source=source))
 
-    def begun(self, stream: Stream) -> None:
-        """One connect less under way."""
+    def on_opened(self, stream: Stream) -> None:
+        """Open the next stream, now that one connect is done."""
         self.opening -= 1
         if stream.report.connect is not None:
             self.refusing = None
         if len(self.live) < self.spec.concurrency and self.refusing is None and stream in self.live:
             self._fill()
 
-    def headed(self, stream: Stream) -> None:
-        """Its report has the figures, once it is over."""
+    def on_head(self, stream: Stream) -> None:
+        """Nothing to do: the report has the figures once the stream is closed."""
 
-    def first(self, report: Report) -> None:
-        """Told by its report, once it is over."""
+    def on_first_event(self, report: Report) -> None:
+        """Nothing to do: the report has the time once the stream is closed."""
 
-    def gap(self, report: Report, seconds: float, events: int) -> None:
-        """Between two events."""
+    def on_gap(self, report: Report, seconds: float, events: int) -> None:
+        """Record the time between two events."""
         gaps = self.gaps.get(report.order.path)
         if gaps is not None:
             gaps.add(seconds)
             if events > 1:
                 gaps.add(0.0, events - 1)
 
-    def over(self, stream: Stream) -> None:
-        """Count it, and open the next."""
+    def on_closed(self, stream: Stream) -> None:
+        """Count the stream and open the next."""
         self.live.discard(stream)
         report = stream.report
         self.tally.close(report, stream.decoder)
@@ -233,15 +232,15 @@ class _Cycle:
         if report.events:
             self.shapes[path] = stream.decoder.shape
         if self.pool.statistics:
-            self.pool.statistics.over(report, path)
+            self.pool.statistics.on_closed(report, path)
             self.pool.statistics.ids(stream.decoder.ids, path)
-        if report.cause in NOBODY and report.connect is None:
+        if report.cause in NO_LISTENER and report.connect is None:
             self._refused(report.cause)
         else:
             self._fill()
 
     def _refused(self, cause: str | None) -> None:
-        """Do not hammer a service that has gone: one attempt per tick, and soon none."""
+        """Slow down to one attempt per tick while every connection is refused, and stop after GIVE_UP seconds."""
         moment = self.wheel.clock()
         if self.refusing is None:
             self.refusing, self.refusals = moment, 0
@@ -253,7 +252,7 @@ class _Cycle:
         self.saturation.tick(moment, late)
         self._fill()
 
-    def reroute(self, stream: Stream, request: Request) -> None:
+    def on_redirect(self, stream: Stream, request: Request) -> None:
         """Follow a redirect; another host's name is looked up in a greenlet."""
         route = self.pool.router.known(request.endpoint)
         if route is not None:
@@ -271,7 +270,7 @@ class _Cycle:
 
 
 def _modes(disconnect: str, rng: random.Random) -> Iterator[str]:
-    """Ways to leave, for ever; ``mixed``: equal parts, each round in an order of its own."""
+    """Ways to disconnect, without end; ``mixed``: equal parts, each round in random order."""
     while True:
         if disconnect != "mixed":
             yield disconnect

@@ -20,7 +20,7 @@ NOBODY = "harness-unknown"  # a session, token and path that no service knows
 
 
 class Clients:
-    """Who opens the next stream, over all cycles of a pool. The workers of a crew take turns: ``client_start`` and
+    """Who opens the next stream, over all cycles of a pool. The workers of a group take turns: ``client_start`` and
     ``client_step`` keep their numbers apart."""
 
     def __init__(self, setup: SwarmSetup) -> None:

@@ -1,7 +1,7 @@
-"""An event source that blocks its greenlet: a thin layer over the stream, with reconnecting.
+"""A blocking event source: a thin layer over the stream that reconnects.
 
-Points 12 to 16 of docs/swarm.md. What goes on is decided by callbacks of the loop; the greenlet that
-iterates only takes from a queue, so a thousand of them cost little more than a thousand streams.
+Points 12 to 16 of docs/swarm.md. Callbacks of the loop do the work. The greenlet that iterates only takes events from a
+queue, so a thousand event sources cost little more than a thousand streams.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from harness.swarm.stream import Stream
 from harness.swarm.wheel import Wheel
 
 FOR_EVER = 10 * 365 * 86_400.0
-RECONNECTION_TIME = 3.0  # seconds, until the service says otherwise: what browsers take
+RECONNECTION_TIME = 3.0  # seconds, as in browsers, unless the service sends ``retry``
 LONGEST_WAIT = 86_400.0
-QUEUE = 1_000  # events waiting for a slow reader; beyond, the socket is not read
-# What the network did; whatever the service said is for good.
+QUEUE = 1_000  # events queued for a slow reader, beyond which the socket is not read
+# Failures of the network. A response that is wrong is final, because the service would send it again.
 RETRYABLE_CAUSES = frozenset(
     {
         causes.CLOSED,
@@ -46,7 +46,7 @@ RETRYABLE_CAUSES = frozenset(
 
 
 class StreamFailed(Exception):
-    """A stream that cannot go on, by its cause. Its text adds the detail, such as the size of an event."""
+    """A stream failed for good. The text has the cause and a detail, such as the size of an event."""
 
     def __init__(self, cause: str, report: Report) -> None:
         super().__init__(f"{cause}: {report.detail}" if report.detail else cause)
@@ -60,11 +60,11 @@ class _Watched(Stream):
     __slots__ = ()
 
     def on_stall(self) -> None:
-        self.fail(self.silence)
+        self.fail(self.stall_cause)
 
 
 class _WithComments(_Watched):
-    """As _Watched, with the service's comments among the events."""
+    """Delivers the service's comments among the events."""
 
     __slots__ = ()
     delivers_comments = True
@@ -72,9 +72,9 @@ class _WithComments(_Watched):
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """How an event source goes on. reconnect: after the end of a stream or a network error, once there was a 200.
-    retry_5xx: a 5xx is no end either, not even as the first answer; its Retry-After is waited for. retry: seconds to
-    wait, until the service says otherwise. comments: yield them too. max_line, max_event: bytes of one line, and of the
+    """How an event source reconnects. reconnect: after the end of a stream or a network error, once there was a 200.
+    retry_5xx: also after a 5xx, even the first response; its Retry-After is respected. retry: seconds to wait, unless
+    the service sends ``retry``. comments: yield them too. max_line, max_event: bytes of one line, and of the
     data of one event; a stream beyond them fails with the cause ``limit``, and the error states the size."""
 
     reconnect: bool = True
@@ -87,13 +87,15 @@ class SourceOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
-    """What an event source calls, and raises. dress: the request as it is to be sent, asked for every connection.
-    on_head is called with every response head, redirects too, on_first at a connection's first event, on_report with
-    every connection's report, on_gap with (seconds, events), on_error with the cause of a failure before it reconnects,
-    such as ``stalled`` after a read timeout. failure: what is raised when it cannot go on."""
+class SourceListener:
+    """Callbacks of an event source, and the exception that it raises.
 
-    dress: Callable[[Request], Request] | None = None
+    prepare_request: changes the request before each connection. on_head: called with every response head, those of
+    redirects too. on_first: at the first event of a connection. on_report: with the report of each connection.
+    on_gap: with (seconds, events). on_error: with the cause of a failure before a reconnect, such as ``stalled`` after
+    a read timeout. failure: raised when the source does not reconnect."""
+
+    prepare_request: Callable[[Request], Request] | None = None
     on_head: Callable[[Endpoint, Report], None] | None = None
     on_first: Callable[[Report], None] | None = None
     on_report: Callable[[EventSource, Report], None] | None = None
@@ -103,7 +105,7 @@ class Listener:
 
 
 class EventSource:
-    """Iterate over it; ``close`` ends it from anywhere, a pending reconnect too.
+    """Iterate over it for the events. ``close`` ends it at any time, a pending reconnect too.
 
     options, listener: see their classes. sources: local addresses to connect from, in turn.
     """
@@ -115,22 +117,26 @@ class EventSource:
         wheel: Wheel,
         order: Order,
         options: SourceOptions | None = None,
-        listener: Listener | None = None,
+        listener: SourceListener | None = None,
         sources: Iterator[str | None] | None = None,
     ) -> None:
-        options, listener = options or SourceOptions(), listener or Listener()
+        options, listener = options or SourceOptions(), listener or SourceListener()
         self.wheel = wheel
         self.loop = gevent.get_hub().loop
         self.decoder = Decoder(check_ids=True, max_line=options.max_line, max_event=options.max_event)
         self.decoder.last_event_id = options.last_event_id
-        self.told = (0, 0, 0)  # ids missed, repeated, disordered that statistics know of already
+        self.reported = (0, 0, 0)  # ids missed, repeated and disordered that are in the statistics already
         self.reconnects = 0
         self.closed = False
         self._request, self._router, self._order = request, router, order
         self._reconnect, self._retry_5xx, self._retry = options.reconnect, options.retry_5xx, options.retry
         self._kind = _WithComments if options.comments else _Watched
         self._sources = sources
-        self._dress, self._on_head, self._on_report = listener.dress, listener.on_head, listener.on_report
+        self._prepare_request, self._on_head, self._on_report = (
+            listener.prepare_request,
+            listener.on_head,
+            listener.on_report,
+        )
         self._on_first, self._on_gap, self._on_error = listener.on_first, listener.on_gap, listener.on_error
         self._failing = listener.failure
         self._queue: deque[Event | Comment] = deque()
@@ -143,7 +149,7 @@ class EventSource:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it was asked to go; a redirect does not change it."""
+        """The endpoint of the original request; a redirect does not change it."""
         return self._request.endpoint
 
     def open(self) -> EventSource:
@@ -153,10 +159,11 @@ class EventSource:
         try:
             while not self._ready and not self.closed:
                 self._wait()
-        except BaseException:  # a user that is killed meanwhile never gets to __exit__
+        except BaseException:  # a greenlet that is killed here never reaches __exit__
             self.close()
             raise
-        if self._failure is not None and not self._queue:  # events that came before it are delivered first
+        # Events that arrived before the failure are delivered first.
+        if self._failure is not None and not self._queue:
             raise self._failure
         return self
 
@@ -170,7 +177,7 @@ class EventSource:
         self._stream = self._kind(
             self,
             self._order,
-            self._dress(self._request) if self._dress is not None else self._request,
+            self._prepare_request(self._request) if self._prepare_request is not None else self._request,
             route,
             self.decoder,
             source=next(self._sources) if self._sources else None,
@@ -178,24 +185,24 @@ class EventSource:
             deliver=self._deliver,
         )
 
-    def begun(self, stream: Stream) -> None:
-        """Told by ``headed`` already."""
+    def on_opened(self, stream: Stream) -> None:
+        """Nothing to do: ``on_head`` was called."""
 
-    def headed(self, stream: Stream) -> None:
-        """A response head has arrived: from now on a broken stream reconnects."""
+    def on_head(self, stream: Stream) -> None:
+        """A response head arrived: from now on a broken stream reconnects."""
         if self._on_head is not None:
             self._on_head(stream.endpoint, stream.report)
-        if stream.report.headers is not None and stream.good:
+        if stream.report.headers is not None and stream.as_expected:
             self._ready = True
             self._wake()
 
-    def first(self, report: Report) -> None:
-        """Its first event has come."""
+    def on_first_event(self, report: Report) -> None:
+        """Pass on that the first event of a connection arrived."""
         if self._on_first is not None:
             self._on_first(report)
 
-    def gap(self, _: Report, seconds: float, events: int) -> None:
-        """Between two events."""
+    def on_gap(self, _: Report, seconds: float, events: int) -> None:
+        """Pass on the time between two events."""
         if self._on_gap is not None:
             self._on_gap(seconds, events)
 
@@ -204,13 +211,13 @@ class EventSource:
             return
         self._queue.extend(found)
         self._wake()
-        # A reader that is slower than the service must slow the service down, not fill our memory.
+        # Backpressure: a reader that is slower than the service must not fill memory.
         if len(self._queue) > QUEUE and self._stream is not None and not self._paused:
             self._paused = True
             self._stream.pause()
 
-    def over(self, stream: Stream) -> None:
-        """One connection has ended."""
+    def on_closed(self, stream: Stream) -> None:
+        """One connection has closed: reconnect, or end."""
         self._stream = None
         self._paused = False
         report = stream.report
@@ -218,14 +225,15 @@ class EventSource:
             self._on_report(self, report)
         if self.closed:
             return
-        if self._goes_on(report):
-            # A service that closes a stream in order asks for a reconnect: that is no error.
+        if self._should_reconnect(report):
+            # A service may close a stream properly to make its clients reconnect: that is no error.
             if report.cause not in (None, causes.CLOSED) and self._on_error is not None:
                 self._on_error(str(report.cause))
             self.decoder.reset_for_reconnect()
             self.reconnects += 1
             self._timer = self.loop.timer(min(self._wait_before_reconnect(report), LONGEST_WAIT))
-            self._timer.start(self._connect, update=True)  # the loop's time is that of its last poll
+            # update: the loop's cached time is that of its last poll, which would shorten the wait.
+            self._timer.start(self._connect, update=True)
             return
         self.closed = True
         if report.cause is not None:
@@ -233,20 +241,20 @@ class EventSource:
         self._wake()
 
     def _wait_before_reconnect(self, report: Report) -> float:
-        told = self.decoder.retry
-        wait = self._retry if told is None else told / 1000.0
+        reported = self.decoder.retry
+        wait = self._retry if reported is None else reported / 1000.0
         # Retry-After may also be a date (RFC 9110, 10.2.3), which is rare; the reconnection time then serves.
         asked = report.retry_after
         return max(wait, float(asked)) if asked.isascii() and asked.isdigit() else wait
 
-    def _goes_on(self, report: Report) -> bool:
+    def _should_reconnect(self, report: Report) -> bool:
         if not self._reconnect:
             return False
         if self._retry_5xx and report.status >= 500:
             return True
         return self._ready and (report.cause is None or report.cause in RETRYABLE_CAUSES)
 
-    def reroute(self, stream: Stream, request: Request) -> None:
+    def on_redirect(self, stream: Stream, request: Request) -> None:
         """Follow a redirect; a new host is looked up in a greenlet."""
         gevent.spawn(self._look_up, stream, request)
 
@@ -256,14 +264,14 @@ class EventSource:
         except ConfigError:
             stream.fail(causes.UNREACHABLE)
         else:
-            dressed = self._dress(request) if self._dress is not None else request
+            prepared = self._prepare_request(request) if self._prepare_request is not None else request
             source = next(self._sources) if self._sources else None
-            stream.follow(dressed, route, source, self.decoder.last_event_id)
+            stream.follow(prepared, route, source, self.decoder.last_event_id)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            # From the loop, never from within the parser: the reader may close the stream.
+            # Deferred to the loop: the reader may close the stream, and the parser may still be running.
             self.loop.run_callback(waiter.switch, None)
 
     def _wait(self) -> None:
@@ -289,7 +297,7 @@ class EventSource:
                 )
             self._wait()
         event = self._queue.popleft()
-        # Only at half is reading resumed: each pause and resume costs two changes of the watcher.
+        # Reading resumes only when the queue is half empty, because each pause and resume changes the watcher twice.
         if self._paused and len(self._queue) < QUEUE // 2 and self._stream is not None:
             self._paused = False
             self._stream.resume()
@@ -301,7 +309,7 @@ class EventSource:
             self._stream.fail(causes.CLOSED)
 
     def close(self) -> None:
-        """Leave in the ordered way; what has not been taken yet is dropped. Idempotent."""
+        """Disconnect in the ordered way and drop the queued events. Idempotent."""
         self.closed = True
         self._queue.clear()
         if self._timer is not None:
@@ -309,7 +317,7 @@ class EventSource:
             self._timer.close()
             self._timer = None
         if self._stream is not None:
-            self._stream.leave()
+            self._stream.disconnect()
         self._wake()
 
     def __enter__(self) -> EventSource:
@@ -318,7 +326,7 @@ class EventSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Stop ends the user's greenlet: the block did not come to its own end.
+        # Locust's Stop kills the user's greenlet, so the block did not end by itself.
         if kind is not None and issubclass(kind, gevent.GreenletExit) and self._stream is not None:
             self._stream.report.cut = True
         self.close()

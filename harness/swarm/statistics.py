@@ -1,7 +1,7 @@
 """Streams in Locust's statistics, as entries of their own: connect, headers, first event, gap, life.
 
-Locust's request event costs about 10 us; thousands of streams with several times each would spend the
-core on it. So times are collected here by the microsecond and poured in every second.
+Locust's request event costs about 10 µs. For thousands of streams with several times each it would use the whole core,
+so times are collected here and added to Locust's entries every second.
 
 The first event is what a Locust user calls the response: it alone counts into the totals, so that RPS and the charts
 show it. A stream that fails before it is a failed response; one that fails later is a failure of ``life``. Streams that
@@ -29,8 +29,8 @@ from harness.swarm.order import Report
 
 CONNECT, HEADERS, FIRST_EVENT, GAP, LIFE = "connect", "headers", "first event", "gap", "life"
 IDS = "ids"
-FLUSH = 1.0  # seconds between two pours
-BATCH = 1024  # times, or reports, kept as they came: adding them up together costs a third
+FLUSH_INTERVAL = 1.0  # seconds
+BATCH = 1024  # times, or reports, that are added up together, which costs a third of adding them one by one
 
 
 def bucket(milliseconds: float, rounded: Callable[[float], float] = round) -> float:
@@ -61,12 +61,12 @@ class StreamFailure(Exception):
 
 
 def none_open() -> int:
-    """Streams open now, while nothing opens any."""
+    """The number of open streams while nothing opens any."""
     return 0
 
 
 class Times:
-    """Times of one entry since the last pour; milliseconds."""
+    """Times of one entry since the last flush; milliseconds."""
 
     __slots__ = ("_fresh", "bytes", "count", "counts", "highest", "lowest", "total")
 
@@ -75,8 +75,8 @@ class Times:
         self.clear()
 
     def clear(self) -> None:
-        """Nothing counted yet."""
-        self.counts: Counts[float] = Counts()  # by what is shown
+        """Forget what was counted."""
+        self.counts: Counts[float] = Counts()  # by the rounded time that Locust shows
         self.count = self.bytes = 0
         self.total = self.highest = 0.0
         self.lowest = float("inf")
@@ -98,7 +98,7 @@ class Times:
             self.fold()
 
     def fold(self) -> None:
-        """Add up what came since the last time."""
+        """Add up what was added since the last call."""
         if not self._fresh:
             return
         values = [seconds * 1000.0 for seconds in self._fresh]
@@ -120,7 +120,7 @@ class Entries:
         self.headers = statistics.times(HEADERS, name)
         self.first_event = statistics.times(FIRST_EVENT, name)
         self.life = statistics.times(LIFE, name)
-        self.ended: list[Report] = []  # well, and not added up yet
+        self.ended: list[Report] = []  # of streams that succeeded, not added up yet
 
 
 class Statistics:
@@ -141,60 +141,65 @@ class Statistics:
             found = self._times[kind, name] = Times()
         return found
 
-    def _of(self, name: str) -> Entries:
+    def _entries_of(self, name: str) -> Entries:
         found = self._entries.get(name)
         if found is None:
             found = self._entries[name] = Entries(self, name)
         return found
 
-    def headed(self, report: Report, name: str) -> None:
-        """The response head has come: streams that last for hours must be seen while they do."""
-        entries = self._of(name)
+    def on_head(self, report: Report, name: str) -> None:
+        """A response head arrived. It is counted at once, because a stream may last for hours."""
+        entries = self._entries_of(name)
         if report.connect is not None:
             entries.connect.add(report.connect)
         if report.headers is not None:
             entries.headers.add(report.headers)
 
-    def first(self, report: Report, name: str) -> None:
-        """The first event has come."""
+    def on_first_event(self, report: Report, name: str) -> None:
+        """The first event arrived."""
         if report.first_event is not None:
             self.answered += 1
-            self._of(name).first_event.add(report.first_event)
-            self._announce(FIRST_EVENT, name, report.first_event, report, None)  # whatever befell it later
+            self._entries_of(name).first_event.add(report.first_event)
+            self._fire_request_event(
+                FIRST_EVENT, name, report.first_event, report, None
+            )  # whatever befell it later
 
-    def over(self, report: Report, name: str, *, told: bool = False) -> None:
-        """One stream has ended. told: ``headed`` and ``first`` were called when it was time."""
-        if report.cause is None and not report.cut and not told and not self._listeners():
-            ended = self._of(name).ended
+    def on_closed(self, report: Report, name: str, *, reported: bool = False) -> None:
+        """One stream has closed. reported: ``on_head`` and ``on_first_event`` were called when those arrived."""
+        if report.cause is None and not report.cut and not reported and not self._listeners():
+            ended = self._entries_of(name).ended
             ended.append(report)
             if len(ended) >= BATCH:
                 self._fold(name)
             return
-        if not told or report.headers is None:
-            self.headed(report, name)
-        if not told:
-            self.first(report, name)
+        if not reported or report.headers is None:
+            self.on_head(report, name)
+        if not reported:
+            self.on_first_event(report, name)
         if report.cut or report.cause == causes.CANCELLED:
             self.cut += 1
         elif report.cause is None or report.first_event is not None:
-            times = self._of(name).life
+            times = self._entries_of(name).life
             times.add(report.life)
             times.bytes += report.bytes
             if report.cause is not None:
                 self._environment.stats.log_error(LIFE, name, StreamFailure(report.cause))
-            self._announce(LIFE, name, report.life, report, report.cause)
+            self._fire_request_event(LIFE, name, report.life, report, report.cause)
         else:
-            self._of(name).first_event.add(report.life)  # as Locust has the time of a request that failed
+            # Like Locust, which counts the time of a failed request until its failure.
+            self._entries_of(name).first_event.add(report.life)
             self._environment.stats.log_error(FIRST_EVENT, name, StreamFailure(report.cause))
-            self._announce(FIRST_EVENT, name, report.life, report, report.cause)
+            self._fire_request_event(FIRST_EVENT, name, report.life, report, report.cause)
 
     def _listeners(self) -> list[Any]:
-        """Who listens to requests, besides Locust's own statistics: those are written here."""
+        """The user's listeners of request events, without Locust's own: its statistics are written here."""
         handlers = self._environment.events.request._handlers
         return [handler for handler in handlers if handler.__module__ != "locust.runners"]
 
-    def _announce(self, kind: str, name: str, seconds: float, report: Report, cause: str | None) -> None:
-        """To the listeners of the user: the ``first event`` when it comes or fails, ``life`` once it is over."""
+    def _fire_request_event(
+        self, kind: str, name: str, seconds: float, report: Report, cause: str | None
+    ) -> None:
+        """Call the user's listeners: ``first event`` when it arrives or fails, ``life`` when the stream closes."""
         if not (listeners := self._listeners()):
             return
         hook: Any = EventHook()  # type: ignore[no-untyped-call]
@@ -205,11 +210,11 @@ class Statistics:
             response_time=seconds * 1000.0,
             response_length=report.bytes,
             exception=StreamFailure(cause) if cause else None,
-            context={"left": report.left, "events": report.events, "status": report.status},
+            context={"disconnect": report.disconnect, "events": report.events, "status": report.status},
         )
 
     def _fold(self, name: str) -> None:
-        """The times of streams that ended well, added up together."""
+        """Add up the times of the streams that succeeded."""
         entries = self._entries[name]
         ended, entries.ended = entries.ended, []
         entries.connect.extend([report.connect for report in ended if report.connect is not None])
@@ -220,23 +225,25 @@ class Statistics:
         entries.life.extend([report.life for report in ended])
         entries.life.bytes += sum([report.bytes for report in ended])
 
-    def ids(self, ids: IdSequence, name: str, told: tuple[int, int, int] = (0, 0, 0)) -> tuple[int, int, int]:
-        """Ids that were missing, came again or out of order: failures of an entry of their own.
+    def ids(
+        self, ids: IdSequence, name: str, reported: tuple[int, int, int] = (0, 0, 0)
+    ) -> tuple[int, int, int]:
+        """Count ids that were missing, repeated or out of order as failures of an entry of their own.
 
-        told: what was counted of these ids before. Returns what to give the next time.
+        reported: what was counted of these ids before. Returns what to pass the next time.
         """
         now = (ids.missed, ids.repeated, ids.disordered)
-        if now == told:
+        if now == reported:
             return now
-        for what, total, before in zip(("missed", "repeated", "out of order"), now, told, strict=True):
+        for what, total, before in zip(("missed", "repeated", "out of order"), now, reported, strict=True):
             if count := total - before:
                 stats = self._environment.stats
                 stats.log_error(IDS, name, f"ids {what}")
                 stats.errors[StatsError.create_key(IDS, name, f"ids {what}")].occurrences += count - 1
         return now
 
-    def pour(self) -> None:
-        """Everything collected into Locust's statistics."""
+    def flush(self) -> None:
+        """Move everything collected into Locust's statistics."""
         stats = self._environment.stats
         moment = time.time()
         for name, entries in self._entries.items():
@@ -245,13 +252,13 @@ class Statistics:
         for (kind, name), times in self._times.items():
             times.fold()
             if times.count:
-                _pour(stats.get(name, kind), times, moment)
+                _add_to_entry(stats.get(name, kind), times, moment)
                 if kind == FIRST_EVENT:
-                    _pour(stats.total, times, moment)
+                    _add_to_entry(stats.total, times, moment)
                 times.clear()
 
 
-def _pour(entry: Any, times: Times, moment: float) -> None:
+def _add_to_entry(entry: Any, times: Times, moment: float) -> None:
     last = entry.last_request_timestamp
     if entry.use_response_times_cache and last and int(moment) > int(last):
         entry._cache_response_times(int(moment) - 1)
@@ -260,7 +267,7 @@ def _pour(entry: Any, times: Times, moment: float) -> None:
     entry.last_request_timestamp = moment
     entry.total_response_time += times.total
     entry.total_content_length += times.bytes
-    # As coarse as the percentiles between them: Locust cuts its median, and no other percentile, to these two.
+    # Rounded like the percentiles: Locust limits its median, and no other percentile, to the range of these two.
     entry.max_response_time = max(entry.max_response_time, bucket(times.highest, math.ceil))
     lowest, least = entry.min_response_time, bucket(times.lowest, math.floor)
     entry.min_response_time = least if lowest is None else min(lowest, least)

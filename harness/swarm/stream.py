@@ -1,10 +1,10 @@
 """One stream: a request on a link, the events in its response, and the way it disconnects.
 
-Points 12 to 14 of docs/swarm.md are here. Reconnecting (15, 16) belongs to the owner: a cycle opens an exact
-number of streams, so its streams never reconnect, while those of an SseUser do.
+Points 12 to 14 of docs/swarm.md are here. Reconnecting (15, 16) belongs to the owner: the streams of an SseUser
+reconnect; those of a cycle never do, because a cycle opens an exact number of streams.
 
 A byte takes this path: ``Link._readable`` (recv) -> ``Stream.received`` -> ``Stream.body_received`` (called by
-httptools) -> ``Decoder.feed``; when the stream is over, ``Tally.close`` adds its report to the ledger.
+httptools) -> ``Decoder.feed``; when the stream is closed, ``Tally.close`` adds its report to the ledger.
 """
 
 from __future__ import annotations
@@ -26,55 +26,57 @@ from harness.swarm.order import Order, Report
 from harness.swarm.wheel import Wheel
 
 OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened
+# Ways to disconnect: by RST at once, by RST at all, and those that stay for ``Order.hold`` before they close.
 IMMEDIATE = frozenset({"rst", "rst-early"})
 RESETS = IMMEDIATE | {"stall"}
-PATIENT = frozenset({"half-close", "stall"})
+HOLDING = frozenset({"half-close", "stall"})
 
 
-class Owner(Protocol):
-    """Opens streams, and hears from them: a cycle of the pool, or an event source."""
+class StreamOwner(Protocol):
+    """Opens streams and is notified of what happens to them: a cycle of the pool, or an event source."""
 
     wheel: Wheel
     loop: Any
 
-    def begun(self, stream: Stream) -> None:
-        """The response head arrived, or did not for OPENING seconds. Exactly once, before over."""
+    def on_opened(self, stream: Stream) -> None:
+        """The response head arrived, or did not within OPENING seconds. Called exactly once, before on_closed."""
 
-    def headed(self, stream: Stream) -> None:
-        """A response head arrived, of a redirect too."""
+    def on_head(self, stream: Stream) -> None:
+        """A response head arrived. Called for each redirect too."""
 
-    def first(self, report: Report) -> None:
+    def on_first_event(self, report: Report) -> None:
         """A stream's first event arrived."""
 
-    def gap(self, report: Report, seconds: float, events: int) -> None:
+    def on_gap(self, report: Report, seconds: float, events: int) -> None:
         """A number of events of a stream arrived together, ``seconds`` after the one before."""
 
-    def over(self, stream: Stream) -> None:
-        """The stream is closed and its report is final. Exactly once."""
+    def on_closed(self, stream: Stream) -> None:
+        """The stream is closed and its report is final. Called exactly once."""
 
-    def reroute(self, stream: Stream, request: Request) -> None:
-        """Look up where a redirect leads, then call stream.follow; or stream.fail."""
+    def on_redirect(self, stream: Stream, request: Request) -> None:
+        """Resolve the target of a redirect, then call stream.follow or stream.fail."""
 
 
 class Stream:
-    """Open from its construction until ``owner.over(stream)``.
+    """Open from its construction until it calls ``owner.on_closed``.
 
-    _pending: the cause by which it must end; "" once the response ended as its framing says; None while it goes
-    on. _arrived: the moment of the last bytes. _progress: the moment of the last whole head or piece of body,
-    because bytes that complete neither are no sign of life. _most: report.bytes beyond which a head, a trailer
-    or the extension of a chunk is too long. _plain: the body is not read as events.
+    _pending: the cause of failure with which the stream must end; "" once the response is complete; None before.
+    _arrived: time of the last bytes. _progress: time of the last complete head or piece of body: a service that sends
+    a head byte by byte makes none. _max_bytes: report.bytes beyond which a head, a trailer or the extension of a chunk
+    is too long. _plain: the body is not decoded as events.
     """
 
     __slots__ = (
-        "_arrived", "_begun", "_deliver", "_ends", "_last_event", "_link", "_most", "_owner", "_parser", "_pending",
-        "_plain", "_progress", "_request", "_started", "decoder", "leaving", "over", "report", "slot",
+        "_arrived", "_deliver", "_ends", "_last_event", "_link", "_max_bytes", "_opened", "_owner", "_parser",
+        "_pending", "_plain", "_progress", "_request", "_started", "closed", "decoder", "disconnecting", "report",
+        "slot",
     )  # fmt: skip
 
     delivers_comments = False  # what ``deliver`` is called with: events alone, or comments among them
 
     def __init__(
         self,
-        owner: Owner,
+        owner: StreamOwner,
         order: Order,
         request: Request,
         route: Route,
@@ -91,79 +93,78 @@ class Stream:
         self.report = Report(order)
         self._started = self._progress = self._arrived = owner.wheel.clock()
         self._last_event = 0.0
-        self._begun = False
-        self.leaving = False
-        self.over = False  # True once it is closed
+        self._opened = False
+        self.disconnecting = False
+        self.closed = False
         self.slot = -1
         self._ends = self._started + order.dwell
         self._expect()
-        # One place in the wheel serves for opening, dwell and stall: the earliest of them comes first, and ``expired``
-        # puts the stream in again for the next.
+        # One timer serves for opening, dwell and stall: it is set to the earliest, and ``expired`` sets it again.
         owner.wheel.put(self, self._started + min(order.dwell, OPENING, order.stall_after))
         self._link = Link(owner.loop, self)
         self._dial(route, source, last_event_id)
 
     def _expect(self) -> None:
-        """Ready for a response."""
+        """Prepare for the next response."""
         self._parser = ResponseParser(self)
         self._pending: str | None = None
         self._plain = not self._request.streaming
-        self._most = self.report.bytes + HEAD_LIMIT
+        self._max_bytes = self.report.bytes + HEAD_LIMIT
 
     def _dial(self, route: Route, source: str | None, last_event_id: str) -> None:
         small = self.report.order.disconnect == "stall"
         self._link.dial(route, self._request.encode(last_event_id), source=source, small_window=small)
 
     @property
-    def good(self) -> bool:
-        """True while the response is as the request expects."""
+    def as_expected(self) -> bool:
+        """Whether the response is so far what the request expects."""
         return not self._pending
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it is now: a redirect moves it."""
+        """Where the request goes, after redirects."""
         return self._request.endpoint
 
     def connected(self) -> None:
-        """The link: the request is sent."""
+        """Called by the link: the request is sent."""
         self._progress = self._owner.wheel.clock()
         if self.report.connect is None:
             self.report.connect = self._progress - self._started
         if self.report.order.disconnect == "rst-early":
-            # From the loop: the constructor may still be running.
-            self._link.call_soon(self.leave)
+            # Deferred to the loop, because the constructor may still be running.
+            self._link.call_soon(self.disconnect)
 
     def received(self, chunk: bytes) -> None:
-        """The link: bytes arrived."""
+        """Called by the link: bytes arrived."""
         self._arrived = self._owner.wheel.clock()
         report = self.report
         report.bytes += len(chunk)
         # The parser calls head_complete, body_received and response_complete before this returns. They only note what
-        # must happen, in _pending, because closing the connection would free the parser that is still running.
+        # must happen, in _pending, because closing the connection would free the parser while it runs.
         try:
             self._parser.http.feed_data(chunk)
         except MALFORMED:
             self._pending = self._pending or causes.PROTOCOL
-        # httptools keeps a header until it ends, so a peer that sends one for ever would fill our memory.
-        if report.bytes > self._most:
+        # httptools buffers a header until it is complete, so an endless header would use unbounded memory.
+        if report.bytes > self._max_bytes:
             self._pending = causes.LIMIT
             report.detail = (
                 report.detail or f"a response head, a trailer or a chunk's extension above {HEAD_LIMIT} bytes"
             )
         if self._pending is not None:
-            self._decide(self._pending)
-        elif report.events >= report.order.events > 0 and not self.leaving:
-            # A short read has emptied the kernel's buffer, so closing need not read what is left in it.
-            self.leave(drained=len(chunk) < 4096)
+            self._finish_response(self._pending)
+        elif report.events >= report.order.events > 0 and not self.disconnecting:
+            # A short read has emptied the kernel's receive buffer, so the close need not drain it.
+            self.disconnect(drained=len(chunk) < 4096)
         elif report.order.silent and report.headers is not None:
             self.pause()
 
     def informational_received(self) -> None:
-        """The parser: a sign of life, and nothing else."""
+        """Called by the parser. The service made progress, and nothing else follows from it (RFC 9110, 15.2)."""
         self._progress = self._arrived
 
     def head_complete(self) -> None:
-        """The parser: status and headers are known."""
+        """Called by the parser: status and headers are known."""
         report, parser = self.report, self._parser
         self._progress = self._arrived
         status = report.status = parser.status
@@ -176,16 +177,16 @@ class Stream:
             self._pending = causes.REDIRECT
         else:
             report.headers = self._arrived - self._started
-            self._judge(status, self._request.streaming, self._request.expect)
-            self._begin()
-        self._owner.headed(self)
+            self._check_status(status, self._request.streaming, self._request.expect)
+            self._open()
+        self._owner.on_head(self)
 
-    def _judge(self, status: int, streaming: bool, expect: frozenset[int] | None) -> None:
-        """Is it the response that was asked for?"""
+    def _check_status(self, status: int, streaming: bool, expect: frozenset[int] | None) -> None:
+        """Note whether the response is what the request expects."""
         report, parser = self.report, self._parser
         if causes.accepted(status, streaming=streaming, expect=expect):
             report.answered = True
-            # An error that is expected is a plain response, and an invalid request may get any.
+            # An error that is expected is a plain response, and an invalid request may get any response.
             if status != 200 or (expect is ANY and parser.content_type.partition(b";")[0] != causes.MIME):
                 self._plain = True
                 self._pending = None
@@ -196,10 +197,10 @@ class Stream:
         )  # fmt: skip
 
     def body_received(self, body: bytes) -> None:
-        """The parser: a piece of the body, without its framing."""
+        """Called by the parser: a piece of the body, without its framing."""
         report = self.report
         moment = self._progress = self._arrived
-        self._most = report.bytes + HEAD_LIMIT
+        self._max_bytes = report.bytes + HEAD_LIMIT
         # The body of an error or of a redirect holds no events, whatever it looks like.
         if self._pending is not None or self._plain:
             return
@@ -210,7 +211,7 @@ class Stream:
             self._pending = causes.LIMIT
             report.detail = str(error)
             if self._deliver is not None:
-                self._deliver(error.events)  # those of this piece that were complete before
+                self._deliver(error.events)  # the events of this piece before the one beyond the limit
             return
         if not found:
             return
@@ -223,38 +224,38 @@ class Stream:
                     return
         if report.first_event is None:
             report.first_event = moment - self._started
-            self._owner.first(report)
-            # Events of one read have come together: no time has passed between them.
+            self._owner.on_first_event(report)
+            # Events of one read arrived together, so no time has passed between them.
             if count > 1:
-                self._owner.gap(report, 0.0, count - 1)
+                self._owner.on_gap(report, 0.0, count - 1)
         else:
-            self._owner.gap(report, moment - self._last_event, count)
+            self._owner.on_gap(report, moment - self._last_event, count)
         self._last_event = moment
         report.events += count
 
     def response_complete(self) -> None:
-        """The parser: the response has ended as its framing says."""
+        """Called by the parser: the response is complete."""
         if self._pending is None:
             self._pending = ""
 
-    def _decide(self, pending: str) -> None:
+    def _finish_response(self, pending: str) -> None:
         if pending == causes.REDIRECT:
             self._redirect()
         elif pending:
             self.fail(pending)
         else:
-            self._ended()
+            self._complete()
 
-    def _ended(self) -> None:
-        """The service ended the response properly."""
+    def _complete(self) -> None:
+        """The service completed the response properly."""
         report = self.report
-        if not self._plain and not report.events and not self.leaving:
+        if not self._plain and not report.events and not self.disconnecting:
             self.fail(causes.CLOSED)
         else:
             report.events += self._plain
-            asked = self.leaving or self._plain
-            report.left = report.order.disconnect if asked else "ended"
-            self._over(reset=self._plain and report.order.disconnect in IMMEDIATE)
+            asked = self.disconnecting or self._plain
+            report.disconnect = report.order.disconnect if asked else "ended"
+            self._close(reset=self._plain and report.order.disconnect in IMMEDIATE)
 
     def _redirect(self) -> None:
         report = self.report
@@ -264,13 +265,13 @@ class Stream:
         except ConfigError:
             self.fail(causes.REDIRECT)
             return
-        # The place that it leads to may be another host, and the lookup of its name must not block the loop.
+        # The redirect may lead to another host, whose name must be looked up without blocking the loop.
         self._link.release()
-        self._owner.reroute(self, request)
+        self._owner.on_redirect(self, request)
 
     def follow(self, request: Request, route: Route, source: str | None, last_event_id: str = "") -> None:
-        """Go on at the place a redirect named."""
-        if self.over:
+        """Send the request to the target of a redirect."""
+        if self.closed:
             return
         self._parser.close()
         self._request = request
@@ -279,39 +280,40 @@ class Stream:
         self._dial(route, source, last_event_id)
 
     def connection_lost(self, cause: str) -> None:
-        """The link: the connection was closed, or failed."""
-        # The peer has answered a half-close, or was faster than us: the stream has left as ordered.
-        if self.leaving:
-            self.report.left = self.report.order.disconnect
-            self._over()
+        """Called by the link: the connection was closed, or failed."""
+        # The peer answered a half-close, or closed first: the stream has disconnected as ordered.
+        if self.disconnecting:
+            self.report.disconnect = self.report.order.disconnect
+            self._close()
             return
         if cause == causes.CLOSED and self.report.headers is not None and not self._parser.framed:
-            self._decide(self._pending or "")  # close-delimited: RFC 9112, 6.3
+            self._finish_response(self._pending or "")  # close-delimited: RFC 9112, 6.3
             return
         self.fail(cause)
 
     def expired(self, moment: float) -> None:
-        """The wheel: dwell, stall time, or the time to open is over."""
-        if self.over:
+        """Called by the wheel: the dwell, the stall time or the time to open is over."""
+        if self.closed:
             return
-        if not self._begun:
-            self._begin()
-        if self.leaving:
-            self._over(reset=self.report.order.disconnect == "stall")
+        if not self._opened:
+            self._open()
+        if self.disconnecting:
+            self._close(reset=self.report.order.disconnect == "stall")
             return
         report = self.report
         if not self._link.paused and moment >= min(self._ends, self._progress + report.order.stall_after):
-            self._link.catch_up()  # our own lateness is not the service's silence
-            if self.over or self.leaving:
+            # Bytes may be waiting in the kernel while this process is late; then the service is not stalled.
+            self._link.catch_up()
+            if self.closed or self.disconnecting:
                 return
         if moment >= self._ends:
-            # Held for its dwell although it never began, or brought nothing that it should have.
+            # It stayed for its whole dwell without a response head, or without any of the events that it expects.
             if report.headers is None or (report.order.events and not report.events):
                 report.stalled = True
-            self.leave()
+            self.disconnect()
             return
         due = self._ends
-        # While we do not read, silence is ours: the stall time starts when reading does.
+        # A stream that does not read cannot tell whether the service stalls: the stall time starts with reading.
         if self._link.paused:
             self._progress = moment
         if not report.stalled:
@@ -319,76 +321,76 @@ class Stream:
             if moment >= silent:
                 report.stalled = True
                 self.on_stall()
-                if self.over:
+                if self.closed:
                     return
             else:
                 due = min(due, silent)
         self._owner.wheel.put(self, due)
 
     @property
-    def silence(self) -> str:
-        """Which kind of it: nothing came, or nothing but pieces of a head."""
+    def stall_cause(self) -> str:
+        """The cause of a stall: no bytes arrived, or only incomplete pieces of a head."""
         return causes.DRIPPING if self._arrived > self._progress else causes.STALLED
 
     def on_stall(self) -> None:
-        """Silent for too long; a cycle's stream stays for its dwell all the same."""
+        """The service sent nothing for the stall time. The stream of a cycle stays for its dwell all the same."""
 
-    def leave(self, *, drained: bool = False, hold: bool = True) -> None:
-        """Go, in the ordered way; without ``hold``, at once. Told to the owner by ``over``."""
-        if self.over or (self.leaving and hold):
+    def disconnect(self, *, drained: bool = False, hold: bool = True) -> None:
+        """Disconnect in the ordered way; without ``hold``, at once. The owner is notified by ``on_closed``."""
+        if self.closed or (self.disconnecting and hold):
             return
         order = self.report.order
-        self.report.left = order.disconnect
-        self.leaving = True
-        patient = hold and order.disconnect in PATIENT and self._link.is_open
-        if patient and order.disconnect == "half-close":
+        self.report.disconnect = order.disconnect
+        self.disconnecting = True
+        holds = hold and order.disconnect in HOLDING and self._link.is_open
+        if holds and order.disconnect == "half-close":
             try:
                 self._link.shut()
             except OSError:
-                patient = False
-        elif patient:
+                holds = False
+        elif holds:
             self._link.pause()
-        if patient:
+        if holds:
             wheel = self._owner.wheel
             moment = wheel.clock()
             wheel.put(self, max(min(moment + order.hold, self._ends), moment + OPENING))
         else:
-            self._over(reset=order.disconnect in RESETS, drained=drained)
+            self._close(reset=order.disconnect in RESETS, drained=drained)
 
     def fail(self, cause: str) -> None:
-        """End it now, by this cause."""
-        if not self.over:
+        """Close the stream now, as failed."""
+        if not self.closed:
             self.report.cause = cause
-            self.report.left = ""
-            self._over()
+            self.report.disconnect = ""
+            self._close()
 
-    def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self._owner.begun(self)
+    def _open(self) -> None:
+        if not self._opened:
+            self._opened = True
+            self._owner.on_opened(self)
 
     def pause(self) -> None:
-        """Read no more until ``resume``: a slow reader makes the service wait."""
+        """Stop reading until ``resume``, so that TCP's flow control stops the service."""
         self._link.pause()
 
     def resume(self) -> None:
         """Read again."""
         self._link.resume()
 
-    def _over(self, *, reset: bool = False, drained: bool = False) -> None:
-        if self.over:
+    def _close(self, *, reset: bool = False, drained: bool = False) -> None:
+        if self.closed:
             return
         owner, report = self._owner, self.report
         self._link.release(reset=reset, drained=drained)
         owner.wheel.drop(self)
         if report.stalled and report.cause is None:
-            report.cause = self.silence
+            report.cause = self.stall_cause
         report.life = owner.wheel.clock() - self._started
-        self.over = True
-        # Stream, link and parser refer to one another: only the garbage collector would find them, and at thousands of
-        # streams a second memory would grow until it does.
+        self.closed = True
+        # Stream, link and parser form a reference cycle. Breaking it frees them at once: at thousands of streams a
+        # second the garbage collector would run too late.
         self._link.detach()
         self._parser.close()
         self._deliver = None
-        self._begin()
-        owner.over(self)
+        self._open()
+        owner.on_closed(self)

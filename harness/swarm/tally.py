@@ -92,7 +92,7 @@ class Tally:
         self.bytes += sum([report.bytes for report in reports])
         self.stream_seconds += sum([report.life for report in reports])
         self.stalls += sum([report.stalled for report in reports])
-        self.by_mode.update([report.left for report in reports if report.left])
+        self.by_mode.update([report.disconnect for report in reports if report.disconnect])
         self.comments += sum([decoder.comments for decoder in decoders])
         self.missed += sum([ids.missed for ids in sequences])
         self.repeated += sum([ids.repeated for ids in sequences])

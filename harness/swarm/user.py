@@ -33,8 +33,8 @@ from harness.http.request import Request
 from harness.http.route import Router
 from harness.http.source_addresses import source_pool
 from harness.swarm.order import Order, Report
-from harness.swarm.source import FOR_EVER, EventSource, Listener, SourceOptions, StreamFailed
-from harness.swarm.statistics import FLUSH, GAP, STATISTICS, Statistics
+from harness.swarm.source import FOR_EVER, EventSource, SourceListener, SourceOptions, StreamFailed
+from harness.swarm.statistics import FLUSH_INTERVAL, GAP, STATISTICS, Statistics
 from harness.swarm.stream import Stream
 from harness.swarm.wheel import Wheel
 
@@ -71,19 +71,19 @@ class Shared:
         self._refused = False  # a request of this run: one word about it is enough
         environment.events.test_stop.add_listener(self._finish)
         environment.events.quitting.add_listener(self._finish)
-        gevent.spawn(self._pour)
+        gevent.spawn(self._flush_regularly)
 
-    def _pour(self) -> None:
+    def _flush_regularly(self) -> None:
         while True:
-            gevent.sleep(FLUSH)
-            self.statistics.pour()
+            gevent.sleep(FLUSH_INTERVAL)
+            self.statistics.flush()
 
     def _finish(self, **_: Any) -> None:
         """The users have stopped: what still lingers on its way out ends now, and everything is counted."""
         for stream in self.wheel.items():
-            if isinstance(stream, Stream) and stream.leaving:
-                stream.leave(hold=False)
-        self.statistics.pour()
+            if isinstance(stream, Stream) and stream.disconnecting:
+                stream.disconnect(hold=False)
+        self.statistics.flush()
         self._refused = False
 
     def refuse(self, error: ConfigError) -> _Refused:
@@ -242,7 +242,7 @@ class SseUser(User):
         origin = request.endpoint.origin
         times = shared.statistics.times(GAP, name)
 
-        def dress(asked: Request) -> Request:
+        def prepare_request(asked: Request) -> Request:
             kept = self.cookies.header(asked.endpoint) if self.cookies is not None else ""
             text = "; ".join(filter(None, [*(own if asked.endpoint.origin == origin else ()), kept]))
             return replace(asked, headers={**asked.headers, "Cookie": text}) if text else asked
@@ -258,10 +258,10 @@ class SseUser(User):
             shared.wheel,
             order,
             options=going,
-            listener=Listener(
-                dress=dress,
+            listener=SourceListener(
+                prepare_request=prepare_request,
                 on_head=self._headed,
-                on_first=lambda report: shared.statistics.first(report, name),
+                on_first=lambda report: shared.statistics.on_first_event(report, name),
                 on_report=self._report,
                 on_gap=gap,
                 failure=_TaskFailed,
@@ -285,7 +285,7 @@ class SseUser(User):
 
     def _headed(self, endpoint: Endpoint, report: Report) -> None:
         if report.headers is not None:
-            self.shared.statistics.headed(report, report.order.path)
+            self.shared.statistics.on_head(report, report.order.path)
         if report.set_cookie:
             if self.cookies is None:
                 self.cookies = Cookies()
@@ -294,5 +294,5 @@ class SseUser(User):
 
     def _report(self, source: EventSource, report: Report) -> None:
         statistics = self.shared.statistics
-        statistics.over(report, report.order.path, told=True)
-        source.told = statistics.ids(source.decoder.ids, report.order.path, source.told)
+        statistics.on_closed(report, report.order.path, reported=True)
+        source.reported = statistics.ids(source.decoder.ids, report.order.path, source.reported)

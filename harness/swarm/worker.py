@@ -21,7 +21,7 @@ from locust.env import Environment  # noqa: E402
 from locust.log import setup_logging  # noqa: E402
 
 from harness.core.errors import ConfigError  # noqa: E402
-from harness.swarm.gate import Gate, gated_user  # noqa: E402
+from harness.swarm.cycle_queue import CycleQueue, cycle_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
 from harness.swarm.setup import LEAST_SECRET, SECRET  # noqa: E402
 from harness.swarm.statistics import STATISTICS, Statistics  # noqa: E402
@@ -34,8 +34,8 @@ SILENT = 2.0  # seconds after which a worker says that it waits; it may be there
 class WorkerSide:
     """Answers the master's custom messages."""
 
-    def __init__(self, runner: Any, gate: Gate, environment: Environment) -> None:
-        self._runner, self._gate, self._environment = runner, gate, environment
+    def __init__(self, runner: Any, cycles: CycleQueue, environment: Environment) -> None:
+        self._runner, self._cycles, self._environment = runner, cycles, environment
         self._cancelled = False
         runner.register_message("harness-setup", self._setup)
         runner.register_message("harness-cycle", self._cycle, concurrent=True)
@@ -49,7 +49,7 @@ class WorkerSide:
         try:
             setup = setup_from_dict(msg.data)
             statistics = STATISTICS[self._environment] = Statistics(self._environment)
-            self._gate.prepare(setup, statistics)
+            self._cycles.prepare(setup, statistics)
         except (BadMessage, ConfigError) as error:
             self._send("error", str(error))
         else:
@@ -65,7 +65,7 @@ class WorkerSide:
         try:
             spec = spec_from_dict(data.get("spec"))
             check_limit(spec.concurrency)
-            outcome = self._gate.run(
+            outcome = self._cycles.run(
                 spec,
                 lambda: self._cancelled,
                 lambda now: self._send("progress", {"number": number, "outcome": outcome_to_dict(now)}),
@@ -106,15 +106,15 @@ def main() -> None:
         )
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
     raise_limit()
-    gate = Gate()
-    environment = Environment(user_classes=[gated_user(gate)])
+    cycles = CycleQueue()
+    environment = Environment(user_classes=[cycle_user(cycles)])
     told = gevent.spawn_later(
         SILENT, print, f"no master at {endpoint} yet, or it has another secret: waiting", file=sys.stderr
     )
     install([endpoint], secret)
     runner = environment.create_worker_runner("", 0)
     told.kill()
-    WorkerSide(runner, gate, environment)
+    WorkerSide(runner, cycles, environment)
     runner.greenlet.join()
 
 

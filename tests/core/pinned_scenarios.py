@@ -28,16 +28,16 @@ from harness.core.judge.recipe import explain
 from harness.core.judge.selftest import claims, goal_from
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.nights import all_series, compare, trend
 from harness.core.notice import notices, payload
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import ExitInfo, TargetInfo, Trial, as_ended
 from harness.core.sample import Census
 from harness.core.stats import changepoint, distributions, evidence, linear, poisson, ratio
+from harness.core.trends import all_series, compare, trend
 from harness.store.run_dir import RunDirectory
 from tests.core.series import FDS, OBJECTS, Did, play
-from tests.history.nights import measured as night_figure
-from tests.history.nights import month, night, nights
+from tests.history.nightly_runs import measured as night_figure
+from tests.history.nightly_runs import month, night, nights
 
 PINNED = Path(__file__).with_name("pinned.json")
 ROOT = Path(__file__).parents[2]

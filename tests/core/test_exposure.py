@@ -33,7 +33,7 @@ def report(**fields: object) -> Report:
     return found
 
 
-ANSWERED = {"status": 200, "answered": True, "headers": 0.01, "left": "fin"}
+ANSWERED = {"status": 200, "answered": True, "headers": 0.01, "disconnect": "fin"}
 FAILED = {"status": 500, "headers": 0.01, "cause": "status-500"}
 
 
@@ -44,12 +44,12 @@ FAILED = {"status": 500, "headers": 0.01, "cause": "status-500"}
         ({**ANSWERED, "cause": causes.STALLED}, Fate.ANSWERED),  # served, and silent afterwards
         (FAILED, Fate.REFUSED),
         ({"status": 302, "cause": causes.REDIRECT}, Fate.REFUSED),
-        ({"left": "rst-early"}, Fate.RESET),
+        ({"disconnect": "rst-early"}, Fate.RESET),
         ({"cause": causes.RESET}, Fate.RESET),
         ({"cause": causes.CLOSED}, Fate.RESET),
-        ({"left": "fin", "cause": causes.STALLED}, Fate.UNANSWERED),
-        ({"left": "rst", "stalled": True}, Fate.UNANSWERED),
-        ({"cause": causes.CANCELLED, "left": "fin"}, Fate.OTHER),
+        ({"disconnect": "fin", "cause": causes.STALLED}, Fate.UNANSWERED),
+        ({"disconnect": "rst", "stalled": True}, Fate.UNANSWERED),
+        ({"cause": causes.CANCELLED, "disconnect": "fin"}, Fate.OTHER),
         ({"cause": causes.PROTOCOL}, Fate.OTHER),
         ({"connect": None, "cause": causes.REFUSED}, Fate.OTHER),
         ({"connect": None, "cause": causes.GENERATOR}, Fate.OTHER),

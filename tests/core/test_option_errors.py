@@ -20,7 +20,7 @@ COMMAND = re.compile(r"`harness [^`]*`")  # a whole command to run is no name of
 # These define command lines of their own, or are imported by a program that does.
 COMMAND_LINES = (
     "harness/cli/", "harness/reference/", "harness/runtime/agent/", "harness/pytest_plugin.py",
-    "harness/probe/speak.py",
+    "harness/probe/print_readings.py",
     "harness/swarm/options.py", "harness/swarm/publish.py", "harness/swarm/web.py", "harness/swarm/worker.py",
 )  # fmt: skip
 

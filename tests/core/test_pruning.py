@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from harness.core.pruning import prunable
-from tests.history.nights import START, measured, month, night
+from tests.history.nightly_runs import START, measured, month, night
 
 NOW = START + datetime.timedelta(days=29)
 

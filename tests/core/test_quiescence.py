@@ -67,7 +67,7 @@ def test_a_floor_counts_only_once_what_was_open_has_been_given_back() -> None:
 def test_a_leak_by_the_clock_has_a_level_too() -> None:
     _, state = until_rest(lambda step: {"fds": 40 + step})
     assert isinstance(state, Quiescent)
-    assert state.restless == "fds"
+    assert state.fluctuating == "fds"
     assert 60 <= state.level["fds"] <= 80
 
 

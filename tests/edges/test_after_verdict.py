@@ -15,7 +15,7 @@ from typing import Any
 import click
 import pytest
 
-from harness.cli.afterwards import Afterwards
+from harness.cli.after_verdict import AfterVerdict
 from harness.cli.result import finish
 from harness.core.cycle import CycleSpec, Phase
 from harness.core.errors import StoreError
@@ -81,8 +81,8 @@ STEPS = [
     ("harness.cli.result.show_verdict", "showing the verdict"),
     ("harness.experiment.run.uncovered", "the check of the budget"),
     ("harness.store.run_dir.RunDirectory.close", "closing the run's files"),
-    ("harness.cli.afterwards.Afterwards.record", "the history"),
-    ("harness.cli.afterwards.Afterwards.notify", "the notification"),
+    ("harness.cli.after_verdict.AfterVerdict.record", "the history"),
+    ("harness.cli.after_verdict.AfterVerdict.notify", "the notification"),
 ]
 
 
@@ -101,7 +101,7 @@ def test_a_step_after_the_verdict_that_fails_is_a_note(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
     monkeypatch.setattr(place, plant)
     options = {
-        "afterwards": Afterwards.of({}),
+        "afterwards": AfterVerdict.of({}),
         "json_file": tmp_path / "a.json",
         "junit_file": tmp_path / "a.xml",
         "form": "terminal",
@@ -142,7 +142,7 @@ def test_what_passed_still_passes(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Measured, "trial", replace(CLEAN, sensitivity=0.1))
     monkeypatch.setattr("harness.experiment.reports.render_html", fail)
     run.trial(SETUP)
-    options = {"json_file": None, "junit_file": None, "form": "terminal", "afterwards": Afterwards.of({})}
+    options = {"json_file": None, "junit_file": None, "form": "terminal", "afterwards": AfterVerdict.of({})}
     with pytest.raises(click.exceptions.Exit) as ended:
         finish(run, run.report(), options)
     assert ended.value.exit_code == 0

@@ -43,15 +43,15 @@ class Owner:
         self.tally = Tally()
         self.events = 0
 
-    def begun(self, stream: Stream) -> None: ...
-    def headed(self, stream: Stream) -> None: ...
-    def gap(self, report: Report, seconds: float, events: int) -> None: ...
-    def reroute(self, stream: Stream, request: Request) -> None: ...
+    def on_opened(self, stream: Stream) -> None: ...
+    def on_head(self, stream: Stream) -> None: ...
+    def on_gap(self, report: Report, seconds: float, events: int) -> None: ...
+    def on_redirect(self, stream: Stream, request: Request) -> None: ...
 
-    def first(self, report: Report) -> None:
+    def on_first_event(self, report: Report) -> None:
         self.events += 1
 
-    def over(self, stream: Stream) -> None:
+    def on_closed(self, stream: Stream) -> None:
         self.tally.close(stream.report, stream.decoder)
 
 
@@ -88,7 +88,7 @@ def test_a_byte_passes_the_functions_that_are_documented(tmp_path: Path) -> None
                 deadline = time.monotonic() + 10.0
                 while not owner.events and time.monotonic() < deadline:
                     gevent.sleep(0.01)
-                stream.leave()
+                stream.disconnect()
             finally:
                 sys.setprofile(None)
     assert owner.tally.outcome(1.0).ledger.events == 1

@@ -20,10 +20,10 @@ from harness.core.record import Places
 from harness.core.sample import Census, Sample
 from harness.experiment.context import TrialContext
 from harness.experiment.halt import Halt
-from harness.experiment.levels import MOST_EVENTS, Reader
+from harness.experiment.levels import MOST_EVENTS, LevelReader
 from harness.experiment.options import with_options
-from harness.experiment.quiet import Quiet, cores_used
 from harness.experiment.reproduce import LoadOverrides, describe, setup_for
+from harness.experiment.settle import SettleResult, cores_used
 from harness.experiment.trial import TrialRunner
 from harness.runtime.counters import run_cycles
 from harness.store.run_dir import RunDirectory
@@ -58,23 +58,23 @@ def test_idle_cpu_needs_half_of_its_window(
     )
 
 
-def quiet(**more: Any) -> Quiet:
-    return Quiet(
+def result(**more: Any) -> SettleResult:
+    return SettleResult(
         **{"settled": True, "moving": "", "level": {"fds": 5.0, "inbound": 1.0}, "close_lag": 0.0, **more}
     )
 
 
 def test_levels_of_a_rest() -> None:
-    assert quiet(settled=False).levels(Census(0.0, fds={"file": 9})) == {}
-    assert quiet().levels() == {Key("fds"): 5.0}, "clients are no level"
-    assert quiet(idle_cpu=0.25).levels()[Key("idle-cpu")] == 0.25
+    assert result(settled=False).levels(Census(0.0, fds={"file": 9})) == {}
+    assert result().levels() == {Key("fds"): 5.0}, "clients are no level"
+    assert result(idle_cpu=0.25).levels()[Key("idle-cpu")] == 0.25
     one = Census(0.0, fds={"file": 9}, processes=1)
-    assert quiet().levels(one)[Key("fds")] == 9.0
-    assert quiet(restless=True).levels(one)[Key("fds")] == 5.0
+    assert result().levels(one)[Key("fds")] == 9.0
+    assert result(fluctuating=True).levels(one)[Key("fds")] == 5.0
     blind = Census(0.0, unreadable=("fds of pid 1: x",), processes=1)
-    assert quiet().levels(blind, one)[Key("fds", "file")] == 9.0, "what was not read is no zero"
+    assert result().levels(blind, one)[Key("fds", "file")] == 9.0, "what was not read is no zero"
     other = Census(0.0, fds={"pipe": 2}, processes=1)
-    assert quiet().levels(other, one)[Key("fds", "file")] == 0.0, "a class that was not met is one"
+    assert result().levels(other, one)[Key("fds", "file")] == 0.0, "a class that was not met is one"
 
 
 def reader(inbound: int | None = 3, **more: Any) -> tuple[Any, list[int]]:
@@ -94,7 +94,7 @@ def reader(inbound: int | None = 3, **more: Any) -> tuple[Any, list[int]]:
         "told": lambda note: None,
         **more,
     }
-    return Reader(**parts), asked
+    return LevelReader(**parts), asked
 
 
 @pytest.mark.parametrize(
@@ -112,16 +112,16 @@ def test_the_kernel_is_asked_for_clients_unless_the_census_excludes_them(
 ) -> None:
     for inbound, connected in ((3, True), (0, False), (None, True)):
         one, ports = reader(inbound)
-        assert one._connected(looks) is (asked and connected)
+        assert one._clients_connected(looks) is (asked and connected)
         assert ports == ([80] if asked else [])
 
 
 def test_a_service_that_exited_and_a_run_that_stops_have_no_clients() -> None:
     one, asked = reader(target=SimpleNamespace(alive=False))
-    assert not one._connected([])
+    assert not one._clients_connected([])
     one, asked_too = reader()
     one.context.interrupt.set()
-    assert not one._connected([])
+    assert not one._clients_connected([])
     assert asked == asked_too == []
 
 

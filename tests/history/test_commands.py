@@ -19,7 +19,7 @@ from harness.cli import main
 from harness.history.record import History
 from harness.store.run_dir import RunDirectory
 from tests.edges.command_line import HARNESS, PATIENCE, SERVICES, SMALL, URL, environment, harness
-from tests.history.nights import measured, month, night
+from tests.history.nightly_runs import measured, month, night
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
 PLAIN = (sys.executable, str(SERVICES / "plain_sse.py"), "{port}")

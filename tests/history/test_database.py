@@ -20,13 +20,13 @@ from harness.core.errors import ConfigError, HistoryError
 from harness.history import database
 from harness.history.record import History, Wanted
 from harness.history.tables import metadata
-from tests.history.nights import measured, month, night, nights
+from tests.history.nightly_runs import measured, month, night, nights
 from tests.history.postgres import Server
 
 WRITER = """
 import sys
 from harness.history.record import History
-from tests.history.nights import measured, night
+from tests.history.nightly_runs import measured, night
 place, writer = sys.argv[1], int(sys.argv[2])
 for number in range(5):
     with History(place) as history:

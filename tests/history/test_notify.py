@@ -15,7 +15,7 @@ from harness.export import webhook
 from harness.export.webhook import Webhook
 from harness.history.record import History
 from tests.edges.command_line import SERVICES, SMALL, URL, harness
-from tests.history.nights import measured, night, nights
+from tests.history.nightly_runs import measured, night, nights
 from tests.history.webhook_server import SECRET, receiver
 
 SAYS = (

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from harness.cli import cli, ended
 from harness.history.record import History
-from tests.history.nights import measured, night
+from tests.history.nightly_runs import measured, night
 
 HUGE = "99999999999999999999"
 WORDS = (

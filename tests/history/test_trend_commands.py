@@ -11,7 +11,7 @@ from harness.core.record import RunRecord
 from harness.history.record import History
 from harness.store.run_dir import RunDirectory
 from tests.edges.command_line import harness
-from tests.history.nights import month, nights
+from tests.history.nightly_runs import month, nights
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
 OWN = {"HARNESS_HISTORY": ""}

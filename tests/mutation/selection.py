@@ -22,7 +22,7 @@ TESTS = {
                       "tests/edges/test_own_descriptors.py"],
     # Of tests/core, what it says of reports.
     "harness/report": ["tests/reports", *(f"tests/core/test_{name}.py" for name in (
-        "after_verdict", "claims", "github", "history_entries", "nights", "quote", "reasoning", "schema", "units"))],
+        "after_verdict", "claims", "github", "history_entries", "trends", "quote", "reasoning", "schema", "units"))],
     "fake_broker": ["tests/fake_broker"],
 }  # fmt: skip
 MOST = 80  # tests that one mutant is tried on

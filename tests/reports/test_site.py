@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.report.site import render
-from tests.history.nights import measured, month, night
+from tests.history.nightly_runs import measured, month, night
 from tests.reports.browser import chromium, first_pixel
 from tests.reports.devtools import Page, opened
 

@@ -42,7 +42,7 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
         out["status"] = error.report.status
     except Exception:
         out["raised"] = traceback.format_exc(limit=-3)
-    user.shared.statistics.pour()
+    user.shared.statistics.flush()
     stats = environment.stats
     out["entries"] = {
         f"{method} {name}": [entry.num_requests, entry.num_failures, entry.avg_response_time]

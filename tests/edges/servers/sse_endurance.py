@@ -84,7 +84,7 @@ def main() -> None:
         with gevent.Timeout(60.0):
             while user.shared.wheel._timer is not None:  # half-close and stall last up to a second
                 gevent.sleep(0.02)
-        user.shared.statistics.pour()  # or up to a second's times wait here, as many as there happen to be
+        user.shared.statistics.flush()  # or up to a second's times wait here, as many as there happen to be
         environment.stats.clear_all()
         print(json.dumps({"opened": ledger.opened, "open_now": ledger.open_now, **counts()}), flush=True)
 

@@ -39,7 +39,7 @@ def test_percentiles_never_fall(highest: float) -> None:
     times = statistics.times(CONNECT, NAME)
     for _ in range(500):
         times.add(rng.uniform(highest / 10, highest))
-    statistics.pour()
+    statistics.flush()
     entry = statistics._environment.stats.get(NAME, CONNECT)
     shares = [0.0, 0.1, 0.5, 0.66, 0.9, 0.95, 0.99, 1.0]
     levels = [entry.get_response_time_percentile(share) for share in shares]
@@ -82,7 +82,7 @@ def test_the_table_is_what_times_are_counted_by() -> None:
     assert times.counts == {0.0: 1, 0.23: 1, 4.6: 1, 150.0: 1, 59000.0: 1}
 
 
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("reported", [False, True])
 @pytest.mark.parametrize(
     ("ended", "counts"),
     [  # (responses, failed responses, lives, failed lives, all requests, all failures)
@@ -95,13 +95,13 @@ def test_the_table_is_what_times_are_counted_by() -> None:
         (report(cut=True, first_event=None), (0, 0, 0, 0, 0, 0)),
     ],
 )
-def test_the_first_event_is_the_response(ended: Report, counts: tuple[int, ...], told: bool) -> None:
+def test_the_first_event_is_the_response(ended: Report, counts: tuple[int, ...], reported: bool) -> None:
     statistics = Statistics(environment())
-    if told:
-        statistics.headed(ended, NAME)
-        statistics.first(ended, NAME)
-    statistics.over(ended, NAME, told=told)
-    statistics.pour()
+    if reported:
+        statistics.on_head(ended, NAME)
+        statistics.on_first_event(ended, NAME)
+    statistics.on_closed(ended, NAME, reported=reported)
+    statistics.flush()
     stats = statistics._environment.stats
     first, life, total = stats.get(NAME, FIRST_EVENT), stats.get(NAME, LIFE), stats.total
     assert (
@@ -121,11 +121,11 @@ def test_listeners_hear_of_the_first_event_and_of_the_end() -> None:
             (request_type, response_time, exception is not None)
         )
     )
-    statistics.over(report(), NAME)
-    statistics.over(report("refused", first_event=None), NAME)
-    statistics.over(report(cut=True), NAME)
-    statistics.over(report("stalled"), NAME)
-    statistics.over(report(causes.CANCELLED), NAME)
+    statistics.on_closed(report(), NAME)
+    statistics.on_closed(report("refused", first_event=None), NAME)
+    statistics.on_closed(report(cut=True), NAME)
+    statistics.on_closed(report("stalled"), NAME)
+    statistics.on_closed(report(causes.CANCELLED), NAME)
     assert found == [
         (FIRST_EVENT, 20.0, False), (LIFE, 1500.0, False), (FIRST_EVENT, 1500.0, True), (FIRST_EVENT, 20.0, False),
         (FIRST_EVENT, 20.0, False), (LIFE, 1500.0, True), (FIRST_EVENT, 20.0, False),
@@ -138,7 +138,7 @@ def test_percentiles_in_the_csv_files_are_those_of_the_table() -> None:
     for number in range(1, 101):
         statistics.times("connect", "/events").add(number * 1e-5)  # 0.01 to 1 ms
         statistics.times("life", "/events").add(2.0)
-    statistics.pour()
+    statistics.flush()
     file = io.StringIO()
     StatsCSV(where, [0.5, 0.95, 1.0]).requests_csv(csv.writer(file))
     rows = {row["Type"]: row for row in csv.DictReader(file.getvalue().splitlines())}

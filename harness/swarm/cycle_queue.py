@@ -1,6 +1,6 @@
-"""Locust users that live for the whole run: a cycle opens the gate, and their pool drives its streams.
+"""Hands cycles to the Locust user that runs them. The user lives for the whole run, so that no cycle spawns anything.
 
-One user per process: it is a greenlet, the streams of a cycle are callbacks. Nothing is spawned per cycle.
+Each process has one user, a greenlet. The streams of a cycle are callbacks of its pool.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Cancelled = Callable[[], bool]
 Progress = Callable[[Outcome], None]
 
 
-class Gate:
-    """One cycle at a time: who controls puts it in, the user takes it out."""
+class CycleQueue:
+    """One cycle at a time: the control connection puts it in, the user takes it out and runs it."""
 
     def __init__(self) -> None:
         self.pool: Pool | None = None
@@ -33,21 +33,21 @@ class Gate:
         )
 
     def prepare(self, setup: SwarmSetup, statistics: Statistics | None) -> None:
-        """Make the pool. Raises ConfigError for a service that cannot be reached in this way."""
+        """Make the pool. Raises ConfigError when the service cannot be reached from the source addresses."""
         self.pool = Pool(setup, rng=random.Random(setup.load.seed), statistics=statistics)
         route = self.pool.router.route(self.pool.endpoint)
         check_local(setup.load.source_addresses)
         check_reach(setup.load.source_addresses, self.pool.endpoint, route)
 
     def run(self, spec: CycleSpec, cancelled: Cancelled, progress: Progress) -> Outcome:
-        """Hand a cycle to the user and wait for what it counted; its errors are raised here."""
+        """Hand a cycle to the user and wait for its outcome. Raises what the cycle raises."""
         result: gevent.event.AsyncResult = gevent.event.AsyncResult()
         self._orders.put((spec, cancelled, progress, result))
         outcome: Outcome = result.get()
         return outcome
 
     def serve(self) -> None:
-        """The user's part: one cycle, once there is one."""
+        """Called by the user: wait for a cycle and run it."""
         spec, cancelled, progress, result = self._orders.get()
         try:
             assert self.pool is not None
@@ -56,17 +56,17 @@ class Gate:
             result.set_exception(error)
 
 
-def gated_user(gate: Gate) -> type[User]:
-    """A Locust user class bound to a gate."""
+def cycle_user(cycles: CycleQueue) -> type[User]:
+    """A Locust user class that runs the cycles of this queue."""
 
-    class GatedUser(User):
-        """Waits at the gate; drives one cycle when it opens."""
+    class CycleUser(User):
+        """Runs one cycle after another, each as soon as it is queued."""
 
-        host = "gate"
+        host = "cycles"  # Locust requires a host; the pool has the real one
         wait_time = constant(0)
 
         @task
         def cycle(self) -> None:
-            gate.serve()
+            cycles.serve()
 
-    return GatedUser
+    return CycleUser

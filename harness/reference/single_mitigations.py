@@ -114,4 +114,4 @@ def _on_original(effect: _Effect) -> Profile:
     )
 
 
-ALONE: tuple[Profile, ...] = (*map(_on_upstream, _EFFECTS), *map(_on_original, _EFFECTS))
+SINGLE_MITIGATIONS: tuple[Profile, ...] = (*map(_on_upstream, _EFFECTS), *map(_on_original, _EFFECTS))

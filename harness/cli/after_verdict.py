@@ -32,7 +32,7 @@ HISTORY_OPTIONS = (
 )  # fmt: skip
 
 
-class Afterwards:
+class AfterVerdict:
     """The steps after a verdict. Made before the run: what could not work is refused, and what the environment
     holds of secrets leaves it, so that the service does not inherit them."""
 
@@ -59,7 +59,7 @@ class Afterwards:
         self._notices: list[Notice] = []
 
     @classmethod
-    def of(cls, options: dict[str, Any]) -> Afterwards:
+    def of(cls, options: dict[str, Any]) -> AfterVerdict:
         """From the options of a command."""
         return cls(**{name: options.get(name) for name in ("out", "history", "notify", "target")})
 

@@ -18,8 +18,8 @@ from harness.core.metric import Key
 from harness.core.sample import Census
 from harness.experiment.broker import Broker, BrokerSetup
 from harness.experiment.context import TrialContext
-from harness.experiment.quiet import Quiet, Stillness, rest
 from harness.experiment.reproduce import LoadOverrides, describe, setup_for
+from harness.experiment.settle import SettleCriteria, SettleResult, wait_until_settled
 from harness.experiment.trial import TrialRunner
 from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
@@ -47,9 +47,9 @@ while True:
 
 
 @contextmanager
-def at_rest(
+def settled_process(
     program: str, *, patience: float = 60.0, port: int = 0, tick: Callable[[int], None] = lambda pid: None
-) -> Iterator[tuple[Quiet, Sampler]]:
+) -> Iterator[tuple[SettleResult, Sampler]]:
     """``program`` has started up once it says a line. tick: with its pid, at every look but the last."""
     start = time.monotonic()
 
@@ -63,9 +63,9 @@ def at_rest(
         wait_for(lambda: asleep(child.pid), "its start is over")
         with Sampler(child.pid, clock=clock, interval=0.05) as sampler:
             yield (
-                rest(
+                wait_until_settled(
                     sampler,
-                    Stillness(window=1.0, settle=0.5, patience=patience),
+                    SettleCriteria(window=1.0, settle=0.5, patience=patience),
                     port=port or free_port(),
                     clock=clock,
                     stopped=lambda: False,
@@ -81,23 +81,23 @@ def at_rest(
 
 
 def test_a_process_that_never_holds_still_is_at_rest_on_its_floor() -> None:
-    with at_rest(FLICKERS) as (quiet, sampler):
-        assert quiet.settled
-        assert quiet.restless
-        assert "fds" in quiet.moving
-        assert quiet.level["fds"] == min(s.fds for s in sampler.samples() if s.fds is not None)
+    with settled_process(FLICKERS) as (result, sampler):
+        assert result.settled
+        assert result.fluctuating
+        assert "fds" in result.moving
+        assert result.level["fds"] == min(s.fds for s in sampler.samples() if s.fds is not None)
 
 
 def test_what_burns_at_rest_is_a_level_and_what_sleeps_is_none() -> None:
-    with at_rest(BURNS) as (quiet, sampler):
+    with settled_process(BURNS) as (result, sampler):
         # A fifth where the machine is idle, less where it is not: as much as it had in some half second.
         had = shares(sampler, 0.4)
-        level = quiet.levels()[Key("idle-cpu")]
+        level = result.levels()[Key("idle-cpu")]
         assert level > 0.01
         assert min(had) <= level <= max(had) < 0.5
-    with at_rest("import time; print(flush=True); time.sleep(60)") as (quiet, _):
-        assert not quiet.restless
-        assert quiet.levels()[Key("idle-cpu")] < 0.001
+    with settled_process("import time; print(flush=True); time.sleep(60)") as (result, _):
+        assert not result.fluctuating
+        assert result.levels()[Key("idle-cpu")] < 0.001
 
 
 def shares(sampler: Sampler, least: float) -> list[float]:
@@ -116,7 +116,7 @@ def test_of_several_censuses_the_lowest_counts_and_a_class_not_met_is_none() -> 
         Census(at=1.0, fds={"file": 8, "pipe": 2}, threads={"a": 3}, processes=1),
         Census(at=1.1, fds={"file": 5}, threads={"a": 4}, processes=1),
     )
-    levels = Quiet(True, "fds", {"fds": 4.0}, 0.0, restless=True).levels(*looks)
+    levels = SettleResult(True, "fds", {"fds": 4.0}, 0.0, fluctuating=True).levels(*looks)
     assert levels[Key("fds", "file")] == 5.0
     assert levels[Key("fds", "pipe")] == 0.0
     assert levels[Key("threads")] == 3.0
@@ -141,13 +141,13 @@ def test_no_level_while_a_client_is_connected_however_still_the_descriptors() ->
         if not client:
             client.append(socket.create_connection(("127.0.0.1", port), timeout=20.0))
 
-    with at_rest(HOLDS, patience=2.5, port=port, tick=connect) as (quiet, _), client[0]:
-        assert not quiet.settled
-        assert "inbound" in quiet.moving
+    with settled_process(HOLDS, patience=2.5, port=port, tick=connect) as (result, _), client[0]:
+        assert not result.settled
+        assert "inbound" in result.moving
 
 
 def test_a_cycle_that_never_settled_has_no_levels() -> None:
-    assert Quiet(False, "fds", {"fds": 4.0}, 0.0).levels(Census(at=1.0, fds={"file": 8})) == {}
+    assert SettleResult(False, "fds", {"fds": 4.0}, 0.0).levels(Census(at=1.0, fds={"file": 8})) == {}
 
 
 # Its last descriptor goes when it is told to.
@@ -170,11 +170,11 @@ def test_what_closes_late_says_how_late() -> None:
             os.kill(pid, signal.SIGUSR1)
 
     began = time.monotonic()
-    with at_rest(CLOSES_LATE, tick=late) as (quiet, sampler):
+    with settled_process(CLOSES_LATE, tick=late) as (result, sampler):
         ended = time.monotonic()
         before = max(s.fds for s in sampler.samples() if s.fds is not None)
-        assert quiet.level["fds"] == before - 1
-        assert told[0] - looks[0] <= quiet.close_lag <= ended - began - 1.0  # its window is not counted
+        assert result.level["fds"] == before - 1
+        assert told[0] - looks[0] <= result.close_lag <= ended - began - 1.0  # its window is not counted
 
 
 def test_a_cycle_may_silence_the_broker_and_the_next_one_hears_it_again(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The master's part: a cycle split over the workers, their ledgers added up, the dead among them named.
+"""The master of several workers: it splits a cycle over them, adds their ledgers up, and names those that exited.
 
-Workers are Locust's: they join over its own protocol, and speak of cycles in custom messages
+Workers join over Locust's own protocol. Cycles are exchanged in custom messages
 (``harness-hello``, ``-setup``, ``-cycle``, ``-cancel``, ``-progress``, ``-outcome``, ``-error``).
 """
 
@@ -24,8 +24,8 @@ from harness.swarm.tally import Outcome, add_up, lost
 from harness.swarm.wire import BadMessage, outcome_from_dict, setup_to_dict, spec_to_dict
 
 JOIN_PATIENCE = 30.0  # seconds until every worker of this machine must have joined
-LOOK = 0.05
-SHOW = 0.1
+POLL = 0.05  # seconds
+REPORT_EVERY = 0.1  # seconds between two reports of progress
 LOST = ("missing", "stopped")
 
 
@@ -43,7 +43,7 @@ class Worker:
     prepared: bool = False
 
 
-class Crew:
+class WorkerGroup:
     """The workers of one master runner."""
 
     def __init__(self, runner: Any, setup: SwarmSetup, endpoint: str) -> None:
@@ -67,7 +67,7 @@ class Crew:
         """Start this machine's workers and wait for all. Raises SwarmError when they do not come."""
         port = self._runner.server.port
         where = f"{self._runner.master_bind_host}:{port}" if port else self._endpoint
-        # In the environment, which only this user can read: arguments are public.
+        # The secret goes into the environment, which only this user can read: arguments are public (proc(5)).
         environment = {**os.environ, SECRET: self._setup.secret}
         for _ in range(self._setup.load.processes):
             process = subprocess.Popen(
@@ -81,11 +81,11 @@ class Crew:
             dead = [pid for pid, process in self._processes.items() if process.poll() is not None]
             if errors or dead or time.monotonic() > deadline:
                 raise SwarmError(errors[0] if errors else self._missing(wanted, where))
-            gevent.sleep(LOOK)
+            gevent.sleep(POLL)
         self._runner.start(wanted, spawn_rate=wanted)
 
     def _missing(self, wanted: int, where: str) -> str:
-        """Who has not joined, and what joins."""
+        """How many workers have not joined, and how to start them."""
         joined = ", ".join(worker.name for worker in self._workers.values()) or "none"
         text = f"{len(self._workers)} of {wanted} workers joined at {where}: {joined}"
         if not self._setup.load.remote_workers:
@@ -98,43 +98,45 @@ class Crew:
     def cycle(
         self, spec: CycleSpec, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
     ) -> Outcome:
-        """Split, wait, add up. Raises SwarmError when no worker is left or one reports an error."""
+        """Run a cycle on all workers. Raises SwarmError when no worker is left or one reports an error."""
         gone = {client for client, worker in self._workers.items() if self._is_lost(worker)}
-        notes = [f"worker {self._workers[client].name} exited: the others share its part" for client in gone]
-        crew = [worker for client, worker in self._workers.items() if client not in gone]
-        if not crew:
+        notes = [f"worker {self._workers[client].name} exited: the others take its share" for client in gone]
+        group = [worker for client, worker in self._workers.items() if client not in gone]
+        if not group:
             raise SwarmError("no worker is left: all of them exited")
         self._number += 1
-        for worker, part in zip(crew, split(spec, len(crew)), strict=True):
+        for worker, part in zip(group, split(spec, len(group)), strict=True):
             worker.part, worker.finished, worker.error = part, part.connections == 0 < spec.connections, ""
             worker.last = Outcome(Ledger(), Histogram())
             if not worker.finished:
                 self._send("cycle", worker, {"number": self._number, "spec": spec_to_dict(part)})
         asked, shown = False, time.monotonic()
-        while not all(worker.finished for worker in crew):
-            gevent.sleep(LOOK)
-            for worker in crew:
+        while not all(worker.finished for worker in group):
+            gevent.sleep(POLL)
+            for worker in group:
                 if worker.error:
                     raise SwarmError(f"worker {worker.name}: {worker.error}")
                 if not worker.finished and self._is_lost(worker):
                     worker.finished = True
                     assert worker.part is not None
                     worker.last = lost(worker.last, worker.name, worker.part.connections)
-                    self._send("cancel", worker, {})  # cut off, it may live: its streams shall not
+                    # It may be alive behind a broken connection; its streams must end all the same.
+                    self._send("cancel", worker, {})
             if not asked and cancelled():
                 asked = True
-                for worker in crew:
+                for worker in group:
                     self._send("cancel", worker, {})
-            if time.monotonic() - shown >= SHOW:
+            if time.monotonic() - shown >= REPORT_EVERY:
                 shown = time.monotonic()
-                progress(add_up([worker.last for worker in crew], notes))
-        return add_up([worker.last for worker in crew], notes)
+                progress(add_up([worker.last for worker in group], notes))
+        return add_up([worker.last for worker in group], notes)
 
     def _send(self, name: str, worker: Worker, data: dict[str, Any]) -> None:
         self._runner.send_message(f"harness-{name}", data, worker.client)
 
     def _is_lost(self, worker: Worker) -> bool:
-        """Of a worker of this machine the kernel knows better than heartbeats, which a busy machine keeps back."""
+        """Whether the worker has exited. Locust's heartbeats arrive late on a busy machine, so for a local worker the
+        kernel is asked instead."""
         process = self._processes.get(worker.pid)
         node = self._runner.clients.get(worker.client)
         if node is None:
@@ -146,7 +148,8 @@ class Crew:
         pid = data.get("pid")
         pid = pid if isinstance(pid, int) else 0
         if pid not in self._processes and not self._setup.load.remote_workers:
-            return  # it knows the secret, and yet this run did not start it
+            # It has the secret, but this run did not start it and expects no remote workers.
+            return
         name = f"{str(data.get('host'))[:64]}/{pid}"
         worker = Worker(msg.node_id, name, pid if pid in self._processes else 0)
         self._workers[msg.node_id] = worker

@@ -30,7 +30,7 @@ def _only(name: str, broker: str, expected: str, death: str, **more: Any) -> Pro
     return Profile(f"only-{name}", f"{name} and nothing else", (name,), (), broker, expected, death, **more)
 
 
-SINGLE: tuple[Profile, ...] = (
+SINGLE_DEFECTS: tuple[Profile, ...] = (
     _only(
         "socket-per-check",
         "answering",

@@ -82,7 +82,7 @@ def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -
         ledger = swarm.cycle(SPEC)
         agree(ledger, server)
         assert ledger.completed == 61
-        assert any(f"/{victim} exited: the others share its part" in note for note in ledger.notes)
+        assert any(f"/{victim} exited: the others take its share" in note for note in ledger.notes)
 
         os.kill(workers_of(swarm.pid)[0], signal.SIGKILL)
         with pytest.raises(SwarmError, match="no worker is left"):
@@ -139,7 +139,7 @@ def _can_make_namespaces() -> bool:
     not _can_make_namespaces(), reason="network namespaces need iproute2 and CAP_SYS_ADMIN (root)"
 )
 def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
-    """Two workers, each in a network of its own, speak to the master and the service over a cable."""
+    """Two workers, each in a network of its own, connect to the master and the service over a cable."""
     with namespaces(2) as nets, ExitStack() as stack:
         here = nets[0][1]
         server = stack.enter_context(CountingServer(here))

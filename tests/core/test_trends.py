@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.nights import all_series, compare, trend
+from harness.core.trends import all_series, compare, trend
 from harness.report.trend import compared, lines, markdown
-from tests.history.nights import measured, month, night, nights
+from tests.history.nightly_runs import measured, month, night, nights
 
 
 def test_a_month_with_a_leak_names_metric_rates_commits_and_nights() -> None:

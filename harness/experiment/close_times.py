@@ -1,4 +1,4 @@
-"""How long the service takes to close what departed clients leave behind, learnt from the closes themselves."""
+"""How long the service takes to close what departed clients leave behind, learned from the closes themselves."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from harness.core.judge.unnoticed import LEAST, LEAST_SHARE
 from harness.core.sample import Sample
 
-SHORT = 2.0  # seconds without change that suffice where nothing above the last level is held
-LATE = 10.0  # seconds: longer closes are waited for only while sockets of departed clients are held
+SHORT = 2.0  # seconds without change that suffice where nothing above the last level is retained
+LATE = 10.0  # seconds: longer closes are waited for only while sockets of departed clients are retained
 
 
 @dataclass(slots=True)
-class Closes:
-    """What one trial has shown so far. settle: seconds without change that the user wants.
+class CloseTimes:
+    """What one trial has shown so far. settle: seconds without change that the user asked for.
 
     slowest: seconds from the end of a load to the latest close. moved: seconds until no count moved any more.
     base: descriptors at the last level. unnoticed: sockets of departed clients at the last level.
@@ -27,32 +27,32 @@ class Closes:
     base: float = 0.0
     unnoticed: float = 0.0
     _lowest: tuple[float, float] = (math.inf, 0.0)
-    _left: float | None = None
+    _disconnected_at: float | None = None
 
     @property
     def window(self) -> float:
-        """Seconds without change before anything is looked at."""
+        """Seconds without change before a level can be read."""
         return min(self.settle, SHORT)
 
     @property
-    def hold(self) -> float:
-        """Seconds without change that make a level of counts above the last one. Only where sockets show that the
-        service has not noticed departures yet, ``slowest`` is waited for without a limit."""
+    def long_window(self) -> float:
+        """Seconds without change before counts above the last level become a level. Only where sockets show that the
+        service has not noticed departures yet, the harness waits for ``slowest`` without this limit."""
         return max(self.settle, min(2 * max(self.slowest, self.moved), LATE))
 
-    def back(self, fds: float | None) -> bool:
-        """Nothing is held that was not held at the last level."""
+    def is_released(self, fds: float | None) -> bool:
+        """Whether the descriptors are back at the last level."""
         return fds is not None and fds <= self.base
 
-    def left(self, moment: float) -> None:
-        """The last client of a load has left."""
-        self._left = moment
+    def clients_disconnected(self, moment: float) -> None:
+        """Record when the last client of a load disconnected."""
+        self._disconnected_at = moment
 
-    def watch(self, samples: Iterable[Sample], until: float) -> float:
-        """Look for closes since the last client left, and until a moment; the seconds to the latest, else 0."""
-        if self._left is None:
+    def learn_from(self, samples: Iterable[Sample], until: float) -> float:
+        """Find the closes between the last disconnect and ``until``; return the seconds to the latest one, or 0."""
+        if self._disconnected_at is None:
             return 0.0
-        since = self._left
+        since = self._disconnected_at
         seen = [sample for sample in samples if since <= sample.at <= until]
         readings: tuple[Callable[[Sample], int | None], ...] = (lambda s: s.fds, lambda s: s.threads)
         last = max(
@@ -61,21 +61,22 @@ class Closes:
         lag = max(0.0, last - since)
         if lag > self.slowest:
             self.slowest = lag
-            # Levels read with a shorter window may have counted what was only late.
+            # Earlier levels were read with a shorter window, so they may include what would still have been closed.
             self.base, self.unnoticed = min((self.base, self.unnoticed), self._lowest)
         return lag
 
-    def level(self, fds: float | None, unnoticed: float, *, held: bool) -> None:
-        """A level was read. held: nothing changed for ``hold`` seconds, so what is there is retained."""
+    def add_level(self, fds: float | None, unnoticed: float, *, stable: bool) -> None:
+        """Record a level. stable: nothing changed for ``long_window`` seconds, so these descriptors are retained."""
         if fds is not None:
-            if held or fds < self.base:
+            if stable or fds < self.base:
                 self.base, self.unnoticed = fds, unnoticed
             self._lowest = min(self._lowest, (fds, unnoticed))
 
 
 def _last_fall(seen: list[tuple[float, int]]) -> float:
-    """When a count last fell to a new minimum, by more than a straggler; 0 if it did not. What comes and goes
-    reaches its minimum at once, so it does not count."""
+    """When a count last fell to a new minimum, by more than a straggler; 0 if it did not.
+
+    Only new minima count: descriptors that open and close all the time reach their minimum at once."""
     if not seen:
         return 0.0
     counts = [count for _, count in seen]

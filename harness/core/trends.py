@@ -47,7 +47,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SeriesChange:
     """A change of one series. open: the rate is still higher than before a rise; such a change is a regression."""
 
     series: Series
@@ -116,7 +116,7 @@ def read(trial: TrialEntry, like: Measured) -> Measured | None:
     return Measured(like.metric, like.kind, "bounded", 0.0, 0.0, total.high - total.rate, like.unit)
 
 
-def trend(series: Iterable[Series]) -> list[Found]:
+def trend(series: Iterable[Series]) -> list[SeriesChange]:
     """Every change of every series; regressions first, then the newest first."""
     found = []
     for one in series:
@@ -124,7 +124,7 @@ def trend(series: Iterable[Series]) -> list[Found]:
         for number, change in enumerate(seen):
             last = seen[-1].after
             still = change.rose and all(later.after[0] > change.before[2] for later in seen[number:])
-            found.append(Found(one, change, still and last[1] > change.before[0]))
+            found.append(SeriesChange(one, change, still and last[1] > change.before[0]))
     return sorted(found, key=lambda one: (not one.open, _reversed(one.after.started_at), one.series.name))
 
 

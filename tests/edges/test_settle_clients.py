@@ -24,10 +24,10 @@ from harness.core.judge.unnoticed import premature
 from harness.core.metric import Key
 from harness.experiment.broker import CANCELLED_PATIENCE, Broker, BrokerSetup
 from harness.experiment.context import TrialContext
-from harness.experiment.levels import Reader
+from harness.experiment.levels import LevelReader
 from harness.experiment.options import with_options
-from harness.experiment.quiet import LEAST_NAP, POLL, _nap
 from harness.experiment.reproduce import LoadOverrides, describe, setup_for
+from harness.experiment.settle import MIN_SLEEP, POLL, _sleep_time
 from harness.experiment.target_runtime import TargetRuntime
 from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
@@ -65,7 +65,7 @@ class Counted(Sampler):
 @contextmanager
 def served(
     folder: Path, *, client: bool, patience: float = 30.0, program: str = SERVES
-) -> Iterator[tuple[Reader, Counted, socket.socket]]:
+) -> Iterator[tuple[LevelReader, Counted, socket.socket]]:
     port = free_port()
     setup = setup_for(describe()["fixed"], LoadOverrides())
     setup = replace(setup, request=with_options(setup.request, settle=0.3, patience=patience))
@@ -85,7 +85,7 @@ def served(
             with Counted(child.pid, clock=clock, interval=0.05) as sampler:
                 target = AttachedTarget(child.pid)
                 runtime = TargetRuntime(setup.runtime)
-                yield Reader(setup, context, target, sampler, runtime, None, port, print), sampler, one
+                yield LevelReader(setup, context, target, sampler, runtime, None, port, print), sampler, one
                 target.stop()
         finally:
             child.kill()
@@ -96,9 +96,9 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def cycle(reader: Reader) -> Observation:
-    quiet = reader.rest(lambda: None)
-    return reader.observe(STEP, Ledger(opened=1), quiet, 0.0, 0.0)
+def cycle(reader: LevelReader) -> Observation:
+    result = reader.settle(lambda: None)
+    return reader.observe(STEP, Ledger(opened=1), result, 0.0, 0.0)
 
 
 def test_where_the_census_meets_no_accepted_connection_the_kernel_is_not_asked_again(tmp_path: Path) -> None:
@@ -142,15 +142,17 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
 """
 
 
-def visit(reader: Reader, port: int, clients: int = 6) -> Observation:
+def visit(reader: LevelReader, port: int, clients: int = 6) -> Observation:
     """A cycle of clients that come, read, and leave by FIN."""
     found = [socket.create_connection(("127.0.0.1", port)) for _ in range(clients)]
     for one in found:
         assert one.recv(1) == b"x"
         one.close()
     started = reader.context.clock()
-    quiet = reader.rest(lambda: None)
-    return reader.observe(replace(STEP, connections=clients), Ledger(opened=clients), quiet, started, started)
+    result = reader.settle(lambda: None)
+    return reader.observe(
+        replace(STEP, connections=clients), Ledger(opened=clients), result, started, started
+    )
 
 
 def test_a_service_that_notices_departures_late_gets_the_time_that_its_slowest_close_took(
@@ -161,10 +163,10 @@ def test_a_service_that_notices_departures_late_gets_the_time_that_its_slowest_c
         assert first.levels[Key("fds", "close-wait")] == 6  # read before the service could know
         control = replace(STEP, connections=0)
         deadline = time.monotonic() + 20
-        while reader.closes.slowest < 0.5 and time.monotonic() < deadline:
+        while reader.close_times.slowest < 0.5 and time.monotonic() < deadline:
             began = reader.context.clock()
-            reader.observe(control, Ledger(), reader.rest(lambda: None), began, began)
-        assert 1.0 < reader.closes.slowest < 8.0, "learnt without clients"
+            reader.observe(control, Ledger(), reader.settle(lambda: None), began, began)
+        assert 1.0 < reader.close_times.slowest < 8.0, "learnt without clients"
         second = visit(reader, reader.port)
         assert Key("fds", "close-wait") not in second.levels
         assert second.levels[Key("fds")] < first.levels[Key("fds")]
@@ -178,12 +180,12 @@ def test_a_service_that_notices_departures_late_gets_the_time_that_its_slowest_c
         ((10.08, 10.03), 0.03),
         ((9.0, 11.0), POLL),
         ((9.0, 10.0), POLL),
-        ((10.001, 10.5), LEAST_NAP),
+        ((10.001, 10.5), MIN_SLEEP),
     ],
     ids=["the next sample", "the window is full before", "a late sample", "both are late", "no busy loop"],
 )
 def test_it_naps_until_something_may_be_new(moments: tuple[float, float], nap: float) -> None:
-    assert math.isclose(_nap(10.0, *moments), nap)
+    assert math.isclose(_sleep_time(10.0, *moments), nap)
 
 
 def test_a_broker_that_is_mute_is_waited_for_unless_the_user_has_stopped_the_run(tmp_path: Path) -> None:

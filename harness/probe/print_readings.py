@@ -70,7 +70,7 @@ class Orders:
                 return found
 
 
-def speak(
+def print_readings(
     pid: int,
     *,
     interval: float = 0.1,
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        speak(
+        print_readings(
             options.pid,
             interval=options.interval,
             count=options.count,
