@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -42,12 +43,13 @@ from tests.history.nightly_runs import month, night, nights
 PINNED = Path(__file__).with_name("pinned.json")
 ROOT = Path(__file__).parents[2]
 THREADS, TASKS, ANONYMOUS, CPU = Key("threads"), Key("tasks"), Key("memory", "anonymous"), Key("idle-cpu")
+FIGURE = re.compile(r"\d[\d.,]*\d|\d")
 Scenario = Callable[[], Any]
 
 
 def reduced(value: Any) -> Any:
-    """A value as JSON. Sentences count as present or absent alone, because their wording may change; numbers have six
-    digits, because Python 3.12 adds up floats in another order."""
+    """A value as JSON. Of a sentence only its figures count, because its wording may change; numbers have six digits,
+    because Python 3.12 adds up floats in another order."""
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
@@ -64,7 +66,7 @@ def reduced(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else str(value)
     text = str(value)
-    return "…" if " " in text else text
+    return " ".join(["…", *FIGURE.findall(text)]) if " " in text else text
 
 
 def decided(trial: Trial) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def steps(trial: Trial, goal: Goal, every: int = 3) -> list[Any]:
     found = []
     for length in range(0, len(trial.observations) + 1, every):
         step = next_step(replace(trial, observations=trial.observations[:length], verdict=None), goal)
-        found.append("stop" if isinstance(step, Stop) else step)
+        found.append(f"stop: {step.reason}" if isinstance(step, Stop) else step)
     return found
 
 

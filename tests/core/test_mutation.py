@@ -14,7 +14,7 @@ from tests.mutation import document
 from tests.mutation.__main__ import ROOT, modules
 from tests.mutation.mutants import mutants, sample
 from tests.mutation.runner import Runner
-from tests.mutation.selection import TESTS, durations, package_of
+from tests.mutation.selection import LONGEST, MOST, PINNED, TESTS, durations, package_of, ranked
 
 SOURCE = '''"""A module."""
 from dataclasses import dataclass
@@ -164,3 +164,14 @@ def test_mutants_are_run_in_forks_that_know_nothing_of_each_other(tmp_path: Path
             module.write_text(text)
             found.append(runner.run(options, 60.0 if "sleep" not in text else 5.0))
     assert found == [0, 1, None, 0]
+
+
+def test_the_pinned_decisions_are_tried_before_the_fast_tests_and_never_left_out() -> None:
+    """They decide on everything, and a limit of tests, or of their time under coverage, once kept them from all but the
+    rarest lines."""
+    own, pinned = "tests/core/test_judge.py::test_it", f"tests/core{PINNED}test_a_decision_is_as_before"
+    others = [f"tests/core/test_other.py::test_{number:03}" for number in range(MOST + 9)]
+    seconds = {own: 5.0, pinned: 10 * LONGEST, **dict.fromkeys(others, 0.01)}
+    assert ranked([*others, pinned, own], seconds, "judge") == [own, pinned, *others[: MOST - 2]]
+    assert ranked([*others, pinned, own], seconds | {own: LONGEST}, "judge") == [own, pinned]
+    assert ranked([others[0]], {others[0]: 2 * LONGEST}, "judge") == [others[0]], "one test is always tried"
