@@ -231,7 +231,7 @@ class TrialRunner:
             self._look(url)
         self._check_stays()
         said = self.runtime.open(self.target.pid, url)
-        info = replace(info, runtime=self.runtime.choice.runtime)
+        info = replace(info, runtime=self.runtime.choice.language)
         version = runtime_version(self.runtime.choice)
         about = replace(self.trial.about, runtime_version=version) if version else self.trial.about
         self._note(target=info, notes=(*self.trial.notes, said), about=about)

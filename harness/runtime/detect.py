@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import re
@@ -38,17 +39,34 @@ NAMES = (
     (re.compile(r"^(?:java|mvn|gradle)$"), JVM),
 )
 LIBRARIES = ((re.compile(r"/libpython3[\d.]*t?\.so"), PYTHON), (re.compile(r"/libjvm\.so"), JVM))
+# Languages whose runtimes have no counters that the harness reads: known for the words of the advice alone.
+RUBY, PHP, RUST = "ruby", "php", "rust"
+LANGUAGES = (
+    (re.compile(r"/(?:ruby[\d.]*|libruby[-\d.]*\.so[\d.]*)$"), RUBY),
+    (re.compile(r"/(?:php(?:-cgi|-fpm)?[\d.]*|libphp[\d.]*\.so)$"), PHP),
+)
+PROPER = {RUBY: "Ruby", PHP: "PHP", RUST: "Rust"}
+RUST_MAGIC = (
+    b"/rustc/"  # where the standard library of every released compiler was built: panics name its files
+)
 SHEBANG_LIMIT = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """runtime: one of RUNTIMES, ``native`` (looked at, none of them), ``unknown`` (a script: only its process will
-    tell) or ``none`` (switched off). reason: what was seen, for the record. pid: the process that it was seen in."""
+    tell) or ``none`` (switched off). reason: what was seen, for the record. pid: the process that it was seen in.
+    written_in: the language of a ``native`` service, when it is known."""
 
     runtime: str
     reason: str
     pid: int | None = None
+    written_in: str = ""
+
+    @property
+    def language(self) -> str:
+        """What the advice is worded for: the runtime, or the language of a native service."""
+        return self.written_in or self.runtime
 
 
 def choose(target: int | Sequence[str], override: str = "auto") -> Choice:
@@ -78,7 +96,22 @@ def of_process(pid: int) -> Choice:
             return Choice(loaded, f"process {process} has the library of {loaded} loaded", process)
         if path and is_go(Path(f"/proc/{process}/exe")):
             return Choice(GO, f"process {process} runs {path}, built by Go", process)
+    for process in tree(pid):
+        if language := _language(process):
+            reason = f"process {process} runs {executable(process)}, and {PROPER[language]} has no counters to read"
+            return Choice(NATIVE, reason, process, language)
     return Choice(NATIVE, f"process {pid} runs {executable(pid) or 'what cannot be read'}: no known runtime")
+
+
+def _language(pid: int) -> str:
+    """The language that a process without known counters is written in; "" when nothing tells."""
+    paths = [executable(pid)]
+    with contextlib.suppress(OSError):
+        paths += [line.split(None, 5)[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    for pattern, language in LANGUAGES:
+        if any(pattern.search(path) for path in paths):
+            return language
+    return RUST if _has(Path(f"/proc/{pid}/exe"), RUST_MAGIC) else ""
 
 
 def _of_mappings(pid: int) -> str | None:
@@ -142,11 +175,16 @@ def _resolved(word: str) -> str:
 
 def is_go(path: Path) -> bool:
     """Does an executable carry Go's build information?"""
+    return _has(path, GO_MAGIC)
+
+
+def _has(path: Path, magic: bytes) -> bool:
+    """Does an ELF executable contain these bytes?"""
     try:
         with path.open("rb") as file:
             if file.read(4) != ELF:
                 return False
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
-                return image.find(GO_MAGIC) >= 0
+                return image.find(magic) >= 0
     except (OSError, ValueError):
         return False

@@ -234,6 +234,16 @@ def test_advice_uses_the_words_of_the_services_language(runtime: str, word: str)
         )
 
 
+@pytest.mark.parametrize(
+    ("runtime", "words"),
+    [("ruby", "ensure"), ("php", "persistent"), ("rust", "drop"), ("native", "when the stream ends")],
+)
+def test_a_language_without_counters_has_words_of_its_own(runtime: str, words: str) -> None:
+    step = next_step("connection", runtime, "fds")
+    assert words in step
+    assert "finally" not in step or runtime == "php"
+
+
 def test_memory_that_the_kernel_counts_may_be_anything_that_a_stream_leaves_behind() -> None:
     """A Go without pprof: its memory grows, and a goroutine may be what does."""
     assert next_step("connection", "go", "memory", "anonymous") == (
@@ -242,7 +252,7 @@ def test_memory_that_the_kernel_counts_may_be_anything_that_a_stream_leaves_behi
     assert "collection" in next_step("connection", "go", "memory", "objects")
 
 
-@pytest.mark.parametrize("runtime", ["go", "python", "node", "jvm", "native"])
+@pytest.mark.parametrize("runtime", ["go", "python", "node", "jvm", "ruby", "php", "rust", "native"])
 @pytest.mark.parametrize(
     "key", ["tasks/asyncio-task", "tasks/goroutine", "tasks/handle", "threads", "memory/objects"]
 )

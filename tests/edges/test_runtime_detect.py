@@ -65,6 +65,31 @@ def test_what_is_none_of_them_is_native(tmp_path: Path) -> None:
         assert "no known runtime" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("name", "appended", "language"),
+    [
+        ("ruby3.1", b"", "ruby"),
+        ("php", b"", "php"),
+        ("php-fpm8.2", b"", "php"),
+        ("server", b"/rustc/0123456789abcdef/library/core/src/option.rs", "rust"),
+        ("server", b"", "native"),
+    ],
+)
+def test_a_service_without_counters_has_a_language_all_the_same(
+    name: str, appended: bytes, language: str, tmp_path: Path
+) -> None:
+    """Of any process of the tree: a shell script starts nginx and php-fpm."""
+    program = tmp_path / name
+    program.write_bytes(Path(shutil.which("sleep") or "sleep").read_bytes() + appended)
+    program.chmod(0o700)
+    with Child.spawn(["sh", "-c", f"{program} 60; true"], log=tmp_path / "log", name="sh") as child:
+        wait_for(lambda: len(processes.tree(child.pid)) == 2, "the program below the shell")
+        wait_for(lambda: processes.executable(processes.tree(child.pid)[1]) == str(program), "its exec")
+        found = choose(child.pid)
+    assert found.runtime == NATIVE
+    assert found.language == language
+
+
 def test_an_override_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected one of auto, none, python"):
         choose(os.getpid(), "ruby")

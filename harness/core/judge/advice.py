@@ -14,6 +14,9 @@ CLOSED_BY: Mapping[str, str] = {
     "node": "in a finally block or when the response emits 'close'",
     "go": "with defer",
     "jvm": "in a finally block or with try-with-resources",
+    "ruby": "in an ensure block, or by the block form of open",
+    "php": "in a finally block, and do not make it persistent",
+    "rust": "by dropping it: no lasting collection, mem::forget or into_raw_fd may hold it",
     "": "when the stream ends",
 }
 # What ends a task, a thread or a timer that outlives its stream, by the kind of what grew.
@@ -27,6 +30,8 @@ ENDED_BY: Mapping[tuple[str, str], Mapping[str, str]] = {
         "python": "set the event that stops the thread in a finally block",
         "jvm": "interrupt the thread in a finally block",
         "go": "return from the C call or the locked goroutine that holds the thread",
+        "ruby": "end the thread in an ensure block",
+        "rust": "let the thread return: close the channel that it waits for",
         "": "stop the thread when the stream ends",
     },
     ("processes", ""): {"": "end and wait for the child process when the stream ends"},
@@ -37,6 +42,9 @@ REMOVED_BY: Mapping[str, str] = {
     "node": "when the response emits 'close'",
     "go": "with defer",
     "jvm": "in a finally block",
+    "ruby": "in an ensure block",
+    "php": "in a finally block",
+    "rust": "in the Drop of what the stream owns",
     "": "when the stream ends",
 }
 NOTICED_BY: Mapping[str, str] = {
@@ -44,6 +52,9 @@ NOTICED_BY: Mapping[str, str] = {
     "node": "a 'close' listener or an AbortSignal that is missing",
     "go": "the request's context, which must be passed on and selected on",
     "jvm": "an onError or onCompletion callback that is missing",
+    "ruby": "an ensure block that is missing, or a rescue that goes on",
+    "php": "connection_aborted() that is not asked, or ignore_user_abort",
+    "rust": "a spawned task does not end when the response is dropped: abort it there",
     "": "the write that fails, or the peer's close",
 }
 ENDLESS: Mapping[str, str] = {
@@ -51,6 +62,9 @@ ENDLESS: Mapping[str, str] = {
     "node": "an array, a Map, an event listener per event",
     "go": "a slice, a map, a goroutine blocked on a channel",
     "jvm": "a collection, a cache, a queue without a capacity",
+    "ruby": "an array, a hash, a Queue without a limit",
+    "php": "a static array, a buffer of output",
+    "rust": "a Vec, a HashMap, an unbounded channel",
     "": "a list, a cache, a queue without a limit",
 }
 # What memory may be that is known from outside alone, after "find what each connection leaves behind: ".
@@ -59,6 +73,9 @@ LEFT: Mapping[str, str] = {
     "node": "an entry of an array or a Map, a listener that is not removed",
     "go": "an entry of a slice or a map, a goroutine that never returns",
     "jvm": "an entry of a collection or a cache, a thread that never ends",
+    "ruby": "an entry of an array or a hash, a Queue, a thread that never ends",
+    "php": "an entry of a static array, a persistent connection",
+    "rust": "an entry of a Vec or a HashMap, the sender of a channel, a task that never ends",
     "": "an entry of a list or a cache, memory that is not freed",
 }
 OUTSIDE = frozenset({"", "anonymous", "rss", "uss"})  # kinds of memory that the kernel counts
@@ -67,6 +84,9 @@ TICKING: Mapping[str, str] = {
     "node": "setInterval and background work",
     "go": "time.Ticker and background goroutines",
     "jvm": "scheduled executors and timers",
+    "ruby": "threads that loop",
+    "php": "background processes",
+    "rust": "tokio::time::interval and spawned tasks",
     "": "timers and background loops",
 }
 
