@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import random
 from itertools import pairwise
 
@@ -20,7 +21,7 @@ from harness.core.stats.distributions import (
     student95,
     student_tail,
 )
-from harness.core.stats.linear import line
+from harness.core.stats.linear import line, solve, solve_all
 from harness.core.stats.poisson import fit
 
 
@@ -142,3 +143,18 @@ def test_students_t_holds_95_percent(free: int) -> None:
     heights = [scale * (1 + (step * n) ** 2 / free) ** (-(free + 1) / 2) for n in range(2001)]
     inside = step / 3 * (heights[0] + heights[-1] + 4 * sum(heights[1:-1:2]) + 2 * sum(heights[2:-1:2]))
     assert 2 * inside == pytest.approx(0.95, abs=2e-4)
+
+
+def test_right_sides_solved_at_once_are_solved_as_each_alone() -> None:
+    rng, singular = random.Random(3), 0
+    for size in [*range(1, 9)] * 5:
+        # Zeros everywhere, on the diagonal too: the pivots change places.
+        matrix = [[rng.choice((0.0, rng.gauss(0, 1))) for _ in range(size)] for _ in range(size)]
+        rights = [[rng.gauss(0, 1) for _ in range(size)] for _ in range(3)]
+        found = solve_all(matrix, rights)
+        singular += found is None
+        assert (found or [None] * 3) == [solve(matrix, right) for right in rights]
+        for right, solved in zip(rights, found or (), strict=False):
+            again = [math.fsum(map(operator.mul, row, solved)) for row in matrix]
+            assert again == pytest.approx(right, rel=1e-6, abs=1e-6)
+    assert 5 <= singular <= 25

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 
 RHO_MOST = 0.9  # a correlation estimated above this makes every trend insignificant anyway
 
@@ -23,18 +24,27 @@ class Line:
 
 def solve(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float] | None:
     """x of matrix·x = right by elimination with pivots; None for a singular matrix."""
-    size = len(right)
-    rows = [[*map(float, row), float(value)] for row, value in zip(matrix, right, strict=True)]
+    found = solve_all(matrix, [right])
+    return found[0] if found else None
+
+
+def solve_all(
+    matrix: Sequence[Sequence[float]], rights: Sequence[Sequence[float]]
+) -> list[list[float]] | None:
+    """The same for several right sides, with one elimination: it costs more than all of them."""
+    size = len(matrix)
+    rows = [[*map(float, row), *map(float, values)] for row, *values in zip(matrix, *rights, strict=True)]
     for column in range(size):
         pivot = max(range(column, size), key=lambda index: abs(rows[index][column]))
         if abs(rows[pivot][column]) < 1e-12:
             return None
         rows[column], rows[pivot] = rows[pivot], rows[column]
-        for index in range(size):
-            if index != column:
-                share = rows[index][column] / rows[column][column]
-                rows[index] = [a - share * b for a, b in zip(rows[index], rows[column], strict=True)]
-    return [rows[index][size] / rows[index][index] for index in range(size)]
+        first = rows[column]
+        for index, row in enumerate(rows):
+            if index != column and row[column]:
+                share = row[column] / first[column]
+                rows[index] = [a - share * b for a, b in zip(row, first, strict=True)]
+    return [[row[size + k] / row[index] for index, row in enumerate(rows)] for k in range(len(rights))]
 
 
 def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: float = 0.0) -> Line | None:
@@ -54,13 +64,12 @@ def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: flo
         return None
     found, variances = solved
     rest = [
-        y - math.fsum(c * column[i] for c, column in zip(found, table, strict=True))
-        for i, y in enumerate(levels)
+        y - math.fsum(map(mul, found, row)) for y, row in zip(levels, zip(*table, strict=True), strict=True)
     ]
     free = size - len(table)
     square = math.fsum(e * e for e in rest)
     sigma = max(floor, math.sqrt(square / free))
-    raw = math.fsum(map(_product, rest, rest[1:])) / square if square > 0 else 0.0
+    raw = math.fsum(map(mul, rest, rest[1:])) / square if square > 0 else 0.0
     rho = min(RHO_MOST, max(0.0, raw + (1 + 4 * raw) / size))
     wide = sigma * math.sqrt((1 + rho) / (1 - rho))
     errors = [wide * math.sqrt(each) / s for each, s in zip(variances[1:], scales, strict=True)]
@@ -88,10 +97,10 @@ def weighted(
     if free < 1 or not all(scales):
         return None
     table = [[v / s for v in column] for column, s in zip(columns, scales, strict=True)]
-    white = [solve(covariance, column) for column in [*table, values]]
-    if any(one is None for one in white):
+    white = solve_all(covariance, [*table, values])
+    if white is None:
         return None
-    *sides, right = [one for one in white if one]
+    *sides, right = white
     solved = _normal(table, sides, right)
     if solved is None:
         return None
@@ -101,7 +110,7 @@ def weighted(
     ]
     rest = [y - mean for y, mean in zip(values, fitted, strict=True)]
     whitened = solve(covariance, rest)
-    chi = math.fsum(map(_product, rest, whitened)) if whitened else 0.0
+    chi = math.fsum(map(mul, rest, whitened)) if whitened else 0.0
     errors = [math.sqrt(each) / s for each, s in zip(variances, scales, strict=True)]
     return Weighted(tuple(c / s for c, s in zip(found, scales, strict=True)), tuple(errors), chi / free, free)
 
@@ -110,16 +119,10 @@ def _normal(
     table: Sequence[Sequence[float]], sides: Sequence[Sequence[float]], right: Sequence[float]
 ) -> tuple[list[float], list[float]] | None:
     """Coefficients of normal equations and, in units of the residuals', their variances; None for singular ones."""
-    normal = [[math.fsum(map(_product, a, b)) for b in sides] for a in table]
-    found = solve(normal, [math.fsum(map(_product, a, right)) for a in table])
-    variances = []
-    for k in range(len(table)):
-        unit = solve(normal, [float(i == k) for i in range(len(table))])
-        if unit is None:
-            return None
-        variances.append(max(0.0, unit[k]))
-    return (found, variances) if found is not None else None
-
-
-def _product(a: float, b: float) -> float:
-    return a * b
+    normal = [[math.fsum(map(mul, a, b)) for b in sides] for a in table]
+    units = [[float(i == k) for i in range(len(table))] for k in range(len(table))]
+    solved = solve_all(normal, [[math.fsum(map(mul, a, right)) for a in table], *units])
+    if solved is None:
+        return None
+    found, *inverse = solved
+    return found, [max(0.0, unit[k]) for k, unit in enumerate(inverse)]
