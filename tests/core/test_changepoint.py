@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from harness.core.stats import changepoint
 from harness.core.stats.changepoint import BASE, LEAST, Change, Night, changes
 
 
@@ -125,3 +126,38 @@ def test_steps_of_three_sigma_are_mostly_found_within_five_nights(histories: int
         values = [value + (3 if index >= 60 else 0) for index, value in enumerate(noise(65, 100 + seed))]
         hits += any(59 <= one.index <= 62 for one in found(values))
     assert hits >= least
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lasts"),
+    [
+        ([10.0] * 8, [5.0] * 3, True),  # a fall, though the sum of the nights after it is above the level
+        ([10.0] * 8, [15.0] * 3, True),
+        ([-10.0] * 8, [-5.0] * 3, True),
+        ([10.0] * 8, [15.0, 10.0, 10.0], False),  # one odd night
+        ([10.0] * 8, [15.0, 15.0, 10.0], True),
+        ([10.0] * 8, [11.1, 11.1, 10.0], True),  # up to three nights, a whole scatter beyond the level
+        ([10.0] * 8, [10.9, 10.9, 10.0], False),
+        ([10.0] * 8, [10.5, 10.5, 10.5, 10.0], True),  # later 0.4 of it
+        ([10.0] * 8, [10.3, 10.3, 10.3, 10.0], False),
+        (
+            [10.0] * 8,
+            [10.5, 10.5, 10.0, 10.0],
+            False,
+        ),  # half of four nights are two, and the lower of them counts
+    ],
+)
+def test_half_of_the_nights_since_a_step_lie_beyond_the_level_before(
+    before: list[float], after: list[float], lasts: bool
+) -> None:
+    assert changepoint._lasts([*before, *after], 1.0, len(after)) is lasts
+
+
+def test_a_change_has_its_levels_with_the_error_of_the_nights() -> None:
+    (one,) = changes([Night(1.0, 0.9, 1.1)] * 10 + [Night(5.0, 4.0, 6.0)] * 10)
+    assert one.before == (1.0, pytest.approx(1 - 0.1 / 10**0.5), pytest.approx(1 + 0.1 / 10**0.5))
+    assert one.after == (5.0, pytest.approx(5 - 1 / 10**0.5), pytest.approx(5 + 1 / 10**0.5))
+    assert (one.index, one.found, one.rose) == (10, 11, True)
+    assert one.confidence == 1 - 1 / one.evidence
+    assert Change(1, 1, 1, 1, (1.0, 0.0, 0.0), (1.0, 0.0, 0.0), 0.5).confidence == 0.0
+    assert not Change(1, 1, 1, 1, (1.0, 0.0, 0.0), (1.0, 0.0, 0.0), 2.0).rose

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.core.budget import Budget
 from harness.core.cycle import Phase
 from harness.core.design import Goal
-from harness.core.judge.trial import judge
+from harness.core.judge.trial import judge, suspicion
 from harness.core.metric import Key
 from harness.core.plan import next_step
 from harness.core.record import ExitInfo, RunRecord
@@ -399,3 +399,18 @@ def test_threads_that_a_runtime_started_for_one_burst_are_no_growth(runtime: str
     )
     one = trial([], observations=seen)
     assert judge(replace(one, target=replace(one.target, runtime=runtime))).outcome is outcome
+
+
+def test_a_run_in_progress_tells_the_steepest_first_cause_that_is_suspected_and_its_age() -> None:
+    threads = Key("threads")
+    levels = [{FDS: 10.0, threads: 4.0}] * 3 + [
+        {FDS: 10.0 + 300 * n, threads: 4.0 + 600 * n} for n in (1, 2, 3)
+    ]
+    seen = [
+        observation(n, each, phase=Phase.WARMUP if n < 3 else Phase.LOAD) for n, each in enumerate(levels)
+    ]
+    now = trial([], observations=seen, retention=60.0)
+    assert suspicion(now) == "suspected: +2 threads per connection; waiting 17 of 60 s for its release"
+    assert suspicion(replace(now, retention=0.0)) == ""
+    assert suspicion(replace(now, observations=now.observations[:1])) == ""
+    assert suspicion(trial([10.0] * 5, retention=60.0)) == ""

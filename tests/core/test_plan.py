@@ -16,7 +16,7 @@ from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.plan import MAX_WARMUP, POWER, Goal, Search, Stop, next_step
+from harness.core.plan import MAX_WARMUP, POWER, Goal, Search, Stop, next_step, warm_up
 from harness.core.record import TargetInfo, Trial
 from harness.core.verdict import Outcome
 from harness.experiment.options import request_of
@@ -284,3 +284,77 @@ def test_a_certain_consequence_waits_for_the_suspected_cause(
 
     monkeypatch.setattr("harness.core.plan.assess_counts", assessed)
     assert isinstance(next_step(now, goal), Stop) is ends
+
+
+@pytest.mark.parametrize(
+    ("retention", "unsettled", "settled", "waits"),
+    [
+        (1.0, "fds", True, True), (0.5, "fds", True, True), (0.0, "fds", True, False), (60.0, "", True, False),
+        (60.0, "fds", False, False),
+    ],
+)  # fmt: skip
+def test_what_is_released_late_ends_the_warm_up(
+    retention: float, unsettled: str, settled: bool, waits: bool
+) -> None:
+    """More of the same would not settle it, and the wait without clients will."""
+    seen = [observation(n, {FDS: level}, phase=Phase.WARMUP) for n, level in enumerate((10.0, 90.0, 20.0))]
+    seen[-1] = replace(seen[-1], unsettled=unsettled, settled=settled)
+    now = trial([], observations=seen, retention=retention)
+    assert (warm_up(now, replace(GOAL, retention=retention)) is None) is waits
+    assert warm_up(now, replace(GOAL, retention=retention, vary=False)) is not None
+
+
+@pytest.mark.parametrize(
+    ("levels", "steady"),
+    [
+        ((10, 10, 10), True), ((10, 11, 10), True), ((10, 9, 8), True), ((10, 12, 12), False), ((10, 10, 12), False),
+        ((10, 14, 18), True), ((10, 14, 19), True), ((10, 14, 20), False), ((10, 14, 17), True), ((10, 14, 16), False),
+        ((10, 12, 13), False), ((18, 14, 10), False),
+    ],
+)  # fmt: skip
+def test_counts_are_steady_at_rest_or_on_a_slope_that_does_not_bend(
+    levels: tuple[float, ...], steady: bool
+) -> None:
+    seen = [observation(n, {FDS: float(level)}, phase=Phase.WARMUP) for n, level in enumerate(levels)]
+    now = trial([], observations=seen)
+    assert (warm_up(now, GOAL) is None) is steady
+    assert warm_up(replace(now, observations=now.observations[1:]), GOAL) is not None, (
+        "two cycles tell no slope"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "by", "steep"),
+    [
+        (FDS, 150, True), (FDS, 149, False), (OBJECTS, 150, True), (Key("memory", "blocks"), 900, False),
+        (Key("memory", "heap-bytes"), 9e6, False), (Key("mappings"), 900, False), (ANONYMOUS, 9e6, False),
+    ],
+)  # fmt: skip
+def test_growth_by_half_a_unit_per_connection_ends_the_warm_up_and_needs_no_control(
+    key: Key, by: float, steep: bool
+) -> None:
+    seen = [observation(n, {key: 100.0 + n * by}, phase=Phase.WARMUP) for n in range(2)]
+    now = trial([], observations=seen)
+    assert (warm_up(now, GOAL) is None) is steep
+    assert warm_up(now, replace(GOAL, vary=False)) is not None
+    step = next_step(now, GOAL)
+    assert getattr(step, "phase", None) is (Phase.LOAD if steep else Phase.WARMUP)
+
+
+def test_the_first_cycle_is_a_third_as_large_and_no_smaller_than_it_is_wide() -> None:
+    empty = trial([], observations=[])
+    sizes = {}
+    for connections, concurrency in ((300, 50), (300, 200), (90, 200)):
+        step = warm_up(empty, replace(GOAL, connections=connections, concurrency=concurrency))
+        assert step
+        sizes[connections, concurrency] = step.connections
+    assert sizes == {(300, 50): 100, (300, 200): 200, (90, 200): 90}
+    whole = warm_up(empty, replace(GOAL, vary=False))
+    assert whole
+    assert whole.connections == 300
+
+
+def test_the_warm_up_ends_after_ten_cycles_whatever_moves() -> None:
+    seen = [observation(n, {FDS: 10.0 + 5 * (n % 2)}, phase=Phase.WARMUP) for n in range(MAX_WARMUP)]
+    assert warm_up(trial([], observations=seen), GOAL) is None
+    assert warm_up(trial([], observations=seen[:-1]), GOAL) is not None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from statistics import NormalDist
 
 import pytest
 
+from harness.core.history import Measured
 from harness.core.trends import all_series, compare, trend
 from harness.report.trend import compared, lines, markdown
 from tests.history.nightly_runs import measured, month, night, nights
@@ -111,3 +114,140 @@ def test_more_metrics_do_not_mean_more_false_alarms() -> None:
     one, many = measured(0.0048, half=0.002), [measured(0.0, metric=f"m{n}") for n in range(40)]
     assert compare(night(1, measured(0.0)), night(2, one)).worse
     assert not compare(night(1, measured(0.0), *many), night(2, one, *many)).worse
+
+
+def test_conditions_name_the_machine_the_version_and_the_runtime() -> None:
+    entries = nights([0.0] * 10 + [0.2] * 10)
+    changed = [
+        *entries[:10],
+        *(
+            replace(
+                one, machine_class="", harness_version="0.2.0",
+                trials=(replace(one.trials[0], runtime_version="3.12.1"),),
+            )
+            for one in entries[10:]
+        ),
+    ]  # fmt: skip
+    (found,) = trend(all_series(changed))
+    assert (found.before.run_id, found.after.run_id) == (changed[9].run_id, changed[10].run_id)
+    assert found.ago == 10
+    assert found.conditions() == [
+        "machine class: x86_64, 2 cores, 4 GiB → unknown", "harness version: 0.1.0 → 0.2.0",
+        "runtime: python 3.11.7 → python 3.12.1",
+    ]  # fmt: skip
+
+
+def test_series_are_in_a_fixed_order_oldest_night_first_and_named_with_their_profile() -> None:
+    entries = [
+        replace(one, trials=(replace(one.trials[0], profile="fixed", target=target),))
+        for target in ("b", "a")
+        for one in nights([0.1, 0.2])
+    ]
+    found = all_series(reversed(entries))
+    assert [(one.where, one.name, one.unit) for one in found] == [
+        (f"{target} [fixed]", name, f"{name.partition('/')[0]}/connection")
+        for target in "ab"
+        for name in ("fds/eventfd", "threads")
+    ]
+    assert [one.rate for one in found[0].nights] == [0.1, 0.2]
+    assert (found[0].nights[0].low, found[0].nights[0].high) == pytest.approx((0.098, 0.102))
+    assert [one.name for one in all_series(entries, "fds")] == ["fds/eventfd"] * 2
+    assert [one.name for one in all_series(entries, "fds/eventfd")] == ["fds/eventfd"] * 2
+    assert all_series(entries, "fds/pipe") == []
+    assert all_series(nights([0.1]))[0].where == "app.py /events"
+
+
+def test_a_rate_that_is_not_known_has_no_night() -> None:
+    nan = float("nan")
+    first, second = night(1, measured(nan)), night(2, measured(0.1))
+    assert [len(one.points) for one in all_series([first, second])] == [1]
+    unknown = night(1, measured(nan, kind=""), measured(0.2, kind="pipe"))
+    (pipe,) = all_series([unknown, night(2, measured(0.1, kind="", half=0.25))], "fds/pipe")
+    assert len(pipe.points) == 1 + 1, "a class that a later night never met did not grow"
+    absent = pipe.points[1][2]
+    assert (absent.rate, absent.low, absent.status) == (0.0, 0.0, "bounded")
+    assert absent.high == pytest.approx(0.25)
+    assert len(all_series([night(2, measured(nan, kind="")), unknown], "fds/pipe")[0].points) == 1
+
+
+def test_a_change_that_fell_back_a_little_is_still_open_and_the_newest_comes_first() -> None:
+    partly = trend(all_series(nights([0.0] * 12 + [0.5] * 10 + [0.2] * 10)))
+    assert [(one.change.rose, one.open) for one in partly] == [(True, True), (False, False)]
+    twice = trend(all_series(nights([0.0] * 12 + [0.2] * 12 + [0.6] * 10)))
+    assert [(one.change.index, one.open) for one in twice] == [(24, True), (12, True)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 41])
+def test_the_interval_of_a_difference_holds_over_all_metrics(count: int) -> None:
+    """Bonferroni at 99 %, checked against the normal distribution of the standard library."""
+    z = NormalDist().inv_cdf(1 - 0.01 / count / 2)
+    old = Measured("fds", "eventfd", "bounded", 0.1, 0.08, 0.13, "fds/connection")
+    new = Measured("fds", "eventfd", "bounded", 0.5, 0.46, 0.53, "fds/connection")
+    more = [measured(0.0, metric=f"m{n}") for n in range(count - 1)]
+    found = compare(night(1, old, *more), night(2, new, *more))
+    one = next(each for each in found.differences if each.key == "fds/eventfd")
+    assert one.low == pytest.approx(0.4 - z / 1.96 * math.hypot(0.04, 0.03))
+    assert one.high == pytest.approx(0.4 + z / 1.96 * math.hypot(0.03, 0.02))
+    assert (one.target, one.unit, one.old, one.new) == ("app.py /events", "fds/connection", old, new)
+    assert (one.worse, one.better) == (True, False)
+    assert found.differences[0] is one, "what got worse comes first"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "worse"),
+    [
+        ("bounded", "leaking", True), ("bounded", "over-ceiling", True), ("leaking", "leaking", False),
+        ("over-ceiling", "leaking", False), ("leaking", "bounded", False), ("bounded", "undecided", False),
+    ],
+)  # fmt: skip
+def test_a_finding_that_the_old_run_had_not_is_worse_whatever_its_rate(
+    old: str, new: str, worse: bool
+) -> None:
+    first, second = (replace(measured(0.1), status=status) for status in (old, new))
+    assert compare(night(1, first), night(2, second)).differences[0].worse is worse
+
+
+def test_memory_is_worse_from_a_kilobyte_per_connection_at_the_usual_sensitivity() -> None:
+    def of(rate: float) -> Measured:
+        return Measured("memory", "anonymous", "bounded", rate, rate - 1, rate + 1, "B/connection")
+
+    assert not compare(night(1, of(0.0)), night(2, of(1023.0))).worse
+    assert compare(night(1, of(0.0)), night(2, of(1024.0))).worse
+    assert not compare(night(1, of(1023.0)), night(2, of(0.0))).differences[0].better
+    assert compare(night(1, of(1024.0)), night(2, of(0.0))).differences[0].better
+    fine = [replace(one, trials=(replace(one.trials[0], sensitivity=sensitivity),))
+            for one, sensitivity in ((night(1, of(0.0)), 1e-3), (night(2, of(600.0)), 5e-4))]  # fmt: skip
+    assert compare(*fine).worse, "the finer of the two sensitivities counts"
+
+
+def test_what_differs_between_two_runs_is_named() -> None:
+    first, second = night(1, measured(0.0)), night(2, measured(0.0))
+    second = replace(
+        second, commit="", dirty=True, branch="next", kernel="6.2.0",
+        trials=(replace(second.trials[0], load="20", sensitivity=0.01, mode="request", runtime_version=""),),
+    )  # fmt: skip
+    assert compare(first, second).conditions == (
+        f"commit: {first.commit} → unknown", "branch: main → next", "dirty: False → True", "kernel: 6.1.0 → 6.2.0",
+        "app.py /events: mode: stream → request", "app.py /events: load: 300 connections → 20",
+        "app.py /events: sensitivity: 0.001 → 0.01", "app.py /events: runtime version: 3.11.7 → unknown",
+    )  # fmt: skip
+    assert compare(first, replace(first, dirty=None)).conditions == ("dirty: False → unknown",)
+
+
+def test_trials_of_two_runs_are_paired_by_target_profile_and_name() -> None:
+    (one,) = night(1, measured(0.0)).trials
+    old = night(1, measured(0.0), trials=(one, replace(one, name="b"), replace(one, name="gone")))
+    new = night(
+        2, measured(0.0), trials=(replace(one, name="new"), replace(one, name="b", outcome="stalled"), one)
+    )
+    found = compare(old, new)
+    assert found.outcomes == (
+        ("app.py /events [b]", "bounded", "stalled"), ("app.py /events [soak]", "bounded", "bounded"))  # fmt: skip
+    assert found.worse
+    assert not compare(new, old).worse
+    other = replace(one, target="other", profile="p")
+    (pair,) = compare(old, replace(new, trials=(other,))).outcomes or [None]
+    assert pair is None, "one trial against several is compared by name alone"
+    assert compare(night(1), replace(night(2), trials=(other,))).outcomes == (
+        ("other", "bounded", "bounded"),
+    )

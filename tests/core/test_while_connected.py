@@ -395,3 +395,19 @@ def test_a_hold_with_too_few_readings_is_held_again_for_longer() -> None:
     assert short_of_time is not None
     assert short_of_time.dwell == 7.0
     assert next_hold(trial([], observations=[slow] * 4), replace(PLAIN, phase=Phase.HOLD), 5.0) is None
+
+
+def test_a_bound_adds_up_the_hours_and_the_rises_of_all_holds_and_no_fall() -> None:
+    """0.5 hours with 50 clients each: 2 rises of one descriptor, and the rule of three."""
+    step = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=37.0)
+    rising, falling = (
+        held(step, FDS, lambda t, r, s, way=way: 100.0 + way * (t > 20) * (r + s > 0), 0.0) for way in (1, -7)
+    )
+    seconds = rising.connected[-1].at - 5.0  # the first 5 s settle
+    hours = 3 * CLIENTS * seconds / 3600
+    (one,) = bounds(trial([], observations=[rising, falling, rising]))
+    assert one.at_most == pytest.approx((2 + 3) / hours, rel=1e-5)
+    assert (one.metric, one.kind, one.status, one.unit) == ("fds", "", "observed", "fds/connected-hour")
+    assert (one.confidence, one.scope) == (0.95, "while-connected")
+    assert f"{60 * hours:.2g} minutes" in one.explanation
+    assert bounds(trial([], observations=[replace(rising, connected=rising.connected[:3])])) == []
