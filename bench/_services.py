@@ -25,7 +25,7 @@ IDLE_CPU = Key("idle-cpu")
 MODES = ("fin", "rst", "rst-early", "half-close", "stall")
 SETTLE = 1.0  # seconds without change that make a level, as a guard's default
 LAG = 0.05  # seconds that the last close takes
-PATIENCE = 30.0  # seconds after which a guard gives up waiting for a level
+TIMEOUT = 30.0  # seconds after which a guard gives up waiting for a level
 PAUSE = 0.6  # seconds from one cycle's level to the next load: the census, runtime counters, a checkpoint
 RETENTION = 60.0  # seconds, as a guard's default
 HOLD = 5.0  # seconds of the first hold cycle, as a guard's default
@@ -150,7 +150,7 @@ class World:
                 read(now)
                 now += STEP
             service.serve(Load(did, started, left, 0), self.rng)
-        tracker = Tracker(left, SETTLE, PATIENCE, accept_falling=True)
+        tracker = Tracker(left, SETTLE, TIMEOUT, accept_falling=True)
         state = tracker.feed(now, read(now))
         while isinstance(state, Settling):
             now += STEP

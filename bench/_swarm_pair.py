@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-PATIENCE = 120.0  # seconds for any one answer
+TIMEOUT = 120.0  # seconds for any one answer
 LOOK = 0.1  # seconds between two looks at a client
 EPOLL = "epoll"
 ADDRESSES = itertools.count(2)  # 127.0.3.N: one for each server
@@ -34,10 +34,10 @@ class Peer:
         self.process.stdin.write(command.encode() + b"\n")
 
     def answer(self) -> Any:
-        """The next answer. Raises RuntimeError when the process ends or says nothing for PATIENCE."""
+        """The next answer. Raises RuntimeError when the process ends or says nothing for TIMEOUT."""
         assert self.process.stdout is not None
         line = b""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not line.endswith(b"\n"):
             ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             more = os.read(self.process.stdout.fileno(), 1 << 20) if ready else b""
@@ -123,14 +123,14 @@ class Pair:
         self.client.ask("count")
         started = self.client.ask("cpu")["events"]
         self.open(streams)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         # Each stream's first event: not seen yet, it would count among those that are sent now.
         while (before := self.client.ask("cpu"))["events"] - started < streams:
             if time.monotonic() > deadline:
                 break
             time.sleep(LOOK)
         sent = self.server.ask(f"send {count} {every}")["sent"]
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while (after := self.client.ask("cpu"))["events"] - before["events"] < sent:
             if time.monotonic() > deadline:
                 break

@@ -193,10 +193,10 @@ class Churn:
         table.show(name, USER, rate[USER], "streams/s")
 
 
-def until_ports_are_free(patience: float) -> None:
+def until_ports_are_free(timeout: float) -> None:
     """Wait until the table of ports in TIME_WAIT has room for one run."""
     most = int(Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").read_text())
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while time.monotonic() < end:
         words = next(
             s for s in Path("/proc/net/sockstat").read_text().splitlines() if s.startswith("TCP:")

@@ -38,7 +38,7 @@ EPILOG = """\b
 Examples:
   fake-broker                                  plantd's dialect on port 9797
   fake-broker --dialect 0.1 --bind tcp://127.0.0.1:5555 --service echo
-  fake-broker --fault silence,after=5,until=8  mute from the 5th to the 8th second
+  fake-broker --fault silence,after=5,until=8  no answers from the 5th to the 8th second
   fake-broker --fault latency,delay=0.2,jitter=0.1,service=state
   fake-broker --list-faults
 
@@ -50,7 +50,7 @@ that only this user can reach; over TCP, every order needs "token": "…".
   {"command": "clear"}   {"command": "release"}   {"command": "stop"}
 
 \b
-Exit codes: 0 ended by a signal or by "stop"; 2 the options make no sense;
+Exit codes: 0 ended by a signal or by "stop"; 2 invalid options;
 4 a port is taken or the journal cannot be written."""
 
 
@@ -72,7 +72,7 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str |
             f"{value} is open to other machines; expected a loopback address such as 127.0.0.1"
         )
     raise click.BadParameter(
-        f"{value!r} is no endpoint; expected tcp://127.0.0.1:PORT (0: any) or ipc://PATH"
+        f"{value!r} is not an endpoint; expected tcp://127.0.0.1:PORT (0: any) or ipc://PATH"
     )
 
 
@@ -92,7 +92,7 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str |
     "--control",
     default=None,
     callback=_loopback,
-    help="Where it takes orders; with tcp:// each needs a token, FAKE_BROKER_TOKEN or a random one.  "
+    help="Control endpoint; over tcp:// each order needs a token, FAKE_BROKER_TOKEN or a random one.  "
     "[default: a Unix socket in a private folder]",
 )
 @click.option("--dialect", type=click.Choice(list(DIALECTS)), default="plantd", show_default=True)
@@ -100,7 +100,7 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str |
     "--service",
     "services",
     multiple=True,
-    help="Answered by the broker itself; repeatable.  [default: state, identity, app]",
+    help="A service that the broker itself answers for; repeatable.  [default: state, identity, app]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random generator.")
 @click.option(
@@ -114,17 +114,15 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str |
     "--fault",
     "faults",
     multiple=True,
-    help="NAME[,key=value…] or a JSON object, on from the start; repeatable.",
+    help="A fault that is active from the start: NAME[,key=value…] or a JSON object; repeatable.",
 )
-@click.option(
-    "--proxy", is_flag=True, help="Put a TCP proxy in front, for the faults of transport and max-peers."
-)
+@click.option("--proxy", is_flag=True, help="Put a TCP proxy in front, for transport faults and max-peers.")
 @click.option(
     "--heartbeat",
     type=click.FloatRange(0.01, 3600),
     default=HEARTBEAT_INTERVAL,
     show_default=True,
-    help="Seconds.",
+    help="Seconds between heartbeats to each worker.",
 )
 @click.option(
     "--liveness",
@@ -138,8 +136,8 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str |
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write every frame to this file (0600).",
 )
-@click.option("--json-ready", is_flag=True, help="Say where it listens in one JSON line.")
-@click.option("--list-faults", is_flag=True, help="Show every fault with its parameters, and end.")
+@click.option("--json-ready", is_flag=True, help="Print the endpoints as one JSON line.")
+@click.option("--list-faults", is_flag=True, help="Show every fault with its parameters, and exit.")
 def main(*, list_faults: bool, **options: Any) -> None:
     """A Majordomo broker that answers, misbehaves on command and counts its peers."""
     if list_faults:

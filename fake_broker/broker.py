@@ -1,7 +1,7 @@
 """The whole broker without its sockets: frames and time in, frames to send out.
 
-decode → faults on what comes → state machine → faults on what goes → schedule → encode.
-No I/O and no clock, so a test can script an hour in a millisecond; ``fake_broker.server`` gives it sockets.
+decode → faults on incoming messages → state machine → faults on outgoing messages → schedule → encode.
+No I/O and no clock, so a test can simulate an hour in a millisecond; ``fake_broker.server`` has the sockets.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fake_broker.state import State
 from fake_broker.traffic import FINAL, PARTIAL, Incoming, Outgoing, frames_of
 
 MAX_SCHEDULED = 100_000
-"""Replies held or delayed at once; beyond it the newest are given up, and counted as unanswered."""
+"""Replies held or delayed at once; beyond it new ones are dropped, and counted as unanswered."""
 MAX_NAMES = 1_000
-"""Service names counted one by one; the rest is counted as OTHER."""
+"""Service names counted separately; the rest is counted as OTHER."""
 OTHER = "(other)"
 
 SocketOrder = Unbind | Bind | Read | Restart | Wire
@@ -54,7 +54,7 @@ class Broker:
         self.invalid: Counter[str] = Counter()
         self.foreign: Counter[str] = Counter()
         self.notices: list[str] = []
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.per_service: Counter[str] = Counter()
         self.socket_orders: list[SocketOrder] = []
         self._usual_interval = state.interval
@@ -65,7 +65,7 @@ class Broker:
     # -- input
 
     def receive(self, identity: bytes, frames: list[bytes], now: float) -> list[Send]:
-        """One multipart message, identity frame taken off. Never raises for what a peer may send."""
+        """Process one multipart message, without its identity frame. Never raises for what a peer may send."""
         sent = frames
         if self.state.quirks.blind_delimiter and frames:
             frames = [b"", *frames[1:]]
@@ -95,13 +95,13 @@ class Broker:
         return sends + self._follow_orders(now) if self.chain.active else sends
 
     def reject(self, reason: str, frames: int) -> None:
-        """Count a message that is none of the dialect."""
+        """Count a message that the dialect does not have."""
         self.invalid[reason] += 1
         self.dropped_frames += frames
 
     def _suspect(self, identity: bytes, frames: list[bytes], error: mdp.ProtocolError) -> None:
-        """Tell once of each dialect that a peer uses in place of ours, and of each reason that no dialect explains."""
-        spoken = next(
+        """Note each other dialect that a peer uses, and each reason that no dialect explains, once."""
+        dialect_name = next(
             (
                 name
                 for name, other in DIALECTS.items()
@@ -109,15 +109,16 @@ class Broker:
             ),
             "",
         )
-        if spoken:
-            self.foreign[spoken] += 1
-        about = spoken or error.reason
-        if about in self._told:
+        if dialect_name:
+            self.foreign[dialect_name] += 1
+        about = dialect_name or error.reason
+        if about in self._reported:
             return
-        self._told.add(about)
+        self._reported.add(about)
         what = (
-            f"sends dialect {spoken}; this broker uses {self.dialect.name}: start it with --dialect {spoken}"
-            if spoken
+            f"sends dialect {dialect_name}; this broker uses {self.dialect.name}: "
+            f"start it with --dialect {dialect_name}"
+            if dialect_name
             else f"sends a message of no known dialect ({error}); this broker uses {self.dialect.name}"
         )
         self.notices.append(
@@ -125,7 +126,7 @@ class Broker:
         )
 
     def tick(self, now: float, peers: int = 0) -> list[Send]:
-        """Whatever is due by now: heartbeats, delayed replies, faults that begin or end."""
+        """Everything that is due: heartbeats, delayed replies, faults that begin or end."""
         sends: list[Send] = []
         for out in self.state.tick(now):
             sends += self._pass(out, now)
@@ -153,17 +154,17 @@ class Broker:
     # -- orders of the control endpoint
 
     def add_fault(self, spec: Spec, now: float, peers: int = 0) -> tuple[int, list[Send]]:
-        """Switch a fault on; its id, and what it sends at once. Raises SpecError."""
+        """Switch a fault on; returns its id, and what it sends at once. Raises SpecError."""
         number = self.chain.add(spec, now)
         return number, self.tick(now, peers)
 
     def remove_fault(self, number: int, now: float) -> list[Send]:
-        """Switch a fault off. Raises SpecError for an id that is not on."""
+        """Switch a fault off. Raises SpecError for an unknown id."""
         sends = [s for out in self.chain.remove(number, now) for s in self._plan(out, now)]
         return sends + self._follow_orders(now)
 
     def clear(self, now: float) -> list[Send]:
-        """Switch every fault off; what they had kept back or held goes out."""
+        """Switch every fault off; the replies that they withheld or held are sent."""
         sends = [s for out in self.chain.clear(now) for s in self._plan(out, now)]
         return sends + self._follow_orders(now) + self.release(now)
 
@@ -173,7 +174,7 @@ class Broker:
         return [s for out in held for s in self._plan(replace(out, held=False), now)]
 
     def restart(self, now: float) -> None:
-        """Lose every worker and every request, as a broker does that is started anew. Faults stay on."""
+        """Drop every worker and every request, like a broker that is restarted. Faults stay active."""
         old = self.state
         lost = old.pending + sum(w.client is not None for w in old.workers.values())
         self.state = State(
@@ -189,7 +190,7 @@ class Broker:
     # -- after sending
 
     def delivered(self, send: Send) -> None:
-        """The ROUTER took it."""
+        """Count a message that the ROUTER accepted."""
         if send.what.to_client:
             if send.what.command == FINAL:
                 self.replies += 1
@@ -197,7 +198,7 @@ class Broker:
                 self.partials += 1
 
     def lost(self, send: Send) -> None:
-        """The peer is gone, or its queue is full."""
+        """Count a message whose peer is disconnected or whose queue is full."""
         self.unreachable += 1
         if send.what.interval is not None:
             self._due = [entry for entry in self._due if entry[2].to != send.to or entry[2].interval is None]
@@ -226,7 +227,7 @@ class Broker:
             "per_service": dict(self.per_service),
             "invalid": dict(self.invalid),
             "foreign": dict(self.foreign),
-            "faults": [a.told() for a in self.chain.active.values()],
+            "faults": [a.as_dict() for a in self.chain.active.values()],
         }
 
     # -- inside
@@ -243,7 +244,7 @@ class Broker:
         return [send for one in self.chain.outgoing(out, now) for send in self._plan(one, now)]
 
     def _plan(self, out: Outgoing, now: float) -> list[Send]:
-        """Now, later, or when released."""
+        """Send now, later, or at the order ``release``."""
         if out.held or out.delay > 0:
             if self._crowded():
                 self._abandoned += out.command == FINAL

@@ -1,7 +1,7 @@
-"""The faults that are switched on, and what they make of each message. No I/O, no clock.
+"""Applies the active faults to each message. No I/O, no clock.
 
-Messages pass the faults stage by stage (meaning, wire, timing), within a stage in the order in which they were
-switched on. What one fault gives passes the later ones.
+Messages pass the faults stage by stage (meaning, wire, timing), and within a stage in the order in which the faults
+were switched on. Each fault processes what the one before returned.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from fake_broker.dialects import Dialect
-from fake_broker.fault import Around, Fault, Order
+from fake_broker.fault import Fault, HookContext, Order
 from fake_broker.match import Match, Matcher
 from fake_broker.spec import Spec, SpecError, describe
 from fake_broker.traffic import FINAL, Incoming, Outgoing
@@ -28,12 +28,12 @@ class Active:
     fault: Fault
     match: Match
     matcher: Matcher
-    around: Around
+    context: HookContext
     wakes: float | None
     began: bool = False
 
-    def told(self) -> dict[str, Any]:
-        """For ``stats``."""
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of this fault in ``stats``."""
         return {
             "id": self.id,
             **describe(self.fault, self.match),
@@ -43,7 +43,7 @@ class Active:
 
 
 class Chain:
-    """Owns the active faults. ``unanswered`` counts requests that a fault robbed of their final reply."""
+    """Owns the active faults. ``unanswered`` counts requests whose final reply a fault dropped."""
 
     def __init__(self, dialect: Dialect, random: Random, proxied: bool = False) -> None:
         self.unanswered = 0
@@ -57,34 +57,34 @@ class Chain:
         self._orders: list[tuple[int, Order]] = []
 
     def add(self, spec: Spec, now: float) -> int:
-        """Switch a fault on; gives its id. Raises SpecError when this broker cannot do it."""
+        """Switch a fault on and return its id. Raises SpecError when this broker cannot apply it."""
         if len(self.active) >= MAX_FAULTS:
-            raise SpecError(f"{MAX_FAULTS} faults are on already; clear some first")
+            raise SpecError(f"{MAX_FAULTS} faults are active already; clear some first")
         if spec.fault.needs_partial and not self._dialect.has_partial:
             raise SpecError(
                 f"fault {spec.fault.name!r} needs PARTIAL, which dialect {self._dialect.name} lacks"
             )
-        if why := spec.fault.unfit(self._dialect):
+        if why := spec.fault.why_no_effect(self._dialect):
             raise SpecError(f"fault {spec.fault.name!r} has no effect in dialect {self._dialect.name}: {why}")
         if spec.fault.needs_proxy and not self._proxied:
             raise SpecError(f"fault {spec.fault.name!r} needs the TCP proxy; start the broker with --proxy")
         number, self._next = self._next, self._next + 1
         matcher = Matcher(spec.match, spec.fault.commands, self._random, now)
-        around = Around(number, self._dialect, self._random, now)
-        self.active[number] = Active(number, spec.fault, spec.match, matcher, around, matcher.begins)
+        context = HookContext(number, self._dialect, self._random, now)
+        self.active[number] = Active(number, spec.fault, spec.match, matcher, context, matcher.begins)
         self._sort()
         return number
 
     def remove(self, number: int, now: float) -> list[Outgoing]:
-        """Switch a fault off; gives the replies it had kept back. Raises SpecError for an id that is not on."""
+        """Switch a fault off and return the replies that it withheld. Raises SpecError for an unknown id."""
         active = self.active.pop(number, None)
         if active is None:
             raise SpecError(f"no fault with id {number} is on; on are {sorted(self.active) or 'none'}")
         self._sort()
         if not active.began:
             return []
-        active.around.now = now
-        given = active.fault.end(active.around)
+        active.context.now = now
+        given = active.fault.end(active.context)
         self._collect(active)
         return given
 
@@ -97,11 +97,11 @@ class Chain:
         return [a.id for a in self.active.values() if a.fault.name == name]
 
     def incoming(self, message: Incoming, now: float) -> list[Outgoing] | None:
-        """None: no fault wants it. A list: it is swallowed, and these are the answers."""
+        """None: no fault replaces the message. A list: the messages to send instead of processing it."""
         for active in self._incoming:
             if active.matcher.wants(message.command, message.service, message.identity, now):
-                active.around.now = now
-                answers = active.fault.incoming(message, active.around)
+                active.context.now = now
+                answers = active.fault.incoming(message, active.context)
                 self._collect(active)
                 if answers is not None:
                     if message.from_client and not any(a.command == FINAL for a in answers):
@@ -110,43 +110,43 @@ class Chain:
         return None
 
     def outgoing(self, message: Outgoing, now: float) -> list[Outgoing]:
-        """What goes out instead of the message."""
+        """The messages to send instead."""
         if not self._outgoing:
             return [message]
         messages = [message]
         owed = message.command == FINAL
-        kept = self._kept()
+        withheld = self._withheld()
         for active in self._outgoing:
             passed: list[Outgoing] = []
             for one in messages:
                 if active.matcher.wants(one.command, one.service, one.to, now):
-                    active.around.now = now
-                    passed += active.fault.outgoing(one, active.around)
+                    active.context.now = now
+                    passed += active.fault.outgoing(one, active.context)
                 else:
                     passed.append(one)
             messages = passed
             self._collect(active)
         if owed:
-            finals = sum(m.command == FINAL for m in messages) + self._kept() - kept
+            finals = sum(m.command == FINAL for m in messages) + self._withheld() - withheld
             self.unanswered += finals < 1
         return messages
 
     def tick(self, now: float, peers: int, workers: Mapping[bytes, bytes]) -> list[Outgoing]:
-        """Begin, wake and end what is due; gives the replies that ending faults had kept back."""
+        """Begin, wake and end the faults that are due. Returns the replies that ending faults withheld."""
         given: list[Outgoing] = []
         for active in list(self.active.values()):
             ends = active.matcher.ends
             if ends is not None and ends <= now:
                 given += self.remove(active.id, now)
             elif active.wakes is not None and active.wakes <= now:
-                around = active.around
+                context = active.context
                 fits = active.matcher.fits
-                around.now, around.peers = now, peers
-                around.workers = {worker: of for worker, of in workers.items() if fits(of, worker)}
+                context.now, context.peers = now, peers
+                context.workers = {worker: of for worker, of in workers.items() if fits(of, worker)}
                 if not active.began:
                     active.began = True
-                    active.fault.begin(around)
-                active.wakes = active.fault.tick(around)
+                    active.fault.begin(context)
+                active.wakes = active.fault.tick(context)
                 self._collect(active)
         return given
 
@@ -163,12 +163,12 @@ class Chain:
         return taken
 
     def _collect(self, active: Active) -> None:
-        if active.around.orders:
-            self._orders += [(active.id, order) for order in active.around.orders]
-            active.around.orders.clear()
+        if active.context.orders:
+            self._orders += [(active.id, order) for order in active.context.orders]
+            active.context.orders.clear()
 
-    def _kept(self) -> int:
-        return sum(a.fault.kept() for a in self._outgoing)
+    def _withheld(self) -> int:
+        return sum(a.fault.withheld() for a in self._outgoing)
 
     def _sort(self) -> None:
         ordered = sorted(self.active.values(), key=lambda a: (a.fault.stage, a.id))

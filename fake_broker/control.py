@@ -1,8 +1,8 @@
-"""The control endpoint's language: one JSON object in, one out. Pure: the server lends a Desk.
+"""The protocol of the control endpoint: one JSON object in, one out. Pure: an OrderTarget carries the orders out.
 
 Over TCP, which every local user can reach, an order must carry the broker's ``token``.
 
-Every answer has ``ok``. A mistake is answered ``{"ok": false, "error": "…"}`` and changes nothing.
+Every answer has ``ok``. The answer to an invalid order is ``{"ok": false, "error": "…"}``, and nothing changes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ MAX_REQUEST = 1 << 20
 """Bytes of one order."""
 
 
-class Desk(Protocol):
-    """What the orders work on. Every method may raise SpecError, whose text goes back to the asker."""
+class OrderTarget(Protocol):
+    """Carries orders out. Every method may raise SpecError, whose text is the answer."""
 
     def stats(self) -> dict[str, Any]:
         """Counters."""
@@ -34,7 +34,7 @@ class Desk(Protocol):
         """Switch every fault off."""
 
     def silence(self, silent: bool) -> None:
-        """Fall silent, or answer again; other faults stay."""
+        """Stop answering, or answer again; other faults stay."""
 
     def release(self) -> int:
         """Send every held reply; how many."""
@@ -43,21 +43,22 @@ class Desk(Protocol):
         """End the broker after this answer."""
 
 
-def answer(raw: bytes, desk: Desk, token: str = "") -> bytes:
-    """Obey one order. Never raises for what the order holds. token: what the order must carry; "" for nothing."""
+def answer(raw: bytes, target: OrderTarget, token: str = "") -> bytes:
+    """Carry out one order and return the answer. Never raises for an invalid order. token: what the order must contain;
+    "" for nothing."""
     try:
-        told = _obey(raw, desk, token)
+        result = _execute(raw, target, token)
     except SpecError as error:
         return _json({"ok": False, "error": str(error)})
-    return _json({"ok": True, **told})
+    return _json({"ok": True, **result})
 
 
-def _obey(raw: bytes, desk: Desk, token: str) -> dict[str, Any]:
+def _execute(raw: bytes, target: OrderTarget, token: str) -> dict[str, Any]:
     try:
         order = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise SpecError(
-            f'this is no JSON ({error}); expected an object like {{"command": "stats"}}'
+            f'this is not JSON ({error}); expected an object like {{"command": "stats"}}'
         ) from None
     if not isinstance(order, dict):
         raise SpecError(f'a JSON {type(order).__name__}; expected an object like {{"command": "stats"}}')
@@ -77,56 +78,56 @@ def _obey(raw: bytes, desk: Desk, token: str) -> dict[str, Any]:
             if key not in keys:
                 able = f"expected only {', '.join(keys)}" if keys else "it takes none"
                 raise SpecError(f"command {name!r} has no key {key[:60]!r}: {able}")
-    return command(desk, order)
+    return command(target, order)
 
 
-def _stats(desk: Desk, _order: Mapping[str, Any]) -> dict[str, Any]:
-    return desk.stats()
+def _stats(target: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
+    return target.stats()
 
 
-def _fault(desk: Desk, order: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": desk.add_fault(parse(order))}
+def _fault(target: OrderTarget, order: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": target.add_fault(parse(order))}
 
 
-def _clear(desk: Desk, order: Mapping[str, Any]) -> dict[str, Any]:
+def _clear(target: OrderTarget, order: Mapping[str, Any]) -> dict[str, Any]:
     number = order.get("id")
     if number is None:
-        desk.clear()
+        target.clear()
     elif isinstance(number, int) and not isinstance(number, bool):
-        desk.remove_fault(number)
+        target.remove_fault(number)
     else:
         raise SpecError(f"'id' is {repr(number)[:60]}; expected the number that 'fault' answered")
     return {}
 
 
-def _silence(desk: Desk, _order: Mapping[str, Any]) -> dict[str, Any]:
-    desk.silence(True)
+def _silence(target: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
+    target.silence(True)
     return {}
 
 
-def _resume(desk: Desk, _order: Mapping[str, Any]) -> dict[str, Any]:
-    desk.silence(False)
+def _resume(target: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
+    target.silence(False)
     return {}
 
 
-def _release(desk: Desk, _order: Mapping[str, Any]) -> dict[str, Any]:
-    return {"released": desk.release()}
+def _release(target: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
+    return {"released": target.release()}
 
 
-def _faults(_desk: Desk, _order: Mapping[str, Any]) -> dict[str, Any]:
+def _faults(_desk: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
     return {"faults": catalogue()}
 
 
-def _ping(_desk: Desk, _order: Mapping[str, Any]) -> dict[str, Any]:
+def _ping(_desk: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _stop(desk: Desk, _order: Mapping[str, Any]) -> dict[str, Any]:
-    desk.stop()
+def _stop(target: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
+    target.stop()
     return {}
 
 
-_Command = Callable[[Desk, dict[str, Any]], dict[str, Any]]
+_Command = Callable[[OrderTarget, dict[str, Any]], dict[str, Any]]
 COMMANDS: Mapping[str, tuple[_Command, tuple[str, ...] | None]] = {
     "stats": (_stats, ()),
     "fault": (_fault, None),
@@ -138,8 +139,8 @@ COMMANDS: Mapping[str, tuple[_Command, tuple[str, ...] | None]] = {
     "ping": (_ping, ()),
     "stop": (_stop, ()),
 }
-"""Name → what obeys it and the keys it takes; None: it checks its keys itself."""
+"""Name → function and the keys that the order may have; None: the function checks them itself."""
 
 
-def _json(told: Mapping[str, Any]) -> bytes:
-    return json.dumps(told).encode()
+def _json(result: Mapping[str, Any]) -> bytes:
+    return json.dumps(result).encode()

@@ -1,8 +1,8 @@
 """What a fault is: data (its fields) and up to four hooks. The modules of ``fake_broker.faults`` derive from it.
 
-The fields of the dataclass are the parameters a user may set; ``bounds`` gives the range of a number. A fault
-sees only what its Match let through, and acts on values: it never touches a socket or a clock. What it wants
-of the sockets it asks for with an Order.
+The fields of the dataclass are the parameters a user may set; ``bounds`` gives the range of a number. A fault sees
+only the messages that its Match lets through, and acts on values: it never touches a socket or a clock. To change a
+socket it returns an Order.
 """
 # ruff: noqa: ARG002 – the base's hooks do nothing with what they are given
 
@@ -19,22 +19,22 @@ from fake_broker.traffic import COMMANDS, DISCONNECT, FINAL, HEARTBEAT, PARTIAL,
 
 
 class Stage(IntEnum):
-    """Faults of one stage see what those of the stage before made of a message."""
+    """Faults of one stage process the result of the stage before."""
 
     MEANING = 1
-    """changes what is said"""
+    """changes the content"""
     WIRE = 2
-    """changes how it is written"""
+    """changes the encoding"""
     TIMING = 3
-    """changes when, or whether, it is sent"""
+    """changes when, or whether, the message is sent"""
 
 
-# -- orders: what only the owner of the sockets can do
+# -- orders, which the owner of the sockets carries out
 
 
 @dataclass(frozen=True, slots=True)
 class Unbind:
-    """Stop listening. libzmq ends the connections of that listener with it (measured, 4.3.5)."""
+    """Stop listening. libzmq then closes the connections of that listener (measured, 4.3.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """End every connection and forget every worker; listen again on the same port at once, or when a Bind comes.
-    max_frame: bytes a frame may have from then on (ZMQ_MAXMSGSIZE), None for the broker's own limit."""
+    """Close every connection and drop every worker. listen: whether to listen again at once, or at the next Bind.
+    max_frame: bytes that a frame may have from then on (ZMQ_MAXMSGSIZE); None: the broker's own limit."""
 
     listen: bool = True
     max_frame: int | None = None
@@ -60,22 +60,22 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Drop this worker without a word."""
+    """Drop this worker without sending DISCONNECT."""
 
     worker: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """Heartbeats every ``interval`` seconds from now on; None for the usual interval."""
+    """Send heartbeats every ``interval`` seconds from now on; None: the usual interval."""
 
     interval: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """For the proxy in front: fields of its policy to change, how to end every connection, and whether to reset
-    those that are mute. by: id of the fault that asks, under which the proxy counts what it saw and did."""
+    """For the TCP proxy: fields of its policy to change, how to close every connection, and whether to reset the
+    half-open ones. by: id of the fault, under which the proxy counts connections."""
 
     policy: Mapping[str, Any] = field(default_factory=dict)
     cut: str | None = None
@@ -85,7 +85,7 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send this now, past every fault."""
+    """Send these messages now; no fault changes them."""
 
     messages: tuple[Outgoing, ...]
 
@@ -94,9 +94,9 @@ Order = Unbind | Bind | Read | Restart | Wire | Forget | Beat | Deliver
 
 
 @dataclass(slots=True)
-class Around:
-    """What a hook may use. id: of the fault in this broker. peers: live connections; workers: identity → service
-    of those that the match lets through; both as of the last tick."""
+class HookContext:
+    """What the hooks of a fault can read. id: of the fault in this broker. peers: open connections. workers: identity →
+    service of the workers that match. Both are as of the last tick. orders: a hook appends its orders here."""
 
     id: int
     dialect: Dialect
@@ -112,8 +112,9 @@ FAULTS: dict[str, type[Fault]] = {}
 
 
 class Fault:
-    """Base of all faults. commands: which messages the hooks see. also: which ones they see only when the match
-    names them. needs_partial: of no use in a dialect without PARTIAL. needs_proxy: of no use without the TCP proxy."""
+    """Base of all faults. commands: messages that the hooks see. also: messages that they see only when the match
+    names them. needs_partial: has no effect in a dialect without PARTIAL. needs_proxy: has no effect without the TCP
+    proxy."""
 
     name: ClassVar[str] = ""
     group: ClassVar[str] = ""
@@ -129,36 +130,38 @@ class Fault:
             assert cls.commands | cls.also <= set(COMMANDS)
             FAULTS[cls.name] = cls
 
-    def unfit(self, dialect: Dialect) -> str:
-        """Why this fault can never change anything in that dialect; "" when it can."""
+    def why_no_effect(self, dialect: Dialect) -> str:
+        """Why this fault has no effect in that dialect; "" when it has one."""
         return ""
 
-    def incoming(self, message: Incoming, around: Around) -> list[Outgoing] | None:
-        """None lets the message pass; a list swallows it, and answers with what the list holds."""
+    def incoming(self, message: Incoming, context: HookContext) -> list[Outgoing] | None:
+        """None passes the message on. A list replaces it: the broker does not process it, and sends what the list
+        holds."""
         return None
 
-    def outgoing(self, message: Outgoing, around: Around) -> Iterable[Outgoing]:
-        """What goes out instead. The message alone: no change. Nothing: it is dropped."""
+    def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
+        """The messages to send instead; the message alone changes nothing, an empty result drops it."""
         return (message,)
 
-    def begin(self, around: Around) -> None:
-        """Called once when the fault is switched on; orders go to ``around.orders``."""
+    def begin(self, context: HookContext) -> None:
+        """Called once when the fault is switched on; orders go to ``context.orders``."""
 
-    def tick(self, around: Around) -> float | None:
-        """Called at the time it gave last (and once after ``begin``); gives the next such time, None for never."""
+    def tick(self, context: HookContext) -> float | None:
+        """Called once after ``begin``, then at each time that it returned before. Returns the next time, None for
+        never."""
         return None
 
-    def end(self, around: Around) -> list[Outgoing]:
-        """Called once when the fault is switched off; gives what it had kept back."""
+    def end(self, context: HookContext) -> list[Outgoing]:
+        """Called once when the fault is switched off; returns the messages that it withheld."""
         return []
 
-    def kept(self) -> int:
-        """Final replies that the fault keeps back and will give later: neither sent nor lost yet."""
+    def withheld(self) -> int:
+        """The number of final replies that the fault will send later: neither sent nor lost yet."""
         return 0
 
 
 class ProxyFault(Fault):
-    """Base of the faults of the TCP proxy in front: they act on connections, whatever passes on them."""
+    """Base of the faults of the TCP proxy: they act on connections, not on messages."""
 
     needs_proxy = True
 
@@ -175,11 +178,11 @@ def bounds(default: Any, low: float, high: float, meaning: str) -> Any:
 
 
 def choice(default: str, options: tuple[str, ...], meaning: str) -> Any:
-    """A dataclass field that takes one of these words."""
+    """A dataclass field that takes one of these texts."""
     return field(default=default, metadata={"options": options, "meaning": meaning})
 
 
-def said(default: Any, meaning: str) -> Any:
+def text_or_flag(default: Any, meaning: str) -> Any:
     """A dataclass field that takes any text or truth value."""
     return field(default=default, metadata={"meaning": meaning})
 

@@ -39,7 +39,7 @@ class Endpoints:
 
 
 class Loop:
-    """Owns the context and every socket; is the control endpoint's Desk. Raises ListenError when an endpoint
+    """Owns the context and every socket; is the control endpoint's OrderTarget. Raises ListenError when an endpoint
     cannot be listened on.
 
     token: what every order must carry, "" for nothing.
@@ -107,7 +107,7 @@ class Loop:
             elif self._journal is not None and self._unwritten():
                 self._journal.flush()
             if self._control in ready:
-                self._obey()
+                self._execute()
             if self._wake_read.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_read.recv(64)
@@ -138,7 +138,7 @@ class Loop:
     ) -> None:
         self.close()
 
-    # -- control.Desk
+    # -- control.OrderTarget
 
     def stats(self) -> dict[str, Any]:
         """The broker's counters, and those of the connections."""
@@ -247,7 +247,7 @@ class Loop:
             if self._journal is not None:
                 self._journal.write(self._clock(), "out", send.to, send.frames)
 
-    def _obey(self) -> None:
+    def _execute(self) -> None:
         try:
             frames = self._control.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:

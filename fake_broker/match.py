@@ -1,4 +1,4 @@
-"""Which messages a fault touches, and for how long. Counting starts when the fault is switched on."""
+"""Which messages a fault applies to, and when. Counting starts when the fault is switched on."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from random import Random
 
-from fake_broker.fault import bounds, hex_digits, said
+from fake_broker.fault import bounds, hex_digits, text_or_flag
 
 FOREVER = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """All conditions must hold. Filters first, then the window, then nth and every over what passed the filters,
-    then the dice, then the number of times."""
+    """All conditions must hold. They are checked in this order: filters, time window, nth and every (which count the
+    messages that passed the filters), probability, number of times."""
 
-    service: str = said("*", "service name, with * ? [] as in file names")
-    message: str = said(
+    service: str = text_or_flag("*", "service name, with * ? [] as in file names")
+    message: str = text_or_flag(
         "*", "REQUEST, PARTIAL, FINAL, READY, HEARTBEAT, DISCONNECT; * for what the fault acts on"
     )
     identity: str = hex_digits("", "first hex digits of the peer's ROUTER identity")
     nth: int = bounds(0, 0, 10**9, "apply only to the Nth message that matches, counted from 1; 0: to all")
     every: int = bounds(1, 1, 10**9, "apply to every Nth message that matches")
-    probability: float = bounds(1.0, 0.0, 1.0, "of each one that matches, by the seeded generator")
+    probability: float = bounds(
+        1.0, 0.0, 1.0, "probability of applying to a message that matches, by the seeded generator"
+    )
     times: int = bounds(0, 0, 10**9, "apply at most this many times; 0: no limit")
-    after: float = bounds(0.0, 0.0, FOREVER, "seconds from switching on until it begins")
-    until: float = bounds(FOREVER, 0.0, FOREVER, "seconds from switching on until it is switched off")
+    after: float = bounds(0.0, 0.0, FOREVER, "seconds from switching it on until it begins")
+    until: float = bounds(FOREVER, 0.0, FOREVER, "seconds from switching it on until it is switched off")
 
 
 @lru_cache(maxsize=4096)
@@ -36,7 +38,7 @@ def _service_fits(service: bytes, pattern: str) -> bool:
 
 
 class Matcher:
-    """A Match with its counters. Owns no clock: the time comes with each question."""
+    """A Match with its counters. Owns no clock: callers pass the time."""
 
     def __init__(self, match: Match, commands: frozenset[str], random: Random, now: float) -> None:
         self.match = match
@@ -47,7 +49,7 @@ class Matcher:
         self._since = now
 
     def wants(self, command: str, service: bytes, identity: bytes, now: float) -> bool:
-        """True when the fault acts on this message; counts it."""
+        """Count the message, and return whether the fault applies to it."""
         match = self.match
         if command not in self._commands or not self.fits(service, identity) or not self.open(now):
             return False
@@ -64,14 +66,14 @@ class Matcher:
         return True
 
     def fits(self, service: bytes, identity: bytes) -> bool:
-        """Is it the right service and peer? Counts nothing."""
+        """Whether service and peer match. Counts nothing."""
         match = self.match
         if match.service != "*" and not _service_fits(service, match.service):
             return False
         return not match.identity or identity.hex().startswith(match.identity.lower())
 
     def open(self, now: float) -> bool:
-        """Inside the window of time?"""
+        """Whether the time window is open."""
         return self.match.after <= now - self._since < self.match.until
 
     @property

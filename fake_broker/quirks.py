@@ -1,4 +1,4 @@
-"""Deviations of a real broker from the RFCs that the fake one can take on, each alone switchable."""
+"""Deviations of real brokers from the RFCs that the fake one can emulate, each alone switchable."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """blind_delimiter: the first frame is taken for the delimiter without a look. mute_without_body: a request
-    without a body gets no reply. only_mmi_service: every other ``mmi.*`` is answered 501. code_in_last_frame: an
-    MMI code replaces the last frame of the question's body, the others come back. keep_dead_busy: a worker that
-    dies with a request in hand is never forgotten."""
+    """blind_delimiter: the first frame counts as the delimiter without a check. mute_without_body: a request without a
+    body gets no reply. only_mmi_service: the reply to every other ``mmi.*`` is 501. code_in_last_frame: an MMI code
+    replaces the last frame of the request's body, and the other frames are returned. keep_dead_busy: a worker that
+    exits while it has a request is never dropped."""
 
     blind_delimiter: bool = False
     mute_without_body: bool = False

@@ -1,4 +1,4 @@
-"""A fault as its user writes it (a JSON object, or words on the command line) → fault and match, checked.
+"""Parses a fault as a user writes it: a JSON object, or text on the command line.
 
 Every key, its type and its range comes from the dataclass fields of the fault and of Match, so that a new fault
 needs no line here. Raises SpecError, whose text names the value, what was expected, and the nearest valid name.
@@ -25,7 +25,7 @@ MATCH_KEYS = tuple(f.name for f in fields(Match))
 
 
 class SpecError(ValueError):
-    """What the user asked for makes no sense; the text is one line."""
+    """The request is invalid; the text is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def parse_words(text: str) -> Spec:
         try:
             whole = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise SpecError(f"{text!r} is no JSON object: {error}") from None
+            raise SpecError(f"{text!r} is not a JSON object: {error}") from None
         return parse(whole)
     name, *pairs = (part.strip() for part in text.split(","))
     data: dict[str, Any] = {"fault": name}
@@ -90,21 +90,21 @@ def parse_words(text: str) -> Spec:
             raise SpecError(f"{pair!r} in {text!r}; expected key=value")
         data[key] = value
         if hints.get(key) is not str:
-            # Not a number or true or false: it stays text, and parse says what was expected.
+            # Neither a number nor true or false: it stays text, and parse reports what was expected.
             with contextlib.suppress(ValueError, RecursionError):
                 data[key] = json.loads(value)
     return parse(data)
 
 
 def describe(fault: Fault, match: Match) -> dict[str, Any]:
-    """The JSON object that gives this fault again: what differs from the defaults."""
-    told: dict[str, Any] = {"fault": fault.name}
+    """The JSON object from which parse makes this fault: everything that differs from the defaults."""
+    found: dict[str, Any] = {"fault": fault.name}
     for holder in (fault, match):
         for f in _fields(type(holder)).values():
             value = getattr(holder, f.name)
             if value != f.default:
-                told[f.name] = value
-    return told
+                found[f.name] = value
+    return found
 
 
 def catalogue() -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        "no_leaks(ignore=(), objects=(), memory=None, patience=2.0): the test must give everything back",
+        "no_leaks(ignore=(), objects=(), memory=None, timeout=2.0): the test must give everything back",
     )
     if config.getoption("--no-leaks"):
         if hidden := _hidden():

@@ -28,7 +28,7 @@ COMPARED = "solution-2-later"  # the claim that compares two profiles
 def table(record: ClaimsRecord, said: Mapping[str, str] | None = None) -> str:
     """Markdown: one row per profile of ``make reproduce``. said: what the analysis said, by profile; None: as the
     reference service describes it."""
-    words = {name: card.said for name, card in describe().items()} if said is None else said
+    words = {name: spec.said for name, spec in describe().items()} if said is None else said
     rows = {row.claim.name: row for row in record.rows()}
     lines = [_line(name, rows, record, words) for name in DEFAULT_PROFILES]
     compared = rows.get(COMPARED)

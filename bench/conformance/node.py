@@ -19,7 +19,7 @@ INSTALL = [
     "--no-fund",
     "--loglevel=error",
 ]
-PATIENCE = 120.0  # seconds
+TIMEOUT = 120.0  # seconds
 
 
 def ready() -> None:
@@ -30,11 +30,9 @@ def ready() -> None:
     if (HERE / "node_modules" / "eventsource-parser").is_dir():
         return
     try:
-        done = subprocess.run(
-            INSTALL, cwd=HERE, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
+        done = subprocess.run(INSTALL, cwd=HERE, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        raise Absent(f"npm install of eventsource-parser took more than {PATIENCE:.0f} s") from None
+        raise Absent(f"npm install of eventsource-parser took more than {TIMEOUT:.0f} s") from None
     if done.returncode:
         raise Absent(f"npm cannot install eventsource-parser: {done.stderr.strip().partition(chr(10))[0]}")
 
@@ -48,7 +46,7 @@ def ask(streams: list[Stream]) -> list[Found]:
         input="\n".join(lines) + "\n",
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=True,
     )
     return [json.loads(line) for line in done.stdout.split("\n") if line]

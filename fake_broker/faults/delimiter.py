@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fake_broker.dialects import CLIENT_KINDS, WORKER_KINDS, Dialect
-from fake_broker.fault import REPLIES, TO_WORKERS, Around, Fault, Stage, choice
+from fake_broker.fault import REPLIES, TO_WORKERS, Fault, HookContext, Stage, choice
 from fake_broker.traffic import Outgoing, frames_of
 
 
 @dataclass
 class Delimiter(Fault):
-    """An empty frame in front that the dialect does not want, or the one it wants is missing."""
+    """Replies start with an empty frame that the dialect does not have, or lack the one that it has."""
 
     name = "delimiter"
     group = "malformed"
@@ -20,15 +20,15 @@ class Delimiter(Fault):
 
     change: str = choice("extra", ("extra", "missing"), "extra or missing")
 
-    def unfit(self, dialect: Dialect) -> str:
+    def why_no_effect(self, dialect: Dialect) -> str:
         """See ``Fault``: nothing can be missing where no message of the broker has a delimiter."""
         sent = [dialect.layouts[kind] for kind in (*CLIENT_KINDS, *WORKER_KINDS) if kind in dialect.layouts]
         if self.change == "extra" or any(layout.delimiter for layout in sent):
             return ""
         return "no message from the broker starts with a delimiter there; expected change=extra"
 
-    def outgoing(self, message: Outgoing, around: Around) -> Iterable[Outgoing]:
-        frames = tuple(frames_of(message, around.dialect))
+    def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
+        frames = tuple(frames_of(message, context.dialect))
         if self.change == "extra":
             frames = (b"", *frames)
         elif frames and frames[0] == b"":

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fake_broker.fault import REPLIES, TO_WORKERS, Around, Fault, Stage
+from fake_broker.fault import REPLIES, TO_WORKERS, Fault, HookContext, Stage
 from fake_broker.traffic import Outgoing
 
 
 @dataclass
 class Drop(Fault):
-    """The work is done, but the reply is thrown away."""
+    """The request is processed, but its reply is dropped."""
 
     name = "drop"
     group = "reply"
@@ -17,5 +17,5 @@ class Drop(Fault):
     commands = REPLIES
     also = TO_WORKERS
 
-    def outgoing(self, _message: Outgoing, _around: Around) -> Iterable[Outgoing]:
+    def outgoing(self, _message: Outgoing, _context: HookContext) -> Iterable[Outgoing]:
         return ()

@@ -3,15 +3,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fake_broker.fault import FINALS, Around, Fault, bounds
+from fake_broker.fault import FINALS, Fault, HookContext, bounds
 from fake_broker.mdp import ClientReply
 from fake_broker.traffic import Outgoing
 
 
 @dataclass
 class EndlessPartial(Fault):
-    """PARTIAL after PARTIAL, never a FINAL: a client that restarts its timeout at each one waits for ever. It
-    ends when the client leaves or the fault is cleared."""
+    """Send PARTIAL after PARTIAL and never a FINAL, until the client disconnects or the fault is cleared. A client that
+    restarts its timeout at each PARTIAL waits for ever."""
 
     name = "endless-partial"
     group = "reply"
@@ -20,11 +20,11 @@ class EndlessPartial(Fault):
 
     interval: float = bounds(0.1, 0.001, 86_400.0, "seconds between two")
 
-    def outgoing(self, message: Outgoing, around: Around) -> Iterable[Outgoing]:
+    def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
         assert isinstance(message.message, ClientReply)
         yield replace(
             message,
             message=replace(message.message, final=False),
             interval=self.interval,
-            cause=around.id,
+            cause=context.id,
         )

@@ -2,21 +2,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fake_broker.fault import Around, ProxyFault, Wire
+from fake_broker.fault import HookContext, ProxyFault, Wire
 from fake_broker.traffic import Outgoing
 
 
 @dataclass
 class HalfOpen(ProxyFault):
-    """The broker's side of every connection is gone, and the peers are not told: no FIN, no RST, no byte. When
-    the fault is cleared they get RST."""
+    """Close the broker's side of every connection without FIN or RST, so that the peers do not notice. When the fault
+    is cleared they get RST."""
 
     name = "half-open"
     group = "transport"
 
-    def begin(self, around: Around) -> None:
-        around.orders.append(Wire(cut="half-open"))
+    def begin(self, context: HookContext) -> None:
+        context.orders.append(Wire(cut="half-open"))
 
-    def end(self, around: Around) -> list[Outgoing]:
-        around.orders.append(Wire(reset_mute=True))
+    def end(self, context: HookContext) -> list[Outgoing]:
+        context.orders.append(Wire(reset_mute=True))
         return []

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fake_broker.fault import REPLIES, TO_WORKERS, Around, Fault, Stage, said
+from fake_broker.fault import REPLIES, TO_WORKERS, Fault, HookContext, Stage, text_or_flag
 from fake_broker.traffic import Outgoing, frames_of
 
 
 @dataclass
 class Header(Fault):
-    """Another protocol, or another version of it, in the header frame."""
+    """The header frame names another protocol or another version."""
 
     name = "header"
     group = "malformed"
@@ -17,10 +17,10 @@ class Header(Fault):
     commands = REPLIES
     also = TO_WORKERS
 
-    header: str = said("MDPC09", "what the header frame says")
+    header: str = text_or_flag("MDPC09", "content of the header frame")
 
-    def outgoing(self, message: Outgoing, around: Around) -> Iterable[Outgoing]:
-        frames = list(frames_of(message, around.dialect))
+    def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
+        frames = list(frames_of(message, context.dialect))
         at = 1 if frames[:1] == [b""] and len(frames) > 1 else 0
         frames[at : at + 1] = [self.header.encode()]
         yield replace(message, frames=tuple(frames))

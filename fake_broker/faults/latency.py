@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fake_broker.fault import REPLIES, TO_WORKERS, Around, Fault, Stage, bounds
+from fake_broker.fault import REPLIES, TO_WORKERS, Fault, HookContext, Stage, bounds
 from fake_broker.traffic import Outgoing
 
 
 @dataclass
 class Latency(Fault):
-    """Answers, but later, by a fixed time with even jitter around it. Replies may overtake each other."""
+    """Delay replies by a fixed time with uniform jitter. Replies may overtake each other."""
 
     name = "latency"
     group = "reply"
@@ -20,6 +20,6 @@ class Latency(Fault):
     delay: float = bounds(0.1, 0.0, 86_400.0, "seconds")
     jitter: float = bounds(0.0, 0.0, 86_400.0, "seconds at most, to either side")
 
-    def outgoing(self, message: Outgoing, around: Around) -> Iterable[Outgoing]:
-        late = self.delay + around.random.uniform(-self.jitter, self.jitter)
+    def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
+        late = self.delay + context.random.uniform(-self.jitter, self.jitter)
         yield replace(message, delay=message.delay + max(0.0, late))

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fake_broker.fault import FINALS, Around, Fault
+from fake_broker.fault import FINALS, Fault, HookContext
 from fake_broker.traffic import Outgoing
 
 MAX_CLIENTS = 10_000
@@ -12,8 +12,7 @@ MAX_CLIENTS = 10_000
 
 @dataclass
 class OneBehind(Fault):
-    """Each final reply is kept until the same client's next one is due, and goes out in its place: what a
-    client sees that reuses its socket after a timeout."""
+    """Send each client the reply to its previous request: what a client gets that reuses its socket after a timeout."""
 
     name = "one-behind"
     group = "reply"
@@ -21,17 +20,17 @@ class OneBehind(Fault):
 
     _last: OrderedDict[bytes, Outgoing] = field(default_factory=OrderedDict, init=False, repr=False)
 
-    def outgoing(self, message: Outgoing, _around: Around) -> Iterable[Outgoing]:
+    def outgoing(self, message: Outgoing, _context: HookContext) -> Iterable[Outgoing]:
         before = self._last.pop(message.to, None)
         self._last[message.to] = message
         if len(self._last) > MAX_CLIENTS:
             self._last.popitem(last=False)
         return () if before is None else (before,)
 
-    def kept(self) -> int:
+    def withheld(self) -> int:
         return len(self._last)
 
-    def end(self, _around: Around) -> list[Outgoing]:
+    def end(self, _context: HookContext) -> list[Outgoing]:
         kept = list(self._last.values())
         self._last.clear()
         return kept

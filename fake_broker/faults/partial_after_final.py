@@ -3,21 +3,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fake_broker.fault import FINALS, Around, Fault
+from fake_broker.fault import FINALS, Fault, HookContext
 from fake_broker.mdp import ClientReply
 from fake_broker.traffic import Outgoing
 
 
 @dataclass
 class PartialAfterFinal(Fault):
-    """A PARTIAL follows the FINAL, when the client no longer expects anything."""
+    """Send a PARTIAL after the FINAL, when the client no longer expects a message."""
 
     name = "partial-after-final"
     group = "reply"
     commands = FINALS
     needs_partial = True
 
-    def outgoing(self, message: Outgoing, _around: Around) -> Iterable[Outgoing]:
+    def outgoing(self, message: Outgoing, _context: HookContext) -> Iterable[Outgoing]:
         assert isinstance(message.message, ClientReply)
         yield message
         yield replace(message, message=replace(message.message, final=False))

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from fake_broker.fault import FINALS, Around, Fault
+from fake_broker.fault import FINALS, Fault, HookContext
 from fake_broker.traffic import Outgoing
 
 
 @dataclass
 class Swap(Fault):
-    """Two clients get each other's reply. The first waits until a second client's reply is due."""
+    """Two clients get each other's reply. The first reply is held until there is one for a second client."""
 
     name = "swap"
     group = "reply"
@@ -17,7 +17,7 @@ class Swap(Fault):
 
     _first: Outgoing | None = field(default=None, init=False, repr=False)
 
-    def outgoing(self, message: Outgoing, _around: Around) -> Iterable[Outgoing]:
+    def outgoing(self, message: Outgoing, _context: HookContext) -> Iterable[Outgoing]:
         first = self._first
         if first is None:
             self._first = message
@@ -27,9 +27,9 @@ class Swap(Fault):
         self._first = None
         return (replace(message, to=first.to), replace(first, to=message.to))
 
-    def kept(self) -> int:
+    def withheld(self) -> int:
         return int(self._first is not None)
 
-    def end(self, _around: Around) -> list[Outgoing]:
+    def end(self, _context: HookContext) -> list[Outgoing]:
         first, self._first = self._first, None
         return [] if first is None else [first]

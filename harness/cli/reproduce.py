@@ -21,8 +21,8 @@ from harness.core.record import Trial
 from harness.core.verdict import Outcome
 from harness.experiment.reproduce import (
     DEFAULT_PROFILES,
-    Card,
     LoadOverrides,
+    ProfileSpec,
     choose,
     compare,
     confirmed,
@@ -108,18 +108,18 @@ def command(context: click.Context, /, **options: Any) -> None:
     if options["everything"]:
         names = ("out", "resume", "jobs", "max_time", "seed", "json_file", "quiet")
         run_all(**{name: options[name] for name in names})
-    cards = describe()
+    specs = describe()
     console = terminal()
     if options["list_only"]:
-        for card in cards.values():
+        for spec in specs.values():
             console.print(
-                f"{card.name:18} {card.expected.value:10} {quoted(card.summary)}",
+                f"{spec.name:18} {spec.expected.value:10} {quoted(spec.summary)}",
                 soft_wrap=True,
                 markup=False,
             )
         return
     later = AfterVerdict(out=out, history=options["history"], notify=options["notify"], target=None)
-    chosen = choose(cards, options["profiles"] or DEFAULT_PROFILES)
+    chosen = choose(specs, options["profiles"] or DEFAULT_PROFILES)
     overrides = LoadOverrides(options["connections"], options["concurrency"], options["real_time"])
     text = "harness reproduce " + shlex.join(f"--profile={name}" for name in options["profiles"])
     with Interrupt() as interrupt, view(console, quiet=quiet) as show:
@@ -141,18 +141,18 @@ def command(context: click.Context, /, **options: Any) -> None:
 
 
 def _run_all(
-    run: Run, cards: list[Card], overrides: LoadOverrides, repeat: int, keep_going: bool
+    run: Run, specs: list[ProfileSpec], overrides: LoadOverrides, repeat: int, keep_going: bool
 ) -> list[str]:
     """Every profile in turn; what went wrong on our side, in one line each."""
     trouble: list[str] = []
-    for card in cards:
+    for spec in specs:
         for turn in range(repeat):
             if run.interrupt.is_set():
                 return trouble
-            name = card.name if repeat == 1 else f"{card.name}-{turn + 1}"
-            setup = setup_for(card, overrides, name=name)
+            name = spec.name if repeat == 1 else f"{spec.name}-{turn + 1}"
+            setup = setup_for(spec, overrides, name=name)
             try:
-                trial = run.trial(setup, lambda trial, card=card: _confirm(trial, card))  # type: ignore[misc]
+                trial = run.trial(setup, lambda trial, spec=spec: _confirm(trial, spec))  # type: ignore[misc]
             except HarnessError as error:
                 trouble.append(f"{name}: {error}")
                 run.failed(setup, str(error))
@@ -160,7 +160,7 @@ def _run_all(
                     return trouble
                 continue
             if not trial.about.confirmed and not keep_going and not run.interrupt.is_set():
-                left = len(cards) * repeat - len(run.record.trials)
+                left = len(specs) * repeat - len(run.record.trials)
                 if left:
                     trouble.append(
                         f"stopped at {name}, which did not behave as expected; --keep-going runs the rest"
@@ -169,8 +169,8 @@ def _run_all(
     return trouble
 
 
-def _confirm(trial: Trial, card: Card) -> Trial:
-    good, why = confirmed(trial, card)
+def _confirm(trial: Trial, spec: ProfileSpec) -> Trial:
+    good, why = confirmed(trial, spec)
     return replace(trial, about=replace(trial.about, confirmed=good, note=why))
 
 

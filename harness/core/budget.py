@@ -41,17 +41,17 @@ TABLES = (
 )  # fmt: skip
 
 
-def laid_over(base: Budget, over: Budget) -> Budget:
-    """``over`` decides wherever it says something; what it does not name stays as in ``base``."""
+def merge_budgets(base: Budget, over: Budget) -> Budget:
+    """``base`` with every entry of ``over`` added or replaced."""
     return Budget(**{name: {**getattr(base, name), **getattr(over, name)} for name in TABLES})
 
 
 def shared(budgets: tuple[Budget, ...]) -> Budget:
     """One budget for endpoints that are opened in turn, equally often.
 
-    What a connection may leave is their mean, for every one of them makes its share of the connections;
-    of ceilings the lowest holds, for a level belongs to all of them; of pools the largest, of retention times
-    the longest, and of required bounds the strictest.
+    Growth per connection is their mean, because each endpoint has an equal share of the connections. The lowest ceiling
+    holds, because a level belongs to all of them. Of pools the largest holds, of retention times the longest, and of
+    required bounds the strictest.
     """
     return Budget(
         growth=_mean([budget.growth for budget in budgets]),

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.core.budget import Budget, laid_over, shared
+from harness.core.budget import Budget, merge_budgets, shared
 from harness.core.errors import ConfigError, OptionError
 from harness.core.metric import METRICS, Key
 from harness.core.units import LONGEST, count, duration, nearest, per_unit, size
@@ -235,14 +235,14 @@ def applied(
     own = file.profiles[profile] if profile is not None else Budget()
     parts, notes = [], []
     for path in dict.fromkeys(endpoints):
-        budget = laid_over(laid_over(file.common, _endpoint(file, path)), own)
+        budget = merge_budgets(merge_budgets(file.common, _endpoint(file, path)), own)
         for one in file.exemptions:
             if one.profile not in (None, profile) or one.endpoint not in (None, path, _bare(path)):
                 continue
-            budget = laid_over(budget, one.budget)
+            budget = merge_budgets(budget, one.budget)
             notes.append(f"exception until {one.expires}: {one.metric} {one.allow} ({one.reason})")
         parts.append(budget)
-    return (shared(tuple(parts)) if parts else laid_over(file.common, own)), tuple(dict.fromkeys(notes))
+    return (shared(tuple(parts)) if parts else merge_budgets(file.common, own)), tuple(dict.fromkeys(notes))
 
 
 def _endpoint(file: BudgetFile, path: str) -> Budget:

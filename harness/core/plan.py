@@ -153,8 +153,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
         key: one
         for key, one in results.items()
         if one.status == "undecided"
-        and one.stay
-        and one.stay.release
+        and one.idle_evidence
+        and one.release
         and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
     if suspected or releasing:
@@ -266,8 +266,8 @@ def _wait(
         return design.wait(trial, goal)
     retention = max(retention_of(trial, key) for key in (*suspected, *releasing))
     idle = trial.observations[-1].ended - _last_client(trial)
-    over = [one.stay.release.over and one.stay.drained[-1] == _settled(trial) - 1 for one in releasing.values()
-            if one.stay and one.stay.release]  # fmt: skip
+    over = [one.release.over and one.idle_evidence.drained[-1] == _settled(trial) - 1 for one in releasing.values()
+            if one.idle_evidence and one.release]  # fmt: skip
     longest = retention + 2 * MARGIN + (UNNOTICED if suspected else 0.0)
     if idle < longest and (suspected or not all(over)):
         return design.wait(trial, goal)
@@ -282,13 +282,13 @@ def _wait(
 
 def _late(results: Mapping[Key, Assessed]) -> bool:
     """Something is released late: clients that come again would have to be waited for again."""
-    return any(one.stay and one.stay.release for one in results.values())
+    return any(one.release for one in results.values())
 
 
 def _sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
     """Something was released all at once, and it was not seen yet how often that happens."""
     return any(
-        one.stay and one.stay.release and one.stay.release.at_once and one.stay.release.every is None
+        one.idle_evidence and one.release and one.release.at_once and one.release.every is None
         for one in results.values()
     )
 
@@ -316,7 +316,8 @@ def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed
     if goal.max_seconds is None:
         return True
     after = max(
-        (one.stay.release.after for one in releasing.values() if one.stay and one.stay.release), default=0.0
+        (one.release.after for one in releasing.values() if one.release),
+        default=0.0,
     )
     wait = (
         min(_longest(trial, goal, releasing), NEXT_RELEASE_FACTOR * after) + design.LONGEST_LOAD + WAIT_SLACK
@@ -344,7 +345,7 @@ def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]
 
 def _longest(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float:
     """The longest retention time of what grows; each kind may have its own."""
-    times = [retention_of(trial, key) for key, one in results.items() if one.growing or one.stay]
+    times = [retention_of(trial, key) for key, one in results.items() if one.growing or one.idle_evidence]
     return max(times, default=goal.retention)
 
 
@@ -497,7 +498,7 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
     return all(
         result.at_most * POWER <= 3.0 * trial.sensitivity
         or (late and (result.total <= 0 or runs_threads(trial, key)))
-        or (result.stay is not None and result.stay.release is not None)
+        or (result.release is not None)
         or (late and result.per_burst)
         for key, result in results.items()
         if key.metric in CERTIFIED

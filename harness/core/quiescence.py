@@ -1,7 +1,7 @@
 """When has a service settled? A condition, never a fixed sleep.
 
-Counts are fed as they are read. The service is quiescent once none of them has moved for the settle
-window. The level is the minimum in that window: what exceeds it only briefly (a descriptor of a log line, a
+The tracker is fed counts as they are read. The service is quiescent once none of them has changed for the settle
+window. The level is the minimum in that window: what exceeds it only briefly (the descriptor of a log file, the
 connection of a health check) is not retained.
 
 A service that goes on working without clients (a poller, a leaked handler that still ticks) never stops changing. It
@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 DEFAULT_WINDOW = 2.0  # seconds; the longest close lag seen on healthy servers was below 1 s
-QUARTERS = 4  # windows that a floor is looked at
+QUARTERS = 4  # windows in a row whose minima are compared
 SAME = 1.0  # units, or
-SAME_SHARE = 0.02  # of the level, by which the floor of a window may differ from the next
+SAME_SHARE = 0.02  # of the level, by which the minima of two windows may differ and count as equal
 EVEN = 0.5  # share by which an even slope may differ from window to window
-DEFAULT_PATIENCE = 60.0  # seconds after which "not settled" is the result
+DEFAULT_TIMEOUT = 60.0  # seconds after which "not settled" is the result
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Settling:
 
 @dataclass(frozen=True, slots=True)
 class Quiescent:
-    """At rest. level: the minimum of each count over the window. lag: seconds it took to come to
-    rest, the window itself not counted. fluctuating: the counts that moved all the same."""
+    """Settled. level: the minimum of each count over the window. lag: seconds until the last change, without the
+    window itself. fluctuating: the counts that still changed, or ""."""
 
     level: Mapping[str, float]
     lag: float
@@ -46,7 +46,7 @@ class Quiescent:
 
 @dataclass(frozen=True, slots=True)
 class NeverSettled:
-    """Patience ran out; ``moving`` names the counts that would not rest, with their range."""
+    """The timeout is over; ``moving`` names the counts that still changed."""
 
     moving: str
     level: Mapping[str, float]
@@ -54,16 +54,15 @@ class NeverSettled:
 
 @dataclass(slots=True)
 class Tracker:
-    """Feed it readings in order of time. A count of None is a gap: it restarts the window, because
-    nothing is known of that moment."""
+    """Decides whether a service has settled from readings in order of time. A count of None is a gap: it restarts the
+    window, because nothing is known of that moment. still: length of the windows whose minima are compared, if not
+    ``window``. accept_falling: four windows of falling minima are a level too; the caller judges the late release."""
 
     started: float
     window: float = DEFAULT_WINDOW
-    patience: float = DEFAULT_PATIENCE
-    still: float | None = None  # seconds: the window of the floor, where it is another
-    accept_falling: bool = (
-        False  # whether four windows of falling minima are a level: the caller then judges the late release
-    )
+    timeout: float = DEFAULT_TIMEOUT
+    still: float | None = None
+    accept_falling: bool = False
     _kept: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
     _seen: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
     _moved: float | None = None
@@ -71,7 +70,7 @@ class Tracker:
     _movers: dict[str, float] = field(default_factory=dict)
 
     def feed(self, at: float, counts: Mapping[str, float | None]) -> Settling | Quiescent | NeverSettled:
-        """One reading; the state after it."""
+        """Add one reading and return the state after it."""
         gaps = [name for name, value in counts.items() if value is None]
         if gaps:
             self._kept.clear()
@@ -99,7 +98,7 @@ class Tracker:
         return self._floor(at, values) or self._unsettled(at)
 
     def _floor(self, at: float, values: Mapping[str, float]) -> Quiescent | None:
-        """At rest but for what comes and goes, or climbs evenly."""
+        """Settled on the minima of four windows, which are equal, rise evenly or (if accepted) fall."""
         window = self.still or self.window
         span = QUARTERS * window
         self._seen.append((at, dict(values)))
@@ -132,13 +131,14 @@ class Tracker:
     def _unsettled(self, at: float) -> Settling | NeverSettled:
         recent = [name for name, when in self._movers.items() if at - when <= 2 * self.window]
         moving = ", ".join(sorted(recent)) or "nothing yet"
-        if at - self.started >= self.patience:
+        if at - self.started >= self.timeout:
             return NeverSettled(moving, dict(self._last or {}))
         return Settling(self._moved if self._moved is not None else at, moving)
 
 
 def _stays(floor: Sequence[float]) -> bool:
-    """Halves alike: no quarter needs to have met the floor. What sinks in every quarter does not stay."""
+    """Whether both halves have the same minimum. A quarter alone may miss it. A minimum that falls in every quarter is
+    not the same, however little it falls."""
     half = len(floor) // 2
     if all(after < before for before, after in pairwise(floor)):
         return False
@@ -147,11 +147,11 @@ def _stays(floor: Sequence[float]) -> bool:
 
 
 def _sinks(floor: Sequence[float]) -> bool:
-    """Each quarter lower than the one before: what is released one by one, for as long as it takes."""
+    """Whether each minimum is below the one before, as while things are released one by one."""
     return all(after < before for before, after in pairwise(floor))
 
 
 def _climbs(floor: Sequence[float]) -> bool:
-    """Each quarter higher than the one before, by about as much."""
+    """Whether each minimum is above the one before, by about the same amount."""
     steps = [after - before for before, after in pairwise(floor)]
     return min(steps) > 0 and max(steps) - min(steps) <= max(SAME, EVEN * max(steps))

@@ -23,9 +23,9 @@ from harness.core.units import counted
 from harness.process.child import Child
 from harness.process.private_folder import PrivateFolder
 
-START_PATIENCE = 15.0
-ANSWER_PATIENCE = 15.0
-CANCELLED_PATIENCE = 1.0  # of a user who has stopped the run
+START_TIMEOUT = 15.0
+ANSWER_TIMEOUT = 15.0
+CANCELLED_TIMEOUT = 1.0  # of a user who has stopped the run
 POLL_MS = 50
 SHOWN_APART = ("id", "fault", "seen", "fired")  # of a fault in the broker's counters
 SERVICES = ("state", "identity", "app")  # for which the broker answers by itself
@@ -117,7 +117,7 @@ class Broker:
             log=log,
             name="broker",
         )
-        deadline = clock() + START_PATIENCE
+        deadline = clock() + START_TIMEOUT
         while clock() < deadline and child.alive:
             for line in child.tail(5):
                 if line.startswith('{"'):
@@ -142,7 +142,7 @@ class Broker:
                 took = time.monotonic() - asked
                 if not self.child.alive:
                     state = f"died with {self.child.returncode}"
-                elif took > (CANCELLED_PATIENCE if self._cancelled() else ANSWER_PATIENCE):
+                elif took > (CANCELLED_TIMEOUT if self._cancelled() else ANSWER_TIMEOUT):
                     state = "lives but is mute"
                 else:
                     continue

@@ -28,7 +28,7 @@ from harness.core.record_codec import dumps
 from harness.core.units import counted
 from harness.core.verdict import Outcome
 from harness.experiment.provenance import machine
-from harness.experiment.reproduce import Card, Catalogue, LoadOverrides, confirmed, setup_for
+from harness.experiment.reproduce import Catalogue, LoadOverrides, ProfileSpec, confirmed, setup_for
 from harness.experiment.run import Run
 from harness.process.read import read_bounded
 from harness.report.claims import render_html, render_markdown
@@ -138,11 +138,11 @@ class ClaimsRun:
         return None
 
     def _expected(self, name: str) -> float:
-        card = self.catalogue.card(name)
-        return self._took.get(name, OVERHEAD + float(card.load["seconds"]))
+        spec = self.catalogue.spec(name)
+        return self._took.get(name, OVERHEAD + float(spec.load["seconds"]))
 
     def _measure(self, name: str, repeat: int) -> tuple[Measurement | None, str]:
-        card = self.catalogue.card(name)
+        spec = self.catalogue.spec(name)
         began = self._elapsed
         run = Run(
             command=f"harness reproduce --all: {name}",
@@ -152,8 +152,8 @@ class ClaimsRun:
         )
         try:
             trial = run.trial(
-                setup_for(card, LoadOverrides(real_time=card.real_time, max_seconds=_seconds(card))),
-                lambda trial: _confirm(trial, card),
+                setup_for(spec, LoadOverrides(real_time=spec.real_time, max_seconds=_seconds(spec))),
+                lambda trial: _confirm(trial, spec),
             )
         finally:
             run.directory.close()
@@ -189,18 +189,18 @@ class ClaimsRun:
         replace_file(self.folder / name, text.encode())
 
 
-def _seconds(card: Card) -> float | None:
+def _seconds(spec: ProfileSpec) -> float | None:
     """The budget of a trial: more than it needs on an idle machine, for each ends by itself."""
-    if card.real_time:
+    if spec.real_time:
         return None
-    return float(card.load["seconds"]) * SLOWER
+    return float(spec.load["seconds"]) * SLOWER
 
 
-def _confirm(trial: Trial, card: Card) -> Trial:
-    if card.load.get("ramp"):  # it is run for its checks: a ramp has too few connections for a verdict
+def _confirm(trial: Trial, spec: ProfileSpec) -> Trial:
+    if spec.load.get("ramp"):  # it is run for its checks: a ramp has too few connections for a verdict
         good, why = trial.exit is None, "the service exited" if trial.exit else "served every client"
     else:
-        good, why = confirmed(trial, card)
+        good, why = confirmed(trial, spec)
     return replace(trial, about=replace(trial.about, confirmed=good, note=why))
 
 
@@ -237,18 +237,18 @@ def _resumed(folder: Path, catalogue: Catalogue) -> tuple[Path, ClaimsRecord]:
 
 
 def _described(catalogue: Catalogue) -> dict[str, Any]:
-    cards = {name: catalogue.card(name) for name in needed(catalogue.claims)}
+    specs = {name: catalogue.spec(name) for name in needed(catalogue.claims)}
     return {
         "claims": catalogue.claims,
-        "tests": {name: tested(card) for name, card in cards.items()},
-        "expected": {name: card.expected.value for name, card in cards.items()},
-        "definitions": {name: _digest(card) for name, card in cards.items()},
+        "tests": {name: tested(spec) for name, spec in specs.items()},
+        "expected": {name: spec.expected.value for name, spec in specs.items()},
+        "definitions": {name: _digest(spec) for name, spec in specs.items()},
     }
 
 
-def _digest(card: Card) -> str:
+def _digest(spec: ProfileSpec) -> str:
     """Of all that decides how a trial ends and how that is judged; its wording does not."""
-    parts = {**asdict(card), "summary": "", "said": "", "load": dict(card.load)}
+    parts = {**asdict(spec), "summary": "", "said": "", "load": dict(spec.load)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -272,13 +272,13 @@ def load(path: Path) -> ClaimsRecord:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def tested(card: Card) -> str:
+def tested(spec: ProfileSpec) -> str:
     """How a trial is made, in a few words."""
-    load = card.load
+    load = spec.load
     clients = (
         "1 to {} clients".format(max(load["ramp"]))
         if load.get("ramp")
         else counted(load["concurrency"], "client")
     )
-    times = "original times" if card.real_time else "scaled times"
-    return f"{card.summary}; {card.broker} broker, {clients}, {times}"
+    times = "original times" if spec.real_time else "scaled times"
+    return f"{spec.summary}; {spec.broker} broker, {clients}, {times}"

@@ -80,7 +80,7 @@ class LevelReader:
             SettleCriteria(
                 window=close_times.window,
                 settle=self.setup.judgement.settle,
-                patience=max(self.setup.judgement.patience, 3 * long_window),
+                timeout=max(self.setup.judgement.settle_timeout, 3 * long_window),
                 pace=self.setup.probe_interval,
                 long_window=long_window,
                 accept_falling=retains,

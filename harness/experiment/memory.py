@@ -22,7 +22,7 @@ from harness.store.run_dir import run_id
 
 FIRST, LAST, LOG = "first.snapshot", "last.snapshot", "target.log"
 POLL = 0.05
-END_PATIENCE = 10.0  # seconds until a program that is gone is also known to have ended
+END_TIMEOUT = 10.0  # seconds until a program that is gone is also known to have ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def run(
             reader = PythonCounters(folder, child.pid)
             found = call_cancellable(interrupt.is_set, reader.probe, "the first look at the program")
             if isinstance(found, Unavailable):
-                if not executable(child.pid) and child.wait(END_PATIENCE):
+                if not executable(child.pid) and child.wait(END_TIMEOUT):
                     raise _early(child, out, every)
                 raise ConfigError(f"{command[0]!r}: {found.reason}; expected a Python program")
             return _snapshots(child, reader, out, every, after, duration, interrupt, clock)
@@ -101,7 +101,7 @@ def _snapshots(
             try:
                 reader.snapshot().save(out / (LAST if taken else FIRST))
             except ProbeError:
-                if executable(child.pid) or not child.wait(END_PATIENCE):
+                if executable(child.pid) or not child.wait(END_TIMEOUT):
                     raise
             else:
                 taken = [taken[0], clock()] if taken else [clock()]

@@ -67,18 +67,18 @@ class JudgementOptions:
     """What is measured, for how long, and what is allowed. Times are in seconds.
 
     sensitivity: smallest leak per answered stream that must not be missed. max_time: of the whole guard. cycles: load
-    cycles at most. settle: time without change after which a level is read. patience: time after which counts that
-    still change count as never settling.
-    retention: time for which growth may stay before it is a leak; None: the budget's ``retain``, else RETENTION.
-    budget_notes: where the budget came from, for the report. profile: whose budgets they are. self_test: a pass must
-    find a planted leak. soak: the verdict bounds the growth of every metric per hour.
+    cycles at most. settle: time without change after which a level is read. settle_timeout: time after which a
+    service whose counts still change counts as never settling. retention: time for which growth may stay before it is
+    a leak; None: the budget's ``retain``, else RETENTION. budget_notes: where the budget came from, for the report.
+    profile: whose budgets they are. self_test: a pass must find a planted leak. soak: the verdict bounds the growth
+    of every metric per hour.
     """
 
     sensitivity: float = 1e-3
     max_time: float = 120.0
     cycles: int = 60
     settle: float = 1.0
-    patience: float = 30.0
+    settle_timeout: float = 30.0
     retention: float | None = None
     budget: Budget = field(default_factory=Budget)
     budget_notes: tuple[str, ...] = ()

@@ -32,7 +32,7 @@ from harness.experiment.setup import Steps, TrialSetup
 from harness.experiment.target_runtime import RuntimeSetup
 
 DEFAULT_PROFILES = ("original", "upstream", "solution-1", "solution-2", "solution-3", "fixed")
-DESCRIBE_PATIENCE = 20.0
+DESCRIBE_TIMEOUT = 20.0
 NOFILE = 1024
 GRACE = 6.0  # seconds: the service gives its streams two, its ZeroMQ process two, and a busy machine takes its own
 REAL_SECONDS = 90.0  # the original dies about 30 s after start; three times that is a miss
@@ -41,7 +41,7 @@ LATER_THAN = {"solution-2": "solution-1"}  # "crashed less often", the analysis 
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ProfileSpec:
     """One profile as the reference service describes it. in_log: a regular expression of which a line of
     the log must match after a death (empty: none need), with one of ``returncodes``. mute: no event may
     reach a client. load: connections (per cycle), concurrency, dwell (seconds), events, cycles, settle and
@@ -68,11 +68,11 @@ class Catalogue:
     """What the reference service describes. variations: profiles under other conditions, by name. claims: what is
     claimed, and which of both tests it."""
 
-    profiles: Mapping[str, Card]
-    variations: Mapping[str, Card]
+    profiles: Mapping[str, ProfileSpec]
+    variations: Mapping[str, ProfileSpec]
     claims: tuple[Claim, ...]
 
-    def card(self, name: str) -> Card:
+    def spec(self, name: str) -> ProfileSpec:
         """The profile or variation of that name."""
         return self.variations[name] if name in self.variations else self.profiles[name]
 
@@ -87,7 +87,7 @@ class LoadOverrides:
     max_seconds: float | None = None
 
 
-def describe() -> dict[str, Card]:
+def describe() -> dict[str, ProfileSpec]:
     """Every profile of the reference service by name. Raises TargetError when it cannot say."""
     return dict(catalogue().profiles)
 
@@ -98,12 +98,12 @@ def catalogue() -> Catalogue:
         answer = subprocess.run(
             [sys.executable, "-P", "-m", "harness.reference", "--describe"],
             capture_output=True,
-            timeout=DESCRIBE_PATIENCE,
+            timeout=DESCRIBE_TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise TargetError(
-            f"the reference service did not describe itself within {DESCRIBE_PATIENCE:g} s; try: harness doctor"
+            f"the reference service did not describe itself within {DESCRIBE_TIMEOUT:g} s; try: harness doctor"
         ) from None
     if answer.returncode != 0:
         words = answer.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
@@ -113,23 +113,23 @@ def catalogue() -> Catalogue:
         )
     described = json.loads(answer.stdout)
     return Catalogue(
-        {card.name: card for card in map(_card, described["profiles"])},
-        {card.name: card for card in map(_variation, described["variations"])},
+        {spec.name: spec for spec in map(_profile_spec, described["profiles"])},
+        {spec.name: spec for spec in map(_variation, described["variations"])},
         structure_claims(described["claims"]),
     )
 
 
-def _variation(data: Mapping[str, Any]) -> Card:
+def _variation(data: Mapping[str, Any]) -> ProfileSpec:
     return replace(
-        _card(data["profile"]),
+        _profile_spec(data["profile"]),
         profile=data["of"],
         arguments=tuple(data["arguments"]),
         real_time=data["real_time"],
     )
 
 
-def _card(data: Mapping[str, Any]) -> Card:
-    return Card(
+def _profile_spec(data: Mapping[str, Any]) -> ProfileSpec:
+    return ProfileSpec(
         name=data["name"],
         summary=data["summary"],
         said=data["said"],
@@ -144,22 +144,22 @@ def _card(data: Mapping[str, Any]) -> Card:
     )
 
 
-def choose(cards: Mapping[str, Card], names: Sequence[str]) -> list[Card]:
-    """The cards asked for, in the order asked. Raises ConfigError for a name nobody knows."""
+def choose(specs: Mapping[str, ProfileSpec], names: Sequence[str]) -> list[ProfileSpec]:
+    """The specs asked for, in the order asked. Raises ConfigError for a name nobody knows."""
     for name in names:
-        if name not in cards:
+        if name not in specs:
             raise OptionError(
                 "profile",
                 name,
-                f"no such profile{nearest(name, cards)}; expected one of: {', '.join(sorted(cards))}",
+                f"no such profile{nearest(name, specs)}; expected one of: {', '.join(sorted(specs))}",
             )
-    return [cards[name] for name in names]
+    return [specs[name] for name in names]
 
 
-def setup_for(card: Card, overrides: LoadOverrides, *, name: str | None = None) -> TrialSetup:
+def setup_for(spec: ProfileSpec, overrides: LoadOverrides, *, name: str | None = None) -> TrialSetup:
     """The trial of one profile, under its own load where the user did not ask for another."""
-    load = card.load
-    flags = (*(("--real-time",) if overrides.real_time else ()), *card.arguments)
+    load = spec.load
+    flags = (*(("--real-time",) if overrides.real_time else ()), *spec.arguments)
     paths = tuple(load["paths"])
     cycles = int(load["cycles"])
     connections = int(load["connections"])
@@ -171,7 +171,7 @@ def setup_for(card: Card, overrides: LoadOverrides, *, name: str | None = None) 
     request = request_of(
         url=["http://127.0.0.1:{port}" + path for path in paths],
         command=(
-            *(sys.executable, "-P", "-m", "harness.reference", "--profile", card.profile or card.name),
+            *(sys.executable, "-P", "-m", "harness.reference", "--profile", spec.profile or spec.name),
             *("--port", "{port}", "--broker", "{broker}", *flags),
         ),
         nofile=NOFILE,
@@ -188,34 +188,34 @@ def setup_for(card: Card, overrides: LoadOverrides, *, name: str | None = None) 
         max_time=overrides.max_seconds or seconds,
         settle=float(load["settle"]),
         sensitivity=float(load["sensitivity"]),
-        patience=10.0,
+        settle_timeout=10.0,
         retention=0.0,
     )
     # A memory verdict without runtime counters takes minutes: the bound seen so far is printed.
     goal = replace(goal_of(request), memory=False, search=False, hold=0.0)
     return TrialSetup(
-        name=name or card.name,
+        name=name or spec.name,
         request=request,
-        steps=_steps(card, goal),
-        broker=BrokerSetup(behaviour=card.broker),
+        steps=_steps(spec, goal),
+        broker=BrokerSetup(behaviour=spec.broker),
         runtime=RuntimeSetup(str(load.get("runtime") or "none")),
         about=About(
-            profile=card.name,
-            summary=card.summary,
-            said=card.said,
-            expected=card.expected.value,
-            expected_in_log=card.in_log,
+            profile=spec.name,
+            summary=spec.summary,
+            said=spec.said,
+            expected=spec.expected.value,
+            expected_in_log=spec.in_log,
             scale="real" if overrides.real_time else "scaled",
             ramp=tuple(load.get("ramp") or ()),
         ),
     )
 
 
-def _steps(card: Card, goal: Goal) -> Steps:
+def _steps(spec: ProfileSpec, goal: Goal) -> Steps:
     """A profile that is expected to crash or to leak gets its cycles as they are. One that is expected to hold, or
     whose growth only counters inside it show, goes through the plan of a guarded service: it begins with a warm-up."""
 
-    ramp, sizes = tuple(card.load.get("ramp") or ()), tuple(card.load.get("sizes") or (1,))
+    ramp, sizes = tuple(spec.load.get("ramp") or ()), tuple(spec.load.get("sizes") or (1,))
 
     def as_asked(trial: Trial) -> CycleSpec | Stop:
         done = len(trial.observations)
@@ -231,30 +231,30 @@ def _steps(card: Card, goal: Goal) -> Steps:
 
     if ramp:
         return as_asked
-    planned = card.expected is Outcome.BOUNDED or card.load.get("runtime", "none") != "none"
+    planned = spec.expected is Outcome.BOUNDED or spec.load.get("runtime", "none") != "none"
     return (lambda trial: next_step(trial, goal)) if planned else as_asked
 
 
-def confirmed(trial: Trial, card: Card) -> tuple[bool, str]:
+def confirmed(trial: Trial, spec: ProfileSpec) -> tuple[bool, str]:
     """Whether a judged trial ended as the profile says it must, and if not, why not."""
     verdict = trial.verdict
     assert verdict
-    if verdict.outcome not in (card.expected, *card.also):
-        return False, f"expected {card.expected.value}, saw {verdict.outcome.value}"
+    if verdict.outcome not in (spec.expected, *spec.also):
+        return False, f"expected {spec.expected.value}, saw {verdict.outcome.value}"
     code = trial.exit.returncode if trial.exit else trial.about.stopped_with
-    if code not in card.returncodes and not trial.interrupted:
-        return False, f"expected return code {' or '.join(map(str, card.returncodes))}, saw {code}"
+    if code not in spec.returncodes and not trial.interrupted:
+        return False, f"expected return code {' or '.join(map(str, spec.returncodes))}, saw {code}"
     lines = trial.exit.log_tail if trial.exit else trial.about.last_words
     # Who aborts has said why, but of two threads that fault at once the second ends the process before the first's
     # handler has written a word (faulthandler restores the default action before it writes).
     by_signal = bool(trial.exit and trial.exit.returncode and trial.exit.returncode < 0)
     silent = by_signal and (code != -signal.SIGABRT or not lines)
-    if card.in_log and not silent and not any(re.search(card.in_log, line) for line in lines):
-        return False, f"no line of its log matches {card.in_log}"
+    if spec.in_log and not silent and not any(re.search(spec.in_log, line) for line in lines):
+        return False, f"no line of its log matches {spec.in_log}"
     events = sum(o.ledger.events for o in trial.observations)
-    if card.mute and events:
+    if spec.mute and events:
         return False, f"expected no event to reach a client, saw {events}"
-    if not card.mute and not events:
+    if not spec.mute and not events:
         return False, "expected events to reach the clients, saw none"
     return True, f"{counted(events, 'event')} arrived" if events else "no event ever arrived"
 

@@ -88,13 +88,13 @@ class ConnectedClients:
 @dataclass(frozen=True, slots=True)
 class SettleCriteria:
     """What counts as settled; times are in seconds. window: how long counts must stay unchanged, or their
-    minimum for four times ``settle``. patience: after which the counts count as never settling. pace: between two
+    minimum for four times ``settle``. timeout: after which the counts count as never settling. pace: between two
     samples. long_window: replaces ``window`` while counts are above the last level. accept_falling: counts that
     fall all the time have a level too."""
 
     window: float
     settle: float
-    patience: float
+    timeout: float
     pace: float = POLL
     long_window: float = 0.0
     accept_falling: bool = False
@@ -117,7 +117,7 @@ def wait_until_settled(
     tracker = Tracker(
         started,
         window=window,
-        patience=criteria.patience,
+        timeout=criteria.timeout,
         still=max(criteria.settle, MIN_FLOOR_WINDOW, long_window / QUARTERS),
         accept_falling=criteria.accept_falling,
     )
@@ -163,7 +163,7 @@ def wait_until_settled(
                 True, state.fluctuating, dict(state.level), state.lag, cores, fluctuating, stable
             )
         if isinstance(state, NeverSettled):
-            return SettleResult(False, state.moving, dict(state.level), criteria.patience)
+            return SettleResult(False, state.moving, dict(state.level), criteria.timeout)
         if stopped():
             return SettleResult(False, "stopped before it settled", {}, 0.0)
         tick()
@@ -177,12 +177,12 @@ def _sleep_time(now: float, *moments: float) -> float:
 
 
 def wait_for_counts_to_return(
-    sampler: Watching, level: Mapping[str, float], *, clock: Callable[[], float], patience: float = 1.0
+    sampler: Watching, level: Mapping[str, float], *, clock: Callable[[], float], timeout: float = 1.0
 ) -> None:
     """Wait until a new sample is not above ``level``: a reading of the runtime's counters may open a connection or a
     thread of its own for a moment. Counts that stay above it were not raised by the reading."""
     start = clock()
-    while clock() - start < patience:
+    while clock() - start < timeout:
         sample = sampler.latest()
         now = {"fds": sample.fds, "threads": sample.threads}
         if sample.at > start and all(

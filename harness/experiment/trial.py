@@ -56,7 +56,7 @@ MOST_READINGS = 40  # of one hold cycle
 FEWEST_READINGS = 8  # of one, however long each takes
 REST = 3.0  # times as long as the last reading took: counting a large heap holds the service up
 LOGS = ("target.log", "broker.log", "swarm/swarm.log")
-EXIT_PATIENCE = 2.0  # a service whose connections all break at once is given so long to be seen dead
+EXIT_TIMEOUT = 2.0  # a service whose connections all break at once is given so long to be seen dead
 
 
 class TrialRunner:
@@ -311,7 +311,7 @@ class TrialRunner:
         seen = preflight_paths(self.setup, url, interrupted=self.context.interrupt.is_set)
         if seen and seen.stalls:
             self._tell(f"preflight: {seen.problem}")  # the load will tell; waiting once is enough
-        elif seen and seen.problem and not (seen.status in (None, 200) and self.target.wait(EXIT_PATIENCE)):
+        elif seen and seen.problem and not (seen.status in (None, 200) and self.target.wait(EXIT_TIMEOUT)):
             raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
 
     def _cycles(self) -> None:
@@ -397,7 +397,7 @@ class TrialRunner:
         self.refusing.feed(load_ended, step, ledger)
         self.refusing.end(ledger)
         if ledger.failed and step.phase is not Phase.IDLE:
-            self.target.wait(EXIT_PATIENCE if ledger.failed * 2 > ledger.opened else 0.05)
+            self.target.wait(EXIT_TIMEOUT if ledger.failed * 2 > ledger.opened else 0.05)
         self._show(phase, step.index, ledger)
         self.connections += ledger.opened
         if not self.target.alive:

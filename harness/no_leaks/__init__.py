@@ -7,7 +7,7 @@
         client.close()
 
 Descriptors, threads, child processes, asyncio tasks, ZeroMQ sockets and contexts, objects of given types and
-traced memory are compared before and after, again and again until nothing is left or the patience is over.
+traced memory are compared before and after, again and again until nothing is left or the timeout is over.
 """
 
 from harness.no_leaks.check import LeaksError, NoLeaks, assert_no_growth, no_leaks

@@ -15,9 +15,9 @@ from harness.core.units import size
 from harness.no_leaks.ignore import Ignore, checked, covered
 from harness.no_leaks.snapshot import Snapshot, snapshot, types_of
 
-PATIENCE = 2.0  # seconds: what ends by itself has ended by then
+TIMEOUT = 2.0  # seconds: what ends by itself has ended by then
 FIRST_WAIT, LONGEST_WAIT = 0.001, 0.1
-SLEPT = 0.4  # seconds that must have been waited: a machine that stands still for the patience is no reason
+SLEPT = 0.4  # seconds that must have been waited: a machine that stands still for the timeout is no reason
 SHOWN = 10
 
 Leaks = dict[str, list[str]]
@@ -27,9 +27,9 @@ Leaks = dict[str, list[str]]
 class LeaksError(AssertionError):
     """Something was left. leaks: kind → descriptions."""
 
-    def __init__(self, leaks: Leaks, patience: float | None = None) -> None:
+    def __init__(self, leaks: Leaks, timeout: float | None = None) -> None:
         self.leaks = leaks
-        waited = f", {patience:g} s after the end" if patience is not None else ""
+        waited = f", {timeout:g} s after the end" if timeout is not None else ""
         lines = [f"{count(leaks)} left{waited}:"]
         for kind, texts in leaks.items():
             lines.append(f"  {len(texts)} {kind}:")
@@ -93,14 +93,14 @@ class NoLeaks:
         ignore: Iterable[Ignore] = (),
         objects: Iterable[type] = (),
         memory: str | None = None,
-        patience: float = PATIENCE,
+        timeout: float = TIMEOUT,
     ) -> None:
         self._ignore = checked(ignore)
         self._objects = types_of(objects)
         self._spare = _bytes(memory) if memory is not None else None
-        if isinstance(patience, bool) or not isinstance(patience, int | float) or not patience >= 0:
-            raise ConfigError(f"patience={patience!r}: expected a number of seconds, at least 0")
-        self._patience = patience
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+            raise ConfigError(f"timeout={timeout!r}: expected a number of seconds, at least 0")
+        self._timeout = timeout
         self._before: Snapshot | None = None
         self._tracing = False
 
@@ -129,8 +129,8 @@ class NoLeaks:
         """Look; yield how long to wait before the next look; end once it is quiet. Raises LeaksError."""
         __tracebackhide__ = True
         assert self._before is not None, "begin() comes first"
-        ends = time.monotonic() + self._patience
-        wait, slept, enough = FIRST_WAIT, 0.0, min(self._patience, SLEPT)
+        ends = time.monotonic() + self._timeout
+        wait, slept, enough = FIRST_WAIT, 0.0, min(self._timeout, SLEPT)
         collect = self._spare is not None or bool(self._objects)
         while True:
             if collect:
@@ -140,14 +140,14 @@ class NoLeaks:
                 return
             if collect:
                 if slept >= enough and time.monotonic() >= ends:
-                    raise LeaksError(leaks, self._patience)
+                    raise LeaksError(leaks, self._timeout)
                 yield wait
                 slept += wait
                 wait = min(2 * wait, LONGEST_WAIT)
             collect = True  # garbage is no leak, but collecting costs: only when something is left
 
     def end(self) -> None:
-        """Compare until it is quiet. Raises LeaksError when something is left after the patience."""
+        """Compare until it is quiet. Raises LeaksError when something is left after the timeout."""
         __tracebackhide__ = True
         try:
             for wait in self._rounds():
@@ -211,12 +211,12 @@ def no_leaks(
     ignore: Iterable[Ignore] = (),
     objects: Iterable[type] = (),
     memory: str | None = None,
-    patience: float = PATIENCE,
+    timeout: float = TIMEOUT,
 ) -> NoLeaks:
     """A context manager that fails when its block leaves something behind.
 
     ignore: what may stay, each with its reason. objects: types whose live instances must not grow in number.
     memory: traced memory that may stay, such as ``"64 KiB"`` (tracemalloc runs meanwhile: several times
-    slower). patience: seconds given to what ends by itself. Raises LeaksError, an AssertionError.
+    slower). timeout: seconds until what still exists counts as a leak. Raises LeaksError, an AssertionError.
     """
-    return NoLeaks(ignore=ignore, objects=objects, memory=memory, patience=patience)
+    return NoLeaks(ignore=ignore, objects=objects, memory=memory, timeout=timeout)

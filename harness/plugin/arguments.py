@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError
 from harness.core.units import duration, nearest, rate, size
 from harness.experiment.options import OPTIONS
 
-TIMES = ("max_time", "retention", "dwell", "settle", "hold", "patience", "stall_after", "ready_timeout")
+TIMES = ("max_time", "retention", "dwell", "settle", "hold", "settle_timeout", "stall_after", "ready_timeout")
 OURS = ("urls", "budget_notes", "preflight", "preflight_timeout", "grace")  # that the guard fills in itself
 TYPES = {name: kind for name, (_, kind) in OPTIONS.items()}
 ARGUMENTS = ("url", *(name for name in OPTIONS if name not in OURS))

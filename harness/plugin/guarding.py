@@ -15,7 +15,7 @@ import pytest
 
 from harness.config import budget_for, from_arguments
 from harness.core.after_verdict import attempt
-from harness.core.budget import Budget, laid_over
+from harness.core.budget import Budget, merge_budgets
 from harness.core.errors import ConfigError, HarnessError, StoreError
 from harness.core.quote import terminal
 from harness.core.redact import Redactor
@@ -146,14 +146,14 @@ class Guard:
             self._budget_file, endpoints=[_path(url) for url in urls], profile=profile, start=self._root
         )
         if marker:
-            own = laid_over(own, from_arguments(marker, f"{self._where}: @pytest.mark.budget"))
+            own = merge_budgets(own, from_arguments(marker, f"{self._where}: @pytest.mark.budget"))
         if budget is not None:
             over = (
                 budget
                 if isinstance(budget, Budget)
                 else from_arguments(budget, f"{self._where}: guard(budget=…)")
             )
-            own = laid_over(own, over)
+            own = merge_budgets(own, over)
         values = {name: read(name, value) for name, value in more.items()}
         return request_of(**given, budget=own, budget_notes=notes, profile=profile, **values)
 

@@ -12,7 +12,7 @@ from harness.no_leaks import LeaksError, NoLeaks, snapshot
 from harness.no_leaks.check import count
 
 PROPERTY = "harness-leaks"
-ARGUMENTS = ("ignore", "objects", "memory", "patience")
+ARGUMENTS = ("ignore", "objects", "memory", "timeout")
 CHECK = pytest.StashKey[NoLeaks]()
 
 

@@ -15,7 +15,7 @@ from harness.process.child import Child
 from harness.target.ready import last_words, wait_ready
 from harness.target.spawn import free_port
 
-START_PATIENCE = 30.0
+START_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ReferenceServices:
         )
         self._stack.callback(process.stop)
         url = f"http://127.0.0.1:{port}"
-        wait_ready(url, process, timeout=START_PATIENCE)
+        wait_ready(url, process, timeout=START_TIMEOUT)
         if not process.alive:
             raise TargetError(f"the reference service ended at once{last_words(process)}")
         return ReferenceService(url, process.pid, peer, process)

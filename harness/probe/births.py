@@ -10,7 +10,7 @@ import os
 from collections.abc import Container
 
 MOST_CANDIDATES = 64  # more were started since: a whole scan is cheaper
-PATIENCE = 5  # looks between two whole scans that a busy machine may force
+MIN_LOOKS = 5  # between two whole scans, however many processes the machine starts
 SAFETY = 50  # looks after which everything is scanned anyway (restored processes choose their pid)
 
 
@@ -108,7 +108,7 @@ class Births:
         started = newest - self.newest
         self._since_scan += 1
         many = not 0 <= started <= MOST_CANDIDATES
-        if self._since_scan >= SAFETY or (many and self._since_scan >= PATIENCE):
+        if self._since_scan >= SAFETY or (many and self._since_scan >= MIN_LOOKS):
             self._since_scan = 0
             self.newest = newest
             return _below(known, _everyone())

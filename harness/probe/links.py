@@ -49,7 +49,7 @@ def _read(directory: int, names: list[str]) -> tuple[list[str], list[str]]:
     try:
         return names, [readlink(name, dir_fd=directory) for name in names]
     except GONE:
-        pass  # free, or closed since the listing: once more, with patience
+        pass  # free, or closed since the listing: it is read once more, the slow way
     kept, found = [], []
     for name in names:
         try:

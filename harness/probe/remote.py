@@ -22,9 +22,9 @@ from harness.probe.lines import at_of, census_of, check_hello, limits_of, parse,
 from harness.probe.remote_line import Line
 from harness.probe.tree import ENDED
 
-START_PATIENCE = 20.0  # seconds until the first sample: ssh may ask a jump host
+START_TIMEOUT = 20.0  # seconds until the first sample: ssh may ask a jump host
 WAKE = 0.1  # seconds between two looks whether it is cancelled
-ANSWER_PATIENCE = 10.0  # seconds for a census of a very large service
+ANSWER_TIMEOUT = 10.0  # seconds for a census of a very large service
 STALE = 3.0  # seconds (or ten intervals) without a line after which the last one says nothing any more
 MOST_ANSWERS = 8  # that wait to be taken
 CUT = "cut"  # key of an answer that will not come
@@ -36,7 +36,7 @@ class RemoteSampler:
     """The same interface as ``Sampler``, fed by a command. Context manager.
 
     ``pid`` is the far side's. Samples are placed on our clock by the quickest line seen. Raises ProbeError
-    when the command cannot be run, speaks another protocol or sends no sample within START_PATIENCE, Interrupted
+    when the command cannot be run, speaks another protocol or sends no sample within START_TIMEOUT, Interrupted
     when it is cancelled before.
     """
 
@@ -47,7 +47,7 @@ class RemoteSampler:
         clock: Callable[[], float],
         on_sample: Callable[[Sample], None] | None = None,
         retry: float = RETRY,
-        patience: float = START_PATIENCE,
+        timeout: float = START_TIMEOUT,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._argv = list(argv)
@@ -68,7 +68,7 @@ class RemoteSampler:
         self._line = Line(self._argv)
         self._thread = threading.Thread(target=self._run, name="remote-probe", daemon=True)
         self._thread.start()
-        ends = time.monotonic() + patience
+        ends = time.monotonic() + timeout
         while not (came := self._first.wait(WAKE)) and time.monotonic() < ends and not cancelled():
             pass
         if cancelled() and not came:
@@ -77,7 +77,7 @@ class RemoteSampler:
         if not came or self.error:
             self.close()
             raise self.error or ProbeError(
-                f"the remote probe sent no sample within {patience:g} s; expected `{argv[0]} …` to print JSON lines"
+                f"the remote probe sent no sample within {timeout:g} s; expected `{argv[0]} …` to print JSON lines"
             )
 
     @property
@@ -203,10 +203,10 @@ class RemoteSampler:
                 self._answers.get_nowait()
             self._line.order(order)
             try:
-                answer = self._answers.get(timeout=ANSWER_PATIENCE)
+                answer = self._answers.get(timeout=ANSWER_TIMEOUT)
             except queue.Empty:
                 raise ProbeError(
-                    f"the remote probe did not answer {order!r} within {ANSWER_PATIENCE:g} s; expected one line"
+                    f"the remote probe did not answer {order!r} within {ANSWER_TIMEOUT:g} s; expected one line"
                 ) from None
         if CUT in answer:
             raise ProbeError(f"the line to the remote probe was cut: {answer[CUT]}; expected its {key}")

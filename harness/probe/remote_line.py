@@ -14,7 +14,7 @@ from harness.core.errors import ProbeError
 from harness.probe.lines import LONGEST
 from harness.process.leash import Leash
 
-END_PATIENCE = 2.0  # seconds for the end of a command whose output has ended, or that was killed
+END_TIMEOUT = 2.0  # seconds for the end of a command whose output has ended, or that was killed
 POLL = 0.01
 
 
@@ -91,17 +91,17 @@ class Line:
 
     def why(self) -> str:
         """How the command ended, with the last thing it said."""
-        code = self._ended(END_PATIENCE)
+        code = self._ended(END_TIMEOUT)
         self._errors.join(1.0)
         lines = self._said.decode(errors="replace").strip().splitlines()
         last = "".join(c if c.isprintable() else " " for c in lines[-1][-200:]) if lines else ""
         how = "closed its output" if code is None else f"exited with {code}"
         return f"the command {how}" + (f": {last}" if last else "")
 
-    def _ended(self, patience: float) -> int | None:
+    def _ended(self, timeout: float) -> int | None:
         """Its exit code, negative for a signal; None while it runs. It stays a zombie: its number, which is its
         group's, must not be given to others before the group is killed."""
-        ends = time.monotonic() + patience
+        ends = time.monotonic() + timeout
         while not (found := os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)):
             if time.monotonic() > ends:
                 return None
@@ -136,6 +136,6 @@ class Line:
                     except OSError:
                         pass
             try:
-                self._process.wait(END_PATIENCE)
+                self._process.wait(END_TIMEOUT)
             except subprocess.TimeoutExpired:
                 pass  # an uninterruptible sleep, or one that was not ours to kill

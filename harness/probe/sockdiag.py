@@ -17,7 +17,7 @@ NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 _ROWS = (TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY)  # a row has the number of the request
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 BUFFER = 1 << 18
-PATIENCE = 5.0  # seconds; the kernel answers at once or not at all
+TIMEOUT = 5.0  # seconds; the kernel answers at once or not at all
 
 # include/net/tcp_states.h
 TCP_STATES = {
@@ -48,7 +48,7 @@ def open_diag() -> socket.socket:
     """A netlink socket of the calling thread's network namespace. Raises OSError where there is none."""
     channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
     try:
-        channel.settimeout(PATIENCE)
+        channel.settimeout(TIMEOUT)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * BUFFER)
         channel.bind((0, 0))
     except BaseException:

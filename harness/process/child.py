@@ -19,7 +19,7 @@ from harness.core.errors import KeeperLost, TargetError
 from harness.process.marked import kill_marked
 
 KEEPER = Path(__file__).with_name("keeper.py")
-START_PATIENCE = 10.0  # seconds until the keeper must have said how the start went
+START_TIMEOUT = 10.0  # seconds until the keeper must have said how the start went
 LOG_LIMIT = 64 << 20  # bytes of log kept on disk per child
 KEEPER_NEEDS = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
 
@@ -101,14 +101,14 @@ class Child:
         )
         order(keeper, spec)
         assert keeper.stdout is not None
-        heard, _, _ = select.select([keeper.stdout], [], [], START_PATIENCE)
+        heard, _, _ = select.select([keeper.stdout], [], [], START_TIMEOUT)
         first = keeper.stdout.readline() if heard else b""
         answer: dict[str, Any] = json.loads(first) if first else {"lost": "its keeper did not start"}
         if "pid" not in answer:
             if "lost" in answer:
                 keeper.kill()
                 kill_marked(str(spec["mark"]))
-            keeper.wait(START_PATIENCE)
+            keeper.wait(START_TIMEOUT)
             for pipe in (keeper.stdin, keeper.stdout):
                 if pipe:
                     pipe.close()
@@ -173,7 +173,7 @@ class Child:
             except OSError:
                 pass
         try:
-            self._keeper.wait(grace + START_PATIENCE)
+            self._keeper.wait(grace + START_TIMEOUT)
         except subprocess.TimeoutExpired:
             # The warden or the keeper does not run, such as one that was stopped by SIGSTOP.
             for pid in (self._keeper.pid, self._keeper_pid):

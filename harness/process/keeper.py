@@ -31,7 +31,7 @@ MARK = "HARNESS_CHILD"  # the environment variable that descendants inherit; its
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LOG_TAIL = 1 << 20
-KILL_PATIENCE = (
+KILL_TIMEOUT = (
     5.0  # seconds to wait for killed descendants; only a task in uninterruptible sleep takes longer
 )
 
@@ -161,7 +161,7 @@ class Keeper:
                 time.sleep(0.01)
                 self.reap()
         swept = 0
-        deadline = time.monotonic() + KILL_PATIENCE
+        deadline = time.monotonic() + KILL_TIMEOUT
         while time.monotonic() < deadline:
             alive = descendants()
             if not alive:
@@ -265,7 +265,7 @@ def watch(keeper: int) -> None:
     if code == 0:
         return
     report(lost=f"its keeper was killed by {signal.Signals(-code).name}" if code < 0 else "its keeper failed")
-    deadline = time.monotonic() + KILL_PATIENCE
+    deadline = time.monotonic() + KILL_TIMEOUT
     while time.monotonic() < deadline:
         alive = descendants()
         if not alive:

@@ -173,14 +173,14 @@ class HealthService:
         self._keep(self._result(question, "degraded", "not asked: the circuit is open", 0.0))
         return False
 
-    def check(self, question: Question, patience: float) -> Result:
+    def check(self, question: Question, timeout: float) -> Result:
         """Ask one component; runs in a thread. An error other than CheckFailed is a bug or
         exhaustion, and is left to whoever runs the thread."""
         self.counters.add("checks.started")
         began = time.monotonic()
         status, detail, ok = "unhealthy", "", False
         try:
-            body = self.exchange(question, patience)
+            body = self.exchange(question, timeout)
             ok = True
             status, detail = judge(question, body)
         except CheckFailed as error:

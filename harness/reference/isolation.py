@@ -1,7 +1,7 @@
 """Both ends of a child process that does the ZeroMQ work: the pipe's client and the child's main.
 
 One JSON object per line each way. To the child ``{"id", "component", "service", "body": [hex],
-"patience"}``; back ``{"id", "body": [hex]}`` or ``{"id", "error", "timeout", "refused"}``, each with the
+"timeout"}``; back ``{"id", "body": [hex]}`` or ``{"id", "error", "timeout", "refused"}``, each with the
 child's ``counters``; the first line is ``{"ready": pid}``. The child ends at the end of its input, so it
 never outlives the service.
 """
@@ -28,8 +28,8 @@ from harness.reference.settings import Settings
 from harness.reference.sockets import CheckFailed
 
 RESTART_PAUSE = 0.1  # seconds between the child's death and the next one
-END_PATIENCE = 1.0  # seconds until a child that does not end is killed
-START_PATIENCE = 10.0  # seconds until a child must be ready
+END_TIMEOUT = 1.0  # seconds until a child that does not end is killed
+START_TIMEOUT = 10.0  # seconds until a child must be ready
 COUNTED = ("sockets.opened", "sockets.closed", "contexts.opened", "contexts.closed")
 
 
@@ -48,9 +48,9 @@ class IsolatedExchange:
         self._ready = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="isolate", daemon=True)
         self._keeper.start()
-        self._ready.wait(START_PATIENCE)
+        self._ready.wait(START_TIMEOUT)
 
-    def __call__(self, question: Question, patience: float) -> tuple[bytes, ...]:
+    def __call__(self, question: Question, timeout: float) -> tuple[bytes, ...]:
         """See ``Exchange``."""
         number = next(self._ids)
         answer: Future[tuple[bytes, ...]] = Future()
@@ -59,7 +59,7 @@ class IsolatedExchange:
             "component": question.component,
             "service": question.service,
             "body": [frame.hex() for frame in question.body],
-            "patience": patience,
+            "timeout": timeout,
         }
         with self._lock:
             if self._child is None:
@@ -73,9 +73,9 @@ class IsolatedExchange:
                 del self._pending[number]
                 raise CheckFailed("the ZeroMQ process is gone") from None
         try:
-            return answer.result(patience)
+            return answer.result(timeout)
         except TimeoutError:
-            raise CheckFailed(f"{question.service}: no reply within {patience:g} s", timeout=True) from None
+            raise CheckFailed(f"{question.service}: no reply within {timeout:g} s", timeout=True) from None
         finally:
             with self._lock:
                 self._pending.pop(number, None)
@@ -159,13 +159,13 @@ class IsolatedExchange:
                     child.stdin.close()
                 except OSError:
                     pass
-        self._keeper.join(END_PATIENCE)
+        self._keeper.join(END_TIMEOUT)
         if self._keeper.is_alive():  # a check hangs inside libzmq: the service must not hang with it
             with self._lock:
                 child = self._child
             if child is not None:
                 child.kill()
-            self._keeper.join(END_PATIENCE)
+            self._keeper.join(END_TIMEOUT)
 
 
 def serve(exchange: Exchange, counters: Counters, workers: int) -> None:
@@ -185,7 +185,7 @@ def serve(exchange: Exchange, counters: Counters, workers: int) -> None:
         question = Question(request["component"], request["service"], body)
         said: dict[str, Any] = {"id": request["id"]}
         try:
-            said["body"] = [frame.hex() for frame in exchange(question, request["patience"])]
+            said["body"] = [frame.hex() for frame in exchange(question, request["timeout"])]
         except CheckFailed as error:
             said |= {"error": str(error), "timeout": error.timeout, "refused": error.refused}
         flat = counters.flat()

@@ -30,12 +30,12 @@ class Question:
 
 
 Exchange = Callable[[Question, float], tuple[bytes, ...]]
-"""(question, patience in seconds) → the body of the final reply. Raises CheckFailed."""
+"""(question, timeout in seconds) → the body of the final reply. Raises CheckFailed."""
 
 
-def milliseconds(patience: float) -> int:
+def milliseconds(timeout: float) -> int:
     """Seconds as poll wants them: rounded up, so that a wait is never cut to nothing."""
-    return max(1, math.ceil(patience * 1000))
+    return max(1, math.ceil(timeout * 1000))
 
 
 class Link:
@@ -46,12 +46,12 @@ class Link:
         self.socket = socket
         self.context: zmq.Context[zmq.Socket[bytes]] | None = None
 
-    def ask(self, question: Question, patience: float) -> tuple[bytes, ...]:
+    def ask(self, question: Question, timeout: float) -> tuple[bytes, ...]:
         """Send, wait, receive. Raises CheckFailed on silence, a full queue or nonsense."""
         self._send(mdp.encode_client_request(DIALECT, question.service, question.body))
         while True:
-            if not self.socket.poll(milliseconds(patience)):
-                raise CheckFailed(f"{question.service}: no reply within {patience:g} s", timeout=True)
+            if not self.socket.poll(milliseconds(timeout)):
+                raise CheckFailed(f"{question.service}: no reply within {timeout:g} s", timeout=True)
             reply = read(self.socket.recv_multipart(zmq.DONTWAIT))
             if reply.final:
                 return reply.body
@@ -82,7 +82,7 @@ class Links(Protocol):
 
     per_check: bool
 
-    def acquire(self, patience: float) -> Link:
+    def acquire(self, timeout: float) -> Link:
         """A link to use. Raises CheckFailed when none is to be had in time."""
 
     def release(self, link: Link, ok: bool) -> None:
@@ -101,7 +101,7 @@ class LinkPerCheck:
         self.sockets = sockets
         self.endpoint = endpoint
 
-    def acquire(self, patience: float) -> Link:
+    def acquire(self, timeout: float) -> Link:
         """A fresh link."""
         return Link(self.sockets, self.sockets.open(self.endpoint))
 
@@ -119,12 +119,12 @@ class DealerExchange:
     def __init__(self, links: Links) -> None:
         self.links = links
 
-    def __call__(self, question: Question, patience: float) -> tuple[bytes, ...]:
+    def __call__(self, question: Question, timeout: float) -> tuple[bytes, ...]:
         """See ``Exchange``."""
-        link = self.links.acquire(patience)
+        link = self.links.acquire(timeout)
         ok = False
         try:
-            answer = link.ask(question, patience)
+            answer = link.ask(question, timeout)
             ok = True
             return answer
         finally:

@@ -14,7 +14,7 @@ from typing import Protocol
 from harness.reference.sockets import CheckFailed
 
 Work = Callable[[float], "Outcome"]
-"""A check: (patience in seconds) → outcome."""
+"""A check: (timeout in seconds) → outcome."""
 
 
 class Outcome(Protocol):
@@ -72,12 +72,12 @@ class WorkerThreads:
         self, checks: Sequence[Work], *, timeout: float, deadline: float | None
     ) -> list[Outcome | None]:
         """See ``Runner``. The deadline reaches into the receive: what is left of it when a thread
-        takes the check is all the patience the check has, so no thread outstays it."""
+        takes the check is all the time the check has, so no thread outstays it."""
         expires = time.monotonic() + deadline if deadline is not None else None
 
         def bounded(check: Work) -> Outcome | None:
-            patience = timeout if expires is None else min(timeout, expires - time.monotonic())
-            return check(patience) if patience > 0 else None
+            left = timeout if expires is None else min(timeout, expires - time.monotonic())
+            return check(left) if left > 0 else None
 
         futures = [self.submit(functools.partial(bounded, check)) for check in checks]
         return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))

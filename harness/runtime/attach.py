@@ -18,7 +18,7 @@ from harness.http.route import Router
 from harness.runtime import channel
 from harness.runtime.processes import executable, users
 
-PATIENCE = 10.0  # seconds for an interpreter to start and to write to another process
+TIMEOUT = 10.0  # seconds for an interpreter to start and to write to another process
 SCRIPT = "attach-{pid}.py"
 OLDER = 3  # exit code of ASK in a Python that has no sys.remote_exec
 ASK = (
@@ -56,13 +56,13 @@ def attach(pid: int, directory: Path, agent: Path) -> str:
             [f"/proc/{pid}/exe", "-I", "-S", "-c", ASK, str(pid), str(script)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
     except OSError as error:
         return f"cannot be attached to: {error.strerror}: {error.filename}"
     except subprocess.TimeoutExpired:
-        return f"cannot be attached to: its interpreter did not start within {PATIENCE:g} s"
+        return f"cannot be attached to: its interpreter did not start within {TIMEOUT:g} s"
     if done.returncode == OLDER:
         return "is older than Python 3.14, so it cannot be attached to"
     if done.returncode:

@@ -25,9 +25,9 @@ from harness.process.peer import peer_of
 
 DIRECTORY = "HARNESS_RUNTIME_DIRECTORY"  # the variable that tells agents where to listen
 ANSWER_LIMIT = 256 << 20  # bytes; a snapshot of a very large heap has a few MB
-PATIENCE = 20.0  # seconds for an answer: a collection of 10 million objects takes 3 s
+TIMEOUT = 20.0  # seconds for an answer: a collection of 10 million objects takes 3 s
 RETRY = 0.02
-GONE_PATIENCE = 1.0  # seconds in which an agent that gives up a socket makes a new one (after a fork)
+GONE_TIMEOUT = 1.0  # seconds in which an agent that gives up a socket makes a new one (after a fork)
 NAME = re.compile(r"[a-z]+-(\d+)(?:-\d+)?\.sock")  # agent, process id as the agent sees it, thread of a Node
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -84,7 +84,7 @@ def _names(users: Collection[int]) -> str:
 
 
 def ask(
-    path: Path, command: str, *, patience: float = PATIENCE, users: Collection[int] | None = None
+    path: Path, command: str, *, timeout: float = TIMEOUT, users: Collection[int] | None = None
 ) -> Answer | None:
     """Ask the agent behind one socket. None when its process is gone. users: the uids whose answer counts, by
     default our own.
@@ -92,8 +92,8 @@ def ask(
     Raises ProbeError when it lives and does not answer, answers that it cannot, or belongs to another user.
     """
     users = {os.geteuid()} if users is None else users
-    deadline = time.monotonic() + patience
-    give_up = time.monotonic() + GONE_PATIENCE
+    deadline = time.monotonic() + timeout
+    give_up = time.monotonic() + GONE_TIMEOUT
     while True:
         refused = False
         try:
@@ -103,7 +103,7 @@ def ask(
             refused = not isinstance(error, ConnectionResetError)
         except (TimeoutError, BlockingIOError):
             raise ProbeError(
-                f"{path.name}: no answer to {command!r} in {patience:g} s; expected the target to be at rest: "
+                f"{path.name}: no answer to {command!r} in {timeout:g} s; expected the target to be at rest: "
                 "is its interpreter blocked?"
             ) from None
         if data:
@@ -184,7 +184,7 @@ def ask_all(
     command: str,
     *,
     among: Container[int] | None = None,
-    patience: float = PATIENCE,
+    timeout: float = TIMEOUT,
     users: Collection[int] | None = None,
 ) -> list[Answer]:
     """Every live process whose agent of this name listens in the folder, by pid. among: only these processes, and
@@ -198,7 +198,7 @@ def ask_all(
         for path in sorted(directory.glob(f"{agent}-*.sock"))
         if (pid := _pid_of(path.name)) >= 0 and (among is None or pid in among)
     ]
-    answers = [ask(path, command, patience=patience, users=users) for path in paths]
+    answers = [ask(path, command, timeout=timeout, users=users) for path in paths]
     found = sorted((answer for answer in answers if answer), key=lambda answer: answer.pid)
     for answer in found:
         if among is not None and answer.pid not in among:

@@ -34,7 +34,7 @@ from harness.runtime.listener import users_on
 from harness.runtime.processes import users_of_tree
 
 PAGES = "/debug/pprof/"
-PATIENCE = 20.0  # seconds: a collection of a heap of tens of GB
+TIMEOUT = 20.0  # seconds: a collection of a heap of tens of GB
 STREAM = "text/event-stream"
 LIMIT = 64 << 20  # bytes of one profile's text
 # sync.Pool keeps what it holds over one collection (its victim cache), and a finalizer needs one more.
@@ -82,7 +82,7 @@ class GoCounters:
             )
         self._port = port if parts.hostname in LOCAL or parts.hostname.startswith("127.") else None
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, port, timeout=PATIENCE)
+        self._connection = kind(parts.hostname, port, timeout=TIMEOUT)
         self._connection.response_class = FinalResponse
         self._pages = parts.path.rstrip("/") + "/" if "pprof" in parts.path else PAGES
         self.pid = pid
@@ -187,15 +187,15 @@ class GoCounters:
 
 
 def _all_of(response: http.client.HTTPResponse) -> bytes:
-    """The body, up to a byte more than LIMIT. Raises TimeoutError when it is not over after PATIENCE seconds:
+    """The body, up to a byte more than LIMIT. Raises TimeoutError when it is not over after TIMEOUT seconds:
     what answers there may be a stream without an end."""
     parts: list[bytes] = []
-    size, end = 0, time.monotonic() + PATIENCE
+    size, end = 0, time.monotonic() + TIMEOUT
     while size <= LIMIT and (part := response.read1(1 << 16)):
         parts.append(part)
         size += len(part)
         if time.monotonic() > end:
-            raise TimeoutError(f"no end after {PATIENCE:g} s")
+            raise TimeoutError(f"no end after {TIMEOUT:g} s")
     if size <= LIMIT:
         response.read()  # nothing is left, but only this ends a body with a length (http.client, read1)
     return b"".join(parts)

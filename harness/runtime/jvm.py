@@ -34,7 +34,7 @@ from harness.runtime.counters import (
 )
 from harness.runtime.processes import executable, tree
 
-PATIENCE = 60.0  # seconds: a full collection of tens of GB
+TIMEOUT = 60.0  # seconds: a full collection of tens of GB
 LIMIT = 64 << 20
 # The histogram walks the heap at a safepoint, in which no Java thread runs: about 20 ms a million instances beyond the
 # full collection. More than this would take longer than 200 ms.
@@ -150,14 +150,14 @@ class JvmCounters:
             command,
         ]
         try:
-            done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, check=False)
+            done = subprocess.run(argv, capture_output=True, timeout=TIMEOUT, check=False)
         except FileNotFoundError:
             raise ProbeError(
                 "jcmd is not installed; expected the tools of a JDK, on PATH or in JAVA_HOME"
             ) from None
         except subprocess.TimeoutExpired:
             raise ProbeError(
-                f"jcmd {pid} {command}: no answer in {PATIENCE:g} s; is the JVM at a safepoint?"
+                f"jcmd {pid} {command}: no answer in {TIMEOUT:g} s; is the JVM at a safepoint?"
             ) from None
         text = done.stdout[:LIMIT].decode(errors="replace")
         if done.returncode:

@@ -15,7 +15,7 @@ from harness.core.errors import ProbeError
 from harness.process.peer import peer_of
 from harness.runtime.processes import owner
 
-PATIENCE = 2.0  # seconds to connect
+TIMEOUT = 2.0  # seconds to connect
 
 
 def path_of(pid: int) -> Path:
@@ -52,7 +52,7 @@ def check(pid: int, *, required: bool) -> None:
             f"alone, made by process {pid}: another user may have made it; remove it"
         )
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(TIMEOUT)
         try:
             connection.connect(str(path))
         except OSError as error:

@@ -35,7 +35,7 @@ from harness.runtime.node_places import container_growth, refined, stack_frames
 from harness.runtime.processes import executable, tree, trusted
 
 AGENT = Path(__file__).parent / "agent" / "node" / "agent.js"
-START_PATIENCE = 5.0
+START_TIMEOUT = 5.0
 LEAST = 0.02
 LEAST_BYTES = 16.0
 EXTERNAL_BYTES = Key("memory", "external-bytes")
@@ -82,7 +82,7 @@ class NodeCounters:
     def probe(self) -> Counters | Unavailable:
         """Wait until the agent answers, and have it load what it needs. A Node that the harness did not start loads the
         agent over its inspector."""
-        deadline = self._clock() + START_PATIENCE
+        deadline = self._clock() + START_TIMEOUT
         attached = False
         while True:
             try:

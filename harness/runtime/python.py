@@ -37,7 +37,7 @@ from harness.runtime.snapshot import Snapshot
 AGENT = Path(__file__).parent / "agent" / "python"
 TRACE = "HARNESS_RUNTIME_TRACE"
 FRAMES = 12  # depth of traced allocations; each frame costs 16 bytes per live block in the target
-START_PATIENCE = 5.0  # seconds after its start in which a Python must have loaded the agent
+START_TIMEOUT = 5.0  # seconds after its start in which a Python must have loaded the agent
 KNOCK = 0.1  # seconds between two looks whether a Python that is attached to answers
 FIELDS: dict[str, Key] = {
     "objects": OBJECTS,
@@ -90,7 +90,7 @@ class PythonCounters:
 
     def probe(self) -> Counters | Unavailable:
         """Wait until the agent answers, and have it load what it needs."""
-        deadline = self._clock() + START_PATIENCE
+        deadline = self._clock() + START_TIMEOUT
         while True:
             try:
                 if self._answers("read"):
@@ -104,7 +104,7 @@ class PythonCounters:
                 return Unavailable(
                     reason
                     or f"no Python of process {self.pid} answers in {self.directory}; expected the agent "
-                    f"within {START_PATIENCE:g} s of the start: is the folder writable for it?"
+                    f"within {START_TIMEOUT:g} s of the start: is the folder writable for it?"
                 )
             time.sleep(0.02)
 
@@ -124,7 +124,7 @@ class PythonCounters:
                     told.append(pid)
             if refused or not asked:
                 return Unavailable(f"{reason}; {refused[0]}" if refused else reason)
-            deadline = self._clock() + START_PATIENCE
+            deadline = self._clock() + START_TIMEOUT
             while True:
                 answering = {answer.pid for answer in self._answers("read")}
                 missing = [pid for pid in asked if pid not in answering and executable(pid)]
@@ -134,7 +134,7 @@ class PythonCounters:
                     return Unavailable(
                         f"process {missing[0] if missing else self.pid} was told to load the agent "
                         f"(sys.remote_exec) and does not answer; expected its main thread to run Python code within "
-                        f"{START_PATIENCE:g} s: is it blocked?"
+                        f"{START_TIMEOUT:g} s: is it blocked?"
                     )
                 if self.url:
                     knock(self.url)

@@ -14,7 +14,7 @@ from locust import events
 from locust.rpc.protocol import Message
 from locust.runners import STATE_MISSING, MasterRunner
 
-PATIENCE = 10.0  # seconds
+TIMEOUT = 10.0  # seconds
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
@@ -29,6 +29,6 @@ def await_workers(environment: Any, **_: Any) -> None:
     runner.stop(send_stop_to_client=False)  # or the users of the first to go would be given to the others
     for client in runner.clients.all:
         runner.server.send_to_client(Message("quit", None, client.id))  # type: ignore[no-untyped-call]
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while any(client.state != STATE_MISSING for client in runner.clients.all) and time.monotonic() < end:
         gevent.sleep(0.02)

@@ -21,7 +21,7 @@ from harness.process.child import Child
 from harness.process.peer import peer_of
 from harness.process.private_folder import PrivateFolder
 from harness.swarm.load import LoadOptions
-from harness.swarm.setup import LEAST_SECRET, REMOTE_PATIENCE, SECRET, SwarmSetup
+from harness.swarm.setup import LEAST_SECRET, REMOTE_TIMEOUT, SECRET, SwarmSetup
 from harness.swarm.wire import (
     MAX_LINE,
     BadMessage,
@@ -33,10 +33,10 @@ from harness.swarm.wire import (
     spec_to_dict,
 )
 
-START_PATIENCE = 45.0
+START_TIMEOUT = 45.0
 POLL = 0.05
-CANCEL_PATIENCE = 10.0  # seconds: 18,000 streams leave in 1.7 on a shared core; more than this is a hang
-HURRIED_PATIENCE = 1.5  # seconds, where a user waits for the end of the run
+CANCEL_TIMEOUT = 10.0  # seconds: 18,000 streams leave in 1.7 on a shared core; more than this is a hang
+HURRIED_TIMEOUT = 1.5  # seconds, where a user waits for the end of the run
 SILENT = 60.0  # seconds without a word, of which ten a second are due: it hangs
 GRACE = 0.5
 
@@ -106,7 +106,7 @@ class Swarm:
         if self._socket is not None:
             return
         assert self._listener is not None
-        deadline = time.monotonic() + START_PATIENCE
+        deadline = time.monotonic() + START_TIMEOUT
         self._listener.settimeout(POLL)
         while self._socket is None:
             try:
@@ -124,7 +124,7 @@ class Swarm:
             pass
         self._send({"order": "setup", "setup": setup_to_dict(self._setup)}, "start")
         if self._setup.load.remote_workers:
-            deadline = time.monotonic() + REMOTE_PATIENCE + START_PATIENCE  # the child reports who is missing
+            deadline = time.monotonic() + REMOTE_TIMEOUT + START_TIMEOUT  # the child reports who is missing
         while not self._message(deadline, "start", cancelled=cancelled).get("ready"):
             pass
 
@@ -206,7 +206,7 @@ class Swarm:
 
         progress is called about ten times a second. Once ``cancelled()`` is true the streams are
         left at once and the partial ledger is returned. hurried: true once a user waits for the end of the run: a
-        cancelled swarm that does not break off within HURRIED_PATIENCE then is a SwarmError.
+        cancelled swarm that does not break off within HURRIED_TIMEOUT then is a SwarmError.
         """
         self.wait_ready()
         self._send({"order": "cycle", "spec": spec_to_dict(spec)}, "a cycle")
@@ -217,11 +217,11 @@ class Swarm:
         while True:
             if not asked and cancelled and cancelled():
                 asked = True
-                deadline = time.monotonic() + CANCEL_PATIENCE
+                deadline = time.monotonic() + CANCEL_TIMEOUT
                 self._send({"order": "cancel"}, "a cycle")
             if asked and not hurry and hurried and hurried():
                 hurry = True
-                deadline = min(deadline, time.monotonic() + HURRIED_PATIENCE)
+                deadline = min(deadline, time.monotonic() + HURRIED_TIMEOUT)
             message = self._message(deadline, "a cycle", once=True)
             if message:
                 heard = time.monotonic()

@@ -19,11 +19,11 @@ import gevent
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import SwarmError
 from harness.swarm.histogram import Histogram
-from harness.swarm.setup import REMOTE_PATIENCE, SECRET, SwarmSetup
+from harness.swarm.setup import REMOTE_TIMEOUT, SECRET, SwarmSetup
 from harness.swarm.tally import Outcome, add_up, lost
 from harness.swarm.wire import BadMessage, outcome_from_dict, setup_to_dict, spec_to_dict
 
-JOIN_PATIENCE = 30.0  # seconds until every worker of this machine must have joined
+JOIN_TIMEOUT = 30.0  # seconds until every worker of this machine must have joined
 POLL = 0.05  # seconds
 REPORT_EVERY = 0.1  # seconds between two reports of progress
 LOST = ("missing", "stopped")
@@ -75,7 +75,7 @@ class WorkerGroup:
             )
             self._processes[process.pid] = process
         wanted = self._setup.load.workers
-        deadline = time.monotonic() + (REMOTE_PATIENCE if self._setup.load.remote_workers else JOIN_PATIENCE)
+        deadline = time.monotonic() + (REMOTE_TIMEOUT if self._setup.load.remote_workers else JOIN_TIMEOUT)
         while sum(worker.prepared for worker in self._workers.values()) < wanted:
             errors = [worker.error for worker in self._workers.values() if worker.error]
             dead = [pid for pid, process in self._processes.items() if process.poll() is not None]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.config import budget_for, find, from_arguments, line_numbers, load
-from harness.core.budget import RETENTION, Budget, laid_over, shared
+from harness.core.budget import RETENTION, Budget, merge_budgets, shared
 from harness.core.errors import ConfigError
 from harness.core.judge.counts import allowed
 from harness.core.judge.trial import judge
@@ -295,6 +295,6 @@ def test_endpoints_opened_in_turn_share_one_budget() -> None:
 
 def test_the_more_specific_budget_decides_only_what_it_names() -> None:
     base = Budget(growth={"fds": 1.0, "threads": 2.0}, ceilings={"fds": 9.0})
-    assert laid_over(base, Budget(growth={"fds": 0.0}, pools={"fds": 3.0})) == Budget(
+    assert merge_budgets(base, Budget(growth={"fds": 0.0}, pools={"fds": 3.0})) == Budget(
         growth={"fds": 0.0, "threads": 2.0}, ceilings={"fds": 9.0}, pools={"fds": 3.0}
     )

@@ -12,7 +12,7 @@ from harness.core.cycle import Phase
 from harness.core.judge import counts
 from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.moments import Moment, Series, moments
-from harness.core.judge.retention import Stay
+from harness.core.judge.retention import IdleEvidence
 from harness.core.metric import Key
 from harness.core.record import Trial
 from tests.core.series import FDS, observation, trial
@@ -157,33 +157,33 @@ FIRM = Assessed(LEAKING, 1.0, "grew in step", total=50.0, exposure=3000.0, rate=
     ("one", "seen", "status"),
     [
         # What grew with the streams: older than the retention time and a second, and a release would have been seen.
-        (FIRM, Stay(61.0, 0.0, 10.0, 0.0), LEAKING),
-        (FIRM, Stay(60.9, 0.0, 10.0, 0.0), "suspected"),
-        (FIRM, Stay(61.0, 0.0, 7.0, 0.0), LEAKING),
-        (FIRM, Stay(61.0, 0.0, 6.9, 0.0), "suspected"),
-        (FIRM, Stay(61.0, 3.0, 10.0, 0.0), LEAKING),
-        (FIRM, Stay(61.0, 3.1, 10.0, 0.0), "suspected"),
+        (FIRM, IdleEvidence(61.0, 0.0, 10.0, 0.0), LEAKING),
+        (FIRM, IdleEvidence(60.9, 0.0, 10.0, 0.0), "suspected"),
+        (FIRM, IdleEvidence(61.0, 0.0, 7.0, 0.0), LEAKING),
+        (FIRM, IdleEvidence(61.0, 0.0, 6.9, 0.0), "suspected"),
+        (FIRM, IdleEvidence(61.0, 3.0, 10.0, 0.0), LEAKING),
+        (FIRM, IdleEvidence(61.0, 3.1, 10.0, 0.0), "suspected"),
         # A small growth: nine tenths of it must have been possible to see.
-        (replace(FIRM, total=5.0), Stay(61.0, 0.0, 4.5, 0.0), LEAKING),
-        (replace(FIRM, total=5.0), Stay(61.0, 0.0, 4.4, 0.0), "suspected"),
+        (replace(FIRM, total=5.0), IdleEvidence(61.0, 0.0, 4.5, 0.0), LEAKING),
+        (replace(FIRM, total=5.0), IdleEvidence(61.0, 0.0, 4.4, 0.0), "suspected"),
         # A large one: a tenth.
-        (replace(FIRM, total=200.0), Stay(61.0, 0.0, 20.0, 0.0), LEAKING),
-        (replace(FIRM, total=200.0), Stay(61.0, 0.0, 19.9, 0.0), "suspected"),
+        (replace(FIRM, total=200.0), IdleEvidence(61.0, 0.0, 20.0, 0.0), LEAKING),
+        (replace(FIRM, total=200.0), IdleEvidence(61.0, 0.0, 19.9, 0.0), "suspected"),
         # Two for each stream come in lumps of two.
-        (replace(FIRM, rate=2.0), Stay(61.0, 0.0, 14.0, 0.0), LEAKING),
-        (replace(FIRM, rate=2.0), Stay(61.0, 0.0, 13.9, 0.0), "suspected"),
+        (replace(FIRM, rate=2.0), IdleEvidence(61.0, 0.0, 14.0, 0.0), LEAKING),
+        (replace(FIRM, rate=2.0), IdleEvidence(61.0, 0.0, 13.9, 0.0), "suspected"),
         # What grew over time must go on for a quarter longer.
-        (replace(FIRM, factor="time"), Stay(75.0, 0.0, 0.0, 0.0), LEAKING),
-        (replace(FIRM, factor="time"), Stay(74.9, 0.0, 0.0, 0.0), "suspected"),
+        (replace(FIRM, factor="time"), IdleEvidence(75.0, 0.0, 0.0, 0.0), LEAKING),
+        (replace(FIRM, factor="time"), IdleEvidence(74.9, 0.0, 0.0, 0.0), "suspected"),
         # A janitor has freed half as much at once.
-        (FIRM, Stay(61.0, 0.0, 10.0, 0.0, swept=24.9), LEAKING),
-        (FIRM, Stay(61.0, 0.0, 10.0, 0.0, swept=25.0), OPEN),
+        (FIRM, IdleEvidence(61.0, 0.0, 10.0, 0.0, swept=24.9), LEAKING),
+        (FIRM, IdleEvidence(61.0, 0.0, 10.0, 0.0, swept=25.0), OPEN),
     ],
 )
 def test_growth_is_retained_once_no_release_can_have_been_missed(
-    one: Assessed, seen: Stay, status: str, monkeypatch: pytest.MonkeyPatch
+    one: Assessed, seen: IdleEvidence, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts, "stay", lambda *_: seen)
+    monkeypatch.setattr(counts, "idle_evidence", lambda *_: seen)
     judged = counts.retained(
         replace(trial([]), retention=60.0), [Moment(Phase.LOAD, {FDS: 1.0}, {}, 5, 0, 0)], FDS, one
     )
@@ -195,7 +195,7 @@ def test_growth_is_retained_once_no_release_can_have_been_missed(
 def test_a_service_that_misses_departures_has_twelve_seconds_more(
     age: float, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts, "stay", lambda *_: Stay(age, 0.0, 10.0, 0.0))
+    monkeypatch.setattr(counts, "idle_evidence", lambda *_: IdleEvidence(age, 0.0, 10.0, 0.0))
     waits = Key("fds", "close-wait")
     found = [Moment(Phase.LOAD, {FDS: 9.0, waits: held}, {}, 5, 0, 0) for held in (0.0, 9.0)]
     assert counts.retained(replace(trial([]), retention=60.0), found, FDS, FIRM).status == status
@@ -229,4 +229,4 @@ def test_so_much_less_without_clients_is_a_release(
     whole = replace(trial([], observations=seen, retention=6.0), initial={key: base})
     one = Assessed(OPEN, 1.0, "", total=2 * least, exposure=3000.0, growing=True)
     judged = counts.retained(whole, moments(whole), key, one)
-    assert (judged.stay is not None) is released
+    assert (judged.idle_evidence is not None) is released

@@ -111,7 +111,7 @@ def spoken(*, sweep: bool) -> str:
         one = observation(index, {FDS: level(start + 1.1)}, phase=Phase.IDLE, opened=0, idle_counts=rows)
         seen.append(replace(one, started=start, load_ended=start, ended=start + 1.1))
     whole = replace(trial([], observations=seen, retention=60.0), initial={FDS: 10.0})
-    release = assess_counts(whole)[FDS].stay
+    release = assess_counts(whole)[FDS].idle_evidence
     assert release is not None
     assert release.release is not None
     return release.release.text()
@@ -214,7 +214,7 @@ def worked(after: Sequence[float]) -> Trial:
 def test_idle_cpu_that_scatters_is_no_release() -> None:
     scattered = worked([0.9, 1.0, 0.92, 1.02, 0.93, 1.04, 0.92, 1.03, 0.91, 1.05, 0.92, 1.02, 0.93] * 3)
     one = assess_counts(scattered)[Key("idle-cpu")]
-    assert one.stay is None or one.stay.release is None, one
+    assert one.idle_evidence is None or one.release is None, one
     released = worked([0.8, 0.6, 0.45, 0.3, 0.2, 0.2, 0.21, 0.2] * 4)
     one = assess_counts(released)[Key("idle-cpu")]
     assert one.status != "leaking"

@@ -34,7 +34,7 @@ def test_a_gap_restarts_the_window() -> None:
 
 
 def test_what_never_rests_is_named() -> None:
-    tracker = Tracker(0.0, window=1.0, patience=3.0)
+    tracker = Tracker(0.0, window=1.0, timeout=3.0)
     state: object = None
     for step in range(32):
         state = tracker.feed(step / 10, {"fds": step % 2, "threads": 4})
@@ -42,9 +42,9 @@ def test_what_never_rests_is_named() -> None:
     assert state.moving == "fds"
 
 
-def until_rest(counts: Callable[[int], Mapping[str, float]], patience: float = 60.0) -> tuple[float, object]:
-    """Ten readings a second of a service until it is at rest or patience is over."""
-    tracker = Tracker(0.0, window=1.0, patience=patience)
+def until_rest(counts: Callable[[int], Mapping[str, float]], timeout: float = 60.0) -> tuple[float, object]:
+    """Ten readings a second of a service until it is at rest or timeout is over."""
+    tracker = Tracker(0.0, window=1.0, timeout=timeout)
     step = 0
     while isinstance(state := tracker.feed(step / 10, counts(step)), Settling):
         step += 1
@@ -72,12 +72,12 @@ def test_a_leak_by_the_clock_has_a_level_too() -> None:
 
 
 def test_what_sinks_is_never_at_rest() -> None:
-    _, state = until_rest(lambda step: {"fds": 10_000 - step}, patience=20.0)
+    _, state = until_rest(lambda step: {"fds": 10_000 - step}, timeout=20.0)
     assert isinstance(state, NeverSettled)
 
 
 def test_a_somebody_who_is_still_connected_is_never_rest() -> None:
-    _, state = until_rest(lambda step: {"fds": 40, "inbound": -float(step)}, patience=20.0)
+    _, state = until_rest(lambda step: {"fds": 40, "inbound": -float(step)}, timeout=20.0)
     assert isinstance(state, NeverSettled)
 
 

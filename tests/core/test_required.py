@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import from_arguments, load
-from harness.core.budget import Budget, laid_over, shared
+from harness.core.budget import Budget, merge_budgets, shared
 from harness.core.cycle import Phase
 from harness.core.errors import ConfigError
 from harness.core.judge.trial import judge
@@ -50,8 +50,8 @@ def test_a_stream_is_a_connection_where_growth_is_granted() -> None:
 
 def test_endpoint_and_profile_have_requirements_of_their_own_and_the_strictest_is_shared() -> None:
     loose, strict = required(fds="1/100 streams", threads="1/hour"), required(fds="1/1000 streams")
-    assert laid_over(loose, strict).require_stream == {"fds": 0.001}
-    assert laid_over(loose, strict).require_hour == {"threads": 1.0}
+    assert merge_budgets(loose, strict).require_stream == {"fds": 0.001}
+    assert merge_budgets(loose, strict).require_hour == {"threads": 1.0}
     assert shared((loose, strict)).require_stream == {"fds": 0.001}
 
 

@@ -93,8 +93,8 @@ def test_readings_that_make_no_sense_are_named(readings: Any, more: dict[str, An
         (lambda: Ignore("threads", "*", " "), "no reason given"),
         (lambda: no_leaks().ignore("fds", "*", "x"), "kind 'fds'"),
         (lambda: no_leaks(ignore="threads"), "ignore='threads': expected a list of Ignore"),  # type: ignore[arg-type]
-        (lambda: no_leaks(patience="2s"), "patience='2s': expected a number of seconds"),  # type: ignore[arg-type]
-        (lambda: no_leaks(patience=-1), "patience=-1: expected a number of seconds"),
+        (lambda: no_leaks(timeout="2s"), "timeout='2s': expected a number of seconds"),  # type: ignore[arg-type]
+        (lambda: no_leaks(timeout=-1), "timeout=-1: expected a number of seconds"),
         (lambda: no_leaks(objects=["dict"]), "expected a list of types"),  # type: ignore[list-item]
         (lambda: no_leaks(memory="much"), "expected a size such as"),
         (lambda: snapshot(memory=True), "nothing is traced; call tracemalloc.start() before"),
@@ -183,7 +183,7 @@ def test_each_kind_is_found_and_a_named_ignore_lets_it_stay(
     hold: Callable[[], None], kind: str, match: str
 ) -> None:
     zmq.Context.instance()  # the one of the process, there before
-    asked: dict[str, Any] = {"patience": 0.1}
+    asked: dict[str, Any] = {"timeout": 0.1}
     if kind in ("objects", "memory"):  # each is slow, and asked for by itself
         asked |= {"objects": {"objects": [Session]}, "memory": {"memory": "512 KiB"}}[kind]
     with pytest.raises(LeaksError) as caught, no_leaks(**asked):
@@ -208,14 +208,14 @@ async def test_a_forgotten_task_is_found_and_one_that_ends_by_itself_is_not() ->
         KEPT.append(asyncio.create_task(asyncio.sleep(0.05)))
     forgotten = None
     with pytest.raises(LeaksError, match="1 tasks"):
-        async with no_leaks(patience=0.1):
+        async with no_leaks(timeout=0.1):
             forgotten = asyncio.create_task(asyncio.sleep(60))
     assert forgotten is not None
     forgotten.cancel()
 
 
-async def test_a_machine_that_stands_still_for_the_whole_patience_is_no_leak() -> None:
-    async with no_leaks(patience=0.1):
+async def test_a_machine_that_stands_still_for_the_whole_timeout_is_no_leak() -> None:
+    async with no_leaks(timeout=0.1):
         ends_by_itself = asyncio.create_task(asyncio.sleep(0.05))
         asyncio.get_running_loop().call_later(0, time.sleep, 0.15)
     assert ends_by_itself.done()
@@ -231,10 +231,10 @@ class Circle:
         os.close(self.descriptor)
 
 
-def test_garbage_is_no_leak_without_any_patience_either() -> None:
-    with no_leaks(patience=0):
+def test_garbage_is_no_leak_without_any_timeout_either() -> None:
+    with no_leaks(timeout=0):
         Circle()
-    with pytest.raises(LeaksError), no_leaks(patience=0):
+    with pytest.raises(LeaksError), no_leaks(timeout=0):
         KEPT.append(Circle())
     KEPT.clear()
 
@@ -300,7 +300,7 @@ def test_a_descriptor_number_that_points_elsewhere_is_another_descriptor(tmp_pat
         os.close(another)
 
     try:
-        with pytest.raises(LeaksError, match=f"fd {held}: {second}"), no_leaks(patience=0):
+        with pytest.raises(LeaksError, match=f"fd {held}: {second}"), no_leaks(timeout=0):
             replace()
     finally:
         os.close(held)
@@ -328,7 +328,7 @@ def test_one_more_object_is_one_too_many() -> None:
 @pytest.mark.parametrize("fails", ["", "body", "check"])
 def test_tracing_goes_on_afterwards_only_if_it_did_before(before: bool, fails: str) -> None:
     def block() -> None:
-        with no_leaks(memory="1 MiB", patience=0):
+        with no_leaks(memory="1 MiB", timeout=0):
             assert tracemalloc.is_tracing()
             if fails == "body":
                 raise RuntimeError("the body")
@@ -336,7 +336,7 @@ def test_tracing_goes_on_afterwards_only_if_it_did_before(before: bool, fails: s
                 KEPT.append(bytearray(2 << 20))
 
     async def in_a_loop() -> None:
-        async with no_leaks(memory="1 MiB", patience=0):
+        async with no_leaks(memory="1 MiB", timeout=0):
             assert tracemalloc.is_tracing()
             if fails == "body":
                 raise RuntimeError("the body")

@@ -28,7 +28,7 @@ SMALL = (
     *("--retention", "0", "--hold", "0"),
 )
 DEADLINE = 30.0
-PATIENCE = 110.0
+TIMEOUT = 110.0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -41,7 +41,7 @@ def harness(
     *words: str | Path,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    timeout: float = PATIENCE,
+    timeout: float = TIMEOUT,
 ) -> subprocess.CompletedProcess[str]:
     """``harness WORDS`` to its end."""
     return subprocess.run(

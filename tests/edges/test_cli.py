@@ -24,9 +24,9 @@ from harness.target.spawn import free_port
 from tests.edges.command_line import (
     DEADLINE,
     HARNESS,
-    PATIENCE,
     SERVICES,
     SMALL,
+    TIMEOUT,
     URL,
     environment,
     harness,
@@ -263,7 +263,7 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_measured_until_then_is_ke
         ["unshare", "--mount", "sh", "-c", script, str(tmp_path), *command],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 4, done.stdout + done.stderr
     assert "No space left on device; free some space or give another output folder" in done.stderr
@@ -326,12 +326,12 @@ def test_doctor_says_whether_this_machine_can_run_it() -> None:
     assert "all is well" in done.stdout
     core = str(min(os.sched_getaffinity(0)))
     slow = subprocess.run(
-        ["taskset", "-c", core, *HARNESS, "doctor"], capture_output=True, text=True, timeout=PATIENCE
+        ["taskset", "-c", core, *HARNESS, "doctor"], capture_output=True, text=True, timeout=TIMEOUT
     )
     assert slow.returncode == 0, slow.stdout
     assert "1: the swarm and the service slow each other down" in slow.stdout
     poor = subprocess.run(
-        ["prlimit", "--nofile=64:64", *HARNESS, "doctor"], capture_output=True, text=True, timeout=PATIENCE
+        ["prlimit", "--nofile=64:64", *HARNESS, "doctor"], capture_output=True, text=True, timeout=TIMEOUT
     )
     assert poor.returncode == 4, poor.stdout
     (line,) = [line for line in poor.stdout.splitlines() if line.startswith("FIX ")]

@@ -40,7 +40,7 @@ def no_one_left(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words", "advice"),
     [
-        ("never", "not ready after {patience} s: http", "next give it longer (--ready-timeout)"),
+        ("never", "not ready after {timeout} s: http", "next give it longer (--ready-timeout)"),
         ("exits", "no database: refusing to start", "next run the command by hand"),
         ("not-found", "answers 404", "next give --url the path"),
         ("page", "answers a page (text/html", "--mode request"),
@@ -57,7 +57,7 @@ def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
     kind: str, words: str, advice: str, tmp_path: Path
 ) -> None:
     service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
-    for patience in (1, 20) if kind == "never" else (20,):
+    for timeout in (1, 20) if kind == "never" else (20,):
         done = harness(
             *(
                 "guard",
@@ -66,9 +66,9 @@ def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
                 "--url",
                 URL,
                 "--out",
-                tmp_path / f"run{patience}",
+                tmp_path / f"run{timeout}",
                 "--ready-timeout",
-                f"{patience}s",
+                f"{timeout}s",
             ),
             *("--json", tmp_path / "v.json", "--", *service),
             cwd=tmp_path,
@@ -79,7 +79,7 @@ def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
     data = json.loads((tmp_path / "v.json").read_text())
     jsonschema.Draft202012Validator(schema()).validate(data)
     assert data["outcome"] == "unready"
-    assert words.format(patience=patience) in unwrapped(done.stdout)
+    assert words.format(timeout=timeout) in unwrapped(done.stdout)
     assert advice in unwrapped(done.stdout)
     last = {"exits": "no database: refusing to start", "floods": "log without end"}.get(kind, f"I am {kind}")
     assert last in unwrapped(done.stdout), "the end of its log is shown"
@@ -112,7 +112,7 @@ def test_one_that_is_not_where_it_was_looked_for_is_told_where_it_is(
     (tmp_path / "no-interpreter").chmod(0o700)
     started = [word.replace("{elsewhere}", elsewhere) for word in command]
     words = words.replace("{elsewhere}", elsewhere)
-    for patience in ("1s", "20s"):  # a busy machine may not have begun to listen after a second
+    for timeout in ("1s", "20s"):  # a busy machine may not have begun to listen after a second
         done = harness(
             *(
                 "guard",
@@ -120,7 +120,7 @@ def test_one_that_is_not_where_it_was_looked_for_is_told_where_it_is(
                 "0",
                 "--quiet",
                 "--ready-timeout",
-                patience,
+                timeout,
                 "--url",
                 url,
                 "--",

@@ -67,7 +67,7 @@ def run(
 @pytest.mark.parametrize("name", NAMES)
 def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None:
     """Against the server that counts by itself: each connection stands in the table, and no other."""
-    with CountingServer(delay=0.0, patience=60.0) as server:
+    with CountingServer(delay=0.0, timeout=60.0) as server:
         counted, failures, said = run(locust(name, server.port, *HEADLESS), tmp_path, server)
         count = server.settle()
     assert counted["connect"] == count.accepted >= 3, said
@@ -81,7 +81,7 @@ def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None
 
 
 def test_the_report_of_a_run_without_a_web_ui_has_the_target_section(tmp_path: Path) -> None:
-    with CountingServer(delay=0.0, patience=60.0) as server:
+    with CountingServer(delay=0.0, timeout=60.0) as server:
         command = locust("status", server.port, *HEADLESS, "--html", "{u} users.html")
         with subprocess.Popen(
             command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -100,7 +100,7 @@ def test_the_report_of_a_run_without_a_web_ui_has_the_target_section(tmp_path: P
 
 
 def test_paths_of_any_service_can_be_named(tmp_path: Path) -> None:
-    with CountingServer(delay=0.0, patience=60.0) as server:
+    with CountingServer(delay=0.0, timeout=60.0) as server:
         run(locust("dashboard", server.port, *HEADLESS), tmp_path, server, SSE_PATHS="/one /two")
         seen = set(server.settle().by_path)
     assert seen
@@ -108,7 +108,7 @@ def test_paths_of_any_service_can_be_named(tmp_path: Path) -> None:
 
 
 def test_several_processes_report_every_stream_to_their_master(tmp_path: Path) -> None:
-    with CountingServer(delay=0.0, patience=60.0) as server:
+    with CountingServer(delay=0.0, timeout=60.0) as server:
         port = str(free_port())
         where = ("--master-bind-port", port, "--master-port", port)
         command = locust("churn", server.port, *HEADLESS, "--processes", "2", *where)
@@ -124,7 +124,7 @@ def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     file = tmp_path / "mine.py"
     file.write_text(code)
-    with CountingServer(delay=0.0, patience=60.0) as server:
+    with CountingServer(delay=0.0, timeout=60.0) as server:
         command = locust(file, server.port, *HEADLESS, "--stall-after", "30")
         counted, failures, said = run(command, tmp_path, server)
         (request, *_) = server.settle().requests

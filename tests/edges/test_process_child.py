@@ -154,7 +154,7 @@ def test_nothing_outlives_a_killed_keeper(killed: str, tmp_path: Path) -> None:
 def test_a_stopped_keeper_does_not_keep_the_child_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.process.child.START_PATIENCE", 0.5)
+    monkeypatch.setattr("harness.process.child.START_TIMEOUT", 0.5)
     note = tmp_path / "pids"
     child = Child.spawn(
         [*python(DETACHED.replace("{})", "os.environ)")), str(note)], log=tmp_path / "log", name="x"

@@ -10,13 +10,13 @@ from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.judge.trial import judge
 from harness.core.record import About, ExitInfo, TargetInfo, Trial
-from harness.experiment.reproduce import Card, compare, confirmed, describe
+from harness.experiment.reproduce import ProfileSpec, compare, confirmed, describe
 
 REQUEST_SENT = "panic: ZMQError: Too many open files"
 
 
 @pytest.fixture(scope="module")
-def original() -> Card:
+def original() -> ProfileSpec:
     return describe()["original"]
 
 
@@ -31,7 +31,7 @@ def died(code: int, said: str, events: int = 9) -> Trial:
     return replace(trial, verdict=judge(trial))
 
 
-def test_all_of_it_confirms(original: Card) -> None:
+def test_all_of_it_confirms(original: ProfileSpec) -> None:
     assert confirmed(died(2, REQUEST_SENT), original) == (True, "9 events arrived")
 
 
@@ -44,7 +44,7 @@ def test_all_of_it_confirms(original: Card) -> None:
         (died(2, REQUEST_SENT, events=0), "expected events to reach the clients, saw none"),
     ],
 )
-def test_each_piece_that_is_missing_is_named(original: Card, trial: Trial, why: str) -> None:
+def test_each_piece_that_is_missing_is_named(original: ProfileSpec, trial: Trial, why: str) -> None:
     assert confirmed(trial, original) == (False, why)
 
 
@@ -63,7 +63,7 @@ def test_who_aborts_says_why_and_who_faults_need_not(code: int, said: str, good:
     assert confirmed(died(code, said, events=0), describe()["upstream"])[0] is good
 
 
-def test_another_outcome_is_never_confirmed(original: Card) -> None:
+def test_another_outcome_is_never_confirmed(original: ProfileSpec) -> None:
     lives = replace(died(2, REQUEST_SENT), exit=None)
     good, why = confirmed(replace(lives, verdict=judge(lives)), original)
     assert not good

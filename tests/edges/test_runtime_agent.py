@@ -254,7 +254,7 @@ def test_an_agent_that_does_not_answer_is_an_error_and_not_a_zero(tmp_path: Path
         wait_for(lambda: all(") T " in stat.read_text() for stat in threads), "all threads have stopped")
         path = tmp_path / "agents" / f"python-{child.pid}.sock"
         with pytest.raises(ProbeError, match="no answer to 'read'"):
-            channel.ask(path, "read", patience=0.2)
+            channel.ask(path, "read", timeout=0.2)
         os.kill(child.pid, signal.SIGCONT)
         with pytest.raises(ProbeError, match="unknown command"):
             channel.ask(path, "nonsense")

@@ -81,7 +81,7 @@ def test_every_process_of_the_tree_is_attached_to_and_nothing_of_it_is_seen(tmp_
 
 @needs_3_14
 def test_one_whose_main_thread_is_blocked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(python_module, "START_PATIENCE", 0.3)
+    monkeypatch.setattr(python_module, "START_TIMEOUT", 0.3)
     code = "print('out', flush=True); import os; os.read(0, 1); os.read(0, 1)"
     with running(code, NEWEST) as child:
         found = PythonCounters(tmp_path / "agents", child.pid).probe()

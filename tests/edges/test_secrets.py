@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from harness.core.quote import json_text
-from tests.edges.command_line import HARNESS, PATIENCE, SERVICES, environment, harness
+from tests.edges.command_line import HARNESS, SERVICES, TIMEOUT, environment, harness
 from tests.history.webhook_server import receiver
 
 SECRETS = {
@@ -128,7 +128,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str, Ps]:
         ) as process,
         Ps(process.pid) as ps,
     ):
-        out, said = process.communicate(timeout=PATIENCE)
+        out, said = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1, out + said
     (folder / "notification.json").write_text(json.dumps(hook.messages))
     return folder, out, said, ps

@@ -210,7 +210,7 @@ def test_remote_workers_without_a_secret_are_a_usage_error(
 def test_the_master_of_locusts_own_processes_refuses_a_forged_worker(tmp_path: Path) -> None:
     """``locust --processes`` with an SseUser: the forked workers join, another user does not."""
     port = free_port()
-    with CountingServer(delay=0.0, patience=60.0) as server:
+    with CountingServer(delay=0.0, timeout=60.0) as server:
         options = ("--headless", "-u", "2", "-r", "2", "-t", "1m", "--processes", "2", "--host", server.url)
         where = ("--master-bind-port", str(port), "--master-port", str(port))
         command = [

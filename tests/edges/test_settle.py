@@ -48,7 +48,7 @@ while True:
 
 @contextmanager
 def settled_process(
-    program: str, *, patience: float = 60.0, port: int = 0, tick: Callable[[int], None] = lambda pid: None
+    program: str, *, timeout: float = 60.0, port: int = 0, tick: Callable[[int], None] = lambda pid: None
 ) -> Iterator[tuple[SettleResult, Sampler]]:
     """``program`` has started up once it says a line. tick: with its pid, at every look but the last."""
     start = time.monotonic()
@@ -65,7 +65,7 @@ def settled_process(
             yield (
                 wait_until_settled(
                     sampler,
-                    SettleCriteria(window=1.0, settle=0.5, patience=patience),
+                    SettleCriteria(window=1.0, settle=0.5, timeout=timeout),
                     port=port or free_port(),
                     clock=clock,
                     stopped=lambda: False,
@@ -141,7 +141,7 @@ def test_no_level_while_a_client_is_connected_however_still_the_descriptors() ->
         if not client:
             client.append(socket.create_connection(("127.0.0.1", port), timeout=20.0))
 
-    with settled_process(HOLDS, patience=2.5, port=port, tick=connect) as (result, _), client[0]:
+    with settled_process(HOLDS, timeout=2.5, port=port, tick=connect) as (result, _), client[0]:
         assert not result.settled
         assert "inbound" in result.moving
 

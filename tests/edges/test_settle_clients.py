@@ -22,7 +22,7 @@ from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.errors import BrokerError
 from harness.core.judge.unnoticed import premature
 from harness.core.metric import Key
-from harness.experiment.broker import CANCELLED_PATIENCE, Broker, BrokerSetup
+from harness.experiment.broker import CANCELLED_TIMEOUT, Broker, BrokerSetup
 from harness.experiment.context import TrialContext
 from harness.experiment.levels import LevelReader
 from harness.experiment.options import with_options
@@ -64,11 +64,11 @@ class Counted(Sampler):
 
 @contextmanager
 def served(
-    folder: Path, *, client: bool, patience: float = 30.0, program: str = SERVES
+    folder: Path, *, client: bool, timeout: float = 30.0, program: str = SERVES
 ) -> Iterator[tuple[LevelReader, Counted, socket.socket]]:
     port = free_port()
     setup = setup_for(describe()["fixed"], LoadOverrides())
-    setup = replace(setup, request=with_options(setup.request, settle=0.3, patience=patience))
+    setup = replace(setup, request=with_options(setup.request, settle=0.3, settle_timeout=timeout))
     directory = RunDirectory.create(folder / "run", "run")
     start = time.monotonic()
 
@@ -120,7 +120,7 @@ def test_a_client_that_is_still_connected_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_while_a_client_stays_there_is_no_level(tmp_path: Path) -> None:
-    with served(tmp_path, client=True, patience=2.5) as (reader, _, __):
+    with served(tmp_path, client=True, timeout=2.5) as (reader, _, __):
         seen = cycle(reader)
         assert not seen.settled
         assert "inbound" in seen.unsettled
@@ -195,7 +195,7 @@ def test_a_broker_that_is_mute_is_waited_for_unless_the_user_has_stopped_the_run
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(broker.count)
             with pytest.raises(TimeoutError):
-                answer.result(CANCELLED_PATIENCE + 0.5)
+                answer.result(CANCELLED_TIMEOUT + 0.5)
             os.kill(broker.child.pid, signal.SIGCONT)
             assert answer.result(30).peers == 0
         os.kill(broker.child.pid, signal.SIGSTOP)

@@ -16,7 +16,7 @@ import pytest
 
 from harness.store.run_dir import RunDirectory
 from harness.store.tidy import size_of
-from tests.edges.command_line import HARNESS, PATIENCE, SERVICES, URL, environment, mentioning, wait_for
+from tests.edges.command_line import HARNESS, SERVICES, TIMEOUT, URL, environment, mentioning, wait_for
 from tests.edges.test_soak_resume import LOAD, cycles, saved
 
 MIB = 1 << 20
@@ -81,7 +81,7 @@ def test_a_soak_holds_no_more_at_its_end_than_at_its_beginning(
         [sys.executable, "-c", SCALED, *words, *service], env=environment(), stdout=subprocess.PIPE, text=True
     ) as soak:
         run = psutil.Process(soak.pid)
-        wait_for(lambda: cycles(out) >= 20, "twenty cycles", within=PATIENCE)
+        wait_for(lambda: cycles(out) >= 20, "twenty cycles", within=TIMEOUT)
         # What follows the last cycle, the report among it, is no part of the soak.
         while soak.poll() is None and not any(note.startswith("stopped: ") for note in saved(out)["notes"]):
             try:
@@ -128,7 +128,7 @@ def test_a_soak_whose_disk_fills_up_keeps_every_cycle_and_goes_on_once_there_is_
         ["unshare", "--mount", "sh", "-c", script, str(disk), *command],
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=2 * TIMEOUT,
         env=environment(),
     )
     assert "full 4" in done.stdout, done.stdout + done.stderr

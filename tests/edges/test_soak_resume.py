@@ -30,8 +30,8 @@ from harness.store.run_dir import RunDirectory
 from tests.core.series import trial
 from tests.edges.command_line import (
     HARNESS,
-    PATIENCE,
     SERVICES,
+    TIMEOUT,
     URL,
     environment,
     harness,
@@ -79,7 +79,7 @@ def test_a_soak_that_was_killed_and_one_that_was_stopped_go_on_to_their_end(tmp_
     began = time.time()
 
     first = begun(tmp_path, *words)
-    wait_for(lambda: cycles(run) >= 4, "four cycles", within=PATIENCE)
+    wait_for(lambda: cycles(run) >= 4, "four cycles", within=TIMEOUT)
     busy = harness("soak", "--resume", run, cwd=tmp_path)
     assert (busy.returncode, "another process measures in it" in busy.stderr) == (2, True), busy.stderr
     first.send_signal(signal.SIGKILL)
@@ -89,9 +89,9 @@ def test_a_soak_that_was_killed_and_one_that_was_stopped_go_on_to_their_end(tmp_
     assert killed["verdict"] is None
 
     second = begun(tmp_path, "--resume", "run")
-    wait_for(lambda: cycles(run) >= len(killed["observations"]) + 4, "four more cycles", within=PATIENCE)
+    wait_for(lambda: cycles(run) >= len(killed["observations"]) + 4, "four more cycles", within=TIMEOUT)
     second.send_signal(signal.SIGTERM)
-    said, _ = second.communicate(timeout=PATIENCE)
+    said, _ = second.communicate(timeout=TIMEOUT)
     stopped = saved(run)
     assert second.returncode == 3, said
     assert stopped["interrupted"]
@@ -331,7 +331,7 @@ def test_a_soak_of_a_running_service_goes_on_with_its_successor(way: str, tmp_pa
     with running(service) as (pid, port):
         first = begun(tmp_path, "--duration", "24s", *LOAD, "--out", "run", *place(pid, port))
         wait_for(
-            lambda: cycles(tmp_path / "run") >= 4 or first.poll() is not None, "four cycles", within=PATIENCE
+            lambda: cycles(tmp_path / "run") >= 4 or first.poll() is not None, "four cycles", within=TIMEOUT
         )
         first.send_signal(signal.SIGKILL)
         first.communicate()

@@ -75,7 +75,7 @@ def run(
     file = folder / "locustfile.py"
     file.write_text(text.replace("WAY", repr(way)).replace("EVERY", str(streams)))
     users = ("-u", str(USERS), "-r", str(USERS))
-    with CountingServer(delay=0.0, patience=60.0, events=1) as server:
+    with CountingServer(delay=0.0, timeout=60.0, events=1) as server:
         command = [
             sys.executable,
             "-m",

@@ -84,7 +84,7 @@ def reader(inbound: int | None = 3, **more: Any) -> tuple[Any, list[int]]:
         inbound=lambda port: asked.append(port) or inbound, samples=list, latest=lambda: Sample(0.0)
     )
     parts = {
-        "setup": SimpleNamespace(judgement=SimpleNamespace(settle=0.5, patience=60.0)),
+        "setup": SimpleNamespace(judgement=SimpleNamespace(settle=0.5, settle_timeout=60.0)),
         "context": SimpleNamespace(interrupt=threading.Event()),
         "target": SimpleNamespace(alive=True),
         "sampler": sampler,

@@ -90,7 +90,7 @@ def test_a_run_publishes_its_streams_and_what_the_target_holds(tmp_path: Path) -
 def test_a_master_publishes_the_sum_of_its_workers_and_who_is_missing(tmp_path: Path) -> None:
     port, bind = free_port(), str(free_port())
     secret = {"HARNESS_SWARM_SECRET": "a secret of more than 32 characters"}
-    with CountingServer(delay=0.02, patience=60.0) as server:
+    with CountingServer(delay=0.02, timeout=60.0) as server:
         base = locust("status", server.port)
         master = [*base, "--master", "--master-bind-port", bind, "--expect-workers", "2", *HEADLESS]
         worker = [*base, "--worker", "--master-port", bind]
@@ -135,7 +135,7 @@ def test_a_place_that_is_none_is_an_error_of_the_command_line(tmp_path: Path, op
 
 
 def test_a_collector_that_is_down_is_one_line_of_the_log(tmp_path: Path) -> None:
-    with CountingServer(delay=0.0, patience=60.0) as server:
+    with CountingServer(delay=0.0, timeout=60.0) as server:
         command = locust("status", server.port, *HEADLESS, "--otlp", f"http://127.0.0.1:{free_port()}")
         with running(tmp_path, *command) as run:
             wait_for(lambda: server.served(4), "streams")

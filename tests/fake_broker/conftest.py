@@ -17,12 +17,12 @@ import zmq
 
 from fake_broker import mdp
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds until a condition that must come true counts as failed."""
 
 
 def _until(condition: Callable[[], Any], what: str | Callable[[], str]) -> Any:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not (found := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"never happened: {what if isinstance(what, str) else what()}")
@@ -44,7 +44,7 @@ class Process:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            _, errors = self.process.communicate(timeout=PATIENCE)
+            _, errors = self.process.communicate(timeout=TIMEOUT)
             raise AssertionError(f"no ready line; exit {self.process.returncode}: {errors}")
         self.ready = json.loads(line)
         self.endpoint: str = self.ready["endpoint"]
@@ -53,7 +53,7 @@ class Process:
         self._order = self.context.socket(zmq.REQ)
         self._order.connect(self.ready["control"])
         self._order.linger = 0
-        self._order.rcvtimeo = int(PATIENCE * 1000)
+        self._order.rcvtimeo = int(TIMEOUT * 1000)
 
     def ask(self, command: str, **keys: Any) -> dict[str, Any]:
         self._order.send_json({"command": command, **keys})
@@ -61,13 +61,13 @@ class Process:
         assert isinstance(answer, dict)
         return answer
 
-    def told(self, command: str, **keys: Any) -> dict[str, Any]:
+    def order(self, command: str, **keys: Any) -> dict[str, Any]:
         answer = self.ask(command, **keys)
         assert answer["ok"], answer
         return answer
 
     def stat(self, name: str) -> Any:
-        return self.told("stats")[name]
+        return self.order("stats")[name]
 
     def until(self, name: str, value: Any) -> None:
         _until(lambda: self.stat(name) == value, lambda: f"{name} == {value}; it is {self.stat(name)}")
@@ -75,7 +75,7 @@ class Process:
     def dealer(self, identity: bytes | None = None) -> zmq.Socket[bytes]:
         socket = self.context.socket(zmq.DEALER)
         socket.linger = 0
-        socket.rcvtimeo = int(PATIENCE * 1000)
+        socket.rcvtimeo = int(TIMEOUT * 1000)
         if identity is not None:
             socket.identity = identity
         socket.ipv6 = "[" in self.endpoint
@@ -96,7 +96,7 @@ class Process:
         self.context.destroy(0)
         if self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGKILL)
-        self.process.communicate(timeout=PATIENCE)
+        self.process.communicate(timeout=TIMEOUT)
 
 
 @pytest.fixture

@@ -209,7 +209,7 @@ def test_a_fault_that_answers_itself_counts_by_its_final_reply(
     (active,) = (one for one in script.broker.chain.active.values() if one.id == number)
     frames = mdp.encode_client_request(script.name, "echo", [b"x"])
     answers = [Outgoing(A, mdp.ClientReply(ECHO, (b"x",), flag), ECHO) for flag in final_flags]
-    active.fault.incoming = lambda message, around: answers  # type: ignore[method-assign]
+    active.fault.incoming = lambda message, context: answers  # type: ignore[method-assign]
     script.broker.receive(A, frames, 0.0)
     assert script.stat("unanswered") == unanswered
 
@@ -218,7 +218,7 @@ def test_a_limited_number_of_faults_can_be_on() -> None:
     chain = Chain(mdp.dialect("plantd"), Random(1))
     numbers = [chain.add(parse({"fault": "drop"}), 0.0) for _ in range(MAX_FAULTS)]
     assert MAX_FAULTS == 256
-    with pytest.raises(SpecError, match="256 faults are on already"):
+    with pytest.raises(SpecError, match="256 faults are active already"):
         chain.add(parse({"fault": "drop"}), 0.0)
     chain.remove(numbers[0], 0.0)
     chain.add(parse({"fault": "drop"}), 0.0)

@@ -1,4 +1,4 @@
-"""The language of faults and orders: what is taken, and what a mistake is told."""
+"""The language of faults and orders: what is taken, and what a mistake is received."""
 
 from __future__ import annotations
 
@@ -15,51 +15,54 @@ from fake_broker.fault import FAULTS
 from fake_broker.spec import MATCH_KEYS, Spec, SpecError, catalogue, describe, parse, parse_words
 
 
-class Desk:
-    """Notes what it is told to do."""
+class Target:
+    """Notes what it is received to do."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.received: list[Any] = []
 
     def stats(self) -> dict[str, Any]:
         return {"peers": 3}
 
     def add_fault(self, spec: Spec) -> int:
-        self.told.append(spec)
+        self.received.append(spec)
         return 7
 
     def remove_fault(self, number: int) -> None:
-        self.told.append(("remove", number))
+        self.received.append(("remove", number))
 
     def clear(self) -> None:
-        self.told.append("clear")
+        self.received.append("clear")
 
     def silence(self, silent: bool) -> None:
-        self.told.append(("silence", silent))
+        self.received.append(("silence", silent))
 
     def release(self) -> int:
         return 2
 
     def stop(self) -> None:
-        self.told.append("stop")
+        self.received.append("stop")
 
 
-def ask(raw: Any, desk: Desk | None = None) -> dict[str, Any]:
+def ask(raw: Any, target: Target | None = None) -> dict[str, Any]:
     data = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
-    answer: dict[str, Any] = json.loads(control.answer(data, desk or Desk()))
+    answer: dict[str, Any] = json.loads(control.answer(data, target or Target()))
     return answer
 
 
 def test_every_order_is_obeyed() -> None:
-    desk = Desk()
-    assert ask({"command": "stats"}, desk) == {"ok": True, "peers": 3}
-    assert ask({"command": "fault", "fault": "latency", "delay": 1, "nth": 2}, desk) == {"ok": True, "id": 7}
-    assert ask({"command": "release"}, desk) == {"ok": True, "released": 2}
+    target = Target()
+    assert ask({"command": "stats"}, target) == {"ok": True, "peers": 3}
+    assert ask({"command": "fault", "fault": "latency", "delay": 1, "nth": 2}, target) == {
+        "ok": True,
+        "id": 7,
+    }
+    assert ask({"command": "release"}, target) == {"ok": True, "released": 2}
     for order in ({"command": "clear"}, {"command": "clear", "id": 7}, {"command": "silence"}):
-        assert ask(order, desk) == {"ok": True}
+        assert ask(order, target) == {"ok": True}
     for command in ("resume", "ping", "stop"):
-        assert ask({"command": command}, desk) == {"ok": True}
-    spec, *rest = desk.told
+        assert ask({"command": command}, target) == {"ok": True}
+    spec, *rest = target.received
     assert describe(spec.fault, spec.match) == {"fault": "latency", "delay": 1.0, "nth": 2}
     assert rest == ["clear", ("remove", 7), ("silence", True), ("silence", False), "stop"]
     assert {f["fault"] for f in ask({"command": "faults"})["faults"]} == set(FAULTS)
@@ -68,10 +71,10 @@ def test_every_order_is_obeyed() -> None:
 @pytest.mark.parametrize(
     ("order", "expected"),
     [
-        (b"", "this is no JSON"),
-        (b"\xff\xfe", "this is no JSON"),
-        (b"[" * 100_000, "this is no JSON"),
-        (b"1" * 10_000, "this is no JSON"),
+        (b"", "this is not JSON"),
+        (b"\xff\xfe", "this is not JSON"),
+        (b"[" * 100_000, "this is not JSON"),
+        (b"1" * 10_000, "this is not JSON"),
         ([1], "a JSON list; expected an object"),
         ({}, "unknown command None: expected one of stats"),
         ({"command": 3}, "unknown command 3: expected one of stats"),
@@ -112,13 +115,13 @@ def test_every_order_is_obeyed() -> None:
     ],
 )
 def test_a_mistake_is_told_and_changes_nothing(order: Any, expected: str) -> None:
-    desk = Desk()
-    answer = ask(order, desk)
+    target = Target()
+    answer = ask(order, target)
     assert answer["ok"] is False
     assert expected in answer["error"]
     assert "\n" not in answer["error"]
     assert len(answer["error"]) < 1000
-    assert desk.told == []
+    assert target.received == []
 
 
 json_values = st.recursive(

@@ -581,7 +581,7 @@ def test_faults_that_need_partial_are_refused_where_there_is_none() -> None:
 def test_every_fault_survives_all_traffic_and_ends_cleanly(fault: str, dialect: str) -> None:
     """On, traffic of every kind, off: afterwards the broker answers as if nothing had been."""
     script = Script(dialect)
-    if why := parse({"fault": fault}).fault.unfit(mdp.dialect(dialect)):
+    if why := parse({"fault": fault}).fault.why_no_effect(mdp.dialect(dialect)):
         with pytest.raises(SpecError, match=why):
             script.on(fault)
         return

@@ -48,7 +48,7 @@ def test_it_answers_clients_and_management_questions_in_every_dialect(start: Sta
     assert isinstance(request, mdp.WorkerRequest)
     worker.send_multipart(mdp.encode_worker_reply(dialect, request.client, [b"ho", *request.body]))
     assert broker.reply(client).body == (b"ho", b"hi")
-    stats = broker.told("stats")
+    stats = broker.order("stats")
     assert (stats["requests"], stats["replies"], stats["unanswered"]) == (6, 6, 0)
     assert stats["per_service"] == {
         "state": 1,
@@ -72,19 +72,19 @@ def test_silence_and_resume(start: Start) -> None:
     broker = start()
     client = broker.dealer()
     broker.check(client, "state", b"before")
-    broker.told("silence")
-    broker.told("silence")
+    broker.order("silence")
+    broker.order("silence")
     for number in range(5):
         broker.send(client, "state", b"%d" % number)
     broker.until("requests", 6)
     assert client.poll(50) == 0
-    stats = broker.told("stats")
+    stats = broker.order("stats")
     assert (stats["silent"], stats["replies"], stats["unanswered"]) == (True, 1, 5)
-    broker.told("resume")
-    broker.told("resume")
+    broker.order("resume")
+    broker.order("resume")
     # What came in meanwhile stays unanswered: the first to come back is the answer to this one.
     assert broker.check(client, "state", b"after").body == (b"after",)
-    stats = broker.told("stats")
+    stats = broker.order("stats")
     assert (stats["silent"], stats["replies"], stats["unanswered"]) == (False, 2, 5)
 
 
@@ -108,7 +108,7 @@ def test_peers_follow_the_sockets_that_are_really_open(start: Start, until: Any)
     for client in clients[15:]:
         client.close()
     broker.until("peers", 0)
-    stats = broker.told("stats")
+    stats = broker.order("stats")
     assert (stats["accepted"], stats["disconnected"], stats["identities_seen"]) == (21, 21, 20)
     until(lambda: broker.stat("failed_handshakes") >= 1, "a failed handshake")
 
@@ -135,12 +135,12 @@ def test_it_keeps_nothing_of_connections_that_are_gone(
 def test_held_replies_come_together_when_released(start: Start) -> None:
     broker = start()
     clients = [broker.dealer() for _ in range(4)]
-    broker.told("fault", fault="hold")
+    broker.order("fault", fault="hold")
     for client in clients:
         broker.send(client, "state", b"x")
     broker.until("held", 4)
     assert all(client.poll(0) == 0 for client in clients)
-    assert broker.told("release")["released"] == 4
+    assert broker.order("release")["released"] == 4
     assert [broker.reply(client).body for client in clients] == [(b"x",)] * 4
     assert (broker.stat("held"), broker.stat("replies")) == (0, 4)
 
@@ -150,11 +150,11 @@ def test_faults_are_switched_while_it_runs(start: Start) -> None:
     client = broker.dealer()
     assert broker.check(client, "state", b"x").body == (b"500",)
     assert broker.check(client, "state", b"x").body == (b"x",)
-    number = broker.told("fault", fault="latency", delay=0.02)["id"]
+    number = broker.order("fault", fault="latency", delay=0.02)["id"]
     assert broker.check(client, "state", b"x").body == (b"x",)
     assert [f["fault"] for f in broker.stat("faults")] == ["error-code", "latency"]
-    broker.told("clear", id=number)
-    broker.told("clear")
+    broker.order("clear", id=number)
+    broker.order("clear")
     assert broker.stat("faults") == []
     answer = broker.ask("fault", fault="latency", delay="soon")
     assert answer == {"ok": False, "error": "'delay' is 'soon'; expected a number from 0 to 86400"}
@@ -168,7 +168,7 @@ def test_unbind_ends_connections_refuses_newcomers_and_comes_back(
     client = broker.dealer()
     broker.check(client, "state", b"x")
     port = port_of(broker.endpoint)
-    broker.told("fault", fault="unbind")
+    broker.order("fault", fault="unbind")
 
     def refused() -> bool:
         with socket.socket() as probe:
@@ -176,9 +176,9 @@ def test_unbind_ends_connections_refuses_newcomers_and_comes_back(
 
     until(refused, "the port refuses")
     broker.until("peers", 0)
-    stats = broker.told("stats")
+    stats = broker.order("stats")
     assert stats["accepted"] == stats["disconnected"]
-    broker.told("clear")
+    broker.order("clear")
     broker.until("listening", True)
     broker.until("peers", 1)  # libzmq connects again by itself
     assert broker.check(client, "state", b"again").body == (b"again",)
@@ -190,19 +190,19 @@ def test_restart_loses_connections_and_workers_and_comes_back(start: Start, unti
     broker.check(client, "state", b"x")
     worker.send_multipart(mdp.encode_worker_ready("plantd", "echo"))
     broker.until("workers", 1)
-    broker.told("fault", fault="restart", down=0.05)
+    broker.order("fault", fault="restart", down=0.05)
     broker.until("workers", 0)
     broker.until("listening", True)
     broker.until("peers", 2)  # libzmq connects again by itself
     assert broker.check(client, "state", b"again").body == (b"again",)
-    stats = broker.told("stats")
+    stats = broker.order("stats")
     assert (stats["requests"], stats["accepted"] - stats["disconnected"]) == (2, 2)
 
 
 def test_a_peer_that_left_is_noticed_when_it_is_written_to(start: Start) -> None:
     broker = start()
     client = broker.dealer()
-    broker.told("fault", fault="endless-partial", interval=0.01)
+    broker.order("fault", fault="endless-partial", interval=0.01)
     broker.send(client, "state", b"x")
     assert not broker.reply(client).final
     client.close()
@@ -214,17 +214,17 @@ def test_not_reading_leaves_messages_in_the_queue(start: Start) -> None:
     broker = start()
     client = broker.dealer()
     broker.check(client, "state", b"x")
-    broker.told("fault", fault="not-reading")
+    broker.order("fault", fault="not-reading")
     broker.send(client, "state", b"y")
     assert client.poll(50) == 0
     assert broker.stat("requests") == 1
-    broker.told("clear")
+    broker.order("clear")
     assert broker.reply(client).body == (b"y",)
 
 
 def test_a_frame_over_the_limit_ends_the_connection(start: Start) -> None:
     broker = start()
-    broker.told("fault", fault="frame-limit", size=1000)
+    broker.order("fault", fault="frame-limit", size=1000)
     broker.until("listening", True)
     client = broker.dealer()
     assert broker.check(client, "state", b"x" * 900).body == (b"x" * 900,)
@@ -237,7 +237,7 @@ def test_a_peer_that_does_not_read_stops_nobody(start: Start) -> None:
     broker = start()
     deaf, client = broker.dealer(), broker.dealer()
     deaf.rcvhwm = 1
-    broker.told("fault", fault="huge-frame", size=8 << 20, service="app")
+    broker.order("fault", fault="huge-frame", size=8 << 20, service="app")
     for _ in range(20):
         broker.send(deaf, "app", b"x")
     broker.until("requests", 20)
@@ -253,7 +253,7 @@ def test_no_input_stops_it(start: Start, until: Any) -> None:
     order.connect(broker.ready["control"])
     faults = ("latency", "swap", "one-behind", "duplicate", "partial-only", "stop-heartbeat", "header")
     for fault in faults:
-        broker.told("fault", fault=fault, probability=0.5, **({"delay": 0.0} if fault == "latency" else {}))
+        broker.order("fault", fault=fault, probability=0.5, **({"delay": 0.0} if fault == "latency" else {}))
     words = [
         b"",
         b"MDPC02",
@@ -286,10 +286,10 @@ def test_no_input_stops_it(start: Start, until: Any) -> None:
     throw()
     peer.send_multipart([b""] * 20_000)
     until(lambda: broker.stat("invalid").get("frames") == 1, "the endless message has come")
-    broker.told("clear")
+    broker.order("clear")
     client = broker.dealer()
     assert broker.check(client, "state", b"alive").body == (b"alive",)
-    stats = broker.told("stats")
+    stats = broker.order("stats")
     assert stats["mistakes"] == []
     assert stats["invalid"]["frames"] == 1
     assert stats["dropped_frames"] > 20_000
@@ -347,7 +347,7 @@ def test_a_signal_ends_it_at_once(start: Start, number: int) -> None:
     while not took or (min(took) > 1 and len(took) < 5):  # a busy machine may take longer, not each time
         broker = start()
         client = broker.dealer()
-        broker.told("fault", fault="hold")
+        broker.order("fault", fault="hold")
         broker.send(client, "state", b"x")
         broker.until("held", 1)
         began = time.monotonic()
@@ -366,7 +366,7 @@ def test_an_order_of_several_frames_is_a_mistake_and_is_answered(start: Start) -
         order.connect(broker.ready["control"])
         order.send_multipart([b'{"command": "stop"}', b"more"])
         assert order.recv_json()["ok"] is False
-    assert broker.told("ping") == {"ok": True}
+    assert broker.order("ping") == {"ok": True}
 
 
 def test_the_stop_order_is_answered_and_ends_it(start: Start) -> None:
@@ -464,7 +464,7 @@ def test_the_manual_names_every_fault_order_and_counter(start: Start) -> None:
         "services",
         "workers",
     }
-    for name in (*FAULTS, *MATCH_KEYS, *(broker.told("stats").keys() - described)):
+    for name in (*FAULTS, *MATCH_KEYS, *(broker.order("stats").keys() - described)):
         assert f"`{name}`" in manual, name
     for name in COMMANDS:
         assert f'{{"command": "{name}"' in manual, name
@@ -481,7 +481,7 @@ def test_faults_of_the_transport_count_in_stats(start: Start, until: Callable[..
     broker = start("--proxy", "--fault", "slices,size=5")
     peer = broker.dealer()  # held: pyzmq closes a socket that nobody refers to
     broker.check(peer, "state", b"ping")
-    broker.told("fault", fault="cut")
+    broker.order("fault", fault="cut")
 
     def counted() -> dict[str, tuple[int, int]]:
         return {one["fault"]: (one["seen"], one["fired"]) for one in broker.stat("faults")}
@@ -499,6 +499,6 @@ def test_a_peer_of_another_dialect_is_reported_on_standard_error(
     for _ in range(3):
         peer.send_multipart(mdp.encode_client_request("0.2", "state", [b"ping"]))
     until(lambda: broker.stat("foreign") == {"0.2": 3}, "all three are counted")
-    broker.told("stop")
+    broker.order("stop")
     _, errors = broker.process.communicate(timeout=30)
     assert errors.count("sends dialect 0.2; this broker uses plantd: start it with --dialect 0.2") == 1

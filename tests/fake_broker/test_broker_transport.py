@@ -58,14 +58,14 @@ def test_it_passes_everything_when_no_fault_is_on(broker: Any) -> None:
 
 def test_reset(broker: Any) -> None:
     with raw(broker) as one:
-        broker.told("fault", fault="cut")
+        broker.order("fault", fault="cut")
         with pytest.raises(ConnectionResetError):
             drained(one)
 
 
 def test_finish(broker: Any) -> None:
     with raw(broker) as one:
-        broker.told("fault", fault="cut", how="fin")
+        broker.order("fault", fault="cut", how="fin")
         drained(one)  # ends, and does not raise
     broker.until("peers", 0)
 
@@ -87,7 +87,7 @@ def test_a_finish_is_one_even_when_bytes_are_on_their_way(until: Any) -> None:
 def test_a_dealer_comes_back_after_a_reset(broker: Any) -> None:
     client = broker.dealer()
     broker.check(client, "state", b"x")
-    broker.told("fault", fault="cut")
+    broker.order("fault", fault="cut")
     broker.until("accepted", 2)
     assert broker.check(client, "state", b"y").body == (b"y",)
 
@@ -99,28 +99,28 @@ def test_half_open_tells_the_peer_nothing_until_it_is_cleared(broker: Any) -> No
         left = 63  # after these the broker waits for the rest of our greeting
         while left:
             left -= len(one.recv(left))
-        broker.told("fault", fault="half-open")
+        broker.order("fault", fault="half-open")
         broker.until("peers", 0)
         silence = select.poll()
         silence.register(one, select.POLLIN | select.POLLHUP)
         assert not silence.poll(100), "neither bytes nor an end"
         one.sendall(b"anybody there?")
         broker.send(client, "state", b"lost")
-        stats = broker.told("stats")
+        stats = broker.order("stats")
         assert (stats["proxied"], stats["accepted"], stats["requests"]) == (2, 2, 1)
-        broker.told("clear")
+        broker.order("clear")
         with pytest.raises(ConnectionResetError):
             drained(one)
     broker.until("peers", 1)  # the DEALER is back
 
 
 def test_slices(broker: Any) -> None:
-    broker.told("fault", fault="slices", size=3)
+    broker.order("fault", fault="slices", size=3)
     client = broker.dealer()
     assert broker.check(client, "state", b"x" * 500).body == (b"x" * 500,)
-    broker.told("clear")
+    broker.order("clear")
     # One byte a gap: 64 bytes of greeting alone take 64 gaps.
-    broker.told("fault", fault="slices", size=1, gap=0.002)
+    broker.order("fault", fault="slices", size=1, gap=0.002)
     began = time.monotonic()
     with raw(broker) as one:
         received = b""
@@ -130,7 +130,7 @@ def test_slices(broker: Any) -> None:
 
 
 def test_pause_lets_the_handshake_hang(broker: Any) -> None:
-    broker.told("fault", fault="pause", delay=0.2)
+    broker.order("fault", fault="pause", delay=0.2)
     began = time.monotonic()
     client = broker.dealer()
     assert broker.check(client, "state", b"x").body == (b"x",)
@@ -139,7 +139,7 @@ def test_pause_lets_the_handshake_hang(broker: Any) -> None:
 
 @pytest.mark.parametrize("then", ["rst", "fin"])
 def test_byte_limit(broker: Any, then: str) -> None:
-    broker.told("fault", fault="byte-limit", size=20, then=then)
+    broker.order("fault", fault="byte-limit", size=20, then=then)
     with socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10) as one:
         one.sendall(GREETING)
         received = b""
@@ -151,7 +151,7 @@ def test_byte_limit(broker: Any, then: str) -> None:
 
 
 def test_byte_limit_may_hang_until_it_is_cleared(broker: Any) -> None:
-    broker.told("fault", fault="byte-limit", size=8, then="hang")
+    broker.order("fault", fault="byte-limit", size=8, then="hang")
     with socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10) as one:
         received = b""
         while len(received) < 8:  # of the ten that libzmq sends unasked
@@ -160,7 +160,7 @@ def test_byte_limit_may_hang_until_it_is_cleared(broker: Any) -> None:
         with pytest.raises(TimeoutError):
             one.recv(4096)
         assert (len(received), broker.stat("proxied")) == (8, 1)
-        broker.told("clear")
+        broker.order("clear")
         one.settimeout(10)
         with pytest.raises(ConnectionResetError):
             drained(one)
@@ -168,7 +168,7 @@ def test_byte_limit_may_hang_until_it_is_cleared(broker: Any) -> None:
 
 
 def test_max_peers_refuses_at_the_port(broker: Any, until: Any) -> None:
-    broker.told("fault", fault="max-peers", peers=2)
+    broker.order("fault", fault="max-peers", peers=2)
     first, second = broker.dealer(), broker.dealer()
     broker.check(first, "state", b"x")
     broker.check(second, "state", b"x")

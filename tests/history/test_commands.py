@@ -18,7 +18,7 @@ import pytest
 from harness.cli import main
 from harness.history.record import History
 from harness.store.run_dir import RunDirectory
-from tests.edges.command_line import HARNESS, PATIENCE, SERVICES, SMALL, URL, environment, harness
+from tests.edges.command_line import HARNESS, SERVICES, SMALL, TIMEOUT, URL, environment, harness
 from tests.history.nightly_runs import measured, month, night
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
@@ -226,7 +226,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace('"seed": 0', f'"seed": {number + 10}', 1))
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, str(tmp_path), *HARNESS, "history", "add", str(many)],
-        capture_output=True, text=True, timeout=PATIENCE, env=environment(HARNESS_HISTORY="h.db"),
+        capture_output=True, text=True, timeout=TIMEOUT, env=environment(HARNESS_HISTORY="h.db"),
     )  # fmt: skip
     assert done.returncode == 4, done.stdout + done.stderr
     assert "h.db: the disk " in done.stderr

@@ -15,7 +15,7 @@ SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
 LEAKY = """
     import os, threading, pytest
     KEPT = []
-    pytestmark = pytest.mark.no_leaks(patience=0.2)
+    pytestmark = pytest.mark.no_leaks(timeout=0.2)
     def test_one(): KEPT.append(os.eventfd(0))
     def test_three():
         KEPT.extend(os.eventfd(0) for _ in range(2))
@@ -52,7 +52,7 @@ def test_marker_and_fixture_and_what_a_wider_fixture_keeps(pytester: pytest.Pyte
         def test_wider(shared): pass
         @pytest.mark.no_leaks(ignore=[Ignore("descriptors", "*eventfd*", "kept by the test on purpose")])
         def test_ignored(): KEPT.append(os.eventfd(0))
-        @pytest.mark.no_leaks(patience=0.2)
+        @pytest.mark.no_leaks(timeout=0.2)
         def test_leaks(): KEPT.append(os.eventfd(0))
         def test_fixture_leaks(no_leaks): KEPT.append(os.eventfd(0))
         def test_fixture_clean(no_leaks): os.close(os.eventfd(0))
@@ -121,7 +121,7 @@ def test_a_mistake_in_a_test_names_what_was_meant(pytester: pytest.Pytester, cod
 def test_a_mistake_in_a_marker_is_one_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import pytest
-        @pytest.mark.no_leaks(patienc=1)
+        @pytest.mark.no_leaks(timeou=1)
         def test_name(): pass
         @pytest.mark.no_leaks(ignore="threads")
         def test_value(): pass
@@ -132,7 +132,7 @@ def test_a_mistake_in_a_marker_is_one_error(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(errors=3)
     result.stdout.fnmatch_lines(
         [
-            "*test_name: *no_leaks: 'patienc'; expected keywords out of ignore, objects, memory, patience",
+            "*test_name: *no_leaks: 'timeou'; expected keywords out of ignore, objects, memory, timeout",
             "*test_value: *no_leaks: ignore='threads': expected a list of Ignore*",
             "*test_budget: *budget('0/connection'): expected fds='0/connection' or a mapping",
         ]

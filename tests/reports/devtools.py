@@ -20,7 +20,7 @@ import pytest
 
 from tests.reports.browser import FLAGS
 
-PATIENCE = 60.0  # seconds for one answer
+TIMEOUT = 60.0  # seconds for one answer
 
 
 class Page:
@@ -39,7 +39,7 @@ class Page:
         self.ask("Page.enable")
         url = page if isinstance(page, str) else page.as_uri()
         self.ask("Page.navigate", url=url)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while self.value("document.readyState + location.protocol") != f"complete{url.partition(':')[0]}:":
             assert time.monotonic() < deadline, "the page was not loaded"
 
@@ -58,7 +58,7 @@ class Page:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            assert select.select([self._read], [], [], PATIENCE)[0], "Chromium says nothing"
+            assert select.select([self._read], [], [], TIMEOUT)[0], "Chromium says nothing"
             data = os.read(self._read, 1 << 16)
             assert data, "Chromium has ended"
             self._rest += data
@@ -72,7 +72,7 @@ class Page:
 
     def wait(self, expression: str) -> None:
         """Until an expression is true in the page."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while self.value(expression) is not True:
             assert time.monotonic() < deadline, f"never came true: {expression}"
             time.sleep(0.02)

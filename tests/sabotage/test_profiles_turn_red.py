@@ -15,12 +15,12 @@ from harness.experiment.run import Run
 
 
 def run(name: str, tmp_path: Path) -> tuple[Trial, bool, str]:
-    card = describe()[name]
+    spec = describe()[name]
     made = Run(command="test", seed=1, out=tmp_path / "run", interrupt=threading.Event())
     trial = made.trial(
-        setup_for(card, LoadOverrides(max_seconds=90.0))
+        setup_for(spec, LoadOverrides(max_seconds=90.0))
     )  # each dies long before; a busy machine is late
-    good, why = confirmed(replace(trial), card)
+    good, why = confirmed(replace(trial), spec)
     return trial, good, why
 
 

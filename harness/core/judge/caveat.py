@@ -120,7 +120,7 @@ def time_option(trial: Trial) -> str:
 def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
     """Growth that follows a driver beyond doubt, and was not yet seen to outlive the retention time."""
     retention = retention_of(trial, key)
-    age = one.stay.age if one.stay else 0.0
+    age = one.idle_evidence.age if one.idle_evidence else 0.0
     needed = math.ceil((design.spent(trial) + retention + SETTLING) / 10) * 10
     return Caveat(
         f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, retained for {age:.0f} s so far; a leak is what "
@@ -144,10 +144,8 @@ def _longer(trial: Trial, key: Key, one: Assessed) -> str:
             f"give it time to fill: {option} {time} for a pool of {BURST_POOL:g}; or declare its size in the budget "
             f"(pools, {key.metric})"
         )
-    if one.stay and one.stay.release:
-        needed = design.spent(trial) + 2 * one.stay.release.after + SETTLING
-    else:
-        needed = 2.5 * design.spent(trial)
+    spent = design.spent(trial)
+    needed = spent + 2 * one.release.after + SETTLING if one.release else 2.5 * spent
     return f"give more time: {option} {duration_text(needed)}; a pool fills and stops, a leak goes on"
 
 

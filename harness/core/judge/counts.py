@@ -15,7 +15,7 @@ from harness.core.judge.limit import limited
 from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.judge.rates import beside_readings, interval
 from harness.core.judge.restarted import merged, outlived
-from harness.core.judge.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, Stay, stay
+from harness.core.judge.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, IdleEvidence, idle_evidence
 from harness.core.judge.unnoticed import KINDS, unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
@@ -175,7 +175,7 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
     noise = FLOOR.get(name, 1.0)
     least, close = RELEASED.get(name, MIN_RELEASE), FLAT if name in FLOOR else 0.0
-    seen = stay(moments_, key, levels, retention, noise, least, close)
+    seen = idle_evidence(moments_, key, levels, retention, noise, least, close)
     if seen.release:
         left = _after_release(trial, moments_, levels, key, one, seen, retention)
         return _bound_runtime_threads(trial, key, left, FEW + 1, 0)
@@ -185,7 +185,11 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
         one.total <= SWEPT * seen.swept
     ):  # a janitor that runs every so many requests has freed as much at once
         return replace(
-            one, status="undecided", growing=True, stay=seen, why=f"{one.why}; {seen.swept:g} fell at once"
+            one,
+            status="undecided",
+            growing=True,
+            idle_evidence=seen,
+            why=f"{one.why}; {seen.swept:g} fell at once",
         )
     margin = MARGIN + (UNNOTICED if _departures_unnoticed(found) else 0.0)
     if one.factor == "time":  # nothing expires of what grows all the time, once it has grown for longer
@@ -197,8 +201,8 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
             seen.age >= retention + margin and seen.tested >= needed and seen.fallen <= MISSING * seen.tested
         )
     if late:
-        return replace(one, stay=seen)
-    return replace(one, status="suspected", growing=True, stay=seen)
+        return replace(one, idle_evidence=seen)
+    return replace(one, status="suspected", growing=True, idle_evidence=seen)
 
 
 def _departures_unnoticed(found: Sequence[Moment]) -> bool:
@@ -226,13 +230,15 @@ def _read(found: Sequence[Moment], key: Key) -> tuple[list[Moment], list[float]]
 
 
 def _after_release(
-    trial: Trial, found: Sequence[Moment], levels: Sequence[float], key: Key, one: Assessed, seen: Stay,
+    trial: Trial, found: Sequence[Moment], levels: Sequence[float], key: Key, one: Assessed, seen: IdleEvidence,
     retention: float,
 ) -> Assessed:  # fmt: skip
     """Some of the growth was given back. Judged is what was left each time when everything released had gone."""
     assert seen.release
     said = seen.release.text()
-    open_ = replace(one, status="undecided", why=f"{said}; not yet all of it", growing=True, stay=seen)
+    open_ = replace(
+        one, status="undecided", why=f"{said}; not yet all of it", growing=True, idle_evidence=seen
+    )
     if len(seen.drained) < 2:
         return open_
     drained = _warm(found, levels, seen.drained, trial.sensitivity)
@@ -252,7 +258,7 @@ def _after_release(
         enough = at_most <= trial.sensitivity * FINEST.get(key.kind, 1.0) or inside
         why = f"{said}; nothing was left of {streams:g} answered streams"
         return Assessed(
-            "bounded" if enough else "undecided", at_most, why, max(0.0, total), streams, stay=seen
+            "bounded" if enough else "undecided", at_most, why, max(0.0, total), streams, idle_evidence=seen
         )
     if seen.idle < retention + MARGIN:
         return replace(open_, why=f"{said}; {total:g} were left after {seen.idle:.0f} s")
@@ -271,7 +277,7 @@ def _after_release(
     if beyond > max(largest, least) and not (inside and streams < CACHE):
         return replace(
             one, status="leaking", why=why, total=total, exposure=streams, factor=factor, rivals=(), rate=rate,
-            low=low, high=high, at_most=high, growing=False, stay=seen,
+            low=low, high=high, at_most=high, growing=False, idle_evidence=seen,
         )  # fmt: skip
     at_most = high * math.fsum(rest.column(factor)) / streams
     warm = not at[0].done.get("connection") and total <= WARMED.get(name, 0.0) * streams

@@ -71,7 +71,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
                 exhausts=exhausts,
                 explanation=text + _exhausted(exhausts),
                 where=where(trial.places, key),
-                retained_seconds=_round(one.stay.age) if one.stay else None,
+                retained_seconds=_round(one.idle_evidence.age) if one.idle_evidence else None,
             )
         )
     return made
@@ -83,9 +83,9 @@ def _order(key: Key) -> tuple[int, bool]:
 
 def retained_text(one: Assessed) -> str:
     """For how long the growth was seen to stay, and the option for a service that means it."""
-    if one.stay is None:
+    if one.idle_evidence is None:
         return ""
-    age = math.floor(one.stay.age)
+    age = math.floor(one.idle_evidence.age)
     if one.status == "suspected":
         return f"the oldest is {age} s old: not yet older than the retention time"
     longer = duration_text(5 * 60.0 if age < 150 else 4.0 * age)
@@ -181,7 +181,7 @@ def bounds(
         if bound.odds:
             text = f"{text}; a leak of {sensitivity:g} per stream would be missed in {bound.odds}"
         made.append(replace(bound, explanation=text))
-        drained = one.stay.drained if one.stay and released(one) else None
+        drained = one.idle_evidence.drained if one.idle_evidence and released(one) else None
         if (hourly := per_hour(found, key, drained)) is not None:
             what = f"growth over time, seen for {seconds_seen(found):.0f} s"
             if released(one):  # the bound per stream says when
@@ -200,7 +200,7 @@ def missed(key: Key, one: Assessed, sensitivity: float) -> float | None:
 
 def released(one: Assessed) -> bool:
     """Something was released late, and all of it was seen to be."""
-    return one.stay is not None and one.stay.release is not None and one.stay.release.over
+    return one.idle_evidence is not None and one.release is not None and one.release.over
 
 
 def per_hour(found: Sequence[Moment], key: Key, drained: Sequence[int] | None = None) -> float | None:

@@ -47,15 +47,15 @@ def _in_step(fell: Sequence[tuple[int, float, float]], each: float, rest: float,
 
 
 def _open(one: Assessed) -> bool:
-    return one.status == "undecided" and one.stay is not None and one.stay.release is not None
+    return one.status == "undecided" and one.release is not None
 
 
 def _leader(results: Mapping[Key, Assessed]) -> Key | None:
     """The cause that was released in full, of which most was."""
     released = [
-        (one.stay.fallen, key)
+        (one.idle_evidence.fallen, key)
         for key, one in results.items()
-        if one.status == "bounded" and one.stay and one.stay.release and one.stay.release.over
+        if one.status == "bounded" and one.idle_evidence and one.release and one.release.over
         and rank(key) < FIRST_CONSEQUENCE_RANK and key.kind not in EXACT_MEMORY_KINDS
     ]  # fmt: skip
     return max(released)[1] if released else None
@@ -64,10 +64,10 @@ def _leader(results: Mapping[Key, Assessed]) -> Key | None:
 def _following(
     found: Sequence[Moment], key: Key, one: Assessed, leader: Key, lead: Assessed, floor: float
 ) -> Assessed:
-    assert lead.stay
-    assert one.stay
-    assert one.stay.release
-    end = lead.stay.drained[-1]
+    assert lead.idle_evidence
+    assert one.idle_evidence
+    assert one.release
+    end = lead.idle_evidence.drained[-1]
     start = next((index for index in range(end, -1, -1) if found[index].peak), None)
     if start is None:
         return one
@@ -95,10 +95,10 @@ def _following(
         if found[before].searches == found[after].searches:  # else the search has taken memory of its own
             left += later - level
             streams += found[after].done.get("answered", 0.0) - found[before].done.get("answered", 0.0)
-    if streams <= 0 or left > max(floor, FLAT * one.stay.fallen):
+    if streams <= 0 or left > max(floor, FLAT * one.idle_evidence.fallen):
         return one
     why = (
-        f"{one.stay.release.text()}, in step with {leader}; nothing else was left of "
+        f"{one.release.text()}, in step with {leader}; nothing else was left of "
         f"{counted(streams, 'answered stream', 'g')}"
     )
     at_most = (3.0 + max(0.0, left)) / streams

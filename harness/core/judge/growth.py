@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from harness.core.judge.diagnose import PLAINER, SAME, driver, per
 from harness.core.judge.moments import DRIVERS, Series
 from harness.core.judge.rates import STRICT, interval, lump
-from harness.core.judge.retention import Stay
+from harness.core.judge.retention import IdleEvidence, Release
 from harness.core.stats.distributions import correlated, poisson_interval
 from harness.core.stats.evidence import evidence, excluded
 from harness.core.stats.poisson import fit
@@ -79,7 +79,8 @@ class Assessed:
     factors that explain it as well. at_most: greatest rate per answered stream that could have stayed unseen (95 %).
     total: net growth. growing: not certain, but it has grown and goes on; the plan then looks closer. cache: a cache
     would grow like this too, until it is full. per_burst: it grew by about the same in every burst of clients, as a
-    pool does. stay: what idle stretches showed of how long the growth stays, where that was asked.
+    pool does. idle_evidence: what readings without clients showed of how long the growth is retained, where that was
+    checked.
     """
 
     status: str
@@ -95,7 +96,12 @@ class Assessed:
     growing: bool = False
     cache: bool = False
     per_burst: bool = False
-    stay: Stay | None = None
+    idle_evidence: IdleEvidence | None = None
+
+    @property
+    def release(self) -> Release | None:
+        """The late release that readings without clients showed."""
+        return self.idle_evidence.release if self.idle_evidence else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,11 +41,11 @@ def merged(each: Sequence[Assessed], *, sensitivity: float, certified: bool) -> 
 def outlived(whole: Assessed, each: Sequence[Assessed]) -> Assessed | None:
     """Growth that is certain only over all processes together. each: what the idle stretches of each process say of
     it. None where one of them saw a release: then what a process held when it ended may have been about to go."""
-    if whole.status != "leaking" or not each or any(one.stay and one.stay.release for one in each):
+    if whole.status != "leaking" or not each or any(one.release for one in each):
         return None
     if late := [one for one in each if one.status == "leaking"]:
-        return replace(whole, stay=late[-1].stay)
-    return replace(whole, status="suspected", growing=True, stay=each[-1].stay)
+        return replace(whole, idle_evidence=late[-1].idle_evidence)
+    return replace(whole, status="suspected", growing=True, idle_evidence=each[-1].idle_evidence)
 
 
 def _open(one: Assessed) -> bool:

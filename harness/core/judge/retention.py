@@ -1,12 +1,13 @@
-"""How long growth stays: a leak is what outlives the retention time; what is released before is none.
+"""How long growth is retained. Growth that outlives the retention time is a leak; growth released before is not.
 
-Services release late for good reasons: sessions expire, pools close what is idle, a sweep runs every 30 seconds.
-While clients come, late release looks exactly like a leak. It shows itself when no client is there: the level of a
-late release falls as one cohort of streams after the other expires, the level of a leak stays. So growth counts as
-retained only when an idle stretch has seen no fall although every release within the retention time predicts one.
+Services release late for good reasons: sessions expire, pools close idle connections, a sweep runs every 30 seconds.
+While clients connect, late release looks exactly like a leak. Without clients the two differ: the level of a late
+release falls as one cohort of streams after the other expires, and the level of a leak stays. So growth counts as
+retained only when the level did not fall during an idle stretch, although every release within the retention time
+predicts a fall.
 
-For a release ``t`` seconds after a stream has ended, the streams that expire during an idle stretch say how far the
-level should have fallen. The smallest such fall, over all ``t`` up to the retention time, is what the stretch has
+If a service releases ``t`` seconds after a stream has ended, the streams that expire during an idle stretch determine
+how far the level should fall. The smallest such fall, over all ``t`` up to the retention time, is what the stretch has
 ``tested``.
 """
 
@@ -22,10 +23,10 @@ from harness.core.metric import Key
 from harness.core.stats.distributions import median
 
 MARGIN = 1.0  # seconds beyond the retention time: timers fire late, and a sweep takes its time
-STEPS = 60  # release times that are tried between zero and the retention time
-TESTED = 7.0  # units whose absence has a probability of e⁻⁷, one in 1,000, where they come singly
-FALLEN = 0.1  # share of the growth that, given back without clients, is a release
-MISSING = 0.3  # share of the predicted fall that noise may look like
+STEPS = 60  # release times tried between zero and the retention time
+TESTED = 7.0  # expected units that all fail to appear with a probability of e⁻⁷, one in 1,000 (Poisson)
+FALLEN = 0.1  # share of the growth from which on a fall without clients is a release
+MISSING = 0.3  # share of the predicted fall up to which a fall may be noise
 AT_ONCE = 0.75  # seconds within which a sweep releases everything
 AT_ONCE_SHARE = 0.8
 FLAT = 0.05  # share of growth in memory below which what is left after a release is a warm-up of its own
@@ -36,7 +37,7 @@ STILL = 3  # readings without a fall
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Growth that was given back. amount: units. after: seconds from the end of the last stream to the last
+    """Growth that was released. amount: units. after: seconds from the end of the last stream to the last
     fall. at_once: everything fell at the same moment, as a sweep does. exact: the moment of the falls is known
     to a tenth of a second, else to the distance of two readings. every: seconds between two sweeps; None unless
     two were seen. over: everything that could be released has been."""
@@ -60,13 +61,13 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
-    """What idle stretches say of growth.
+class IdleEvidence:
+    """What the readings without clients show of growth.
 
-    age: seconds for which the oldest streams that could still be retained were seen to be. fallen: units given back.
-    tested: units that any release within the retention time would have given back at least. idle: most seconds
-    without a client at any of ``drained``. swept: the largest fall while clients came. release: what was given back,
-    if it was more than noise. drained: indices of the moments at which everything that is released had been.
+    age: seconds for which growth from the oldest streams has been retained. fallen: units released. tested: units that
+    any release within the retention time would have released at least. idle: longest time without a client at any of
+    ``drained``, in seconds. swept: the largest fall while clients were connected. release: the release, if it exceeds
+    the noise. drained: indices of the moments at which everything that is ever released had been released.
     """
 
     age: float
@@ -78,7 +79,7 @@ class Stay:
     drained: tuple[int, ...] = ()
 
 
-def stay(
+def idle_evidence(
     found: Sequence[Moment],
     key: Key,
     levels: Sequence[float],
@@ -86,9 +87,9 @@ def stay(
     noise: float,
     least: float,
     close: float = 0.0,
-) -> Stay:
+) -> IdleEvidence:
     """Look for releases of one key. levels: one per moment of ``found``. noise: how far a reading scatters.
-    least: units below which nothing is called a release. close: as in ``_complete``."""
+    least: units from which on a fall counts as a release. close: as in ``_complete``."""
     grown = max(levels) - min(levels)
     first = next((moment.left for moment in found if moment.peak), found[-1].at)
     tested, now = _tested(found, levels, retention)
@@ -99,7 +100,7 @@ def stay(
     release = None
     if fallen >= max(FALLEN * grown, least) and (falls or not complete):
         release = _release(found, key, levels, falls, complete)
-    return Stay(
+    return IdleEvidence(
         age=max(0.0, now - first),
         fallen=fallen,
         tested=tested,

@@ -108,7 +108,7 @@ def suspicion(trial: Trial) -> str:
         return ""
     _, _, key = min(suspected)
     one = results[key]
-    age = one.stay.age if one.stay else 0.0
+    age = one.idle_evidence.age if one.idle_evidence else 0.0
     retention = retention_of(trial, key)
     grew = f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}"
     return f"{grew}; waiting {age:.0f} of {retention:g} s for its release"
@@ -222,7 +222,7 @@ def _bounded_text(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, A
 
 def _released(results: Mapping[Key, Assessed]) -> str:
     """What was seen of a late release, of the first cause: "fds released 10 s after the client left"."""
-    late = {key: one.stay.release for key, one in results.items() if one.stay and one.stay.release}
+    late = {key: one.release for key, one in results.items() if one.release}
     if not late:
         return ""
     key = min(late, key=lambda k: (rank(k), str(k)))

@@ -12,7 +12,7 @@ SEEN = "fds: +4 eventfd, +2 eventpoll and +1 tcp-out per check; threads: +2 per 
 class ContextPerCheck(LinkPerCheck):
     """Every exchange brings an I/O thread and a reaper thread of its own."""
 
-    def acquire(self, patience: float) -> Link:
+    def acquire(self, timeout: float) -> Link:
         """A link in a context of its own."""
         context = self.sockets.new_context()
         link = Link(self.sockets, self.sockets.open(self.endpoint, context))

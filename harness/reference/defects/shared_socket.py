@@ -26,20 +26,20 @@ class SharedLink(Link):
         super().__init__(sockets, sockets.open(endpoint))
         self.endpoint = endpoint
 
-    def ask(self, question: Question, patience: float) -> tuple[bytes, ...]:
+    def ask(self, question: Question, timeout: float) -> tuple[bytes, ...]:
         """Send and receive; when nothing came, reconnect and try again, as the Majordomo client of the
-        ZeroMQ guide does. Errors of the socket count as nothing. Takes ``TRIES`` times the patience."""
+        ZeroMQ guide does. Errors of the socket count as nothing. Takes ``TRIES`` times the timeout."""
         request = mdp.encode_client_request(DIALECT, question.service, question.body)
         for _ in range(TRIES):
             try:
                 socket = self.socket
                 socket.send_multipart(request, zmq.DONTWAIT)
                 # A blocking receive stays inside libzmq, on this very socket, until its time is up.
-                socket.rcvtimeo = milliseconds(patience)
+                socket.rcvtimeo = milliseconds(timeout)
                 return read(socket.recv_multipart()).body
             except zmq.ZMQError:
                 self.reconnect()
-        raise CheckFailed(f"{question.service}: no reply within {TRIES} × {patience:g} s", timeout=True)
+        raise CheckFailed(f"{question.service}: no reply within {TRIES} × {timeout:g} s", timeout=True)
 
     def reconnect(self) -> None:
         """Close the socket, which other threads may be using, and open another."""
@@ -55,7 +55,7 @@ class SharedLinks:
     def __init__(self, sockets: Sockets, endpoint: str) -> None:
         self.link = SharedLink(sockets, endpoint)
 
-    def acquire(self, patience: float) -> Link:
+    def acquire(self, timeout: float) -> Link:
         """The link."""
         return self.link
 

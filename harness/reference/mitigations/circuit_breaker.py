@@ -19,7 +19,7 @@ class CircuitBreaker:
 
     strict: a check that misses its deadline is a failure, and the breaker begins half-open: the broker
     has to prove itself. Otherwise only what the client reports counts, which is too late when the
-    client's own patience is 30 s.
+    client's own timeout is 30 s.
     """
 
     def __init__(

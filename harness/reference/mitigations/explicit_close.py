@@ -17,9 +17,9 @@ class ClosedAfterCheck:
         self.inner = inner
         self.per_check = inner.per_check
 
-    def acquire(self, patience: float) -> Link:
+    def acquire(self, timeout: float) -> Link:
         """As inside."""
-        return self.inner.acquire(patience)
+        return self.inner.acquire(timeout)
 
     def release(self, link: Link, ok: bool) -> None:
         """As inside, and then close it; closing twice is harmless."""

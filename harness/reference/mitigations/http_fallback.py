@@ -16,7 +16,7 @@ from harness.reference.sockets import CheckFailed
 SUMMARY = "a check that fails over ZeroMQ is made over HTTP, and stays there for the recovery time"
 ORDER = 3
 
-SHARE = 0.6  # of the patience goes to ZeroMQ; the rest is for the way round
+SHARE = 0.6  # of the timeout is for ZeroMQ, the rest for HTTP
 BODY_LIMIT = 4096  # bytes read of an answer
 
 
@@ -33,27 +33,27 @@ class HttpFallback:
         self._lock = threading.Lock()
         self._until = float("-inf")
 
-    def __call__(self, question: Question, patience: float) -> tuple[bytes, ...]:
+    def __call__(self, question: Question, timeout: float) -> tuple[bytes, ...]:
         """See ``Exchange``."""
         began = self._clock()
         if began >= self._until:
             try:
-                return self.inner(question, patience * SHARE)
+                return self.inner(question, timeout * SHARE)
             except CheckFailed:
                 with self._lock:
                     self._until = self._clock() + self.recovery
-        return self._ask(question, max(patience - (self._clock() - began), patience * (1 - SHARE)))
+        return self._ask(question, max(timeout - (self._clock() - began), timeout * (1 - SHARE)))
 
-    def _ask(self, question: Question, patience: float) -> tuple[bytes, ...]:
+    def _ask(self, question: Question, timeout: float) -> tuple[bytes, ...]:
         parts = urllib.parse.urlsplit(self.url.replace("{component}", question.component))
-        connection = http.client.HTTPConnection(parts.netloc, timeout=patience)
+        connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
         try:
             connection.request("GET", parts.path or "/", headers={"Connection": "close"})
             response = connection.getresponse()
             response.read(BODY_LIMIT)
             return OVER_HTTP, str(response.status).encode()
         except TimeoutError:
-            raise CheckFailed(f"{self.url}: no answer within {patience:g} s", timeout=True) from None
+            raise CheckFailed(f"{self.url}: no answer within {timeout:g} s", timeout=True) from None
         except (OSError, http.client.HTTPException) as error:
             raise CheckFailed(f"{self.url}: {error}") from None
         finally:

@@ -27,13 +27,13 @@ class PooledLinks:
             self._free.put(Link(sockets, sockets.open(endpoint)))
         self._size = size
 
-    def acquire(self, patience: float) -> Link:
+    def acquire(self, timeout: float) -> Link:
         """Borrow. Raises CheckFailed when all are lent for that long."""
         try:
-            link = self._free.get(timeout=patience)
+            link = self._free.get(timeout=timeout)
         except queue.Empty:
             raise CheckFailed(
-                f"all {self._size} sockets were in use for {patience:g} s", timeout=True
+                f"all {self._size} sockets were in use for {timeout:g} s", timeout=True
             ) from None
         if link is None:
             try:

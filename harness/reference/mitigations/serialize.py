@@ -13,7 +13,7 @@ from harness.reference.sockets import CheckFailed
 SUMMARY = "a lock around each client: checks on the same socket take turns"
 ORDER = 2  # around whatever links there are in the end
 
-CLOSE_PATIENCE = 0.5  # seconds
+CLOSE_TIMEOUT = 0.5  # seconds
 
 
 class TakeTurns:
@@ -25,16 +25,16 @@ class TakeTurns:
         self._locks: weakref.WeakKeyDictionary[Link, threading.Lock] = weakref.WeakKeyDictionary()
         self._guard = threading.Lock()
 
-    def acquire(self, patience: float) -> Link:
+    def acquire(self, timeout: float) -> Link:
         """Wait for one's turn. Raises CheckFailed when it does not come in time."""
         began = time.monotonic()
-        link = self.inner.acquire(patience)
+        link = self.inner.acquire(timeout)
         with self._guard:
             lock = self._locks.setdefault(link, threading.Lock())
-        if not lock.acquire(timeout=max(0.0, patience - (time.monotonic() - began))):
+        if not lock.acquire(timeout=max(0.0, timeout - (time.monotonic() - began))):
             if self.per_check:
                 self.inner.release(link, False)
-            raise CheckFailed(f"another check held the socket for {patience:g} s", timeout=True)
+            raise CheckFailed(f"another check held the socket for {timeout:g} s", timeout=True)
         return link
 
     def release(self, link: Link, ok: bool) -> None:
@@ -47,7 +47,7 @@ class TakeTurns:
     def close(self) -> None:
         """Close what is inside, unless a thread is still inside libzmq with it: then it is left to
         dangle, for closing it is just what this lock is to prevent."""
-        expires = time.monotonic() + CLOSE_PATIENCE
+        expires = time.monotonic() + CLOSE_TIMEOUT
         with self._guard:
             locks = list(self._locks.values())
         if all(lock.acquire(timeout=max(0.0, expires - time.monotonic())) for lock in locks):

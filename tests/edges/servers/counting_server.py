@@ -100,13 +100,13 @@ class Loop:
 
 class CountingServer:
     """events: per stream. delay: seconds from the request to the head, so that a reset can be early.
-    patience: seconds of silence after the last event before the queue is filled. clients: tells the processes that
+    timeout: seconds of silence after the last event before the queue is filled. clients: tells the processes that
     the clients are in, whose main thread is their loop."""
 
     def __init__(
-        self, host: str = "127.0.0.1", *, events: int = 3, delay: float = 0.05, patience: float = 0.1
+        self, host: str = "127.0.0.1", *, events: int = 3, delay: float = 0.05, timeout: float = 0.1
     ):
-        self.events, self.delay, self.patience = events, delay, patience
+        self.events, self.delay, self.timeout = events, delay, timeout
         self.clients: Callable[[], Iterable[int]] = tuple
         self.count = Count()
         self._listener = socket.create_server((host, 0), backlog=1024)
@@ -275,7 +275,7 @@ class CountingServer:
             if peer.path == "/ended":
                 self._over(peer, "ended")
             else:
-                self._at_rest(self.patience, self._fill, peer)
+                self._at_rest(self.timeout, self._fill, peer)
 
     def _fill(self, peer: Peer) -> None:
         """Is anybody reading?"""

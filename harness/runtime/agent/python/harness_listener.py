@@ -24,8 +24,8 @@ import sys
 if False:  # for the type checker alone: the target need not load typing
     from collections.abc import Callable
 
-PATIENCE = 5.0  # seconds for a client that connected and says nothing
-PAUSE_PATIENCE = 1.0  # seconds that a fork waits for a reading in progress
+TIMEOUT = 5.0  # seconds for a client that connected and says nothing
+PAUSE_TIMEOUT = 1.0  # seconds that a fork waits for a reading in progress
 SUN_PATH = 107  # bytes of a Unix socket's path (unix(7))
 PEERCRED_SIZE = 12  # struct ucred: pid, uid, gid (unix(7))
 # Blocked for our thread; a fault of our own must still end the process as it would anywhere (signal(7)).
@@ -166,7 +166,7 @@ class Listener:
             return
         connection = _socket.socket(fileno=number)
         try:
-            connection.settimeout(PATIENCE)
+            connection.settimeout(TIMEOUT)
             if self.friend(connection):
                 self.answer(connection)
         except Exception:
@@ -188,7 +188,7 @@ class Listener:
         try:
             wake = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
             try:
-                wake.settimeout(PAUSE_PATIENCE)
+                wake.settimeout(PAUSE_TIMEOUT)
                 address, folder = self.address()
                 try:
                     wake.connect(address)
@@ -204,7 +204,7 @@ class Listener:
                     _socket.SHUT_RDWR
                 )  # no way in by the path: accept fails, the socket is spent
                 self.inode = 0
-        if self.ended.acquire(True, PAUSE_PATIENCE):
+        if self.ended.acquire(True, PAUSE_TIMEOUT):
             self.ended.release()
             thread, self.thread = self.thread, 0
             for _ in range(1000):
