@@ -16,9 +16,11 @@ from harness.store.tidy import Tidy
 
 class Target(Protocol):
     """A spawned or an attached service. logs: it is ours, and so is its log. lost: why nothing is known of its exit,
-    such as a keeper that was killed; "" while its exit would be seen."""
+    such as a keeper that was killed; "" while its exit would be seen. keeper_pid: what adopts the orphans of a service
+    that is ours, else 0."""
 
     pid: int
+    keeper_pid: int
     logs: bool
     lost: str
 

@@ -53,6 +53,7 @@ class RemoteTarget:
 
     logs = False
     lost = ""
+    keeper_pid = 0
 
     def __init__(self, sampler: RemoteSampler) -> None:
         self._sampler = sampler

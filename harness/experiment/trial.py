@@ -280,6 +280,7 @@ class TrialRunner:
                 clock=self.context.clock,
                 interval=self.setup.probe_interval,
                 on_sample=writer.write,
+                adopter=self.target.keeper_pid,
             )
         )
 

@@ -18,7 +18,7 @@ STALE = 1.0  # seconds without a reading (or ten intervals) after which the last
 
 class Sampler:
     """Context manager. on_sample is called in the sampler's thread, after each reading; an error in
-    it stops the sampling, and is raised by ``latest`` and again at the end.
+    it stops the sampling, and is raised by ``latest`` and again at the end. adopter: as in ``Tree``.
 
     Raises ProbeError when the process does not exist. Once it has ended, the last sample is a gap.
     """
@@ -30,9 +30,10 @@ class Sampler:
         clock: Callable[[], float],
         interval: float = 0.1,
         on_sample: Callable[[Sample], None] | None = None,
+        adopter: int = 0,
     ) -> None:
         self.pid = pid
-        self._tree = Tree(pid)
+        self._tree = Tree(pid, adopter=adopter)
         self._clock = clock
         self._interval = interval
         self._stale = max(STALE, 10 * interval)

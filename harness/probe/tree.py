@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from contextlib import ExitStack
 from dataclasses import replace
 from heapq import nlargest
@@ -39,11 +40,27 @@ def open_process(pid: int, *, hold: bool = False) -> HotProcess:
         raise ProbeError(f"pid {pid}: {error.strerror}; expected a running service") from None
 
 
+class _Parents:
+    """Whose children belong to the tree: its processes, and the subreaper that adopts its orphans."""
+
+    def __init__(self, known: Container[int], adopter: int) -> None:
+        self._known = known
+        self._adopter = adopter
+
+    def __contains__(self, pid: object) -> bool:
+        # The parent of the first process is 0 (proc(5)): no adopter is not an adopter of that number.
+        return pid in self._known or (self._adopter > 0 and pid == self._adopter)
+
+
 class Tree:
     """One root process and its descendants. Those once seen are followed until they end, even when
-    their parent ends first and they are handed to another."""
+    their parent ends first and they are handed to another.
 
-    def __init__(self, pid: int) -> None:
+    adopter: the subreaper that has nothing but this tree below it, 0 when there is none. A process that detaches
+    itself (``sh -c 'job &'``) loses its parent before anybody can see the two together, and is then its child.
+    """
+
+    def __init__(self, pid: int, *, adopter: int = 0) -> None:
         with ExitStack() as opened:
             root = open_process(pid, hold=True)
             opened.callback(root.close)
@@ -60,6 +77,7 @@ class Tree:
         self.started = reading.started
         self.ended = False
         self._known = {pid: root}
+        self._parents = _Parents(self._known, adopter)
         self._last: dict[int, HotReading] = {pid: reading}
         self._executing: set[int] = set()  # whose last reading was of another program than the one before
         self._cpu_of_dead = 0.0
@@ -76,7 +94,7 @@ class Tree:
         return self._births.newest
 
     def _look(self, events: list[str]) -> None:
-        for pid in self._births.look(self._known):
+        for pid in self._births.look(self._parents):
             try:
                 self._known[pid] = HotProcess(pid, hold=len(self._known) < MOST_HELD)
             except OSError:

@@ -44,6 +44,7 @@ class Child:
     ``returncode`` is None while it lives, negative for a signal (as ``subprocess`` has it).
     ``lost`` says why the keeper can no longer report on the child, such as ``its keeper was killed by SIGKILL``; the
     child and its descendants are then killed, and the return code stays unknown.
+    ``keeper_pid`` is the subreaper directly above the child: its orphans become children of that process.
     """
 
     logs = True
@@ -56,7 +57,7 @@ class Child:
         self._swept = False
         self.lost = ""
         self.pid = answer["pid"]
-        self._keeper_pid = answer["keeper"]  # the process below the warden
+        self.keeper_pid = answer["keeper"]  # the process below the warden
         self.log = log
         self.name = name
         self.returncode: int | None = None
@@ -176,7 +177,7 @@ class Child:
             self._keeper.wait(grace + START_TIMEOUT)
         except subprocess.TimeoutExpired:
             # The warden or the keeper does not run, such as one that was stopped by SIGSTOP.
-            for pid in (self._keeper.pid, self._keeper_pid):
+            for pid in (self._keeper.pid, self.keeper_pid):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:

@@ -15,8 +15,10 @@ import pytest
 from harness.core.sample import Sample
 from harness.probe import births
 from harness.probe.births import Births, descendants
+from harness.probe.census import census
 from harness.probe.hot import HotProcess
 from harness.probe.tree import MOST_HELD, MOST_TOLD, Tree, _details
+from harness.process.child import Child
 from tests.edges.probe_target import Told, wait_for
 
 SLEEPER = f"subprocess.Popen([{sys.executable!r}, '-c', 'import signal; signal.pause()'])"
@@ -218,6 +220,25 @@ def test_of_a_large_tree_those_with_most_descriptors_are_told(more: int) -> None
     least = min(one.fds for one in told[1:] if one.fds is not None)
     assert all((readings[pid].fds or 0) <= least for pid in left)
     assert len(left) == more
+
+
+def test_a_process_that_detaches_itself_at_once_is_found_below_the_subreaper(tmp_path: Path) -> None:
+    """``sh -c 'job &'``, as PHP's exec and many a script do it: its parent is gone before any reading."""
+    go, done = tmp_path / "go", tmp_path / "done"
+    script = f"until [ -e {go} ]; do sleep 0.02; done; sh -c 'sleep 60 &'; : > {done}; exec sleep 60"
+    with Child.spawn(["sh", "-c", script], log=tmp_path / "log", name="service") as child:
+        tree, blind = Tree(child.pid, adopter=child.keeper_pid), Tree(child.pid)
+        go.touch()
+        wait_for(done.exists, "it has detached a job")
+        found = until(tree, lambda sample: sample.processes == 2, "the job and the service")
+        [job] = [each.pid for each in found.per_process if each.pid != child.pid]
+        assert psutil.Process(job).ppid() == child.keeper_pid
+        assert census(child.pid, at=1.0, known=tree.processes(), newest=tree.newest).processes == 2
+        assert until(blind, lambda sample: sample.processes == 1, "the service alone")
+        os.kill(job, signal.SIGKILL)
+        until(tree, lambda sample: sample.processes == 1, "the job has ended")
+        tree.close()
+        blind.close()
 
 
 def test_more_processes_than_the_short_way_takes() -> None:
