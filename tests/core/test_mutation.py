@@ -68,9 +68,9 @@ def test_a_sample_is_the_same_for_the_same_seed_and_in_order() -> None:
 
 def test_a_module_with_more_mutants_is_drawn_more_often() -> None:
     sources = {"large.py": SOURCE * 9, "small.py": "LIMIT = 5\n"}
-    drawn = Counter(path for seed in range(20) for path, _ in sample(sources, 2, seed)[0])
-    assert drawn["large.py"] > 30
-    assert sum(drawn.values()) == 40
+    drawn = Counter(path for seed in range(8) for path, _ in sample(sources, 2, seed)[0])
+    assert drawn["large.py"] > 12
+    assert sum(drawn.values()) == 16
 
 
 def figures(tried: int, killed: int) -> dict[str, object]:
@@ -160,9 +160,10 @@ def test_mutants_are_run_in_forks_that_know_nothing_of_each_other(tmp_path: Path
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--rootdir", str(tmp_path), str(test)]
     with Runner(ROOT, {**os.environ, "PYTHONPATH": str(ROOT)}) as runner:
         found = []
-        for text in ("LIMIT = 5\n", "LIMIT = 6\n", "import time\ntime.sleep(600)\n", "LIMIT = 5\n"):
+        # No two that follow each other have one size: Python would take the bytecode of the former, of the same second.
+        for text in ("LIMIT = 5\n", "LIMIT = 60\n", "import time\ntime.sleep(600)\n", "LIMIT = 5\n"):
             module.write_text(text)
-            found.append(runner.run(options, 60.0 if "sleep" not in text else 5.0))
+            found.append(runner.run(options, 60.0 if "sleep" not in text else 2.0))
     assert found == [0, 1, None, 0]
 
 

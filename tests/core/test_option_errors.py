@@ -27,6 +27,8 @@ COMMAND_LINES = (
 
 def flags_in_errors(source: str) -> Iterator[str]:
     """What the texts of errors say of flags. ``advice=`` is left out: it is the next step on a terminal."""
+    if not FLAG.search(source):  # parsing every module takes a second
+        return
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith("Error"):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import jsonschema
 import pytest
@@ -37,35 +38,38 @@ def published(*trials: Trial) -> dict[str, object]:
     return found
 
 
+@cache
+def validator() -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    return jsonschema.Draft202012Validator(schema())
+
+
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_every_outcome_fits_the_schema(outcome: Outcome) -> None:
     data = published(TRIALS[outcome])
     assert data["outcome"] == outcome.value
     assert data["exit_code"] == outcome.exit_code
-    jsonschema.Draft202012Validator(schema()).validate(data)
+    validator().validate(data)
 
 
 def test_growth_that_is_only_suspected_fits_too() -> None:
     grew = replace(trial([310, 610, 910]), retention=60.0)
     data = published(grew)
     assert [finding["status"] for finding in data["findings"]] == ["suspected"]  # type: ignore[attr-defined]
-    jsonschema.Draft202012Validator(schema()).validate(data)
+    validator().validate(data)
 
 
 def test_several_trials_and_an_unjudged_one_fit_too() -> None:
-    validator = jsonschema.Draft202012Validator(schema())
-    validator.validate(published(*TRIALS.values()))
+    validator().validate(published(*TRIALS.values()))
     record = RunRecord("id", "x", "2026-01-01T00:00:00+00:00", 0, (TRIALS[Outcome.BOUNDED],))
-    validator.validate(json.loads(dumps(run_dict(record))))
+    validator().validate(json.loads(dumps(run_dict(record))))
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("outcome", "fine"), ("exit_code", 7), ("more", 1), ("findings", {})]
 )
 def test_what_does_not_fit_is_refused(key: str, value: object) -> None:
-    validator = jsonschema.Draft202012Validator(schema())
-    validator.check_schema(schema())
-    assert not validator.is_valid({**published(TRIALS[Outcome.BOUNDED]), key: value})
+    assert not validator().is_valid({**published(TRIALS[Outcome.BOUNDED]), key: value})
 
 
 ABOUT = About(mode="request", soak=True, last_words=("a", "b"), peak_fds=7.0)
