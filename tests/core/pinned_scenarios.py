@@ -36,6 +36,8 @@ from harness.core.sample import Census
 from harness.core.stats import changepoint, distributions, evidence, linear, poisson, ratio
 from harness.core.trends import all_series, compare, trend
 from harness.store.run_dir import RunDirectory
+from tests.core.pinned_parts import small_scenarios
+from tests.core.pinned_variations import variations
 from tests.core.series import FDS, OBJECTS, Did, play
 from tests.history.nightly_runs import measured as night_figure
 from tests.history.nightly_runs import month, night, nights
@@ -321,6 +323,8 @@ def scenarios() -> Iterator[tuple[str, Scenario]]:
     yield from recorded()
     yield from statistics()
     yield from years()
+    yield from variations()
+    yield from small_scenarios()
 
 
 def digest(value: Any) -> str:
