@@ -91,7 +91,7 @@ class Timeline:
         self._changes[max(round(at / STEP), self._step + 1)] += amount
 
     def at(self, at: float) -> float:
-        """The count at a moment that is no earlier than the last."""
+        """The count at a moment that is not an earlier than the last."""
         now = round(at / STEP)
         if self._changes:
             for step in range(self._step + 1, now + 1):

@@ -3,7 +3,7 @@
 python -m bench._record [NAME …]           servers on which the rules were tuned
 python -m bench._record --held-back        other services, into bench/traces_held_back: only when the rules are final
 
-Traces that were recorded before the rules were final are no proof of them. ``bench.detector --held-back with`` uses
+Traces that were recorded before the rules were final are not proof of them. ``bench.detector --held-back with`` uses
 those of ``traces_held_back`` as further healthy rows.
 """
 

@@ -168,7 +168,7 @@ def _serve(options: Options) -> None:
     bind, proxy, heartbeat = options.bind, options.proxy, options.heartbeat
     if proxy and not bind.startswith("tcp:"):
         _give_up(EXIT_USAGE, f"--proxy works on TCP, and --bind is {bind}; expected tcp://127.0.0.1:PORT")
-    # A name is bytes; those of a command line that are no UTF-8 are lone surrogates.
+    # A name is bytes; those of a command line that are not UTF-8 are lone surrogates.
     names = [name.encode(errors="surrogateescape") for name in options.services or INTERNAL]
     for name in names:
         if not name or name.startswith(b"mmi."):

@@ -18,7 +18,7 @@ def known() -> Redactor:
 
 
 def remember(values: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
-    """Add secrets. Raises ConfigError for a pattern that is no regular expression."""
+    """Add secrets. Raises ConfigError for a pattern that is not a regular expression."""
     global _known
     _known = _known.with_more(values, patterns)
 

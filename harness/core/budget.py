@@ -16,12 +16,12 @@ RETENTION = (
 class Budget:
     """Allowed growth. Keys are ``str(Key)`` or a bare metric name (all its kinds of the same unit).
 
-    growth: units per connection allowed (default 0; noisy memory has 128 B, see ``judge.memory``).
-    per_event, per_hour: likewise. per_connected_hour: growth allowed per client and hour while clients stay
-    connected. ceilings: greatest level allowed. pools: units that may stay for good whatever the load, such as the
-    slots of a slowly filling pool; up to there growth is no leak. retain: seconds for which growth may stay before it
-    is a leak, ``*`` for every metric. require_stream, require_hour: the bounds that a pass must reach, in units per
-    answered stream and per hour (``harness.core.judge.required``).
+    growth: units per connection allowed (default 0; noisy memory has 128 B, see ``judge.memory``). per_event,
+    per_hour: likewise. per_connected_hour: growth allowed per client and hour while clients stay connected. ceilings:
+    greatest level allowed. pools: units that may stay for good whatever the load, such as the slots of a slowly
+    filling pool; up to there growth is not a leak. retain: seconds for which growth may stay before it is a leak,
+    ``*`` for every metric. require_stream, require_hour: the bounds that a pass must reach, in units per answered
+    stream and per hour (``harness.core.judge.required``).
     """
 
     growth: Mapping[str, float] = field(default_factory=dict)

@@ -19,7 +19,7 @@ UNTIL_NOW = "the run has not reached them"
 @dataclass(frozen=True, slots=True)
 class ClaimsRecord:
     """tests: how each trial is made, in a few words. expected: outcome that each profile describes. definitions: a
-    digest of what each trial runs; repeats of another one are no repeats. measured: by trial, in the order of the
+    digest of what each trial runs; repeats of another one are not repeats. measured: by trial, in the order of the
     repeats. unmeasured: why repeats are missing. resumed: how often the run went on."""
 
     run_id: str

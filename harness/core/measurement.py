@@ -91,7 +91,7 @@ def _seen(trial: Trial) -> tuple[str, ...]:
 
 
 def _pace(observations: tuple[Observation, ...]) -> tuple[tuple[int, float], ...]:
-    """Clients and checks per second of stream time: what connecting and leaving take is no part of it."""
+    """Clients and checks per second of stream time: what connecting and leaving take is not a part of it."""
     return tuple(
         (o.spec.concurrency, o.spec.concurrency * o.broker.requests / o.ledger.stream_seconds)
         for o in observations

@@ -79,7 +79,7 @@ def to_dict(record: RunRecord) -> dict[str, Any]:
 
 def from_dict(data: Mapping[str, Any]) -> RunRecord:
     """Inverse of ``to_dict``. Unknown keys are ignored. Raises ConfigError for a ``schema_version``
-    this harness does not know, and for data that is no record, naming the place."""
+    this harness does not know, and for data that is not a record, naming the place."""
     if not isinstance(data, Mapping):
         raise ConfigError(f"a run record is a JSON object; met a {type(data).__name__}")
     version = data.get("schema_version")

@@ -127,7 +127,7 @@ class Redactor:
         object.__setattr__(self, "_own", tuple(map(_compiled, self.patterns)))
 
     def with_more(self, values: Iterable[str] = (), patterns: Iterable[str] = ()) -> Redactor:
-        """The same with further secrets. Raises ConfigError for a pattern that is no regular expression."""
+        """The same with further secrets. Raises ConfigError for a pattern that is not a regular expression."""
         return Redactor(
             tuple(dict.fromkeys((*self.values, *values))), tuple(dict.fromkeys((*self.patterns, *patterns)))
         )
@@ -194,7 +194,7 @@ def _alternatives(values: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def _as_bytes(text: str) -> bytes:
-    """UTF-8. An argument of a command line holds bytes that are no UTF-8 as lone surrogates."""
+    """UTF-8. An argument of a command line holds bytes that are not UTF-8 as lone surrogates."""
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:

@@ -89,7 +89,7 @@ def _goroutines(lines: Sequence[str]) -> Iterator[tuple[str, str, list[Frame]]]:
             function = ""
         elif number:
             call = GO_CALL.match(line)
-            # What started a goroutine is no frame of its stack, but it is the service's own more often.
+            # What started a goroutine is not a frame of its stack, but it is the service's own more often.
             function = _go_function(line) if call else ""
 
 

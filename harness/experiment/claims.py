@@ -2,7 +2,7 @@
 interruption.
 
 The run's folder holds ``claims.json``, replaced after each repeat, and the record and logs of each repeat.
-A repeat that failed on our side or was interrupted is no measurement and is run again.
+A repeat that failed on our side or was interrupted is not a measurement and is run again.
 """
 
 from __future__ import annotations

@@ -264,7 +264,7 @@ def _check_command(service: ServiceOptions, word: str) -> None:
 
 
 def redactor_of(request: GuardRequest) -> Redactor:
-    """Everything secret that a request holds. Raises ConfigError for a pattern that is no regular expression."""
+    """Everything secret that a request holds. Raises ConfigError for a pattern that is not a regular expression."""
     service, load, output = request.service, request.load, request.output
     more = [url for url in (service.ready, service.pprof) if url]
     return redactor(

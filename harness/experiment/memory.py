@@ -58,7 +58,7 @@ def run(
     """Run a Python program with its allocations traced: a first snapshot ``after`` seconds, then one ``every`` so
     many; the last one before the end is kept. It ends by itself, after ``duration`` seconds or by ``interrupt``.
 
-    Raises ConfigError when it is no Python that can be traced, TargetError when it ended before two snapshots,
+    Raises ConfigError when it is not a Python that can be traced, TargetError when it ended before two snapshots,
     Interrupted when that came too early.
     """
     every, after, duration = tracing.every, tracing.after, tracing.duration

@@ -141,7 +141,7 @@ def request_of(
     url: str | Sequence[str], *, command: Sequence[str] | None = None, **options: Any
 ) -> GuardRequest:
     """The request that options describe, each by its name. url: one, or several of the same host. Raises TypeError for
-    a name that is no option."""
+    a name that is not an option."""
     urls = (url,) if isinstance(url, str) else tuple(url)
     words = tuple(command) if command else None
     given: dict[str, dict[str, Any]] = {part: {} for part in PARTS}

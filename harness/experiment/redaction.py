@@ -18,7 +18,7 @@ def redactor(
     patterns: Sequence[str] = (),
 ) -> Redactor:
     """A redactor for what the run stores. secrets: exact values known otherwise. patterns: of the user. Raises
-    ConfigError for a pattern that is no regular expression."""
+    ConfigError for a pattern that is not a regular expression."""
     values = [*secrets]
     for url in urls:
         values += secrets_in_url(url)

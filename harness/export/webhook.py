@@ -31,7 +31,7 @@ class Webhook:
             self._endpoint = Endpoint.parse(url)
         except ConfigError:
             raise OptionError(
-                "notify", None, "this is no valid address; expected https://HOST/PATH"
+                "notify", None, "this is not a valid address; expected https://HOST/PATH"
             ) from None
         self.host = self._endpoint.origin[1]
 

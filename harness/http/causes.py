@@ -66,7 +66,7 @@ def of_response(
     streaming: bool,
     expect: frozenset[int] | None = None,
 ) -> str | None:
-    """Why a response is no stream (HTML Living Standard, 9.2.3), or None for a good one.
+    """Why a response is not a stream (HTML Living Standard, 9.2.3), or None for a good one.
 
     A stream wants 200 and the MIME essence text/event-stream, without case and without parameters.
     A plain request (``streaming`` false) wants a status below 400.

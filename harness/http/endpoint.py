@@ -46,7 +46,7 @@ class Endpoint:
         shown = _shown(url)
         try:
             parts = urlsplit(url)
-            # The "host" of a Unix socket's URL is a percent-encoded path, in which a colon is no port.
+            # The "host" of a Unix socket's URL is a percent-encoded path, in which a colon is not a port.
             port = None if parts.scheme.endswith("+unix") else parts.port
             if port == 0:
                 raise ValueError("port 0 cannot be connected to")
@@ -161,14 +161,16 @@ def _host(parts: SplitResult, shown: str) -> str:
                 raise ValueError
             ipaddress.IPv6Address(address)
         except ValueError:
-            raise ConfigError(f"{shown!r}: host {written[:100]!r} is no IPv6 address; {expected}") from None
+            raise ConfigError(
+                f"{shown!r}: host {written[:100]!r} is not an IPv6 address; {expected}"
+            ) from None
         return f"{address}%{zone}" if zone else address
     try:
         name = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
         raise ConfigError(f"{shown!r}: host {host[:100]!r}: {error}") from None
     if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
-        raise ConfigError(f"{shown!r}: host {name[:100]!r} is no name that DNS allows; {expected}")
+        raise ConfigError(f"{shown!r}: host {name[:100]!r} is not a name that DNS allows; {expected}")
     return name
 
 

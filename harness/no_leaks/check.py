@@ -17,7 +17,7 @@ from harness.no_leaks.snapshot import Snapshot, snapshot, types_of
 
 TIMEOUT = 2.0  # seconds: what ends by itself has ended by then
 FIRST_WAIT, LONGEST_WAIT = 0.001, 0.1
-SLEPT = 0.4  # seconds that must have been waited: a machine that stands still for the timeout is no reason
+SLEPT = 0.4  # seconds that must have been waited: a machine that stands still for the timeout is not a reason
 SHOWN = 10
 
 Leaks = dict[str, list[str]]
@@ -144,7 +144,7 @@ class NoLeaks:
                 yield wait
                 slept += wait
                 wait = min(2 * wait, LONGEST_WAIT)
-            collect = True  # garbage is no leak, but collecting costs: only when something is left
+            collect = True  # garbage is not a leak, but collecting costs: only when something is left
 
     def end(self) -> None:
         """Compare until it is quiet. Raises LeaksError when something is left after the timeout."""

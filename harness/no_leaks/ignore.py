@@ -31,7 +31,7 @@ class Ignore:
         if not isinstance(self.match, str):
             raise ConfigError(f"{said}: expected a shell pattern such as '*eventfd*'")
         if not isinstance(self.reason, str) or not self.reason.strip():
-            raise ConfigError(f"{said}: no reason given; expected why it is no leak")
+            raise ConfigError(f"{said}: no reason given; expected why it is not a leak")
 
     def covers(self, kind: str, text: str) -> bool:
         """True when this entry is about the thing."""

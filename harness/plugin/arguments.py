@@ -44,7 +44,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_names(given: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a name that is no argument, with the nearest that is."""
+    """Raises ConfigError for a name that is not an argument, with the nearest that is."""
     for name in given:
         if name not in ARGUMENTS:
             raise ConfigError(

@@ -101,7 +101,7 @@ class Held:
 
 
 def _classify(process: HotProcess, tally: Tally) -> Held:
-    """Count what is no socket; hand back the sockets. Raises OSError."""
+    """Count what is not a socket; hand back the sockets. Raises OSError."""
     where = process.living()
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     directory = os.open(f"{where}fd", flags, dir_fd=process.dir)

@@ -158,7 +158,7 @@ class Child:
         return self._ended.wait(timeout)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the child's process group; a dead group is no error."""
+        """Send a signal to the child's process group; a dead group is not an error."""
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:

@@ -31,13 +31,13 @@ def _endpoint(_context: click.Context, _parameter: click.Parameter, value: str) 
         good = False
     if good or (value.startswith("ipc://") and len(value) > len("ipc://")):
         return value
-    raise click.BadParameter(f"{value!r} is no endpoint; expected tcp://HOST:PORT or ipc://PATH")
+    raise click.BadParameter(f"{value!r} is not an endpoint; expected tcp://HOST:PORT or ipc://PATH")
 
 
 def _host(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     """An empty name would listen on every address of the machine."""
     if not value or not value.isascii() or "\0" in value:
-        raise click.BadParameter(f"{value!r} is no address; expected one such as 127.0.0.1")
+        raise click.BadParameter(f"{value!r} is not an address; expected one such as 127.0.0.1")
     return value
 
 

@@ -1,6 +1,6 @@
 """Profiles under other conditions, for claims that no profile tests as it is.
 
-A variation runs the service of another profile with more arguments, another broker or another load. It is no profile
+A variation runs the service of another profile with more arguments, another broker or another load. It is not a profile
 of the service: ``--profile`` does not know it.
 """
 

@@ -49,11 +49,11 @@ _CONTAINER = re.compile(
     r"(?P<rate>[\d.]{1,20}) per (?P<unit>.{1,40})"
 )
 # A wait inside a package is named by its function: "asyncio/tasks.py:649 in sleep" is asyncio.sleep. Not every module's
-# names are those of its package: "asyncio/locks.py:213 in wait" is no asyncio.wait.
+# names are those of its package: "asyncio/locks.py:213 in wait" is not an asyncio.wait.
 _LIBRARY = re.compile(r"(?<!\S)(\w{1,100})/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
 # A module of the standard library that is in no package: "python3.11/threading.py:331 in wait" is threading.wait.
 _MODULE = re.compile(r"(?<!\S)python\d\.\d{1,3}t?/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
-# The script itself is no module that its reader knows, and the C half of asyncio is asyncio.
+# The script itself is not a module that its reader knows, and the C half of asyncio is asyncio.
 _UNSAID = re.compile(r"^(?:__main__\.|_(?=[a-z]))")
 _KEY = re.compile(rf"^(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
 # How a suspicion ends that only its age keeps from being certain (harness.core.judge.caveat).

@@ -161,7 +161,7 @@ def _connect(connection: socket.socket, path: Path, users: Collection[int]) -> N
         status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid not in users:
             raise ProbeError(
-                f"{path.name}: is no socket of user {_names(users)} (owner {status.st_uid}, "
+                f"{path.name}: is not a socket of user {_names(users)} (owner {status.st_uid}, "
                 f"{stat.filemode(status.st_mode)}); expected the agent's: somebody else made it"
             )
         if status.st_mode & 0o077:

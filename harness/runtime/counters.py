@@ -44,7 +44,7 @@ def as_probe_error(reading: F) -> F:
             return reading(*args, **kwargs)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ProbeError(
-                f"what the target answered is no reading ({type(error).__name__}: {str(error)[:100]}); expected the "
+                f"what the target answered is not a reading ({type(error).__name__}: {str(error)[:100]}); expected the "
                 "answer of the agent, or of the runtime itself: does the service answer in its place?"
             ) from None
 

@@ -165,7 +165,7 @@ def _of_program(word: str) -> Choice:
         return Choice(
             UNKNOWN, f"{word} is {'a shell' if shell else 'a native program'}; its processes will tell"
         )
-    return Choice(UNKNOWN, f"{word} is no program that is known")
+    return Choice(UNKNOWN, f"{word} is not a program that is known")
 
 
 def _resolved(word: str) -> str:

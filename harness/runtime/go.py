@@ -78,7 +78,7 @@ class GoCounters:
             port = 0
         if parts.scheme not in ("http", "https") or not parts.hostname or not port:
             raise ProbeError(
-                f"{url!r} is no address of pprof pages; expected such as http://127.0.0.1:6060/debug/pprof/"
+                f"{url!r} is not an address of pprof pages; expected such as http://127.0.0.1:6060/debug/pprof/"
             )
         self._port = port if parts.hostname in LOCAL or parts.hostname.startswith("127.") else None
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

@@ -160,7 +160,7 @@ def holder(links: Sequence[tuple[str, str, str]]) -> tuple[str, bool]:
         if file and not is_library(file):
             return name.removeprefix("__main__.") + "".join(reversed(_public([*inner, *steps]))), True
         first = first or name
-        # The variable of a library's function is no way that the service's code could take.
+        # The variable of a library's function is not a way that the service's code could take.
         inner = [*inner, *steps, f".{attribute}"] if kind in _ATTRIBUTES else []
     return first.removeprefix("__main__.") or (keys[-1] if keys else ""), False
 

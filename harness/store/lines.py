@@ -189,7 +189,7 @@ def sample_line(trial: str, sample: Sample) -> bytes:
 
 
 def read_sample(data: Mapping[str, Any]) -> Sample:
-    """Inverse of ``sample_line``. Raises ValueError, TypeError or KeyError for what is no sample."""
+    """Inverse of ``sample_line``. Raises ValueError, TypeError or KeyError for what is not a sample."""
     processes = data.get("per_process", ())
     for name, kind in _KINDS.items():
         if name in data and not _fits(data[name], kind):

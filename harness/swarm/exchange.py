@@ -8,7 +8,7 @@ from harness.swarm.stream import Stream
 
 class Exchange(Stream):
     """Sends ``order.events`` requests; with 0 it sends one and stays connected for its dwell. ``report.events`` counts
-    the responses. A service may close the connection between two responses: that is no failure."""
+    the responses. A service may close the connection between two responses: that is not a failure."""
 
     __slots__ = ("_keeps_alive",)
 
@@ -39,7 +39,8 @@ class Exchange(Stream):
 
     def connection_lost(self, cause: str) -> None:
         report = self.report
-        # A service may close an idle connection at any time (RFC 9112, 9.5); once it has responded, that is no failure.
+        # A service may close an idle connection at any time (RFC 9112, 9.5); once it has responded, that is not a
+        # failure.
         idle = not self.disconnecting and report.events > 0 and report.order.events == 0
         if idle and cause == causes.CLOSED:
             report.disconnect = "ended"

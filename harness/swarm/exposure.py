@@ -89,7 +89,7 @@ class Exposure:
 
 
 def shared(ledgers: Sequence[Ledger]) -> dict[str, Any]:
-    """The fields of several workers' ledgers that are no plain sums: the first failure among them."""
+    """The fields of several workers' ledgers that are not plain sums: the first failure among them."""
     failed = [ledger for ledger in ledgers if ledger.opened_before_failure is not None]
     # Workers have no common clock: the one that had opened least failed first, and its share tells of the others'.
     first = min(failed, key=lambda ledger: ledger.opened_before_failure or 0, default=None)

@@ -107,7 +107,7 @@ class Link:
                 self._sock.close()
                 self._sock = None
             if code == errno.EAGAIN and address.family == socket.AF_UNIX:
-                # A full backlog is no failure: TCP would wait for its SYN to be repeated.
+                # A full backlog is not a failure: TCP would wait for its SYN to be repeated.
                 self._waiting = self._loop.timer(RETRY)
                 self._waiting.start(self._dial)
                 return

@@ -226,7 +226,7 @@ class EventSource:
         if self.closed:
             return
         if self._should_reconnect(report):
-            # A service may close a stream properly to make its clients reconnect: that is no error.
+            # A service may close a stream properly to make its clients reconnect: that is not an error.
             if report.cause not in (None, causes.CLOSED) and self._on_error is not None:
                 self._on_error(str(report.cause))
             self.decoder.reset_for_reconnect()

@@ -218,7 +218,7 @@ class SseUser(User):
         disconnect: how it is left at the end of the block (fin, rst, rst-early, half-close, stall).
         reconnect, retry_5xx, retry (seconds), last_event_id, comments, max_line, max_event (bytes): see
         SourceOptions.
-        Entering the block raises StreamFailed when the service refuses; in a task that is no error of
+        Entering the block raises StreamFailed when the service refuses; in a task that is not an error of
         its own: the task ends, the failure is counted by its cause. A host, header or method that cannot be raises
         ConfigError here, and ends the run.
         """

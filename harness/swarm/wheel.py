@@ -58,7 +58,7 @@ class Wheel:
         item.slot = slot
 
     def drop(self, item: Due) -> None:
-        """Take an item out; one that is not in is no error."""
+        """Take an item out; one that is not in is not an error."""
         if item.slot < 0:
             return
         slot = self._slots.get(item.slot)

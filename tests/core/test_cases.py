@@ -97,7 +97,7 @@ HELD = "go-held-while-connected"
 
 @pytest.mark.parametrize("name", RELEASES)
 def test_memory_that_goes_with_what_is_released_late_is_no_leak(name: str) -> None:
-    """What the first clients warmed up stays, and is no part of the release."""
+    """What the first clients warmed up stays, and is not a part of the release."""
     verdict = verdict_of(name)
     assert verdict.outcome.value == "bounded", verdict.explain()
     bound = next(
@@ -109,7 +109,7 @@ def test_memory_that_goes_with_what_is_released_late_is_no_leak(name: str) -> No
     least, most = RELEASES[name]
     assert least <= float(said[1]) <= most
     hourly = next(b for b in verdict.bounds if (b.metric, b.kind, b.unit) == ("fds", "", "fds/hour"))
-    assert hourly.at_most < 500, "what departed clients leave behind for a while is no growth over time"
+    assert hourly.at_most < 500, "what departed clients leave behind for a while is not growth over time"
 
 
 @pytest.mark.parametrize("name", RELEASES)

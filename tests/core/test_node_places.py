@@ -17,7 +17,7 @@ SOURCE = """class Order {
 
 class Hub {
   add (id) {
-    const text = "a { that is no brace" // } nor this
+    const text = "a { that is not a brace" // } nor this
     const order = new Order(id)
     this.orders.set(id, order)
     return order

@@ -16,7 +16,7 @@ from harness.plugin.guarding import Guard
 
 ROOT = Path(__file__).parents[2]
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
-COMMAND = re.compile(r"`harness [^`]*`")  # a whole command to run is no name of an option
+COMMAND = re.compile(r"`harness [^`]*`")  # a whole command to run is not a name of an option
 # These define command lines of their own, or are imported by a program that does.
 COMMAND_LINES = (
     "harness/cli/", "harness/reference/", "harness/runtime/agent/", "harness/pytest_plugin.py",

@@ -187,7 +187,7 @@ def test_memory_that_one_census_could_not_read_did_not_grow_from_zero() -> None:
     blind = replace(CENSUS, memory={"anonymous": 4096}, unreadable=("uss of pid 1: x",))
     assert [str(g) for g in difference(blind, later)] == ["+4 KiB memory/anonymous"]
     assert difference(replace(CENSUS, memory={}), later) == []
-    assert difference(later, CENSUS) == [], "what fell is no growth"
+    assert difference(later, CENSUS) == [], "what fell is not growth"
 
 
 def test_the_largest_growth_comes_first_and_memory_last() -> None:

@@ -195,5 +195,5 @@ def test_time_grows_with_the_length_and_not_with_its_square() -> None:
 
 @pytest.mark.parametrize("value", ["http://\udcff.example/hook", "pass\ud800word", "häslich\udcfe"])
 def test_a_secret_that_is_no_utf8_is_replaced_too(value: str) -> None:
-    """Bytes of the command line that are no UTF-8 are lone surrogates."""
+    """Bytes of the command line that are not UTF-8 are lone surrogates."""
     assert Redactor((value,)).text(f"it was {value} today") == "it was *** today"

@@ -155,7 +155,7 @@ def test_the_time_of_the_gap_bounds_nothing() -> None:
 
 
 def test_memory_warms_up_in_every_process() -> None:
-    """A heap that climbs for 9,000 connections after each start is no leak; one that goes on climbing is."""
+    """A heap that climbs for 9,000 connections after each start is not a leak; one that goes on climbing is."""
 
     def memory(step: float, climb: int) -> Trial:
         seen: list[Observation] = []

@@ -44,7 +44,7 @@ def test_missed_repeated_and_disordered() -> None:
 
 def test_other_ids_are_not_compared() -> None:
     assert checked("1", "a", "", "2") == {(0, 0, 0)}
-    assert checked("1", "0" * 18 + "2", "2") == {(0, 0, 0)}  # 19 digits are no number here
+    assert checked("1", "0" * 18 + "2", "2") == {(0, 0, 0)}  # 19 digits are not a number here
     assert checked("1", "0" * 17 + "3", "4") == {(1, 0, 0)}  # 18 are one
     assert checked("-1", "+2", "1_0", "3") == {(0, 0, 0)}
     assert checked("1", "²", "٣", "2") == {(0, 0, 0)}

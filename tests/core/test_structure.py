@@ -40,7 +40,7 @@ def imports(source: str) -> set[str]:
 
 
 def graph(modules: dict[str, str]) -> dict[str, set[str]]:
-    """Module name → modules that it imports. A package that only gives a submodule its name is no import of it."""
+    """Module name → modules that it imports. A package that only gives a submodule its name is not an import of it."""
     found: dict[str, set[str]] = {}
     for name, source in modules.items():
         named = imports(source) & modules.keys()

@@ -110,7 +110,7 @@ def test_so_many_cores_at_rest_are_no_pool_of_idle_workers(levels: int, cores: f
 
 @pytest.mark.parametrize(("fall", "noisy"), [(100, False), (108, False), (109, True), (115, True)])
 def test_a_count_that_falls_rises_by_twice_its_largest_fall(fall: float, noisy: bool) -> None:
-    """The rise is 220, and three units of it are no growth."""
+    """The rise is 220, and three units of it are not growth."""
     clients = [100, 1600] * 24
     levels = rising([10 if n > 100 else 0 for n in clients])
     levels[1] += fall + 10

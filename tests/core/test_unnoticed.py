@@ -1,4 +1,4 @@
-"""Sockets of clients that left unnoticed: such levels are no levels, what stays is one."""
+"""Sockets of clients that left unnoticed: such levels are not levels, what stays is one."""
 
 from __future__ import annotations
 

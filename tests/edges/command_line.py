@@ -22,7 +22,7 @@ HARNESS = (sys.executable, "-m", "harness.cli")
 URL = "http://127.0.0.1:{port}/e"
 SMALL = (
     *("--connections", "60", "--concurrency", "60", "--dwell", "300ms", "--settle", "150ms"),
-    # Answers that a busy machine delays are no stalls.
+    # Answers that a busy machine delays are not stalls.
     *("--sensitivity", "1/10", "--stall-after", "10s"),
     # These tests check neither how long growth stays nor what connected clients cost: both take seconds of waiting.
     *("--retention", "0", "--hold", "0"),

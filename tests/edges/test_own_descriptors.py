@@ -222,7 +222,7 @@ def test_a_child_leaves_no_descriptor_and_no_zombie(tmp_path: Path) -> None:
         assert held() == before
 
 
-# -- what is not known is no number
+# -- what is not known is not a number
 
 
 def test_a_sum_without_one_of_its_parts_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

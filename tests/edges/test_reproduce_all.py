@@ -55,7 +55,7 @@ def test_a_run_that_was_interrupted_continues_where_it_ended(short: Catalogue, t
     assert "2 of 2 logs" in (out / "claims.html").read_text()
     assert json.loads((out / "claims.json").read_text())["rows"][0]["conclusion"] == "confirmed"
 
-    # Repeats of a trial that has changed since are no repeats of it.
+    # Repeats of a trial that has changed since are not repeats of it.
     spec = short.variations[SHORT]
     other = replace(short, variations={SHORT: replace(spec, load={**spec.load, "cycles": 5})})
     changed = ClaimsRun(other, out=None, resume=out, interrupt=interrupt, jobs=1).run()

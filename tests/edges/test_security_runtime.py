@@ -104,7 +104,7 @@ def test_a_forged_agent_of_another_user_is_refused(place: Path, target: int, way
             "its own folder": f"mode 700 and owner {NOBODY}; expected 700 and owner 0",
             "our open folder": "mode 777 and owner 0; expected 700",
             "a link": "expected a folder and no symbolic link",
-            "our folder": f"is no socket of user 0 (owner {NOBODY}",
+            "our folder": f"is not a socket of user 0 (owner {NOBODY}",
             "our socket": f"answered by user {NOBODY}; expected user 0",
         }
         assert expected[way] in found.reason

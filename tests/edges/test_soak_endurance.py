@@ -82,7 +82,7 @@ def test_a_soak_holds_no_more_at_its_end_than_at_its_beginning(
     ) as soak:
         run = psutil.Process(soak.pid)
         wait_for(lambda: cycles(out) >= 20, "twenty cycles", within=TIMEOUT)
-        # What follows the last cycle, the report among it, is no part of the soak.
+        # What follows the last cycle, the report among it, is not a part of the soak.
         while soak.poll() is None and not any(note.startswith("stopped: ") for note in saved(out)["notes"]):
             try:
                 seen.append(used(run, out))

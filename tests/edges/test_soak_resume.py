@@ -208,7 +208,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda here: (kept(here) / "plan.json").write_text('{"words": [1], "folder": "", "version": 1}'),
         "not the plan of a soak",
     ),
-    "with a plan that is no JSON": (
+    "with a plan that is not JSON": (
         lambda here: (kept(here) / "plan.json").write_text("[" * 9999),
         "not the plan of a soak",
     ),

@@ -114,7 +114,7 @@ def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stal
 
 
 def test_a_head_that_drips_is_told_from_silence(tmp_path: Path) -> None:
-    """Held for its dwell as a silent one is; bytes that never make a whole head are no sign of life."""
+    """Held for its dwell as a silent one is; bytes that never make a whole head are not a sign of life."""
     with serve(drips) as server, swarm_of(server.url, tmp_path, stall_after=1.0) as found:
         ledger = found.cycle(spec(4, 4, dwell=1.5))
     assert (ledger.causes, ledger.stalls, ledger.by_mode) == ({"dripping": 4}, 4, {"fin": 4})

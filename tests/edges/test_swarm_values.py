@@ -239,7 +239,7 @@ def test_cookies_go_where_they_belong() -> None:
     )  # fmt: skip
     jar.take(["s=3; Secure; Path=/"], Endpoint.parse("https://a.example/"))
     assert jar.header(here) == "p=1; r=2; m=4; b=6"
-    assert jar.header(here.at("/apple")) == "r=2; m=4; b=6"  # /app is no prefix of a path segment
+    assert jar.header(here.at("/apple")) == "r=2; m=4; b=6"  # /app is not a prefix of a path segment
     assert jar.header(Endpoint.parse("https://a.example/")) == "r=2; m=4; b=6; s=3"
     assert jar.header(Endpoint.parse("http://b.example/")) == ""
     now[0] += 11

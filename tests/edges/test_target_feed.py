@@ -45,7 +45,7 @@ def test_before_peak_and_now_of_each_metric() -> None:
 
 @pytest.mark.parametrize("leak", [0.0, 0.05, 0.5])
 def test_growth_per_answered_stream_has_an_interval_that_holds_the_truth(leak: float) -> None:
-    """The descriptor of a stream that is open is no growth."""
+    """The descriptor of a stream that is open is not growth."""
     during = [sample for sample in readings(leak, jitter=2) if sample["at"] >= START]
     found = growth(during, "fds")
     assert found

@@ -66,13 +66,13 @@ def result(**more: Any) -> SettleResult:
 
 def test_levels_of_a_rest() -> None:
     assert result(settled=False).levels(Census(0.0, fds={"file": 9})) == {}
-    assert result().levels() == {Key("fds"): 5.0}, "clients are no level"
+    assert result().levels() == {Key("fds"): 5.0}, "clients are not a level"
     assert result(idle_cpu=0.25).levels()[Key("idle-cpu")] == 0.25
     one = Census(0.0, fds={"file": 9}, processes=1)
     assert result().levels(one)[Key("fds")] == 9.0
     assert result(fluctuating=True).levels(one)[Key("fds")] == 5.0
     blind = Census(0.0, unreadable=("fds of pid 1: x",), processes=1)
-    assert result().levels(blind, one)[Key("fds", "file")] == 9.0, "what was not read is no zero"
+    assert result().levels(blind, one)[Key("fds", "file")] == 9.0, "what was not read is not a zero"
     other = Census(0.0, fds={"pipe": 2}, processes=1)
     assert result().levels(other, one)[Key("fds", "file")] == 0.0, "a class that was not met is one"
 

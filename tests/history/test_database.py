@@ -84,7 +84,7 @@ def test_filters(place: str) -> None:
 
 @pytest.mark.parametrize("name", ["\udcff /events", "a\0b /events"])
 def test_a_name_that_a_database_cannot_hold_is_found_as_it_was_given(place: str, name: str) -> None:
-    """Bytes of a command line that are no UTF-8 are lone surrogates."""
+    """Bytes of a command line that are not UTF-8 are lone surrogates."""
     with History(place) as history:
         entry = night(3, measured(0.0), target=name)
         assert history.add(entry)

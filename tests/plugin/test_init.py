@@ -52,7 +52,7 @@ def test_budgets_in_pyproject_stay_the_only_ones(tmp_path: Path, project: str, o
 def test_what_no_file_of_text_can_hold_is_named_and_nothing_is_written(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """Bytes of the command line that are no UTF-8 are lone surrogates."""
+    """Bytes of the command line that are not UTF-8 are lone surrogates."""
     with pytest.raises(ConfigError, match=f"{options[-2]} .*not UTF-8; expected text"):
         CliRunner().invoke(command, [str(tmp_path), *options], catch_exceptions=False)
     assert written(tmp_path) == set()

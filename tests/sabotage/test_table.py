@@ -27,7 +27,7 @@ BRISK: dict[str, Any] = {
     "max_time": 100.0,
     "retention": 0.0,  # none of these releases anything late: a minute's wait would show nothing more
     "hold": 0.0,  # none grows only while clients are connected: tests/sabotage/test_services.py has those that do
-    "stall_after": 10.0,  # what a busy machine delays is no stall
+    "stall_after": 10.0,  # what a busy machine delays is not a stall
 }
 
 

@@ -296,7 +296,7 @@ def _warm(
 ) -> tuple[int, ...]:
     """Without the level before the first client, once enough streams came after the first full release: the first
     clients leave a warm-up of its own behind, and that is neither a pool nor a leak. What each later stream left as
-    well was no warm-up."""
+    well was not a warm-up."""
     if found[drained[0]].peak or found[drained[0]].done.get("connection", 0.0) or len(drained) < 3:
         return drained
     first = _between(found[drained[0]], found[drained[1]]).get("answered", 0.0)
@@ -316,7 +316,7 @@ def lump_of(one: Assessed) -> float:
 
 
 def rule_out_cache_by_idle_cpu(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
-    """Memory that a cache could hold is no cache where the service works the more while idle, the more it holds:
+    """Memory that a cache could hold is not a cache where the service works the more while idle, the more it holds:
     nothing is done for the entries of a cache."""
     cpu = results.get(Key("idle-cpu"))
     busy = cpu is not None and cpu.total >= WORK and (cpu.growing or cpu.status == "leaking")
@@ -330,7 +330,9 @@ def rule_out_cache_by_idle_cpu(results: Mapping[Key, Assessed]) -> dict[Key, Ass
 
 def _worked(why: str, cpu: Assessed | None) -> str:
     cores = f"{cpu.total:.2g}" if cpu else "0"
-    return f"{why.partition('; a cache would')[0]}; idle CPU rose by {cores} cores with it, so it is no cache"
+    return (
+        f"{why.partition('; a cache would')[0]}; idle CPU rose by {cores} cores with it, so it is not a cache"
+    )
 
 
 def _cap_at_leader(part: Assessed, leader: Assessed | None) -> Assessed:

@@ -208,7 +208,7 @@ def per_hour(found: Sequence[Moment], key: Key, drained: Sequence[int] | None = 
     count; for memory as the allocator has it the growth seen and one arena more. None where it was not read twice.
 
     drained: moments at which everything that is released late had been; what departed clients leave behind for a while
-    is no growth over time."""
+    is not growth over time."""
     _, rest = split_warmup(found)
     if drained is not None and len(drained) > 1 and drained[-1] < len(found):
         rest = [found[index] for index in drained]

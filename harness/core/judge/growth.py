@@ -44,7 +44,7 @@ POOL_MULTIPLE = 40.0  # times the streams open at once: beyond any pool, whateve
 POOL_MULTIPLE_CYCLES = 5
 LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
-BENIGN_FACTORS = ("cycle", "time", "reading")  # causes of growth that is no leak of the streams
+BENIGN_FACTORS = ("cycle", "time", "reading")  # causes of growth that is not a leak of the streams
 POOL_BOUND = math.log(20)  # an e-value of 20 against a larger rate: a bound at 95 %
 NEARLY = 0.8  # share of the growth that comes in cycles with long streams
 HALVINGS = 12  # of the interval in which the bound is searched: a part in 4,096
@@ -249,7 +249,7 @@ def _evidence(data: _Data, factor: str) -> float:
 
 
 def _benign_factors(data: _Data, factor: str) -> list[str]:
-    """Causes of growth that is no leak of the streams. A reading adds only to what is counted inside the service."""
+    """Causes of growth that is not a leak of the streams. A reading adds only to what is counted inside the service."""
     inside = data.series.key.metric in ("memory", "mappings")
     return [name for name in BENIGN_FACTORS if name != factor and (inside or name != "reading")]
 

@@ -21,7 +21,7 @@ from harness.core.record import Trial
 
 SERVED = 0.02  # share of a cycle's streams that may be answered after the limit
 IN_STEP = 0.15  # share of the growth that the answered streams may leave unexplained
-LEAST_RATE = 0.3  # units per answered stream: what runs into a limit within minutes is no rare leak
+LEAST_RATE = 0.3  # units per answered stream: what runs into a limit within minutes is not a rare leak
 LEAST = 16.0  # units
 ALIKE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
 STAYS = 0.9  # share of the growth that is still there once nothing is served
@@ -60,7 +60,7 @@ def limit_of(trial: Trial) -> Limit | None:
 
 
 def _failures(ledger: Ledger) -> dict[str, int]:
-    """What clients met instead of an answer, in words. Resets of their own and rate limits are no failures."""
+    """What clients met instead of an answer, in words. Resets of their own and rate limits are not failures."""
     # A rate limit is a 429.
     statuses = {code: count for code, count in ledger.statuses.items() if code >= 500}
     found = {f"only status {code}": count for code, count in statuses.items()}

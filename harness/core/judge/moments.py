@@ -20,7 +20,7 @@ from harness.core.segments import segments
 MOST = 2.0**64
 LONG = 10.0  # events a stream
 TRACED = ("memory", "mappings", "idle-cpu")
-ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are no orderly close and no stall
+ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are neither an orderly close nor a stall
 
 # What may drive a growth, in the order of preference where the data cannot tell them apart: the driver's
 # published name, the ledger sum it multiplies, and the words for one unit of it.

@@ -157,7 +157,7 @@ def explain(rates: Mapping[Key, float], *, each: bool = True) -> dict[Key, Recip
     found: dict[Key, Recipe] = {}
     for recipe, names in _matches(rates, each).items():
         found.update({key: recipe for key, rate in rates.items() if rate > 0 and _name(key) in names})
-    # A thread brings its stack, a process all its mappings: they are no cause of their own.
+    # A thread brings its stack, a process all its mappings: they are not a cause of their own.
     brought = next((r for r in found.values() if {"threads", "processes"} & set(r.pattern)), None)
     if brought:
         found.update({k: brought for k, rate in rates.items() if k.metric == "mappings" and rate > 0})

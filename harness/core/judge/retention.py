@@ -179,7 +179,7 @@ def _falls(
             for index in range(start, end)
             if (fall := levels[index - 1] - levels[index]) > noise
         ]
-        # CPU time scatters at every reading, and each time that it falls back is no release: only the whole fall is.
+        # CPU time scatters at every reading, and each time that it falls back is not a release: only the whole fall is.
         scatters = noise < 1
         net = max(levels[start - 1] - tail, 0.0)
         share = min(1.0, net / math.fsum(fall for _, fall in fell)) if scatters and fell else 1.0

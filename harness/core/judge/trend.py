@@ -133,7 +133,7 @@ def assess_moving(
     """Judge a count that also falls: jitter, late closes, what a collector takes back.
 
     The rising sequence nearest to its levels is judged like an exact count; and the whole rise must be large
-    beside the largest fall, because what comes back is no leak. steps: what each reading adds is taken off.
+    beside the largest fall, because what comes back is not a leak. steps: what each reading adds is taken off.
     """
     passed = assess(
         series, sensitivity=sensitivity, allowed=allowed, floor=max(floor, tolerance), least=least, steps=steps,
@@ -179,7 +179,7 @@ def assess_moving(
 
 def _without_readings(series: Series, floor: float) -> tuple[float, ...]:
     """Levels less what the readings themselves have added, as seen while there was no client. More than
-    twice the counter's own noise is no reading's doing."""
+    twice the counter's own noise is not a reading's doing."""
     spans = zip(series.increments, series.column("connection"), strict=True)
     alone = [value for value, clients in spans if clients == 0]
     each = min(2 * floor, max(0.0, median(alone))) if alone else 0.0

@@ -4,7 +4,7 @@ A service that reads nothing notices a departure only when a write fails. Until 
 in CLOSE_WAIT after a FIN, without a row in the kernel's tables after a RST, or as a mere MPTCP socket (Go listens
 with MPTCP since 1.24). With an event every 5 to 30 s that
 takes up to two events, because the first write after a FIN still succeeds. A level read before that counts
-sockets that the service is about to close, so it is no level at all.
+sockets that the service is about to close, so it is not a level at all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LEAST = 2.0  # sockets, or
 LEAST_SHARE = 0.02  # of them, that must go before it is a release and not a straggler
 CYCLES = 10  # three warm-ups, a control, four loads, a hold, and one to spare
 LOAD = 5.0  # seconds of one
-ENOUGH = 1.25  # times the length of a run that is no reason to run it longer
+ENOUGH = 1.25  # times the length of a run that is not a reason to run it longer
 SLOW = 3.0  # seconds: a healthy server that watches its sockets closes within 1 s (docs/detector.md)
 
 

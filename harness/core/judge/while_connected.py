@@ -292,7 +292,7 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
 
 
 def _lasts(trial: Trial, seen: Observation) -> bool:
-    """Something grew in this hold until its end, is worth a longer look, and is no finding yet."""
+    """Something grew in this hold until its end, is worth a longer look, and is not a finding yet."""
     known = {one.key.metric for one in certain(trial)}
     return any(
         _worth(one) and one.key.metric not in known and not _granted(trial, one)

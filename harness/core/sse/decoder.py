@@ -151,7 +151,7 @@ class Decoder(Lines):
 
     def _one(self, buffer: bytes, events: list[Event]) -> bool:
         """Take the buffer if it is one event of the known shape; cheaper then than _blocks."""
-        # An incomplete character at the end becomes U+FFFD here, but a buffer that ends so is no complete event.
+        # An incomplete character at the end becomes U+FFFD here, but a buffer that ends so is not a complete event.
         found = self.shape.one(buffer.decode("utf-8", "replace"))
         if found is None:
             return False

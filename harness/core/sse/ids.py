@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DIGITS = 18
-"""Digits of the longest id that is compared as a number; a longer one is no counter."""
+"""Digits of the longest id that is compared as a number; a longer one is not a counter."""
 
 
 class IdSequence:

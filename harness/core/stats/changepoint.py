@@ -21,7 +21,7 @@ from harness.core.stats.distributions import mean_interval, median
 THRESHOLD = 400.0  # of the evidence; docs/trend.md measures what it means in false alarms
 BASE = 6  # nights that a level needs before a change from it can be told
 WINDOW = 80  # nights that are looked at: older ones say little about today's level
-LEAST = 2  # nights that a step must last: one odd night is no change
+LEAST = 2  # nights that a step must last: one odd night is not a change
 SHORT, FAR, NEAR = 3, 1.0, 0.4  # up to 3 nights, half must lie a whole scatter beyond the level; later less
 PAIR = 12.0  # the same for a night beside another one beyond, on the same side
 CLIP = 4.0  # times the usual scatter; a night beyond counts as this much
@@ -117,7 +117,7 @@ def weigh(nights: Sequence[Night]) -> tuple[float, dict[int, float]]:
 
 
 def _lasts(values: Sequence[float], scale: float, age: int) -> bool:
-    """Half of the nights since the step lie beyond the level before it: one odd night is no step."""
+    """Half of the nights since the step lie beyond the level before it: one odd night is not a step."""
     before, after = values[:-age], values[-age:]
     level = median(before)
     up = math.fsum(after) / age > level
@@ -144,7 +144,7 @@ def _clipped(nights: Sequence[Night]) -> tuple[list[float], float, float]:
         values.append(away)
     limit = CLIP * scale
     side = [0, *((value > limit) - (value < -limit) for value in values), 0]
-    # Two nights beyond in a row are no accident, and then their size counts.
+    # Two nights beyond in a row are not accident, and then their size counts.
     limits = [
         PAIR * scale if one and one in (left, right) else limit
         for left, one, right in zip(side, side[1:], side[2:], strict=False)

@@ -1,4 +1,4 @@
-"""How strongly increments speak for one driver against everything that is no leak: an e-process.
+"""How strongly increments speak for one driver against everything that is not a leak: an e-process.
 
 Null hypothesis: the growth of every cycle is a Poisson count whose mean is so much per cycle with clients, per
 second and per reading, with any rates. Alternative: so much per unit of a driver is added. The numerator is a
@@ -32,7 +32,7 @@ def evidence(
     """Logarithm of the e-value at the last cycle.
 
     counts: increments, in lumps. column: the driver's amount in each cycle. innocent: amounts per cycle of what
-    is no leak. offset: growth that a budget grants. Falls count as no growth.
+    is not a leak. offset: growth that a budget grants. Falls count as no growth.
     """
     null = fit(counts, innocent, offset)
     # The smaller of two dispersions: with few cycles the larger model does not always converge.

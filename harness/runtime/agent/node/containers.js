@@ -79,7 +79,7 @@ async function grownOf (list, time, lasting) {
   let most = []
   const complete = await lookAtAll(list, (one, kind, length) => {
     if (length < LEAST) return
-    // An object that is new has its properties: it is no dictionary.
+    // An object that is new has its properties: it is not a dictionary.
     if (kind === 'Object' && !lengths.has(one) && !between.has(one)) return
     const before = lengths.get(one) ?? (kind === 'Array' ? firsts.get(valueOf(one, 0)) : undefined) ?? 0
     const gain = length - before

@@ -48,7 +48,7 @@ function everything () {
 
 const isObject = one => (typeof one === 'object' && one !== null && !types.isProxy(one)) || typeof one === 'function'
 
-// The value of a property that is no getter.
+// The value of a property that is not a getter.
 function valueOf (one, key) {
   try {
     const found = Object.getOwnPropertyDescriptor(one, key)
