@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.core.metric import Key
 
-RETENTION = (
-    60.0  # seconds, unless the user or a budget says otherwise: most sessions and idle pools live shorter
-)
+RETENTION = 60.0  # seconds, the default: longer than most sessions and idle pools are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +15,9 @@ class Budget:
     """Allowed growth. Keys are ``str(Key)`` or a bare metric name (all its kinds of the same unit).
 
     growth: units per connection allowed (default 0; noisy memory has 128 B, see ``judge.memory``). per_event,
-    per_hour: likewise. per_connected_hour: growth allowed per client and hour while clients stay connected. ceilings:
+    per_hour: the same. per_connected_hour: growth allowed per client and hour while clients stay connected. ceilings:
     greatest level allowed. pools: units that may stay for good whatever the load, such as the slots of a slowly
-    filling pool; up to there growth is not a leak. retain: seconds for which growth may stay before it is a leak,
+    filling pool; growth up to there is not a leak. retain: seconds for which growth may stay before it is a leak,
     ``*`` for every metric. require_stream, require_hour: the bounds that a pass must reach, in units per answered
     stream and per hour (``harness.core.judge.required``).
     """
@@ -70,12 +68,12 @@ Table = Mapping[str, float]
 
 
 def retain_for(table: Table, key: str, default: float) -> float:
-    """Seconds for which ``key`` may stay: its own line, its metric's (of every unit), that of all, or ``default``."""
+    """Seconds for which ``key`` may be retained: the entry of the key, of its metric, of ``*``, or ``default``."""
     return table.get(key, table.get(Key.parse(key).metric, table.get("*", default)))
 
 
 def line_for(table: Table, key: Key) -> float | None:
-    """What a table says of a key: its own line, else its metric's, which is for kinds in the same unit; else None."""
+    """The entry of a key, else that of its metric if both have the same unit; else None."""
     own = table.get(str(key))
     if own is not None or not key.kind:
         return own
@@ -83,7 +81,7 @@ def line_for(table: Table, key: Key) -> float | None:
 
 
 def not_covered(budget: Budget, keys: Iterable[Key]) -> tuple[str, ...]:
-    """One sentence for each kind that a line for its whole metric does not cover, since it has another unit."""
+    """One sentence for each kind that the entry of its metric does not cover, because its unit differs."""
     told = {}
     for key in keys:
         bare = Key(key.metric)
@@ -112,7 +110,7 @@ def _keys(tables: list[Table]) -> list[str]:
 
 
 def _of(table: Table, key: str) -> float:
-    """What a table grants a key: its own entry, else its metric's where that is in the same unit, else nothing."""
+    """What a table grants a key: its own entry, else that of its metric if both have the same unit, else 0."""
     return table.get(key, line_for(table, Key.parse(key)) or 0.0)
 
 
@@ -129,5 +127,5 @@ def _least(tables: list[Table]) -> dict[str, float]:
 
 
 def _longest(tables: list[Table]) -> dict[str, float]:
-    """An endpoint without a line of its own retains for the default time, and is not to be blamed for that."""
+    """The longest time of each key. An endpoint without an entry has the default, which must not shorten the others."""
     return {key: max(retain_for(table, key, RETENTION) for table in tables) for key in _keys(tables)}

@@ -6,11 +6,11 @@ fds = "0/connection"
 memory = ["1 KiB/connection", "1 MiB/hour"]
 [budget.ceilings]
 fds = 500
-[budget.require]                      # a pass must bound growth so well
+[budget.require]                      # a pass must reach these bounds
 memory = ["1 KiB/stream", "1 MiB/hour"]
-[endpoint."/events"]                  # goes before [budget]
-[profile.nightly]                     # goes before both
-[[exception]]                         # goes before all, until it expires
+[endpoint."/events"]                  # overrides [budget]
+[profile.nightly]                     # overrides both
+[[exception]]                         # overrides all, until it expires
 metric = "fds/eventfd"
 allow = "1/connection"
 reason = "libzmq keeps one for each context"
@@ -197,7 +197,7 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
     if "/" in name and not key.kind:
         raise _wrong(where, f"metric {name!r}", f"a kind after the slash, or {key.metric!r} alone")
     if key.metric == "fds" and key.kind.partition(":")[0] not in FDS_KINDS:
-        # The kernel may have others: only what looks like a slip is one.
+        # The kernel may have classes that this list lacks, so only a name close to a known one is refused.
         kind = key.kind[:LONGEST]
         close = difflib.get_close_matches(kind, FDS_KINDS, n=1, cutoff=0.85)
         if close:
@@ -216,7 +216,7 @@ def applied(
     """The budget of a guard of these paths, and a line for each exception in it.
 
     endpoints: paths as opened, query included; a table may leave the query out. Raises ConfigError for an
-    unknown profile, and for an exception whose last day is past: whoever wrote it wanted to be reminded.
+    unknown profile, and for an exception whose last day is past, so that its author is reminded of it.
     """
     expired = [one for one in file.exemptions if one.expires < today]
     if expired:
@@ -267,7 +267,7 @@ def _exemptions(entries: Any, where: Where, profiles: Iterable[str]) -> tuple[Ex
         raise _wrong(where(("exception",)), "[exception]", "[[exception]], one for each")
     found = tuple(_exemption(entry, ("exception", index), where) for index, entry in enumerate(entries))
     for index, one in enumerate(found):
-        # Either would hold nowhere, in silence.
+        # An exception for an unknown profile or a malformed path would silently have no effect.
         if one.profile is not None and one.profile not in profiles:
             here, near = where(("exception", index, "profile")), nearest(one.profile, profiles)
             raise _wrong(
@@ -333,7 +333,7 @@ def _level(key: str, value: Any, where: str) -> float:
 
 
 def _level_key(key: str) -> str:
-    """Memory has no total: its level is what no file backs."""
+    """The key of a ceiling. Memory has no total: its level is the anonymous memory."""
     return "memory/anonymous" if key == "memory" else key
 
 

@@ -1,4 +1,4 @@
-"""From a census to levels, and from two censuses to what is there now that was not."""
+"""Turns a census into levels, and two censuses into what was added between them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from harness.core.metric import Key
 from harness.core.sample import Census
 
-UNCLASSIFIED = "unclassified"  # the class of descriptors of which only the number may be read
+UNCLASSIFIED = "unclassified"  # descriptors that may be counted but not read
 
 
 def levels(census: Census) -> dict[Key, float]:
-    """Every count of a census as a level: totals have kind ``""``. What could not be read is absent.
-
-    Threads and mappings are levels by their total alone: their names change without anything growing.
+    """Every count of a census as a level: totals have kind ``""``. What could not be read is absent. Threads and
+    mappings have only their totals as levels, because their names change without any growth.
     """
     found: dict[Key, float] = {}
     if census.fds or not any(reason.startswith("fds") for reason in census.unreadable):
@@ -48,9 +47,10 @@ class Growth:
 
 
 def difference(before: Census, after: Census) -> list[Growth]:
-    """What is there now that was not, by class, largest growth first; memory, of another unit, comes last.
+    """What grew from ``before`` to ``after`` by class, largest growth first; memory, which has another unit, comes
+    last.
 
-    A metric that either census could not read is left out: nothing is known of it. So is a total whose
+    A metric that either census could not read is left out. So is a total whose
     kinds are named.
     """
     classified = not (UNCLASSIFIED in before.fds or UNCLASSIFIED in after.fds)

@@ -1,4 +1,4 @@
-"""A claim, the measurements of its trials, and what follows: confirmed, refuted, or cannot be shown here."""
+"""Decides from the measurements of its trials whether a claim is confirmed, refuted or cannot be shown here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.core.stats.ratio import LEAST, factor
 from harness.core.verdict import Outcome
 
 CONFIDENCE = 0.95
-# A crash is told without a verdict on growth, and some rows expect that there is none.
+# These rules need no verdict on growth: a crash is evident, and some rows expect that there is no verdict.
 NEEDS_VERDICT = ("crashes", "as-described", "outcome")
 TOLERANCE = 0.1  # by which a proportion that is called equal may differ
 
@@ -21,7 +21,7 @@ Measured = Mapping[str, Sequence[Measurement]]
 
 
 class Conclusion(StrEnum):
-    """What the measurements say of a claim."""
+    """What follows from the measurements of a claim."""
 
     CONFIRMED = "confirmed"
     REFUTED = "refuted"

@@ -1,4 +1,4 @@
-"""A cycle is load + drain + quiet: what was asked, what the swarm did, what was left."""
+"""One cycle (load, drain, settle): its plan, what the swarm counted, and the levels afterwards."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Phase(StrEnum):
     """Why a cycle was run."""
 
     WARMUP = "warmup"
-    IDLE = "idle"  # a control: same length, no clients
+    IDLE = "idle"  # a control: as long as a load, without clients
     LOAD = "load"
     ATTRIBUTION = "attribution"
-    HOLD = "hold"  # clients stay connected, and levels are read meanwhile
+    HOLD = "hold"  # clients stay connected while levels are read
     RETENTION = "retention"  # no clients: waits until what was retained is older than the retention time
-    SEARCH = "search"  # allocations are traced meanwhile, to find the place in the source
+    SEARCH = "search"  # allocations are traced, to find the place in the source
 
 
 DISCONNECT_MODES = ("fin", "rst", "rst-early", "half-close", "stall")
@@ -27,13 +27,13 @@ DISCONNECT_MODES = ("fin", "rst", "rst-early", "half-close", "stall")
 
 @dataclass(frozen=True, slots=True)
 class CycleSpec:
-    """What the swarm is asked to do in one cycle.
+    """The order to the swarm for one cycle.
 
     connections: streams opened in total. concurrency: streams open at once.
     dwell: longest life of a stream in seconds. events: disconnect after this many events (0: after the dwell alone).
     disconnect: a mode of DISCONNECT_MODES, or ``mixed`` for equal parts.
     paths: opened in turn. mode: ``stream`` (SSE) or ``request`` (plain HTTP).
-    fault: what the fake broker does meanwhile (``silence``), empty for its usual behaviour.
+    fault: what the fake broker does during the cycle (``silence``), empty for its usual behaviour.
     invalid: share of the requests that are invalid (``harness.swarm.requests``).
     stalled: streams that stop reading as soon as the response head has arrived, and stay for the dwell.
     """
@@ -57,7 +57,7 @@ class Ledger:
     """What the swarm counted in one cycle. Every opened stream ends in exactly one of
     ``completed``, ``failed`` (by cause in ``causes``) or ``open_now``.
 
-    seconds: length of the load. aborts: streams left other than by ``fin``.
+    seconds: length of the load. aborts: streams that disconnected other than by ``fin``.
     stalls: streams that went silent (or never began) for longer than the stall time.
     saturated: the generator itself was the bottleneck.
 
@@ -65,9 +65,9 @@ class Ledger:
     answered: a response head with an accepted status arrived, whatever happened later.
     refused: the status was rejected, such as 429 or 503. ``statuses`` counts them by status.
     reset: the connection ended before the response head, by ``rst-early`` or by the service.
-    unanswered: the request was sent, and no response head came until the stream was left.
+    unanswered: the request was sent, and no response head arrived until the client disconnected.
     The others never connected, were cancelled, or met something that is not HTTP.
-    answered is None in a record of an older harness. answered_by_mode: how answered streams were left.
+    answered is None in a record of an older harness. answered_by_mode: how answered streams disconnected.
 
     peak: streams open at once, at most. bursts: times that the number of open streams rose from none.
     clients: distinct clients of the whole run so far. invalid: streams whose request was invalid.
@@ -158,7 +158,7 @@ class Observation:
     settled: bool = True
     unsettled: str = ""
     complete: bool = True
-    close_lag: float = 0.0  # seconds from the last client's leave to the level
+    close_lag: float = 0.0  # seconds from the last disconnect until no count changed any more
     broker: BrokerCount | None = None
     census: Census | None = None
     events: tuple[str, ...] = ()  # processes of the tree that ended or became another program

@@ -1,4 +1,4 @@
-"""What a cycle looks like: its size, and the designs that tell one driver from another."""
+"""The kinds of cycles: their sizes, and the designs that distinguish one driver from another."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from harness.core.record import Trial
 SHORTEST_DWELL = 0.3  # seconds; five times the slowest first event, but never below
 FIRST_EVENTS = 5.0
 LARGEST = 20_000  # connections in one cycle: below the 28,000 ephemeral ports of one address
-LONGEST_LOAD = 6.0  # seconds a cycle may load, so that an interruption loses little
-POOL_LOAD = 12.0  # the same for the load that tells a pool from growth per stream
+LONGEST_LOAD = 6.0  # seconds of load in a cycle, so that an interruption loses little
+POOL_LOAD = 12.0  # the same for the load that distinguishes a pool from growth per stream
 LONGEST_CONTROL = 10.0
-GROWTH = 2.0  # each load cycle may be so much larger than the one before
+GROWTH = 2.0  # times the size of the last load cycle that the next one may have
 MORE_EVENTS = 3
-SHORTEST_WAIT = 1.0  # seconds between two looks at an idle service
+SHORTEST_WAIT = 1.0  # seconds between two readings of an idle service
 LONGEST_WAIT = 4.0
 WAIT_SHARE = 0.06  # of the time since the last client
-ROOM_SHARE = 0.25  # of what the ceilings leave room for: the service is not to be brought down
+ROOM_SHARE = 0.25  # of the room below the ceilings, so that the harness does not crash the service
 LEAST_SHARE = 0.1  # of the streams that are answered, for a load to be enlarged by what is refused
 EARLY = 0.2  # share of the streams of a mixed load that are reset before their answer
-CPU_ROOM = 0.25  # cores that one load may make a leaking service use for good
-MEMORY_ROOM = float(256 << 20)  # bytes that one load may make a leaking service take
+CPU_ROOM = 0.25  # cores that a leaking service may use more after one load
+MEMORY_ROOM = float(256 << 20)  # bytes that a leaking service may retain after one load
 NARROW = 2  # load cycles before the one with half the width
 
 
@@ -38,7 +38,7 @@ class Goal:
 
     max_seconds: of the whole trial, from its first cycle; None: the caller watches the time.
     vary: cycles may be enlarged, shortened and differ by design; False: all as asked.
-    broker: the fake broker is there to be silenced. endless: never stop for certainty (a soak).
+    broker: there is a fake broker, which can be silenced. endless: never stop for certainty (a soak).
     memory: go on while anonymous memory grows and is undecided. retention: seconds for which growth may stay
     before it is a leak. search: the service can be asked for the place where it grows.
     hold: seconds of the first hold cycle, in which clients stay connected; 0: none. invalid: share of invalid
@@ -67,7 +67,7 @@ class Goal:
 
 
 def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
-    """An ordinary cycle, exactly as asked."""
+    """An ordinary cycle, exactly as the user asked for it."""
     return CycleSpec(
         index=len(trial.observations),
         connections=goal.connections,
@@ -83,8 +83,8 @@ def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
 
 
 def brisk(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
-    """An ordinary cycle whose stalled readers do not make it last: dwell follows the first events seen.
-    Where all were asked to stall, it is as asked: what they must fill takes its time."""
+    """An ordinary cycle with a dwell that follows the time to the first event, so that stalled readers do not prolong
+    it. If all clients stall, the dwell is as asked: they need the time to fill the service's buffers."""
     step = plain(trial, goal, phase)
     if not goal.vary or goal.disconnect == "stall":
         return step
@@ -101,8 +101,8 @@ def idle(trial: Trial, goal: Goal) -> CycleSpec:
 
 
 def wait(trial: Trial, goal: Goal) -> CycleSpec:
-    """A look at the service without clients. The looks are close to each other at first, because what is
-    released early is known to a tenth of its time only then."""
+    """A reading of the service without clients. The intervals are short at first, so that the time of an early
+    release is known to a tenth."""
     step = plain(trial, goal, Phase.RETENTION)
     last = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
     age = trial.observations[-1].ended - last
@@ -110,8 +110,8 @@ def wait(trial: Trial, goal: Goal) -> CycleSpec:
 
 
 def burst(trial: Trial, goal: Goal) -> CycleSpec:
-    """The shortest load there is: as many clients as are open at once, and they leave at once. A pool that takes
-    something in every burst is full soon."""
+    """The shortest load: one burst of clients that disconnect at once. A pool that grows with every burst is soon
+    full."""
     step = brisk(trial, goal, Phase.LOAD)
     size = max(1, min(goal.concurrency, goal.connections))
     way = "fin" if goal.disconnect == "mixed" else goal.disconnect
@@ -119,7 +119,7 @@ def burst(trial: Trial, goal: Goal) -> CycleSpec:
 
 
 def long(trial: Trial, goal: Goal) -> CycleSpec:
-    """The longest load: one burst of clients, and as many of them as come within POOL_LOAD seconds."""
+    """The longest load: one burst of as many clients as can connect within POOL_LOAD seconds."""
     step = large(trial, goal, "fin" if goal.disconnect == "mixed" else None)
     size = min(float(LARGEST), POOL_LOAD * pace(trial, step.disconnect))
     return replace(step, connections=max(goal.connections, int(size)), concurrency=goal.concurrency)
@@ -169,14 +169,15 @@ def _memory_room(trial: Trial) -> float:
 
 
 def _cpu_room(trial: Trial) -> float:
-    """Connections until what they leave running takes CPU_ROOM cores more while idle."""
+    """Connections until the idle service uses CPU_ROOM cores more."""
     opened = math.fsum(o.ledger.opened for o in trial.observations[1:])
     grown = idle_work(trial)
     return max(0.0, CPU_ROOM - grown) * opened / grown if grown > 0 and opened else math.inf
 
 
 def idle_work(trial: Trial) -> float:
-    """Cores by which the idle service's work has grown, over all: one reading on a busy machine means little."""
+    """Cores by which the CPU use of the idle service has grown over all cycles: one reading on a busy machine is
+    noise."""
     levels = [o.levels[Key("idle-cpu")] for o in trial.observations if Key("idle-cpu") in o.levels]
     return max(0.0, levels[-1] - levels[0]) if len(levels) > 1 else 0.0
 
@@ -189,8 +190,8 @@ def _growth(trial: Trial, key: Key) -> tuple[float, float]:
 
 
 def few(trial: Trial, goal: Goal) -> CycleSpec:
-    """A control: as many streams at once, for as long, and with as many events, but few connections. What
-    grows by the cycle, by the second or by the event grows here too; what grows by the connection hardly."""
+    """A control with as many streams at once, as long and with as many events as a load, but with few connections.
+    Growth per cycle, per second or per event shows here too; growth per connection hardly does."""
     size = max(1, min(goal.concurrency, goal.connections))
     step = plain(trial, goal, Phase.ATTRIBUTION)
     return replace(step, connections=size, concurrency=size, dwell=load_seconds(trial), events=0)
@@ -210,14 +211,14 @@ def large(trial: Trial, goal: Goal, disconnect: str | None = None) -> CycleSpec:
 
 
 def width(trial: Trial, goal: Goal) -> int:
-    """Streams open at once in the next load cycle: half as many in the third one, whatever its length. A pool that
-    is sized by the width of a burst is then told from growth per connection."""
+    """Streams open at once in the next load cycle: half as many in the third one, whatever its length. This
+    distinguishes a pool that is sized by the width of a burst from growth per connection."""
     loads = sum(1 for o in trial.observations if o.spec.phase is Phase.LOAD)
     return max(1, goal.concurrency // 2) if loads == NARROW else goal.concurrency
 
 
 def pure(trial: Trial, goal: Goal, disconnect: str) -> CycleSpec:
-    """Everybody leaves in one way. Stalled readers take their dwell, so they are few."""
+    """All clients disconnect in one way. Stalled readers stay for their dwell, so there are few of them."""
     step = replace(brisk(trial, goal, Phase.ATTRIBUTION), disconnect=disconnect)
     return replace(step, connections=max(1, goal.connections // 3)) if disconnect == "stall" else step
 
@@ -230,7 +231,7 @@ def eventful(trial: Trial, goal: Goal) -> CycleSpec:
 
 
 def silenced(trial: Trial, goal: Goal) -> CycleSpec:
-    """The broker does not answer meanwhile."""
+    """A cycle in which the broker does not answer."""
     return replace(plain(trial, goal, Phase.ATTRIBUTION), fault="silence")
 
 
@@ -240,7 +241,7 @@ def untraced(trial: Trial) -> list[Observation]:
 
 
 def pace(trial: Trial, disconnect: str) -> float:
-    """Connections per second under load, of the cycles that left in this way, else of all."""
+    """Connections per second under load, of the cycles with this way to disconnect, else of all."""
     loads = [o for o in untraced(trial) if o.ledger.opened and o.ledger.seconds > 0 and o.spec.events]
     fewest = min((o.spec.events for o in loads), default=0)
     loads = [o for o in loads if o.spec.events == fewest]
@@ -278,7 +279,8 @@ def spent(trial: Trial) -> float:
 
 
 def expected(seen: Sequence[Observation], step: CycleSpec) -> float:
-    """Seconds that a cycle will take: as long as the longest of late, or its dwell where it waits that out."""
+    """Seconds that a cycle will take: as long as the longest of the last cycles, or its dwell where it waits for
+    that."""
     seen = [o for o in seen if o.spec.phase is not Phase.SEARCH] or seen
     rests = [o.ended - o.load_ended for o in seen[-4:] if o.load_ended is not None]
     waits = step.dwell + max(rests, default=0.0) if step.connections == 0 or step.events == 0 else 0.0
@@ -286,5 +288,5 @@ def expected(seen: Sequence[Observation], step: CycleSpec) -> float:
 
 
 def longest(seen: Sequence[Observation]) -> float:
-    """Seconds of the longest of the last cycles, quiet included."""
+    """Seconds of the longest of the last cycles, settling included."""
     return max((o.ended - o.started for o in seen[-4:]), default=0.0)

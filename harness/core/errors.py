@@ -1,6 +1,6 @@
 """Typed errors, each tied to the exit code that the command line documents.
 
-The text of an error is one line: the value met, what was expected, what to do.
+The text of an error is one line: the value, what was expected, what to do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def as_argument(option: str, value: object = None) -> str:
     """An option as a Python call has it: ``dwell=0``."""
     if value is None:
         return option
-    shown = str(value) if hasattr(value, "__fspath__") else value  # a path reads better without its type
+    shown = str(value) if hasattr(value, "__fspath__") else value  # repr() of a path would name its type
     return f"{option}={shown!r}"
 
 
@@ -52,8 +52,8 @@ class OptionError(ConfigError):
     """One option is wrong. Its text names options as a Python call does; the command line calls ``spelled``, so that
     an error always names an option as its caller wrote it.
 
-    option: its name. value: what was given; None where the error must not show it, or no value is to blame. text: what
-    was expected. It mentions other options by their name in backquotes.
+    option: its name. value: what was given; None where the error must not show it, or where no value is wrong. text:
+    what was expected. It mentions other options by their name in backquotes.
     """
 
     def __init__(self, option: str, value: object, text: str) -> None:
@@ -77,7 +77,7 @@ class TargetError(HarnessError):
 
 
 class ProbeError(HarnessError):
-    """Readings cannot be had: no /proc, no permission, the process is gone."""
+    """Readings are impossible: no /proc, no permission, or the process has exited."""
 
 
 class SwarmError(HarnessError):
@@ -85,7 +85,7 @@ class SwarmError(HarnessError):
 
 
 class KeeperLost(HarnessError):
-    """The process that keeps a child was killed: how the child would have gone on cannot be known."""
+    """The keeper of a child was killed, so nothing is known of the child any more."""
 
 
 class BrokerError(HarnessError):
@@ -93,7 +93,7 @@ class BrokerError(HarnessError):
 
 
 class PortTaken(HarnessError):
-    """A port that the run needs is in use by somebody else."""
+    """A port that the run needs is in use by another process."""
 
 
 class StoreError(HarnessError):
@@ -105,7 +105,7 @@ class HistoryError(HarnessError):
 
 
 class NotificationError(HarnessError):
-    """Whoever asked to be told of a changed outcome could not be told."""
+    """The notification of a changed outcome could not be sent."""
 
 
 class Interrupted(HarnessError):

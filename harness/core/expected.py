@@ -1,4 +1,4 @@
-"""What a user says of requests: the statuses that are expected (``503``, ``4xx``), and where the client stands."""
+"""The option ``expect`` (statuses such as ``503`` and ``4xx``), and the placeholder for the client's number."""
 
 from __future__ import annotations
 

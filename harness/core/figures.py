@@ -1,4 +1,4 @@
-"""The figures that a run publishes while it goes on: their names, and how they follow from what was measured.
+"""The figures that a run publishes while it goes on: their names, and how they are computed.
 
 The names are an interface: dashboards and alerts use them. docs/export.md lists them, and the Grafana dashboard in
 deploy/ is tested against this table.
@@ -15,14 +15,14 @@ from harness.core.record import Trial
 from harness.core.sample import Census, Sample
 from harness.core.verdict import Outcome, Verdict
 
-MOST_LABELS = 100  # of one figure; a service must not fill the database of whoever collects
+MOST_LABELS = 100  # values of one figure, so that a service cannot fill the collector's database
 MOST_TEXT = 120  # characters of one label
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One published name. kind: ``gauge`` or ``counter``; Prometheus appends ``_total`` to the name of a counter.
-    unit: as in UCUM, which OpenTelemetry asks for. labels: names, in order."""
+    unit: in UCUM, as OpenTelemetry requires. labels: names, in order."""
 
     name: str
     kind: str
@@ -116,8 +116,8 @@ def bounded(counts: Mapping[str, float], most: int = MOST_LABELS) -> dict[str, f
 
 
 def of_sample(sample: Sample | None, target: str) -> Iterator[Value]:
-    """A reading. A gap is ``harness_target_up 0`` and the absence of everything else: whoever collects then sees a
-    hole, never a zero and never an old value."""
+    """One reading. In a gap only ``harness_target_up 0`` is published: the collector then shows a hole, not a zero or
+    an old value."""
     read = sample is not None and sample.gap is None
     yield value("harness_target_up", read)
     gap = "no reading yet" if sample is None else sample.gap or ""

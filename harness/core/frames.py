@@ -1,7 +1,7 @@
 """Stack frames of every runtime, and which of them are the service's own code.
 
-Everything else is the standard library of a language, an installed package or a framework: true of every service, so
-it never tells the reader where to begin.
+The other frames belong to the standard library of a language, an installed package or a framework. They are the same in
+every service, so they do not help the reader to find the leak.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ C_FILE = re.compile(
 
 def go_package(function: str) -> str:
     """``github.com/acme/orders/hub.(*Hub).Run`` → ``github.com/acme/orders/hub``."""
-    folder, slash, last = function.partition("[")[0].rpartition("/")  # a type argument has a path of its own
+    folder, slash, last = function.partition("[")[0].rpartition(
+        "/"
+    )  # a type argument may contain slashes too
     return folder + slash + last.partition(".")[0]
 
 

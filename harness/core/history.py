@@ -1,4 +1,4 @@
-"""A run as the history keeps it: what was measured each night, and what makes two nights comparable.
+"""A run as the history stores it: what was measured, and what makes two runs comparable.
 
 Pure: an entry is made from the saved record alone, so a run can be added to the history later.
 """
@@ -24,13 +24,13 @@ from harness.core.verdict import Outcome
 
 INTERPRETERS = ("python", "pypy", "node", "java", "env", "sh", "bash", "uvicorn", "gunicorn", "flask", "npx")
 WORST_FIRST = tuple(Outcome)
-PAIRS = 3  # load cycles that a rate with noise of its own needs for an interval
+PAIRS = 3  # load cycles from which on the rate of a noisy metric has an interval
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One metric of one trial. rate, low, high: growth per connection with its 95 % interval; NaN where the run
-    cannot tell. at_most: the smallest leak the run could have detected. status: the verdict's word."""
+    cannot tell. at_most: the smallest leak the run could have detected. status: as in the verdict."""
 
     metric: str
     kind: str
@@ -127,7 +127,7 @@ def digest_of(record: RunRecord) -> str:
 
 
 def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
-    """The worst of several outcomes: the service's fault before the harness's, before doubt."""
+    """The worst of several outcomes: the service's fault, then the harness's, then inconclusive."""
     rank = {1: 0, 4: 1, 3: 2, 0: 3}
     found = sorted(outcomes, key=lambda one: (rank.get(one.exit_code, 1), WORST_FIRST.index(one)))
     return found[0] if found else Outcome.INCONCLUSIVE

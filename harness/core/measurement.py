@@ -11,12 +11,12 @@ from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.verdict import Outcome, Verdict
 
-LEAST_GROWTH = 0.005  # per check or connection; below it a count has moved for other reasons
+LEAST_GROWTH = 0.005  # per check or connection; smaller changes of a count have other reasons
 SYMPTOMS = (
     "broker-peers",
     "mappings",
 )  # the same sockets seen from the broker; the stacks of the same threads
-ALREADY_COUNTED_METRICS = (*SYMPTOMS, "fds", "threads")  # of what was counted per check already
+ALREADY_COUNTED_METRICS = (*SYMPTOMS, "fds", "threads")  # already reported per check
 CLIENT_SOCKET_KINDS = ("close-wait", "rowless", "tcp-in")  # sockets of clients: checks do not open them
 MOST_GROWTH = 4  # kinds kept, greatest first
 
@@ -91,7 +91,7 @@ def _seen(trial: Trial) -> tuple[str, ...]:
 
 
 def _pace(observations: tuple[Observation, ...]) -> tuple[tuple[int, float], ...]:
-    """Clients and checks per second of stream time: what connecting and leaving take is not a part of it."""
+    """Clients and checks per second of stream time, which excludes the time to connect and disconnect."""
     return tuple(
         (o.spec.concurrency, o.spec.concurrency * o.broker.requests / o.ledger.stream_seconds)
         for o in observations
@@ -141,5 +141,5 @@ def _differences(first: Mapping[Key, float], last: Mapping[Key, float]) -> dict[
 
 
 def _name(key: Key) -> str:
-    # The port of a peer is of that run alone.
+    # The port of a peer differs from run to run.
     return (key.kind.partition(":")[0] if key.kind else key.metric) or key.metric

@@ -73,11 +73,11 @@ class Key:
         return metric.unit if metric else self.metric
 
 
-# Consequences come after their causes: descriptors, threads and tasks first, then live objects, then the broker's
-# view and what allocators and the scheduler make of it.
+# Causes come before consequences: descriptors, threads and tasks first, then live objects, then the broker's view,
+# memory and the scheduler.
 CAUSES = ("fds", "threads", "processes", "tasks")
 LIVE = {"objects": 1, "blocks": 2, "heap-bytes": 3}
-FIRST_CONSEQUENCE_RANK = 4  # the first rank of what only follows from something else
+FIRST_CONSEQUENCE_RANK = 4  # the first rank of metrics that only follow from others
 CONSEQUENCE_RANKS = {"broker-peers": 4, "memory": 5, "mappings": 6, "idle-cpu": 7}
 
 

@@ -1,4 +1,4 @@
-"""When an outcome changed, and what to tell whoever asked to be told. Pure."""
+"""Which outcomes changed, and the JSON that a webhook gets. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from harness.core.history import RunEntry, TrialEntry
 from harness.core.quote import plain
 from harness.core.verdict import Outcome
 
-# A night that could not decide says nothing about the service: it changes no outcome.
+# An undecided run says nothing about the service, so it does not count as a change.
 UNDECIDED = frozenset({Outcome.INCONCLUSIVE.value, Outcome.INFRASTRUCTURE.value})
-LONGEST = 500  # characters of one text
+MAX_LENGTH = 500  # characters of one text
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +62,20 @@ def payload(notice: Notice) -> dict[str, Any]:
     return {
         "text": "\n".join(_slack(one) for one in (head, trial.explanation, entry.ci_job) if one),
         "event": "outcome-changed",
-        "target": plain(trial.target, LONGEST),
-        "profile": plain(trial.profile, LONGEST),
-        "mode": plain(trial.mode, LONGEST),
+        "target": plain(trial.target, MAX_LENGTH),
+        "profile": plain(trial.profile, MAX_LENGTH),
+        "mode": plain(trial.mode, MAX_LENGTH),
         "outcome": trial.outcome,
         "previous": notice.previous or None,
-        "explanation": plain(trial.explanation, LONGEST),
-        "run_id": plain(entry.run_id, LONGEST),
+        "explanation": plain(trial.explanation, MAX_LENGTH),
+        "run_id": plain(entry.run_id, MAX_LENGTH),
         "started_at": entry.started_at,
-        "commit": plain(entry.commit, LONGEST),
-        "branch": plain(entry.branch, LONGEST),
-        "ci_job": plain(entry.ci_job, LONGEST),
+        "commit": plain(entry.commit, MAX_LENGTH),
+        "branch": plain(entry.branch, MAX_LENGTH),
+        "ci_job": plain(entry.ci_job, MAX_LENGTH),
     }
 
 
 def _slack(text: str) -> str:
     """One line in which Slack sees no link, mention or channel (its reference: escape these three characters)."""
-    return plain(text, LONGEST).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain(text, MAX_LENGTH).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""The plan in words, before it starts: how many cycles, how large, and how small a leak will be seen."""
+"""The plan in words, before it starts: how many cycles, how large, and the smallest leak that they detect."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from harness.core.judge.memory import BLOCK, SIGNS, WARM
 from harness.core.plan import MAX_WARMUP, MIN_WARMUP, POWER
 from harness.core.units import counted
 
-QUIET = 2.0  # seconds that a cycle rests, about
-PACE = 800.0  # connections per second of a small server: what the guess before the first cycle rests on
+SETTLE_TIME = 2.0  # seconds that settling takes in a cycle, about
+PACE = 800.0  # connections per second of a small server, assumed before the first cycle
 
 
 def quiet_connections(sensitivity: float) -> int:
@@ -23,7 +23,7 @@ def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) ->
     lines = [
         f"warm up: {MIN_WARMUP} to {MAX_WARMUP} cycles of {counted(goal.connections, 'connection', ',')}, "
         f"{goal.concurrency:,} at "
-        "once, until the counts rest",
+        "once, until the counts are steady",
         f"control: {counted(goal.idle_cycles, 'cycle')} without clients",
     ]
     if goal.vary:
@@ -44,7 +44,7 @@ def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) ->
         blocks = SIGNS[-1][0]
         lines.append(
             f"memory without runtime counters: {WARM:,.0f} connections of warm-up, then up to {blocks} blocks of "
-            f"{BLOCK:,.0f}; a memory that rests passes sooner"
+            f"{BLOCK:,.0f}; constant memory passes sooner"
         )
     if limit is not None:
         guess = _seconds(goal, needed)
@@ -68,6 +68,6 @@ def _cycles(goal: Goal, needed: int) -> tuple[int, int]:
 
 
 def _seconds(goal: Goal, needed: int) -> float:
-    """Time of a pass: rests and loads."""
+    """Time of a pass: loads and settling."""
     count, _ = _cycles(goal, needed)
-    return (MIN_WARMUP + 1 + goal.idle_cycles + count) * QUIET + needed / PACE
+    return (MIN_WARMUP + 1 + goal.idle_cycles + count) * SETTLE_TIME + needed / PACE

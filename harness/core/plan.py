@@ -1,8 +1,8 @@
 """What to do next, given what has been seen: the sequential plan. Pure, so a saved run can be replayed.
 
-Warm up until the counts rest, look once at the service without clients, then load. What does not grow is
-loaded with ever larger cycles until the pass is certified; what grows is looked at in cycles that differ by
-design, until it is certain that it is a leak and what drives it, or that it is not.
+The plan warms the service up until its counts are steady, reads it once without clients, and then loads it. While
+nothing grows, the cycles become larger until the pass is certified. Once something grows, the cycles differ by design
+until it is certain whether it is a leak and which driver it follows.
 """
 
 from __future__ import annotations
@@ -45,24 +45,22 @@ MAX_WARMUP = 10
 STEADY = 1.0  # largest change of a count between two cycles that counts as steady
 PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
 LONGEST_SEARCH = 20.0  # seconds
-MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores of idle work beyond which a search has to wait
+MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
-NEXT_RELEASE_FACTOR = 1.5  # times the release that was seen, for the next one
-SLOW_POOL = 4.0  # units a burst, up to which a long burst tells sooner than many short ones
+NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
+SLOW_POOL = 4.0  # units a burst, up to which one long burst decides sooner than many short ones
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 ATTRIBUTIONS = 7
-CONTROLS = 3  # every so many controls one is as long as a load
-MIN_WATCH_SECONDS = (
-    28.0  # seconds in which half of what a release within a minute would give back is given back
-)
+CONTROLS = 3  # every third control is as long as a load
+MIN_WATCH_SECONDS = 28.0  # seconds after which half of a release within a minute has happened
 WAYS = frozenset({"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"})  # of leaving
-LONG_CONTROL = 30.0  # seconds of a control that is there to bound growth over time
-CONTROL_EVERY = 10  # an endless run looks without clients after so many loads
+LONG_CONTROL = 30.0  # seconds of a control that bounds growth over time
+CONTROL_EVERY = 10  # loads between two controls of an endless run
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Look now for the place in the source where the service grows: it has to be waited for anyway."""
+    """Search now for the place in the source where the service grows, because the plan has to wait anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def next_step(trial: Trial, goal: Goal) -> Step:
 
 
 def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
-    """The next cycle of the warm-up; None once the counts rest."""
+    """The next cycle of the warm-up; None once the counts are steady."""
     seen = trial.observations
     warm = [o for o in seen if o.spec.phase is Phase.WARMUP]
     if len(warm) != len(seen) or len(warm) >= MAX_WARMUP:
@@ -105,14 +103,14 @@ def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
 
 
 def _sinking(warm: Sequence[Observation], goal: Goal) -> bool:
-    """Something is released late: more of the same would not settle it, and the wait without clients will."""
+    """Whether something is released late: only a wait without clients shows how much, not more warm-up cycles."""
     return goal.retention > 0 and bool(warm[-1].unsettled) and warm[-1].settled
 
 
 def _control(trial: Trial, goal: Goal) -> CycleSpec | None:
     idle = [o for o in trial.observations if o.spec.phase is Phase.IDLE]
     if not idle and goal.vary and len(trial.observations) >= MIN_WARMUP and steep(trial.observations):
-        return None  # cycles with few clients will tell a clock as well
+        return None  # cycles with few clients show growth over time as well
     return design.idle(trial, goal) if len(idle) < goal.idle_cycles else None
 
 
@@ -135,9 +133,9 @@ def _load(trial: Trial, goal: Goal) -> Step:
         if one.growing and rank(key) < FIRST_CONSEQUENCE_RANK and one.status != "bounded"
     ]
     if causes and all(rank(key) >= FIRST_CONSEQUENCE_RANK for key in leaking):
-        leaking = {}  # a consequence is certain before its cause: the run goes on until the cause is
+        leaking = {}  # only a consequence is certain: go on until its cause is certain too
     if suspected and leaking and min(map(rank, suspected)) < min(map(rank, leaking)):
-        leaking = {}  # so is one whose cause is suspected, and a few more seconds without clients make that certain
+        leaking = {}  # its cause is only suspected: a few more seconds without clients make it certain
     memory = _memory(trial, found) if goal.memory else None
     if memory and memory.status == "leaking" and not causes:
         leaking[MEMORY] = memory
@@ -145,7 +143,7 @@ def _load(trial: Trial, goal: Goal) -> Step:
         names = ", ".join(sorted(map(str, leaking))[:3])
         step = None
         if goal.vary:
-            noisy = set(leaking) == {MEMORY}  # seen only over whole blocks
+            noisy = set(leaking) == {MEMORY}  # memory is judged only over whole blocks
             wide = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
             step = _tell_apart(trial, wide, list(leaking.values()))
         return step or Stop(f"a leak is certain: {names}")
@@ -165,7 +163,7 @@ def _load(trial: Trial, goal: Goal) -> Step:
         return held
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
         if goal.vary and _sweep_unknown(results) and _time_for_wait(trial, goal, results):
-            return design.half(trial, goal)  # the next sweep tells how often it runs
+            return design.half(trial, goal)  # the next sweep shows the interval of the sweeps
         if further := _for_required(trial, goal, found, results):
             return further
         return Stop("no count grew over enough connections: the pass is certified")
@@ -185,7 +183,7 @@ def _load(trial: Trial, goal: Goal) -> Step:
     step = _closer(trial, goal, loads, growing)
     if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
         served = sum(o.ledger.opened for o in trial.observations)
-        if served >= WARM:  # only memory is open now: blocks no larger than it needs
+        if served >= WARM:  # only memory is undecided now, and needs no larger cycles than its blocks
             return replace(step, connections=min(step.connections, max(goal.connections, int(BLOCK) + 1)))
     return step
 
@@ -193,8 +191,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
 def _for_required(
     trial: Trial, goal: Goal, found: Sequence[Moment], results: Mapping[Key, Assessed]
 ) -> CycleSpec | None:
-    """A cycle towards the bounds that the budget requires: streams for a bound per stream, time for one per hour. None
-    when all are reached, or when no cycle helps."""
+    """A cycle for the bounds that the budget requires: a bound per stream needs streams, one per hour needs time.
+    None when all are reached, or when no cycle helps."""
     if not (trial.budget.require_stream or trial.budget.require_hour):
         return None
     memory = assess_memory(found, MEMORY, allowed(trial.budget, MEMORY))
@@ -218,7 +216,7 @@ def _for_required(
 
 
 def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
-    """Clients that stay connected: once, and again where something grew meanwhile."""
+    """A hold cycle, in which clients stay connected; another one where something grew during the first."""
     if not goal.vary or goal.hold <= 0:
         return None
     rest = max((o.ended - (o.load_ended or o.ended) for o in trial.observations[-4:]), default=0.0)
@@ -228,7 +226,7 @@ def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
     step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold, most)
     if step is None or goal.max_seconds is None:
         return step
-    # What does not fit is left out, and a warning says how long it takes: the loads go on.
+    # A hold that does not fit into the time is left out, with a warning that gives its length.
     left = goal.max_seconds - design.spent(trial)
     return step if design.expected(trial.observations, step) <= left else None
 
@@ -236,10 +234,10 @@ def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
 def _wait(
     trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed], releasing: Mapping[Key, Assessed]
 ) -> Step:
-    """Growth is certain, and may still be given back: everything that needs clients comes first, then the
-    service is left alone until its oldest streams are older than the retention time."""
+    """Growth is certain but may still be released. First run everything that needs clients, then leave the service
+    alone until its oldest streams are older than the retention time."""
     phase = trial.observations[-1].spec.phase
-    if limit_of(trial):  # more clients would not be served
+    if limit_of(trial):  # the service would refuse more clients
         idle = trial.observations[-1].ended - _last_client(trial)
         return (
             design.wait(trial, goal)
@@ -250,8 +248,8 @@ def _wait(
         step = _tell_apart(trial, goal, list(suspected.values())) if goal.vary else None
         if step is not None:
             return step
-        # Before the large load: tracing costs the more, the more the service retains.
-        # A service that works hard while idle answers no question in time; it is searched once the leak is certain.
+        # The search comes before the large load, because tracing costs more the more the service retains. A service
+        # that uses much CPU while idle does not answer its agent in time, so it is searched only for a certain leak.
         calm = design.idle_work(trial) <= MAX_IDLE_CORES_FOR_SEARCH
         if (
             goal.search
@@ -273,7 +271,7 @@ def _wait(
         return design.wait(trial, goal)
     if (
         not suspected and goal.vary and _time_for_release(trial, goal, releasing)
-    ):  # once more: what is left then grew again, or it did not
+    ):  # load once more: it shows whether what is left grows again
         return design.certifying(trial, goal, math.inf) or Stop(
             "the service's ceilings leave no room for more"
         )
@@ -281,12 +279,12 @@ def _wait(
 
 
 def _late(results: Mapping[Key, Assessed]) -> bool:
-    """Something is released late: clients that come again would have to be waited for again."""
+    """Whether something is released late: after another load the plan would have to wait again."""
     return any(one.release for one in results.values())
 
 
 def _sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
-    """Something was released all at once, and it was not seen yet how often that happens."""
+    """Whether a sweep was seen whose interval is not known yet."""
     return any(
         one.idle_evidence and one.release and one.release.at_once and one.release.every is None
         for one in results.values()
@@ -300,8 +298,8 @@ def _time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) ->
 
 
 def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
-    """A wait that has begun goes on while something grows: noise may hide for one reading that it was suspected, and a
-    load would begin the wait anew."""
+    """Whether a wait that has begun must go on because something grows. Noise may hide the growth in one reading, and a
+    load would restart the wait."""
     if trial.observations[-1].spec.phase is not Phase.RETENTION:
         return False
     idle = trial.observations[-1].ended - _last_client(trial)
@@ -312,7 +310,7 @@ def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
 
 
 def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
-    """What another load leaves behind would be released in the time that is left, as far as was seen."""
+    """Whether a release after another load would fit into the remaining time, judging by the releases so far."""
     if goal.max_seconds is None:
         return True
     after = max(
@@ -334,7 +332,7 @@ def _last_client(trial: Trial) -> float:
 
 
 def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]) -> bool:
-    """The search for the place, and the wait that follows it, fit into what is left."""
+    """Whether the search for the place, and the wait that follows it, fit into the remaining time."""
     if goal.max_seconds is None:
         return True
     return (
@@ -350,20 +348,21 @@ def _longest(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float
 
 
 def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Sequence[Assessed]) -> CycleSpec:
-    """The next load cycle, or where something grows in turn a control of the same length: with few clients,
-    or with none where the clock may be the cause."""
+    """The next load cycle. Where something grows it alternates with a control of the same length, with few clients, or
+    without clients where time may be the cause."""
     if not goal.vary:
         return design.plain(trial, goal, Phase.LOAD)
     if not loads:
         return design.brisk(trial, goal, Phase.LOAD)
     last = trial.observations[-1].spec.phase
     if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
-        # Leaving in order is quickest, and as many again as any cache holds.
+        # An orderly close is the fastest way to disconnect, and more streams than any cache holds are needed.
         return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
     if growing and len(loads) >= 2:
         clock = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
-            rest = design.idle(trial, goal)  # longer than any load, so that a clock is not taken for a cycle
+            # Longer than any load, to distinguish growth over time from growth per cycle.
+            rest = design.idle(trial, goal)
             longer = min(design.LONGEST_CONTROL, 2 * rest.dwell)
             if clock:
                 return replace(rest, dwell=longer)
@@ -380,15 +379,15 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     step = design.large(trial, goal, "fin" if orderly else None)
     if len(loads) == 1:
         if any(one.total >= STEEP * one.exposure for one in growing):
-            step = design.half(trial, goal)  # soon enough to see, and unlike the last one
+            step = design.half(trial, goal)  # quick, and of another size than the last one
         step = replace(step, connections=min(step.connections, int(design.GROWTH * goal.connections)))
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
 
 
 def _long_control_due(trial: Trial, growing: Sequence[Assessed]) -> bool:
-    """Few clients for as long as a load tell growth over time; a short burst tells growth per burst, and leaves more
-    time for clients. What grows slowly needs many of them."""
+    """Whether the next control is short. A control as long as a load shows growth over time; a short burst shows growth
+    per burst and leaves more time for loads, which slow growth needs."""
     controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
     slow = all(one.total < STEEP * one.exposure for one in growing)
     return not slow or controls % CONTROLS == 0
@@ -399,7 +398,8 @@ def _short_control(trial: Trial, goal: Goal) -> CycleSpec:
 
 
 def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
-    """What grows slowly is not certain yet, and another load would leave too little time to see that it stays."""
+    """Whether slow growth is not certain yet, and another load would leave too little time to see that it is
+    retained."""
     growing = [
         one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     ]
@@ -412,14 +412,14 @@ def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> boo
 
 
 def _any_way(growing: Sequence[Assessed]) -> bool:
-    """What grows slowly does so whichever way the clients leave, so they may leave in the quickest."""
+    """Whether all slow growth is independent of how clients disconnect, so that they can use the fastest way."""
     return bool(growing) and all(
         one.total < STEEP * one.exposure and not WAYS & {one.factor, *one.rivals} for one in growing
     )
 
 
 def _pools(results: Mapping[Key, Assessed]) -> list[Assessed]:
-    """What grows by the same in every burst, where all that grows does; what such threads hold grows with them."""
+    """What grows by the same amount in every burst, if all growth does; what such threads hold grows with them."""
     growing = {
         key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
@@ -428,8 +428,8 @@ def _pools(results: Mapping[Key, Assessed]) -> list[Assessed]:
 
 
 def _pool(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
-    """A pool that takes much in every burst of clients is full after some more of them. One that takes little is told
-    from a leak by a very long burst, in which it takes no more than in a short one."""
+    """The cycle that distinguishes a pool from a leak. A pool that grows much in every burst is full after a few more.
+    One that grows little grows no more in a very long burst than in a short one."""
     bursts = sum(1 for o in trial.observations if o.ledger.opened)
     each = max(one.total for one in growing) / max(1, bursts)
     short = trial.observations[-1].spec.connections <= goal.connections
@@ -445,7 +445,7 @@ def _beyond_cache(trial: Trial, goal: Goal) -> int:
 
 
 def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleSpec | None:
-    """A cycle that tells the drivers apart that still explain a certain leak equally well."""
+    """A cycle that distinguishes the drivers that explain a certain leak equally well."""
     tried = [o.spec for o in trial.observations if o.spec.phase in (Phase.ATTRIBUTION, Phase.IDLE)]
     if sum(1 for spec in tried if spec.phase is Phase.ATTRIBUTION) >= ATTRIBUTIONS:
         return None
@@ -475,15 +475,15 @@ def _look(spec: CycleSpec) -> tuple[str, bool, bool, str, bool]:
 
 
 def _certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed], memory: Assessed | None) -> bool:
-    """Nothing grew, over so many connections that a leak of the asked size would hardly be missed. When
-    half the time is gone, the 95 % bound is enough."""
+    """Whether nothing grew over so many connections that a leak of the asked size would hardly be missed. After half of
+    the time the 95 % bound is enough."""
     if memory and memory.status == "undecided":
         return False
     return _counts_certified(trial, goal, results)
 
 
 def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
-    """Nothing exact grew, over enough connections."""
+    """Whether no exact count grew, over enough connections."""
     if not any(key.metric in CERTIFIED for key in results):
         return False
     for key, result in results.items():
@@ -493,7 +493,7 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
             return False
     if not goal.vary:
         return True
-    # Where something is released late, every further load costs a wait.
+    # Where something is released late, every further load needs another wait.
     late = (goal.max_seconds is not None and design.spent(trial) > goal.max_seconds / 2) or _late(results)
     return all(
         result.at_most * POWER <= 3.0 * trial.sensitivity
@@ -523,10 +523,10 @@ def steep(warm: Sequence[Observation]) -> bool:
 
 
 def steady(warm: Sequence[Observation]) -> bool:
-    """True once every exact count has come to rest, or to a steady slope, over the last three cycles.
+    """Whether every exact count was constant, or had a steady slope, over the last three cycles.
 
-    A slope that does not bend (two successive changes within a quarter of each other, both positive) will
-    not be bent by more of the same: the load cycles tell a leak from a slowly filling pool.
+    A slope that does not bend (two successive changes within a quarter of each other, both positive) stays the same
+    in further cycles of the same kind: the load cycles distinguish a leak from a slowly filling pool.
     """
     if len(warm) < MIN_WARMUP + 1:
         return False

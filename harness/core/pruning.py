@@ -1,4 +1,4 @@
-"""Which runs of a history may go."""
+"""Which runs of a history may be removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prunable(
     """The entries that no rule keeps, oldest first. A run stays when any rule keeps it, so more rules keep more.
 
     keep_days: runs younger than this. keep_last: the number of newest runs kept of each target and profile.
-    keep_failures: runs whose outcome is not bounded. Without any rule nothing may go.
+    keep_failures: runs whose outcome is not bounded. Without any rule nothing is removed.
     """
     if keep_days is None and keep_last is None:
         return []

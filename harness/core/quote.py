@@ -1,8 +1,8 @@
-"""One function for each format in which a text of somebody else may appear, applied where that format is written.
+"""Escapes untrusted text: one function for each output format, called where that format is written.
 
-A service, a file name or a test name may hold anything. It must stay text: no escape sequence for a terminal, no
-workflow command for GitHub, no markup for Markdown, no character that XML does not allow. HTML is escaped by Jinja
-(autoescape), after ``plain``.
+Texts from a service, file names and test names may contain anything. They must stay text: no escape sequence for a
+terminal, no workflow command for GitHub, no markup for Markdown, no character that XML does not allow. HTML is
+escaped by Jinja (autoescape), after ``plain``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def plain(text: object, limit: int = 400) -> str:
 def terminal(text: object, limit: int = 400) -> str:
     """For a terminal and the log of a CI system, which are the same stream.
 
-    GitHub's runner obeys a line that begins with ``::`` and ``##[`` anywhere in a line
-    (actions/runner, src/Runner.Common/ActionCommand.cs): a space parts both.
+    GitHub's runner executes a line that begins with ``::`` and ``##[`` anywhere in a line
+    (actions/runner, src/Runner.Common/ActionCommand.cs): a space breaks both up.
     """
     return _COMMAND.sub("## ", _LEADING.sub(r"\1: ", plain(text, limit)))
 
@@ -42,7 +42,7 @@ def workflow_property(text: object, limit: int = 400) -> str:
 
 
 def json_text(text: str) -> str:
-    """JSON that is printed: ``##[`` within its strings is written with an escape, and means the same."""
+    """JSON for printing: ``##[`` within its strings is escaped, which does not change their value."""
     return text.replace("##[", "\\u0023\\u0023[")
 
 
@@ -66,7 +66,7 @@ def markdown(text: object, limit: int = 4000) -> str:
     """Running text of GitHub's Markdown: no new cell or line, no markup, no HTML, no link, no mention."""
     clean = terminal(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = _MARKUP.sub(r"\\\1", clean).replace("://", "\\://").replace("www.", "www\\.")
-    # No escape stops a mention: an invisible character (word joiner) parts the sign from the name.
+    # A mention cannot be escaped, so an invisible character (word joiner) separates the sign from the name.
     return escaped.replace("\\@", "@\u2060")
 
 

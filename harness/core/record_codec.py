@@ -42,7 +42,7 @@ def _plain_float(value: float) -> float | str:
 
 
 def _free(value: object) -> object:
-    """A value of an open mapping (``machine``): JSON's own types only, whatever came in."""
+    """A value of an open mapping (``machine``), reduced to JSON's own types."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -58,7 +58,7 @@ def _converter() -> Converter:
     converter = Converter()
     converter.register_unstructure_hook(Key, str)
     converter.register_structure_hook(Key, lambda text, _: Key.parse(str(text)))
-    # JSON has only texts as names; reading takes either.
+    # Keys of JSON objects are texts; reading accepts both.
     converter.register_unstructure_hook_func(
         partial(operator.eq, Mapping[int, int]), lambda counts: {str(name): counts[name] for name in counts}
     )
@@ -98,7 +98,7 @@ def from_dict(data: Mapping[str, Any]) -> RunRecord:
 
 
 def _renamed(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The record with the names of today: earlier versions called ``about`` of a trial ``extra``."""
+    """The record with current names: earlier versions called ``about`` of a trial ``extra``."""
     trials = data.get("trials")
     if not isinstance(trials, list) or not any(isinstance(one, Mapping) and "extra" in one for one in trials):
         return data

@@ -2,7 +2,7 @@
 
 Two kinds of secrets are replaced. Exact values that the user gave (headers, parts of a URL, options of the
 service's command), wherever they appear. Values beside a name that looks secret (``token=…``, ``--api-key …``,
-``"password": "…"``, ``Authorization: …``), whoever wrote them.
+``"password": "…"``, ``Authorization: …``), wherever they come from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.core.errors import OptionError
 from harness.core.texts import mapped
 
 MASK = "***"
-PLACEHOLDERS = ("", "…", "...")  # our own advice writes a header like this
+PLACEHOLDERS = ("", "…", "...")  # the harness's own advice writes headers like this
 SHORTEST = 4  # characters: replacing a shorter value everywhere would make any text unreadable
 EMBEDDED = 8  # characters from which a value is also replaced inside a longer word
 LONGEST = 4096  # characters of one exact value; a longer one is replaced line by line
@@ -127,7 +127,7 @@ class Redactor:
         object.__setattr__(self, "_own", tuple(map(_compiled, self.patterns)))
 
     def with_more(self, values: Iterable[str] = (), patterns: Iterable[str] = ()) -> Redactor:
-        """The same with further secrets. Raises ConfigError for a pattern that is not a regular expression."""
+        """A redactor with further secrets. Raises ConfigError for a pattern that is not a regular expression."""
         return Redactor(
             tuple(dict.fromkeys((*self.values, *values))), tuple(dict.fromkeys((*self.patterns, *patterns)))
         )
@@ -240,7 +240,7 @@ def _header(match: re.Match[str]) -> str:
 
 
 def _named(text: str) -> str:
-    """Mask the value beside each secret name. A value beside another name is looked through for names as well."""
+    """Mask the value beside each secret name. A value beside another name is searched for names as well."""
     pieces: list[str] = []
     done = 0
     for match in _NAME.finditer(text):
@@ -253,7 +253,7 @@ def _named(text: str) -> str:
         if ":" in separator and not _before_colon(name, separator, value[0]):
             continue
         if separator.strip() == ":" and text[match.start() - 1 : match.start()] == "/":
-            continue  # the last part of a path, before what is said of that file
+            continue  # the last part of a path, before a message about that file
         pieces += [text[done : match.end()], _masked(value[0])]
         done = value.end()
     return "".join((*pieces, text[done:])) if pieces else text

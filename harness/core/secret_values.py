@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from harness.core.redact import EMBEDDED, MANY, SHORTEST, is_secret, plain_name
 
-LONG = 16  # characters from which any text is taken for a secret
+LONG = 16  # characters from which on any text counts as a secret
 LARGEST = 1 << 20  # characters of a body that are read as JSON or as a form
 
 
@@ -59,7 +59,7 @@ def secrets_in_header(name: str, text: str) -> Iterator[str]:
 
 
 def secrets_in_body(body: str) -> Iterator[str]:
-    """A request's body as a whole, by lines, and the telling texts in it (JSON or a form)."""
+    """The body of a request as a whole, its lines, and the texts in it that may be secrets (JSON or a form)."""
     yield from _telling(body.strip())
     lines = body.splitlines()[:MANY]
     if len(lines) > 1:
@@ -87,7 +87,8 @@ def secrets_in_body(body: str) -> Iterator[str]:
 
 
 def _telling(text: str) -> Iterator[str]:
-    """A text that is a secret rather than an ordinary word: replacing "status" everywhere would help nobody."""
+    """The text if it may be a secret. An ordinary word such as "status" is none: replacing it would make reports
+    useless."""
     unusual = re.search(r"\d|[^\w\s./:\-]", text) or (
         len(text) >= EMBEDDED and text.isalnum() and not text.islower()
     )

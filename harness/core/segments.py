@@ -30,6 +30,6 @@ def last_process(trial: Trial) -> Trial:
 
 
 def since_restart(trial: Trial) -> Trial:
-    """What the process that runs now has shown, which may be nothing yet."""
+    """The part of a trial that belongs to the running process; it may be empty."""
     after = trial.restarts[-1].after if trial.restarts else 0
     return replace(trial, observations=trial.observations[after:], restarts=())

@@ -1,4 +1,4 @@
-"""Change every text inside a value, whatever the value is made of. Pure."""
+"""Change every text inside a value, of any type. Pure."""
 
 from __future__ import annotations
 

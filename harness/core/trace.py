@@ -1,4 +1,4 @@
-"""Fold the trace that a crash leaves in a log to the frames that matter: the service's own first, registers left out.
+"""Reduce the stack trace of a crash to the frames that matter: the service's own first, registers left out.
 
 Formats: Go's runtime (runtime/traceback.go), CPython's tracebacks and faulthandler, V8's stacks, the JVM's exceptions
 and ``hs_err`` files, Rust's backtraces, gdb's ``bt``, AddressSanitizer. Pure.
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from harness.core.frames import Frame, is_library, own_first, written
 
 MOST = 12  # frames that are kept
-MOST_BESIDE = 4  # other goroutines in C
+MOST_BESIDE = 4  # other goroutines that were inside C
 LONGEST = 2000  # characters of a line that are read
 
 GOROUTINE = re.compile(r"^goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[([^\]]*)\]:")
@@ -57,14 +57,14 @@ def _kept(runtime: str, frames: Sequence[Frame]) -> tuple[str, ...]:
 
 
 def _go(lines: Sequence[str]) -> tuple[str, ...]:
-    """The goroutine that died, then every other one that was inside C."""
+    """The goroutine that crashed, then every other one that was inside C."""
     start = next((i for i, line in enumerate(lines) if GO_DEAD.match(line)), None)
     if start is None:
         return ()
     blocks = [block for block in _goroutines(lines[start:]) if block[2]]
     if not blocks:
         return ()
-    # The runtime prints the goroutine that died first; with none of its own it was on the scheduler's stack.
+    # The runtime prints the goroutine that crashed first; without a number it was on the scheduler's stack.
     number, state, frames = blocks[0]
     folded = [f"goroutine {number} [{state}]", *_kept("go", frames)]
     for number, state, frames in blocks[1 : 1 + 10_000]:
@@ -89,7 +89,7 @@ def _goroutines(lines: Sequence[str]) -> Iterator[tuple[str, str, list[Frame]]]:
             function = ""
         elif number:
             call = GO_CALL.match(line)
-            # What started a goroutine is not a frame of its stack, but it is the service's own more often.
+            # The function that started a goroutine is not a frame of its stack, but often the only one of the service.
             function = _go_function(line) if call else ""
 
 
@@ -137,7 +137,7 @@ def _node(lines: Sequence[str]) -> tuple[str, ...]:
         previous = bool(match)
         if match:
             stacks[-1].append((match[2], int(match[3]), match[1] or ""))
-    # What was emitted where follows the error itself, often without a frame of the service.
+    # Node prints where the event was emitted after the error itself, often without a frame of the service.
     own = [stack for stack in stacks if any(not is_library("node", frame) for frame in stack)]
     found = (own or stacks or [[]])[-1]
     if not found:

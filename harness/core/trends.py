@@ -1,4 +1,4 @@
-"""Series of comparable nights, and what changed in them: the trend, its regressions and two runs compared."""
+"""Series of comparable runs, and what changed in them: trends, regressions, and the comparison of two runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from harness.core.judge.memory import ASKED
 from harness.core.stats.changepoint import Change, Night, changes
 from harness.core.verdict import Outcome
 
-# What may explain a change beside the commit.
+# Conditions other than the commit that may explain a change.
 CONDITIONS = ("machine_class", "kernel", "harness_version")
 FAILED = frozenset(one.value for one in Outcome if one.exit_code == 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One metric of one target under one load, night by night. target, profile, mode, load: as in TrialEntry."""
+    """One metric of one target under one load, run by run. target, profile, mode, load: as in TrialEntry."""
 
     target: str
     profile: str
@@ -66,7 +66,7 @@ class SeriesChange:
 
     @property
     def ago(self) -> int:
-        """Nights since the change, the first night after it included."""
+        """Runs since the change, the first run after it included."""
         return len(self.series.points) - self.change.index
 
     def conditions(self) -> list[str]:
@@ -83,7 +83,7 @@ class SeriesChange:
 
 
 def all_series(entries: Iterable[RunEntry], metric: str | None = None) -> list[Series]:
-    """Series of comparable nights in a fixed order. metric: only this one, such as ``fds`` or ``fds/eventfd``."""
+    """Series of comparable runs in a fixed order. metric: only this one, such as ``fds`` or ``fds/eventfd``."""
     groups: dict[tuple[str, str, str, str], list[tuple[RunEntry, TrialEntry]]] = {}
     for entry in sorted(entries, key=lambda one: (one.started_at, one.run_id)):
         for trial in entry.trials:
@@ -105,8 +105,8 @@ def all_series(entries: Iterable[RunEntry], metric: str | None = None) -> list[S
 
 
 def read(trial: TrialEntry, like: Measured) -> Measured | None:
-    """The metric that ``like`` names, as this trial measured it. A class of descriptors that a trial never met, though
-    it counted all of them, did not grow; None where nothing is known."""
+    """The metric that ``like`` names, as this trial measured it. A class of descriptors that never occurred in a
+    trial that counted all descriptors did not grow; None where nothing is known."""
     for one in trial.metrics:
         if (one.metric, one.kind, one.unit) == (like.metric, like.kind, like.unit):
             return one if math.isfinite(one.rate) else None
@@ -222,7 +222,7 @@ def _shown(value: object) -> str:
 
 
 def _difference(first: TrialEntry, second: TrialEntry, old: Measured, new: Measured, z: float) -> Difference:
-    # Each side of an interval has its own width: that of a count near zero is lopsided.
+    # Each side of an interval has its own width: the interval of a count near zero is asymmetric.
     change = new.rate - old.rate
     low = change - z / 1.96 * math.hypot(new.rate - new.low, old.high - old.rate)
     high = change + z / 1.96 * math.hypot(new.high - new.rate, old.rate - old.low)

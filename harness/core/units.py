@@ -24,7 +24,7 @@ LONGEST = 100  # characters of a quantity; longer ones would make the patterns s
 
 
 def shown(text: str) -> str:
-    """A value in an error: its beginning is enough to find it."""
+    """A value for an error message, cut to its beginning."""
     return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}… ({len(text):,} characters)"
 
 
@@ -39,7 +39,7 @@ def counted(number: float | str, noun: str, form: str = "") -> str:
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """``; did you mean 'fds'?`` for the valid name that is most like ``word``, or nothing."""
-    # Comparing is quadratic, and nobody mistypes a name of such a length.
+    # The comparison is quadratic in the length, and no valid name is that long.
     short = [name for name in names if len(name) <= LONGEST]
     close = difflib.get_close_matches(word, short, n=1, cutoff=0.5) if len(word) <= LONGEST else []
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -10,13 +10,13 @@ from harness.core import errors
 
 
 class Outcome(StrEnum):
-    """What a run says of the service, worst first."""
+    """The outcome of a trial, worst first."""
 
     CRASHED = "crashed"
     LEAKING = "leaking"
     STALLED = "stalled"
     OVER_CEILING = "over-ceiling"
-    UNREADY = "unready"  # it never served what was asked: nothing could be measured
+    UNREADY = "unready"  # the service never served a stream: nothing could be measured
     INCONCLUSIVE = "inconclusive"
     INFRASTRUCTURE = "infrastructure"
     BOUNDED = "bounded"
@@ -43,7 +43,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Exhaustion:
-    """When the nearest ceiling will be met at the present rate."""
+    """When the service reaches the nearest ceiling at the present rate."""
 
     ceiling: str  # RLIMIT_NOFILE, zmq max_sockets, pids.max, …
     limit: float
@@ -67,7 +67,7 @@ class Finding:
     recipe: str | None = None
     exhausts: Exhaustion | None = None
     where: tuple[str, ...] = ()  # attribution: lines of code, stacks, types
-    retained_seconds: float | None = None  # for which the oldest of it was seen to stay
+    retained_seconds: float | None = None  # how long the oldest growth has been retained
     scope: str = "after-disconnect"  # or "while-connected"
 
 
@@ -97,13 +97,14 @@ class Bound:
 
     @property
     def per_stream(self) -> bool:
-        """Of what a stream leaves once its client is gone; the others are of growth over time, or while connected."""
+        """Whether it bounds what a stream leaves after its client disconnected; other bounds are over time, or while
+        connected."""
         return self.scope == "after-disconnect" and not self.unit.endswith("/hour")
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """How the service died under load."""
+    """How the service exited under load."""
 
     returncode: int | None
     signal: str | None  # SIGABRT …
@@ -111,8 +112,8 @@ class Crash:
     line: str | None  # the log line that matched
     at_seconds: float
     at_connection: int
-    grown: Mapping[str, float] = field(default_factory=dict)  # key → growth before death
-    during: str = ""  # the step in which it died, such as "cycle 3 (load)"
+    grown: Mapping[str, float] = field(default_factory=dict)  # key → growth before the exit
+    during: str = ""  # the step in which it exited, such as "cycle 3 (load)"
     trace: tuple[str, ...] = ()  # frames of the stack that crashed, those of the service first
 
 
@@ -137,7 +138,7 @@ class Verdict:
 
     @property
     def bounded(self) -> bool:
-        """True when everything came back."""
+        """True when no leak was found."""
         return self.outcome is Outcome.BOUNDED
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""May a browser's request change something here, or read it? Decided by what the browser says of its origin.
+"""Whether a browser's request may read or change something here, decided by the headers of its origin.
 
 Host: a page of another site can have its own name resolve to this machine (DNS rebinding); its requests then carry
 that name. Origin (RFC 6454) and Sec-Fetch-Site (W3C Fetch Metadata): set by the browser, not by a page's scripts.
@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 
 def is_own_host(header: str, own: Collection[str] = ()) -> bool:
-    """Does a Host header name this machine? An address, ``localhost``, or one of ``own`` (lower case), with or
-    without a port. An address is never rebound, for no name is looked up."""
+    """Whether a Host header names this machine: an address, ``localhost``, or one of ``own`` (lower case), with or
+    without a port. An address cannot be rebound, because no name is looked up."""
     try:
         parts = urlsplit(f"//{header}")
         host = (parts.hostname or "").rstrip(".")
@@ -31,7 +31,7 @@ def is_own_host(header: str, own: Collection[str] = ()) -> bool:
 
 
 def is_same_origin(host: str, origin: str | None, fetch_site: str | None) -> bool:
-    """Does a request come from a page of this very server? host: the Host header. Each of the two headers that is
+    """Whether a request comes from a page of this server. host: the Host header. Each of the two headers that is
     there must say so, and one must be there: a request of neither comes from no page of ours."""
     if origin is None and fetch_site is None:
         return False
