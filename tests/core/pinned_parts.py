@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import figures
-from harness.core.budget import laid_over, retain_for, shared
+from harness.core.budget import merge_budgets, retain_for, shared
 from harness.core.budget_file import parse
 from harness.core.claims import Claim, conclude, order, share_interval
 from harness.core.judge.crash import crash_of
@@ -148,7 +148,7 @@ def small_parts() -> Iterator[tuple[str, Any]]:
         }  # fmt: skip
         file = parse(data, source="budgets.toml", where=lambda place: "/".join(map(str, place)))
         both = shared(tuple(file.endpoints.values()))
-        over = laid_over(file.common, both)
+        over = merge_budgets(file.common, both)
         return file, both, over, [retain_for(over.retain, key, 60.0) for key in ("fds", "fds/pipe", "tasks")]
 
     yield "outlines", outlines
