@@ -111,7 +111,7 @@ def measure(file: str, leak: str) -> dict[str, object]:
         "partial": bool(places and places.partial),
         "outcome": done.verdict.outcome.value,
         "explanation": done.verdict.explanation,
-        "notes": list(places.notes) if places else [],
+        "notes": [note.text for note in places.notes] if places else [],
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from harness.core.budget import Budget
 from harness.core.budget_file import BudgetFile, Place, applied, budget_of, parse
 from harness.core.errors import ConfigError, OptionError
+from harness.core.note import Note, NoteKind
 from harness.process.read import read_bounded
 
 BUDGETS = "budgets.toml"
@@ -72,7 +73,7 @@ def budget_for(
     profile: str | None = None,
     start: Path | None = None,
     today: datetime.date | None = None,
-) -> tuple[Budget, tuple[str, ...]]:
+) -> tuple[Budget, tuple[Note, ...]]:
     """The budget of a guard, and notes on where it comes from and which exceptions are in it.
 
     path: the file, None to look upward from ``start`` (the working directory). Raises ConfigError.
@@ -88,7 +89,7 @@ def budget_for(
     budget, notes = applied(
         file, endpoints=endpoints, profile=profile, today=today or datetime.datetime.now().astimezone().date()
     )
-    return budget, (f"budgets: {found}", *notes)
+    return budget, (Note(NoteKind.BUDGETS, f"budgets: {found}", {"file": str(found)}), *notes)
 
 
 def from_arguments(values: Mapping[str, Any], where: str) -> Budget:

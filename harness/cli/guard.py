@@ -10,6 +10,9 @@ from harness.cli.interrupt import Interrupt
 from harness.cli.quantities import TIME
 from harness.cli.service_options import command_line, request_from, service_options
 from harness.cli.streams import tell
+from harness.core.note import NoteKind, of_kind
+
+PRINTED = (NoteKind.STOPPED, NoteKind.LOAD_STOPPED, NoteKind.SELF_TEST, NoteKind.BROKER)
 
 
 @click.command("guard", short_help="any service: load it, judge whether it gives everything back")
@@ -49,7 +52,6 @@ def command(**options: Any) -> None:
         tell(f"plan: {line}")
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(request, command=command_line("guard"), interrupt=interrupt, show=show)
-    for note in () if options["quiet"] else done.trial.notes:
-        if note.startswith(("stopped: ", "stopped loading: ", "self-test: ", "broker: ")):
-            tell(note)
+    for note in () if options["quiet"] else of_kind(done.trial.notes, *PRINTED):
+        tell(note.text)
     finish(done.run, done.report, options)

@@ -14,6 +14,7 @@ from harness.cli.service_options import path_of
 from harness.cli.streams import line, working_directory
 from harness.config import budget_for
 from harness.core.judge.selftest import confirmed
+from harness.core.note import NoteKind, without
 from harness.core.record import Trial, as_ended
 from harness.core.units import rate
 from harness.experiment.reports import worst_exit_code
@@ -72,5 +73,5 @@ def _again(trial: Trial, asked: float | None, budget_file: Path | None, profile:
         return trial
     met = {path for o in trial.observations for path in o.spec.paths} or {path_of(trial.target.url)}
     budget, notes = budget_for(budget_file, endpoints=sorted(met), profile=profile)
-    kept = tuple(note for note in trial.notes if not note.startswith(("budgets: ", "exception until ")))
+    kept = without(trial.notes, NoteKind.BUDGETS, NoteKind.BUDGET_EXCEPTION, NoteKind.BUDGET_GAP)
     return replace(trial, budget=budget, notes=(*notes, *kept))

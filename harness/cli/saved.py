@@ -10,6 +10,7 @@ import click
 from harness.cli import secret
 from harness.core.errors import StoreError
 from harness.core.judge.trial import judge
+from harness.core.note import NoteKind, without
 from harness.core.record import RunRecord, Trial
 from harness.experiment.reports import uncovered
 from harness.store.run_dir import RunDirectory
@@ -44,8 +45,7 @@ def judged_again(trial: Trial, run: Path) -> Trial:
     """A trial with its verdict. Raises StoreError for figures that no run can have produced."""
     try:
         trial = replace(trial, verdict=judge(trial))
-        notes = tuple(note for note in trial.notes if note not in uncovered(trial))
-        return replace(trial, notes=(*notes, *uncovered(trial)))
+        return replace(trial, notes=(*without(trial.notes, NoteKind.BUDGET_GAP), *uncovered(trial)))
     except INVALID as error:
         raise StoreError(
             f"{run}: trial {trial.name!r} cannot be judged: its figures are invalid ({type(error).__name__}: {error}); "

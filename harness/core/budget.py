@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harness.core.metric import Key
+from harness.core.note import Note, NoteKind
 
 RETENTION = 60.0  # seconds, the default: longer than most sessions and idle pools are kept
 
@@ -80,8 +81,8 @@ def line_for(table: Table, key: Key) -> float | None:
     return table.get(key.metric) if Key(key.metric).unit == key.unit else None
 
 
-def not_covered(budget: Budget, keys: Iterable[Key]) -> tuple[str, ...]:
-    """One sentence for each kind that the entry of its metric does not cover, because its unit differs."""
+def not_covered(budget: Budget, keys: Iterable[Key]) -> tuple[Note, ...]:
+    """One note for each kind that the entry of its metric does not cover, because its unit differs."""
     told = {}
     for key in keys:
         bare = Key(key.metric)
@@ -90,9 +91,11 @@ def not_covered(budget: Budget, keys: Iterable[Key]) -> tuple[str, ...]:
         ]
         if key.kind and bare.unit != key.unit and tables:
             per = tables[0][0]
-            told[key] = (
+            told[key] = Note(
+                NoteKind.BUDGET_GAP,
                 f"budgets: {key.metric} per {per} is in {_unit(bare)} and does not cover {key}, which is counted in "
-                f'{_unit(key)}; give it a line of its own: "{key}" = "AMOUNT/{per}"'
+                f'{_unit(key)}; give it a line of its own: "{key}" = "AMOUNT/{per}"',
+                {"key": str(key)},
             )
     return tuple(told.values())
 

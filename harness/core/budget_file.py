@@ -28,6 +28,7 @@ from typing import Any
 from harness.core.budget import Budget, merge_budgets, shared
 from harness.core.errors import ConfigError, OptionError
 from harness.core.metric import METRICS, Key
+from harness.core.note import Note, NoteKind
 from harness.core.units import LONGEST, count, duration, nearest, per_unit, size
 
 Place = tuple[str | int, ...]
@@ -212,8 +213,8 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
 
 def applied(
     file: BudgetFile, *, endpoints: Iterable[str], profile: str | None, today: datetime.date
-) -> tuple[Budget, tuple[str, ...]]:
-    """The budget of a guard of these paths, and a line for each exception in it.
+) -> tuple[Budget, tuple[Note, ...]]:
+    """The budget of a guard of these paths, and a note for each exception in it.
 
     endpoints: paths as opened, query included; a table may leave the query out. Raises ConfigError for an
     unknown profile, and for an exception whose last day is past, so that its author is reminded of it.
@@ -233,14 +234,18 @@ def applied(
             f"{file.source} has no [profile.{profile}]; expected {_one_of(file.profiles)}{near}",
         )
     own = file.profiles[profile] if profile is not None else Budget()
-    parts, notes = [], []
+    parts, notes = [], list[Note]()
     for path in dict.fromkeys(endpoints):
         budget = merge_budgets(merge_budgets(file.common, _endpoint(file, path)), own)
         for one in file.exemptions:
             if one.profile not in (None, profile) or one.endpoint not in (None, path, _bare(path)):
                 continue
             budget = merge_budgets(budget, one.budget)
-            notes.append(f"exception until {one.expires}: {one.metric} {one.allow} ({one.reason})")
+            text = f"exception until {one.expires}: {one.metric} {one.allow} ({one.reason})"
+            known = {
+                "metric": one.metric, "allow": one.allow, "expires": str(one.expires), "reason": one.reason
+            }  # fmt: skip
+            notes.append(Note(NoteKind.BUDGET_EXCEPTION, text, known))
         parts.append(budget)
     return (shared(tuple(parts)) if parts else merge_budgets(file.common, own)), tuple(dict.fromkeys(notes))
 

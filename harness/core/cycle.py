@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.core.metric import Key
+from harness.core.note import Note
 from harness.core.sample import Census
 
 
@@ -113,7 +114,7 @@ class Ledger:
     ids_repeated: int = 0
     ids_disordered: int = 0
     saturated: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

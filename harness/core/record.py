@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from harness.core.budget import Budget
 from harness.core.cycle import Observation
 from harness.core.metric import Key
+from harness.core.note import Note
 from harness.core.verdict import Verdict
 
 SCHEMA_VERSION = 1
@@ -61,7 +62,7 @@ class Places:
 
     places: tuple[Place, ...] = ()
     more: int = 0
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     partial: bool = False
 
 
@@ -125,7 +126,7 @@ class Trial:
     interrupted: bool = False
     infrastructure: str | None = None  # what broke on our side
     unready: str | None = None  # never got ready, or does not stream: nothing could be measured
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     sensitivity: float = 1e-3  # units per answered stream that must not be missed
     retention: float = 0.0  # seconds for which a healthy service may retain what a stream used
     initial: Mapping[Key, float] = field(default_factory=dict)  # levels before the first client

@@ -15,8 +15,10 @@ from functools import partial
 from typing import Any
 
 from cattrs import ClassValidationError, Converter, transform_error
+from cattrs.gen import make_dict_structure_fn
 from cattrs.v import format_exception
 
+from harness.core.earlier_records import note_of, renamed
 from harness.core.errors import (
     EXIT_BOUNDED,
     EXIT_INCONCLUSIVE,
@@ -25,6 +27,7 @@ from harness.core.errors import (
     ConfigError,
 )
 from harness.core.metric import Key
+from harness.core.note import Note
 from harness.core.record import SCHEMA_VERSION, RunRecord, Trial
 from harness.core.verdict import Outcome, Verdict
 
@@ -65,6 +68,10 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(float, _plain_float)  # float("Infinity") reads it back
     converter.register_unstructure_hook_func(partial(operator.is_, object), _free)
     converter.register_structure_hook_func(partial(operator.is_, object), lambda value, _: value)
+    read_note = make_dict_structure_fn(Note, converter)
+    converter.register_structure_hook(
+        Note, lambda value, kind: note_of(value) if isinstance(value, str) else read_note(value, kind)
+    )
     return converter
 
 
@@ -91,24 +98,10 @@ def from_dict(data: Mapping[str, Any]) -> RunRecord:
             "use the version of the harness that wrote it, or a newer one"
         )
     try:
-        return _CONVERTER.structure(_renamed(data), RunRecord)
+        return _CONVERTER.structure(renamed(data), RunRecord)
     except ClassValidationError as error:
         found = transform_error(error, path="record", format_exception=_say)
         raise ConfigError(f"not a run record: {found[0]}") from None
-
-
-def _renamed(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The record with current names: earlier versions called ``about`` of a trial ``extra``."""
-    trials = data.get("trials")
-    if not isinstance(trials, list) or not any(isinstance(one, Mapping) and "extra" in one for one in trials):
-        return data
-    return {
-        **data,
-        "trials": [
-            {**one, "about": one["extra"]} if isinstance(one, Mapping) and "extra" in one else one
-            for one in trials
-        ],
-    }
 
 
 def _say(error: BaseException, kind: type | None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.core.judge.crash import crash_trace
 from harness.core.judge.signature import excerpt
+from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo
 from harness.core.sample import Sample
 from harness.experiment.context import Target
@@ -24,11 +25,11 @@ INTERRUPTED_GRACE = 1.0  # seconds for a service to stop after the user has inte
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """How the service stopped. notes: sentences for the record of the trial."""
+    """How the service stopped. notes: for the record of the trial."""
 
     returncode: int | None
     last_words: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def death(target: Target, *, at: float, connections: int, during: str, cwd: Path | None = None) -> ExitInfo:
@@ -48,11 +49,13 @@ def stop(target: Target, log: Path, *, grace: float, interrupted: bool) -> Stopp
     code = target.poll()
     notes = []
     if lived and target.tail(1) and was_cut(log):
-        notes.append(
+        text = (
             "its log exceeded 64 MiB and was cut: target.log has the last lines, target.old.log those before"
         )
+        notes.append(Note(NoteKind.LOG_CUT, text))
     if lived and code == -signal.SIGKILL and not interrupted:
-        notes.append(f"it did not exit within {grace:g} s of SIGTERM and was killed")
+        text = f"it did not exit within {grace:g} s of SIGTERM and was killed"
+        notes.append(Note(NoteKind.KILLED, text))
     return Stopped(code, excerpt(target.tail(LOG_LINES), LOG_KEPT), tuple(notes))
 
 

@@ -15,6 +15,7 @@ from harness.core.cycle import DISCONNECT_MODES
 from harness.core.errors import OptionError, TargetError
 from harness.core.expected import statuses
 from harness.core.judge.selftest import confirmed
+from harness.core.note import Note, NoteKind
 from harness.core.plan import Goal, next_step
 from harness.core.record import About, Trial
 from harness.core.redact import Redactor
@@ -316,7 +317,10 @@ def guard_once(
 
         def test_itself(trial: Trial) -> Trial:
             trial, tried = confirmed(trial, goal_of(request))
-            return replace(trial, notes=(*trial.notes, *(f"self-test: {one.say()}" for one in tried)))
+            return replace(
+                trial,
+                notes=(*trial.notes, *(Note(NoteKind.SELF_TEST, f"self-test: {one.say()}") for one in tried)),
+            )
 
         try:
             trial = run.trial(setup, test_itself if request.judgement.self_test else None)

@@ -11,6 +11,7 @@ from harness.core.cycle import CycleSpec, Ledger, Observation, Reading
 from harness.core.errors import HarnessError
 from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import Key
+from harness.core.note import Note
 from harness.core.sample import Census
 from harness.experiment.broker import Broker
 from harness.experiment.cancellable import call_cancellable
@@ -45,7 +46,7 @@ class LevelReader:
     runtime: TargetRuntime
     broker: Broker | None
     port: int
-    told: Callable[[str], None]
+    told: Callable[[Note], None]
     close_times: CloseTimes = field(init=False)
     _tick: Callable[[], None] = field(default=lambda: None)
 
@@ -168,8 +169,8 @@ class LevelReader:
         if census is None:
             return None
         levels = census_levels(census)
-        counters, note = self.runtime.read()  # after the census: it opens a connection of its own
-        if note:
+        counters, notes = self.runtime.read()  # after the census: it opens a connection of its own
+        for note in notes:
             self.told(note)
         return Reading(at, {**levels, **counters})
 
@@ -209,8 +210,8 @@ class LevelReader:
         """The runtime's counters of a settled service. Returns once what the reading opened for itself is closed."""
         if not result.settled or self.context.interrupt.is_set() or not self.target.alive:
             return {}
-        levels, note = self.runtime.read()
-        if note:
+        levels, notes = self.runtime.read()
+        for note in notes:
             self.told(note)
         if levels:
             wait_for_counts_to_return(self.sampler, result.level, clock=self.context.clock)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.budget import RETENTION, Budget
+from harness.core.note import Note
 from harness.http.endpoint import written_target
 from harness.swarm.load import LoadOptions
 from harness.target.spawn import fill_port
@@ -81,7 +82,7 @@ class JudgementOptions:
     settle_timeout: float = 30.0
     retention: float | None = None
     budget: Budget = field(default_factory=Budget)
-    budget_notes: tuple[str, ...] = ()
+    budget_notes: tuple[Note, ...] = ()
     profile: str | None = None
     self_test: bool = False
     soak: bool = False

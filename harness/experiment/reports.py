@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from harness.core.budget import not_covered
 from harness.core.metric import Key
+from harness.core.note import Note
 from harness.core.record import RunRecord, Trial
 from harness.report.html import render as render_html
 from harness.report.junit import render as render_junit
@@ -15,7 +16,7 @@ from harness.report.markdown import render as render_markdown
 from harness.store.run_dir import RunDirectory, safe_name
 
 
-def uncovered(trial: Trial) -> tuple[str, ...]:
+def uncovered(trial: Trial) -> tuple[Note, ...]:
     """Which leaking kinds a budget of their metric does not cover, for the notes of a judged trial."""
     found = trial.verdict.findings if trial.verdict else ()
     return not_covered(trial.budget, (Key(one.metric, one.kind) for one in found if one.status == "leaking"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness import __version__
 from harness.core.errors import ConfigError, StoreError
 from harness.core.judge.hourly import time_text
+from harness.core.note import Note, NoteKind
 from harness.core.record import Restart, RunRecord, Trial
 from harness.core.units import counted
 from harness.core.verdict import Outcome
@@ -83,7 +84,11 @@ def _gone_on(trial: Trial, at: float, gap: float) -> Trial:
     """The trial as it is before the next process of its service starts."""
     restart = Restart(len(trial.observations), at, round(gap, 1))
     cycles = counted(len(trial.observations), "cycle")
-    note = f"resumed after {cycles} and a gap of {time_text(gap)}"
+    note = Note(
+        NoteKind.RESUMED,
+        f"resumed after {cycles} and a gap of {time_text(gap)}",
+        {"cycles": len(trial.observations), "gap_seconds": round(gap, 1)},
+    )
     return replace(
         trial, verdict=None, interrupted=False, infrastructure=None, unready=None, ended=0.0,
         notes=(*trial.notes, note), restarts=(*trial.restarts, restart) if trial.observations else trial.restarts,

@@ -15,6 +15,7 @@ from harness import __version__
 from harness.core.after_verdict import attempt
 from harness.core.errors import ProbeError
 from harness.core.judge.trial import judge
+from harness.core.note import Note, NoteKind
 from harness.core.record import RunRecord, TargetInfo, Trial
 from harness.core.redact import Redactor
 from harness.experiment.context import Progress, TrialContext
@@ -101,7 +102,9 @@ class Run:
             failed: list[str] = []
             judged = trial
             finished = attempt("the self-test", lambda: finish(judged), failed.append)
-            trial = finished or replace(trial, notes=(*trial.notes, *failed))
+            trial = finished or replace(
+                trial, notes=(*trial.notes, *(Note(NoteKind.STEP_FAILED, text) for text in failed))
+            )
             self.failures.extend(failed)
         attempt("saving the verdict", lambda: self._keep((*done, trial)), self.failures.append)
         return trial

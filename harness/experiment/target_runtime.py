@@ -10,11 +10,12 @@ from pathlib import Path
 from harness.core.after_verdict import attempt
 from harness.core.errors import Interrupted, OptionError, ProbeError, StoreError
 from harness.core.metric import Key
+from harness.core.note import Note, NoteKind, of_kind
 from harness.core.record import Place, Places
 from harness.experiment.cancellable import call_cancellable, call_in_turns
 from harness.process.private_folder import PrivateFolder
 from harness.runtime.channel import default_directory
-from harness.runtime.counters import PARTIAL, Counters, Cycle, Left, RuntimeReader, Unavailable, endless
+from harness.runtime.counters import Counters, Cycle, Left, RuntimeReader, Unavailable, endless
 from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
 from harness.runtime.processes import owner
@@ -32,7 +33,7 @@ NATIVE = {
     "go": ("Go", "C code (cgo) or a bare descriptor"),
     "jvm": ("the JVM", "native code (JNI) or a bare descriptor"),
 }
-CUT_SHORT = "the search for its place in the source was interrupted"
+CUT_SHORT = Note(NoteKind.PARTIAL, "the search for its place in the source was interrupted")
 UNTRACE = 1.0  # seconds in which a service that runs on is told to trace no longer
 
 
@@ -82,14 +83,14 @@ class TargetRuntime:
             ) from None
         return prepare_env(self.choice, env, self._folder)
 
-    def open(self, pid: int, url: str) -> str:
+    def open(self, pid: int, url: str) -> Note:
         """Look at the running target, take a first reading; what was found, for the record. url: the service's.
 
         Raises ConfigError when the runtime was asked for by name and cannot be read.
         """
         self.choice = choose(pid, self.setup.name)
         if self.choice.runtime == "none":
-            return "runtime counters: switched off"
+            return Note(NoteKind.RUNTIME_COUNTERS_OFF, "runtime counters: switched off")
         reader = open_reader(
             self.choice,
             pid,
@@ -105,27 +106,31 @@ class TargetRuntime:
         )
         if isinstance(first, Counters) and not isinstance(reader, Unavailable):
             self.reader = reader
-            more = "".join(f"; {note}" for note in first.notes)
+            more = "".join(f"; {note.text}" for note in first.notes)
             names = ", ".join(map(str, first.levels))
-            return f"runtime counters: {self.choice.runtime} ({self.choice.reason}): {names}{more}"
+            text = f"runtime counters: {self.choice.runtime} ({self.choice.reason}): {names}{more}"
+            return Note(NoteKind.RUNTIME_COUNTERS, text, {"runtime": self.choice.runtime})
         reason = first.reason if isinstance(first, Unavailable) else ""
         if self.setup.name != "auto":
             raise OptionError("runtime", self.setup.name, reason)
-        return f"no runtime counters: {reason}"
+        kind = NoteKind.RUNTIME_COUNTERS_MISSING
+        if isinstance(first, Unavailable) and first.unknown_runtime:
+            kind = NoteKind.RUNTIME_UNKNOWN
+        return Note(kind, f"no runtime counters: {reason}", {"reason": reason})
 
-    def read(self) -> tuple[dict[Key, float], str]:
-        """Levels, to be read at rest alone, and what is to be said of them. A reading that fails is a gap."""
+    def read(self) -> tuple[dict[Key, float], tuple[Note, ...]]:
+        """Levels, to be read at rest alone, and notes on what they leave out. A reading that fails is a gap."""
         if self.reader is None:
-            return {}, ""
+            return {}, ()
         try:
             found = call_cancellable(
                 self.interrupted, self.reader.read, "a reading of the runtime's counters"
             )
-            return dict(found.levels), "; ".join(note for note in found.notes if note.startswith(PARTIAL))
+            return dict(found.levels), of_kind(found.notes, NoteKind.PARTIAL)
         except Interrupted:
-            return {}, ""
+            return {}, ()
         except ProbeError as error:
-            return {}, f"runtime counters: a gap: {error}"
+            return {}, (Note(NoteKind.READING_INCOMPLETE, f"runtime counters: a gap: {error}"),)
 
     def attribute(
         self, cycle: Cycle, per: str, *, stays: bool = False, left: Left = endless
@@ -149,7 +154,7 @@ class TargetRuntime:
         except Interrupted:
             return Places(notes=(CUT_SHORT,))
         except ProbeError as error:
-            return Places(notes=(f"attribution failed: {error}",))
+            return Places(notes=(Note(NoteKind.SEARCH_LIMIT, f"attribution failed: {error}"),))
         kept: list[str] = []
         attempt("saving the snapshots of its memory", lambda: self._keep_snapshots(per), kept.append)
         places = tuple(
@@ -159,9 +164,13 @@ class TargetRuntime:
             for growth in found.growths
         )
         name, native = NATIVE.get(reader.name, ("the runtime", "native code"))
-        none = () if places else (NOWHERE.format(runtime=name, native=native, least=LEAST, per=per),)
-        cut = any(note.startswith(PARTIAL) for note in found.notes)
-        return Places(places, found.more, (*none, *found.notes, *kept), cut)
+        none = NOWHERE.format(runtime=name, native=native, least=LEAST, per=per)
+        notes = (
+            *(() if places else (Note(NoteKind.NOTHING_FOUND, none),)),
+            *found.notes,
+            *(Note(NoteKind.STEP_FAILED, text) for text in kept),
+        )
+        return Places(places, found.more, notes, bool(of_kind(found.notes, NoteKind.PARTIAL)))
 
     def _keep_snapshots(self, per: str) -> None:
         """What an attribution saw, for ``harness memory diff`` and ``show``."""

@@ -21,6 +21,7 @@ from harness.core.errors import (
 )
 from harness.core.judge.attribution import attribution_cycle, units
 from harness.core.judge.trial import suspicion
+from harness.core.note import Note, NoteKind
 from harness.core.plan import LONGEST_SEARCH, Search, Stop
 from harness.core.record import TargetInfo, Trial
 from harness.core.units import counted
@@ -100,7 +101,7 @@ class TrialRunner:
             except Interrupted as error:
                 if self.context.interrupt.time_up:
                     self._time_up()
-                    self._tell(str(error))
+                    self._tell(NoteKind.CANCELLED, str(error))
             except (BrokerError, SwarmError, KeeperLost) as error:
                 self._failed(error)
             except ProbeError as error:
@@ -126,19 +127,19 @@ class TrialRunner:
             return
         try:
             for note in broker.said(faults=bool(self.setup.broker and self.setup.broker.faults)):
-                self._tell(note)
+                self._tell(NoteKind.BROKER, note)
         except (BrokerError, KeyError):
             pass  # the verdict does not need it
 
     def _time_up(self) -> None:
         seconds = self.setup.judgement.max_time if self.setup.limit is None else self.setup.limit
-        self._tell(f"stopped: {seconds:g} s are used up")
+        self._tell(NoteKind.STOPPED, f"stopped: {seconds:g} s are used up")
 
     def _failed(self, error: HarnessError) -> None:
         """A part of ours. It may only have been too slow to break off, on a machine that is busy: then why it was to
         is the finding."""
         if self.context.interrupt.is_set():
-            self._tell(str(error))
+            self._tell(NoteKind.CANCELLED, str(error))
             if self.context.interrupt.time_up:
                 self._time_up()
             return
@@ -151,7 +152,10 @@ class TrialRunner:
         self.trial = replace(self.trial, **changes)  # type: ignore[arg-type]
         self.context.keep(self.trial)
 
-    def _tell(self, note: str) -> None:
+    def _tell(self, kind: NoteKind, text: str, **data: object) -> None:
+        self._add(Note(kind, text, data))
+
+    def _add(self, note: Note) -> None:
         if note not in self.trial.notes:
             self._note(notes=(*self.trial.notes, note))
 
@@ -224,8 +228,9 @@ class TrialRunner:
         took = self.context.clock() - began
         if not hasattr(self, "sampler"):
             self._open_probe(stack)
+        ready = Note(NoteKind.READY, f"ready after {took:.2f} s", {"seconds": round(took, 2)})
         info = TargetInfo(command or None, url, self.sampler.pid, limits=self.sampler.limits())
-        self._note(target=info, notes=(*self.trial.notes, f"ready after {took:.2f} s"))
+        self._note(target=info, notes=(*self.trial.notes, ready))
         self._gather()
         if service.preflight:
             self._look(url)
@@ -238,7 +243,7 @@ class TrialRunner:
         # Port 0 is nobody's: connections to a Unix socket are in no table of TCP.
         listens_on = 0 if self.endpoint.unix else self.endpoint.port
         self.reader = LevelReader(
-            setup, self.context, self.target, self.sampler, self.runtime, self.broker, listens_on, self._tell
+            setup, self.context, self.target, self.sampler, self.runtime, self.broker, listens_on, self._add
         )
         initial = self.reader.initial()
         if self.trial.restarts and self.setup.resumed:
@@ -311,7 +316,8 @@ class TrialRunner:
         """What is wrong with the stream; who broke off may be dying of the question, which is a crash."""
         seen = preflight_paths(self.setup, url, interrupted=self.context.interrupt.is_set)
         if seen and seen.stalls:
-            self._tell(f"preflight: {seen.problem}")  # the load will tell; waiting once is enough
+            # The load will tell; waiting once is enough.
+            self._tell(NoteKind.PREFLIGHT, f"preflight: {seen.problem}")
         elif seen and seen.problem and not (seen.status in (None, 200) and self.target.wait(EXIT_TIMEOUT)):
             raise TargetError(seen.problem + last_words(self.target), advice=seen.advice)
 
@@ -325,8 +331,8 @@ class TrialRunner:
             if isinstance(step, Stop):
                 # What follows only looks for the places in the source where it grows.
                 after = design.elapsed(self.trial)
-                note = f"stopped: {step.reason}; {after:.1f} s after the first cycle began"
-                self._note(notes=(*self.trial.notes, note))
+                text = f"stopped: {step.reason}; {after:.1f} s after the first cycle began"
+                self._tell(NoteKind.STOPPED, text, reason=step.reason)
                 return
             self.doing = suspicion(self.trial)
             if isinstance(step, Search):
@@ -338,7 +344,7 @@ class TrialRunner:
             if self._folder_is_full():
                 return
             if self.refusing.reason:
-                self._tell(f"stopped loading: {self.refusing.reason}")
+                self._tell(NoteKind.LOAD_STOPPED, f"stopped loading: {self.refusing.reason}")
                 if not suspicion(self.trial):
                     return
                 self.refusing = Refusing()  # what was retained until then is watched without clients
@@ -352,11 +358,12 @@ class TrialRunner:
         tidy = self.context.tidy
         if tidy is None:
             return False
-        for note in tidy.look(self.context.clock()):
-            self._tell(note)
+        for text in tidy.look(self.context.clock()):
+            self._tell(NoteKind.FOLDER_LIMIT, text)
         if tidy.full:
             self._tell(
-                f"stopped: the folder holds more than its limit of {mib(tidy.most)}; a soak takes a higher --max-size"
+                NoteKind.STOPPED,
+                f"stopped: the folder holds more than its limit of {mib(tidy.most)}; a soak takes a higher --max-size",
             )
         return tidy.full
 
@@ -425,7 +432,7 @@ class TrialRunner:
         except Interrupted:
             raise
         except Exception as error:
-            self._tell(failure(SEARCH, error))
+            self._tell(NoteKind.STEP_FAILED, failure(SEARCH, error))
         if self.doing and self.context.interrupt.time_up:
             self._time_up()
         # Nobody has stopped it yet: it may have exited during the search, or between two cycles.

@@ -18,6 +18,7 @@ from itertools import pairwise
 from harness.core.cycle import Phase
 from harness.core.judge.moments import Moment, answered, level_of, moments
 from harness.core.metric import Key
+from harness.core.note import NoteKind, of_kind, without
 from harness.core.quote import plain
 from harness.core.record import Trial
 from harness.core.units import counted
@@ -261,7 +262,7 @@ def relative(path: str, root: str) -> str:
 
 
 def _where(trial: Trial, first: Finding | None, root: str) -> Fact | None:
-    notes = trial.places.notes if trial.places else ()
+    notes = {note.text for note in trial.places.notes} if trial.places else set[str]()
     told = first.where if first else ()
     places = [text for text in told if text and text not in notes and not text.startswith("and ")]
     lines = [text for text in places if not _CONTAINER.fullmatch(text)]
@@ -280,23 +281,21 @@ def _where(trial: Trial, first: Finding | None, root: str) -> Fact | None:
 
 def _unread(trial: Trial) -> Fact | None:
     """What would have told more than the counts from outside, where too little is known for a finding."""
-    begin, outside = "no runtime counters: ", "measured from outside alone"
-    hint = next((note for note in trial.notes if note.startswith(begin) and not note.endswith(outside)), "")
-    return Fact("inside", f"not read: {hint.removeprefix(begin)}") if hint else None
+    missing = of_kind(trial.notes, NoteKind.RUNTIME_COUNTERS_MISSING)
+    return Fact("inside", f"not read: {missing[0].data.get('reason', missing[0].text)}") if missing else None
 
 
 def _unplaced(trial: Trial, first: Finding | None) -> Fact | None:
     """Why no place is named, and what would help: the hint is in the verdict, not only in the report."""
     if first is None or first.rate is None:
         return None
-    said = [
-        note for note in trial.notes if note.startswith(("no runtime counters: ", "runtime counters: none"))
-    ]
-    limits = list(trial.places.notes) if trial.places else []
+    unread = of_kind(trial.notes, NoteKind.RUNTIME_COUNTERS_MISSING, NoteKind.RUNTIME_UNKNOWN)
+    limits = trial.places.notes if trial.places else ()
     # That nothing was found is known by now: a note that says what would help goes before it.
-    limits.sort(key=lambda note: note.startswith("nothing that "))
-    hint = next(iter([*said, *limits]), "")
-    return Fact("where", f"unknown: {hint.removeprefix('no runtime counters: ')}") if hint else None
+    last = of_kind(limits, NoteKind.NOTHING_FOUND)
+    hints = [*(note.data.get("reason", note.text) for note in unread)]
+    hints += [note.text for note in (*without(limits, NoteKind.NOTHING_FOUND), *last)]
+    return Fact("where", f"unknown: {hints[0]}") if hints else None
 
 
 def _holder(trial: Trial) -> Fact | None:
@@ -440,6 +439,5 @@ def causes(lines: Sequence[str]) -> list[str]:
 
 def _exceptions(trial: Trial) -> Fact | None:
     """Exceptions in the budgets, and what the service or its log made the harness do."""
-    started = ("exception until ", "it did not exit within ", "its log exceeded ")
-    told = [note for note in trial.notes if note.startswith(started)]
-    return Fact("note", "; ".join(told)) if told else None
+    told = of_kind(trial.notes, NoteKind.BUDGET_EXCEPTION, NoteKind.KILLED, NoteKind.LOG_CUT)
+    return Fact("note", "; ".join(note.text for note in told)) if told else None

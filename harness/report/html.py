@@ -43,7 +43,7 @@ def _section(trial: Trial, samples: Sequence[Sample], links: Links, identifier: 
         "classes": over_time.classes(trial),
         "places": list(dict.fromkeys(places)),
         "command": " ".join(trial.target.command or (trial.target.url,)),
-        "notes": trial.notes,
+        "notes": [note.text for note in trial.notes],
         "log": tail,
         "links": links,
     }

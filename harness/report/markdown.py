@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from harness.core.note import NoteKind, of_kind
 from harness.core.quote import markdown, markdown_code
 from harness.core.record import RunRecord
 from harness.core.verdict import Outcome
 from harness.report.facts import facts_of
 from harness.report.log import log_tail
 from harness.report.row import build_row, table
-from harness.report.worth_saying import notes
 
 IN_FULL = ("warning", "note", "log")  # labels whose lines follow in full
+# Notes that the reader of a verdict needs: where budgets come from, and what the service or its log made us do.
+NEEDED = (
+    NoteKind.BUDGETS, NoteKind.BUDGET_GAP, NoteKind.BUDGET_EXCEPTION, NoteKind.KILLED, NoteKind.LOG_CUT,
+)  # fmt: skip
 
 
 def render(record: RunRecord) -> str:
@@ -39,7 +43,7 @@ def render(record: RunRecord) -> str:
             f"- {fact.label}: {markdown(fact.text)}" for fact in facts.facts if fact.label not in IN_FULL
         ]
         lines += [f"- warning: {markdown(warning)}" for warning in trial.verdict.warnings]
-        lines += [f"- {markdown(note)}" for note in notes(trial)]
+        lines += [f"- {markdown(note.text)}" for note in of_kind(trial.notes, *NEEDED)]
         said = [] if trial.verdict.outcome is Outcome.BOUNDED else log_tail(trial)
         lines += [f"- log: {markdown(line)}" for line in said]
     return "\n".join(lines) + "\n"

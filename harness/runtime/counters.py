@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from harness.core.errors import HarnessError, ProbeError
 from harness.core.metric import Key
+from harness.core.note import Note, NoteKind
 from harness.core.units import counted
 
 OBJECTS = Key("memory", "objects")
@@ -21,18 +22,24 @@ GOROUTINES = Key("tasks", "goroutine")
 HANDLES = Key("tasks", "handle")
 
 TOP = 10
-PARTIAL = "partial: "  # begins a note on an answer that was cut
-LATE = f"{PARTIAL}there was no time to compare containers"
 MOST = 1 << 63  # of any count
 
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def partial(bodies: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Notes of answers that agents cut, because the whole would have blocked their service for too long."""
+def cut_short(why: object) -> Note:
+    """The note on an answer or a search that is not whole."""
+    return Note(NoteKind.PARTIAL, f"partial: {why}")
+
+
+LATE = cut_short("there was no time to compare containers")
+
+
+def partial(bodies: Iterable[Mapping[str, Any]]) -> tuple[Note, ...]:
+    """Notes on answers that agents cut, because the whole would have blocked their service for too long."""
     found = dict.fromkeys(str(body["partial"]) for body in bodies if body.get("partial"))
-    return tuple(f"{PARTIAL}{text}" for text in found)
+    return tuple(map(cut_short, found))
 
 
 def as_probe_error(reading: F) -> F:
@@ -62,7 +69,7 @@ class Counters(Mapping[Key, float]):
     levels: Mapping[Key, float]
     names: Mapping[str, int] = field(default_factory=dict)
     processes: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError for what cannot have been counted."""
@@ -82,9 +89,11 @@ class Counters(Mapping[Key, float]):
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Counters cannot be had; ``reason`` is one line: what was met, and what would help."""
+    """Counters cannot be had; ``reason`` is one line: what was met, and what would help. unknown_runtime: nothing would
+    help, because no counters exist for such a service."""
 
     reason: str
+    unknown_runtime: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +131,12 @@ class Attribution:
 
     growths: tuple[Growth, ...]
     more: int = 0
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
         """As a text: the top ones, "and N more places", then the notes."""
         more = (f"and {counted(self.more, 'more place')}",) if self.more else ()
-        return (*(growth.line() for growth in self.growths), *more, *self.notes)
+        return (*(growth.line() for growth in self.growths), *more, *(note.text for note in self.notes))
 
 
 # Runs one load cycle to quiescence; returns how many connections it opened (or of what else drives the growth).
@@ -166,8 +175,8 @@ class SearchOver(HarnessError):
 
 def run_cycles(
     cycle: Cycle, wanted: int, between: Callable[[], None] = lambda: None
-) -> tuple[list[float], str]:
-    """Run up to ``wanted`` cycles; what each counted, and why there are fewer ("": there are not).
+) -> tuple[list[float], tuple[Note, ...]]:
+    """Run up to ``wanted`` cycles; what each counted, and a note where there are fewer.
 
     between: called after each. Raises ProbeError when not even one was complete.
     """
@@ -178,11 +187,11 @@ def run_cycles(
         except SearchOver as error:
             if not done:
                 raise ProbeError(str(error)) from None
-            return done, f"{PARTIAL}{error}"
+            return done, (cut_short(error),)
         between()
-    return done, ""
+    return done, ()
 
 
-def most(growths: list[Growth], top: int, notes: tuple[str, ...] = ()) -> Attribution:
+def most(growths: list[Growth], top: int, notes: tuple[Note, ...] = ()) -> Attribution:
     """The first ``top`` of growths that are in order already."""
     return Attribution(tuple(growths[:top]), max(0, len(growths) - top), notes)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from harness.core.errors import ProbeError
 from harness.core.frames import Frame, is_go_library, own_first, written
+from harness.core.note import Note, NoteKind
 from harness.runtime.counters import (
     GOROUTINES,
     HEAP_BYTES,
@@ -126,12 +127,13 @@ class GoCounters:
         connections = sum(cycles)
         heap_after, goroutines_after = self._profiles()
         rate = sampling(heap_after)
-        notes: tuple[str, ...] = (stopped,) if stopped else ()
+        notes = stopped
         if rate > 4096:
-            notes += (
+            text = (
                 f"the heap was sampled every {rate} bytes, so small leaks may be missing here: start the service with "
-                "GODEBUG=memprofilerate=1 to see each allocation",
+                "GODEBUG=memprofilerate=1 to see each allocation"
             )
+            notes = (*stopped, Note(NoteKind.SEARCH_LIMIT, text))
         growths = [
             *site_growth(parse(goroutines), parse(goroutines_after), connections, "goroutines", "goroutine"),
             *site_growth(

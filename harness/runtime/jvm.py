@@ -19,7 +19,6 @@ from harness.runtime import jvm_socket
 from harness.runtime.counters import (
     HEAP_BYTES,
     OBJECTS,
-    PARTIAL,
     TOP,
     Attribution,
     Counters,
@@ -28,6 +27,7 @@ from harness.runtime.counters import (
     Left,
     Unavailable,
     as_probe_error,
+    cut_short,
     endless,
     most,
     run_cycles,
@@ -39,7 +39,7 @@ LIMIT = 64 << 20
 # The histogram walks the heap at a safepoint, in which no Java thread runs: about 20 ms a million instances beyond the
 # full collection. More than this would take longer than 200 ms.
 MOST_INSTANCES = 10e6
-TOO_MANY = f"{PARTIAL}more than {MOST_INSTANCES / 1e6:g} million instances: they are no longer counted"
+TOO_MANY = cut_short(f"more than {MOST_INSTANCES / 1e6:g} million instances: they are no longer counted")
 LEAST = 0.02
 COLLECTIONS = 2  # what a finalizer or a reference queue lets go of is found by the second
 ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
@@ -115,7 +115,7 @@ class JvmCounters:
             *class_growth(classes, self._histogram(process), connections),
         ]
         growths.sort(key=lambda growth: not growth.own)
-        return most(growths, top, (stopped,) if stopped else ())
+        return most(growths, top, stopped)
 
     def _processes(self) -> list[int]:
         found = [pid for pid in tree(self.pid) if is_jvm(pid)]

@@ -11,6 +11,7 @@ from typing import Any
 from harness.core.errors import ProbeError
 from harness.core.frames import NODE, Frame, own_first, written
 from harness.core.metric import Key
+from harness.core.note import Note, NoteKind
 from harness.runtime import channel, inspector
 from harness.runtime.counters import (
     COMPARED,
@@ -39,7 +40,10 @@ START_TIMEOUT = 5.0
 LEAST = 0.02
 LEAST_BYTES = 16.0
 EXTERNAL_BYTES = Key("memory", "external-bytes")
-NO_QUERY = "this Node has no v8.queryObjects (20.13 and later): objects are not counted, heap bytes alone"
+NO_QUERY = Note(
+    NoteKind.READING_INCOMPLETE,
+    "this Node has no v8.queryObjects (20.13 and later): objects are not counted, heap bytes alone",
+)
 
 
 def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:
@@ -163,7 +167,7 @@ class NodeCounters:
             handles = resource_growth(resources[0], resources[-1], sum(counted))
             allocations = refined(lasting(whole, *each), containers)
             notes = (
-                *((stopped,) if stopped else ()),
+                *stopped,
                 *((LATE,) if late else ()),
                 *partial(answer.body for one in (*seen, *held) for answer in one),
             )

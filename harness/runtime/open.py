@@ -48,4 +48,4 @@ def open_reader(
             return go.GoCounters(pid, url)
         except ProbeError as error:
             return Unavailable(str(error))
-    return Unavailable(f"{choice.reason}, so it is measured from outside alone")
+    return Unavailable(f"{choice.reason}, so it is measured from outside alone", unknown_runtime=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.core.errors import ProbeError
 from harness.core.metric import Key
+from harness.core.note import Note, NoteKind
 from harness.runtime import channel, python_sites
 from harness.runtime.attach import attach, detach, knock
 from harness.runtime.counters import (
@@ -27,6 +28,7 @@ from harness.runtime.counters import (
     Left,
     Unavailable,
     as_probe_error,
+    cut_short,
     endless,
     partial,
     run_cycles,
@@ -46,7 +48,10 @@ FIELDS: dict[str, Key] = {
     "asyncio_tasks": ASYNCIO_TASKS,
     "greenlets": GREENLETS,
 }
-NOT_COLLECTED = "the target switched garbage collection off: its cycles were counted, not collected"
+NOT_COLLECTED = Note(
+    NoteKind.READING_INCOMPLETE,
+    "the target switched garbage collection off: its cycles were counted, not collected",
+)
 
 
 def prepare_env(env: Mapping[str, str], directory: Path, *, trace: int = 0) -> dict[str, str]:
@@ -157,7 +162,7 @@ class PythonCounters:
                     values[key] = values.get(key, 0.0) + answer.body[field]
             for name, count in answer.body["threads"].items():
                 names[name] = names.get(name, 0) + count
-        notes: tuple[str, ...] = (
+        notes: tuple[Note, ...] = (
             () if all(answer.body["collected"] for answer in answers) else (NOT_COLLECTED,)
         )
         notes += partial(answer.body for answer in answers)
@@ -187,18 +192,18 @@ class PythonCounters:
         self._ask("untrace")
 
     @as_probe_error
-    def containers(self, units: float) -> tuple[list[Growth], tuple[str, ...]]:
+    def containers(self, units: float) -> tuple[list[Growth], tuple[Note, ...]]:
         """Containers that gained elements since ``_ask("containers 1")``, and notes."""
         answers = self._ask("containers")
         grown = [each for answer in answers for each in answer.body["grown"]]
         return python_sites.container_growth(grown, units), partial(answer.body for answer in answers)
 
-    def _containers_if_any(self, units: float) -> tuple[list[Growth], tuple[str, ...]]:
+    def _containers_if_any(self, units: float) -> tuple[list[Growth], tuple[Note, ...]]:
         """The same, or a note where they cannot be read: the places are known without them."""
         try:
             return self.containers(units)
         except ProbeError as error:
-            return [], (f"partial: containers were not compared: {error}",)
+            return [], (cut_short(f"containers were not compared: {error}"),)
 
     def attribute(self, cycle: Cycle, *, top: int = TOP, left: Left = endless) -> Attribution:
         """Types, waiting places and containers over two cycles, allocations over the second (see
@@ -224,7 +229,7 @@ class PythonCounters:
                 cycles=tuple(units),
                 top=top,
                 containers=held,
-                notes=(*((stopped,) if stopped else ()), *notes),
+                notes=(*stopped, *notes),
             )
         finally:
             try:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from harness.core.note import Note, NoteKind
 from harness.core.units import counted
 from harness.runtime.counters import Attribution, Growth, most
 from harness.runtime.place import Frame, is_library, own_first, written
@@ -19,7 +20,10 @@ LEAST_BYTES = 128.0
 Place = tuple[str, tuple[Frame, ...], tuple[Frame, ...]]
 UNITS = {"asyncio-task": "tasks", "greenlet": "greenlets", "thread": "threads"}
 KINDS = {"asyncio-task": "task", "greenlet": "greenlet", "thread": "thread"}
-NO_OWN = "no frame of the service is on any stack: these lines are those of libraries that it uses"
+NO_OWN = Note(
+    NoteKind.SEARCH_LIMIT,
+    "no frame of the service is on any stack: these lines are those of libraries that it uses",
+)
 MINOR = 0.1  # share of the largest growth below which a container is left out
 # What every growth contains: true, and of no use to the reader as long as anything else is known.
 BUILTINS = frozenset(
@@ -66,7 +70,7 @@ def attribution(
     cycles: tuple[float, ...],
     top: int,
     containers: Sequence[Growth] = (),
-    notes: tuple[str, ...] = (),
+    notes: tuple[Note, ...] = (),
 ) -> Attribution:
     """Most telling first: what waits (a leaked task explains the objects it holds), then lines that allocated,
     then types, those of the service before built-in ones.
@@ -77,7 +81,7 @@ def attribution(
     connections = sum(cycles)
     after = snapshots[-1]
     if after.dropped:
-        notes += (f"{counted(after.dropped, 'further traceback')} left out",)
+        notes += (Note(NoteKind.SEARCH_LIMIT, f"{counted(after.dropped, 'further traceback')} left out"),)
     notes += tuple(dict.fromkeys(note for one in snapshots for note in one.notes))
     last = line_growth(snapshots[-2], after, cycles[-1])
     lines = lasting(last, line_growth(snapshots[-3], snapshots[-2], cycles[-2])) if len(cycles) > 1 else last
@@ -95,7 +99,7 @@ def attribution(
         notes = (NO_OWN, *notes)
         growths = [*held, *coded, *others]
     elif explained := untraced(lines, types, connections):
-        notes = (*notes, explained)
+        notes = (*notes, Note(NoteKind.SEARCH_LIMIT, explained))
     return most(growths, top, notes)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.core.errors import ConfigError, StoreError
+from harness.core.note import Note
 from harness.process.read import check_regular
 from harness.runtime.counters import partial
 
@@ -36,7 +37,7 @@ class Snapshot:
     connections: int | None = None
     limit: int = 1
     dropped: int = 0
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Note, ...] = field(default=())
 
     @property
     def size(self) -> int:
@@ -63,7 +64,7 @@ class Snapshot:
         """The sum over processes."""
         sums: dict[Trace, tuple[int, int]] = {}
         limit, dropped = 1, 0
-        notes: dict[str, None] = {}
+        notes: dict[Note, None] = {}
         for part in parts:
             limit, dropped = max(limit, part.limit), dropped + part.dropped
             notes.update(dict.fromkeys(part.notes))

@@ -124,7 +124,7 @@ class Control:
         else:
             self._busy = False
             if outcome.ledger.saturated:
-                logger.warning("; ".join(outcome.ledger.notes))
+                logger.warning("; ".join(note.text for note in outcome.ledger.notes))
             self.send(outcome=outcome_to_dict(outcome))
 
 

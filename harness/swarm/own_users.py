@@ -22,6 +22,7 @@ from locust.util.load_locustfile import load_locustfile
 
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import OptionError
+from harness.core.note import Note, NoteKind
 from harness.swarm.histogram import Histogram
 from harness.swarm.statistics import LIFE
 from harness.swarm.tally import Outcome
@@ -143,9 +144,10 @@ class OwnUsers:
         loop.update_now()
         over = max(0, opened - open_now)
         failed = round(over * self._failures / self._requests) if self._requests else 0
-        notes = [f"{self._requests} requests of the locustfile's users"]
+        notes = [Note(NoteKind.REQUESTS, f"{self._requests} requests of the locustfile's users")]
         if self._failures:
-            notes.append(f"{self._failures} of {self._requests} requests failed")
+            text = f"{self._failures} of {self._requests} requests failed"
+            notes.append(Note(NoteKind.REQUESTS, text))
         causes = self._causes
         if over and not self._requests and not open_now:
             failed, causes = over, Counter({NOTHING: over})

@@ -12,6 +12,7 @@ import gevent.event
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Phase
 from harness.core.errors import ConfigError
+from harness.core.note import Note, NoteKind
 from harness.core.sse.decoder import Decoder
 from harness.core.sse.lines import FIELD
 from harness.core.sse.shapes import BARE, Shape
@@ -79,7 +80,8 @@ class _Cycle:
         self.tally = Tally()
         self.live: set[Stream] = set()
         self.opening = 0
-        self.stopped: str | None = None  # why no more are opened
+        self.stopped = False  # no more are opened
+        self.cut_short = ""  # why, where that was before the end of the cycle
         self.refusing: float | None = None  # since when every connection was refused
         self.refusals = 0
         self.started = pool.wheel.clock()
@@ -124,7 +126,7 @@ class _Cycle:
 
     def end(self) -> None:
         """Close whatever is still open, also after an error."""
-        self.stopped = self.stopped or "ended"
+        self.stopped = True
         for stream in list(self.live):  # a copy, because a stream that fails leaves the set
             stream.fail(causes.CANCELLED)
         if self.pool.statistics:
@@ -139,7 +141,9 @@ class _Cycle:
     def outcome(self) -> Outcome:
         """The count so far."""
         reason = self.saturation.reason
-        notes = [text for text in (self.stopped if self.stopped != "ended" else None, reason) if text]
+        notes = [Note(NoteKind.LOAD_CUT_SHORT, self.cut_short)] if self.cut_short else []
+        if reason is not None:
+            notes.append(Note(NoteKind.GENERATOR_LIMIT, reason))
         seconds = self.wheel.clock() - self.started
         found = self.tally.outcome(seconds, saturated=reason is not None, notes=notes)
         if self.spec.phase is not Phase.HOLD:
@@ -149,8 +153,8 @@ class _Cycle:
         return replace(found, ledger=replace(found.ledger, events=events))
 
     def _stop(self, reason: str) -> None:
-        if self.stopped is None:
-            self.stopped = reason
+        if not self.stopped:
+            self.stopped, self.cut_short = True, reason
             for stream in list(self.live):
                 stream.report.cause = stream.report.cause or causes.CANCELLED
                 stream.disconnect(hold=False)
@@ -160,13 +164,13 @@ class _Cycle:
         """Open as many streams as are allowed now, or finish when all are closed."""
         spec, tally, live = self.spec, self.tally, self.live
         while (
-            self.stopped is None
+            not self.stopped
             and tally.opened < spec.connections
             and len(live) < spec.concurrency
             and self.opening < (self.pool.load.burst if self.refusing is None else 1)
         ):
             self._open()
-        if not live and (self.stopped is not None or tally.opened >= spec.connections):
+        if not live and (self.stopped or tally.opened >= spec.connections):
             self.finished.set()
 
     def _open(self) -> None:

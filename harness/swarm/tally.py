@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.core.cycle import Ledger
+from harness.core.note import Note, NoteKind
 from harness.core.sse.decoder import Decoder
 from harness.http import causes
 from harness.swarm import exposure
@@ -108,7 +109,7 @@ class Tally:
                 if report.cause in causes.RATE_LIMITED:
                     self.retry_after = report.retry_after or self.retry_after
 
-    def outcome(self, seconds: float, *, saturated: bool = False, notes: Sequence[str] = ()) -> Outcome:
+    def outcome(self, seconds: float, *, saturated: bool = False, notes: Sequence[Note] = ()) -> Outcome:
         """The count so far."""
         self.fold()
         failed = self.causes.total()
@@ -148,19 +149,21 @@ class Tally:
     def _rate_limited(self) -> int:
         return sum(self.causes[cause] for cause in causes.RATE_LIMITED)
 
-    def _notes(self) -> list[str]:
+    def _notes(self) -> list[Note]:
         found = []
         if limited := self._rate_limited():
             wait = f", Retry-After {self.retry_after!r}" if self.retry_after else ""
-            found.append(f"rate limited: {limited} streams{wait}; spread them over source addresses")
+            text = f"rate limited: {limited} streams{wait}; spread them over source addresses"
+            found.append(Note(NoteKind.RATE_LIMITED, text))
         if ended := self.by_mode["ended"]:
-            found.append(f"{ended} streams were ended by the service")
+            found.append(Note(NoteKind.STREAMS_ENDED, f"{ended} streams were ended by the service"))
         if lost := self.causes[causes.GENERATOR]:
-            found.append(f"{lost} streams lacked descriptors or ports of ours: raise ulimit -n, use sources")
+            text = f"{lost} streams lacked descriptors or ports of ours: raise ulimit -n, use sources"
+            found.append(Note(NoteKind.GENERATOR_LIMIT, text))
         return found
 
 
-def add_up(parts: Sequence[Outcome], notes: Sequence[str] = ()) -> Outcome:
+def add_up(parts: Sequence[Outcome], notes: Sequence[Note] = ()) -> Outcome:
     """One ledger of several workers' that ran at the same time: sums, and the longest of the seconds."""
     times = Histogram()
     for part in parts:
@@ -210,8 +213,12 @@ def lost(last: Outcome, worker: str, share: int) -> Outcome:
         causes=found,
         notes=(
             *ledger.notes,
-            f"worker {worker} exited during the cycle with {held} streams open; "
-            f"{share - ledger.opened} of its {share} were never opened",
+            Note(
+                NoteKind.WORKER_LOST,
+                f"worker {worker} exited during the cycle with {held} streams open; "
+                f"{share - ledger.opened} of its {share} were never opened",
+                {"worker": worker},
+            ),
         ),
     )
     return Outcome(ledger, last.first_events)

@@ -26,6 +26,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Phase
 from harness.core.errors import ConfigError, HarnessError, OptionError, SwarmError
 from harness.core.expected import statuses
+from harness.core.note import Note, NoteKind
 from harness.swarm.histogram import Histogram
 from harness.swarm.load import (
     MAX_CONCURRENCY,
@@ -304,10 +305,14 @@ BY_FIELD: dict[type[Any], dict[str, Hook]] = {
         "stalled": _whole(0, MAX_CONNECTIONS),
         "invalid": SHARE,
     },
+    Note: {
+        "kind": lambda value, kind: NoteKind(_one_of(tuple(NoteKind))(value, kind)),
+        "text": _cut(MAX_TEXT),
+        "data": _table(_cut(MAX_TEXT), _cut(MAX_TEXT), "an object of texts"),
+    },
     Ledger: {
         "details": _table(_cut(MAX_TEXT), _cut(MAX_TEXT), "an object of texts"),
         "first_failure": lambda value, kind: TEXT(value, kind)[:MAX_FAILURE],
-        "notes": _texts(_cut(MAX_TEXT), "a list of texts"),
     },
     LoadOptions: {
         "disconnect": DISCONNECT,

@@ -18,6 +18,7 @@ import gevent
 
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import SwarmError
+from harness.core.note import Note, NoteKind
 from harness.swarm.histogram import Histogram
 from harness.swarm.setup import REMOTE_TIMEOUT, SECRET, SwarmSetup
 from harness.swarm.tally import Outcome, add_up, lost
@@ -100,7 +101,11 @@ class WorkerGroup:
     ) -> Outcome:
         """Run a cycle on all workers. Raises SwarmError when no worker is left or one reports an error."""
         gone = {client for client, worker in self._workers.items() if self._is_lost(worker)}
-        notes = [f"worker {self._workers[client].name} exited: the others take its share" for client in gone]
+        names = (self._workers[client].name for client in gone)
+        notes = [
+            Note(NoteKind.WORKER_LOST, f"worker {name} exited: the others take its share", {"worker": name})
+            for name in names
+        ]
         group = [worker for client, worker in self._workers.items() if client not in gone]
         if not group:
             raise SwarmError("no worker is left: all of them exited")

@@ -8,8 +8,9 @@ from harness.core.errors import ProbeError
 from harness.core.judge.advice import Held, explains, held_of, next_step
 from harness.core.judge.findings import where
 from harness.core.metric import Key
+from harness.core.note import Note, NoteKind
 from harness.core.record import Place, Places
-from harness.runtime.counters import SearchOver, run_cycles
+from harness.runtime.counters import SearchOver, cut_short, run_cycles
 from harness.runtime.python_sites import attribution, container_growth, holder, line_growth, waiting_growth
 from harness.runtime.snapshot import Snapshot
 
@@ -22,7 +23,7 @@ FOUND = Places(
         Place("line", "app.py:9: 2.00 blocks per connection"),
     ),
     more=4,
-    notes=("sampled",),
+    notes=(Note(NoteKind.SEARCH_LIMIT, "sampled"),),
 )
 
 
@@ -111,7 +112,7 @@ def test_with_no_frame_of_the_service_anywhere_the_notes_say_so() -> None:
         top=10,
     )
     assert not found.growths[0].own
-    assert found.notes[0].startswith("no frame of the service is on any stack")
+    assert found.notes[0].text.startswith("no frame of the service is on any stack")
 
 
 def test_a_line_of_the_service_comes_before_a_library_that_grew_more() -> None:
@@ -154,10 +155,10 @@ def test_a_search_cut_short_places_by_its_only_cycle() -> None:
         snapshots=(Snapshot({}), Snapshot({((OWN, 2),): (300, 3_000)})),
         cycles=(300,),
         top=10,
-        notes=("partial: the search had its time",),
+        notes=(cut_short("the search had its time"),),
     )
     assert [growth.site for growth in found.growths] == [f"{OWN}:2"]
-    assert found.notes == ("partial: the search had its time",)
+    assert found.notes == (cut_short("the search had its time"),)
 
 
 GROWN = [
@@ -208,7 +209,7 @@ def test_a_search_stops_at_the_cycle_for_which_there_is_no_time() -> None:
             raise SearchOver("the search had its time")
         return left.pop(0)
 
-    assert run_cycles(cycle, 3) == ([100.0, 90.0], "partial: the search had its time")
+    assert run_cycles(cycle, 3) == ([100.0, 90.0], (cut_short("the search had its time"),))
     with pytest.raises(ProbeError, match="had its time"):
         run_cycles(cycle, 3)
 

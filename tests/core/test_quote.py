@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from harness.core import quote
 from harness.core.judge.trial import judge
+from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, RunRecord, Trial
 from harness.report import github, html, junit, markdown
 from harness.report.facts import _CONTAINER, _PLACE, facts_of
@@ -92,7 +93,7 @@ def hostile_run() -> RunRecord:
         trial([10.0, 20.0]),
         name=HOSTILE,
         exit=ExitInfo(-6, 1.0, 2, ORDERS),
-        notes=(f"budgets: {HOSTILE}",),
+        notes=(Note(NoteKind.BUDGETS, f"budgets: {HOSTILE}"),),
         about=About(summary=HOSTILE, said=HOSTILE, note=HOSTILE),
     )
     made = replace(made, target=replace(made.target, command=(HOSTILE,), url=HOSTILE))

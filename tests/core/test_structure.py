@@ -101,3 +101,64 @@ def test_a_private_attribute_of_another_object_is_found() -> None:
     assert private_uses("class A:\n    def f(self):\n        return super()._x, self.link._x\n") == [
         "3: self.link._x"
     ]
+
+
+# What reads a text instead of showing it.
+TEXT_METHODS = {
+    "startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit", "find",
+    "index", "count", "replace", "match", "fullmatch", "search", "findall", "finditer", "sub",
+}  # fmt: skip
+
+
+def notes_read_by_text(source: str) -> list[str]:
+    """Where a note is selected or parsed by its wording: its text is compared, searched or taken apart."""
+    tree = ast.parse(source)
+    named = {"note"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.comprehension | ast.For) and "notes" in ast.unparse(node.iter):
+            named |= {each.id for each in ast.walk(node.target) if isinstance(each, ast.Name)}
+
+    def is_text(node: ast.AST) -> bool:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "str":
+            return any(isinstance(one, ast.Name) and one.id in named for one in node.args)
+        if not (isinstance(node, ast.Attribute) and node.attr == "text"):
+            return False
+        owner = node.value
+        return (isinstance(owner, ast.Name) and owner.id in named) or "notes" in ast.unparse(owner)
+
+    found = []
+    for node in ast.walk(tree):
+        parts: list[ast.AST] = []
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            parts = [node.func.value, *node.args] if node.func.attr in TEXT_METHODS else []
+        if any(map(is_text, parts)):
+            found.append(f"{node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+def test_no_note_is_selected_by_its_wording() -> None:
+    """``harness.core.earlier_records`` alone gives the notes of earlier versions a kind; it never sees a Note."""
+    found = {str(path.relative_to(ROOT)): notes_read_by_text(path.read_text()) for path in sources("harness")}
+    assert {path: uses for path, uses in found.items() if uses} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "[note for note in trial.notes if note.text.startswith('stopped: ')]",
+        "[one for one in trial.notes if 'x' in one.text]",
+        "[one for one in of_kind(trial.notes, A) if PATTERN.search(one.text)]",
+        "for one in ledger.notes:\n    print(one.text.split()[1])",
+        "trial.notes[0].text == 'x'",
+        "any(str(note).startswith('x') for note in trial.notes)",
+    ],
+)
+def test_a_note_that_is_selected_by_its_wording_is_found(source: str) -> None:
+    assert len(notes_read_by_text(source)) == 1
+
+
+def test_showing_a_note_and_selecting_it_by_kind_are_fine() -> None:
+    shown = "[plain(note.text) for note in trial.notes if note.kind in KINDS and note.data.get('x') == 'y']"
+    assert notes_read_by_text(shown) == []

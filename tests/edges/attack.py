@@ -177,7 +177,7 @@ class Run:
             return True
         record = self._record()
         if step == "tracing":
-            return any(note.startswith("stopped: ") for note in record.get("notes", ()))
+            return any(note["kind"] == "stopped" for note in record.get("notes", ()))
         if step == "report":
             return record.get("verdict") is not None
         return self._open_streams(step) and len(record.get("observations", ())) >= 1

@@ -123,7 +123,7 @@ def test_a_self_test_that_fails_is_a_note(run: Run) -> None:
     assert judged.verdict
     assert judged.verdict.outcome is Outcome.LEAKING
     assert run.failures == ["the self-test failed: Planted: planted; the verdict stands"]
-    assert run.failures[0] in judged.notes
+    assert run.failures[0] in [note.text for note in judged.notes]
     assert run.record.trials[0].verdict == judged.verdict
 
 
@@ -169,7 +169,7 @@ def test_a_search_for_the_place_that_fails_is_a_note(tmp_path: Path, monkeypatch
     monkeypatch.setattr("harness.runtime.python_sites.attribution", fail)
     done = leaky(tmp_path)
     assert done.verdict.outcome is Outcome.LEAKING, done.verdict.explain()
-    assert any("Planted: planted; the verdict stands" in note for note in done.trial.notes)
+    assert any("Planted: planted; the verdict stands" in note.text for note in done.trial.notes)
     assert done.report.is_file()
 
 

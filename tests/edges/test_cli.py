@@ -310,7 +310,7 @@ def test_a_soak_ends_after_its_time_with_every_cycle_on_disk(tmp_path: Path) -> 
         out, began = tmp_path / f"run{duration}", time.monotonic()
         done = harness("soak", "--duration", f"{duration}s", *load, *asked, "--out", out, *service)
         (trial,) = json.loads((out / "run.json").read_text())["trials"]
-        assert any(note.startswith(f"stopped: {duration} s are over") for note in trial["notes"])
+        assert any(note["text"].startswith(f"stopped: {duration} s are over") for note in trial["notes"])
         seen = trial["observations"]
         assert time.monotonic() - began >= duration
         if done.returncode != 3:

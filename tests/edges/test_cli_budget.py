@@ -82,7 +82,7 @@ def test_an_accepted_leak_is_an_exception_that_ends_and_is_said_to_loosen(here: 
         datetime.timedelta(days=89), datetime.timedelta(days=90)
     )  # fmt: skip
     budget, notes = budget_for(None, endpoints=("/",), start=here)
-    assert any("TODO: why?" in note for note in notes), "every later guard says it"
+    assert any("TODO: why?" in note.text for note in notes), "every later guard says it"
     assert judge(replace(LEAKING, budget=budget)).outcome is not Outcome.LEAKING
     again = run("baseline", "accept", path)
     assert "nothing changes" in again.output

@@ -199,7 +199,7 @@ def test_one_that_listens_late_is_waited_for(tmp_path: Path) -> None:
         out, _ = guard.communicate(timeout=DEADLINE)
     assert "answers a page" in out
     (trial,) = json.loads((tmp_path / "run" / "run.json").read_text())["trials"]
-    (took,) = [float(note.split()[2]) for note in trial["notes"] if note.startswith("ready after ")]
+    (took,) = [note["data"]["seconds"] for note in trial["notes"] if note["kind"] == "ready"]
     assert took >= late_by - 0.01  # two digits are told
     no_one_left(tmp_path)
 

@@ -56,7 +56,7 @@ def test_one_that_ignores_sigterm_is_judged_killed_and_told_and_json_is_all_of_s
     data = json.loads(done.stdout)
     jsonschema.Draft202012Validator(schema()).validate(data)
     assert data["outcome"] == "bounded", data["explanation"]
-    assert any("of SIGTERM and was killed" in note for note in data["trials"][0]["notes"])
+    assert any("of SIGTERM and was killed" in note["text"] for note in data["trials"][0]["notes"])
     assert "<testsuite" in (tmp_path / "j.xml").read_text()
     assert "connections" in done.stderr, "progress goes to stderr"
     wait_for(lambda: not mentioning(tmp_path), "nothing is left")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.cycle import CycleSpec, Ledger
+from harness.core.note import NoteKind
 from harness.experiment.guard import guard_once
 from harness.experiment.options import request_of
 from harness.experiment.refusing import Refusing
@@ -78,6 +79,6 @@ def test_the_path_of_the_url_is_not_doubled(tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 def test_a_load_that_never_reaches_the_service_stops_after_ten_seconds(tmp_path: Path) -> None:
     observations, notes = guard(tmp_path, "http://127.0.0.1:1/x")
-    (note,) = [str(note) for note in notes if str(note).startswith("stopped loading: every stream failed")]
+    (note,) = [note.text for note in notes if note.kind is NoteKind.LOAD_STOPPED]
     assert "[Errno 111] Connection refused" in note
     assert len(observations) <= 6

@@ -97,7 +97,9 @@ def test_a_slow_phase_is_cancelled(
     done, seconds = guard(tmp_path, **more)
     limit = more.get("max_time", LIMIT)
     assert seconds <= limit + LATE, done.trial.notes
-    assert any(note == f"stopped: {limit:g} s are used up" for note in done.trial.notes), done.trial.notes
+    assert any(note.text == f"stopped: {limit:g} s are used up" for note in done.trial.notes), (
+        done.trial.notes
+    )
     assert not done.trial.interrupted
     expected = Outcome.LEAKING if "habit" in more else Outcome.INCONCLUSIVE
     assert done.verdict.outcome is expected, done.verdict.explain()

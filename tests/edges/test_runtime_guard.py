@@ -11,6 +11,7 @@ from harness.core.cycle import CycleSpec, Phase
 from harness.core.errors import ConfigError
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
+from harness.core.note import NoteKind, of_kind
 from harness.core.plan import Stop
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
@@ -60,7 +61,7 @@ def test_a_leaked_task_is_certain_and_named_by_the_line_where_it_waits(tmp_path:
     record, _ = RunDirectory.load(tmp_path / "run")
     trial = record.trials[0]
     assert trial.target.runtime == "python"
-    assert any(note.startswith("runtime counters: python (process ") for note in trial.notes)
+    assert any(note.text.startswith("runtime counters: python (process ") for note in trial.notes)
     assert judge(trial) == done.verdict
     held = next(place for place in finding.where if place.startswith("`"))
     assert held == "`_asyncio.Task` in `KEPT`, a list that gains 1.00 per connection"
@@ -100,7 +101,7 @@ def test_switched_off_there_are_none(tmp_path: Path) -> None:
     trial = guard_once(request, command="test", steps=few).trial
     assert trial.target.runtime == "none"
     assert {Key.parse("memory/objects"), ASYNCIO_TASKS}.isdisjoint(trial.observations[-1].levels)
-    assert "runtime counters: switched off" in trial.notes
+    assert of_kind(trial.notes, NoteKind.RUNTIME_COUNTERS_OFF)
 
 
 def test_chosen_by_itself_they_are_levels(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import ProbeError
+from harness.core.note import NoteKind, of_kind
 from harness.runtime import channel, node
 from harness.runtime.counters import (
     GOROUTINES,
@@ -24,7 +25,6 @@ from harness.runtime.counters import (
     HEAP_BYTES,
     LATE,
     OBJECTS,
-    PARTIAL,
     Counters,
     RuntimeReader,
     Unavailable,
@@ -204,7 +204,7 @@ def test_what_holds_the_growth_of_a_node_is_named_whatever_kind_of_holder_it_is(
         assert isinstance(reader.probe(), Counters)
         for _ in range(3):
             found = reader.attribute(cycle_of(port, "/", 60), top=20)
-            if not any(note.startswith(PARTIAL) for note in found.notes):
+            if not of_kind(found.notes, NoteKind.PARTIAL):
                 break  # a machine that is busy may leave the agent too little time
     sites = [growth.site for growth in found.growths if growth.kind == "container"]
     assert set(sites) >= {

@@ -83,7 +83,7 @@ def test_a_soak_holds_no_more_at_its_end_than_at_its_beginning(
         run = psutil.Process(soak.pid)
         wait_for(lambda: cycles(out) >= 20, "twenty cycles", within=TIMEOUT)
         # What follows the last cycle, the report among it, is not a part of the soak.
-        while soak.poll() is None and not any(note.startswith("stopped: ") for note in saved(out)["notes"]):
+        while soak.poll() is None and not any(note["kind"] == "stopped" for note in saved(out)["notes"]):
             try:
                 seen.append(used(run, out))
             except psutil.Error:
@@ -106,7 +106,7 @@ def test_a_soak_holds_no_more_at_its_end_than_at_its_beginning(
     assert last["threads"] <= first["threads"], figures
     assert last["samples"] <= max(2 * (256 << 10), 1.25 * first["samples"]), figures
     assert last["disk"] < 8 * MIB, figures
-    assert any(note.startswith("samples are thinned with age") for note in saved(out)["notes"])
+    assert any(note["text"].startswith("samples are thinned with age") for note in saved(out)["notes"])
 
 
 @pytest.mark.soak(reason="half a minute; a guard on a full disk is a short test")
@@ -139,7 +139,7 @@ def test_a_soak_whose_disk_fills_up_keeps_every_cycle_and_goes_on_once_there_is_
     assert then["observations"][: len(full["observations"])] == full["observations"]
     assert then["verdict"]["outcome"] in ("bounded", "inconclusive")
     assert not then["interrupted"]
-    assert any("25 s are over" in note for note in then["notes"])
+    assert any("25 s are over" in note["text"] for note in then["notes"])
     _, samples = RunDirectory.load(tmp_path / "then")
     assert [one for _, one in samples]
     json.loads((tmp_path / "then" / "verdict.json").read_text())

@@ -106,7 +106,8 @@ def test_a_soak_that_was_killed_and_one_that_was_stopped_go_on_to_their_end(tmp_
     assert third.returncode in (0, 3), third.stdout + third.stderr
     assert "interrupted and resumed 2 times" in third.stdout.replace("\n", " ").replace("            ", "")
     assert any(
-        note == f"stopped: {duration:g} s are over; " + note.partition("; ")[2] for note in whole["notes"]
+        note["kind"] == "stopped" and note["text"].startswith(f"stopped: {duration:g} s are over; ")
+        for note in whole["notes"]
     )
     counts = [len(killed["observations"]), len(stopped["observations"])]
     assert [one["after"] for one in whole["restarts"]] == counts
@@ -406,7 +407,9 @@ def test_the_clock_goes_on_where_it_stopped_and_the_gap_is_left_out(here: Path) 
     (restart,) = found.trial.restarts
     assert restart.gap == pytest.approx(3600, abs=1)
     assert restart.after == len(INTERRUPTED.observations)
-    assert found.trial.notes == (f"resumed after {restart.after} cycles and a gap of 1.0 h",)
+    (note,) = found.trial.notes
+    assert note.text == f"resumed after {restart.after} cycles and a gap of 1.0 h"
+    assert (note.kind, note.data["cycles"]) == ("resumed", restart.after)
     assert found.trial.verdict is None
     assert not found.trial.interrupted
 

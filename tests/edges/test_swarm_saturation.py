@@ -52,7 +52,7 @@ def swarm(url: str, folder: Path) -> Iterator[Swarm]:
 def told(ledger: Ledger, folder: Path, reason: str) -> None:
     """Everywhere that somebody may look."""
     assert ledger.saturated
-    assert any(reason in note for note in ledger.notes)
+    assert any(reason in note.text for note in ledger.notes)
     assert reason in (folder / "swarm.log").read_text()
     steady = trial([10.0] * 12)
     seen = replace(steady.observations[4], ledger=replace(ledger, failed=0, causes={}))

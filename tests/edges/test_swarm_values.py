@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger
 from harness.core.errors import ConfigError
+from harness.core.note import Note, NoteKind
 from harness.http.cookies import MAX_COOKIES, Cookies
 from harness.http.endpoint import Endpoint
 from harness.http.route import Address, Route, Router
@@ -50,6 +51,12 @@ specs = st.builds(
     paths=st.lists(st.sampled_from(("/", "/a", "/b?c=d")), min_size=1, max_size=3).map(tuple),
     fault=st.sampled_from(("", "silence")),
 )
+remarks = st.builds(
+    Note,
+    kind=st.sampled_from(NoteKind),
+    text=st.text(max_size=20),
+    data=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
+)
 ledgers = st.builds(
     Ledger,
     opened=counts,
@@ -68,7 +75,7 @@ ledgers = st.builds(
     first_failure=st.text(max_size=10),
     opened_before_failure=st.none() | counts,
     saturated=st.booleans(),
-    notes=st.lists(st.text(max_size=20), max_size=3).map(tuple),
+    notes=st.lists(remarks, max_size=3).map(tuple),
 )
 times = st.dictionaries(st.integers(0, 2000), st.integers(1, 1000), max_size=5).map(Histogram)
 json_values = st.recursive(

@@ -52,7 +52,7 @@ def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -
         ledger = swarm.cycle(SPEC)
         agree(ledger, server)
         assert ledger.completed == 61
-        assert not any("died" in note for note in ledger.notes)
+        assert not any("died" in note.text for note in ledger.notes)
 
         server.clear()
         seen: list[Ledger] = []
@@ -72,7 +72,7 @@ def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -
         server.settle()
         assert ledger.causes == {"worker-lost": 10, "cancelled": 10}
         assert (ledger.opened, ledger.failed, ledger.open_now) == (20, 20, 0)
-        (note,) = [note for note in ledger.notes if "exited during" in note]
+        (note,) = [note.text for note in ledger.notes if "exited during" in note.text]
         told = re.search(r"/(\d+) exited during the cycle with 10 streams open; (\d+) of its (\d+)", note)
         assert told is not None, note
         assert int(told[1]) == victim
@@ -82,7 +82,7 @@ def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -
         ledger = swarm.cycle(SPEC)
         agree(ledger, server)
         assert ledger.completed == 61
-        assert any(f"/{victim} exited: the others take its share" in note for note in ledger.notes)
+        assert any(f"/{victim} exited: the others take its share" in note.text for note in ledger.notes)
 
         os.kill(workers_of(swarm.pid)[0], signal.SIGKILL)
         with pytest.raises(SwarmError, match="no worker is left"):
@@ -93,7 +93,7 @@ def two_cycles(swarm: Swarm) -> None:
     for _ in range(2):
         ledger = swarm.cycle(SPEC)
         assert ledger.open_now == 0
-        assert any("exited during" in note for note in ledger.notes)
+        assert any("exited during" in note.text for note in ledger.notes)
 
 
 def ip(*words: str) -> None:
@@ -194,5 +194,5 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
             replace(SPEC, events=0, dwell=60.0, disconnect="fin"), progress=seen.append, cancelled=vanish
         )
         assert ledger.causes == {"worker-lost": 10, "cancelled": 10}
-        assert any("exited during the cycle with 10 streams open" in note for note in ledger.notes)
+        assert any("exited during the cycle with 10 streams open" in note.text for note in ledger.notes)
         server.settle()

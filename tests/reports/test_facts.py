@@ -9,6 +9,7 @@ import pytest
 from harness.core.budget import Budget
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
+from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, Trial
 from harness.core.verdict import Outcome, Rate
 from harness.report.facts import Fact, Facts, facts_of, headline
@@ -27,6 +28,11 @@ def read(one: Trial) -> str:
     )
 
 
+def missing(reason: str, kind: NoteKind = NoteKind.RUNTIME_COUNTERS_MISSING) -> Note:
+    """The note of a trial without runtime counters."""
+    return Note(kind, f"no runtime counters: {reason}", {"reason": reason})
+
+
 def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
     found = Places((Place("descriptor", "app.py:12 in serve: 1.00 descriptors per connection"),))
     text = read(replace(LEAKING, places=found))
@@ -43,14 +49,12 @@ def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
     ("notes", "limits", "hint"),
     [
         (
-            (
-                "no runtime counters: mount net/http/pprof in the service, or give its address by --pprof URL (x)",
-            ),
+            (missing("mount net/http/pprof in the service, or give its address by --pprof URL (x)"),),
             None,
             "where: unknown: mount net/http/pprof in the service",
         ),
         (
-            ("no runtime counters: process 7 was started without the agent; start it with --inspect",),
+            (missing("process 7 was started without the agent; start it with --inspect"),),
             None,
             "--inspect",
         ),
@@ -58,8 +62,11 @@ def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
             (),
             Places(
                 notes=(
-                    "nothing that Node itself allocates grew by as much as 0.02 per x",
-                    "start with y",
+                    Note(
+                        NoteKind.NOTHING_FOUND,
+                        "nothing that Node itself allocates grew by as much as 0.02 per x",
+                    ),
+                    Note(NoteKind.SEARCH_LIMIT, "start with y"),
                 )
             ),
             "where: unknown: start with y",
@@ -67,7 +74,7 @@ def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
     ],
 )
 def test_the_hint_that_would_have_helped_is_in_the_verdict(
-    notes: tuple[str, ...], limits: Places | None, hint: str
+    notes: tuple[Note, ...], limits: Places | None, hint: str
 ) -> None:
     assert hint in read(replace(LEAKING, notes=notes, places=limits))
     suspected = replace(LEAKING, notes=notes, places=limits, observations=LEAKING.observations[:4])
@@ -120,7 +127,7 @@ def test_a_class_of_the_script_itself_has_its_plain_name() -> None:
 
 def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
     """A heap that grows by 4 kB a stream, seen from outside alone, may stay undecided: the runtime would have told."""
-    note = "no runtime counters: mount net/http/pprof in the service, or give its address by --pprof URL (x)"
+    note = missing("mount net/http/pprof in the service, or give its address by --pprof URL (x)")
     few = replace(LEAKING, observations=LEAKING.observations[:2], notes=(note,))
     text = read(few)
     assert text.startswith("INCONCLUSIVE  ")
@@ -130,7 +137,9 @@ def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
     assert "inside: not read: mount net/http/pprof" in passed, (
         "goroutines and a slow growth of the heap are not seen"
     )
-    outside = "no runtime counters: process 7 runs x: no known runtime, so it is measured from outside alone"
+    outside = missing(
+        "process 7 runs x: no known runtime, so it is measured from outside alone", NoteKind.RUNTIME_UNKNOWN
+    )
     assert "inside: " not in read(replace(few, notes=(outside,)))
 
 

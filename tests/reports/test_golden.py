@@ -13,6 +13,7 @@ import pytest
 
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
+from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, RunRecord, Trial
 from harness.core.verdict import Exhaustion, Finding, Outcome, Rate, Verdict
 from harness.plugin.guarding import VERDICT, Explained
@@ -149,6 +150,6 @@ def test_a_search_that_failed_is_no_place() -> None:
     one = CASES["leaking"]
     assert one.verdict
     first = replace(one.verdict.findings[0], where=(note,))
-    found = Places((), 0, (note,))
+    found = Places((), 0, (Note(NoteKind.SEARCH_LIMIT, note),))
     lines = facts_of(replace(one, places=found, verdict=replace(one.verdict, findings=(first,)))).lines()
     assert "  where     unknown: attribution failed: no answer" in lines

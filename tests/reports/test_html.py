@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, RunRecord
 from harness.core.record_codec import from_dict
 from harness.core.sample import Sample
@@ -95,7 +96,7 @@ def test_what_a_target_said_never_becomes_markup(
         trial,
         name=HOSTILE,
         exit=ExitInfo(1, 1.0, 1, (HOSTILE,)),
-        notes=(HOSTILE,),
+        notes=(Note(NoteKind.STOPPED, HOSTILE, {HOSTILE: HOSTILE}),),
         about=replace(trial.about, summary=HOSTILE, said=HOSTILE, note=HOSTILE),
         verdict=replace(trial.verdict, explanation=HOSTILE, warnings=(HOSTILE,), advice=HOSTILE),
     )

@@ -13,6 +13,7 @@ from harness.core.judge.diagnose import per
 from harness.core.judge.growth import BURST_POOL, Assessed
 from harness.core.judge.unnoticed import settle_for, slowest_close
 from harness.core.metric import Key, rank
+from harness.core.note import NoteKind, of_kind
 from harness.core.record import Trial
 from harness.core.units import counted, duration_text
 
@@ -30,7 +31,6 @@ SPREAD = (
 )
 LIMITED = "if such events are meant, give a higher --max-event (pytest: max_event)"
 BURST_SECONDS = 3.0  # that a short burst of clients takes, with its settling
-WORKER = "worker "  # how the swarm's notes on a lost load generator begin
 MOST_LOST = 10  # of them by name
 SETTLING = 15.0  # seconds that the readings around a wait take
 
@@ -204,9 +204,9 @@ def lost_workers(trial: Trial) -> list[str]:
     """Which load generators were lost, each once: in which cycle, and with how many streams."""
     found: dict[str, str] = {}
     for seen in trial.observations:
-        for note in seen.ledger.notes:
-            if note.startswith(WORKER):
-                found.setdefault(note.split()[1], f"cycle {seen.spec.index}: {note}")
+        for note in of_kind(seen.ledger.notes, NoteKind.WORKER_LOST):
+            worker = str(note.data.get("worker", ""))
+            found.setdefault(worker, f"cycle {seen.spec.index}: {note.text}")
     return list(found.values())
 
 

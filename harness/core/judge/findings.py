@@ -102,7 +102,7 @@ def where(found: Places | None, key: Key) -> tuple[str, ...]:
         beside = [place for place in found.places if place.kind == "container"]
         return tuple(place.text for place in (*speaking, *beside))
     more = (f"and {counted(found.more, 'more place')}",) if found.more else ()
-    return (*(place.text for place in found.places), *more, *found.notes)
+    return (*(place.text for place in found.places), *more, *(note.text for note in found.notes))
 
 
 def forecast(
