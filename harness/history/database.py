@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command as alembic
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from harness.core.errors import ConfigError, HistoryError, OptionError
+from harness.history.migrations import NEWEST
 
 BUSY = 15.0  # seconds to wait for another writer
 POLL = 0.02
@@ -119,20 +117,23 @@ class Database:
 
     def _migrate(self) -> None:
         """Bring the schema up to date. A schema that is newer than this harness is an error."""
+        with self.reading() as connection:
+            if _revision(connection) == NEWEST:
+                return
+        from alembic import command as alembic
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
         config = Config()
         config.set_main_option("script_location", "harness.history:migrations")
         scripts = ScriptDirectory.from_config(config)
-        newest = scripts.get_current_head()
-        with self.reading() as connection:
-            if _revision(connection) == newest:
-                return
         with self.writing() as connection:
             if not self.sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             found = _revision(connection)
             if found is not None and found not in {one.revision for one in scripts.walk_revisions()}:
                 raise HistoryError(
-                    f"history {self.where}: its schema {found} is newer than this harness, which knows {newest}; "
+                    f"history {self.where}: its schema {found} is newer than this harness, which knows {NEWEST}; "
                     "upgrade the harness, or use another history"
                 )
             config.attributes["connection"] = connection

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from harness.core.errors import ConfigError, HistoryError
-from harness.history import database
+from harness.history import database, migrations
 from harness.history.record import History, Wanted
 from harness.history.tables import metadata
 from tests.history.nightly_runs import measured, month, night, nights
@@ -150,6 +151,23 @@ def test_migrations_make_the_tables_that_the_code_uses(place: str) -> None:
     with History(place) as history, history.database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_a_history_at_the_newest_schema_is_opened_without_alembic(tmp_path: Path) -> None:
+    head = ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
+    assert head == migrations.NEWEST, "the constant follows the last migration"
+    code = (
+        "import sys; from harness.history.record import History\n"
+        f"with History({str(tmp_path / 'history.db')!r}) as history: history.find()\n"
+        "print('alembic' in sys.modules)"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert said == ["True\n", "False\n"], "it is made by Alembic, and opened again without"
 
 
 def test_a_newer_schema_is_one_clear_error_and_left_alone(place: str) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Plugins that these tests have no part for, and that take longer to import than pytest itself.
+WITHOUT = "-p no:hypothesispytest -p no:randomly -p no:pytest_cov"
+
 
 @pytest.fixture(autouse=True)
 def own_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -14,3 +17,11 @@ def own_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="turn-") as folder:
         monkeypatch.setenv("TMPDIR", folder)
         yield
+
+
+@pytest.fixture(autouse=True)
+def short_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pytest that a test runs starts in half the time."""
+    if "pytester" in request.fixturenames:
+        request.getfixturevalue("pytester")  # it removes the variable
+        monkeypatch.setenv("PYTEST_ADDOPTS", WITHOUT)
