@@ -11,8 +11,18 @@ from dataclasses import replace
 from bench import _shapes as shapes
 from bench._clock import Start, service
 from bench._kinds import BROKER, LONG
-from bench._services import MEMORY, MIB, OBJECTS, THREADS, Kind
-from bench._shapes_leaks import buffered, in_bursts, leak, refusing, singly, steadily, untimed, varying
+from bench._services import MEMORY, MIB, OBJECTS, PACE, THREADS, Kind
+from bench._shapes_leaks import (
+    buffered,
+    in_bursts,
+    leak,
+    rate_limited,
+    refusing,
+    singly,
+    steadily,
+    untimed,
+    varying,
+)
 from bench._shapes_memory import (
     TRACES_HELD_BACK,
     collected,
@@ -114,6 +124,7 @@ _HEALTHY_COUNTS = (
     Kind("1 in 4 freed every 2,500 requests", service(janitor(2500, 0.25)), longer=True),
     Kind("log rotated every 2,000 requests", service(rotation(2000, 8.0, 7))),
     Kind("constant, 60 % refused", service(refusing(0.6))),
+    Kind("constant, 300 answers a second, else 429", service(rate_limited(300, PACE))),
 )
 _LEAKING_COUNTS = (
     Kind("3 per connection", shapes.leak(3.0, clockwork=True), "connection", 3.0),
@@ -137,6 +148,12 @@ _LEAKING_COUNTS = (
     _leak("1 per 10, varying (gamma 1)", leak(0.1, draw=varying(1.0)), 0.1),
     _leak("1 per 50, varying (gamma 4)", leak(0.02, draw=varying(4.0)), 0.02),
     _leak("1 per 10 above 30 at once", leak(0.1, "answered", above=30)),
+    Kind(
+        "2 per answered stream, 12 answers a second, else 429",
+        service(rate_limited(12, PACE), leak(2.0, "answered", steadily)),
+        "answered-stream",
+        2.0,
+    ),
     _leak("2 per answered stream", leak(2.0, "answered", steadily), 2.0, "answered-stream"),
     Kind("1 per answered stream, 60 % refused", service(refusing(0.6), leak(1.0, "answered", steadily)),
          "answered-stream", 1.0),

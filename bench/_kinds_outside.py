@@ -7,8 +7,18 @@ from __future__ import annotations
 from bench import _shapes as shapes
 from bench._clock import Start, service
 from bench._kinds import LONG
-from bench._services import MEMORY, OBJECTS, THREADS, Kind
-from bench._shapes_leaks import buffered, in_bursts, leak, refusing, singly, steadily, untimed, varying
+from bench._services import MEMORY, OBJECTS, PACE, THREADS, Kind
+from bench._shapes_leaks import (
+    buffered,
+    in_bursts,
+    leak,
+    rate_limited,
+    refusing,
+    singly,
+    steadily,
+    untimed,
+    varying,
+)
 from bench._shapes_memory import creeping
 from bench._shapes_timed import (
     between,
@@ -61,6 +71,7 @@ HEALTHY_OUTSIDE = (
     Kind("freed every 1,000 requests", service(janitor(1000)), longer=True),
     Kind("log rotated every 700 requests", service(rotation(700, 3.0))),
     Kind("constant, 30 % refused", service(refusing(0.3))),
+    Kind("constant, 200 answers a second, else 429", service(rate_limited(200, PACE))),
     Kind(
         "64 kB buffered for each client",
         service(buffered(4e3, 2e5, 64e3), untimed(creeping)),
@@ -78,6 +89,8 @@ LEAKING_OUTSIDE = (
     Kind("1 per answered stream", service(leak(1.0, "answered", steadily)), "answered-stream", 1.0),
     Kind("1 per answered stream, 30 % refused", service(refusing(0.3), leak(1.0, "answered", steadily)),
          "answered-stream", 1.0),
+    Kind("1 per answered stream, 30 answers a second, else 429",
+         service(rate_limited(30, PACE), leak(1.0, "answered", steadily)), "answered-stream", 1.0),
     Kind("1 per 10 answered streams, 50 % refused", service(refusing(0.5), leak(0.1, "answered")),
          "answered-stream", 0.1),
     Kind("1 per stream up to 500, then 500s", service(leak(1.0, "answered", steadily, cap=500)), "connection", 1.0,

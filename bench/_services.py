@@ -62,7 +62,7 @@ class Kind:
     true: a driver that may be named although nothing need be said (a slow drift by the clock).
     rate: true units per unit of the driver; nan where it is not defined. others: drivers that are right as well.
     held_back: its constants and seeds were never used for tuning. longer: a healthy kind that two minutes cannot
-    decide by its nature."""
+    decide by its nature. pace: connections a second that the service answers."""
 
     name: str
     make: Callable[[random.Random], Level | Clocked]
@@ -75,6 +75,7 @@ class Kind:
     others: tuple[str, ...] = ()
     held_back: bool = False
     longer: bool = False
+    pace: float = PACE
 
 
 def known(cls: type, **fields: Any) -> dict[str, Any]:
@@ -211,7 +212,7 @@ class World:
         if not spec.events:
             life = n * spec.dwell
         life *= served
-        seconds = max(n / PACE, life / max(1, spec.concurrency)) * rng.uniform(0.95, 1.1)
+        seconds = max(n / self.kind.pace, life / max(1, spec.concurrency)) * rng.uniform(0.95, 1.1)
         if spec.phase is Phase.HOLD:
             seconds = spec.dwell
         aborts = n - by_mode.get("fin", 0)

@@ -102,6 +102,23 @@ def refusing(share: float, status: int = 429) -> Start:
 
 
 @dataclass(slots=True)
+class _Paced(Clocked):
+    each: float
+    pace: float
+
+    def accepts(self, asked: int, rng: random.Random) -> int:
+        seconds = asked / self.pace + rng.uniform(
+            0.8, 1.2
+        )  # what the second before had left is served at once
+        return min(asked, max(1, round(self.each * seconds)))
+
+
+def rate_limited(each: float, pace: float) -> Start:
+    """So many answers a second; the service refuses the rest with 429. pace: connections a second that come."""
+    return lambda rng: _Paced(each, pace)
+
+
+@dataclass(slots=True)
 class _Buffer(Clocked):
     reading: float
     stalled: float

@@ -259,7 +259,9 @@ def _wait(
             and _time_for_search(trial, goal, suspected)
         ):
             return Search()
-        if goal.vary and (step := design.certifying(trial, goal, PASS / trial.sensitivity)):
+        step = design.certifying(trial, goal, PASS / trial.sensitivity) if goal.vary else None
+        # Where most streams are refused one load brings few of them, and the wait must still fit in after it.
+        if step and not _last_chance(trial, goal, step, {**suspected, **releasing}):
             return step
         return design.wait(trial, goal)
     retention = max(retention_of(trial, key) for key in (*suspected, *releasing))
@@ -295,6 +297,14 @@ def _time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) ->
     if goal.max_seconds is None:
         return True
     return goal.max_seconds - design.spent(trial) > _longest(trial, goal, results) + WAIT_SLACK
+
+
+def _last_chance(trial: Trial, goal: Goal, step: CycleSpec, results: Mapping[Key, Assessed]) -> bool:
+    """The wait fits into the time that is left, and would not after one more load."""
+    if goal.max_seconds is None:
+        return False
+    left = goal.max_seconds - design.spent(trial) - _longest(trial, goal, results) - WAIT_SLACK
+    return 0 < left <= design.expected(trial.observations, step)
 
 
 def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from bench._services import poisson
-from harness.core.judge.growth import Allowed
+from harness.core.judge.findings import _rate
+from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.memory import BLOCK, _leak
 from harness.core.judge.moments import Series
-from harness.core.judge.rates import beside_readings, interval
+from harness.core.judge.rates import MOST_SKEW, beside_readings, interval
 from harness.core.metric import Key
 
 OBJECTS, MEMORY = Key("memory", "objects"), Key("memory", "anonymous")
@@ -144,3 +147,15 @@ def test_two_spans_that_agree_tell_the_rate_as_well_as_counts_do() -> None:
 def test_one_increment_alone_is_no_lump(grown: list[float]) -> None:
     _, low, high = interval(grown, [500.0, 3160.0][-len(grown) :])
     assert 0.08 < low < high < 0.14
+
+
+def test_the_interval_of_a_leak_never_contains_zero() -> None:
+    """Three uneven cycles of a service that leaked threads: their spread alone would reach below zero."""
+    found = interval([320.0, 40.0, 500.0], [300.0, 300.0, 250.0])
+    assert found[1] <= 0
+    leak = Assessed("leaking", found[2], "grew", 860.0, 850.0, "connection", (), *found)
+    rate = _rate(leak, Key("threads"))
+    assert 0 < rate.low < rate.value < rate.high
+    assert rate.value / rate.low == pytest.approx(math.exp(MOST_SKEW), rel=1e-3)
+    narrow = _rate(replace(leak, low=0.9), Key("threads"))
+    assert narrow.low == 0.9, "a lower end above that stays as it is"

@@ -52,6 +52,7 @@ LEAST_CLIMB = 4  # levels
 CLIMB = 3.0  # standard errors
 SETTLED = 4  # blocks needed before two still ones at the end are a pass
 SUSPECT = 4  # blocks after the warm-up that all rose: not certain, but no pass
+LATE = 0.25  # share of a growth that its second half holds where it goes on, as ``growth`` asks of counts
 BACK = 0.2  # share of a climb that, given back, makes it no leak
 SLOWING = 0.6  # a climb whose second half is below this share of its first is settling
 
@@ -95,6 +96,11 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
         seconds = math.fsum(one.column("time")[-RISING:])
         why = f"rose by {grown / 1e6:.3g} MB in the last {seconds:.0f} s, in nearly every cycle, whatever its load"
         return replace(decided, status="undecided", why=why, growing=True)
+    if decided.status == "undecided" and not decided.growing and (grown := going_on(one, granted)):
+        why = (
+            f"rose by {grown / 1e6:.3g} MB over {counted(decided.exposure, 'connection', '.0f')} and goes on"
+        )
+        return replace(decided, why=f"{why}: {decided.why}", growing=True)
     return decided
 
 
@@ -114,6 +120,20 @@ def rising(one: Series) -> float:
     ups = sum(1 for value in last if value > 0)
     total = math.fsum(last)
     return total if len(last) == RISING and ups >= RISING - 1 and total >= RISING_LEAST else 0.0
+
+
+def going_on(one: Series, granted: Allowed) -> float:
+    """Bytes that a series too short for any test has grown by, if it goes on: more than an arena, and LATE of all, came
+    with the second half of the connections. Else 0. A pass would claim that it has stopped."""
+    pairs = _pairs(one, granted)
+    half = math.fsum(amount for _, amount in pairs) / 2
+    passed = late = 0.0
+    for value, amount in pairs:
+        share = min(1.0, max(0.0, (passed + amount - half) / amount)) if amount > 0 else float(passed >= half)
+        late += share * value
+        passed += amount
+    total = math.fsum(value for value, _ in pairs)
+    return total if late > GRANULE and late >= LATE * total else 0.0
 
 
 def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:

@@ -105,8 +105,10 @@ def assess(
         max(0.0, per_connection.slopes[0]) + 0.84 * student95(per_connection.free) * per_connection.errors[0]
     )
     if series.key.unit not in ("B", "cores"):
-        # What leaks is itself a Poisson count: below three units expected none may have come (the rule of three).
-        upper = max(upper, 3.0 / exposure)
+        # What leaks is itself a Poisson count: below three units expected none may have come (the rule of three). The
+        # noise hides a few that did come: as many as the line has risen by, and its error.
+        hidden = exposure * (max(0.0, per_connection.slopes[0]) + per_connection.errors[0])
+        upper = max(upper, (3.0 + hidden) / exposure)
     bound = min(upper, unseen)
     growing = rate > 3 * main.errors[0] and grown >= least and goes_on
     if bound <= sensitivity and not (growing and bound > SURE * sensitivity):
