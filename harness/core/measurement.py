@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ def _signature(verdict: Verdict) -> str:
 
 def _seen(trial: Trial) -> tuple[str, ...]:
     lines = trial.exit.log_tail if trial.exit else trial.about.last_words
-    return tuple(one.name for one in SIGNATURES if any(one.pattern.search(line[:500]) for line in lines))
+    return tuple(one.name for one in SIGNATURES if any(re.search(one.pattern, line[:500]) for line in lines))
 
 
 def _pace(observations: tuple[Observation, ...]) -> tuple[tuple[int, float], ...]:

@@ -12,11 +12,6 @@ from random import Random
 from types import TracebackType
 from typing import Any
 
-import zmq
-
-from fake_broker.chain import Chain
-from fake_broker.dialects import DIALECTS
-from fake_broker.spec import SpecError, parse_words
 from harness.core.cycle import BrokerCount, CycleSpec
 from harness.core.errors import BrokerError, OptionError
 from harness.core.units import counted
@@ -33,6 +28,13 @@ SERVICES = ("state", "identity", "app")  # for which the broker answers by itsel
 
 def needs_proxy(dialect: str, faults: Sequence[str]) -> bool:
     """Whether one of these faults needs the TCP proxy. Raises ConfigError for a fault that the broker would refuse."""
+    if not faults:
+        return False
+    # Imported late, as ZeroMQ below: most guards have no broker, and these take a tenth of their start.
+    from fake_broker.chain import Chain
+    from fake_broker.dialects import DIALECTS
+    from fake_broker.spec import SpecError, parse_words
+
     chain, proxied = Chain(DIALECTS[dialect], Random(0), proxied=True), False
     for text in faults:
         try:
@@ -83,6 +85,8 @@ class Broker:
         self._cancelled = cancelled
         self.endpoint = endpoint
         self._control = control
+        import zmq
+
         self._context = zmq.Context()
         self._counted = {"requests": 0, "replies": 0, "unanswered": 0}
 
@@ -133,6 +137,8 @@ class Broker:
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         """One order over the control endpoint; its answer."""
+        import zmq
+
         with self._context.socket(zmq.REQ) as socket:
             socket.linger = 0
             socket.connect(self._control)

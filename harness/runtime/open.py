@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core.errors import ProbeError
-from harness.runtime import detect, go, jvm, node, python
+from harness.runtime import detect
 from harness.runtime.channel import default_directory
 from harness.runtime.counters import RuntimeReader, Unavailable
 from harness.runtime.detect import Choice
@@ -20,9 +20,14 @@ def prepare_env(choice: Choice, env: Mapping[str, str], directory: Path) -> dict
     finds itself in the wrong runtime is never loaded. Raises ProbeError when ``directory`` is open to others.
     """
     prepared = dict(env)
+    # A reader is imported where its runtime is met: a service has one of them.
     if choice.runtime in (detect.PYTHON, detect.UNKNOWN):
+        from harness.runtime import python
+
         prepared = python.prepare_env(prepared, directory)
     if choice.runtime in (detect.NODE, detect.UNKNOWN):
+        from harness.runtime import node
+
         prepared = node.prepare_env(prepared, directory)
     return prepared
 
@@ -36,14 +41,22 @@ def open_reader(
     """
     shared = directory == default_directory(owner(choice.pid or pid))
     if choice.runtime == detect.PYTHON:
+        from harness.runtime import python
+
         return python.PythonCounters(directory, pid, shared=shared, url=url)
     if choice.runtime == detect.NODE:
+        from harness.runtime import node
+
         return node.NodeCounters(directory, choice.pid or pid if shared else pid, shared=shared)
     if choice.runtime == detect.JVM:
+        from harness.runtime import jvm
+
         return jvm.JvmCounters(pid)
     if choice.runtime == detect.GO:
         if not url:
             return Unavailable("the address of the pprof pages is not known; give --pprof URL")
+        from harness.runtime import go
+
         try:
             return go.GoCounters(pid, url)
         except ProbeError as error:

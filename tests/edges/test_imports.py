@@ -53,7 +53,7 @@ BARE = NEVER | SHOWN | MEASURING | JUDGING | {"zmq"}
         ("harness.cli soak --help", "harness.cli.resume", BARE - JUDGING),
         ("harness.cli judge reports/sample", "harness.core.judge.trial", NEVER | MEASURING | {"zmq"}),
         ("harness.cli report --help", "harness.cli.saved", NEVER | MEASURING | {"zmq"}),
-        ("harness.probe --help", "harness.probe.speak", BARE | {"click", "ssl"}),
+        ("harness.probe --help", "harness.probe.print_readings", BARE | {"click", "ssl"}),
         ("fake_broker --help", "zmq", NEVER | SHOWN | {"harness", "cattrs", "ssl"}),
         ("harness.reference --help", "uvicorn", BARE - SERVICE - {"asyncio", "zmq"}),
         ("harness.swarm.child", "locust", (BARE | {"fake_broker"}) - LOAD - {"zmq", "cattrs", "jinja2"}),
@@ -64,6 +64,13 @@ def test_a_process_imports_no_more_than_it_needs(words: str, needs: str, without
     found = imported("-m", *words.split())
     assert needs in found
     assert not found & without
+
+
+def test_a_guard_without_a_broker_imports_none_and_no_reader_of_a_runtime() -> None:
+    found = imported("-c", "import harness.experiment.guard")
+    assert {"harness.experiment.trial", "harness.core.judge.trial"} <= found
+    readers = {f"harness.runtime.{name}" for name in ("go", "jvm", "node")}
+    assert not found & (NEVER | {"zmq", "fake_broker.chain"} | readers)
 
 
 PLUGIN = "told = []\n\ndef tell(event):\n    told.append(type(event).__name__)\n"

@@ -13,13 +13,9 @@ class Signature:
     """A pattern, its name, what it means in one clause, and the next step for whoever has to fix it."""
 
     name: str
-    pattern: re.Pattern[str]
+    pattern: str  # compiled when a log is read: most services leave nothing to match
     meaning: str
     advice: str
-
-
-def _row(name: str, pattern: str, meaning: str, advice: str) -> Signature:
-    return Signature(name, re.compile(pattern), meaning, advice)
 
 
 LONGEST = 2000  # characters of a log line that are searched and quoted
@@ -37,7 +33,7 @@ CORRUPTED = (
 
 # Most specific first: the first row that matches any line decides.
 SIGNATURES: tuple[Signature, ...] = (
-    _row(
+    Signature(
         "zeromq-assertion",
         r"Assertion failed: .*\((?:.*/)?src/(?:msg|signaler|mailbox|mailbox_safe|socket_base|pipe|ypipe|poller_base|"
         r"epoll|object|own|ctx|session_base|fq|lb|dealer|router|stream_engine\w*|tcp\w*|io_thread|poll|select|reaper)"
@@ -46,130 +42,130 @@ SIGNATURES: tuple[Signature, ...] = (
         "an internal check of libzmq failed: a socket was used from several threads or after it was closed",
         OWNED,
     ),
-    _row(
+    Signature(
         "zeromq-epoll-emfile",
         r"Too many open files \(.*src/\w+\.[ch]pp",
         "libzmq had no descriptor left for a context",
         f"share one ZeroMQ context in the process, and {DESCRIPTORS}",
     ),
-    _row(
+    Signature(
         "czmq-destroyed-socket",
         r"zsock_destroy_checked.*zsock_is \(self\)",
         "a CZMQ socket was destroyed twice",
         f"destroy a socket in one place only; {OWNED}",
     ),
-    _row(
+    Signature(
         "sanitizer",
         r"(?:Address|Thread|Memory|Leak)Sanitizer: ",
         "a sanitizer found an invalid access",
         "fix the access at the first frame; the report also names where the memory was allocated and freed",
     ),
-    _row(
+    Signature(
         "go-cgo-sigsegv",
         r"signal arrived during cgo execution",
         "a Go service died inside C code",
         "look at the C call of this goroutine, and at every other goroutine inside C: they share what must have one "
         "owner, or use it after it was freed",
     ),
-    _row(
+    Signature(
         "go-concurrent-map",
         r"fatal error: concurrent map (?:\w+ and map )?(?:\w+)",
         "goroutines used a map at the same time",
         "guard the map with a sync.Mutex; run the service built with -race under the same load",
     ),
-    _row(
+    Signature(
         "go-deadlock",
         r"fatal error: all goroutines are asleep - deadlock!",
         "every goroutine waits for another one",
         "look at the channel or lock in the first frame: its other side has returned",
     ),
-    _row(
+    Signature(
         "go-stack-overflow",
         r"fatal error: stack overflow|goroutine stack exceeds \d+-byte limit",
         "a Go function called itself without end",
         "bound the recursion in the first frame",
     ),
-    _row(
+    Signature(
         "go-threads",
         r"program exceeds \d+-thread limit|fatal error: thread exhaustion",
         "the Go runtime reached its limit of threads",
         "bound the goroutines that call into C or block in a system call: each holds a thread",
     ),
-    _row(
+    Signature(
         "go-out-of-memory",
         r"fatal error: (?:runtime: )?(?:out of memory|cannot allocate memory)|runtime: out of memory: cannot allocate",
         "the Go heap could not grow any more",
         MEMORY,
     ),
-    _row(
+    Signature(
         "go-nil-pointer",
         r"panic: runtime error: invalid memory address or nil pointer dereference",
         "a Go service used a nil pointer",
         "check the pointer in the first frame: another goroutine may have closed or replaced it",
     ),
-    _row(
+    Signature(
         "go-sigsegv",
         r"fatal error: unexpected signal during runtime execution|\[signal SIG(?:SEGV|BUS)|^SIG(?:SEGV|BUS): ",
         "a Go service died of an invalid memory access",
         "look for unsafe pointers and C libraries in the first frames; run the service built with -race",
     ),
-    _row(
+    Signature(
         "rust-stack-overflow",
         r"has overflowed its stack",
         "a Rust thread overflowed its stack",
         "bound the recursion; run it under a debugger to see the function that repeats",
     ),
-    _row(
+    Signature(
         "rust-memory",
         r"memory allocation of \d+ bytes failed",
         "the allocator had no memory left",
         MEMORY,
     ),
-    _row(
+    Signature(
         "emfile",
         r"[Tt]oo many open files\b|EMFILE|\[Errno 24\]|\(os error 24\)",
         "descriptors ran out",
         DESCRIPTORS,
     ),
-    _row(
+    Signature(
         "thread-exhaustion",
         r"can't start new thread|pthread_create failed|unable to create native thread|"
         r"failed to spawn thread|runtime: failed to create new OS thread",
         "threads ran out",
         "end the threads that each stream starts, or serve streams from a bounded pool",
     ),
-    _row(
+    Signature(
         "java-hs-err",
         r"A fatal error has been detected by the Java Runtime Environment",
         "native code crashed the JVM",
         "look at the problematic frame: a JNI library or sun.misc.Unsafe; hs_err_pid*.log has every thread",
     ),
-    _row(
+    Signature(
         "java-native-memory",
         r"There is insufficient memory for the Java Runtime Environment|"
         r"Native memory allocation \(\w+\) failed|os::commit_memory\(.*failed",
         "the JVM got no more memory from the system",
         "compare -Xmx with the memory limit of the service, and count its threads and direct buffers",
     ),
-    _row(
+    Signature(
         "java-oom",
         r"java\.lang\.OutOfMemoryError",
         "the JVM ran out of memory",
         f"add -XX:+HeapDumpOnOutOfMemoryError, and {MEMORY}",
     ),
-    _row(
+    Signature(
         "node-oom",
         r"JavaScript heap out of memory|Allocation failed - process out of memory",
         "the Node heap ran out of memory",
         f"add --heapsnapshot-near-heap-limit=1, and {MEMORY}",
     ),
-    _row(
+    Signature(
         "node-fatal",
         r"^#\s+Fatal (?:JavaScript )?(?:error|invalid|process)|^FATAL ERROR: |^abort: |node::Abort",
         "V8 or a native addon aborted the Node process",
         "look at the JavaScript frame that called into native code; update or isolate the addon",
     ),
-    _row(
+    Signature(
         "glibc-heap",
         r"^(?:malloc|free|realloc|munmap_chunk|tcache_thread_shutdown|corrupted|double free|malloc_consolidate|"
         r"sysmalloc|calloc)\b.*(?:corrupt|invalid|double free|bad|overwrit|unaligned|mismatch|assertion)|"
@@ -178,85 +174,85 @@ SIGNATURES: tuple[Signature, ...] = (
         "glibc found its heap corrupted",
         CORRUPTED,
     ),
-    _row(
+    Signature(
         "stack-smashing",
         r"stack smashing detected|buffer overflow detected",
         "a C function wrote past the end of its buffer",
         CORRUPTED,
     ),
-    _row(
+    Signature(
         "cpp-terminate",
         r"terminate called (?:after throwing|without an active|recursively)",
         "a C++ exception was not caught",
         "catch the exception where the thread starts; the log names its type",
     ),
-    _row(
+    Signature(
         "python-memory",
         r"^(?:\w+\.)*MemoryError\b",
         "Python ran out of memory",
         MEMORY,
     ),
-    _row(
+    Signature(
         "python-fatal",
         r"^Fatal Python error: (?!Aborted|Segmentation|Bus error)",
         "the Python interpreter gave up",
         "look at the C extension below the first frame: it broke a rule of the interpreter",
     ),
-    _row(
+    Signature(
         "python-abort",
         r"^Fatal Python error: Aborted",
         "the process aborted",
         "look at the C library that the first frame calls: it called abort",
     ),
-    _row(
+    Signature(
         "python-sigsegv",
         r"^Fatal Python error: (?:Segmentation fault|Bus error)",
         "the process died of an invalid memory access",
         "look at the C extension that the first frame calls, and at objects that several threads share with it",
     ),
-    _row(
+    Signature(
         "node-uncaught",
         r"^Node\.js v\d+\.\d+|ERR_UNHANDLED_REJECTION|triggerUncaughtException|Unhandled 'error' event",
         "an exception was not caught, which ends a Node process",
         "handle the error where the stream is written: an 'error' listener, or catch around the await",
     ),
-    _row(
+    Signature(
         "go-panic",
         r"^panic: ",
         "a Go service panicked",
         "fix the panic at the first frame; recover only where a request starts",
     ),
-    _row(
+    Signature(
         "rust-panic",
         r"^thread '.*' (?:\(\d+\) )?panicked at ",
         "a Rust thread panicked",
         "fix the panic at the first frame; set RUST_BACKTRACE=1 to see its callers",
     ),
-    _row(
+    Signature(
         "c-assertion",
         r"\w: Assertion `.*' failed\.",
         "an assertion of C code failed",
         "read the assertion: it names the file and the condition that does not hold",
     ),
-    _row(
+    Signature(
         "kernel-oom-kill",
         r"[Oo]ut of memory: Killed process \d+|oom-kill:constraint|\boom_reaper: reaped process",
         "the kernel killed it because memory ran out",
         "compare its memory with the limit of its control group, and find what grows",
     ),
-    _row(
+    Signature(
         "dangling-socket",
         r"dangling '\w+' socket created at|dangling sockets: cannot terminate|Dangling ZeroMQ \w+ socket",
         "ZeroMQ sockets were left open at exit",
         "close each socket in the code path that created it",
     ),
-    _row(
+    Signature(
         "context-termination",
         r"Context termination timeout",
         "a ZeroMQ context could not be ended",
         "set LINGER on every socket, and close each one before the context ends",
     ),
-    _row(
+    Signature(
         "socket-close",
         r"Socket close failure",
         "a ZeroMQ socket could not be closed",
@@ -275,7 +271,7 @@ class Match:
 
 def _matches(signature: Signature, line: str) -> bool:
     """Whether the beginning of a line matches: the patterns take quadratic time on a line without end."""
-    return bool(signature.pattern.search(line[:LONGEST]))
+    return bool(re.search(signature.pattern, line[:LONGEST]))
 
 
 def find(lines: Sequence[str]) -> Match | None:
