@@ -32,7 +32,7 @@ threads = "0/connection"
 memory = "1 KiB/connection"
 
 [budget.ceilings]
-# Greatest level at rest, whatever the growth.
+# Highest level while idle, whatever the growth.
 # fds = 500
 # memory = "512 MiB"
 

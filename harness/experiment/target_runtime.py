@@ -1,4 +1,4 @@
-"""The target seen from inside: its runtime's counters at rest, and where it grows once growth is known."""
+"""The target seen from inside: the counters of its runtime once it has settled, and the places where it grows."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def ask(
             refused = not isinstance(error, ConnectionResetError)
         except (TimeoutError, BlockingIOError):
             raise ProbeError(
-                f"{path.name}: no answer to {command!r} in {timeout:g} s; expected the target to be at rest: "
+                f"{path.name}: no answer to {command!r} in {timeout:g} s; expected the target to be idle: "
                 "is its interpreter blocked?"
             ) from None
         if data:

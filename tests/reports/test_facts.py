@@ -208,7 +208,7 @@ def test_a_ceiling_is_told_in_units_that_are_read_with_what_to_do() -> None:
     key = Key("memory", "anonymous")
     over = trial([float(15 << 20)] * 6, key=key, budget=Budget(ceilings={"memory/anonymous": 1 << 20}))
     text = read(over)
-    assert "anonymous memory reached 15 MiB at rest, over its ceiling of 1 MiB" in text
+    assert "anonymous memory reached 15 MiB while idle, over its ceiling of 1 MiB" in text
     assert "next: the report lists what the idle service still" in text
 
 

@@ -1,1 +1,1 @@
-"""From what was measured to a verdict: tests, findings, and what weakens them."""
+"""Turns observations into a verdict: tests, findings, bounds and caveats."""

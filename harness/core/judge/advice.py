@@ -1,4 +1,4 @@
-"""The next step for a leak, in the words of the language that the service is written in."""
+"""The next step for a leak, in the terms of the service's language."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ ENDLESS: Mapping[str, str] = {
     "rust": "a Vec, a HashMap, an unbounded channel",
     "": "a list, a cache, a queue without a limit",
 }
-# What memory may be that is known from outside alone, after "find what each connection leaves behind: ".
+# What may retain memory that only the kernel counts, after "find what each connection leaves behind: ".
 LEFT: Mapping[str, str] = {
     "python": "an entry of a list or a cache, a task that never ends",
     "node": "an entry of an array or a Map, a listener that is not removed",
@@ -120,7 +120,7 @@ class Held:
 
     @property
     def runs(self) -> bool:
-        """The element is itself the task, thread or timer."""
+        """Whether the element is itself the task, thread or timer."""
         return bool(_RUNS.search(self.item))
 
 

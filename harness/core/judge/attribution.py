@@ -1,5 +1,5 @@
-"""The cycle that shows where a certain leak grows: whatever drives it, large enough to stand out, and small enough
-not to kill the service."""
+"""The cycle that shows where a certain leak grows: large enough to stand out, and small enough not to crash the
+service."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from harness.core.record import Trial
 
 __all__ = ["attribution_cycle", "units"]
 
-ENOUGH = 50.0  # leaked things that make a place stand out from what a cycle does besides
+ENOUGH = 50.0  # leaked objects that make a place stand out from the other work of a cycle
 ROOM = 5  # cycles of attribution that must fit below the nearest ceiling: three are run
-LEAST_CYCLE = 5  # connections: fewer show nothing
+MIN_CYCLE = 5  # connections: fewer show nothing
 SMALLEST = 200  # connections in one cycle of attribution
-# Units of a driver that a cycle's ledger counts, and their words; any other growth is reported per connection.
+# Units of a driver that the ledger of a cycle counts, and their names; other growth is reported per connection.
 UNITS = {"event": "event", "abort": "abort", "answered-stream": "answered stream"}
 
 
 def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
-    """What a further cycle looks like that shows where a certain leak grows, and the unit that drives it.
+    """A further cycle that shows where a certain leak grows, and the unit of its driver.
 
-    None when no leak is certain, or a ceiling is so near that the service would run into it. As large as
-    the leak is rare, but never larger than what was run before.
+    None when no leak is certain, or a ceiling is so near that the service would run into it. The rarer the leak, the
+    larger the cycle, but it is never larger than the cycles before.
     """
-    # What is freed at the disconnect has left no trace when a cycle is over.
+    # Growth that is freed at the disconnect cannot be found after the end of a cycle.
     leaking = [
         f
         for f in judge(trial).findings
@@ -52,18 +52,18 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
     step = _driven(trial, first.driver or "")
     wanted = math.ceil(ENOUGH / first.rate.value) if first.rate.value > 0 else step.connections
     size = min(max(step.connections, SMALLEST), max(SMALLEST, wanted))
-    # The service is not to be killed by the search for the place where it leaks.
+    # The search for the place must not crash the service.
     room = min(_room(trial, step), default=math.inf)
     if math.isfinite(room):
         size = min(size, int(room / ROOM))
-    if size < LEAST_CYCLE:
+    if size < MIN_CYCLE:
         return None
     step = replace(step, index=len(trial.observations), connections=size, phase=Phase.SEARCH)
     return step, UNITS.get(per, "connection")
 
 
 def _driven(trial: Trial, driver: str) -> CycleSpec:
-    """The last load in which the driver acted; the last of all where none is known to have."""
+    """The last load in which the driver occurred; the last of all if it is known of none."""
     loaded = [o for o in trial.observations if o.spec.connections]
     fit = [o for o in loaded if _acted(o, driver)] or loaded
     return next((o.spec for o in reversed(fit) if o.spec.phase is Phase.LOAD), fit[-1].spec)
@@ -104,7 +104,7 @@ def _room(trial: Trial, step: CycleSpec) -> Iterator[float]:
 
 
 def _level(observation: Observation, key: Key) -> float | None:
-    """What stands against the ceiling: descriptors of the fullest process, the whole tree's of all else."""
+    """The level to compare with the ceiling: descriptors of the process with most, anything else of the whole tree."""
     census = observation.census
     if key == Key("fds") and census and census.per_process:
         return float(max(census.per_process.values()))
@@ -112,7 +112,7 @@ def _level(observation: Observation, key: Key) -> float | None:
 
 
 def units(ledger: Ledger, per: str, seconds: float) -> float:
-    """How much of the driver one cycle saw."""
+    """The amount of the driver in one cycle."""
     answered = ledger.opened if ledger.answered is None else ledger.answered
     counts = {
         "second": seconds,

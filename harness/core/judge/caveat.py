@@ -1,4 +1,4 @@
-"""Why a run can say nothing for certain, what weakens it, and what to do about it."""
+"""Why a run is inconclusive, what weakens its result, and what to do about it."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from harness.core.units import counted, duration_text
 
 JUDGED_ONLY_IF_CERTAIN = (
     "mappings",
-)  # an interpreter maps an arena now and then: only a certain leak counts
+)  # an interpreter maps an arena now and then, so only a certain leak counts
 MORE = (
     "give more time or connections (--max-time, --connections), or accept a larger smallest leak "
     "(--sensitivity 1/100)"
 )
-LARGEST_TIME = 24 * 3600.0  # seconds: what takes longer is advised otherwise
+MAX_ADVISED_TIME = 24 * 3600.0  # seconds: beyond it the advice is another one than more time
 SPREAD = (
     "raise the service's limit for the test, or spread the load over client addresses: "
     "--source-addresses 127.0.0.2-127.0.0.200"
 )
 LIMITED = "if such events are meant, give a higher --max-event (pytest: max_event)"
-BURST_SECONDS = 3.0  # that a short burst of clients takes, with its settling
-MOST_LOST = 10  # of them by name
+BURST_SECONDS = 3.0  # duration of a short burst of clients, with its settling
+MAX_NAMED = 10  # lost load generators that are named
 SETTLING = 15.0  # seconds that the readings around a wait take
 
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """Why nothing is certain, and the one next step. weak: nothing grew, and a bound is weaker than asked."""
+    """Why a run is inconclusive, and the next step. weak: nothing grew, but a bound is weaker than asked."""
 
     why: str
     advice: str
@@ -45,7 +45,7 @@ class Caveat:
 
 
 def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
-    """The weightiest reason not to certify a pass; None when there is none."""
+    """The most important reason not to certify a pass; None when there is none."""
     if trial.interrupted:
         return Caveat("the run was interrupted", "let it run to its end; what was measured is kept")
     total = ledger_total(trial)
@@ -79,7 +79,7 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
 
 
 def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
-    """What is open although the load reached the service."""
+    """What remains undecided although the load reached the service."""
     unsettled = [o for o in trial.observations if o.complete and not o.settled]
     if unsettled and len(unsettled) * 2 >= len(trial.observations):
         return Caveat(
@@ -99,7 +99,7 @@ def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
 
 
 def _open(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
-    """What keeps a run from being a pass: growth that is not decided; else an exact count without its bound."""
+    """The results that prevent a pass: undecided growth; without any, exact counts whose bound is too weak."""
     growing = {
         key: one
         for key, one in results.items()
@@ -118,7 +118,7 @@ def time_option(trial: Trial) -> str:
 
 
 def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
-    """Growth that follows a driver beyond doubt, and was not yet seen to outlive the retention time."""
+    """The caveat of growth that certainly follows a driver, but is not yet older than the retention time."""
     retention = retention_of(trial, key)
     age = one.idle_evidence.age if one.idle_evidence else 0.0
     needed = math.ceil((design.spent(trial) + retention + SETTLING) / 10) * 10
@@ -131,7 +131,7 @@ def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
 
 
 def _longer(trial: Trial, key: Key, one: Assessed) -> str:
-    """How long it would take: as many cycles again, for the evidence grows with them."""
+    """The advice for undecided growth: as much time again, because the evidence grows with the cycles."""
     option = time_option(trial)
     if one.per_burst:
         bursts = sum(1 for o in trial.observations if o.ledger.opened)
@@ -150,11 +150,11 @@ def _longer(trial: Trial, key: Key, one: Assessed) -> str:
 
 
 def _weak(trial: Trial, one: Assessed) -> str:
-    """How long a bound takes that is not yet as strong as asked: it shrinks in proportion to the streams, or faster."""
+    """The advice for a bound that is weaker than asked: it shrinks in proportion to the streams, or faster."""
     if not math.isfinite(one.at_most) or one.at_most <= trial.sensitivity:
         return MORE
     needed = design.spent(trial) * one.at_most / trial.sensitivity + SETTLING
-    if needed > LARGEST_TIME:
+    if needed > MAX_ADVISED_TIME:
         return MORE
     return (
         f"give more time: {time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}; "
@@ -163,20 +163,20 @@ def _weak(trial: Trial, one: Assessed) -> str:
 
 
 def _upwards(value: float) -> float:
-    """The next number with one digit."""
+    """The value, rounded up to one significant digit."""
     step = 10.0 ** math.floor(math.log10(value))
     return math.ceil(value / step) * step
 
 
 def warnings_of(trial: Trial) -> list[str]:
-    """What a reader should know beside the verdict."""
+    """The warnings that go with a verdict."""
     found = []
     if any(o.ledger.saturated for o in trial.observations):
         found.append("the load generator was the bottleneck in at least one cycle")
     lost = lost_workers(trial)
-    found.extend(lost[:MOST_LOST])
-    if len(lost) > MOST_LOST:
-        found.append(f"{len(lost) - MOST_LOST} more workers were lost")
+    found.extend(lost[:MAX_NAMED])
+    if len(lost) > MAX_NAMED:
+        found.append(f"{len(lost) - MAX_NAMED} more workers were lost")
     unreadable = sorted({reason for o in trial.observations if o.census for reason in o.census.unreadable})
     found.extend(f"not read: {reason}" for reason in unreadable[:5])
     unsettled = [o.spec.index for o in trial.observations if o.complete and not o.settled]
@@ -201,7 +201,7 @@ def warnings_of(trial: Trial) -> list[str]:
 
 
 def lost_workers(trial: Trial) -> list[str]:
-    """Which load generators were lost, each once: in which cycle, and with how many streams."""
+    """The load generators that were lost, each with its cycle and its number of streams."""
     found: dict[str, str] = {}
     for seen in trial.observations:
         for note in of_kind(seen.ledger.notes, NoteKind.WORKER_LOST):
@@ -211,7 +211,7 @@ def lost_workers(trial: Trial) -> list[str]:
 
 
 def ledger_total(trial: Trial) -> Ledger:
-    """What the swarm counted over all cycles, but for those that the search for the place slowed down."""
+    """The sum of the ledgers, without cycles in which allocations were traced, which slows the service."""
     loads = [o.ledger for o in trial.observations if o.spec.phase is not Phase.SEARCH]
     causes: dict[str, int] = {}
     details: dict[str, str] = {}
@@ -232,6 +232,6 @@ def ledger_total(trial: Trial) -> Ledger:
 
 
 def connections_per_second(trial: Trial) -> float | None:
-    """The pace of the whole load, for saying when a ceiling is met."""
+    """Connections per second of the whole load, to estimate when a ceiling is reached."""
     total = ledger_total(trial)
     return total.opened / total.seconds if total.seconds > 0 and total.opened else None

@@ -1,4 +1,4 @@
-"""Every count of a trial through its test: exact ones by likelihood, those with noise by their trend."""
+"""Applies to every count of a trial its test: exact counts by likelihood, noisy ones by their trend."""
 
 from __future__ import annotations
 
@@ -22,54 +22,52 @@ from harness.core.record import Trial
 from harness.core.segments import segments
 from harness.core.stats.distributions import poisson_interval
 
-# Growth per reading that means nothing: an interpreter or a C library maps an arena now and then. Of seven healthy
+# Growth per reading that is normal: an interpreter or a C library maps an arena now and then. Of seven healthy
 # servers six moved by at most 4 mappings a cycle after the third, Node's once by 70 (bench/traces).
 TOLERANCE = {"mappings": 4.0}
-# Noise of a runtime counter, measured (docs/detector.md): 4 blocks a reading are the reading's own, a heap moves by
-# a page, and CPU at rest by up to 0.0019 cores.
+# Noise of a runtime counter, measured (docs/detector.md): a reading itself adds 4 blocks, a heap varies by a page, and
+# idle CPU by up to 0.0019 cores.
 FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
-# Smallest growth per connection that is called a leak in a counter whose readings have noise of their own.
+# Smallest growth per connection that counts as a leak in a counter with noisy readings.
 FINEST = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}  # × trial.sensitivity
 LEAST = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
-# Counters that are counts: how many of them a stream in a pool may hold.
+# Counters of objects, with the number that a stream in a pool may hold.
 COUNTED = {"objects": 5, "blocks": 5}
 # A cache of one entry per request or event grows exactly like a leak until it is full, and a thousand or two are
-# customary sizes; so memory alone proves nothing before so many. Descriptors, threads and tasks are not cached
-# by the thousand, and nobody caches by the abort, by the stalled reader or by the timeout.
+# customary sizes. So memory alone proves nothing below this number. Descriptors, threads and tasks are not cached by
+# the thousand, and no cache grows per abort, per stalled reader or per timeout.
 CACHE = 4096.0
-# Left per answered stream after the first full release, above what first clients leave behind as a warm-up: Node's heap
-# keeps 170 bytes, Go's 60.
+# Bytes left per answered stream after the first full release that are more than a warm-up: Node's heap keeps 170 bytes
+# of the first clients, Go's 60.
 # Mappings are an allocator's arenas: 3,000 threads left 340.
 STEEP_LEFT = {"objects": 0.5, "blocks": 0.5, "heap-bytes": 1024.0, "mappings": 0.5}
-# The same below which it looks like a warm-up, so no growth is seen, only a weak bound.
+# The same, below which the rest looks like a warm-up and only weakens the bound.
 WARMED = {"heap-bytes": 256.0, "mappings": 0.2}
-WARMER = (
-    1.5  # times as much per stream as the later ones left, that the first ones leave where it is a warm-up
-)
-TAIL = 0.8  # of its rate before, that a growth of one entry each keeps to the end; a cache that fills falls short
-STEEP = 0.5  # growth per connection, or event, that no warming up will bend
-NOT_ONE = 3.0  # expected leaks, of which none comes with a probability of 5 % (the rule of three)
-MIN_RELEASE = 16.0  # units given back without clients below which it is jitter
+WARMER = 1.5  # times as much per stream as later streams that the first streams leave if it is a warm-up
+TAIL = 0.8  # of its earlier rate that growth by one entry each keeps to the end, unlike a cache that fills up
+STEEP = 0.5  # growth per connection, or event, that is too large for a warm-up
+NOT_ONE = 3.0  # expected leaks that all fail to appear with a probability of 5 % (the rule of three)
+MIN_RELEASE = 16.0  # units: a smaller fall without clients is jitter
 RELEASED = {"objects": 200.0, "blocks": 200.0, "heap-bytes": 1048576.0, "idle-cpu": 0.05, "mappings": 64.0}
 LONG_ENOUGH = 1.25  # times the retention time for which growth over time must have gone on
 UNNOTICED = 12.0  # seconds: two heartbeats of up to 36 s, after which a write to a departed client fails
-WORK = 0.05  # cores: idle CPU that rose by so much is work for what is held
+WORK = 0.05  # cores: a rise of idle CPU by this much is work for what is retained
 SWEPT = 2.0  # times the largest fall that growth must exceed
-SURELY = 0.9  # share of a small growth whose release must have been possible to see
-# Threads that a runtime starts by itself, to compile or where all of its own wait in the kernel, as they do on a busy
+SURELY = 0.9  # share of a small growth whose release must have been observable
+# Threads that a runtime starts by itself, to compile, or when all of its threads wait in the kernel, as on a busy
 # machine: on two cores Go went from 5 to 8 and stayed there, once from 11 to 22 in one cycle of 2,200 streams that each
 # opened a file; a JVM went from 24 to 32. Python starts none.
 OF_RUNTIME = {"go": 8.0, "jvm": 16.0, "node": 8.0}
-FEW = 2  # cycles; what each stream adds at the rate of these threads comes in more
+FEW = 2  # cycles; growth per stream at this rate would occur in more of them
 THREADS = (Key("threads"), Key("tasks", "java-thread"))
-CAPPED = ("fds", "threads", "processes", "tasks", "broker-peers")  # what services run out of
+CAPPED = ("fds", "threads", "processes", "tasks", "broker-peers")  # resources with a limit
 ENTRIES = {
     "connection": "connection",
     "answered": "answered",
     "event": "event",
     "stream-second": "stream-second",
 }  # driver → what is counted
-# Metrics that must come back to the integer for a pass; the others speak up only when they grow.
+# Metrics that must return to the same integer for a pass; the others matter only when they grow.
 CERTIFIED = frozenset({"fds", "threads", "processes", "tasks", "broker-peers"})
 
 
@@ -100,8 +98,8 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
 
 
 def unserved(results: Mapping[Key, Assessed], capped: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
-    """Sockets of clients that waited in vain once the service had run into a limit are a consequence of it, and pass
-    from one state to another when they leave: no growth of their own."""
+    """Bound the sockets of clients that waited after the service had reached a limit. They are a consequence of the
+    limit, and change their state when the clients disconnect, so they are not growth of their own."""
     if not capped:
         return dict(results)
     return {
@@ -113,7 +111,7 @@ def unserved(results: Mapping[Key, Assessed], capped: Mapping[Key, Assessed]) ->
 
 
 def _assess_processes(trial: Trial, found: Sequence[Moment], parts: Sequence[Trial]) -> dict[Key, Assessed]:
-    """The results of a resumed trial: of each process by itself, and of growth that only all of them together show."""
+    """The results of a resumed trial: of each process alone, and of growth that only all of them together show."""
     each = [(moments(part), assess_counts(part)) for part in parts]
     results: dict[Key, Assessed] = {}
     for key in sorted({key for _, assessed in each for key in assessed}):
@@ -130,8 +128,8 @@ def _assess_processes(trial: Trial, found: Sequence[Moment], parts: Sequence[Tri
 
 
 def covered(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
-    """Classes whose levels only come and go, as sockets do that pass from one state to another: the bound of their
-    total holds for each."""
+    """Bound classes whose levels only fluctuate, such as sockets that change their state, by the bound of their
+    total."""
 
     def of(key: Key, one: Assessed) -> Assessed:
         total = results.get(Key(key.metric))
@@ -147,10 +145,9 @@ def covered(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
 
 
 def _bound_runtime_threads(trial: Trial, key: Key, one: Assessed, rises: int, peak: int) -> Assessed:
-    """Threads that follow no driver are the runtime's own, once as many streams as a pass needs were answered: a few of
-    them, or at most one for each stream open at once where they came in FEW cycles.
-
-    rises: cycles in which their number rose. peak: most streams open at once."""
+    """Attribute threads that follow no driver to the runtime, once as many streams as a pass needs were answered: a few
+    threads, or at most one for each stream open at once if they appeared in FEW cycles. rises: cycles in which their
+    number rose. peak: most streams open at once."""
     most = OF_RUNTIME.get(trial.target.runtime, 0.0) if runs_threads(trial, key) else 0.0
     if most and rises <= FEW:
         most = max(most, float(peak))
@@ -162,12 +159,12 @@ def _bound_runtime_threads(trial: Trial, key: Key, one: Assessed, rises: int, pe
 
 
 def runs_threads(trial: Trial, key: Key) -> bool:
-    """True for threads that a runtime starts by itself."""
+    """Whether the key counts threads that the runtime starts by itself."""
     return key in THREADS and trial.target.runtime in OF_RUNTIME
 
 
 def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> Assessed:
-    """What is left of a growth once the retention time is taken into account (``harness.core.judge.retention``)."""
+    """The result once the retention time is taken into account (``harness.core.judge.retention``)."""
     retention = retention_of(trial, key)
     if retention <= 0 or one.status == "bounded":
         return one
@@ -183,7 +180,7 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
         return one
     if (
         one.total <= SWEPT * seen.swept
-    ):  # a janitor that runs every so many requests has freed as much at once
+    ):  # a cleanup that runs after a number of requests has freed as much at once
         return replace(
             one,
             status="undecided",
@@ -192,10 +189,12 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
             why=f"{one.why}; {seen.swept:g} fell at once",
         )
     margin = MARGIN + (UNNOTICED if _departures_unnoticed(found) else 0.0)
-    if one.factor == "time":  # nothing expires of what grows all the time, once it has grown for longer
+    if (
+        one.factor == "time"
+    ):  # growth over time that outlasts the retention time has nothing left that could expire
         late = seen.age >= retention * LONG_ENOUGH
     else:
-        lump = noise if key.metric == "idle-cpu" else lump_of(one)  # CPU time comes in no units
+        lump = noise if key.metric == "idle-cpu" else lump_of(one)  # CPU time has no smallest unit
         needed = max(min(TESTED * lump, SURELY * one.total), FALLEN * one.total)
         late = (
             seen.age >= retention + margin and seen.tested >= needed and seen.fallen <= MISSING * seen.tested
@@ -206,20 +205,20 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
 
 
 def _departures_unnoticed(found: Sequence[Moment]) -> bool:
-    """Sockets of departed clients have piled up: a service that notices a departure only by its second write after
-    it may close them a little later than the retention time."""
+    """Whether sockets of departed clients have accumulated. A service that notices a departure only at its second write
+    may close them a little later than the retention time."""
     held = [unnoticed(moment.levels) for moment in found if moment.levels]
     streams = found[-1].done.get("answered", 0.0)
     return bool(held) and held[-1] - min(held) > max(2.0, 0.02 * streams)
 
 
 def retention_of(trial: Trial, key: Key) -> float:
-    """Seconds for which this key may stay: its own budget, its metric's, that of all, or the trial's."""
+    """Seconds for which this key may be retained: by the budget of the key, of its metric, of all, or by the trial."""
     return retain_for(trial.budget.retain, str(key), trial.retention)
 
 
 def _read(found: Sequence[Moment], key: Key) -> tuple[list[Moment], list[float]]:
-    """The moments and the key's level at each; where it was not read, the next reading's."""
+    """The moments and the level of the key at each; where it was not read, that of the next reading."""
     known: list[float | None] = [level_of(moment, key) for moment in found]
     following: float | None = None
     for index in range(len(known) - 1, -1, -1):
@@ -233,7 +232,7 @@ def _after_release(
     trial: Trial, found: Sequence[Moment], levels: Sequence[float], key: Key, one: Assessed, seen: IdleEvidence,
     retention: float,
 ) -> Assessed:  # fmt: skip
-    """Some of the growth was given back. Judged is what was left each time when everything released had gone."""
+    """Judge what was left each time after everything that is ever released had been released."""
     assert seen.release
     said = seen.release.text()
     open_ = replace(
@@ -294,9 +293,9 @@ def _after_release(
 def _warm(
     found: Sequence[Moment], levels: Sequence[float], drained: tuple[int, ...], sensitivity: float
 ) -> tuple[int, ...]:
-    """Without the level before the first client, once enough streams came after the first full release: the first
-    clients leave a warm-up of its own behind, and that is neither a pool nor a leak. What each later stream left as
-    well was not a warm-up."""
+    """The drained moments, without the one before the first client once enough streams came after the first full
+    release. The first clients leave a warm-up behind, which is neither a pool nor a leak. If each later stream leaves
+    as much, it was not a warm-up."""
     if found[drained[0]].peak or found[drained[0]].done.get("connection", 0.0) or len(drained) < 3:
         return drained
     first = _between(found[drained[0]], found[drained[1]]).get("answered", 0.0)
@@ -311,13 +310,13 @@ def _between(before: Moment, after: Moment) -> dict[str, float]:
 
 
 def lump_of(one: Assessed) -> float:
-    """Units that come together at least: a growth of several for each stream comes in no smaller lumps."""
+    """The smallest step by which growth occurs: growth of several units per stream has no smaller steps."""
     return max(1.0, one.rate) if one.factor != "time" else 1.0
 
 
 def rule_out_cache_by_idle_cpu(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
-    """Memory that a cache could hold is not a cache where the service works the more while idle, the more it holds:
-    nothing is done for the entries of a cache."""
+    """Memory that a cache could hold is a leak if the idle service uses more CPU the more it retains: a service does no
+    work for the entries of a cache."""
     cpu = results.get(Key("idle-cpu"))
     busy = cpu is not None and cpu.total >= WORK and (cpu.growing or cpu.status == "leaking")
     return {
@@ -336,7 +335,7 @@ def _worked(why: str, cpu: Assessed | None) -> str:
 
 
 def _cap_at_leader(part: Assessed, leader: Assessed | None) -> Assessed:
-    """A part of a leak that is a leak only as far as its leader is one."""
+    """The result of a count that grew in step with ``leader``, which can be no more certain than its leader."""
     if part.status == "leaking" and leader is not None and leader.status == "suspected":
         return replace(part, status="suspected", growing=True)
     return part
@@ -345,8 +344,8 @@ def _cap_at_leader(part: Assessed, leader: Assessed | None) -> Assessed:
 def find_correlated_growth(
     results: Mapping[Key, Assessed], read: Mapping[Key, Series], seen: Sequence[Moment]
 ) -> tuple[dict[Key, Assessed], dict[Key, Key]]:
-    """Counts not certain by themselves that grew in step with one that is: a part of the same leak. And the leader of
-    each."""
+    """Find counts that are not certain by themselves but grew in step with a certain one: a part of the same leak.
+    Returns the results, and the leader of each such count."""
     found: dict[Key, Assessed] = {}
     leaders: dict[Key, Key] = {}
     certain = {key: one for key, one in results.items() if one.status == "leaking"}
@@ -356,7 +355,7 @@ def find_correlated_growth(
         grown = read[key].increments
         for leader, lead in certain.items():
             led = read[leader].increments
-            if len(led) != len(grown):  # memory is not read while allocations are traced
+            if len(led) != len(grown):  # there are no levels of memory while allocations are traced
                 both = series([moment for moment in seen if level_of(moment, key) is not None], leader)
                 led = both.increments if both else []
             if (
@@ -382,7 +381,7 @@ def find_correlated_growth(
 
 
 def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
-    """One series through the test that suits it; memory that a cache could hold is not certain yet."""
+    """Apply the test of its metric to one series. Memory that a cache could hold is not certain yet."""
     found = _tested(one, sensitivity, granted)
     counted = ENTRIES.get(found.factor)
     if counted is None or one.key.kind not in EXACT_MEMORY_KINDS:
@@ -400,7 +399,7 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
 
 
 def _tails_off(one: Series, counted: str) -> bool:
-    """The last cycle in which the driver acted added less for each than those before it."""
+    """Whether the last cycle with the driver added less per unit than the cycles before."""
     acted = [
         (grown, amount) for grown, amount in zip(one.increments, one.column(counted), strict=True) if amount
     ]
@@ -439,8 +438,8 @@ def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
 
 
 def allowed(budget: Budget, key: Key) -> Allowed:
-    """What a budget grants this key; its own entry goes before its metric's, which is for kinds of the same
-    unit: bytes of memory grant no live objects. What kinds are granted, their total is granted too."""
+    """The growth that a budget grants this key. The entry of the key takes precedence over that of its metric, which
+    holds only for kinds of the same unit. What is granted to kinds is granted to their total too."""
     alike = Key(key.metric).unit == key.unit
 
     def of(table: Mapping[str, float]) -> float:

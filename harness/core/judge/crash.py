@@ -1,4 +1,4 @@
-"""How a service died: code, signal, last words, where in the load, and what had grown before."""
+"""How a service crashed: exit code, signal, log, position in the load, and growth before the crash."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.core.trace import fold
 from harness.core.units import counted
 from harness.core.verdict import Crash
 
-NOISE = ("memory", "mappings", "idle-cpu")  # always move a little; not what a service dies of unseen
+NOISE = ("memory", "mappings", "idle-cpu")  # always vary a little, and no service crashes because of that
 
 
 def crash_of(trial: Trial) -> Crash | None:
-    """The evidence of a death; None when the service lived on. An exit with code 0 under load is one too:
-    nobody asked it to end."""
+    """The evidence of a crash; None when the service kept running. An exit with code 0 under load is a crash too,
+    because nothing asked the service to exit."""
     if not trial.exit:
         return None
     code = trial.exit.returncode
@@ -36,24 +36,25 @@ def crash_of(trial: Trial) -> Crash | None:
 
 
 def crash_trace(code: int | None, log: Sequence[str]) -> tuple[str, ...]:
-    """The trace of the crash, folded. A signal of which the log says nothing left none there: its tracebacks are those
-    of exceptions that were handled."""
+    """The reduced stack trace of the crash. Without a signature of the signal in the log there is none: tracebacks in
+    the log then belong to exceptions that were handled."""
     return fold(log) if signal_name(code) is None or find(log) else ()
 
 
 KILLED = (
-    "SIGKILL and no word in its log are usually the kernel's out-of-memory killer: look for it with dmesg, and compare "
+    "SIGKILL without a message in its log usually comes from the kernel's out-of-memory killer: "
+    "check dmesg, and compare "
     "its memory with the limit of its control group"
 )
 
 
-# A Python that one of these signals ends prints nothing by itself.
+# Python prints nothing by itself when one of these signals ends it.
 FATAL = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
 FAULTHANDLER = "set PYTHONFAULTHANDLER=1 and run again: Python then logs the line at which each thread was"
 
 
 def next_step(crash: Crash, runtime: str = "") -> str:
-    """What to do about it: as the signature says, else by the signal. runtime: of the service."""
+    """The next step: by the signature, else by the signal. runtime: of the service."""
     if found := advice(crash.signature):
         return found
     if crash.signal == "SIGKILL":
@@ -79,7 +80,7 @@ def signal_name(code: int | None) -> str | None:
 
 
 def grown(trial: Trial) -> dict[str, float]:
-    """Growth of every count from the first level to the last before a death, greatest first."""
+    """Growth of every count from the first level to the last one before the crash, greatest first."""
     levels = [moment.levels for moment in moments(trial)]
     if len(levels) < 2:
         return {}

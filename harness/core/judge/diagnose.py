@@ -1,4 +1,4 @@
-"""Which driver: what the clients did that makes a count grow, told apart by cycles that differ by design."""
+"""Finds the driver of a growth: what the clients did, distinguished by cycles that differ by design."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ EXACT = 0.01  # share of the growth that a driver without a residual may miss: r
 RESIDUAL = 3.0  # times that share which the plainest driver must leave before an exact one is named instead
 REFUSED = 0.02  # share of refused connections from which they are left out of the driver
 MEDIAN_CHI = 0.455  # the median of chi-squared with one degree of freedom
-SAME = 2.0  # log-likelihood by which two drivers are told apart
+SAME = 2.0  # log-likelihood difference below which two drivers cannot be distinguished
 PLAINER = 4.0  # by which another driver must beat the plainest one before it is named (docs/detector.md)
 
 
 def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> tuple[str, tuple[str, ...]]:
-    """The ledger sum that alone explains the growth best, and those that do so as well (not told apart).
+    """The ledger sum that alone explains the growth best, and those that explain it about as well (its rivals).
 
-    Of those not told apart the first of DRIVERS is chosen: a connection is the plainest cause. A driver that
-    leaves no residual in any cycle is named where the plainest one leaves some. The dispersion that scales the
+    Among rivals the first of DRIVERS is chosen, because a connection is the simplest cause. A driver that leaves no
+    residual in any cycle is named if the simplest one leaves some. The dispersion that scales the
     likelihoods is that of the median cycle, so that one odd cycle does not make every driver look the same.
     """
     fits: dict[str, Fit] = {}
@@ -39,7 +39,7 @@ def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> t
     )
     also = "answered" in fits and fits["answered"].likelihood >= best - PLAINER * spread
     if plain == "connection" and also and _refused(series):
-        plain = "answered"  # where many are refused, only what was answered can have used anything
+        plain = "answered"  # refused connections use nothing, so only answered ones can be the driver
     exact = _without_residual(grown, series, offset, plain, list(fits))
     if exact != plain:
         return exact, ()
@@ -47,7 +47,7 @@ def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> t
 
 
 def _refused(series: Series) -> bool:
-    """More of the connections were refused than a stray one."""
+    """Whether more connections were refused than a stray one."""
     return math.fsum(series.column("refused")) > REFUSED * math.fsum(series.column("connection"))
 
 
@@ -113,7 +113,8 @@ def distinct(factor: str, rivals: Sequence[str]) -> list[str]:
 
 
 def open_question(factor: str, rivals: Sequence[str]) -> set[str]:
-    """The factors between which more cycles should tell: other drivers, and other ways of leaving, whose
-    rates differ although their published name is the same. A second of a stream is an event by another name."""
+    """The factors that more cycles should distinguish: other drivers, and other ways to disconnect, whose rates
+    differ although their published name is the same. Seconds of a stream count as events, which occur at a constant
+    rate."""
     names = {factor, *rivals} - {"stream-second"}
     return names if len(names) > 1 else set()

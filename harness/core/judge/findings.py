@@ -1,4 +1,4 @@
-"""From test results to the findings and bounds of a verdict, with their sentences."""
+"""Turns test results into the findings and bounds of a verdict, with their sentences."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
 HOUR = 3600.0
-SHORTEST = 1e-3  # seconds: readings nearer to each other bound nothing per hour
+MIN_SPAN = 1e-3  # seconds between readings, below which they bound nothing per hour
 EVENTFD = Key("fds", "eventfd")
 NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
-POOLED = 3.0  # units that must have stayed for good to be worth a word
-# Places that speak of a metric itself; any other metric is explained by whatever grew.
+POOLED = 3.0  # units retained for good from which on a pool is mentioned
+# Kinds of places that explain one metric; any other metric is explained by everything that grew.
 SPEAKING = {
     "tasks": frozenset({"task", "greenlet", "goroutine", "resource"}),
     "threads": frozenset({"thread"}),
@@ -36,7 +36,7 @@ SPEAKING = {
 def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]) -> list[Finding]:
     """One finding per leaking key, steepest first; totals only where no kind of theirs grew.
 
-    A process that stays brings descriptors, a thread and memory of its own: it comes before all of them.
+    A leaked process comes first, because it has descriptors, a thread and memory of its own.
     """
     leaking = {key: one for key, one in results.items() if one.status in ("leaking", "suspected")}
     recipes = explain({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
@@ -83,7 +83,7 @@ def _order(key: Key) -> tuple[int, bool]:
 
 
 def retained_text(one: Assessed) -> str:
-    """For how long the growth was seen to stay, and the option for a service that means it."""
+    """How long the growth has been retained, and the option for a service that retains it on purpose."""
     if one.idle_evidence is None:
         return ""
     age = math.floor(one.idle_evidence.age)
@@ -94,7 +94,7 @@ def retained_text(one: Assessed) -> str:
 
 
 def where(found: Places | None, key: Key) -> tuple[str, ...]:
-    """The places that speak of a finding's own metric; else all that grew, "and N more places", and what limits
+    """The places that explain the metric of a finding; else all that grew, "and N more places", and the notes on
     them."""
     if found is None:
         return ()
@@ -109,7 +109,7 @@ def where(found: Places | None, key: Key) -> tuple[str, ...]:
 def forecast(
     trial: Trial, found: Sequence[Moment], key: Key, one: Assessed, total: Assessed, recipe: str
 ) -> Exhaustion | None:
-    """The ceiling that is met first at the rate of the whole metric; ceilings bound totals, not kinds."""
+    """The ceiling that the whole metric reaches first at this rate; ceilings bound totals, not kinds."""
     if total.exposure <= 0:
         return None
     level = _last(found, Key(key.metric) if key.metric != "memory" else MEMORY)
@@ -123,28 +123,26 @@ def forecast(
     whole = nearest(key.metric, level, rate, trial.target.limits, per_second=pace)
     if recipe not in ("zeromq-socket", "eventfd") or key != EVENTFD:
         return whole
-    # One eventfd per ZeroMQ socket: the context's own ceiling may be met before the process's.
+    # Each ZeroMQ socket has one eventfd, so the limit of the context may be reached before that of the process.
     context = nearest(str(key), _last(found, key), _each(one), trial.target.limits, per_second=pace)
     met = [each for each in (context, whole) if each and each.after_connections is not None]
     return min(met, key=lambda each: each.after_connections or 0.0, default=whole)
 
 
 def _each(one: Assessed) -> Rate:
-    """The growth per connection, whatever drives it."""
+    """The growth per connection, whatever its driver is."""
     scale = one.total / one.exposure / one.rate if one.rate and one.exposure > 0 else 0.0
     return Rate(one.rate * scale, one.low * scale, one.high * scale, "per connection")
 
 
 def ceilings(trial: Trial, found: Sequence[Moment]) -> list[Finding]:
-    """What passed a ceiling of the budget."""
+    """Findings for levels above a ceiling of the budget."""
     made = []
     for name, limit in sorted(trial.budget.ceilings.items()):
         key = Key.parse(name)
         levels = [moment.levels[key] for moment in found if key in moment.levels]
         if levels and max(levels) > limit:
-            text = (
-                f"{key} reached {_level(max(levels), key)} at rest, over its ceiling of {_level(limit, key)}"
-            )
+            text = f"{key} reached {_level(max(levels), key)} while idle, over its ceiling of {_level(limit, key)}"
             made.append(Finding(key.metric, key.kind, "over-ceiling", None, None, text))
     return made
 
@@ -159,8 +157,8 @@ def _level(value: float, key: Key) -> str:
 def bounds(
     found: Sequence[Moment], results: Mapping[Key, Assessed], *, inside: bool, sensitivity: float = 0.0
 ) -> list[Bound]:
-    """What came back, and how small a leak would have been seen. sensitivity: the leak per answered stream of which the
-    bounds say how often a pass like this one misses it."""
+    """The bounds of everything without a finding, each with the smallest detectable leak. sensitivity: the leak per
+    answered stream of which the bounds say how often a pass like this one misses it."""
     made = []
     for key, one in sorted(results.items()):
         if one.status in ("leaking", "suspected") or not math.isfinite(one.at_most):
@@ -185,7 +183,7 @@ def bounds(
         drained = one.idle_evidence.drained if one.idle_evidence and released(one) else None
         if (hourly := per_hour(found, key, drained)) is not None:
             what = f"growth over time, seen for {seconds_seen(found):.0f} s"
-            if released(one):  # the bound per stream says when
+            if released(one):  # the bound per stream has the time of the release
                 status = "bounded"
             made.append(Bound(key.metric, key.kind, status, _round(hourly), f"{key.unit}/hour", 0.95, what))
     return made
@@ -200,21 +198,22 @@ def missed(key: Key, one: Assessed, sensitivity: float) -> float | None:
 
 
 def released(one: Assessed) -> bool:
-    """Something was released late, and all of it was seen to be."""
+    """Whether something was released late, and completely."""
     return one.idle_evidence is not None and one.release is not None and one.release.over
 
 
 def per_hour(found: Sequence[Moment], key: Key, drained: Sequence[int] | None = None) -> float | None:
-    """The largest growth over time, per hour, that could have stayed unseen (95 %): Poisson's upper end for an exact
-    count; for memory as the allocator has it the growth seen and one arena more. None where it was not read twice.
+    """The largest growth per hour that could have remained undetected (95 %). For an exact count it is the upper end
+    of the Poisson interval; for memory it is the measured growth plus one arena of the allocator. None without two
+    readings.
 
-    drained: moments at which everything that is released late had been; what departed clients leave behind for a while
-    is not growth over time."""
+    drained: moments at which everything that is released late had been released; what departed clients leave behind for
+    a while is not growth over time."""
     _, rest = split_warmup(found)
     if drained is not None and len(drained) > 1 and drained[-1] < len(found):
         rest = [found[index] for index in drained]
     read = [(moment.at, level) for moment in rest if (level := level_of(moment, key)) is not None]
-    if len(read) < 2 or read[-1][0] - read[0][0] < SHORTEST:
+    if len(read) < 2 or read[-1][0] - read[0][0] < MIN_SPAN:
         return None
     grown = max(0.0, read[-1][1] - read[0][1])
     hours = (read[-1][0] - read[0][0]) / HOUR
@@ -280,7 +279,7 @@ def _rate(one: Assessed, key: Key) -> Rate:
 
 
 def _round(value: float) -> float:
-    """Six significant digits: what a measurement is worth, and the same text on every machine."""
+    """Six significant digits, which is more than the precision of a measurement and the same on every machine."""
     return float(f"{value:.6g}")
 
 

@@ -1,9 +1,9 @@
-"""Memory that goes with a cause which was released in full: judged is what does not go with it.
+"""Judges memory beside a cause that was released completely: only memory that did not fall with the cause counts.
 
-What a session holds is released with its socket. A level of memory counters has more in it: what the first clients
-warmed up, and what the search for the place in the source has left behind. So where descriptors, threads or tasks were
-released in full and memory fell in step with them, each level is compared with that of the cause at the same moment,
-from the warm-up on. What remains then is growth that the release does not explain.
+What a session holds is released with its socket. A level of memory includes more: the warm-up by the first clients,
+and what the search for the place in the source leaves behind. So if descriptors, threads or tasks were released
+completely and memory fell in step with them, each level is compared with that of the cause at the same moment, from
+the warm-up on. What remains is growth that the release does not explain.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def followed(
 
 
 def _in_step(fell: Sequence[tuple[int, float, float]], each: float, rest: float, most: float) -> bool:
-    """Memory fell with the cause. Counting a heap takes a second or two, so it may have been counted when the cause was
-    where its neighbouring readings saw it."""
+    """Whether memory fell with the cause. Counting a heap takes a second or two, so the level of the cause at that
+    time may be that of a neighbouring reading."""
     for position, (_, mine, _) in enumerate(fell):
         near = [theirs for _, _, theirs in fell[max(0, position - 1) : position + 2]]
         if not rest + each * min(near) - most <= mine <= rest + each * max(near) + most:
@@ -51,7 +51,7 @@ def _open(one: Assessed) -> bool:
 
 
 def _leader(results: Mapping[Key, Assessed]) -> Key | None:
-    """The cause that was released in full, of which most was."""
+    """The cause that was released completely; the largest one, if there are several."""
     released = [
         (one.idle_evidence.fallen, key)
         for key, one in results.items()

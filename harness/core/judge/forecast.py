@@ -1,4 +1,4 @@
-"""When will a growing service meet its nearest ceiling?"""
+"""Predicts when a growing service reaches its nearest ceiling."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CEILINGS = {
 def nearest(
     metric: str, level: float, rate: Rate, limits: Mapping[str, float], *, per_second: float | None = None
 ) -> Exhaustion | None:
-    """The ceiling met first at ``rate`` from ``level``; None without a ceiling or without growth.
+    """The ceiling that is reached first at ``rate`` from ``level``; None without a ceiling or without growth.
 
     per_second: connections per second under the load measured, for the time it will take.
     """
@@ -56,11 +56,11 @@ def nearest(
 
 
 def first_full(observations: Sequence[Observation], limit: float) -> tuple[float, float] | None:
-    """Descriptors of the process of the tree that meets ``limit`` first, and its growth as a share of the tree's.
+    """Descriptors of the process that reaches ``limit`` first, and its growth as a share of the growth of the tree.
 
-    RLIMIT_NOFILE holds per process: the sum over a pre-fork server's workers says too early when it is met.
-    None without two censuses after the warm-up. Where no process that is still there has grown (workers that are
-    replaced, say), the fullest with a share of 1: never too late, since it has the least room.
+    RLIMIT_NOFILE holds per process: with the sum over a pre-fork server's workers the forecast would be too early.
+    None without two censuses after the warm-up. If no process that still runs has
+    grown, because workers are replaced, the one with most descriptors and a share of 1: that is never too late.
     """
     read = [
         (sum(one.census.fds.values()), one.census.per_process)

@@ -1,14 +1,14 @@
-"""Counts that come back to the same integer: did one grow with what the clients did, and go on growing?
+"""Tests counts that return to the same integer: does one grow with what the clients do, and continue to grow?
 
 Three benign patterns look like leaks: a pool or cache that fills and stops, a pool that takes a few more slots
 with each burst of clients, and something that grows over time. So growth is a leak only
 
-- at once, when it follows one driver like a clockwork, exceeds what a pool could hold, and cycles of different
-  size show that it is not the same in every burst, or
+- at once, when it follows one driver exactly, exceeds what a pool could hold, and cycles of different size show that
+  it is not the same in every burst, or
 - slowly, when cycles that differ by design show that the driver explains it and growth per cycle, per second or
   per reading does not: an e-process reaches 1,000 (``harness.core.stats.evidence``);
 
-and in both, only when it goes on until now. Exposure is what the service answered. No growth over M answered
+In both cases it must still continue. The exposure is the number of answered streams. No growth over M answered
 streams bounds the rate at 3/M (the rule of three, 95 %). ``python -m bench.detector`` measures the error rates.
 """
 
@@ -28,27 +28,26 @@ from harness.core.stats.poisson import fit
 from harness.core.units import counted
 
 CERTAIN = math.log(1000)
-CHANCE = 0.003  # that growth fell by chance into the cycles where the driver was strong
+CHANCE = 0.003  # probability that growth occurred by chance in the cycles with much of the driver
 MIN_GROWTH = 3.0
-POOL = 64.0  # a slowly filling pool of 32 slots is the largest met (ThreadPoolExecutor's cap); twice that
+POOL = 64.0  # twice the largest slowly filling pool that was found: ThreadPoolExecutor has at most 32 threads
 BURST_POOL = 256.0  # slots of the largest default pool, Tomcat's 200 threads, rounded up to a power of two
-CONTRAST = (
-    1.5  # times the smallest cycle that the largest must be, to tell growth per stream from growth per burst
-)
+# Times the smallest cycle that the largest must be, to distinguish growth per stream from growth per burst.
+CONTRAST = 1.5
 RISES = 6  # cycles in which a count must have grown while all of it could be a pool
-RISES_LUMPY = 8  # the same where it grows by lumps: more unevenly than by chance
-EVEN = 1.3  # Pearson dispersion of growth that comes one by one
-MIN_IDLE_SHARE = 0.5  # share of its own pace that a growth by the clock shows without clients
-BOUND_MARGIN = 0.5  # growth that is seen passes only when its rate is at most half of what was asked
+RISES_LUMPY = 8  # the same where it grows in lumps, more unevenly than by chance
+EVEN = 1.3  # Pearson dispersion up to which growth comes one by one
+MIN_IDLE_SHARE = 0.5  # share of its pace under load that growth over time has without clients
+BOUND_MARGIN = 0.5  # measured growth passes only when its rate is at most half of the sensitivity
 POOL_MULTIPLE = 40.0  # times the streams open at once: beyond any pool, whatever drives it
 POOL_MULTIPLE_CYCLES = 5
 LOOSE = 0.15  # share of the growth that a driver may leave unexplained
 BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
 BENIGN_FACTORS = ("cycle", "time", "reading")  # causes of growth that is not a leak of the streams
 POOL_BOUND = math.log(20)  # an e-value of 20 against a larger rate: a bound at 95 %
-NEARLY = 0.8  # share of the growth that comes in cycles with long streams
-HALVINGS = 12  # of the interval in which the bound is searched: a part in 4,096
-QUIET = 4.6  # expected units that may fail to come before growth has stopped (probability 1 %)
+NEARLY = 0.8  # share of the growth that occurs in cycles with long streams
+HALVINGS = 12  # bisection steps of the search for the bound: a precision of 1 in 4,096
+STOPPED = 4.6  # expected units that all fail to appear with a probability of 1 %: growth has stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +71,15 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """What one test says of one series.
+    """The result of one test of one series.
 
     status: ``leaking`` | ``suspected`` (grows like a leak, but the retention time is not over) | ``bounded`` |
     ``undecided``. factor: the ledger sum that drives the growth, in whose units rate, low and high are; rivals:
-    factors that explain it as well. at_most: greatest rate per answered stream that could have stayed unseen (95 %).
-    total: net growth. growing: not certain, but it has grown and goes on; the plan then looks closer. cache: a cache
-    would grow like this too, until it is full. per_burst: it grew by about the same in every burst of clients, as a
-    pool does. idle_evidence: what readings without clients showed of how long the growth is retained, where that was
-    checked.
+    factors that explain it as well. at_most: largest rate per answered stream that could have remained undetected (95
+    %). total: net growth. growing: not certain, but it has grown and continues; the plan then investigates. cache: a
+    cache would grow like this too, until it is full. per_burst: it grew by about the same in every burst of clients,
+    as a pool does. idle_evidence: what readings without clients showed of how long the growth is retained, where that
+    was checked.
     """
 
     status: str
@@ -119,7 +118,7 @@ class _Data:
 def assess(
     series: Series, *, sensitivity: float, allowed: Allowed | None = None, tolerance: float = 0.0
 ) -> Assessed:
-    """Judge one count whose level is exact. tolerance: growth per reading that means nothing."""
+    """Judge one count whose level is exact. tolerance: growth per reading that is ignored."""
     granted = allowed or Allowed()
     offset = [granted.of(dict(span)) for span in series.spans]
     grown = [value if abs(value) > tolerance else 0.0 for value in series.increments]
@@ -139,7 +138,7 @@ def assess(
 
 
 def _clients_known(data: _Data, factor: str) -> bool:
-    """Growth followed distinct clients, and all of them have come: state per client, of a finite number of them."""
+    """Whether growth followed distinct clients, all of which have connected: state per client, of a finite number."""
     new = [amount for amount, opened in zip(data.series.column("client"), data.series.column("connection"), strict=True)
            if opened > 0]  # fmt: skip
     return factor == "client" and bool(new) and new[-1] <= 0
@@ -155,8 +154,8 @@ def _active(data: _Data, factor: str) -> list[tuple[float, float]]:
 
 
 def _goes_on(active: Sequence[tuple[float, float]]) -> bool:
-    """At least a quarter of the growth in the second half of the driver, and no silence at the end that a
-    growth of this rate would hardly leave."""
+    """Whether growth continues: at least a quarter of it is in the second half of the driver, and there is no pause
+    at the end that would be unlikely at this rate."""
     total = math.fsum(value for value, _ in active)
     exposure = math.fsum(amount for _, amount in active)
     half = quiet = late = passed = 0.0
@@ -166,11 +165,11 @@ def _goes_on(active: Sequence[tuple[float, float]]) -> bool:
         late += value * share if before < exposure / 2 else value
         quiet = 0.0 if value > 0 else quiet + amount
     half = total / 4
-    return total > 0 and late >= half and quiet * total / exposure <= QUIET
+    return total > 0 and late >= half and quiet * total / exposure <= STOPPED
 
 
 def _idle_grows(data: _Data) -> bool:
-    """What is driven by time must be seen to grow without clients, and there about as fast."""
+    """Whether growth over time also occurs without clients, at about the same pace."""
     spans = list(zip(data.grown, data.series.column("time"), data.series.column("connection"), strict=True))
     idle = math.fsum(value for value, _, clients in spans if clients == 0)
     alone = math.fsum(seconds for _, seconds, clients in spans if clients == 0)
@@ -180,7 +179,7 @@ def _idle_grows(data: _Data) -> bool:
 
 
 def _at_once(data: _Data, factor: str) -> str:
-    """Why the growth is a leak beyond doubt: it follows its driver and exceeds any pool. Else empty."""
+    """Why the growth is certainly a leak: it follows its driver and exceeds any pool. Empty if it does not."""
     active = _active(data, factor)
     total = math.fsum(value for value, _ in active)
     exposure = math.fsum(amount for _, amount in active)
@@ -213,9 +212,9 @@ def _at_once(data: _Data, factor: str) -> str:
 
 
 def _beyond_bursts(data: _Data, factor: str, total: float) -> bool:
-    """Growth is not the same in every burst. Cycles of different size show it; where all were alike, only more
-    than the largest pool does; and so it does where the service refuses what exceeds a rate, because then the answered
-    streams differ too little in size, whatever the clients ask."""
+    """Whether growth differs from burst to burst. Cycles of different size show it. If all cycles were alike, only
+    growth beyond the largest pool does. The same holds if the service limits the rate, because then the cycles hardly
+    differ in their number of answered streams."""
     largest = max(data.pool, BURST_POOL)
     if total > max(largest, POOL_MULTIPLE * data.series.peak):
         return True
@@ -229,7 +228,8 @@ def _beyond_bursts(data: _Data, factor: str, total: float) -> bool:
 
 
 def _no_contrast(data: _Data, factor: str) -> bool:
-    """The cycles could not have told the driver from bursts and time, had each unit of it added exactly the same."""
+    """Whether the cycles could not distinguish the driver from bursts and time, even if each unit added exactly the
+    same."""
     column = data.series.column(factor)
     rate = (math.fsum(data.grown) - math.fsum(data.offset)) / math.fsum(column)
     exact = [granted + rate * amount for granted, amount in zip(data.offset, column, strict=True)]
@@ -239,30 +239,31 @@ def _no_contrast(data: _Data, factor: str) -> bool:
 def _evidence(data: _Data, factor: str) -> float:
     """Log of the e-value against growth per cycle, per second and per reading, counted in lumps."""
     size = 1.0 if _clockwork(data, factor) else lump(data.grown)
-    innocent = [data.series.column(name) for name in _benign_factors(data, factor)]
+    benign = [data.series.column(name) for name in _benign_factors(data, factor)]
     return evidence(
         [value / size for value in data.grown],
         data.series.column(factor),
-        innocent,
+        benign,
         [value / size for value in data.offset],
     )
 
 
 def _benign_factors(data: _Data, factor: str) -> list[str]:
-    """Causes of growth that is not a leak of the streams. A reading adds only to what is counted inside the service."""
+    """Causes of growth that is not a leak of the streams. A reading adds only to counters inside the service."""
     inside = data.series.key.metric in ("memory", "mappings")
     return [name for name in BENIGN_FACTORS if name != factor and (inside or name != "reading")]
 
 
 def _clockwork(data: _Data, factor: str) -> bool:
-    """Each unit of the driver adds the same, in every cycle: a common divisor is the cycles', not a lump's."""
+    """Whether each unit of the driver adds the same in every cycle; then a common divisor comes from the cycle
+    sizes."""
     active = _active(data, factor)
     rate = math.fsum(value for value, _ in active) / math.fsum(amount for _, amount in active)
     return all(abs(value - rate * amount) <= max(1.0, STRICT * abs(value)) for value, amount in active)
 
 
 def _exceeds_any_pool(data: _Data) -> str:
-    """Why the growth is a leak although no driver explains it well: no pool is so large. Else empty."""
+    """Why the growth is a leak although no driver explains it well: no pool is that large. Empty if one could be."""
     active = _active(data, "connection")
     if len(active) < POOL_MULTIPLE_CYCLES or data.total <= max(data.pool, POOL_MULTIPLE * data.series.peak):
         return ""
@@ -272,7 +273,7 @@ def _exceeds_any_pool(data: _Data) -> str:
 
 
 def _slowly(data: _Data, factor: str) -> str:
-    """Why the driver, and neither the cycle nor the clock, explains a slow growth. Else empty."""
+    """Why the driver, and neither cycles nor time, explains slow growth. Empty if it does not."""
     column = data.series.column(factor)
     rises = sum(1 for value, x in zip(data.grown, column, strict=True) if value > 0 and x > 0)
     if rises < MIN_GROWTH:
@@ -361,22 +362,22 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
 
 
 def _in_long_streams(data: _Data) -> bool:
-    """More than a pool holds came, and nearly all of it in cycles whose streams lasted for many events."""
+    """Whether growth exceeds a pool, and nearly all of it is in cycles whose streams lasted for many events."""
     pairs = zip(data.grown, data.series.column("long"), strict=True)
     late = math.fsum(value for value, streams in pairs if streams > 0)
     return data.total > max(POOL, data.pool, 2.0 * data.series.peak) and late >= NEARLY * data.total
 
 
 def _per_burst(data: _Data, factor: str) -> bool:
-    """Growth follows the bursts of clients better than the driver, as a slowly filling pool does."""
+    """Whether growth follows the bursts of clients better than the driver, as in a slowly filling pool."""
     cycle = fit(data.grown, [data.series.column("cycle")], data.offset)
     other = fit(data.grown, [data.series.column(factor)], data.offset)
     return cycle.likelihood > other.likelihood + SAME
 
 
 def _most_beside_bursts(data: _Data) -> float:
-    """The greatest rate per answered stream beside growth that is the same in every burst of clients (95 %); infinite
-    where some driver explains the growth nearly as well as the bursts do."""
+    """The largest rate per answered stream in addition to growth that is the same in every burst (95 %); infinite if a
+    driver explains the growth nearly as well as the bursts do."""
     bursts, column = data.series.column("cycle"), data.series.column("answered")
     alone = fit(data.grown, [bursts], data.offset).likelihood
     for _, factor, _ in DRIVERS:
@@ -386,10 +387,10 @@ def _most_beside_bursts(data: _Data) -> float:
     size = lump(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
-    innocent = [data.series.column(name) for name in _benign_factors(data, "answered") if name != "cycle"]
+    benign = [data.series.column(name) for name in _benign_factors(data, "answered") if name != "cycle"]
 
     def told(rate: float) -> bool:
-        return excluded(counts, column, bursts, innocent, offset, rate / size) >= POOL_BOUND
+        return excluded(counts, column, bursts, benign, offset, rate / size) >= POOL_BOUND
 
     low, high = 0.0, 3.0 * (1.0 + data.total) / math.fsum(column)
     if not told(high):
@@ -401,7 +402,7 @@ def _most_beside_bursts(data: _Data) -> float:
 
 
 def _unmet(data: _Data, factor: str, after: int) -> bool:
-    """True when what drove the growth has hardly come again since: the quiet that followed proves nothing."""
+    """Whether the driver has hardly occurred since the last growth: then the time without growth proves nothing."""
     column = data.series.column(factor)
     amount = math.fsum(column[:after])
-    return amount > 0 and math.fsum(column[after:]) * data.total / amount < QUIET
+    return amount > 0 and math.fsum(column[after:]) * data.total / amount < STOPPED

@@ -1,4 +1,4 @@
-"""What a run has shown so far: of growth per connection, and over time with a bound for every metric."""
+"""What a run has shown so far: growth per connection, and a bound over time for every metric."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A service that stops serving once it has used up something: its growth is judged on the cycles before.
+"""Judges a service that stops serving once a resource is exhausted, by the cycles before.
 
-A leak that runs into a limit (a cap of its own, a pool that is exhausted, RLIMIT_NOFILE answered by 5xx) stops growing,
-because nothing is served any more. Then the growth up to that point counts, against the streams that were
-answered, and so does what happened at the limit.
+A leak that reaches a limit (a cap of its own, a pool that is exhausted, RLIMIT_NOFILE answered by 5xx) stops growing,
+because the service serves nothing any more. Then the growth up to that point counts, relative to the answered
+streams, and what happened at the limit.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from harness.core.record import Trial
 
 SERVED = 0.02  # share of a cycle's streams that may be answered after the limit
 IN_STEP = 0.15  # share of the growth that the answered streams may leave unexplained
-LEAST_RATE = 0.3  # units per answered stream: what runs into a limit within minutes is not a rare leak
+LEAST_RATE = 0.3  # units per answered stream: a leak that reaches a limit within minutes is not rare
 LEAST = 16.0  # units
 ALIKE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
-STAYS = 0.9  # share of the growth that is still there once nothing is served
+STAYS = 0.9  # share of the growth that is retained once nothing is served
 NAMED = {"answered": "answered", "accepted": "connection", "connection": "connection"}
-# accepted: requests reset before their answer among them; connection: those that wait in a queue for a worker too.
+# accepted: includes requests reset before their answer. connection: includes those in the queue for a worker.
 FACTORS = ("answered", "accepted", "connection")
 
 
@@ -40,7 +40,7 @@ class Limit:
 
 
 def limit_of(trial: Trial) -> Limit | None:
-    """Where the service stopped serving; None while it serves, when it never did, and for a rate limit."""
+    """Where the service stopped serving; None if it still serves, never served, or limits the rate."""
     loads = [
         (index, o.ledger)
         for index, o in enumerate(trial.observations)
@@ -60,7 +60,7 @@ def limit_of(trial: Trial) -> Limit | None:
 
 
 def _failures(ledger: Ledger) -> dict[str, int]:
-    """What clients met instead of an answer, in words. Resets of their own and rate limits are not failures."""
+    """What clients got instead of an answer, in words. Resets by the client and rate limits are not failures."""
     # A rate limit is a 429.
     statuses = {code: count for code, count in ledger.statuses.items() if code >= 500}
     found = {f"only status {code}": count for code, count in statuses.items()}
@@ -103,8 +103,8 @@ def assess_limited(
 
 
 def _plainest(grown: Sequence[float], columns: Mapping[str, Sequence[float]]) -> str:
-    """The factor that leaves least unexplained; of several that do so about as well, that with the roundest rate: one
-    descriptor for each request is likelier than 1.25 for each answer."""
+    """The factor that leaves least unexplained. Among several that are about as good, the one with the roundest rate:
+    one descriptor for each request is more likely than 1.25 for each answer."""
     missed = {name: _missed(grown, column) for name, column in columns.items()}
     least, total = min(missed.values()), math.fsum(grown)
     alike = [name for name in FACTORS if missed[name] <= least + ALIKE * total and any(columns[name])]
@@ -134,7 +134,7 @@ def moments_before(found: Sequence[Moment], trial: Trial, limit: Limit) -> int:
 
 
 def limited(trial: Trial, found: Sequence[Moment], granted: Mapping[Key, Allowed]) -> dict[Key, Assessed]:
-    """The keys whose growth ran into a limit."""
+    """The keys whose growth reached a limit."""
     limit = limit_of(trial)
     if limit is None:
         return {}

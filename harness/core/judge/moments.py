@@ -1,7 +1,8 @@
-"""Settled moments of a trial, and what the clients had done by each: the raw material of every test.
+"""The settled moments of a trial, and what the clients had done by each: the input of every test.
 
-Between two moments a count grew by so much while so many connections, events, seconds, … went by. Cycles
-that never settled have no level; what their clients did is kept in the sums, so a span over them stays true.
+From moment to moment the tests compare the growth of a count with the number of connections, events, seconds, … in
+between. Cycles that never settled have no level, but the sums include what their clients did, so spans across them
+are correct.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ LONG = 10.0  # events a stream
 TRACED = ("memory", "mappings", "idle-cpu")
 ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are neither an orderly close nor a stall
 
-# What may drive a growth, in the order of preference where the data cannot tell them apart: the driver's
-# published name, the ledger sum it multiplies, and the words for one unit of it.
+# What may drive a growth, in the order of preference if the data cannot distinguish them: the published name of the
+# driver, its sum in the ledger, and the words for one unit of it.
 DRIVERS: tuple[tuple[str, str, str], ...] = (
     ("connection", "connection", "connection"),
     ("answered-stream", "answered", "answered stream"),
@@ -47,11 +48,11 @@ NAMES = {factor: name for name, factor, _ in DRIVERS}
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One settled cycle's end. done: what had been done since the trial's start, by ledger sum:
-    those of DRIVERS, ``cycle`` (cycles with clients) and ``reading`` (moments). peak: streams open at once.
-    began, left: seconds since the run's start at which the first client of the cycle came and the last one left;
-    equal where there was none. idle_counts: as in ``Observation``. searches: cycles so far in which allocations
-    were traced."""
+    """The end of one settled cycle. done: what the clients had done since the trial's start, by ledger sum: those of
+    DRIVERS, ``cycle`` (cycles with clients) and ``reading`` (moments). peak: streams open at once. began, left:
+    seconds since the run's start at which the first client of the cycle connected and the last one disconnected;
+    equal without clients. idle_counts: as in ``Observation``. searches: cycles so far in which allocations were
+    traced."""
 
     phase: Phase
     levels: Mapping[Key, float]
@@ -71,7 +72,7 @@ class Moment:
 @dataclass(frozen=True, slots=True)
 class Series:
     """One count over its moments. levels: one more than ``spans``. spans: what was done between two
-    levels. peak: most streams open at once. before: levels of the warm-up, for telling what a pool did."""
+    levels. peak: most streams open at once. before: levels of the warm-up, to recognise a pool."""
 
     key: Key
     levels: tuple[float, ...]
@@ -85,7 +86,7 @@ class Series:
         return [after - before for before, after in pairwise(self.levels)]
 
     def column(self, factor: str) -> list[float]:
-        """How much of one factor each span saw."""
+        """The amount of one factor in each span."""
         return [span.get(factor, 0.0) for span in self.spans]
 
 
@@ -105,10 +106,10 @@ def _cycle_totals(observation: Observation) -> dict[str, float]:
         "event": float(ledger.events),
         "abort": aborts,
         "not-fin": aborts + stalls,
-        # A stalled reader leaves by a reset too: its buffers are full.
+        # A stalled reader disconnects with a reset too, because its buffers are full.
         "reset": float(modes.get("rst", 0) + modes.get("rst-early", 0)) + stalls,
         "stream-second": ledger.stream_seconds,
-        # Streams of a cycle in which they lasted for many events: what needs several of them grows in no other.
+        # Streams that lasted for many events: growth that needs several events per stream occurs only with them.
         "long": answered(ledger) if ledger.events >= LONG * max(1.0, answered(ledger)) else 0.0,
         "stall": stalls,
         **{mode: float(modes.get(mode, 0)) for mode in ABORTS},
@@ -129,17 +130,18 @@ def answered(ledger: Ledger) -> float:
 
 
 def moments(trial: Trial) -> tuple[Moment, ...]:
-    """Every settled moment of a trial, in order, the level before the first client among them. Those of a resumed trial
-    are joined (``_join_processes``): levels and sums go on from process to process."""
+    """Every settled moment of a trial in order, with the level before the first client. Those of a resumed trial are
+    joined (``_join_processes``): levels and sums continue from process to process."""
     return _join_processes([_moments_of_process(part) for part in segments(trial)])
 
 
 def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
     """The moments of a trial whose service ran in one process all the time. ``time`` is seconds since the run's start.
-    A level that no counter can have (not a number, or larger than 64 bits hold: a damaged file) was not read.
+    A level that no counter can have (not a number, or beyond 64 bits, from a damaged file) counts as not
+    read.
 
-    A service that never answers at all, such as one that buffers whole streams, is exposed by every request
-    that was sent and left waiting.
+    If a service never answers, such as one that buffers whole streams, every request that waited counts as
+    exposure.
     """
     done: dict[str, float] = {}
     found: list[Moment] = []
@@ -148,7 +150,7 @@ def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
     if trial.initial and trial.observations:
         first = {key: level for key, level in trial.initial.items() if abs(level) < MOST}
         found.append(Moment(Phase.WARMUP, first, {"time": trial.observations[0].started}, 0))
-    # A trial that waits for the retention time watches late closes fall; others leave such levels out.
+    # A trial that waits for the retention time observes late closes; others leave such levels out.
     early = premature(trial.observations) if trial.retention <= 0 else frozenset()
     for index, observation in enumerate(trial.observations):
         did = _cycle_totals(observation)
@@ -164,7 +166,7 @@ def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
         levels = {
             key: level
             for key, level in observation.levels.items()
-            # Tracing allocations takes memory and CPU time of its own, so these say nothing meanwhile.
+            # Tracing allocations uses memory and CPU time, so these levels are meaningless during a search.
             if abs(level) < MOST and not (traced and key.metric in TRACED)
         }
         if levels and observation.settled and index not in early:
@@ -181,9 +183,9 @@ def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
 
 
 def _join_processes(parts: Sequence[tuple[Moment, ...]]) -> tuple[Moment, ...]:
-    """One row of moments over several processes. The base of each later process, the end of its warm-up, is put on the
-    last moment before it: growth within a process counts, and none across a restart; nor does what was done until the
-    new process had warmed up."""
+    """One sequence of moments over several processes. The base of each later process, the end of its warm-up, is
+    aligned with the last moment before it. So growth within a process counts, and neither growth across a restart nor
+    what was done during the warm-up of a new process does."""
     whole = parts[0]
     for part in parts[1:]:
         _, rest = split_warmup(part)
@@ -218,8 +220,8 @@ def _last_level(found: Sequence[Moment], key: Key) -> float | None:
 
 
 def split_warmup(found: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Moment]]:
-    """The warm-up, and the moments that are judged, whose first is the base: the last one of the warm-up.
-    A trial that never came past its warm-up is judged on what it has, its first cycle being the base."""
+    """The warm-up, and the moments that are judged. The first of these is the base: the last one of the warm-up. A
+    trial that ended during its warm-up is judged from its first cycle on."""
     later = [index for index, moment in enumerate(found) if moment.phase is not Phase.WARMUP]
     if not any(found[index].phase is not Phase.IDLE for index in later):
         return found[:1], found
@@ -228,8 +230,8 @@ def split_warmup(found: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Mo
 
 
 def level_of(moment: Moment, key: Key) -> float | None:
-    """The level of a key. A class of descriptors that a census did not meet is zero; without a census, or
-    with one that could not see the classes, it is a gap."""
+    """The level of a key. A class of descriptors that does not occur in a census is zero. Without a census, or with one
+    that could not read the classes, it is a gap."""
     if key in moment.levels:
         return moment.levels[key]
     total = moment.levels.get(Key(key.metric))
@@ -250,7 +252,7 @@ def series(found: Sequence[Moment], key: Key) -> Series | None:
         max(0.0, after_level - level) if _of_search(before, after) else 0.0
         for (before, level), (after, after_level) in pairwise(read)
     ]
-    unseen = [0.0, *accumulate(jumps)]  # growth while allocations were traced proves nothing, a fall does
+    unseen = [0.0, *accumulate(jumps)]  # growth while allocations are traced proves nothing, but a fall does
     return Series(
         key=key,
         levels=tuple(level - jump for (_, level), jump in zip(read, unseen, strict=True)),
@@ -263,8 +265,8 @@ def series(found: Sequence[Moment], key: Key) -> Series | None:
 
 
 def _of_search(before: Moment, after: Moment) -> bool:
-    """Allocations were traced between two moments, or right before them and no client came since: a traced service may
-    finish its work late."""
+    """Whether allocations were traced between two moments, or right before them without a client since: a traced
+    service may finish its work late."""
     late = before.phase is Phase.SEARCH and not after.peak
     return after.searches != before.searches or late
 

@@ -1,4 +1,4 @@
-"""How fast a leak grows, with its 95 % interval. Which verdict is given was decided before, elsewhere."""
+"""The rate of a leak with its 95 % interval. It does not influence the verdict, which is decided before."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from harness.core.stats.distributions import poisson_interval, ratio_interval, s
 from harness.core.stats.linear import Weighted, weighted
 
 NORMAL = 1.96
-STRICT = 0.02  # spans that agree so well are a clockwork, however few
-ENOUGH = 20.0  # units per span from which the spread between the spans tells more than Poisson's counts
-VARIES = 0.7  # coefficient of variation of a rate that was seen to vary (a gamma distribution of shape 2)
+STRICT = 0.02  # relative spread up to which even a few spans count as exactly proportional
+ENOUGH = 20.0  # units per span from which on the spread between spans is a better measure than Poisson's
+VARIES = 0.7  # coefficient of variation assumed for a rate that varies (a gamma distribution of shape 2)
 MOST_SKEW = 1.5  # logarithm of the largest factor between such a rate and its upper end
-LUMPY = (
-    1.25  # times as wide for growth in lumps: a run that stops once it is certain stops after an early lump
-)
-TURNS = 3  # of taking the rate for the noise that it makes: it moves by less than a thousandth after two
+LUMPY = 1.25  # times as wide for growth in lumps, because a run that stops when it is certain stops after an early lump
+TURNS = 3  # iterations in which the rate determines its noise: after two it changes by less than a thousandth
 
 
 def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, float, float]:
     """Rate of an exact count per unit of ``column``, low and high.
 
-    Where every span agrees the spread between the spans tells (Student's t on the ratio), so a clockwork gets a
-    narrow interval, at most as wide as that of counts. Else the counts are Poisson, in the lumps by which they grow;
+    If all spans agree, the interval is based on the spread between them (Student's t on the ratio), so exactly
+    proportional growth gets a narrow interval, at most as wide as that of counts. Otherwise the counts are Poisson, in
+    the lumps by which they grow;
     and where the spans differ by more than chance, the interval is the wider of two: counts with that dispersion
     (quasi-Poisson), and the ratio estimator with the squares of its residuals (Cochran 1977), whose degrees of freedom
     are those of spans of equal size. The second holds for a rate that itself varies from span to span.
@@ -38,12 +37,12 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
         abs(value - total / exposure * amount) <= max(1.0, STRICT * value) for value, amount in pairs
     )
     if exact and total >= ENOUGH:
-        # Student's t over two or three spans knows next to nothing of their spread: what agrees so well scatters no
-        # more than counts do.
+        # Student's t over two or three spans says almost nothing about their spread, and spans that agree this well
+        # scatter no more than counts do.
         rate, low, high = ratio_interval(pairs)
         _, least, most = poisson_interval(total, exposure)
         return rate, max(low, least), min(high, most)
-    # One increment alone tells of no lump: it is its own divisor.
+    # A single increment shows no lump, because it is its own divisor.
     size = lump([value for value, _ in pairs]) if sum(1 for value, _ in pairs if value) > 1 else 1.0
     rate, low, high = _counted(total, exposure, size, LUMPY if size > 1 else 1.0)
     free = len(pairs) - 1
@@ -56,11 +55,11 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
     _, low, high = _counted(total, exposure, chi, student95(free) / NORMAL)
     like = exposure**2 / math.fsum(
         amount * amount for _, amount in pairs
-    )  # spans of equal size that tell as much
+    )  # the number of equal spans with the same information
     if like > 1.5:
         spread = math.sqrt(math.fsum(squares) * like / (like - 1)) / exposure
         half = student95(max(1, round(like - 1))) * max(spread, VARIES * rate / math.sqrt(like) / 2)
-        # Rates that vary are skewed: few spans that are alike by chance say little of how far up others go.
+        # Varying rates are skewed: a few spans that agree by chance say little about the upper end.
         high = max(high, rate * math.exp(min(MOST_SKEW, half / rate)))
         low = min(low, rate - half)
     return rate, low, high
@@ -73,8 +72,8 @@ def _counted(total: float, exposure: float, size: float, wider: float = 1.0) -> 
 
 
 def lump(grown: Sequence[float]) -> float:
-    """The size in which a count grows: the greatest common divisor of its increments. A pool that takes ten
-    at once has given one piece of evidence, not ten."""
+    """The size in which a count grows: the greatest common divisor of its increments. A pool that takes ten at once
+    is one piece of evidence, not ten."""
     whole = [abs(round(value)) for value in grown]
     return (
         float(max(1, math.gcd(*whole))) if all(abs(value - round(value)) < 1e-9 for value in grown) else 1.0
@@ -114,7 +113,9 @@ def beside_readings(series: Series, factor: str, noise: float) -> tuple[float, f
         return None
     rate = found.coefficients[0]
     chance = 1 + 2 * math.sqrt(2 / found.free)  # what χ² per degree of freedom exceeds by chance once in 20
-    if rate * total >= ENOUGH * size or found.dispersion > chance:  # the spread tells
+    if (
+        rate * total >= ENOUGH * size or found.dispersion > chance
+    ):  # the spread between spans is the better measure
         half = student95(found.free) * math.sqrt(found.dispersion) * found.errors[0]
     else:
         half = NORMAL * found.errors[0]

@@ -3,7 +3,7 @@
 Fingerprints of libzmq 4.3.5 (measured): a context with its first socket is +4 eventfd, +2 eventpoll and
 +2 threads; each DEALER is +1 eventfd, and +1 outbound TCP once connected.
 
-One row is one recipe; each is proved in tests/edges/test_probe_recipes.py by a process that does it.
+Each recipe is one row, and is tested in tests/edges/test_probe_recipes.py with a process that leaks in this way.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from harness.core.metric import Key
 
 TOLERANCE = 0.25  # share by which a ratio between two classes may miss its pattern
-COUNTED = ("fds", "threads", "processes")  # metrics that ``alone`` speaks of
+COUNTED = ("fds", "threads", "processes")  # metrics that ``alone`` refers to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
-    """pattern: class (``fds/eventfd``; ``fds/tcp-out`` stands for any port) → count relative to the
-    others. beside: classes that must have grown too, by any amount; optional: classes that may have.
-    alone: nothing else among descriptors, threads and processes may have grown. exact: the counts
-    themselves must fit, which takes a rate per unit of the driver: twelve pipes may be six pairs.
-    brings: whatever grew with it is its own, as a process has descriptors and threads."""
+    """pattern: class (``fds/eventfd``; ``fds/tcp-out`` stands for any port) → count relative to the others. beside:
+    classes that must have grown too, by any amount; optional: classes that may have. alone: nothing else among
+    descriptors, threads and processes may have grown. exact: the counts themselves must match, which requires a rate
+    per unit of the driver: twelve pipes may be six pairs. brings: it includes whatever grew with it, as a process has
+    descriptors and threads."""
 
     name: str
     pattern: Mapping[str, float]
@@ -35,7 +35,7 @@ class Recipe:
     brings: bool = False
 
 
-# The first row that fits is taken: what explains more classes stands before what explains fewer.
+# The first row that matches is used, so rows that explain more classes come first.
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "zeromq-context",
@@ -143,8 +143,8 @@ RECIPES: tuple[Recipe, ...] = (
 def match(rates: Mapping[Key, float], *, each: bool = True) -> Recipe | None:
     """The first recipe whose classes grew in its proportions; None when none fits.
 
-    rates: growth per unit of the driver; plain growth where ``each`` is False: then only proportions say
-    something, and recipes of exact counts are passed over.
+    rates: growth per unit of the driver; plain growth where ``each`` is False: then only proportions are significant,
+    and recipes of exact counts are skipped.
     """
     return next(iter(_matches(rates, each)), None)
 
@@ -152,7 +152,7 @@ def match(rates: Mapping[Key, float], *, each: bool = True) -> Recipe | None:
 def explain(rates: Mapping[Key, float], *, each: bool = True) -> dict[Key, Recipe]:
     """Each class that grew → the recipe that explains it; classes that none explains are absent.
 
-    Several causes at once are told apart: what one recipe explains is set aside before the next is sought.
+    Several simultaneous causes are separated: what one recipe explains is removed before the next one is searched.
     """
     found: dict[Key, Recipe] = {}
     for recipe, names in _matches(rates, each).items():
@@ -229,7 +229,8 @@ def sentence(rates: Mapping[Key, float], *, per: str = "connection") -> str:
 
 
 def _told(key: Key, recipe: Recipe) -> bool:
-    """Mappings that came with a thread, and what a process brought, would only blur the picture."""
+    """Whether the key is mentioned beside the recipe. Mappings that belong to a thread, and what belongs to a
+    process, are not."""
     return _name(key) in {*recipe.pattern, *recipe.beside, *recipe.optional}
 
 
@@ -239,7 +240,7 @@ def _amounts(rates: Mapping[Key, float], per: str) -> str:
 
 
 def _repeats(key: Key, rates: Mapping[Key, float]) -> bool:
-    """A total whose kinds are there as well says nothing new."""
+    """Whether the key is a total whose kinds are mentioned as well."""
     return not key.kind and any(
         other.metric == key.metric and other.kind and other.kind != "zombie" and rate > 0
         for other, rate in rates.items()

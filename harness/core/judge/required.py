@@ -19,8 +19,10 @@ from harness.core.verdict import Bound
 
 STREAM, HOUR = "stream", "hour"
 UNITS = {"answered-stream": STREAM, "hour": HOUR}
-PACED_BY = 3  # last load cycles that tell how many streams a second are answered
-ZERO_CLASSES = frozenset({"fds"})  # every class is read at once, so one that is missing has none
+PACED_BY = 3  # last load cycles from which the number of answered streams per second is taken
+ZERO_CLASSES = frozenset(
+    {"fds"}
+)  # metrics whose classes are all read at once, so a missing class has zero members
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The results of a resumed soak, whose service ran in several processes.
 
-The levels of a new process start anew. So each process is judged by itself (``harness.core.segments``), and the
-results are merged: growth that one process shows certainly is a leak; streams without growth add up to one bound.
-Growth across a restart is never invented.
+A new process starts with new levels. So each process is judged by itself (``harness.core.segments``), and the
+results are merged: growth that is
+certain in one process is a leak, and streams without growth add up to one bound. Nothing is inferred across a restart.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def merged(each: Sequence[Assessed], *, sensitivity: float, certified: bool) -> 
 
 def outlived(whole: Assessed, each: Sequence[Assessed]) -> Assessed | None:
     """Growth that is certain only over all processes together. each: what the idle stretches of each process say of
-    it. None where one of them saw a release: then what a process held when it ended may have been about to go."""
+    it. None if one of them saw a release: then a process may have exited before a release."""
     if whole.status != "leaking" or not each or any(one.release for one in each):
         return None
     if late := [one for one in each if one.status == "leaking"]:
@@ -53,5 +53,5 @@ def _open(one: Assessed) -> bool:
 
 
 def _settled_by(later: Sequence[Assessed], one: Assessed) -> bool:
-    """A later process passed with at least as many streams."""
+    """Whether a later process passed with at least as many streams."""
     return any(other.status == "bounded" and other.exposure >= one.exposure for other in later)

@@ -1,9 +1,10 @@
-"""Would this run have found what it claims? A known leak of the claimed size is planted and must be found.
+"""Tests whether this run could have found what it claims to exclude: it plants a leak of that size, which must be
+found.
 
-The service is replayed as it was recorded, with the leak on top, under the same plan within the same time.
-Where the plan asks for more cycles than were recorded, because something now grows, the service goes on as
-it was seen: at its measured pace, with the movements of its recorded levels. What the planted leak keeps is
-drawn from no generator: of every 1/rate connections one stays.
+The service is replayed as it was recorded, with the leak on top, under the same plan within the same time. Where the
+plan asks for more cycles than were recorded, because something now grows, the service continues at its measured pace,
+with the variation of its recorded levels. The planted leak is deterministic: one of every 1/rate connections is
+retained.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from harness.core.verdict import Outcome, Verdict
 
 MAX_CYCLES = 120
 DEFAULT_SECONDS = 120.0
-LEAST_SECONDS = 180.0  # what a memory verdict may take
+MIN_SECONDS = 180.0  # what a verdict on memory may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def self_test(trial: Trial, goal: Goal | None = None) -> tuple[Planted, ...]:
 
 
 def confirmed(trial: Trial, goal: Goal | None = None) -> tuple[Trial, tuple[Planted, ...]]:
-    """The judged trial, its pass taken back where a planted leak was not found."""
+    """The judged trial, and the planted leaks. It is inconclusive if one of them was not found."""
     verdict = trial.verdict or judge(trial)
     if verdict.outcome is not Outcome.BOUNDED:
         return replace(trial, verdict=verdict), ()
@@ -97,7 +98,7 @@ def claims(trial: Trial) -> dict[Key, float]:
 
 
 def goal_from(trial: Trial) -> Goal | None:
-    """The load of a saved trial, told from its cycles; None without a full cycle."""
+    """The load of a saved trial, reconstructed from its cycles; None without a complete cycle."""
     specs = [
         o.spec
         for o in trial.observations
@@ -124,9 +125,9 @@ def goal_from(trial: Trial) -> Goal | None:
 def _plant(trial: Trial, goal: Goal, key: Key, size: float) -> Planted:
     """Replay with one leak until the plan stops or it is found."""
     if key == MEMORY:
-        goal = replace(goal, max_seconds=max(LEAST_SECONDS, goal.max_seconds or 0.0))
+        goal = replace(goal, max_seconds=max(MIN_SECONDS, goal.max_seconds or 0.0))
     recorded = [o for o in trial.observations if o.settled and o.levels and o.complete]
-    # What is asked is whether the growth is found; how long it stays is another question.
+    # The self-test checks only whether the growth is found, not how long it is retained.
     now = replace(trial, observations=(), verdict=None, exit=None, retention=0.0, initial={})
     goal = replace(goal, retention=0.0, search=False)
     served = 0
@@ -152,7 +153,7 @@ def _plant(trial: Trial, goal: Goal, key: Key, size: float) -> Planted:
 
 
 def _at(one: Observation, start: float) -> Observation:
-    """The cycle as recorded, begun when the one before ended: that may have been another than was recorded."""
+    """The recorded cycle, moved to start when the one before ended, which may not be the recorded one."""
     later = start - one.started
     ended = None if one.load_ended is None else one.load_ended + later
     return replace(one, started=start, ended=one.ended + later, load_ended=ended)
@@ -174,7 +175,7 @@ def _alike(one: CycleSpec, other: CycleSpec) -> bool:
 
 
 def _imagined(now: Trial, recorded: Sequence[Observation], step: CycleSpec, index: int) -> Observation:
-    """A cycle that was not recorded, as this service would have answered it."""
+    """A cycle that was not recorded, as this service would probably have served it."""
     rests = [o.ended - o.load_ended for o in recorded if o.load_ended is not None]
     rest = median(rests) if rests else 1.0
     rates = [o.ledger.opened / o.ledger.seconds for o in recorded if o.ledger.opened and o.ledger.seconds > 0]
@@ -200,7 +201,7 @@ def _imagined(now: Trial, recorded: Sequence[Observation], step: CycleSpec, inde
 
 
 def _levels(recorded: Sequence[Observation], index: int) -> Mapping[Key, float]:
-    """The last level of each key, moved as the recorded ones were beside their own median."""
+    """The last level of each key, with the deviation of a recorded level from the median."""
     later = [o.levels for o in recorded[len(recorded) // 2 :]]
     chosen = later[index % len(later)]
     moved = {}

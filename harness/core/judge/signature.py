@@ -1,4 +1,4 @@
-"""Crash signatures: what the last words of a log say of the way a service died."""
+"""Crash signatures: what the end of a log says about the cause of a crash."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ SIGNATURES: tuple[Signature, ...] = (
     Signature(
         "go-cgo-sigsegv",
         r"signal arrived during cgo execution",
-        "a Go service died inside C code",
+        "a Go service crashed inside C code",
         "look at the C call of this goroutine, and at every other goroutine inside C: they share what must have one "
         "owner, or use it after it was freed",
     ),
@@ -106,7 +106,7 @@ SIGNATURES: tuple[Signature, ...] = (
     Signature(
         "go-sigsegv",
         r"fatal error: unexpected signal during runtime execution|\[signal SIG(?:SEGV|BUS)|^SIG(?:SEGV|BUS): ",
-        "a Go service died of an invalid memory access",
+        "a Go service crashed with an invalid memory access",
         "look for unsafe pointers and C libraries in the first frames; run the service built with -race",
     ),
     Signature(
@@ -195,7 +195,7 @@ SIGNATURES: tuple[Signature, ...] = (
     Signature(
         "python-fatal",
         r"^Fatal Python error: (?!Aborted|Segmentation|Bus error)",
-        "the Python interpreter gave up",
+        "the Python interpreter found a fatal error",
         "look at the C extension below the first frame: it broke a rule of the interpreter",
     ),
     Signature(
@@ -207,7 +207,7 @@ SIGNATURES: tuple[Signature, ...] = (
     Signature(
         "python-sigsegv",
         r"^Fatal Python error: (?:Segmentation fault|Bus error)",
-        "the process died of an invalid memory access",
+        "the process crashed with an invalid memory access",
         "look at the C extension that the first frame calls, and at objects that several threads share with it",
     ),
     Signature(
@@ -284,7 +284,7 @@ def find(lines: Sequence[str]) -> Match | None:
 
 
 def meaning(name: str) -> str:
-    """What a signature means, in one clause; for a name that is not known, such as one in an old record, itself."""
+    """What a signature means, in one clause; or the name itself if it is unknown, such as one in an old record."""
     return next((each.meaning for each in SIGNATURES if each.name == name), name)
 
 
@@ -295,7 +295,7 @@ def advice(name: str | None) -> str:
 
 def excerpt(lines: Sequence[str], last: int) -> tuple[str, ...]:
     """The last lines of a log without a dump of registers, and before them the first line of every signature that
-    they do not show: a service that dies verbosely buries the cause under its consequences."""
+    they do not show: a verbose crash hides the cause behind its consequences."""
     lines = [line for line in lines if not REGISTER.match(line[:LONGEST])]
     tail = list(lines[-last:])
     buried = lines[: max(0, len(lines) - last)]

@@ -1,4 +1,4 @@
-"""Streams that say nothing although the service lives: no first event, events that stop, no accept."""
+"""Streams that stall although the service runs: no first event, events that stop, no accept."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stalled(trial: Trial) -> str | None:
 
 
 def ran_out(trial: Trial) -> str | None:
-    """What a service that lives on says in its log that it has no more of: "descriptors ran out: LINE"."""
+    """What a running service has exhausted according to its log: "descriptors ran out: LINE"."""
     found = find(list(trial.about.last_words))
     if found is None or found.signature.name not in EXHAUSTED:
         return None
@@ -54,7 +54,7 @@ def _mute(observation: Observation) -> int:
 
 
 def _stopped(trial: Trial, asked: Sequence[Observation], mute: Sequence[Observation]) -> str | None:
-    """Events that came at first and then no more: the last two cycles in a row were mute."""
+    """Why the service counts as stalled when events arrived at first and none in the last two cycles; else None."""
     if len(asked) < 2 or asked[-1] is not mute[-1] or (len(mute) < 2 or asked[-2] is not mute[-2]):
         return None
     since = len(mute)

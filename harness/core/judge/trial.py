@@ -1,4 +1,4 @@
-"""Observations and budgets in, verdict out. Pure: the same trial always gives the same verdict."""
+"""Judges a trial. Pure: the same trial always gives the same verdict."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.core.segments import last_process, segments
 from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
 
-LEAST_SHOWN = 60.0  # seconds of a run from which its bounds per hour are worth a sentence
+MIN_SHOWN = 60.0  # seconds of a run from which on its bounds per hour are mentioned
 WORST_FIRST = (
     Outcome.CRASHED, Outcome.LEAKING, Outcome.STALLED, Outcome.OVER_CEILING, Outcome.INFRASTRUCTURE,
     Outcome.INCONCLUSIVE,
@@ -34,7 +34,7 @@ KEPT = "live memory is flat, anonymous memory grew: the allocator keeps it"
 
 
 def judge(trial: Trial) -> Verdict:
-    """The verdict of one trial. Several outcomes may hold; the worst decides and the others are said."""
+    """The verdict of one trial. Several outcomes may hold; the worst one decides, and the others are listed."""
     if trial.unready:
         advice = trial.about.advice or "start the service by hand and open the URL"
         return Verdict(Outcome.UNREADY, trial.unready, advice=advice)
@@ -49,7 +49,7 @@ def judge(trial: Trial) -> Verdict:
         results = {**results, MEMORY: memory}
     if memory and memory.status == "undecided" and not inside:
         warnings.append(f"memory/anonymous is undecided: {memory.why}")
-    # Ceilings are met by what a process really holds, not by growth joined over several of them.
+    # A process reaches a ceiling with its own level, not with the growth of several processes together.
     levels = [moment for part in parts for moment in moments(part)]
     last = moments(parts[-1])
     findings = [*leaks(trial, last, results), *while_connected.findings(trial), *ceilings(trial, levels)]
@@ -63,7 +63,7 @@ def judge(trial: Trial) -> Verdict:
     short = ran_out(trial) if mute else None
     missed = [] if any(one.status == "leaking" for one in findings) else unmet(trial, found, limits)
     caveat = caveat_of(trial, results)
-    if caveat is None or caveat.weak:  # plain growth comes before a bound that is only weak
+    if caveat is None or caveat.weak:  # undecided growth is more important than a weak bound
         caveat = _hold_cycle_caveat(trial) or caveat or shortfall(trial, missed)
     warnings.extend(one.text for one in missed if caveat and one.text != caveat.why)
     held = _held(trial, crash, findings, mute, caveat)
@@ -96,7 +96,7 @@ def judge(trial: Trial) -> Verdict:
 
 
 def suspicion(trial: Trial) -> str:
-    """What is suspected so far, for whoever watches the run: "suspected: +1.00 fds per answered stream". Empty
+    """What is suspected so far, for the live view: "suspected: +1.00 fds per answered stream". Empty
     while nothing is."""
     trial = last_process(trial)
     found = moments(trial)
@@ -117,10 +117,11 @@ def suspicion(trial: Trial) -> str:
 def _agreed(
     memory: Assessed, results: Mapping[Key, Assessed], warnings: list[str], *, inside: bool
 ) -> Assessed:
-    """Where runtime counters speak of memory they decide; what the noisy series says is then explained."""
+    """The result for anonymous memory. If there are runtime counters of memory, these decide, and explain the noisy
+    series."""
     if not inside:
         return memory
-    if memory.status != "leaking":  # the plan does not wait for it either
+    if memory.status != "leaking":  # the plan does not wait for anonymous memory either
         return replace(memory, growing=False)
     counted = [
         one for key, one in results.items() if key.metric == "memory" and key.kind in EXACT_MEMORY_KINDS
@@ -185,9 +186,7 @@ def _explain(
         parts.append(_bounded_text(trial, limits, results))
     if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.about.soak):
         seconds = seconds_seen(moments(trial))
-        if (
-            seconds >= LEAST_SHOWN
-        ):  # a few seconds bound nothing worth a sentence; the bounds are in the table
+        if seconds >= MIN_SHOWN:  # the bounds of a few seconds are weak, and are in the table anyway
             parts.append(so_far(limits, seconds))
     return "; ".join(part for part in parts if part) or "nothing was measured"
 
@@ -221,7 +220,7 @@ def _bounded_text(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, A
 
 
 def _released(results: Mapping[Key, Assessed]) -> str:
-    """What was seen of a late release, of the first cause: "fds released 10 s after the client left"."""
+    """The late release of the first cause: "fds released 10 s after the client left"."""
     late = {key: one.release for key, one in results.items() if one.release}
     if not late:
         return ""
@@ -230,7 +229,7 @@ def _released(results: Mapping[Key, Assessed]) -> str:
 
 
 def _pooled(results: Mapping[Key, Assessed]) -> str:
-    """What was told from a leak because each burst of clients added the same, of the first cause."""
+    """The first cause that counts as a pool because each burst of clients added the same."""
     pools = [key for key, one in results.items() if one.status == "bounded" and one.per_burst]
     if not pools:
         return ""
@@ -246,7 +245,7 @@ def _ran_out_of_resources(outcome: Outcome, crash: Crash | None, short: str | No
 
 
 def _limited(trial: Trial, advice: str) -> str:
-    """The advice, with how to get around a rate limit that the load met."""
+    """The advice, extended by how to avoid a rate limit that the load reached."""
     if not ledger_total(trial).rate_limited or SPREAD in advice:
         return advice
     return f"{advice}; {SPREAD}" if advice else SPREAD

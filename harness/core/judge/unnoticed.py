@@ -1,6 +1,6 @@
-"""Clients that have left without the service having noticed: their sockets are still held.
+"""Clients whose departure the service has not noticed yet: their sockets are still open.
 
-A service that reads nothing notices a departure only when a write fails. Until then it holds the client's socket:
+A service that does not read notices a departure only when a write fails. Until then the client's socket stays open:
 in CLOSE_WAIT after a FIN, without a row in the kernel's tables after a RST, or as a mere MPTCP socket (Go listens
 with MPTCP since 1.24). With an event every 5 to 30 s that
 takes up to two events, because the first write after a FIN still succeeds. A level read before that counts
@@ -16,24 +16,24 @@ from harness.core.cycle import Observation
 from harness.core.metric import Key
 
 KINDS = (Key("fds", "close-wait"), Key("fds", "rowless-socket"), Key("fds", "mptcp"))
-LONGEST = 180.0  # seconds: two heartbeats of 30 s, and cycles in between whose own sockets hide the release
+MAX_TIME = 180.0  # seconds: two heartbeats of 30 s, and cycles in between whose sockets hide the release
 LEAST = 2.0  # sockets, or
-LEAST_SHARE = 0.02  # of them, that must go before it is a release and not a straggler
+LEAST_SHARE = 0.02  # of them, that must be closed for a release rather than a straggler
 CYCLES = 10  # three warm-ups, a control, four loads, a hold, and one to spare
 LOAD = 5.0  # seconds of one
-ENOUGH = 1.25  # times the length of a run that is not a reason to run it longer
+ENOUGH = 1.25  # times the length of a run, up to which no longer run is advised
 SLOW = 3.0  # seconds: a healthy server that watches its sockets closes within 1 s (docs/detector.md)
 
 
 def unnoticed(levels: Mapping[Key, float]) -> float:
-    """Sockets of departed clients that are still held."""
+    """The number of open sockets of departed clients."""
     return math.fsum(levels.get(key, 0.0) for key in KINDS)
 
 
 def premature(seen: Sequence[Observation]) -> frozenset[int]:
-    """Positions of cycles whose levels were read before the service had noticed who left: part of what it
-    still held was closed in a later cycle. Not when a process ended in between, because that closes everything,
-    and not after LONGEST: what is held for so long is retained."""
+    """Positions of cycles whose levels were read before the service had noticed all departures: some of the sockets
+    were closed in a later cycle. Not when a process exited in between, because that closes everything, and not after
+    MAX_TIME: a socket that stays open for longer is retained."""
     held = [unnoticed(o.levels) if o.levels else math.nan for o in seen]
     found = set()
     for index, one in enumerate(seen):
@@ -43,7 +43,7 @@ def premature(seen: Sequence[Observation]) -> frozenset[int]:
         for later in range(index + 1, len(seen)):
             after = seen[later]
             left = one.load_ended if one.load_ended is not None else one.ended
-            if after.events or after.ended - left > LONGEST:
+            if after.events or after.ended - left > MAX_TIME:
                 break
             if count - held[later] >= max(LEAST, LEAST_SHARE * count):
                 found.add(index)
@@ -58,7 +58,7 @@ def settle_for(seen: Sequence[Observation]) -> str:
     early = premature(seen)
     if not early and slow < SLOW:
         return ""
-    if early and slow < SLOW:  # all of it was closed while clients were connected
+    if early and slow < SLOW:  # all sockets were closed while clients were connected
         slow = max(_released(seen, index) for index in early)
     settle = math.ceil(1.05 * slow)
     minutes = max(2, math.ceil(CYCLES * (settle + LOAD) / 60))
@@ -68,7 +68,7 @@ def settle_for(seen: Sequence[Observation]) -> str:
 
 
 def _released(seen: Sequence[Observation], index: int) -> float:
-    """Seconds from the end of a cycle's load to the end of the first cycle after which less was held."""
+    """Seconds from the end of a cycle's load to the end of the first cycle with fewer open sockets."""
     one = seen[index]
     left = one.load_ended if one.load_ended is not None else one.ended
     count = unnoticed(one.levels)
@@ -76,6 +76,6 @@ def _released(seen: Sequence[Observation], index: int) -> float:
 
 
 def slowest_close(seen: Sequence[Observation]) -> float:
-    """Seconds from a client's departure to the latest close that was seen. Cycles that never settled, or whose
-    counts come and go, tell nothing."""
+    """Seconds from a client's departure to the latest close that was seen. Cycles that never settled, or whose counts
+    fluctuate, are left out."""
     return max((o.close_lag for o in seen if o.settled and not o.unsettled), default=0.0)

@@ -1,13 +1,13 @@
-"""Growth while clients stay connected: freed when they leave, so that no level after a cycle shows it.
+"""Growth while clients stay connected. It is freed when they disconnect, so no level after a cycle shows it.
 
-Streams live for days. A hold cycle keeps a constant number of clients connected, half of them not reading, and
-reads levels meanwhile. What grows then and is freed at the disconnect is retained for the life of a stream: a
-history per stream, a queue without a limit behind a reader that has stalled.
+Streams may stay open for days. A hold cycle keeps a constant number of clients connected, half of them not reading,
+and reads levels during that time. What grows and is freed at the disconnect is retained for the life of a stream: a
+history per stream, or an unbounded queue for a stalled reader.
 
 Healthy services grow too: connections are set up, per-client queues and replay buffers fill up and stop, a heap
 waits for its next collection. So growth is a finding only when
 
-- it goes on until the end of the hold at the pace at which it began,
+- it continues to the end of the hold at the pace at which it began,
 - at least half of it is freed at the disconnect, which a heap that waits for a collection does not do; where a
   collector frees it only later and never lets a heap outgrow its live part by much, as Go's, by the end of the run, and
 - it exceeds, per client, what a bounded buffer holds: LIMITS.
@@ -40,27 +40,29 @@ EXTERNAL = Key("memory", "external-bytes")
 LIMITS = {"B": float(1 << 20), "objects": 4096.0, "blocks": 4096.0}
 LIMIT = 16.0
 STALLED_LIMIT = 4.0  # times as much behind a stalled reader: queues are sized for it
-# The screening: growth per client that is worth a longer look.
+# Growth per client from which on the screening asks for a longer hold.
 SCREEN = {"B": float(64 << 10), "objects": 64.0, "blocks": 64.0}
 SCREEN_LIMIT = 1.0
-SETTLE = 0.25  # share of a hold, from its start, in which connections are set up and first buffers are taken
+SETTLE = (
+    0.25  # share of a hold, from its start, in which connections are set up and first buffers are allocated
+)
 SETTLE_MOST = 5.0  # seconds of that
 LEAST_READINGS = 4
-AGAIN = 2.0  # times as long as the hold before, where a busy service gave too few readings
+AGAIN = 2.0  # times the length of the hold before, if a busy service gave too few readings
 PACE = 0.5  # of its pace in the first half, that growth keeps in the second
-LAST = 0.15  # share of the readings' time, at its end, in which growth must go on as well
-FREED = 0.5  # share of the growth that goes when the clients leave
+LAST = 0.15  # share of the readings' time, at its end, in which growth must continue as well
+FREED = 0.5  # share of the growth that must be freed when the clients disconnect
 BUFFERED = (
     1200.0  # events: 1,000 are customary for a replay buffer or a queue, and a fifth more to see it stop
 )
-LONGEST = 60.0  # seconds of one hold, unless the first was asked to be longer
+MAX_HOLD = 60.0  # seconds, unless --hold asks for more
 SPARE = 1.5  # times the time that the limit needs
 HOLDS = 4  # hold cycles of a trial, at most
 EVENTFUL = 3.0  # events a client, from which growth is counted per event
 LATE = 0.2  # seconds by which a level may be read later than the events were counted
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
-# Go collects a heap once it has doubled (GOGC=100), so one that has outgrown DOUBLED times its size of before is in use
-# and no garbage. What streams had held goes back to the kernel only after the next collection: a Go server of 58 MB had
+# Go collects a heap once it has doubled (GOGC=100), so a heap beyond DOUBLED times its earlier size is in use and not
+# garbage. Memory of closed streams is returned to the kernel only after the next collection: a Go server of 58 MB had
 # 58 MB one second after its clients had left, and 9 MB after the next load.
 DOUBLING = ("go",)
 DOUBLED = 2.0
@@ -71,9 +73,9 @@ COLLECTING = 3  # loads, at most, that make such a service collect what a hold h
 class Grown:
     """Growth of one key in one hold cycle, over ``seconds`` after the clients had settled.
 
-    clients: connected all that time; stalled: of them. events: that they received. lasting: it went on, and was
-    freed at the disconnect. cut: the hold ended before the clients had left, so nothing is known of that.
-    hidden: more growth that may have found its place in pages that a collection had freed.
+    clients: connected all that time; stalled: of them. events: that they received. lasting: it went on, and was freed
+    at the disconnect. cut: the hold ended before the clients had disconnected, so it is unknown whether it was freed.
+    hidden: more growth that may have reused pages which a collection had freed.
     """
 
     key: Key
@@ -98,12 +100,12 @@ class Grown:
 
     @property
     def pure(self) -> bool:
-        """All clients of one sort."""
+        """Whether all clients were of one kind: all read, or all stalled."""
         return self.stalled in (0, self.clients)
 
 
 def holds(trial: Trial) -> list[Observation]:
-    """The hold cycles, one that was cut short among them: its readings were made."""
+    """The hold cycles, including one that was cut short, because its readings are valid."""
     return [o for o in trial.observations if o.spec.phase is Phase.HOLD and o.connected]
 
 
@@ -147,7 +149,7 @@ def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observat
             continue
         stalled = min(seen.spec.stalled, clients)
         freed = high - seen.levels[key] if key in seen.levels else 0.0
-        # A heap that waits for its next collection grows as well. Only what is counted exactly needs no disconnect.
+        # A heap that waits for its next collection grows too. Only exact counts need no confirmation by the disconnect.
         given_back = freed >= FREED * total if seen.complete else key.judged is Judged.EXACT
         hidden = 0.0
         if doubling and key == MEMORY:
@@ -161,8 +163,8 @@ def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observat
 
 
 def _freed_later(seen: Observation, total: float, high: float, after: Sequence[Observation]) -> bool:
-    """The heap outgrew what its collector leaves uncollected, and a later level shows that it was freed. Right after
-    the hold no such level is known yet, and the growth is worth a longer look."""
+    """Whether the heap outgrew what its collector may leave uncollected, and a later level shows that it was freed.
+    Directly after the hold there is no later level yet; then True, so that a longer hold follows."""
     before = min(reading.levels[MEMORY] for reading in seen.connected if MEMORY in reading.levels)
     later = [o.levels[MEMORY] for o in after if MEMORY in o.levels]
     return high >= DOUBLED * before and (not later or high - min(later) >= FREED * total)
@@ -174,7 +176,8 @@ def _usual_pace(read: Sequence[tuple[float, float]]) -> float:
 
 
 def _uncollected(trial: Trial, last: Observation) -> bool:
-    """What the clients of the last hold had held still takes its pages: the next one would grow into those unseen."""
+    """Whether memory of the last hold is not collected yet: growth of the next hold would reuse its pages
+    undetected."""
     if trial.target.runtime not in DOUBLING or MEMORY not in last.levels:
         return False
     after = [o for o in trial.observations[trial.observations.index(last) + 1 :] if o.ledger.opened]
@@ -185,8 +188,8 @@ def _uncollected(trial: Trial, last: Observation) -> bool:
 
 
 def _connected(read: Sequence[Reading], seen: Observation) -> Sequence[Reading]:
-    """Readings that a busy service answered while its clients were still there: one that took as long as the slowest
-    of them may have been answered after the first had left."""
+    """The readings that a busy service certainly answered while its clients were connected. A late reading may have
+    been answered after the first client had disconnected."""
     slowest = max((after.at - before.at for before, after in pairwise(read)), default=0.0)
     end = seen.started + seen.spec.dwell if seen.spec.dwell > 0 else math.inf
     early = [reading for reading in read if reading.at + slowest <= end]
@@ -202,8 +205,9 @@ def _events(seen: Observation, read: Sequence[Reading]) -> float:
 
 
 def _counts(key: Key) -> bool:
-    """Totals, and what is counted from inside; mappings and CPU time follow what clients do. Buffers outside the heap
-    of a Node are counted as exactly as what is in it, and the heap's size does not show them."""
+    """Whether a key is judged: totals and runtime counters are; mappings and CPU time follow the activity of clients.
+    Buffers outside the heap of a Node are counted as exactly as what is in it, and the heap's size does not show
+    them."""
     if key.metric in ("mappings", "idle-cpu", "broker-peers"):
         return False
     if key.metric == "memory":
@@ -212,14 +216,14 @@ def _counts(key: Key) -> bool:
 
 
 def _with_events(key: Key, settled: Sequence[Reading]) -> bool:
-    """It went on with the events instead of the seconds: a busy service sends them in bursts, and may add to what it
-    retains with each."""
+    """Whether growth continued with the events rather than the seconds: a busy service sends events in bursts, and may
+    retain something for each."""
     told = [(float(r.events), r.levels[key]) for r in settled if r.events is not None and key in r.levels]
     return len(told) >= LEAST_READINGS and told[-1][0] > told[0][0] and _goes_on(told)
 
 
 def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
-    """The second half grew at the pace of the first, and the last reading is the highest but for noise."""
+    """Whether the second half grew at the pace of the first, and the last reading is the highest, apart from noise."""
     middle = (read[0][0] + read[-1][0]) / 2
     at, level = min(read, key=lambda one: abs(one[0] - middle))
     before = (level - read[0][1]) / max(1e-9, at - read[0][0])
@@ -228,20 +232,20 @@ def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
     highest = max(level for _, level in read)
     if not (after > 0 and after >= PACE * before and highest - read[-1][1] <= 0.1 * total):
         return False
-    # A buffer that was full shortly before the end has not grown since.
+    # A buffer that became full shortly before the end has not grown since.
     end = read[-1][0] - LAST * (read[-1][0] - read[0][0])
     before_end = max(level for at, level in read if at <= end)
     return read[-1][1] - before_end >= PACE * LAST * total
 
 
 def screened(trial: Trial) -> list[Grown]:
-    """Growth of the first hold cycles that a longer look has to tell from a buffer."""
+    """Growth in the first hold cycles that a longer hold must distinguish from a buffer."""
     return [one for seen in holds(trial) for one in _all_grown(trial, seen) if _worth(one)]
 
 
 def certain(trial: Trial) -> list[Grown]:
-    """Growth beyond any bounded buffer, in a hold with clients of one sort: the largest of each key. What readers
-    cause needs no stalled ones."""
+    """Growth beyond any bounded buffer in a hold with clients of one kind: the largest of each key. Growth that
+    occurs with readers is not repeated for stalled readers."""
     found: dict[Key, Grown] = {}
     for one in screened(trial):
         if not one.pure or one.per_client < one.limit or _granted(trial, one):
@@ -253,7 +257,7 @@ def certain(trial: Trial) -> list[Grown]:
 
 
 def _granted(trial: Trial, one: Grown) -> bool:
-    """A budget allows so much per connected hour."""
+    """Whether a budget allows this growth per connected hour."""
     granted = line_for(trial.budget.per_connected_hour, one.key) or 0.0
     return one.total <= granted * one.clients * one.seconds / 3600
 
@@ -275,14 +279,14 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
         return replace(step, stalled=clients // 2)
     if done[-1].connected and not any(
         map(_readable, done)
-    ):  # a busy service took too long to tell its counts
+    ):  # a busy service took too long to answer with its counts
         return replace(step, stalled=clients // 2, dwell=min(left, AGAIN * done[-1].spec.dwell))
     open_ = _open(trial)
     if not open_ or _uncollected(trial, done[-1]):
         return None
     readers = [o for o in done if o.spec.stalled == 0]
     mute = [o for o in done if o.spec.stalled == clients]
-    if not readers:  # as short as the screening: only what grows with readers too is worth a longer look
+    if not readers:  # as short as the screening: only growth that readers cause too needs a longer hold
         return step
     if len(readers) == 1 and _lasts(trial, readers[0]):
         return replace(step, dwell=max(hold, min(left, _needed(open_, 1.0, hold))))
@@ -292,7 +296,7 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
 
 
 def _lasts(trial: Trial, seen: Observation) -> bool:
-    """Something grew in this hold until its end, is worth a longer look, and is not a finding yet."""
+    """Whether something grew to the end of this hold, beyond first buffers, and is not a finding yet."""
     known = {one.key.metric for one in certain(trial)}
     return any(
         _worth(one) and one.key.metric not in known and not _granted(trial, one)
@@ -301,14 +305,14 @@ def _lasts(trial: Trial, seen: Observation) -> bool:
 
 
 def _worth(one: Grown) -> bool:
-    """It went on, and is more than first buffers."""
+    """Whether growth continued, and exceeds first buffers."""
     return one.lasting and one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
 
 
 def _open(trial: Trial) -> list[Grown]:
-    """Growth that is neither a finding nor allowed. Objects and bytes are one thing: once either is certain, the
-    other one is not looked at any further. Where readers and stalled readers were each held by themselves, only what
-    grew again in the last hold of either is still open."""
+    """Growth that is neither a finding nor allowed. Objects and their bytes are the same growth: once either is
+    certain, the other one needs no further hold. If readers and stalled readers were held separately, only growth
+    that occurred again in the last hold of either kind is still open."""
     done = holds(trial)
     readers = [o for o in done if o.spec.stalled == 0]
     mute = [o for o in done if o.spec.stalled == o.spec.connections]
@@ -323,8 +327,8 @@ def _open(trial: Trial) -> list[Grown]:
 
 
 def _needed(found: Sequence[Grown], times: float, hold: float) -> float:
-    """Seconds in which growth at the pace seen exceeds the limit, and more events come than a replay buffer
-    holds; as far as LONGEST."""
+    """Seconds after which growth at this pace exceeds the limit, and more events arrive than a replay buffer holds;
+    at most MAX_HOLD."""
     slowest = max(
         max(
             SPARE * times * LIMITS.get(one.key.unit, LIMIT) / (one.per_client / one.seconds) / (1 - SETTLE),
@@ -332,7 +336,7 @@ def _needed(found: Sequence[Grown], times: float, hold: float) -> float:
         )
         for one in found
     )
-    return max(hold, min(LONGEST, slowest))
+    return max(hold, min(MAX_HOLD, slowest))
 
 
 def hourly(trial: Trial) -> dict[Key, float]:
@@ -390,7 +394,7 @@ def bounds(trial: Trial) -> list[Bound]:
             most[one.key] = (grew + max(0.0, one.total), hours + one.clients * one.seconds / 3600)
     made = []
     for key, (grew, hours) in sorted(most.items()):
-        if key in known or hours < 1e-6:  # a few milliseconds bound nothing per hour
+        if key in known or hours < 1e-6:  # too short to bound anything per hour
             continue
         noise = NOISE.get(key.unit, 3.0)
         text = f"clients were connected for {60 * hours:.2g} minutes in all"
@@ -400,7 +404,7 @@ def bounds(trial: Trial) -> list[Bound]:
 
 
 def warnings(trial: Trial) -> list[str]:
-    """Growth that a bounded buffer explains as well as a leak, and the option that tells."""
+    """Growth that a bounded buffer explains as well as a leak, and the option that decides between them."""
     last = {one.key: one for one in _open(trial)}
     return [_explained(one) for _, one in sorted(last.items())]
 
@@ -410,7 +414,7 @@ def undecided(trial: Trial) -> tuple[str, str] | None:
     last = {one.key: one for one in _open(trial)}
     if not last:
         return None
-    soonest: dict[str, Grown] = {}  # objects and their bytes are one thing, and either decides
+    soonest: dict[str, Grown] = {}  # objects and their bytes are the same growth, and either decides
     for one in sorted(last.values(), key=lambda one: (_seconds(one), one.key)):
         soonest.setdefault(one.key.metric, one)
     slowest = max(soonest.values(), key=lambda one: (_seconds(one), one.key))

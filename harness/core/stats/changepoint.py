@@ -1,4 +1,4 @@
-"""Change points in a rate that is measured once a night: when did it change for good?
+"""Finds change points in a rate that is measured once a night: when did it change for good?
 
 Each night the detector compares two explanations of the nights so far: one lasting step at some recent night, or
 none. Both leave level, noise and autocorrelation unknown, and the second may have a slow trend. The ratio of their
@@ -18,24 +18,24 @@ from itertools import accumulate, pairwise
 
 from harness.core.stats.distributions import mean_interval, median
 
-THRESHOLD = 400.0  # of the evidence; docs/trend.md measures what it means in false alarms
-BASE = 6  # nights that a level needs before a change from it can be told
-WINDOW = 80  # nights that are looked at: older ones say little about today's level
+THRESHOLD = 400.0  # of the evidence; docs/trend.md has the measured rate of false alarms
+BASE = 6  # nights of a level before a change from it can be detected
+WINDOW = 80  # nights that are compared: older ones say little about the current level
 LEAST = 2  # nights that a step must last: one odd night is not a change
-SHORT, FAR, NEAR = 3, 1.0, 0.4  # up to 3 nights, half must lie a whole scatter beyond the level; later less
+SHORT, FAR, NEAR = 3, 1.0, 0.4  # up to 3 nights, half must be one standard deviation off; later 0.4
 PAIR = 12.0  # the same for a night beside another one beyond, on the same side
 CLIP = 4.0  # times the usual scatter; a night beyond counts as this much
 RECENT = 30  # nights that the usual scatter is taken from
 UP = 0.9  # share of false alarms spent on a rate that rises
 MAD = 1.4826  # median absolute deviation → standard deviation of a normal distribution
 NORMAL = 1.96
-# Autocorrelation from night to night and its weight beforehand.
+# Autocorrelation from night to night, and its prior weight.
 PHI = ((0.0, 0.75), (0.3, 0.12), (0.6, 0.12), (0.85, 0.01))
-TREND = 0.5  # weight beforehand of a slow trend
+TREND = 0.5  # prior weight of a slow trend
 SIZES = (1.0, 3.0)  # of a step, in standard deviations of the noise
-# How many nights a step may be old, and how many neighbouring ages each stands for.
+# The ages of a step in nights that are tried; each stands for its neighbours too.
 AGES = (2, 3, 4, 5, 6, 8, 10, 12)
-REFINED = 10  # nights after the alarm that still say when the step was
+REFINED = 10  # nights after the alarm that may still correct the position of the step
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Night:
 @dataclass(frozen=True, slots=True)
 class Change:
     """One lasting change. index: the first night after it. found: the night that made it certain. earliest, latest:
-    95 % range of index. before, after: mean rate with its 95 % interval. evidence: the e-detector's value; by chance
-    it gets so large once in so many stable nights at most."""
+    95 % range of index. before, after: mean rate with its 95 % interval. evidence: the e-detector's value; by chance it
+    becomes N or more at most once in N stable nights."""
 
     index: int
     found: int
@@ -78,7 +78,8 @@ class Change:
 
 
 def changes(nights: Sequence[Night], threshold: float = THRESHOLD) -> list[Change]:
-    """Every change, oldest first. An alarm stays; the ten nights after it may still move the change's place."""
+    """Every change, oldest first. An alarm is never withdrawn; the ten nights after it may still correct its
+    position."""
     alarms: list[tuple[int, int, int, int, float]] = []
     start, last = 0, len(nights)
     now = start + BASE + LEAST
@@ -117,7 +118,7 @@ def weigh(nights: Sequence[Night]) -> tuple[float, dict[int, float]]:
 
 
 def _lasts(values: Sequence[float], scale: float, age: int) -> bool:
-    """Half of the nights since the step lie beyond the level before it: one odd night is not a step."""
+    """Whether half of the nights since the step are beyond the level before it: one outlier is not a step."""
     before, after = values[:-age], values[-age:]
     level = median(before)
     up = math.fsum(after) / age > level
@@ -134,7 +135,7 @@ def _clipped(nights: Sequence[Night]) -> tuple[list[float], float, float]:
     error = median([night.error for night in recent])
     centre = median([night.rate for night in recent])
     scale = max(MAD * median([abs(night.rate - centre) for night in recent]), error)
-    if scale <= 0:  # all alike and exactly known: any other value is a difference
+    if scale <= 0:  # all values are equal and exact: any other value is a difference
         scale = median([abs(night.rate - centre) for night in nights if night.rate != centre] or [0.0]) / CLIP
     values = []
     for night in nights:
@@ -144,18 +145,18 @@ def _clipped(nights: Sequence[Night]) -> tuple[list[float], float, float]:
         values.append(away)
     limit = CLIP * scale
     side = [0, *((value > limit) - (value < -limit) for value in values), 0]
-    # Two nights beyond in a row are not accident, and then their size counts.
+    # Two outliers in a row are not an accident, so then their size counts.
     limits = [
         PAIR * scale if one and one in (left, right) else limit
         for left, one, right in zip(side, side[1:], side[2:], strict=False)
     ]
     values = [max(-most, min(most, value)) for value, most in zip(values, limits, strict=True)]
-    # What is exactly known still has rounding; without it a difference would divide by zero.
+    # Exact values still have rounding errors; without this a difference would divide by zero.
     return values, max(error, 1e-3 * scale), scale
 
 
 class _Fit:
-    """The nights after taking one night's share of the next away (order-one autocorrelation ``phi``)."""
+    """The nights after removing the autocorrelation of order one (``phi``)."""
 
     def __init__(self, values: Sequence[float], error: float, phi: float, weight: float) -> None:
         self.phi = phi
@@ -165,7 +166,7 @@ class _Fit:
         self.sums = [0.0, *accumulate(z)]
         self.total = self.sums[-1]
         raw = math.fsum(value * value for value in z) - self.total**2 / k
-        # The noise is at least what the intervals say.
+        # The noise is at least that of the measured intervals.
         self.syy = max(raw, k * error * error * (1 + phi * phi), 1e-300)
         self.middle = (k - 1) / 2
         self.stt = k * (k * k - 1) / 12

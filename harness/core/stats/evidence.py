@@ -1,4 +1,4 @@
-"""How strongly increments speak for one driver against everything that is not a leak: an e-process.
+"""The evidence of increments for one driver against everything that is not a leak: an e-process.
 
 Null hypothesis: the growth of every cycle is a Poisson count whose mean is so much per cycle with clients, per
 second and per reading, with any rates. Alternative: so much per unit of a driver is added. The numerator is a
@@ -26,18 +26,18 @@ SHAPE = 0.5
 def evidence(
     counts: Sequence[float],
     column: Sequence[float],
-    innocent: Sequence[Sequence[float]],
+    benign: Sequence[Sequence[float]],
     offset: Sequence[float],
 ) -> float:
     """Logarithm of the e-value at the last cycle.
 
-    counts: increments, in lumps. column: the driver's amount in each cycle. innocent: amounts per cycle of what
+    counts: increments, in lumps. column: the driver's amount in each cycle. benign: amounts per cycle of what
     is not a leak. offset: growth that a budget grants. Falls count as no growth.
     """
-    null = fit(counts, innocent, offset)
+    null = fit(counts, benign, offset)
     # The smaller of two dispersions: with few cycles the larger model does not always converge.
     alone = fit(counts, [column], offset).dispersion
-    spread = max(1.0, min(alone, fit(counts, [*innocent, column], offset).dispersion))
+    spread = max(1.0, min(alone, fit(counts, [*benign, column], offset).dispersion))
     return (_mixture(counts, column, offset) - null.likelihood) / spread
 
 
@@ -45,17 +45,17 @@ def excluded(
     counts: Sequence[float],
     column: Sequence[float],
     bursts: Sequence[float],
-    innocent: Sequence[Sequence[float]],
+    benign: Sequence[Sequence[float]],
     offset: Sequence[float],
     rate: float,
 ) -> float:
     """Logarithm of the e-value against "the driver adds ``rate`` per unit or more", at the last cycle.
 
     The alternative is a pool: so much in each burst of clients, whatever its length (``bursts``). Under the null the
-    driver adds at least ``rate``, and bursts and ``innocent`` add whatever explains the rest best.
+    driver adds at least ``rate``, and bursts and ``benign`` add whatever explains the rest best.
     """
     least = [known + rate * amount for known, amount in zip(offset, column, strict=True)]
-    null = fit(counts, [column, bursts, *innocent], least)
+    null = fit(counts, [column, bursts, *benign], least)
     spread = max(1.0, fit(counts, [bursts], offset).dispersion)
     return (_mixture(counts, bursts, offset) - null.likelihood) / spread
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
 
-RHO_MOST = 0.9  # a correlation estimated above this makes every trend insignificant anyway
+RHO_MOST = 0.9  # above this correlation every trend is insignificant anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ def solve_all(
 
 
 def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: float = 0.0) -> Line | None:
-    """Fit levels = c + Σ slope × column with residuals that follow each other (AR(1)).
+    """Fit levels = c + Σ slope × column with autocorrelated residuals (AR(1)).
 
-    Ordinary least squares; the standard errors are widened by √((1+ρ)/(1−ρ)), with ρ corrected for its
-    downward bias (1+4ρ)/n (Kendall 1954, Marriott and Pope 1954). floor: least residual deviation believed.
-    None when the columns do not differ enough to be told apart, or too few levels are given.
+    Ordinary least squares; the standard errors are widened by √((1+ρ)/(1−ρ)), with ρ corrected for its downward bias
+    (1+4ρ)/n (Kendall 1954, Marriott and Pope 1954). floor: smallest residual deviation assumed. None when the columns
+    do not differ enough, or with too few levels.
     """
     size = len(levels)
     scales = [max(map(abs, column), default=0.0) for column in columns]
@@ -91,7 +91,7 @@ def weighted(
     values: Sequence[float], columns: Sequence[Sequence[float]], covariance: Sequence[Sequence[float]]
 ) -> Weighted | None:
     """Generalised least squares (Aitken 1935): values = Σ coefficient × column, whose errors have this
-    covariance. None where the columns cannot be told apart, or there are not more values than columns."""
+    covariance. None if the columns are linearly dependent, or there are not more values than columns."""
     free = len(values) - len(columns)
     scales = [max(map(abs, column), default=0.0) for column in columns]
     if free < 1 or not all(scales):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
 
-BACKGROUND = 0.01  # stray growth per reading that any model grants: one odd descriptor in 100 readings
+BACKGROUND = 0.01  # stray growth per reading in every model: one descriptor in 100 readings
 STEPS = 400
 ENOUGH = 1e-7  # relative gain of a step below which the search ends
 
@@ -50,7 +50,7 @@ def fit(counts: Sequence[float], columns: Sequence[Sequence[float]], offset: Seq
     rows = list(zip(*columns, strict=True)) if columns else [()] * len(seen)
 
     def means() -> list[float]:
-        # The judge spends most of its time here: map and mul stay out of the interpreter.
+        # The judge spends most of its time here, so map and mul avoid interpreted loops.
         return [base + math.fsum(map(mul, rates, row)) for base, row in zip(known, rows, strict=True)]
 
     now = means()

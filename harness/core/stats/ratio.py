@@ -12,7 +12,7 @@ from math import comb
 
 from harness.core.stats.distributions import median
 
-MISSED = 0.05  # probability that the interval does not hold the factor, both sides together
+MISSED = 0.05  # probability that the interval does not contain the factor, both sides together
 LEAST = 5  # runs on each side: below four no rank leaves so little outside
 
 
