@@ -1,7 +1,7 @@
 """Inputs of every kind that the core meets, and everything it decides on them, as plain values.
 
-``python -m tests.core.pinned_scenarios`` writes tests/core/pinned.json anew, after a deliberate change of a rule;
-with the name of a scenario it prints everything that is decided on it.
+``python -m tests.core.pinned_scenarios`` writes tests/core/pinned.json and tests/reports/pinned.json anew, after a
+deliberate change of a rule; with the name of a scenario it prints everything that is decided on it.
 """
 
 from __future__ import annotations
@@ -335,9 +335,16 @@ def digest(value: Any) -> str:
     return f"{outcome} {hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]}".strip()
 
 
+def write(file: Path, found: Iterator[tuple[str, Scenario]]) -> None:
+    """The digests of some scenarios as JSON."""
+    file.write_text(json.dumps({name: digest(work()) for name, work in found}, indent=1) + "\n")
+
+
 if __name__ == "__main__":
     if sys.argv[1:]:
         print(json.dumps(reduced(dict(scenarios())[sys.argv[1]]()), indent=1))
     else:
-        digests = {name: digest(work()) for name, work in scenarios()}
-        PINNED.write_text(json.dumps(digests, indent=1) + "\n")
+        from tests.reports import pinned_reports
+
+        write(PINNED, scenarios())
+        write(pinned_reports.PINNED, pinned_reports.scenarios())  # reports show what is decided

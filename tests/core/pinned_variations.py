@@ -18,6 +18,7 @@ from harness.core.judge.trial import judge, suspicion
 from harness.core.judge.while_connected import next_hold, undecided
 from harness.core.measurement import measure
 from harness.core.metric import Key
+from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Restart, Trial
 from harness.core.sample import Census
 from tests.core.series import FDS, OBJECTS, trial
@@ -25,7 +26,7 @@ from tests.core.series import FDS, OBJECTS, trial
 ROOT = Path(__file__).parents[2]
 THREADS, TASKS, HEAP = Key("threads"), Key("tasks", "asyncio-task"), Key("memory", "heap-bytes")
 ANONYMOUS, CPU, PEERS = Key("memory", "anonymous"), Key("idle-cpu"), Key("broker-peers")
-MIB = float(1 << 20)
+LOST = Note(NoteKind.WORKER_LOST, "worker 1 was lost with 3 streams", {"worker": 1})
 BUDGETS = (
     Budget(), Budget(), Budget(growth={"fds": 0.4}, pools={"threads": 40.0}),
     Budget(ceilings={"fds": 90.0, "memory/anonymous": 3e7}, per_hour={"memory": 1e5}),
@@ -95,7 +96,7 @@ def varied(seed: int) -> Trial:
             answered=opened - turned, refused=turned, statuses={429: turned} if turned else {}, peak=min(50, opened),
             bursts=int(opened > 0), clients=min(int(done["opened"]), 700), invalid=opened // 9 if index % 4 == 3 else 0,
             saturated=index == 5 and seed % 7 == 0,
-            notes=("worker 1 was lost with 3 streams",) if index == 6 and seed % 5 == 0 else (),
+            notes=(LOST,) if index == 6 and seed % 5 == 0 else (),
         )  # fmt: skip
         census = Census(
             now, {"tcp-in": 3, "eventfd": 5 + int(held.get(Key("fds", "eventfd"), 0))}, {"CLOSE_WAIT": index},

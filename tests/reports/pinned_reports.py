@@ -22,6 +22,7 @@ from harness.core.claims_record import ClaimsRecord
 from harness.core.history import RunEntry
 from harness.core.judge.trial import judge
 from harness.core.measurement import Growth, measure
+from harness.core.note import Note, NoteKind
 from harness.core.record import Place, Places, RunRecord, Trial, as_ended
 from harness.core.sample import Sample
 from harness.core.trends import all_series, compare, trend
@@ -43,7 +44,7 @@ from harness.report import trend as trends
 from harness.report.facts import facts_of
 from harness.report.reasoning import reasoning
 from harness.store.run_dir import RunDirectory
-from tests.core.pinned_scenarios import FIGURE, Scenario, digest, random_trial
+from tests.core.pinned_scenarios import FIGURE, Scenario, random_trial, write
 from tests.core.pinned_variations import varied
 from tests.history.nightly_runs import measured, month, night
 from tests.reports.test_golden import CASES, REPORT, ROOT
@@ -57,7 +58,7 @@ PLACES = Places(
         Place("task", "/usr/lib/python3.11/queue.py:3 in put: 0.5 tasks", own=False),
         Place("container", "`Task` in `Hub._tasks`, a set that gains 1.00 per connection"),
     ),
-    more=3, notes=("start with y",), partial=True,
+    more=3, notes=(Note(NoteKind.SEARCH_LIMIT, "start with y"),), partial=True,
 )  # fmt: skip
 
 
@@ -237,5 +238,4 @@ if __name__ == "__main__":
     if sys.argv[1:]:
         print(json.dumps(dict(scenarios())[sys.argv[1]](), indent=1, default=str))
     else:
-        digests = {name: digest(work()) for name, work in scenarios()}
-        PINNED.write_text(json.dumps(digests, indent=1) + "\n")
+        write(PINNED, scenarios())
