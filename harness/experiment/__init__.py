@@ -1,1 +1,1 @@
-"""Target, broker, swarm and probe brought together: a setup in, a trial out."""
+"""Runs trials: starts target, broker, swarm and probe, and returns what was measured."""

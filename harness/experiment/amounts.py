@@ -1,4 +1,4 @@
-"""The amounts of a load: the swarm refuses others, and a mistake is reported before anything starts."""
+"""Checks the numbers of a load before anything starts; the swarm would refuse invalid ones only later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fake broker as a child process, and the orders it takes while it runs."""
+"""The fake broker as a child process, and the orders that it is sent while it runs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ from harness.process.private_folder import PrivateFolder
 
 START_TIMEOUT = 15.0
 ANSWER_TIMEOUT = 15.0
-CANCELLED_TIMEOUT = 1.0  # of a user who has stopped the run
+CANCELLED_TIMEOUT = 1.0  # seconds, once the user has stopped the run
 POLL_MS = 50
-SHOWN_APART = ("id", "fault", "seen", "fired")  # of a fault in the broker's counters
+SHOWN_APART = (
+    "id",
+    "fault",
+    "seen",
+    "fired",
+)  # fields of a fault in the broker's counters; the rest are parameters
 SERVICES = ("state", "identity", "app")  # for which the broker answers by itself
 
 
@@ -30,7 +35,7 @@ def needs_proxy(dialect: str, faults: Sequence[str]) -> bool:
     """Whether one of these faults needs the TCP proxy. Raises ConfigError for a fault that the broker would refuse."""
     if not faults:
         return False
-    # Imported late, as ZeroMQ below: most guards have no broker, and these take a tenth of their start.
+    # Imported late, like ZeroMQ below: most guards have no broker, and the imports take a tenth of their start-up time.
     from fake_broker.chain import Chain
     from fake_broker.dialects import DIALECTS
     from fake_broker.spec import SpecError, parse_words
@@ -60,7 +65,7 @@ class BrokerSetup:
     bind: str = "tcp://127.0.0.1:0"
 
     def silent_in(self, step: CycleSpec) -> bool:
-        """Whether it answers nobody in this cycle."""
+        """Whether the broker answers nothing in this cycle."""
         flaps = self.behaviour == "flapping" and step.index % 2 == 1
         return self.behaviour == "silent" or flaps or step.fault == "silence"
 
@@ -68,7 +73,7 @@ class BrokerSetup:
 class Broker:
     """One fake broker. Every method raises BrokerError when it does not answer in time.
 
-    cancelled: true once nobody wants to wait for it any more."""
+    cancelled: whether the run was stopped, so that waiting is pointless."""
 
     def __init__(
         self,
@@ -100,8 +105,8 @@ class Broker:
         clock: Callable[[], float] = time.monotonic,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Broker:
-        """Start it and wait for the line in which it says where it listens. Orders go over a Unix socket in a
-        private folder: no other local user can switch faults or read counters."""
+        """Start the broker and wait for the line with its endpoints. Orders use a Unix socket in a private folder, so
+        that no other local user can switch faults or read counters."""
         try:
             private = PrivateFolder("broker")
         except OSError as error:
@@ -136,7 +141,7 @@ class Broker:
         raise BrokerError(f"the fake broker did not start ({words}); expected it to bind {setup.bind}")
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """One order over the control endpoint; its answer."""
+        """Send one order to the control endpoint and return the answer."""
         import zmq
 
         with self._context.socket(zmq.REQ) as socket:
@@ -147,9 +152,9 @@ class Broker:
             while not socket.poll(POLL_MS):
                 took = time.monotonic() - asked
                 if not self.child.alive:
-                    state = f"died with {self.child.returncode}"
+                    state = f"exited with {self.child.returncode}"
                 elif took > (CANCELLED_TIMEOUT if self._cancelled() else ANSWER_TIMEOUT):
-                    state = "lives but is mute"
+                    state = "is running but does not answer"
                 else:
                     continue
                 raise BrokerError(
@@ -162,11 +167,11 @@ class Broker:
         return answer
 
     def fall_silent(self) -> None:
-        """Requests are read and counted, but never answered."""
+        """Make the broker read and count requests without answering them."""
         self.ask("silence")
 
     def resume(self) -> None:
-        """Answer again; what came in meanwhile stays unanswered."""
+        """Make the broker answer again; requests in between stay unanswered."""
         self.ask("resume")
 
     def count(self) -> BrokerCount:
@@ -177,8 +182,8 @@ class Broker:
         return BrokerCount(peers=int(stats["peers"]), identities=int(stats["identities"]), **since)
 
     def said(self, *, faults: bool) -> tuple[str, ...]:
-        """What a user must know of it after a trial: messages that it rejected and, with ``faults``, what those did
-        that are still on."""
+        """Notes for the user after a trial: messages that the broker rejected and, with ``faults``, what the active
+        faults did."""
         stats = self.ask("stats")
         notes = [
             f"broker: rejected {counted(number, 'message')} of dialect {name}, it uses {stats['dialect']}; expected "
@@ -197,7 +202,7 @@ class Broker:
         return self.child.alive
 
     def stop(self) -> None:
-        """End the process and let go of the control endpoint. Idempotent."""
+        """End the process and close the control endpoint. Idempotent."""
         self.child.stop(1.0)
         self._context.term()
         if self._private:

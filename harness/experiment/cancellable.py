@@ -1,4 +1,4 @@
-"""Run what may wait for another process in a thread of its own, so that Ctrl-C does not have to wait for it."""
+"""Runs calls that wait for another process in a thread, so that Ctrl-C need not wait for them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def call_in_turns(
     """Like ``call_cancellable``, for work that needs some steps done in the calling thread: ``work`` gets a function
     that runs ``turn`` there.
 
-    linger: seconds in which interrupted work may put away what it took out. Its next turn raises Interrupted.
+    linger: seconds in which interrupted work may clean up. Its next turn raises Interrupted.
     """
     result: Future[R] = Future()
     wanted: SimpleQueue[Future[T] | None] = SimpleQueue()
@@ -46,7 +46,7 @@ def call_in_turns(
     def hand_over() -> T:
         asked: Future[T] = Future()
         wanted.put(asked)
-        if left.is_set():  # nobody looks any more
+        if left.is_set():  # the caller has returned
             raise stopped
         return asked.result()
 
@@ -84,7 +84,7 @@ def call_in_turns(
 
 
 def _dismiss(wanted: SimpleQueue[Future[T] | None], why: Interrupted) -> None:
-    """Whoever still waits for a turn is told that there will be none."""
+    """Raise ``why`` in every thread that still waits for its turn."""
     while True:
         try:
             asked = wanted.get_nowait()

@@ -1,8 +1,7 @@
-"""Every claim of the analysis in one run: each trial several times, some at a time, and what is left after an
-interruption.
+"""Measures every claim of the analysis in one run: each trial several times, and resumable after an interruption.
 
 The run's folder holds ``claims.json``, replaced after each repeat, and the record and logs of each repeat.
-A repeat that failed on our side or was interrupted is not a measurement and is run again.
+A repeat that the harness failed or the user interrupted is not a measurement and is run again.
 """
 
 from __future__ import annotations
@@ -38,16 +37,14 @@ from harness.store.write import make_directory, replace_file
 
 STATE, TRIALS = "claims.json", "trials"
 LARGEST = 64 << 20  # bytes of the saved state
-TRIES = 3  # of one repeat, where it fails on our side
-OVERHEAD = 8.0  # seconds that a trial takes beside its load: starts, settling, the end
-SLOWER = (
-    3.0  # times as long as on an idle machine: a late crash is still a crash, and slow cycles count as others
-)
+TRIES = 3  # of one repeat, if the harness fails
+OVERHEAD = 8.0  # seconds of a trial besides its load: starts, settling, the end
+SLOWER = 3.0  # times as long as on an idle machine: late crashes and slow cycles still count
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One repeat that is over. done, total: repeats. at: seconds since this run's start."""
+    """One finished repeat. done, total: repeats. at: seconds since this run's start."""
 
     name: str
     repeat: int
@@ -92,13 +89,13 @@ class ClaimsRun:
         self.trouble: list[str] = []
 
     def run(self) -> ClaimsRecord:
-        """Measure what is left."""
+        """Measure the repeats that are missing."""
         self._save()
         workers = [threading.Thread(target=self._work, name=f"claims-{n}") for n in range(self.jobs)]
         for worker in workers:
             worker.start()
         for worker in workers:
-            while worker.is_alive():  # short joins: a second Ctrl-C must be noticed
+            while worker.is_alive():  # short joins, so that a second Ctrl-C is noticed
                 worker.join(0.2)
         with self._lock:
             self.record = replace(self.record, unmeasured=self._why())
@@ -190,14 +187,14 @@ class ClaimsRun:
 
 
 def _seconds(spec: ProfileSpec) -> float | None:
-    """The budget of a trial: more than it needs on an idle machine, for each ends by itself."""
+    """The time limit of a trial, which is generous because each trial ends by itself."""
     if spec.real_time:
         return None
     return float(spec.load["seconds"]) * SLOWER
 
 
 def _confirm(trial: Trial, spec: ProfileSpec) -> Trial:
-    if spec.load.get("ramp"):  # it is run for its checks: a ramp has too few connections for a verdict
+    if spec.load.get("ramp"):  # a ramp is run to count its checks, and has too few connections for a verdict
         good, why = trial.exit is None, "the service exited" if trial.exit else "served every client"
     else:
         good, why = confirmed(trial, spec)
@@ -220,8 +217,8 @@ def _fresh(out: Path | None, catalogue: Catalogue) -> tuple[Path, ClaimsRecord]:
 
 
 def _resumed(folder: Path, catalogue: Catalogue) -> tuple[Path, ClaimsRecord]:
-    """The state of a run that goes on. What is claimed is as the service describes it now; measurements stay, but for
-    those of a trial that has changed since."""
+    """The state of a resumed run. The claims are those that the service describes now. Measurements are kept, except
+    for trials that have changed since."""
     folder = folder.parent if folder.name == STATE else folder
     record = load(folder / STATE)
     described = _described(catalogue)
@@ -247,7 +244,7 @@ def _described(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _digest(spec: ProfileSpec) -> str:
-    """Of all that decides how a trial ends and how that is judged; its wording does not."""
+    """A digest of everything that influences the result of a trial; its wording does not."""
     parts = {**asdict(spec), "summary": "", "said": "", "load": dict(spec.load)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""What a trial works with: the service as a process, the run's clock and folder, and the live view."""
+"""The context of a trial: the service as a process, the clock and the folder of the run, and the live view."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harness.store.tidy import Tidy
 
 
 class Target(Protocol):
-    """A spawned or an attached service. logs: it is ours, and so is its log. lost: why nothing is known of its exit,
-    such as a keeper that was killed; "" while its exit would be seen. keeper_pid: what adopts the orphans of a service
-    that is ours, else 0."""
+    """A spawned or an attached service. logs: the harness started it and has its log. lost: why its exit cannot
+    be observed, such as a keeper that was killed; "" while it can. keeper_pid: the process that adopts the orphans of a
+    service that the harness started, else 0."""
 
     pid: int
     keeper_pid: int
@@ -38,7 +38,7 @@ class Target(Protocol):
         """The last lines of its log."""
 
     def stop(self, grace: float = 3.0) -> None:
-        """End it, if it is ours."""
+        """Stop it, if the harness started it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class Progress:
 
 @dataclass(slots=True)
 class TrialContext:
-    """The run's clock and directory, what ends the trial early, and the live view. tidy: keeps the directory small."""
+    """The run's clock and directory, the interrupt that ends the trial early, and the live view. tidy: keeps the
+    directory small."""
 
     clock: Callable[[], float]
     directory: RunDirectory

@@ -17,7 +17,7 @@ from harness.experiment.context import Target
 from harness.target.dump import core_stack, oom_kills
 from harness.target.spawn import was_cut
 
-LOG_LINES = 20_000  # of the log searched for signatures after a death
+LOG_LINES = 20_000  # of the log, searched for signatures after a crash
 LOG_KEPT = 120  # of them kept in the record
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # exit codes, as subprocess and as a shell give them
 INTERRUPTED_GRACE = 1.0  # seconds for a service to stop after the user has interrupted the run
@@ -60,8 +60,8 @@ def stop(target: Target, log: Path, *, grace: float, interrupted: bool) -> Stopp
 
 
 def with_peaks(about: About, samples: Iterable[Sample]) -> About:
-    """With the highest readings of the hot lane: all that is left of a service that crashed in its first cycle. Those
-    of an earlier process of the service count as well."""
+    """Add the highest readings of the hot lane: there are no others of a service that crashed in its first cycle.
+    Readings of an earlier process of the service count as well."""
     seen = list(samples)
 
     def peak(name: str, before: float | None) -> float | None:

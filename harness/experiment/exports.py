@@ -1,4 +1,4 @@
-"""The live figures of a run, where its request asks for them."""
+"""The live figures of a run, if its request asks for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunExports(Exports):
 
 
 def open_exports(request: GuardRequest, redact: Redactor) -> RunExports:
-    """Open what the request asks for. Raises ConfigError when a port is taken or an address is none."""
+    """Open what the request asks for. Raises ConfigError when a port is taken or an address is invalid."""
     service, output = request.service, request.output
     target = " ".join(service.command) if service.command else service.url
     return RunExports(target, prometheus=output.prometheus, otlp=output.otlp, redact=redact.text)

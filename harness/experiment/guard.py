@@ -1,4 +1,4 @@
-"""Guard one service: the plan of `harness guard`, of the pytest fixture and of a soak."""
+"""Guards one service: for `harness guard`, the pytest fixture and a soak."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def setup_for(request: GuardRequest, steps: Steps | None = None) -> TrialSetup:
     choose((), request.service.runtime)
     goal = goal_of(request)
     load, judgement = request.load, request.judgement
-    if load.locustfile is not None:  # their users make their own requests
+    if load.locustfile is not None:  # the users of a locustfile make their own requests
         request = replace(request, service=replace(request.service, preflight=False))
     return TrialSetup(
         name=request.output.name,
@@ -83,7 +83,7 @@ def broker_setup(service: ServiceOptions) -> BrokerSetup | None:
             ("broker_dialect", () if service.broker_dialect == "plantd" else (service.broker_dialect,)),
         ):
             if given:
-                raise OptionError(option, given[0], "there is no broker; expected `with_broker` beside it")
+                raise OptionError(option, given[0], "there is no broker; expected `with_broker` with it")
         return None
     for name in service.broker_services:
         if not name or name.startswith("mmi."):  # those are the broker's own (MMI, ZeroMQ RFC 8)
@@ -116,11 +116,13 @@ def goal_of(request: GuardRequest) -> Goal:
         dwell=load.dwell,
         paths=request.service.paths,
         events=load.events,
-        disconnect="fin" if own_users else load.disconnect,  # their users leave in their way
+        disconnect="fin"
+        if own_users
+        else load.disconnect,  # the users of a locustfile disconnect in their own way
         mode=load.mode,
         cycles=judgement.cycles,
         max_seconds=judgement.max_time,
-        # Faults that were asked for decide when the broker is silent: no cycle silences it beside them.
+        # With faults given by the user no cycle silences the broker in addition.
         broker=request.service.with_broker and not request.service.broker_faults,
         invalid=load.invalid_share,
         hold=load.hold if not own_users and load.mode == "stream" else 0.0,
@@ -130,7 +132,7 @@ def goal_of(request: GuardRequest) -> Goal:
 
 
 def _runtime(service: ServiceOptions) -> RuntimeSetup:
-    """A service out of reach has no runtime of ours to look at; Go's counters come over HTTP."""
+    """The runtime to read. Of a remote service only Go's counters can be read, over HTTP."""
     if service.probe_command is not None and service.runtime in ("auto", "none"):
         return RuntimeSetup("none")
     if service.probe_command is not None and service.runtime != "go":
@@ -163,7 +165,7 @@ def _check(request: GuardRequest) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if service.nofile is not None and resource.RLIM_INFINITY != hard < service.nofile:
         raise OptionError("nofile", service.nofile, f"above the hard limit of {hard}; expected at most that")
-    # What the swarm would refuse once the service runs is refused now.
+    # The swarm would refuse this only after the service has started.
     Request(Endpoint.parse(fill_port(urls[0], 1)), load.method, load.headers, load.body)
     if load.ca is not None:
         tls_context(insecure=load.insecure, ca=load.ca)
@@ -220,12 +222,10 @@ def _check(request: GuardRequest) -> None:
 
 
 def _check_workers(load: LoadOptions) -> None:
-    """Raises ConfigError for workers that could not join."""
+    """Raise ConfigError for workers that could not join."""
     if not load.remote_workers:
         if load.bind:
-            raise OptionError(
-                "bind", load.bind, "nobody is to join there; expected `remote_workers` beside it"
-            )
+            raise OptionError("bind", load.bind, "no worker joins there; expected `remote_workers` with it")
         if not load.processes:
             raise OptionError("processes", 0, "expected at least 1 without `remote_workers`")
         return
@@ -247,7 +247,7 @@ def _check_workers(load: LoadOptions) -> None:
 
 
 def _check_command(service: ServiceOptions, word: str) -> None:
-    """A command that is not there says nothing of the service: refused before anything is started."""
+    """Raise ConfigError for a command that does not exist, before anything is started."""
     name = fill_port(word, 1)
     path = (os.environ if service.env is None else service.env).get("PATH")
     there = name if "/" not in name else str(((service.cwd or Path()) / name).absolute())
@@ -292,11 +292,10 @@ def guard_once(
     resume: Resumption | None = None,
     max_size: int = MOST,
 ) -> Guarded:
-    """Run one guard, report included. words: the command line's arguments, for a run that can be resumed.
-    resume: a run to go on with. max_size: bytes of its folder. Raises ConfigError for a request that makes no
-    sense, StoreError when something cannot be written before the verdict. What fails after it is in
-    ``run.failures``. A service that never got ready is a verdict, not an error: it says what the service did
-    instead."""
+    """Run one guard, report included. words: the command line's arguments, for a run that can be resumed. resume: a
+    run to go on with. max_size: bytes of its folder. Raises ConfigError for an invalid request, StoreError when
+    something cannot be written before the verdict. What fails after it is in ``run.failures``. A service that never
+    became ready is a verdict, not an error: it describes what the service did instead."""
     setup = replace(setup_for(request, steps), resumed=resume.trial if resume else None)
     redact, stop = redactor_of(request), interrupt or Event()
     with open_exports(request, redact) as exports:

@@ -1,4 +1,4 @@
-"""A finished run goes into the history."""
+"""Records a finished run in the history."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def installed() -> bool:
 
 
 def check_place(place: Place) -> None:
-    """Refuse before a run what no run could be recorded in. Raises ConfigError."""
+    """Raise ConfigError before a run for a place in which no run can be recorded."""
     if place.off or not place.asked:
         return
     if not installed():
@@ -59,7 +59,7 @@ def check_place(place: Place) -> None:
 
 
 def open_history(place: Place, *, create: bool = True) -> History:
-    """The history itself, made when there is none and ``create`` is set. Raises ConfigError without the extra,
+    """Open the history, and make it when there is none and ``create`` is set. Raises ConfigError without the extra,
     HistoryError when it cannot be opened."""
     if place.off:
         raise ConfigError(f"{VARIABLE}={OFF}: no history is kept; expected a file or a database URL")
@@ -71,8 +71,8 @@ def open_history(place: Place, *, create: bool = True) -> History:
 
 
 def keep(record: RunRecord, folder: Path, place: Place, *, target: str | None = None) -> list[Notice]:
-    """Record a judged run; what changed since the last decided run of the same targets. Raises ConfigError and
-    HistoryError; its callers note a failure beside the verdict."""
+    """Record a judged run, and return what changed since the last decided run of the same targets. Raises ConfigError
+    and HistoryError; its callers note a failure with the verdict."""
     if place.off or (not place.asked and not installed()):
         return []
     from harness.core.history import entry_of  # both import the judge, which the options do not need

@@ -11,6 +11,6 @@ from harness.swarm.setup import SwarmSetup
 
 
 def open_swarm(load: LoadOptions, url: str, directory: Path, *, seed: int) -> Swarm:
-    """Start its process; ``wait_ready`` tells when it can load. directory: for its log and what it leaves. seed: of
-    this trial; every trial of a run has its own."""
+    """Start the process of the swarm; ``wait_ready`` waits until it can load. directory: for its log and its files.
+    seed: of this trial; every trial of a run has another one."""
     return Swarm(SwarmSetup(url, replace(load, seed=seed)), directory)

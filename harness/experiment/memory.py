@@ -1,4 +1,4 @@
-"""Two snapshots of a program's allocations, with no load of ours: `harness memory run`."""
+"""Two snapshots of a program's allocations, without a load: `harness memory run`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.store.run_dir import run_id
 
 FIRST, LAST, LOG = "first.snapshot", "last.snapshot", "target.log"
 POLL = 0.05
-END_TIMEOUT = 10.0  # seconds until a program that is gone is also known to have ended
+END_TIMEOUT = 10.0  # seconds after the end of a program until its exit must be known
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class MemoryRun:
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """When snapshots are taken, in seconds: the first ``after`` the start, then one ``every`` so many, until
+    """When snapshots are taken, in seconds: the first ``after`` the start, then one ``every`` interval, until
     ``duration``; None: until the program ends. frames: depth of the stacks."""
 
     every: float
@@ -55,11 +55,11 @@ def run(
     env: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> MemoryRun:
-    """Run a Python program with its allocations traced: a first snapshot ``after`` seconds, then one ``every`` so
-    many; the last one before the end is kept. It ends by itself, after ``duration`` seconds or by ``interrupt``.
+    """Run a Python program with its allocations traced: a first snapshot after ``after`` seconds, then one ``every``
+    interval, of which only the last is kept. The run ends by itself, after ``duration`` seconds or by ``interrupt``.
 
     Raises ConfigError when it is not a Python that can be traced, TargetError when it ended before two snapshots,
-    Interrupted when that came too early.
+    Interrupted when the interrupt came before two snapshots.
     """
     every, after, duration = tracing.every, tracing.after, tracing.duration
     if duration is not None and duration <= after:
@@ -73,7 +73,7 @@ def run(
         prepared = prepare_env(os.environ if env is None else env, folder, trace=tracing.frames)
         with Child.spawn(list(command), log=out / LOG, name="target", env=prepared) as child:
             reader = PythonCounters(folder, child.pid)
-            found = call_cancellable(interrupt.is_set, reader.probe, "the first look at the program")
+            found = call_cancellable(interrupt.is_set, reader.probe, "the inspection of the program")
             if isinstance(found, Unavailable):
                 if not executable(child.pid) and child.wait(END_TIMEOUT):
                     raise _early(child, out, every)

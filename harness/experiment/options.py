@@ -20,17 +20,16 @@ from harness.target.spawn import fill_port
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """The service under test. One of ``command``, ``pid`` and ``probe_command`` is needed; the last may also stand
-    beside a command, such as one that starts a container.
+    """The service under test. One of ``command``, ``pid`` and ``probe_command`` is needed; the last may be combined
+    with a command, such as one that starts a container.
 
     urls: where its streams are, all of one host; ``{port}`` in them and in the command is replaced by a free port.
     ready: URL that answers below 500 once the service is ready; None: its port accepts connections. nofile:
     RLIMIT_NOFILE. runtime: whose counters are read (harness.runtime.detect.OVERRIDES). pprof: a Go service's pprof
-    pages, when they are not on the URL's port. probe_command: prints what ``harness probe`` prints.
-    with_broker: a fake broker runs beside it. broker_dialect, broker_services, broker_faults: of that broker; a fault
-    is written as for ``fake-broker --fault`` and active from the broker's start.
-    preflight: whether each URL is requested once before the load. grace, preflight_timeout: seconds, the first of them
-    between SIGTERM and SIGKILL at the end.
+    pages, when they are not on the URL's port. probe_command: prints what ``harness probe`` prints. with_broker:
+    whether a fake broker runs. broker_dialect, broker_services, broker_faults: of that broker; a fault is written as
+    for ``fake-broker --fault`` and active from the broker's start. preflight: whether each URL is requested once
+    before the load. grace, preflight_timeout: seconds, the first of them between SIGTERM and SIGKILL at the end.
     """
 
     urls: tuple[str, ...]
@@ -71,7 +70,7 @@ class JudgementOptions:
     cycles at most. settle: time without change after which a level is read. settle_timeout: time after which a
     service whose counts still change counts as never settling. retention: time for which growth may stay before it is
     a leak; None: the budget's ``retain``, else RETENTION. budget_notes: where the budget came from, for the report.
-    profile: whose budgets they are. self_test: a pass must find a planted leak. soak: the verdict bounds the growth
+    profile: the profile of the budget. self_test: a pass must find a planted leak. soak: the verdict bounds the growth
     of every metric per hour.
     """
 
@@ -103,10 +102,10 @@ class JudgementOptions:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """Where the run goes, and what must not appear in it.
+    """Where the run is saved, and what must not appear in it.
 
     out: folder of the run; None: one of its own in ``reports/``. name: of the trial. secrets: exact values that are
-    replaced by ``***`` wherever they are stored or shown. redact: regular expressions of further ones.
+    replaced by ``***`` wherever they are stored or shown. redact: regular expressions of further secrets.
     prometheus: HOST:PORT where live figures are served. otlp: URL of an OpenTelemetry collector that receives them.
     """
 
@@ -120,7 +119,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True)
 class GuardRequest:
-    """What a user asks of a guard."""
+    """The request for a guard."""
 
     service: ServiceOptions
     load: LoadOptions = field(default_factory=LoadOptions)

@@ -1,4 +1,4 @@
-"""One stream before the load: what is plainly wrong is said at once, in plain words."""
+"""Requests one stream before the load, so that obvious problems are reported at once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FIRST = "0"  # the number of the first client
 
 
 def preflight_paths(setup: TrialSetup, url: str, *, interrupted: Callable[[], bool]) -> Preflight | None:
-    """Ask each path once; the first answer in which something is wrong, None when all are as they should be.
+    """Request each path once. Returns the first response with a problem, None when all are as expected.
 
-    Raises Interrupted: who stops the run does not wait for the network.
+    Raises Interrupted as soon as the user stops the run, without waiting for the network.
     """
     load = setup.load
     parts = urlsplit(url)
@@ -36,7 +36,7 @@ def preflight_paths(setup: TrialSetup, url: str, *, interrupted: Callable[[], bo
             stream=load.mode == "stream",
             expect=statuses(load.expect),
         )
-        seen = call_cancellable(interrupted, look, "the first look at the stream")
+        seen = call_cancellable(interrupted, look, "the preflight request")
         if seen.stalls or seen.problem:
             return seen
     return None

@@ -1,4 +1,4 @@
-"""Where a run was made: machine, commit, branch and CI job. All of it is best effort; none of it fails a run."""
+"""Where a run was made: machine, commit, branch and CI job. Anything that cannot be found out is left empty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ CREDENTIALS = re.compile(r"//[^/@]*@")
 
 
 def machine() -> dict[str, object]:
-    """What the figures depend on. machine_class: machines of one class have comparable figures."""
+    """The properties of this machine that figures depend on. machine_class: machines of one class have comparable
+    figures."""
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
@@ -34,8 +35,8 @@ def machine() -> dict[str, object]:
 
 
 def source(environment: Mapping[str, str], folder: Path | None = None) -> dict[str, object]:
-    """commit, branch, dirty and ci_job, as far as git and the CI's environment tell. folder: a work tree, or the
-    current one."""
+    """commit, branch, dirty and ci_job, as far as git and the CI's environment provide them. folder: a work tree, or
+    the current one."""
     commit, branch, dirty = _git(environment, folder)
     found: dict[str, object] = {
         "commit": commit or _first(environment, COMMIT),

@@ -1,4 +1,4 @@
-"""What a run knows of secrets, from the request that describes it."""
+"""The secrets of a run, collected from its request."""
 
 from __future__ import annotations
 

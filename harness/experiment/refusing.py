@@ -1,4 +1,4 @@
-"""When to stop loading: a service that is down, or refuses every stream, tells nothing more."""
+"""When to stop loading: a service that is down, or refuses every stream, yields no further information."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.units import counted
 
-LONGEST = 10.0  # seconds of nothing but failures
+MAX_FAILING = 10.0  # seconds of nothing but failures
 
 
 @dataclass(slots=True)
 class Refusing:
-    """Watches the ledgers of a trial. ``reason`` says why to stop, once there is a reason.
+    """Watches the ledgers of a trial; ``reason`` is why loading should stop, "" while it should not.
 
-    Rate limits end by themselves, and streams that are open may still be answered, so neither is a failure here.
-    Streams that never get an answer are one only where others got one before: a service that buffers whole
-    streams never answers any.
+    Rate limits end by themselves, and open streams may still be answered, so neither is a failure here. Unanswered
+    streams are failures only if others were answered before, because a service that buffers whole streams never
+    answers any.
     """
 
     reason: str = ""
@@ -38,14 +38,14 @@ class Refusing:
         elif failed > self._last[1] and self._since is None:
             self._since = at
         self._last = (answered, failed)
-        # Streams that were open before the first failure may yet prove to have been answered.
-        due = max(LONGEST, spec.dwell + 1.0)
+        # Streams that were open before the first failure may still be answered.
+        due = max(MAX_FAILING, spec.dwell + 1.0)
         if not self.reason and self._since is not None and failed and at - self._since >= due:
             self.reason = self._why(at - self._since, ledger, answered)
         return bool(self.reason)
 
     def end(self, ledger: Ledger) -> None:
-        """A cycle is over."""
+        """A cycle has ended."""
         self.answered += _answered(ledger)
 
     def _failed(self, spec: CycleSpec, ledger: Ledger) -> int:
@@ -62,5 +62,6 @@ class Refusing:
 
 
 def _answered(ledger: Ledger) -> int:
-    """Users of a locustfile are not followed head by head: those that did not fail were answered."""
+    """The answered streams. Response heads of a locustfile's users are not counted: those that did not fail were
+    answered."""
     return ledger.completed if ledger.answered is None else ledger.answered

@@ -1,4 +1,4 @@
-"""A service that runs out of reach: a command that prints a probe's lines is all that is known of it."""
+"""A service on another machine, known only by the lines that a probe command prints."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 
 Watching = Sampler | RemoteSampler
-"""What reads the service: here, or at the far side of a command."""
+"""Reads the service: on this machine, or through a probe command."""
 
 POLL = 0.02
 
 
 def probe_argv(command: str) -> tuple[str, ...]:
-    """The words of ``probe_command``; no shell is involved. Raises ConfigError."""
+    """The arguments of ``probe_command``, which is run without a shell. Raises ConfigError."""
     try:
         words = tuple(shlex.split(command))
     except ValueError as error:
@@ -37,8 +37,8 @@ def open_remote_probe(
     on_sample: Callable[[Sample], None],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> RemoteSampler:
-    """Run the command. Raises ProbeError when it sends no samples, or takes no orders: when clients have left,
-    and which descriptors stayed, can only be asked. Raises Interrupted when it is cancelled before."""
+    """Run the command. Raises ProbeError when it sends no samples, or takes no orders: the harness must ask whether
+    clients are connected and which descriptors are open. Raises Interrupted when it is cancelled before."""
     sampler = RemoteSampler(argv, clock=clock, on_sample=on_sample, cancelled=cancelled)
     try:
         sampler.limits()
@@ -49,7 +49,7 @@ def open_remote_probe(
 
 
 class RemoteTarget:
-    """Watched, never stopped: like a service attached by pid, on a machine that is not ours."""
+    """A remote service that is observed and never stopped, like a service attached by pid."""
 
     logs = False
     lost = ""
@@ -61,7 +61,7 @@ class RemoteTarget:
 
     @property
     def alive(self) -> bool:
-        """False once the far side has said that it ended, or that another process has its pid."""
+        """False once the probe has reported that it exited, or that another process has its pid."""
         return not self._sampler.ended
 
     def wait(self, timeout: float) -> bool:
@@ -72,12 +72,12 @@ class RemoteTarget:
         return not self.alive
 
     def poll(self) -> int | None:
-        """Always None: the exit code of a far process cannot be read."""
+        """Always None: the exit code of a remote process cannot be read."""
         return None
 
     def tail(self, lines: int = 20) -> tuple[str, ...]:  # noqa: ARG002 - same shape as Child.tail
-        """Its log is not within reach."""
+        """Empty: the log of a remote service cannot be read."""
         return ()
 
     def stop(self, grace: float = 0.0) -> None:
-        """It runs on; what reads it is stopped by the trial."""
+        """Nothing: the service keeps running, and the trial stops the probe."""

@@ -1,4 +1,4 @@
-"""What is written of a judged record, and its exit code. A saved run needs these, and nothing that measures."""
+"""The reports of a judged record, and its exit code. They need no measuring code, so saved runs use them too."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ REPORTS = {"summary.md": _write_markdown, "junit.xml": _write_junit, "report.htm
 
 
 def worst_exit_code(trials: Iterable[Trial]) -> int:
-    """The exit code of several verdicts: a service's fault (1) before ours (4) before doubt (3)."""
+    """The exit code of several verdicts: the service's fault (1), then the harness's (4), then inconclusive (3)."""
     codes = {trial.verdict.exit_code for trial in trials if trial.verdict}
     return next((code for code in (1, 4, 3, 2) if code in codes), 0)

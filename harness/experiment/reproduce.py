@@ -1,6 +1,6 @@
-"""The crash and its fixes: one trial per profile of the reference service, and what confirms it.
+"""Reproduces the crash and its fixes: one trial per profile of the reference service, and what confirms it.
 
-The profiles, their loads and what is expected of them come from the service itself
+The profiles, their loads and their expected outcomes come from the service itself
 (``reference-service --describe``): the harness does not import a target.
 """
 
@@ -34,18 +34,20 @@ from harness.experiment.target_runtime import RuntimeSetup
 DEFAULT_PROFILES = ("original", "upstream", "solution-1", "solution-2", "solution-3", "fixed")
 DESCRIBE_TIMEOUT = 20.0
 NOFILE = 1024
-GRACE = 6.0  # seconds: the service gives its streams two, its ZeroMQ process two, and a busy machine takes its own
-REAL_SECONDS = 90.0  # the original dies about 30 s after start; three times that is a miss
+GRACE = (
+    6.0  # seconds: the service gives its streams 2 s and its ZeroMQ process 2 s, and the machine may be busy
+)
+REAL_SECONDS = 90.0  # three times the 30 s after which the original crashes
 REAL_DWELL = 40.0
 LATER_THAN = {"solution-2": "solution-1"}  # "crashed less often", the analysis says
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileSpec:
-    """One profile as the reference service describes it. in_log: a regular expression of which a line of
-    the log must match after a death (empty: none need), with one of ``returncodes``. mute: no event may
-    reach a client. load: connections (per cycle), concurrency, dwell (seconds), events, cycles, settle and
-    seconds (budget of the trial), sensitivity, disconnect, paths."""
+    """One profile as the reference service describes it. in_log: a regular expression that a line of the log must
+    match after a crash (empty: none), with one of ``returncodes``. mute: no event may reach a client. load:
+    connections (per cycle), concurrency, dwell (seconds), events, cycles, settle and seconds (budget of the trial),
+    sensitivity, disconnect, paths."""
 
     name: str
     summary: str
@@ -56,17 +58,17 @@ class ProfileSpec:
     returncodes: tuple[int, ...]
     mute: bool
     load: Mapping[str, Any]
-    parts: tuple[str, ...] = ()  # defects, mitigations and times of its own
-    profile: str = ""  # whose service runs, where it is another one's
-    also: tuple[Outcome, ...] = ()  # outcomes that are as good
-    arguments: tuple[str, ...] = ()  # more words of the service's command line
+    parts: tuple[str, ...] = ()  # its defects, mitigations and times
+    profile: str = ""  # the profile whose service runs, if it is another one
+    also: tuple[Outcome, ...] = ()  # other expected outcomes
+    arguments: tuple[str, ...] = ()  # additional arguments of the service
     real_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What the reference service describes. variations: profiles under other conditions, by name. claims: what is
-    claimed, and which of both tests it."""
+    """What the reference service describes. variations: profiles under other conditions, by name. claims: the
+    claims, each with the profiles or variations that test it."""
 
     profiles: Mapping[str, ProfileSpec]
     variations: Mapping[str, ProfileSpec]
@@ -88,12 +90,12 @@ class LoadOverrides:
 
 
 def describe() -> dict[str, ProfileSpec]:
-    """Every profile of the reference service by name. Raises TargetError when it cannot say."""
+    """Every profile of the reference service by name. Raises TargetError when it does not describe itself."""
     return dict(catalogue().profiles)
 
 
 def catalogue() -> Catalogue:
-    """Profiles, variations and claims of the reference service. Raises TargetError when it cannot say."""
+    """Profiles, variations and claims of the reference service. Raises TargetError when it does not describe itself."""
     try:
         answer = subprocess.run(
             [sys.executable, "-P", "-m", "harness.reference", "--describe"],
@@ -145,7 +147,7 @@ def _profile_spec(data: Mapping[str, Any]) -> ProfileSpec:
 
 
 def choose(specs: Mapping[str, ProfileSpec], names: Sequence[str]) -> list[ProfileSpec]:
-    """The specs asked for, in the order asked. Raises ConfigError for a name nobody knows."""
+    """The profiles with these names, in the same order. Raises ConfigError for an unknown name."""
     for name in names:
         if name not in specs:
             raise OptionError(
@@ -157,7 +159,7 @@ def choose(specs: Mapping[str, ProfileSpec], names: Sequence[str]) -> list[Profi
 
 
 def setup_for(spec: ProfileSpec, overrides: LoadOverrides, *, name: str | None = None) -> TrialSetup:
-    """The trial of one profile, under its own load where the user did not ask for another."""
+    """The trial of one profile, under its own load unless the user asked for another."""
     load = spec.load
     flags = (*(("--real-time",) if overrides.real_time else ()), *spec.arguments)
     paths = tuple(load["paths"])
@@ -191,7 +193,7 @@ def setup_for(spec: ProfileSpec, overrides: LoadOverrides, *, name: str | None =
         settle_timeout=10.0,
         retention=0.0,
     )
-    # A memory verdict without runtime counters takes minutes: the bound seen so far is printed.
+    # A verdict on memory without runtime counters takes minutes, so the trial ends with the bound so far.
     goal = replace(goal_of(request), memory=False, search=False, hold=0.0)
     return TrialSetup(
         name=name or spec.name,
@@ -212,8 +214,9 @@ def setup_for(spec: ProfileSpec, overrides: LoadOverrides, *, name: str | None =
 
 
 def _steps(spec: ProfileSpec, goal: Goal) -> Steps:
-    """A profile that is expected to crash or to leak gets its cycles as they are. One that is expected to hold, or
-    whose growth only counters inside it show, goes through the plan of a guarded service: it begins with a warm-up."""
+    """The plan of a profile. One that is expected to crash or to leak runs its cycles as they are. One that is
+    expected to be bounded, or whose growth only runtime counters show, uses the plan of a guard, which begins with a
+    warm-up."""
 
     ramp, sizes = tuple(spec.load.get("ramp") or ()), tuple(spec.load.get("sizes") or (1,))
 
@@ -226,7 +229,7 @@ def _steps(spec: ProfileSpec, goal: Goal) -> Steps:
             return replace(step, connections=ramp[done], concurrency=ramp[done])
         size = sizes[
             done % len(sizes)
-        ]  # wider, not longer: growth per second must not look like growth per stream
+        ]  # wider, not longer, so that growth per second does not look like growth per stream
         return replace(step, connections=step.connections * size, concurrency=step.concurrency * size)
 
     if ramp:
@@ -245,8 +248,8 @@ def confirmed(trial: Trial, spec: ProfileSpec) -> tuple[bool, str]:
     if code not in spec.returncodes and not trial.interrupted:
         return False, f"expected return code {' or '.join(map(str, spec.returncodes))}, saw {code}"
     lines = trial.exit.log_tail if trial.exit else trial.about.last_words
-    # Who aborts has said why, but of two threads that fault at once the second ends the process before the first's
-    # handler has written a word (faulthandler restores the default action before it writes).
+    # An abort logs its reason. But if two threads fault at once, the second ends the process before the handler of the
+    # first has written anything, because faulthandler restores the default action before it writes.
     by_signal = bool(trial.exit and trial.exit.returncode and trial.exit.returncode < 0)
     silent = by_signal and (code != -signal.SIGABRT or not lines)
     if spec.in_log and not silent and not any(re.search(spec.in_log, line) for line in lines):
@@ -260,8 +263,8 @@ def confirmed(trial: Trial, spec: ProfileSpec) -> tuple[bool, str]:
 
 
 def compare(trials: Sequence[Trial]) -> list[Trial]:
-    """Test the claims that compare two profiles, over all runs of both. A claim that its repeats refute takes the
-    confirmation back; one with too few repeats is noted as not tested."""
+    """Test the claims that compare two profiles, over all runs of both. A claim that its repeats refute removes the
+    confirmation; one with too few repeats is noted as not tested."""
     lives: dict[str, list[float]] = {}
     for trial in trials:
         if trial.exit and trial.exit.at > 0:

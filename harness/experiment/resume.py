@@ -1,4 +1,4 @@
-"""Go on with a soak that was interrupted: what it measured counts, and its service is a new process."""
+"""Resumes an interrupted soak: its measurements count, and its service is a new process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANEW = "start a new soak"
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """A run to go on with. at: seconds since the run's start, where its clock goes on: the gap is left out."""
+    """A run to resume. at: seconds since the run's start at which its clock continues, without the gap."""
 
     directory: RunDirectory
     record: RunRecord
@@ -32,7 +32,7 @@ class Resumption:
 
     @property
     def used(self) -> float:
-        """Seconds of the soak that are over."""
+        """Seconds of the soak that have passed."""
         return self.at - self.trial.started
 
 
@@ -73,7 +73,7 @@ def _interrupted(record: RunRecord, folder: Path) -> Trial:
     outcome = trial.verdict.outcome if trial.verdict else None
     if trial.exit is not None:
         raise ConfigError(f"{folder}: its service crashed, so the soak is over; {ANEW}")
-    # What broke on our side, and a service that did not start again, may be different now.
+    # A failure of the harness, or of the restart of the service, may not occur again.
     over = outcome not in (None, Outcome.INFRASTRUCTURE, Outcome.UNREADY) and not trial.interrupted
     if outcome is not None and (over or (outcome is Outcome.UNREADY and not trial.observations)):
         raise ConfigError(f"{folder}: it ended as {outcome}; expected an interrupted soak; {ANEW}")

@@ -1,4 +1,4 @@
-"""Several trials, one run: measured, kept, judged, reported."""
+"""A run of several trials: measures, saves, judges and reports them."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Run:
         resume: Resumption | None = None,
         max_size: int = MOST,
     ) -> None:
-        """redact: what must not be stored or shown; None for what names alone tell. resume: a run to go on with, in its
-        own folder. max_size: bytes of that folder."""
+        """redact: what must not be stored or shown; None: only what the names of options and headers show. resume: a
+        run to resume, in its own folder. max_size: bytes of that folder."""
         self.redact = redact or Redactor()
         if not Path("/proc/self/stat").exists():
             raise ProbeError("/proc is not mounted, so nothing can be read; fix: mount -t proc proc /proc")
@@ -64,7 +64,7 @@ class Run:
             return time.monotonic() - start
 
         self.clock = clock
-        self.failures: list[str] = []  # of steps that followed a verdict, in one line each
+        self.failures: list[str] = []  # of steps after a verdict, one line each
         self.record = (
             resume.record
             if resume
@@ -110,8 +110,8 @@ class Run:
         return trial
 
     def failed(self, setup: TrialSetup, why: str, advice: str = "") -> Trial:
-        """A trial that never came to its first cycle, as a judged trial of the record. What was noted of it
-        on the way (its target, a log that was cut, an end that had to be forced) stays. advice: the next step."""
+        """Add a trial that ended before its first cycle to the record, judged. Notes about it (its target, a log that
+        was cut, an exit that had to be forced) are kept. advice: the next step."""
         setup = replace(setup, name=self.redact.text(setup.name))
         done = [trial for trial in self.record.trials if trial.name != setup.name]
         service = setup.service
@@ -130,7 +130,7 @@ class Run:
         return trial
 
     def finish_trials(self, trials: Sequence[Trial]) -> None:
-        """Replace the trials by the same with more said of them."""
+        """Replace the trials by the same ones with additional notes."""
         self._keep(trials)
 
     def _keep(self, trials: Sequence[Trial]) -> None:
@@ -140,7 +140,8 @@ class Run:
             self.follow(self.record.trials[-1])
 
     def _redacted(self, trial: Trial) -> Trial:
-        """Before it is judged: the verdict quotes the trial, and a saved run must be judged alike."""
+        """The trial without secrets. This happens before it is judged, because the verdict quotes the trial, and
+        because a saved run must be judged alike."""
         command = trial.target.command
         if command:
             trial = replace(trial, target=replace(trial.target, command=self.redact.words(command)))
@@ -148,7 +149,7 @@ class Run:
 
     def report(self) -> Path:
         """Write report.html, summary.md and junit.xml; the path of the first, or the run's folder when it could not be
-        written. The verdict stands: each failure is kept in ``failures``."""
+        written. A failure does not change the verdict; it is added to ``failures``."""
         written = [
             attempt(name, lambda write=write: write(self.record, self.directory), self.failures.append)  # type: ignore[misc]
             for name, write in REPORTS.items()

@@ -1,4 +1,4 @@
-"""What a trial is made of: the request, and what is derived from it."""
+"""The setup of a trial: the request, and what is derived from it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from harness.experiment.target_runtime import RuntimeSetup
 from harness.swarm.load import LoadOptions
 
 Steps = Callable[[Trial], Step]
-"""Given what has been seen so far: the next cycle, or why to stop. Pure."""
+"""From the trial so far: the next cycle, or why to stop. Pure."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSetup:
     """One trial.
 
-    limit: seconds from the trial's start after which whatever is in progress is cancelled; None: no such limit, and
-    ``max_time`` counts from the first cycle alone. probe_interval: seconds between two samples. resumed: what was
-    measured before an interruption, to go on with.
+    limit: seconds from the trial's start after which whatever is in progress is cancelled; None: no limit, and
+    ``max_time`` counts from the first cycle. probe_interval: seconds between two samples. resumed: what was
+    measured before an interruption.
     """
 
     name: str
@@ -53,6 +53,6 @@ class TrialSetup:
 
     @property
     def probe_command(self) -> tuple[str, ...]:
-        """The words of the command that samples a remote service; empty without one. Raises ConfigError."""
+        """The arguments of the command that samples a remote service; empty without one. Raises ConfigError."""
         command = self.service.probe_command
         return probe_argv(command) if command is not None else ()

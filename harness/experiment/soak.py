@@ -1,4 +1,4 @@
-"""A soak: the same cycles for a given time, however certain the verdict is before."""
+"""A soak: the same cycles for a given time, even if the verdict is certain before."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from harness.experiment.guard import goal_of
 from harness.experiment.options import GuardRequest
 from harness.experiment.setup import Steps
 
-HOLD_SHARE = 4.0  # times the length of a hold that must be left of the soak
-CYCLES = 400  # about so many in a soak, however long: what is kept and judged stays small
+HOLD_SHARE = 4.0  # times the length of a hold that must remain of the soak
+CYCLES = 400  # of a soak, about, whatever its duration, so that its record stays small
 
 
 def soak_steps(
     request: GuardRequest, duration: float, clock: Callable[[], float] = time.monotonic, *, used: float = 0.0
 ) -> Steps:
-    """Warm up, then load for ``duration`` seconds, with a control without clients after every tenth load. used: seconds
-    of them that are over already, in a soak that is resumed; its service, a new process, warms up first.
+    """Warm up, then load for ``duration`` seconds, with a control without clients after every tenth load. used:
+    seconds that have passed already, in a resumed soak; its service, a new process, warms up first.
 
     A cycle of a long soak opens more streams than one of a guard, so that it lasts a 400th of the whole.
     """
@@ -42,7 +42,7 @@ def soak_steps(
             and step.phase is Phase.HOLD
             and clock() + HOLD_SHARE * step.dwell > end
         ):
-            step = next_step(trial, brief)  # the rest is too short for clients that stay
+            step = next_step(trial, brief)  # the rest is too short for a hold cycle
         if not isinstance(step, CycleSpec) or step.phase is not Phase.LOAD:
             return step
         fitting = design.pace(trial, goal.disconnect) * duration / CYCLES

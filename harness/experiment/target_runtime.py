@@ -1,4 +1,4 @@
-"""The target seen from inside: the counters of its runtime once it has settled, and the places where it grows."""
+"""Reads the target from inside: the counters of its runtime once it has settled, and the places where it grows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from harness.runtime.python_sites import LEAST
 
 NOWHERE = (
     "nothing that {runtime} itself allocates grew by as much as {least:g} per {per}: {native} holds it, or it is too "
-    "rare to be told from noise"
+    "rare to be distinguished from noise"
 )
-# What holds memory or descriptors that the runtime's own allocations do not show.
+# What may hold memory or descriptors that the runtime does not allocate itself.
 NATIVE = {
     "python": ("Python", "a C extension or a bare descriptor"),
     "node": ("Node", "a native addon or a bare descriptor (fs.open)"),
@@ -34,7 +34,7 @@ NATIVE = {
     "jvm": ("the JVM", "native code (JNI) or a bare descriptor"),
 }
 CUT_SHORT = Note(NoteKind.PARTIAL, "the search for its place in the source was interrupted")
-UNTRACE = 1.0  # seconds in which a service that runs on is told to trace no longer
+UNTRACE = 1.0  # seconds to stop the tracing in a service that keeps running
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class TargetRuntime:
         keep: Path | None = None,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """keep: a folder for what an attribution saw. Raises ConfigError when the runtime does not exist."""
+        """keep: a folder for the snapshots of an attribution. Raises ConfigError when the runtime does not exist."""
         self.setup = setup
         self.interrupted = interrupted
         self.keep = keep
@@ -68,7 +68,8 @@ class TargetRuntime:
         self._private: PrivateFolder | None = None
 
     def environment(self, command: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
-        """The environment for a target that is to be started. Raises StoreError when agents have no place."""
+        """The environment for a target that is to be started. Raises StoreError when there is no folder for the
+        agents' sockets."""
         self.choice = choose(command, self.setup.name)
         if self.choice.runtime == "none":
             return dict(env)
@@ -84,7 +85,8 @@ class TargetRuntime:
         return prepare_env(self.choice, env, self._folder)
 
     def open(self, pid: int, url: str) -> Note:
-        """Look at the running target, take a first reading; what was found, for the record. url: the service's.
+        """Detect the runtime of the running target and take a first reading. Returns a note for the record. url: the
+        service's.
 
         Raises ConfigError when the runtime was asked for by name and cannot be read.
         """
@@ -119,7 +121,8 @@ class TargetRuntime:
         return Note(kind, f"no runtime counters: {reason}", {"reason": reason})
 
     def read(self) -> tuple[dict[Key, float], tuple[Note, ...]]:
-        """Levels, to be read at rest alone, and notes on what they leave out. A reading that fails is a gap."""
+        """The levels, which must be read only once the service has settled, and notes on what they leave out. A
+        failed reading is a gap."""
         if self.reader is None:
             return {}, ()
         try:
@@ -135,10 +138,10 @@ class TargetRuntime:
     def attribute(
         self, cycle: Cycle, per: str, *, stays: bool = False, left: Left = endless
     ) -> Places | None:
-        """Where the target grows, over further cycles; None when nothing can be said.
+        """Where the target grows, over further cycles; None when that cannot be found out.
 
-        per: what ``cycle`` counts, such as ``connection``. stays: the target will run on after an interruption. left:
-        the seconds that the search has still.
+        per: what ``cycle`` counts, such as ``connection``. stays: whether the target keeps running after an
+        interruption. left: seconds that remain for the search.
         """
         reader = self.reader
         if reader is None:
@@ -173,7 +176,7 @@ class TargetRuntime:
         return Places(places, found.more, notes, bool(of_kind(found.notes, NoteKind.PARTIAL)))
 
     def _keep_snapshots(self, per: str) -> None:
-        """What an attribution saw, for ``harness memory diff`` and ``show``."""
+        """Save the snapshots of an attribution, for ``harness memory diff`` and ``show``."""
         if self.keep is None or not isinstance(self.reader, PythonCounters) or not self.reader.snapshots:
             return
         for name, snapshot in zip(("before", "after"), self.reader.snapshots, strict=True):
@@ -183,7 +186,7 @@ class TargetRuntime:
             saved.save(self.keep / f"{name}.snapshot")
 
     def close(self) -> None:
-        """Remove the folder in which agents answered. Idempotent."""
+        """Remove the folder of the agents' sockets. Idempotent."""
         if self._private is not None:
             self._private.close()
             self._private = self._folder = None

@@ -19,7 +19,7 @@ from harness.core.errors import KeeperLost, TargetError
 from harness.process.marked import kill_marked
 
 KEEPER = Path(__file__).with_name("keeper.py")
-START_TIMEOUT = 10.0  # seconds until the keeper must have said how the start went
+START_TIMEOUT = 10.0  # seconds until the keeper must have reported the start
 LOG_LIMIT = 64 << 20  # bytes of log kept on disk per child
 KEEPER_NEEDS = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
 
@@ -27,8 +27,8 @@ KEEPER_NEEDS = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR
 def order(keeper: subprocess.Popen[bytes], spec: Mapping[str, object]) -> None:
     """Send the keeper its order over its standard input.
 
-    /proc shows a command line and an environment to others; neither may show the child's, and one argument may hold
-    128 KiB at most (execve(2), MAX_ARG_STRLEN). A keeper that is gone already shows in its missing answer.
+    /proc shows command lines to other users, so the order must not be an argument; an argument is also
+    limited to 128 KiB (execve(2), MAX_ARG_STRLEN). If the keeper has exited, its answer will be missing.
     """
     assert keeper.stdin is not None
     try:
@@ -41,7 +41,7 @@ def order(keeper: subprocess.Popen[bytes], spec: Mapping[str, object]) -> None:
 class Child:
     """One process in its own process group, with its own limits and log, under a keeper.
 
-    ``returncode`` is None while it lives, negative for a signal (as ``subprocess`` has it).
+    ``returncode`` is None while it runs, negative for a signal (as in ``subprocess``).
     ``lost`` says why the keeper can no longer report on the child, such as ``its keeper was killed by SIGKILL``; the
     child and its descendants are then killed, and the return code stays unknown.
     ``keeper_pid`` is the subreaper directly above the child: its orphans become children of that process.
@@ -90,8 +90,8 @@ class Child:
             "log_limit": log_limit,
             "mark": secrets.token_hex(16),
         }
-        # A session of its own: Ctrl-C in the terminal reaches the harness, which then stops its
-        # children in order, and never the children directly.
+        # In a session of its own, Ctrl-C in the terminal reaches only the harness, which then stops its children in
+        # order.
         keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", str(KEEPER)],
             stdin=subprocess.PIPE,
@@ -130,7 +130,7 @@ class Child:
             elif "swept" in message:
                 self._swept = True
             elif "exit" in message and not self.lost:
-                # A child that only dies with its keeper may be reaped before the keeper's loss is reported.
+                # A child that is killed with its keeper may be reaped before the loss of the keeper is reported.
                 self.returncode = message["exit"]
             if "exit" in message or "lost" in message:
                 self._ended.set()
@@ -140,7 +140,7 @@ class Child:
         self._ended.set()
 
     def _kill_marked(self) -> None:
-        """Kill the descendants that no keeper reaches any more."""
+        """Kill the descendants that have no keeper any more."""
         self.signal(signal.SIGKILL)
         kill_marked(self._mark)
 
@@ -158,7 +158,7 @@ class Child:
         return self._ended.wait(timeout)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the child's process group; a dead group is not an error."""
+        """Send a signal to the child's process group; a group that has exited is not an error."""
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
@@ -176,7 +176,7 @@ class Child:
         try:
             self._keeper.wait(grace + START_TIMEOUT)
         except subprocess.TimeoutExpired:
-            # The warden or the keeper does not run, such as one that was stopped by SIGSTOP.
+            # The warden or the keeper does not react, for example because SIGSTOP stopped it.
             for pid in (self._keeper.pid, self.keeper_pid):
                 try:
                     os.kill(pid, signal.SIGKILL)

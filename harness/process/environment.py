@@ -13,7 +13,7 @@ START, END = 50 - 3, 51 - 3
 def forget(name: str) -> None:
     """Remove a variable from ``os.environ``, and overwrite its value in the block that /proc/PID/environ shows.
 
-    Where the kernel does not tell the block's place, only the first half is done.
+    If the kernel does not show the position of the block, the variable is only removed.
     """
     value = os.environb.pop(name.encode(errors="surrogateescape"), None)
     if not value:

@@ -1,4 +1,4 @@
-"""The parent of every child: whatever happens to the harness, nothing it started lives on.
+"""The parent of every child. Whatever happens to the harness, no process that it started keeps running.
 
 Run as ``python -I -S keeper.py``; the first line of its standard input is a JSON object ``{"argv", "env", "cwd",
 "log", "rlimits", "log_limit"}``. Standard library only, one thread.
@@ -6,11 +6,11 @@ Run as ``python -I -S keeper.py``; the first line of its standard input is a JSO
 - It runs as two processes: the *warden*, which the harness starts, and the keeper proper, its fork. Both are
   *subreapers* (prctl(2), PR_SET_CHILD_SUBREAPER), so descendants that detach themselves (double fork, setsid)
   stay within reach. If one of the two is killed, the other kills every descendant and reports ``{"lost": TEXT}``.
-- Its standard input is a pipe from the harness: end of file means that the harness is gone, by
-  whatever death, and then every descendant is killed. ``stop SECONDS`` asks politely first.
-- Its standard output speaks JSON lines: ``{"pid": N, "keeper": N}`` or ``{"error": TEXT}``, then ``{"exit": CODE}``
+- Its standard input is a pipe from the harness: end of file means that the harness has exited, for whatever
+  reason, and then every descendant is killed. ``stop SECONDS`` sends SIGTERM first.
+- It writes JSON lines to standard output: ``{"pid": N, "keeper": N}`` or ``{"error": TEXT}``, then ``{"exit": CODE}``
   (negative for a signal), then ``{"swept": N}`` before it ends itself.
-- The child gets PR_SET_PDEATHSIG, so that it dies even when both are killed, and MARK in its environment, by which
+- The child gets PR_SET_PDEATHSIG, so that it is killed even if both are, and MARK in its environment, by which
   the harness then finds the child's descendants.
 - A log above ``log_limit`` bytes is cut back to its tail, after it was rotated into ``NAME.old.log``: a service that
   logs without end must not fill the disk.
@@ -41,7 +41,7 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def report(**fields: Any) -> None:
-    """Tell the harness; a harness that is gone is not an error here."""
+    """Write one line to the harness; that the harness has exited is not an error here."""
     try:
         os.write(1, (json.dumps(fields) + "\n").encode())
     except OSError:
@@ -49,7 +49,7 @@ def report(**fields: Any) -> None:
 
 
 def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
-    """In the forked child: take the target's place. Never returns."""
+    """In the forked child: execute the target. Never returns."""
     try:
         os.setpgid(0, 0)
         os.environ.clear()
@@ -82,7 +82,7 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
         os.closerange(3, failure)
         os.closerange(failure + 1, min(open_max, 65536))
         os.execvp(spec["argv"][0], spec["argv"])  # noqa: S606 - the command is the user's own
-    except BaseException as error:  # whatever it is, it must reach the harness
+    except BaseException as error:  # any error must be reported to the harness
         os.write(failure, str(error).encode(errors="replace"))
     os._exit(127)
 
@@ -140,7 +140,7 @@ class Keeper:
         return True
 
     def reap(self) -> None:
-        """Collect every dead child; report the one that matters."""
+        """Reap every child that has exited; report the exit of the target."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -184,7 +184,7 @@ class Keeper:
             pass
 
     def trim_log(self) -> None:
-        """Cut an endless log back to its tail. A disk that is full meanwhile costs the tail, not the child."""
+        """Cut an endless log back to its tail. On a full disk the tail is lost; the child keeps running."""
         try:
             size = os.fstat(self.log).st_size
             if size <= self.spec["log_limit"]:
@@ -196,10 +196,10 @@ class Keeper:
             os.ftruncate(self.log, 0)
             os.write(self.log, b"[harness: the log passed %d bytes and was cut to its tail]\n" % size + tail)
         except OSError:
-            pass  # its file was taken away, or the disk is full: the next look may find it better
+            pass  # the file was removed, or the disk is full: try again at the next check
 
     def keep_old(self, log: BinaryIO) -> None:
-        """Rotate: what is cut goes into ``NAME.old.log``, in place of what was cut before."""
+        """Rotate: what is cut goes into ``NAME.old.log``, and replaces what was cut before."""
         stem, suffix = os.path.splitext(self.spec["log"])  # noqa: PTH122
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -212,12 +212,12 @@ class Keeper:
                 while view:
                     view = view[os.write(old, view) :]
         except OSError:
-            os.ftruncate(old, 0)  # the disk is full: its tail has to do
+            os.ftruncate(old, 0)  # the disk is full: only the tail is kept
         finally:
             os.close(old)
 
     def run(self) -> None:
-        """Wait for orders, for deaths, and for the end of the harness."""
+        """Wait for orders, for exits of children, and for the exit of the harness."""
         reading, waking = os.pipe()
         os.set_blocking(reading, False)
         os.set_blocking(waking, False)

@@ -1,5 +1,5 @@
-"""A process group that cannot outlive the harness, for a command whose standard streams are ours to use, so that no
-keeper can stand between. What watches it is a process of the standard library alone, in a session of its own."""
+"""Ends a process group when the harness exits, for a command whose standard streams the harness itself uses, so that no
+keeper can be its parent. The watching process uses only the standard library, and has its own session."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-# Two lines: the group, and that it is let go. At end of file before the second the harness is gone, by whatever death.
+# It reads two lines: the group, and that it is released. End of file before the second means that the harness exited.
 WATCH = (
     "import os, sys\n"
     "group = sys.stdin.readline()\n"
@@ -35,7 +35,7 @@ class Leash:
         self._say(b"%d\n" % group)
 
     def release(self) -> None:
-        """Let it go on. Idempotent."""
+        """Release the process group. Idempotent."""
         if self._held:
             self._say(b"released\n")
         if self._watcher.stdin:
@@ -51,4 +51,4 @@ class Leash:
             self._watcher.stdin.write(line)
             self._watcher.stdin.flush()
         except (OSError, ValueError):
-            pass  # somebody killed it, or it was let go already
+            pass  # the watching process was killed, or has exited already

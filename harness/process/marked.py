@@ -30,7 +30,7 @@ def marked(mark: str) -> list[int]:
 
 
 def kill_marked(mark: str) -> None:
-    """Kill them, and what they fork meanwhile. A zombie has no environment and ends the search."""
+    """Kill them, and what they fork in the meantime. A zombie has no environment and ends the search."""
     deadline = time.monotonic() + TIMEOUT
     while (pids := marked(mark)) and time.monotonic() < deadline:
         for pid in pids:

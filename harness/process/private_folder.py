@@ -37,7 +37,7 @@ class PrivateFolder:
         draft = self.path / f"{LOCK}.new"
         self._lock: int | None = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        draft.rename(self.path / LOCK)  # from here on it is locked for everybody who finds it
+        draft.rename(self.path / LOCK)  # from here on everyone who finds it also finds it locked
 
     def close(self) -> None:
         """Remove it with all that is in it. Idempotent."""
@@ -62,7 +62,7 @@ def _parent() -> Path:
 
 
 def remove_abandoned(parent: Path) -> list[Path]:
-    """Remove the private folders in ``parent`` that runs of this user have left behind; which ones. Never raises
+    """Remove the private folders in ``parent`` that runs of this user have left behind, and return them. Never raises
     OSError: a folder that cannot be removed stays."""
     removed = []
     try:
@@ -74,7 +74,7 @@ def remove_abandoned(parent: Path) -> list[Path]:
             status = entry.stat(follow_symlinks=False)
             ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
             if ours and not status.st_mode & 0o077 and _is_abandoned(Path(entry.path), status.st_mtime):
-                # rmtree follows no symbolic link, not even one that is put in the way meanwhile.
+                # rmtree follows no symbolic link, not even one that is created during the removal.
                 shutil.rmtree(entry.path)
                 removed.append(Path(entry.path))
     return removed
@@ -96,5 +96,5 @@ def _is_abandoned(folder: Path, changed: float) -> bool:
 
 
 def _holds_only_sockets(folder: Path) -> bool:
-    """Its name alone does not prove that a folder without a lock is ours."""
+    """Whether only sockets are in the folder: its name alone does not prove that a run made it."""
     return all(stat.S_ISSOCK(path.lstat().st_mode) for path in folder.iterdir())

@@ -1,4 +1,4 @@
-"""Read a file that a user names, whatever it is: never without end, and never without a deadline."""
+"""Reads a file that a user names, of any type, with a limit on its size and on the time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def read_bounded(path: Path, limit: int, *, option: str, expected: str, silent: 
     """The bytes of a file, a pipe or a device, at most ``limit`` of them.
 
     option: what names the file, such as ``--body @FILE``, for the error. expected: what it should be. silent: seconds
-    without a byte after which a pipe counts as stuck. Raises ConfigError for a folder, a file that cannot be read,
-    one that is too large and a pipe into which nobody writes.
+    without a byte after which reading a pipe fails. Raises ConfigError for a folder, a file that cannot be read,
+    one that is too large and a pipe without a writer.
     """
     try:
         # Opening a pipe without a writer would block for ever.
@@ -41,7 +41,8 @@ def read_bounded(path: Path, limit: int, *, option: str, expected: str, silent: 
 
 
 def check_regular(path: Path, limit: int, *, expected: str) -> None:
-    """Raises ConfigError unless ``path`` is a regular file of at most ``limit`` bytes: others cannot be read twice."""
+    """Raises ConfigError unless ``path`` is a regular file of at most ``limit`` bytes: other types cannot be read
+    twice."""
     try:
         seen = path.stat()
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A service that somebody else started: watched, never stopped."""
+"""A service that the harness did not start: it is observed and never stopped."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from harness.core.errors import OptionError, ProbeError
 
 
 class AttachedTarget:
-    """A running process by pid. A directory descriptor on ``/proc/PID`` is held, so that a pid
-    reused by another process is seen as the end of this one (reads through it fail with ESRCH)."""
+    """A running process by pid. A directory descriptor on ``/proc/PID`` is held, so that the reuse of the pid by
+    another process counts as the exit of this one (reads through it fail with ESRCH)."""
 
     logs = False
     lost = ""
@@ -26,7 +26,7 @@ class AttachedTarget:
             ) from None
         except OSError as error:
             raise ProbeError(f"/proc/{pid} cannot be opened: {error.strerror}") from None
-        self.returncode: int | None = None  # never known: it is not our child
+        self.returncode: int | None = None  # never known, because it is not a child of the harness
 
     @property
     def alive(self) -> bool:
@@ -54,11 +54,11 @@ class AttachedTarget:
         return None
 
     def tail(self, lines: int = 20) -> tuple[str, ...]:  # noqa: ARG002 - same shape as Child.tail
-        """Its log is not ours to read."""
+        """Empty: the harness does not know its log."""
         return ()
 
     def stop(self, grace: float = 0.0) -> None:  # noqa: ARG002 - same shape as Child.stop
-        """Let go of it; the service runs on."""
+        """Close the descriptor; the service keeps running."""
         if self._proc >= 0:
             os.close(self._proc)
             self._proc = -1

@@ -19,7 +19,7 @@ WRITTEN_TIMEOUT = 2.0  # seconds in which the kernel writes a core file before t
 RECORD = 8192  # bytes of one record of /dev/kmsg (dev-kmsg in the kernel's documentation)
 EXECUTABLE = re.compile(r'AT_EXECFN .*"(.+)"$', re.MULTILINE)
 KILLED = re.compile(r"Killed process (\d+) ")
-# Nothing that lies beside a core file or a library is run: gdb loads no scripts, and none of the user's settings.
+# gdb must not run anything that lies beside a core file or a library, so it loads no scripts and no settings.
 GDB = (
     "gdb",
     "-nx",
@@ -56,7 +56,7 @@ def newest_core(folders: Iterable[Path], *, since: float) -> Path | None:
     except OSError:
         return None
     if pattern.startswith("|") or not pattern:
-        return None  # a program of the system takes them
+        return None  # a program of the system handles core files
     name = re.sub(r"%.", "*", pattern)
     places = [Path(name).parent] if name.startswith("/") else list(folders)
     found = []

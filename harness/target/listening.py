@@ -1,4 +1,4 @@
-"""Who listens where on this machine, read from /proc."""
+"""Which process listens on which port of this machine, read from /proc."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LISTEN = "0A"  # TCP_LISTEN in include/net/tcp_states.h, as /proc/net/tcp shows 
 
 
 def listening_pid(port: int, *, option: str = "attach_port") -> int:
-    """The process that listens on a TCP port of this machine. option: what the user called it.
+    """The process that listens on a TCP port of this machine. option: its name, for errors.
 
-    Raises ConfigError when nothing listens there, ProbeError when it may not be read.
+    Raises ConfigError when nothing listens there, ProbeError when its process may not be read.
     """
     inodes = {inode for inode, _, listens in _listeners() if listens == port}
     if not inodes:

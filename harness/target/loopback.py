@@ -1,4 +1,4 @@
-"""Whether this machine can talk to itself: without that no local service can be reached, and none is to blame."""
+"""Whether the loopback interface works: without it no local service can be reached."""
 
 from __future__ import annotations
 

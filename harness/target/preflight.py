@@ -1,4 +1,4 @@
-"""The preflight request: one stream before the load, and a clear sentence for whatever is wrong with it."""
+"""The preflight request: opens one stream before the load, and describes any problem with it in one sentence."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CHECK = "open the URL by hand (curl -N -i) and compare"
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """One look at the stream before the load. problem is None when it streams as it should; advice: the next
-    step. ``stalls`` says that nothing came in time, which is a verdict of its own and no reason to stop."""
+    """The result of the preflight request. problem: None when the service streams as expected. advice: the next step.
+    stalls: no response came in time, which is an outcome of its own and no reason to stop."""
 
     status: int | None
     content_type: str
@@ -39,7 +39,7 @@ def preflight(
     stream: bool = True,
     expect: frozenset[int] | None = None,
 ) -> Preflight:
-    """Open the stream once and say what is wrong with it. timeout: seconds for everything, redirects included.
+    """Open the stream once and check the response. timeout: seconds for everything, redirects included.
 
     Raises ConfigError for an invalid URL, method or header, and for authorities of the router that cannot be read.
     """
@@ -77,7 +77,7 @@ REDIRECT = "give the URL that the redirects should lead to; often a trailing sla
 
 
 def _failure(asked: str, error: RequestFailed) -> Preflight:
-    """What to say when no response came. A redirect's problem belongs to the endpoint that it named."""
+    """The result when no response came. After a redirect the problem concerns the endpoint that it named."""
     place = error.endpoint.url
     moved = place != asked
     subject = f"{asked} redirects to {place}, which" if moved else asked
@@ -106,7 +106,7 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
 
 
 def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bool) -> tuple[str, str] | None:
-    """What is wrong with an answer, and the next step."""
+    """The problem of a response, and the next step; None if there is none."""
     if status in (401, 403):
         advice = f"give --header 'Authorization: …' or --header 'Cookie: …'; {LOADED.format(status)}"
         return f"{where} answers {status}: it needs a login", advice

@@ -1,4 +1,4 @@
-"""Wait until the service answers, and say what it did instead."""
+"""Waits until the service is ready, and describes what it did instead."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ TAKEN = re.compile(r"address already in use|EADDRINUSE|Address in use|\[Errno 98
 
 
 class Watched(Protocol):
-    """What waiting needs of a target. logs: its log is ours to read, for it is a command that we started. lost: why
-    its exit code cannot be known, such as a keeper that was killed."""
+    """The interface of a target that is waited for. logs: whether the harness started it and can read its log. lost:
+    why its exit code cannot be known, such as a keeper that was killed."""
 
     logs: bool
     lost: str
@@ -50,7 +50,7 @@ class Watched(Protocol):
 def check_url(url: str, name: str = "url") -> Endpoint:
     """The endpoint of an absolute URL. name: of the option, for the error.
 
-    Raises ConfigError for a URL that nobody can request, and for a network interface that this machine lacks.
+    Raises ConfigError for an invalid URL, and for a network interface that this machine lacks.
     """
     if not url.isascii() or not url.isprintable() or " " in url:
         raise OptionError(
@@ -68,7 +68,7 @@ def check_url(url: str, name: str = "url") -> Endpoint:
 
 
 def check_free(url: str) -> None:
-    """Raise PortTaken when something listens at the URL already: the load would meet another service."""
+    """Raise PortTaken when something listens at the URL already: the load would reach another service."""
     endpoint = Endpoint.parse(url)
     try:
         check_accepts(Router(), endpoint, timeout=1.0)
@@ -98,7 +98,7 @@ def ended(target: Watched, place: str, seconds: float) -> HarnessError:
     taken = next((line.strip() for line in target.tail() if TAKEN.search(line)), None)
     if taken is not None:
         return PortTaken(
-            f"the service ended after {seconds:.1f} s because a port that it wants is taken: its log says "
+            f"the service ended after {seconds:.1f} s because a port that it needs is taken: its log says "
             f"{taken[:200]}; expected its ports to be free: run it again, or stop what listens there"
         )
     if not target.logs:
@@ -126,7 +126,7 @@ def ended(target: Watched, place: str, seconds: float) -> HarnessError:
 
 
 def keeper_lost(why: str) -> KeeperLost:
-    """The error for a service that was stopped because the process that keeps it was killed."""
+    """The error for a service that was stopped because its keeper was killed."""
     return KeeperLost(
         f"the service was stopped because {why}; expected the harness's own processes to be left alone: run it again, "
         "and look for an out-of-memory killer or a cleanup job on this machine"
@@ -155,9 +155,9 @@ def wait_ready(
     """Wait until the URL's port or socket accepts, or with ``http_answer`` until it answers below 500, after
     redirects.
 
-    listens: the addresses at which the target listens, for the error when it is elsewhere.
-    Returns the seconds it took. Raises TargetError when the target exits first, when the time is up, or when it
-    redirects where no request can go; PortTaken when it exits for want of a port; Interrupted once cancelled.
+    listens: the addresses at which the target listens, for the error when that is another one. Returns the seconds it
+    took. Raises TargetError when the target exits first, when the time is up, or when it redirects to an invalid URL;
+    PortTaken when it exits because a port is taken; Interrupted once cancelled.
     """
     endpoint = Endpoint.parse(url)
     router = router or Router()
@@ -200,7 +200,7 @@ def wait_ready(
 
 
 def _never(url: str, target: Watched, timeout: float, last: str, elsewhere: Sequence[str]) -> TargetError:
-    """The error for a service that lives and does not answer where it was looked for."""
+    """The error for a service that runs but does not answer at its URL."""
     what = f"the service was not ready after {timeout:g} s: {url}: {last}"
     if elsewhere:
         what += f"; it listens at {', '.join(elsewhere[:4])} instead"
@@ -213,8 +213,6 @@ def _never(url: str, target: Watched, timeout: float, last: str, elsewhere: Sequ
     elif last.startswith("it answers"):
         advice = "see in its log what it waits for, or give another --ready URL or a longer --ready-timeout"
     else:
-        advice = (
-            "give it longer (--ready-timeout), or see in its log what it waits for; it is told its port by "
-        )
+        advice = "give it longer (--ready-timeout), or see in its log what it waits for; it gets its port by "
         advice += "{port} in the command and by PORT in its environment"
     return TargetError(what + last_words(target), advice=advice)

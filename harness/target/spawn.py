@@ -1,4 +1,4 @@
-"""Start the service under test on a port of its own."""
+"""Starts the service under test on a free port."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TRIES = 100
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nothing listens on now, and that no outgoing connection will be given by the kernel: a
-    load of clients on the same machine, such as another guard's, would take one of those before the service
-    can (ip_local_port_range in ip-sysctl.rst). Another process may still bind it first; the run then ends as
+    """A TCP port that nothing listens on now, outside of the range from which the kernel takes ports for outgoing
+    connections: clients on the same machine, such as those of another guard, could take one of those before the
+    service (ip_local_port_range in ip-sysctl.rst). Another process may still bind it first; the run then ends as
     infrastructure."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     first, last = _ephemeral()
@@ -45,7 +45,7 @@ def _ephemeral() -> tuple[int, int]:
 
 
 def fill_port(text: str, port: int) -> str:
-    """Replace ``{port}``; other braces are the user's own."""
+    """Replace ``{port}``; other braces are left alone."""
     return text.replace(PLACEHOLDER, str(port))
 
 

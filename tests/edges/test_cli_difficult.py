@@ -351,7 +351,7 @@ def test_a_service_that_finds_its_own_port_taken_is_infrastructure_too(tmp_path:
         command = (sys.executable, SERVICES / "plain_sse.py", stranger.getsockname()[1])
         done = harness("guard", "--retention", "0", "--quiet", "--url", URL, "--", *command, cwd=tmp_path)
     assert done.returncode == 4, done.stdout
-    assert "a port that it wants is taken: its log says OSError: [Errno 98]" in done.stderr
+    assert "a port that it needs is taken: its log says OSError: [Errno 98]" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -200,9 +200,9 @@ def test_a_broker_that_is_mute_is_waited_for_unless_the_user_has_stopped_the_run
             assert answer.result(30).peers == 0
         os.kill(broker.child.pid, signal.SIGSTOP)
         stopped.set()
-        with pytest.raises(BrokerError, match="it lives but is mute"):
+        with pytest.raises(BrokerError, match="it is running but does not answer"):
             broker.count()
         broker.child.signal(signal.SIGKILL)
         assert broker.child.wait(30)
-        with pytest.raises(BrokerError, match="it died with -9"):
+        with pytest.raises(BrokerError, match="it exited with -9"):
             broker.count()
