@@ -14,6 +14,7 @@ from bench._kinds import BROKER, LONG
 from bench._services import MEMORY, MIB, OBJECTS, PACE, THREADS, Kind
 from bench._shapes_leaks import (
     buffered,
+    garbage,
     in_bursts,
     leak,
     rate_limited,
@@ -195,6 +196,13 @@ _HEALTHY_MEMORY = (
         key=MEMORY,
         goal=LONG,
     ),
+    Kind(
+        "garbage of timers, 900 kB a second, in a heap of 30 MB",
+        service(garbage(3e7, 9e5), untimed(creeping)),
+        key=MEMORY,
+        goal=LONG,
+        runtime="go",
+    ),
     Kind("JIT warm-up of 2,000", compiled(60 * MIB, 2000), key=MEMORY, goal=LONG),
     Kind("objects: noise ±30, 2 a reading", shapes.counter(15.0, 2.0), key=OBJECTS),
     Kind("objects: cache of 1,500", shapes.cache(1500, shapes.counter(1.5, 4.0)), key=OBJECTS),
@@ -203,6 +211,8 @@ _LEAKING_MEMORY = (
     Kind("2 kB/connection", leaked_bytes(2048, creeping), "connection", 2048.0, key=MEMORY, goal=LONG),
     Kind("3 kB/connection on a staircase", leaked_bytes(3072, staircase(2048, 5000)), "connection", 3072.0,
          key=MEMORY, goal=LONG),
+    Kind("700 kB a second of a Go service", service(leak(7e5, "seconds", steadily), untimed(creeping)), "time", 7e5,
+         key=MEMORY, goal=LONG, runtime="go"),
     Kind("20 kB/connection", leaked_bytes(20480, creeping), "connection", 20480.0, key=MEMORY, goal=LONG),
     Kind("30 kB per event while connected", service(buffered(3e5, 3e5), untimed(creeping)), "event", 3e4, key=MEMORY,
          goal=LONG),

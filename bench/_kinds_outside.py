@@ -10,6 +10,7 @@ from bench._kinds import LONG
 from bench._services import MEMORY, OBJECTS, PACE, THREADS, Kind
 from bench._shapes_leaks import (
     buffered,
+    garbage,
     in_bursts,
     leak,
     rate_limited,
@@ -73,6 +74,21 @@ HEALTHY_OUTSIDE = (
     Kind("constant, 30 % refused", service(refusing(0.3))),
     Kind("constant, 200 answers a second, else 429", service(rate_limited(200, PACE))),
     Kind(
+        "garbage of timers, 500 kB a second, in a heap of 50 MB",
+        service(garbage(5e7, 5e5), untimed(creeping)),
+        key=MEMORY,
+        goal=LONG,
+        runtime="go",
+        longer=True,
+    ),
+    Kind(
+        "garbage of timers, 500 kB a second, in a heap of 10 MB",
+        service(garbage(1e7, 5e5), untimed(creeping)),
+        key=MEMORY,
+        goal=LONG,
+        runtime="go",
+    ),
+    Kind(
         "64 kB buffered for each client",
         service(buffered(4e3, 2e5, 64e3), untimed(creeping)),
         key=MEMORY,
@@ -114,5 +130,7 @@ LEAKING_OUTSIDE = (
          goal=LONG),
     Kind("200 kB a second behind stalled readers", service(buffered(0.0, 2e5), untimed(creeping)), "stalled-second",
          2e5, key=MEMORY, goal=LONG),
+    Kind("400 kB a second of a Go service", service(leak(4e5, "seconds", steadily), untimed(creeping)), "time", 4e5,
+         key=MEMORY, goal=LONG, runtime="go"),
     Kind("3 a second, with or without clients", service(leak(3.0, "seconds", singly)), "time", 3.0),
 )  # fmt: skip

@@ -62,7 +62,8 @@ class Kind:
     true: a driver that may be named although nothing need be said (a slow drift by the clock).
     rate: true units per unit of the driver; nan where it is not defined. others: drivers that are right as well.
     held_back: its constants and seeds were never used for tuning. longer: a healthy kind that two minutes cannot
-    decide by its nature. pace: connections a second that the service answers."""
+    decide by its nature. pace: connections a second that the service answers. runtime: as the
+    harness would recognise it."""
 
     name: str
     make: Callable[[random.Random], Level | Clocked]
@@ -76,6 +77,7 @@ class Kind:
     held_back: bool = False
     longer: bool = False
     pace: float = PACE
+    runtime: str = "native"
 
 
 def known(cls: type, **fields: Any) -> dict[str, Any]:
@@ -252,7 +254,9 @@ def run(kind: Kind, seed: int, *, sensitivity: float = 1e-3) -> Trial:
     """Let the plan drive one simulated service to its end."""
     world = World(kind, random.Random(seed))
     initial = known(Trial, initial=world.initial(), retention=getattr(kind.goal, "retention", 0.0))
-    trial = Trial("simulated", TargetInfo(None, "", 1), kind.budget, sensitivity=sensitivity, **initial)
+    trial = Trial(
+        "simulated", TargetInfo(None, "", 1, kind.runtime), kind.budget, sensitivity=sensitivity, **initial
+    )
     while True:
         step = next_step(trial, kind.goal)
         if isinstance(step, Stop):

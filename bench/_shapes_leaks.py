@@ -136,6 +136,22 @@ def buffered(reading: float, stalled: float, cap: float = math.inf) -> Start:
 
 
 @dataclass(slots=True)
+class _Garbage(Clocked):
+    live: float
+    each: float
+    most: float
+
+    def level(self, at: float) -> float:
+        return self.live + min(self.each * at, self.most * self.live - self.live)
+
+
+def garbage(live: float, each: float, most: float = 2.0) -> Start:
+    """A heap of ``live`` bytes whose timers leave ``each`` bytes of garbage a second. It is collected at ``most`` times
+    its live part, and its pages are used again."""
+    return lambda rng: _Garbage(live, each, most)
+
+
+@dataclass(slots=True)
 class _Stepwise(Clocked):
     below: Level
     now: float = 0.0

@@ -20,16 +20,16 @@ from harness.core.judge.counts import (
     CERTIFIED,
     STEEP,
     UNNOTICED,
-    allowed,
     assess_counts,
     retention_of,
     runs_threads,
 )
 from harness.core.judge.diagnose import open_question
 from harness.core.judge.findings import bounds
-from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.growth import Assessed
 from harness.core.judge.limit import limit_of
-from harness.core.judge.memory import BLOCK, MEMORY, WARM, assess_memory, counted_inside
+from harness.core.judge.memory import BLOCK, MEMORY, WARM, counted_inside
+from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import Moment, moments
 from harness.core.judge.required import HOUR, STREAM, unmet
 from harness.core.judge.retention import MARGIN
@@ -161,6 +161,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
         return design.wait(trial, goal)
     if len(loads) >= goal.min_cycles and not _late(results) and (held := _hold(trial, goal)):
         return held
+    if goal.vary and memory and memory.growing and memory.factor == "time":
+        return design.wait(trial, goal)  # more clients would not show that it grows without them
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
         if goal.vary and _sweep_unknown(results) and _time_for_wait(trial, goal, results):
             return design.half(trial, goal)  # the next sweep shows the interval of the sweeps
@@ -195,7 +197,7 @@ def _for_required(
     None when all are reached, or when no cycle helps."""
     if not (trial.budget.require_stream or trial.budget.require_hour):
         return None
-    memory = assess_memory(found, MEMORY, allowed(trial.budget, MEMORY))
+    memory = memory_of(trial, found)
     shown = {**results, MEMORY: memory} if memory else results
     open_ = {
         one.per
@@ -516,8 +518,7 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
 
 
 def _memory(trial: Trial, found: Sequence[Moment]) -> Assessed | None:
-    granted: Allowed = allowed(trial.budget, MEMORY)
-    return None if counted_inside(found) else assess_memory(found, MEMORY, granted)
+    return None if counted_inside(found) else memory_of(trial, found)
 
 
 def steep(warm: Sequence[Observation]) -> bool:

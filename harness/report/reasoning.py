@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.growth import Assessed
-from harness.core.judge.memory import MEMORY, memory_of
+from harness.core.judge.memory import MEMORY
+from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import DRIVERS, Series, moments, series
 from harness.core.metric import Key, rank
 from harness.core.record import Trial

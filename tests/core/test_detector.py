@@ -81,6 +81,18 @@ def test_a_rate_limit_does_not_hide_a_leak() -> None:
         assert "--source-addresses" in verdict.advice
 
 
+def test_memory_that_grows_over_time_is_told_from_garbage_that_waits_for_a_collection() -> None:
+    healthy = [k for k in _kinds_outside.HEALTHY_OUTSIDE if k.name.startswith("garbage of timers")]
+    assert healthy
+    for kind in healthy:
+        assert judge(run(kind, 0)).outcome is not Outcome.LEAKING, kind.name
+    [kind] = [k for k in _kinds_outside.LEAKING_OUTSIDE if k.name == "400 kB a second of a Go service"]
+    verdict = judge(run(kind, 0))
+    assert verdict.outcome is Outcome.LEAKING, verdict.explain()
+    [finding] = verdict.findings
+    assert (finding.driver, finding.rate.unit if finding.rate else "") == ("time", "B/hour")
+
+
 def test_a_leak_that_jitter_hides_is_no_pass() -> None:
     """In these two runs two or three units came where seven are expected, and jitter hid them."""
     [kind] = [k for k in _kinds.LEAKING_COUNTS if k.name == "1 per 1,000 + jitter ±1"]

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.cycle import Phase
 from harness.core.judge.growth import Allowed, Assessed
-from harness.core.judge.memory import MEMORY, _gives_back, assess_memory, joined, rising, sign_evidence
+from harness.core.judge.memory import MEMORY, assess_memory, gives_back, joined, rising, sign_evidence
 from harness.core.judge.moments import Moment, Series
 
 LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"
@@ -135,11 +135,11 @@ def test_a_climb_whose_second_half_is_slower_is_settling(share: float, status: s
 
 
 @pytest.mark.parametrize(("back", "collected"), [(2.0, False), (2.15, False), (2.25, True)])
-def test_a_climb_that_gives_back_a_fifth_is_a_heap_that_is_collected(back: float, collected: bool) -> None:
+def test_a_climb_thatgives_back_a_fifth_is_a_heap_that_is_collected(back: float, collected: bool) -> None:
     """11 of 12 blocks rise; 18 %, 19.5 % and 20.5 % of that fall at once."""
     rises = [UP] * 12
     rises[5] = -UP * back
-    assert _gives_back(rises) is collected
+    assert gives_back(rises) is collected
 
 
 def test_the_bound_holds_an_arena() -> None:

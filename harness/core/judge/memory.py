@@ -15,15 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
-from harness.core.judge.counts import allowed
 from harness.core.judge.diagnose import driver
 from harness.core.judge.growth import Allowed, Assessed
-from harness.core.judge.moments import Moment, Series, moments, series, split_warmup
-from harness.core.judge.restarted import merged
+from harness.core.judge.moments import Moment, Series, series, split_warmup
 from harness.core.judge.trend import critical
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
-from harness.core.record import Trial
-from harness.core.segments import segments
 from harness.core.stats.distributions import mean_interval, median
 from harness.core.stats.linear import line
 from harness.core.units import counted
@@ -104,15 +100,6 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
     return decided
 
 
-def memory_of(trial: Trial, found: Sequence[Moment]) -> Assessed | None:
-    """Anonymous memory of a whole trial. Each process of a resumed one warms up, and is judged, by itself."""
-    granted = allowed(trial.budget, MEMORY)
-    if len(parts := segments(trial)) == 1:
-        return assess_memory(found, MEMORY, granted)
-    each = [one for part in parts if (one := assess_memory(moments(part), MEMORY, granted))]
-    return merged(each, sensitivity=trial.sensitivity, certified=False) if each else None
-
-
 def rising(one: Series) -> float:
     """Bytes by which the level rose over the last RISING cycles, if it rose in nearly every one of them; else 0. Blocks
     of connections do not show what grows over time."""
@@ -151,7 +138,7 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
     for length, needed in SIGNS:
         if len(signs) >= length and sum(signs[-length:]) >= needed:
             rates = [value / amount for value, amount in kept[-length:]]
-            if not _slows(rates) and not _gives_back(rates):
+            if not slows(rates) and not gives_back(rates):
                 why = f"rose in {sum(signs[-length:])} of the last {length} blocks and does not slow down"
                 late = Series(
                     blocks.key,
@@ -164,13 +151,13 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
     slope = _line(blocks, first)
     if len(signs) >= SIGNS[-1][0] and (signs[-1] or signs[-2]) and slope >= critical(len(signs)):
         rates = [value / amount for value, amount in kept]
-        if sign_evidence(signs) >= CERTAIN_SIGNS and not _slows(rates) and not _gives_back(rates):
+        if sign_evidence(signs) >= CERTAIN_SIGNS and not slows(rates) and not gives_back(rates):
             why = f"rose in {sum(signs)} of {counted(len(signs), 'block')}, {slope:.0f} times its noise"
             late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
             return _leak(late, granted, why)
     if len(signs) >= EVEN_BLOCKS and all(signs) and slope >= critical(len(signs)) and _by_arenas(kept):
         rates = [value / amount for value, amount in kept]
-        if not _slows(rates) and not _gives_back(rates):
+        if not slows(rates) and not gives_back(rates):
             many = counted(len(kept), "block")
             why = f"rose in each of {many} by {ARENAS:g} arenas or more, {slope:.0f} times its noise"
             late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
@@ -188,7 +175,7 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
         return Assessed("bounded", most, why, total, exposure)
     missed = SIGNS[-1][0] - len(signs)
     needs = f"about {max(missed, 2) * BLOCK:.0f} more connections would tell"
-    steep = bool(kept) and _by_arenas(kept) and not _slows([value / amount for value, amount in pairs])
+    steep = bool(kept) and _by_arenas(kept) and not slows([value / amount for value, amount in pairs])
     growing = (len(signs) >= SUSPECT and all(signs[-3:])) or steep or _climbs(blocks)
     what = (
         f"rose in {sum(signs)} of {counted(len(signs), 'block')} after the warm-up"
@@ -282,16 +269,16 @@ def _leak(one: Series, granted: Allowed, why: str) -> Assessed:
 
 def _gross(rates: Sequence[float], total: float) -> bool:
     """Far above any allocator, in every cycle, with no sign of slowing."""
-    return len(rates) >= 6 and min(rates) >= GROSS and total >= GROSS_LEAST and not _slows(rates)
+    return len(rates) >= 6 and min(rates) >= GROSS and total >= GROSS_LEAST and not slows(rates)
 
 
-def _slows(rates: Sequence[float]) -> bool:
+def slows(rates: Sequence[float]) -> bool:
     """The second half rises clearly less than the first."""
     half = len(rates) // 2
     return half > 0 and median(rates[half:]) < SLOWING * median(rates[:half])
 
 
-def _gives_back(rates: Sequence[float]) -> bool:
+def gives_back(rates: Sequence[float]) -> bool:
     """It fell by a good part of what it rose: a heap that is collected."""
     return -math.fsum(min(0.0, rate) for rate in rates) > BACK * math.fsum(max(0.0, rate) for rate in rates)
 

@@ -15,7 +15,8 @@ from harness.core.judge.diagnose import per
 from harness.core.judge.findings import bounds, ceilings, leaks, seconds_seen
 from harness.core.judge.growth import Assessed
 from harness.core.judge.hourly import growth_so_far, restarts_text, so_far
-from harness.core.judge.memory import MEMORY, counted_inside, memory_of
+from harness.core.judge.memory import MEMORY, counted_inside
+from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import moments, split_warmup
 from harness.core.judge.required import shortfall, unmet
 from harness.core.judge.stalled import EXHAUSTED, ran_out, stalled

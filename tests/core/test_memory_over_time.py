@@ -1,0 +1,134 @@
+"""Growth of anonymous memory over time: each limit, with a series just inside it and one just outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from harness.core.cycle import Phase
+from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.memory import MEMORY
+from harness.core.judge.memory_over_time import memory_of, over_time
+from harness.core.judge.moments import Series, moments
+from harness.core.plan import Goal, next_step
+from tests.core.series import FDS, observation, trial
+
+LEAKING, OPEN = "leaking", "undecided"
+MIB = float(1 << 20)
+START = 8 * MIB
+LOADS = [(300, 4.0), (600, 4.0), (1200, 6.0), (2400, 8.0), (50, 6.0), (2400, 8.0)]  # clients, seconds
+OTHERWISE = Assessed("bounded", 500.0, "stood still", 0.0, 7000.0)
+
+
+def series(pace: float, idle: Sequence[float], loads: float | None = None) -> Series:
+    """Loads during which memory grew by ``pace`` bytes a second (``loads``, where that differs), and idle readings of
+    four seconds."""
+    each = pace if loads is None else loads
+    spans = [
+        *({"connection": float(n), "time": s} for n, s in LOADS),
+        *({"connection": 0.0, "time": 4.0} for _ in idle),
+    ]
+    grown = [*(each * s for _, s in LOADS), *(4.0 * value for value in idle)]
+    levels = [START]
+    for value in grown:
+        levels.append(levels[-1] + value)
+    return Series(MEMORY, tuple(levels), tuple(spans), 50)
+
+
+def judged(
+    one: Series, *, seconds: float = 60.0, garbage: float = 2.0, granted: Allowed | None = None
+) -> Assessed:
+    return over_time(one, OTHERWISE, granted or Allowed(), seconds=seconds, garbage=garbage)
+
+
+PACE = 2.0e5
+
+
+def test_growth_that_goes_on_without_clients_is_a_leak_over_time() -> None:
+    one = judged(series(PACE, [PACE * (1 + 0.02 * (i % 3)) for i in range(12)]))
+    assert (one.status, one.factor) == (LEAKING, "time")
+    assert one.low <= PACE * 1.02 <= one.high
+    assert one.high < 1.1 * PACE
+    assert "as much without clients as with them, and in 12 of 12 idle readings" in one.why
+
+
+@pytest.mark.parametrize(("looks", "status"), [(8, OPEN), (9, LEAKING)])
+def test_nine_idle_readings_that_rise_are_odds_of_100(looks: int, status: str) -> None:
+    """1.7 to the 8th is 70, to the 9th 119."""
+    one = judged(series(PACE, [PACE] * looks))
+    assert (one.status, one.factor, one.growing) == (status, "time", status == OPEN)
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(84.0, LEAKING), (85.0, OPEN)])
+def test_it_has_gone_on_for_longer_than_the_retention_time(seconds: float, status: str) -> None:
+    assert judged(series(PACE, [PACE] * 12), seconds=seconds).status == status
+
+
+@pytest.mark.parametrize(("garbage", "status"), [(3.0, LEAKING), (3.1, OPEN), (math.inf, OPEN)])
+def test_garbage_that_waits_for_a_collection_is_no_leak(garbage: float, status: str) -> None:
+    """16.8 MB beside 8.4 MB: three times as much as at first."""
+    one = judged(series(PACE, [PACE] * 12), garbage=garbage)
+    assert one.status == status
+    assert ("garbage that waits for a collection" in one.why) is (status == OPEN)
+
+
+@pytest.mark.parametrize(("pace", "status"), [(1.1e5, OPEN), (8.0e4, OPEN)])
+def test_four_arenas_must_come_without_clients(pace: float, status: str) -> None:
+    """36 s without clients at 110 kB a second are 4 MB, less than four arenas of 1 MiB."""
+    one = judged(series(pace, [pace] * 9), garbage=1.0)
+    assert one.status == status
+    assert judged(series(1.2e5, [1.2e5] * 9), garbage=1.0).status == LEAKING
+
+
+def test_memory_that_rises_with_clients_alone_is_judged_otherwise() -> None:
+    assert judged(series(0.0, [0.0] * 12, loads=4e5)) is OTHERWISE
+    assert judged(series(0.0, [3e4] * 12, loads=4e5)) is OTHERWISE, "less than half of its pace"
+
+
+def test_idle_growth_that_stops_is_judged_otherwise() -> None:
+    assert judged(series(PACE, [PACE] * 8 + [0.0] * 4)) is OTHERWISE
+    assert judged(series(PACE, [PACE] * 6 + [0.1 * PACE] * 6)) is OTHERWISE
+
+
+def test_what_a_budget_grants_over_time_is_no_leak() -> None:
+    granted = Allowed(hour=PACE * 3600)
+    assert judged(series(PACE, [PACE] * 12), granted=granted) is OTHERWISE
+
+
+def test_without_idle_readings_the_cycles_tell_whether_to_look() -> None:
+    """Cycles differ by design: 50 clients in six seconds grow as much as 1,200 in six."""
+    one = judged(series(PACE, [PACE]))
+    assert (one.status, one.factor, one.growing) == (OPEN, "time", True)
+    by_clients = Series(
+        MEMORY,
+        (
+            START,
+            *(START + 2000.0 * sum(n for n, _ in LOADS[: i + 1]) for i in range(6)),
+            START + 2000.0 * 6950,
+        ),
+        (*({"connection": float(n), "time": s} for n, s in LOADS), {"connection": 0.0, "time": 4.0}),
+        50,
+    )
+    assert judged(by_clients) is OTHERWISE
+
+
+def test_the_plan_leaves_a_service_alone_whose_memory_grows_over_time() -> None:
+    """More clients would not tell it from growth per connection; readings without clients do."""
+    goal = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0, retention=60.0)
+    opened = [100, 300, 300, 0, 300, 600, 1200, 50, 2400, 2400]
+    phases = [Phase.WARMUP] * 3 + [Phase.IDLE] + [Phase.LOAD] * 6
+    seen = [
+        observation(
+            i, {MEMORY: START + 3 * PACE * i, FDS: 9.0}, phase=phase, opened=n, ledger={"answered": n}
+        )
+        for i, (n, phase) in enumerate(zip(opened, phases, strict=True))
+    ]
+    now = trial([], observations=seen, retention=60.0)
+    one = memory_of(now, moments(now))
+    assert one is not None
+    assert (one.factor, one.growing) == ("time", True)
+    step = next_step(now, goal)
+    assert getattr(step, "phase", None) is Phase.RETENTION
+    assert getattr(step, "connections", None) == 0
