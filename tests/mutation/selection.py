@@ -13,23 +13,43 @@ from xml.etree.ElementTree import Element
 
 from coverage import CoverageData
 
-# package → the tests that are run for it; fast ones, in this process, since coverage does not follow children
+EDGES, CORE = "tests/edges/test_", "tests/core/test_"
+# package → the tests that are run for it: fast ones
 TESTS = {
     "harness/core": ["tests/core"],
-    "harness/probe": ["tests/edges/test_own_descriptors.py", *(
-        f"tests/edges/test_probe_{name}.py" for name in ("census", "cgroup", "hot", "remote", "tree", "recipes")
-    )],
-    "harness/store": [*(f"tests/edges/test_store_{name}.py" for name in ("lines", "write", "claim", "run")),
-                      "tests/edges/test_own_descriptors.py"],
+    "harness/probe": [
+        f"{EDGES}own_descriptors.py",
+        *(
+            f"{EDGES}probe_{name}.py"
+            for name in ("census", "cgroup", "hot", "remote", "tree", "recipes", "watch")
+        ),
+        *(f"{CORE}probe_{name}.py" for name in ("readings", "tables", "watch_view")),
+    ],
+    "harness/store": [
+        *(f"{EDGES}store_{name}.py" for name in ("lines", "write", "claim", "run", "tidy")),
+        f"{EDGES}own_descriptors.py",
+    ],
     # Of tests/core, what it says of reports.
-    "harness/report": ["tests/reports", *(f"tests/core/test_{name}.py" for name in (
-        "after_verdict", "claims", "github", "history_entries", "trends", "quote", "reasoning", "schema", "units"))],
+    "harness/report": [
+        "tests/reports",
+        *(
+            f"{CORE}{name}.py"
+            for name in (
+                *("after_verdict", "claims", "github", "history_entries", "trends"),
+                *("quote", "reasoning", "schema", "units"),
+            )
+        ),
+    ],
     "fake_broker": ["tests/fake_broker"],
-}  # fmt: skip
+}
+# Of them, those that start the package as a process, which coverage does not follow: a line that no test runs in its
+# own process is tried on them.
+STARTING = {
+    "harness/probe": ("probe_remote", "probe_watch"),
+    "fake_broker": ("broker_process", "broker_transport", "broker_faults"),
+}
 MOST = 300  # tests that one mutant is tried on
-PINNED = (
-    "/test_pinned.py::"  # of seconds each, and of all that a package decides: never left out for want of time
-)
+PINNED = "/test_pinned.py::"  # seconds each, for all that a package decides: never left out for want of time
 # pytest, without what costs time here
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", "--tb=no", "-m",
            "(not soak and not slow and not conformance and not browser) or pinned")  # fmt: skip
@@ -65,6 +85,7 @@ class Selection:
 
     def __init__(self, root: Path, package: str) -> None:
         self._root = root
+        self._starting = STARTING.get(package, ())
         files = files_for(root, package)
         data, report = root / ".coverage.mutation", root / "mutation.xml"
         data.unlink(missing_ok=True)
@@ -91,15 +112,22 @@ class Selection:
         self._data.read()
 
     def of(self, path: str, line: int) -> list[str]:
-        """The tests that run a line, and of a line that runs when the module is imported, every test that runs the
-        module: the module's own first, then the pinned decisions, then the fastest."""
+        """The tests that run a line. Of one that runs when the module is imported, or in no test's own process, every
+        test that runs the module, and those that start the package. The module's own come first, then the pinned
+        decisions, then the fastest."""
         lines = self._data.contexts_by_lineno(str(self._root / path))
-        here = {test for test in lines.get(line, []) if test}
-        every = here or {test for tests in lines.values() for test in tests if test}
+        every = {test for test in lines.get(line, []) if test}
+        if not every:
+            every = {test for tests in lines.values() for test in tests if test}
+            every |= {test for test in self._seconds if _stem(test).removeprefix("test_") in self._starting}
         names = {test.partition("|")[0].partition("[")[0] for test in every} & self._seconds.keys() - set(
             self.broken
         )
         return ranked(names, self._seconds, Path(path).stem)
+
+
+def _stem(test: str) -> str:
+    return Path(test.partition("::")[0]).stem
 
 
 def ranked(names: Iterable[str], seconds: Mapping[str, float], stem: str) -> list[str]:
