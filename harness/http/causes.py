@@ -1,30 +1,30 @@
-"""Why a stream failed: one short word each, so that statistics can be kept by cause.
+"""Why a stream failed: one short text per cause, for statistics.
 
-The words go into ledgers, Locust's failures and reports; what is not in this table never leaves the swarm.
+These texts are used in ledgers, in Locust's failures and in reports; the swarm reports no other causes.
 """
 
 from __future__ import annotations
 
 import errno
 
-REFUSED = "refused"  # nobody listens
+REFUSED = "refused"  # nothing listens
 UNREACHABLE = "unreachable"  # no route, no such host, no such socket file
-TIMEOUT = "timeout"  # the kernel gave up connecting
+TIMEOUT = "timeout"  # the kernel stopped trying to connect
 RESET = "reset"  # the peer sent RST
-CLOSED = "closed"  # the peer ended the stream although more was due
+CLOSED = "closed"  # the peer closed the connection before the response was complete
 CERTIFICATE = "certificate"
 TLS = "tls"
 PROTOCOL = "protocol"  # not HTTP/1.1
 CONTENT_TYPE = "content-type"
-CONTENT_ENCODING = "content-encoding"  # compressed, which was not asked for
-REDIRECT = "redirect"  # without Location, to nonsense, or without end
+CONTENT_ENCODING = "content-encoding"  # compressed, although the request does not accept it
+REDIRECT = "redirect"  # without Location, to an invalid URL, or without end
 LIMIT = "limit"  # a line, an event or a header beyond its limit
-STALLED = "stalled"  # silent, not even a comment, or it never began
-DRIPPING = "dripping"  # not silent, but no whole head and no piece of a body within the stall time
+STALLED = "stalled"  # no response head, or nothing in the stream, not even a comment
+DRIPPING = "dripping"  # bytes arrive, but no complete head and no piece of a body within the stall time
 RATE_LIMITED = ("rate-limited-429", "rate-limited-503")  # 503 only with Retry-After
-CANCELLED = "cancelled"  # left before its time because the run was stopped
-GENERATOR = "generator-limit"  # our own descriptors or ports are used up: the service is not to blame
-WORKER_LOST = "worker-lost"  # the process that held it died
+CANCELLED = "cancelled"  # the run was stopped
+GENERATOR = "generator-limit"  # the generator has no descriptors or ports left: the service is not to blame
+WORKER_LOST = "worker-lost"  # the worker with this stream exited
 
 _ERRNO = {
     errno.ECONNREFUSED: REFUSED,
@@ -68,8 +68,8 @@ def of_response(
 ) -> str | None:
     """Why a response is not a stream (HTML Living Standard, 9.2.3), or None for a good one.
 
-    A stream wants 200 and the MIME essence text/event-stream, without case and without parameters.
-    A plain request (``streaming`` false) wants a status below 400.
+    A stream requires 200 and the MIME essence text/event-stream, without case and without parameters. A plain
+    request (``streaming`` false) requires a status below 400.
     """
     good = accepted(status, streaming=streaming, expect=expect)
     if not good and status == 429:

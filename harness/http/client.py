@@ -80,7 +80,7 @@ class Response:
         self._started = self._started or bool(body)
 
     def response_complete(self) -> None:
-        """The parser has met the end."""
+        """The response is complete."""
         self._complete = True
 
     def exchange(self, route: Route, data: bytes) -> None:
@@ -95,7 +95,7 @@ class Response:
             self._limit()
             self._sock.sendall(data)
             received = 0
-            # The status stays 0 during informational responses, which may come in any number before the final one.
+            # The status stays 0 during informational responses, of which there may be any number.
             while not self._parser.status:
                 chunk = self._receive()
                 received += len(chunk)
@@ -133,7 +133,7 @@ class Response:
                 sock.settimeout(self._left())
                 sock.connect(address)
             except TimeoutError:
-                # There is no time left for another address either.
+                # No time is left for another address.
                 sock.close()
                 raise
             except OSError as error:
@@ -151,7 +151,7 @@ class Response:
 
     def _limit(self) -> None:
         assert self._sock is not None
-        # Set again before each call: what is left of the one timeout is less each time.
+        # Set before each call, because the rest of the one timeout becomes shorter.
         self._sock.settimeout(self._left())
 
     def _receive(self) -> bytes:

@@ -1,6 +1,6 @@
-"""Cookies of one user: each goes back to the host that set it (RFC 6265, and 6265bis for name prefixes).
+"""Cookies of one user: each is sent back to the host that set it (RFC 6265, and 6265bis for name prefixes).
 
-Simpler than a browser on purpose: a cookie goes to no other host, whatever its Domain says.
+Deliberately simpler than a browser: a cookie is sent to no other host, whatever its Domain attribute says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 
 from harness.http.endpoint import Endpoint
 
-MAX_COOKIES = 100  # per user, so that no service fills our memory
+MAX_COOKIES = 100  # per user, to bound memory
 LARGEST = 4096  # bytes of name and value (RFC 6265bis, 5.6)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a request header cannot carry them
 
@@ -38,7 +38,7 @@ class Cookies:
         self._kept: dict[tuple[str, str, str], Cookie] = {}
 
     def take(self, lines: Iterable[str], endpoint: Endpoint) -> None:
-        """Set-Cookie values of a response from the endpoint; what is past its time is forgotten."""
+        """Set-Cookie values of a response from the endpoint; expired cookies are dropped."""
         for line in lines:
             cookie = _parse(line, endpoint, self._clock())
             if cookie is None:
@@ -55,7 +55,7 @@ class Cookies:
                 self._kept[key] = cookie
 
     def set(self, name: str, value: str, endpoint: Endpoint) -> None:
-        """A cookie of one's own, for every path."""
+        """Set a cookie for every path of the host."""
         host = _host(endpoint)
         self._kept[host, "/", name] = Cookie(name, value, host, "/", False, None)
 
@@ -75,7 +75,7 @@ class Cookies:
 
 
 def _host(endpoint: Endpoint) -> str:
-    """Which cookies belong together: every Unix socket is a host of its own."""
+    """The host that cookies belong to; each Unix socket is a host of its own."""
     return endpoint.unix or endpoint.host
 
 
@@ -113,7 +113,7 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
         return None  # one host may not set cookies for another
     if secure and endpoint.scheme != "https":
         return None
-    # Names with these prefixes promise something, and a cookie that breaks the promise is refused (RFC 6265bis, 4.1.3).
+    # Names with these prefixes guarantee attributes; a cookie without them is refused (RFC 6265bis, 4.1.3).
     prefix = name.lower()
     if prefix.startswith(("__secure-", "__host-")) and not secure:
         return None

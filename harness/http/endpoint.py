@@ -77,7 +77,7 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """The Host header (RFC 9110, 7.2): no default port, IPv6 in brackets, its zone nobody else's business."""
+        """The Host header (RFC 9110, 7.2): no default port, IPv6 in brackets, without its zone."""
         host = f"[{self.name}]" if ":" in self.name else self.name
         return host if self.unix or self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -88,7 +88,7 @@ class Endpoint:
 
     @property
     def origin(self) -> tuple[str, str, int, str]:
-        """What two URLs share when they are of one origin."""
+        """The parts that URLs of the same origin share."""
         return (self.scheme, self.host, self.port, self.unix)
 
     def at(self, path: str) -> Endpoint:
@@ -96,7 +96,7 @@ class Endpoint:
         return replace(self, target=quote(path, safe=_SAFE) or "/")
 
     def under(self, path: str) -> Endpoint:
-        """A path below this one, as Locust's own clients put it behind ``--host``."""
+        """A path below this one, as Locust's own clients append it to ``--host``."""
         return self.at(self.target.partition("?")[0].rstrip("/") + path)
 
     @property
@@ -110,7 +110,7 @@ class Endpoint:
 
     @property
     def place(self) -> str:
-        """Where a service listens for it, in words: ``port 8000``."""
+        """Where the service must listen, in words: ``port 8000``."""
         return f"the Unix socket {self.unix}" if self.unix else f"port {self.port}"
 
     def join(self, location: str) -> Endpoint:
@@ -124,11 +124,11 @@ class Endpoint:
         except ValueError as error:  # such as an IPv6 address without its closing bracket
             raise ConfigError(f"{_shown(location)!r}: {error}; expected a URL") from None
         found = Endpoint.parse(url)
-        # A service must not be able to make the harness open sockets of the machine that it runs on.
+        # A service must not be able to make the harness open Unix sockets of this machine.
         if found.unix:
             raise ConfigError(f"{_shown(location)!r}: a Unix socket of this machine; expected a host")
         if found.authority == self.authority and found.scheme == self.scheme:
-            # The service knows neither its Unix socket nor the interface by which we reach it.
+            # The service knows neither its Unix socket nor the interface through which the harness reaches it.
             return replace(self, target=found.target)
         # Another port of the same link-local address: it is reached through the same interface.
         if "%" in self.host and found.host == self.name:
@@ -152,7 +152,7 @@ def _host(parts: SplitResult, shown: str) -> str:
     expected = "expected a host such as 127.0.0.1, example.com or [::1]"
     if "[" in written or "]" in written:
         address, percent, zone = host.partition("%")
-        # RFC 6874 writes the percent sign of a zone as %25; people type it as it is, and both are taken.
+        # RFC 6874 encodes the percent sign of a zone as %25; people often type it unencoded, so both are accepted.
         zone = unquote(zone.removeprefix("25"))
         if percent and not zone:
             raise ConfigError(f"{shown!r}: no interface after %25; {ZONED}")

@@ -1,7 +1,7 @@
 """The redirect policy, the same for the preflight request, the readiness check and the load. Pure.
 
-Credentials never leave their origin (scheme, host and port, RFC 6454). A header of the user may hold one
-whatever its name, so only headers that cannot are sent to another origin; a body is never sent there.
+Credentials never leave their origin (scheme, host and port, RFC 6454). A header of the user
+may contain one whatever its name, so only headers that cannot are sent to another origin; a body is never sent there.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request that can be sent again and again. streaming: it asks for an event stream.
-    expect: the statuses that answer it; None: 200 for a stream, else any below 400.
+    """One request that can be sent again and again. streaming: whether it asks for an event stream. expect: the
+    statuses that count as an answer; None: 200 for a stream, else any below 400.
 
     headers replace the defaults of the same name. Raises ConfigError for a method, header or value
     that HTTP does not allow.
@@ -29,7 +29,7 @@ class Request:
     streaming: bool = True
     expect: frozenset[int] | None = None
     _head: bytes = field(init=False, repr=False)
-    _whole: bytes = field(init=False, repr=False)  # without Last-Event-ID: made once
+    _whole: bytes = field(init=False, repr=False)  # the bytes without Last-Event-ID, encoded once
 
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.method):

@@ -1,4 +1,4 @@
-"""Parse one HTTP response (RFC 9112) with httptools: its head here, its body by whoever asked.
+"""Parses one HTTP response (RFC 9112) with httptools: the head here, the body by a handler.
 
 Informational responses (1xx) before the final one are skipped with all their headers (RFC 9110, 15.2).
 """
@@ -12,7 +12,7 @@ import httptools
 
 from harness.http.causes import MIME
 
-HEAD_LIMIT = 64 * 1024  # bytes: httptools keeps all of a header until it ends
+HEAD_LIMIT = 64 * 1024  # bytes, because httptools buffers a header until it is complete
 SWITCHING = 101  # final, although it is informational: what follows is another protocol
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 PRINTABLE = bytes(range(0x21, 0x7F))
@@ -34,7 +34,7 @@ class ResponseHandler(Protocol):
         """A piece of the body, without the framing of its chunks."""
 
     def response_complete(self) -> None:
-        """The response has ended as its framing says."""
+        """The response is complete."""
 
 
 class ResponseParser:
@@ -54,8 +54,8 @@ class ResponseParser:
         self._handler = handler
         self.status = 0
         self._forget()
-        # The handler is called by httptools, and httptools by whoever feeds: two Python calls fewer for every event.
-        self.on_body = handler.body_received  # httptools looks for it when it is made
+        # httptools calls the handler directly, and is fed directly, which saves two Python calls per event.
+        self.on_body = handler.body_received  # before the parser is made, which looks the method up
         self.http: Any = httptools.HttpResponseParser(self)
 
     def _forget(self) -> None:
@@ -65,12 +65,12 @@ class ResponseParser:
         self.framed = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: one header, or a trailer."""
+        """Called by httptools: one header, or a trailer."""
         if self.status:
             return
         name = name.lower()
         if name == b"content-type":
-            # The one text for all streams: each would keep its own for as long as it is open.
+            # All streams share this one string, instead of a copy per open stream.
             self.content_type = MIME if value == MIME else value
         elif name == b"content-encoding":
             self.content_encoding = value
@@ -79,13 +79,13 @@ class ResponseParser:
         elif name == b"retry-after":
             self.retry_after = quote_from_bytes(value, safe=PRINTABLE + b" ")[:LONGEST_RETRY_AFTER]
         elif name == b"location":
-            # Browsers take the bytes as they are, too.
+            # Browsers use the raw bytes too.
             self.location = quote_from_bytes(value, safe=PRINTABLE)
         elif name == b"set-cookie":
             self.set_cookie += (value.decode("latin-1"),)
 
     def on_headers_complete(self) -> None:
-        """httptools: status and headers are known."""
+        """Called by httptools: status and headers are known."""
         status = self.http.get_status_code()
         if status < 200 and status != SWITCHING:
             self._forget()
@@ -95,7 +95,7 @@ class ResponseParser:
         self._handler.head_complete()
 
     def on_message_complete(self) -> None:
-        """httptools: the response has ended, or an informational one has."""
+        """Called by httptools: the response, or an informational response, is complete."""
         if self.status:
             self._handler.response_complete()
 

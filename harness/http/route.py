@@ -1,4 +1,4 @@
-"""How to reach an endpoint: its addresses, and TLS. Looking up a name is the only network access here."""
+"""How to reach an endpoint: addresses and TLS. Looking up a name is the only network access here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Router:
         return self._known.get(endpoint.origin)
 
     def route(self, endpoint: Endpoint) -> Route:
-        """Look up; blocks the greenlet. Raises ConfigError for a name that leads nowhere."""
+        """Look up; blocks the greenlet. Raises ConfigError for a name without an address."""
         route = self._known.get(endpoint.origin)
         if route is None:
             tls = self._tls() if endpoint.scheme == "https" else None
@@ -77,7 +77,8 @@ def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
 
 
 def _zoned(endpoint: Endpoint) -> str:
-    """The host as getaddrinfo(3) takes it: a zone by its number, for names go with link-local addresses alone."""
+    """The host for getaddrinfo(3), with the zone as a number: it accepts names of interfaces only for link-local
+    addresses."""
     address, _, zone = endpoint.host.partition("%")
     if ":" not in address:
         return endpoint.host

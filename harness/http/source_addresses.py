@@ -1,4 +1,4 @@
-"""Local addresses to connect from: a pool of them written as text, and whether this machine has them."""
+"""Local addresses to connect from: parses a pool of them, and checks that this machine has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS without a socket: ciphertext in, plaintext out, and the other way round.
+"""TLS without a socket: converts ciphertext to plaintext and back.
 
 With memory BIOs (ssl.MemoryBIO) the stream keeps its one watcher on a raw descriptor; gevent's own
 TLS socket would need a greenlet to wait in.
@@ -20,7 +20,7 @@ PEM = "a PEM file with certificates"
 
 def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
     """Verification is on unless ``insecure``; ``ca``: a PEM file of authorities. Raises ConfigError."""
-    # OpenSSL would read a device or a pipe without end.
+    # OpenSSL would read a device or a pipe for ever.
     try:
         data = read_bounded(ca, LARGEST_CA, option="", expected=PEM) if ca else None
     except ConfigError as error:
@@ -32,7 +32,7 @@ def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    # A server that prefers HTTP/2 would otherwise be free to answer with it, which the parser cannot read.
+    # Otherwise a server that prefers HTTP/2 could use it, which the parser cannot read.
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -84,7 +84,7 @@ class TlsLayer:
                 pieces.append(piece)
             self.ended = self.ready
         except ssl.SSLWantReadError:
-            # The last record is not complete: its rest comes with the next bytes.
+            # The last record is incomplete: the rest of it arrives with the next bytes.
             pass
         except ssl.SSLZeroReturnError:
             self.ended = True
@@ -98,7 +98,7 @@ class TlsLayer:
         return self._out.read()
 
     def close(self) -> bytes:
-        """The close_notify that tells an orderly end from a cut."""
+        """The close_notify, which marks an orderly end of the connection (RFC 8446, 6.1)."""
         try:
             self._object.unwrap()
         except (ssl.SSLError, ValueError):

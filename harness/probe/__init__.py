@@ -1,1 +1,1 @@
-"""Readings of one process tree, from outside."""
+"""Reads one process tree from outside."""

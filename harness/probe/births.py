@@ -1,7 +1,7 @@
-"""New descendants, found at constant cost.
+"""Finds new descendants at constant cost.
 
-The last field of ``/proc/loadavg`` is the newest pid or thread id of the namespace (proc(5)). Only the
-numbers handed out since the last look can be new descendants; nothing was started while it stands still.
+The last field of ``/proc/loadavg`` is the newest pid or thread id of the namespace (proc(5)). Only numbers
+assigned since the last look can be new descendants; if it has not changed, nothing was started.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Container
 
-MOST_CANDIDATES = 64  # more were started since: a whole scan is cheaper
+MOST_CANDIDATES = 64  # if more were started, a scan of all processes is cheaper
 MIN_LOOKS = 5  # between two whole scans, however many processes the machine starts
-SAFETY = 50  # looks after which everything is scanned anyway (restored processes choose their pid)
+SAFETY = 50  # looks after which all processes are scanned anyway, because restored processes choose their pid
 
 
 def parent_of(pid: int) -> int | None:
-    """The parent's pid; None when the process is gone or out of sight."""
+    """The parent's pid; None when the process has exited or is hidden."""
     try:
         file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -31,8 +31,8 @@ def parent_of(pid: int) -> int | None:
 def descendants(root: int, known: Container[int] = (), since: int | None = None) -> list[int]:
     """The process and everything below it that is not in ``known``, parents first.
 
-    since: ``Births.newest`` when ``known`` was complete. Only what was started later is looked at then;
-    without it, or after many births, it is one pass over /proc.
+    since: ``Births.newest`` when ``known`` was complete. Then only processes started later are checked;
+    without it, or if many were started, all of /proc is scanned.
     """
     started = -1 if since is None else _newest() - since
     if since is None or not 0 <= started <= MOST_CANDIDATES:
@@ -63,7 +63,7 @@ def _everyone() -> dict[int, int]:
 
 
 def _below(known: Container[int], parents: dict[int, int]) -> list[int]:
-    """Those of ``parents`` whose line of ancestors meets ``known``, parents first."""
+    """The processes in ``parents`` that descend from ``known``, parents first."""
     found: list[int] = []
     taken: set[int] = set()
     grown = True
@@ -78,7 +78,7 @@ def _below(known: Container[int], parents: dict[int, int]) -> list[int]:
 
 
 def _is_thread(pid: int) -> bool:
-    """/proc/TID exists for every thread, though it is not listed."""
+    """Whether the number belongs to a thread: /proc/TID exists for every thread, though it is not listed."""
     try:
         file = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -94,13 +94,13 @@ def _is_thread(pid: int) -> bool:
 
 
 class Births:
-    """Remembers how far it has looked. One descriptor; ``close`` lets go of it."""
+    """Finds descendants that are new since the last look. Holds one descriptor until ``close``."""
 
     def __init__(self) -> None:
         self._loadavg = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
-        self.newest = -1  # of the numbers looked at
+        self.newest = -1  # the last number that was checked
         self._since_scan = SAFETY
-        self._unborn: list[int] = []
+        self._not_yet_visible: list[int] = []
 
     def look(self, known: Container[int]) -> list[int]:
         """Descendants of ``known`` that are not in it yet, parents first."""
@@ -112,19 +112,19 @@ class Births:
             self._since_scan = 0
             self.newest = newest
             return _below(known, _everyone())
-        if many or not (started or self._unborn):
+        if many or not (started or self._not_yet_visible):
             return []
         candidates: dict[int, int] = {}
-        # A number is handed out a little before its process can be seen (copy_process in kernel/fork.c):
-        # one that was not there is looked for once more.
+        # A number is assigned shortly before its process becomes visible (copy_process in kernel/fork.c), so a missing
+        # one is checked again at the next look.
         fresh = range(self.newest + 1, newest + 1)
-        again, self._unborn = self._unborn, []
+        again, self._not_yet_visible = self._not_yet_visible, []
         for pid in (*again, *fresh):
             parent = parent_of(pid)
             if parent is not None:
                 candidates[pid] = parent
             elif pid in fresh:
-                self._unborn.append(pid)
+                self._not_yet_visible.append(pid)
         self.newest = newest
         return [pid for pid in _below(known, candidates) if not _is_thread(pid)]
 

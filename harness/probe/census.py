@@ -15,17 +15,18 @@ from harness.probe.memory import mappings, memory
 from harness.probe.threads import threads
 from harness.probe.tree import ENDED
 
-MOST_TOLD = 1000  # processes whose descriptors are told one by one
+MOST_TOLD = 1000  # processes whose descriptors are listed separately
 
 
 def census(
     pid: int, *, at: float, known: Mapping[int, int] | None = None, newest: int | None = None
 ) -> Census:
-    """Classify everything the tree of ``pid`` holds. What may not be read is named, never a zero.
+    """Classify everything the tree of ``pid`` holds. What may not be read is named in ``unreadable``, and is not
+    counted as zero.
 
-    known: pid → start time of processes that belong to the tree, also those whose parents are gone
-    (``Tree.processes``). newest: ``Tree.newest``; spares a pass over all processes of the machine.
-    The cost grows with what is held: 3 to 4 µs a descriptor.
+    known: pid → start time of processes that belong to the tree, also those whose parents have exited
+    (``Tree.processes``). newest: ``Tree.newest``; avoids a scan of all processes of the machine. The
+    cost is 3 to 4 µs per descriptor.
     """
     processes: list[HotProcess] = []
     try:
@@ -44,7 +45,7 @@ def _open(pid: int, known: Mapping[int, int], newest: int | None, processes: lis
             continue
         reading = process.read()
         if reading is None or (each in known and reading.started != known[each]):
-            process.close()  # gone, or its number was given to another
+            process.close()  # it has exited, or its number was reused
             continue
         processes.append(process)
 
@@ -69,7 +70,7 @@ def _take(pid: int, at: float, processes: list[HotProcess]) -> Census:
         memory(process, sizes, unreadable)
         switches += threads(process, named)
     missing = {reason.split(" ", 1)[0] for reason in unreadable}
-    # A sum without one of its parts would look like a fall.
+    # A sum with a missing part would look like a fall.
     if "memory" in missing:
         sizes.clear()
     if "uss" in missing:
@@ -93,8 +94,8 @@ def _take(pid: int, at: float, processes: list[HotProcess]) -> Census:
 
 
 def _counts(readings: list[HotReading]) -> dict[str, int]:
-    """pid → descriptors, of a very large tree those that have most; empty where one is not known: it may be the
-    fullest."""
+    """pid → descriptors, in a very large tree only the processes with most. Empty if one could not be read, because
+    it may have most of all."""
     known = {str(reading.pid): reading.fds for reading in readings if reading.fds is not None}
     if len(known) < len(readings):
         return {}

@@ -9,12 +9,12 @@ _FILES = {
     "pids.max": ("pids.max", "pids", "pids.max"),
     "memory.max": ("memory.max", "memory", "memory.limit_in_bytes"),
 }
-_UNLIMITED = 1 << 60  # version 1 writes "no limit" as the greatest multiple of a page
+_UNLIMITED = 1 << 60  # version 1 writes "no limit" as the largest multiple of a page
 
 
 def cgroup_limits(pid: int) -> dict[str, float]:
     """``pids.max`` (threads and processes) and ``memory.max`` (bytes): the lowest that holds for the group
-    of ``pid`` or for one above it. Absent: not set, or out of sight."""
+    of ``pid`` or for one above it. Absent: not set, or not visible."""
     found: dict[str, float] = {}
     mounts = _mounts()
     for controllers, path in _groups(pid):
@@ -63,7 +63,7 @@ def _lowest(mount: tuple[str, str] | None, path: str, name: str) -> float | None
     if root != "/" and path.startswith(root):
         path = path[len(root) :]
     if "/.." in path:
-        return None  # above the group namespace we live in
+        return None  # above the cgroup namespace of this process
     lowest: float | None = None
     parts = [part for part in path.split("/") if part]
     for depth in range(len(parts), -1, -1):

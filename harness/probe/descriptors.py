@@ -1,4 +1,4 @@
-"""Every descriptor of a tree, by class, with examples of what it is."""
+"""Classifies every descriptor of a tree, with examples."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ EXAMPLE_LENGTH = 160
 UNCLASSIFIED = "unclassified"
 MOST_PORTS = 64  # classes of outbound connections in one namespace; the ports of the others are not named
 OTHER = "tcp-out:other"
-# What the kernel calls its anonymous inodes → the class, where the two differ.
+# The kernel's name of an anonymous inode → the class, if the two differ.
 _RENAMED = {"perf_event": "perf-event", "bpf-map": "bpf", "bpf-prog": "bpf", "bpf_link": "bpf"}
 _ANONYMOUS = re.compile(r"anon_inode:\[?([\w.-]+)")
-# Protocols whose sockets have a row once they are bound or connected; others have no table at all.
+# Protocols whose sockets are in a table once they are bound or connected; others have no table.
 _TABLED = re.compile(r"(TCP|UDP|UDPLITE|RAW|PING)(v6)?$")
 _BY_PROTOCOL = {"UNIX": "unix", "UNIX-STREAM": "unix", "NETLINK": "netlink", "PACKET": "packet"}
 
@@ -58,12 +58,14 @@ def descriptors(processes: list[HotProcess], unreadable: list[str]) -> tuple[Tal
     A process whose table may not be listed is counted as ``unclassified`` and named in ``unreadable``.
     """
     tally = Tally()
-    # Links before tables: a socket opened in between is in the table, one closed in between is checked.
+    # Links are read before tables: a socket that is opened in between is in the table, one that is closed is checked.
     sockets: dict[int, list[Held]] = {}
     for process in processes:
         try:
             held = _classify(process, tally)
-            namespace = namespace_id(process.dir) or -process.pid  # unknown: tables of its own
+            namespace = (
+                namespace_id(process.dir) or -process.pid
+            )  # unknown: treated as a namespace of its own
             if held.inodes:
                 sockets.setdefault(namespace, []).append(held)
         except GONE:
@@ -101,7 +103,7 @@ class Held:
 
 
 def _classify(process: HotProcess, tally: Tally) -> Held:
-    """Count what is not a socket; hand back the sockets. Raises OSError."""
+    """Count everything but sockets, and return the sockets. Raises OSError."""
     where = process.living()
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     directory = os.open(f"{where}fd", flags, dir_fd=process.dir)
@@ -116,7 +118,7 @@ def _classify(process: HotProcess, tally: Tally) -> Held:
         others = [not each for each in sockets]
         counts = Counter(compress(found, others))
         one_of = dict(zip(compress(found, others), compress(names, others)))  # noqa: B905 - Python 3.8 knows no strict
-        # Descriptors with the same link are of the same class: a file that was replaced is "(deleted)".
+        # Descriptors with the same link have the same class: the link of a replaced file ends in "(deleted)".
         for link, count in counts.items():
             tally.add(_file_class(link, directory, one_of[link]), link, count)
     finally:
@@ -147,7 +149,7 @@ def _file_class(link: str, directory: int, name: str) -> str:
         return "device"
     if stat.S_ISFIFO(mode):
         return "pipe"
-    # A file may be called so, and one that has another name still is not deleted.
+    # A file name may end like that, and a file with another hard link is not deleted.
     return "deleted-file" if link.endswith(" (deleted)") and not names else "file"
 
 
@@ -180,7 +182,7 @@ def _sockets(held: list[Held], tally: Tally, states: Counter[str]) -> None:
 
 
 class TcpClasses:
-    """TCP rows by class, as the kernel sends them: of ten thousand only a few are put into words."""
+    """TCP rows by class, as the kernel sends them: of ten thousand only a few are formatted as text."""
 
     def __init__(self, listening: set[bytes], shared: set[bytes], ephemeral: bytes) -> None:
         self._listening = listening
@@ -192,8 +194,8 @@ class TcpClasses:
         self._examples: dict[str | bytes, dict[object, Raw]] = {}  # by class; outbound by remote port
 
     def add(self, rows: Sequence[Raw | None]) -> None:
-        """The sockets of one process; None is passed over. Lists, not single rows, go on from here: a call for
-        each would cost as much as reading its link."""
+        """The sockets of one process; None is skipped. From here on lists are processed, because a call per row would
+        cost as much as reading its link."""
         listening, shared, ephemeral = self._listening, self._shared, self._ephemeral
         served: list[Raw] = []
         special: list[Raw] = []
@@ -204,8 +206,8 @@ class TcpClasses:
             _, state, local, remote, _, _ = raw
             if state in (CLOSE_WAIT, LISTEN):
                 special.append(raw)
-            # Nobody may listen on its port any more, yet it is a served port, or one that several have, and the
-            # peer's is a client's. Ports are compared as the kernel sends them: big-endian, so by their numbers.
+            # The listening socket may be closed already. The connection is inbound if its local port is a served
+            # port, or has several connections, and the peer's is ephemeral. Big-endian bytes compare like numbers.
             elif local in listening or (remote >= ephemeral and (local < ephemeral or local in shared)):
                 served.append(raw)
             elif remote in outbound:
@@ -218,7 +220,7 @@ class TcpClasses:
         for remote, connections in outbound.items():
             self._states.update(map(_STATE, connections))
             self._outbound[remote] += len(connections)
-            # One port, so one row for each host will do.
+            # All rows have the same port, so one row per host is enough.
             hosts = dict(zip(map(_HOST, connections), connections))  # noqa: B905 - Python 3.8 knows no strict
             self._keep(remote, hosts.values(), _REMOTE)
 
@@ -268,10 +270,10 @@ def _ephemeral_from() -> bytes:
 
 
 def _protocol(process: HotProcess, name: str) -> str | None:
-    """The protocol of a socket without a row (sockfs answers getxattr(2), net/socket.c); ``""`` when it
-    will not say, None when the descriptor is closed by now."""
+    """The protocol of a socket without a row (sockfs answers getxattr(2), net/socket.c); ``""`` when it is not known,
+    None when the descriptor is closed already."""
     try:
-        # By way of the held directory: a pid that was reused cannot be met.
+        # Through the open directory, so that a reused pid cannot be read.
         where = f"/proc/self/fd/{process.dir}/{process.living()}fd/{name}"
         raw = os.getxattr(where, "system.sockprotoname")
     except GONE:

@@ -1,16 +1,16 @@
-"""Samples of any length of run in bounded memory: the newest in full, the older ones thinned."""
+"""Keeps the samples of a run of any length in bounded memory: all of the newest, fewer of the older ones."""
 
 from __future__ import annotations
 
 from harness.core.sample import Sample
 
-NEWEST = 2048  # kept in full: over three minutes at 10 Hz
+NEWEST = 2048  # all kept: over three minutes at 10 Hz
 MOST = 4096
 
 
 class History:
-    """Spans everything appended. Each time it is full, every second one of the older half is dropped;
-    gaps stay, because a gap is rare and is what one looks for."""
+    """Spans everything appended. When it is full, every second sample of the older half is dropped.
+    Gaps are kept, because they are rare and important."""
 
     def __init__(self, most: int = MOST, newest: int = NEWEST) -> None:
         self._samples: list[Sample] = []
@@ -18,7 +18,7 @@ class History:
         self._newest = newest
 
     def append(self, sample: Sample) -> None:
-        """Amortised constant cost."""
+        """Add a sample, at amortised constant cost."""
         self._samples.append(sample)
         if len(self._samples) > self._most:
             cut = len(self._samples) - self._newest
@@ -28,9 +28,9 @@ class History:
             self._samples[:cut] = kept
 
     def all(self) -> list[Sample]:
-        """Oldest first."""
+        """All samples, oldest first."""
         return list(self._samples)
 
     def last(self) -> Sample | None:
-        """The newest; None when nothing was appended."""
+        """The newest sample; None when there is none."""
         return self._samples[-1] if self._samples else None

@@ -1,4 +1,4 @@
-"""The hot lane: one process, constant cost, whatever it holds.
+"""The hot lane: reads one process at constant cost, whatever it holds.
 
 ``stat('/proc/PID/fd').st_size`` is the number of open descriptors on Linux >= 6.2 (proc_fd_getattr in
 fs/proc/fd.c); it is 0 on older kernels, where the directory is listed instead.
@@ -23,8 +23,8 @@ GONE = (FileNotFoundError, ProcessLookupError)
 class HotReading:
     """One process now. None: could not be read. cpu: seconds, children not included.
 
-    zombie: ended, though not yet waited for. started: clock ticks since boot, which with the pid
-    names a process for ever. stack: where its stack begins, which another exec moves (0: hidden).
+    zombie: exited, but not waited for yet. started: clock ticks since boot, which together with the pid identify a
+    process uniquely. stack: the start of its stack, which changes with every exec (0: hidden).
     """
 
     pid: int
@@ -45,7 +45,8 @@ class HotProcess:
     """Reads through a held directory descriptor on ``/proc/PID``: once the process is reaped, reads
     fail with ESRCH, so a reused pid is never mistaken for it.
 
-    hold: keep the files open between readings as well (three more descriptors, a third of the cost).
+    hold: keep the files open between readings (three more
+    descriptors, a third of the cost).
     Raises FileNotFoundError, or PermissionError where /proc is mounted with ``hidepid``.
     """
 
@@ -85,7 +86,7 @@ class HotProcess:
             os.close(listing)
 
     def read(self) -> HotReading | None:
-        """One reading; None once the process is gone."""
+        """One reading; None once the process has exited."""
         try:
             return self._reading("")
         except GONE:
@@ -96,15 +97,15 @@ class HotProcess:
         rss = int(self._read(f"{where}statm").split(None, 2)[1]) * PAGE
         switches = self._switches(where)
         cpu = self._cpu()
-        # `stat` comes last: what it calls alive was alive when the others were read. A dying process has
-        # no descriptors and no memory any more before it is a zombie (exit_files in kernel/exit.c).
+        # `stat` is read last: a process that it shows as alive was alive during the other readings. An exiting process
+        # loses its descriptors and its memory before it becomes a zombie (exit_files in kernel/exit.c).
         head, _, tail = self._read("stat").rpartition(b")")
         fields = tail.split()
         self.started = int(fields[19])
         threads = int(fields[17])
         ending = fields[0] in (b"Z", b"X") or bool(int(fields[6]) & EXITING)
         if ending and threads > 1 and not where:
-            # The main thread has left, the others carry on: theirs are the tables.
+            # The main thread has exited and others still run: only they have the descriptor table.
             other = self._living_task()
             if other:
                 return self._reading(f"task/{other}/")
@@ -125,7 +126,7 @@ class HotProcess:
         )
 
     def _cpu(self) -> float | None:
-        """Of all threads, ended ones included, in nanosecond steps; `stat` has steps of 10 ms."""
+        """CPU seconds of all threads, including exited ones, with nanosecond resolution; `stat` has 10 ms."""
         try:
             return time.clock_gettime(self._cpu_clock)
         except OSError:
@@ -137,7 +138,7 @@ class HotProcess:
         return sum(int(line.rpartition(b":")[2]) for line in status[at + 1 :].splitlines()) if at > 0 else 0
 
     def living(self) -> str:
-        """Where its tables are: ``""``, or ``task/TID/`` when its main thread has left the others alone."""
+        """The folder of its tables: ``""``, or ``task/TID/`` when its main thread has exited."""
         try:
             fields = self._read("stat").rpartition(b")")[2].split()
         except GONE:
@@ -166,7 +167,7 @@ class HotProcess:
         self._held.clear()
 
     def close(self) -> None:
-        """Let go of the process. Idempotent."""
+        """Close the descriptors. Idempotent."""
         self._release()
         if self.dir >= 0:
             os.close(self.dir)

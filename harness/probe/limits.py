@@ -1,4 +1,4 @@
-"""The ceilings that a growing service will meet."""
+"""The ceilings that a growing service may reach."""
 
 from __future__ import annotations
 

@@ -21,10 +21,8 @@ LONGEST = 4 << 20  # bytes of one line: a census of a very large tree is below 1
 
 
 def hello(pid: int, interval: float, *, started: int = 0, orders: bool = False) -> str:
-    """The first line: what speaks, and of whom.
-
-    started: the target's start time in clock ticks, which with ``boot`` and ``pid`` names it for ever.
-    orders: whether it reads orders from its standard input.
+    """The first line: the protocol and the process. started: the target's start time in clock ticks, which together
+    with ``boot`` and ``pid`` identifies it uniquely. orders: whether the probe reads orders from its standard input.
     """
     return json.dumps(
         {
@@ -51,7 +49,7 @@ def _boot_id() -> str:
 
 
 def sample_line(sample: Sample) -> str:
-    """One sample; absent values are absent, a gap is named."""
+    """One sample. Unknown values are left out, and a gap has its reason."""
     return json.dumps({key: value for key, value in asdict(sample).items() if value not in (None, ())})
 
 
@@ -69,16 +67,16 @@ def parse(line: bytes) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         shown = "".join(c if c.isprintable() else " " for c in line[:80].decode(errors="replace"))
         raise ProbeError(
-            f"the remote probe said {shown!r}; expected a JSON line as `harness probe` prints them"
+            f"the remote probe printed {shown!r}; expected a JSON line as `harness probe` prints them"
         )
     return data
 
 
 def check_hello(data: Mapping[str, Any]) -> None:
-    """Raises ProbeError unless the far side speaks our protocol, and says of whom."""
+    """Raise ProbeError unless the remote probe uses this protocol and identifies the process."""
     if data.get("probe") != PROTOCOL:
         raise ProbeError(
-            f"the remote probe speaks protocol {data.get('probe')!r} (version {data.get('version')!r}); expected "
+            f"the remote probe uses protocol {data.get('probe')!r} (version {data.get('version')!r}); expected "
             f"{PROTOCOL}: use the same version there, or the file that `harness probe --emit-script` prints"
         )
     for name in ("pid", "interval", "started"):
@@ -87,7 +85,8 @@ def check_hello(data: Mapping[str, Any]) -> None:
 
 
 def _is_number(value: object) -> bool:
-    """No truth value, and none that JSON does not have: Python's reader takes NaN, Infinity and any length."""
+    """Whether it is a number in JSON's sense: no bool, and no NaN, Infinity or huge integer, which Python's reader
+    accepts."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MOST
 
 
@@ -101,7 +100,7 @@ def _damaged(what: str, why: object) -> ProbeError:
 
 
 def at_of(data: Mapping[str, Any]) -> float:
-    """When a sample was taken, by the far side's clock. Raises ProbeError."""
+    """When a sample was taken, by the remote clock. Raises ProbeError."""
     at = data.get("at", 0.0)
     if not _is_number(at):
         raise _damaged("sample", f"at is {at!r}")
@@ -109,7 +108,7 @@ def at_of(data: Mapping[str, Any]) -> float:
 
 
 def sample_of(data: Mapping[str, Any], at: float) -> Sample:
-    """A sample from its line, placed at ``at`` of our clock. Unknown keys are passed over.
+    """A sample from its line, with the local time ``at``. Unknown keys are ignored.
 
     Raises ProbeError when it is damaged.
     """
@@ -124,7 +123,7 @@ def sample_of(data: Mapping[str, Any], at: float) -> Sample:
         return Sample(
             at=at,
             per_process=tuple(_process(each) for each in data.get("per_process", ())),
-            # A run keeps thousands of samples: what one of them may say has a limit.
+            # A run keeps thousands of samples, so the texts in each are limited.
             events=tuple(str(event)[:LONGEST_TEXT] for event in list(data.get("events", ()))[:MOST_EVENTS]),
             **values,
         )

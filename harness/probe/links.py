@@ -1,4 +1,4 @@
-"""What the descriptors of a process point to."""
+"""Reads what the descriptors of a process point to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 
 from harness.probe.hot import GONE
 
-CHUNK = 256  # descriptors tried in one go
-SPARE = 16  # numbers that may be free, and one in SPARE more, before a listing is the cheaper way
+CHUNK = 256  # descriptors tried at once
+SPARE = 16  # free numbers, plus one in SPARE, up to which counting up is cheaper than a listing
 
 
 def links(directory: int) -> tuple[list[str], list[str]]:
-    """Descriptor numbers and what they point to, of ``directory`` (open on /proc/PID/fd), the newest first:
-    they have the highest numbers, and what leaks is among them, so examples of it. Raises OSError."""
+    """Descriptor numbers and what they point to, of ``directory`` (open on /proc/PID/fd), the newest
+    first: leaked descriptors have the highest numbers, so the examples are taken from them. Raises OSError."""
     names, found = _counted(directory) or _listed(directory)
     names.reverse()
     found.reverse()
@@ -20,9 +20,9 @@ def links(directory: int) -> tuple[list[str], list[str]]:
 
 
 def _counted(directory: int) -> tuple[list[str], list[str]] | None:
-    """0, 1, 2, … until as many are found as the kernel counts: the lowest free number is given first
-    (open(2)), so few are free, and a listing is a third of the cost. None where many are, where some were
-    closed meanwhile, and where the kernel does not count (Linux < 6.2)."""
+    """Try 0, 1, 2, … until as many are found as the kernel counts, which avoids a listing, a third of the cost. The
+    kernel assigns the lowest free number (open(2)), so few are free. None if many are free, if some were closed in
+    the meantime, or if the kernel does not count them (Linux < 6.2)."""
     count = os.fstat(directory).st_size
     free, at = SPARE + count // SPARE, 0
     names: list[str] = []

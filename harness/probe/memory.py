@@ -1,4 +1,4 @@
-"""Mappings counted by kind, and memory as the kernel accounts for it."""
+"""Counts mappings by kind, and reads memory as the kernel accounts for it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def mappings(process: HotProcess, tally: Tally) -> None:
 
 
 def memory(process: HotProcess, sizes: Counter[str], unreadable: list[str]) -> None:
-    """Add its ``anonymous``, ``uss`` and ``rss`` (bytes), from smaps_rollup. Where that may not be read,
-    ``anonymous`` and ``rss`` come from ``status``, which anyone may read, and ``unreadable`` says so.
+    """Add its ``anonymous``, ``uss`` and ``rss`` (bytes), from smaps_rollup. If that may not be
+    read, ``anonymous`` and ``rss`` come from ``status``, which every user may read, and ``unreadable`` says so.
     """
     try:
         _add(_read_all(process, "smaps_rollup"), _ROLLUP, sizes)

@@ -13,8 +13,8 @@ CLONE_NEWNET = 0x40000000
 
 
 def same_namespace(directory: int) -> bool | None:
-    """Whether the process behind ``directory`` (open on /proc/PID) shares our network namespace;
-    None when that may not be known."""
+    """Whether the process behind ``directory`` (open on /proc/PID) shares the network namespace of this process;
+    None if that may not be read."""
     try:
         theirs = os.stat("ns/net", dir_fd=directory)
         ours = os.stat("/proc/self/ns/net")  # noqa: PTH116 - the hot lane counts microseconds
@@ -24,7 +24,7 @@ def same_namespace(directory: int) -> bool | None:
 
 
 def namespace_id(directory: int) -> int | None:
-    """The inode of its network namespace; None when that may not be known."""
+    """The inode of its network namespace; None if that may not be read."""
     try:
         return os.stat("ns/net", dir_fd=directory).st_ino
     except OSError:
@@ -34,8 +34,8 @@ def namespace_id(directory: int) -> int | None:
 def open_diag_in(directory: int) -> socket.socket:
     """A sock_diag socket that sees the tables of the process behind ``directory``.
 
-    A socket stays in the namespace it was made in, and setns(2) moves one thread alone: a thread enters,
-    makes the socket and ends. Raises OSError without the right to enter (CAP_SYS_ADMIN there).
+    A socket stays in the namespace in which it was made, and setns(2) moves only the calling thread. So a new thread
+    enters the namespace, makes the socket and exits. Raises OSError without the right to enter (CAP_SYS_ADMIN there).
     """
     same = same_namespace(directory)
     if same:

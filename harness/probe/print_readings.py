@@ -1,4 +1,4 @@
-"""The far side: print a tree's readings as JSON lines, and take orders between them.
+"""Prints the readings of a process tree as JSON lines, and answers orders between them.
 
 Orders come as lines on standard input when that is a pipe or a socket: ``census``, ``inbound PORT``,
 ``limits``. Each is answered by one line with the key ``census``, ``inbound`` or ``limits``.
@@ -28,14 +28,14 @@ from harness.probe.tree import Tree
 
 LONGEST_ORDER = 256  # bytes
 LAST_PORT = 65535
-MOST_ORDERS = 100  # waiting at once; one who sends more is not served
+MOST_ORDERS = 100  # waiting at once; further ones end the reading of orders
 
 
 class Orders:
     """Lines from a descriptor, read in a thread of their own; None: no orders are taken.
 
-    The descriptor, not ``sys.stdin``: a thread that waits in a buffered reader makes the interpreter
-    abort at its end.
+    It reads the descriptor, not ``sys.stdin``: the interpreter aborts at its exit if a thread waits in a buffered
+    reader.
     """
 
     def __init__(self, source: int | None) -> None:
@@ -60,7 +60,7 @@ class Orders:
             return
 
     def waiting(self) -> list[str]:
-        """Every order that came since the last look."""
+        """Every order since the last call."""
         self.woken.clear()
         found = []
         while True:
@@ -82,7 +82,7 @@ def print_readings(
 ) -> None:
     """Print a hello line, then samples until the process ends, ``count`` is reached or ``stop`` is set.
 
-    Raises ProbeError for a process that does not exist, BrokenPipeError when nobody reads any more.
+    Raises ProbeError for a process that does not exist, BrokenPipeError when the reader has exited.
     """
     tree = Tree(pid)
     stop = stop or threading.Event()
@@ -105,14 +105,14 @@ def print_readings(
             while not stop.is_set() and time.monotonic() < due:
                 for order in taken.waiting():
                     _say(out, _answer(order, tree, time.monotonic() - start))
-                # Signals end the wait; a short one keeps them prompt on every Python.
+                # Signals end the wait only on some versions of Python, so the wait is short.
                 taken.woken.wait(max(0.0, min(due - time.monotonic(), 0.1)))
     finally:
         tree.close()
 
 
 def _say(out: TextIO, line: str) -> None:
-    # GitHub's runner obeys "##[" anywhere in a line. The escapes mean the same in JSON.
+    # GitHub's runner executes "##[" anywhere in a line. In JSON the escapes mean the same.
     out.write(line.replace("##[", "\\u0023\\u0023[") + "\n")
     out.flush()
 
@@ -177,14 +177,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"harness-probe: {error}\n")
         return error.exit_code
     except BrokenPipeError:
-        # Nobody reads any more: the usual end of a probe over ssh.
+        # The reader has exited, which is the usual end of a probe over ssh.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0
 
 
 def orders_from(stdin: TextIO | None) -> int | None:
-    """The descriptor of standard input where somebody may give orders there: a pipe or a socket. Not a
-    terminal, reading which stops a background job; not a file, which has given all it has."""
+    """The descriptor of standard input if orders can arrive there: a pipe or a socket. Not a terminal, because
+    reading it stops a background job."""
     try:
         number = -1 if stdin is None else stdin.fileno()
         mode = os.fstat(number).st_mode

@@ -1,7 +1,7 @@
-"""Samples from anywhere: any command that prints what ``harness probe`` prints.
+"""Samples from another machine: from any command that prints what ``harness probe`` prints.
 
 ``ssh host harness probe --pid 12``, ``kubectl exec -i pod -- python3 - --pid 1 < file``, ``docker exec …``.
-A line that is cut is a gap; the command is started again until the run ends.
+A broken connection is a gap; the command is restarted until the run ends.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from harness.probe.remote_line import Line
 from harness.probe.tree import ENDED
 
 START_TIMEOUT = 20.0  # seconds until the first sample: ssh may ask a jump host
-WAKE = 0.1  # seconds between two looks whether it is cancelled
+WAKE = 0.1  # seconds between two checks for cancellation
 ANSWER_TIMEOUT = 10.0  # seconds for a census of a very large service
-STALE = 3.0  # seconds (or ten intervals) without a line after which the last one says nothing any more
-MOST_ANSWERS = 8  # that wait to be taken
-CUT = "cut"  # key of an answer that will not come
+STALE = 3.0  # seconds (or ten intervals) without a line after which the last one is out of date
+MOST_ANSWERS = 8  # answers queued
+CUT = "cut"  # key of the answer to an order that cannot be answered any more
 RETRY = 2.0  # seconds between two attempts to start the command again
-DRIFT = 1e-4  # by how much two monotonic clocks may differ in pace
+DRIFT = 1e-4  # relative difference of the pace of two monotonic clocks
 
 
 class RemoteSampler:
     """The same interface as ``Sampler``, fed by a command. Context manager.
 
-    ``pid`` is the far side's. Samples are placed on our clock by the quickest line seen. Raises ProbeError
+    ``pid`` is the remote one. The fastest line so far determines the offset
+    between the clocks. Raises ProbeError
     when the command cannot be run, speaks another protocol or sends no sample within START_TIMEOUT, Interrupted
     when it is cancelled before.
     """
@@ -82,12 +83,12 @@ class RemoteSampler:
 
     @property
     def pid(self) -> int:
-        """The target's pid on the far side."""
+        """The target's pid on its machine."""
         return int(self._hello.get("pid", 0))
 
     @property
     def interval(self) -> float:
-        """Seconds between two samples, as the far side says."""
+        """Seconds between two samples, as the remote probe reports."""
         return float(self._hello.get("interval", 0.1))
 
     def _run(self) -> None:
@@ -97,15 +98,15 @@ class RemoteSampler:
                 if self._stop.is_set() or self.ended:
                     return
                 why = self._line.why()
-                self._answer({CUT: why})  # whoever waits for an answer waits in vain
+                self._answer({CUT: why})  # ends the wait for an answer
                 if not self._first.is_set():
                     raise ProbeError(f"the remote probe sent no sample: {why}")
                 if not greeted and "no such process" in why:
-                    self._keep(Sample(self._clock(), gap=f"{ENDED}, while the line was cut"))
+                    self._keep(Sample(self._clock(), gap=f"{ENDED}, while the connection was broken"))
                     self.ended = True
                     return
                 if greeted:
-                    self._keep(Sample(self._clock(), gap=f"the remote probe's line was cut: {why}"))
+                    self._keep(Sample(self._clock(), gap=f"the connection to the remote probe broke: {why}"))
                 self._stop.wait(self._retry)
                 self._line.close()
                 if not self._stop.is_set():
@@ -116,7 +117,7 @@ class RemoteSampler:
             self._first.set()
 
     def _follow(self) -> bool:
-        """Read one run of the command to its end; whether it said hello."""
+        """Read one run of the command to its end; returns whether it sent its hello line."""
         greeted = False
         while lines := self._line.read():
             for line in lines:
@@ -133,7 +134,8 @@ class RemoteSampler:
         return greeted
 
     def _answer(self, data: Mapping[str, Any]) -> None:
-        """Keep it for whoever asked. Nobody asks for more than one at a time: what comes unasked is let go of."""
+        """Queue an answer for the caller that waits for it. Only one order is open at a time, so other answers are
+        dropped."""
         while True:
             try:
                 self._answers.put_nowait(data)
@@ -142,7 +144,7 @@ class RemoteSampler:
                 try:
                     self._answers.get_nowait()
                 except queue.Empty:
-                    pass  # somebody has just taken it
+                    pass  # it was taken in the meantime
 
     def _greet(self, data: Mapping[str, Any]) -> None:
         check_hello(data)
@@ -153,12 +155,12 @@ class RemoteSampler:
             self.ended = True
             return
         self._hello = data
-        self._offset = math.inf  # the far side counts from its own start
+        self._offset = math.inf  # the remote probe counts from its own start
 
     def _sample(self, data: Mapping[str, Any]) -> None:
         now = self._clock()
         far = at_of(data)
-        # The quickest line seen says best how the clocks stand; a slow one only came late.
+        # The fastest line gives the best estimate of the offset; slower ones were delayed.
         self._offset = min(self._offset + DRIFT * (now - self._arrived), now - far)
         self._arrived = now
         last = self._history.last()
@@ -166,7 +168,7 @@ class RemoteSampler:
         sample = sample_of(data, max(at, last.at) if last else at)
         self._keep(sample)
         if sample.gap and sample.gap.startswith(ENDED):
-            self.ended = True  # once it is kept: who sees the end also finds how it was told
+            self.ended = True  # set last, so that a caller that sees it also finds the last sample
         self._first.set()
 
     def _keep(self, sample: Sample) -> None:
@@ -176,7 +178,7 @@ class RemoteSampler:
             self._on_sample(sample)
 
     def latest(self) -> Sample:
-        """The newest reading. A gap once the line is cut or silent: never an old value."""
+        """The newest reading. A gap, not an old value, once the connection is broken or sends nothing."""
         if self.error:
             raise self.error
         with self._lock:
@@ -188,7 +190,7 @@ class RemoteSampler:
         return sample
 
     def samples(self) -> list[Sample]:
-        """The readings, oldest first; the older ones thinned so that memory stays bounded."""
+        """The readings, oldest first; fewer of the older ones, so that memory is bounded."""
         with self._lock:
             return self._history.all()
 
@@ -209,20 +211,20 @@ class RemoteSampler:
                     f"the remote probe did not answer {order!r} within {ANSWER_TIMEOUT:g} s; expected one line"
                 ) from None
         if CUT in answer:
-            raise ProbeError(f"the line to the remote probe was cut: {answer[CUT]}; expected its {key}")
+            raise ProbeError(f"the connection to the remote probe broke: {answer[CUT]}; expected its {key}")
         if key not in answer:
             raise ProbeError(f"the remote probe answered {json.dumps(answer)[:200]}; expected its {key}")
         return answer[key]
 
     def census(self, at: float) -> Census:
-        """A census taken on the far side; one without readings when it takes no orders."""
+        """A census taken by the remote probe; one without readings when it takes no orders."""
         try:
             return census_of(self._ask("census", "census"), at)
         except ProbeError as error:
             return Census(at=at, unreadable=(f"fds and all else: {error}",))
 
     def inbound(self, port: int) -> int | None:
-        """Established connections to ``port`` on the far side; None while that cannot be asked."""
+        """Established connections to ``port`` on the remote machine; None while the probe cannot be asked."""
         try:
             answer = self._ask(f"inbound {port}", "inbound")
         except ProbeError:
@@ -230,14 +232,14 @@ class RemoteSampler:
         return answer if isinstance(answer, int) else None
 
     def limits(self) -> dict[str, float]:
-        """The ceilings that the target will meet. Raises ProbeError."""
+        """The ceilings that the target may reach. Raises ProbeError."""
         return limits_of(self._ask("limits", "limits"))
 
     def close(self) -> None:
         """End the command and whatever it started. Idempotent."""
         self._stop.set()
         while self._thread.is_alive():
-            self._line.kill()  # again and again: the command may just have been started anew
+            self._line.kill()  # repeatedly, because the command may just have been restarted
             self._thread.join(WAKE)
         self._line.close()
 
@@ -254,5 +256,5 @@ class RemoteSampler:
 
 def _another(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if before.get("boot") != now.get("boot"):
-        return "the far machine was started anew"
+        return "the remote machine was rebooted"
     return f"pid {now.get('pid')} is another process now"

@@ -1,4 +1,4 @@
-"""One run of a probe command: its output by lines, the end of its stderr, its orders."""
+"""One run of a probe command: reads its output by lines and the end of its stderr, and sends it orders."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ POLL = 0.01
 
 
 class Line:
-    """One run of the command: its output by lines, the end of its stderr, its orders."""
+    """One run of the command."""
 
     def __init__(self, argv: Sequence[str]) -> None:
-        # Whoever left the command's group may hold its pipes for ever: readers are woken up by this one, not by
-        # the end of theirs.
+        # A process that left the command's group may keep the pipes open for ever, so this pipe wakes the readers
+        # up instead of end of file.
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         leash = None
         try:
             leash = self._leash = Leash()
-            # A session of its own: Ctrl-C is ours to handle.
+            # In a session of its own, so that Ctrl-C reaches only the harness.
             self._process = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.PIPE,
@@ -52,14 +52,15 @@ class Line:
         self._errors.start()
 
     def _listen(self) -> None:
-        """Whoever reads a pipe closes it: a number closed by another thread may be somebody else's by then."""
+        """Read stderr. The reading thread also closes the pipe: if another thread did, the number could be reused
+        while it is read."""
         assert self._process.stderr is not None
         with self._process.stderr as pipe:
             while data := self._next(pipe.fileno(), 4096):
                 self._said = (self._said + data)[-4096:]
 
     def _next(self, pipe: int, most: int) -> bytes:
-        """What the pipe has, at most ``most`` bytes; empty at its end, and once the command was ended."""
+        """What is in the pipe, at most ``most`` bytes; empty at end of file, and once the command was stopped."""
         ready = select.poll()
         ready.register(pipe, select.POLLIN)
         ready.register(self._wake, select.POLLIN)
@@ -81,16 +82,18 @@ class Line:
                 return [line for line in lines if line.strip()]
 
     def order(self, text: str) -> None:
-        """Raises ProbeError when the line is cut."""
+        """Send an order. Raises ProbeError when the connection is broken."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(text.encode() + b"\n")
             self._process.stdin.flush()
         except (OSError, ValueError):
-            raise ProbeError("the line to the remote probe is cut; expected it to take an order") from None
+            raise ProbeError(
+                "the connection to the remote probe is broken; expected it to take an order"
+            ) from None
 
     def why(self) -> str:
-        """How the command ended, with the last thing it said."""
+        """How the command ended, with the last line of its stderr."""
         code = self._ended(END_TIMEOUT)
         self._errors.join(1.0)
         lines = self._said.decode(errors="replace").strip().splitlines()
@@ -99,8 +102,8 @@ class Line:
         return f"the command {how}" + (f": {last}" if last else "")
 
     def _ended(self, timeout: float) -> int | None:
-        """Its exit code, negative for a signal; None while it runs. It stays a zombie: its number, which is its
-        group's, must not be given to others before the group is killed."""
+        """Its exit code, negative for a signal; None while it runs. It stays a zombie, so that its number, which
+        is that of its group, is not reused before the group is killed."""
         ends = time.monotonic() + timeout
         while not (found := os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)):
             if time.monotonic() > ends:
@@ -109,18 +112,18 @@ class Line:
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def kill(self) -> None:
-        """End the command and whatever it started in its group; whoever reads it comes to the end. Idempotent."""
+        """Kill the command and its process group; readers then reach the end. Idempotent."""
         with self._ending:
             if self._closed:
                 return
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
             except PermissionError:
-                pass  # sudo's: it ends as soon as its output has no reader
+                pass  # of another user, as with sudo: it ends as soon as its output has no reader
             os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
-        """``kill``, and give back every descriptor; only while nobody is in ``read``. Idempotent."""
+        """``kill``, and close every descriptor. Not while another thread is in ``read``. Idempotent."""
         self.kill()
         self._errors.join()
         with self._ending:
@@ -138,4 +141,4 @@ class Line:
             try:
                 self._process.wait(END_TIMEOUT)
             except subprocess.TimeoutExpired:
-                pass  # an uninterruptible sleep, or one that was not ours to kill
+                pass  # in uninterruptible sleep, or of another user

@@ -1,4 +1,4 @@
-"""A thread that reads a tree ten times a second and keeps what it saw."""
+"""A thread that reads a tree ten times a second and keeps the samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.probe.limits import limits
 from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
 
-STALE = 1.0  # seconds without a reading (or ten intervals) after which the last one says nothing any more
+STALE = 1.0  # seconds (or ten intervals) without a reading after which the last one is out of date
 
 
 class Sampler:
@@ -65,10 +65,12 @@ class Sampler:
             self._history.append(sample)
         if self._on_sample:
             self._on_sample(sample)
-        self._ended = self._tree.ended  # once it is kept: who sees the end also finds the gap that tells it
+        self._ended = (
+            self._tree.ended
+        )  # set last, so that a caller that sees it also finds the gap with the reason
 
     def latest(self) -> Sample:
-        """The newest reading. A gap when the sampler itself was held up: never an old value."""
+        """The newest reading. A gap, not an old value, when the sampler itself was delayed."""
         if self.error:
             raise self.error
         sample = self._latest
@@ -83,21 +85,21 @@ class Sampler:
         return self._ended
 
     def samples(self) -> list[Sample]:
-        """The readings, oldest first; the older ones thinned so that memory stays bounded."""
+        """The readings, oldest first; fewer of the older ones, so that memory is bounded."""
         with self._lock:
             return self._history.all()
 
     def census(self, at: float) -> Census:
         """Classify everything that the processes of the tree hold now, orphans included."""
-        newest = self._tree.newest  # first: what is born in between is then looked at once more
+        newest = self._tree.newest  # read first, so that processes started in between are checked again
         return census(self.pid, at=at, known=self._tree.processes(), newest=newest)
 
     def inbound(self, port: int) -> int | None:
-        """Established connections to ``port`` as the target sees them; None once it is gone."""
+        """Established connections to ``port`` as the target sees them; None once it has exited."""
         return inbound(self.pid, port)
 
     def limits(self) -> dict[str, float]:
-        """The ceilings that the target will meet."""
+        """The ceilings that the target may reach."""
         return limits(self.pid)
 
     def __enter__(self) -> Sampler:
@@ -116,4 +118,4 @@ class Sampler:
 
 
 def _held_up(late: float) -> str:
-    return f"no reading for {late:.1f} s: the probe itself was held up"
+    return f"no reading for {late:.1f} s: the probe itself was delayed"

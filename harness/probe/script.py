@@ -1,4 +1,4 @@
-"""The probe as one file for a machine that has Python and nothing else."""
+"""Packs the probe into one file, for a machine that has only Python."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The kernel's socket tables over netlink (sock_diag(7)), filtered by port and state in the kernel.
+"""Reads the kernel's socket tables over netlink (sock_diag(7)), filtered by port and state in the kernel.
 
-Ten times cheaper than parsing ``/proc/net/tcp``, and of any network namespace that may be entered.
+This is ten times cheaper than parsing ``/proc/net/tcp``, and works in any network namespace that may be entered.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class DiagError(OSError):
-    """The kernel refused, or cut the answer short: read the text tables instead."""
+    """The kernel refused, or its answer is incomplete: read the text tables instead."""
 
 
 def open_diag() -> socket.socket:
@@ -83,7 +83,7 @@ def _dump(channel: socket.socket, request: bytes) -> list[Raw]:
     done = False
     while not done:
         data, sender = channel.recvfrom(BUFFER)
-        if sender[0] == 0:  # from the kernel; nobody else is believed
+        if sender[0] == 0:  # from the kernel; messages of other senders are ignored
             done = _parse(memoryview(data), rows)
     return rows
 
@@ -92,7 +92,7 @@ def _parse(view: memoryview, rows: list[Raw]) -> bool:
     """Append the rows of one datagram; True when it ends the dump."""
     length, _ = struct.unpack_from("=IH", view)
     if length >= _SIZE and length % 4 == 0 and len(view) % length == 0:
-        # Rows of one dump are nearly always of one length: then one call in C reads them all.
+        # Rows of a dump almost always have the same length; then one call of struct reads them all.
         heads = set(struct.Struct(f"=IH{length - 6}x").iter_unpack(view))
         if len(heads) == 1 and heads.pop()[1] in _ROWS:
             rows.extend(struct.Struct(f"{_MESSAGE.format}{length - _SIZE}x").iter_unpack(view))

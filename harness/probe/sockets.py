@@ -29,14 +29,15 @@ _OTHERS = (("unix", "unix", 6, 7), ("netlink", "netlink", 9, None), ("packet", "
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A socket that is not TCP. family: ``udp``, ``unix``, …; peer: who is at the other end, or its name."""
+    """A socket that is not TCP. family: ``udp``, ``unix``, …; peer: the address of the peer, or the socket's own
+    name."""
 
     family: str
     peer: str
 
 
 def peer(raw: Raw) -> str:
-    """Who is at the other end, as people write it."""
+    """The address of the peer as text."""
     host = sockdiag.address(raw[0], raw[4])
     return f"{f'[{host}]' if ':' in host else host}:{sockdiag.port(raw[3])}"
 
@@ -46,7 +47,7 @@ class Tables:
 
     def __init__(self, directory: int, pid: int) -> None:
         self._directory = directory
-        self.tcp: dict[int, Raw] = {}  # what a census meets most, by inode, as the kernel has it
+        self.tcp: dict[int, Raw] = {}  # by inode, in the kernel's format, because a census has thousands
         self.source = "sock_diag"
         try:
             with open_diag_in(directory) as channel:
@@ -58,15 +59,16 @@ class Tables:
         self.listening = {raw[2] for raw in self.tcp.values() if raw[1] == sockdiag.LISTEN}
 
     def shared(self) -> set[bytes]:
-        """Local ports of so many connections that they were served there: the kernel gives a port to two
-        clients with different peers by chance, but not to SERVED of them."""
+        """Local ports with so many connections that they must be server ports: the kernel may assign one port to two
+        outgoing connections to different peers, but not to SERVED of them."""
         counts = Counter(map(_LOCAL, self.tcp.values()))
         return {port for port, count in counts.items() if count >= SERVED}
 
     def explain(self, inodes: Iterable[int]) -> dict[int, Row | None]:
-        """inode → its row; None for one that no table knows. Those in ``tcp`` are not asked for.
+        """inode → its row; None for an inode that is in no table. Those in ``tcp`` are not looked up.
 
-        A table is read only while there are inodes that those before it do not explain.
+        A
+        table is read only while some inodes were in none of the tables before.
         """
         found: dict[int, Row | None] = dict.fromkeys(inodes)
         missing = set(found)
@@ -146,13 +148,13 @@ def _other(
     for line in _lines(directory, table):
         fields = line.split()
         if len(fields) <= inode or not fields[inode].isdigit():
-            continue  # the rest of a path with a line's end in it, which anybody may choose
+            continue  # the rest of a path with a line break in it: any user can choose such a name
         name = fields[path] if path is not None and len(fields) > path else f"{family} without a name"
         yield int(fields[inode]), Row(family, name)
 
 
 def inbound(pid: int, port: int) -> int | None:
-    """Established connections to ``port`` as the target's namespace sees them; None once it is gone.
+    """Established connections to ``port`` as the target's namespace sees them; None once it has exited.
 
     Half a millisecond, nearly all of it the kernel's walk through its hash table: cheap enough to poll.
     """

@@ -1,4 +1,4 @@
-"""Threads by name, with where they wait."""
+"""Counts threads by name, with the kernel function in which they wait."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _NUMBER = re.compile(r"\d+")
 
 
 def threads(process: HotProcess, tally: Tally) -> int:
-    """Count every thread by name: ``pool-1-thread-7`` is ``pool-#-thread-#``, or each would be a class
-    of its own. The examples say in which kernel function it waits. Context switches of all of them.
+    """Count every thread by name: ``pool-1-thread-7`` is ``pool-#-thread-#``, so that they are one
+    class. The examples name the kernel function in which a thread waits. Returns the context switches of all threads.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     switches = 0
     tasks = os.open("task", flags, dir_fd=process.dir)
     try:
-        # The newest have the highest ids: what leaks is among them.
+        # Leaked threads have the highest ids.
         for tid in reversed(os.listdir(tasks)):  # noqa: PTH208 - by descriptor
             try:
                 name = _read(tasks, f"{tid}/comm").decode(errors="replace").strip()

@@ -1,4 +1,4 @@
-"""A process and its descendants, as they come and go."""
+"""Follows a process and its descendants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Tree", "descendants", "inner_pid"]
 ENDED = "the process has ended"
 MOST_HELD = 32  # processes whose files are kept open; the others cost a little more per reading
 MOST_TOLD = (
-    100  # processes of one sample that are told one by one: 500 ten times a second fill disk and memory
+    100  # processes listed separately in a sample: 500 of them ten times a second would fill disk and memory
 )
 MOST_EVENTS = 20  # per sample; a fork bomb must not fill the record
 
@@ -41,23 +41,22 @@ def open_process(pid: int, *, hold: bool = False) -> HotProcess:
 
 
 class _Parents:
-    """Whose children belong to the tree: its processes, and the subreaper that adopts its orphans."""
+    """The parents whose children belong to the tree: its processes, and the subreaper that adopts its orphans."""
 
     def __init__(self, known: Container[int], adopter: int) -> None:
         self._known = known
         self._adopter = adopter
 
     def __contains__(self, pid: object) -> bool:
-        # The parent of the first process is 0 (proc(5)): no adopter is not an adopter of that number.
+        # The parent of the first process is 0 (proc(5)), so an adopter of 0 must not match.
         return pid in self._known or (self._adopter > 0 and pid == self._adopter)
 
 
 class Tree:
-    """One root process and its descendants. Those once seen are followed until they end, even when
-    their parent ends first and they are handed to another.
-
-    adopter: the subreaper that has nothing but this tree below it, 0 when there is none. A process that detaches
-    itself (``sh -c 'job &'``) loses its parent before anybody can see the two together, and is then its child.
+    """One root process and its descendants. Each is followed until it exits, even when its parent exits first and
+    another process adopts it. adopter: the subreaper that has only this tree below it, 0 when there is none. A
+    process that detaches itself (``sh -c 'job &'``) may lose its parent before a reading sees both, and is then a
+    child of the adopter.
     """
 
     def __init__(self, pid: int, *, adopter: int = 0) -> None:
@@ -79,13 +78,15 @@ class Tree:
         self._known = {pid: root}
         self._parents = _Parents(self._known, adopter)
         self._last: dict[int, HotReading] = {pid: reading}
-        self._executing: set[int] = set()  # whose last reading was of another program than the one before
+        self._executing: set[int] = (
+            set()
+        )  # processes whose last reading showed another program than the one before
         self._cpu_of_dead = 0.0
         self._faults_of_dead = 0
         self._new = True
 
     def processes(self) -> dict[int, int]:
-        """pid → start time (ticks since boot) of every process known to live or to be a zombie."""
+        """pid → start time (ticks since boot) of every process that is running or a zombie."""
         return {pid: reading.started for pid, reading in dict(self._last).items()}
 
     @property
@@ -103,7 +104,7 @@ class Tree:
                 events.append(f"pid {pid} started")
 
     def read(self, at: float) -> Sample:
-        """The whole tree as one sample; a gap once the root is gone or a zombie."""
+        """The whole tree as one sample; a gap once the root has exited or is a zombie."""
         events: list[str] = []
         self._look(events)
         self._new = False
@@ -136,9 +137,9 @@ class Tree:
         )
 
     def _compare(self, before: HotReading, now: HotReading, events: list[str]) -> HotReading:
-        """Tell of an exec, once; what the next reading is compared with. A program that is being loaded has no
-        stack for a moment, then one that moves once more (exec_mmap and setup_arg_pages in fs/exec.c,
-        create_elf_tables in fs/binfmt_elf.c): none of that is another exec."""
+        """Report an exec once, and return the reading with which the next one is compared. A program that is being
+        loaded has no stack for a moment, then one that moves once more (exec_mmap and setup_arg_pages in fs/exec.c,
+        create_elf_tables in fs/binfmt_elf.c), which is not another exec."""
         if _executed(before, now):
             if not (now.pid in self._executing and before.name == now.name):
                 events.append(f"pid {now.pid} executed another program: {before.name} → {now.name}")
@@ -160,17 +161,17 @@ class Tree:
             events.append(f"pid {pid} ({before.name}) ended")
 
     def _end(self, at: float, readings: list[HotReading], events: list[str]) -> Sample:
-        """The root's end is the tree's: its descriptors were not "freed"."""
+        """A gap once the root has exited: its descriptors do not count as released."""
         self.ended = True
         orphans = [r for r in readings if r.pid != self.root and not r.zombie]
         why = ENDED
         if orphans:
             names = ", ".join(f"{r.pid} ({r.name})" for r in orphans[:3])
-            why += f"; {len(orphans)} of its descendants live on: {names}"
+            why += f"; {len(orphans)} of its descendants still run: {names}"
         return Sample(at, gap=why, events=tuple(events[:MOST_EVENTS]))
 
     def close(self) -> None:
-        """Let go of every process. Idempotent."""
+        """Close the descriptors of every process. Idempotent."""
         for process in self._known.values():
             process.close()
         self._known.clear()
@@ -178,7 +179,7 @@ class Tree:
 
 
 def _executed(before: HotReading, now: HotReading) -> bool:
-    """The stack of a new program begins elsewhere; where that is hidden from us, the name must do."""
+    """Whether another program was executed: its stack begins elsewhere. If that is hidden, the name is compared."""
     if now.zombie:
         return False
     if before.stack and now.stack:
@@ -197,13 +198,13 @@ def _details(readings: list[HotReading]) -> tuple[ProcessSample, ...]:
 
 
 def _total(values: list[int | None]) -> int | None:
-    """The sum; None as soon as one value could not be read: a partial sum would look like a fall."""
+    """The sum; None if any value could not be read, because a partial sum would look like a fall."""
     return None if None in values else sum(value for value in values if value is not None)
 
 
 def inner_pid(pid: int) -> int:
-    """What the process calls itself in its own pid namespace (``NSpid`` of proc(5)); ``pid`` when it
-    shares ours. Raises ProbeError when the process is gone."""
+    """The pid of a process in its own pid namespace (``NSpid`` of proc(5)), or ``pid`` if that is the namespace of this
+    process. Raises ProbeError when the process has exited."""
     process = open_process(pid)
     try:
         file = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process.dir)

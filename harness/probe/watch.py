@@ -25,25 +25,25 @@ from harness.probe.sparkline import sparkline
 CENSUS_EVERY = 2.0  # seconds
 CENSUS_SHARE = 0.02  # of the time; a huge target gets its census less often
 REDRAW = 0.25  # seconds
-PLAIN_EVERY = 5.0  # seconds between two lines where there is no terminal to redraw
-MEMORY_NEWS = 1 << 20  # bytes; less than an allocator takes at once says nothing
+PLAIN_EVERY = 5.0  # seconds between two lines without a terminal
+MEMORY_NEWS = 1 << 20  # bytes: smaller growth may be one allocation of an arena
 WIDTH = 40
 MOST_ROWS = 12
 UNKNOWN = "what it holds could not be read yet"
 
 
 class Export(Protocol):
-    """Where readings also go, such as ``harness.export.board.Board``."""
+    """Receives the readings too, such as ``harness.export.board.Board``."""
 
     def sample(self, sample: Sample) -> None:
-        """The newest sample."""
+        """Receive the newest sample."""
 
     def census(self, census: Census) -> None:
-        """The newest census."""
+        """Receive the newest census."""
 
 
 class View:
-    """What is shown: samples and censuses in, a renderable out."""
+    """The view: made from samples and censuses, rendered by Rich."""
 
     def __init__(self, pid: int, name: str = "") -> None:
         self.pid = pid
@@ -53,7 +53,7 @@ class View:
         self.events: list[str] = []
 
     def census(self, census: Census) -> None:
-        """The newest census; the first is what growth is counted from."""
+        """Add a census; growth is counted from the first one."""
         if census.processes:
             self.first = self.first or census
             self.last = census
@@ -67,7 +67,7 @@ class View:
         return difference(self.first, self.last) if self.first and self.last else []
 
     def words(self) -> str:
-        """What grew, in words; memory only from MEMORY_NEWS on. Empty when nothing did."""
+        """What grew, as text; memory only from MEMORY_NEWS on. Empty if nothing grew."""
         grown = {growth.key: growth.by for growth in self.grown()}
         said = sentence({key: by for key, by in grown.items() if key.metric != "memory"}, per="")
         memory = grown.get(Key("memory", "anonymous"), 0.0)
@@ -104,7 +104,7 @@ class View:
         assert self.first
         assert self.last
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        # Rich narrows the columns that may wrap: only the examples, whose own text is cut instead.
+        # Rich narrows the columns that may wrap, which are only the examples; their text is cut instead.
         table.add_column("class", no_wrap=True)
         table.add_column("now", justify="right", no_wrap=True)
         table.add_column("change", justify="right", no_wrap=True)
@@ -130,7 +130,7 @@ class View:
 
 
 class Sparkline:
-    """The whole series in whatever width is left of WIDTH."""
+    """The whole series in the remaining part of WIDTH."""
 
     def __init__(self, series: Sequence[float | None]) -> None:
         self.series = series

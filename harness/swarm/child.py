@@ -1,4 +1,4 @@
-"""The swarm process: Locust as a library, one gated user, orders over a Unix socket.
+"""The swarm process: Locust as a library, one user that runs cycles, orders over a Unix socket.
 
 Run as ``python -m harness.swarm.child SOCKET`` by ``launch``. Its setup comes over the socket, not as
 arguments: headers may carry credentials, and arguments are public.
@@ -52,7 +52,7 @@ Run = Callable[[CycleSpec, Callable[[], bool], Callable[[Outcome], None]], Outco
 
 
 class Control:
-    """The conversation with the experiment; its end is the end of the swarm."""
+    """The control connection to the experiment; the swarm ends when it closes."""
 
     def __init__(self, path: str) -> None:
         self._socket = gevent.socket.socket(gevent.socket.AF_UNIX)
@@ -64,7 +64,7 @@ class Control:
         self._sending = gevent.lock.RLock()  # progress and errors come from different greenlets
 
     def send(self, **message: object) -> None:
-        """One message to the experiment; once it is gone, there is nobody to tell."""
+        """Send one message to the experiment; do nothing once it has exited."""
         try:
             with self._sending:
                 self._socket.sendall(encode(message))
@@ -86,7 +86,7 @@ class Control:
                 return
 
     def _take(self, line: bytes) -> bool:
-        """One order; True when it was the last."""
+        """Carry out one order; True when it was ``stop``."""
         try:
             message = decode(line)
             order = message.get("order")
@@ -117,7 +117,7 @@ class Control:
         except HarnessError as error:
             self._busy = False
             self.send(error=str(error))
-        except Exception as error:  # the experiment must not wait for ever
+        except Exception as error:  # without an answer the experiment would wait for ever
             self._busy = False
             logger.exception("a cycle failed")
             self.send(error=f"{type(error).__name__}: {error}")
@@ -137,7 +137,7 @@ class SwarmProcess:
         self._workers = f"ipc://{private / 'workers'}"
 
     def start(self, setup: SwarmSetup) -> Run:
-        """Build everything; what is returned runs a cycle. Raises ConfigError or SwarmError."""
+        """Prepare everything and return the function that runs a cycle. Raises ConfigError or SwarmError."""
         if setup.load.locustfile:
             own = OwnUsers(setup.load.locustfile, setup.host)
             self.runner = own.runner
@@ -152,7 +152,7 @@ class SwarmProcess:
         if setup.web_port is not None:
             _check_free(setup.web_port)
             web = environment.create_web_ui("127.0.0.1", setup.web_port, delayed_start=True)
-            from harness.swarm.web import attach  # Flask and the probe: only where they are shown
+            from harness.swarm.web import attach  # imports Flask and the probe, which only the web UI needs
 
             attach(environment, target_pid=setup.target_pid, read_only=True)
             web.start()  # type: ignore[no-untyped-call]
@@ -185,7 +185,7 @@ def _master(environment: Environment, workers: str, setup: SwarmSetup) -> Any:
 
 
 def _check_free(port: int) -> None:
-    """Locust says in its log alone that its page cannot be served."""
+    """Raise ConfigError for a port that is taken: Locust itself would only log it."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:

@@ -1,6 +1,6 @@
 """Percentiles of Locust's CSV files, with their fractions.
 
-Locust 2 writes them by ``int()``: those of a connect to a service near by become 0, below their own median.
+Locust 2 truncates them with ``int()``: those of a connect to a local service become 0, below their own median.
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ def with_fractions(self: Any, entry: Any, use_current: bool = False) -> list[Any
 
 
 def install() -> None:
-    """For every CSV writer of this process, whoever makes it."""
+    """Replace the method for every CSV writer of this process."""
     StatsCSV._percentile_fields = with_fractions  # type: ignore[assignment]

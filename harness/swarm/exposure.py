@@ -1,4 +1,4 @@
-"""How many streams the service really served: answered, refused, reset early, or left without an answer."""
+"""Counts the streams that the service really served: answered, refused, reset early, or unanswered."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.core.cycle import Ledger
 from harness.http import causes
 from harness.swarm.order import Report
 
-# What the run or the generator did to itself says nothing about when the service began to fail.
+# Failures that the run or the generator caused do not show when the service began to fail.
 OWN = frozenset({causes.CANCELLED, causes.GENERATOR, causes.WORKER_LOST})
 
 
 class Fate(Enum):
-    """How far the service came with one stream. OTHER: it never connected, was cancelled, or met no HTTP."""
+    """How far the service served one stream. OTHER: it never connected, was cancelled, or got no HTTP."""
 
     ANSWERED = 1
     REFUSED = 2
@@ -55,12 +55,12 @@ class Exposure:
     answered_after_failure: int = 0
 
     def failing(self, report: Report, opened: int) -> None:
-        """A stream has failed. opened: streams opened so far; what the first failure found is kept."""
+        """Record a failed stream. opened: streams opened so far, which is kept for the first failure."""
         if self.opened_before_failure is None and report.cause not in OWN:
             self.opened_before_failure = opened
 
     def add(self, report: Report) -> None:
-        """A stream is over. Streams come in the order in which they ended."""
+        """Add a closed stream. Streams must be added in the order in which they closed."""
         found = fate(report)
         self.fates[found] += 1
         if found is Fate.ANSWERED:
@@ -91,7 +91,8 @@ class Exposure:
 def shared(ledgers: Sequence[Ledger]) -> dict[str, Any]:
     """The fields of several workers' ledgers that are not plain sums: the first failure among them."""
     failed = [ledger for ledger in ledgers if ledger.opened_before_failure is not None]
-    # Workers have no common clock: the one that had opened least failed first, and its share tells of the others'.
+    # Workers have no common clock. The one that had opened fewest streams counts as the first to fail, and its count is
+    # scaled to all workers.
     first = min(failed, key=lambda ledger: ledger.opened_before_failure or 0, default=None)
     answered = [ledger.answered for ledger in ledgers if ledger.answered is not None]
     return {

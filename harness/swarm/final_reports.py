@@ -1,7 +1,7 @@
-"""The end of a Locust run with workers: the master waits for what each of them counted last.
+"""The end of a Locust run with workers: the master waits for the last report of each.
 
-Locust's own master gives them half a second (MasterRunner.quit): on a busy machine their last counts would be missing
-from its table.
+Locust's own master gives them half a second (MasterRunner.quit): on a busy machine their last reports would be
+missing from its table.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ TIMEOUT = 10.0  # seconds
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def _attach(environment: Any, runner: Any = None, **_: Any) -> None:
     if isinstance(runner, MasterRunner):
-        environment.events.quitting.add_listener(await_workers)  # the last one added is the first one called
+        environment.events.quitting.add_listener(await_workers)  # Locust calls listeners in reverse order
 
 
 def await_workers(environment: Any, **_: Any) -> None:
-    """End the workers, and wait until each has reported and gone, or is missing."""
+    """Stop the workers, and wait until each has reported and exited, or is missing."""
     runner = environment.runner
-    runner.stop(send_stop_to_client=False)  # or the users of the first to go would be given to the others
+    runner.stop(
+        send_stop_to_client=False
+    )  # else Locust would move the users of the first worker that exits to the others
     for client in runner.clients.all:
         runner.server.send_to_client(Message("quit", None, client.id))  # type: ignore[no-untyped-call]
     end = time.monotonic() + TIMEOUT

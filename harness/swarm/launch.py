@@ -36,8 +36,8 @@ from harness.swarm.wire import (
 START_TIMEOUT = 45.0
 POLL = 0.05
 CANCEL_TIMEOUT = 10.0  # seconds: 18,000 streams leave in 1.7 on a shared core; more than this is a hang
-HURRIED_TIMEOUT = 1.5  # seconds, where a user waits for the end of the run
-SILENT = 60.0  # seconds without a word, of which ten a second are due: it hangs
+HURRIED_TIMEOUT = 1.5  # seconds, once the user waits for the end of the run
+SILENT = 60.0  # seconds without progress, which is due ten times a second: the child hangs
 GRACE = 0.5
 
 
@@ -85,7 +85,7 @@ class Swarm:
 
     def launch(self) -> None:
         """Start the child without waiting for it: importing locust takes a second or two."""
-        # Not in the run's folder: a Unix socket's path may have 107 bytes only (unix(7)).
+        # Not in the run's folder, because the path of a Unix socket is limited to 107 bytes (unix(7)).
         self._private = PrivateFolder("swarm")
         path = self._private.path / "control"
         self._listener = socket.socket(socket.AF_UNIX)
@@ -93,8 +93,7 @@ class Swarm:
         path.chmod(0o600)
         self._listener.listen(1)
         argv = [sys.executable, "-P", "-m", "harness.swarm.child", str(path)]
-        # The child must find this very package, from wherever the harness was started: -P, for the folder may have a
-        # module named harness of its own.
+        # -P: the child must import this package even if the working directory contains a module named harness.
         root = str(Path(__file__).resolve().parents[2])
         inherited = os.environ.get("PYTHONPATH")
         env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
@@ -117,14 +116,16 @@ class Swarm:
             if self._child and peer_of(peer)[0] == self._child.pid:
                 self._socket = peer
             else:
-                peer.close()  # not the process that this run has started
+                peer.close()  # not the process that this run started
         self._socket.settimeout(POLL)
         self._listener.close()
         while "hello" not in self._message(deadline, "start", cancelled=cancelled):
             pass
         self._send({"order": "setup", "setup": setup_to_dict(self._setup)}, "start")
         if self._setup.load.remote_workers:
-            deadline = time.monotonic() + REMOTE_TIMEOUT + START_TIMEOUT  # the child reports who is missing
+            deadline = (
+                time.monotonic() + REMOTE_TIMEOUT + START_TIMEOUT
+            )  # the child reports which workers are missing
         while not self._message(deadline, "start", cancelled=cancelled).get("ready"):
             pass
 
@@ -204,16 +205,16 @@ class Swarm:
     ) -> Ledger:
         """Run one cycle to its end and return what was counted.
 
-        progress is called about ten times a second. Once ``cancelled()`` is true the streams are
-        left at once and the partial ledger is returned. hurried: true once a user waits for the end of the run: a
-        cancelled swarm that does not break off within HURRIED_TIMEOUT then is a SwarmError.
+        progress is called about ten times a second. Once ``cancelled()`` is true the streams disconnect at once and
+        the partial ledger is returned. hurried: whether the user waits for the end of the run: then a cancelled swarm
+        that does not stop within HURRIED_TIMEOUT is a SwarmError.
         """
         self.wait_ready()
         self._send({"order": "cycle", "spec": spec_to_dict(spec)}, "a cycle")
         deadline = float("inf")
         asked = hurry = False
         heard = time.monotonic()
-        silent = SILENT + (0.0 if spec.connections else spec.dwell)  # an idle cycle has nothing to tell
+        silent = SILENT + (0.0 if spec.connections else spec.dwell)  # an idle cycle reports no progress
         while True:
             if not asked and cancelled and cancelled():
                 asked = True
@@ -241,7 +242,7 @@ class Swarm:
     def stop(self) -> None:
         """End the child. Idempotent."""
         if self._socket:
-            self._socket.close()  # the child ends itself when the conversation ends
+            self._socket.close()  # the child exits when the control connection closes
         if self._child:
             self._child.stop(GRACE)
         if self._listener:

@@ -1,4 +1,4 @@
-"""Descriptors of the generator itself: as many as allowed, and an honest word when that is too few."""
+"""Descriptors of the generator itself: raises the limit, and refuses a load that needs more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def raise_limit() -> None:
 
 
 def check_limit(concurrency: int) -> None:
-    """Raises ConfigError when so many streams cannot be open at once in this process."""
+    """Raise ConfigError when this many streams cannot be open at once in this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and concurrency + SPARE > soft:
         raise ConfigError(

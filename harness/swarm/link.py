@@ -1,4 +1,4 @@
-"""One connection driven by callbacks of gevent's loop: no greenlet, no thread, no timer of its own.
+"""One connection, driven by callbacks of gevent's loop, without a greenlet, thread or timer.
 
 A raw non-blocking socket and one io watcher. gevent's own socket keeps two watchers, and its use needs a
 greenlet to wait in: about 10 KiB and 23-30 us an event, against below 2 KiB and 14-15 us this way.
@@ -23,13 +23,13 @@ DRAIN = 512  # reads: more than a receive buffer holds (tcp_rmem in tcp(7))
 KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER without time: close(2) sends RST (socket(7))
 SMALL_BUFFER = 4096  # bytes
-# Loopback has segments of 64 KiB, and a receive buffer takes one of them whatever its size: 2.99 MB go through
-# before the service feels a reader that does not read. With the segments of Ethernet it is 81 kB.
+# Loopback has segments of 64 KiB, and a receive buffer accepts one of them whatever its size: 2.99 MB pass before the
+# service notices a reader that does not read. With the segment size of Ethernet it is 81 kB.
 SMALL_SEGMENT = 1448
 BIND_LATE = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # the port is chosen at connect(2): ip(7)
-# Stands in place of an address's number once part of the request is sent: no other address may get the rest.
+# Replaces the index of the address once part of the request is sent, because no other address may get the rest.
 REQUEST_SENT = -1
-RETRY = 0.005  # seconds: a Unix socket whose backlog is full answers EAGAIN (connect(2))
+RETRY = 0.005  # seconds: connect(2) to a Unix socket with a full backlog fails with EAGAIN
 
 
 class LinkListener(Protocol):
@@ -61,7 +61,7 @@ class Link:
         self._tls: TlsLayer | None = None
         self._out = b""
         self._sealed: bytes | None = None  # the request, until TLS is ready for it
-        self._waiting: Any = None  # a timer or callback of the loop that would call us
+        self._waiting: Any = None  # a pending timer or callback of the loop
 
     def dial(self, route: Route, request: bytes, *, source: str | None, small_window: bool) -> None:
         """Connect to the route's addresses in turn and send the request. Never raises."""
@@ -89,8 +89,8 @@ class Link:
                     if address.family != socket.AF_UNIX:
                         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT)
                 if source:
-                    # Without this option bind(2) reserves a port for every destination, before it is known which
-                    # ports are free for this one.
+                    # Without this option bind(2) chooses a port that is free for every destination, not only for
+                    # this one.
                     sock.setsockopt(socket.IPPROTO_IP, BIND_LATE, 1)
                     sock.bind((source, 0))
                 code = sock.connect_ex(address.sockaddr)
@@ -98,7 +98,7 @@ class Link:
                 code = error.errno or errno.EINVAL
             if code in (0, errno.EINPROGRESS):
                 self._io = self._loop.io(sock.fileno(), 1)
-                # On loopback the connection stands already: one turn of the loop saved.
+                # On loopback the connection is established already, which saves one iteration of the loop.
                 if route.tls is None and self._flush(first=True):
                     return
                 self._watch(2)
@@ -112,7 +112,7 @@ class Link:
                 self._waiting.start(self._dial)
                 return
             self._address += 1
-        # From the loop: the caller must have its stream before the stream can end.
+        # Deferred to the loop: the caller must have its stream before the stream can close.
         self._waiting = self._loop.run_callback(self._failed, causes.of_errno(code))
 
     def _failed(self, cause: str) -> None:
@@ -137,7 +137,7 @@ class Link:
         self._next_address(code)
 
     def _watch(self, events: int) -> None:
-        # libev takes new events only of a watcher that is stopped.
+        # libev accepts new events only for a stopped watcher.
         self._io.stop()
         self._io.events = events
         self._io.start(self._readable if events == 1 else self._writable)
@@ -154,7 +154,7 @@ class Link:
             self._flush()
 
     def _next_address(self, code: int) -> None:
-        """Another address of the same host, if there is one and nothing was said to this one yet."""
+        """Try another address of the same host, if there is one and nothing was sent to this one yet."""
         known = len(self._route.from_source(self._source))
         if self._address != REQUEST_SENT and self._address + 1 < known and self._tls is None:
             self._address += 1
@@ -181,14 +181,14 @@ class Link:
             return False
         except OSError as error:
             if first:
-                # From the loop; and now, because send(2) has taken the error off the socket.
+                # Deferred to the loop. The cause is determined now, because send(2) cleared the error of the socket.
                 self._waiting = self._loop.run_callback(self._refused, error.errno or 0)
                 return True
             self._next_address(error.errno or 0)
             return True
         rest = self._out = self._out[sent:]
         self._address = REQUEST_SENT
-        # A watcher that has never run needs no stop and waits for reading already: one system call less for a stream.
+        # A watcher that never ran needs no stop and already waits for reading, which saves a system call per stream.
         if first and not rest:
             self._io.start(self._readable)
         else:
@@ -198,7 +198,7 @@ class Link:
         return True
 
     def _readable(self) -> None:
-        # Every event of every stream passes here, so nothing is asked that recv(2) does not answer by itself.
+        # Every event of every stream passes here, so this makes no system call but recv(2).
         try:
             chunk = self._sock.recv(READ)  # type: ignore[union-attr]
         except BlockingIOError:
@@ -224,12 +224,12 @@ class Link:
         except TlsFailure as failure:
             self._listener.connection_lost(failure.cause)
             return
-        # The handshake has just ended: the request goes out together with its last message.
+        # The handshake is complete: the request is sent together with its last message.
         if tls.ready and self._sealed is not None:
             out += tls.send(self._sealed)
             self._sealed = None
             self._listener.connected()
-        # Each callback may have released the link, so the socket is looked at again before the next.
+        # Each callback may have released the link, so the socket is checked before the next one.
         if out and self._sock is not None:
             self._out += out
             self._flush()
@@ -239,7 +239,7 @@ class Link:
             self._listener.connection_lost(causes.CLOSED)
 
     def catch_up(self) -> None:
-        """Read what has come: a loop that was kept from running finds its timers due before its sockets are read."""
+        """Read what has arrived: a loop that was delayed runs its due timers before it reads its sockets."""
         if self._io is None or not self._io.active:
             return
         if self._io.events == 1:
@@ -257,7 +257,7 @@ class Link:
 
     @property
     def paused(self) -> bool:
-        """True while it is not read: what does not come then is not the service's fault."""
+        """Whether reading is paused; then the service is not to blame for missing data."""
         return self._io is not None and not self._io.active
 
     def send(self, data: bytes) -> None:
@@ -266,7 +266,7 @@ class Link:
         self._flush()
 
     def pause(self) -> None:
-        """Read no more: the kernel's buffer fills, the window closes, the peer's writes block."""
+        """Stop reading: the kernel's buffer fills, the window closes, and the peer's writes block."""
         if self._io is not None:
             self._io.stop()
 
@@ -276,7 +276,7 @@ class Link:
             self._watch(2 if self._out else 1)
 
     def shut(self) -> None:
-        """Say that nothing more will be sent (FIN); reading goes on. Raises OSError."""
+        """Send FIN and continue to read. Raises OSError."""
         assert self._sock is not None
         # A FIN without close_notify would be an attack to the peer's TLS (RFC 8446, 6.1).
         if self._tls is not None and self._tls.ready:
@@ -286,9 +286,9 @@ class Link:
     def release(self, *, reset: bool = False, drained: bool = False) -> None:
         """Close: with FIN, or with RST when ``reset``. Idempotent.
 
-        Unread bytes turn the FIN of close(2) into a RST (tcp_close in net/ipv4/tcp.c). So unless the caller knows
-        that nothing is there (``drained``), the FIN is sent first, and what has come is read: the buffer's worth,
-        for a service that sends on and on would keep us here for ever.
+        Unread bytes turn the FIN of close(2) into a RST (tcp_close in net/ipv4/tcp.c). So unless the caller
+        knows that the buffer is empty (``drained``), the FIN is sent first, and then one buffer is read; a service that
+        keeps sending would otherwise block this call for ever.
         """
         if self._waiting is not None:
             self._waiting.stop()
@@ -308,14 +308,14 @@ class Link:
                         if not sock.recv(READ):
                             break
         except OSError:
-            # The peer may have closed first; whatever failed, the descriptor is closed below.
+            # The peer may have closed first; the descriptor is closed below in any case.
             pass
         self._close()
         self._tls = None
         self._out = b""
 
     def detach(self) -> None:
-        """Forget the listener, so that both are freed at once. Only after ``release``."""
+        """Drop the reference to the listener, so that both are freed at once. Call it only after ``release``."""
         self._listener = None  # type: ignore[assignment]
 
     def _close(self) -> None:

@@ -35,28 +35,27 @@ def seconds(default: float | None, low: float) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How clients come and go. Times are in seconds.
+    """How clients connect and disconnect. Times are in seconds.
 
-    connections: streams per cycle. concurrency: streams open at once. burst: streams that each generator opens at once;
-    the next follow when response heads arrive, or after 0.1 s. dwell: longest life of a stream. events: leave after
-    this number of events; 0: stay for the whole dwell. disconnect: a mode of DISCONNECT_MODES, or ``mixed``.
-    hold: time that clients stay connected in the hold cycle; 0: no such cycle.
-    mode: ``stream`` (SSE) or ``request`` (plain HTTP). keep_alive: in mode ``request`` each connection asks ``events``
-    times. stall_after: silence, not even a comment, after which a stream is stalled; None: the dwell.
-    max_event: bytes of the data of one event; a stream with a larger one fails with the cause ``limit``.
-    expect: statuses and classes of them that answer a request (``503``, ``4xx``). invalid_share: share of the requests
-    that are invalid. clients: distinct clients that take turns; 0: one, or with ``{client}`` in a path, header or body
-    a new one for each stream.
+    connections: streams per cycle. concurrency: streams open at once. burst: streams that each generator opens at
+    once; the next follow when response heads arrive, or after 0.1 s. dwell: longest life of a stream. events:
+    disconnect after this number of events; 0: stay for the whole dwell. disconnect: a mode of DISCONNECT_MODES, or
+    ``mixed``. hold: time that clients stay connected in the hold cycle; 0: no such cycle. mode: ``stream`` (SSE) or
+    ``request`` (plain HTTP). keep_alive: in mode ``request`` each connection sends ``events`` requests. stall_after:
+    silence, not even a comment, after which a stream is stalled; None: the dwell. max_event: bytes of the data of one
+    event; a stream with a larger one fails with the cause ``limit``. expect: statuses, and classes of them, that
+    count as an answer (``503``, ``4xx``). invalid_share: share of the requests that are invalid. clients: distinct
+    clients that take turns; 0: one, or with ``{client}`` in a path, header or body a new one for each stream.
     headers, method, body: of every request. insecure: certificates are not verified. ca: a PEM file of authorities.
     source_addresses: local addresses from which streams are opened in turn. processes: generators on this machine; 0
     with ``remote_workers``, which join from other machines (``python -m harness.swarm.worker HOST:PORT``) at ``bind``
-    ("HOST:PORT", "" for loopback and any port).
-    locustfile: the users in it make the load instead. seed: of the swarm's random choices and of the broker's.
+    ("HOST:PORT", "" for loopback and any port). locustfile: the users in it make the load instead. seed: of the
+    swarm's random choices and of the broker's.
     """
 
     connections: int = whole(300, 1, MAX_CONNECTIONS)
     concurrency: int = whole(50, 1, MAX_CONCURRENCY)
-    # More than a listen backlog holds is lost to retries of SYN, which take seconds.
+    # Connections beyond the listen backlog wait for a retransmitted SYN, which takes seconds.
     burst: int = whole(100, 1, MAX_CONCURRENCY)
     dwell: float = seconds(2.0, MIN_STALL)
     events: int = whole(1, 0, MAX_CONNECTIONS)

@@ -1,4 +1,4 @@
-"""What every locustfile with an SseUser understands on its command line."""
+"""The command-line options of every locustfile with an SseUser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.http.source_addresses import check_local, source_pool
 from harness.http.tls import tls_context
 from harness.swarm.transport import secure_forks
 
-secure_forks()  # Locust forks its workers after it has imported the locustfile
+secure_forks()  # before Locust forks its workers, which it does after importing the locustfile
 
 
 def _seconds(text: str) -> float:
@@ -46,8 +46,8 @@ def _authorities(text: str) -> str:
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def _options(parser: Any) -> None:
-    # Locust's own default is every interface. Its page starts loads, and its master accepts every worker:
-    # --web-host '*' and --master-bind-host '*' ask for that.
+    # Locust listens on every interface by default, although its page starts loads and its master accepts every worker.
+    # Here that takes --web-host '*' or --master-bind-host '*'.
     parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
     group = parser.add_argument_group("Server-sent events")
     group.add_argument(

@@ -1,7 +1,7 @@
-"""The user's own locustfile as the load: its users are spawned and stopped, and that makes the cycle.
+"""Runs the user's own locustfile as the load: spawning and stopping its users makes a cycle.
 
-One user counts as one connection that came and went; each successful request of its as one event. Failed
-requests make their share of the users count as failed, so that a load that never reached the service cannot pass.
+Each user counts as one connection, and each of its successful requests as one event. The share of failed requests
+makes the same share of users count as failed, so that a load that never reached the service cannot pass.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from harness.swarm.histogram import Histogram
 from harness.swarm.statistics import LIFE
 from harness.swarm.tally import Outcome
 
-LOOK = 0.05  # seconds between two looks at cancelled()
+POLL = 0.05  # seconds between two calls of cancelled()
 SHOW = 0.1
-LONGEST_CAUSE = 2000  # characters of the first one, which is kept whole
-CAUSES = 20  # kinds of failure kept apart
+MAX_CAUSE = 2000  # characters of the first cause, which is kept in full
+CAUSES = 20  # kinds of failure counted separately
 NOTHING = "not one request was finished and reported (events.request): a longer --dwell, or fire that event"
 
 Cancelled = Callable[[], bool]
@@ -41,7 +41,7 @@ class OwnUsers:
     """Locust's environment for one locustfile. Raises ConfigError when it has no users or cannot be run."""
 
     def __init__(self, path: Path, host: str) -> None:
-        # The tasks name whole paths, so the path of --url would come twice.
+        # Tasks use full paths, so the path of --url must not be prepended.
         parts = urlsplit(host)
         origin = f"{parts.scheme}://{parts.netloc}"
         self.environment = Environment(user_classes=_users(path), events=locust.events, host=origin)
@@ -77,18 +77,18 @@ class OwnUsers:
         if exception is not None:
             self._failures += 1
             text = f"{type(exception).__name__}: {exception}"
-            self._first_failure = self._first_failure or text[:LONGEST_CAUSE]
+            self._first_failure = self._first_failure or text[:MAX_CAUSE]
             cause = text[:80]
             self._causes[cause if cause in self._causes or len(self._causes) < CAUSES else "others"] += 1
         elif response_time is not None:
             self._times.add(response_time / 1000.0)
 
     def _user_error(self, exception: BaseException | None = None, **_: Any) -> None:
-        """A task that raises makes no request: it counts as a failed one."""
+        """Count a task that raises as a failed request, because it makes none."""
         self._request(name="(task)", exception=exception or RuntimeError("a task failed"))
 
     def cycle(self, spec: CycleSpec, cancelled: Cancelled, progress: Progress) -> Outcome:
-        """Waves of ``concurrency`` users until ``connections`` have come and gone. A wave lasts until each user
+        """Run waves of ``concurrency`` users until ``connections`` users have finished. A wave lasts until each user
         has had ``events`` requests on average (0: no such end), and ``dwell`` seconds at most."""
         self._clear()
         started = gevent.get_hub().loop.now()
@@ -111,7 +111,7 @@ class OwnUsers:
         try:
             self._wait(spec.dwell, cancelled, served, show)
         finally:
-            # Locust leaves the sessions of stopped users to the collector: until then they stay connected.
+            # Locust leaves the sessions of stopped users to the garbage collector; until then they stay connected.
             clients = [getattr(user, "client", None) for user in self._users_now()]
             self.runner.stop()
             for client in clients:
@@ -133,7 +133,7 @@ class OwnUsers:
         ends = loop.now() + seconds
         shown = loop.now()
         while not cancelled() and not enough() and (left := ends - loop.now()) > 0:
-            gevent.sleep(min(LOOK, left))
+            gevent.sleep(min(POLL, left))
             loop.update_now()
             if loop.now() - shown >= SHOW:
                 shown = loop.now()
@@ -173,7 +173,7 @@ class OwnUsers:
 
 
 def _shared(causes: Counter[str], failed: int) -> dict[str, int]:
-    """So many failed users shared out among the causes of the failed requests, none lost."""
+    """Distribute the failed users over the causes of the failed requests, without rounding any away."""
     total, left, found = sum(causes.values()), failed, {}
     for cause, count in causes.most_common():
         part = min(left, -(-failed * count // total))
@@ -184,7 +184,7 @@ def _shared(causes: Counter[str], failed: int) -> dict[str, int]:
 
 
 def _users(path: Path) -> list[type[locust.User]]:
-    sys.path.append(str(Path.cwd()))  # modules of the user's own, after everything that is installed
+    sys.path.append(str(Path.cwd()))  # the user's own modules come after everything that is installed
     try:
         classes, _ = load_locustfile(str(path))
     except (Exception, SystemExit) as error:

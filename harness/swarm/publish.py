@@ -1,7 +1,7 @@
 """The live figures of a Locust run, for Prometheus and OpenTelemetry, under the names that every run uses.
 
 A master publishes the sums over its workers. The readings of the target are those of the Target tab. There is no
-verdict among them: that is what ``harness guard`` gives, with idle controls and settled levels.
+verdict among them: that requires the idle controls and settled levels of ``harness guard``.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ FAILING = (FIRST_EVENT, LIFE)
 READ = {"fds": "harness_fds", "threads": "harness_threads", "rss": "harness_resident_bytes"}
 UNITS = {"fds": "fds", "threads": "threads", "rss": "B"}
 WRITTEN = re.compile(r"StreamFailure\(['\"](.*)['\"],?\)")
-OBSERVED = "observed"  # in the place of a finding's status: nothing was judged
+OBSERVED = "observed"  # the status of a rate that was not judged
 
 logger = logging.getLogger(__name__)
 
 
 def wanted(options: Any) -> bool:
-    """Does the command line ask for figures?"""
+    """Whether the command line asks for figures."""
     return bool(getattr(options, "prometheus", "") or getattr(options, "otlp", ""))
 
 
@@ -169,7 +169,7 @@ def publish(environment: Any, runner: Any = None, **_: Any) -> None:
         )
     except ConfigError as error:
         text = error.spelled(as_flag) if isinstance(error, OptionError) else str(error)
-        # Locust would log an error of a listener with its traceback, and go on.
+        # Locust would log an error of a listener with its traceback, and continue.
         print(f"harness: {text}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     if publishers.address:
@@ -178,7 +178,7 @@ def publish(environment: Any, runner: Any = None, **_: Any) -> None:
     ending = threading.Lock()
 
     def end(**_: Any) -> None:
-        # After SIGTERM Locust comes here from two greenlets, and the one that is done first ends the process.
+        # After SIGTERM Locust calls this from two greenlets, and the first that returns ends the process.
         with ending:
             publishers.close()
             while publishers.troubles:

@@ -1,7 +1,7 @@
-"""The request of each stream: of which client it is, and whether it is an invalid one.
+"""The request of each stream: its client, and whether it is invalid.
 
-``{client}`` in a path, query, header or body is replaced by the number of the client. Invalid requests take one
-of the kinds of INVALID in turn: they are what services answer with an error, and where some of them leak.
+``{client}`` in a path, query, header or body is replaced by the number of the client. Invalid requests are of the
+kinds in INVALID in turn: services answer them with an error, and some leak when they do.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from harness.swarm.load import LoadOptions
 from harness.swarm.setup import SwarmSetup
 
 HEADER = "X-Client-Id"
-NOBODY = "harness-unknown"  # a session, token and path that no service knows
+UNKNOWN = "harness-unknown"  # a session, token and path that no service has
 
 
 class Clients:
-    """Who opens the next stream, over all cycles of a pool. The workers of a group take turns: ``client_start`` and
-    ``client_step`` keep their numbers apart."""
+    """Assigns clients to streams, over all cycles of a pool. With several workers ``client_start`` and
+    ``client_step`` keep their clients distinct."""
 
     def __init__(self, setup: SwarmSetup) -> None:
         load = setup.load
@@ -37,7 +37,7 @@ class Clients:
         return number % self._clients if self._clients else number
 
     def distinct(self, opened: int) -> int:
-        """Clients so far, after ``opened`` streams of a pool that does not tell them apart."""
+        """Clients so far, after ``opened`` streams, if the pool does not count clients itself."""
         if not self._opened:
             return min(1, opened)
         own = -(-max(0, self._clients - self._start) // self._step)
@@ -94,7 +94,7 @@ class Requests:
 
 def _wrong_path(request: Request) -> Request:
     path, mark, query = request.endpoint.target.partition("?")
-    return replace(request, endpoint=request.endpoint.at(f"{path.rstrip('/')}/{NOBODY}{mark}{query}"))
+    return replace(request, endpoint=request.endpoint.at(f"{path.rstrip('/')}/{UNKNOWN}{mark}{query}"))
 
 
 def _wrong_method(request: Request) -> Request:
@@ -103,7 +103,7 @@ def _wrong_method(request: Request) -> Request:
 
 def _bad_credentials(request: Request) -> Request:
     kept = _without(request, "authorization", "cookie")
-    return replace(request, headers={**kept, "Authorization": f"Bearer {NOBODY}"})
+    return replace(request, headers={**kept, "Authorization": f"Bearer {UNKNOWN}"})
 
 
 def _bad_body(request: Request) -> Request:
@@ -117,8 +117,8 @@ def _bad_body(request: Request) -> Request:
 def _unknown_session(request: Request) -> Request:
     kept = _without(request, "cookie", "mcp-session-id")
     target = request.endpoint.target
-    endpoint = request.endpoint.at(f"{target}{'&' if '?' in target else '?'}session_id={NOBODY}")
-    headers = {**kept, "Mcp-Session-Id": NOBODY, "Cookie": f"session={NOBODY}"}
+    endpoint = request.endpoint.at(f"{target}{'&' if '?' in target else '?'}session_id={UNKNOWN}")
+    headers = {**kept, "Mcp-Session-Id": UNKNOWN, "Cookie": f"session={UNKNOWN}"}
     return replace(request, endpoint=endpoint, headers=headers)
 
 

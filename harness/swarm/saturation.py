@@ -1,4 +1,4 @@
-"""Was the generator itself the bottleneck? Its core busy, or its loop late."""
+"""Detects that the generator itself was the bottleneck: its core was busy, or its loop was late."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 WINDOW = 1.0  # seconds over which the core's use is judged: shorter cycles cannot be
 BUSY = 0.9  # share of one core; a Python process uses no second one
 SCHEDSTAT = Path("/proc/self/schedstat")
-LATE = 0.25  # seconds by which the loop may be late before times it measures are its own
+LATE = 0.25  # seconds by which the loop may be late before its measured times are wrong
 
 
 def wanted_core() -> float:
-    """Seconds for which the main thread, which gevent's loop is in, ran or waited for a core that others
-    had: busy is busy, whoever it is that keeps the core (Documentation/scheduler/sched-stats.rst)."""
+    """Seconds for which the main thread, which gevent's loop is in, ran or waited for a core: the core is
+    busy in both cases (Documentation/scheduler/sched-stats.rst)."""
     try:
         ran, waited, _ = map(int, SCHEDSTAT.read_bytes().split())
     except (OSError, ValueError):  # a kernel without CONFIG_SCHED_INFO
@@ -42,7 +42,7 @@ class Saturation:
 
     @property
     def reason(self) -> str | None:
-        """What to say when the generator was the bottleneck, else None."""
+        """Why the generator was the bottleneck; None if it was not."""
         found = [f"its core was {self.busiest:.0%} busy"] if self.busiest >= BUSY else []
         found += [f"its loop was {self.latest:.2f} s late"] if self.latest >= LATE else []
         return f"the generator was the bottleneck: {', and '.join(found)}; use processes" if found else None

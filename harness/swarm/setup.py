@@ -1,4 +1,4 @@
-"""What a swarm is started with."""
+"""The setup of a swarm process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class SwarmSetup:
     """host: base URL of the service (http, https, http+unix).
 
     secret: what remote workers must know; "": the environment variable HARNESS_SWARM_SECRET.
-    linger: seconds, at most, that ``half-close`` goes on reading and ``stall`` stays silent.
-    client_start, client_step: which numbers of clients are this process's.
+    linger: seconds, at most, that ``half-close`` continues
+    to read and ``stall`` stays connected. client_start, client_step: the numbers of this process's clients.
     web_port: Locust's web UI on loopback, 0 for any port, None for none. target_pid: the process that its extra tab
     shows, 0 for none.
     """
@@ -33,5 +33,5 @@ class SwarmSetup:
 
     @property
     def distributed(self) -> bool:
-        """True when a master shares the work out."""
+        """Whether a master distributes the work."""
         return self.load.processes > 1 or self.load.remote_workers > 0

@@ -1,4 +1,4 @@
-"""Reports of single streams added up into a ledger, and ledgers of several workers into one."""
+"""Adds reports of streams up into a ledger, and ledgers of several workers into one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUMMED = (
 )  # fmt: skip
 
 
-BATCH = 256  # streams whose reports are kept until they are added up
+BATCH = 256  # streams whose reports are added up together
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Tally:
-    """The running count of one cycle. open_now is what was opened and is not over."""
+    """The running count of one cycle. open_now: opened and not closed."""
 
     opened: int = 0
     over: int = 0
@@ -62,7 +62,7 @@ class Tally:
     _ended: list[tuple[Report, Decoder]] = field(default_factory=list)
 
     def open(self, path: str) -> None:
-        """A stream begins."""
+        """Count a stream that opens."""
         self.opened += 1
         self.by_path[path] += 1
         open_now = self.opened - self.over - len(self._ended)
@@ -72,7 +72,7 @@ class Tally:
             self.bursts += 1
 
     def close(self, report: Report, decoder: Decoder) -> None:
-        """A stream is over."""
+        """Count a stream that closed."""
         if report.cause is not None:
             self.exposure.failing(report, self.opened)
         self._ended.append((report, decoder))
@@ -81,7 +81,7 @@ class Tally:
             self.fold()
 
     def fold(self) -> None:
-        """Add up what has ended since the last time: a sum over many costs a third of many sums."""
+        """Add up the reports since the last call: adding many together costs a third of adding them one by one."""
         if not self._ended:
             return
         reports = [report for report, _ in self._ended]
@@ -198,10 +198,10 @@ def _sum(counts: Any) -> dict[Any, int]:
 
 
 def lost(last: Outcome, worker: str, share: int) -> Outcome:
-    """The last word of a worker that died: what it held has failed, by a cause of its own.
+    """The ledger of a worker that exited: its open streams have failed, with a cause of their own.
 
-    share: connections it was to open. What it did after its last progress, at most a tenth of a second
-    before its death, is not known.
+    share: connections it was to open. What it did after its last progress report, at most a tenth of a second before,
+    is unknown.
     """
     ledger = last.ledger
     held = ledger.open_now

@@ -1,7 +1,6 @@
-"""What the target holds, followed by ``harness probe`` and set against the streams that the swarm opened.
+"""Follows the target with ``harness probe``, and relates its counts to the streams that the swarm opened.
 
-The summary is for the eye during a run: a verdict, with idle controls and settled levels, is what ``harness guard``
-gives.
+The summary is informal: a verdict requires the idle controls and settled levels of ``harness guard``.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ import gevent
 
 from harness.core.stats.distributions import ratio_interval
 
-KEPT = 3000  # readings; when they are full, every other one goes, so that a run of hours stays visible whole
+KEPT = 3000  # readings; beyond it every second one is dropped, so that they span the whole run
 CENSUS = 2.0  # seconds between two counts by class
 AGAIN = 2.0  # seconds before the probe is started again
 LONGEST_LINE = 4 << 20  # characters
-PARTS = 20  # stretches of the run that the interval of a growth rests on
+PARTS = 20  # parts of the run from which the interval of a growth rate is computed
 FEWEST = 5
 METRICS = ("fds", "threads", "rss")
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -41,8 +40,8 @@ class Streams:
 
 
 class TargetFeed:
-    """Readings, marks and classes of one target. streams: counts at the moment of the call. probe_command: words of a
-    command that prints what ``harness probe`` prints, for a target on another machine."""
+    """Readings, marks and classes of one target. streams: counts at the moment of the call. probe_command: arguments
+    of a command that prints what ``harness probe`` prints, for a target on another machine."""
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class TargetFeed:
             gevent.sleep(AGAIN)
 
     def _hear(self, child: subprocess.Popen[str]) -> None:
-        """Take its lines until it ends. What is on the other side may be any program."""
+        """Process its lines until it ends. The program at the other end is not trusted."""
         assert child.stdout
         assert child.stderr
         asking = gevent.spawn(self._ask, child)
@@ -111,7 +110,7 @@ class TargetFeed:
                 child.stdin.flush()
                 gevent.sleep(CENSUS)
         except OSError:
-            return  # it has ended: its last words are read elsewhere
+            return  # it has exited; its stderr is read elsewhere
 
     def _take(self, line: dict[str, Any]) -> None:
         if isinstance(found := line.get("census"), dict):
@@ -182,9 +181,9 @@ def summary(samples: list[dict[str, Any]], name: str, started: float | None) -> 
 
 
 def growth(during: list[dict[str, Any]], name: str) -> dict[str, float] | None:
-    """Growth per answered stream; None with too few readings. A stream that is open holds a descriptor of its own, so
-    those are taken off the descriptors. The first reading counts from the first answered stream on: what the first
-    requests load for good is none."""
+    """Growth per answered stream; None with too few readings. Open streams have a descriptor each, which is
+    subtracted. Only readings after the first answered stream count, because the first requests load modules for
+    good."""
     begun = [sample for sample in during if sample["answered"] > during[0]["answered"]]
     step = max(1, (len(begun) - 1) // PARTS)
     points = begun[::step]

@@ -1,10 +1,9 @@
-"""The channel between a master and its workers, in the place of Locust's open TCP port.
+"""The channel between a master and its workers, which replaces Locust's open TCP port.
 
-Workers of this machine connect over a Unix socket (0600) in the run's private folder (0700). Workers of other machines
-connect over TCP. Both sides of every connection prove that they know the secret of the run (ZeroMQ CURVE, ZMTP RFC 26),
-and everything they say is encrypted. The keys of both sides derive from the secret, so that it is the only thing a
-remote worker must be given. A connection without the secret ends in the handshake: no message of it is read, and none
-is sent to it.
+Workers of this machine connect over a Unix socket (0600) in the run's private folder (0700). Workers of other
+machines connect over TCP. Both sides of every connection prove that they know the secret of the run (ZeroMQ CURVE,
+ZMTP RFC 26), and all messages are encrypted. The keys of both sides derive from the secret, so a remote worker needs
+nothing else. A connection without the secret ends in the handshake: no message of it is read, and none is sent to it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ from harness.core.errors import SwarmError
 from harness.swarm.setup import SECRET
 
 DOMAIN = b"harness"
-ZAP = "inproc://zeromq.zap.01"  # where libzmq asks whether a peer's key is known (ZAP, RFC 27)
+ZAP = (
+    "inproc://zeromq.zap.01"  # the endpoint at which libzmq asks whether a peer's key is known (ZAP, RFC 27)
+)
 MAX_MESSAGE = 64 << 20  # bytes
 HANDSHAKE = 5_000  # milliseconds
 KEEPALIVE_IDLE = 30  # seconds, as in Locust's own sockets
@@ -93,7 +94,7 @@ class Server(BaseSocket):
             self._zap.send_multipart([version, request, *verdict, b"", b""])
 
     def recv_from_client(self) -> tuple[str, Any]:
-        """The next message. A worker speaks for itself alone. Raises RPCError, as Locust expects it."""
+        """The next message. A worker can send messages only in its own name. Raises RPCError, as Locust expects it."""
         client, message = super().recv_from_client()  # type: ignore[no-untyped-call]
         if message.node_id != client:
             raise RPCReceiveError(f"a message in the name of {str(message.node_id)[:64]!r}", addr=None)
@@ -121,7 +122,7 @@ class Client(BaseSocket):
 
 
 def install(endpoints: list[str], secret: str) -> None:
-    """Have Locust's runners use these sockets; the hosts and ports that Locust passes are ignored."""
+    """Make Locust's runners use these sockets; the hosts and ports that Locust passes are ignored."""
     locust.runners.rpc = SimpleNamespace(  # type: ignore[attr-defined, assignment]
         Server=lambda _host, _port: Server(endpoints, secret),
         Client=lambda _host, _port, identity: Client(endpoints[0], secret, identity),
@@ -144,9 +145,9 @@ def _check_curve() -> None:
 
 
 def secure_forks() -> None:
-    """Have plain Locust use these sockets between a master and the workers that it forks (``locust --processes``), and
-    wherever HARNESS_SWARM_SECRET is set. Call this before the fork: the processes inherit the secret. A master and
-    workers that are started by hand without a secret keep Locust's own sockets."""
+    """Make plain Locust use these sockets between a master and the workers that it forks (``locust --processes``),
+    and wherever HARNESS_SWARM_SECRET is set. Call this before the fork: the processes inherit the secret. A master
+    and workers that are started without a secret use Locust's own sockets."""
     plain = locust.runners.rpc  # type: ignore[attr-defined]
     given = os.environ.get(SECRET, "")
     secret = given or new_secret()
@@ -168,7 +169,7 @@ def secure_forks() -> None:
             return plain.Server(host, port)
         try:
             return Server([_tcp(host if given or host != "*" else "127.0.0.1", port)], secret)
-        except RPCError as error:  # in the words by which Locust knows that its port is taken
+        except RPCError as error:  # Locust recognises a taken port by this text
             raise RPCError(str(error).replace("cannot listen", "Socket bind failure")) from None
 
     def client(host: str, port: int, identity: str) -> Any:

@@ -22,7 +22,7 @@ import gevent
 from locust import User
 from locust.exception import RescheduleTask, StopUser
 
-import harness.swarm.final_reports  # a master waits for what its workers counted last
+import harness.swarm.final_reports  # makes a master wait for the last reports of its workers
 import harness.swarm.options
 import harness.swarm.publish  # noqa: F401 - both add their options to Locust's command line
 from harness.core.cycle import DISCONNECT_MODES
@@ -44,11 +44,11 @@ logger = logging.getLogger(__name__)
 
 
 class _TaskFailed(StreamFailed, RescheduleTask):
-    """Ends a Locust task quietly: the failure stands in the statistics already."""
+    """Ends a Locust task without logging: the failure is in the statistics already."""
 
 
 class _Refused(ConfigError, StopUser):
-    """A request that cannot be: Locust would try the task again at once, and log it, for ever."""
+    """An invalid request. Without StopUser Locust would run the task again and again, and log each error."""
 
 
 class Shared:
@@ -68,7 +68,7 @@ class Shared:
         self.requests: dict[tuple[str, str], Request] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self._environment = environment
-        self._refused = False  # a request of this run: one word about it is enough
+        self._refused = False  # whether an invalid request of this run was reported already
         environment.events.test_stop.add_listener(self._finish)
         environment.events.quitting.add_listener(self._finish)
         gevent.spawn(self._flush_regularly)
@@ -79,7 +79,7 @@ class Shared:
             self.statistics.flush()
 
     def _finish(self, **_: Any) -> None:
-        """The users have stopped: what still lingers on its way out ends now, and everything is counted."""
+        """Close the streams that are still disconnecting after the users have stopped, and count everything."""
         for stream in self.wheel.items():
             if isinstance(stream, Stream) and stream.disconnecting:
                 stream.disconnect(hold=False)
@@ -87,7 +87,7 @@ class Shared:
         self._refused = False
 
     def refuse(self, error: ConfigError) -> _Refused:
-        """Say what is wrong, once; end the run, and Locust with exit code 2 where no web UI waits for another."""
+        """Report an invalid request once and end the run; without a web UI also end Locust, with exit code 2."""
         environment = self._environment
         if not self._refused:
             self._refused = True
@@ -100,7 +100,7 @@ class Shared:
         return _Refused(str(error))
 
     def order(self, name: str, disconnect: str, stall_after: float) -> Order:
-        """One order for all streams that are alike. Raises ConfigError."""
+        """One shared order for all streams with these options. Raises ConfigError."""
         key = (name, disconnect, stall_after)
         found = self.orders.get(key)
         if found is None:
@@ -117,7 +117,7 @@ class Shared:
         if found is None:
             if host not in self.endpoints:
                 self.endpoints[host] = Endpoint.parse(host)
-            if len(self.requests) > 1000:  # paths made up per request
+            if len(self.requests) > 1000:  # paths that differ with every request
                 self.requests.clear()
             found = self.requests[host, path] = Request(self.endpoints[host].under(path))
         return found
@@ -128,7 +128,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check(path: str, retry: float, last_event_id: str) -> None:
-    """Raises ConfigError for what would make another request than the one that was meant."""
+    """Raise ConfigError for options that would silently make another request than the one that was meant."""
     if not isinstance(path, str) or path[:1] not in ("/", ""):
         raise ConfigError(
             f"path {path!r}; expected one that begins with /: what goes before it is the host's"
@@ -171,7 +171,7 @@ class StreamOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """Those of them that make the request."""
+    """The options of a stream that describe its request."""
 
     method: str = "GET"
     headers: Mapping[str, str] | None = None
@@ -189,9 +189,8 @@ def _some(options: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
 class SseUser(User):
     """A Locust user with ``self.sse(path)``.
 
-    stall_after: seconds of silence, not even a comment, after which a stream has failed; --stall-after
-    goes before. headers: of every request. Cookies that the service sets come back to it, those of a
-    redirect at once.
+    stall_after: seconds of silence, not even a comment, after which a stream has failed; --stall-after overrides it.
+    headers: of every request. Cookies that the service sets are sent back to it, also within a redirect.
     """
 
     abstract = True
@@ -215,12 +214,12 @@ class SseUser(User):
         """A stream for a ``with`` block; iterate over it for events (type, id, data).
 
         name: in the statistics, default the path. auth: user and password. bearer: a token.
-        disconnect: how it is left at the end of the block (fin, rst, rst-early, half-close, stall).
+        disconnect: how it disconnects at the end of the block (fin, rst, rst-early, half-close, stall).
         reconnect, retry_5xx, retry (seconds), last_event_id, comments, max_line, max_event (bytes): see
         SourceOptions.
-        Entering the block raises StreamFailed when the service refuses; in a task that is not an error of
-        its own: the task ends, the failure is counted by its cause. A host, header or method that cannot be raises
-        ConfigError here, and ends the run.
+        Entering the block raises StreamFailed when the service refuses; in a task the failure is
+        counted by its cause and ends only the task. An invalid host, header or method raises ConfigError here, and ends
+        the run.
         """
         for unknown in options.keys() - StreamOptions.__annotations__.keys():
             raise TypeError(f"sse() got an unexpected keyword argument {unknown!r}")

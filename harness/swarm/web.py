@@ -1,7 +1,8 @@
-"""One more tab in Locust's web UI: the target's descriptors, threads and memory, live; and a guard before all of it.
+"""Adds a tab to Locust's web UI with live descriptors, threads and memory of the target, and an access check for the
+whole UI.
 
-Locust has no custom live charts, so the page is ours, served by its Flask app in a frame below Locust's tab bar.
-Importing this module is all that a locustfile has to do.
+Locust has no custom live charts, so its Flask app serves an own page in a frame below Locust's tab bar. A locustfile
+only has to import this module.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def attach(
 ) -> None:
     """Add the tab and the guard where there is a web UI, the section to the report of ``--html``, and the readings to
     the figures of ``--prometheus`` and ``--otlp``. target_pid 0: the option's, or the process that listens on the
-    host's port. read_only: nobody may start or stop users."""
+    host's port. read_only: users cannot be started or stopped here."""
     options = environment.parsed_options
     html = getattr(options, "html_file", None) and not isinstance(runner, WorkerRunner)
     published = wanted(options) and not isinstance(runner, WorkerRunner)
@@ -96,7 +97,7 @@ def attach(
 
 
 def add_to_file(file: Path, feed: TargetFeed) -> None:
-    """Put the section into a report that Locust has written."""
+    """Insert the section into a report that Locust has written."""
     try:
         file.write_text(with_section(file.read_text(encoding="utf-8"), feed), encoding="utf-8")
     except OSError as error:

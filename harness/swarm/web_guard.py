@@ -1,6 +1,6 @@
-"""What stands before Locust's web UI: no other site may press its buttons or read its figures.
+"""Protects Locust's web UI: no page of another site may use its buttons or read its figures.
 
-Locust itself answers every origin (``Access-Control-Allow-Origin: *``) and takes its orders from any page.
+Locust itself answers every origin (``Access-Control-Allow-Origin: *``) and accepts requests from any page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 class WebGuard:
     """WSGI middleware. own_hosts: names under which this server is reached, besides addresses and localhost.
-    read_only: the users are a run's own, so that nobody may start or stop them."""
+    read_only: a
+    run controls the users, so that they cannot be started or stopped here."""
 
     def __init__(
         self, application: Application, own_hosts: Collection[str] = (), *, read_only: bool = False

@@ -1,7 +1,7 @@
 """One timer for all streams: due items in slots of a few milliseconds.
 
-A timer object per stream or per event would be restarted with every event; a stall or a dwell that ends
-20 ms late costs nothing. Putting and dropping is O(1), and a finished stream is dropped at once: with
+A timer object per stream or per event would be restarted with every event; a stall or a dwell may well end 20 ms
+late. Putting and dropping is O(1), and a finished stream is dropped at once: with
 3,500 streams a second and a dwell of a minute, stale entries alone would hold 200,000 of them.
 """
 
@@ -17,16 +17,16 @@ GRAIN = 0.02  # seconds per slot
 
 
 class Due(Protocol):
-    """Something with a moment at which it must be looked at. slot: where it stands, or -1."""
+    """An item with a time at which its ``expired`` is called. slot: its place in the wheel, or -1."""
 
     slot: int
 
     def expired(self, moment: float) -> None:
-        """Its moment has come; it may put itself in again."""
+        """Called when the item is due; it may put itself in again."""
 
 
 class Wheel:
-    """Runs its timer only while something is in it. on_tick(moment, late): every tick, with the seconds
+    """Runs its timer only while it has items. on_tick(moment, late): every tick, with the seconds
     by which the loop was late: how busy the generator is."""
 
     def __init__(
@@ -39,17 +39,17 @@ class Wheel:
         self.on_tick = on_tick
         self._slots: dict[int, set[Due]] = {}
         self._timer: Any = None
-        self._next = 0  # the first slot not yet looked at
+        self._next = 0  # the first slot that is not processed yet
         self._expected = 0.0
         self._held = 0
 
     def put(self, item: Due, at: float) -> None:
-        """Look at the item at a moment (of the clock); an item stands in one slot only."""
+        """Schedule the item at a time of the clock; an item is in one slot only."""
         if item.slot >= 0:
             self.drop(item)
         if self._timer is None:
             self._start()
-        # Rounded up, so that no item is looked at before its moment; a moment in the past is due at the next tick.
+        # Rounded up, so that no item expires early; a time in the past is due at the next tick.
         slot = max(int(at / GRAIN) + 1, self._next)
         found = self._slots.get(slot)
         if found is None:
@@ -58,7 +58,7 @@ class Wheel:
         item.slot = slot
 
     def drop(self, item: Due) -> None:
-        """Take an item out; one that is not in is not an error."""
+        """Remove an item; it is no error if it is not in the wheel."""
         if item.slot < 0:
             return
         slot = self._slots.get(item.slot)
@@ -69,11 +69,11 @@ class Wheel:
         item.slot = -1
 
     def items(self) -> list[Due]:
-        """Everything that is in."""
+        """All items."""
         return [item for slot in self._slots.values() for item in slot]
 
     def hold(self) -> None:
-        """Keep ticking though nothing may be in, until as many ``release`` calls."""
+        """Keep ticking even without items, until ``release`` is called as often."""
         self._held += 1
         if self._timer is None:
             self._start()
@@ -97,7 +97,7 @@ class Wheel:
         while self._next <= now:
             slot, self._next = self._slots.pop(self._next, None), self._next + 1
             if slot is not None:
-                # All are marked as taken out first: one that expires may put itself in again, or drop another.
+                # All are marked as removed first: an item that expires may put itself in again, or drop another.
                 for item in slot:
                     item.slot = -1
                 for item in slot:

@@ -1,11 +1,11 @@
 """The control protocol between the experiment and the swarm: JSON lines over a Unix socket.
 
-To the child: ``{"order": "setup", "setup": {...}}`` once, then ``{"order": "cycle", "spec": {...}}``,
-``{"order": "cancel"}``, ``{"order": "stop"}``. From it: ``{"hello": PID}``, ``{"ready": true}``,
-``{"progress": OUTCOME}``, ``{"outcome": OUTCOME}``, ``{"error": TEXT}``; an OUTCOME is
-``{"ledger": {...}, "first_events": [[bucket, count], ...]}``. A master and its workers exchange the same
-values in Locust's custom messages. cattrs reads and writes the values; what it reads is checked field by field: its
-type, and its range or length. Both sides import this; it imports neither locust nor gevent.
+To the child: ``{"order": "setup", "setup": {...}}`` once, then ``{"order": "cycle", "spec": {...}}``, ``{"order":
+"cancel"}``, ``{"order": "stop"}``. From it: ``{"hello": PID}``, ``{"ready": true}``, ``{"progress": OUTCOME}``,
+``{"outcome": OUTCOME}``, ``{"error": TEXT}``; an OUTCOME is ``{"ledger": {...}, "first_events": [[bucket, count],
+...]}``. A master and its workers exchange the same values in Locust's custom messages. cattrs reads and writes the
+values, and every field is checked: its type, and its range or length. Both sides import this; it imports neither
+locust nor gevent.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def encode(message: dict[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """One line back; raises BadMessage for anything but a JSON object of a sane size."""
+    """One line back; raises BadMessage for anything but a JSON object of at most MAX_LINE bytes."""
     if len(line) > MAX_LINE:
         raise BadMessage(f"a line of {len(line)} bytes; expected at most {MAX_LINE}")
     try:
@@ -141,7 +141,7 @@ def _say(error: BaseException, _: type | None) -> str:
 
 
 def _refuse(value: object, expected: str) -> ValueError:
-    # A message may be megabytes long: the beginning of a value is enough to find it.
+    # A message may be megabytes long, so errors show only the beginning of a value.
     return ValueError(f"{reprlib.repr(value)}; expected {expected}")
 
 
@@ -220,7 +220,7 @@ def _paths(value: Any, kind: Any) -> tuple[str, ...]:
 
 
 def _address(value: Any, _: Any) -> str:
-    """A numeric address: a name would be looked up at every bind."""
+    """A numeric address, because a name would be looked up at every bind."""
     try:
         if isinstance(value, str) and ipaddress.ip_address(value):
             return value
@@ -239,7 +239,7 @@ def _expect(value: Any, kind: Any) -> tuple[str, ...]:
 
 
 def _status(value: Any, _: Any) -> int:
-    """JSON makes texts of the numbers, msgpack does not."""
+    """An HTTP status. As a key it is a text in JSON, and a number in msgpack."""
     text = str(value)
     if not (text.isascii() and text.isdigit() and len(text) <= 3):
         raise _refuse(value, "an HTTP status such as 429")
@@ -286,7 +286,7 @@ BY_TYPE: dict[Any, Hook] = {
     float | None: _optional(SECONDS),
     tuple[str, ...]: _texts(TEXT, "a list of texts"),
 }
-"""How the values of a type are read where their field has no entry in BY_FIELD."""
+"""How the values of a type are read if their field has no entry in BY_FIELD."""
 
 DISCONNECT = _one_of(("mixed", *DISCONNECT_MODES))
 MODE = _one_of(("stream", "request"))
@@ -329,7 +329,7 @@ BY_FIELD: dict[type[Any], dict[str, Hook]] = {
     },
     Outcome: {},
 }
-"""How single fields are read: those with a range or a form of their own."""
+"""How fields with a range or a format of their own are read."""
 
 
 def _ranged(kind: type[Any]) -> dict[str, Hook]:
@@ -365,7 +365,7 @@ def _converter() -> Converter:
     converter = Converter()
     for kind, hook in BY_TYPE.items():
         if isinstance(kind, type):
-            converter.register_structure_hook(kind, hook)  # or cattrs would convert: 1 to True, 7 to "7"
+            converter.register_structure_hook(kind, hook)  # else cattrs would convert: 1 to True, 7 to "7"
         else:
             converter.register_structure_hook_func(partial(_same, kind), hook)
     for kind in BY_FIELD:

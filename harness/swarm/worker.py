@@ -1,4 +1,4 @@
-"""One more generator: ``python -m harness.swarm.worker MASTER:PORT``, on this machine or another.
+"""An additional load generator: ``python -m harness.swarm.worker MASTER:PORT``, on this machine or another.
 HARNESS_SWARM_SECRET in its environment must be the secret of the master.
 
 It joins as a Locust worker and learns everything else from the master.
@@ -28,7 +28,7 @@ from harness.swarm.statistics import STATISTICS, Statistics  # noqa: E402
 from harness.swarm.transport import install  # noqa: E402
 from harness.swarm.wire import BadMessage, outcome_to_dict, setup_from_dict, spec_from_dict  # noqa: E402
 
-SILENT = 2.0  # seconds after which a worker says that it waits; it may be there before its master
+SILENT = 2.0  # seconds after which a worker reports that it waits for its master
 
 
 class WorkerSide:
@@ -72,7 +72,7 @@ class WorkerSide:
             )
         except (BadMessage, ConfigError) as error:
             self._send("error", str(error))
-        except Exception as error:  # the master must not wait for ever
+        except Exception as error:  # without an answer the master would wait for ever
             self._send("error", f"{type(error).__name__}: {error}")
         else:
             self._send("outcome", {"number": number, "outcome": outcome_to_dict(outcome)})

@@ -109,7 +109,7 @@ def test_ctrl_c_is_heard_while_nothing_answers_yet(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)
     assert running.returncode == 3
-    assert "stopped during the first look at the program" in said
+    assert "stopped during the inspection of the program" in said
 
 
 def test_growth_that_nobody_reads_is_no_fault_of_the_service(tmp_path: Path) -> None:
