@@ -245,6 +245,31 @@ def test_a_language_without_counters_has_words_of_its_own(runtime: str, words: s
     assert "finally" not in step or runtime == "php"
 
 
+@pytest.mark.parametrize(
+    ("runtime", "key", "recipe", "words"),
+    [
+        ("python", "processes/zombie", "zombie", "Popen"),
+        ("go", "processes/zombie", "zombie", "call Wait"),
+        ("native", "fds/pipe", "zombie-pipe", "waitpid"),
+        ("native", "fds/close-wait", "close-wait", "the peer's close"),
+        ("go", "fds", "inbound", "the request's context"),
+        ("node", "fds/rowless-socket", "rowless-socket", "AbortSignal"),
+        ("go", "fds/tcp-out:5432", "outbound", "the body of every response, errors too"),
+        ("php", "fds/tcp-out:5432", "outbound", "persistent"),
+        ("native", "idle-cpu", None, "timers and background loops"),
+    ],
+)
+def test_the_step_follows_from_what_the_descriptors_are(
+    runtime: str, key: str, recipe: str | None, words: str
+) -> None:
+    """ "Find what each stream opens" helps nobody who was told what it is."""
+    metric, _, kind = key.partition("/")
+    step = next_step("answered-stream", runtime, metric, kind, None, recipe)
+    assert words in step
+    assert "find what" not in step
+    assert words not in next_step("time", runtime, metric, kind, None, recipe) or key == "idle-cpu"
+
+
 def test_memory_that_the_kernel_counts_may_be_anything_that_a_stream_leaves_behind() -> None:
     """A Go without pprof: its memory grows, and a goroutine may be what does."""
     assert next_step("connection", "go", "memory", "anonymous") == (

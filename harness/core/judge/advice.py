@@ -67,6 +67,30 @@ ENDLESS: Mapping[str, str] = {
     "rust": "a Vec, a HashMap, an unbounded channel",
     "": "a list, a cache, a queue without a limit",
 }
+# How a service waits for a child process that has ended.
+WAITED_BY: Mapping[str, str] = {
+    "python": "call wait() or communicate() of its Popen, or os.waitpid",
+    "go": "call Wait for each command that was started",
+    "ruby": "call Process.wait, or Process.detach at its start",
+    "php": "call proc_close for each proc_open",
+    "rust": "call wait for each Child",
+    "": "waitpid, or a handler of SIGCHLD that calls it",
+}
+# How a connection to another service is given back.
+RETURNED_BY: Mapping[str, str] = {
+    "python": "in a finally block, or share one session between all",
+    "node": "by consuming or destroying the response, or share one agent between all",
+    "go": "by closing the body of every response, errors too, and share one http.Client between all",
+    "jvm": "with try-with-resources, or share one client between all",
+    "ruby": "in an ensure block, or share one pool between all",
+    "php": "in a finally block, and under a name that does not change if it is persistent",
+    "rust": "by dropping it, or share one client between all",
+    "": "when the stream ends, or share one between all",
+}
+# Recipes (harness.core.judge.recipe) whose descriptors or processes have a step of their own.
+ZOMBIES = ("zombie", "zombie-pipe")
+CLIENTS = ("close-wait", "close-wait-worker", "rowless-socket", "inbound", "inbound-worker")
+UPSTREAM = ("outbound", "outbound-worker")
 # What may retain memory that only the kernel counts, after "find what each connection leaves behind: ".
 LEFT: Mapping[str, str] = {
     "python": "an entry of a list or a cache, a task that never ends",
@@ -148,9 +172,10 @@ def next_step(
     metric: str = "",
     kind: str = "",
     held: Held | None = None,
+    recipe: str | None = None,
 ) -> str:
     """What to do first. driver, metric, kind: of the finding; runtime: of the service, as its record names it. held:
-    the container in which the growth was found, which is then named."""
+    the container in which the growth was found, which is then named. recipe: of the finding, if one fits."""
 
     def word(table: Mapping[str, str]) -> str:
         return table.get(runtime or "", table[""])
@@ -176,6 +201,14 @@ def next_step(
         return f"look at what is kept for each client{where}, and bound it or drop it after a time"
     if driver == "invalid-request":
         return f"look at what is opened before a request is rejected, and close it {word(CLOSED_BY)}"
+    if driver and recipe in ZOMBIES:
+        return f"wait for each child process that has ended: {word(WAITED_BY)}"
+    if driver and recipe in CLIENTS and not held:
+        return f"look at how the handler learns that its client has left: {word(NOTICED_BY)}"
+    if driver and recipe in UPSTREAM and not held:
+        return f"give back the connection that each {opened} opens to another service: {word(RETURNED_BY)}"
+    if driver and metric == "idle-cpu":
+        return f"look at {word(TICKING)}: what each {opened} starts goes on after it has ended"
     if driver and (ended := ENDED_BY.get((metric, kind))):
         if not held:
             return f"{word(ended)}: it outlives its stream"

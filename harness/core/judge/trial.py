@@ -261,7 +261,7 @@ def _advice(
     if outcome in (Outcome.LEAKING, Outcome.CRASHED) and any(one.driver for one in findings):
         first = findings[0]
         held = explains(held_of(trial.places), first.metric, first.rate.value if first.rate else 0.0)
-        return next_step(first.driver, runtime, first.metric, first.kind, held)
+        return next_step(first.driver, runtime, first.metric, first.kind, held, first.recipe)
     if outcome is Outcome.CRASHED and crash:
         return crashes.next_step(crash, runtime)
     if outcome is Outcome.STALLED:
