@@ -41,7 +41,8 @@ def test_a_bounded_buffer_holds_so_much_for_each_client(
 
 
 @pytest.mark.parametrize(
-    ("key", "least"), [(HEAP, 64.0 * 1024), (OBJECTS, 64.0), (BLOCKS, 64.0), (FDS, 1.0), (TASKS, 1.0)]
+    ("key", "least"),
+    [(HEAP, 4096.0), (OBJECTS, 8.0), (BLOCKS, 8.0), (holds.ANONYMOUS, 64.0 * 1024), (FDS, 1.0), (TASKS, 1.0)],
 )
 @pytest.mark.parametrize(("share", "found"), [(0.99, 0), (1.01, 1)])
 def test_growth_of_the_first_hold_is_worth_a_longer_look(
@@ -132,8 +133,24 @@ def test_the_next_hold_takes_a_minute_at_most_or_as_long_as_the_first(
     assert second_hold(monkeypatch, 15_000.0, 1.0, hold=70.0) == 70.0
 
 
-@pytest.mark.parametrize(("done", "more"), [(3, True), (4, False)])
-def test_a_trial_has_four_holds(done: int, more: bool) -> None:
+@pytest.mark.parametrize(("key", "dwell"), [(HEAP, 5.0), (OBJECTS, 5.0)])
+@pytest.mark.parametrize("share", [0.99, 1.01])
+def test_little_growth_is_looked_at_in_a_short_hold_of_stalled_readers_first(
+    key: Key, dwell: float, share: float
+) -> None:
+    """Beyond first buffers the long hold comes at once."""
+    least = 64.0 * 1024 if key == HEAP else 64.0
+    leak = freed(1e6, lambda t: share * least / SCREENED * t)
+    spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=5.0, stalled=CLIENTS // 2)
+    seen = [held(spec, key, leak, 0.0), held(replace(spec, stalled=0), key, lambda t, r, s: 1e6, 10.0)]
+    step = next_hold(trial([], observations=seen), replace(PLAIN, phase=Phase.HOLD), 5.0)
+    assert step is not None
+    assert step.stalled == CLIENTS
+    assert (step.dwell == dwell) is (share < 1)
+
+
+@pytest.mark.parametrize(("done", "more"), [(4, True), (5, False)])
+def test_a_trial_has_five_holds(done: int, more: bool) -> None:
     """Two mixed ones and one of readers leave what stalled readers cost open."""
     leak = freed(1e6, lambda t: 30_000.0 * t)
     spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=5.0, stalled=CLIENTS // 2)

@@ -43,6 +43,9 @@ STALLED_LIMIT = 4.0  # times as much behind a stalled reader: queues are sized f
 # Growth per client from which on the screening asks for a longer hold.
 SCREEN = {"B": float(64 << 10), "objects": 64.0, "blocks": 64.0}
 SCREEN_LIMIT = 1.0
+# The same for counters inside the service, which have hardly any noise: a producer of 3 kB a second queues no more than
+# that behind its stalled readers in a first hold. So little growth is looked at in two short holds before a long one.
+SMALL = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
 SETTLE = (
     0.25  # share of a hold, from its start, in which connections are set up and first buffers are allocated
 )
@@ -57,7 +60,7 @@ BUFFERED = (
 )
 MAX_HOLD = 60.0  # seconds, unless --hold asks for more
 SPARE = 1.5  # times the time that the limit needs
-HOLDS = 4  # hold cycles of a trial, at most
+HOLDS = 5  # hold cycles of a trial, at most
 EVENTFUL = 3.0  # events a client, from which growth is counted per event
 LATE = 0.2  # seconds by which a level may be read later than the events were counted
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
@@ -290,7 +293,11 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
         return step
     if len(readers) == 1 and _lasts(trial, readers[0]):
         return replace(step, dwell=max(hold, min(left, _needed(open_, 1.0, hold))))
-    if not mute and clients > 1:
+    if clients == 1 or len(mute) > 1:
+        return None
+    if not mute and not any(map(_plain, open_)):
+        return replace(step, stalled=clients)
+    if not mute or (mute[0].spec.dwell <= hold and _lasts(trial, mute[0])):
         return replace(step, stalled=clients, dwell=max(hold, min(left, _needed(open_, STALLED_LIMIT, hold))))
     return None
 
@@ -306,6 +313,12 @@ def _lasts(trial: Trial, seen: Observation) -> bool:
 
 def _worth(one: Grown) -> bool:
     """Whether growth continued, and exceeds first buffers."""
+    least = SMALL.get(one.key.unit) if one.key.judged is Judged.EXACT else None
+    return _plain(one) if least is None else one.lasting and one.per_client >= least
+
+
+def _plain(one: Grown) -> bool:
+    """Whether growth continued, and exceeds first buffers by whatever it was measured."""
     return one.lasting and one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
 
 
