@@ -1,4 +1,4 @@
-"""Budget files on disk: found upward, read, and every value's line known for the errors."""
+"""Finds and reads budget files, and knows the line of every value for error messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEY_TRIES = 20
 def find(start: Path) -> Path | None:
     """The nearest ``budgets.toml``, or ``pyproject.toml`` with ``[tool.harness]``, in ``start`` or above it.
 
-    Raises ConfigError when one folder has both: neither may be left out in silence.
+    Raises ConfigError when one folder has both, because neither may be ignored silently.
     """
     for folder in (start.resolve(), *start.resolve().parents):
         own, project = folder / BUDGETS, folder / PROJECT
@@ -49,7 +49,7 @@ def load(path: Path) -> BudgetFile:
 
 
 def loads(path: Path, text: str) -> BudgetFile:
-    """Check what a budget file holds, or is about to hold. Raises ConfigError as ``load`` does."""
+    """Check the contents of a budget file, or those that will be written. Raises ConfigError as ``load`` does."""
     data = _parsed(path, text)
     prefix: Place = ()
     if path.name == PROJECT:
@@ -115,13 +115,17 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         found = re.search(r"^(.*) \(at line (\d+), column \d+\)$", str(error))
         place, why = (f"{path}, line {found[2]}", found[1]) if found else (str(path), str(error))
         raise ConfigError(f'{place}: not TOML: {why}; expected such as fds = "0/connection"') from None
-    except (RecursionError, ValueError) as error:  # nested without end; an integer of more than 4,300 digits
+    except (
+        RecursionError,
+        ValueError,
+    ) as error:  # nested too deeply, or an integer of more than 4,300 digits
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(f'{path}: not TOML: {why}; expected such as fds = "0/connection"') from None
 
 
 def _section(path: Path) -> object | None:
-    """``[tool.harness]`` of a pyproject.toml; None where there is none, or no TOML (others will say so)."""
+    """``[tool.harness]`` of a pyproject.toml; None without one, or if the file is not TOML, which is reported
+    elsewhere."""
     try:
         tool = tomllib.loads(read(path)).get("tool", {})
     except (ConfigError, RecursionError, ValueError):
@@ -133,7 +137,7 @@ def _section(path: Path) -> object | None:
 def line_numbers(text: str) -> dict[Place, int]:
     """Place → line (from 1) of every table and key that begins a line; ``[[exception]]`` is counted from 0.
 
-    tomllib keeps no positions. Each line's own header or key is read by tomllib, so quoting is its matter.
+    tomllib keeps no positions. The header or key of each line is parsed by tomllib, which handles the quoting.
     """
     found: dict[Place, int] = {}
     table: Place = ()
@@ -150,7 +154,8 @@ def line_numbers(text: str) -> dict[Place, int]:
             table = header
             found.setdefault(table, number)
         elif "=" in stripped and not stripped.startswith("#"):
-            # The first = that ends a key. A line of a long text may hold thousands, and each try reads it again.
+            # The first = that ends a key. A line of a long text may contain thousands, and each attempt parses it
+            # again.
             ends = (i for i, char in enumerate(stripped[:LONGEST_KEY]) if char == "=")
             for end in itertools.islice(ends, KEY_TRIES):
                 keys = _keys(stripped[:end] + "= 0")
@@ -177,7 +182,7 @@ def _keys(line: str) -> Place | None:
 
 
 def _line(lines: Mapping[Place, int], place: Place) -> int | None:
-    """The line of a place, else of what it holds, else of what holds it."""
+    """The line of a place, else of its contents, else of its parent."""
     for length in range(len(place), 0, -1):
         begins = [number for name, number in lines.items() if name[:length] == place[:length]]
         if begins:

@@ -1,10 +1,10 @@
 """pytest plugin: guard any service from a test (docs/pytest.md).
 
-    def test_stream_gives_everything_back(guard):
+    def test_stream_releases_everything(guard):
         verdict = guard(command=["python", "app.py", "--port", "{port}"], url="http://127.0.0.1:{port}/events")
         assert verdict.bounded, verdict.explain()
 
-Nothing but the standard library and pytest is imported until a fixture, a marker or an option is used. pytest loads
+Only the standard library and pytest are imported until a fixture, a marker or an option is used. pytest loads
 this file through ``sse_leak_harness_plugin``, without its package: a project may have a module named ``harness``.
 """
 
@@ -26,9 +26,7 @@ PACKAGE = Path(__file__).resolve().parent
 LEAK_CHECK = "harness-leak-check"
 REPORTS = pytest.StashKey[list[tuple[str, str]]]()
 FAILED = pytest.StashKey[bool]()
-EVIDENCE = (
-    "Captured harness guard"  # how pytest entitles the section of harness.plugin.guarding, before "call"
-)
+EVIDENCE = "Captured harness guard"  # the title that pytest gives the section of harness.plugin.guarding, before "call"
 LEAKS = pytest.StashKey[dict[str, str]]()
 
 
@@ -53,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--no-leaks",
         action="store_true",
-        help="every test must give back descriptors, threads, children, tasks, ZeroMQ sockets; rank those that do not",
+        help="every test must release descriptors, threads, children, tasks and ZeroMQ sockets; rank those that do not",
     )
 
 
@@ -65,17 +63,17 @@ def _positive(text: str) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Markers, and room for what the summary shows."""
+    """Register the markers, and prepare what the summary shows."""
     config.stash[REPORTS], config.stash[LEAKS] = [], {}
     config.pluginmanager.register(_Gather(config), "harness-gather")
     config.addinivalue_line(
         "markers",
         "budget(fds='0/connection', memory='1 KiB/connection', ceilings={…}, pools={…}, require={…}, profile=None): "
-        "what a connection, an event or an hour may leave behind; guards of the test then fail by themselves",
+        "allowed growth per connection, event or hour; guards of the test then fail by themselves",
     )
     config.addinivalue_line(
         "markers",
-        "no_leaks(ignore=(), objects=(), memory=None, timeout=2.0): the test must give everything back",
+        "no_leaks(ignore=(), objects=(), memory=None, timeout=2.0): the test must release everything",
     )
     if config.getoption("--no-leaks"):
         if hidden := _hidden():
@@ -111,7 +109,7 @@ def _check_leaks(config: pytest.Config, *, everywhere: bool) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The check of leaks is loaded where a test asks for it."""
+    """Load the leak check if a test uses it."""
     if config.pluginmanager.has_plugin(LEAK_CHECK):
         return
     if any(item.get_closest_marker("no_leaks") for item in items) and not _hidden():
@@ -182,11 +180,11 @@ class _Gather:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """A test that failed has not come to its own clearing up: its leftovers would hide why."""
+        """Skip the leak check of a test that failed: what it left behind would hide the reason."""
         if call.excinfo is not None and call.when != "teardown":
             item.stash[FAILED] = True
         report = yield
-        # `assert verdict.bounded, verdict.explain()` shows the evidence already: once is enough.
+        # `assert verdict.bounded, verdict.explain()` shows the evidence already.
         shown = report.longreprtext if report.failed else ""
         report.sections = [
             (title, text)
@@ -207,7 +205,7 @@ class _Gather:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Where the reports of this session's guards are, and which tests leaked most."""
+    """Print the reports of this session's guards, and the tests that leaked most."""
     if reports := config.stash.get(REPORTS, []):
         terminalreporter.section("harness reports")
         for node, text in reports:
@@ -216,6 +214,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if leaks := config.stash.get(LEAKS, {}):
         from harness.plugin.leaks import ranking
 
-        terminalreporter.section("harness: tests that leave most behind")
+        terminalreporter.section("harness: tests that leak most")
         for line in ranking(leaks):
             terminalreporter.write_line(line)

@@ -1,4 +1,4 @@
-"""What tests import: assertions for checks written by hand, and the types of the plugin's fixtures (docs/pytest.md)."""
+"""The API for tests: assertions for checks of your own, and the types of the plugin's fixtures (docs/pytest.md)."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def assert_bounded(
     budget: Budget | Mapping[str, object] | None = None,
     sensitivity: float | str = 1e-3,
 ) -> Verdict:
-    """Fail with the evidence unless everything came back; the verdict.
+    """Fail with the evidence unless everything was released; returns the verdict.
 
-    what: a verdict, or your own readings: metric (``fds``, ``fds/eventfd``, ``memory/anonymous``) → its level
-    at rest after each of several cycles with ``connections`` connections each, the first being the base.
-    They go through the same judge as a guard's; a count, such as ``fds`` or ``threads``, must be among them.
-    sensitivity: smallest leak per connection that must not be missed, also ``"1/1000"``. Raises
-    AssertionError, ValueError for readings that make no sense and ConfigError for budgets that make none.
+    what: a verdict, or your own readings: metric (``fds``, ``fds/eventfd``, ``memory/anonymous``) → its settled level
+    after each of several cycles with ``connections`` connections each; the first is the base. They go through the
+    same judge as a guard's; a count, such as ``fds`` or ``threads``, must be among them. sensitivity: smallest leak
+    per connection that must not be missed, also ``"1/1000"``. Raises AssertionError, ValueError for invalid readings
+    and ConfigError for invalid budgets.
     """
     __tracebackhide__ = True
     verdict = (

@@ -30,28 +30,28 @@ OF_A_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES)
 NO_FILES = ("schema", "doctor")  # commands that need no working directory
 NO_DIRECTORY = "the working directory was removed; change to one that exists: cd"
 COMMANDS = {
-    "reproduce": "the crash, its causes and its fixes, profile by profile",
-    "guard": "any service: load it, judge whether it gives everything back",
-    "soak": "the same cycles for hours; survives interruption",
+    "reproduce": "reproduce the crash, its causes and its fixes, profile by profile",
+    "guard": "load any service and judge whether it leaks",
+    "soak": "load a service for hours; can be resumed",
     "judge": "judge a saved run again",
-    "explain": "how a saved run was judged, metric by metric",
+    "explain": "explain how a saved run was judged, metric by metric",
     "report": "write the report of a saved run again",
-    "history": "runs over many nights: list, export, prune, a static site",
-    "compare": "what changed between two runs",
-    "trend": "when a metric changed for good, over many runs",
-    "init": "a commented budgets.toml, a test and a workflow for your project",
+    "history": "list, export and prune recorded runs; make a static site",
+    "compare": "compare two runs",
+    "trend": "find lasting changes over many runs",
+    "init": "write a budgets.toml, a test and a workflow for your project",
     "budget": "check a budget file without a run",
-    "baseline": "budgets from an accepted run",
-    "schema": "the JSON Schema of --json",
-    "memory": "what a Python program keeps, line by line",
-    "watch": "live view of a running process: counts, classes, what grew",
+    "baseline": "write budgets from an accepted run",
+    "schema": "print the JSON Schema of --json",
+    "memory": "find what a Python program retains, line by line",
+    "watch": "watch a running process: counts, classes, what grew",
     "probe": "print readings of a process tree as JSON lines",
-    "doctor": "can this machine run the harness?",
+    "doctor": "check whether this machine can run the harness",
 }
 
 
 class LazyGroup(click.Group):
-    """Names and one-line helps are known here; the code of a command is imported when asked for."""
+    """A group that has only names and short helps; the module of a command is imported when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Commands in the order in which people need them."""
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def ended(error: BaseException) -> int:
-    """Say on standard error, in one line, why a command ended; the exit code."""
+    """Report in one line on standard error why a command ended, and return the exit code."""
     match error:
         case SystemExit():
             return error.code if isinstance(error.code, int) else EXIT_INFRASTRUCTURE
@@ -128,7 +128,7 @@ def ended(error: BaseException) -> int:
             tell(f"harness: {error}")
             return error.exit_code
         case BrokenPipeError():
-            # The reader of our output is gone (`harness … | head`): nobody is left to tell.
+            # The reader of the output has exited (`harness … | head`), so no message can be printed.
             silence(1)
             return EXIT_INFRASTRUCTURE
         case MemoryError():

@@ -1,4 +1,4 @@
-"""What follows every measuring command once its verdict is on disk: where the run is, its history, notifications."""
+"""The steps of every measuring command after its verdict is saved: the folder of the run, history, notifications."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ HISTORY_OPTIONS = (
 
 
 class AfterVerdict:
-    """The steps after a verdict. Made before the run: what could not work is refused, and what the environment
-    holds of secrets leaves it, so that the service does not inherit them."""
+    """The steps after a verdict. It is made before the run, so that invalid options are refused early, and it removes
+    secrets from the environment, so that the service does not inherit them."""
 
     def __init__(
         self, *, out: Path | None, history: str | None, notify: str | None, target: str | None
@@ -50,7 +50,9 @@ class AfterVerdict:
         check_place(self._place)
         self._webhook = Webhook(url) if url else None
         if self._webhook and self._place.off:
-            raise ConfigError("--notify tells what changed since the last run: expected a history, not none")
+            raise ConfigError(
+                "--notify reports what changed since the last run: expected a history, not none"
+            )
         if self._webhook and not installed():
             raise ConfigError(INSTALL)
         for name in (NOTIFY, VARIABLE):
@@ -64,14 +66,14 @@ class AfterVerdict:
         return cls(**{name: options.get(name) for name in ("out", "history", "notify", "target")})
 
     def record(self, run: Run) -> None:
-        """Say where the run is if --out held another, and record it. Raises ConfigError, HistoryError."""
+        """Record the run; report its folder if --out contained another run. Raises ConfigError, HistoryError."""
         folder = run.directory.path
         if self._out is not None and folder != self._out:
             tell(f"harness: {self._out} holds an earlier run; this run is in {folder}")
         self._notices = keep(run.record, folder, self._place, target=self._target)
 
     def notify(self) -> None:
-        """Tell the webhook what changed. Raises NotificationError."""
+        """Send what changed to the webhook. Raises NotificationError."""
         if self._webhook:
             from harness.core.notice import payload  # imports the judge, which the options do not need
 

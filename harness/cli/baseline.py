@@ -1,4 +1,4 @@
-"""``harness baseline accept``: budgets from a run that was found good, and what that loosens."""
+"""``harness baseline accept``: writes budgets from an accepted run, and reports which of them are looser."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from harness.core.verdict import Outcome
 from harness.experiment.reports import uncovered
 from harness.store.write import replace_file
 
-MARGIN = 1.2  # a ceiling is so much above the highest level of the accepted run
-ROUNDS = 5  # judgements until what was hidden by other growth is granted too
-GRACE = datetime.timedelta(days=90)  # until an accepted growth fails again
+MARGIN = 1.2  # times the highest level of the accepted run, for a ceiling
+ROUNDS = 5  # repetitions until growth that other growth had hidden is granted too
+GRACE = datetime.timedelta(days=90)  # after which accepted growth fails again
 TOTALS = (Key("fds"), Key("threads"), Key("processes"), Key("memory", "anonymous"))
 GRANTED = ("growth", "per_event", "per_hour", "per_connected_hour", "ceilings")
 PER = {"connection": ("growth", 1.0), "event": ("per_event", 1.0), "time": ("per_hour", 3600.0)}
 ACCEPTED = (Outcome.BOUNDED, Outcome.LEAKING, Outcome.OVER_CEILING)
 
 
-@click.group("baseline", short_help="budgets from an accepted run")
+@click.group("baseline", short_help="write budgets from an accepted run")
 def command() -> None:
-    """Accepted runs as the measure of later ones."""
+    """Budgets from accepted runs."""
 
 
 @command.command("accept")
@@ -52,16 +52,16 @@ def command() -> None:
     metavar="FILE",
     help="[default: budgets.toml or [tool.harness], here or above; else a new budgets.toml]",
 )
-@click.option("--trial", "only", metavar="NAME", help="Only this one of several trials.")
+@click.option("--trial", "only", metavar="NAME", help="Accept only this one of several trials.")
 @click.option("--profile", metavar="NAME", help="Write into [profile.NAME] [default: the run's].")
-@click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 def accept(run: Path, file: Path | None, only: str | None, profile: str | None, dry_run: bool) -> None:
     """Write what RUN grew by, and ceilings just above its levels, into the budget file; comments stay.
 
-    Each change is said, and whether it loosens. Growth that is not granted yet becomes an [[exception]] that
-    ends in 90 days; its reason is yours to write. The run is then judged again, and an exit code of 1 says that
-    it still fails. What is written holds for what the run was about: its profile, and, where the file tells
-    endpoints apart, its endpoints. A run of several trials writes a profile for each.
+    Every change is printed, with whether it loosens the budget. Growth that is not allowed yet becomes an
+    [[exception]] that expires in 90 days; write its reason by hand. The run is then judged again: exit code 1 means
+    that it still fails. The budgets apply to the profile of the run and, if the file distinguishes endpoints, to its
+    endpoints. A run of several trials writes a profile for each.
     """
     record = saved_record(run)
     trials = _chosen(record, only)
@@ -98,9 +98,10 @@ def accept(run: Path, file: Path | None, only: str | None, profile: str | None, 
 def _accept(
     document: Any, path: Path, scope: Scope, trial: Trial, reason: Reason, today: datetime.date
 ) -> Trial:
-    """Grant what a trial grew by until it is judged to be within its budgets; the trial as judged at the end.
+    """Allow the growth of a trial until it is within its budgets; returns the trial as judged at the end.
 
-    A growth that was judged as a part of another is a finding of its own once the other is granted.
+    Growth that
+    was judged as a part of other growth is a finding of its own once the other is allowed.
     """
     said = False
     for _ in range(ROUNDS):
@@ -130,7 +131,7 @@ def _failure(trial: Trial) -> int:
 
 
 def paths_of(trial: Trial) -> tuple[str, ...]:
-    """The paths that a run was about."""
+    """The paths that a run loaded."""
     seen = dict.fromkeys(path for one in trial.observations for path in one.spec.paths)
     return tuple(seen) or (path_of(trial.target.url),)
 
@@ -150,15 +151,15 @@ def _chosen(record: RunRecord, only: str | None) -> Sequence[Trial]:
 
 
 def granted(file: BudgetFile, scope: Scope, today: datetime.date) -> Budget:
-    """What a file grants to such a run now. An exception that is over grants nothing: it may be renewed."""
+    """What a file allows such a run now. An expired exception allows nothing, so it may be renewed."""
     valid = tuple(one for one in file.exemptions if one.expires >= today)
-    # A profile that is not there yet grants nothing of its own.
+    # A profile that does not exist yet allows nothing.
     profile = scope.profile if scope.profile in file.profiles else None
     return applied(replace(file, exemptions=valid), endpoints=scope.paths, profile=profile, today=today)[0]
 
 
 def _effect(trial: Trial) -> str:
-    """What the run would have been with the new budgets."""
+    """The result of the run with the new budgets, as a sentence."""
     again = trial.verdict
     assert again is not None
     if again.outcome is Outcome.BOUNDED:
@@ -169,8 +170,8 @@ def _effect(trial: Trial) -> str:
 
 
 def budget_of(trial: Trial) -> Budget:
-    """What a run grew by (upper end of the interval) and ceilings above its levels. Raises ConfigError for a
-    run that proves nothing."""
+    """What a run grew by (upper end of the interval) and ceilings above its levels. Raises ConfigError for
+    a run without a usable verdict."""
     verdict = trial.verdict
     if verdict is None or verdict.outcome not in ACCEPTED:
         outcome = verdict.outcome.value if verdict else "not judged"
@@ -209,12 +210,12 @@ def _up(value: float) -> float:
 
 
 def changes_of(old: Budget, new: Budget) -> list[Change]:
-    """What must be written so that ``new`` is granted. Growth that is granted already stays as it is."""
+    """The changes after which ``new`` is allowed. Growth that is allowed already stays as it is."""
     found: list[Change] = []
     for table in GRANTED:
         before, after = getattr(old, table), getattr(new, table)
         for key, value in after.items():
-            # A line for a whole metric stands for its kinds in the same unit.
+            # The entry of a metric covers its kinds in the same unit.
             met = before.get(key) if table == "ceilings" else line_for(before, Key.parse(key))
             change = Change(table, key, met, value)
             if met != value and (table == "ceilings" or change.loosens):

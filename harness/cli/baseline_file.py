@@ -1,4 +1,4 @@
-"""Changes to a budget file that somebody keeps by hand: comments and order stay, and no loosening is silent."""
+"""Edits a budget file that is maintained by hand: comments and order are kept, and every loosening is reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORD = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry. table: of a Budget. before: None where nothing was said. after: units, or bytes."""
+    """One entry. table: of a Budget. before: None without an entry. after: units, or bytes."""
 
     table: str
     key: str
@@ -34,17 +34,17 @@ class Change:
 
     @property
     def is_ceiling(self) -> bool:
-        """A greatest level; else a growth."""
+        """Whether it is a ceiling rather than growth."""
         return self.table == "ceilings"
 
     @property
     def is_exception(self) -> bool:
-        """More growth than was granted is written as an exception, which ends."""
+        """Whether it is written as an exception, because it allows more growth than before."""
         return self.loosens and not self.is_ceiling
 
     @property
     def loosens(self) -> bool:
-        """True when the next run may do what the last was not allowed to."""
+        """Whether it allows something that was not allowed before."""
         met = (math.inf if self.is_ceiling else 0.0) if self.before is None else self.before
         return self.after > met
 
@@ -55,19 +55,19 @@ class Change:
         return f"{what}: {before} -> {self._shown(self.after)} ({'LOOSENS' if self.loosens else 'tightens'})"
 
     def _shown(self, value: float) -> str:
-        """Large numbers in whole ones with commas, bytes as such."""
+        """The value as text, with commas, and bytes with their unit."""
         text = f"{value:,.0f}" if value >= 1000 else f"{value:g}"
         return f"{text} B" if Key.parse(self.key).unit == "B" else text
 
     @property
     def number(self) -> float | int:
-        """The new value as TOML shows it best."""
+        """The new value, as an integer where possible."""
         return int(self.after) if self.after == int(self.after) else self.after
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Of exceptions. text: of new ones; a reason written before stays. until: the last day of each."""
+    """The reason and the last day of exceptions. text: of new ones; existing reasons are kept. until: the last day."""
 
     text: str
     until: datetime.date
@@ -75,10 +75,8 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a run was about, as its file tells it apart.
-
-    paths: as opened. profile: whose tables go before the others. endpoints: the names under which its budgets
-    stand; none where the file knows no endpoints, and budgets are for all.
+    """The tables of a file that apply to a run. paths: as opened. profile: its tables override the others. endpoints:
+    the endpoints of the file that match; none if the file has no endpoints.
     """
 
     paths: tuple[str, ...]
@@ -96,7 +94,7 @@ class Scope:
 
     @property
     def tables(self) -> tuple[tuple[str, ...], ...]:
-        """The tables that decide: a profile goes before endpoints, and those before the common one."""
+        """The tables that apply: a profile overrides endpoints, and these override the common one."""
         if self.profile is not None:
             return (("profile", self.profile),)
         return tuple(("endpoint", name) for name in self.endpoints) or (("budget",),)
@@ -119,15 +117,13 @@ def write(document: Any, path: Path, scope: Scope, changes: Iterable[Change], re
     for change in changes:
         if not change.is_ceiling:
             if scope.profile is not None:
-                _table(
-                    root, ("profile", scope.profile)
-                )  # an exception for a profile that is not there never holds
+                _table(root, ("profile", scope.profile))  # an exception needs an existing profile
             for endpoint in scope.endpoints or (None,):
                 _except(root, scope.profile, endpoint, change, reason)
             continue
         for names in scope.tables:
             ceilings = _table(root, names).setdefault("ceilings", tomlkit.table())
-            # Both names are of the same level: a second entry would leave two that contradict each other.
+            # Both names are the same ceiling, and a second entry would contradict the first.
             same = "memory" if change.key == "memory/anonymous" and change.key not in ceilings else change.key
             ceilings[same] = change.number
 
@@ -140,7 +136,7 @@ def _table(root: Any, names: tuple[str, ...]) -> Any:
 
 
 def _except(root: Any, profile: str | None, endpoint: str | None, change: Change, reason: Reason) -> None:
-    """The last word on a metric is the last exception that holds: one that stands before others moves behind."""
+    """Write an exception. The last matching exception of a metric applies, so an earlier one is moved to the end."""
     allow = f"{change.number}/{WORD[change.table]}"
     entries = root.setdefault("exception", tomlkit.aot())
     place = (change.key, profile, endpoint)
@@ -169,7 +165,7 @@ def _unit(entry: Any) -> str:
 
 
 def _overrides(entry: Any, place: tuple[str, str | None, str | None], unit: str) -> bool:
-    """True when an exception holds there as well, and says something of the same growth."""
+    """Whether an existing exception applies to the same growth at the same place."""
     metric, profile, endpoint = place
     return (
         entry.get("metric") == metric

@@ -1,4 +1,4 @@
-"""``--with-broker`` and how that broker behaves, for guard and soak."""
+"""The options of the fake broker, for guard and soak."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ BROKER = (
     click.option("--broker-dialect", type=click.Choice(list(DIALECTS)), default="plantd", show_default=True,
                  help="Majordomo dialect of that broker."),
     click.option("--broker-service", "broker_services", multiple=True, metavar="NAME",
-                 help="A service that it answers for. Repeatable [default: state, identity, app]."),
+                 help="A service that the broker answers for. Repeatable [default: state, identity, app]."),
     click.option("--broker-fault", "broker_faults", multiple=True, metavar="NAME[,KEY=VALUE…]",
-                 help="A fault from its start on, such as silence,after=5. Repeatable; `fake-broker --list-faults` "
+                 help="A fault that is active from the start, such as silence,after=5. Repeatable; "
+            "`fake-broker --list-faults` "
                  "lists them."),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""``harness budget check``: a budget file without a run."""
+"""``harness budget check``: checks a budget file without a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOON = datetime.timedelta(days=14)
 
 @click.group("budget", short_help="check a budget file without a run")
 def command() -> None:
-    """Budget files: what a connection, an event or an hour may leave behind (docs/budgets.md)."""
+    """Work with budget files, which state the allowed growth per connection, event or hour (docs/budgets.md)."""
 
 
 def _say(text: str) -> None:
@@ -28,8 +28,8 @@ def _say(text: str) -> None:
 @command.command("check")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def check(file: Path | None) -> None:
-    """Check FILE [default: budgets.toml or [tool.harness], here or above]. Exit 2 for a mistake or an
-    exception whose last day is past."""
+    """Check FILE [default: budgets.toml or [tool.harness], here or above]. Exit code 2
+    for a mistake or an expired exception."""
     path = file or find(Path.cwd())
     if path is None:
         raise ConfigError(f"no {BUDGETS} here or above; expected one: write it with `harness init`")
@@ -38,7 +38,7 @@ def check(file: Path | None) -> None:
     for profile in (None, *found.profiles):
         applied(found, endpoints=("/", *found.endpoints), profile=profile, today=today)
     _say(
-        f"{path}: good; {counted(len(found.endpoints), 'endpoint')}, {counted(len(found.profiles), 'profile')}, "
+        f"{path}: valid; {counted(len(found.endpoints), 'endpoint')}, {counted(len(found.profiles), 'profile')}, "
         f"{counted(len(found.exemptions), 'exception')}"
     )
     for one in found.exemptions:

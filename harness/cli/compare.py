@@ -1,4 +1,4 @@
-"""``harness compare``: what changed between two runs."""
+"""``harness compare``: compares two runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.core.trends import compare
 from harness.report.trend import compared
 
 
-@click.command("compare", short_help="what changed between two runs")
+@click.command("compare", short_help="compare two runs")
 @click.option("--history", metavar="PLACE", help="Where runs that are named by their id are looked up.")
 @click.argument("old", metavar="RUN")
 @click.argument("new", metavar="RUN")
@@ -26,9 +26,9 @@ def command(history: str | None, old: str, new: str) -> None:
     \b
     harness compare reports/2026-03-01T02-00-00-81 reports/2026-03-02T02-00-00-92
 
-    The intervals hold together, 99 times in 100. A metric is worse when its interval lies above zero and its rate
-    grew by the asked sensitivity or more. Exit codes: 0 nothing got worse, 1 a metric or an outcome did, 2 usage,
-    3 the runs have nothing in common.
+    All intervals hold simultaneously with 99 % confidence. A metric is worse when its interval is above zero and its
+    rate grew by the sensitivity or more. Exit codes: 0 nothing got worse, 1 a metric or an outcome did, 2 usage, 3
+    the runs have nothing in common.
     """
     found = compare(_entry(old, history), _entry(new, history))
     for text in compared(found):

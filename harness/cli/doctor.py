@@ -1,4 +1,4 @@
-"""``harness doctor``: one screen that says whether this machine can run it."""
+"""``harness doctor``: checks whether this machine can run the harness."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFERENCE = ("starlette", "uvicorn", "sse-starlette")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: what was looked at, whether it is good, what was seen, how to fix it."""
+    """One check: its name, whether it succeeded, what was found, and how to fix it."""
 
     name: str
     ok: bool
@@ -79,7 +79,7 @@ def _nofile() -> Check:
 
 
 def _reference() -> Check:
-    """The reference service is an extra: a machine without it can guard any other service."""
+    """The packages of the reference service. They are optional: without them any other service can be guarded."""
     found = _packages(REFERENCE, "reference service", "")
     if found.ok:
         return found
@@ -151,11 +151,11 @@ def checks() -> Iterator[Check]:
             yield Check(name, False, str(error), "see the message")
 
 
-@click.command("doctor", short_help="can this machine run the harness?")
+@click.command("doctor", short_help="check whether this machine can run the harness")
 def command() -> None:
-    """Say whether this machine can run the harness: each line is ok, or how to fix it.
+    """Check whether this machine can run the harness: each line is ok, or says how to fix the problem.
 
-    Exit 0 when all is well, 4 when something is missing.
+    Exit code 0 when every check succeeds, 4 when something is missing.
     """
     bad = 0
     out = console()
@@ -167,4 +167,4 @@ def command() -> None:
     if bad:
         out.print(f"{bad} to fix")
         raise click.exceptions.Exit(EXIT_INFRASTRUCTURE)
-    out.print("all is well: try `harness reproduce`", markup=False)
+    out.print("all checks passed: try `harness reproduce`", markup=False)

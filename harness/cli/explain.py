@@ -16,13 +16,13 @@ from harness.report.reasoning import reasoning
 from harness.report.terminal import show_verdict
 
 
-@click.command("explain", short_help="how a saved run was judged, metric by metric")
+@click.command("explain", short_help="explain how a saved run was judged, metric by metric")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--metric", default="", metavar="NAME", help="Only this one, such as fds or fds/eventfd.")
+@click.option("--metric", default="", metavar="NAME", help="Only this metric, such as fds or fds/eventfd.")
 @redact_option
 def command(run: Path, metric: str, redact: tuple[str, ...]) -> None:
-    """Print the reasoning behind the verdict of RUN (its folder or its run.json): per metric the levels, how well each
-    candidate driver explains the growth, the rule that decided, and what would have changed it."""
+    """Print how RUN (its folder or its run.json) was judged. For each metric: the levels, how well each candidate
+    driver explains the growth, the rule that decided, and what would have changed the result."""
     record = saved_record(run, redact)
     console = terminal()
     known: set[str] = set()

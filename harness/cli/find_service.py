@@ -1,4 +1,4 @@
-"""Guess from a project's files how its service is started and where its stream is. Nothing is executed."""
+"""Guesses from the files of a project how its service is started and where its stream is. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError
 from harness.process.read import read_bounded
 
 MOST_FILES = 300
-LARGEST = 256 << 10  # bytes of one file that is looked at
+LARGEST = 256 << 10  # bytes of a file that is searched
 DEEPEST = 3  # folders
 SKIPPED = frozenset(
     {"node_modules", "venv", "env", "site-packages", "tests", "test", "build", "dist", "__pycache__"}
@@ -32,7 +32,7 @@ ENTRY = ("app.py", "main.py", "server.py", "service.py")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """command: words, ``{port}`` in them, ``python`` for the interpreter. path: of the stream. None: not found."""
+    """command: arguments with ``{port}``, ``python`` for the interpreter. path: of the stream. None: not found."""
 
     command: tuple[str, ...] | None = None
     path: str | None = None
@@ -127,7 +127,7 @@ def _go(folder: Path) -> tuple[str, ...] | None:
 
 
 def _stream(texts: dict[Path, str]) -> str | None:
-    """The path of the likeliest route: one whose name says so, else one in a file that streams."""
+    """The path of the most likely route: by its name, else one in a file that streams."""
     streaming = [text for text in texts.values() if any(word in text for word in STREAMS)]
     for likely in (True, False):
         for text in streaming:

@@ -1,4 +1,4 @@
-"""``harness guard``: any service, spawned or running."""
+"""``harness guard``: guards any service, spawned or running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.core.note import NoteKind, of_kind
 PRINTED = (NoteKind.STOPPED, NoteKind.LOAD_STOPPED, NoteKind.SELF_TEST, NoteKind.BROKER)
 
 
-@click.command("guard", short_help="any service: load it, judge whether it gives everything back")
+@click.command("guard", short_help="load any service and judge whether it leaks")
 @service_options
 @click.option(
     "--max-time",
@@ -23,10 +23,10 @@ PRINTED = (NoteKind.STOPPED, NoteKind.LOAD_STOPPED, NoteKind.SELF_TEST, NoteKind
     default="2m",
     show_default=True,
     metavar="TIME",
-    help="End this long after the start at the latest, the service's own start included.",
+    help="Time limit, including the start of the service.",
 )
 @click.option("--cycles", type=click.IntRange(3), default=60, show_default=True, help="Load cycles at most.")
-@click.option("--self-test", is_flag=True, help="A pass must find a planted leak of the asked size.")
+@click.option("--self-test", is_flag=True, help="A pass must find a planted leak as small as --sensitivity.")
 def command(**options: Any) -> None:
     """Start a service, connect and disconnect clients, and judge whether it releases what it opened for them.
 
@@ -41,12 +41,12 @@ def command(**options: Any) -> None:
     0 no leak was found, 1 the service's fault, 2 usage, 3 inconclusive or interrupted, 4 infrastructure.
     """
     request = request_from(options)
-    # Imported late: most of the start of a guard is these, and neither --help nor a wrong option needs them.
+    # Imported late: these take most of the start-up time, and neither --help nor a usage error needs them.
     from harness.cli.result import check_outputs, finish, view
     from harness.core.outline import outline
     from harness.experiment.guard import goal_of, guard_once, setup_for
 
-    setup_for(request)  # a request that makes no sense is said before anything else
+    setup_for(request)  # reports an invalid request before anything else happens
     check_outputs(options)
     for line in () if options["quiet"] else outline(goal_of(request), request.judgement.sensitivity):
         tell(f"plan: {line}")

@@ -1,4 +1,4 @@
-"""``harness history``: runs over many nights: list, export, add, prune, site."""
+"""``harness history``: lists, exports, adds and prunes recorded runs, and makes a site of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from harness.store.write import check_output, replace_file
 
 PATH = click.Path(path_type=Path)
 HEADINGS = ("run", "target", "outcome", "commit", "branch", "growth")
-WIDE = 240  # columns where no terminal limits them: a run stays on its line
+WIDE = 240  # columns without a terminal, so that each run fits on one line
 FORMS = ("table", "csv", "jsonl")
 
 
@@ -56,9 +56,9 @@ class HistoryGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.command("history", cls=HistoryGroup, short_help="runs over many nights: list, export, prune, a site")
+@click.command("history", cls=HistoryGroup, short_help="list, export and prune recorded runs; make a site")
 def command() -> None:
-    """Every run of guard, soak and reproduce, with what makes runs comparable.
+    """The recorded runs of guard, soak and reproduce.
 
     \b
     harness history --target app.py --since 30d
@@ -114,8 +114,8 @@ def export(form: str, metric: str | None, out: Path | None, history: str | None,
 @click.option("--target", metavar="NAME", help="The service's name in the history.")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN…")
 def add(history: str | None, target: str | None, runs: tuple[Path, ...]) -> None:
-    """Record saved runs, such as those of a night when the database could not be reached. RUN is a run's folder, or
-    a folder that holds runs. A run that is recorded already is left as it is."""
+    """Record saved runs, such as those made while the database could not be reached. RUN is a run's folder, or
+    a folder that holds runs. A run that is recorded already is skipped."""
     bad: HarnessError | None = None
     added = known = 0
     with opened(history, create=True) as kept:
@@ -156,10 +156,10 @@ def prune(
     folders: bool,
     yes: bool,
 ) -> None:
-    """Forget old runs. Without --yes this only shows which. A run stays if any of the rules keeps it.
+    """Remove old runs from the history. Without --yes this only shows which. A run stays if any rule keeps it.
 
     \b
-    harness history prune --keep-days 90 --keep-last 20 --keep-failures          shows what would go
+    harness history prune --keep-days 90 --keep-last 20 --keep-failures          shows what would be removed
     harness history prune --keep-days 90 --keep-last 20 --keep-failures --yes    removes it
     """
     if keep_days is None and keep_last is None:
@@ -178,19 +178,19 @@ def prune(
         for entry in going:
             _remove_folder(entry)
     click.echo(
-        f"{counted(len(going), 'run')} of {len(entries)} {'removed' if yes else 'would go; --yes removes them'}"
+        f"{counted(len(going), 'run')} of {len(entries)} {'removed' if yes else 'would be removed; add --yes'}"
     )
 
 
 def _remove_folder(entry: RunEntry) -> None:
-    """Remove a run's folder, if it still holds this run and nothing else lives in it."""
+    """Remove a run's folder, if it still contains this run and nothing else."""
     folder = Path(entry.path)
     try:
         record = RunDirectory.open(folder).record()
     except HarnessError:
         return
     if record.run_id != entry.run_id or any(folder.glob(f"*/{RECORD}")):
-        tell(f"harness: {folder} holds another run; left as it is")
+        tell(f"harness: {folder} contains another run; it is kept")
         return
     try:
         shutil.rmtree(folder)

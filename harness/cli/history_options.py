@@ -1,4 +1,4 @@
-"""The options that every command of the history shares: where it is, and which of its runs."""
+"""The options that all commands of the history share: its place, and the selection of runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPTIONS = (
     click.option("--outcome", type=click.Choice([one.value for one in Outcome]), metavar="OUTCOME",
                  help="Only runs with this outcome: bounded, leaking, crashed, …"),
     click.option("--mode", type=click.Choice(["stream", "request"]), help="Only this mode."),
-    click.option("--commit", metavar="HASH", help="Only this commit, or those that begin so."),
+    click.option("--commit", metavar="HASH", help="Only this commit; a prefix is enough."),
     click.option("--since", metavar="WHEN", help="From this date on: 2026-03-01, or 30d for the last 30 days."),
     click.option("--until", metavar="WHEN", help="Before this date."),
     click.option("--last", type=click.IntRange(1, 1_000_000), metavar="N", help="Only the newest N runs."),

@@ -26,7 +26,7 @@ def command(folder: Path, no_reports: bool, history: str | None, **options: Any)
     """Write the history as static pages into DIR: an index, and one page for each target.
 
     A chart for each metric shows its rate over the runs with the 95 % interval, and marks change points. The pages
-    need no network and no server. A click on a night opens its report, if the run's folder still has one.
+    need no network and no server. A click on a run opens its report, if the run's folder still has one.
     """
     with opened(history) as kept:
         entries = kept.find(wanted(options))
@@ -40,7 +40,7 @@ def command(folder: Path, no_reports: bool, history: str | None, **options: Any)
 
 
 def _copied(entries: list[RunEntry], folder: Path) -> dict[str, str]:
-    """Digest → address of the copied report. A run whose folder is gone has none."""
+    """Digest → address of the copied report. A run whose folder was removed has none."""
     found: dict[str, str] = {}
     for entry in entries:
         source = Path(entry.path) / REPORT

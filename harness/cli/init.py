@@ -22,7 +22,7 @@ from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
 BUDGETS = """\
-# What a client may leave behind once it is gone. `harness budget check` checks this file.
+# What a client may leave behind after it disconnects. `harness budget check` checks this file.
 
 [budget]
 # retain = "60s"                     # growth that stays longer is a leak
@@ -37,16 +37,16 @@ memory = "1 KiB/connection"
 # memory = "512 MiB"
 
 [budget.pools]
-# A pool that fills slowly looks like a leak: say how large it may get.
+# A pool that fills slowly looks like a leak, so declare its size.
 # threads = 32
 
 # [budget.require]                   # a pass must exclude larger growth, else it is inconclusive
 # memory = "1 KiB/stream"
 
-# [endpoint."/events"]               # goes before [budget] for this path
+# [endpoint."/events"]               # overrides [budget] for this path
 # memory = "2 KiB/connection"
 
-# [profile.nightly]                  # with --profile nightly; goes before both
+# [profile.nightly]                  # with --profile nightly; overrides both
 # memory = "256/connection"
 
 # [[exception]]                      # a known leak: why, and until when; then it fails
@@ -56,14 +56,14 @@ memory = "1 KiB/connection"
 # expires = 2030-01-31
 """
 TEST = '''\
-"""After clients come and go, does the service give everything back?"""
+"""The service must release everything after its clients have disconnected."""
 
 @IMPORTS@
 URL = @URL@  # where a stream is; {port} is replaced
 COMMAND = @COMMAND@  # how the service is started
 
 
-@MARKER@def test_stream_gives_everything_back(guard):
+@MARKER@def test_stream_releases_everything(guard):
     verdict = guard(command=COMMAND, url=URL)
     assert verdict.bounded, verdict.explain()
 '''
@@ -94,13 +94,13 @@ FILES = ("budgets.toml", "tests/test_leaks.py", ".github/workflows/leaks.yml")
 URL = "http://127.0.0.1:{port}/events"
 COMMAND = ("python", "app.py", "--port", "{port}")
 LOCAL = """\
-      # Only the machine that wrote this file has this source. Elsewhere name one that all have:
+      # Only the machine that wrote this file has this source. For other machines name one that all have:
       # harness init --source git+https://HOST/OWNER/NAME@COMMIT
 """
 
 
 def leak_test(url: str, command: Sequence[str], *, timeout: bool) -> str:
-    """The test. timeout: pytest-timeout is there, which a marker of it needs."""
+    """The test. timeout: whether pytest-timeout is installed, which the marker needs."""
     python = command[0] in ("python", "python3")
     words = ", ".join(json.dumps(word, ensure_ascii=False) for word in command[1 if python else 0 :])
     shown = f"[{', '.join(filter(None, ('sys.executable' if python else '', words)))}]"
@@ -136,7 +136,7 @@ def workflow_text(source: Source | None, folder: Path, *, timeout: bool) -> str:
 
 
 def project_table(project: Path) -> dict[str, Any]:
-    """A pyproject.toml; empty for one that cannot be read: others complain about that."""
+    """A pyproject.toml; empty for one that cannot be read, which other tools report."""
     try:
         return tomllib.loads(read(project))
     except (ConfigError, RecursionError, ValueError):
@@ -149,13 +149,13 @@ def is_package(project: Path) -> bool:
 
 
 def holds_budgets(project: Path) -> bool:
-    """Is there a [tool.harness] in this pyproject.toml?"""
+    """Whether this pyproject.toml has a [tool.harness]."""
     tool = project_table(project).get("tool")
     return isinstance(tool, dict) and "harness" in tool
 
 
 def _check_text(option: str, value: str | None) -> None:
-    """Raises ConfigError for bytes of the command line that no file of text can hold."""
+    """Raise ConfigError for an argument that is not UTF-8 and so cannot be written into the files."""
     try:
         (value or "").encode()
     except UnicodeEncodeError:
@@ -164,28 +164,28 @@ def _check_text(option: str, value: str | None) -> None:
         ) from None
 
 
-@click.command("init", short_help="a commented budgets.toml, a test and a workflow for your project")
+@click.command("init", short_help="write a budgets.toml, a test and a workflow for your project")
 @click.option(
-    "--url", metavar="URL", help="Where a stream is, {port} in it [default: found in FOLDER, or asked]."
+    "--url", metavar="URL", help="URL of a stream, with {port} [default: found in FOLDER, or asked for]."
 )
 @click.option(
     "--command",
     "start",
     metavar="COMMAND",
-    help="How the service is started, {port} in it [default: found in FOLDER, or asked].",
+    help="Command that starts the service, with {port} [default: found in FOLDER, or asked for].",
 )
 @click.option(
     "--source",
     metavar="URL|PATH",
-    help="What the workflow installs the harness from [default: where this one came from].",
+    help="Where the workflow installs the harness from [default: the source of this installation].",
 )
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 def command(folder: Path, url: str | None, start: str | None, source: str | None) -> None:
     """Write budgets.toml, tests/test_leaks.py and .github/workflows/leaks.yml into FOLDER [default: here].
 
     The command and the URL are found in a Procfile, the framework's application or its routes; on a terminal they are
-    asked for. Nothing is overwritten: when one of the files exists, none is written. No budgets.toml beside a
-    pyproject.toml that holds budgets in [tool.harness].
+    asked for. Nothing is overwritten: when one of the files exists, none is written. No budgets.toml is written if
+    pyproject.toml has budgets in [tool.harness].
     """
     for option, value in (("--url", url), ("--command", start), ("--source", source)):
         _check_text(option, value)

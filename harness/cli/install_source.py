@@ -1,4 +1,4 @@
-"""What a workflow elsewhere can install the harness from: the place that this installation came from."""
+"""Where a workflow can install the harness from: the source of this installation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GIT_TIMEOUT = 10.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """spec: what pip understands after the ``@`` of a requirement. local: only this machine has it."""
+    """spec: what pip accepts after the ``@`` of a requirement. local: whether only this machine has it."""
 
     spec: str
     local: bool = False
@@ -28,7 +28,7 @@ class Source:
 
 
 def given(text: str, folder: Path) -> Source:
-    """As ``--source`` says: a URL that pip knows, or a path, which is then relative to the project."""
+    """The source that ``--source`` names: a URL that pip accepts, or a path, which is made relative to the project."""
     if "://" in text:
         return Source(text)
     path = (folder / text).resolve()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask the run to end in order; what was measured is saved."""
+"""Ctrl-C and SIGTERM end the run in order, and save what was measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 
 class Interrupt:
-    """Sets ``event`` at the first SIGINT or SIGTERM; a second one breaks off at once."""
+    """Sets ``event`` at the first SIGINT or SIGTERM; a second one aborts at once."""
 
     def __init__(self) -> None:
         self.event = threading.Event()

@@ -1,4 +1,4 @@
-"""Numbers of options, and ``--interval``, as every command has it that reads a process again and again."""
+"""Number types of options, and ``--interval`` of the commands that read a process repeatedly."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 
 
 class Number(click.FloatRange):
-    """A number in its range, which "nan" is not: it compares with nothing, and passes for any range."""
+    """A number within its range. click alone accepts "nan" for any range, because all comparisons with it are false."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As click has it. Raises click.BadParameter."""
+        """Convert like click, and refuse nan. Raises click.BadParameter."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(

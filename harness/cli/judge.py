@@ -1,4 +1,4 @@
-"""``harness judge``: the verdict of a saved run again, from what was measured."""
+"""``harness judge``: judges a saved run again, from its measurements."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ PATH = click.Path(path_type=Path)
 
 @click.command("judge", short_help="judge a saved run again")
 @click.argument("run", type=PATH)
-@click.option("--sensitivity", metavar="RATE", help="Judge as if this had been asked for.")
-@click.option("--budget", "budget_file", type=PATH, metavar="FILE", help="Judge by these budgets instead.")
-@click.option("--profile", metavar="NAME", help="With --budget: its [profile.NAME] goes before.")
-@click.option("--self-test", is_flag=True, help="A pass must find a planted leak of the claimed size.")
+@click.option("--sensitivity", metavar="RATE", help="Judge with this sensitivity instead.")
+@click.option("--budget", "budget_file", type=PATH, metavar="FILE", help="Judge with these budgets instead.")
+@click.option("--profile", metavar="NAME", help="With --budget: use its [profile.NAME].")
+@click.option(
+    "--self-test", is_flag=True, help="A pass must find a planted leak of the size that it claims to exclude."
+)
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the result here as JSON.")
 @redact_option
 def command(

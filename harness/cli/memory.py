@@ -1,4 +1,4 @@
-"""``harness memory``: what a Python program keeps, line by line, between two snapshots."""
+"""``harness memory``: what a Python program retains between two snapshots, line by line."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ from harness.store.write import replace_file
 PATH = click.Path(path_type=Path)
 ROWS = 200  # of the page's table
 connections_option = click.option(
-    "--connections", type=click.IntRange(1), help="Opened between the two, when the files do not say."
+    "--connections",
+    type=click.IntRange(1),
+    help="Connections opened between the snapshots, if the files do not contain the number.",
 )
 
 
-@click.group("memory", short_help="what a Python program keeps, line by line")
+@click.group("memory", short_help="find what a Python program retains, line by line")
 def command() -> None:
     """Compare snapshots of live allocations (tracemalloc): of `harness memory run`, of a guard that found a leak
     (before.snapshot and after.snapshot in its folder), or of tracemalloc.Snapshot.dump.
@@ -42,7 +44,7 @@ def command() -> None:
 @connections_option
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Lines shown.")
 def diff(before: Path, after: Path, connections: int | None, top: int) -> None:
-    """What grew from BEFORE to AFTER, by line; the program's own lines first."""
+    """Print what grew from BEFORE to AFTER, by line; the program's own lines first."""
     old, new = Snapshot.load(before), Snapshot.load(after)
     show_growth(old, new, _connections(old, new, connections), top)
 
@@ -53,7 +55,7 @@ def diff(before: Path, after: Path, connections: int | None, top: int) -> None:
 @connections_option
 @click.option("--out", type=PATH, default=Path("memory.html"), show_default=True, metavar="FILE")
 def show(before: Path, after: Path, connections: int | None, out: Path) -> None:
-    """The same as a flame graph: one HTML file that needs no network."""
+    """Write what grew as a flame graph: one HTML file that needs no network."""
     old, new = Snapshot.load(before), Snapshot.load(after)
     click.echo(line(str(page(old, new, _connections(old, new, connections), out))))
 
@@ -86,14 +88,15 @@ def run(
     connections: int | None,
     program: Sequence[str],
 ) -> None:
-    """Run a program with its allocations traced, and say what grew while it ran. No load, no change to it.
+    """Run a program with its allocations traced, and print what grew while it ran. The program is not loaded or
+    changed.
 
     \b
     harness memory run --for 1m -- python app.py
 
-    DIR gets first.snapshot, last.snapshot, memory.html and target.log. When it holds them already, they stay and
-    a new folder in DIR gets the new ones. Exit codes: 0 two snapshots were compared,
-    1 the program ended before, 2 usage, 3 interrupted before.
+    The files first.snapshot, last.snapshot, memory.html and target.log are written to DIR, or to a new folder in it
+    if it contains such files already. Exit codes: 0 two snapshots were compared, 1 the program ended before that, 2
+    usage, 3 interrupted before that.
     """
     with Interrupt() as interrupt:
         done = memory.run(
@@ -160,7 +163,8 @@ def page(old: Snapshot, new: Snapshot, connections: float | None, out: Path) -> 
 
 
 def _connections(old: Snapshot, new: Snapshot, asked: int | None) -> float | None:
-    """Between the two: as asked, else as the files say. Raises ConfigError when they are in the wrong order."""
+    """Connections between the snapshots: as given, else from the files. Raises ConfigError for files in the wrong
+    order."""
     if asked:
         return float(asked)
     if old.connections is None or new.connections is None:

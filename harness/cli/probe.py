@@ -17,12 +17,17 @@ from harness.target.listening import listening_pid
 
 @click.command("probe", short_help="print readings of a process tree as JSON lines")
 @click.option("--pid", type=click.IntRange(1), help="The process; its descendants are followed.")
-@click.option("--port", type=click.IntRange(1, 65535), help="The same, by the port it listens on.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The process that listens on this port.")
 @interval_option
 @click.option(
     "--count", type=click.IntRange(1), help="Stop after N samples [default: until the process exits]."
 )
-@click.option("--census", "census_only", is_flag=True, help="One census of everything held, and stop.")
+@click.option(
+    "--census",
+    "census_only",
+    is_flag=True,
+    help="Print one census of everything that the processes hold, and stop.",
+)
 @click.option(
     "--emit-script",
     is_flag=True,
@@ -43,9 +48,9 @@ def command(
     harness guard --url http://host:8000/events --probe-command "ssh host harness probe --pid 4711"
     harness probe --emit-script > probe.py; scp probe.py host:; ssh host python3 probe.py --pid 4711
 
-    The first line says which protocol is spoken, and of which process; every other line is a sample. A line
-    with "gap" says why nothing could be read; the last one says that the process has ended. Orders on standard
-    input (census, limits, inbound PORT) are answered by a line each.
+    The first line has the protocol and the process; every other line is a sample. A line with "gap" has the reason
+    why nothing could be read; the last one reports that the process has exited. Each order on standard input (census,
+    limits, inbound PORT) is answered by one line.
     """
     if emit_script:
         click.echo(emit(), nl=False)
@@ -64,5 +69,5 @@ def command(
                 stop=stop,
             )
         except BrokenPipeError:
-            # Nobody reads any more: the usual end of a probe over ssh.
+            # The reader has exited, which is the usual end of a probe over ssh.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,4 +1,4 @@
-"""Types of options that take a time, a size, a rate or a pool of addresses, as people write them."""
+"""Types of options that take a time, a size, a rate or a pool of addresses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.core.units import duration, rate, size
 from harness.http.source_addresses import source_pool
 
 WRITTEN: dict[str, str] = {}
-"""Name of an option → its text on this command line: an error quotes it, and not the number that was read."""
+"""Name of an option → its text on this command line, which errors quote instead of the converted number."""
 
 
 class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases of click alone

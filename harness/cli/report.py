@@ -1,4 +1,4 @@
-"""``harness report``: the readable forms of a saved run again."""
+"""``harness report``: writes the reports of a saved run again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command(run: Path, redact: tuple[str, ...]) -> None:
     secret.remember(patterns=redact)
     directory = RunDirectory.open(run)
     record = without_secrets(directory.record())
-    # An interrupted run holds trials that were never judged.
+    # An interrupted run may contain trials that were never judged.
     trials = tuple(
         trial if trial.verdict else judged_again(trial, run) for trial in map(as_ended, record.trials)
     )

@@ -1,4 +1,4 @@
-"""``harness reproduce``: the crash, its causes and its fixes, profile by profile."""
+"""``harness reproduce``: reproduces the crash, its causes and its fixes, profile by profile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from harness.report.terminal import show_table
 from harness.store.write import check_output
 
 
-@click.command("reproduce", short_help="the crash, its causes and its fixes, profile by profile")
+@click.command("reproduce", short_help="reproduce the crash, its causes and its fixes, profile by profile")
 @click.option(
     "--profile",
     "profiles",
@@ -61,22 +61,25 @@ from harness.store.write import check_output
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [default: reports/RUN-ID].")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts here.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--keep-going", is_flag=True, help="Go on after a profile that did not behave as expected.")
+@click.option("--keep-going", is_flag=True, help="Continue after a profile that did not behave as expected.")
 @click.option(
-    "--all", "everything", is_flag=True, help="Every claim of the analysis, with repeats, in one table."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Test every claim of the analysis, with repeats, and print one table.",
 )
 @click.option(
     "--resume",
     type=click.Path(path_type=Path, exists=True),
     metavar="DIR",
-    help="With --all: go on with the run in this folder; what it measured stays.",
+    help="With --all: resume the run in this folder; its measurements are kept.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1, 16),
     default=2,
     show_default=True,
-    help="With --all: trials at a time.",
+    help="With --all: trials that run at the same time.",
 )
 @click.option(
     "--max-time",
@@ -85,22 +88,23 @@ from harness.store.write import check_output
     metavar="TIME",
     help="With --all: start no trial that would end later; the rest is marked as not measured yet.",
 )
-@click.option("--list", "list_only", is_flag=True, help="Name the profiles and stop.")
+@click.option("--list", "list_only", is_flag=True, help="List the profiles and stop.")
 @HISTORY_OPTIONS[0]
 @HISTORY_OPTIONS[1]
 @click.option("--quiet", is_flag=True, help="No progress; only the table.")
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> None:
-    """Start the reference service with each profile's defects, load it, and see it die or hold.
+    """Start the reference service with the defects of each profile, load it, and check whether it crashes, leaks or
+    is bounded.
 
     \b
     harness reproduce                                  all six, about two minutes
     harness reproduce --profile upstream --repeat 5    one of them, five times
     harness reproduce --profile upstream --real-time   crashes about 30 s after start, as reported
     harness reproduce --all                            every claim of the analysis, up to 45 minutes
-    harness reproduce --all --resume reports/claims-…  goes on after an interruption
+    harness reproduce --all --resume reports/claims-…  resumes after an interruption
 
-    Exit 0 when every profile behaved as expected, 1 when one did not, 2 usage, 3 interrupted, 4 infrastructure.
+    Exit codes: 0 when every profile behaved as expected, 1 when one did not, 2 usage, 3 interrupted, 4 infrastructure.
     """
     check(context, everything=options["everything"])
     out, seed, json_file, quiet = options["out"], options["seed"], options["json_file"], options["quiet"]
@@ -143,7 +147,7 @@ def command(context: click.Context, /, **options: Any) -> None:
 def _run_all(
     run: Run, specs: list[ProfileSpec], overrides: LoadOverrides, repeat: int, keep_going: bool
 ) -> list[str]:
-    """Every profile in turn; what went wrong on our side, in one line each."""
+    """Run every profile in turn; returns the failures of the harness, one line each."""
     trouble: list[str] = []
     for spec in specs:
         for turn in range(repeat):

@@ -1,4 +1,4 @@
-"""``harness reproduce --all``: every claim of the analysis, in one table."""
+"""``harness reproduce --all``: tests every claim of the analysis, in one table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STYLES = {
     Conclusion.NOT_MEASURED: "yellow",
 }
 NARROW = 170  # columns below which each claim is a block of lines
-# Options of a run of single profiles; with --all the profiles' own loads and repeats apply.
+# Options for runs of single profiles; with --all the loads and repeats of the profiles apply.
 ALONE = ("profiles", "repeat", "connections", "concurrency", "real_time", "list_only", "keep_going")
 ONLY_ALL = ("resume", "jobs", "max_time")
 
@@ -62,7 +62,7 @@ def run_all(
 ) -> None:
     """Measure, print and write the table; exit as ``harness reproduce`` does."""
     if out and resume:
-        raise click.UsageError(f"--out {out}: a resumed run goes on in its own folder; leave out --out")
+        raise click.UsageError(f"--out {out}: a resumed run uses its own folder; leave out --out")
     with Interrupt() as interrupt:
         run = ClaimsRun(
             catalogue(),

@@ -21,8 +21,8 @@ def read_headers(given: Sequence[str], variables: Sequence[str]) -> tuple[Header
     """The headers by name, and the secrets among their values.
 
     given: ``Name: value``, or ``@FILE`` with one of these a line. variables: names of environment variables that hold
-    the same. Everything read from a file or a variable is a secret; on the command line, what its name says. The
-    variables leave this process's environment. Raises ConfigError, which never quotes a value.
+    the same. Everything read from a file or a variable is a secret; on the command line the name of a header decides.
+    The variables are removed from the environment of this process. Raises ConfigError, which never quotes a value.
     """
     found: Headers = {}
     secrets: list[str] = []
@@ -85,7 +85,7 @@ def _of_variable(variable: str) -> Iterator[tuple[str, str]]:
 
 
 def _pair(text: str, where: str) -> tuple[str, str]:
-    """Name and value. The error names the place alone: a token without its name would be shown otherwise."""
+    """Name and value. The error has only the place, because the text may be a token without a name."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip() or any(char in text for char in "\r\n"):
         raise ConfigError(f"{where}: expected 'Name: value', without line breaks")

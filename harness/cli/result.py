@@ -1,4 +1,4 @@
-"""What every measuring command does at its end: show, write, exit."""
+"""The end of every measuring command: print, write, exit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def view(console: Console | None = None, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """A live view as the function that the experiment calls. Progress goes to stderr unless told otherwise."""
+    """A live view, as the function that the experiment calls. Progress goes to stderr, or nowhere with ``quiet``."""
     with LiveView(console or terminal(stderr=True), quiet=quiet) as live:
         yield lambda news: live.show(
             news.trial, news.at, news.phase, news.cycle, news.connections, news.sample, news.note
@@ -40,12 +40,12 @@ def view(console: Console | None = None, *, quiet: bool) -> Iterator[Callable[[P
 
 
 def json_text(record: RunRecord, *, exit_code: int | None = None) -> str:
-    """The published form (``harness schema``): the result, and beside it everything else in the record."""
+    """The published form (``harness schema``): the result and the record."""
     return dumps(run_dict(record, exit_code=exit_code), indent=1) + "\n"
 
 
 def write_json(run: Run, json_file: Path | None, *, exit_code: int | None = None) -> None:
-    """``verdict.json`` in the run's folder, and wherever the user wants it."""
+    """Write ``verdict.json`` into the run's folder, and to the path of ``--json``."""
     text = json_text(run.record, exit_code=exit_code)
     run.directory.write_text("verdict.json", text)
     if json_file:
@@ -53,7 +53,7 @@ def write_json(run: Run, json_file: Path | None, *, exit_code: int | None = None
 
 
 def check_outputs(options: Mapping[str, Any]) -> None:
-    """Refuse at the start what could not be written at the end of a long run. Raises StoreError."""
+    """Raise StoreError at the start for files that could not be written at the end of a long run."""
     for name in ("json", "junit"):
         check_output(f"--{name}", options[f"{name}_file"])
 
@@ -61,13 +61,13 @@ def check_outputs(options: Mapping[str, Any]) -> None:
 def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
     """Write what was asked for, show the verdict in the chosen format, exit with the documented code.
 
-    Files come first: a terminal that is gone or a full pipe must not cost them.
+    Files come first, so that a closed terminal or a full pipe cannot prevent them.
     """
     _written(run, options)
     try:
         _show(run, report, chosen_format(options["form"]))
     except OSError:
-        raise  # standard output is full or gone
+        raise  # standard output is full or closed
     except Exception as error:
         run.failures.append(failure("showing the verdict", error))
     note_failures(run)
@@ -93,7 +93,7 @@ def _show(run: Run, report: Path, form: str) -> None:
 
 
 def _written(run: Run, options: Mapping[str, Any]) -> None:
-    """Write every file that was asked for. Each failure is noted beside the verdict."""
+    """Write every file that was asked for. Failures are noted and do not change the verdict."""
     json_file, junit_file = options["json_file"], options["junit_file"]
     steps: dict[str, Callable[[], object]] = {"verdict.json": lambda: write_json(run, None)}
     if json_file:
@@ -109,12 +109,12 @@ def _written(run: Run, options: Mapping[str, Any]) -> None:
 
 
 def summarise(record: RunRecord) -> None:
-    """The step summary of GitHub Actions, where its environment names a file for it, whatever is printed."""
+    """Write the step summary of GitHub Actions if its environment names a file for it."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path or os.environ.get("GITHUB_ACTIONS") != "true":
         return
     try:
-        # Not blocking: opening a pipe that nobody reads would wait for ever.
+        # Non-blocking, because opening a pipe without a reader would wait for ever.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         with os.fdopen(os.open(path, flags, 0o644), "a", encoding="utf-8", errors="replace") as summary:
             summary.write(github.summary(record))

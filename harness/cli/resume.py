@@ -1,4 +1,4 @@
-"""``--resume RUN`` of a soak: the command line of the run, read again from its folder."""
+"""``--resume RUN`` of a soak: reads the command line of the run from its folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.core.redact import MASK
 from harness.experiment.resume import Resumption, resumption
 
 OPTION = "--resume"
-HIDDEN = ("--header", "--body", "--notify", "--otlp")  # whose values are never stored, but for @FILE
+HIDDEN = ("--header", "--body", "--notify", "--otlp")  # options whose values are never stored, except @FILE
 FLAGS = ("--quiet",)
 OUTPUT = (
     "--max-size",
@@ -28,13 +28,13 @@ OUTPUT = (
     "--prometheus",
     "--otlp",
 )  # may be given beside --resume
-# Where a running service is found: other after a reboot, so each may be given anew in place of the stored one.
+# The address of a running service may change with a reboot, so these options may replace the stored ones.
 PLACE = ("--pid", "--attach-port", "--probe-command", "--url", "--ready", "--pprof")
 WORDS, RUN = "harness.soak.words", "harness.soak.run"  # names in click's context
 
 
 class Resumable(click.Command):
-    """A command that ``--resume`` begins again with the words of the run."""
+    """A command that ``--resume`` restarts with the stored arguments of the run."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the stored command line in place of ``--resume RUN``. Raises ConfigError for a run that cannot be
@@ -53,7 +53,7 @@ class Resumable(click.Command):
 
 
 def stored_words(ctx: click.Context) -> list[str]:
-    """What is stored of the command line: secrets, and what the options in HIDDEN send, are ``***``."""
+    """The stored command line: secrets, and values of the options in HIDDEN, are ``***``."""
     return list(_hidden(secret.known().words(ctx.meta[WORDS])))
 
 
@@ -65,7 +65,7 @@ def resumed_run(ctx: click.Context) -> Resumption | None:
 
 
 def taken(args: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The value of ``--resume`` and the other words; None without it, and where its value is missing."""
+    """The value of ``--resume`` and the other arguments; None without it, or without its value."""
     end = args.index("--") if "--" in args else len(args)
     for index, word in enumerate(args[:end]):
         if word.startswith(f"{OPTION}="):
@@ -76,7 +76,7 @@ def taken(args: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def again(found: Resumption, rest: Sequence[str]) -> list[str]:
-    """The words of the resumed command. rest: given beside ``--resume``: nothing, options of the output, where the
+    """The arguments of the resumed command. rest: given beside ``--resume``: nothing, options of the output, where the
     running service is found now, or the whole command line once more. Raises ConfigError."""
     plan, run = found.plan, found.directory.path
     if Path(plan.folder) != Path.cwd():
@@ -123,7 +123,7 @@ def _changeable(
 
 
 def _same_but_for_the_address(name: str, stored: str, given: str, run: Path) -> None:
-    """A service that was started again may have another address; what is asked of it stays the same."""
+    """Raise ConfigError if more than the address of a service changed: a restarted service may have another one."""
     if not _matches(_after_the_address(stored), _after_the_address(given)):
         raise ConfigError(
             f"{name} {given}: a resumed soak keeps its plan; expected another host or port at most, as in {stored}; "
@@ -132,7 +132,7 @@ def _same_but_for_the_address(name: str, stored: str, given: str, run: Path) -> 
 
 
 def _after_the_address(url: str) -> str:
-    """Path and query. A Unix-socket URL has its path in its address, and an invalid URL is the option's to refuse."""
+    """Path and query. A Unix-socket URL has the socket's path in its address; invalid URLs are refused elsewhere."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -149,7 +149,7 @@ def _value(option: Sequence[str]) -> str:
 
 
 def _options(words: Sequence[str]) -> Iterator[list[str]]:
-    """Each option with the words that follow it."""
+    """Each option with its values."""
     current: list[str] = []
     for word in words:
         follows = current and not word.startswith("-") and "=" not in current[0] and current[0] not in FLAGS
@@ -164,7 +164,7 @@ def _options(words: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _matches(stored: str, given: str) -> bool:
-    """The same word, but for what was secret in it."""
+    """Whether two arguments are equal, apart from stored secrets."""
     return re.fullmatch(".*".join(map(re.escape, stored.split(MASK))), given, re.DOTALL) is not None
 
 

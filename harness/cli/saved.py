@@ -1,4 +1,5 @@
-"""A saved run, as `judge`, `report` and `baseline accept` read it: whatever is in it is data, never a crash of ours."""
+"""Reads a saved run for `judge`, `report` and `baseline accept`. Invalid contents are reported and never crash the
+harness."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ def saved_record(run: Path, patterns: tuple[str, ...] = ()) -> RunRecord:
 
 
 def without_secrets(record: RunRecord) -> RunRecord:
-    """A record in which names that look secret have no values."""
+    """The record without the values of names that look secret."""
     known = secret.known()
     trials = []
     for trial in record.trials:
@@ -42,7 +43,7 @@ def without_secrets(record: RunRecord) -> RunRecord:
 
 
 def judged_again(trial: Trial, run: Path) -> Trial:
-    """A trial with its verdict. Raises StoreError for figures that no run can have produced."""
+    """A trial with its verdict. Raises StoreError for invalid figures."""
     try:
         trial = replace(trial, verdict=judge(trial))
         return replace(trial, notes=(*without(trial.notes, NoteKind.BUDGET_GAP), *uncovered(trial)))

@@ -1,4 +1,4 @@
-"""``harness schema``: what ``--json`` writes."""
+"""``harness schema``: prints the schema of what ``--json`` writes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import click
 
 
-@click.command("schema", short_help="the JSON Schema of --json")
+@click.command("schema", short_help="print the JSON Schema of --json")
 def command() -> None:
-    """Print the JSON Schema (draft 2020-12) of what `--json FILE` and `--format json` give."""
+    """Print the JSON Schema (draft 2020-12) of what `--json FILE` and `--format json` write."""
     from harness.report.schema import schema
 
     click.echo(json.dumps(schema(), indent=1))

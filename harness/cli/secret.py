@@ -1,4 +1,4 @@
-"""The secrets that this command knows: what it prints goes through them."""
+"""The secrets of this command, which are removed from everything that it prints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def remember(values: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
 
 
 def of_arguments(argv: Sequence[str]) -> None:
-    """Start afresh with the secrets on a command line: an error may quote any argument before it is understood."""
+    """Reset to the secrets on a command line: an error may quote any argument before it is parsed."""
     global _known
     values = list(secrets_in_words(argv))
     for before, word in zip(("", *argv), argv, strict=False):
@@ -36,5 +36,5 @@ def of_arguments(argv: Sequence[str]) -> None:
 
 
 def hidden(text: str) -> str:
-    """A text as it may be printed."""
+    """The text without secrets."""
     return _known.text(text)

@@ -33,16 +33,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 SERVICE = (
     click.option("--url", multiple=True, required=True, metavar="URL",
-                 help="Where the streams are; {port} is replaced. Repeatable, same host."),
+                 help="URL of the streams; {port} is replaced by a free port. Repeatable, same host."),
     click.option("--pid", type=click.IntRange(1), help="Attach to the running service with this process id."),
     click.option("--attach-port", type=click.IntRange(1, 65535),
                  help="Attach to the running service that listens on this port."),
     click.option("--probe-command", metavar="COMMAND",
-                 help="Read the service by a command that prints what `harness probe` prints."),
+                 help="Read the service with a command that prints what `harness probe` prints."),
     click.option("--ready", metavar="URL",
                  help="URL that returns a status below 500 when the service is ready [default: its port accepts]."),
     click.option("--ready-timeout", type=TIME, default="30s", show_default=True, metavar="TIME",
-                 help="How long the service may take until it is ready."),
+                 help="Time until the service must be ready."),
     click.option("--runtime", type=click.Choice(OVERRIDES), default="auto", show_default=True,
                  help="Runtime whose counters to read inside the service."),
     click.option("--pprof", metavar="URL",
@@ -61,7 +61,7 @@ LOAD = (
     click.option("--events", type=click.IntRange(0), default=1, show_default=True,
                  help="Disconnect after N events (or answers); 0: stay for the whole dwell."),
     click.option("--dwell", type=TIME, default="2s", show_default=True, metavar="TIME",
-                 help="Longest life of a stream."),
+                 help="Maximum duration of a stream."),
     click.option("--hold", type=TIME_OR_ZERO, default="5s", show_default=True, metavar="TIME",
                  help="How long clients stay connected, half of them not reading, in the hold cycle; 0: none."),
     click.option("--disconnect", type=click.Choice(["mixed", *DISCONNECT_MODES]), default="mixed",
@@ -69,9 +69,9 @@ LOAD = (
     click.option("--mode", type=click.Choice(["stream", "request"]), default="stream", show_default=True,
                  help="SSE streams, or plain HTTP requests."),
     click.option("--stall-after", type=TIME, metavar="TIME",
-                 help="Silence after which a stream counts as stalled [default: the dwell]."),
+                 help="Time without a byte after which a stream counts as stalled [default: the dwell]."),
     click.option("--max-event", type=SIZE, default="1 MiB", show_default=True, metavar="SIZE",
-                 help="Data of one event at most; a stream with a larger one has failed."),
+                 help="Maximum size of the data of one event; a stream with a larger one fails."),
     click.option("--source-addresses", type=ADDRESSES, default="", metavar="POOL",
                  help="Local addresses to connect from in turn: 127.0.0.2-127.0.0.200, or NET/BITS."),
     click.option("--expect", multiple=True, metavar="STATUS",
@@ -86,12 +86,12 @@ LOAD = (
     click.option("--processes", type=click.IntRange(0), default=1, show_default=True,
                  help="Load generators on this machine; 0 only with --remote-workers."),
     click.option("--remote-workers", type=click.IntRange(0), default=0, metavar="N",
-                 help="Wait for N load generators of other machines, which know $HARNESS_SWARM_SECRET."),
-    click.option("--bind", default="", metavar="HOST:PORT", help="Where remote workers join."),
+                 help="Wait for N load generators on other machines, which have the same $HARNESS_SWARM_SECRET."),
+    click.option("--bind", default="", metavar="HOST:PORT", help="Address at which remote workers join."),
     click.option("--keep-alive", is_flag=True,
                  help="With --mode request: each connection sends --events requests [default: one, and closes]."),
     click.option("--swarm", "locustfile", type=PATH, metavar="FILE",
-                 help="Load with the Locust users of this locustfile instead."),
+                 help="Use the Locust users of this locustfile as the load."),
     click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'|@FILE",
                  help="Request header. Repeatable; @FILE reads one from each line."),
     click.option("--header-env", "header_variables", multiple=True, metavar="NAME",
@@ -105,7 +105,7 @@ LOAD = (
 )  # fmt: skip
 JUDGEMENT = (
     click.option("--settle", type=TIME, default="1s", show_default=True, metavar="TIME",
-                 help="How long counts must stay unchanged."),
+                 help="How long counts must stay unchanged before a level is read."),
     click.option("--retention", type=TIME_OR_ZERO, metavar="TIME",
                  help="Growth that stays longer than this is a leak; 0: at once [default: 60s, or `retain` of "
                  "the budget]."),
@@ -118,7 +118,7 @@ JUDGEMENT = (
 )  # fmt: skip
 OUTPUT = (
     click.option("--redact", "redact", multiple=True, metavar="REGEX",
-                 help="Replace what matches by *** wherever it is stored or printed. Repeatable."),
+                 help="Replace text that matches with *** wherever it is stored or printed. Repeatable."),
     click.option("--out", type=PATH, metavar="DIR", help="Folder of the run [default: reports/RUN-ID]."),
     click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the result here as JSON."),
     click.option("--junit", "junit_file", type=PATH, metavar="FILE", help="Write the result here as JUnit XML."),
@@ -129,7 +129,7 @@ OUTPUT = (
                  help="Serve live figures at /metrics; without HOST on 127.0.0.1."),
     click.option("--otlp", metavar="URL",
                  help="Send live figures to this OpenTelemetry collector, such as http://127.0.0.1:4318."),
-    click.option("--quiet", is_flag=True, help="No progress; only the verdict."),
+    click.option("--quiet", is_flag=True, help="Print only the verdict, no progress."),
     click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND …]"),
 )  # fmt: skip
 
@@ -142,7 +142,7 @@ def service_options(function: Command) -> Command:
 
 
 def request_from(options: dict[str, Any], **more: Any) -> GuardRequest:
-    """The request that the options of a command describe: those that are none of a request are left out. Raises
+    """The request that the options of a command describe: other options are left out. Raises
     ConfigError naming the option that is wrong."""
     pid = options["pid"]
     if options["attach_port"]:
@@ -150,7 +150,7 @@ def request_from(options: dict[str, Any], **more: Any) -> GuardRequest:
             raise ConfigError("--pid and --attach-port name the service twice; expected one of them")
         pid = listening_pid(options["attach_port"])
     options["afterwards"] = AfterVerdict.of(options)
-    environment = dict(os.environ)  # before the variables of --header-env leave ours
+    environment = dict(os.environ)  # before the variables of --header-env are removed from it
     headers, secrets = read_headers(options["headers"], options["header_variables"])
     body, more_secrets = read_body(options["body"])
     url, swarm = options["otlp"] or "", os.environ.get(SECRET, "")
@@ -177,21 +177,21 @@ def request_from(options: dict[str, Any], **more: Any) -> GuardRequest:
 
 
 def path_of(url: str) -> str:
-    """The path that a budget's endpoint names, query included."""
+    """The path by which a budget names an endpoint, with its query."""
     filled = fill_port(url, 1)
     check_url(filled)
     return written_target(filled)
 
 
 def chosen_format(form: str | None) -> str:
-    """What was asked for; else ``github`` on GitHub Actions, which sets GITHUB_ACTIONS, and ``plain``."""
+    """The format that was asked for; else ``github`` on GitHub Actions, which sets GITHUB_ACTIONS, else ``plain``."""
     if form is not None:
         return form
     return "github" if os.environ.get("GITHUB_ACTIONS") == "true" else "plain"
 
 
 def command_line(verb: str) -> str:
-    """The command line for the report, without secrets and without what the options in SENT say."""
+    """The command line for the report, without secrets and without the values of the options in SENT."""
     words = sys.argv[1:]
     if not words or words[0] != verb:
         return f"harness {verb}"

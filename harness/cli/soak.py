@@ -1,4 +1,4 @@
-"""``harness soak``: the same cycles for hours; what was measured survives an interruption."""
+"""``harness soak``: loads a service for hours, and can be resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from harness.core.errors import ConfigError
 from harness.swarm.load import MAX_CONNECTIONS
 
 LEAST_SIZE = 1 << 20  # bytes
-SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the soak
+SLACK = 600.0  # seconds beyond the duration after which a hanging cycle ends the soak
 
 
-@click.command("soak", cls=Resumable, short_help="the same cycles for hours; survives interruption")
+@click.command("soak", cls=Resumable, short_help="load a service for hours; can be resumed")
 @click.option("--duration", type=TIME, required=True, metavar="TIME", help="How long: 30s, 20m, 8h.")
 @click.option(
     OPTION,
     metavar="RUN",
     expose_value=False,
-    help="Go on with an interrupted soak: same plan, same time in all. Give nothing else, or the same command line.",
+    help="Resume an interrupted soak with the same plan and total time. "
+    "Give no other options, or the same command line.",
 )
 @click.option(
     "--max-size",
@@ -31,28 +32,28 @@ SLACK = 600.0  # seconds beyond the duration before a cycle that hangs ends the 
     default="512 MiB",
     show_default=True,
     metavar="SIZE",
-    help="Of the run's folder: old logs and samples are left out first; then the soak ends.",
+    help="Maximum size of the run's folder: old logs and samples are removed first; then the soak ends.",
 )
 @service_options
 @click.pass_context
 def command(ctx: click.Context, /, duration: float, max_size: int, **options: Any) -> None:
-    """Load a service for a given time in the cycles of a guard, and judge it at the end. The verdict bounds the growth
-    of every metric per hour; that of an interrupted soak gives the bounds so far.
+    """Load a service for a given time in the cycles of a guard, and judge it at the end. The verdict bounds the
+    growth of every metric per hour; the verdict of an interrupted soak has the bounds so far.
 
     \b
     harness soak --duration 8h --url http://127.0.0.1:{port}/events -- python app.py --port {port}
 
     harness soak --resume reports/2026-03-01T02-00-00-81
 
-    Every finished cycle is on disk at once: an interruption, even kill -9 or a reboot, loses at most the one under way.
-    `--resume RUN` goes on: the cycles already measured count, and the service is started anew.
-    `harness judge RUN` judges what there is.
+    Every finished cycle is saved at once: an interruption, even kill -9 or a reboot, loses at most the current cycle.
+    `--resume RUN` continues: the cycles measured so far count, and the service is started again. `harness judge RUN`
+    judges what was measured so far.
     """
     if max_size < LEAST_SIZE:
         raise ConfigError(f"--max-size {max_size}: that many bytes are too few; expected at least 1 MiB")
     resume = resumed_run(ctx)
     if resume:
-        options["out"] = None  # it goes on in its own folder
+        options["out"] = None  # it continues in its own folder
     # Imported late, as in harness.cli.guard.
     from harness.cli.result import check_outputs, finish, view
     from harness.experiment.guard import guard_once

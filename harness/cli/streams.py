@@ -1,6 +1,6 @@
-"""Standard output and standard error, whatever state the user's shell hands them over in.
+"""Standard output and standard error, in whatever state the shell provides them.
 
-A closed or full stream never costs the verdict: its files are written first, and what cannot be printed is left out.
+A closed or full stream does not affect the verdict: files are written first, and what cannot be printed is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from harness.core.quote import terminal
 
 
 def prepare() -> None:
-    """Give closed streams (``>&-``) a place: the next file opened would take their number, and get our output."""
+    """Open closed streams (``>&-``) on /dev/null: otherwise the next opened file would get their number, and the
+    output."""
     for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
@@ -29,13 +30,13 @@ def prepare() -> None:
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w", closefd=False))
-        # A service may log anything. A terminal that cannot show it gets an escape, and the user no error of ours.
+        # A service may log any character. What the terminal cannot show is escaped, so that printing does not fail.
         if reconfigure := getattr(getattr(sys, name), "reconfigure", None):
             reconfigure(errors="backslashreplace")
 
 
 def tell(text: str) -> None:
-    """One line on standard error. A standard error that is full or gone is nobody's fault worth an exit code."""
+    """One line on standard error. A failure to write it is ignored."""
     try:
         click.echo(line(text), err=True)
     except OSError:
@@ -45,7 +46,7 @@ def tell(text: str) -> None:
 def line(text: str) -> str:
     """A text as one line that a terminal or a CI log can show: no secret, no control character, no command."""
     if len(text) > LONGEST:
-        # An argument may have any length. What is wrong with it stands at the end.
+        # An argument may have any length, and the reason of an error is at its end.
         text = f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
     return terminal(secret.hidden(text), 2 * LONGEST)
 
@@ -54,7 +55,7 @@ LONGEST = 1000  # characters of one message
 
 
 def silence(number: int) -> None:
-    """Send the rest of a stream nowhere. Otherwise the interpreter fails again when it flushes it at its exit."""
+    """Redirect a stream to /dev/null. Otherwise the interpreter fails again when it flushes the stream at its exit."""
     with contextlib.suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, number)

@@ -1,4 +1,4 @@
-"""``harness trend``: when a metric changed for good."""
+"""``harness trend``: finds lasting changes of metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.report.trend import lines, markdown
 from harness.store.write import check_output, replace_file
 
 
-@click.command("trend", short_help="when a metric changed for good, over many runs")
+@click.command("trend", short_help="find lasting changes over many runs")
 @history_options
 @click.option("--metric", metavar="NAME", help="Only this metric, such as fds or fds/eventfd.")
 @click.option("--fail-on", type=click.Choice(["regression"]), help="Exit with 1 while a regression is open.")
@@ -35,7 +35,7 @@ def command(
 
     Runs with the same target, profile, mode and load form a series. A change needs at least 8 runs, and is reported
     when chance would produce it less than once in 1,000 runs (docs/trend.md). A regression is open until the rate is
-    back; --since ignores what was before a date. Exit codes: 0, or with --fail-on 1 while a regression is open,
+    back at its old level; --since ignores earlier runs. Exit codes: 0, or with --fail-on 1 while a regression is open,
     2 usage, 4 the history cannot be read.
     """
     check_output("--markdown", file)

@@ -1,4 +1,4 @@
-"""``harness watch``: a live view of a running process, with no load at all."""
+"""``harness watch``: a live view of a running process, without a load."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.probe.watch import watch
 from harness.target.listening import listening_pid
 
 
-@click.command("watch", short_help="live view of a running process: counts, classes, what grew")
+@click.command("watch", short_help="watch a running process: counts, classes, what grew")
 @click.argument("pid", type=click.IntRange(1), required=False)
-@click.option("--port", type=click.IntRange(1, 65535), help="The process, by the port it listens on.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The process that listens on this port.")
 @interval_option
 @click.option(
     "--prometheus",
@@ -32,14 +32,14 @@ from harness.target.listening import listening_pid
 def command(
     pid: int | None, port: int | None, interval: float, prometheus: str | None, otlp: str | None
 ) -> None:
-    """Show what a process and its descendants hold, as it changes, until Ctrl-C or its end.
+    """Show what a process and its descendants hold, until Ctrl-C or its exit.
 
     \b
     harness watch 4711
     harness watch --port 8000 --prometheus 9464
     harness watch --port 8000 --otlp http://127.0.0.1:4318
 
-    What grew since the start is said in words. Nothing is judged: the exit code is 0, also after Ctrl-C.
+    Growth since the start is described in words. Nothing is judged: the exit code is 0, also after Ctrl-C.
     """
     if (pid is None) == (port is None):
         raise ConfigError("expected exactly one of PID and --port")

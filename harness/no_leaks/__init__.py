@@ -1,4 +1,4 @@
-"""Does a piece of code in this process give everything back? (docs/pytest.md)
+"""Checks that a piece of code in this process releases everything (docs/pytest.md).
 
     from harness.no_leaks import no_leaks
 
@@ -7,7 +7,7 @@
         client.close()
 
 Descriptors, threads, child processes, asyncio tasks, ZeroMQ sockets and contexts, objects of given types and
-traced memory are compared before and after, again and again until nothing is left or the timeout is over.
+traced memory are compared before and after, repeatedly until nothing is left or the timeout is over.
 """
 
 from harness.no_leaks.check import LeaksError, NoLeaks, assert_no_growth, no_leaks

@@ -1,4 +1,4 @@
-"""Before, after, and again until it is quiet: what is left then is a leak."""
+"""Compares snapshots before and after, repeatedly until nothing is left; after the timeout the rest is a leak."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from harness.core.units import size
 from harness.no_leaks.ignore import Ignore, checked, covered
 from harness.no_leaks.snapshot import Snapshot, snapshot, types_of
 
-TIMEOUT = 2.0  # seconds: what ends by itself has ended by then
+TIMEOUT = 2.0  # seconds in which threads, tasks and connections may still end by themselves
 FIRST_WAIT, LONGEST_WAIT = 0.001, 0.1
-SLEPT = 0.4  # seconds that must have been waited: a machine that stands still for the timeout is not a reason
+SLEPT = 0.4  # seconds that the check must have slept, because a suspended machine may skip the whole timeout
 SHOWN = 10
 
 Leaks = dict[str, list[str]]
-"""kind → a description of each thing that is left."""
+"""kind → a description of each leaked object."""
 
 
 class LeaksError(AssertionError):
-    """Something was left. leaks: kind → descriptions."""
+    """Something was not released. leaks: kind → descriptions."""
 
     def __init__(self, leaks: Leaks, timeout: float | None = None) -> None:
         self.leaks = leaks
@@ -45,7 +45,7 @@ def count(leaks: Mapping[str, list[str]]) -> str:
 
 
 def grown(before: Snapshot, after: Snapshot, *, ignore: Iterable[Ignore] = (), spare: int = 0) -> Leaks:
-    """What is in ``after`` and was not in ``before``. spare: bytes of traced memory that may stay."""
+    """What is in ``after`` and was not in ``before``. spare: bytes of traced memory that may be retained."""
     found: Leaks = {}
     ignores = tuple(ignore)
     for kind, things in after.things.items():
@@ -71,7 +71,7 @@ def grown(before: Snapshot, after: Snapshot, *, ignore: Iterable[Ignore] = (), s
 def assert_no_growth(
     before: Snapshot, after: Snapshot, ignore: Iterable[Ignore] = (), *, memory: str = "0"
 ) -> None:
-    """For checks written by hand, with two snapshots. memory: how much traced memory may stay, ``"64 KiB"``.
+    """Compare two snapshots in a check of your own. memory: how much traced memory may be retained, ``"64 KiB"``.
 
     Raises LeaksError, an AssertionError, with what is in ``after`` and was not in ``before``.
     """
@@ -85,7 +85,7 @@ def assert_no_growth(
 
 
 class NoLeaks:
-    """One check under way: a context manager, and an asynchronous one that lets the loop go on meanwhile."""
+    """One check: a context manager, and an asynchronous one that keeps the event loop running while it waits."""
 
     def __init__(
         self,
@@ -105,11 +105,11 @@ class NoLeaks:
         self._tracing = False
 
     def ignore(self, kind: str, match: str, reason: str) -> None:
-        """One more thing that may stay: a kind of KINDS (or ``*``), a shell pattern, and why."""
+        """Ignore something that may be retained: a kind of KINDS (or ``*``), a shell pattern, and the reason."""
         self._ignore.append(Ignore(kind, match, reason))
 
     def adopt(self, before: Snapshot, after: Snapshot) -> None:
-        """What came between two snapshots belongs to somebody who lives longer than this check."""
+        """Exclude what was added between two snapshots: its owner lives longer than this check."""
         if self._before is not None:
             self._before = adopted(self._before, before, after)
 
@@ -126,7 +126,7 @@ class NoLeaks:
         return snapshot(objects=self._objects, memory=self._spare is not None)
 
     def _rounds(self) -> Iterator[float]:
-        """Look; yield how long to wait before the next look; end once it is quiet. Raises LeaksError."""
+        """Compare; yield the time to wait before the next comparison; end once nothing is left. Raises LeaksError."""
         __tracebackhide__ = True
         assert self._before is not None, "begin() comes first"
         ends = time.monotonic() + self._timeout
@@ -144,10 +144,10 @@ class NoLeaks:
                 yield wait
                 slept += wait
                 wait = min(2 * wait, LONGEST_WAIT)
-            collect = True  # garbage is not a leak, but collecting costs: only when something is left
+            collect = True  # garbage is not a leak, but a collection is slow, so it runs only when something is left
 
     def end(self) -> None:
-        """Compare until it is quiet. Raises LeaksError when something is left after the timeout."""
+        """Compare until nothing is left. Raises LeaksError when something is left after the timeout."""
         __tracebackhide__ = True
         try:
             for wait in self._rounds():
@@ -171,7 +171,7 @@ class NoLeaks:
         if error is None:
             self.end()
         else:
-            self._stop_tracing()  # what failed has failed; its leftovers would only hide why
+            self._stop_tracing()  # the block has failed, and what it left behind would only hide the reason
 
     async def __aenter__(self) -> Self:
         self.begin()
@@ -190,7 +190,7 @@ class NoLeaks:
 
 
 def _bytes(memory: object) -> int:
-    """Bytes, of a text or a whole number. Raises ConfigError."""
+    """Bytes from a text or a whole number. Raises ConfigError."""
     return int(size("memory", memory if isinstance(memory, str) else repr(memory)))
 
 
@@ -215,8 +215,9 @@ def no_leaks(
 ) -> NoLeaks:
     """A context manager that fails when its block leaves something behind.
 
-    ignore: what may stay, each with its reason. objects: types whose live instances must not grow in number.
-    memory: traced memory that may stay, such as ``"64 KiB"`` (tracemalloc runs meanwhile: several times
+    ignore: what may be retained, each with its
+    reason. objects: types whose live instances must not grow in number.
+    memory: traced memory that may be retained, such as ``"64 KiB"`` (with tracemalloc the block is several times
     slower). timeout: seconds until what still exists counts as a leak. Raises LeaksError, an AssertionError.
     """
     return NoLeaks(ignore=ignore, objects=objects, memory=memory, timeout=timeout)

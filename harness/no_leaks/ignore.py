@@ -1,4 +1,4 @@
-"""What may stay: each entry is named and says why."""
+"""What may be retained: each entry has a pattern and a reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Ignore:
     """Things of a kind (one of KINDS, or ``*``: any) whose text matches a shell pattern. reason: why that is no
     leak.
 
-    Raises ConfigError for a kind that there is not, and without a reason: whoever reads the test later needs it.
+    Raises ConfigError for an unknown kind, and without a reason, which later readers of the test need.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Ignore:
             raise ConfigError(f"{said}: no reason given; expected why it is not a leak")
 
     def covers(self, kind: str, text: str) -> bool:
-        """True when this entry is about the thing."""
+        """Whether this entry matches the object."""
         return self.kind in ("*", kind) and fnmatchcase(text, self.match)
 
 
@@ -54,12 +54,12 @@ BUILT_IN = (
 
 
 def covered(ignores: Iterable[Ignore], kind: str, text: str) -> bool:
-    """True when any entry, or a built-in one, is about the thing."""
+    """Whether any entry, or a built-in one, matches the object."""
     return any(entry.covers(kind, text) for entry in (*ignores, *BUILT_IN))
 
 
 def checked(ignores: object) -> list[Ignore]:
-    """A list of entries; one may stand alone. Raises ConfigError for anything else."""
+    """A list of entries; a single one is accepted too. Raises ConfigError for anything else."""
     many = isinstance(ignores, Iterable) and not isinstance(ignores, str)
     found: list[Ignore] = []
     for entry in ignores if many else [ignores]:  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What this process holds now, thing by thing."""
+"""Snapshots of what this process holds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT = 200  # characters of a description
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing held. ref: tells an object from another that got its address later."""
+    """One object. ref: distinguishes it from another object that got its address later."""
 
     text: str
     ref: Callable[[], object] | None = None
@@ -38,7 +38,7 @@ class Snapshot:
     memory: int | None = None
 
     def counts(self) -> dict[str, int]:
-        """How many of each kind; ``objects/TYPE`` and ``memory`` (bytes) where they were asked for."""
+        """The count of each kind; ``objects/TYPE`` and ``memory`` (bytes) if they were asked for."""
         found = {kind: len(things) for kind, things in self.things.items()}
         found.update({f"objects/{name}": count for name, count in self.objects.items()})
         if self.memory is not None:
@@ -75,7 +75,7 @@ def _descriptors() -> Things:
         try:
             target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
         except OSError:
-            continue  # the one by which this folder is read
+            continue  # the descriptor with which this folder is read
         text = f"fd {number}: {target}"
         if int(number) in pipes:
             text += f" of {pipes[int(number)]}"
@@ -84,7 +84,7 @@ def _descriptors() -> Things:
 
 
 def _interpreters_pipes() -> dict[int, str]:
-    """The pipes that keep multiprocessing's one tracker and one fork server alive: descriptor → whose."""
+    """The pipes of multiprocessing's resource tracker and fork server: descriptor → owner."""
     found: dict[int, str] = {}
     for name, owner, attribute in (
         ("multiprocessing.resource_tracker", "_resource_tracker", "_fd"),
@@ -148,8 +148,8 @@ class _Living:
 
 
 def _living(types: tuple[type, ...]) -> _Living:
-    """One walk over the collector's objects for everything that is found only there. What is not imported
-    cannot be held."""
+    """Walk once over the objects of the garbage collector for everything that is found only there. Objects of modules
+    that are not imported cannot exist."""
     found = _Living()
     asyncio, zmq = sys.modules.get("asyncio"), sys.modules.get("zmq")
     tasks: Any = getattr(asyncio, "Task", None) or ()
@@ -186,7 +186,7 @@ def _zeromq(thing: Any) -> str:
     own = " of zmq.utils.garbage" if thing is collector else ""
     try:
         kind = f" type {int(thing.type)}" if hasattr(type(thing), "socket_type") else ""
-    except Exception:  # closed meanwhile by another thread
+    except Exception:  # closed by another thread in the meantime
         kind = ""
     return f"{type(thing).__module__}.{type(thing).__qualname__}{kind}{own}"[:TEXT]
 

@@ -1,1 +1,1 @@
-"""What the pytest plugin does once it is used; ``harness.pytest_plugin`` imports it then, never before."""
+"""The parts of the pytest plugin that ``harness.pytest_plugin`` imports only when they are used."""

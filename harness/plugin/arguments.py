@@ -1,4 +1,4 @@
-"""The arguments of a guard, as a test writes them: what each may be, and what a mistake is told."""
+"""Checks the arguments of ``guard(…)``, and converts them to options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from harness.core.units import duration, nearest, rate, size
 from harness.experiment.options import OPTIONS
 
 TIMES = ("max_time", "retention", "dwell", "settle", "hold", "settle_timeout", "stall_after", "ready_timeout")
-OURS = ("urls", "budget_notes", "preflight", "preflight_timeout", "grace")  # that the guard fills in itself
+OURS = (
+    "urls",
+    "budget_notes",
+    "preflight",
+    "preflight_timeout",
+    "grace",
+)  # options that the guard sets itself
 TYPES = {name: kind for name, (_, kind) in OPTIONS.items()}
 ARGUMENTS = ("url", *(name for name in OPTIONS if name not in OURS))
 MODES = ("stream", "request")
@@ -40,11 +46,11 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a list of texts",
     ),
 }
-"""Type of an option → what is one, and how that is called. ``| None`` allows None as well."""
+"""Type of an option → a check of its value, and what it expects in words. ``| None`` allows None as well."""
 
 
 def check_names(given: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a name that is not an argument, with the nearest that is."""
+    """Raise ConfigError for an unknown argument, with the most similar name."""
     for name in given:
         if name not in ARGUMENTS:
             raise ConfigError(
@@ -53,7 +59,7 @@ def check_names(given: Mapping[str, Any]) -> None:
 
 
 def words(command: object) -> list[str] | None:
-    """The words of a command, paths among them as texts. Raises ConfigError for anything else."""
+    """The arguments of a command, with paths as texts. Raises ConfigError for anything else."""
     if command is None:
         return None
     said = f"guard(command={command!r})"

@@ -1,4 +1,4 @@
-"""The ``guard`` fixture: one guard at a time on the machine, its evidence where the failure is shown."""
+"""The ``guard`` fixture: runs one guard at a time on the machine, and shows its evidence with the failure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from harness.store.run_dir import safe_name
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
-WORST_FIRST = (1, 4, 3, 0)  # exit codes: the service's fault, ours, doubt, none
+WORST_FIRST = (1, 4, 3, 0)  # exit codes: the service's fault, the harness's, inconclusive, none
 
 
 SECTION = "harness guard"  # of the report of a test: the evidence
@@ -59,7 +59,7 @@ class BudgetExceeded(AssertionError):
 
 
 class Guard:
-    """What the ``guard`` fixture gives: call it with a service, get the verdict.
+    """The value of the ``guard`` fixture: call it with a service to get a verdict.
 
     note is called with (outcome, report, evidence) after each run.
     """
@@ -92,16 +92,16 @@ class Guard:
         profile: str | None = None,
         **more: Any,
     ) -> Verdict:
-        """Load a service in cycles, judge whether it gives everything back, stop it.
+        """Load a service in cycles, judge whether it leaks, and stop it.
 
         url: where its streams are, ``{port}`` is replaced; several of one host are opened in turn. command:
         starts it, ``{port}`` is replaced. pid: a service that runs already. budget: allowed growth, such as
-        ``{"fds": "0/connection"}``; goes before the budget file and the marker. profile: ``[profile.NAME]``
+        ``{"fds": "0/connection"}``; overrides the budget file and the marker. profile: ``[profile.NAME]``
         of the file. more: other options of ``harness guard`` (docs/pytest.md); times may be texts
         (``max_time="30s"``), and so may ``sensitivity`` (``"1/1000"``).
 
         Returns the verdict; under ``@pytest.mark.budget`` raises BudgetExceeded unless it is bounded. Raises
-        ConfigError for arguments that make no sense, HarnessError when the harness itself fails.
+        ConfigError for invalid arguments, HarnessError when the harness itself fails.
         """
         __tracebackhide__ = True
         try:
@@ -112,9 +112,9 @@ class Guard:
         except HarnessError as error:
             known = _known(url=url, command=command, more=more)
             error.args = (terminal(known.text(str(error)), LONGEST),)
-            raise error.with_traceback(None)  # the line of the test is what matters  # noqa: B904
+            raise error.with_traceback(None)  # show only the line of the test  # noqa: B904
         worst = min(done, key=lambda one: WORST_FIRST.index(one.verdict.exit_code))
-        # pytest prints what `explain` returns: a text of the service must not reach a terminal as it is.
+        # pytest prints what `explain` returns, so texts of the service must be escaped for the terminal.
         verdict = Explained(
             **{name: getattr(worst.verdict, name) for name in VERDICT}, text=self._explained(worst)
         )
@@ -174,14 +174,14 @@ class Guard:
 
 
 def _recorded(done: Guarded) -> None:
-    """Record the run where the environment names a history. A test suite makes no database unasked."""
+    """Record the run where the environment names a history. A test suite does not create a database by default."""
     place = place_of(None)
     if place.asked:
         keep(done.run.record, done.run.directory.path, place)
 
 
 def _known(*, url: object, command: object, more: Mapping[str, Any]) -> Redactor:
-    """The secrets among the arguments of a call, whatever their types: an error may quote any of them."""
+    """The secrets among the arguments of a call, of any type, because an error may quote any of them."""
     headers, body = more.get("headers"), more.get("body")
     return redactor(
         urls=[one for one in ([url] if isinstance(url, str) else _list(url)) if isinstance(one, str)],
@@ -206,8 +206,8 @@ def _path(url: str) -> str:
 
 @contextmanager
 def turn() -> Iterator[None]:
-    """One guard at a time of this user on this machine: two at once would measure each other. The lock is the
-    kernel's (flock(2)), so it ends with the process, however that ends. Raises StoreError."""
+    """One guard at a time of this user on this machine: two at once would disturb each other's measurements. The lock
+    is flock(2), which the kernel releases when the process exits. Raises StoreError."""
     path = Path(tempfile.gettempdir()) / f"harness-guard-{os.getuid()}.lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -217,7 +217,7 @@ def turn() -> Iterator[None]:
         ) from None
     try:
         owner = os.fstat(descriptor).st_uid
-        if owner != os.getuid():  # it could hold the lock for ever
+        if owner != os.getuid():  # another user could hold the lock for ever
             raise StoreError(
                 f"guards cannot take turns by {path}: it belongs to user {owner}; remove it, or set TMPDIR to another "
                 "folder"
@@ -229,7 +229,7 @@ def turn() -> Iterator[None]:
 
 
 def guard_for(request: pytest.FixtureRequest) -> Guard:
-    """The guard of one test, as its options and markers want it."""
+    """The guard of one test, with its options and markers."""
     node, config = request.node, request.config
     out, budget = config.getoption("--harness-out"), config.getoption("--harness-budget")
     marker = node.get_closest_marker("budget")

@@ -17,7 +17,7 @@ CHECK = pytest.StashKey[NoLeaks]()
 
 
 class LeakCheck:
-    """Registered only when it is asked for: an unused check costs nothing. failed: true of a test that failed."""
+    """The plugin of the leak check, registered only when it is used, so that it costs nothing otherwise."""
 
     def __init__(self, *, everywhere: bool, failed: pytest.StashKey[bool]) -> None:
         self._everywhere, self._failed = everywhere, failed
@@ -32,7 +32,7 @@ class LeakCheck:
             try:
                 check = NoLeaks(**_arguments(marker))
             except ConfigError as error:
-                yield  # the set-up of others, which their clearing up relies on
+                yield  # the set-up of other plugins, on which their teardown relies
                 text = f"{item.nodeid}: @pytest.mark.no_leaks: {error}"
                 raise pytest.fail.Exception(text, pytrace=False) from None
             check.begin()
@@ -41,7 +41,7 @@ class LeakCheck:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
-        """What a fixture of a wider scope opens is kept on purpose: other tests will use it."""
+        """Exclude what a fixture of a wider scope opens, because other tests use it too."""
         check = self._running
         if check is None or fixturedef.scope == "function":
             return (yield)
@@ -53,7 +53,7 @@ class LeakCheck:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        """After every fixture of the test is gone."""
+        """After every fixture of the test was torn down."""
         check = item.stash.get(CHECK, None)
         self._running = None
         result = yield
@@ -68,11 +68,14 @@ def finish(check: NoLeaks, item: pytest.Item) -> None:
     if leaks is not None:
         total, kinds = sum(map(len, leaks.leaks.values())), count(leaks.leaks)
         item.user_properties.append((PROPERTY, f"{total} {kinds}"))
-        pytest.fail(str(leaks), pytrace=False)  # its places are in the text, not in our frames
+        pytest.fail(
+            str(leaks), pytrace=False
+        )  # the text names the places; a traceback of the plugin would not help
 
 
 def _left(check: NoLeaks) -> LeaksError | None:
-    """Outside of an except block: the failure would show this one as well."""
+    """The error, returned so that it is reported outside of an except block: otherwise the failure would show it
+    twice."""
     try:
         check.end()
     except LeaksError as error:

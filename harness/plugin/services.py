@@ -48,7 +48,8 @@ class ReferenceServices:
     def __call__(self, profile: str = "fixed", *arguments: str) -> ReferenceService:
         """Start one. profile: ``reference-service --list`` names them. arguments: more of its options.
 
-        Raises TargetError, with the end of its log, when it does not get ready.
+        Raises
+        TargetError, with the end of its log, when it does not become ready.
         """
         self._started += 1
         folder = self._folder / f"reference-{self._started}"

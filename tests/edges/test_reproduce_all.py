@@ -96,7 +96,7 @@ def test_a_folder_without_a_run_cannot_be_continued(short: Catalogue, tmp_path: 
         (["--jobs", "2"], "--jobs has no effect without --all"),
         (["--resume", "."], "--resume has no effect without --all"),
         (["--max-time", "5m"], "--max-time has no effect without --all"),
-        (["--all", "--resume", ".", "--out", "new"], "--out new: a resumed run goes on in its own folder"),
+        (["--all", "--resume", ".", "--out", "new"], "--out new: a resumed run uses its own folder"),
     ],
 )
 def test_an_option_without_effect_is_refused(words: list[str], error: str) -> None:

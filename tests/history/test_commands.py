@@ -83,7 +83,7 @@ def test_export_as_csv_and_json_lines(kept: Path) -> None:
 
 def test_prune_shows_first_and_removes_when_told(kept: Path) -> None:
     first = history(kept, "prune", "--keep-last", "3", "--keep-failures")
-    assert first.stdout.splitlines()[-1] == "18 runs of 30 would go; --yes removes them"
+    assert first.stdout.splitlines()[-1] == "18 runs of 30 would be removed; add --yes"
     again = history(kept, "prune", "--keep-last", "3", "--keep-failures", "--yes")
     assert again.stdout.splitlines()[-1] == "18 runs of 30 removed"
     assert len(history(kept, "list", "--format", "jsonl").stdout.splitlines()) == 12 * 2

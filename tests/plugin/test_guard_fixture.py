@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(300)  # whole guards, some again with a longer 
 SERVICE = Path(__file__).parents[1] / "services" / "plain_sse.py"
 TEST = """
     import sys
-    def test_stream_gives_everything_back(guard):
+    def test_stream_releases_everything(guard):
         verdict = guard(
             command=[{python!r}, {service!r}, "{{port}}", {kind!r}], url="http://127.0.0.1:{{port}}/events",
             connections=100, concurrency=25, dwell=0.3, settle=0.2, sensitivity=0.02, retention=0, hold=0, max_time=90)

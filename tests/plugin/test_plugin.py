@@ -29,7 +29,7 @@ def test_no_leaks_for_a_whole_suite_fails_and_ranks_the_leaking_tests(pytester: 
     result = pytester.runpytest_subprocess(*QUIET, "--no-leaks")
     result.assert_outcomes(passed=3, errors=2)
     result.stdout.fnmatch_lines(
-        ["*tests that leave most behind*", "*3  *test_three*2 descriptors, 1 threads*", "*1  *test_one*"]
+        ["*tests that leak most*", "*3  *test_three*2 descriptors, 1 threads*", "*1  *test_one*"]
     )
 
 
