@@ -16,8 +16,7 @@ from harness.core.sample import Sample
 from harness.report.html import render
 from harness.store.run_dir import RunDirectory
 from tests.reports.axe import violations
-from tests.reports.browser import chromium, first_pixel
-from tests.reports.devtools import opened
+from tests.reports.devtools import Browser
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
 HOSTILE = (
@@ -46,49 +45,53 @@ def test_it_names_nothing_outside_itself(record: RunRecord, samples: dict[str, l
 
 @pytest.mark.browser
 def test_a_browser_draws_every_chart_without_a_network(
-    record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path
+    record: RunRecord, samples: dict[str, list[Sample]], browser: Browser, tmp_path: Path
 ) -> None:
     page = tmp_path / "report.html"
     page.write_text(render(record, samples))
-    seen = chromium(page, tmp_path / "profile", "--dump-dom", "--virtual-time-budget=2000")
+    with browser.page(page) as tab:
+        seen = tab.dom
     # The first picture is the evidence, once for a wide and once for a narrow page.
-    first = seen.stdout.index("Eventfds after each cycle")
-    assert first < seen.stdout.index("Descriptors over time")
+    first = seen.index("Eventfds after each cycle")
+    assert first < seen.index("Descriptors over time")
     for title in ("Descriptors over time", "Threads over time", "Resident memory over time"):
-        assert seen.stdout.count(f"<figcaption>{title}<") == len(record.trials)
-    charts = re.findall(r"<svg[^>]*>", seen.stdout)
+        assert seen.count(f"<figcaption>{title}<") == len(record.trials)
+    charts = re.findall(r"<svg[^>]*>", seen)
     assert len(charts) >= 4 * len(record.trials)
-    assert "CONSOLE" not in seen.stderr, seen.stderr
+    assert browser.console == []
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("scheme", "ground"), [(0, (20, 23, 26)), (1, (251, 251, 249))])
+@pytest.mark.parametrize(("scheme", "ground"), [("dark", (20, 23, 26)), ("light", (251, 251, 249))])
 def test_light_and_dark_follow_the_reader(
-    scheme: int,
+    scheme: str,
     ground: tuple[int, int, int],
     record: RunRecord,
     samples: dict[str, list[Sample]],
+    browser: Browser,
     tmp_path: Path,
 ) -> None:
-    page, shot = tmp_path / "report.html", tmp_path / "shot.png"
+    page = tmp_path / "report.html"
     page.write_text(render(record, samples))
-    prefers = f"--blink-settings=preferredColorScheme={scheme}"
-    chromium(page, tmp_path / "profile", prefers, "--window-size=1200,900", f"--screenshot={shot}")
-    assert first_pixel(shot) == ground
+    with browser.page(page) as tab:
+        tab.prefer(scheme)
+        assert tab.upper_left == ground
 
 
 @pytest.mark.browser
-def test_it_prints(record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path) -> None:
-    page, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
+def test_it_prints(
+    record: RunRecord, samples: dict[str, list[Sample]], browser: Browser, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
     page.write_text(render(record, samples))
-    chromium(page, tmp_path / "profile", f"--print-to-pdf={pdf}")
-    pages = re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes())
+    with browser.page(page) as tab:
+        pages = re.findall(rb"/Type\s*/Page\b(?!s)", tab.printed)
     assert 1 <= len(pages) <= 2 * len(record.trials) + 2
 
 
 @pytest.mark.browser
 def test_what_a_target_said_never_becomes_markup(
-    record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path
+    record: RunRecord, samples: dict[str, list[Sample]], browser: Browser, tmp_path: Path
 ) -> None:
     trial = record.trials[0]
     assert trial.verdict
@@ -103,10 +106,11 @@ def test_what_a_target_said_never_becomes_markup(
     page = tmp_path / "report.html"
     page.write_text(render(replace(record, command=HOSTILE, trials=(told,)), {HOSTILE: samples[trial.name]}))
     assert "\x1b" not in page.read_text()
-    seen = chromium(page, tmp_path / "profile", "--dump-dom", "--virtual-time-budget=2000")
-    assert "<title>owned" not in seen.stdout
-    assert "<img" not in seen.stdout
-    assert seen.stdout.count("<figcaption>Descriptors over time<") == 1
+    with browser.page(page) as tab:
+        seen = tab.dom
+    assert "<title>owned" not in seen
+    assert "<img" not in seen
+    assert seen.count("<figcaption>Descriptors over time<") == 1
 
 
 def test_every_chart_has_a_text_alternative_and_no_identifier_comes_twice(
@@ -159,13 +163,17 @@ def test_the_evidence_has_points_line_ceiling_and_what_does_not_apply_is_absent(
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation_and_nothing_is_wider_than_the_page(
-    width: int, scheme: str, record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path
+    width: int,
+    scheme: str,
+    record: RunRecord,
+    samples: dict[str, list[Sample]],
+    browser: Browser,
+    tmp_path: Path,
 ) -> None:
     page = tmp_path / "report.html"
     page.write_text(render(record, samples))
-    with opened(page, tmp_path / "profile") as tab:
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        tab.ask("Emulation.setEmulatedMedia", features=features)
+    with browser.page(page) as tab:
+        tab.prefer(scheme)
         tab.ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
         )
@@ -173,12 +181,13 @@ def test_axe_finds_no_violation_and_nothing_is_wider_than_the_page(
         assert violations(tab) == []
 
 
+@pytest.mark.browser
 def test_the_printed_page_contains_the_whole_chart(
-    record: RunRecord, samples: dict[str, list[Sample]], tmp_path: Path
+    record: RunRecord, samples: dict[str, list[Sample]], browser: Browser, tmp_path: Path
 ) -> None:
     page = tmp_path / "report.html"
     page.write_text(render(record, samples))
-    with opened(page, tmp_path / "profile") as tab:
+    with browser.page(page) as tab:
         tab.ask("Emulation.setEmulatedMedia", media="print")
         tab.ask(
             "Emulation.setDeviceMetricsOverride", width=718, height=1000, deviceScaleFactor=1, mobile=False

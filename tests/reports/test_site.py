@@ -11,13 +11,13 @@ import pytest
 
 from harness.report.site import render
 from tests.history.nightly_runs import measured, month, night
-from tests.reports.browser import chromium, first_pixel
-from tests.reports.devtools import Page, opened
+from tests.reports.devtools import Browser, Page
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\x1b[31m"
 )
 TARGET, OTHER = "app.py /events", "server /api"
+DRAWN = "document.documentElement.dataset.charts === '2'"
 NAMES = {TARGET: "target-app.html", OTHER: "target-other.html"}
 
 
@@ -37,8 +37,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(site: Path, tmp_path: Path) -> Iterator[Page]:
-    with opened(site / NAMES[TARGET], tmp_path / "profile") as shown:
+def page(site: Path, browser: Browser) -> Iterator[Page]:
+    with browser.page(site / NAMES[TARGET]) as shown:
         yield shown
 
 
@@ -61,31 +61,26 @@ def test_pages_refer_to_nothing_outside_the_site(site: Path) -> None:
 
 
 @pytest.mark.browser
-def test_a_browser_draws_every_chart_without_a_network(site: Path, tmp_path: Path) -> None:
+def test_a_browser_draws_every_chart_without_a_network(site: Path, browser: Browser) -> None:
     for name in ("index.html", *NAMES.values()):
-        seen = chromium(site / name, tmp_path / "profile", "--dump-dom", "--virtual-time-budget=2000")
-        assert seen.stdout.count("<canvas") == (0 if name == "index.html" else 2)
-        assert "CONSOLE" not in seen.stderr, seen.stderr
+        with browser.page(site / name) as shown:
+            if name != "index.html":
+                shown.wait(DRAWN)
+            assert shown.dom.count("<canvas") == (0 if name == "index.html" else 2)
+        assert browser.console == []
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("scheme", "ground"), [(0, (20, 23, 26)), (1, (251, 251, 249))])
-def test_light_and_dark_follow_the_reader(
-    scheme: int, ground: tuple[int, int, int], site: Path, tmp_path: Path
-) -> None:
-    shot = tmp_path / "shot.png"
-    prefers = f"--blink-settings=preferredColorScheme={scheme}"
-    chromium(
-        site / NAMES[TARGET], tmp_path / "profile", prefers, "--window-size=1280,900", f"--screenshot={shot}"
-    )
-    assert first_pixel(shot) == ground
+@pytest.mark.parametrize(("scheme", "ground"), [("dark", (20, 23, 26)), ("light", (251, 251, 249))])
+def test_light_and_dark_follow_the_reader(scheme: str, ground: tuple[int, int, int], page: Page) -> None:
+    page.prefer(scheme)
+    assert page.upper_left == ground
 
 
 @pytest.mark.browser
-def test_it_prints_with_every_run(site: Path, tmp_path: Path) -> None:
-    pdf = tmp_path / "site.pdf"
-    chromium(site / NAMES[TARGET], tmp_path / "profile", f"--print-to-pdf={pdf}")
-    assert 1 <= len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes())) <= 4
+def test_it_prints_with_every_run(page: Page) -> None:
+    page.wait(DRAWN)
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b(?!s)", page.printed)) <= 4
 
 
 @pytest.mark.browser
@@ -95,7 +90,7 @@ def test_nothing_is_wider_than_the_screen(width: int, page: Page) -> None:
         "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
     )
     page.ask("Page.reload")
-    page.wait("document.documentElement.dataset.charts === '2'")
+    page.wait(DRAWN)
     assert page.value("document.documentElement.scrollWidth") <= width
     for name in ("canvas", "h1", "h4", ".change"):
         right = page.value(f"document.querySelector('{name}').getBoundingClientRect().right")
@@ -104,7 +99,7 @@ def test_nothing_is_wider_than_the_screen(width: int, page: Page) -> None:
 
 @pytest.mark.browser
 def test_hovering_names_run_commit_and_verdict_and_a_click_opens_the_report(page: Page) -> None:
-    page.wait("document.documentElement.dataset.charts === '2'")
+    page.wait(DRAWN)
     page.value("document.querySelector('.u-over').scrollIntoView({block: 'center'})")
     box = page.value(
         "(r => [r.left, r.top, r.width, r.height])(document.querySelector('.u-over').getBoundingClientRect())"
@@ -124,7 +119,7 @@ def test_hovering_names_run_commit_and_verdict_and_a_click_opens_the_report(page
 @pytest.mark.browser
 def test_a_change_point_is_marked_where_it_is(page: Page) -> None:
     """The dashed line's colour stands in the canvas between night 17 and night 18, and in no stable chart."""
-    page.wait("document.documentElement.dataset.charts === '2'")
+    page.wait(DRAWN)
     reds = page.value(
         """[...document.querySelectorAll('canvas')].map(canvas => {
           const ctx = canvas.getContext('2d'), found = new Set();
@@ -145,7 +140,7 @@ def test_a_change_point_is_marked_where_it_is(page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_what_a_history_says_never_becomes_markup(tmp_path: Path) -> None:
+def test_what_a_history_says_never_becomes_markup(tmp_path: Path, browser: Browser) -> None:
     entries = []
     for entry in month():
         trial = replace(entry.trials[0], target=HOSTILE, load=HOSTILE, profile=HOSTILE)
@@ -159,7 +154,10 @@ def test_what_a_history_says_never_becomes_markup(tmp_path: Path) -> None:
     for name, text in render(entries, {HOSTILE: "target.html"}, {}).items():
         (tmp_path / name).write_text(text)
         assert "\x1b" not in text
-        seen = chromium(tmp_path / name, tmp_path / "profile", "--dump-dom", "--virtual-time-budget=2000")
-        assert "<title>owned" not in seen.stdout
-        assert "<img" not in seen.stdout
-    assert seen.stdout.count("<canvas") == 1
+        with browser.page(tmp_path / name) as shown:
+            if name == "target.html":
+                shown.wait(DRAWN.replace("2", "1"))
+            assert "<title>owned" not in shown.dom
+            assert "<img" not in shown.dom
+            canvases = shown.dom.count("<canvas")
+    assert canvases == 1
