@@ -181,7 +181,7 @@ class Broker:
         self._counted = {name: int(stats[name]) for name in self._counted}
         return BrokerCount(peers=int(stats["peers"]), identities=int(stats["identities"]), **since)
 
-    def said(self, *, faults: bool) -> tuple[str, ...]:
+    def findings(self, *, faults: bool) -> tuple[str, ...]:
         """Notes for the user after a trial: messages that the broker rejected and, with ``faults``, what the active
         faults did."""
         stats = self.ask("stats")

@@ -17,7 +17,7 @@ from harness.experiment.broker import Broker
 from harness.experiment.cancellable import call_cancellable
 from harness.experiment.close_times import CloseTimes
 from harness.experiment.context import Target, TrialContext
-from harness.experiment.remote_target import Watching
+from harness.experiment.remote_target import ProbeSampler
 from harness.experiment.settle import (
     CENSUSES_WHILE_FLUCTUATING,
     SettleCriteria,
@@ -42,7 +42,7 @@ class LevelReader:
     setup: TrialSetup
     context: TrialContext
     target: Target
-    sampler: Watching
+    sampler: ProbeSampler
     runtime: TargetRuntime
     broker: Broker | None
     port: int

@@ -11,7 +11,7 @@ from harness.core.sample import Sample
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 
-Watching = Sampler | RemoteSampler
+ProbeSampler = Sampler | RemoteSampler
 """Reads the service: on this machine, or through a probe command."""
 
 POLL = 0.02

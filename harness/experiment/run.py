@@ -24,7 +24,7 @@ from harness.experiment.provenance import machine
 from harness.experiment.reports import REPORTS, uncovered
 from harness.experiment.resume import Resumption
 from harness.experiment.setup import TrialSetup
-from harness.experiment.trial import TrialRunner
+from harness.experiment.trial import run_trial
 from harness.store.run_dir import RunDirectory, run_id
 from harness.store.tidy import MOST, Tidy
 
@@ -94,7 +94,7 @@ class Run:
             keep=lambda trial: self._keep((*done, trial)),
             tidy=self.tidy,
         )
-        trial = self._redacted(TrialRunner(setup, context).run())
+        trial = self._redacted(run_trial(setup, context))
         trial = replace(trial, verdict=judge(trial))
         more = attempt("the check of the budget", partial(uncovered, trial), self.failures.append) or ()
         trial = replace(trial, notes=(*trial.notes, *more))

@@ -11,7 +11,7 @@ from harness.core.census_diff import levels as census_levels
 from harness.core.metric import Key
 from harness.core.quiescence import QUARTERS, NeverSettled, Quiescent, Settling, Tracker
 from harness.core.sample import Census, Sample
-from harness.experiment.remote_target import Watching
+from harness.experiment.remote_target import ProbeSampler
 
 POLL = 0.05  # seconds
 MIN_SLEEP = 0.01  # seconds
@@ -67,7 +67,7 @@ class ConnectedClients:
     closing a connection changes the target's descriptors. So one count at the end of a window in which they did not
     change covers the whole window, and only while clients are connected is the count repeated."""
 
-    def __init__(self, sampler: Watching, port: int | None, clock: Callable[[], float]) -> None:
+    def __init__(self, sampler: ProbeSampler, port: int | None, clock: Callable[[], float]) -> None:
         self._sampler, self._port, self._clock = sampler, port, clock
         self._value: float | None = 0.0
         self._counted_at = -math.inf
@@ -101,7 +101,7 @@ class SettleCriteria:
 
 
 def wait_until_settled(
-    sampler: Watching,
+    sampler: ProbeSampler,
     criteria: SettleCriteria,
     *,
     port: int | None,
@@ -177,7 +177,7 @@ def _sleep_time(now: float, *moments: float) -> float:
 
 
 def wait_for_counts_to_return(
-    sampler: Watching, level: Mapping[str, float], *, clock: Callable[[], float], timeout: float = 1.0
+    sampler: ProbeSampler, level: Mapping[str, float], *, clock: Callable[[], float], timeout: float = 1.0
 ) -> None:
     """Wait until a new sample is not above ``level``: a reading of the runtime's counters may open a connection or a
     thread of its own for a moment. Counts that stay above it were not raised by the reading."""

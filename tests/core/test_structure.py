@@ -103,6 +103,33 @@ def test_a_private_attribute_of_another_object_is_found() -> None:
     ]
 
 
+def incomplete_objects(source: str) -> list[str]:
+    """Where an object asks whether it has an attribute yet: it was not complete when it was constructed."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+            continue
+        asks = node.func.id == "hasattr" or (node.func.id == "getattr" and len(node.args) == 3)
+        owner = node.args[0]
+        if asks and isinstance(owner, ast.Name) and owner.id in ("self", "cls"):
+            found.append(f"{node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+def test_every_object_is_complete_when_it_is_constructed() -> None:
+    found = {
+        str(path.relative_to(ROOT)): incomplete_objects(path.read_text())
+        for path in sources("harness", "fake_broker")
+    }
+    assert {path: uses for path, uses in found.items() if uses} == {}
+
+
+def test_an_object_that_asks_for_its_own_attributes_is_found() -> None:
+    asks = "class A:\n    def f(self):\n        return hasattr(self, 'x') and getattr(self, 'y', None)\n"
+    assert incomplete_objects(asks) == ["3: hasattr(self, 'x')", "3: getattr(self, 'y', None)"]
+    assert incomplete_objects("hasattr(other, 'x'); getattr(self, name)") == []
+
+
 # What reads a text instead of showing it.
 TEXT_METHODS = {
     "startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit", "find",

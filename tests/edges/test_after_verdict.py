@@ -26,7 +26,7 @@ from harness.experiment.guard import Guarded, guard_once
 from harness.experiment.options import request_of
 from harness.experiment.run import Run
 from harness.experiment.setup import TrialSetup
-from harness.experiment.trial import TrialRunner
+from harness.experiment.trial import RunningTrial
 from harness.runtime.python import PythonCounters
 from harness.store.run_dir import RunDirectory
 from tests.core.series import trial as scripted
@@ -48,21 +48,9 @@ def full(*_: Any, **__: Any) -> Any:
     raise StoreError("no space left on device")
 
 
-class Measured:
-    """Stands for a TrialRunner whose measuring is over."""
-
-    trial = LEAK
-
-    def __init__(self, *_: Any) -> None:
-        """Takes what a TrialRunner takes."""
-
-    def run(self) -> Trial:
-        return self.trial
-
-
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr("harness.experiment.run.TrialRunner", Measured)
+    monkeypatch.setattr("harness.experiment.run.run_trial", lambda *_: LEAK)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     return Run(command="test", seed=0, out=tmp_path / "run", interrupt=Event())
 
@@ -139,7 +127,7 @@ def test_a_verdict_that_cannot_be_saved_is_still_the_verdict(
 
 
 def test_what_passed_still_passes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Measured, "trial", replace(CLEAN, sensitivity=0.1))
+    monkeypatch.setattr("harness.experiment.run.run_trial", lambda *_: replace(CLEAN, sensitivity=0.1))
     monkeypatch.setattr("harness.experiment.reports.render_html", fail)
     run.trial(SETUP)
     options = {"json_file": None, "junit_file": None, "form": "terminal", "afterwards": AfterVerdict.of({})}
@@ -243,15 +231,15 @@ def test_what_dies_between_two_cycles_is_found(
 ) -> None:
     """After the first cycle was read, and before anything looks at the service for the second one."""
 
-    def killed(runner: TrialRunner) -> bool:
-        pid = runner.target.pid
+    def killed(running: RunningTrial) -> bool:
+        pid = running.parts.target.pid
         if outcome is Outcome.INFRASTRUCTURE:
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(pid, signal.SIGKILL)
-        assert runner.target.wait(60.0)
+        assert running.parts.target.wait(60.0)
         return False
 
-    monkeypatch.setattr(TrialRunner, "_folder_is_full", killed)
+    monkeypatch.setattr(RunningTrial, "_folder_is_full", killed)
     request = request_of(
         url="http://127.0.0.1:{port}/events",
         command=(sys.executable, str(SERVICE), "{port}", "healthy"),

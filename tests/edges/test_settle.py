@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from harness.core.cycle import CycleSpec
 from harness.core.metric import Key
@@ -20,7 +22,8 @@ from harness.experiment.broker import Broker, BrokerSetup
 from harness.experiment.context import TrialContext
 from harness.experiment.reproduce import LoadOverrides, describe, setup_for
 from harness.experiment.settle import SettleCriteria, SettleResult, wait_until_settled
-from harness.experiment.trial import TrialRunner
+from harness.experiment.trial_cycle import CycleRunner
+from harness.experiment.trial_record import TrialRecord
 from harness.probe.sampler import Sampler
 from harness.store.run_dir import RunDirectory
 from harness.target.spawn import free_port
@@ -180,13 +183,14 @@ def test_what_closes_late_says_how_late() -> None:
 def test_a_cycle_may_silence_the_broker_and_the_next_one_hears_it_again(tmp_path: Path) -> None:
     setup = setup_for(describe()["fixed"], LoadOverrides())
     directory = RunDirectory.create(tmp_path / "run", "run")
-    runner = TrialRunner(setup, TrialContext(time.monotonic, directory, threading.Event(), seed=1))
+    record = TrialRecord(setup, TrialContext(time.monotonic, directory, threading.Event(), seed=1))
     plain = CycleSpec(index=0, connections=1, concurrency=1, dwell=1.0)
     silenced = CycleSpec(index=1, connections=1, concurrency=1, dwell=1.0, fault="silence")
     with Broker.start(BrokerSetup(), log=tmp_path / "broker.log", seed=1) as broker:
-        runner.broker = broker
+        parts: Any = SimpleNamespace(broker=broker)
+        runner = CycleRunner(record, parts)
         heard = []
         for step in (plain, silenced, silenced, plain):
-            runner._flap(step)
+            runner._set_broker(step)
             heard.append(bool(broker.ask("stats")["silent"]))
     assert heard == [False, True, True, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 
 from harness.core.cycle import CycleSpec, Observation
+from harness.core.errors import ProbeError, SwarmError
 from harness.core.metric import Key
+from harness.core.note import NoteKind
 from harness.core.plan import Stop
 from harness.core.record import Places
 from harness.core.sample import Census, Sample
@@ -22,9 +25,11 @@ from harness.experiment.context import TrialContext
 from harness.experiment.halt import Halt
 from harness.experiment.levels import MOST_EVENTS, LevelReader
 from harness.experiment.options import with_options
+from harness.experiment.place_search import SEARCH
 from harness.experiment.reproduce import LoadOverrides, describe, setup_for
 from harness.experiment.settle import SettleResult, cores_used
-from harness.experiment.trial import TrialRunner
+from harness.experiment.trial import RunningTrial
+from harness.experiment.trial_record import TrialRecord
 from harness.runtime.counters import run_cycles
 from harness.store.run_dir import RunDirectory
 from harness.store.tidy import Tidy
@@ -139,20 +144,20 @@ def test_only_processes_that_were_there_before_are_events() -> None:
 
 # -- the cycles of a trial
 
+PlayedCycle = Callable[[RunningTrial, CycleSpec, float], Observation]
+"""Called instead of a cycle, with the trial, the cycle and the moment at which its load is cut short."""
 
-def runner(
+
+def running(
     tmp_path: Path,
-    cycle: Callable[[TrialRunner, CycleSpec], Observation],
+    cycle: PlayedCycle,
     *,
     limit: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    runtime: object = None,
     **options: Any,
-) -> TrialRunner:
-    """A trial whose cycles are played by ``cycle``."""
-
-    class Played(TrialRunner):
-        def _cycle(self, step: CycleSpec) -> Observation:
-            return cycle(self, step)
-
+) -> RunningTrial:
+    """A trial in progress whose cycles are played by ``cycle``."""
     setup = setup_for(describe()["fixed"], LoadOverrides())
     setup = replace(
         setup, request=with_options(setup.request, **options), broker=None, steps=steps, limit=limit
@@ -161,10 +166,19 @@ def runner(
         RunDirectory.create(tmp_path / "run", "run"),
         Halt(threading.Event(), time.monotonic, None),
     )
-    context = TrialContext(time.monotonic, directory, halt, seed=1)
-    made = Played(setup, context)
-    made.broker = None
-    made.target = SimpleNamespace(alive=True)  # type: ignore[assignment]
+    record = TrialRecord(setup, TrialContext(clock, directory, halt, seed=1))
+    parts: Any = SimpleNamespace(
+        target=SimpleNamespace(alive=True, logs=True, lost=""),
+        sampler=SimpleNamespace(latest=lambda: Sample(0.0)),
+        runtime=runtime,
+    )
+    made = RunningTrial(record, parts)
+
+    def play(step: CycleSpec, *, load_until: float = math.inf, label: str = "") -> Observation:
+        record.step = label or step.phase.value
+        return cycle(made, step, load_until)
+
+    made.cycles.run = play  # type: ignore[method-assign]
     return made
 
 
@@ -173,60 +187,102 @@ def steps(trial: Any) -> CycleSpec | Stop:
     return CycleSpec(done, 1, 1, 1.0) if done < 5 else Stop("enough")
 
 
+def kinds(one: RunningTrial) -> list[NoteKind]:
+    return [note.kind for note in one.record.trial.notes]
+
+
 @pytest.mark.parametrize("cut", [None, 0, 2])
 def test_a_cycle_that_was_cut_short_is_the_last(cut: int | None, tmp_path: Path) -> None:
-    def cycle(_: TrialRunner, step: CycleSpec) -> Observation:
+    def cycle(_: RunningTrial, step: CycleSpec, __: float) -> Observation:
         return observation(step.index, {}, complete=step.index != cut)
 
-    one = runner(tmp_path, cycle)
-    one._cycles()
-    assert len(one.trial.observations) == (5 if cut is None else cut + 1)
-    assert any("stopped: enough" in note.text for note in one.trial.notes) is (cut is None)
+    one = running(tmp_path, cycle)
+    one.run_cycles()
+    assert len(one.record.trial.observations) == (5 if cut is None else cut + 1)
+    assert any("stopped: enough" in note.text for note in one.record.trial.notes) is (cut is None)
 
 
 def test_a_service_that_exits_ends_the_cycles(tmp_path: Path) -> None:
-    def cycle(self: TrialRunner, step: CycleSpec) -> Observation:
-        self.target.alive = step.index != 1  # type: ignore[misc]
+    def cycle(self: RunningTrial, step: CycleSpec, _: float) -> Observation:
+        self.parts.target.alive = step.index != 1  # type: ignore[misc]
         return observation(step.index, {})
 
-    one = runner(tmp_path, cycle)
-    one._cycles()
-    assert len(one.trial.observations) == 2
+    one = running(tmp_path, cycle)
+    one.run_cycles()
+    assert len(one.record.trial.observations) == 2
 
 
 def test_a_folder_at_its_limit_ends_the_cycles_and_says_what_was_left_out(tmp_path: Path) -> None:
-    def cycle(self: TrialRunner, step: CycleSpec) -> Observation:
-        (self.directory / "target.log").write_bytes(b"x" * (3 << 20))
+    def cycle(self: RunningTrial, step: CycleSpec, _: float) -> Observation:
+        (self.record.directory / "target.log").write_bytes(b"x" * (3 << 20))
         if step.index == 2:
-            (self.directory / "core").write_bytes(b"x" * (3 << 20))
+            (self.record.directory / "core").write_bytes(b"x" * (3 << 20))
         return observation(step.index, {})
 
-    one = runner(tmp_path, cycle)
-    one.context.tidy = Tidy(one.context.directory, 2 << 20)
-    one._cycles()
-    assert len(one.trial.observations) == 3
-    assert tuple(note.text for note in one.trial.notes[-2:]) == (
+    one = running(tmp_path, cycle)
+    one.record.context.tidy = Tidy(one.record.context.directory, 2 << 20)
+    one.run_cycles()
+    assert len(one.record.trial.observations) == 3
+    assert tuple(note.text for note in one.record.trial.notes[-2:]) == (
         "the folder reached its limit of 2 MiB: fixed/target.log was cut to its tail",
         "stopped: the folder holds more than its limit of 2 MiB; a soak takes a higher --max-size",
     )
+    assert kinds(one)[-2:] == [NoteKind.FOLDER_LIMIT, NoteKind.STOPPED]
 
 
 def test_an_interrupt_ends_the_cycles(tmp_path: Path) -> None:
-    def cycle(self: TrialRunner, step: CycleSpec) -> Observation:
+    def cycle(self: RunningTrial, step: CycleSpec, _: float) -> Observation:
         if step.index == 1:
-            self.context.interrupt.user.set()
+            self.record.context.interrupt.user.set()
         return observation(step.index, {})
 
-    one = runner(tmp_path, cycle)
-    one._cycles()
-    assert len(one.trial.observations) == 2
+    one = running(tmp_path, cycle)
+    one.run_cycles()
+    assert len(one.record.trial.observations) == 2
 
 
 def test_the_time_given_ends_the_cycles_and_is_noted(tmp_path: Path) -> None:
-    one = runner(tmp_path, lambda _, step: observation(step.index, {}), max_time=0.0)
-    one._cycles()
-    assert one.trial.observations == ()
-    assert any("0 s are used up" in note.text for note in one.trial.notes)
+    one = running(tmp_path, lambda _, step, __: observation(step.index, {}), max_time=0.0)
+    one.run_cycles()
+    assert one.record.trial.observations == ()
+    assert any("0 s are used up" in note.text for note in one.record.trial.notes)
+
+
+@pytest.mark.parametrize(("alive", "interrupted"), [(True, False), (False, False), (False, True)])
+def test_a_swarm_that_fails_because_the_service_exited_leaves_a_crash(
+    alive: bool, interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exit is recorded beside the failure; what stops after an interruption is no crash."""
+    recorded: list[object] = []
+    monkeypatch.setattr(TrialRecord, "record_exit", lambda _, target: recorded.append(target))
+
+    def cycle(self: RunningTrial, _: CycleSpec, __: float) -> Observation:
+        self.parts.target.alive = alive  # type: ignore[misc]
+        if interrupted:
+            self.record.context.interrupt.user.set()
+        raise SwarmError("the swarm exited")
+
+    one = running(tmp_path, cycle)
+    with pytest.raises(SwarmError, match="the swarm exited"):
+        one.run()
+    assert bool(recorded) is (not alive and not interrupted)
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_cannot_be_read_because_it_exited_has_crashed(
+    alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded: list[object] = []
+    monkeypatch.setattr(TrialRecord, "record_exit", lambda _, target: recorded.append(target))
+
+    def cycle(self: RunningTrial, _: CycleSpec, __: float) -> Observation:
+        self.parts.target.alive = alive  # type: ignore[misc]
+        raise ProbeError("no reading")
+
+    one = running(tmp_path, cycle)
+    with pytest.raises(ProbeError) if alive else contextlib.nullcontext():
+        one.run()
+    assert bool(recorded) is not alive
 
 
 @pytest.mark.parametrize(
@@ -244,19 +300,13 @@ def test_the_search_for_the_place_takes_20_seconds_at_most(
 ) -> None:
     """ask: seconds of the questions before the first cycle, and again after the last. load: of one cycle."""
     now = [100.0]
+    labels: list[str] = []
 
-    def cycle(self: TrialRunner, step: CycleSpec) -> Observation:
-        now[0] = min(
-            now[0] + load, self.search_ends
-        )  # as the swarm does, which is cancelled once the time is over
+    def cycle(self: RunningTrial, step: CycleSpec, load_until: float) -> Observation:
+        labels.append(self.record.step)
+        now[0] = min(now[0] + load, load_until)  # as the swarm does, which is cancelled once the time is over
         return observation(step.index, {})
 
-    one = runner(tmp_path, cycle, limit=None if limit is None else limit + 100.0)
-    one.context = replace(one.context, clock=lambda: now[0])
-    one.started = 0.0
-    one.trial = series([310, 610, 910, 1210], key=Key("threads"))
-    one._flap = lambda _: None  # type: ignore[method-assign]
-    one.target = SimpleNamespace(alive=True, logs=True)  # type: ignore[assignment]
     ran: list[float] = []
 
     def attribute(run: Callable[[], float], per: str, *, stays: bool, left: Callable[[], float]) -> Places:
@@ -267,12 +317,22 @@ def test_the_search_for_the_place_takes_20_seconds_at_most(
         now[0] += ask
         return Places(notes=stopped)
 
-    one.runtime = SimpleNamespace(attribute=attribute, reader=object())  # type: ignore[assignment]
-    one._attribute()
+    one = running(
+        tmp_path,
+        cycle,
+        limit=None if limit is None else limit + 100.0,
+        clock=lambda: now[0],
+        runtime=SimpleNamespace(attribute=attribute, reader=object()),
+    )
+    one.record.started = 0.0
+    one.record.trial = series([310, 610, 910, 1210], key=Key("threads"))
+    before = len(one.record.trial.observations)
+    one.search.run()
+    trial = one.record.trial
     assert len(ran) == cycles
-    assert one.trial.about.search_seconds == round(now[0] - 100.0, 1) <= longest
-    assert one.trial.places
-    stopped_early = [
-        note.text.startswith("partial: another cycle would have") for note in one.trial.places.notes
-    ]
+    assert trial.about.search_seconds == round(now[0] - 100.0, 1) <= longest
+    assert trial.places
+    stopped_early = [note.text.startswith("partial: another cycle would have") for note in trial.places.notes]
     assert stopped_early == [True] * (cycles < 3)
+    assert set(labels) == {SEARCH}
+    assert one.record.step == f"cycle {before + cycles} ({SEARCH})", "for a crash while the agents are asked"

@@ -1,0 +1,113 @@
+"""The search for the places in the source where a leak grows: a few further cycles, which are not judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.core.after_verdict import failure
+from harness.core.cycle import CycleSpec
+from harness.core.errors import Interrupted, ProbeError
+from harness.core.judge.attribution import attribution_cycle, units
+from harness.core.note import NoteKind
+from harness.core.plan import LONGEST_SEARCH
+from harness.experiment.trial_cycle import CycleRunner
+from harness.experiment.trial_record import TrialRecord
+from harness.experiment.trial_start import TrialParts
+from harness.runtime.counters import SearchOver
+
+SEARCH = "the search for its place in the source"
+LAST_QUESTIONS = 1.5  # times as long as the first of a search: they describe what has grown
+LEAST_SEARCH = 2.0  # seconds of load in a search, however long its first questions took
+
+
+class PlaceSearch:
+    """Searches once, and only when a leak is certain. The verdict is certain by then, so a search that fails is a note
+    beside it. A service that exits meanwhile has crashed, whatever it was last asked."""
+
+    def __init__(self, record: TrialRecord, parts: TrialParts, cycles: CycleRunner) -> None:
+        self.record = record
+        self.parts = parts
+        self.cycles = cycles
+
+    def run(self) -> None:
+        """Search, unless that was done before or there is nothing to search for. Raises Interrupted."""
+        record, target = self.record, self.parts.target
+        try:
+            self._search()
+        except Interrupted:
+            raise
+        except Exception as error:
+            record.note(NoteKind.STEP_FAILED, failure(SEARCH, error))
+        if record.activity and record.context.interrupt.time_up:
+            record.note_time_up()
+        # Nobody has stopped the service yet: it may have exited during the search, or between two cycles.
+        if record.trial.exit is None and record.trial.infrastructure is None and not target.alive:
+            record.record_exit(target)
+
+    def _search(self) -> None:
+        record, parts = self.record, self.parts
+        if record.trial.searched:
+            return
+        record.change(searched=True)
+        if record.context.interrupt.is_set() or not parts.target.alive or parts.runtime.reader is None:
+            return
+        chosen = attribution_cycle(record.trial)
+        if chosen is None:
+            return
+        step, per = chosen
+        record.activity = "looking for its place in the source"
+        cycles = SearchCycles(record, self.cycles, step, per)
+        record.show("tracing", len(record.trial.observations), sample=parts.sampler.latest())
+        found = parts.runtime.attribute(
+            cycles.run, per, stays=not parts.target.logs, left=lambda: cycles.over - record.context.clock()
+        )
+        took = round(record.context.clock() - cycles.began, 1)
+        record.change(places=found, about=replace(record.trial.about, search_seconds=took))
+
+
+class SearchCycles:
+    """The cycles of one search, which takes LONGEST_SEARCH seconds at most.
+
+    step: a cycle in which the driver acts. per: the unit of the driver. began, over: start and limit of the search,
+    by the run's clock.
+    """
+
+    def __init__(self, record: TrialRecord, cycles: CycleRunner, step: CycleSpec, per: str) -> None:
+        self.record = record
+        self.cycles = cycles
+        self.step = step
+        self.per = per
+        self.began = record.context.clock()
+        self.over = self.began + record.time_left(LONGEST_SEARCH)
+        self._load_until = self.over
+        self._longest = 0.0  # seconds of a cycle, the questions after it included
+        self._asked = self.began  # when the questions before the next cycle began
+        self._name_next()
+
+    def run(self) -> float:
+        """Run one cycle; how many units of the driver it had. Raises SearchOver when there is no time for another."""
+        record, clock = self.record, self.record.context.clock
+        started = clock()
+        if not self._longest:
+            # The last questions take longer than the first. Some load is needed to show anything at all.
+            reserved = LAST_QUESTIONS * (started - self.began)
+            self._load_until = max(started + LEAST_SEARCH, self._load_until - reserved)
+        elif started + self._longest + (started - self._asked) > self._load_until:
+            raise SearchOver(f"another cycle would have exceeded the {LONGEST_SEARCH:g} s of the search")
+        step = replace(self.step, index=len(record.trial.observations))
+        seen = self.cycles.run(step, load_until=self._load_until, label=SEARCH)
+        record.change(observations=(*record.trial.observations, seen))
+        self._name_next()
+        if record.context.interrupt.is_set():
+            raise Interrupted("stopped during the search for its place")
+        if not seen.complete:
+            raise ProbeError("the cycle was cut short")
+        if not seen.settled:
+            raise SearchOver("the service did not settle, so what is alive is not yet what it retains")
+        self._asked = clock()
+        self._longest = max(self._longest, self._asked - started)
+        return units(seen.ledger, self.per, clock() - started)
+
+    def _name_next(self) -> None:
+        """Between two cycles the search asks the service's agents: a crash then belongs to the cycle that comes."""
+        self.record.step = f"cycle {len(self.record.trial.observations)} ({SEARCH})"
