@@ -23,7 +23,7 @@ import pytest
 from harness.process.child import Child
 from harness.swarm.setup import SECRET
 from tests.edges.command_line import HARNESS, SERVICES, SMALL, environment, wait_for
-from tests.edges.test_swarm_crew import _can_make_namespaces, ip
+from tests.edges.test_swarm_worker_group import _can_make_namespaces, ip
 
 ROOT = Path(__file__).parents[2]
 REMOTE = "a secret of more than 32 characters"
