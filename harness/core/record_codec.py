@@ -173,6 +173,7 @@ def run_dict(record: RunRecord, *, exit_code: int | None = None) -> dict[str, An
             "exit_code": _worst_exit(r["exit_code"] for r in results),
             "explanation": worst["explanation"] if worst else "no trial was run",
             "advice": worst["advice"] if worst else "",
+            "waiting": worst["waiting"] if worst else None,
             "crash": worst["crash"] if worst else None,
             "stalled": worst["stalled"] if worst else None,
             "also": worst["also"] if worst else [],

@@ -117,6 +117,19 @@ class Crash:
     trace: tuple[str, ...] = ()  # frames of the stack that crashed, those of the service first
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Growth that certainly follows a driver and is younger than the retention time: the only reason why the run is
+    inconclusive. age: seconds for which the oldest of it was retained. retention: seconds that a leak outlives."""
+
+    age: float
+    retention: float
+
+    def text(self) -> str:
+        """``retained for 12 s so far; a leak is what outlives 60 s``."""
+        return f"retained for {self.age:.0f} s so far; a leak is what outlives {self.retention:g} s"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Verdict:
     """The whole judgement of one trial."""
@@ -130,6 +143,7 @@ class Verdict:
     also: tuple[Outcome, ...] = ()  # lesser outcomes that hold as well
     warnings: tuple[str, ...] = ()
     advice: str = ""
+    waiting: Waiting | None = None
 
     @property
     def exit_code(self) -> int:

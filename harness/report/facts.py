@@ -22,7 +22,7 @@ from harness.core.note import NoteKind, of_kind, without
 from harness.core.quote import plain
 from harness.core.record import Trial
 from harness.core.units import counted
-from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict
+from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict, Waiting
 from harness.report.log import log_tail
 from harness.report.nouns import MASS, driver, growth, in_bytes, interval, noun, plural, quantity
 from harness.report.words import METRIC_WORD, number, span
@@ -57,8 +57,6 @@ _MODULE = re.compile(r"(?<!\S)python\d\.\d{1,3}t?/(\w{1,100})\.py:\d{1,9} in (\w
 # The script itself is not a module that its reader knows, and the C half of asyncio is asyncio.
 _UNSAID = re.compile(r"^(?:__main__\.|_(?=[a-z]))")
 _KEY = re.compile(rf"^(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
-# How a suspicion ends that only its age keeps from being certain (harness.core.judge.caveat).
-_TOO_YOUNG = re.compile(r"retained for \S+ s so far; a leak is what outlives .{1,40}$")
 _UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|days|ms|%|B|[kMG]B|[KMG]iB)(?!\w))")
 # Lines of a log that name no cause: access logs, and the frames of a traceback.
 _ACCESS = re.compile(r'"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH) \S{1,400} HTTP/[\d.]+"')
@@ -146,7 +144,7 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
         rows.append(_unread(trial))  # what it keeps inside itself was not seen
     elif trial.observations:
         rows += [
-            None if _TOO_YOUNG.search(verdict.explanation) else _grown(verdict, first),
+            None if _waiting(trial) else _grown(verdict, first),
             (_where(trial, first, root) or _unplaced(trial, first)) if first else _unread(trial),
             _holder(trial) if first else None,
             _evidence(trial, first, found),
@@ -182,10 +180,15 @@ def headline(trial: Trial) -> str:
         )
     if verdict.outcome is Outcome.STALLED and verdict.stalled:
         return plain(verdict.stalled, LONGEST)
-    young = _TOO_YOUNG.search(verdict.explanation) if verdict.outcome is Outcome.INCONCLUSIVE else None
-    if young and first and first.rate:
-        return plain(f"{growth(first)}, {young[0]}", LONGEST)
+    waiting = _waiting(trial)
+    if waiting and first and first.rate:
+        return plain(f"{growth(first)}, {waiting.text()}", LONGEST)
     return plain(_KEY.sub(_named, verdict.explanation), LONGEST)
+
+
+def _waiting(trial: Trial) -> Waiting | None:
+    """Why the headline says for how long growth was retained. That of a soak says instead what is bounded so far."""
+    return trial.verdict.waiting if trial.verdict and not trial.about.soak else None
 
 
 def _named(match: re.Match[str]) -> str:
@@ -322,8 +325,7 @@ def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Momen
     if first and (control := idle_growth(found, Key(first.metric, first.kind))) is not None:
         grew = "no growth" if control <= 0 else f"+{number(control)}"
         text += f"; idle control: {grew}"
-    told = trial.verdict and _TOO_YOUNG.search(headline(trial))
-    if isinstance(first, Finding) and first.retained_seconds is not None and not told:
+    if isinstance(first, Finding) and first.retained_seconds is not None and not _waiting(trial):
         text += f"; retained for at least {number(first.retained_seconds, 2)} s"
     return Fact("evidence", text)
 
@@ -410,9 +412,7 @@ def _warnings(verdict: Verdict) -> Fact | None:
         return None
     rest = counted(len(verdict.warnings) - 1, "more warning")
     more = f" (and {rest} in the report)" if len(verdict.warnings) > 1 else ""
-    # What was not decided matters more than how the load was.
-    first = next((text for text in verdict.warnings if " is undecided: " in text), verdict.warnings[0])
-    return Fact("warning", f"{_KEY.sub(_named, first)}{more}")
+    return Fact("warning", f"{_KEY.sub(_named, verdict.warnings[0])}{more}")
 
 
 def _log(trial: Trial, verdict: Verdict) -> Fact | None:

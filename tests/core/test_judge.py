@@ -142,8 +142,10 @@ def test_memory_undecided_when_the_time_is_up_is_said() -> None:
         replace(one, levels={FDS: 10.0, memory: level})
         for one, level in zip(trial(levels).observations[3:], levels, strict=True)
     ]
-    verdict = judge(trial([], observations=steady))
-    assert any("memory/anonymous is undecided" in warning for warning in verdict.warnings)
+    steady[3] = replace(steady[3], ledger=replace(steady[3].ledger, saturated=True))
+    first, second = judge(trial([], observations=steady)).warnings
+    assert first.startswith("memory/anonymous is undecided: ")
+    assert "bottleneck" in second, "what was not decided comes before how the load was"
 
 
 def test_the_forecast_has_an_interval_and_the_nearest_ceiling() -> None:

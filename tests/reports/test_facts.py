@@ -11,7 +11,7 @@ from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, Trial
-from harness.core.verdict import Outcome, Rate
+from harness.core.verdict import Outcome, Rate, Waiting
 from harness.report.facts import Fact, Facts, facts_of, headline
 from harness.report.nouns import interval
 from tests.core.series import trial
@@ -166,7 +166,13 @@ def test_growth_that_is_too_young_is_told_once_with_its_age() -> None:
         "+1.00 x: y; suspected: +3 fds per connection, retained for 19 s so far; a leak is what outlives 60 s"
     )
     aged = tuple(replace(one, retained_seconds=19.0) for one in verdict.findings)
-    undecided = replace(verdict, outcome=Outcome.INCONCLUSIVE, explanation=told, findings=aged)
+    undecided = replace(
+        verdict,
+        outcome=Outcome.INCONCLUSIVE,
+        explanation=told,
+        findings=aged,
+        waiting=Waiting(19.0, 60.0),
+    )
     young = replace(LEAKING, verdict=undecided)
     facts = facts_of(young)
     assert facts.headline == (
@@ -234,10 +240,10 @@ def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> N
     assert "what each connection opens" not in without
 
 
-def test_the_warning_that_is_shown_is_of_what_was_not_decided() -> None:
+def test_the_first_warning_is_shown_with_words_for_its_metric() -> None:
     one = replace(LEAKING, verdict=judge(LEAKING))
     assert one.verdict
-    texts = ("the load generator was the bottleneck", "memory/anonymous is undecided: still warming up")
+    texts = ("memory/anonymous is undecided: still warming up", "the load generator was the bottleneck")
     shown = facts_of(replace(one, verdict=replace(one.verdict, warnings=texts)))
     assert [fact.text for fact in shown.facts if fact.label == "warning"] == [
         "anonymous memory is undecided: still warming up (and 1 more warning in the report)"

@@ -16,6 +16,7 @@ from harness.core.metric import Key, rank
 from harness.core.note import NoteKind, of_kind
 from harness.core.record import Trial
 from harness.core.units import counted, duration_text
+from harness.core.verdict import Waiting
 
 JUDGED_ONLY_IF_CERTAIN = (
     "mappings",
@@ -37,11 +38,13 @@ SETTLING = 15.0  # seconds that the readings around a wait take
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """Why a run is inconclusive, and the next step. weak: nothing grew, but a bound is weaker than asked."""
+    """Why a run is inconclusive, and the next step. weak: nothing grew, but a bound is weaker than asked.
+    waiting: set where only the age of the growth is missing for a leak."""
 
     why: str
     advice: str
     weak: bool = False
+    waiting: Waiting | None = None
 
 
 def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
@@ -122,11 +125,12 @@ def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
     retention = retention_of(trial, key)
     age = one.idle_evidence.age if one.idle_evidence else 0.0
     needed = math.ceil((design.spent(trial) + retention + SETTLING) / 10) * 10
+    waiting = Waiting(age, retention)
     return Caveat(
-        f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, retained for {age:.0f} s so far; a leak is what "
-        f"outlives {retention:g} s",
+        f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, {waiting.text()}",
         f"give it time: {time_option(trial)} {duration_text(needed)}; "
         "or --retention 0 where nothing may be released late",
+        waiting=waiting,
     )
 
 

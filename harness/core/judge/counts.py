@@ -320,18 +320,16 @@ def rule_out_cache_by_idle_cpu(results: Mapping[Key, Assessed]) -> dict[Key, Ass
     cpu = results.get(Key("idle-cpu"))
     busy = cpu is not None and cpu.total >= WORK and (cpu.growing or cpu.status == "leaking")
     return {
-        key: replace(one, status="leaking", growing=False, cache=False, why=_worked(one.why, cpu))
+        key: replace(one, status="leaking", growing=False, cache="", why=_worked(one.cache, cpu))
         if busy and one.cache and one.rate > 0
         else one
         for key, one in results.items()
     }
 
 
-def _worked(why: str, cpu: Assessed | None) -> str:
+def _worked(growth: str, cpu: Assessed | None) -> str:
     cores = f"{cpu.total:.2g}" if cpu else "0"
-    return (
-        f"{why.partition('; a cache would')[0]}; idle CPU rose by {cores} cores with it, so it is not a cache"
-    )
+    return f"{growth}; idle CPU rose by {cores} cores with it, so it is not a cache"
 
 
 def _cap_at_leader(part: Assessed, leader: Assessed | None) -> Assessed:
@@ -374,7 +372,7 @@ def find_correlated_growth(
                 leaders[key] = leader
                 found[key] = replace(
                     one, status="leaking", why=f"rose in proportion to {leader}", factor=lead.factor,
-                    rivals=lead.rivals, rate=rate, low=low, high=high, growing=False, cache=False,
+                    rivals=lead.rivals, rate=rate, low=low, high=high, growing=False, cache="",
                 )  # fmt: skip
                 break
     return found, leaders
@@ -391,11 +389,12 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     if served >= CACHE and not (steep and _tails_off(one, counted)):
         return found
     if found.status != "leaking":
-        return replace(found, cache=found.growing and steep) if served < CACHE else found
+        cache = found.why if found.growing and steep else ""
+        return replace(found, cache=cache) if served < CACHE else found
     why = f"{found.why}; a cache would too, until {CACHE:g} {counted}s, of which there were {served:g}"
     if served >= CACHE:
         why = f"{found.why}, but by less at the end, as a cache that has filled up"
-    return replace(found, status="undecided", why=why, growing=True, cache=steep)
+    return replace(found, status="undecided", why=why, growing=True, cache=found.why if steep else "")
 
 
 def _tails_off(one: Series, counted: str) -> bool:

@@ -76,10 +76,10 @@ class Assessed:
     status: ``leaking`` | ``suspected`` (grows like a leak, but the retention time is not over) | ``bounded`` |
     ``undecided``. factor: the ledger sum that drives the growth, in whose units rate, low and high are; rivals:
     factors that explain it as well. at_most: largest rate per answered stream that could have remained undetected (95
-    %). total: net growth. growing: not certain, but it has grown and continues; the plan then investigates. cache: a
-    cache would grow like this too, until it is full. per_burst: it grew by about the same in every burst of clients,
-    as a pool does. idle_evidence: what readings without clients showed of how long the growth is retained, where that
-    was checked.
+    %). total: net growth. growing: not certain, but it has grown and continues; the plan then investigates. cache:
+    why, without that a cache would grow like this too, until it is full; "" where it would not. per_burst: it grew by
+    about the same in every burst of clients, as a pool does. idle_evidence: what readings without clients showed of
+    how long the growth is retained, where that was checked.
     """
 
     status: str
@@ -93,7 +93,7 @@ class Assessed:
     low: float = 0.0
     high: float = 0.0
     growing: bool = False
-    cache: bool = False
+    cache: str = ""
     per_burst: bool = False
     idle_evidence: IdleEvidence | None = None
 

@@ -49,7 +49,8 @@ def judge(trial: Trial) -> Verdict:
         memory = _agreed(memory, results, warnings, inside=inside)
         results = {**results, MEMORY: memory}
     if memory and memory.status == "undecided" and not inside:
-        warnings.append(f"memory/anonymous is undecided: {memory.why}")
+        # First: what was not decided matters more than how the load was.
+        warnings.insert(0, f"memory/anonymous is undecided: {memory.why}")
     # A process reaches a ceiling with its own level, not with the growth of several processes together.
     levels = [moment for part in parts for moment in moments(part)]
     last = moments(parts[-1])
@@ -93,6 +94,7 @@ def judge(trial: Trial) -> Verdict:
             if _ran_out_of_resources(outcome, crash, short)
             else _advice(outcome, findings, caveat, crash, trial),
         ),
+        waiting=caveat.waiting if caveat and outcome is Outcome.INCONCLUSIVE else None,
     )
 
 
