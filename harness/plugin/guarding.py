@@ -27,7 +27,8 @@ from harness.experiment.options import GuardRequest, request_of, with_options
 from harness.experiment.redaction import redactor
 from harness.http.endpoint import written_target
 from harness.plugin.arguments import addresses, check_budget, check_names, read, words
-from harness.report.facts import LONGEST, facts_of
+from harness.report.fact_lines import LONGEST
+from harness.report.facts import facts_of
 from harness.store.run_dir import safe_name
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port

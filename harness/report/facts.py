@@ -10,122 +10,32 @@ Derived from the values of a verdict and its trial, so that every form of report
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.core.cycle import Phase
 from harness.core.judge.moments import Moment, answered, level_of, moments
 from harness.core.metric import Key
-from harness.core.note import NoteKind, of_kind, without
+from harness.core.note import NoteKind, of_kind
 from harness.core.quote import plain
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict, Waiting
-from harness.report.log import log_tail
+from harness.report.fact_lines import LONGEST, Fact, Facts
+from harness.report.log import causes, log_tail
 from harness.report.nouns import MASS, driver, growth, in_bytes, interval, noun, plural, quantity
+from harness.report.place_facts import holder_fact, place, relative, unplaced_fact, unread_fact, where_fact
 from harness.report.words import METRIC_WORD, number, span
 
-LINES = 12
-COLUMNS = 80
-INDENT = 12  # columns before a fact's text
-LONGEST = 4000  # characters of one fact
 ALSO = 4  # findings beside the first that are named
 LIKEWISE = (
     ("threads", ""), ("tasks", "asyncio-task"), ("tasks", "goroutine"), ("tasks", "handle"), ("memory", "objects"),
     ("memory", "heap-bytes"), ("memory", "anonymous"),
 )  # fmt: skip
 HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "anonymous"))
-_PLACE = re.compile(
-    r"(?P<at>\S{1,400}:\d{1,9})"
-    r"(?: in (?P<function>\(anonymous\)|[^:() ](?:[^:() ]|\(\*\w{1,100}\)|<\w{1,40}>){0,200}))?"
-    r"(?: \((?P<state>[^()]{1,300})\))?"
-    r"(?P<rest>: .{0,300})?"
-)
-_HOLDER = ("container", "holder", "referrer", "retainer")  # kinds of Place that name what holds the growth
-# "`Subscriber` in `Hub._subscribers`, a list that gains 1.00 per answered stream" (runtime.counters.Growth.line)
-_CONTAINER = re.compile(
-    r"(?:`(?P<item>[^`]{1,300})` in )?(?:`(?P<name>[^`]{1,300})`, )?(?P<article>an?) (?P<kind>\S{1,100}) that gains "
-    r"(?P<rate>[\d.]{1,20}) per (?P<unit>.{1,40})"
-)
-# A wait inside a package is named by its function: "asyncio/tasks.py:649 in sleep" is asyncio.sleep. Not every module's
-# names are those of its package: "asyncio/locks.py:213 in wait" is not an asyncio.wait.
-_LIBRARY = re.compile(r"(?<!\S)(\w{1,100})/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
-# A module of the standard library that is in no package: "python3.11/threading.py:331 in wait" is threading.wait.
-_MODULE = re.compile(r"(?<!\S)python\d\.\d{1,3}t?/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
-# The script itself is not a module that its reader knows, and the C half of asyncio is asyncio.
-_UNSAID = re.compile(r"^(?:__main__\.|_(?=[a-z]))")
 _KEY = re.compile(rf"^(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
-_UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|days|ms|%|B|[kMG]B|[KMG]iB)(?!\w))")
-# Lines of a log that name no cause: access logs, and the frames of a traceback.
-_ACCESS = re.compile(r'"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH) \S{1,400} HTTP/[\d.]+"')
-_FRAME = re.compile(
-    r'^(?:Traceback \(most recent call last\)|File ".{1,400}", line \d+|\^+$|at \S{1,200} ?\()'
-)
 _UNANNOUNCED = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")
 _SAID_BY_THE_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One labelled line. whole: never cut, such as a path that is copied."""
-
-    label: str
-    text: str
-    whole: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a reader needs of one trial. word: the outcome in capitals."""
-
-    word: str
-    headline: str
-    facts: tuple[Fact, ...]
-
-    def lines(self, limit: int = LINES) -> list[str]:
-        """Plain text: at most ``limit`` lines of 80 columns, beside a path that is longer."""
-        head = textwrap.wrap(
-            f"{self.word}  {self.headline}",
-            COLUMNS,
-            subsequent_indent="  ",
-            max_lines=5,
-            placeholder=" …",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-        room = limit - len(head)
-        told = [(fact, _wrapped(fact)) for fact in self.facts]
-        # Where all do not fit, the longest facts are cut first: each keeps its first line.
-        while sum(len(lines) for _, lines in told) > room:
-            fact, lines = max(told, key=lambda one: len(one[1]))
-            if len(lines) == 1:
-                break
-            told[[one for one, _ in told].index(fact)] = (fact, _wrapped(fact, len(lines) - 1))
-        return [*head, *[line for _, lines in told for line in lines]][:limit]
-
-    def text(self) -> str:
-        """The lines as one text."""
-        return "\n".join(self.lines())
-
-
-def _wrapped(fact: Fact, most: int = 5) -> list[str]:
-    label, empty = f"  {fact.label:<{INDENT - 2}}", " " * INDENT
-    if fact.whole:
-        return [f"{label}{plain(fact.text, LONGEST)}"]
-    lines = textwrap.wrap(
-        _UNIT.sub("\N{NO-BREAK SPACE}", plain(fact.text, LONGEST)),  # a line does not end between "4" and "s"
-        COLUMNS - INDENT,
-        max_lines=most,
-        placeholder=" …",
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
-    return [
-        f"{label if index == 0 else empty}{line}".replace("\N{NO-BREAK SPACE}", " ")
-        for index, line in enumerate(lines)
-    ]
 
 
 def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
@@ -141,12 +51,12 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
         rows += _of_a_fault(trial, verdict, first, found, root)
     elif verdict.outcome is Outcome.BOUNDED:
         rows += [_evidence(trial, _main_bound(verdict), found), _bounds(verdict), _also_bounded(verdict)]
-        rows.append(_unread(trial))  # what it keeps inside itself was not seen
+        rows.append(unread_fact(trial))  # what it keeps inside itself was not seen
     elif trial.observations:
         rows += [
             None if _waiting(trial) else _grown(verdict, first),
-            (_where(trial, first, root) or _unplaced(trial, first)) if first else _unread(trial),
-            _holder(trial) if first else None,
+            (where_fact(trial, first, root) or unplaced_fact(trial, first)) if first else unread_fact(trial),
+            holder_fact(trial) if first else None,
             _evidence(trial, first, found),
         ]
     rows += [_log(trial, verdict), _warnings(verdict), _exceptions(trial)]
@@ -224,8 +134,8 @@ def _of_a_fault(
         cause,
         died,
         grown,
-        _where(trial, first, root) or _unplaced(trial, first),
-        _holder(trial),
+        where_fact(trial, first, root) or unplaced_fact(trial, first),
+        holder_fact(trial),
         _evidence(trial, first, found),
         _also(verdict),
         _limit(exhausts) if verdict.outcome is Outcome.LEAKING or exhausts else None,
@@ -239,79 +149,6 @@ def _grown(verdict: Verdict, first: Finding | None) -> Fact | None:
     ends = interval(first.rate, size=in_bytes(first.metric, first.kind))
     label = "suspected" if verdict.outcome is Outcome.INCONCLUSIVE else "growth"
     return Fact(label, f"{growth(first)} {ends}".strip())
-
-
-def place(text: str, root: str = "") -> str:
-    """``orders/hub.py:21  heartbeat, waiting in asyncio.sleep``: location first, path relative to ``root``, without the
-    amounts, which the headline has. Text that names no location stays as it is."""
-    match = _PLACE.fullmatch(text)
-    if not match:
-        return plain(text, LONGEST)
-    state = _LIBRARY.sub(
-        lambda one: (
-            f"{one[1]}.{one[3]}" if one[1] == "asyncio" and one[2] == "tasks" else ".".join(one.groups())
-        ),
-        _MODULE.sub(r"\1.\2", match["state"] or ""),
-    )
-    function = "an anonymous function" if match["function"] == "(anonymous)" else match["function"]
-    inside = ", ".join(part for part in (function, state) if part)
-    return plain(f"{relative(match['at'], root)}{f'  {inside}' if inside else ''}", LONGEST)
-
-
-def relative(path: str, root: str) -> str:
-    """A path below ``root`` without it."""
-    start = f"{root.rstrip('/')}/"
-    return path.removeprefix(start) if root else path
-
-
-def _where(trial: Trial, first: Finding | None, root: str) -> Fact | None:
-    notes = {note.text for note in trial.places.notes} if trial.places else set[str]()
-    told = first.where if first else ()
-    places = [text for text in told if text and text not in notes and not text.startswith("and ")]
-    lines = [text for text in places if not _CONTAINER.fullmatch(text)]
-    if not lines:
-        return None
-    # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.
-    distinct = {match["at"] if (match := _PLACE.fullmatch(line)) else line for line in lines}
-    rest = counted(len(distinct) - 1, "more line")
-    more = f" ({rest} that grew: see the report)" if len(distinct) > 1 else ""
-    known = trial.places.places if trial.places else ()
-    library = any(one.text == lines[0] and not one.own for one in known)
-    foreign = "; a library's line: no stack has a frame of the service" if library else ""
-    partial = "; not confirmed: the search was cut short" if trial.places and trial.places.partial else ""
-    return Fact("where", f"{place(lines[0], root)}{more}{foreign}{partial}")
-
-
-def _unread(trial: Trial) -> Fact | None:
-    """What would have told more than the counts from outside, where too little is known for a finding."""
-    missing = of_kind(trial.notes, NoteKind.RUNTIME_COUNTERS_MISSING)
-    return Fact("inside", f"not read: {missing[0].data.get('reason', missing[0].text)}") if missing else None
-
-
-def _unplaced(trial: Trial, first: Finding | None) -> Fact | None:
-    """Why no place is named, and what would help: the hint is in the verdict, not only in the report."""
-    if first is None or first.rate is None:
-        return None
-    unread = of_kind(trial.notes, NoteKind.RUNTIME_COUNTERS_MISSING, NoteKind.RUNTIME_UNKNOWN)
-    limits = trial.places.notes if trial.places else ()
-    # That nothing was found is known by now: a note that says what would help goes before it.
-    last = of_kind(limits, NoteKind.NOTHING_FOUND)
-    hints = [*(note.data.get("reason", note.text) for note in unread)]
-    hints += [note.text for note in (*without(limits, NoteKind.NOTHING_FOUND), *last)]
-    return Fact("where", f"unknown: {hints[0]}") if hints else None
-
-
-def _holder(trial: Trial) -> Fact | None:
-    """The container that holds the growth: ``Hub.subscribers (array of Subscriber, +1.00 per connection)``."""
-    texts = [one.text for one in trial.places.places if one.kind in _HOLDER] if trial.places else []
-    if not texts:
-        return None
-    match = _CONTAINER.fullmatch(texts[0])
-    if not match:
-        return Fact("held by", texts[0])
-    item = f" of {_UNSAID.sub('', match['item'])}" if match["item"] else ""
-    inside = f"{match['kind']}{item}, +{match['rate']} per {match['unit']}"
-    return Fact("held by", f"{match['name']} ({inside})" if match["name"] else f"{match['article']} {inside}")
 
 
 def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Moment]) -> Fact | None:
@@ -423,18 +260,6 @@ def _log(trial: Trial, verdict: Verdict) -> Fact | None:
         return None  # the last line of its log is of something that it survived
     told = causes(log_tail(trial))
     return Fact("log", told[-1]) if told and told[-1] not in headline(trial) else None
-
-
-def causes(lines: Sequence[str]) -> list[str]:
-    """The lines of a log that may name a cause: no access log, no frame of a traceback and no source line of one."""
-    kept: list[str] = []
-    frame = False
-    for line in lines:
-        framed = bool(_FRAME.match(line.strip()))
-        if not framed and not frame and not _ACCESS.search(line):
-            kept.append(line)
-        frame = framed and line.strip().startswith("File ")
-    return kept
 
 
 def _exceptions(trial: Trial) -> Fact | None:

@@ -12,7 +12,8 @@ from harness.core.quote import terminal
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Outcome
-from harness.report.facts import INDENT, LONGEST, facts_of
+from harness.report.fact_lines import INDENT, LONGEST
+from harness.report.facts import facts_of
 from harness.report.row import HEADINGS, build_row, cells
 
 STYLES = {

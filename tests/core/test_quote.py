@@ -17,7 +17,8 @@ from harness.core.judge.trial import judge
 from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, RunRecord, Trial
 from harness.report import github, html, junit, markdown
-from harness.report.facts import _CONTAINER, _PLACE, facts_of
+from harness.report.facts import facts_of
+from harness.report.place_facts import _CONTAINER, _PLACE
 from tests.core.series import trial
 
 ORDERS = (

@@ -12,7 +12,8 @@ from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, Trial
 from harness.core.verdict import Outcome, Rate, Waiting
-from harness.report.facts import Fact, Facts, facts_of, headline
+from harness.report.fact_lines import Fact, Facts
+from harness.report.facts import facts_of, headline
 from harness.report.nouns import interval
 from tests.core.series import trial
 

@@ -22,7 +22,19 @@ from harness.core.record import About, ExitInfo, Trial
 from harness.core.sample import Sample
 from harness.core.trends import all_series, trend
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Rate, Verdict
-from harness.report import claims, entries, facts, live, memory, nouns, page, reasoning, row, terminal, words
+from harness.report import (
+    claims,
+    entries,
+    fact_lines,
+    live,
+    memory,
+    nouns,
+    page,
+    reasoning,
+    row,
+    terminal,
+    words,
+)
 from harness.report import trend as trends
 from harness.report.entries import COLUMNS
 from harness.report.live import LiveView
@@ -62,7 +74,7 @@ def test_a_line_that_goes_on_has_no_label_and_a_trial_that_was_not_judged_says_s
     console, stream = screen()
     long = replace(LEAKING, verdict=Verdict(Outcome.LEAKING, "x", advice="word " * 40))
     terminal.show_verdict(long, console)
-    assert stream.getvalue().splitlines()[-1].startswith(f"{' ' * facts.INDENT}word")
+    assert stream.getvalue().splitlines()[-1].startswith(f"{' ' * fact_lines.INDENT}word")
     assert DIM not in stream.getvalue().splitlines()[-1]
     console, stream = screen()
     terminal.show_verdict(LEAKING, console)

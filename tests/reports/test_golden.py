@@ -18,7 +18,8 @@ from harness.core.record import About, ExitInfo, Place, Places, RunRecord, Trial
 from harness.core.verdict import Exhaustion, Finding, Outcome, Rate, Verdict
 from harness.plugin.guarding import VERDICT, Explained
 from harness.report import junit, markdown
-from harness.report.facts import COLUMNS, LINES, facts_of
+from harness.report.fact_lines import COLUMNS, LINES
+from harness.report.facts import facts_of
 from tests.core.series import trial
 
 LOG = ['127.0.0.1 - "GET /events HTTP/1.1" 404', "no"]
@@ -140,7 +141,7 @@ def test_a_verdict_with_much_to_say_still_fits() -> None:
     ],
 )  # fmt: skip
 def test_a_place_names_its_line_first(text: str, shown: str) -> None:
-    from harness.report.facts import place
+    from harness.report.place_facts import place
 
     assert place(text, ROOT) == shown
 

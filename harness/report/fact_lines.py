@@ -1,0 +1,77 @@
+"""A headline and labelled facts as lines of 80 columns."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass
+
+from harness.core.quote import plain
+
+LINES = 12
+COLUMNS = 80
+INDENT = 12  # columns before a fact's text
+LONGEST = 4000  # characters of one fact
+# Between a number and its unit, where a line must not end.
+_UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|days|ms|%|B|[kMG]B|[KMG]iB)(?!\w))")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One labelled line. whole: never cut, such as a path that is copied."""
+
+    label: str
+    text: str
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a reader needs of one trial. word: the outcome in capitals."""
+
+    word: str
+    headline: str
+    facts: tuple[Fact, ...]
+
+    def lines(self, limit: int = LINES) -> list[str]:
+        """Plain text: at most ``limit`` lines of 80 columns, beside a path that is longer."""
+        head = textwrap.wrap(
+            f"{self.word}  {self.headline}",
+            COLUMNS,
+            subsequent_indent="  ",
+            max_lines=5,
+            placeholder=" …",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        room = limit - len(head)
+        told = [(fact, _wrapped(fact)) for fact in self.facts]
+        # Where all do not fit, the longest facts are cut first: each keeps its first line.
+        while sum(len(lines) for _, lines in told) > room:
+            fact, lines = max(told, key=lambda one: len(one[1]))
+            if len(lines) == 1:
+                break
+            told[[one for one, _ in told].index(fact)] = (fact, _wrapped(fact, len(lines) - 1))
+        return [*head, *[line for _, lines in told for line in lines]][:limit]
+
+    def text(self) -> str:
+        """The lines as one text."""
+        return "\n".join(self.lines())
+
+
+def _wrapped(fact: Fact, most: int = 5) -> list[str]:
+    label, empty = f"  {fact.label:<{INDENT - 2}}", " " * INDENT
+    if fact.whole:
+        return [f"{label}{plain(fact.text, LONGEST)}"]
+    lines = textwrap.wrap(
+        _UNIT.sub("\N{NO-BREAK SPACE}", plain(fact.text, LONGEST)),  # a line does not end between "4" and "s"
+        COLUMNS - INDENT,
+        max_lines=most,
+        placeholder=" …",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return [
+        f"{label if index == 0 else empty}{line}".replace("\N{NO-BREAK SPACE}", " ")
+        for index, line in enumerate(lines)
+    ]

@@ -1,0 +1,105 @@
+"""Where it grows, as facts: the line in the source, what holds the growth, or why no place is known."""
+
+from __future__ import annotations
+
+import re
+
+from harness.core.note import NoteKind, of_kind, without
+from harness.core.quote import plain
+from harness.core.record import Trial
+from harness.core.units import counted
+from harness.core.verdict import Finding
+from harness.report.fact_lines import LONGEST, Fact
+
+_PLACE = re.compile(
+    r"(?P<at>\S{1,400}:\d{1,9})"
+    r"(?: in (?P<function>\(anonymous\)|[^:() ](?:[^:() ]|\(\*\w{1,100}\)|<\w{1,40}>){0,200}))?"
+    r"(?: \((?P<state>[^()]{1,300})\))?"
+    r"(?P<rest>: .{0,300})?"
+)
+_HOLDER = ("container", "holder", "referrer", "retainer")  # kinds of Place that name what holds the growth
+# "`Subscriber` in `Hub._subscribers`, a list that gains 1.00 per answered stream" (runtime.counters.Growth.line)
+_CONTAINER = re.compile(
+    r"(?:`(?P<item>[^`]{1,300})` in )?(?:`(?P<name>[^`]{1,300})`, )?(?P<article>an?) (?P<kind>\S{1,100}) that gains "
+    r"(?P<rate>[\d.]{1,20}) per (?P<unit>.{1,40})"
+)
+# A wait inside a package is named by its function: "asyncio/tasks.py:649 in sleep" is asyncio.sleep. Not every module's
+# names are those of its package: "asyncio/locks.py:213 in wait" is not an asyncio.wait.
+_LIBRARY = re.compile(r"(?<!\S)(\w{1,100})/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
+# A module of the standard library that is in no package: "python3.11/threading.py:331 in wait" is threading.wait.
+_MODULE = re.compile(r"(?<!\S)python\d\.\d{1,3}t?/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
+# The script itself is not a module that its reader knows, and the C half of asyncio is asyncio.
+_UNSAID = re.compile(r"^(?:__main__\.|_(?=[a-z]))")
+
+
+def place(text: str, root: str = "") -> str:
+    """``orders/hub.py:21  heartbeat, waiting in asyncio.sleep``: location first, path relative to ``root``, without the
+    amounts, which the headline has. Text that names no location stays as it is."""
+    match = _PLACE.fullmatch(text)
+    if not match:
+        return plain(text, LONGEST)
+    state = _LIBRARY.sub(
+        lambda one: (
+            f"{one[1]}.{one[3]}" if one[1] == "asyncio" and one[2] == "tasks" else ".".join(one.groups())
+        ),
+        _MODULE.sub(r"\1.\2", match["state"] or ""),
+    )
+    function = "an anonymous function" if match["function"] == "(anonymous)" else match["function"]
+    inside = ", ".join(part for part in (function, state) if part)
+    return plain(f"{relative(match['at'], root)}{f'  {inside}' if inside else ''}", LONGEST)
+
+
+def relative(path: str, root: str) -> str:
+    """A path below ``root`` without it."""
+    start = f"{root.rstrip('/')}/"
+    return path.removeprefix(start) if root else path
+
+
+def where_fact(trial: Trial, first: Finding | None, root: str) -> Fact | None:
+    notes = {note.text for note in trial.places.notes} if trial.places else set[str]()
+    told = first.where if first else ()
+    places = [text for text in told if text and text not in notes and not text.startswith("and ")]
+    lines = [text for text in places if not _CONTAINER.fullmatch(text)]
+    if not lines:
+        return None
+    # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.
+    distinct = {match["at"] if (match := _PLACE.fullmatch(line)) else line for line in lines}
+    rest = counted(len(distinct) - 1, "more line")
+    more = f" ({rest} that grew: see the report)" if len(distinct) > 1 else ""
+    known = trial.places.places if trial.places else ()
+    library = any(one.text == lines[0] and not one.own for one in known)
+    foreign = "; a library's line: no stack has a frame of the service" if library else ""
+    partial = "; not confirmed: the search was cut short" if trial.places and trial.places.partial else ""
+    return Fact("where", f"{place(lines[0], root)}{more}{foreign}{partial}")
+
+
+def unread_fact(trial: Trial) -> Fact | None:
+    """What would have told more than the counts from outside, where too little is known for a finding."""
+    missing = of_kind(trial.notes, NoteKind.RUNTIME_COUNTERS_MISSING)
+    return Fact("inside", f"not read: {missing[0].data.get('reason', missing[0].text)}") if missing else None
+
+
+def unplaced_fact(trial: Trial, first: Finding | None) -> Fact | None:
+    """Why no place is named, and what would help: the hint is in the verdict, not only in the report."""
+    if first is None or first.rate is None:
+        return None
+    unread = of_kind(trial.notes, NoteKind.RUNTIME_COUNTERS_MISSING, NoteKind.RUNTIME_UNKNOWN)
+    limits = trial.places.notes if trial.places else ()
+    # That nothing was found is known by now: a note that says what would help goes before it.
+    last = of_kind(limits, NoteKind.NOTHING_FOUND)
+    hints = [*(note.data.get("reason", note.text) for note in unread)]
+    hints += [note.text for note in (*without(limits, NoteKind.NOTHING_FOUND), *last)]
+    return Fact("where", f"unknown: {hints[0]}") if hints else None
+
+
+def holder_fact(trial: Trial) -> Fact | None:
+    """The container that holds the growth: ``Hub.subscribers (array of Subscriber, +1.00 per connection)``."""
+    texts = [one.text for one in trial.places.places if one.kind in _HOLDER] if trial.places else []
+    if not texts:
+        return None
+    match = _CONTAINER.fullmatch(texts[0])
+    if not match:
+        return Fact("held by", texts[0])
+    item = f" of {_UNSAID.sub('', match['item'])}" if match["item"] else ""
+    inside = f"{match['kind']}{item}, +{match['rate']} per {match['unit']}"
+    return Fact("held by", f"{match['name']} ({inside})" if match["name"] else f"{match['article']} {inside}")
