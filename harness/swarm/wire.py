@@ -11,10 +11,8 @@ locust nor gevent.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
-import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -25,8 +23,27 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Phase
 from harness.core.errors import ConfigError, HarnessError, OptionError, SwarmError
-from harness.core.expected import statuses
 from harness.core.note import Note, NoteKind
+from harness.swarm.fields import (
+    COUNT,
+    SECONDS,
+    TEXT,
+    Hook,
+    address,
+    body,
+    cut,
+    expect,
+    histogram,
+    number,
+    one_of,
+    optional,
+    paths,
+    status,
+    strictly,
+    table,
+    texts,
+    whole,
+)
 from harness.swarm.histogram import Histogram
 from harness.swarm.load import (
     MAX_CONCURRENCY,
@@ -41,11 +58,8 @@ from harness.swarm.tally import Outcome
 MAX_LINE = 4 << 20
 MAX_TEXT = 500  # characters of a note or a detail; longer ones are cut
 MAX_FAILURE = 2000  # characters of the first failure
-LONGEST_TIME = 1e12  # seconds of one figure in a ledger
 
 Value = TypeVar("Value")
-Hook = Callable[[Any, Any], Any]
-"""Called with a value of the message and the type of its field: returns the value, or raises ValueError."""
 
 
 class BadMessage(ValueError):
@@ -140,192 +154,63 @@ def _say(error: BaseException, _: type | None) -> str:
     return str(error)
 
 
-def _refuse(value: object, expected: str) -> ValueError:
-    # A message may be megabytes long, so errors show only the beginning of a value.
-    return ValueError(f"{reprlib.repr(value)}; expected {expected}")
-
-
-def _whole(low: int, high: int) -> Hook:
-    def read(value: Any, _: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _refuse(value, f"an integer from {low} to {high}")
-        return value
-
-    return read
-
-
-def _number(low: float, high: float) -> Hook:
-    def read(value: Any, _: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise _refuse(value, f"a number from {low:g} to {high:g}")
-        return float(value)
-
-    return read
-
-
-def _optional(read: Hook) -> Hook:
-    return lambda value, kind: None if value is None else read(value, kind)
-
-
-def _strictly(kind: type[Any], expected: str) -> Hook:
-    def read(value: Any, _: Any) -> Any:
-        if not isinstance(value, kind):
-            raise _refuse(value, expected)
-        return value
-
-    return read
-
-
-def _texts(read: Hook, expected: str) -> Hook:
-    """A list, each part read by ``read``: JSON and msgpack have no tuples."""
-
-    def read_all(value: Any, _: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple):
-            raise _refuse(value, expected)
-        return tuple(read(part, str) for part in value)
-
-    return read_all
-
-
-def _table(read_name: Hook, read: Hook, expected: str) -> Hook:
-    def read_all(value: Any, _: Any) -> dict[Any, Any]:
-        if not isinstance(value, dict):
-            raise _refuse(value, expected)
-        return {read_name(name, str): read(part, str) for name, part in value.items()}
-
-    return read_all
-
-
-def _one_of(names: tuple[str, ...]) -> Hook:
-    def read(value: Any, _: Any) -> Any:
-        if value not in names:
-            raise _refuse(value, f"one of {', '.join(names)}")
-        return value
-
-    return read
-
-
-def _path(value: Any, _: Any) -> str:
-    """A path that can stand in a request line."""
-    if not isinstance(value, str) or value[:1] != "/" or any(char in value for char in "\r\n\0 "):
-        raise _refuse(value, "a path that begins with /")
-    return value
-
-
-def _paths(value: Any, kind: Any) -> tuple[str, ...]:
-    paths = _texts(_path, "a list of paths that begin with /")(value, kind)
-    if not paths:
-        raise _refuse(value, "at least one path")
-    return paths  # type: ignore[no-any-return]
-
-
-def _address(value: Any, _: Any) -> str:
-    """A numeric address, because a name would be looked up at every bind."""
-    try:
-        if isinstance(value, str) and ipaddress.ip_address(value):
-            return value
-    except ValueError:
-        pass
-    raise _refuse(value, "an address")
-
-
-def _expect(value: Any, kind: Any) -> tuple[str, ...]:
-    texts: tuple[str, ...] = _texts(TEXT, "a list of statuses")(value, kind)
-    try:
-        statuses(texts)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    return texts
-
-
-def _status(value: Any, _: Any) -> int:
-    """An HTTP status. As a key it is a text in JSON, and a number in msgpack."""
-    text = str(value)
-    if not (text.isascii() and text.isdigit() and len(text) <= 3):
-        raise _refuse(value, "an HTTP status such as 429")
-    return int(text)
-
-
-def _body(value: Any, kind: Any) -> bytes:
-    try:
-        return base64.b64decode(TEXT(value, kind), validate=True)
-    except ValueError:
-        raise _refuse(value, "base64") from None
-
-
-def _cut(length: int) -> Hook:
-    return lambda value, _: str(value)[:length]
-
-
-def _histogram(value: Any, _: Any) -> Histogram:
-    count = _whole(0, MAX_COUNT)
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(pair, list | tuple) and len(pair) == 2 for pair in value
-    ):
-        raise _refuse(value, "a list of pairs of whole numbers")
-    return Histogram([(count(bucket, int), count(number, int)) for bucket, number in value])
-
-
-TEXT = _strictly(str, "a text")
-COUNT = _whole(0, MAX_COUNT)
-SECONDS = _number(0.0, LONGEST_TIME)
-COUNTS = _table(_cut(MAX_TEXT), COUNT, "an object of counts")
+COUNTS = table(cut(MAX_TEXT), COUNT, "an object of counts")
 
 BY_TYPE: dict[Any, Hook] = {
-    bool: _strictly(bool, "true or false"),
+    bool: strictly(bool, "true or false"),
     str: TEXT,
-    bytes: _body,
-    Histogram: _histogram,
+    bytes: body,
+    Histogram: histogram,
     Path: lambda value, kind: Path(TEXT(value, kind)),
-    Mapping[str, str]: _table(TEXT, TEXT, "an object of texts"),
+    Mapping[str, str]: table(TEXT, TEXT, "an object of texts"),
     Mapping[str, int]: COUNTS,
-    Mapping[int, int]: _table(_status, COUNT, "an object of counts"),
+    Mapping[int, int]: table(status, COUNT, "an object of counts"),
     int: COUNT,
-    int | None: _optional(COUNT),
+    int | None: optional(COUNT),
     float: SECONDS,
-    float | None: _optional(SECONDS),
-    tuple[str, ...]: _texts(TEXT, "a list of texts"),
+    float | None: optional(SECONDS),
+    tuple[str, ...]: texts(TEXT, "a list of texts"),
 }
 """How the values of a type are read if their field has no entry in BY_FIELD."""
 
-DISCONNECT = _one_of(("mixed", *DISCONNECT_MODES))
-MODE = _one_of(("stream", "request"))
-SHARE = _number(0.0, 1.0)
+DISCONNECT = one_of(("mixed", *DISCONNECT_MODES))
+MODE = one_of(("stream", "request"))
+SHARE = number(0.0, 1.0)
 BY_FIELD: dict[type[Any], dict[str, Hook]] = {
     CycleSpec: {
-        "index": _whole(0, MAX_CONNECTIONS),
-        "connections": _whole(0, MAX_CONNECTIONS),
-        "concurrency": _whole(1, MAX_CONCURRENCY),
-        "events": _whole(0, MAX_CONNECTIONS),
-        "dwell": _number(0.0, MAX_SECONDS),
+        "index": whole(0, MAX_CONNECTIONS),
+        "connections": whole(0, MAX_CONNECTIONS),
+        "concurrency": whole(1, MAX_CONCURRENCY),
+        "events": whole(0, MAX_CONNECTIONS),
+        "dwell": number(0.0, MAX_SECONDS),
         "disconnect": DISCONNECT,
-        "paths": _paths,
-        "phase": lambda value, kind: Phase(_one_of(tuple(Phase))(value, kind)),
+        "paths": paths,
+        "phase": lambda value, kind: Phase(one_of(tuple(Phase))(value, kind)),
         "mode": MODE,
-        "stalled": _whole(0, MAX_CONNECTIONS),
+        "stalled": whole(0, MAX_CONNECTIONS),
         "invalid": SHARE,
     },
     Note: {
-        "kind": lambda value, kind: NoteKind(_one_of(tuple(NoteKind))(value, kind)),
-        "text": _cut(MAX_TEXT),
-        "data": _table(_cut(MAX_TEXT), _cut(MAX_TEXT), "an object of texts"),
+        "kind": lambda value, kind: NoteKind(one_of(tuple(NoteKind))(value, kind)),
+        "text": cut(MAX_TEXT),
+        "data": table(cut(MAX_TEXT), cut(MAX_TEXT), "an object of texts"),
     },
     Ledger: {
-        "details": _table(_cut(MAX_TEXT), _cut(MAX_TEXT), "an object of texts"),
+        "details": table(cut(MAX_TEXT), cut(MAX_TEXT), "an object of texts"),
         "first_failure": lambda value, kind: TEXT(value, kind)[:MAX_FAILURE],
     },
     LoadOptions: {
         "disconnect": DISCONNECT,
         "mode": MODE,
-        "expect": _expect,
+        "expect": expect,
         "invalid_share": SHARE,
-        "source_addresses": _texts(_address, "a list of addresses"),
+        "source_addresses": texts(address, "a list of addresses"),
     },
     SwarmSetup: {
-        "linger": _number(0.0, MAX_SECONDS),
-        "client_step": _whole(1, MAX_COUNT),
-        "web_port": _optional(_whole(0, 65_535)),
-        "target_pid": _whole(0, 1 << 31),
+        "linger": number(0.0, MAX_SECONDS),
+        "client_step": whole(1, MAX_COUNT),
+        "web_port": optional(whole(0, 65_535)),
+        "target_pid": whole(0, 1 << 31),
     },
     Outcome: {},
 }
@@ -338,8 +223,8 @@ def _ranged(kind: type[Any]) -> dict[str, Hook]:
     for one in fields(kind):
         if one.metadata:
             low, high = one.metadata["low"], one.metadata["high"]
-            read = _number(low, high) if one.metadata["unit"] == "seconds" else _whole(low, high)
-            found[one.name] = _optional(read) if one.default is None else read
+            read = number(low, high) if one.metadata["unit"] == "seconds" else whole(low, high)
+            found[one.name] = optional(read) if one.default is None else read
     return found
 
 
