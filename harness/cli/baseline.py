@@ -20,7 +20,7 @@ from harness.config import BUDGETS, find, loads, read
 from harness.core.budget import Budget, line_for
 from harness.core.budget_file import BudgetFile, applied
 from harness.core.errors import ConfigError
-from harness.core.judge import while_connected
+from harness.core.judge import connected_findings
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import RunRecord, Trial
@@ -181,10 +181,10 @@ def budget_of(trial: Trial) -> Budget:
         )
     made: dict[str, dict[str, float]] = {table: {} for table in GRANTED}
     made["per_connected_hour"] = {
-        str(key): _up(amount) for key, amount in while_connected.hourly(trial).items()
+        str(key): _up(amount) for key, amount in connected_findings.hourly(trial).items()
     }
     for finding in verdict.findings:
-        if finding.rate is None or finding.scope == while_connected.SCOPE:
+        if finding.rate is None or finding.scope == connected_findings.SCOPE:
             continue
         if finding.driver not in PER:
             raise ConfigError(

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.judge import while_connected
-from harness.core.judge.while_connected import Grown, bounds, certain, grown, next_hold, screened
+from harness.core.judge import connected_findings, while_connected
+from harness.core.judge.connected_findings import bounds
+from harness.core.judge.while_connected import Grown, certain, grown, next_hold, screened
 from harness.core.metric import Key
 from harness.core.record import Trial
 from tests.core import test_while_connected as holds
@@ -163,19 +164,19 @@ def test_a_trial_has_five_holds(done: int, more: bool) -> None:
 @pytest.mark.parametrize(("events", "driver"), [(2.99, "connected-second"), (3.0, "event")])
 def test_growth_is_counted_by_event_from_three_events_a_client(events: float, driver: str) -> None:
     one = Grown(HEAP, 9e9, 40.0, CLIENTS, 0, events * CLIENTS, lasting=True)
-    assert while_connected._finding(one).driver == driver
+    assert connected_findings._finding(one).driver == driver
     (by_stall,) = certain(one_hold(HEAP, lambda t: 1e6 * t, stalled=CLIENTS))
-    assert while_connected._finding(by_stall).driver == "stalled-second"
+    assert connected_findings._finding(by_stall).driver == "stalled-second"
 
 
 def test_an_interval_holds_an_arena_and_a_fifth_of_a_second() -> None:
-    rate = while_connected._finding(Grown(HEAP, 4e9, 40.0, CLIENTS, 0, 1000.0, lasting=True)).rate
+    rate = connected_findings._finding(Grown(HEAP, 4e9, 40.0, CLIENTS, 0, 1000.0, lasting=True)).rate
     assert rate is not None
     half = MIB / 1000.0 if HEAP.unit == "B" else 1.0
     assert rate.value == 4e6
     assert rate.high - rate.value == pytest.approx(half + 4e6 * 0.2 / 40.0, rel=1e-3)
     assert rate.value - rate.low == pytest.approx(half + 4e6 * 0.2 / 40.0, rel=1e-3)
-    of_fds = while_connected._finding(Grown(FDS, 4000.0, 40.0, CLIENTS, 0, 1000.0, lasting=True)).rate
+    of_fds = connected_findings._finding(Grown(FDS, 4000.0, 40.0, CLIENTS, 0, 1000.0, lasting=True)).rate
     assert of_fds is not None
     assert of_fds.high == pytest.approx(4.0 + 1 / 1000.0 + 4.0 * 0.2 / 40.0, rel=1e-3)
 

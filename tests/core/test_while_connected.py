@@ -10,8 +10,9 @@ import pytest
 
 from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase, Reading
+from harness.core.judge.connected_findings import bounds, findings, hourly, undecided, warnings
 from harness.core.judge.trial import judge
-from harness.core.judge.while_connected import bounds, findings, hourly, next_hold, undecided, warnings
+from harness.core.judge.while_connected import next_hold
 from harness.core.metric import Key
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase
+from harness.core.judge.connected_findings import SCOPE
 from harness.core.judge.forecast import CEILINGS
 from harness.core.judge.trial import judge
-from harness.core.judge.while_connected import SCOPE
 from harness.core.metric import Key
 from harness.core.record import Trial
 

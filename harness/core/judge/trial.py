@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from harness.core.judge import connected_findings
 from harness.core.judge import crash as crashes
-from harness.core.judge import while_connected
 from harness.core.judge.advice import explains, held_of, next_step
 from harness.core.judge.caveat import SPREAD, Caveat, caveat_of, ledger_total, warnings_of
 from harness.core.judge.counts import assess_counts, retention_of
@@ -54,12 +54,12 @@ def judge(trial: Trial) -> Verdict:
     # A process reaches a ceiling with its own level, not with the growth of several processes together.
     levels = [moment for part in parts for moment in moments(part)]
     last = moments(parts[-1])
-    findings = [*leaks(trial, last, results), *while_connected.findings(trial), *ceilings(trial, levels)]
+    findings = [*leaks(trial, last, results), *connected_findings.findings(trial), *ceilings(trial, levels)]
     limits = [
         *bounds(found, results, inside=inside, sensitivity=trial.sensitivity),
-        *while_connected.bounds(trial),
+        *connected_findings.bounds(trial),
     ]
-    warnings.extend(while_connected.warnings(trial))
+    warnings.extend(connected_findings.warnings(trial))
     crash = crashes.crash_of(parts[-1])
     mute = stalled(trial)
     short = ran_out(trial) if mute else None
@@ -137,7 +137,7 @@ def _agreed(
 
 def _hold_cycle_caveat(trial: Trial) -> Caveat | None:
     """Growth while clients stayed connected that is neither a finding nor bounded."""
-    open_ = while_connected.undecided(trial)
+    open_ = connected_findings.undecided(trial)
     return Caveat(*open_) if open_ else None
 
 

@@ -24,16 +24,11 @@ from itertools import pairwise
 
 from harness.core.budget import line_for
 from harness.core.cycle import CycleSpec, Observation, Phase, Reading
-from harness.core.design import spent
-from harness.core.judge.caveat import SETTLING, time_option
 from harness.core.judge.memory import MEMORY
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
 from harness.core.stats.distributions import median
-from harness.core.units import counted, duration_text
-from harness.core.verdict import Bound, Finding, Rate
 
-SCOPE = "while-connected"
 EXTERNAL = Key("memory", "external-bytes")
 # What a bounded buffer may hold per client. Bytes: high-water marks are 16 to 64 KiB (Node, asyncio, uvicorn), and
 # a queue of 1,000 events of 1 kB is 1 MiB. Entries: 4,096, as for caches. The rest: one pool slot a client.
@@ -61,8 +56,6 @@ BUFFERED = (
 MAX_HOLD = 60.0  # seconds, unless --hold asks for more
 SPARE = 1.5  # times the time that the limit needs
 HOLDS = 5  # hold cycles of a trial, at most
-EVENTFUL = 3.0  # events a client, from which growth is counted per event
-LATE = 0.2  # seconds by which a level may be read later than the events were counted
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # Go collects a heap once it has doubled (GOGC=100), so a heap beyond DOUBLED times its earlier size is in use and not
 # garbage. Memory of closed streams is returned to the kernel only after the next collection: a Go server of 58 MB had
@@ -112,7 +105,7 @@ def holds(trial: Trial) -> list[Observation]:
     return [o for o in trial.observations if o.spec.phase is Phase.HOLD and o.connected]
 
 
-def _all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
+def all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
     """What grew in one hold cycle of a trial, by key."""
     after = trial.observations[trial.observations.index(seen) + 1 :]
     return grown(seen, doubling=trial.target.runtime in DOUBLING, after=after)
@@ -243,7 +236,7 @@ def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
 
 def screened(trial: Trial) -> list[Grown]:
     """Growth in the first hold cycles that a longer hold must distinguish from a buffer."""
-    return [one for seen in holds(trial) for one in _all_grown(trial, seen) if _worth(one)]
+    return [one for seen in holds(trial) for one in all_grown(trial, seen) if _worth(one)]
 
 
 def certain(trial: Trial) -> list[Grown]:
@@ -284,7 +277,7 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
         map(_readable, done)
     ):  # a busy service took too long to answer with its counts
         return replace(step, stalled=clients // 2, dwell=min(left, AGAIN * done[-1].spec.dwell))
-    open_ = _open(trial)
+    open_ = open_growth(trial)
     if not open_ or _uncollected(trial, done[-1]):
         return None
     readers = [o for o in done if o.spec.stalled == 0]
@@ -307,7 +300,7 @@ def _lasts(trial: Trial, seen: Observation) -> bool:
     known = {one.key.metric for one in certain(trial)}
     return any(
         _worth(one) and one.key.metric not in known and not _granted(trial, one)
-        for one in _all_grown(trial, seen)
+        for one in all_grown(trial, seen)
     )
 
 
@@ -322,7 +315,7 @@ def _plain(one: Grown) -> bool:
     return one.lasting and one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
 
 
-def _open(trial: Trial) -> list[Grown]:
+def open_growth(trial: Trial) -> list[Grown]:
     """Growth that is neither a finding nor allowed. Objects and their bytes are the same growth: once either is
     certain, the other one needs no further hold. If readers and stalled readers were held separately, only growth
     that occurred again in the last hold of either kind is still open."""
@@ -334,7 +327,7 @@ def _open(trial: Trial) -> list[Grown]:
     return [
         one
         for o in seen
-        for one in _all_grown(trial, o)
+        for one in all_grown(trial, o)
         if _worth(one) and one.key.metric not in known and not _granted(trial, one)
     ]
 
@@ -350,116 +343,3 @@ def _needed(found: Sequence[Grown], times: float, hold: float) -> float:
         for one in found
     )
     return max(hold, min(MAX_HOLD, slowest))
-
-
-def hourly(trial: Trial) -> dict[Key, float]:
-    """Units per client and connected hour of everything that is a finding."""
-    return {one.key: one.per_client / one.seconds * 3600 for one in certain(trial)}
-
-
-def findings(trial: Trial) -> list[Finding]:
-    """A finding for each key that grew while clients stayed connected; bytes last."""
-    found = sorted(certain(trial), key=lambda one: (one.key.metric == "memory", one.key))
-    return [_finding(one) for one in found]
-
-
-def _finding(one: Grown) -> Finding:
-    driver, amount, words = _driver(one)
-    value, hidden = one.total / amount, one.hidden / amount
-    noise = NOISE.get(one.key.unit, 1.0) / amount + value * LATE / one.seconds
-    unit = one.key.unit
-    after = "and the run ended before they left" if one.cut else "freed when they leave"
-    text = (
-        f"+{_sized(value, unit)} of {one.key} per {words} while clients stay connected, {after}: "
-        f"{_sized(one.total, unit)} in {one.seconds:.0f} s with {counted(one.clients, 'client')}, "
-        f"{_sized(one.per_client / one.seconds * 3600, unit)} per connected hour"
-    )
-    return Finding(
-        metric=one.key.metric,
-        kind=one.key.kind,
-        status="leaking",
-        driver=driver,
-        rate=Rate(
-            _six(value), _six(max(0.0, value - noise)), _six(value + hidden + noise), f"{unit}/{driver}"
-        ),
-        explanation=text,
-        scope=SCOPE,
-    )
-
-
-def _driver(one: Grown) -> tuple[str, float, str]:
-    """The driver's name, how much of it there was, and the words for one unit of it."""
-    seconds = one.clients * one.seconds
-    if one.stalled == one.clients:
-        return "stalled-second", seconds, "second of a stalled reader"
-    if one.events >= EVENTFUL * one.clients:
-        return "event", one.events, "event"
-    return "connected-second", seconds, "second of a connected client"
-
-
-def bounds(trial: Trial) -> list[Bound]:
-    """How much each key may grow per connected hour, as far as the hold cycles could have seen it (95 %)."""
-    known = {one.key for one in certain(trial)}
-    most: dict[Key, tuple[float, float]] = {}
-    for seen in holds(trial):
-        for one in _all_grown(trial, seen):
-            grew, hours = most.get(one.key, (0.0, 0.0))
-            most[one.key] = (grew + max(0.0, one.total), hours + one.clients * one.seconds / 3600)
-    made = []
-    for key, (grew, hours) in sorted(most.items()):
-        if key in known or hours < 1e-6:  # too short to bound anything per hour
-            continue
-        noise = NOISE.get(key.unit, 3.0)
-        text = f"clients were connected for {60 * hours:.2g} minutes in all"
-        at_most, unit = _six((grew + noise) / hours), f"{key.unit}/connected-hour"
-        made.append(Bound(key.metric, key.kind, "observed", at_most, unit, 0.95, text, SCOPE))
-    return made
-
-
-def warnings(trial: Trial) -> list[str]:
-    """Growth that a bounded buffer explains as well as a leak, and the option that decides between them."""
-    last = {one.key: one for one in _open(trial)}
-    return [_explained(one) for _, one in sorted(last.items())]
-
-
-def undecided(trial: Trial) -> tuple[str, str] | None:
-    """Why growth while connected is not decided, and the option and time that decide it; None where none is open."""
-    last = {one.key: one for one in _open(trial)}
-    if not last:
-        return None
-    soonest: dict[str, Grown] = {}  # objects and their bytes are the same growth, and either decides
-    for one in sorted(last.values(), key=lambda one: (_seconds(one), one.key)):
-        soonest.setdefault(one.key.metric, one)
-    slowest = max(soonest.values(), key=lambda one: (_seconds(one), one.key))
-    seconds = _seconds(slowest)
-    more = math.ceil((spent(trial) + 2 * (seconds + SETTLING)) / 10) * 10
-    return _explained(
-        slowest
-    ), f"hold clients for longer: --hold {seconds}s {time_option(trial)} {duration_text(more)}"
-
-
-def _seconds(one: Grown) -> int:
-    """Seconds of a hold in which growth at this pace exceeds any bounded buffer."""
-    return math.ceil(SPARE * one.limit / (one.per_client / one.seconds) / (1 - SETTLE) / 10) * 10
-
-
-def _explained(one: Grown) -> str:
-    unit = one.key.unit
-    return (
-        f"{one.key} grew by {_sized(one.per_client, unit)} per client in {one.seconds:.0f} s while connected, "
-        f"which a bounded buffer of {_sized(one.limit, unit)} could explain: --hold {_seconds(one)}s decides"
-    )
-
-
-def _sized(value: float, unit: str) -> str:
-    """``1.4 MiB``, ``12 kB``, ``3 fds``."""
-    if unit != "B":
-        return f"{value:.3g} {unit}"
-    for size, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1000, "kB")):
-        if value >= size:
-            return f"{value / size:.3g} {name}"
-    return f"{value:.3g} B"
-
-
-def _six(value: float) -> float:
-    return float(f"{value:.6g}")

@@ -1,0 +1,139 @@
+"""What hold cycles showed, as findings, bounds and warnings of a verdict (``while_connected`` measures it)."""
+
+from __future__ import annotations
+
+import math
+
+from harness.core.design import spent
+from harness.core.judge.caveat import SETTLING, time_option
+from harness.core.judge.while_connected import (
+    NOISE,
+    SETTLE,
+    SPARE,
+    Grown,
+    all_grown,
+    certain,
+    holds,
+    open_growth,
+)
+from harness.core.metric import Key
+from harness.core.record import Trial
+from harness.core.units import counted, duration_text
+from harness.core.verdict import Bound, Finding, Rate
+
+SCOPE = "while-connected"
+EVENTFUL = 3.0  # events a client, from which growth is counted per event
+LATE = 0.2  # seconds by which a level may be read later than the events were counted
+
+
+def hourly(trial: Trial) -> dict[Key, float]:
+    """Units per client and connected hour of everything that is a finding."""
+    return {one.key: one.per_client / one.seconds * 3600 for one in certain(trial)}
+
+
+def findings(trial: Trial) -> list[Finding]:
+    """A finding for each key that grew while clients stayed connected; bytes last."""
+    found = sorted(certain(trial), key=lambda one: (one.key.metric == "memory", one.key))
+    return [_finding(one) for one in found]
+
+
+def _finding(one: Grown) -> Finding:
+    driver, amount, words = _driver(one)
+    value, hidden = one.total / amount, one.hidden / amount
+    noise = NOISE.get(one.key.unit, 1.0) / amount + value * LATE / one.seconds
+    unit = one.key.unit
+    after = "and the run ended before they left" if one.cut else "freed when they leave"
+    text = (
+        f"+{_sized(value, unit)} of {one.key} per {words} while clients stay connected, {after}: "
+        f"{_sized(one.total, unit)} in {one.seconds:.0f} s with {counted(one.clients, 'client')}, "
+        f"{_sized(one.per_client / one.seconds * 3600, unit)} per connected hour"
+    )
+    return Finding(
+        metric=one.key.metric,
+        kind=one.key.kind,
+        status="leaking",
+        driver=driver,
+        rate=Rate(
+            _six(value), _six(max(0.0, value - noise)), _six(value + hidden + noise), f"{unit}/{driver}"
+        ),
+        explanation=text,
+        scope=SCOPE,
+    )
+
+
+def _driver(one: Grown) -> tuple[str, float, str]:
+    """The driver's name, how much of it there was, and the words for one unit of it."""
+    seconds = one.clients * one.seconds
+    if one.stalled == one.clients:
+        return "stalled-second", seconds, "second of a stalled reader"
+    if one.events >= EVENTFUL * one.clients:
+        return "event", one.events, "event"
+    return "connected-second", seconds, "second of a connected client"
+
+
+def bounds(trial: Trial) -> list[Bound]:
+    """How much each key may grow per connected hour, as far as the hold cycles could have seen it (95 %)."""
+    known = {one.key for one in certain(trial)}
+    most: dict[Key, tuple[float, float]] = {}
+    for seen in holds(trial):
+        for one in all_grown(trial, seen):
+            grew, hours = most.get(one.key, (0.0, 0.0))
+            most[one.key] = (grew + max(0.0, one.total), hours + one.clients * one.seconds / 3600)
+    made = []
+    for key, (grew, hours) in sorted(most.items()):
+        if key in known or hours < 1e-6:  # too short to bound anything per hour
+            continue
+        noise = NOISE.get(key.unit, 3.0)
+        text = f"clients were connected for {60 * hours:.2g} minutes in all"
+        at_most, unit = _six((grew + noise) / hours), f"{key.unit}/connected-hour"
+        made.append(Bound(key.metric, key.kind, "observed", at_most, unit, 0.95, text, SCOPE))
+    return made
+
+
+def warnings(trial: Trial) -> list[str]:
+    """Growth that a bounded buffer explains as well as a leak, and the option that decides between them."""
+    last = {one.key: one for one in open_growth(trial)}
+    return [_explained(one) for _, one in sorted(last.items())]
+
+
+def undecided(trial: Trial) -> tuple[str, str] | None:
+    """Why growth while connected is not decided, and the option and time that decide it; None where none is open."""
+    last = {one.key: one for one in open_growth(trial)}
+    if not last:
+        return None
+    soonest: dict[str, Grown] = {}  # objects and their bytes are the same growth, and either decides
+    for one in sorted(last.values(), key=lambda one: (_seconds(one), one.key)):
+        soonest.setdefault(one.key.metric, one)
+    slowest = max(soonest.values(), key=lambda one: (_seconds(one), one.key))
+    seconds = _seconds(slowest)
+    more = math.ceil((spent(trial) + 2 * (seconds + SETTLING)) / 10) * 10
+    return _explained(
+        slowest
+    ), f"hold clients for longer: --hold {seconds}s {time_option(trial)} {duration_text(more)}"
+
+
+def _seconds(one: Grown) -> int:
+    """Seconds of a hold in which growth at this pace exceeds any bounded buffer."""
+    return math.ceil(SPARE * one.limit / (one.per_client / one.seconds) / (1 - SETTLE) / 10) * 10
+
+
+def _explained(one: Grown) -> str:
+    unit = one.key.unit
+    return (
+        f"{one.key} grew by {_sized(one.per_client, unit)} per client in {one.seconds:.0f} s while connected, "
+        f"which a bounded buffer of {_sized(one.limit, unit)} could explain: --hold {_seconds(one)}s decides"
+    )
+
+
+def _sized(value: float, unit: str) -> str:
+    """``1.4 MiB``, ``12 kB``, ``3 fds``."""
+    if unit != "B":
+        return f"{value:.3g} {unit}"
+    for size, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1000, "kB")):
+        if value >= size:
+            return f"{value / size:.3g} {name}"
+    return f"{value:.3g} B"
+
+
+def _six(value: float) -> float:
+    return float(f"{value:.6g}")
