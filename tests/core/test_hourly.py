@@ -40,7 +40,7 @@ def test_a_soak_bounds_every_metric_per_hour() -> None:
     assert found
     seconds = float(found[1])
     assert seconds == pytest.approx(96, abs=3), "from the first level after the warm-up"
-    rate = f"{3 / (seconds / 3600):,.0f}"
+    rate = f"{3 / ((seconds + 6) / 3600):,.0f}"  # no count grew in the warm-up either
     memory = f"{(1 << 20) / (seconds / 3600) / 1e6:.3g} MB"
     assert (
         found[2] == f"{rate} fds, {memory} of memory/anonymous, {rate} tasks/asyncio-task and {rate} threads"
@@ -123,3 +123,50 @@ def test_readings_at_the_same_time_bound_nothing_per_hour(apart: float, bounded:
         found = per_hour(read, key, drained=[0, 1])
         assert (found is not None) is bounded
         assert found is None or math.isfinite(found)
+
+
+HEAP = Key("memory", "heap-bytes")
+
+
+def per_hour_of(trial_: Trial, key: Key) -> float:
+    (one,) = [
+        b
+        for b in judge(trial_).bounds
+        if (b.metric, b.kind) == (key.metric, key.kind) and b.unit.endswith("/hour")
+    ]
+    return one.at_most
+
+
+@pytest.mark.parametrize(
+    ("warmup", "seconds"), [((10, 10, 10), 30), ((9, 10, 10), 27), ((10, 9, 10), 24), ((12, 11, 10), 33)]
+)
+def test_a_count_is_followed_back_into_the_warm_up(warmup: tuple[int, ...], seconds: float) -> None:
+    """Eight loads of three seconds, and as much of the warm-up as nothing grew in; a level that fell counts."""
+    seen = trial([10.0] * 8, warmup=warmup, initial={FDS: 12.0} if warmup[0] == 12 else {})
+    assert per_hour_of(seen, FDS) == pytest.approx(3 / (seconds / 3600), rel=1e-3)
+
+
+def test_a_count_that_grew_is_bounded_by_its_judged_part() -> None:
+    grew = trial([10.0] * 4 + [11.0] * 8)
+    seconds = 36.0
+    assert per_hour_of(grew, FDS) == pytest.approx(5.572 / (seconds / 3600), rel=2e-3)
+
+
+def test_a_heap_counted_inside_is_bounded_by_its_own_noise() -> None:
+    """An arena of the allocator does not hide what the runtime counts."""
+    steady = trial([10.0] * 8, opened=1000)
+
+    def verdict(*heap: float) -> Trial:
+        levels = [2e6, 2e6, 2e6, *heap]
+        seen = [
+            replace(one, levels={FDS: 10.0, ANONYMOUS: 20e6, HEAP: level})
+            for one, level in zip(steady.observations, levels, strict=True)
+        ]
+        return replace(steady, observations=tuple(seen))
+
+    still, moving = verdict(*[2e6] * 8), verdict(*[2.03e6, *[2e6] * 7])
+    hours = 24 / 3600
+    assert per_hour_of(still, HEAP) == pytest.approx(4096 / hours, rel=1e-3)
+    assert per_hour_of(moving, HEAP) == pytest.approx(30e3 / hours, rel=1e-3)
+    assert per_hour_of(still, ANONYMOUS) == pytest.approx((1 << 20) / hours, rel=1e-3)
+    assert "614 kB of live heap per hour" in judge(still).explanation

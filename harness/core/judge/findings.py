@@ -15,9 +15,9 @@ from harness.core.judge.memory import GRANULE, MEMORY
 from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.rates import MOST_SKEW
 from harness.core.judge.recipe import explain
-from harness.core.metric import Judged, Key, rank
+from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key, rank
 from harness.core.record import Places, Trial
-from harness.core.stats.distributions import poisson_interval
+from harness.core.stats.distributions import drawdown, poisson_interval
 from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
@@ -182,7 +182,8 @@ def bounds(
         made.append(replace(bound, explanation=text))
         drained = one.idle_evidence.drained if one.idle_evidence and released(one) else None
         if (hourly := per_hour(found, key, drained)) is not None:
-            what = f"growth over time, seen for {seconds_seen(found):.0f} s"
+            read = _over_time(found, key, drained)
+            what = f"growth over time, seen for {read[-1][0] - read[0][0]:.0f} s"
             if released(one):  # the bound per stream has the time of the release
                 status = "bounded"
             made.append(Bound(key.metric, key.kind, status, _round(hourly), f"{key.unit}/hour", 0.95, what))
@@ -204,23 +205,42 @@ def released(one: Assessed) -> bool:
 
 def per_hour(found: Sequence[Moment], key: Key, drained: Sequence[int] | None = None) -> float | None:
     """The largest growth per hour that could have remained undetected (95 %). For an exact count it is the upper end
-    of the Poisson interval; for memory it is the measured growth plus one arena of the allocator. None without two
-    readings.
+    of the Poisson interval; for memory it is the measured growth plus one arena of the allocator, or the noise of a
+    counter inside the service. None without two readings.
 
     drained: moments at which everything that is released late had been released; what departed clients leave behind for
     a while is not growth over time."""
-    _, rest = split_warmup(found)
-    if drained is not None and len(drained) > 1 and drained[-1] < len(found):
-        rest = [found[index] for index in drained]
-    read = [(moment.at, level) for moment in rest if (level := level_of(moment, key)) is not None]
+    read = _over_time(found, key, drained)
     if len(read) < 2 or read[-1][0] - read[0][0] < MIN_SPAN:
         return None
-    grown = max(0.0, read[-1][1] - read[0][1])
+    levels = [level for _, level in read]
+    grown = max(0.0, levels[-1] - levels[0])
     hours = (read[-1][0] - read[0][0]) / HOUR
     if key.judged is Judged.EXACT and key.unit != "B":
         return poisson_interval(grown, hours)[2] if grown else NO_GROWTH / hours
+    if key.kind in EXACT_MEMORY_KINDS:  # what it fell by once is what its readings scatter by
+        return (grown + max(FLOOR.get(key.kind, 1.0), drawdown(levels))) / hours
     step = GRANULE if key.unit == "B" else FLOOR.get(key.metric, 1.0)
     return (grown + step) / hours
+
+
+def _over_time(found: Sequence[Moment], key: Key, drained: Sequence[int] | None) -> list[tuple[float, float]]:
+    """Seconds and levels of the readings that bound growth over time. An exact count that did not grow is followed back
+    into the warm-up, to the last moment at which it was lower."""
+    warm, rest = split_warmup(found)
+    if drained is not None and len(drained) > 1 and drained[-1] < len(found):
+        rest = [found[index] for index in drained]
+    read = [(moment.at, level) for moment in rest if (level := level_of(moment, key)) is not None]
+    if not read or drained is not None or key.judged is not Judged.EXACT or key.unit == "B":
+        return read
+    if read[-1][1] > read[0][1]:
+        return read
+    for moment in reversed(warm[:-1]):
+        level = level_of(moment, key)
+        if level is None or level < read[-1][1]:
+            break
+        read.insert(0, (moment.at, level))
+    return read
 
 
 def seconds_seen(found: Sequence[Moment]) -> float:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from harness.core import design
 from harness.core.cycle import Phase
 from harness.core.judge.caveat import SETTLING, Caveat, time_option
-from harness.core.judge.findings import seconds_seen
+from harness.core.judge.findings import HOUR as SECONDS_PER_HOUR
+from harness.core.judge.findings import NO_GROWTH, seconds_seen
 from harness.core.judge.moments import Moment, answered
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
@@ -104,11 +105,12 @@ def _seconds(
     if at_most is None:
         read = any(one.metric == key.metric for moment in found for one in moment.levels)
         return design.spent(trial) if read else None
-    if per == HOUR:
-        return seconds_seen(found) * (at_most / required - 1)
     counts = key.judged is Judged.EXACT and key.unit != "B"
+    if per == HOUR:
+        seen = max(seconds_seen(found), SECONDS_PER_HOUR * NO_GROWTH / at_most if counts else 0.0)
+        return seen * (at_most / required - 1)
     streams = math.fsum(answered(o.ledger) for o in trial.observations if o.spec.phase is not Phase.WARMUP)
-    quiet = min(streams, 3.0 / at_most) if counts else streams
+    quiet = min(streams, NO_GROWTH / at_most) if counts else streams
     pace = _pace(trial)
     return quiet * (at_most / required - 1) / pace if pace > 0 else design.spent(trial)
 

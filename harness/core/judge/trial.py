@@ -209,9 +209,11 @@ def _bounded_text(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, A
         if exact is None
         else f"at most {counted(exact.at_most, 'descriptor', '.2g')} per answered stream can have stayed"
     )
-    hourly = next((b.at_most for b in limits if b.metric == "memory" and b.unit == "B/hour"), None)
-    if hourly is not None:
-        worst += f", and {bytes_text(hourly)} of memory per hour"
+    hourly = {b.kind: b.at_most for b in limits if b.metric == "memory" and b.unit == "B/hour"}
+    if "heap-bytes" in hourly:  # counted inside the service, which decides
+        worst += f", and {bytes_text(hourly['heap-bytes'])} of live heap per hour"
+    elif hourly:
+        worst += f", and {bytes_text(next(iter(hourly.values())))} of memory per hour"
     late = _released(results)
     came = f"no leak found over {counted(ledger_total(trial).opened, 'connection')}"
     text = f"{came}{f', {late}' if late else ''}: {worst} (95 %)"
