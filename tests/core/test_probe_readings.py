@@ -320,3 +320,22 @@ def test_old_samples_are_thinned_and_gaps_and_events_stay(
     last = history.last()
     assert last is not None
     assert last.at == 8.0
+
+
+@pytest.mark.parametrize(
+    ("since", "newest", "scans", "looked"),
+    [
+        (None, 100, 1, []), (100, 100, 0, []), (97, 100, 0, [98, 99, 100]), (36, 100, 0, list(range(37, 101))),
+        (35, 100, 1, []), (101, 100, 1, []),
+    ],
+)  # fmt: skip
+def test_what_was_started_since_is_looked_at_alone_unless_it_is_too_much(
+    since: int | None, newest: int, scans: int, looked: list[int], told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(births, "_newest", lambda: newest)
+    told.parents, told.threads = {99: 50, 98: 99, 100: 50}, {100}
+    found = births.descendants(50, {50: 1}, since)
+    assert found[0] == 50, "the process itself comes first"
+    assert (told.scans, told.looked) == (scans, looked)
+    # A scan lists processes alone; of single numbers it has to be asked whether they are threads.
+    assert found[1:] == ([99, 98, 100] if scans else [99, 98] if 99 in looked else [])

@@ -49,7 +49,7 @@ STARTING = {
     "fake_broker": ("broker_process", "broker_transport", "broker_faults"),
 }
 MOST = 300  # tests that one mutant is tried on
-PINNED = "/test_pinned.py::"  # seconds each, for all that a package decides: never left out for want of time
+PINNED = "/test_pinned.py"  # of what a package decides on many inputs: tried on every mutant, as a whole
 # pytest, without what costs time here
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", "--tb=no", "-m",
            "(not soak and not slow and not conformance and not browser) or pinned")  # fmt: skip
@@ -87,6 +87,8 @@ class Selection:
         self._root = root
         self._starting = STARTING.get(package, ())
         files = files_for(root, package)
+        pinned = [file for file in files if file.endswith(PINNED)]
+        files = [file for file in files if file not in pinned]
         data, report = root / ".coverage.mutation", root / "mutation.xml"
         data.unlink(missing_ok=True)
         report.unlink(missing_ok=True)
@@ -108,13 +110,19 @@ class Selection:
                 f"the tests of {package} did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
             )
         self._seconds, self.broken = durations(ElementTree.parse(report).getroot())
+        # Under coverage they would take minutes, and there is hardly a line that they do not run.
+        for file in pinned:
+            command = [sys.executable, "-m", "pytest", *OPTIONS, "-x", "--no-cov", file]
+            done = subprocess.run(command, cwd=root, env=environment(root), capture_output=True, text=True)
+            self.broken += [file] if done.returncode else []
+        self._pinned = set(pinned) - set(self.broken)
         self._data = CoverageData(basename=str(data))
         self._data.read()
 
     def of(self, path: str, line: int) -> list[str]:
-        """The tests that run a line. Of one that runs when the module is imported, or in no test's own process, every
-        test that runs the module, and those that start the package. The module's own come first, then the pinned
-        decisions, then the fastest."""
+        """The tests that run a line, and the pinned ones. Of a line that runs when the module is imported, or in no
+        test's own process, every test that runs the module, and those that start the package. The module's own come
+        first, then the pinned ones, then the fastest."""
         lines = self._data.contexts_by_lineno(str(self._root / path))
         every = {test for test in lines.get(line, []) if test}
         if not every:
@@ -123,7 +131,7 @@ class Selection:
         names = {test.partition("|")[0].partition("[")[0] for test in every} & self._seconds.keys() - set(
             self.broken
         )
-        return ranked(names, self._seconds, Path(path).stem)
+        return ranked(names | self._pinned, self._seconds, Path(path).stem)
 
 
 def _stem(test: str) -> str:
@@ -143,8 +151,7 @@ def ranked(names: Iterable[str], seconds: Mapping[str, float], stem: str) -> lis
     )
     chosen, total = [], 0.0
     for name in ordered[:MOST]:
-        # Coverage makes the pinned decisions many times slower than they are.
-        total += 0.0 if PINNED in name else seconds.get(name, 0.0)
+        total += seconds.get(name, 0.0)
         if chosen and total > LONGEST:
             break
         chosen.append(name)
