@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from harness.core.frames import Frame, is_library, own_first, written
 
@@ -29,6 +30,8 @@ V8_FRAME = re.compile(
     r"^\s*\d+: (\S.*?) [\[(](?:0x[0-9a-f]+\] \[)?(?:file://)?([^\s\])]+):(\d+)(?::\d+)?[\])]"
 )
 JVM_FRAME = re.compile(r"^\s+at (?:[a-z][\w.]*(?:@[\w.]*)?/{1,2})*([\w.$<>/]+)\(([^:)]+)(?::(\d+))?\)$")
+# Above the frames of what ends a service, or a thread of it.
+JVM_FATAL = re.compile(r"\bjava\.lang\.\w*Error\b|^Exception in thread ")
 HS_ERR = re.compile(r"^[jJ]\s+(?:\d+%?\s+(?:c[12]\s+)?)?([\w.$/<>]+)\(.*?\)\S*")
 RUST_FRAME = re.compile(r"^\s+\d+: (?:0x[0-9a-f]+ - )?(\S.*)$")
 RUST_PLACE = re.compile(r"^\s+at (.+?):(\d+)(?::\d+)?$")
@@ -61,36 +64,56 @@ def _go(lines: Sequence[str]) -> tuple[str, ...]:
     start = next((i for i, line in enumerate(lines) if GO_DEAD.match(line)), None)
     if start is None:
         return ()
-    blocks = [block for block in _goroutines(lines[start:]) if block[2]]
+    blocks = [block for block in goroutines(lines[start:]) if block.whole]
     if not blocks:
         return ()
     # The runtime prints the goroutine that crashed first; without a number it was on the scheduler's stack.
-    number, state, frames = blocks[0]
-    folded = [f"goroutine {number} [{state}]", *_kept("go", frames)]
-    for number, state, frames in blocks[1 : 1 + 10_000]:
-        if any("._Cfunc_" in function for _, _, function in frames) and len(folded) < MOST + MOST_BESIDE + 1:
-            own = own_first("go", frames)[0]
-            folded.append(f"goroutine {number} [{state}] is inside C as well: {written(own)}")
+    first = blocks[0]
+    folded = [f"goroutine {first.number} [{first.state}]", *_kept("go", first.whole)]
+    for one in blocks[1 : 1 + 10_000]:
+        if (
+            any("._Cfunc_" in function for _, _, function in one.whole)
+            and len(folded) < MOST + MOST_BESIDE + 1
+        ):
+            own = own_first("go", one.whole)[0]
+            folded.append(f"goroutine {one.number} [{one.state}] is inside C as well: {written(own)}")
     return tuple(folded)
 
 
-def _goroutines(lines: Sequence[str]) -> Iterator[tuple[str, str, list[Frame]]]:
-    number, state, frames, function = "", "", list[Frame](), ""
+@dataclass(frozen=True, slots=True)
+class Goroutine:
+    """One goroutine of a dump. state: such as ``chan receive, 2 minutes``. frames: innermost first. made: the line that
+    started it; empty for the main one."""
+
+    number: str
+    state: str
+    frames: list[Frame] = field(default_factory=list)
+    made: list[Frame] = field(default_factory=list)
+
+    @property
+    def whole(self) -> list[Frame]:
+        """What started a goroutine is no frame of its stack, but it is the service's own more often."""
+        return [*self.frames, *self.made]
+
+
+def goroutines(lines: Sequence[str]) -> Iterator[Goroutine]:
+    """Every goroutine of a dump as Go's runtime prints it (runtime.Stack, a crash, pprof's goroutine?debug=2)."""
+    one: Goroutine | None = None
+    function, starter = "", False
     for line in (*lines, ""):
         if start := GOROUTINE.match(line):
-            number, state, frames, function = start[1], start[2], [], ""
+            one, function = Goroutine(start[1], start[2]), ""
         elif not line:
-            if number:
-                yield number, state, frames
-            number = ""
-        elif number and (place := GO_PLACE.match(line)):
+            if one:
+                yield one
+            one = None
+        elif one and (place := GO_PLACE.match(line)):
             if function:
-                frames.append((place[1], int(place[2]), function))
+                (one.made if starter else one.frames).append((place[1], int(place[2]), function))
             function = ""
-        elif number:
-            call = GO_CALL.match(line)
-            # The function that started a goroutine is not a frame of its stack, but often the only one of the service.
-            function = _go_function(line) if call else ""
+        elif one:
+            starter = line.startswith("created by ")
+            function = _go_function(line) if GO_CALL.match(line) else ""
 
 
 def _go_function(line: str) -> str:
@@ -147,18 +170,27 @@ def _node(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def _jvm(lines: Sequence[str]) -> tuple[str, ...]:
-    """The first exception's frames, else the Java frames of an ``hs_err`` file."""
-    found: list[Frame] = []
+    """An exception's frames, else the Java frames of an ``hs_err`` file.
+
+    Every thread that meets a full heap reports it, threads of libraries often before those of the service: the first
+    report with a frame of the service is shown, of errors that end a service before any other.
+    """
+    stacks: list[tuple[bool, list[Frame]]] = []
+    previous = ""
     for line in lines:
         if match := JVM_FRAME.match(line):
+            if not JVM_FRAME.match(previous):
+                stacks.append((bool(JVM_FATAL.search(previous)), []))
             if "." in match[1]:
-                found.append((match[2], int(match[3] or 0), match[1]))
-        elif found:
-            break
-    if not found:
-        reported = [match for line in lines if (match := HS_ERR.match(line))]
-        found = [("", 0, match[1].replace("/", ".")) for match in reported]
-    return _kept("jvm", found)
+                stacks[-1][1].append((match[2], int(match[3] or 0), match[1]))
+        previous = line
+    fatal = [frames for is_fatal, frames in stacks if is_fatal and frames]
+    found = fatal or [frames for _, frames in stacks if frames]
+    own = [frames for frames in found if any(not is_library("jvm", frame) for frame in frames)]
+    if chosen := own or found:
+        return _kept("jvm", chosen[0])
+    reported = [match for line in lines if (match := HS_ERR.match(line))]
+    return _kept("jvm", [("", 0, match[1].replace("/", ".")) for match in reported])
 
 
 def _rust(lines: Sequence[str]) -> tuple[str, ...]:

@@ -9,12 +9,14 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.core.errors import ProbeError
 from harness.core.frames import JVM, Frame, is_library, own_first, written
 from harness.core.metric import Key
+from harness.core.quote import plain
 from harness.runtime import jvm_socket
 from harness.runtime.counters import (
     HEAP_BYTES,
@@ -40,11 +42,15 @@ LIMIT = 64 << 20
 # full collection. More than this would take longer than 200 ms.
 MOST_INSTANCES = 10e6
 TOO_MANY = cut_short(f"more than {MOST_INSTANCES / 1e6:g} million instances: they are no longer counted")
+NO_TIME = cut_short("there was no time to compare the classes of all instances")
 LEAST = 0.02
 COLLECTIONS = 2  # what a finalizer or a reference queue lets go of is found by the second
 ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
 THREAD = re.compile(r'^"(.*?)" ')
 FRAME = re.compile(r"^\tat (.+)\((.+?)(?::(\d+))?\)$")
+PARENTHESES = str.maketrans("()", "[]")  # what is in parentheses says where a thread waits
+HIDDEN = re.compile(r"/0x[0-9a-f]+")
+Stack = tuple[str, tuple[Frame, ...]]  # name where no frame is the service's, frames innermost first
 THREADS = Key("tasks", "java-thread")
 ARRAYS = {
     "B": "byte",
@@ -91,7 +97,7 @@ class JvmCounters:
             for name, frames in self._threads(process):
                 if frames:  # a thread of the JVM itself has no Java frame
                     threads += 1
-                    text = re.sub(r"\d+", "N", name)[:100]
+                    text = numberless(name)
                     names[text] = names.get(text, 0) + 1
         if large:
             return Counters({THREADS: threads}, names, tuple(processes), (TOO_MANY,))
@@ -103,19 +109,22 @@ class JvmCounters:
         cycle: Cycle,
         *,
         top: int = TOP,
-        left: Left = endless,  # noqa: ARG002 - same for every runtime
+        left: Left = endless,
     ) -> Attribution:
         """Threads by stack, then instances by class, over two cycles."""
         process = self._processes()[0]
-        classes, stacks = self._histogram(process), self._stacks(process)
+        began = time.monotonic()
+        classes = self._histogram(process)
+        needed = time.monotonic() - began  # for the second one
+        stacks = self._stacks(process)
         cycles, stopped = run_cycles(cycle, 2)
         connections = sum(cycles)
-        growths = [
-            *stack_growth(stacks, self._stacks(process), connections),
-            *class_growth(classes, self._histogram(process), connections),
-        ]
+        growths = stack_growth(stacks, self._stacks(process), connections)
+        late = left() < needed
+        if not late:
+            growths += class_growth(classes, self._histogram(process), connections)
         growths.sort(key=lambda growth: not growth.own)
-        return most(growths, top, stopped)
+        return most(growths, top, (*stopped, *((NO_TIME,) if late else ())))
 
     def _processes(self) -> list[int]:
         found = [pid for pid in tree(self.pid) if is_jvm(pid)]
@@ -131,10 +140,12 @@ class JvmCounters:
     def _threads(self, pid: int) -> list[tuple[str, tuple[Frame, ...]]]:
         return thread_stacks(self._run(pid, "Thread.print"))
 
-    def _stacks(self, pid: int) -> dict[tuple[Frame, ...], int]:
-        sums: dict[tuple[Frame, ...], int] = {}
-        for _, frames in self._threads(pid):
-            sums[frames] = sums.get(frames, 0) + 1
+    def _stacks(self, pid: int) -> dict[Stack, int]:
+        sums: dict[Stack, int] = {}
+        for name, frames in self._threads(pid):
+            own = any(not is_library("jvm", frame) for frame in frames)
+            key = ("" if own else numberless(name), frames)
+            sums[key] = sums.get(key, 0) + 1
         return sums
 
     def _run(self, pid: int, command: str) -> str:
@@ -208,6 +219,11 @@ def class_name(name: str) -> str:
     return inner + "[]" * depth
 
 
+def numberless(name: str) -> str:
+    """``pool-3-thread-1`` → ``pool-N-thread-N``."""
+    return re.sub(r"\d+", "N", name)[:100]
+
+
 def thread_stacks(text: str) -> list[tuple[str, tuple[Frame, ...]]]:
     """Name and frames (innermost first) of every thread of a ``Thread.print``."""
     found: list[tuple[str, tuple[Frame, ...]]] = []
@@ -217,23 +233,30 @@ def thread_stacks(text: str) -> list[tuple[str, tuple[Frame, ...]]]:
             frames = []
             found.append((start[1], ()))
         elif found and (frame := FRAME.match(line)):
-            frames.append((frame[2].split("/")[-1], int(frame[3] or 0), frame[1].split("/")[-1]))
+            # A hidden class, such as that of a lambda, has its address behind its name.
+            function = HIDDEN.sub("", frame[1]).split("/")[-1]
+            if "$$Lambda" in function:
+                continue  # it calls the method that the source has
+            frames.append((frame[2].split("/")[-1], int(frame[3] or 0), function))
             found[-1] = (found[-1][0], tuple(frames))
     return found
 
 
-def stack_growth(
-    before: Mapping[tuple[Frame, ...], int], after: Mapping[tuple[Frame, ...], int], connections: float
-) -> list[Growth]:
-    """Threads by the service's innermost line."""
+def stack_growth(before: Mapping[Stack, int], after: Mapping[Stack, int], connections: float) -> list[Growth]:
+    """Threads by the service's innermost line; those that only run code of libraries with their names as well."""
     found = []
-    for frames, count in after.items():
-        rate = (count - before.get(frames, 0)) / max(1, connections)
+    for (name, frames), count in after.items():
+        rate = (count - before.get((name, frames), 0)) / max(1, connections)
         if rate >= LEAST and frames:
             ordered = own_first("jvm", frames)
+            says = (
+                f" (threads named {plain(name.translate(PARENTHESES))})"
+                if name
+                else waits_in(frames, ordered[0])
+            )
             found.append(
                 Growth(
-                    written(ordered[0]),
+                    written(ordered[0]) + says,
                     rate,
                     "threads",
                     "thread",
@@ -243,6 +266,12 @@ def stack_growth(
                 )
             )
     return sorted(found, key=lambda growth: -growth.per_connection)
+
+
+def waits_in(frames: Sequence[Frame], own: Frame) -> str:
+    """`` (waiting in java.lang.Thread.sleep)``: what the service's frame has called, unless that is its own."""
+    called = frames[frames.index(own) - 1] if frames.index(own) else None
+    return f" (waiting in {called[2]})" if called and is_library("jvm", called) else ""
 
 
 def class_growth(

@@ -84,6 +84,32 @@ def test_other_goroutines_inside_c_are_named_and_those_that_wait_are_not() -> No
     ]
 
 
+FULL_HEAP = """\
+Jan 1, 2026 10:00:00 AM Orders broadcast
+INFO: a client left
+java.io.IOException: Broken pipe
+	at java.base/sun.nio.ch.SocketDispatcher.write0(Native Method)
+	at Orders.broadcast(Orders.java:31)
+Exception in thread "HTTP-Dispatcher" java.lang.OutOfMemoryError: Java heap space
+	at java.base/java.util.HashMap.newNode(HashMap.java:1901)
+	at jdk.httpserver/sun.net.httpserver.ServerImpl$Dispatcher.run(ServerImpl.java:467)
+Exception in thread "pool-1-thread-7" java.lang.OutOfMemoryError: Java heap space
+	at java.base/java.util.Arrays.copyOf(Arrays.java:3512)
+	at Orders$Session.record(Orders.java:44)
+	at java.base/java.lang.Thread.run(Thread.java:840)
+""".splitlines()
+
+
+def test_of_several_threads_that_meet_a_full_heap_the_first_in_code_of_the_service_is_shown() -> None:
+    assert fold(FULL_HEAP) == ("Orders.java:44 in Orders$Session.record",)
+    library = FULL_HEAP[:8]
+    assert fold(library)[0].endswith("in java.util.HashMap.newNode"), (
+        "the error that ended it, not what it survived"
+    )
+    survived = FULL_HEAP[:5]
+    assert fold(survived) == ("Orders.java:31 in Orders.broadcast",)
+
+
 @pytest.mark.parametrize("name", ["go-cgo-sigsegv", "java-hs-err"])
 def test_registers_are_left_out_of_the_excerpt(name: str) -> None:
     kept = excerpt(log(name), 120)
