@@ -6,14 +6,13 @@ Formats: runtime/pprof, the text of ``debug=1`` (pprof.go, writeHeapInternal and
 from __future__ import annotations
 
 import http.client
-import math
 import os
 import re
 import time
 from urllib.parse import urlsplit
 
 from harness.core.errors import ProbeError
-from harness.core.frames import Frame, is_go_library, own_first, written
+from harness.core.frames import own_first
 from harness.core.note import Note, NoteKind
 from harness.runtime.counters import (
     GOROUTINES,
@@ -23,14 +22,15 @@ from harness.runtime.counters import (
     Attribution,
     Counters,
     Cycle,
-    Growth,
     Left,
     Unavailable,
     as_probe_error,
+    cut_short,
     endless,
     most,
     run_cycles,
 )
+from harness.runtime.go_places import Stack, parse, sampling, scaled, site_growth, stack_growth, stacks_of
 from harness.runtime.listener import users_on
 from harness.runtime.processes import users_of_tree
 
@@ -43,14 +43,11 @@ COLLECTIONS = 3
 # Finalizers run in a goroutine of their own: without a pause what they free is still there, and the count of
 # objects scatters by ±40 a reading instead of ±5 (measured, Go 1.26, 300 connections a cycle).
 BETWEEN = 0.05  # seconds
-LEAST = 0.02
+NO_TIME = cut_short("there was no time to compare the heap")
 LOCAL = ("localhost", "::1")
 TOTAL = re.compile(r"^goroutine profile: total (\d+)")
-STACK = re.compile(r"^(\d+)(?:: (\d+) \[\d+: \d+\])? @")
-FRAME = re.compile(r"^#\t0x[0-9a-f]+\t(\S+?)\+0x[0-9a-f]+\t+(.+):(\d+)$")
-HEAP = re.compile(r"^heap profile: .* @ heap/(\d+)", re.MULTILINE)
-OWN_GOROUTINE = "runtime/pprof.writeGoroutine"  # the one that writes the page
-Profile = dict[tuple[Frame, ...], tuple[float, float]]  # frames innermost first → count, bytes
+# Listing every stack with its state stops the service for as long: 10 µs a goroutine.
+MOST_STACKS = 5_000
 MOUNT = "mount net/http/pprof in the service, or give its address by --pprof URL"
 
 
@@ -119,28 +116,58 @@ class GoCounters:
         cycle: Cycle,
         *,
         top: int = TOP,
-        left: Left = endless,  # noqa: ARG002 - same for every runtime
+        left: Left = endless,
     ) -> Attribution:
         """Goroutines by stack over two cycles, then the live heap by allocation site."""
-        heap, goroutines = self._profiles()
+        began = time.monotonic()
+        heap, profile = self._profiles()
+        needed = time.monotonic() - began  # for the second reading
+        stacks = self._stacks(profile)
         cycles, stopped = run_cycles(cycle, 2)
         connections = sum(cycles)
-        heap_after, goroutines_after = self._profiles()
+        late = left() < needed
+        heap_after, profile_after = self._profiles() if not late else (heap, self._goroutines())
+        stacks_after = self._stacks(profile_after) if stacks is not None else None
         rate = sampling(heap_after)
-        notes = stopped
-        if rate > 4096:
+        notes = (*stopped, *((NO_TIME,) if late else ()))
+        if rate > 4096 and not late:
             text = (
                 f"the heap was sampled every {rate} bytes, so small leaks may be missing here: start the service with "
                 "GODEBUG=memprofilerate=1 to see each allocation"
             )
-            notes = (*stopped, Note(NoteKind.SEARCH_LIMIT, text))
+            notes = (*notes, Note(NoteKind.SEARCH_LIMIT, text))
+        waiting = (
+            site_growth(parse(profile), parse(profile_after), connections, "goroutines", "goroutine")
+            if stacks is None or stacks_after is None
+            else stack_growth(stacks, stacks_after, connections)
+        )
         growths = [
-            *site_growth(parse(goroutines), parse(goroutines_after), connections, "goroutines", "goroutine"),
+            *waiting,
             *site_growth(
                 scaled(parse(heap), rate), scaled(parse(heap_after), rate), connections, "objects", "line"
             ),
         ]
         return most(growths, top, notes)
+
+    def _goroutines(self) -> str:
+        """The goroutine profile alone, which needs no collection."""
+        self._check_listener()
+        try:
+            return self._page("goroutine?debug=1")
+        finally:
+            self._connection.close()
+
+    def _stacks(self, profile: str) -> dict[Stack, int] | None:
+        """Every goroutine by its state and stack; None where there are too many, or the pages do not tell."""
+        found = TOTAL.match(profile)
+        if not found or int(found[1]) > MOST_STACKS:
+            return None
+        try:
+            return stacks_of(self._page("goroutine?debug=2"))
+        except ProbeError:
+            return None
+        finally:
+            self._connection.close()
 
     def _profiles(self) -> tuple[str, str]:
         """Heap and goroutine profile. One connection for all pages, so that the service's side of it is the same
@@ -208,67 +235,3 @@ def _figure(text: str, name: str) -> float:
     if not found:
         raise ProbeError(f"no {name} in the heap profile: {text[:60]!r}; expected Go's pprof with debug=1")
     return float(found[1])
-
-
-def sampling(text: str) -> int:
-    """Bytes between two samples: the header carries twice runtime.MemProfileRate."""
-    found = HEAP.search(text)
-    return max(1, int(found[1]) // 2) if found else 1
-
-
-def parse(text: str) -> Profile:
-    """Groups of a debug=1 profile; heap groups carry bytes in use, goroutine groups 0."""
-    groups: Profile = {}
-    count, size, frames, inside = 0.0, 0.0, list[Frame](), False
-
-    def finish() -> None:
-        key = tuple(frames)
-        if inside and not any(frame[2] == OWN_GOROUTINE for frame in frames):
-            before = groups.get(key, (0.0, 0.0))
-            groups[key] = (before[0] + count, before[1] + size)
-
-    for line in text.splitlines():
-        start = STACK.match(line)
-        if start or not line.strip():
-            finish()
-            inside = bool(start)
-            frames = []
-            if start:
-                count, size = float(start[1]), float(start[2] or 0)
-        elif inside and (frame := FRAME.match(line)):
-            frames.append((frame[2], int(frame[3]), frame[1]))
-    finish()
-    return groups
-
-
-def scaled(profile: Profile, rate: int) -> Profile:
-    """Estimated true values of a sampled heap: each sample stands for 1/(1 − e^(−size/rate)) of its kind
-    (pprof, scaleHeapSample)."""
-    return {
-        frames: (count * factor, size * factor)
-        for frames, (count, size) in profile.items()
-        if count and (factor := 1 / (1 - math.exp(-(size / count) / rate)) if rate > 1 and size else 1.0)
-    }
-
-
-def site_growth(before: Profile, after: Profile, connections: float, unit: str, kind: str) -> list[Growth]:
-    """Growth by the service's innermost line."""
-    sums: dict[Frame, list[float]] = {}
-    stacks: dict[Frame, tuple[str, ...]] = {}
-    for frames in before.keys() | after.keys():
-        if not frames:
-            continue
-        ordered = own_first("go", frames)
-        old, new = before.get(frames, (0.0, 0.0)), after.get(frames, (0.0, 0.0))
-        total = sums.setdefault(ordered[0], [0.0, 0.0])
-        total[0] += new[0] - old[0]
-        total[1] += new[1] - old[1]
-        stacks.setdefault(ordered[0], tuple(map(written, ordered)))
-    found = []
-    for site, (count, size) in sums.items():
-        rate = count / max(1, connections)
-        if rate >= LEAST:
-            per_byte = size / max(1, connections) if size else None
-            growth = Growth(written(site), rate, unit, kind, per_byte, stacks[site], not is_go_library(site))
-            found.append((is_go_library(site), -size, -rate, growth))
-    return [growth for *_, growth in sorted(found, key=lambda item: item[:3])]

@@ -35,6 +35,7 @@ _LITERAL = re.compile(
     r"//[^\n]*|/\*.*?\*/|'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\"|`(?:\\.|[^`\\])*`", re.DOTALL
 )
 _ADDING = r"\s*\??\.\s*(?:push|unshift|splice|set|add|on|once|addListener|addEventListener|subscribe)\s*\("
+_LISTENING = r"\s*\??\.\s*(?:on|once|addListener|addEventListener|prependListener|prependOnceListener)\s*"
 
 
 def stack_frames(stack: str) -> tuple[Frame, ...]:
@@ -114,7 +115,7 @@ def refined(allocations: Sequence[Growth], containers: Sequence[Growth]) -> list
 def _names(site: str) -> tuple[str, str]:
     parts = site.split("`")
     item = parts[1] if len(parts) > 1 else ""
-    return item, parts[3].rpartition(".")[2].lstrip("#") if len(parts) > 3 else ""
+    return item, parts[3] if len(parts) > 3 else ""
 
 
 def _refined(growth: Growth, kinds: Sequence[str], held: Sequence[str]) -> tuple[Growth, bool]:
@@ -184,12 +185,10 @@ def search(
     source: str, first: int, last: int, kinds: Sequence[str], held: Sequence[str]
 ) -> tuple[list[int], bool]:
     """Lines between first and last that make one of ``kinds`` or add to one of ``held``, and True; else those that add
-    to anything, and False."""
+    to anything, and False. held: what holds containers, such as ``Hub.orders``."""
     lines = source.splitlines()
     wanted = [rf"\bnew\s+(?:[\w$]+\.)*{re.escape(kind)}\b" for kind in kinds if re.fullmatch(r"[\w$]+", kind)]
-    for name in held:
-        text = re.escape(name)
-        wanted += [rf"\b{text}{_ADDING}", rf"\b{text}\s*\[[^\]]*\]\s*=(?!=)", rf"\b{text}\s*=(?!=)"]
+    wanted += [pattern for name in held for pattern in _additions(name)]
     for patterns in (wanted, [_ADDING]):
         found = [
             number
@@ -199,3 +198,17 @@ def search(
         if found:
             return found, patterns is wanted
     return [], False
+
+
+def _additions(holder: str) -> list[str]:
+    """Patterns of code that adds to a container. The listeners of an EventEmitter are in its ``_events``, where nobody
+    but ``on`` puts them: ``Hub.bus._events.news`` is added to by ``bus.on('news', …)``."""
+    emitter, inner, event = holder.partition("._events")
+    if not inner:
+        text = re.escape(holder.rpartition(".")[2].lstrip("#"))
+        return [rf"\b{text}{_ADDING}", rf"\b{text}\s*\[[^\]]*\]\s*=(?!=)", rf"\b{text}\s*=(?!=)"]
+    name, owner = re.escape(event.lstrip(".")), emitter.rpartition(".")[2].lstrip("#")
+    patterns = [rf"\b{re.escape(owner)}{_LISTENING}\("]
+    if name:
+        patterns.append(rf"{_LISTENING}\(\s*['\"`]{name}['\"`]")
+    return patterns

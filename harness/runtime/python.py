@@ -38,7 +38,9 @@ from harness.runtime.snapshot import Snapshot
 
 AGENT = Path(__file__).parent / "agent" / "python"
 TRACE = "HARNESS_RUNTIME_TRACE"
-FRAMES = 12  # depth of traced allocations; each frame costs 16 bytes per live block in the target
+# Depth of traced allocations. An HTTP client opens its socket a dozen frames below the line that asks for it; each
+# frame costs 16 bytes per traceback in the target.
+FRAMES = 25
 START_TIMEOUT = 5.0  # seconds after its start in which a Python must have loaded the agent
 KNOCK = 0.1  # seconds between two looks whether a Python that is attached to answers
 FIELDS: dict[str, Key] = {

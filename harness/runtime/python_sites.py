@@ -18,8 +18,8 @@ LEAST = 0.02  # per connection: below this it is a reading's own noise
 LEAST_BYTES = 128.0
 # kind, frames outermost first, frames of where it was made (innermost first, when traced)
 Place = tuple[str, tuple[Frame, ...], tuple[Frame, ...]]
-UNITS = {"asyncio-task": "tasks", "greenlet": "greenlets", "thread": "threads"}
-KINDS = {"asyncio-task": "task", "greenlet": "greenlet", "thread": "thread"}
+UNITS = {"asyncio-task": "tasks", "greenlet": "greenlets", "thread": "threads", "descriptor": "descriptors"}
+KINDS = {"asyncio-task": "task", "greenlet": "greenlet", "thread": "thread", "descriptor": "descriptor"}
 NO_OWN = Note(
     NoteKind.SEARCH_LIMIT,
     "no frame of the service is on any stack: these lines are those of libraries that it uses",
@@ -176,7 +176,7 @@ def _public(steps: list[str]) -> list[str]:
 
 
 def waiting_growth(waiting: Mapping[Place, int], connections: float) -> list[Growth]:
-    """Tasks, greenlets and threads by the line at which they wait."""
+    """Tasks, greenlets and threads by the line at which they wait; descriptors by the line that opened them."""
     counts: dict[tuple[str, str], int] = {}
     stacks: dict[tuple[str, str], tuple[Frame, ...]] = {}
     for (kind, frames, made), count in waiting.items():
@@ -186,6 +186,8 @@ def waiting_growth(waiting: Mapping[Place, int], connections: float) -> list[Gro
         by_service = not (ordered and not is_library(ordered[0][0])) and maker and not is_library(maker[0][0])
         if by_service:
             ordered = (*maker, *ordered)
+        elif kind == "descriptor":
+            ordered = made
         site = written(ordered[0]) if ordered else "(no frame)"
         if frames and ordered[0] != frames[-1]:
             site += f" ({'made here, ' if by_service else ''}waiting in {written(frames[-1], short=True)})"

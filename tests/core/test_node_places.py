@@ -89,6 +89,21 @@ def test_the_line_of_a_function_is_the_one_that_makes_what_grew() -> None:
     assert search(SOURCE, 13, 16, [], []) == ([14, 15], False)
 
 
+LISTENS = """  subscribe (response) {
+    response.on('close', () => {})
+    const later = 1
+    this.bus
+      .on("news", () => response.id)
+  }"""
+
+
+@pytest.mark.parametrize("holder", ["Hub.bus._events.news", "EventEmitter._events.news"])
+def test_a_listener_is_added_where_the_event_is_listened_to(holder: str) -> None:
+    assert search(LISTENS, 1, 6, [], [holder]) == ([5], True)
+    assert search(LISTENS.replace("\n      .on", ".on"), 1, 5, [], ["Hub.bus._events"]) == ([4], True)
+    assert search(LISTENS, 1, 6, [], ["Hub.orders"]) == ([2, 5], False)
+
+
 def test_sampled_allocations_are_placed_by_the_source_and_what_is_ambiguous_says_its_lines(
     tmp_path: Path,
 ) -> None:

@@ -334,3 +334,23 @@ def test_a_container_that_gains_far_less_than_what_grew_is_not_named() -> None:
     assert explains(HELD, "tasks", 1.0) is HELD
     assert explains(HELD, "tasks", 2.1) is None
     assert explains(HELD, "memory", 23.0) is HELD, "objects come in numbers of their own"
+
+
+def test_descriptors_with_a_line_explain_a_finding_when_they_are_at_least_half_of_it() -> None:
+    log = Place("descriptor", "app.py:5: 0.05 descriptors per answered stream")
+    task = Place("task", "app.py:3: 1.00 tasks per answered stream")
+    opened = Place("descriptor", "app.py:9: 1.00 descriptors per answered stream")
+    fds = Key("fds", "eventfd")
+    assert where(Places((task, opened, log)), fds, 1.0) == (opened.text, log.text)
+    assert where(Places((task, log)), fds, 1.0) == (task.text, log.text), "C code opened the others"
+    assert where(Places((task, opened)), Key("memory", "objects"), 20.0) == (task.text, opened.text)
+
+
+def test_a_descriptor_is_placed_at_the_line_of_the_service_that_opened_it() -> None:
+    made = ((LIBRARY, 30, ""), (OWN, 7, ""))
+    alone = ((LIBRARY, 30, ""),)
+    found = waiting_growth({("descriptor", (), made): 300, ("descriptor", (), alone): 300}, 300)
+    assert [(one.site, one.own, one.unit) for one in found] == [
+        (f"{OWN}:7", True, "descriptors"),
+        (f"{LIBRARY}:30", False, "descriptors"),
+    ]

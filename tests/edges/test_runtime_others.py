@@ -110,7 +110,8 @@ def test_go_goroutines_are_exact_and_a_leaked_one_is_found_at_its_line(
         assert leaky[GOROUTINES] == pytest.approx(1.0, rel=SHARE)
         first = reader.attribute(cycle_of(port, "/goroutine")).growths[0]
         assert first.kind == "goroutine"
-        assert first.site.endswith(f"main.go:{line_of(GO, '// planted goroutine')} in main.forgotten")
+        planted = f"main.go:{line_of(GO, '// planted goroutine')} in main.forgotten"
+        assert first.site.endswith(f"{planted} (waiting in chan receive)"), first.site
         assert first.per_connection == pytest.approx(1.0, rel=SHARE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.rates import MOST_SKEW
 from harness.core.judge.recipe import explain
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key, rank
-from harness.core.record import Places, Trial
+from harness.core.record import Place, Places, Trial
 from harness.core.stats.distributions import drawdown, poisson_interval
 from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
@@ -26,10 +27,13 @@ MIN_SPAN = 1e-3  # seconds between readings, below which they bound nothing per 
 EVENTFD = Key("fds", "eventfd")
 NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
 POOLED = 3.0  # units retained for good from which on a pool is mentioned
+HALF = 0.5  # of a growth in descriptors: opened in C code, the others have no line
+_RATE = re.compile(r": (\d{1,20}(?:\.\d{1,20})?) descriptors per ")
 # Kinds of places that explain one metric; any other metric is explained by everything that grew.
 SPEAKING = {
     "tasks": frozenset({"task", "greenlet", "goroutine", "resource"}),
     "threads": frozenset({"thread"}),
+    "fds": frozenset({"descriptor"}),
 }
 
 
@@ -71,7 +75,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
                 recipe=recipe.name if recipe else None,
                 exhausts=exhausts,
                 explanation=text + _exhausted(exhausts),
-                where=where(trial.places, key),
+                where=where(trial.places, key, rate.value),
                 retained_seconds=_round(one.idle_evidence.age) if one.idle_evidence else None,
             )
         )
@@ -93,17 +97,24 @@ def retained_text(one: Assessed) -> str:
     return f"retained for at least {age} s; if that is intended, pass --retention {longer}"
 
 
-def where(found: Places | None, key: Key) -> tuple[str, ...]:
+def where(found: Places | None, key: Key, rate: float = 0.0) -> tuple[str, ...]:
     """The places that explain the metric of a finding; else all that grew, "and N more places", and the notes on
-    them."""
+    them. rate: of the finding; descriptors whose lines are known explain it when they are at least half of it."""
     if found is None:
         return ()
     speaking = [place for place in found.places if place.kind in SPEAKING.get(key.metric, ())]
+    if key.metric == "fds" and sum(map(_rate_of, speaking)) < HALF * rate:
+        speaking = []
     if speaking:
         beside = [place for place in found.places if place.kind == "container"]
         return tuple(place.text for place in (*speaking, *beside))
     more = (f"and {counted(found.more, 'more place')}",) if found.more else ()
     return (*(place.text for place in found.places), *more, *(note.text for note in found.notes))
+
+
+def _rate_of(place: Place) -> float:
+    match = _RATE.search(place.text)
+    return float(match[1]) if match else 0.0
 
 
 def forecast(

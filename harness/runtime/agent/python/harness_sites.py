@@ -7,6 +7,7 @@ import gc
 import sys
 
 import harness_chains
+import harness_descriptors
 import harness_holders
 import harness_readings
 
@@ -24,7 +25,8 @@ _started_here = [False]
 
 
 def sites(_: int = 0) -> dict[str, object]:
-    """Where live tasks, greenlets and threads wait: groups of equal stacks, outermost frame first."""
+    """Where live tasks, greenlets and threads wait: groups of equal stacks, outermost frame first. And where
+    descriptors were opened that are still open."""
     collected = harness_readings.collect()
     everything = gc.get_objects()
     groups: dict[tuple[object, ...], int] = {}
@@ -32,6 +34,8 @@ def sites(_: int = 0) -> dict[str, object]:
         count(groups, "asyncio-task", await_chain(task), harness_holders.origin(task))
     for greenlet in harness_readings.live_greenlets(everything):
         count(groups, "greenlet", stack(greenlet.gr_frame), harness_holders.origin(greenlet))  # type: ignore[attr-defined]
+    for opened in harness_descriptors.live(everything):
+        count(groups, "descriptor", (), opened)
     del everything
     threading = sys.modules.get("threading")
     active = dict(threading.__dict__.get("_active", ())) if threading else {}
@@ -97,6 +101,7 @@ def trace(frames: int) -> dict[str, object]:
     if not _tracemalloc.is_tracing():
         _tracemalloc.start(max(1, min(frames or DEPTH, 100)))
         _started_here[0] = True
+    harness_descriptors.begin()
     return {"tracing": True, "frames": _tracemalloc.get_traceback_limit()}
 
 
@@ -105,6 +110,7 @@ def untrace(_: int = 0) -> dict[str, object]:
     import _tracemalloc
 
     harness_holders.forget()
+    harness_descriptors.end()
     if _started_here[0]:
         _started_here[0] = False
         _tracemalloc.stop()
