@@ -378,7 +378,7 @@ def test_a_service_without_pprof_pages_says_so() -> None:
     found = GoCounters(os.getpid(), "http://127.0.0.1:9").probe()
     assert isinstance(found, Unavailable)
     assert "expected the pprof pages" in found.reason
-    with pytest.raises(ProbeError, match="no address of pprof pages"):
+    with pytest.raises(ProbeError, match="not an address of pprof pages"):
         GoCounters(1, "ftp://somewhere")
 
 
