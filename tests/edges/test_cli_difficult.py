@@ -296,7 +296,7 @@ def test_bad_input_is_one_clear_line_before_anything_is_started(
     [
         ("/no/such/probe", "No such file or directory"),
         ("sh -c 'echo no route to host >&2; exit 7'", "no route to host"),
-        ("echo hello", "said 'hello'; expected a JSON line"),
+        ("echo hello", "printed 'hello'; expected a JSON line"),
     ],
 )
 def test_a_probe_command_that_gives_nothing_is_infrastructure(

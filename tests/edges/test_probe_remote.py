@@ -176,14 +176,14 @@ def test_a_question_on_a_line_that_is_cut_has_no_answer_and_no_zero() -> None:
             assert far.inbound(80) is None
             taken = far.census(0.0)
             assert taken.fds == {}
-            assert "cut" in taken.unreadable[0]
+            assert "connection to the remote probe is broken" in taken.unreadable[0]
 
 
 @pytest.mark.parametrize(
     ("says", "expected"),
     [
         ('{"probe": 99, "version": "9"}', "uses protocol 99"),
-        ("Welcome to host!", "said 'Welcome to host!'"),
+        ("Welcome to host!", "printed 'Welcome to host!'"),
         ("", "sent no sample"),
     ],
 )
