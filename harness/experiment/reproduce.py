@@ -45,9 +45,9 @@ LATER_THAN = {"solution-2": "solution-1"}  # "crashed less often", the analysis 
 @dataclass(frozen=True, slots=True)
 class ProfileSpec:
     """One profile as the reference service describes it. in_log: a regular expression that a line of the log must
-    match after a crash (empty: none), with one of ``returncodes``. mute: no event may reach a client. load:
-    connections (per cycle), concurrency, dwell (seconds), events, cycles, settle and seconds (budget of the trial),
-    sensitivity, disconnect, paths."""
+    match after a crash (empty: none), with one of ``returncodes``. mute: no event may reach a client; None:
+    nothing is expected of events. load: connections (per cycle), concurrency, dwell (seconds), events, cycles, settle
+    and seconds (budget of the trial), sensitivity, disconnect, paths."""
 
     name: str
     summary: str
@@ -56,7 +56,7 @@ class ProfileSpec:
     expected: Outcome
     in_log: str
     returncodes: tuple[int, ...]
-    mute: bool
+    mute: bool | None
     load: Mapping[str, Any]
     parts: tuple[str, ...] = ()  # its defects, mitigations and times
     profile: str = ""  # the profile whose service runs, if it is another one
@@ -139,7 +139,7 @@ def _profile_spec(data: Mapping[str, Any]) -> ProfileSpec:
         expected=Outcome(data["expected"]),
         in_log=data["in_log"],
         returncodes=tuple(data["returncodes"]),
-        mute=not data["streams"],
+        mute=None if data["streams"] is None else not data["streams"],
         load=data["load"],
         also=tuple(map(Outcome, data["also"])),
         parts=(*data["defects"], *data["mitigations"], *(f"{k}={v}" for k, v in data["times"].items())),
@@ -257,7 +257,7 @@ def confirmed(trial: Trial, spec: ProfileSpec) -> tuple[bool, str]:
     events = sum(o.ledger.events for o in trial.observations)
     if spec.mute and events:
         return False, f"expected no event to reach a client, saw {events}"
-    if not spec.mute and not events:
+    if spec.mute is False and not events:
         return False, "expected events to reach the clients, saw none"
     return True, f"{counted(events, 'event')} arrived" if events else "no event ever arrived"
 

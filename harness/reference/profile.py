@@ -46,9 +46,9 @@ class Profile:
     death: by what it dies, or what stays behind, or why nothing does. signatures: names, of which one must
     be found in the log of a death. in_log: regular expression for the log, of a death or of a child's; empty: none.
     returncodes: of the process at its end, negative for a signal; 0 for one that has to be stopped.
-    streams: whether clients get events. base: the mechanism a mitigation is tried on. also: outcomes
-    that are as good, where the machine's pace decides which one is certain first. times: settings
-    in seconds in place of the scaled ones, by name.
+    streams: whether clients get events; None where a crash and the first event race.
+    base: the mechanism a mitigation is tried on. also: outcomes that are as good, where the machine's pace decides
+    which one is certain first. times: settings in seconds in place of the scaled ones, by name.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Profile:
     signatures: tuple[str, ...] = ()
     in_log: str = ""
     returncodes: tuple[int, ...] = STOPPED
-    streams: bool = True
+    streams: bool | None = True
     base: str = ""
     load: Load = field(default_factory=Load)
     also: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from harness.reference.loads import HOLDING, PILING, SHARING, SLOW_TICKS, STAYING
+from harness.reference.loads import HOLDING, LASTING, PILING, SHARING, SLOW_TICKS
 from harness.reference.profile import (
     ASSERTION,
     BOUNDED,
@@ -148,7 +148,7 @@ _STORY = (
         "silent",
         LEAKING,
         f"{STAYS}: no recommendation speaks of clients that leave",
-        load=STAYING,
+        load=LASTING,
         times=SLOW_TICKS,
     ),
 )

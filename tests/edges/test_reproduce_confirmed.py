@@ -63,6 +63,16 @@ def test_who_aborts_says_why_and_who_faults_need_not(code: int, said: str, good:
     assert confirmed(died(code, said, events=0), describe()["upstream"])[0] is good
 
 
+def test_events_are_expected_forbidden_or_left_open(original: ProfileSpec) -> None:
+    """The first event of only-shared-socket races with its crash: 1 of 5 runs saw one."""
+
+    def fits(mute: bool | None, events: int) -> bool:
+        return confirmed(died(2, REQUEST_SENT, events), replace(original, mute=mute))[0]
+
+    assert [fits(mute, 0) for mute in (False, True, None)] == [False, True, True]
+    assert [fits(mute, 9) for mute in (False, True, None)] == [True, False, True]
+
+
 def test_another_outcome_is_never_confirmed(original: ProfileSpec) -> None:
     lives = replace(died(2, REQUEST_SENT), exit=None)
     good, why = confirmed(replace(lives, verdict=judge(lives)), original)
