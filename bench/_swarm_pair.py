@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import select
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+from harness.process.readable import readable
 
 TIMEOUT = 120.0  # seconds for any one answer
 LOOK = 0.1  # seconds between two looks at a client
@@ -39,7 +40,7 @@ class Peer:
         line = b""
         deadline = time.monotonic() + TIMEOUT
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            ready = readable(self.process.stdout.fileno(), deadline - time.monotonic())
             more = os.read(self.process.stdout.fileno(), 1 << 20) if ready else b""
             if not more:
                 raise RuntimeError(f"{self.process.args}: no answer; exit {self.process.poll()}")

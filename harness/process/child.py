@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import select
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 from harness.core.errors import KeeperLost, TargetError
 from harness.process.marked import kill_marked
+from harness.process.readable import readable
 
 KEEPER = Path(__file__).with_name("keeper.py")
 START_TIMEOUT = 10.0  # seconds until the keeper must have reported the start
@@ -102,8 +102,7 @@ class Child:
         )
         order(keeper, spec)
         assert keeper.stdout is not None
-        heard, _, _ = select.select([keeper.stdout], [], [], START_TIMEOUT)
-        first = keeper.stdout.readline() if heard else b""
+        first = keeper.stdout.readline() if readable(keeper.stdout.fileno(), START_TIMEOUT) else b""
         answer: dict[str, Any] = json.loads(first) if first else {"lost": "its keeper did not start"}
         if "pid" not in answer:
             if "lost" in answer:

@@ -228,9 +228,12 @@ class Keeper:
         if not self.start():
             return
         orders = b""
+        waiting = select.poll()  # select(2) takes no descriptor above 1,023
+        waiting.register(0, select.POLLIN)
+        waiting.register(reading, select.POLLIN)
         while True:
             self.reap()
-            ready, _, _ = select.select([0, reading], [], [], 1.0)
+            ready = {descriptor for descriptor, _ in waiting.poll(1000)}
             if reading in ready:
                 os.read(reading, 4096)
             self.trim_log()

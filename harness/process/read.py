@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from harness.core.errors import ConfigError
+from harness.process.readable import readable
 
 SILENT = 5.0  # seconds that a pipe or a device may send nothing
 CHUNK = 1 << 20
@@ -57,7 +58,7 @@ def _read(descriptor: int, limit: int, option: str, expected: str, silent: float
     found = bytearray()
     deadline = time.monotonic() + silent
     while len(found) <= limit:
-        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not readable(descriptor, deadline - time.monotonic()):
             raise _stuck(option, silent, expected)
         try:
             chunk = os.read(descriptor, min(CHUNK, limit + 1 - len(found)))

@@ -49,6 +49,8 @@ FLAPPING = Load(connections=16, concurrency=16, dwell=1.0, events=2, cycles=5, s
 COUNTED = replace(STAYING, connections=60, concurrency=20, cycles=12, seconds=60, runtime="python")
 # Handlers of clients that have left go on ticking. At this pace they do not take the machine.
 SLOW_TICKS = {"dashboard_interval": 1.0, "status_interval": 1.0}
+# For hundreds of them with a socket for each check: at one tick a second a busy machine runs out of descriptors.
+SLOWEST_TICKS = {"dashboard_interval": 4.0, "status_interval": 4.0}
 # For a verdict on what gives everything back.
 HOLDING = Load(
     connections=60, concurrency=20, dwell=2.0, events=2, cycles=40, settle=0.5, seconds=40, sensitivity=0.01

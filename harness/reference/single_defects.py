@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.reference.loads import COUNTED, FLAPPING, LASTING, PILING, SHARING, SLOW_TICKS, STALLING, Load
+from harness.reference.loads import COUNTED, FLAPPING, LASTING, PILING, SHARING, SLOWEST_TICKS, STALLING, Load
 from harness.reference.profile import (
     ASSERTION,
     BOUNDED,
@@ -73,7 +73,7 @@ SINGLE_DEFECTS: tuple[Profile, ...] = (
             connections=12, concurrency=12, dwell=2.0, cycles=20, settle=2.0, seconds=60, sensitivity=0.05
         ),
     ),
-    _only("unseen-disconnect", "answering", LEAKING, STAYS, load=LASTING, times=SLOW_TICKS),
+    _only("unseen-disconnect", "answering", LEAKING, STAYS, load=LASTING, times=SLOWEST_TICKS),
     _only(
         "no-flush",
         "answering",

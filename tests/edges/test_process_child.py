@@ -14,6 +14,7 @@ import pytest
 
 from harness.core.errors import TargetError
 from harness.process.child import Child
+from harness.process.read import read_bounded
 
 DEADLINE = 30.0
 
@@ -54,6 +55,24 @@ def test_a_signal_is_a_negative_return_code(tmp_path: Path) -> None:
 def test_a_command_that_cannot_run_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="no-such-command"):
         Child.spawn(["no-such-command-anywhere"], log=tmp_path / "log", name="x")
+
+
+def test_a_process_with_more_descriptors_than_select_takes_starts_children_and_reads_files(
+    tmp_path: Path,
+) -> None:
+    """select(2) ends at 1,023; a test suite that holds many streams passes that."""
+    held = [os.open(os.devnull, os.O_RDONLY)]
+    (tmp_path / "body").write_text("a body")
+    try:
+        while held[-1] < 1100:
+            held.append(os.dup(held[0]))
+        with Child.spawn(python("print('said')"), log=tmp_path / "log", name="x") as child:
+            assert child.wait(DEADLINE)
+            assert (child.returncode, child.tail()) == (0, ("said",))
+        assert read_bounded(tmp_path / "body", 10, option="--body", expected="a file") == b"a body"
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
 
 
 def test_limits_hold_in_the_child(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ import contextlib
 import importlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+
+from harness.process.readable import readable
 
 # What tests import, and no module of ours; a module that is absent is passed over.
 PRELOADED = (
@@ -97,7 +98,7 @@ def _forked(arguments: list[str], timeout: float) -> int | None:
             os._exit(code)
     handle = os.pidfd_open(pid)
     try:
-        ended, _, _ = select.select([handle], [], [], timeout)
+        ended = readable(handle, timeout)
         if not ended:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
