@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.core.errors import ProbeError
 from harness.core.sample import Census, ProcessSample, Sample
-from harness.probe import births, cgroup, limits, lines, tree
+from harness.probe import births, cgroup, limits, lines, memory, tree
+from harness.probe import history as history_module
+from harness.probe import links as links_module
+from harness.probe.descriptors import Tally
 from harness.probe.history import History
 from harness.probe.hot import HotReading
 
@@ -232,7 +237,7 @@ def test_a_hello_says_of_whom_it_speaks() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"probe": 2}, "speaks protocol 2"), ({"probe": None}, "speaks protocol None"), ({"pid": "7"}, "pid is '7'"),
+        ({"probe": 2}, "protocol 2"), ({"probe": None}, "protocol None"), ({"pid": "7"}, "pid is '7'"),
         ({"interval": True}, "interval is True"), ({"started": None}, "started is None"),
         ({"started": 1 << 63}, "started is 9223372036854775808"), ({"pid": float("nan")}, "pid is nan"),
     ],
@@ -339,3 +344,116 @@ def test_what_was_started_since_is_looked_at_alone_unless_it_is_too_much(
     assert (told.scans, told.looked) == (scans, looked)
     # A scan lists processes alone; of single numbers it has to be asked whether they are threads.
     assert found[1:] == ([99, 98, 100] if scans else [99, 98] if 99 in looked else [])
+
+
+def test_a_history_keeps_the_newest_two_thousand_samples_in_full() -> None:
+    history = History()
+    for n in range(history_module.MOST + 1):
+        history.append(Sample(float(n)))
+    kept = [one.at for one in history.all()]
+    assert kept[-history_module.NEWEST :] == [float(n) for n in range(4097 - 2048, 4097)]
+    assert kept[: len(kept) - history_module.NEWEST] == [float(n) for n in range(0, 4097 - 2048, 2)]
+
+
+@pytest.mark.parametrize(
+    ("held", "counted", "listed"),
+    [
+        (range(20), 20, False), (range(300), 300, False), ([*range(10), *range(26, 30)], 14, False),
+        ([*range(10), *range(27, 30)], 13, True), ([*range(10), *range(26, 30)], 15, True), (range(5), 0, True),
+        ([*range(200), *range(228, 240)], 212, False), ([*range(200), *range(230, 240)], 210, True), ([], 0, True),
+    ],
+)  # fmt: skip
+def test_descriptors_are_read_by_number_while_few_are_free_and_else_listed(
+    held: list[int], counted: int, listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of links stands for /proc/PID/fd; since Linux 6.2 its size is the number of descriptors. At most SPARE
+    of them may be free, and one more for SPARE that are held."""
+    for number in held:
+        (tmp_path / str(number)).symlink_to(f"pipe:[{number}]")
+    lists: list[int] = []
+
+    def listing(directory: int) -> list[str]:
+        lists.append(directory)
+        return os.listdir(directory)
+
+    scripted = SimpleNamespace(
+        readlink=os.readlink, listdir=listing, fstat=lambda _: SimpleNamespace(st_size=counted)
+    )
+    monkeypatch.setattr(links_module, "os", scripted)
+    directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        names, found = links_module.links(directory)
+    finally:
+        os.close(directory)
+    assert bool(lists) is listed
+    assert dict(zip(names, found, strict=True)) == {str(number): f"pipe:[{number}]" for number in held}
+    if not listed:
+        assert names == [str(number) for number in reversed(held)], "the newest first"
+
+
+@pytest.mark.parametrize(
+    ("line", "counts", "example"),
+    [
+        (b"7f00-7f01 rw-p 00000000 00:00 0", {"anonymous": 1}, ""),
+        (b"7f00-7f01 rw-p 00000000 00:00 0                  [heap]", {"heap": 1}, ""),
+        (b"7f00-7f01 rw-p 00000000 00:00 0                  [anon:name of it]", {"anonymous": 1}, ""),
+        (
+            b"7f00-7f01 r-xp 00000000 08:01 77                 /usr/lib/a b c.so",
+            {"file": 1},
+            "/usr/lib/a b c.so",
+        ),
+        (b"7f00-7f01 r-xp 00000000 08:01 77                 /x (deleted)", {"deleted": 1}, "/x (deleted)"),
+    ],
+)
+def test_a_mapping_is_of_its_kind_with_its_whole_path(
+    line: bytes, counts: dict[str, int], example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_read_all", lambda process, name: line + b"\n" if name == "maps" else b"")
+    tally = Tally()
+    memory.mappings(SimpleNamespace(pid=7), tally)  # type: ignore[arg-type]
+    assert tally.counts == counts
+    assert tally.examples == ({next(iter(counts)): [example]} if example else {})
+
+
+def test_only_three_paths_of_a_kind_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b"".join(b"7f00-7f01 r-xp 00000000 08:01 77 /lib/%d.so\n" % n for n in range(9))
+    monkeypatch.setattr(memory, "_read_all", lambda *_: text)
+    tally = Tally()
+    memory.mappings(SimpleNamespace(pid=7), tally)  # type: ignore[arg-type]
+    assert (tally.counts["file"], tally.examples["file"]) == (9, ["/lib/0.so", "/lib/1.so", "/lib/2.so"])
+
+
+ROLLUP = (
+    b"7f00-7f01 ---p\nRss:  10 kB\nPss: 9 kB\nAnonymous:   4 kB\nPrivate_Clean: 1 kB\nPrivate_Dirty: 2 kB\n"
+)
+
+
+def test_memory_comes_from_the_rollup_and_where_that_is_hidden_from_the_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files: dict[str, bytes | OSError] = {
+        "smaps_rollup": ROLLUP,
+        "status": b"Name: x\nVmRSS: 8 kB\nRssAnon: 3 kB\n",
+    }
+
+    def read(process: object, name: str) -> bytes:
+        found = files[name]
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    monkeypatch.setattr(memory, "_read_all", read)
+    process: Any = SimpleNamespace(pid=7)
+    for told, sizes in (
+        ([], {"rss": 10240, "anonymous": 4096, "uss": 3072}),
+        (
+            ["uss of pid 7: Permission denied; anonymous memory is from status"],
+            {"rss": 8192, "anonymous": 3072},
+        ),
+        (["memory of pid 7: Permission denied"], {}),
+    ):
+        unreadable, found = list[str](), Counter[str]()
+        memory.memory(process, found, unreadable)
+        assert (unreadable, dict(found)) == (told, sizes)
+        denied = PermissionError(13, "Permission denied")
+        files.update({"status": denied} if files["smaps_rollup"] != ROLLUP else {"smaps_rollup": denied})
