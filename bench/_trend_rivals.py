@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.core.stats.changepoint import Night
+from harness.core.stats.changepoint import RateEstimate
 from harness.core.stats.distributions import student_tail
 
 WINDOW, P = 50, 0.001
@@ -86,7 +86,7 @@ def _p(a: Sequence[float], b: Sequence[float]) -> float:
     return min(1.0, 2 * student_tail(abs(mean_a - mean_b) / spread, m + k - 2))
 
 
-def previous(nights: Sequence[Night]) -> list[int]:
+def previous(nights: Sequence[RateEstimate]) -> list[int]:
     """Nights whose interval lies above or below that of the night before."""
     return [
         index

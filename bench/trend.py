@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench._trend_page import page
 from bench._trend_rivals import otava, previous
-from harness.core.stats.changepoint import Night, changes
+from harness.core.stats.changepoint import RateEstimate, changes
 
 PAGE = Path(__file__).parents[1] / "docs" / "trend.md"
 LENGTHS = (30, 60, 120, 200, 400)
@@ -54,9 +54,9 @@ KINDS: dict[str, tuple[str, Callable[[random.Random, int], Series]]] = {
     "noisy": ("Student's t, 3 degrees of freedom", heavy),
     "AR(0.3)": ("autocorrelation 0.3", lambda rng, n: normal(rng, n, 0.3)),
     "AR(0.6)": ("autocorrelation 0.6", lambda rng, n: normal(rng, n, 0.6)),
-    "drifting": ("1 σ in 100 nights", lambda rng, n: [v + 0.01 * i for i, v in enumerate(normal(rng, n))]),
-    "weekly": ("sine of 7 nights, 1 σ", lambda rng, n: wave(rng, n, 7, 1.0)),
-    "yearly": ("sine of 365 nights, 1.5 σ", lambda rng, n: wave(rng, n, 365, 1.5)),
+    "drifting": ("1 σ in 100 runs", lambda rng, n: [v + 0.01 * i for i, v in enumerate(normal(rng, n))]),
+    "weekly": ("sine of 7 runs, 1 σ", lambda rng, n: wave(rng, n, 7, 1.0)),
+    "yearly": ("sine of 365 runs, 1.5 σ", lambda rng, n: wave(rng, n, 365, 1.5)),
 }
 METHODS: dict[str, Callable[[Sequence[float]], list[int]]] = {
     "ours": lambda values: [one.found for one in changes(as_nights(values))],
@@ -65,10 +65,10 @@ METHODS: dict[str, Callable[[Sequence[float]], list[int]]] = {
 }
 
 
-def as_nights(values: Sequence[float]) -> list[Night]:
+def as_nights(values: Sequence[float]) -> list[RateEstimate]:
     """Each night's figure with its interval."""
     half = 1.96 * ERROR
-    return [Night(value, value - half, value + half) for value in values]
+    return [RateEstimate(value, value - half, value + half) for value in values]
 
 
 def false_alarms(kind: str, nights: int, rng: random.Random) -> dict[str, tuple[int, int]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.core.history import Measured, RunEntry, TrialEntry
 from harness.core.judge.memory import ASKED
-from harness.core.stats.changepoint import Change, Night, changes
+from harness.core.stats.changepoint import Change, RateEstimate, changes
 from harness.core.verdict import Outcome
 
 # Conditions other than the commit that may explain a change.
@@ -41,9 +41,9 @@ class Series:
         return f"{self.target} [{self.profile}]" if self.profile else self.target
 
     @property
-    def nights(self) -> list[Night]:
+    def estimates(self) -> list[RateEstimate]:
         """What the change-point test reads."""
-        return [Night(one.rate, one.low, one.high) for _, _, one in self.points]
+        return [RateEstimate(one.rate, one.low, one.high) for _, _, one in self.points]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,13 @@ def all_series(entries: Iterable[RunEntry], metric: str | None = None) -> list[S
                 (entry, trial)
             )
     found = []
-    for (target, profile, mode, load), nights in sorted(groups.items()):
-        met = {(one.metric, one.kind, one.unit): one for _, trial in nights for one in trial.metrics}
+    for (target, profile, mode, load), trials in sorted(groups.items()):
+        met = {(one.metric, one.kind, one.unit): one for _, trial in trials for one in trial.metrics}
         for (name, kind, unit), one in sorted(met.items()):
             if metric not in (None, name, one.key):
                 continue
             points = [
-                (entry, trial, seen) for entry, trial in nights if (seen := read(trial, one)) is not None
+                (entry, trial, seen) for entry, trial in trials if (seen := read(trial, one)) is not None
             ]
             if points:
                 found.append(Series(target, profile, mode, load, name, kind, unit, tuple(points)))
@@ -120,7 +120,7 @@ def trend(series: Iterable[Series]) -> list[SeriesChange]:
     """Every change of every series; regressions first, then the newest first."""
     found = []
     for one in series:
-        seen = changes(one.nights)
+        seen = changes(one.estimates)
         for number, change in enumerate(seen):
             last = seen[-1].after
             still = change.rose and all(later.after[0] > change.before[2] for later in seen[number:])

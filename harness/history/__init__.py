@@ -1,1 +1,1 @@
-"""Runs over many nights, in SQLite or PostgreSQL: needs the extra ``sse-leak-harness[history]``."""
+"""The history of runs, in SQLite or PostgreSQL: needs the extra ``sse-leak-harness[history]``."""

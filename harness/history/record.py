@@ -38,7 +38,7 @@ class Wanted:
 
 
 class History:
-    """The runs of many nights. A context manager; raises HistoryError for whatever the database reports."""
+    """The recorded runs. A context manager; raises HistoryError for whatever the database reports."""
 
     def __init__(self, place: str, *, create: bool = True) -> None:
         self.database = Database(place, create=create)

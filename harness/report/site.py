@@ -51,8 +51,8 @@ def _page(
     charts = [_chart(one, [two for two in found if two.series is one], runs) for one in series]
     uplot, own = asset("uPlot.iife.min.js"), asset("site.js")
     css = asset("uPlot.min.css") + asset("report.css") + asset("site.css")
-    nights = [entry.started_at[:10] for entry in entries]
-    span = f"{len(entries)} runs from {nights[0]} to {nights[-1]}" if nights else "no runs"
+    dates = [entry.started_at[:10] for entry in entries]
+    span = f"{len(entries)} runs from {dates[0]} to {dates[-1]}" if dates else "no runs"
     return (
         environment()
         .get_template("site.html.j2")

@@ -1,4 +1,4 @@
-"""Changes over many nights, and two runs compared, as plain text and as Markdown for a comment."""
+"""Changes over many runs, and two runs compared, as plain text and as Markdown for a comment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def commit(found: SeriesChange, *, after: bool) -> str:
 
 
 def sentence(found: SeriesChange) -> str:
-    """``rate of fds/eventfd per connection rose from 0.00 to 0.21 between commit a1b2c3 and d4e5f6, 12 nights ago``."""
+    """``rate of fds/eventfd per connection rose from 0.00 to 0.21 between commit a1b2c3 and d4e5f6, 12 runs ago``."""
     change = found.change
     verb = "rose" if change.rose else "fell"
     per = found.series.unit.rpartition("/")[2]
@@ -43,7 +43,7 @@ def sentence(found: SeriesChange) -> str:
     )
     return (
         f"rate of {found.series.name} per {per} {verb} from {level(change.before)} to {level(change.after)} "
-        f"{between}, {counted(found.ago, 'night')} ago"
+        f"{between}, {counted(found.ago, 'run')} ago"
     )
 
 
@@ -54,7 +54,7 @@ def certainty(found: SeriesChange) -> str:
     text = f"confidence {_confidence(change.confidence)}"
     if change.earliest != change.latest:
         first, last = points[change.earliest][0], points[change.latest][0]
-        text += f"; first night between {first.started_at[:10]} and {last.started_at[:10]} (95 %)"
+        text += f"; first run between {first.started_at[:10]} and {last.started_at[:10]} (95 %)"
     return text
 
 
@@ -64,10 +64,10 @@ def _confidence(value: float) -> str:
 
 def lines(found: Sequence[SeriesChange], series: Sequence[Series]) -> list[str]:
     """For a terminal."""
-    nights = max((len(one.points) for one in series), default=0)
-    text = [f"{len(series)} series, up to {counted(nights, 'night')}" if series else "no runs to compare"]
-    if series and nights < 8:
-        text.append("a change needs at least 8 nights of one series")
+    longest = max((len(one.points) for one in series), default=0)
+    text = [f"{len(series)} series, up to {counted(longest, 'run')}" if series else "no runs to compare"]
+    if series and longest < 8:
+        text.append("a change needs at least 8 runs of one series")
     for one in found:
         kind = "REGRESSION" if one.open else "better" if not one.change.rose else "was reverted"
         text.append(f"{kind}: {one.series.where}: {sentence(one)}")
@@ -84,7 +84,7 @@ def markdown(found: Sequence[SeriesChange], series: Sequence[Series]) -> str:
     head = f"{counted(len(regressions), 'open regression')}" if regressions else "no open regression"
     text = [f"### Leak trend: {head}", ""]
     if found:
-        text += ["| | service | metric | change | commits | nights ago |", "|---|---|---|---|---|---|"]
+        text += ["| | service | metric | change | commits | runs ago |", "|---|---|---|---|---|---|"]
     for one in found[:MOST]:
         sign = "🔴" if one.open else "🟢" if not one.change.rose else "⚪"
         cells = (
@@ -103,10 +103,10 @@ def markdown(found: Sequence[SeriesChange], series: Sequence[Series]) -> str:
     ]
     if notes:
         text += ["", "Also changed at a regression:", *(f"- {quote.markdown(note)}" for note in notes)]
-    nights = max((len(one.points) for one in series), default=0)
+    longest = max((len(one.points) for one in series), default=0)
     text += [
         "",
-        f"{len(series)} series of up to {counted(nights, 'night')}. 🔴 open, 🟢 better, ⚪ reverted.",
+        f"{len(series)} series of up to {counted(longest, 'run')}. 🔴 open, 🟢 better, ⚪ reverted.",
     ]
     return "\n".join(text) + "\n"
 

@@ -267,7 +267,7 @@ def statistics() -> Iterator[tuple[str, Scenario]]:
         offset = [0.01 * a for a in x]
 
         def all_of(x=x, z=z, y=y, noisy=noisy, levels=levels, offset=offset) -> Any:  # type: ignore[no-untyped-def]
-            bands = [changepoint.Night(v / 300, v / 300 - 0.01, v / 300 + 0.01) for v in noisy]
+            bands = [changepoint.RateEstimate(v / 300, v / 300 - 0.01, v / 300 + 0.01) for v in noisy]
             return {
                 "fit": poisson.fit(y, [x, z], offset),
                 "evidence": evidence.evidence(y, x, [z], offset),

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pytest
 
 from harness.core.stats import changepoint
-from harness.core.stats.changepoint import BASE, LEAST, Change, Night, changes
+from harness.core.stats.changepoint import BASE, LEAST, Change, RateEstimate, changes
 
 
-def series(values: Sequence[float], half: float = 0.5) -> list[Night]:
-    return [Night(value, value - half, value + half) for value in values]
+def series(values: Sequence[float], half: float = 0.5) -> list[RateEstimate]:
+    return [RateEstimate(value, value - half, value + half) for value in values]
 
 
 def noise(n: int, seed: int, sigma: float = 1.0) -> list[float]:
@@ -36,7 +36,7 @@ def test_a_clear_step_is_found_on_the_second_night_at_its_night_in_any_unit(unit
 
 
 def test_a_count_that_was_always_zero_and_then_grows() -> None:
-    zero, leak = Night(0.0, 0.0, 0.0006), Night(0.21, 0.2, 0.22)
+    zero, leak = RateEstimate(0.0, 0.0, 0.0006), RateEstimate(0.21, 0.2, 0.22)
     (one,) = changes([zero] * 18 + [leak] * 12)
     assert (one.index, one.found, one.earliest, one.latest) == (18, 19, 18, 18)
 
@@ -57,14 +57,14 @@ def test_one_odd_night_is_no_change() -> None:
 
 
 def test_equal_nights_and_short_histories_never_change() -> None:
-    assert changes([Night(0.0, 0.0, 0.0)] * 100) == []
+    assert changes([RateEstimate(0.0, 0.0, 0.0)] * 100) == []
     assert changes([]) == []
     assert found([0.0] * (BASE - 1) + [100.0] * 2) == []
     assert len(found([0.0] * 10 + [100.0] * LEAST)) == 1
 
 
 def test_exactly_known_nights_may_step() -> None:
-    (one,) = changes([Night(0.0, 0.0, 0.0)] * 20 + [Night(1.0, 1.0, 1.0)] * 5)
+    (one,) = changes([RateEstimate(0.0, 0.0, 0.0)] * 20 + [RateEstimate(1.0, 1.0, 1.0)] * 5)
     assert one.index == 20
 
 
@@ -77,7 +77,7 @@ def test_what_the_intervals_do_not_tell_apart_is_no_change() -> None:
 def test_a_night_that_was_measured_badly_counts_for_less() -> None:
     values = noise(40, 5)
     nights = series(values)
-    bad = [Night(12.0, -48.0, 72.0)] * 2
+    bad = [RateEstimate(12.0, -48.0, 72.0)] * 2
     assert changes([*nights[:30], *bad, *nights[30:]]) == []
 
 
@@ -154,7 +154,7 @@ def test_half_of_the_nights_since_a_step_lie_beyond_the_level_before(
 
 
 def test_a_change_has_its_levels_with_the_error_of_the_nights() -> None:
-    (one,) = changes([Night(1.0, 0.9, 1.1)] * 10 + [Night(5.0, 4.0, 6.0)] * 10)
+    (one,) = changes([RateEstimate(1.0, 0.9, 1.1)] * 10 + [RateEstimate(5.0, 4.0, 6.0)] * 10)
     assert one.before == (1.0, pytest.approx(1 - 0.1 / 10**0.5), pytest.approx(1 + 0.1 / 10**0.5))
     assert one.after == (5.0, pytest.approx(5 - 1 / 10**0.5), pytest.approx(5 + 1 / 10**0.5))
     assert (one.index, one.found, one.rose) == (10, 11, True)

@@ -22,7 +22,7 @@ def test_a_month_with_a_leak_names_metric_rates_commits_and_nights() -> None:
     text = "\n".join(lines(found, series))
     assert (
         "REGRESSION: app.py /events: rate of fds/eventfd per connection rose from 0.00 to 0.21 between commit "
-        "0000011000 and 0000012000, 12 nights ago" in text
+        "0000011000 and 0000012000, 12 runs ago" in text
     )
     assert "confidence" in text
 
@@ -149,8 +149,8 @@ def test_series_are_in_a_fixed_order_oldest_night_first_and_named_with_their_pro
         for target in "ab"
         for name in ("fds/eventfd", "threads")
     ]
-    assert [one.rate for one in found[0].nights] == [0.1, 0.2]
-    assert (found[0].nights[0].low, found[0].nights[0].high) == pytest.approx((0.098, 0.102))
+    assert [one.rate for one in found[0].estimates] == [0.1, 0.2]
+    assert (found[0].estimates[0].low, found[0].estimates[0].high) == pytest.approx((0.098, 0.102))
     assert [one.name for one in all_series(entries, "fds")] == ["fds/eventfd"] * 2
     assert [one.name for one in all_series(entries, "fds/eventfd")] == ["fds/eventfd"] * 2
     assert all_series(entries, "fds/pipe") == []

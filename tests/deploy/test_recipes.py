@@ -254,7 +254,7 @@ def test_the_gitlab_soak_has_a_history_that_its_trend_reads(tmp_path: Path, job:
     done = run("\n".join([*one["before_script"], *one["script"]]), BASH, job, env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (job / one["cache"]["paths"][0]).is_file()
-    assert "series, up to 1 night" in done.stdout
+    assert "series, up to 1 run" in done.stdout
 
 
 def test_the_gitlab_file_has_the_form_that_gitlab_asks_for() -> None:

@@ -56,7 +56,7 @@ def test_a_month(tmp_path: Path) -> None:
     assert gate.returncode == 1, gate.stdout + gate.stderr
     (line,) = (line for line in gate.stdout.splitlines() if "REGRESSION" in line)
     assert (
-        "rate of fds per connection rose from 0.00 to 0.21 between commit 1717171717 and 1818181818, 12 nights ago"
+        "rate of fds per connection rose from 0.00 to 0.21 between commit 1717171717 and 1818181818, 12 runs ago"
         in line
     )
 

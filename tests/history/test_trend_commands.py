@@ -30,7 +30,7 @@ def test_the_gate_is_red_while_a_regression_is_open(kept: str, tmp_path: Path) -
     words = ("trend", "--history", kept, "--fail-on", "regression", "--markdown", "comment.md")
     done = harness(*words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "rose from 0.00 to 0.21 between commit 0000011000 and 0000012000, 12 nights ago" in done.stdout
+    assert "rose from 0.00 to 0.21 between commit 0000011000 and 0000012000, 12 runs ago" in done.stdout
     assert "### Leak trend: 1 open regression" in (tmp_path / "comment.md").read_text()
     assert harness("trend", "--history", kept, cwd=tmp_path).returncode == 0, (
         "without --fail-on it only tells"
@@ -98,4 +98,4 @@ def test_a_short_history_says_what_it_needs(tmp_path: Path) -> None:
         for entry in nights([0.0] * 5):
             history.add(entry)
     done = harness("trend", "--history", "h.db", "--fail-on", "regression", cwd=tmp_path)
-    assert (done.returncode, "needs at least 8 nights" in done.stdout) == (0, True)
+    assert (done.returncode, "needs at least 8 runs" in done.stdout) == (0, True)

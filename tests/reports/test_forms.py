@@ -346,8 +346,8 @@ def test_an_explanation_of_one_metric_or_of_one_kind_alone() -> None:
 def test_a_history_that_is_too_short_for_a_change_says_so(length: int, hint: bool) -> None:
     series = all_series(nights([0.0] * length))
     text = trends.lines([], series)
-    assert text[0] == f"2 series, up to {length} nights"
-    assert ("a change needs at least 8 nights of one series" in text) is hint
+    assert text[0] == f"2 series, up to {length} runs"
+    assert ("a change needs at least 8 runs of one series" in text) is hint
     assert text[-1] == "no change"
     assert trends.lines([], []) == ["no runs to compare"]
 
@@ -355,11 +355,11 @@ def test_a_history_that_is_too_short_for_a_change_says_so(length: int, hint: boo
 def test_a_change_without_a_commit_names_its_runs_and_one_within_a_commit_names_that() -> None:
     (found,) = trend(all_series([replace(one, commit="") for one in month()]))
     assert (
-        "between run 2026-01-18T02-00-00-17 and run 2026-01-19T02-00-00-18, 12 nights ago"
+        "between run 2026-01-18T02-00-00-17 and run 2026-01-19T02-00-00-18, 12 runs ago"
         in trends.sentence(found)
     )
     (found,) = trend(all_series([replace(one, commit="abcdef", dirty=True) for one in month()]))
-    assert "at commit abcdef+, 12 nights ago" in trends.sentence(found)
+    assert "at commit abcdef+, 12 runs ago" in trends.sentence(found)
     (found,) = trend(
         all_series([replace(one, commit=one.commit if n < 18 else "") for n, one in enumerate(month())])
     )
@@ -389,7 +389,7 @@ def test_a_confidence_is_never_shown_as_certainty(value: float, text: str) -> No
     assert trends.certainty(replace(found, change=change)).startswith(f"confidence {text}")
     early = replace(change, earliest=17, latest=19)
     assert trends.certainty(replace(found, change=early)).endswith(
-        "; first night between 2026-01-18 and 2026-01-20 (95 %)"
+        "; first run between 2026-01-18 and 2026-01-20 (95 %)"
     )
 
 

@@ -1,10 +1,10 @@
-"""Finds change points in a rate that is measured once a night: when did it change for good?
+"""Finds change points in a rate that is measured once a run: when did it change for good?
 
-Each night the detector compares two explanations of the nights so far: one lasting step at some recent night, or
+Each run the detector compares two explanations of the runs so far: one lasting step at some recent run, or
 none. Both leave level, noise and autocorrelation unknown, and the second may have a slow trend. The ratio of their
 marginal likelihoods (Liang et al. 2008, the closed form for a g-prior; right-Haar priors for level and noise) has
-mean one while nothing changes. Summed over the nights at which the step may have happened it is a Shiryaev-Roberts
-statistic; Shin, Ramdas and Rinaldo (2023) call it an e-detector. It reaches a threshold A by chance once in A nights
+mean one while nothing changes. Summed over the runs at which the step may have happened it is a Shiryaev-Roberts
+statistic; Shin, Ramdas and Rinaldo (2023) call it an e-detector. It reaches a threshold A by chance once in A runs
 at most, whatever level and noise are. Autocorrelation and trend are weighed by prior and data, so the rate of false
 alarms there is measured, not proved: ``python -m bench.trend`` writes docs/trend.md.
 """
@@ -19,28 +19,28 @@ from itertools import accumulate, pairwise
 from harness.core.stats.distributions import mean_interval, median
 
 THRESHOLD = 400.0  # of the evidence; docs/trend.md has the measured rate of false alarms
-BASE = 6  # nights of a level before a change from it can be detected
-WINDOW = 80  # nights that are compared: older ones say little about the current level
-LEAST = 2  # nights that a step must last: one odd night is not a change
-SHORT, FAR, NEAR = 3, 1.0, 0.4  # up to 3 nights, half must be one standard deviation off; later 0.4
-PAIR = 12.0  # the same for a night beside another one beyond, on the same side
-CLIP = 4.0  # times the usual scatter; a night beyond counts as this much
-RECENT = 30  # nights that the usual scatter is taken from
+BASE = 6  # runs of a level before a change from it can be detected
+WINDOW = 80  # runs that are compared: older ones say little about the current level
+LEAST = 2  # runs that a step must last: one odd run is not a change
+SHORT, FAR, NEAR = 3, 1.0, 0.4  # up to 3 runs, half must be one standard deviation off; later 0.4
+PAIR = 12.0  # the same for a run beside another one beyond, on the same side
+CLIP = 4.0  # times the usual scatter; a run beyond counts as this much
+RECENT = 30  # runs that the usual scatter is taken from
 UP = 0.9  # share of false alarms spent on a rate that rises
 MAD = 1.4826  # median absolute deviation → standard deviation of a normal distribution
 NORMAL = 1.96
-# Autocorrelation from night to night, and its prior weight.
+# Autocorrelation from run to run, and its prior weight.
 PHI = ((0.0, 0.75), (0.3, 0.12), (0.6, 0.12), (0.85, 0.01))
 TREND = 0.5  # prior weight of a slow trend
 SIZES = (1.0, 3.0)  # of a step, in standard deviations of the noise
-# The ages of a step in nights that are tried; each stands for its neighbours too.
+# The ages of a step in runs that are tried; each stands for its neighbours too.
 AGES = (2, 3, 4, 5, 6, 8, 10, 12)
-REFINED = 10  # nights after the alarm that may still correct the position of the step
+REFINED = 10  # runs after the alarm that may still correct the position of the step
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
-    """One night's rate with its 95 % interval."""
+class RateEstimate:
+    """One run's rate with its 95 % interval."""
 
     rate: float
     low: float
@@ -54,9 +54,9 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One lasting change. index: the first night after it. found: the night that made it certain. earliest, latest:
+    """One lasting change. index: the first run after it. found: the run that made it certain. earliest, latest:
     95 % range of index. before, after: mean rate with its 95 % interval. evidence: the e-detector's value; by chance it
-    becomes N or more at most once in N stable nights."""
+    becomes N or more at most once in N stable runs."""
 
     index: int
     found: int
@@ -73,30 +73,30 @@ class Change:
 
     @property
     def confidence(self) -> float:
-        """1 minus the chance of such an alarm in one stable night."""
+        """1 minus the chance of such an alarm in one stable run."""
         return 1.0 - 1.0 / max(1.0, self.evidence)
 
 
-def changes(nights: Sequence[Night], threshold: float = THRESHOLD) -> list[Change]:
-    """Every change, oldest first. An alarm is never withdrawn; the ten nights after it may still correct its
+def changes(estimates: Sequence[RateEstimate], threshold: float = THRESHOLD) -> list[Change]:
+    """Every change, oldest first. An alarm is never withdrawn; the ten runs after it may still correct its
     position."""
     alarms: list[tuple[int, int, int, int, float]] = []
-    start, last = 0, len(nights)
+    start, last = 0, len(estimates)
     now = start + BASE + LEAST
     while now <= last:
-        evidence, shares = weigh(nights[max(start, now - WINDOW) : now])
+        evidence, shares = weigh(estimates[max(start, now - WINDOW) : now])
         if evidence >= threshold:
-            index, earliest, latest = _where(nights, start, now, shares)
+            index, earliest, latest = _where(estimates, start, now, shares)
             alarms.append((index, now - 1, earliest, latest, evidence))
             start, now = index, max(now + 1, index + BASE + LEAST)
         else:
             now += 1
-    return [_described(nights, alarms, number) for number in range(len(alarms))]
+    return [_described(estimates, alarms, number) for number in range(len(alarms))]
 
 
-def weigh(nights: Sequence[Night]) -> tuple[float, dict[int, float]]:
-    """The evidence for a step in the last of these nights, and its share by the step's age in nights."""
-    values, error, scale = _clipped(nights)
+def weigh(estimates: Sequence[RateEstimate]) -> tuple[float, dict[int, float]]:
+    """The evidence for a step in the last of these runs, and its share by the step's age in runs."""
+    values, error, scale = _clipped(estimates)
     ages = [age for age in AGES if age <= len(values) - BASE]
     if not ages:
         return 0.0, {}
@@ -118,7 +118,7 @@ def weigh(nights: Sequence[Night]) -> tuple[float, dict[int, float]]:
 
 
 def _lasts(values: Sequence[float], scale: float, age: int) -> bool:
-    """Whether half of the nights since the step are beyond the level before it: one outlier is not a step."""
+    """Whether half of the runs since the step are beyond the level before it: one outlier is not a step."""
     before, after = values[:-age], values[-age:]
     level = median(before)
     up = math.fsum(after) / age > level
@@ -126,22 +126,23 @@ def _lasts(values: Sequence[float], scale: float, age: int) -> bool:
     return away[(age - 1) // 2] > (FAR if age <= SHORT else NEAR) * scale
 
 
-def _clipped(nights: Sequence[Night]) -> tuple[list[float], float, float]:
-    """Values in which no single night outweighs the others, the standard error of one night, the usual scatter.
+def _clipped(estimates: Sequence[RateEstimate]) -> tuple[list[float], float, float]:
+    """Values in which no single run outweighs the others, the standard error of one run, the usual scatter.
 
-    A night that was measured less well than usual counts for less: its distance from the median shrinks.
+    A run that was measured less well than usual counts for less: its distance from the median shrinks.
     """
-    recent = nights[-RECENT:]
-    error = median([night.error for night in recent])
-    centre = median([night.rate for night in recent])
-    scale = max(MAD * median([abs(night.rate - centre) for night in recent]), error)
+    recent = estimates[-RECENT:]
+    error = median([estimate.error for estimate in recent])
+    centre = median([estimate.rate for estimate in recent])
+    scale = max(MAD * median([abs(estimate.rate - centre) for estimate in recent]), error)
     if scale <= 0:  # all values are equal and exact: any other value is a difference
-        scale = median([abs(night.rate - centre) for night in nights if night.rate != centre] or [0.0]) / CLIP
+        others = [abs(one.rate - centre) for one in estimates if one.rate != centre]
+        scale = median(others or [0.0]) / CLIP
     values = []
-    for night in nights:
-        away = night.rate - centre
-        if night.error > 2 * error > 0:
-            away *= 2 * error / night.error
+    for estimate in estimates:
+        away = estimate.rate - centre
+        if estimate.error > 2 * error > 0:
+            away *= 2 * error / estimate.error
         values.append(away)
     limit = CLIP * scale
     side = [0, *((value > limit) - (value < -limit) for value in values), 0]
@@ -156,7 +157,7 @@ def _clipped(nights: Sequence[Night]) -> tuple[list[float], float, float]:
 
 
 class _Fit:
-    """The nights after removing the autocorrelation of order one (``phi``)."""
+    """The runs after removing the autocorrelation of order one (``phi``)."""
 
     def __init__(self, values: Sequence[float], error: float, phi: float, weight: float) -> None:
         self.phi = phi
@@ -177,7 +178,7 @@ class _Fit:
         self.sloped = math.log(weight * TREND) - (k - 1) / 2 * math.log(self.syy) + bayes
 
     def step(self, age: int, *, trend: bool) -> float:
-        """The Bayes factor for a step ``age`` nights ago, with the sign's share of the false alarms."""
+        """The Bayes factor for a step ``age`` runs ago, with the sign's share of the false alarms."""
         k, rest = self.k, 1 - self.phi
         first = k - age
         after = self.total - self.sums[first + 1]
@@ -186,7 +187,7 @@ class _Fit:
         sxy = self.z[first] + rest * after - amount * self.total / k
         syy, free = self.syy, k
         if trend:
-            late = (first + k) / 2 - self.middle  # mean place of the nights after the first, from the middle
+            late = (first + k) / 2 - self.middle  # mean place of the runs after the first, from the middle
             stx = (first - self.middle) + rest * (age - 1) * late
             sxx -= stx * stx / self.stt
             sxy -= stx * self.sty / self.stt
@@ -209,13 +210,15 @@ def _widths(ages: Sequence[int]) -> list[float]:
     return [after - before for before, after in pairwise(ends)]
 
 
-def _where(nights: Sequence[Night], start: int, now: int, shares: dict[int, float]) -> tuple[int, int, int]:
-    """The likeliest first night, and its 95 % range: by least squares over the nights around the alarm."""
+def _where(
+    estimates: Sequence[RateEstimate], start: int, now: int, shares: dict[int, float]
+) -> tuple[int, int, int]:
+    """The likeliest first run, and its 95 % range: by least squares over the runs around the alarm."""
     oldest = max(age for age, share in shares.items() if share >= 0.02 * max(shares.values()))
-    end = min(len(nights), now + REFINED)
+    end = min(len(estimates), now + REFINED)
     first = max(start + 2, now - oldest - 3)
     options = list(range(first, now)) or [now - LEAST]
-    window = nights[max(start, now - WINDOW) : end]
+    window = estimates[max(start, now - WINDOW) : end]
     offset = end - len(window)
     values, error, _ = _clipped(window)
     squares = {at: max(_split(values, at - offset), len(values) * error**2 * 1e-3) for at in options}
@@ -239,18 +242,18 @@ def _split(values: Sequence[float], at: int) -> float:
 
 
 def _described(
-    nights: Sequence[Night], alarms: Sequence[tuple[int, int, int, int, float]], number: int
+    estimates: Sequence[RateEstimate], alarms: Sequence[tuple[int, int, int, int, float]], number: int
 ) -> Change:
     index, found, earliest, latest, evidence = alarms[number]
     start = alarms[number - 1][0] if number else 0
-    end = alarms[number + 1][0] if number + 1 < len(alarms) else len(nights)
+    end = alarms[number + 1][0] if number + 1 < len(alarms) else len(estimates)
     return Change(
-        index, found, earliest, latest, _level(nights[start:index]), _level(nights[index:end]), evidence
+        index, found, earliest, latest, _level(estimates[start:index]), _level(estimates[index:end]), evidence
     )
 
 
-def _level(nights: Sequence[Night]) -> tuple[float, float, float]:
-    """Mean rate with its 95 % interval, never narrower than the nights' own intervals make it."""
-    mean, low, high = mean_interval([night.rate for night in nights])
-    half = NORMAL * math.sqrt(math.fsum(night.error**2 for night in nights)) / len(nights)
+def _level(estimates: Sequence[RateEstimate]) -> tuple[float, float, float]:
+    """Mean rate with its 95 % interval, never narrower than the runs' own intervals make it."""
+    mean, low, high = mean_interval([estimate.rate for estimate in estimates])
+    half = NORMAL * math.sqrt(math.fsum(estimate.error**2 for estimate in estimates)) / len(estimates)
     return mean, min(low, mean - half), max(high, mean + half)
