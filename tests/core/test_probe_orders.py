@@ -218,3 +218,26 @@ def test_a_line_starts_no_command_of_a_ci() -> None:
     module._say(out, json.dumps({"name": "##[error]"}))
     assert "##[" not in out.getvalue()
     assert json.loads(out.getvalue()) == {"name": "##[error]"}
+
+
+def test_a_signal_is_heeded_within_a_tenth_of_a_second(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends a wait on some versions of Python only, so no wait is longer, however long the interval is."""
+    waits: list[float] = []
+
+    class Woken(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0.0)
+            return super().wait(timeout)
+
+    class Asked(Orders):
+        def __init__(self, source: int | None) -> None:
+            super().__init__(source)
+            self.woken = Woken()
+
+    monkeypatch.setattr(module, "Orders", Asked)
+    stop = threading.Event()
+    timer = threading.Timer(0.25, stop.set)
+    timer.start()
+    printed(interval=3600.0, stop=stop)
+    timer.join()
+    assert 0 < max(waits) <= 0.1

@@ -23,7 +23,10 @@ TESTS = {
             f"{EDGES}probe_{name}.py"
             for name in ("census", "cgroup", "hot", "remote", "tree", "recipes", "watch")
         ),
-        *(f"{CORE}probe_{name}.py" for name in ("orders", "readings", "tables", "watch_view")),
+        *(
+            f"{CORE}probe_{name}.py"
+            for name in ("orders", "readings", "remote_sampler", "tables", "watch_view")
+        ),
     ],
     "harness/store": [
         *(f"{EDGES}store_{name}.py" for name in ("lines", "write", "claim", "run", "tidy")),
