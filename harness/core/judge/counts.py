@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 from harness.core.budget import Budget, retain_for
 from harness.core.judge import growth, trend
+from harness.core.judge.ceiling import assess_at_ceiling
 from harness.core.judge.following import followed
 from harness.core.judge.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
 from harness.core.judge.limit import limited
@@ -82,7 +84,9 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
         one = series(seen, key)
         if one:
             read[key] = one
-            result = assess_one(one, trial.sensitivity, allowed(trial.budget, key))
+            granted = allowed(trial.budget, key)
+            test = partial(assess_one, sensitivity=trial.sensitivity, granted=granted)
+            result = assess_at_ceiling(seen, key, trial.target.limits, test(one), granted, test)
             rises = sum(1 for value in one.increments if value > 0)
             results[key] = _bound_runtime_threads(trial, key, result, rises, one.peak)
     results = rule_out_cache_by_idle_cpu(results)

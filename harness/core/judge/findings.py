@@ -120,7 +120,7 @@ def _rate_of(place: Place) -> float:
 def forecast(
     trial: Trial, found: Sequence[Moment], key: Key, one: Assessed, total: Assessed, recipe: str
 ) -> Exhaustion | None:
-    """The ceiling that the whole metric reaches first at this rate; ceilings bound totals, not kinds."""
+    """The ceiling that is reached first at this rate: of the whole metric, or of the kind where it has one."""
     if total.exposure <= 0:
         return None
     level = _last(found, Key(key.metric) if key.metric != "memory" else MEMORY)
@@ -132,11 +132,11 @@ def forecast(
         level, share = one_process
         rate = Rate(rate.value * share, rate.low * share, rate.high * share, rate.unit)
     whole = nearest(key.metric, level, rate, trial.target.limits, per_second=pace)
-    if recipe not in ("zeromq-socket", "eventfd") or key != EVENTFD:
+    # An eventfd counts towards ZeroMQ's limit only where it is one of a ZeroMQ socket, each of which has one.
+    if not key.kind or (key == EVENTFD and recipe not in ("zeromq-socket", "eventfd")):
         return whole
-    # Each ZeroMQ socket has one eventfd, so the limit of the context may be reached before that of the process.
-    context = nearest(str(key), _last(found, key), _each(one), trial.target.limits, per_second=pace)
-    met = [each for each in (context, whole) if each and each.after_connections is not None]
+    own = nearest(str(key), _last(found, key), _each(one), trial.target.limits, per_second=pace)
+    met = [each for each in (own, whole) if each and each.after_connections is not None]
     return min(met, key=lambda each: each.after_connections or 0.0, default=whole)
 
 

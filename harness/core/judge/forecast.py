@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from harness.core.cycle import Observation, Phase
 from harness.core.verdict import Exhaustion, Rate
 
-# metric → the ceilings that bound it (proc(5), libzmq's ZMQ_MAX_SOCKETS)
+# metric → the ceilings that bound it (proc(5), inotify(7), libzmq's ZMQ_MAX_SOCKETS)
 CEILINGS = {
     "fds": ("RLIMIT_NOFILE",),
     "threads": ("pids.max", "RLIMIT_NPROC"),
     "processes": ("pids.max", "RLIMIT_NPROC"),
     "mappings": ("vm.max_map_count",),
     "memory": ("memory.max",),
+    "fds/inotify": ("fs.inotify.max_user_instances",),
     "fds/eventfd": ("ZMQ_MAX_SOCKETS",),  # per context; set where libzmq is loaded
 }
 

@@ -74,11 +74,12 @@ def _failures(ledger: Ledger) -> dict[str, int]:
 
 
 def assess_limited(
-    found: Sequence[Moment], key: Key, limit: Limit, granted: Allowed, before: int
+    found: Sequence[Moment], key: Key, happened: str, granted: Allowed, before: int, rare: float = LEAST_RATE
 ) -> Assessed | None:
     """Growth in step with the answered streams, or with the connections, until the limit; None where there is none.
 
-    before: number of the moments of ``found`` that were read before the service had stopped serving.
+    happened: what followed at the limit. before: number of the moments of ``found`` that were read before it. rare:
+    units per answered stream below which growth is no leak into a limit.
     """
     read = [(moment, level) for moment in found if (level := level_of(moment, key)) is not None]
     until = [pair for pair in read if any(pair[0] is moment for moment in found[:before])]
@@ -90,7 +91,7 @@ def assess_limited(
     column = columns[factor]
     total, streams = math.fsum(grown), math.fsum(column)
     active = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
-    if streams <= 0 or len(active) < 2 or total < max(LEAST, LEAST_RATE * streams) or total <= granted.pool:
+    if streams <= 0 or len(active) < 2 or total < max(LEAST, rare * streams) or total <= granted.pool:
         return None
     rate = total / streams
     if _missed(grown, column) > IN_STEP * total or read[-1][1] - until[0][1] < STAYS * total:
@@ -98,7 +99,7 @@ def assess_limited(
     _, low, high = interval(grown, column)
     top = max(level for _, level in read)
     what = "answered streams" if factor == "answered" else "connections"
-    why = f"in step with the {what} until {top:g}, then {limit.happened}"
+    why = f"in step with the {what} until {top:g}, then {happened}"
     return Assessed("leaking", high, why, total, streams, NAMED[factor], (), rate, low, high)
 
 
@@ -139,5 +140,7 @@ def limited(trial: Trial, found: Sequence[Moment], granted: Mapping[Key, Allowed
     if limit is None:
         return {}
     before = moments_before(found, trial, limit)
-    results = {key: assess_limited(found, key, limit, allowed, before) for key, allowed in granted.items()}
+    results = {
+        key: assess_limited(found, key, limit.happened, allowed, before) for key, allowed in granted.items()
+    }
     return {key: one for key, one in results.items() if one is not None}

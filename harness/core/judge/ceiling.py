@@ -1,0 +1,63 @@
+"""Judges a count that stands at a ceiling of the kernel or of libzmq, by its growth before.
+
+A service may swallow the refusal ("too many inotify instances") and go on serving. Its level then stays the same, as
+that of a cache that is full does, though it could not have grown any further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from harness.core.judge.forecast import CEILINGS
+from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.limit import assess_limited
+from harness.core.judge.moments import Moment, Series, level_of, series
+from harness.core.metric import Key
+
+# Share of a ceiling from which on a level stands at it. A ceiling of a user is shared with the user's other processes.
+STANDS = 0.9
+ABOVE = 1.1  # times the ceiling: a level beyond is not bound by it, as eventfds of several ZeroMQ contexts are not
+PER_PROCESS = ("RLIMIT_NOFILE", "vm.max_map_count")
+GREW = 0.5  # share of the ceiling that must have been added during the run
+
+
+def ceiling_of(key: Key, limits: Mapping[str, float]) -> tuple[str, float] | None:
+    """The smallest ceiling that bounds the sum over the processes, with its name; None where none is known."""
+    names = (name for name in CEILINGS.get(str(key), ()) if name not in PER_PROCESS)
+    known = [(limits[name], name) for name in names if name in limits]
+    return (min(known)[1], min(known)[0]) if known else None
+
+
+def assess_at_ceiling(
+    found: Sequence[Moment],
+    key: Key,
+    limits: Mapping[str, float],
+    result: Assessed,
+    granted: Allowed,
+    assess: Callable[[Series], Assessed],
+) -> Assessed:
+    """``result``, or that of the readings before the count stood at its ceiling, where the ceiling ended its growth.
+    assess: the test of one series."""
+    bound = ceiling_of(key, limits)
+    if bound is None or result.status == "leaking":
+        return result
+    name, limit = bound
+    read = [
+        (index, level) for index, moment in enumerate(found) if (level := level_of(moment, key)) is not None
+    ]
+    full = [index for index, level in read if level >= STANDS * limit]
+    if not full or read[-1][1] < STANDS * limit or max(level for _, level in read) > ABOVE * limit:
+        return result
+    grew = read[-1][1] - read[0][1]
+    if grew < GREW * limit:
+        return result
+    stands = f"{name} ({limit:g}) allowed no more"
+    before = series(found[: full[0] + 1], key)
+    early = assess(before) if before else None
+    if early and early.status == "leaking":
+        return replace(early, why=f"{early.why}, then {stands}")
+    # No pool is made as large as a ceiling of the kernel, so rare growth in step with the streams is a leak too.
+    early = assess_limited(found, key, stands, granted, full[0], rare=0.0)
+    why = f"grew by {grew:g}, then {stands}"
+    return early or replace(result, status="undecided", growing=True, total=grew, why=why, per_burst=False)

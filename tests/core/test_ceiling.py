@@ -1,0 +1,85 @@
+"""A count that stands at a ceiling of the kernel did not stop growing by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from harness.core.judge.ceiling import ceiling_of
+from harness.core.judge.counts import assess_counts
+from harness.core.judge.growth import Assessed
+from harness.core.judge.trial import judge
+from harness.core.metric import Key
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from tests.core.series import trial
+
+INOTIFY = Key("fds", "inotify")
+CEILING = "fs.inotify.max_user_instances"
+STREAMS = 40
+# One instance for every tenth stream until the kernel refuses more, then nothing for many cycles.
+RARE = [10 + 4 * cycle for cycle in range(1, 30)] + [128] * 100
+
+
+def stands(levels: Sequence[float], key: Key = INOTIFY, streams: int = STREAMS, **limits: float) -> Trial:
+    known = limits or {CEILING: 128.0}
+    one = trial(levels, key=key, opened=streams)
+    return replace(one, target=replace(one.target, limits=known))
+
+
+def result(levels: Sequence[float], **limits: float) -> Assessed:
+    return assess_counts(stands(levels, **limits))[INOTIFY]
+
+
+def test_growth_in_step_with_the_streams_until_the_ceiling_is_a_leak_with_its_rate() -> None:
+    one = result(RARE)
+    assert one.status == "leaking"
+    assert one.low <= 0.1 <= one.high
+    assert one.why.endswith(f"then {CEILING} (128) allowed no more")
+
+
+def test_the_same_levels_without_the_ceiling_are_those_of_a_full_cache() -> None:
+    assert result(RARE, other=128.0).status == "bounded"
+    assert judge(stands(RARE, other=128.0)).outcome is Outcome.BOUNDED
+
+
+def test_the_verdict_is_leaking_and_no_pass() -> None:
+    assert judge(stands(RARE)).outcome is Outcome.LEAKING
+
+
+def test_growth_out_of_step_with_the_streams_is_undecided_where_it_ends_at_the_ceiling() -> None:
+    levels = [10] * 6 + [90] * 6 + [128] * 90
+    one = result(levels)
+    assert (one.status, one.growing) == ("undecided", True)
+    assert one.why == f"grew by 118, then {CEILING} (128) allowed no more"
+    assert result(levels, other=128.0).status == "bounded"
+
+
+@pytest.mark.parametrize(("last", "status"), [(116, "leaking"), (115, "bounded")])
+def test_a_level_stands_at_a_ceiling_from_nine_tenths_of_it(last: int, status: str) -> None:
+    """115.2 of 128: the user's other processes hold the rest."""
+    levels = [level for level in RARE if level < last] + [last] * 90
+    assert result(levels).status == status
+
+
+@pytest.mark.parametrize(("limit", "bounded"), [(116.0, True), (117.0, False)])
+def test_a_level_beyond_a_ceiling_is_not_bound_by_it(limit: float, bounded: bool) -> None:
+    """128 is 1.103 and 1.094 times these."""
+    assert (result(RARE, **{CEILING: limit}).status == "bounded") is bounded
+
+
+def test_a_service_that_began_at_its_ceiling_has_not_grown_to_it() -> None:
+    one = trial([100] * 4 + [128] * 100, warmup=(100, 100, 100), key=INOTIFY, opened=STREAMS)
+    one = replace(one, target=replace(one.target, limits={CEILING: 128.0}))
+    assert assess_counts(one)[INOTIFY].status == "bounded"
+
+
+def test_ceilings_of_one_process_are_not_compared_with_a_sum_over_processes() -> None:
+    limits = {"RLIMIT_NOFILE": 1024.0, "pids.max": 500.0, "RLIMIT_NPROC": 400.0, "vm.max_map_count": 65530.0}
+    assert ceiling_of(Key("fds"), limits) is None
+    assert ceiling_of(Key("mappings"), limits) is None
+    assert ceiling_of(Key("threads"), limits) == ("RLIMIT_NPROC", 400.0)
+    assert ceiling_of(Key("fds", "eventfd"), {"ZMQ_MAX_SOCKETS": 1023.0}) == ("ZMQ_MAX_SOCKETS", 1023.0)
+    assert ceiling_of(Key("fds", "pipe"), limits) is None
