@@ -97,7 +97,7 @@ def measure(file: str, leak: str) -> dict[str, object]:
             )  # fmt: skip
             done = guard_once(request, command=f"places {file} {leak}")
     places = done.trial.places
-    first = next((place for place in places.places if place.kind != "container"), None) if places else None
+    first = next((place for place in places.places if place.container is None), None) if places else None
     wanted = f"{Path(file).name}:{line_of(file, leak)}"
     text = first.text if first else ""
     return {
@@ -105,9 +105,7 @@ def measure(file: str, leak: str) -> dict[str, object]:
         "wanted": wanted,
         "first": text.replace(str(SERVICES), ""),
         "own": bool(first and first.own),
-        "container": next((place.text for place in places.places if place.kind == "container"), "")
-        if places
-        else "",
+        "container": next((place.text for place in places.places if place.container), "") if places else "",
         "partial": bool(places and places.partial),
         "outcome": done.verdict.outcome.value,
         "explanation": done.verdict.explanation,

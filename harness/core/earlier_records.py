@@ -1,11 +1,12 @@
 """Records of earlier versions, in the form of today.
 
-They had notes without kinds. This is the only place that derives a kind from the wording of a note: the wording of
-those versions, which no longer changes.
+They had notes without kinds, and places as texts alone. This is the only module that derives values from the wording of
+either: the wording of those versions, which no longer changes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,13 @@ BEGINNINGS = (
     ("partial: ", NoteKind.PARTIAL),
     ("nothing that ", NoteKind.NOTHING_FOUND),
 )
+# "`Subscriber` in `Hub._subscribers`, a list that gains 1.00 per answered stream"
+CONTAINER = re.compile(
+    r"(?:`(?P<item>[^`]{1,300})` in )?(?:`(?P<name>[^`]{1,300})`, )?an? (?P<kind>\S{1,100}) that gains "
+    r"(?P<rate>\d{1,20}(?:\.\d{1,20})?) per (?P<per>.{1,40})"
+)
+# "app.py:12 in serve: 1.00 blocks, 2104 B per connection"
+LINE = re.compile(r".{1,800}: (?P<rate>\d{1,20}(?:\.\d{1,20})?) [^:]{1,60}? per (?P<per>[^:]{1,40})")
 
 
 def note_of(text: str) -> Note:
@@ -53,6 +61,21 @@ def note_of(text: str) -> Note:
     if kind is NoteKind.WORKER_LOST:
         return Note(kind, text, {"worker": text.split()[1]}) if len(text.split()) > 1 else Note(kind, text)
     return Note(kind, text)
+
+
+def place_of(place: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a place of an earlier version, with those that its text shows."""
+    text = str(place.get("text", ""))
+    container = CONTAINER.fullmatch(text) if place.get("kind") == "container" else None
+    found = container or LINE.fullmatch(text)
+    return {
+        **place,
+        "container": {name: container[name] or "" for name in ("name", "kind", "item")}
+        if container
+        else None,
+        "rate": float(found["rate"]) if found else None,
+        "per": found["per"] if found else "",
+    }
 
 
 def renamed(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -44,15 +44,39 @@ class ExitInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Container:
+    """A container that gains elements. name: as the code has it, such as ``Hub._subscribers``; "" when nothing names
+    it. kind: its type, such as ``list``. item: the class of an element; "" when unknown."""
+
+    name: str
+    kind: str
+    item: str = ""
+
+    @property
+    def described(self) -> str:
+        """``a list``, ``an array``."""
+        return f"{'an' if self.kind[:1].lower() in 'aeiou' else 'a'} {self.kind}"
+
+    @property
+    def site(self) -> str:
+        """``"`app.Subscriber` in `app.Hub._subscribers`, a list"``."""
+        held = f"`{self.item}` in " if self.item else ""
+        return f"{held}`{self.name}`, {self.described}" if self.name else f"{held}{self.described}"
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Something that grew from cycle to cycle, seen from inside. kind: ``task``, ``thread``, ``line``, ``type``,
     … text: where, how many and how many bytes per unit of the driver. own: code of the service, not of a library.
-    container: what holds it, such as ``Hub._subscribers``; "" when that is not known."""
+    container: of kind ``container``. rate: growth per unit of the driver, in what the kind counts; None in a record of
+    an earlier version that does not show it. per: the unit of the driver, such as ``connection``."""
 
     kind: str
     text: str
     own: bool = True
-    container: str = ""
+    container: Container | None = None
+    rate: float | None = None
+    per: str = ""
 
 
 @dataclass(frozen=True, slots=True)

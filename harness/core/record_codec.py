@@ -18,7 +18,7 @@ from cattrs import ClassValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn
 from cattrs.v import format_exception
 
-from harness.core.earlier_records import note_of, renamed
+from harness.core.earlier_records import note_of, place_of, renamed
 from harness.core.errors import (
     EXIT_BOUNDED,
     EXIT_INCONCLUSIVE,
@@ -28,7 +28,7 @@ from harness.core.errors import (
 )
 from harness.core.metric import Key
 from harness.core.note import Note
-from harness.core.record import SCHEMA_VERSION, RunRecord, Trial
+from harness.core.record import SCHEMA_VERSION, Place, RunRecord, Trial
 from harness.core.verdict import Outcome, Verdict
 
 NOT_JUDGED = Verdict(Outcome.INCONCLUSIVE, "not judged: the run ended before its verdict")
@@ -68,6 +68,13 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(float, _plain_float)  # float("Infinity") reads it back
     converter.register_unstructure_hook_func(partial(operator.is_, object), _free)
     converter.register_structure_hook_func(partial(operator.is_, object), lambda value, _: value)
+    read_place = make_dict_structure_fn(Place, converter)
+    converter.register_structure_hook(
+        Place,
+        lambda value, kind: read_place(
+            place_of(value) if isinstance(value, Mapping) and "rate" not in value else value, kind
+        ),
+    )
     read_note = make_dict_structure_fn(Note, converter)
     converter.register_structure_hook(
         Note, lambda value, kind: note_of(value) if isinstance(value, str) else read_note(value, kind)

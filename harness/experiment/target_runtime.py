@@ -161,9 +161,7 @@ class TargetRuntime:
         kept: list[str] = []
         attempt("saving the snapshots of its memory", lambda: self._keep_snapshots(per), kept.append)
         places = tuple(
-            Place(
-                growth.kind, growth.line(per), growth.own, growth.site if growth.kind == "container" else ""
-            )
+            Place(growth.kind, growth.line(per), growth.own, growth.container, growth.per_connection, per)
             for growth in found.growths
         )
         name, native = NATIVE.get(reader.name, ("the runtime", "native code"))

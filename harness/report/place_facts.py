@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from harness.core.judge.findings import explaining_places
+from harness.core.metric import Key
 from harness.core.note import NoteKind, of_kind, without
 from harness.core.quote import plain
 from harness.core.record import Trial
@@ -16,12 +18,6 @@ _PLACE = re.compile(
     r"(?: in (?P<function>\(anonymous\)|[^:() ](?:[^:() ]|\(\*\w{1,100}\)|<\w{1,40}>){0,200}))?"
     r"(?: \((?P<state>[^()]{1,300})\))?"
     r"(?P<rest>: .{0,300})?"
-)
-_HOLDER = ("container", "holder", "referrer", "retainer")  # kinds of Place that name what holds the growth
-# "`Subscriber` in `Hub._subscribers`, a list that gains 1.00 per answered stream" (runtime.counters.Growth.line)
-_CONTAINER = re.compile(
-    r"(?:`(?P<item>[^`]{1,300})` in )?(?:`(?P<name>[^`]{1,300})`, )?(?P<article>an?) (?P<kind>\S{1,100}) that gains "
-    r"(?P<rate>[\d.]{1,20}) per (?P<unit>.{1,40})"
 )
 # A wait inside a package is named by its function: "asyncio/tasks.py:649 in sleep" is asyncio.sleep. Not every module's
 # names are those of its package: "asyncio/locks.py:213 in wait" is not an asyncio.wait.
@@ -56,21 +52,21 @@ def relative(path: str, root: str) -> str:
 
 
 def where_fact(trial: Trial, first: Finding | None, root: str) -> Fact | None:
-    notes = {note.text for note in trial.places.notes} if trial.places else set[str]()
-    told = first.where if first else ()
-    places = [text for text in told if text and text not in notes and not text.startswith("and ")]
-    lines = [text for text in places if not _CONTAINER.fullmatch(text)]
+    """The first line where it grows. Nothing while only containers are known."""
+    if trial.places is None or first is None or not first.where:
+        return None
+    rate = first.rate.value if first.rate else 0.0
+    explaining = explaining_places(trial.places, Key(first.metric, first.kind), rate)
+    lines = [one for one in explaining or trial.places.places if one.container is None]
     if not lines:
         return None
     # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.
-    distinct = {match["at"] if (match := _PLACE.fullmatch(line)) else line for line in lines}
+    distinct = {match["at"] if (match := _PLACE.fullmatch(one.text)) else one.text for one in lines}
     rest = counted(len(distinct) - 1, "more line")
     more = f" ({rest} that grew: see the report)" if len(distinct) > 1 else ""
-    known = trial.places.places if trial.places else ()
-    library = any(one.text == lines[0] and not one.own for one in known)
-    foreign = "; a library's line: no stack has a frame of the service" if library else ""
-    partial = "; not confirmed: the search was cut short" if trial.places and trial.places.partial else ""
-    return Fact("where", f"{place(lines[0], root)}{more}{foreign}{partial}")
+    foreign = "" if lines[0].own else "; a library's line: no stack has a frame of the service"
+    partial = "; not confirmed: the search was cut short" if trial.places.partial else ""
+    return Fact("where", f"{place(lines[0].text, root)}{more}{foreign}{partial}")
 
 
 def unread_fact(trial: Trial) -> Fact | None:
@@ -94,12 +90,13 @@ def unplaced_fact(trial: Trial, first: Finding | None) -> Fact | None:
 
 def holder_fact(trial: Trial) -> Fact | None:
     """The container that holds the growth: ``Hub.subscribers (array of Subscriber, +1.00 per connection)``."""
-    texts = [one.text for one in trial.places.places if one.kind in _HOLDER] if trial.places else []
-    if not texts:
+    found = trial.places.places if trial.places else ()
+    held = next((one for one in found if one.container), None)
+    if held is None or held.container is None:
         return None
-    match = _CONTAINER.fullmatch(texts[0])
-    if not match:
-        return Fact("held by", texts[0])
-    item = f" of {_UNSAID.sub('', match['item'])}" if match["item"] else ""
-    inside = f"{match['kind']}{item}, +{match['rate']} per {match['unit']}"
-    return Fact("held by", f"{match['name']} ({inside})" if match["name"] else f"{match['article']} {inside}")
+    container = held.container
+    item = f" of {_UNSAID.sub('', container.item)}" if container.item else ""
+    gain = f", +{held.rate:.2f} per {held.per}" if held.rate is not None else ""
+    if container.name:
+        return Fact("held by", f"{container.name} ({container.kind}{item}{gain})")
+    return Fact("held by", f"{container.described}{item}{gain}")

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 from harness.core.errors import HarnessError, ProbeError
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
+from harness.core.record import Container
 from harness.core.units import counted
 
 OBJECTS = Key("memory", "objects")
@@ -103,7 +104,7 @@ class Growth:
     site: ``file:line in function``, a type, a stack's own line, or a resource. kind: ``line`` | ``task`` |
     ``greenlet`` | ``thread`` | ``type`` | ``goroutine`` | ``resource`` | ``class``. unit: what is counted.
     bytes_per_connection: where memory is known as well. frames: the whole stack, innermost first, frames of the
-    service before those of libraries. own: the site is code of the service.
+    service before those of libraries. own: the site is code of the service. container: of kind ``container``.
     """
 
     site: str
@@ -113,11 +114,17 @@ class Growth:
     bytes_per_connection: float | None = None
     frames: tuple[str, ...] = ()
     own: bool = True
+    container: Container | None = None
+
+    @classmethod
+    def of_container(cls, container: Container, rate: float, frames: tuple[str, ...], *, own: bool) -> Growth:
+        """A container that gains elements."""
+        return cls(container.site, rate, "elements", "container", None, frames, own, container)
 
     def line(self, per: str = "connection") -> str:
         """One line for a report: ``app.py:12 in serve: 1.00 blocks, 2104 B per connection``. per: what the
         cycles counted, when that is not connections."""
-        if self.kind == "container":
+        if self.container:
             return f"{self.site} that gains {self.per_connection:.2f} per {per}"
         text = f"{self.site}: {self.per_connection:.2f} {self.unit}"
         if self.bytes_per_connection is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.core.frames import NODE, Frame, own_first, written
+from harness.core.record import Container
 from harness.process.read import check_regular
 from harness.runtime.counters import Growth
 
@@ -21,7 +22,7 @@ LEAST = 0.02  # per connection
 MINOR = 0.1  # share of the largest growth below which a container is left out
 SOURCE_LIMIT = 4 << 20  # bytes of one source file
 LONGEST_LINE = 2000  # characters: a bundle in one line has no lines to name
-WORDS = {"Array": "an array", "Map": "a Map", "Set": "a Set", "Object": "an object"}
+WORDS = {"Array": "array", "Map": "Map", "Set": "Set", "Object": "object"}
 BUILTIN = frozenset(
     {
         "", "undefined", "string", "number", "bigint", "boolean", "symbol", "object", "Object", "Array", "Function",
@@ -59,17 +60,16 @@ def container_growth(
         if rate < LEAST:
             continue
         item, name, file = str(each["item"]), str(each["name"]), str(each["file"])
-        kind = WORDS.get(str(each["type"]), "an object")
+        kind = WORDS.get(str(each["type"]), "object")
         added = [(own_first("node", stack_frames(str(stack))), int(count)) for stack, count in each["added"]]
         by_service = [(frames, count) for frames, count in added if frames and not NODE.search(frames[0][0])]
         named = file == "globalThis" or (bool(file) and not NODE.search(file.removeprefix("file://")))
         # What neither code nor a name of the service leads to counts where a class of its own is inside.
         if not (by_service or (named and name)) and (item in BUILTIN or name):
             continue
-        site = f"`{item}` in `{name}`, {kind}" if name else f"`{item}` in {kind}"
         frames = tuple(map(written, by_service[0][0])) if by_service else ()
         containers.append(
-            Growth(site, rate, "elements", "container", None, frames, bool(by_service or named))
+            Growth.of_container(Container(name, kind, item), rate, frames, own=bool(by_service or named))
         )
         sums: dict[Frame, int] = {}
         stacks: dict[Frame, tuple[Frame, ...]] = {}
@@ -105,17 +105,11 @@ def refined(allocations: Sequence[Growth], containers: Sequence[Growth]) -> list
     A constructor allocates on behalf of the function that calls it, which is the place to look at. Lines that make what
     a growing container holds, or that name the container, come first.
     """
-    names = [_names(growth.site) for growth in containers]
-    kinds = [kind for kind, _ in names if kind]
-    held = [holder for _, holder in names if holder]
+    known = [growth.container for growth in containers if growth.container]
+    kinds = [container.item for container in known if container.item]
+    held = [container.name for container in known if container.name]
     found = [_refined(growth, kinds, held) for growth in allocations]
     return [growth for growth, _ in sorted(found, key=lambda one: not one[1])]
-
-
-def _names(site: str) -> tuple[str, str]:
-    parts = site.split("`")
-    item = parts[1] if len(parts) > 1 else ""
-    return item, parts[3] if len(parts) > 3 else ""
 
 
 def _refined(growth: Growth, kinds: Sequence[str], held: Sequence[str]) -> tuple[Growth, bool]:

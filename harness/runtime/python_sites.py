@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from harness.core.note import Note, NoteKind
+from harness.core.record import Container
 from harness.core.units import counted
 from harness.runtime.counters import Attribution, Growth, most
 from harness.runtime.place import Frame, is_library, own_first, written
@@ -91,7 +92,8 @@ def attribution(
     coded = sorted((*waiting_growth(waiting, connections), *lines), key=lambda growth: not growth.own)
     own = [growth for growth in coded if growth.own]
     held = [growth for growth in containers if growth.own]
-    within = {growth.site.split("`")[1].partition(" ")[0] for growth in held if growth.site.startswith("`")}
+    # "function Hub.beat" is an object of the type "function".
+    within = {growth.container.item.partition(" ")[0] for growth in held if growth.container}
     others = [growth for growth in type_growth(types, connections) if growth.site not in within]
     # The first place is the line to open in an editor; what holds the growth explains it at once.
     growths = [*own[:1], *held, *own[1:], *others, *(growth for growth in coded if not growth.own)]
@@ -125,11 +127,9 @@ def container_growth(grown: Iterable[Mapping[str, Any]], connections: float) -> 
         if rate < LEAST or not name:
             continue
         item = str(each["item"])
-        container = str(each["type"])
-        article = "an" if container[:1].lower() in "aeiou" else "a"
-        site = f"`{item}` in `{name}`, {article} {container}" if item else f"`{name}`, {article} {container}"
+        container = Container(name, str(each["type"]), item)
         made = own_first([(str(file), int(line), "") for file, line in each["made"]])
-        found.append(Growth(site, rate, "elements", "container", None, tuple(map(written, made)), own))
+        found.append(Growth.of_container(container, rate, tuple(map(written, made)), own=own))
     # A list that was made meanwhile counts as grown: it is small beside the one that retains something of each.
     least = MINOR * max((growth.per_connection for growth in found), default=0.0)
     found = [growth for growth in found if growth.per_connection >= least]

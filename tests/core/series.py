@@ -10,7 +10,7 @@ from harness.core.budget import Budget
 from harness.core.cycle import BrokerCount, CycleSpec, Ledger, Observation, Phase
 from harness.core.metric import Key
 from harness.core.plan import Goal, Stop, next_step
-from harness.core.record import TargetInfo, Trial
+from harness.core.record import Container, Place, TargetInfo, Trial
 
 FDS = Key("fds")
 OBJECTS = Key("memory", "objects")
@@ -134,3 +134,11 @@ def trial(
         ended=100.0,
         **more,
     )
+
+
+def container(
+    name: str, kind: str, item: str = "", *, rate: float = 1.0, per: str = "connection", own: bool = True
+) -> Place:
+    """A place that is a container, as a search finds it."""
+    held = Container(name, kind, item)
+    return Place("container", f"{held.site} that gains {rate:.2f} per {per}", own, held, rate, per)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.core.earlier_records import BEGINNINGS, note_of
 from harness.core.note import Note, NoteKind, of_kind, without
-from harness.core.record import Places, RunRecord, Trial
+from harness.core.record import Container, Place, Places, RunRecord, Trial
 from harness.core.record_codec import from_dict, to_dict
 from tests.core.series import trial
 
@@ -88,3 +88,28 @@ def test_notes_are_selected_by_kind_in_their_order() -> None:
     notes = tuple(Note(kind, kind) for kind in (NoteKind.STOPPED, NoteKind.READY, NoteKind.BROKER))
     assert of_kind(notes, NoteKind.BROKER, NoteKind.STOPPED) == (notes[0], notes[2])
     assert without(notes, NoteKind.BROKER) == notes[:2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "container", "rate", "per"),
+    [
+        ("container", "`app.Sub` in `Hub._subs`, a list that gains 1.00 per answered stream",
+         Container("Hub._subs", "list", "app.Sub"), 1.0, "answered stream"),
+        ("container", "`Function` in an array that gains 0.98 per connection",
+         Container("", "array", "Function"), 0.98, "connection"),
+        ("container", "`Hub._subs`, a list that gains 2.00 per event", Container("Hub._subs", "list"), 2.0, "event"),
+        ("line", "app.py:12 in serve: 1.00 blocks, 2104 B per connection", None, 1.0, "connection"),
+        ("descriptor", "app.py:5: 0.05 descriptors per answered stream", None, 0.05, "answered stream"),
+        ("line", "attribution failed", None, None, ""),
+    ],
+)  # fmt: skip
+def test_a_place_of_an_earlier_version_has_the_values_of_its_text(
+    kind: str, text: str, container: Container | None, rate: float | None, per: str
+) -> None:
+    one = replace(trial([10.0]), places=Places((Place(kind, text),)))
+    data = to_dict(RunRecord("id", "harness guard", "2026-11-29T00:00:00+00:00", 0, (one,)))
+    data["trials"][0]["places"]["places"] = [{"kind": kind, "text": text, "own": True, "container": "x"}]
+    (read,) = from_dict(data).trials
+    assert read.places == Places((Place(kind, text, container=container, rate=rate, per=per),))
+    again = from_dict(to_dict(RunRecord("id", "x", "2026-11-29T00:00:00+00:00", 0, (read,))))
+    assert again.trials == (read,)

@@ -13,6 +13,7 @@ from harness.core.record import Place, Places
 from harness.runtime.counters import SearchOver, cut_short, run_cycles
 from harness.runtime.python_sites import attribution, container_growth, holder, line_growth, waiting_growth
 from harness.runtime.snapshot import Snapshot
+from tests.core.series import container
 
 LIBRARY = "/usr/lib/python3.11/asyncio/queues.py"
 PACKAGE = "/srv/venv/lib/python3.11/site-packages/web/app.py"
@@ -293,11 +294,9 @@ HELD = Held("Hub.subscribers", "Subscriber", 1.0)
 
 
 def test_the_container_that_a_step_names_is_the_first_of_the_service() -> None:
-    library = Place(
-        "container", "`Task` in `asyncio.tasks._all`, a set that gains 1.00 per connection", own=False
-    )
+    library = container("asyncio.tasks._all", "set", "Task", own=False)
     line = Place("line", "app.py:9: 2.00 blocks per connection")
-    own = Place("container", "`app.Subscriber` in `Hub.subscribers`, a list that gains 0.98 per connection")
+    own = container("Hub.subscribers", "list", "app.Subscriber", rate=0.98)
     assert held_of(Places((line, library, own))) == Held("Hub.subscribers", "Subscriber", 0.98)
     assert held_of(Places((library, line))) is None
     assert held_of(None) is None
@@ -306,7 +305,7 @@ def test_the_container_that_a_step_names_is_the_first_of_the_service() -> None:
         ("method Hub.beat", "callback Hub.beat"),
         ("asyncio.events.TimerHandle calling Hub.beat", "TimerHandle"),
     ):
-        text = Place("container", f"`{element}` in `NAMES`, a dict that gains 1.00 per connection")
+        text = container("NAMES", "dict", element)
         assert held_of(Places((text,))) == Held("NAMES", item, 1.0)
 
 
@@ -337,9 +336,9 @@ def test_a_container_that_gains_far_less_than_what_grew_is_not_named() -> None:
 
 
 def test_descriptors_with_a_line_explain_a_finding_when_they_are_at_least_half_of_it() -> None:
-    log = Place("descriptor", "app.py:5: 0.05 descriptors per answered stream")
+    log = Place("descriptor", "app.py:5: 0.05 descriptors per answered stream", rate=0.05)
     task = Place("task", "app.py:3: 1.00 tasks per answered stream")
-    opened = Place("descriptor", "app.py:9: 1.00 descriptors per answered stream")
+    opened = Place("descriptor", "app.py:9: 1.00 descriptors per answered stream", rate=1.0)
     fds = Key("fds", "eventfd")
     assert where(Places((task, opened, log)), fds, 1.0) == (opened.text, log.text)
     assert where(Places((task, log)), fds, 1.0) == (task.text, log.text), "C code opened the others"

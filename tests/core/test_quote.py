@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core import quote
+from harness.core.earlier_records import CONTAINER, LINE
 from harness.core.judge.trial import judge
 from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, RunRecord, Trial
 from harness.report import github, html, junit, markdown
 from harness.report.facts import facts_of
-from harness.report.place_facts import _CONTAINER, _PLACE
+from harness.report.place_facts import _PLACE
 from tests.core.series import trial
 
 ORDERS = (
@@ -81,7 +82,8 @@ def test_long_texts_are_cut_in_linear_time() -> None:
         for form in FORMATS:
             assert len(form(text)) <= 20_000
         _PLACE.fullmatch(text)
-        _CONTAINER.fullmatch(text)
+        CONTAINER.fullmatch(text)
+        LINE.fullmatch(text)
     assert time.process_time() - began < 10.0
 
 

@@ -46,6 +46,7 @@ from harness.report.reasoning import reasoning
 from harness.store.run_dir import RunDirectory
 from tests.core.pinned_scenarios import FIGURE, Scenario, random_trial, write
 from tests.core.pinned_variations import varied
+from tests.core.series import container
 from tests.history.nightly_runs import measured, month, night
 from tests.reports.test_golden import CASES, REPORT, ROOT
 
@@ -56,7 +57,7 @@ PLACES = Places(
     (
         Place("line", "/srv/orders/app.py:12 in serve (waiting in asyncio/tasks.py:649 in sleep): 1.00 tasks"),
         Place("task", "/usr/lib/python3.11/queue.py:3 in put: 0.5 tasks", own=False),
-        Place("container", "`Task` in `Hub._tasks`, a set that gains 1.00 per connection"),
+        container("Hub._tasks", "set", "Task"),
     ),
     more=3, notes=(Note(NoteKind.SEARCH_LIMIT, "start with y"),), partial=True,
 )  # fmt: skip

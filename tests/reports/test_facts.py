@@ -15,7 +15,7 @@ from harness.core.verdict import Outcome, Rate, Waiting
 from harness.report.fact_lines import Fact, Facts
 from harness.report.facts import facts_of, headline
 from harness.report.nouns import interval
-from tests.core.series import trial
+from tests.core.series import container, trial
 
 LEAKING = trial([310, 610, 910, 1210])
 EMFILE = "OSError: [Errno 24] Too many open files"
@@ -35,7 +35,7 @@ def missing(reason: str, kind: NoteKind = NoteKind.RUNTIME_COUNTERS_MISSING) -> 
 
 
 def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
-    found = Places((Place("descriptor", "app.py:12 in serve: 1.00 descriptors per connection"),))
+    found = Places((Place("descriptor", "app.py:12 in serve: 1.00 descriptors per connection", rate=1.0),))
     text = read(replace(LEAKING, places=found))
     assert text.startswith("LEAKING  1.00 descriptor per connection")
     assert "limit: RLIMIT_NOFILE (1,024) after " in text
@@ -109,7 +109,11 @@ def test_threads_that_wait_at_two_lines_of_a_library_are_one_place() -> None:
         f"/srv/app.py:11 in report (waiting in python3.11/threading.py:{line} in wait): 0.5 threads per connection"
         for line in (331, 339)
     )
-    text = read(replace(LEAKING, places=Places((Place("descriptor", one), Place("descriptor", other)))))
+    text = read(
+        replace(
+            LEAKING, places=Places((Place("descriptor", one, rate=0.5), Place("descriptor", other, rate=0.5)))
+        )
+    )
     assert "where: /srv/app.py:11  report, waiting in threading.wait\n" in text
 
 
@@ -120,7 +124,7 @@ def test_a_class_of_the_script_itself_has_its_plain_name() -> None:
         ("_asyncio.Task", "asyncio.Task"),
         ("app._Sub", "app._Sub"),
     ):
-        held = Place("container", f"`{name}` in `_open`, a list that gains 1.00 per connection")
+        held = container("_open", "list", name)
         assert f"held by: _open (list of {shown}, +1.00 per connection)" in read(
             replace(LEAKING, places=Places((line, held)))
         )
@@ -200,12 +204,12 @@ def test_a_function_without_a_name_is_called_so() -> None:
 
 
 def test_the_container_is_told_with_what_it_holds_and_gains_and_is_no_place() -> None:
-    held = Place("container", "`Order` in `Hub.orders`, an array that gains 1.00 per connection")
+    held = container("Hub.orders", "array", "Order")
     line = Place("line", "/srv/hub.js:16 in Hub.add (lines 16-19): 1.00 elements per connection")
     text = read(replace(LEAKING, places=Places((line, held), partial=True)))
     assert "held by: Hub.orders (array of Order, +1.00 per connection)" in text
     assert "where: /srv/hub.js:16  Hub.add, lines 16-19; not confirmed: the search was cut short" in text
-    nameless = Place("container", "`Function` in an array that gains 0.98 per connection")
+    nameless = container("", "array", "Function", rate=0.98)
     assert "held by: an array of Function, +0.98 per connection" in read(
         replace(LEAKING, places=Places((line, nameless)))
     )

@@ -20,7 +20,7 @@ from harness.plugin.guarding import VERDICT, Explained
 from harness.report import junit, markdown
 from harness.report.fact_lines import COLUMNS, LINES
 from harness.report.facts import facts_of
-from tests.core.series import trial
+from tests.core.series import container, trial
 
 LOG = ['127.0.0.1 - "GET /events HTTP/1.1" 404', "no"]
 GROWN = Rate(1.0, 0.99, 1.01, "tasks/answered-stream")
@@ -33,7 +33,7 @@ TASKS = Places(
             "task",
             f"{ROOT}/orders/hub.py:21 in Hub.heartbeat (waiting in asyncio/tasks.py:649 in sleep): 1.00 tasks",
         ),
-        Place("container", "`Task` in `Hub._tasks`, a set that gains 1.00 per answered stream"),
+        container("Hub._tasks", "set", "Task", per="answered stream"),
     )
 )
 

@@ -115,10 +115,6 @@ TICKING: Mapping[str, str] = {
 }
 
 
-# "`app.Subscriber` in `app.Hub._subscribers`, a list" (harness.runtime.counters.Growth.site)
-_CONTAINER = re.compile(
-    r"(?:`(?P<item>[^`]{1,300})` in )?`(?P<name>[^`]{1,300})`, .{1,100} that gains (?P<rate>[\d.]{1,20}) "
-)
 # Elements that a reader calls an entry: their types say nothing about the service.
 _PLAIN = frozenset(
     {
@@ -151,9 +147,9 @@ class Held:
 def held_of(found: Places | None) -> Held | None:
     """The first container of the service that the search named."""
     for place in found.places if found else ():
-        match = _CONTAINER.match(place.text) if place.kind == "container" and place.own else None
-        if match:
-            return Held(match["name"], _element(match["item"] or ""), float(match["rate"]))
+        held = place.container if place.own else None
+        if held and held.name:
+            return Held(held.name, _element(held.item), place.rate or 0.0)
     return None
 
 

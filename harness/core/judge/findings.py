@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -28,7 +27,6 @@ EVENTFD = Key("fds", "eventfd")
 NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
 POOLED = 3.0  # units retained for good from which on a pool is mentioned
 HALF = 0.5  # of a growth in descriptors: opened in C code, the others have no line
-_RATE = re.compile(r": (\d{1,20}(?:\.\d{1,20})?) descriptors per ")
 # Kinds of places that explain one metric; any other metric is explained by everything that grew.
 SPEAKING = {
     "tasks": frozenset({"task", "greenlet", "goroutine", "resource"}),
@@ -99,22 +97,25 @@ def retained_text(one: Assessed) -> str:
 
 def where(found: Places | None, key: Key, rate: float = 0.0) -> tuple[str, ...]:
     """The places that explain the metric of a finding; else all that grew, "and N more places", and the notes on
-    them. rate: of the finding; descriptors whose lines are known explain it when they are at least half of it."""
+    them. rate: of the finding."""
     if found is None:
         return ()
-    speaking = [place for place in found.places if place.kind in SPEAKING.get(key.metric, ())]
-    if key.metric == "fds" and sum(map(_rate_of, speaking)) < HALF * rate:
-        speaking = []
-    if speaking:
-        beside = [place for place in found.places if place.kind == "container"]
-        return tuple(place.text for place in (*speaking, *beside))
+    explaining = explaining_places(found, key, rate)
+    if explaining:
+        return tuple(place.text for place in explaining)
     more = (f"and {counted(found.more, 'more place')}",) if found.more else ()
     return (*(place.text for place in found.places), *more, *(note.text for note in found.notes))
 
 
-def _rate_of(place: Place) -> float:
-    match = _RATE.search(place.text)
-    return float(match[1]) if match else 0.0
+def explaining_places(found: Places, key: Key, rate: float = 0.0) -> tuple[Place, ...]:
+    """The places that are of this metric, and the containers; none when nothing is of this metric. rate: of the
+    finding; descriptors whose lines are known explain it when they are at least half of it."""
+    speaking = [place for place in found.places if place.kind in SPEAKING.get(key.metric, ())]
+    if key.metric == "fds" and math.fsum(place.rate or 0.0 for place in speaking) < HALF * rate:
+        return ()
+    if not speaking:
+        return ()
+    return (*speaking, *(place for place in found.places if place.kind == "container"))
 
 
 def forecast(
