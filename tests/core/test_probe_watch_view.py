@@ -56,6 +56,11 @@ def test_each_count_is_shown_with_its_change_since_the_first_reading() -> None:
     assert rows["resident"][:4] == ["resident", "6.0", "MiB", "-2.0"]
     assert rows["cpu"] == ["cpu", "150.0", "%"]
     assert rows["descriptors"][3] == "·▁█"
+    lost = replace(NOW, fds=None)
+    rows = {line.split()[0]: line.split() for line in shown(view_of(), [then, lost]) if line.strip()}
+    assert rows["descriptors"] == ["descriptors", "?", "▁·"], "what is not known has not changed"
+    rows = {line.split()[0]: line.split() for line in shown(view_of(), [lost, NOW]) if line.strip()}
+    assert rows["descriptors"] == ["descriptors", "30", "·▁"]
     unread = {line.split()[0]: line.split() for line in shown(view_of(), [Sample(3.0)]) if line.strip()}
     assert unread["descriptors"][:2] == ["descriptors", "?"]
     assert unread["cpu"] == ["cpu", "?"]
