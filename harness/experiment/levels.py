@@ -36,7 +36,7 @@ MOST_CHANGES = 100  # of the hot counts in one cycle
 
 @dataclass
 class LevelReader:
-    """Reads the levels of one target. port: where its clients connect. told: called with notes for the record, such
+    """Reads the levels of one target. port: where its clients connect. add_note: called with notes for the record, such
     as why a counter could not be read."""
 
     setup: TrialSetup
@@ -46,7 +46,7 @@ class LevelReader:
     runtime: TargetRuntime
     broker: Broker | None
     port: int
-    told: Callable[[Note], None]
+    add_note: Callable[[Note], None]
     close_times: CloseTimes = field(init=False)
     _tick: Callable[[], None] = field(default=lambda: None)
 
@@ -171,7 +171,7 @@ class LevelReader:
         levels = census_levels(census)
         counters, notes = self.runtime.read()  # after the census: it opens a connection of its own
         for note in notes:
-            self.told(note)
+            self.add_note(note)
         return Reading(at, {**levels, **counters})
 
     def _idle_counts(self, since: float) -> tuple[tuple[float, float, float], ...]:
@@ -212,7 +212,7 @@ class LevelReader:
             return {}
         levels, notes = self.runtime.read()
         for note in notes:
-            self.told(note)
+            self.add_note(note)
         if levels:
             wait_for_counts_to_return(self.sampler, result.level, clock=self.context.clock)
         return levels

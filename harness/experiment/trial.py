@@ -13,8 +13,8 @@ from harness.core.plan import Search, Stop
 from harness.core.record import Trial
 from harness.experiment.context import TrialContext
 from harness.experiment.place_search import PlaceSearch
-from harness.experiment.refusing import Refusing
 from harness.experiment.setup import TrialSetup
+from harness.experiment.stream_failures import StreamFailures
 from harness.experiment.trial_cycle import CycleRunner
 from harness.experiment.trial_record import TrialRecord
 from harness.experiment.trial_start import ServiceExited, TrialParts, TrialStarter
@@ -107,11 +107,13 @@ class RunningTrial:
             record.change(observations=(*record.trial.observations, seen))
             if self._folder_is_full():
                 return
-            if reason := self.cycles.refusing.reason:
+            if reason := self.cycles.failures.reason:
                 record.note(NoteKind.LOAD_STOPPED, f"stopped loading: {reason}", reason=reason)
                 if not suspicion(record.trial):
                     return
-                self.cycles.refusing = Refusing()  # what was retained until then is watched without clients
+                self.cycles.failures = (
+                    StreamFailures()
+                )  # further cycles watch what is retained, without clients
             if not target.alive or not seen.complete:
                 if context.interrupt.time_up:
                     record.note_time_up()

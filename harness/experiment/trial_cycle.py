@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase, Reading
 from harness.experiment.levels import LevelReader
-from harness.experiment.refusing import Refusing
+from harness.experiment.stream_failures import StreamFailures
 from harness.experiment.trial_record import TrialRecord
 from harness.experiment.trial_start import EXIT_TIMEOUT, TrialParts
 
@@ -21,12 +21,12 @@ EXIT_SOON = 0.05  # seconds within which a service is seen to have exited when s
 
 
 class CycleRunner:
-    """Runs cycles one after another. refusing: watches for a service that fails every stream."""
+    """Runs cycles one after another. failures: watches for a service that fails every stream."""
 
     def __init__(self, record: TrialRecord, parts: TrialParts) -> None:
         self.record = record
         self.parts = parts
-        self.refusing = Refusing()
+        self.failures = StreamFailures()
         self._broker_is_silent = False
 
     def run(self, step: CycleSpec, *, load_until: float = math.inf, label: str = "") -> Observation:
@@ -41,11 +41,11 @@ class CycleRunner:
         started = clock()
         record.step = f"cycle {step.index} ({label or step.phase.value})"
         connected = ConnectedReadings(reader, step, clock)
-        self.refusing.begin()
+        self.failures.begin_cycle()
 
         def progress(ledger: Ledger) -> None:
             self._show(step.phase.value, step, ledger)
-            self.refusing.feed(clock(), step, ledger)
+            self.failures.update(clock(), step, ledger)
             if step.phase is Phase.HOLD:
                 connected.read_if_due(ledger)
 
@@ -53,13 +53,13 @@ class CycleRunner:
             step,
             progress=progress,
             cancelled=lambda: (
-                interrupt.is_set() or not target.alive or bool(self.refusing.reason) or clock() > load_until
+                interrupt.is_set() or not target.alive or bool(self.failures.reason) or clock() > load_until
             ),
             hurried=interrupt.is_set,
         )
         load_ended = clock()
-        self.refusing.feed(load_ended, step, ledger)
-        self.refusing.end(ledger)
+        self.failures.update(load_ended, step, ledger)
+        self.failures.end_cycle(ledger)
         if ledger.failed and step.phase is not Phase.IDLE:
             target.wait(EXIT_TIMEOUT if ledger.failed * 2 > ledger.opened else EXIT_SOON)
         self._show(step.phase.value, step, ledger)

@@ -8,8 +8,8 @@ from harness.core.cycle import Ledger
 from harness.core.note import Note, NoteKind
 from harness.core.record import TargetInfo, Trial
 from harness.core.sample import Sample
-from harness.experiment import end
 from harness.experiment.context import Progress, Target, TrialContext
+from harness.experiment.service_exit import exit_info
 from harness.experiment.setup import TrialSetup
 from harness.store.logs import set_aside
 from harness.target.ready import keeper_lost
@@ -74,7 +74,7 @@ class TrialRecord:
             return
         at = self.context.clock() - self.started
         cwd = self.setup.service.cwd
-        self.change(exit=end.death(target, at=at, connections=self.connections, during=self.step, cwd=cwd))
+        self.change(exit=exit_info(target, at=at, connections=self.connections, during=self.step, cwd=cwd))
 
     def time_left(self, seconds: float) -> float:
         """``seconds``, or what remains until the limit of the whole trial."""

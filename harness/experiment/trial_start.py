@@ -11,13 +11,12 @@ from harness.core.errors import BrokerError, ProbeError, TargetError
 from harness.core.note import NoteKind
 from harness.core.record import TargetInfo
 from harness.core.units import counted
-from harness.experiment import end
 from harness.experiment.broker import Broker
 from harness.experiment.context import Target
 from harness.experiment.levels import LevelReader
-from harness.experiment.load import open_swarm
 from harness.experiment.preflight import preflight_paths
 from harness.experiment.remote_target import ProbeSampler, RemoteTarget, open_remote_probe
+from harness.experiment.service_exit import stop_service, with_peaks
 from harness.experiment.target_runtime import TargetRuntime
 from harness.experiment.trial_record import TrialRecord
 from harness.http.endpoint import Endpoint
@@ -26,7 +25,7 @@ from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 from harness.runtime.version import runtime_version
 from harness.swarm.launch import Swarm
-from harness.swarm.setup import SECRET
+from harness.swarm.setup import SECRET, SwarmSetup
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
 from harness.target.loopback import check_loopback
@@ -164,7 +163,7 @@ class TrialStarter:
 
     def _stop_target(self, target: Target) -> None:
         service, record = self.setup.service, self.record
-        stopped = end.stop(
+        stopped = stop_service(
             target,
             record.directory / "target.log",
             grace=service.grace,
@@ -180,8 +179,8 @@ class TrialStarter:
             record.change(notes=(*record.trial.notes, *stopped.notes))
 
     def _start_swarm(self, url: str) -> Swarm:
-        directory = self.record.directory / "swarm"
-        return self.stack.enter_context(open_swarm(self.setup.load, url, directory, seed=self.context.seed))
+        load = replace(self.setup.load, seed=self.context.seed)  # every trial of a run has another one
+        return self.stack.enter_context(Swarm(SwarmSetup(url, load), self.record.directory / "swarm"))
 
     def _wait_ready(self, target: Target, url: str, port: int) -> None:
         service, load = self.setup.service, self.setup.load
@@ -240,7 +239,7 @@ class TrialStarter:
 
     def _keep_peaks(self, sampler: ProbeSampler) -> None:
         record = self.record
-        self.final.append(lambda: record.change(about=end.with_peaks(record.trial.about, sampler.samples())))
+        self.final.append(lambda: record.change(about=with_peaks(record.trial.about, sampler.samples())))
 
     def _preflight(self, target: Target, url: str) -> None:
         """Request each path once. Raises TargetError for an answer that is no stream. A service that drops the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ import pytest
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import ConfigError
 from harness.experiment.guard import guard_once, setup_for
-from harness.experiment.load import open_swarm
 from harness.experiment.options import GuardRequest, request_of
 from harness.plugin.arguments import read
+from harness.swarm.launch import Swarm
 from harness.swarm.load import LoadOptions
+from harness.swarm.setup import SwarmSetup
 from tests.edges.servers.sse_scripted import CHUNKED, Connection, serve
 
 SERVICE = Path(__file__).parents[1] / "services" / "asyncio_service.py"
@@ -36,7 +38,9 @@ def ledgers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], L
     with serve(script) as server:
         for limit, processes in ((SIZE - 1, 1), (SIZE, 1), (SIZE - 1, 2)):
             load = LoadOptions(stall_after=10.0, max_event=limit, processes=processes)
-            with open_swarm(load, server.url, tmp_path_factory.mktemp("swarm"), seed=1) as swarm:
+            with Swarm(
+                SwarmSetup(server.url, replace(load, seed=1)), tmp_path_factory.mktemp("swarm")
+            ) as swarm:
                 for path in ("/line", "/lines"):
                     spec = CycleSpec(0, 4, 4, 30.0, events=2, paths=(path,))
                     found[f"{path} {processes}", limit] = swarm.cycle(spec)

@@ -11,25 +11,25 @@ from harness.core.cycle import CycleSpec, Ledger
 from harness.core.note import NoteKind
 from harness.experiment.guard import guard_once
 from harness.experiment.options import request_of
-from harness.experiment.refusing import Refusing
+from harness.experiment.stream_failures import StreamFailures
 
 SERVICE = Path(__file__).parents[1] / "services" / "asyncio_service.py"
 
 
 def test_users_of_a_locustfile_that_succeed_are_answers_though_no_head_was_counted() -> None:
-    watched = Refusing()
+    watched = StreamFailures()
     spec = CycleSpec(0, 10, 10, 1.0)
     for at in range(30):
-        watched.feed(100.0 + at, spec, Ledger(opened=20 * at, completed=10 * at, failed=10 * at))
+        watched.update(100.0 + at, spec, Ledger(opened=20 * at, completed=10 * at, failed=10 * at))
     assert not watched.reason
 
 
 def test_the_first_cause_is_named_in_full() -> None:
-    watched = Refusing()
+    watched = StreamFailures()
     spec = CycleSpec(0, 10, 10, 1.0)
     first = "HTTPError: 500 for /events/events"
     for at in (0.0, 10.1):
-        watched.feed(
+        watched.update(
             100.0 + at, spec, Ledger(opened=9, failed=9, causes={"status-404": 9}, first_failure=first)
         )
     assert watched.reason.endswith(f"; the first: {first}")

@@ -96,7 +96,7 @@ def reader(inbound: int | None = 3, **more: Any) -> tuple[Any, list[int]]:
         "runtime": None,
         "broker": None,
         "port": 80,
-        "told": lambda note: None,
+        "add_note": lambda note: None,
         **more,
     }
     return LevelReader(**parts), asked

@@ -11,7 +11,7 @@ MAX_FAILING = 10.0  # seconds of nothing but failures
 
 
 @dataclass(slots=True)
-class Refusing:
+class StreamFailures:
     """Watches the ledgers of a trial; ``reason`` is why loading should stop, "" while it should not.
 
     Rate limits end by themselves, and open streams may still be answered, so neither is a failure here. Unanswered
@@ -25,12 +25,12 @@ class Refusing:
     _since: float | None = None  # of the first failure without an answer after it
     _last: tuple[int, int] = (0, 0)  # answered and failed in this cycle
 
-    def begin(self) -> None:
-        """A cycle starts."""
+    def begin_cycle(self) -> None:
+        """Start counting a new cycle."""
         self._last = (0, 0)
 
-    def feed(self, at: float, spec: CycleSpec, ledger: Ledger) -> bool:
-        """What a cycle has counted so far; True when loading should stop."""
+    def update(self, at: float, spec: CycleSpec, ledger: Ledger) -> bool:
+        """Take what the cycle has counted so far; True when loading should stop."""
         answered, failed = _answered(ledger), self._failed(spec, ledger)
         self.first = self.first or ledger.first_failure
         if answered > self._last[0]:
@@ -41,11 +41,11 @@ class Refusing:
         # Streams that were open before the first failure may still be answered.
         due = max(MAX_FAILING, spec.dwell + 1.0)
         if not self.reason and self._since is not None and failed and at - self._since >= due:
-            self.reason = self._why(at - self._since, ledger, answered)
+            self.reason = self._explain(at - self._since, ledger, answered)
         return bool(self.reason)
 
-    def end(self, ledger: Ledger) -> None:
-        """A cycle has ended."""
+    def end_cycle(self, ledger: Ledger) -> None:
+        """Add the answered streams of a finished cycle."""
         self.answered += _answered(ledger)
 
     def _failed(self, spec: CycleSpec, ledger: Ledger) -> int:
@@ -54,7 +54,7 @@ class Refusing:
         waits = 0 if self.answered or ledger.answered else ledger.unanswered
         return max(0, ledger.failed - ledger.rate_limited - waits)
 
-    def _why(self, seconds: float, ledger: Ledger, answered: int) -> str:
+    def _explain(self, seconds: float, ledger: Ledger, answered: int) -> str:
         most = max(ledger.causes, key=lambda cause: (ledger.causes[cause], cause), default="unknown")
         before = counted(self.answered + answered, "answered stream", ",")
         first = "" if self.first in ("", most) else f"; the first: {self.first}"

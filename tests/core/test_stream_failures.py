@@ -8,26 +8,28 @@ from typing import Any
 import pytest
 
 from harness.core.cycle import CycleSpec, Ledger
-from harness.experiment.refusing import Refusing
+from harness.experiment.stream_failures import StreamFailures
 
 SPEC = CycleSpec(0, 300, 50, 2.0)
 
 
-def loaded(seconds: float, spec: CycleSpec, watch: Refusing, start: float = 0.0, **each: Any) -> float | None:
+def loaded(
+    seconds: float, spec: CycleSpec, watch: StreamFailures, start: float = 0.0, **each: Any
+) -> float | None:
     """Ledgers ten times a second whose counts grow by so many each time; when loading was to stop."""
-    watch.begin()
+    watch.begin_cycle()
     causes = each.pop("causes", {})
     for n in range(1, int(seconds * 10) + 1):
         counts = {name: n * value for name, value in each.items()}
         ledger = Ledger(**{"answered": 0, **counts, "causes": causes})
-        if watch.feed(start + n / 10, spec, ledger):
+        if watch.update(start + n / 10, spec, ledger):
             return start + n / 10
-    watch.end(ledger)
+    watch.end_cycle(ledger)
     return None
 
 
 def test_nothing_but_500s_stops_it_after_ten_seconds_and_says_what_went_before() -> None:
-    watch = Refusing()
+    watch = StreamFailures()
     assert loaded(5, SPEC, watch, opened=20, answered=20) is None
     stopped = loaded(30, SPEC, watch, start=5.0, opened=20, failed=20, refused=20, causes={"status-500": 9})
     assert stopped == pytest.approx(15.1)
@@ -35,7 +37,7 @@ def test_nothing_but_500s_stops_it_after_ten_seconds_and_says_what_went_before()
 
 
 def test_short_cycles_of_failures_add_up() -> None:
-    watch, now = Refusing(), 0.0
+    watch, now = StreamFailures(), 0.0
     while not watch.reason and now < 60:
         loaded(0.5, SPEC, watch, start=now, opened=5, failed=5, causes={"refused": 5})
         now += 2.0  # a rest between them
@@ -62,10 +64,10 @@ def test_short_cycles_of_failures_add_up() -> None:
     ],
 )
 def test_it_goes_on(spec: CycleSpec, each: dict[str, int]) -> None:
-    assert loaded(30, spec, Refusing(), opened=20, **each) is None
+    assert loaded(30, spec, StreamFailures(), opened=20, **each) is None
 
 
 def test_a_service_that_stops_answering_is_stopped() -> None:
-    watch = Refusing()
+    watch = StreamFailures()
     assert loaded(1, SPEC, watch, opened=20, answered=20) is None
     assert loaded(30, SPEC, watch, start=1.0, opened=20, failed=20, unanswered=20) is not None

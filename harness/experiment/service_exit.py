@@ -32,7 +32,9 @@ class Stopped:
     notes: tuple[Note, ...]
 
 
-def death(target: Target, *, at: float, connections: int, during: str, cwd: Path | None = None) -> ExitInfo:
+def exit_info(
+    target: Target, *, at: float, connections: int, during: str, cwd: Path | None = None
+) -> ExitInfo:
     """What is known of a service that has exited. at: seconds since its start. during: see ExitInfo. cwd: the folder
     in which it ran, where its core file lies."""
     code = target.poll()
@@ -42,7 +44,7 @@ def death(target: Target, *, at: float, connections: int, during: str, cwd: Path
     return ExitInfo(code, at, connections, excerpt(lines, LOG_KEPT), during, trace)
 
 
-def stop(target: Target, log: Path, *, grace: float, interrupted: bool) -> Stopped:
+def stop_service(target: Target, log: Path, *, grace: float, interrupted: bool) -> Stopped:
     """SIGTERM, then SIGKILL. interrupted: the user has stopped the run."""
     lived = target.alive
     target.stop(min(INTERRUPTED_GRACE, grace) if interrupted else grace)
