@@ -127,7 +127,10 @@ class Waiting:
 
     def text(self) -> str:
         """``retained for 12 s so far; a leak is what outlives 60 s``."""
-        return f"retained for {self.age:.0f} s so far; a leak is what outlives {self.retention:g} s"
+        outlives = f"a leak is what outlives {self.retention:g} s"
+        if self.age > self.retention:  # it was retained while clients came: what replaced it looks the same
+            return f"seen for {self.age:.0f} s so far, not long enough without clients; {outlives}"
+        return f"retained for {self.age:.0f} s so far; {outlives}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -168,11 +168,13 @@ def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Momen
 
 
 def idle_growth(found: Sequence[Moment], key: Key) -> float | None:
-    """By how much a level rose over the cycles without clients; None without such a cycle."""
+    """By how much a level rose over the cycles without clients; None without such a cycle. A cycle with clients that
+    never settled has no level: what it left behind is no growth of the idle cycle that follows."""
     rises = [
         after_level - level
         for before, after in pairwise(found)
         if after.phase is Phase.IDLE
+        and after.done.get("connection") == before.done.get("connection")
         and (level := level_of(before, key)) is not None
         and (after_level := level_of(after, key)) is not None
     ]

@@ -130,7 +130,7 @@ def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bo
     if status >= 500:
         return (
             f"{where} answers {status}: it fails by itself; expected 200",
-            f"see in its log why; {LOADED.format(status)}",
+            f"open it by hand, and see in the service's log why; {LOADED.format(status)}",
         )
     if status >= 400 or (stream and status != 200):
         return (

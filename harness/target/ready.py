@@ -27,6 +27,7 @@ from harness.http.route import Router
 NOBODY = "nothing listens there"
 POLL = 0.05
 TAKEN = re.compile(r"address already in use|EADDRINUSE|Address in use|\[Errno 98\]", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]{2}")
 
 
 class Watched(Protocol):
@@ -82,10 +83,11 @@ def check_free(url: str) -> None:
 
 
 def last_words(target: Watched) -> str:
-    """The last line of the target's log, as part of an error line; empty where there is no log to read."""
+    """The last line of words of the target's log, as part of an error line; empty where there is no log to read. A
+    bracket that closes a quoted traceback tells nothing."""
     if not target.logs:
         return ""
-    tail = [line.strip() for line in target.tail() if line.strip()]
+    tail = [line.strip() for line in target.tail() if _WORD.search(line)]
     return f"; its log ends: {tail[-1]}" if tail else "; its log is empty"
 
 

@@ -290,6 +290,24 @@ def test_what_outlives_its_stream_gets_a_step_of_its_own(runtime: str, key: str)
     assert "its end" not in next_step(None, runtime)
 
 
+def test_a_line_of_a_library_is_no_place_for_processes() -> None:
+    """What email/utils.py allocates does not explain child processes that nobody waits for."""
+    library = Place("line", "python3.11/email/utils.py:162: 2.00 blocks per connection", own=False)
+    own = Place("line", "app.py:9: 2.00 blocks per connection", rate=2.0)
+    zombies, blocks = Key("processes", "zombie"), Key("memory", "blocks")
+    assert where(Places((library,), 1), zombies) == ()
+    assert where(Places((library,), 1), blocks) == (library.text, "and 1 more place")
+    assert where(Places((library, own)), zombies, 1.0) == (own.text,)
+    few = Place("type", "dict: 0.10 objects per connection", rate=0.1)
+    assert where(Places((few,)), zombies, 1.0) == ()
+
+
+def test_what_an_event_opens_is_closed_and_not_bounded() -> None:
+    assert next_step("event", "go", "fds", "file") == "find what each event opens, and close it with defer"
+    assert "the body of every response" in next_step("event", "go", "fds", "tcp-out:80", None, "outbound")
+    assert "a slice, a map" in next_step("event", "go", "memory", "objects")
+
+
 HELD = Held("Hub.subscribers", "Subscriber", 1.0)
 
 

@@ -7,15 +7,17 @@ from dataclasses import replace
 import pytest
 
 from harness.core.budget import Budget
+from harness.core.cycle import Phase
+from harness.core.judge.moments import moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, Trial
 from harness.core.verdict import Outcome, Rate, Waiting
 from harness.report.fact_lines import Fact, Facts
-from harness.report.facts import facts_of, headline
+from harness.report.facts import facts_of, headline, idle_growth
 from harness.report.nouns import interval
-from tests.core.series import container, trial
+from tests.core.series import container, observation, trial
 
 LEAKING = trial([310, 610, 910, 1210])
 EMFILE = "OSError: [Errno 24] Too many open files"
@@ -187,6 +189,31 @@ def test_growth_that_is_too_young_is_told_once_with_its_age() -> None:
     assert "retained" not in "".join(fact.text for fact in facts.facts), "the headline has it"
     other = replace(young, verdict=replace(verdict, outcome=Outcome.INCONCLUSIVE, explanation="x"))
     assert "suspected" in [fact.label for fact in facts_of(other).facts]
+
+
+def test_growth_older_than_the_retention_time_is_not_called_too_young() -> None:
+    """It was seen only while clients came: 96 s are more than the 60 s that a leak outlives."""
+    verdict = replace(judge(LEAKING), outcome=Outcome.INCONCLUSIVE, waiting=Waiting(96.0, 60.0))
+    text = headline(replace(LEAKING, verdict=verdict))
+    assert "seen for 96 s so far, not long enough without clients; a leak is what outlives 60 s" in text
+    assert "retained for" not in text
+
+
+def test_the_idle_control_is_not_blamed_for_a_load_that_never_settled() -> None:
+    """The level after an unsettled load is first read at the end of the idle cycle behind it."""
+    zombies = Key("processes", "zombie")
+
+    def grew(settled: bool) -> float | None:
+        seen = [
+            observation(0, {zombies: 1.0}),
+            observation(1, {zombies: 301.0}),
+            observation(2, {zombies: 601.0}, settled=settled),
+            observation(3, {zombies: 601.0 if settled else 602.0}, phase=Phase.IDLE),
+        ]
+        return idle_growth(moments(trial([], observations=seen)), zombies)
+
+    assert grew(settled=True) == 0.0
+    assert grew(settled=False) is None
 
 
 def test_a_number_and_its_unit_stay_on_one_line() -> None:

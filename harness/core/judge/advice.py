@@ -177,6 +177,10 @@ def next_step(
         return table.get(runtime or "", table[""])
 
     opened = "answered stream" if driver == "answered-stream" else "connection"
+    if driver == "event" and recipe in UPSTREAM and not held:
+        return f"give back the connection that each event opens to another service: {word(RETURNED_BY)}"
+    if driver == "event" and metric == "fds" and not held:
+        return f"find what each event opens, and close it {word(CLOSED_BY)}"
     if driver == "event":
         if held:
             return f"bound {held.name}, or remove from it what each event adds"

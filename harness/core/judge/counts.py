@@ -11,6 +11,7 @@ from itertools import pairwise
 from harness.core.budget import Budget, retain_for
 from harness.core.judge import growth, trend
 from harness.core.judge.ceiling import assess_at_ceiling
+from harness.core.judge.diagnose import per
 from harness.core.judge.following import followed
 from harness.core.judge.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
 from harness.core.judge.limit import limited
@@ -395,7 +396,7 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     if found.status != "leaking":
         cache = found.why if found.growing and steep else ""
         return replace(found, cache=cache) if served < CACHE else found
-    why = f"{found.why}; a cache would too, until {CACHE:g} {counted}s, of which there were {served:g}"
+    why = f"{found.why}; a cache would too, until {CACHE:g} {per(counted)}s, of which there were {served:g}"
     if served >= CACHE:
         why = f"{found.why}, but by less at the end, as a cache that has filled up"
     return replace(found, status="undecided", why=why, growing=True, cache=found.why if steep else "")

@@ -26,6 +26,9 @@ MIN_SPAN = 1e-3  # seconds between readings, below which they bound nothing per 
 EVENTFD = Key("fds", "eventfd")
 NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
 POOLED = 3.0  # units retained for good from which on a pool is mentioned
+SHARP = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
+MOST = 0.97  # of the growth of a total that its classes make up
+ALLOCATED = frozenset({"line", "type", "function"})  # kinds of places that tell of memory
 HALF = 0.5  # of a growth in descriptors: opened in C code, the others have no line
 # Kinds of places that explain one metric; any other metric is explained by everything that grew.
 SPEAKING = {
@@ -42,12 +45,13 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
     """
     leaking = {key: one for key, one in results.items() if one.status in ("leaking", "suspected")}
     recipes = explain({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
-    kinds = {key.metric for key in leaking if key.kind}
-    shown = [key for key in leaking if key.kind or key.metric not in kinds]
+    shown = _shown(leaking)
     made = []
-    for key in sorted(shown, key=lambda k: (leaking[k].status, *_order(k), -leaking[k].rate, k)):
+    for key in sorted(
+        shown, key=lambda k: (leaking[k].status, *_order(k), _accepted(leaking, k), -leaking[k].rate, k)
+    ):
         one = leaking[key]
-        recipe = recipes.get(key)
+        recipe = recipes.get(key if key.kind else _largest(leaking, key))
         rate = _rate(one, key)
         total = leaking.get(Key(key.metric), one)
         exhausts = forecast(trial, found, key, one, total, recipe.name if recipe else "")
@@ -80,8 +84,42 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
     return made
 
 
+def _shown(leaking: Mapping[Key, Assessed]) -> list[Key]:
+    """Kinds rather than their total, unless only the total is exact and they do not make it up: sockets pass from one
+    state to another, so each class grows unevenly while all of them together follow the driver one by one."""
+    shown = []
+    for metric in {key.metric for key in leaking}:
+        total = leaking.get(Key(metric))
+        kinds = [key for key in leaking if key.metric == metric and key.kind]
+        told = [leaking[key] for key in kinds]
+        exact = total and _width(total) <= SHARP and math.fsum(one.total for one in told) < MOST * total.total
+        shown += [Key(metric)] if not kinds or (exact and min(map(_width, told)) > SHARP) else kinds
+    return shown
+
+
+def _width(one: Assessed) -> float:
+    """Of the interval of a rate, as a share of the rate."""
+    return (one.high - one.low) / one.rate if one.rate > 0 else math.inf
+
+
+def _largest(leaking: Mapping[Key, Assessed], total: Key) -> Key:
+    """The class that grew most of those of a total; the total itself where it has none."""
+    kinds = [key for key in leaking if key.metric == total.metric and key.kind]
+    return max(kinds, key=lambda key: leaking[key].total, default=total)
+
+
 def _order(key: Key) -> tuple[int, bool]:
     return rank(key), key.metric != "processes"
+
+
+def _accepted(leaking: Mapping[Key, Assessed], key: Key) -> bool:
+    """True for the accepted ends of connections between two parts of the service: the ends that connect, which grow as
+    much, are their cause."""
+    rate = leaking[key].rate
+    return key.kind == "tcp-in" and any(
+        other.kind.startswith("tcp-out") and math.isclose(one.rate, rate, rel_tol=SHARP)
+        for other, one in leaking.items()
+    )
 
 
 def retained_text(one: Assessed) -> str:
@@ -90,7 +128,7 @@ def retained_text(one: Assessed) -> str:
         return ""
     age = math.floor(one.idle_evidence.age)
     if one.status == "suspected":
-        return f"the oldest is {age} s old: not yet older than the retention time"
+        return f"the oldest is {age} s old: not yet shown to outlive the retention time"
     longer = duration_text(5 * 60.0 if age < 150 else 4.0 * age)
     return f"retained for at least {age} s; if that is intended, pass --retention {longer}"
 
@@ -104,7 +142,16 @@ def where(found: Places | None, key: Key, rate: float = 0.0) -> tuple[str, ...]:
     if explaining:
         return tuple(place.text for place in explaining)
     more = (f"and {counted(found.more, 'more place')}",) if found.more else ()
-    return (*(place.text for place in found.places), *more, *(note.text for note in found.notes))
+    # What is allocated explains memory. Processes that grew beside it come from there only if it is the service's own
+    # and as much.
+    own = [
+        place
+        for place in found.places
+        if key.metric != "processes"
+        or place.kind not in ALLOCATED
+        or (place.own and (place.rate or 0.0) >= HALF * rate)
+    ]
+    return (*(place.text for place in own), *(more if own else ()), *(note.text for note in found.notes))
 
 
 def explaining_places(found: Places, key: Key, rate: float = 0.0) -> tuple[Place, ...]:

@@ -93,9 +93,8 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
         why = f"rose by {grown / 1e6:.3g} MB in the last {seconds:.0f} s, in nearly every cycle, whatever its load"
         return replace(decided, status="undecided", why=why, growing=True)
     if decided.status == "undecided" and not decided.growing and (grown := going_on(one, granted)):
-        why = (
-            f"rose by {grown / 1e6:.3g} MB over {counted(decided.exposure, 'connection', '.0f')} and goes on"
-        )
+        seen = math.fsum(one.column("connection"))  # no whole block of them may have come yet
+        why = f"rose by {grown / 1e6:.3g} MB over {counted(seen, 'connection', '.0f')} and goes on"
         return replace(decided, why=f"{why}: {decided.why}", growing=True)
     return decided
 
