@@ -18,6 +18,7 @@ if False:  # for the type checker alone: the target need not load typing
 
 LEAST = 5  # elements that a container must have gained
 MOST = 16  # containers that are described
+HERE = __file__.rpartition("/")[0] + "/"
 EVERYTHING = 1_500_000  # objects beyond which nothing is searched
 
 _before: dict[int, int] = {}
@@ -82,10 +83,23 @@ def _bases() -> tuple[type, ...]:
     return (list, dict, set) + ((deque.deque,) if deque else ())
 
 
+def _ours() -> set[int]:
+    """Ids of what the agent itself remembers, such as each descriptor that was opened: it grows with the target, and
+    the target cannot do anything about it."""
+    modules = [vars(module) for module in list(sys.modules.values()) if type(module) is type(sys)]
+    return {
+        id(value)
+        for names in modules
+        if str(names.get("__file__") or "").startswith(HERE)
+        for value in list(names.values())
+    }
+
+
 def _lengths(everything: list[object]) -> tuple[dict[int, int], dict[int, object]]:
     """Length and object by id, of containers that could have gained enough. A dict of plain values is not known to the
     collector: it is found as an attribute of what is."""
     bases = _bases()
+    ours = _ours()
     kinds: dict[type, Any] = {}
     lengths: dict[int, int] = {}
     found: dict[int, object] = {}
@@ -95,7 +109,7 @@ def _lengths(everything: list[object]) -> tuple[dict[int, int], dict[int, object
         if kind not in kinds:
             kinds[kind] = next((base.__len__ for base in bases if base in kind.__mro__), None)
         length = kinds[kind]
-        if length is not None and one is not _before:
+        if length is not None and id(one) not in ours:
             size = length(one)
             if size >= LEAST:
                 lengths[id(one)] = size
