@@ -1,0 +1,152 @@
+"""The words and figures of findings and bounds, each from values that were made up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from harness.core.budget import Budget
+from harness.core.judge import findings
+from harness.core.judge.growth import Assessed
+from harness.core.judge.moments import Moment, moments
+from harness.core.judge.recipe import explain
+from harness.core.metric import Key
+from harness.core.note import Note, NoteKind
+from harness.core.record import Place, Places
+from tests.core.series import FDS, OBJECTS, observation, trial
+
+MIB = float(1 << 20)
+MEMORY, HEAP, CPU = Key("memory", "anonymous"), Key("memory", "heap-bytes"), Key("idle-cpu")
+
+
+def read(levels: Sequence[Mapping[Key, float]]) -> list[Moment]:
+    """Moments three seconds apart, after 300 streams each."""
+    return list(moments(trial([], observations=[observation(n, each) for n, each in enumerate(levels)])))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        (FDS, 12.0, "12"), (FDS, 12.5, "12.5"), (MEMORY, 12.0, "12 B"), (MEMORY, MIB - 1, "1.04858e+06 B"),
+        (MEMORY, MIB, "1 MiB"), (MEMORY, 1.5 * MIB, "1.5 MiB"), (OBJECTS, 2 * MIB, "2.09715e+06"), (CPU, 0.25, "0.25"),
+    ],
+)  # fmt: skip
+def test_a_level_has_its_unit_where_it_is_bytes(key: Key, value: float, text: str) -> None:
+    assert findings._level(value, key) == text
+
+
+@pytest.mark.parametrize(
+    ("level", "limit", "found"), [(10.0, 9.0, True), (9.0, 9.0, False), (9.1, 9.0, True), (8.0, 9.0, False)]
+)
+def test_a_ceiling_is_passed_by_the_highest_level(level: float, limit: float, found: bool) -> None:
+    one = trial([], budget=Budget(ceilings={"fds": limit, "threads": 1.0}))
+    made = findings.ceilings(one, read([{FDS: 1.0}, {FDS: level}, {FDS: 2.0}]))
+    assert bool(made) is found
+    if found:
+        assert (made[0].metric, made[0].status, made[0].driver, made[0].rate) == (
+            "fds",
+            "over-ceiling",
+            None,
+            None,
+        )
+        assert f"reached {level:g} while idle" in made[0].explanation
+
+
+@pytest.mark.parametrize(
+    ("levels", "grown"),
+    [
+        ((10, 20, 30, 30, 30), 20), ((10, 30, 30), 20), ((10, 20, 30), None), ((10, 12, 12), None), ((10, 13, 13), 3),
+        ((10, 30, 12), None), ((10, 30, 29, 13), 20), ((30, 20, 10), None), ((10, 20), None), ((10, 10, 10), None),
+    ],
+)  # fmt: skip
+def test_a_pool_grew_and_stopped_and_most_of_it_stayed(
+    levels: tuple[float, ...], grown: float | None
+) -> None:
+    text = findings.pooled(read([{FDS: float(level)} for level in levels]), FDS)
+    assert bool(text) is (grown is not None)
+    assert grown is None or text.startswith(f"grew by {grown:g} during the first ")
+
+
+def test_a_total_is_made_up_of_the_three_classes_that_grew_most() -> None:
+    def level(n: int) -> dict[Key, float]:
+        kinds = {"a": 1.0, "b": 40.0, "c": 0.9, "d": 7.0, "e": 5.0, "f": -9.0}
+        return {FDS: 10.0, **{Key("fds", kind): 50.0 + n * by for kind, by in kinds.items()}}
+
+    found = read([level(0), level(1)])
+    assert findings.made_up(found, FDS) == "; made up of b +40, d +7, e +5"
+    assert findings.made_up(found[:1], FDS) == ""
+    assert findings.made_up(found, Key("threads")) == ""
+    assert findings.made_up(read([{HEAP: 1.0}, {HEAP: 9.0}]), Key("memory")) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "levels", "hourly"),
+    [
+        (FDS, (10.0, 10.0, 10.0), 3.0 / (6 / 3600)), (MEMORY, (MIB, 2 * MIB), 2 * MIB / (3 / 3600)),
+        (MEMORY, (2 * MIB, MIB), MIB / (3 / 3600)), (OBJECTS, (5.0, 5.0, 5.0), 3.0 / (6 / 3600)),
+        (HEAP, (1e6, 1e6 + 500, 1e6 + 100), (100 + 4096) / (6 / 3600)), (CPU, (0.1, 0.1), 0.002 / (3 / 3600)),
+        (HEAP, (1e6 + 9000, 1e6, 1e6 + 8000), (0 + 9000) / (6 / 3600)),
+    ],
+)  # fmt: skip
+def test_growth_per_hour_is_bounded_by_the_time_seen(
+    key: Key, levels: tuple[float, ...], hourly: float
+) -> None:
+    assert findings.per_hour(read([{key: level} for level in levels]), key) == pytest.approx(hourly)
+
+
+def test_growth_per_hour_takes_two_readings() -> None:
+    assert findings.per_hour(read([{FDS: 1.0}]), FDS) is None
+    assert findings.per_hour(read([{FDS: 1.0}, {Key("threads"): 1.0}]), FDS) is None
+    grew = findings.per_hour(read([{FDS: 1.0}, {FDS: 2.0}]), FDS)
+    assert grew is not None
+    assert grew == pytest.approx(5.57 / (3 / 3600), rel=0.01), "the exact Poisson interval of one"
+
+
+@pytest.mark.parametrize(
+    ("one", "sensitivity", "chance"),
+    [
+        (Assessed("bounded", 1e-3, ""), 1e-3, math.exp(-3)), (Assessed("bounded", 5e-4, ""), 1e-3, math.exp(-6)),
+        (Assessed("undecided", 1e-3, ""), 1e-3, None), (Assessed("bounded", 1e-3, "", total=1.0), 1e-3, None),
+        (Assessed("bounded", 1e-3, ""), 0.0, None),
+    ],
+)  # fmt: skip
+def test_a_pass_misses_a_leak_with_the_chance_that_none_came(
+    one: Assessed, sensitivity: float, chance: float | None
+) -> None:
+    expected = None if chance is None else pytest.approx(chance, rel=1e-5)
+    assert findings.missed(FDS, one, sensitivity) == expected
+    assert findings.missed(OBJECTS, one, sensitivity) is None
+
+
+PLACES = Places(
+    (
+        Place("task", "a.py:1 in f"), Place("container", "`x` in `y`, a list that gains 1.00 per connection"),
+        Place("thread", "b.py:2 in g"), Place("line", "c.py:3"),
+    ),
+    more=2, notes=(Note(NoteKind.SEARCH_LIMIT, "start with z"),),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "indices"), [("tasks", (0, 1)), ("threads", (2, 1)), ("memory", None), ("mappings", None)]
+)
+def test_places_of_the_metric_itself_explain_it_and_else_all_that_grew(
+    metric: str, indices: tuple[int, ...] | None
+) -> None:
+    texts = [place.text for place in PLACES.places]
+    expected = (
+        [texts[index] for index in indices] if indices else [*texts, "and 2 more places", "start with z"]
+    )
+    assert list(findings.where(PLACES, Key(metric))) == expected
+    assert findings.where(None, Key(metric)) == ()
+    assert findings.where(Places(PLACES.places), Key("memory")) == tuple(texts)
+
+
+def test_a_class_that_did_not_grow_is_explained_by_nothing() -> None:
+    rates = {Key("fds", "eventpoll"): 2.0, Key("fds", "eventfd"): 4.0, Key("threads"): 2.0, Key("mappings"): 0.0,
+             Key("fds", "tcp-out:80"): 0.0}  # fmt: skip
+    found = explain(rates)
+    assert {str(key) for key in found} == {"fds/eventpoll", "fds/eventfd", "threads"}
+    assert {one.name for one in found.values()} == {"zeromq-context"}
