@@ -12,14 +12,16 @@ from harness.config import from_arguments, load
 from harness.core.budget import Budget, merge_budgets, shared
 from harness.core.cycle import Phase
 from harness.core.errors import ConfigError
+from harness.core.judge.moments import moments
+from harness.core.judge.required import unmet
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import RunRecord, Trial
 from harness.core.record_codec import from_dict, to_dict
 from harness.core.units import duration
-from harness.core.verdict import Outcome
-from tests.core.series import FDS, Did, play
+from harness.core.verdict import Bound, Outcome
+from tests.core.series import FDS, Did, observation, play, trial
 
 ANONYMOUS = Key("memory", "anonymous")
 GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0)
@@ -179,3 +181,44 @@ def test_a_leak_is_a_leak_whatever_is_required() -> None:
     verdict = judge(seen)
     assert verdict.outcome is Outcome.LEAKING
     assert not any("requires" in warning for warning in verdict.warnings)
+
+
+def seen_for(levels: dict[Key, float], *, opened: int = 300, cycles: int = 5) -> Trial:
+    """Two cycles of warm-up and some more of 3 s each, at the same levels."""
+    phases = [Phase.WARMUP] * 2 + [Phase.LOAD] * cycles
+    seen = [observation(n, levels, phase=phase, opened=opened) for n, phase in enumerate(phases)]
+    return trial([], observations=seen)
+
+
+@pytest.mark.parametrize(
+    ("key", "per", "at_most", "required", "seconds"),
+    [
+        # Of a count the quiet streams are those since its last growth: 3 ÷ 0.01 of 1,500, at 100 a second.
+        (FDS, "stream", 0.01, 0.005, 300 * (0.01 / 0.005 - 1) / 100),
+        (FDS, "stream", 0.001, 0.0005, 1500 * (2 - 1) / 100),  # no more than were answered
+        # Bytes have noise of their own: all streams count.
+        (ANONYMOUS, "stream", 0.01, 0.005, 1500 * (2 - 1) / 100),
+        (Key("memory", "heap-bytes"), "stream", 0.01, 0.005, 1500 * (2 - 1) / 100),
+        (FDS, "hour", 3.0, 1.0, 3600 * (3 - 1)), (FDS, "hour", 3600.0, 1800.0, 15 * (2 - 1)),
+        (ANONYMOUS, "hour", 3.0, 1.0, 15 * (3 - 1)),
+    ],
+)  # fmt: skip
+def test_a_bound_takes_the_longer_the_weaker_it_is(
+    key: Key, per: str, at_most: float, required: float, seconds: float
+) -> None:
+    now = seen_for({FDS: 10.0, ANONYMOUS: 2e7, Key("memory", "heap-bytes"): 1e6})
+    table = {str(key): required}
+    budget = Budget(require_stream=table) if per == "stream" else Budget(require_hour=table)
+    unit = f"{key.unit}/answered-stream" if per == "stream" else f"{key.unit}/hour"
+    bound = Bound(key.metric, key.kind, "bounded", at_most, unit)
+    (one,) = unmet(replace(now, budget=budget), moments(now), [bound])
+    assert (one.key, one.per, one.required, one.reached) == (key, per, required, at_most)
+    assert one.seconds == pytest.approx(seconds)
+    assert unmet(replace(now, budget=budget), moments(now), [replace(bound, at_most=required)]) == []
+
+
+def test_without_a_stream_a_bound_takes_as_long_again() -> None:
+    now = replace(seen_for({FDS: 10.0}, opened=0), budget=Budget(require_stream={"fds": 0.001, "tasks": 1.0}))
+    first, second = unmet(now, moments(now), [Bound("fds", "", "bounded", 0.01, "fds/answered-stream")])
+    assert (first.key, first.seconds) == (FDS, 21.0)
+    assert (second.key, second.reached, second.seconds) == (Key("tasks"), None, None)
