@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from harness.core.errors import NotificationError
-from harness.export.otlp import Otlp
-from harness.export.prometheus import Exporter, Figures
+
+if TYPE_CHECKING:
+    from harness.export.otlp import Otlp
+    from harness.export.prometheus import Exporter, Figures
 
 STEP = "the export of figures"
 
@@ -35,10 +38,15 @@ class Publishers:
         self._otlp: Otlp | None = None
         self._redact = redact
         with ExitStack() as stack:
+            # Imported late: a run without them need not wait for their servers and clients.
             if prometheus is not None:
+                from harness.export.prometheus import Exporter
+
                 self._exporter = stack.enter_context(Exporter(prometheus, figures))
                 self.address = self._exporter.address
             if otlp is not None:
+                from harness.export.otlp import Otlp
+
                 self._otlp = Otlp(otlp, figures, labels={"harness.target": target})
             stack.pop_all()
 

@@ -6,9 +6,9 @@ arguments: headers may carry credentials, and arguments are public.
 
 from __future__ import annotations
 
-from harness.swarm.patching import patch
+from harness.swarm.patching import begin, imported
 
-patch()
+begin()
 
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -47,6 +47,7 @@ from harness.swarm.wire import (  # noqa: E402
 )
 from harness.swarm.worker_group import WorkerGroup  # noqa: E402
 
+imported()
 logger = logging.getLogger(__name__)
 Run = Callable[[CycleSpec, Callable[[], bool], Callable[[Outcome], None]], Outcome]
 

@@ -6,9 +6,9 @@ It joins as a Locust worker and learns everything else from the master.
 
 from __future__ import annotations
 
-from harness.swarm.patching import patch
+from harness.swarm.patching import begin, imported
 
-patch()
+begin()
 
 import argparse  # noqa: E402
 import os  # noqa: E402
@@ -28,6 +28,7 @@ from harness.swarm.statistics import STATISTICS, Statistics  # noqa: E402
 from harness.swarm.transport import install  # noqa: E402
 from harness.swarm.wire import BadMessage, outcome_to_dict, setup_from_dict, spec_from_dict  # noqa: E402
 
+imported()
 SILENT = 2.0  # seconds after which a worker reports that it waits for its master
 
 

@@ -70,7 +70,8 @@ def test_a_guard_without_a_broker_imports_none_and_no_reader_of_a_runtime() -> N
     found = imported("-c", "import harness.experiment.guard")
     assert {"harness.experiment.trial", "harness.core.judge.trial"} <= found
     readers = {f"harness.runtime.{name}" for name in ("go", "jvm", "node")}
-    assert not found & (NEVER | {"zmq", "fake_broker.chain"} | readers)
+    exporters = {"wsgiref", "harness.export.otlp", "harness.export.prometheus"}
+    assert not found & (NEVER | {"zmq", "fake_broker.chain"} | readers | exporters)
 
 
 PLUGIN = "told = []\n\ndef tell(event):\n    told.append(type(event).__name__)\n"
@@ -105,8 +106,20 @@ def test_the_swarm_asks_for_plug_ins_of_gevent_once_and_calls_the_same(tmp_path:
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
         ).stdout.split()
 
-    times, *ours = told("harness.swarm.patching", "patch")
+    times, *ours = told("harness.swarm.patching", "begin")
     most, *theirs = told("gevent.monkey", "patch_all")
     assert ours == theirs
     assert len(ours) > 5
     assert (int(times), int(most) > 10) == (1, True)
+
+
+@pytest.mark.parametrize("module", ["child", "worker"])
+def test_garbage_is_collected_once_everything_is_imported(module: str) -> None:
+    code = (
+        f"import gc, harness.swarm.{module}, locust; assert gc.is_tracked(locust.__dict__); "
+        "print(gc.isenabled(), any(each is locust.__dict__ for each in gc.get_objects()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "True False\n", "what was imported is never looked at again"
