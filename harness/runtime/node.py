@@ -13,6 +13,7 @@ from harness.core.frames import NODE, Frame, own_first, written
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.runtime import channel, inspector
+from harness.runtime.agents import AgentReader
 from harness.runtime.counters import (
     COMPARED,
     HANDLES,
@@ -33,7 +34,7 @@ from harness.runtime.counters import (
     run_cycles,
 )
 from harness.runtime.node_places import container_growth, refined, stack_frames
-from harness.runtime.processes import executable, tree, trusted
+from harness.runtime.processes import executable
 
 AGENT = Path(__file__).parent / "agent" / "node" / "agent.js"
 START_TIMEOUT = 5.0
@@ -64,10 +65,11 @@ def _quoted(path: str) -> str:
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-class NodeCounters:
+class NodeCounters(AgentReader):
     """Every Node process and worker thread of one tree whose agent listens in ``directory``."""
 
     name = "node"
+    title = "Node"
 
     def __init__(
         self,
@@ -78,9 +80,7 @@ class NodeCounters:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """shared: other services answer in the folder as well, so only processes of the tree are asked."""
-        self.shared = shared
-        self.directory = directory
-        self.pid = pid
+        super().__init__(directory, pid, shared=shared)
         self._clock = clock
 
     def probe(self) -> Counters | Unavailable:
@@ -184,21 +184,6 @@ class NodeCounters:
             return self._ask(f"containers {step}")
         except ProbeError:
             return []
-
-    def _answers(self, command: str) -> list[channel.Answer]:
-        among = tree(self.pid) if self.shared else None
-        return channel.ask_all(
-            self.directory, "node", command, among=among, users=trusted(self.pid, shared=self.shared)
-        )
-
-    def _ask(self, command: str) -> list[channel.Answer]:
-        answers = self._answers(command)
-        if not answers:
-            raise ProbeError(
-                f"no Node of process {self.pid} answers in {self.directory} any more; expected the agent: did the "
-                "target end?"
-            )
-        return answers
 
 
 @as_probe_error

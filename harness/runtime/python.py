@@ -11,6 +11,7 @@ from harness.core.errors import ProbeError
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.runtime import channel, python_sites
+from harness.runtime.agents import AgentReader
 from harness.runtime.attach import attach, detach, knock
 from harness.runtime.counters import (
     ASYNCIO_TASKS,
@@ -33,7 +34,7 @@ from harness.runtime.counters import (
     partial,
     run_cycles,
 )
-from harness.runtime.processes import arguments, environment, executable, tree, trusted
+from harness.runtime.processes import arguments, environment, executable, tree
 from harness.runtime.snapshot import Snapshot
 
 AGENT = Path(__file__).parent / "agent" / "python"
@@ -72,10 +73,11 @@ def prepare_env(env: Mapping[str, str], directory: Path, *, trace: int = 0) -> d
     return prepared
 
 
-class PythonCounters:
+class PythonCounters(AgentReader):
     """Every Python process of one tree whose agent listens in ``directory``."""
 
     name = "python"
+    title = "Python"
 
     def __init__(
         self,
@@ -88,9 +90,7 @@ class PythonCounters:
     ) -> None:
         """shared: other services answer in the folder as well, so only processes of the tree are asked.
         url: where the service listens, to wake it up when it is attached to."""
-        self.directory = directory
-        self.shared = shared
-        self.pid = pid
+        super().__init__(directory, pid, shared=shared)
         self.url = url
         self._clock = clock
         self.snapshots: tuple[Snapshot, Snapshot] | None = None  # of the last attribution
@@ -238,21 +238,6 @@ class PythonCounters:
                 self.untrace()
             except ProbeError:
                 pass  # the target has ended, and tracing with it
-
-    def _answers(self, command: str) -> list[channel.Answer]:
-        among = tree(self.pid) if self.shared else None
-        return channel.ask_all(
-            self.directory, "python", command, among=among, users=trusted(self.pid, shared=self.shared)
-        )
-
-    def _ask(self, command: str) -> list[channel.Answer]:
-        answers = self._answers(command)
-        if not answers:
-            raise ProbeError(
-                f"no Python of process {self.pid} answers in {self.directory} any more; expected the agent: "
-                "did the target end?"
-            )
-        return answers
 
 
 def why_not(pid: int) -> str:
