@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.core.cycle import Observation
+from harness.core.cycle import Observation, Phase
+from harness.core.judge.counts import assess_counts
 from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.limit import limit_of, limited
 from harness.core.judge.moments import moments
@@ -116,3 +117,50 @@ def test_the_streams_explain_all_but_a_seventh_of_the_growth(off: int, found: bo
 @pytest.mark.parametrize(("last", "found"), [(5, False), (6, True)])
 def test_growth_that_ran_into_a_limit_is_at_least_sixteen(last: int, found: bool) -> None:
     assert (judged([5, 5, last], streams=15) is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("grown", "status"),
+    [
+        (88.0, "suspected"),
+        (85.0, "suspected"),
+        (82.0, None),
+        (96.0, "suspected"),
+        (45.0, None),
+        (180.0, "suspected"),
+    ],
+)
+def test_a_pool_that_the_first_cycle_uses_up_is_a_leak_of_one_for_each_request(
+    grown: float, status: str | None
+) -> None:
+    """90 of 100 requests reached a worker and kept it; 50 were open at once. Java's 90 workers were "stalled" alone."""
+    first = observation(
+        0,
+        {FDS: 10.0 + grown},
+        phase=Phase.WARMUP,
+        opened=100,
+        ledger={"opened": 100, "answered": 70, "reset": 20, "unanswered": 10, "stalls": 10},
+    )
+    later = [
+        observation(
+            i, {FDS: 10.0 + grown}, ledger={"opened": 300, "answered": 0, "unanswered": 300, "stalls": 300}
+        )
+        for i in (1, 2)
+    ]
+    seen = trial([], observations=[first, *later], initial={FDS: 10.0}, retention=60.0)
+    one = assess_counts(seen)[FDS]
+    assert (one.status if one.status == "suspected" else None) == status
+    if status:
+        assert "then no stream was answered any more" in one.why
+
+
+def test_a_pool_as_large_as_the_load_is_wide_is_none() -> None:
+    """50 threads for 50 streams at once, and 50 answers: that is how a pool is filled, whatever stalled it."""
+    first = observation(
+        0, {FDS: 60.0}, phase=Phase.WARMUP, opened=50, ledger={"opened": 50, "answered": 50, "unanswered": 0}
+    )
+    later = observation(
+        1, {FDS: 60.0}, ledger={"opened": 300, "answered": 0, "unanswered": 300, "stalls": 300}
+    )
+    seen = trial([], observations=[first, later], initial={FDS: 10.0}, retention=60.0)
+    assert "in step with" not in assess_counts(seen)[FDS].why

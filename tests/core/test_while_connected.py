@@ -465,3 +465,40 @@ def test_noise_of_a_counter_costs_no_long_hold() -> None:
         assert findings(seen) == []
         long += seconds > 3 * 6.0
     assert long <= 4
+
+
+def quiet_hold(received: float) -> Trial:
+    """A first hold whose readers received so many bytes a second, and in which nothing grew."""
+    spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, concurrency=CLIENTS, dwell=5.0, stalled=25)
+    one = held(spec, HEAP, lambda t, r, s: 30 * MIB, 0.0)
+    return trial([], observations=[replace(one, ledger=replace(one.ledger, bytes=round(received * 25 * 5)))])
+
+
+@pytest.mark.parametrize(
+    ("received", "seconds"),
+    [(0, None), (4_000, None), (4_055, 29.97), (5_000, 25.25), (16_000, 11.33), (16_300, None)],
+)
+def test_stalled_readers_are_held_until_the_service_notices_them(
+    received: float, seconds: float | None
+) -> None:
+    """A Node that queued 6 kB a second behind them passed: all of it stayed in the kernel's buffers for 5 s."""
+    step = next_hold(quiet_hold(received), replace(PLAIN, phase=Phase.HOLD), 5.0)
+    if seconds is None:
+        assert step is None
+        return
+    assert step is not None
+    assert step.stalled == CLIENTS
+    assert step.dwell == pytest.approx(seconds, abs=0.1)
+    assert next_hold(quiet_hold(received), replace(PLAIN, phase=Phase.HOLD), 5.0, seconds - 1) is None
+
+
+def test_what_grows_then_is_no_pass_and_what_does_not_is_one() -> None:
+    now = quiet_hold(5_000)
+    step = next_hold(now, replace(PLAIN, phase=Phase.HOLD), 5.0)
+    assert step is not None
+    for growing in (True, False):
+        level = freed(
+            30 * MIB, lambda t, growing=growing: growing * 5_000 * max(0.0, t - 16.0), readers=False
+        )
+        seen = replace(now, observations=(*now.observations, held(step, HEAP, level, 10.0)))
+        assert (undecided(seen) is not None) is growing

@@ -15,10 +15,13 @@ from itertools import pairwise
 
 from harness.core.cycle import Phase
 from harness.core.judge.growth import LOOSE, Assessed
+from harness.core.judge.memory import MEMORY
 from harness.core.judge.moments import Moment, level_of
 from harness.core.judge.retention import FLAT
 from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Key, rank
 from harness.core.units import counted
+
+HEALTHY = 4096.0  # bytes per stream by which healthy services climb while they warm up (docs/detector.md)
 
 
 def followed(
@@ -34,6 +37,30 @@ def followed(
         else one
         for key, one in results.items()
     }
+
+
+def held_for_departed(found: Sequence[Moment], memory: Assessed, results: Mapping[Key, Assessed]) -> Assessed:
+    """Anonymous memory that is not certain of anything, without the growth that goes with descriptors, threads or tasks
+    that are released late. What counts is by how much it rose between the moments at which those had been released."""
+    late = [
+        (one.idle_evidence.fallen, key)
+        for key, one in results.items()
+        if one.release and one.idle_evidence and rank(key) < FIRST_CONSEQUENCE_RANK and key.metric != "memory"
+    ]
+    if memory.status != "undecided" or not memory.growing or memory.factor == "time" or not late:
+        return memory
+    leader = max(late)[1]
+    evidence = results[leader].idle_evidence
+    drained = [found[index] for index in evidence.drained] if evidence else []
+    read = [(level, at.done) for at in drained if (level := level_of(at, MEMORY)) is not None]
+    if len(read) < 2:
+        return memory
+    left = read[-1][0] - read[0][0]
+    streams = read[-1][1].get("answered", 0.0) - read[0][1].get("answered", 0.0)
+    if left > min(memory.total / 2, HEALTHY * streams):
+        return memory
+    why = f"grew with {leader}, which is released late; {max(0.0, left) / 1e6:.3g} MB were left after that"
+    return replace(memory, why=f"{why}: {memory.why}", growing=False)
 
 
 def _in_step(fell: Sequence[tuple[int, float, float]], each: float, rest: float, most: float) -> bool:

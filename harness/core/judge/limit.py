@@ -24,6 +24,7 @@ IN_STEP = 0.15  # share of the growth that the answered streams may leave unexpl
 LEAST_RATE = 0.3  # units per answered stream: a leak that reaches a limit within minutes is not rare
 LEAST = 16.0  # units
 ALIKE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
+ROUND = 3  # steps of ALIKE by which a rate may differ from a whole number where a single cycle tells it
 STAYS = 0.9  # share of the growth that is retained once nothing is served
 NAMED = {"answered": "answered", "accepted": "connection", "connection": "connection"}
 # accepted: includes requests reset before their answer. connection: includes those in the queue for a worker.
@@ -83,7 +84,7 @@ def assess_limited(
     """
     read = [(moment, level) for moment in found if (level := level_of(moment, key)) is not None]
     until = [pair for pair in read if any(pair[0] is moment for moment in found[:before])]
-    if len(until) < 3:
+    if len(until) < 3 and not (len(until) == 2 and not until[0][0].peak):
         return None
     grown = [after - level for (_, level), (_, after) in pairwise(until)]
     columns = {name: [_did(a, b, name) for (a, _), (b, _) in pairwise(until)] for name in FACTORS}
@@ -91,7 +92,10 @@ def assess_limited(
     column = columns[factor]
     total, streams = math.fsum(grown), math.fsum(column)
     active = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
-    if streams <= 0 or len(active) < 2 or total < max(LEAST, rare * streams) or total <= granted.pool:
+    if len(until) == 2 and not _one_each(total, streams, until[1][0].peak):
+        return None
+    spans = 1 if len(until) == 2 else 2
+    if streams <= 0 or len(active) < spans or total < max(LEAST, rare * streams) or total <= granted.pool:
         return None
     rate = total / streams
     if _missed(grown, column) > IN_STEP * total or read[-1][1] - until[0][1] < STAYS * total:
@@ -101,6 +105,12 @@ def assess_limited(
     what = "answered streams" if factor == "answered" else "connections"
     why = f"in step with the {what} until {top:g}, then {happened}"
     return Assessed("leaking", high, why, total, streams, NAMED[factor], (), rate, low, high)
+
+
+def _one_each(total: float, streams: float, peak: int) -> bool:
+    """Whether a single cycle, in which everything was used up, added the same whole number for each stream, and more
+    than streams were open at once: a pool that is sized by its load holds no more than those."""
+    return streams > 0 and total > peak and _roughness(total / streams) <= ROUND
 
 
 def _plainest(grown: Sequence[float], columns: Mapping[str, Sequence[float]]) -> str:

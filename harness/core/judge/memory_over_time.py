@@ -11,33 +11,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from harness.core.judge.counts import LONG_ENOUGH, allowed, retention_of
 from harness.core.judge.growth import MIN_IDLE_SHARE, Allowed, Assessed
-from harness.core.judge.memory import (
-    ARENAS,
-    CERTAIN_SIGNS,
-    GRANULE,
-    MEMORY,
-    TOLERANCE,
-    assess_memory,
-    gives_back,
-    sign_evidence,
-    slows,
-)
+from harness.core.judge.memory import ARENAS, GRANULE, LATE, MEMORY, TOLERANCE, assess_memory
 from harness.core.judge.moments import Moment, Series, moments, series
 from harness.core.judge.restarted import merged
+from harness.core.judge.trend import critical
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.segments import segments
-from harness.core.stats.distributions import mean_interval
-from harness.core.units import counted
+from harness.core.stats.distributions import student95
+from harness.core.stats.linear import line
 
 GARBAGE = {"go": 2.0, "jvm": math.inf}  # times its level after the warm-up, of which all may be garbage
 OF_OTHERS = 4.0  # the same for a runtime whose collector, if it has one, is not known
-CLEARER = 0.25  # share of the residual of connections that time leaves where it explains the growth better
-LEAST_SPANS = 6
-IDLE_LOOKS = 2  # idle readings after which their own growth tells whether to go on with them
+IDLE_SECONDS = 30.0  # without clients, after which their own growth counts
+LEAST_LEVELS = 7
 
 
 def memory_of(trial: Trial, found: Sequence[Moment]) -> Assessed | None:
@@ -75,21 +66,29 @@ def over_time(
     ]
     total, whole = math.fsum(grown), math.fsum(times)
     alone, seen = math.fsum(value for value, _ in idle), math.fsum(time for _, time in idle)
-    if total < GRANULE or len(grown) < LEAST_SPANS or not idle:
+    if total < ARENAS * GRANULE or len(one.levels) < LEAST_LEVELS:
         return otherwise
-    share = alone / seen * whole / total  # of the growth, if it went on like this all the time
-    if len(idle) > IDLE_LOOKS and (share < MIN_IDLE_SHARE or not _goes_on(idle)):
+    levels = [0.0, *accumulate(grown)]
+    by_time = line(levels, [[0.0, *accumulate(times)]], TOLERANCE)
+    by_client = line(levels, [[0.0, *accumulate(clients)]], TOLERANCE)
+    if by_time is None or by_time.slopes[0] < critical(len(levels)) * by_time.errors[0]:
         return otherwise
-    if len(idle) <= IDLE_LOOKS and not _better_by_time(grown, times, clients):
+    why = f"rose by {total / 1e6:.3g} MB in {whole:.0f} s, {by_time.slopes[0] / by_time.errors[0]:.0f} times its noise"
+    if seen < IDLE_SECONDS:
+        if by_client is not None and by_client.sigma <= by_time.sigma:
+            return otherwise
+        why = f"{why}, and better explained by time than by connections"
+        return replace(otherwise, status="undecided", why=why, factor="time", rivals=(), growing=True)
+    if alone / seen < MIN_IDLE_SHARE * total / whole or not _goes_on(idle, seen):
         return otherwise
-    why = f"rose by {total / 1e6:.3g} MB in {whole:.0f} s, as much without clients as with them"
-    rates = [value / time for value, time in idle]
-    signs = [value > TOLERANCE for value, _ in idle]
-    certain = sign_evidence(signs) >= CERTAIN_SIGNS and alone >= ARENAS * GRANULE
-    if certain and whole >= seconds and one.levels[-1] >= garbage * one.levels[0] and not gives_back(rates):
-        mean, low, high = mean_interval(rates)
-        pages = TOLERANCE * len(idle) / seen  # a few pages come and go between two readings
-        why = f"{why}, and in {sum(signs)} of {counted(len(signs), 'idle reading')}"
+    pace = alone / seen
+    why = f"{why}, and by {alone / 1e6:.3g} MB of that in {seen:.0f} s without clients"
+    left_uncollected = one.levels[-1] < garbage * one.levels[0]
+    if alone >= ARENAS * GRANULE and whole >= seconds and not left_uncollected:
+        half = (
+            student95(by_time.free) * by_time.errors[0] + GRANULE / whole
+        )  # either end is known to half an arena
+        low, high = min(by_time.slopes[0] - half, pace), max(by_time.slopes[0] + half, pace)
         return Assessed(
             "leaking",
             otherwise.at_most,
@@ -98,32 +97,19 @@ def over_time(
             otherwise.exposure,
             "time",
             (),
-            mean,
-            low - pages,
-            high + pages,
+            by_time.slopes[0],
+            low,
+            high,
         )
-    if certain and one.levels[-1] < garbage * one.levels[0]:
+    if left_uncollected:
         why = f"{why}; garbage that waits for a collection could be that much"
     return replace(otherwise, status="undecided", why=why, factor="time", rivals=(), growing=True)
 
 
-def _goes_on(idle: Sequence[tuple[float, float]]) -> bool:
-    """The later idle readings rise as the earlier ones did, and one of the last two still does."""
-    rates = [value / time for value, time in idle]
-    return not slows(rates) and max(value for value, _ in idle[-2:]) > TOLERANCE
-
-
-def _better_by_time(grown: Sequence[float], times: Sequence[float], clients: Sequence[float]) -> bool:
-    """A constant rate over time explains the cycles better than one per connection."""
-    return _residual(grown, times) < CLEARER * _residual(grown, clients)
-
-
-def _residual(grown: Sequence[float], column: Sequence[float]) -> float:
-    """Sum of the squares that the best rate per unit of ``column`` leaves."""
-    squares = math.fsum(amount * amount for amount in column)
-    rate = (
-        math.fsum(value * amount for value, amount in zip(grown, column, strict=True)) / squares
-        if squares
-        else 0.0
-    )
-    return math.fsum((value - rate * amount) ** 2 for value, amount in zip(grown, column, strict=True))
+def _goes_on(idle: Sequence[tuple[float, float]], seen: float) -> bool:
+    """LATE of the growth without clients came in the second half of the time without them."""
+    passed = late = 0.0
+    for value, time in idle:
+        late += value * min(1.0, max(0.0, (passed + time - seen / 2) / time))
+        passed += time
+    return late > 0 and late >= LATE * math.fsum(value for value, _ in idle)

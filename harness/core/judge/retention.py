@@ -273,15 +273,20 @@ def _release(
 
 
 def _drops(found: Sequence[Moment], index: int, column: int | None) -> list[tuple[float, float, float]]:
-    """Second, units and the end of the last load, for each fall of a hot count within one idle cycle."""
+    """Second, units and the end of the last load, for each fall of a hot count within one idle cycle to below its
+    lowest value since that load. A descriptor that is opened without clients and closed again, as the harness does to
+    read a runtime, is not a release."""
     if column is None:
         return []
-    last = next((m.left for m in reversed(found[: index + 1]) if m.peak), found[0].at)
-    before = next((m.idle_counts[-1] for m in reversed(found[:index]) if m.idle_counts), None)
-    rows = [*([before] if before else []), *found[index].idle_counts]
-    return [
-        (now[0], was[column] - now[column], last) for was, now in pairwise(rows) if now[column] < was[column]
-    ]
+    first = next((position for position in range(index, -1, -1) if found[position].peak), 0)
+    last = found[first].left if found[first].peak else found[0].at
+    lowest = min((row[column] for m in found[first:index] for row in m.idle_counts), default=math.inf)
+    drops = []
+    for row in found[index].idle_counts:
+        if row[column] < lowest and math.isfinite(lowest):
+            drops.append((row[0], lowest - row[column], last))
+        lowest = min(lowest, row[column])
+    return drops
 
 
 def _sweeps(

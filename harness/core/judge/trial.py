@@ -13,6 +13,7 @@ from harness.core.judge.caveat import SPREAD, Caveat, caveat_of, ledger_total, w
 from harness.core.judge.counts import assess_counts, retention_of
 from harness.core.judge.diagnose import per
 from harness.core.judge.findings import bounds, ceilings, leaks, seconds_seen
+from harness.core.judge.following import held_for_departed
 from harness.core.judge.growth import Assessed
 from harness.core.judge.hourly import growth_so_far, restarts_text, so_far
 from harness.core.judge.memory import MEMORY, counted_inside
@@ -46,7 +47,7 @@ def judge(trial: Trial) -> Verdict:
     parts = segments(trial)
     warnings = [*restarts_text(trial), *warnings_of(trial)]
     if memory:
-        memory = _agreed(memory, results, warnings, inside=inside)
+        memory = held_for_departed(found, _agreed(memory, results, warnings, inside=inside), results)
         results = {**results, MEMORY: memory}
     if memory and memory.status == "undecided" and not inside:
         # First: what was not decided matters more than how the load was.
