@@ -19,7 +19,7 @@ from harness.core.stats.linear import line
 RHO = 0.7
 SERIES = 30_000  # of each length
 ONCE = 3000
-MOST = 0.001  # false alarms on counts
+MAX_FALSE_ALARMS = 0.001  # false alarms on counts
 LENGTHS = (6, 8, 9, 12, 16, 20, 24, 25, 32)
 LARGEST = 4000.0
 
@@ -45,13 +45,13 @@ def reached(size: int, series: int = SERIES) -> list[float]:
 
 
 def calibrate() -> bool:
-    """Print what noise reached beside what is asked; True where no more than MOST of the series pass."""
+    """Print what noise reached beside what is asked; True where no more than MAX_FALSE_ALARMS of the series pass."""
     holds = True
     print("| levels | noise reaches once in 3,000 | asked | pass, in 1,000 |\n|---|---|---|---|")
     for size in LENGTHS:
         found = reached(size)
         passed = sum(1 for t in found if t >= critical(size)) / len(found)
-        holds = holds and passed <= MOST
+        holds = holds and passed <= MAX_FALSE_ALARMS
         print(
             f"| {size} | {found[-len(found) // ONCE]:.1f} | {critical(size):g} | {1000 * passed:.2f} |",
             flush=True,

@@ -15,7 +15,7 @@ from itertools import pairwise
 WARMUP = 3
 CYCLES = 26  # of 300 connections, as in the measurement of healthy servers
 RETRIES = 10  # psleak's; its runs grow from one cycle to ten
-LONGEST = WARMUP + 1 + RETRIES * (RETRIES + 1) // 2
+MAX_READINGS = WARMUP + 1 + RETRIES * (RETRIES + 1) // 2
 
 
 def after_before(levels: Sequence[float], exact: bool) -> bool:

@@ -25,7 +25,7 @@ from bench import _kinds_held_back
 from bench._calibrate import calibrate
 from bench._detector_cells import GROUPS, Cell, Results
 from bench._detector_page import page, rows_of, summary
-from bench._rivals import LONGEST, RIVALS
+from bench._rivals import MAX_READINGS, RIVALS
 from bench._services import run, trace
 from harness.core.judge.trial import judge
 from harness.core.metric import Judged
@@ -79,7 +79,7 @@ def measure(job: tuple[str, int, int, int]) -> Cell:
                 cell.rated += 1
                 cell.covered += low <= kind.rate <= high
                 cell.below += high < kind.rate
-        levels = trace(kind, seed, cycles=LONGEST, connections=300)
+        levels = trace(kind, seed, cycles=MAX_READINGS, connections=300)
         for name, rule in RIVALS.items():
             cell.rivals[name] += rule(levels, exact)
     return cell

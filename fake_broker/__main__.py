@@ -31,7 +31,7 @@ from fake_broker.state import HEARTBEAT_INTERVAL, LIVENESS, State
 EXIT_USAGE = 2
 EXIT_INFRASTRUCTURE = 4
 TOKEN = "FAKE_BROKER_TOKEN"  # noqa: S105 - the name of the variable
-LEAST_TOKEN = 16  # characters
+MIN_TOKEN = 16  # characters
 INTERNAL = ("state", "identity", "app")
 
 EPILOG = """\b
@@ -192,10 +192,10 @@ def _serve(options: Options) -> None:
         with contextlib.ExitStack() as stack:
             control = options.control or f"ipc://{_private(stack) / 'control'}"
             token = (os.environ.get(TOKEN) or secrets.token_urlsafe(32)) if control.startswith("tcp:") else ""
-            if token and len(token) < LEAST_TOKEN:
+            if token and len(token) < MIN_TOKEN:
                 _give_up(
                     EXIT_USAGE,
-                    f"{TOKEN} has {len(token)} characters; expected {LEAST_TOKEN} or more, at random",
+                    f"{TOKEN} has {len(token)} characters; expected {MIN_TOKEN} or more, at random",
                 )
             written = stack.enter_context(_open_journal(options.journal)) if options.journal else None
             loop = stack.enter_context(

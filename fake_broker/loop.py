@@ -26,7 +26,7 @@ from fake_broker.proxy import Proxy
 from fake_broker.server import ListenError, Server, listen
 from fake_broker.spec import Spec, parse
 
-LONGEST_NAP = 1.0
+MAX_NAP = 1.0
 BEHIND_PROXY = "tcp://127.0.0.1:0"
 
 
@@ -205,7 +205,7 @@ class Loop:
         """Milliseconds until something is due, rounded up: a poll that ends early would only spin."""
         due = self._server.due()
         times = [self._broker.due(), *([] if due is None else [due])]
-        return math.ceil(1000 * max(0.0, min(min(times) - self._clock(), LONGEST_NAP)))
+        return math.ceil(1000 * max(0.0, min(min(times) - self._clock(), MAX_NAP)))
 
     def _unwritten(self) -> bool:
         """Is there something for the journal to write out once there is nothing to read?"""

@@ -22,7 +22,7 @@ from typing import Any
 from fake_broker.link import FIN, HALF_OPEN, HANG, RST, Link, Policy, Tally, Way
 
 BUFFER = 64 * 1024
-LONGEST_NAP = 0.5
+MAX_NAP = 0.5
 DEFAULT = Policy()
 COUNTED = frozenset({"pause", "slice", "limit", "max_peers"})
 BACKLOG = 512
@@ -142,8 +142,8 @@ class Proxy:
     def _nap(self) -> float:
         """Seconds until a pause or a gap is over."""
         if not self._timed:
-            return LONGEST_NAP
-        return max(0.0, min(LONGEST_NAP, min(self._timed.values()) - self._clock()))
+            return MAX_NAP
+        return max(0.0, min(MAX_NAP, min(self._timed.values()) - self._clock()))
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -298,7 +298,7 @@ class Proxy:
                 self._listener.close()
                 self._listener = None
         elif self._listener is None:
-            with contextlib.suppress(OSError):  # tried again within LONGEST_NAP
+            with contextlib.suppress(OSError):  # tried again within MAX_NAP
                 self._listener = self._listen(self.address)
                 self._selector.register(self._listener, selectors.EVENT_READ)
 

@@ -18,7 +18,7 @@ from fake_broker.fault import FAULTS, Fault
 from fake_broker.match import Match
 from fake_broker.traffic import COMMANDS
 
-LONGEST_TEXT = 255
+MAX_TEXT = 255
 """Characters: the length of the longest ROUTER identity."""
 
 MATCH_KEYS = tuple(f.name for f in fields(Match))
@@ -143,8 +143,8 @@ def _checked(key: str, f: Field[Any], hint: type[Any], value: Any) -> Any:
 
 
 def _text(key: str, f: Field[Any], value: Any) -> str:
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
-        raise SpecError(f"{key!r} is {_shown(value)}; expected text of at most {LONGEST_TEXT} characters")
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise SpecError(f"{key!r} is {_shown(value)}; expected text of at most {MAX_TEXT} characters")
     try:
         value.encode()
     except UnicodeEncodeError:

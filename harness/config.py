@@ -18,8 +18,8 @@ from harness.process.read import read_bounded
 
 BUDGETS = "budgets.toml"
 PROJECT = "pyproject.toml"
-LARGEST = 1 << 20  # bytes of a budget file
-LONGEST_KEY = 1000  # characters of a key or a header whose line an error names
+MAX_FILE_BYTES = 1 << 20  # bytes of a budget file
+MAX_KEY = 1000  # characters of a key or a header whose line an error names
 KEY_TRIES = 20
 
 
@@ -101,7 +101,7 @@ def from_arguments(values: Mapping[str, Any], where: str) -> Budget:
 
 def read(path: Path) -> str:
     """The text of a budget file. Raises ConfigError for what cannot be one: a folder, a device, no UTF-8."""
-    data = read_bounded(path, LARGEST, option=str(path), expected="a budget file")
+    data = read_bounded(path, MAX_FILE_BYTES, option=str(path), expected="a budget file")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -156,7 +156,7 @@ def line_numbers(text: str) -> dict[Place, int]:
         elif "=" in stripped and not stripped.startswith("#"):
             # The first = that ends a key. A line of a long text may contain thousands, and each attempt parses it
             # again.
-            ends = (i for i, char in enumerate(stripped[:LONGEST_KEY]) if char == "=")
+            ends = (i for i, char in enumerate(stripped[:MAX_KEY]) if char == "=")
             for end in itertools.islice(ends, KEY_TRIES):
                 keys = _keys(stripped[:end] + "= 0")
                 if keys is not None:
@@ -168,7 +168,7 @@ def line_numbers(text: str) -> dict[Place, int]:
 def _keys(line: str) -> Place | None:
     """The dotted key of one header or key line; None for a line that is neither."""
     try:
-        value: Any = tomllib.loads(line) if len(line) <= LONGEST_KEY else None
+        value: Any = tomllib.loads(line) if len(line) <= MAX_KEY else None
     except (RecursionError, ValueError):
         return None
     keys: list[str] = []

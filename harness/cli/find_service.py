@@ -12,8 +12,8 @@ from pathlib import Path
 from harness.core.errors import ConfigError
 from harness.process.read import read_bounded
 
-MOST_FILES = 300
-LARGEST = 256 << 10  # bytes of a file that is searched
+MAX_FILES = 300
+MAX_FILE_BYTES = 256 << 10  # bytes of a file that is searched
 DEEPEST = 3  # folders
 SKIPPED = frozenset(
     {"node_modules", "venv", "env", "site-packages", "tests", "test", "build", "dist", "__pycache__"}
@@ -60,7 +60,7 @@ def _files(folder: Path) -> Iterator[Path]:
                     continue
                 if entry.suffix in SUFFIXES and entry.is_file():
                     seen += 1
-                    if seen > MOST_FILES:
+                    if seen > MAX_FILES:
                         return
                     yield entry
                 elif entry.is_dir() and not entry.is_symlink():
@@ -70,9 +70,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _read(path: Path) -> str:
     try:
-        return read_bounded(path, LARGEST, option=str(path), expected="a source file", silent=1.0).decode(
-            errors="replace"
-        )
+        return read_bounded(
+            path, MAX_FILE_BYTES, option=str(path), expected="a source file", silent=1.0
+        ).decode(errors="replace")
     except ConfigError:
         return ""
 

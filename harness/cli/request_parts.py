@@ -12,8 +12,8 @@ from harness.core.secret_values import secrets_in_body, secrets_in_header
 from harness.process.environment import forget
 from harness.process.read import read_bounded
 
-LARGEST_BODY = 16 << 20  # bytes
-LARGEST_HEADERS = 64 << 10  # bytes of a file of headers
+MAX_BODY = 16 << 20  # bytes
+MAX_HEADERS = 64 << 10  # bytes of a file of headers
 Headers = dict[str, str]
 
 
@@ -52,7 +52,7 @@ def read_body(text: str | None) -> tuple[bytes | None, list[str]]:
     if not text.startswith("@"):
         return text.encode(errors="surrogateescape"), list(secrets_in_body(text))
     body = read_bounded(
-        _path(text, "--body"), LARGEST_BODY, option=f"--body {text}", expected="@FILE with the request's body"
+        _path(text, "--body"), MAX_BODY, option=f"--body {text}", expected="@FILE with the request's body"
     )
     return body, list(secrets_in_body(body.decode(errors="replace")))
 
@@ -60,7 +60,7 @@ def read_body(text: str | None) -> tuple[bytes | None, list[str]]:
 def _lines_of(text: str) -> list[tuple[int, str]]:
     data = read_bounded(
         _path(text, "--header"),
-        LARGEST_HEADERS,
+        MAX_HEADERS,
         option=f"--header {text}",
         expected="@FILE with a 'Name: value' in each line",
     )

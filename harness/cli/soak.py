@@ -13,7 +13,7 @@ from harness.cli.service_options import command_line, request_from, service_opti
 from harness.core.errors import ConfigError
 from harness.swarm.load import MAX_CONNECTIONS
 
-LEAST_SIZE = 1 << 20  # bytes
+MIN_SIZE = 1 << 20  # bytes
 SLACK = 600.0  # seconds beyond the duration after which a hanging cycle ends the soak
 
 
@@ -49,7 +49,7 @@ def command(ctx: click.Context, /, duration: float, max_size: int, **options: An
     `--resume RUN` continues: the cycles measured so far count, and the service is started again. `harness judge RUN`
     judges what was measured so far.
     """
-    if max_size < LEAST_SIZE:
+    if max_size < MIN_SIZE:
         raise ConfigError(f"--max-size {max_size}: that many bytes are too few; expected at least 1 MiB")
     resume = resumed_run(ctx)
     if resume:

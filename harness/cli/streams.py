@@ -45,13 +45,13 @@ def tell(text: str) -> None:
 
 def line(text: str) -> str:
     """A text as one line that a terminal or a CI log can show: no secret, no control character, no command."""
-    if len(text) > LONGEST:
+    if len(text) > MAX_MESSAGE:
         # An argument may have any length, and the reason of an error is at its end.
-        text = f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
-    return terminal(secret.hidden(text), 2 * LONGEST)
+        text = f"{text[: MAX_MESSAGE // 2]}…{text[-MAX_MESSAGE // 2 :]}"
+    return terminal(secret.hidden(text), 2 * MAX_MESSAGE)
 
 
-LONGEST = 1000  # characters of one message
+MAX_MESSAGE = 1000  # characters of one message
 
 
 def silence(number: int) -> None:

@@ -29,7 +29,7 @@ from harness.core.budget import Budget, merge_budgets, shared
 from harness.core.errors import ConfigError, OptionError
 from harness.core.metric import METRICS, Key
 from harness.core.note import Note, NoteKind
-from harness.core.units import LONGEST, count, duration, nearest, per_unit, size
+from harness.core.units import MAX_TEXT, count, duration, nearest, per_unit, size
 
 Place = tuple[str | int, ...]
 Where = Callable[[Place], str]
@@ -199,7 +199,7 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
         raise _wrong(where, f"metric {name!r}", f"a kind after the slash, or {key.metric!r} alone")
     if key.metric == "fds" and key.kind.partition(":")[0] not in FDS_KINDS:
         # The kernel may have classes that this list lacks, so only a name close to a known one is refused.
-        kind = key.kind[:LONGEST]
+        kind = key.kind[:MAX_TEXT]
         close = difflib.get_close_matches(kind, FDS_KINDS, n=1, cutoff=0.85)
         if close:
             raise _wrong(

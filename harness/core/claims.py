@@ -9,7 +9,7 @@ from math import comb
 
 from harness.core.measurement import Measurement
 from harness.core.stats.distributions import median, ratio_interval
-from harness.core.stats.ratio import LEAST, factor
+from harness.core.stats.ratio import MIN_RUNS, factor
 from harness.core.verdict import Outcome
 
 CONFIDENCE = 0.95
@@ -148,7 +148,7 @@ def _later(claim: Claim, measured: Measured) -> tuple[Conclusion, str]:
     lives = [[one.seconds for one in measured[name] if one.crashed] for name in (first, second)]
     tested = factor(*lives)
     if tested is None:
-        text = f"{'; '.join(shares)}; fewer than {LEAST} crashes on a side"
+        text = f"{'; '.join(shares)}; fewer than {MIN_RUNS} crashes on a side"
         fewer = len(lives[1]) > len(lives[0]) and not lives[0]
         return (Conclusion.CONFIRMED if fewer else Conclusion.NOT_SHOWN), text
     ratio, low, high = tested

@@ -13,19 +13,19 @@ from harness.core.judge.moments import answered
 from harness.core.metric import Key
 from harness.core.record import Trial
 
-SHORTEST_DWELL = 0.3  # seconds; five times the slowest first event, but never below
+MIN_DWELL = 0.3  # seconds; five times the slowest first event, but never below
 FIRST_EVENTS = 5.0
-LARGEST = 20_000  # connections in one cycle: below the 28,000 ephemeral ports of one address
-LONGEST_LOAD = 6.0  # seconds of load in a cycle, so that an interruption loses little
+MAX_CONNECTIONS = 20_000  # connections in one cycle: below the 28,000 ephemeral ports of one address
+MAX_LOAD = 6.0  # seconds of load in a cycle, so that an interruption loses little
 POOL_LOAD = 12.0  # the same for the load that distinguishes a pool from growth per stream
-LONGEST_CONTROL = 10.0
+MAX_CONTROL = 10.0
 GROWTH = 2.0  # times the size of the last load cycle that the next one may have
 MORE_EVENTS = 3
-SHORTEST_WAIT = 1.0  # seconds between two readings of an idle service
-LONGEST_WAIT = 4.0
+MIN_WAIT = 1.0  # seconds between two readings of an idle service
+MAX_WAIT = 4.0
 WAIT_SHARE = 0.06  # of the time since the last client
 ROOM_SHARE = 0.25  # of the room below the ceilings, so that the harness does not crash the service
-LEAST_SHARE = 0.1  # of the streams that are answered, for a load to be enlarged by what is refused
+MIN_SHARE = 0.1  # of the streams that are answered, for a load to be enlarged by what is refused
 EARLY = 0.2  # share of the streams of a mixed load that are reset before their answer
 CPU_ROOM = 0.25  # cores that a leaking service may use more after one load
 MEMORY_ROOM = float(256 << 20)  # bytes that a leaking service may retain after one load
@@ -91,7 +91,7 @@ def brisk(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
     slowest = [o.ledger.first_event_p99 for o in untraced(trial) if o.ledger.first_event_p99 is not None]
     if not slowest:
         return replace(step, dwell=min(goal.dwell, 1.0)) if not trial.observations else step
-    return replace(step, dwell=min(goal.dwell, max(SHORTEST_DWELL, FIRST_EVENTS * max(slowest))))
+    return replace(step, dwell=min(goal.dwell, max(MIN_DWELL, FIRST_EVENTS * max(slowest))))
 
 
 def idle(trial: Trial, goal: Goal) -> CycleSpec:
@@ -106,7 +106,7 @@ def wait(trial: Trial, goal: Goal) -> CycleSpec:
     step = plain(trial, goal, Phase.RETENTION)
     last = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
     age = trial.observations[-1].ended - last
-    return replace(step, connections=0, dwell=min(LONGEST_WAIT, max(SHORTEST_WAIT, WAIT_SHARE * age)))
+    return replace(step, connections=0, dwell=min(MAX_WAIT, max(MIN_WAIT, WAIT_SHARE * age)))
 
 
 def burst(trial: Trial, goal: Goal) -> CycleSpec:
@@ -121,7 +121,7 @@ def burst(trial: Trial, goal: Goal) -> CycleSpec:
 def long(trial: Trial, goal: Goal) -> CycleSpec:
     """The longest load: one burst of as many clients as can connect within POOL_LOAD seconds."""
     step = large(trial, goal, "fin" if goal.disconnect == "mixed" else None)
-    size = min(float(LARGEST), POOL_LOAD * pace(trial, step.disconnect))
+    size = min(float(MAX_CONNECTIONS), POOL_LOAD * pace(trial, step.disconnect))
     return replace(step, connections=max(goal.connections, int(size)), concurrency=goal.concurrency)
 
 
@@ -144,8 +144,8 @@ def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     share = math.fsum(answered(o.ledger) for o in trial.observations) / opened if opened else 1.0
     room = min((_room(trial, key) for key in (Key("fds"), Key("threads"))), default=math.inf)
     room = min(ROOM_SHARE * room, _memory_room(trial), _cpu_room(trial))
-    size = min(float(LARGEST), LONGEST_LOAD * pace(trial, "fin"), room)
-    wanted = (streams - served) / max(LEAST_SHARE, min(1.0, share + EARLY))
+    size = min(float(MAX_CONNECTIONS), MAX_LOAD * pace(trial, "fin"), room)
+    wanted = (streams - served) / max(MIN_SHARE, min(1.0, share + EARLY))
     if wanted <= 0 or size < goal.connections:
         return None
     step = brisk(trial, goal, Phase.LOAD)
@@ -204,7 +204,7 @@ def large(trial: Trial, goal: Goal, disconnect: str | None = None) -> CycleSpec:
     if not goal.vary:
         return step
     largest = max((o.spec.connections for o in trial.observations), default=0)
-    size = min(LARGEST, GROWTH * largest, LONGEST_LOAD * pace(trial, way))
+    size = min(MAX_CONNECTIONS, GROWTH * largest, MAX_LOAD * pace(trial, way))
     return replace(
         step, connections=max(goal.connections, int(size)), concurrency=width(trial, goal), disconnect=way
     )
@@ -258,7 +258,7 @@ def load_seconds(trial: Trial) -> float:
         if o.spec.connections and o.spec.phase not in (Phase.ATTRIBUTION, Phase.HOLD)
     ]
     last = lengths[-2:]
-    return min(LONGEST_CONTROL, max(0.5, math.fsum(last) / len(last))) if last else 1.0
+    return min(MAX_CONTROL, max(0.5, math.fsum(last) / len(last))) if last else 1.0
 
 
 def _seconds(observation: Observation) -> float:

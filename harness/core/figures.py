@@ -15,8 +15,8 @@ from harness.core.record import Trial
 from harness.core.sample import Census, Sample
 from harness.core.verdict import Outcome, Verdict
 
-MOST_LABELS = 100  # values of one figure, so that a service cannot fill the collector's database
-MOST_TEXT = 120  # characters of one label
+MAX_LABELS = 100  # values of one figure, so that a service cannot fill the collector's database
+MAX_TEXT = 120  # characters of one label
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,10 @@ _COUNTED = {
 
 def value(name: str, number: float, *labels: str) -> Value:
     """A value of the figure ``name``. Raises KeyError for a name that is not published."""
-    return Value(FIGURES[name], float(number), tuple(label[:MOST_TEXT] for label in labels))
+    return Value(FIGURES[name], float(number), tuple(label[:MAX_TEXT] for label in labels))
 
 
-def bounded(counts: Mapping[str, float], most: int = MOST_LABELS) -> dict[str, float]:
+def bounded(counts: Mapping[str, float], most: int = MAX_LABELS) -> dict[str, float]:
     """The largest ``most`` classes; the rest under ``other``."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     found = dict(ranked[:most])
@@ -128,7 +128,7 @@ def of_sample(sample: Sample | None, target: str) -> Iterator[Value]:
         number = getattr(sample, attribute)
         if number is not None:
             yield value(name, number)
-    for process in sample.per_process[:MOST_LABELS]:
+    for process in sample.per_process[:MAX_LABELS]:
         if process.fds is not None:
             yield value("harness_process_fds", process.fds, str(process.pid), process.name)
 
@@ -161,7 +161,7 @@ def of_levels(trial: Trial) -> Iterator[Value]:
     """The settled levels after the last cycle that has any."""
     seen = next((one for one in reversed(trial.observations) if one.levels), None)
     levels: Mapping[Key, float] = seen.levels if seen else trial.initial
-    for key, level in sorted(levels.items())[:MOST_LABELS]:
+    for key, level in sorted(levels.items())[:MAX_LABELS]:
         yield value("harness_level", level, key.metric, key.kind, key.unit)
 
 
@@ -170,14 +170,14 @@ def of_growth(verdict: Verdict | None) -> Iterator[Value]:
     shown so far."""
     if verdict is None:
         return
-    for one in verdict.findings[:MOST_LABELS]:
+    for one in verdict.findings[:MAX_LABELS]:
         if one.rate is None:
             continue
         labels = (one.metric, one.kind, one.driver or "", one.rate.unit, one.status)
         yield value("harness_growth", one.rate.value, *labels)
         yield value("harness_growth_low", one.rate.low, *labels)
         yield value("harness_growth_high", one.rate.high, *labels)
-    for bound in verdict.bounds[:MOST_LABELS]:
+    for bound in verdict.bounds[:MAX_LABELS]:
         place = (bound.metric, bound.kind, bound.unit, bound.scope)
         yield value("harness_growth_at_most", bound.at_most, *place)
 

@@ -12,14 +12,14 @@ from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.verdict import Outcome, Verdict
 
-LEAST_GROWTH = 0.005  # per check or connection; smaller changes of a count have other reasons
+MIN_GROWTH = 0.005  # per check or connection; smaller changes of a count have other reasons
 SYMPTOMS = (
     "broker-peers",
     "mappings",
 )  # the same sockets seen from the broker; the stacks of the same threads
 ALREADY_COUNTED_METRICS = (*SYMPTOMS, "fds", "threads")  # already reported per check
 CLIENT_SOCKET_KINDS = ("close-wait", "rowless", "tcp-in")  # sockets of clients: checks do not open them
-MOST_GROWTH = 4  # kinds kept, greatest first
+MAX_GROWTH = 4  # kinds kept, greatest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _growth(trial: Trial, verdict: Verdict) -> tuple[Growth, ...]:
         and f.rate
         and f.metric not in (ALREADY_COUNTED_METRICS if counted else SYMPTOMS)
     ]
-    return (*counted, *rated)[:MOST_GROWTH]
+    return (*counted, *rated)[:MAX_GROWTH]
 
 
 def _counted(seen: list[Observation]) -> list[Growth]:
@@ -128,9 +128,9 @@ def _counted(seen: list[Observation]) -> list[Growth]:
         units, unit = (
             (checks, "check") if checks and kind not in CLIENT_SOCKET_KINDS else (opened, "connection")
         )
-        if units and by / units >= LEAST_GROWTH:
+        if units and by / units >= MIN_GROWTH:
             found.append(Growth(kind, by / units, unit))
-    return found[:MOST_GROWTH]
+    return found[:MAX_GROWTH]
 
 
 def _differences(first: Mapping[Key, float], last: Mapping[Key, float]) -> dict[Key, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.core.design import GROWTH, LARGEST, LONGEST_LOAD, Goal
+from harness.core.design import GROWTH, MAX_CONNECTIONS, MAX_LOAD, Goal
 from harness.core.judge.memory import BLOCK, SIGNS, WARM
 from harness.core.plan import MAX_WARMUP, MIN_WARMUP, POWER
 from harness.core.units import counted
@@ -57,7 +57,7 @@ def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) ->
 
 def _cycles(goal: Goal, needed: int) -> tuple[int, int]:
     """Load cycles until this many connections, each larger than the last; the largest of them."""
-    top = min(LARGEST, int(LONGEST_LOAD * PACE))
+    top = min(MAX_CONNECTIONS, int(MAX_LOAD * PACE))
     size, total, count = float(goal.connections), 0.0, 0
     while total < needed and count < goal.cycles:
         total += size

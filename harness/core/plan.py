@@ -44,7 +44,7 @@ LOADS_TO_SEE_BURSTS = 3  # loads of different size after which growth per burst 
 MAX_WARMUP = 10
 STEADY = 1.0  # largest change of a count between two cycles that counts as steady
 PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
-LONGEST_SEARCH = 20.0  # seconds
+MAX_SEARCH = 20.0  # seconds
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
 NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
@@ -329,9 +329,7 @@ def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed
         (one.release.after for one in releasing.values() if one.release),
         default=0.0,
     )
-    wait = (
-        min(_longest(trial, goal, releasing), NEXT_RELEASE_FACTOR * after) + design.LONGEST_LOAD + WAIT_SLACK
-    )
+    wait = min(_longest(trial, goal, releasing), NEXT_RELEASE_FACTOR * after) + design.MAX_LOAD + WAIT_SLACK
     return goal.max_seconds - design.spent(trial) > wait
 
 
@@ -347,10 +345,7 @@ def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]
     """Whether the search for the place, and the wait that follows it, fit into the remaining time."""
     if goal.max_seconds is None:
         return True
-    return (
-        goal.max_seconds - design.spent(trial)
-        > LONGEST_SEARCH + _longest(trial, goal, suspected) + WAIT_SLACK
-    )
+    return goal.max_seconds - design.spent(trial) > MAX_SEARCH + _longest(trial, goal, suspected) + WAIT_SLACK
 
 
 def _longest(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float:
@@ -375,7 +370,7 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
         if last is Phase.LOAD:
             # Longer than any load, to distinguish growth over time from growth per cycle.
             rest = design.idle(trial, goal)
-            longer = min(design.LONGEST_CONTROL, 2 * rest.dwell)
+            longer = min(design.MAX_CONTROL, 2 * rest.dwell)
             if clock:
                 return replace(rest, dwell=longer)
             return (
@@ -453,7 +448,7 @@ def _beyond_cache(trial: Trial, goal: Goal) -> int:
     orderly = [o for o in trial.observations if o.spec.disconnect == "fin" and o.ledger.opened]
     seconds = orderly[-1].ledger.seconds if orderly else 0.0
     pace = orderly[-1].ledger.opened / seconds if seconds > 0 else design.pace(trial, "fin")
-    return max(goal.connections, int(min(CACHE, design.LONGEST_LOAD * pace)))
+    return max(goal.connections, int(min(CACHE, design.MAX_LOAD * pace)))
 
 
 def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleSpec | None:

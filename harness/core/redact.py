@@ -20,11 +20,11 @@ from harness.core.texts import mapped
 
 MASK = "***"
 PLACEHOLDERS = ("", "…", "...")  # the harness's own advice writes headers like this
-SHORTEST = 4  # characters: replacing a shorter value everywhere would make any text unreadable
+MIN_SECRET = 4  # characters: replacing a shorter value everywhere would make any text unreadable
 EMBEDDED = 8  # characters from which a value is also replaced inside a longer word
-LONGEST = 4096  # characters of one exact value; a longer one is replaced line by line
+MAX_SECRET = 4096  # characters of one exact value; a longer one is replaced line by line
 MANY = 2000  # exact values at most
-LONGEST_PATTERN = 1000  # characters of one --redact
+MAX_PATTERN = 1000  # characters of one --redact
 
 T = TypeVar("T")
 
@@ -176,12 +176,15 @@ class Redactor:
 def _alternatives(values: Iterable[str]) -> re.Pattern[str] | None:
     forms: dict[str, None] = {}
     for value in values:
-        if len(value) > LONGEST:
-            pieces = [value[:LONGEST], *(line for line in value.splitlines()[:MANY] if len(line) <= LONGEST)]
+        if len(value) > MAX_SECRET:
+            pieces = [
+                value[:MAX_SECRET],
+                *(line for line in value.splitlines()[:MANY] if len(line) <= MAX_SECRET),
+            ]
         else:
             pieces = [value]
         for piece in pieces:
-            if len(piece.strip()) < SHORTEST or set(piece) <= set("*"):
+            if len(piece.strip()) < MIN_SECRET or set(piece) <= set("*"):
                 continue
             encoded = _as_bytes(piece)
             for form in (piece, quote(encoded), quote(encoded, safe=""), quote_plus(encoded), json.dumps(piece)[1:-1],
@@ -209,10 +212,8 @@ def _bounded(form: str) -> str:
 @lru_cache(maxsize=64)
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
-        if len(pattern) > LONGEST_PATTERN:
-            raise OptionError(
-                "redact", None, f"{len(pattern)} characters; expected at most {LONGEST_PATTERN}"
-            )
+        if len(pattern) > MAX_PATTERN:
+            raise OptionError("redact", None, f"{len(pattern)} characters; expected at most {MAX_PATTERN}")
         return re.compile(pattern)
     except re.error as error:
         raise OptionError(

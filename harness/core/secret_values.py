@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from harness.core.redact import EMBEDDED, MANY, SHORTEST, is_secret, plain_name
+from harness.core.redact import EMBEDDED, MANY, MIN_SECRET, is_secret, plain_name
 
 LONG = 16  # characters from which on any text counts as a secret
-LARGEST = 1 << 20  # characters of a body that are read as JSON or as a form
+MAX_BODY = 1 << 20  # characters of a body that are read as JSON or as a form
 
 
 def secrets_in_url(url: str) -> Iterator[str]:
@@ -65,11 +65,11 @@ def secrets_in_body(body: str) -> Iterator[str]:
     if len(lines) > 1:
         yield from (piece for line in lines for piece in _telling(line.strip()))
     try:
-        data = json.loads(body[:LARGEST])
+        data = json.loads(body[:MAX_BODY])
     except (ValueError, RecursionError):
         if "=" in body and "\n" not in body.strip():
             yield from (
-                text for _, text in parse_qsl(body[:LARGEST], max_num_fields=None) for text in _telling(text)
+                text for _, text in parse_qsl(body[:MAX_BODY], max_num_fields=None) for text in _telling(text)
             )
         return
     waiting = [data]
@@ -92,5 +92,5 @@ def _telling(text: str) -> Iterator[str]:
     unusual = re.search(r"\d|[^\w\s./:\-]", text) or (
         len(text) >= EMBEDDED and text.isalnum() and not text.islower()
     )
-    if len(text) >= LONG or (len(text) >= SHORTEST and unusual):
+    if len(text) >= LONG or (len(text) >= MIN_SECRET and unusual):
         yield text

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from harness.core.frames import Frame, is_library, own_first, written
 
-MOST = 12  # frames that are kept
-MOST_BESIDE = 4  # other goroutines that were inside C
-LONGEST = 2000  # characters of a line that are read
+MAX_FRAMES = 12  # frames that are kept
+MAX_OTHERS = 4  # other goroutines that were inside C
+MAX_LINE = 2000  # characters of a line that are read
 
 GOROUTINE = re.compile(r"^goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[([^\]]*)\]:")
 GO_CALL = re.compile(r"^(?:created by )?([^\s(][^\s]*?)(?:\(.*\)|\(\.\.\.\))?(?: in goroutine \d+)?$")
@@ -44,7 +44,7 @@ C_FRAME = re.compile(
 
 def fold(lines: Sequence[str]) -> tuple[str, ...]:
     """The frames that matter, innermost first and those of the service before all others. Empty without a trace."""
-    cut = [line[:LONGEST].rstrip() for line in lines]
+    cut = [line[:MAX_LINE].rstrip() for line in lines]
     for read in (_go, _python, _jvm, _rust, _c, _node):
         folded = read(cut)
         if folded:
@@ -56,7 +56,7 @@ def _kept(runtime: str, frames: Sequence[Frame]) -> tuple[str, ...]:
     """As lines. Frames of libraries are only kept where none is the service's own."""
     ordered = own_first(runtime, list(dict.fromkeys(frames)))  # a recursion is one frame
     own = [frame for frame in ordered if not is_library(runtime, frame)]
-    return tuple(written(frame) for frame in (own or ordered)[:MOST])
+    return tuple(written(frame) for frame in (own or ordered)[:MAX_FRAMES])
 
 
 def _go(lines: Sequence[str]) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def _go(lines: Sequence[str]) -> tuple[str, ...]:
     for one in blocks[1 : 1 + 10_000]:
         if (
             any("._Cfunc_" in function for _, _, function in one.whole)
-            and len(folded) < MOST + MOST_BESIDE + 1
+            and len(folded) < MAX_FRAMES + MAX_OTHERS + 1
         ):
             own = own_first("go", one.whole)[0]
             folded.append(f"goroutine {one.number} [{one.state}] is inside C as well: {written(own)}")

@@ -20,12 +20,12 @@ PER = ("connection", "event", "hour", "connected hour")
 SYNONYMS = {"stream": "connection", "answered stream": "connection"}  # as verdicts and --sensitivity name it
 
 
-LONGEST = 100  # characters of a quantity; longer ones would make the patterns slow
+MAX_TEXT = 100  # characters of a quantity; longer ones would make the patterns slow
 
 
 def shown(text: str) -> str:
     """A value for an error message, cut to its beginning."""
-    return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}… ({len(text):,} characters)"
+    return repr(text) if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]!r}… ({len(text):,} characters)"
 
 
 def counted(number: float | str, noun: str, form: str = "") -> str:
@@ -40,13 +40,13 @@ def counted(number: float | str, noun: str, form: str = "") -> str:
 def nearest(word: str, names: Iterable[str]) -> str:
     """``; did you mean 'fds'?`` for the valid name that is most like ``word``, or nothing."""
     # The comparison is quadratic in the length, and no valid name is that long.
-    short = [name for name in names if len(name) <= LONGEST]
-    close = difflib.get_close_matches(word, short, n=1, cutoff=0.5) if len(word) <= LONGEST else []
+    short = [name for name in names if len(name) <= MAX_TEXT]
+    close = difflib.get_close_matches(word, short, n=1, cutoff=0.5) if len(word) <= MAX_TEXT else []
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _split(name: str, text: str, units: dict[str, float] | dict[str, int], expected: str) -> float:
-    found = _NUMBER.match(text) if len(text) <= LONGEST else None
+    found = _NUMBER.match(text) if len(text) <= MAX_TEXT else None
     if not found or found[2].lower() not in units or not math.isfinite(float(found[1])):
         raise ConfigError(f"{name} {shown(text)}: expected {expected}")
     return float(found[1]) * units[found[2].lower()]
@@ -88,7 +88,7 @@ def count(name: str, text: str) -> float:
 
 def rate(name: str, text: str) -> float:
     """A positive rate: ``0.001``, ``1e-3`` or ``1/1000``. Raises ConfigError."""
-    over, slash, under = text.partition("/") if len(text) <= LONGEST else ("", "", "")
+    over, slash, under = text.partition("/") if len(text) <= MAX_TEXT else ("", "", "")
     try:
         value = float(over) / (float(under) if slash else 1.0)
     except (ValueError, ZeroDivisionError):
@@ -106,7 +106,7 @@ def per_unit(name: str, text: str, *, sized: bool = True) -> tuple[float, str]:
     """
     amount, slash, rest = text.rpartition("/")
     example = "'1 KiB/connection'" if sized else "'0/connection'"
-    found = _PER.match(rest) if len(text) <= LONGEST else None
+    found = _PER.match(rest) if len(text) <= MAX_TEXT else None
     if not slash or not found:
         raise ConfigError(f"{name} {shown(text)}: expected an amount per {_listed(PER)}, such as {example}")
     word = found[2].removesuffix("s")

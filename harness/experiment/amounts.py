@@ -9,7 +9,7 @@ from harness.core.errors import OptionError
 from harness.experiment.options import GuardRequest
 from harness.swarm.load import MAX_CONNECTIONS, LoadOptions
 
-LEAST_CYCLES = 3
+MIN_CYCLES = 3
 
 
 def check_amounts(request: GuardRequest) -> None:
@@ -18,7 +18,7 @@ def check_amounts(request: GuardRequest) -> None:
         amount = getattr(request.load, one.name)
         if one.metadata and amount is not None:
             _check(one, amount)
-    _check_count("cycles", request.judgement.cycles, LEAST_CYCLES, MAX_CONNECTIONS)
+    _check_count("cycles", request.judgement.cycles, MIN_CYCLES, MAX_CONNECTIONS)
 
 
 def _check(one: Field[Any], amount: float) -> None:

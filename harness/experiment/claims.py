@@ -36,7 +36,7 @@ from harness.store.run_dir import REPORTS, run_id
 from harness.store.write import make_directory, replace_file
 
 STATE, TRIALS = "claims.json", "trials"
-LARGEST = 64 << 20  # bytes of the saved state
+MAX_STATE_BYTES = 64 << 20  # bytes of the saved state
 TRIES = 3  # of one repeat, if the harness fails
 OVERHEAD = 8.0  # seconds of a trial besides its load: starts, settling, the end
 SLOWER = 3.0  # times as long as on an idle machine: late crashes and slow cycles still count
@@ -256,7 +256,9 @@ def load(path: Path) -> ClaimsRecord:
         raise ConfigError(f"{path}: {why}; expected the folder of a run of `harness reproduce --all`")
     expected = "what `harness reproduce --all` wrote"
     try:
-        data: Mapping[str, Any] = json.loads(read_bounded(path, LARGEST, option=str(path), expected=expected))
+        data: Mapping[str, Any] = json.loads(
+            read_bounded(path, MAX_STATE_BYTES, option=str(path), expected=expected)
+        )
     except (ValueError, RecursionError) as error:
         raise StoreError(
             f"cannot read {path}: it is not JSON ({error}); run again in another folder"

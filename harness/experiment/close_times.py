@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from harness.core.judge.unnoticed import LEAST, LEAST_SHARE
+from harness.core.judge.unnoticed import MIN_SHARE, MIN_SOCKETS
 from harness.core.sample import Sample
 
 SHORT = 2.0  # seconds without change that suffice where nothing above the last level is retained
@@ -80,7 +80,7 @@ def _last_fall(seen: list[tuple[float, int]]) -> float:
     if not seen:
         return 0.0
     counts = [count for _, count in seen]
-    step = max(LEAST, LEAST_SHARE * (counts[0] - min(counts)))
+    step = max(MIN_SOCKETS, MIN_SHARE * (counts[0] - min(counts)))
     lowest, last = counts[0], 0.0
     for at, count in seen:
         if count <= lowest - step:

@@ -37,7 +37,7 @@ from harness.http.request import Request
 from harness.http.tls import tls_context
 from harness.runtime.detect import choose
 from harness.store.plan import save_plan
-from harness.store.tidy import MOST
+from harness.store.tidy import MAX_BYTES
 from harness.swarm.launch import secret_for
 from harness.swarm.load import LoadOptions
 from harness.target.attach import AttachedTarget
@@ -290,7 +290,7 @@ def guard_once(
     steps: Steps | None = None,
     words: Sequence[str] | None = None,
     resume: Resumption | None = None,
-    max_size: int = MOST,
+    max_size: int = MAX_BYTES,
 ) -> Guarded:
     """Run one guard, report included. words: the command line's arguments, for a run that can be resumed. resume: a
     run to go on with. max_size: bytes of its folder. Raises ConfigError for an invalid request, StoreError when

@@ -30,8 +30,8 @@ from harness.experiment.setup import TrialSetup
 from harness.experiment.target_runtime import TargetRuntime
 
 TCP_IN = "tcp-in"  # a class of a census: connections to a port that the service listens on
-MOST_EVENTS = 20  # of one cycle
-MOST_CHANGES = 100  # of the hot counts in one cycle
+MAX_EVENTS = 20  # of one cycle
+MAX_CHANGES = 100  # of the hot counts in one cycle
 
 
 @dataclass
@@ -183,8 +183,8 @@ class LevelReader:
             counts = (float(sample.fds), float(sample.threads))
             if not found or found[-1][1:] != counts:
                 found.append((sample.at, *counts))
-        if len(found) > MOST_CHANGES:
-            stride = -(-len(found) // MOST_CHANGES)
+        if len(found) > MAX_CHANGES:
+            stride = -(-len(found) // MAX_CHANGES)
             found = [*found[::stride], found[-1]]
         return tuple(found)
 
@@ -223,7 +223,7 @@ class LevelReader:
         told = [event for sample in self.sampler.samples() if sample.at >= since for event in sample.events]
         new = {event.removesuffix(" started") + " " for event in told if event.endswith(" started")}
         kept = [e for e in told if not e.endswith(" started") and not any(e.startswith(pid) for pid in new)]
-        return tuple(kept[:MOST_EVENTS])
+        return tuple(kept[:MAX_EVENTS])
 
     def _censuses(self, count: int) -> list[Census]:
         """Up to ``count`` censuses, one probe interval apart."""

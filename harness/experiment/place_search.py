@@ -9,7 +9,7 @@ from harness.core.cycle import CycleSpec
 from harness.core.errors import Interrupted, ProbeError
 from harness.core.judge.attribution import attribution_cycle, units
 from harness.core.note import NoteKind
-from harness.core.plan import LONGEST_SEARCH
+from harness.core.plan import MAX_SEARCH
 from harness.experiment.trial_cycle import CycleRunner
 from harness.experiment.trial_record import TrialRecord
 from harness.experiment.trial_start import TrialParts
@@ -66,7 +66,7 @@ class PlaceSearch:
 
 
 class SearchCycles:
-    """The cycles of one search, which takes LONGEST_SEARCH seconds at most.
+    """The cycles of one search, which takes MAX_SEARCH seconds at most.
 
     step: a cycle in which the driver acts. per: the unit of the driver. began, over: start and limit of the search,
     by the run's clock.
@@ -78,7 +78,7 @@ class SearchCycles:
         self.step = step
         self.per = per
         self.began = record.context.clock()
-        self.over = self.began + record.time_left(LONGEST_SEARCH)
+        self.over = self.began + record.time_left(MAX_SEARCH)
         self._load_until = self.over
         self._longest = 0.0  # seconds of a cycle, the questions after it included
         self._asked = self.began  # when the questions before the next cycle began
@@ -93,7 +93,7 @@ class SearchCycles:
             reserved = LAST_QUESTIONS * (started - self.began)
             self._load_until = max(started + LEAST_SEARCH, self._load_until - reserved)
         elif started + self._longest + (started - self._asked) > self._load_until:
-            raise SearchOver(f"another cycle would have exceeded the {LONGEST_SEARCH:g} s of the search")
+            raise SearchOver(f"another cycle would have exceeded the {MAX_SEARCH:g} s of the search")
         step = replace(self.step, index=len(record.trial.observations))
         seen = self.cycles.run(step, load_until=self._load_until, label=SEARCH)
         record.change(observations=(*record.trial.observations, seen))

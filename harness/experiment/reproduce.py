@@ -22,7 +22,7 @@ from harness.core.design import plain
 from harness.core.errors import OptionError, TargetError
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import About, Trial
-from harness.core.stats.ratio import LEAST, factor
+from harness.core.stats.ratio import MIN_RUNS, factor
 from harness.core.units import counted, nearest
 from harness.core.verdict import Outcome
 from harness.experiment.broker import BrokerSetup
@@ -288,7 +288,7 @@ def claim_of(later: Sequence[float], earlier: Sequence[float], name: str) -> tup
     crash, one per run."""
     tested = factor(later, earlier)
     if tested is None:
-        repeats = f"{counted(min(len(later), len(earlier)), 'run')} of each; --repeat {LEAST} tests it"
+        repeats = f"{counted(min(len(later), len(earlier)), 'run')} of each; --repeat {MIN_RUNS} tests it"
         return False, f"later than {name}: not tested ({repeats})"
     ratio, low, high = tested
     verdict = "confirmed" if low > 1 else "refuted" if high < 1 else "not shown"

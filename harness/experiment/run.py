@@ -26,7 +26,7 @@ from harness.experiment.resume import Resumption
 from harness.experiment.setup import TrialSetup
 from harness.experiment.trial import run_trial
 from harness.store.run_dir import RunDirectory, run_id
-from harness.store.tidy import MOST, Tidy
+from harness.store.tidy import MAX_BYTES, Tidy
 
 
 class Run:
@@ -44,7 +44,7 @@ class Run:
         show: Callable[[Progress], None] = lambda _: None,
         redact: Redactor | None = None,
         resume: Resumption | None = None,
-        max_size: int = MOST,
+        max_size: int = MAX_BYTES,
     ) -> None:
         """redact: what must not be stored or shown; None: only what the names of options and headers show. resume: a
         run to resume, in its own folder. max_size: bytes of that folder."""

@@ -46,7 +46,7 @@ def soak_steps(
         if not isinstance(step, CycleSpec) or step.phase is not Phase.LOAD:
             return step
         fitting = design.pace(trial, goal.disconnect) * duration / CYCLES
-        size = min(float(design.LARGEST), fitting)
+        size = min(float(design.MAX_CONNECTIONS), fitting)
         return replace(step, connections=max(goal.connections, int(size)))
 
     return steps

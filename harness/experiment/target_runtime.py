@@ -20,7 +20,7 @@ from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
 from harness.runtime.processes import owner
 from harness.runtime.python import PythonCounters
-from harness.runtime.python_sites import LEAST
+from harness.runtime.python_sites import MIN_PER_CONNECTION
 
 NOWHERE = (
     "nothing that {runtime} itself allocates grew by as much as {least:g} per {per}: {native} holds it, or it is too "
@@ -165,7 +165,7 @@ class TargetRuntime:
             for growth in found.growths
         )
         name, native = NATIVE.get(reader.name, ("the runtime", "native code"))
-        none = NOWHERE.format(runtime=name, native=native, least=LEAST, per=per)
+        none = NOWHERE.format(runtime=name, native=native, least=MIN_PER_CONNECTION, per=per)
         notes = (
             *(() if places else (Note(NoteKind.NOTHING_FOUND, none),)),
             *found.notes,

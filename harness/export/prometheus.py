@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 EXPECTED = "expected PORT, or HOST:PORT with an address of this machine (port 0 takes any)"
-LONGEST_WAIT = 30.0  # seconds for the scrape that takes the verdict
+MAX_WAIT = 30.0  # seconds for the scrape that takes the verdict
 LINGER = 2.0  # times the longest pause between two scrapes
 LOOK = 0.05  # seconds
 
@@ -106,9 +106,9 @@ class Exporter:
     def wait_for_scrape(self, cancelled: Callable[[], bool] = lambda: False) -> bool:
         """Wait until the figures of this moment have been collected: Prometheus learns the verdict of a run only while
         its process lives. Nobody who never came is waited for, and nobody for longer than twice the longest pause so
-        far, or LONGEST_WAIT seconds. Returns whether a scrape came."""
+        far, or MAX_WAIT seconds. Returns whether a scrape came."""
         seen, began = self._scraped, self._clock()
-        most = min(LONGEST_WAIT, LINGER * max(self._longest_pause, began - self._last)) if seen else 0.0
+        most = min(MAX_WAIT, LINGER * max(self._longest_pause, began - self._last)) if seen else 0.0
         while self._scraped == seen and self._clock() - began < most and not cancelled():
             time.sleep(LOOK)
         return self._scraped > seen

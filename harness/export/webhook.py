@@ -16,7 +16,7 @@ from harness.http.route import Router
 
 TIMEOUT = 5.0  # seconds for one try
 PAUSES = (0.5, 1.0, 2.0)  # seconds between tries
-LONGEST_PAUSE = 5.0  # seconds: what a Retry-After may ask for
+MAX_PAUSE = 5.0  # seconds: what a Retry-After may ask for
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -57,7 +57,7 @@ class Webhook:
                 reason, again = f"it redirects with {error.status} to where nothing may be sent", False
             if not again or wait is None:
                 break
-            pause(min(LONGEST_PAUSE, max(wait, asked)))
+            pause(min(MAX_PAUSE, max(wait, asked)))
         raise NotificationError(f"no notification to {self.host}: {reason}; check its address")
 
 

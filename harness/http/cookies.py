@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from harness.http.endpoint import Endpoint
 
 MAX_COOKIES = 100  # per user, to bound memory
-LARGEST = 4096  # bytes of name and value (RFC 6265bis, 5.6)
+MAX_COOKIE = 4096  # bytes of name and value (RFC 6265bis, 5.6)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a request header cannot carry them
 
 
@@ -87,7 +87,7 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
     pair, *attributes = line.split(";")
     name, equals, value = pair.partition("=")
     name = name.strip()
-    if not equals or not name or _CONTROL.search(line) or len(name) + len(value) > LARGEST:
+    if not equals or not name or _CONTROL.search(line) or len(name) + len(value) > MAX_COOKIE:
         return None
     # Without a Path attribute a cookie goes to the folder of the request's path (RFC 6265, 5.1.4).
     path = endpoint.target.partition("?")[0].rpartition("/")[0] or "/"

@@ -17,9 +17,9 @@ from harness.core.errors import ConfigError
 
 PORTS = {"http": 80, "https": 443}
 ZONED = "expected such as http://[fe80::1%25eth0]:8000"
-LONGEST_UNIX = 107  # bytes of a Unix socket's path (unix(7))
-LONGEST_SHOWN = 200  # characters of a URL in an error
-LONGEST_NAME = 254  # characters of a host name, its final dot included (RFC 1035, 2.3.4)
+MAX_UNIX = 107  # bytes of a Unix socket's path (unix(7))
+MAX_SHOWN = 200  # characters of a URL in an error
+MAX_NAME = 254  # characters of a host name, its final dot included (RFC 1035, 2.3.4)
 _NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
 _BRACKETED = re.compile(r"\[[^\[\]]+\](:\d*)?")
 _SAFE = "/?%:@!$&'()*+,;=-._~[]"
@@ -62,9 +62,9 @@ class Endpoint:
         if not parts.netloc or (not kind and not parts.hostname):
             raise ConfigError(f"{shown!r} names no host; expected such as http://127.0.0.1:8000")
         unix = unquote(parts.netloc) if kind else ""
-        if len(unix.encode()) > LONGEST_UNIX:
+        if len(unix.encode()) > MAX_UNIX:
             raise ConfigError(
-                f"{shown!r}: a socket path of {len(unix.encode())} bytes; expected at most {LONGEST_UNIX}"
+                f"{shown!r}: a socket path of {len(unix.encode())} bytes; expected at most {MAX_UNIX}"
             )
         return cls(
             scheme,
@@ -138,7 +138,7 @@ class Endpoint:
 
 def _shown(url: str) -> str:
     """A URL for an error: its user info may be a password."""
-    return re.sub(r"//[^/?#]*@", "//***@", url)[:LONGEST_SHOWN]
+    return re.sub(r"//[^/?#]*@", "//***@", url)[:MAX_SHOWN]
 
 
 def _target(parts: SplitResult) -> str:
@@ -169,7 +169,7 @@ def _host(parts: SplitResult, shown: str) -> str:
         name = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
         raise ConfigError(f"{shown!r}: host {host[:100]!r}: {error}") from None
-    if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         raise ConfigError(f"{shown!r}: host {name[:100]!r} is not a name that DNS allows; {expected}")
     return name
 

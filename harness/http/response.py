@@ -16,7 +16,7 @@ HEAD_LIMIT = 64 * 1024  # bytes, because httptools buffers a header until it is 
 SWITCHING = 101  # final, although it is informational: what follows is another protocol
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 PRINTABLE = bytes(range(0x21, 0x7F))
-LONGEST_RETRY_AFTER = 64  # characters
+MAX_RETRY_AFTER = 64  # characters
 MALFORMED = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 """What ``feed_data`` raises for bytes that are not an HTTP response."""
 
@@ -77,7 +77,7 @@ class ResponseParser:
         elif name in FRAMING:
             self.framed = True
         elif name == b"retry-after":
-            self.retry_after = quote_from_bytes(value, safe=PRINTABLE + b" ")[:LONGEST_RETRY_AFTER]
+            self.retry_after = quote_from_bytes(value, safe=PRINTABLE + b" ")[:MAX_RETRY_AFTER]
         elif name == b"location":
             # Browsers use the raw bytes too.
             self.location = quote_from_bytes(value, safe=PRINTABLE)

@@ -14,7 +14,7 @@ from harness.http.causes import CERTIFICATE, TLS
 from harness.process.read import read_bounded
 
 READ = 64 * 1024
-LARGEST_CA = 16 << 20  # bytes of a file of certificates
+MAX_CA = 16 << 20  # bytes of a file of certificates
 PEM = "a PEM file with certificates"
 
 
@@ -22,7 +22,7 @@ def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
     """Verification is on unless ``insecure``; ``ca``: a PEM file of authorities. Raises ConfigError."""
     # OpenSSL would read a device or a pipe for ever.
     try:
-        data = read_bounded(ca, LARGEST_CA, option="", expected=PEM) if ca else None
+        data = read_bounded(ca, MAX_CA, option="", expected=PEM) if ca else None
     except ConfigError as error:
         raise OptionError("ca", str(ca), str(error).removeprefix(": ")) from None
     try:

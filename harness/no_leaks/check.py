@@ -16,7 +16,7 @@ from harness.no_leaks.ignore import Ignore, checked, covered
 from harness.no_leaks.snapshot import Snapshot, snapshot, types_of
 
 TIMEOUT = 2.0  # seconds in which threads, tasks and connections may still end by themselves
-FIRST_WAIT, LONGEST_WAIT = 0.001, 0.1
+FIRST_WAIT, MAX_WAIT = 0.001, 0.1
 SLEPT = 0.4  # seconds that the check must have slept, because a suspended machine may skip the whole timeout
 SHOWN = 10
 
@@ -143,7 +143,7 @@ class NoLeaks:
                     raise LeaksError(leaks, self._timeout)
                 yield wait
                 slept += wait
-                wait = min(2 * wait, LONGEST_WAIT)
+                wait = min(2 * wait, MAX_WAIT)
             collect = True  # garbage is not a leak, but a collection is slow, so it runs only when something is left
 
     def end(self) -> None:

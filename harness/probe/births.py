@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container
 
-MOST_CANDIDATES = 64  # if more were started, a scan of all processes is cheaper
+MAX_CANDIDATES = 64  # if more were started, a scan of all processes is cheaper
 MIN_LOOKS = 5  # between two whole scans, however many processes the machine starts
 SAFETY = 50  # looks after which all processes are scanned anyway, because restored processes choose their pid
 
@@ -35,7 +35,7 @@ def descendants(root: int, known: Container[int] = (), since: int | None = None)
     without it, or if many were started, all of /proc is scanned.
     """
     started = -1 if since is None else _newest() - since
-    if since is None or not 0 <= started <= MOST_CANDIDATES:
+    if since is None or not 0 <= started <= MAX_CANDIDATES:
         return [root, *_below({root}, _everyone())]
     parents = {
         pid: parent for pid in range(since + 1, since + started + 1) if (parent := parent_of(pid)) is not None
@@ -107,7 +107,7 @@ class Births:
         newest = int(os.pread(self._loadavg, 128, 0).rsplit(None, 1)[1])
         started = newest - self.newest
         self._since_scan += 1
-        many = not 0 <= started <= MOST_CANDIDATES
+        many = not 0 <= started <= MAX_CANDIDATES
         if self._since_scan >= SAFETY or (many and self._since_scan >= MIN_LOOKS):
             self._since_scan = 0
             self.newest = newest

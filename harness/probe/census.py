@@ -15,7 +15,7 @@ from harness.probe.memory import mappings, memory
 from harness.probe.threads import threads
 from harness.probe.tree import ENDED
 
-MOST_TOLD = 1000  # processes whose descriptors are listed separately
+MAX_LISTED = 1000  # processes whose descriptors are listed separately
 
 
 def census(
@@ -99,7 +99,7 @@ def _counts(readings: list[HotReading]) -> dict[str, int]:
     known = {str(reading.pid): reading.fds for reading in readings if reading.fds is not None}
     if len(known) < len(readings):
         return {}
-    return dict(nlargest(MOST_TOLD, known.items(), key=itemgetter(1)))
+    return dict(nlargest(MAX_LISTED, known.items(), key=itemgetter(1)))
 
 
 def _examples(fds: Tally, mapped: Tally, named: Tally, zombies: list[str]) -> dict[str, tuple[str, ...]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES = 3
 EXAMPLE_LENGTH = 160
 UNCLASSIFIED = "unclassified"
-MOST_PORTS = 64  # classes of outbound connections in one namespace; the ports of the others are not named
+MAX_PORTS = 64  # classes of outbound connections in one namespace; the ports of the others are not named
 OTHER = "tcp-out:other"
 # The kernel's name of an anonymous inode → the class, if the two differ.
 _RENAMED = {"perf_event": "perf-event", "bpf-map": "bpf", "bpf-prog": "bpf", "bpf_link": "bpf"}
@@ -246,7 +246,7 @@ class TcpClasses:
             _tell(tally, kind, count, self._examples[kind])
         ranked = sorted(self._outbound, key=lambda remote: (-self._outbound[remote], remote))
         for at, remote in enumerate(ranked):
-            kind = f"tcp-out:{port(remote)}" if at < MOST_PORTS else OTHER
+            kind = f"tcp-out:{port(remote)}" if at < MAX_PORTS else OTHER
             _tell(tally, kind, self._outbound[remote], self._examples[remote])
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from harness.core.sample import Sample
 
 NEWEST = 2048  # all kept: over three minutes at 10 Hz
-MOST = 4096
+MAX_KEPT = 4096
 
 
 class History:
     """Spans everything appended. When it is full, every second sample of the older half is dropped.
     Gaps are kept, because they are rare and important."""
 
-    def __init__(self, most: int = MOST, newest: int = NEWEST) -> None:
+    def __init__(self, most: int = MAX_KEPT, newest: int = NEWEST) -> None:
         self._samples: list[Sample] = []
         self._most = most
         self._newest = newest

@@ -15,9 +15,9 @@ from harness.core.errors import ProbeError
 from harness.core.sample import Census, ProcessSample, Sample
 
 PROTOCOL = 1
-MOST_EVENTS = 20  # of one sample
-LONGEST_TEXT = 500  # characters of an event or of a gap's reason
-LONGEST = 4 << 20  # bytes of one line: a census of a very large tree is below 100 kB
+MAX_EVENTS = 20  # of one sample
+MAX_TEXT = 500  # characters of an event or of a gap's reason
+MAX_LINE = 4 << 20  # bytes of one line: a census of a very large tree is below 100 kB
 
 
 def hello(pid: int, interval: float, *, started: int = 0, orders: bool = False) -> str:
@@ -119,12 +119,12 @@ def sample_of(data: Mapping[str, Any], at: float) -> Sample:
             if not (isinstance(value, str) if name == "gap" else _is_number(value)):
                 raise TypeError(f"{name} is {value!r}")
         if "gap" in values:
-            values["gap"] = values["gap"][:LONGEST_TEXT]
+            values["gap"] = values["gap"][:MAX_TEXT]
         return Sample(
             at=at,
             per_process=tuple(_process(each) for each in data.get("per_process", ())),
             # A run keeps thousands of samples, so the texts in each are limited.
-            events=tuple(str(event)[:LONGEST_TEXT] for event in list(data.get("events", ()))[:MOST_EVENTS]),
+            events=tuple(str(event)[:MAX_TEXT] for event in list(data.get("events", ()))[:MAX_EVENTS]),
             **values,
         )
     except (TypeError, ValueError) as error:

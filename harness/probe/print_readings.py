@@ -26,9 +26,9 @@ from harness.probe.lines import census_line, hello, sample_line
 from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
 
-LONGEST_ORDER = 256  # bytes
+MAX_ORDER = 256  # bytes
 LAST_PORT = 65535
-MOST_ORDERS = 100  # waiting at once; further ones end the reading of orders
+MAX_ORDERS = 100  # waiting at once; further ones end the reading of orders
 
 
 class Orders:
@@ -39,7 +39,7 @@ class Orders:
     """
 
     def __init__(self, source: int | None) -> None:
-        self._queue: queue.Queue[str] = queue.Queue(MOST_ORDERS)
+        self._queue: queue.Queue[str] = queue.Queue(MAX_ORDERS)
         self.taken = source is not None
         self.woken = threading.Event()
         if source is not None:
@@ -48,7 +48,7 @@ class Orders:
     def _read(self, source: int) -> None:
         rest = b""
         try:
-            while len(rest) < LONGEST_ORDER:
+            while len(rest) < MAX_ORDER:
                 data = os.read(source, 4096)
                 if not data:
                     return

@@ -26,7 +26,7 @@ START_TIMEOUT = 20.0  # seconds until the first sample: ssh may ask a jump host
 WAKE = 0.1  # seconds between two checks for cancellation
 ANSWER_TIMEOUT = 10.0  # seconds for a census of a very large service
 STALE = 3.0  # seconds (or ten intervals) without a line after which the last one is out of date
-MOST_ANSWERS = 8  # answers queued
+MAX_ANSWERS = 8  # answers queued
 CUT = "cut"  # key of the answer to an order that cannot be answered any more
 RETRY = 2.0  # seconds between two attempts to start the command again
 DRIFT = 1e-4  # relative difference of the pace of two monotonic clocks
@@ -60,7 +60,7 @@ class RemoteSampler:
         self._orders = threading.Lock()
         self._stop = threading.Event()
         self._first = threading.Event()
-        self._answers: queue.Queue[Mapping[str, Any]] = queue.Queue(MOST_ANSWERS)
+        self._answers: queue.Queue[Mapping[str, Any]] = queue.Queue(MAX_ANSWERS)
         self._offset = math.inf
         self._arrived = clock()
         self._hello: Mapping[str, Any] = {}

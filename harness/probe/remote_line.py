@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from harness.core.errors import ProbeError
-from harness.probe.lines import LONGEST
+from harness.probe.lines import MAX_LINE
 from harness.process.leash import Leash
 
 END_TIMEOUT = 2.0  # seconds for the end of a command whose output has ended, or that was killed
@@ -74,7 +74,7 @@ class Line:
             if not (data := self._next(self._process.stdout.fileno(), 1 << 16)):
                 return []
             *lines, self._rest = (self._rest + data).split(b"\n")
-            if len(self._rest) > LONGEST:
+            if len(self._rest) > MAX_LINE:
                 raise ProbeError(
                     f"the remote probe sent {len(self._rest)} bytes without a line's end; expected JSON lines"
                 )

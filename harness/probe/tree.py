@@ -16,11 +16,11 @@ from harness.probe.hot import HotProcess, HotReading
 __all__ = ["Tree", "descendants", "inner_pid"]
 
 ENDED = "the process has ended"
-MOST_HELD = 32  # processes whose files are kept open; the others cost a little more per reading
-MOST_TOLD = (
+MAX_HELD = 32  # processes whose files are kept open; the others cost a little more per reading
+MAX_LISTED = (
     100  # processes listed separately in a sample: 500 of them ten times a second would fill disk and memory
 )
-MOST_EVENTS = 20  # per sample; a fork bomb must not fill the record
+MAX_EVENTS = 20  # per sample; a fork bomb must not fill the record
 
 
 def open_process(pid: int, *, hold: bool = False) -> HotProcess:
@@ -97,7 +97,7 @@ class Tree:
     def _look(self, events: list[str]) -> None:
         for pid in self._births.look(self._parents):
             try:
-                self._known[pid] = HotProcess(pid, hold=len(self._known) < MOST_HELD)
+                self._known[pid] = HotProcess(pid, hold=len(self._known) < MAX_HELD)
             except OSError:
                 continue
             if not self._new:
@@ -133,7 +133,7 @@ class Tree:
             faults=self._faults_of_dead + sum(reading.faults for reading in readings),
             zombies=len(readings) - len(alive),
             per_process=_details(readings),
-            events=tuple(events[:MOST_EVENTS]),
+            events=tuple(events[:MAX_EVENTS]),
         )
 
     def _compare(self, before: HotReading, now: HotReading, events: list[str]) -> HotReading:
@@ -168,7 +168,7 @@ class Tree:
         if orphans:
             names = ", ".join(f"{r.pid} ({r.name})" for r in orphans[:3])
             why += f"; {len(orphans)} of its descendants still run: {names}"
-        return Sample(at, gap=why, events=tuple(events[:MOST_EVENTS]))
+        return Sample(at, gap=why, events=tuple(events[:MAX_EVENTS]))
 
     def close(self) -> None:
         """Close the descriptors of every process. Idempotent."""
@@ -191,8 +191,8 @@ def _details(readings: list[HotReading]) -> tuple[ProcessSample, ...]:
     """Each process of a small tree; of a large one those with most descriptors and memory, the root first."""
     if len(readings) < 2:
         return ()
-    if len(readings) > MOST_TOLD:
-        rest = nlargest(MOST_TOLD - 1, readings[1:], key=lambda one: (one.fds or 0, one.rss or 0))
+    if len(readings) > MAX_LISTED:
+        rest = nlargest(MAX_LISTED - 1, readings[1:], key=lambda one: (one.fds or 0, one.rss or 0))
         readings = [readings[0], *rest]
     return tuple(ProcessSample(r.pid, r.name, r.fds, r.threads, r.rss, r.zombie) for r in readings)
 

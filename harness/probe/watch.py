@@ -28,7 +28,7 @@ REDRAW = 0.25  # seconds
 PLAIN_EVERY = 5.0  # seconds between two lines without a terminal
 MEMORY_NEWS = 1 << 20  # bytes: smaller growth may be one allocation of an arena
 WIDTH = 40
-MOST_ROWS = 12
+MAX_ROWS = 12
 UNKNOWN = "what it holds could not be read yet"
 
 
@@ -114,7 +114,7 @@ class View:
         ranked = sorted(
             self.last.fds.items(), key=lambda item: (-abs(item[1] - then.get(item[0], 0)), -item[1], item[0])
         )
-        for kind, count in ranked[:MOST_ROWS]:
+        for kind, count in ranked[:MAX_ROWS]:
             by = count - then.get(kind, 0)
             examples = fresh.get(kind) or self.last.examples.get(kind, ())
             style = "yellow" if by > 0 else "" if by == 0 else "green"
@@ -124,8 +124,8 @@ class View:
                 Text(f"{by:+d}" if by else "", style=style),
                 Text(terminal(", ".join(examples)), no_wrap=True, overflow="ellipsis"),
             )
-        if len(ranked) > MOST_ROWS:
-            table.add_row(f"and {len(ranked) - MOST_ROWS} more", "", "", "")
+        if len(ranked) > MAX_ROWS:
+            table.add_row(f"and {len(ranked) - MAX_ROWS} more", "", "", "")
         return table
 
 

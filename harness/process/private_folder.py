@@ -16,7 +16,7 @@ from types import TracebackType
 NAMES = ("broker", "runtime", "swarm")
 OURS = re.compile(rf"harness-(?:{'|'.join(NAMES)})-[a-z0-9_]{{8}}")  # as mkdtemp makes them
 LOCK = ".lock"
-LONGEST = 70  # bytes of the parent's path: a Unix socket's path has 107 at most (unix(7))
+MAX_PARENT = 70  # bytes of the parent's path: a Unix socket's path has 107 at most (unix(7))
 FALLBACK = "/tmp"  # noqa: S108 - mkdtemp makes a name that nobody can guess, with mode 0700
 UNLOCKED_AGE = (
     3600.0  # seconds after which a folder without a lock counts as abandoned: its owner makes one at once
@@ -57,7 +57,7 @@ class PrivateFolder:
 
 def _parent() -> Path:
     parent = tempfile.gettempdir()
-    too_long = len(os.fsencode(parent)) > LONGEST
+    too_long = len(os.fsencode(parent)) > MAX_PARENT
     return Path(FALLBACK if too_long and os.access(FALLBACK, os.W_OK | os.X_OK) else parent)
 
 

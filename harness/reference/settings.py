@@ -16,7 +16,7 @@ TIMES = (
 )
 DEFAULT_SCALE = 0.05  # ticks of 250 and 100 ms, timeouts of 1.5 s
 # Seconds. A scaled deadline below this would be missed by a healthy broker on a busy machine.
-LEAST_DEADLINE = 0.1
+MIN_DEADLINE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class Settings:
     seed: int = 0
 
     def scaled(self, factor: float) -> Settings:
-        """The same with every time multiplied by ``factor``; deadlines not below ``LEAST_DEADLINE``,
+        """The same with every time multiplied by ``factor``; deadlines not below ``MIN_DEADLINE``,
         nor above what they were."""
         times = {name: getattr(self, name) * factor for name in TIMES}
         for name in ("dashboard_deadline", "status_deadline"):
-            times[name] = max(times[name], min(LEAST_DEADLINE, getattr(self, name)))
+            times[name] = max(times[name], min(MIN_DEADLINE, getattr(self, name)))
         return replace(self, **times)
 
     def timed(self, times: Mapping[str, float]) -> Settings:

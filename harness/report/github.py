@@ -15,7 +15,7 @@ from harness.core.verdict import Outcome
 from harness.report import markdown
 from harness.report.facts import facts_of
 
-LONGEST = 4000  # characters of one annotation: GitHub cuts at 4 KB
+MAX_ANNOTATION = 4000  # characters of one annotation: GitHub cuts at 4 KB
 SUMMARY = 1 << 20  # bytes of a step summary
 _PLACE = re.compile(
     r"(?<![\w./-])(?P<file>[\w./-]{0,400}\w\.(?:py|go|js|ts|mjs|cjs|java|kt|rs|rb|c|cc|cpp)):(?P<line>\d+)"
@@ -51,10 +51,10 @@ def _annotation(trial: Trial, root: str) -> str:
 
 
 def _cut(message: str) -> str:
-    """At most LONGEST characters, with "…" in place of the rest; an escape such as %0A is never cut in two."""
-    if len(message) <= LONGEST:
+    """At most MAX_ANNOTATION characters, with "…" in place of the rest; an escape such as %0A is never cut in two."""
+    if len(message) <= MAX_ANNOTATION:
         return message
-    return re.sub(r"%[0-9A-F]?$", "", message[: LONGEST - 1]) + "…"
+    return re.sub(r"%[0-9A-F]?$", "", message[: MAX_ANNOTATION - 1]) + "…"
 
 
 def summary(record: RunRecord) -> str:

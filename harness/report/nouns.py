@@ -42,7 +42,7 @@ DRIVERS = {
     "invalid-request": "invalid request",
     "connected-hour": "connected hour",
 }
-MOST_DECIMALS = 4  # of the ends of an interval: a rate is not known any better
+MAX_DECIMALS = 4  # of the ends of an interval: a rate is not known any better
 PLURALS = {
     "descriptor of a deleted file": "descriptors of deleted files",
     "process": "processes",
@@ -117,7 +117,7 @@ def interval(rate: Rate, *, size: bool) -> str:
 
 def _ends(low: float, high: float) -> tuple[str, str]:
     ends = decimal(low), decimal(high)
-    for digits in range(3, MOST_DECIMALS + 1):
+    for digits in range(3, MAX_DECIMALS + 1):
         if ends[0] != ends[1] or low == high:
             break
         ends = f"{low:.{digits}f}", f"{high:.{digits}f}"

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from harness.core.quote import plain
 
-LONGEST = 4000  # characters of any one text
+MAX_TEXT = 4000  # characters of any one text
 
 
 def asset(name: str) -> str:
@@ -42,7 +42,7 @@ def policy(*scripts: str) -> str:
 
 def printable(value: object) -> object:
     """Whatever a template shows, without control characters: a target said some of it."""
-    return plain(value, LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return plain(value, MAX_TEXT) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def environment() -> Environment:

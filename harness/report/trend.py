@@ -10,7 +10,7 @@ from harness.core.units import counted
 from harness.report.words import number, signed
 
 SHORT = 10  # characters of a commit
-MOST = 30  # rows of a comment: GitHub takes 65,536 characters
+MAX_ROWS = 30  # rows of a comment: GitHub takes 65,536 characters
 
 
 def rate(value: float) -> str:
@@ -85,7 +85,7 @@ def markdown(found: Sequence[SeriesChange], series: Sequence[Series]) -> str:
     text = [f"### Leak trend: {head}", ""]
     if found:
         text += ["| | service | metric | change | commits | runs ago |", "|---|---|---|---|---|---|"]
-    for one in found[:MOST]:
+    for one in found[:MAX_ROWS]:
         sign = "🔴" if one.open else "🟢" if not one.change.rose else "⚪"
         cells = (
             sign,
@@ -96,10 +96,10 @@ def markdown(found: Sequence[SeriesChange], series: Sequence[Series]) -> str:
             str(one.ago),
         )
         text.append("| " + " | ".join(quote.markdown(cell) for cell in cells) + " |")
-    if len(found) > MOST:
-        text.append(f"\nand {len(found) - MOST} more")
+    if len(found) > MAX_ROWS:
+        text.append(f"\nand {len(found) - MAX_ROWS} more")
     notes = [
-        f"{one.series.name}: {condition}" for one in regressions[:MOST] for condition in one.conditions()
+        f"{one.series.name}: {condition}" for one in regressions[:MAX_ROWS] for condition in one.conditions()
     ]
     if notes:
         text += ["", "Also changed at a regression:", *(f"- {quote.markdown(note)}" for note in notes)]

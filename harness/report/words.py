@@ -17,12 +17,12 @@ METRIC_WORD = {
 MINUS = "−"
 
 
-LARGEST = 1e18  # beyond anything that is counted or measured
+MAX_NUMBER = 1e18  # beyond anything that is counted or measured
 
 
 def number(value: float, digits: int = 3) -> str:
     """``1,234`` ``0.25`` ``2.5e-4``: so many significant digits, thousands marked."""
-    if abs(value) > LARGEST:  # a damaged record; a whole number may be larger than any float
+    if abs(value) > MAX_NUMBER:  # a damaged record; a whole number may be larger than any float
         value = math.copysign(math.inf, 1 if value > 0 else -1)
     if not math.isfinite(value):
         return "∞" if value > 0 else ("unknown" if math.isnan(value) else f"{MINUS}∞")

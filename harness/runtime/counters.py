@@ -23,7 +23,7 @@ GOROUTINES = Key("tasks", "goroutine")
 HANDLES = Key("tasks", "handle")
 
 TOP = 10
-MOST = 1 << 63  # of any count
+MAX_COUNT = 1 << 63  # of any count
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,7 +75,7 @@ class Counters(Mapping[Key, float]):
     def __post_init__(self) -> None:
         """Raises ValueError for what cannot have been counted."""
         for key, level in self.levels.items():
-            if not 0 <= level < MOST:
+            if not 0 <= level < MAX_COUNT:
                 raise ValueError(f"{key} is {level!r}")
 
     def __getitem__(self, key: Key) -> float:

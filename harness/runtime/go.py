@@ -47,7 +47,7 @@ NO_TIME = cut_short("there was no time to compare the heap")
 LOCAL = ("localhost", "::1")
 TOTAL = re.compile(r"^goroutine profile: total (\d+)")
 # Listing every stack with its state stops the service for as long: 10 µs a goroutine.
-MOST_STACKS = 5_000
+MAX_STACKS = 5_000
 MOUNT = "mount net/http/pprof in the service, or give its address by --pprof URL"
 
 
@@ -160,7 +160,7 @@ class GoCounters:
     def _stacks(self, profile: str) -> dict[Stack, int] | None:
         """Every goroutine by its state and stack; None where there are too many, or the pages do not tell."""
         found = TOTAL.match(profile)
-        if not found or int(found[1]) > MOST_STACKS:
+        if not found or int(found[1]) > MAX_STACKS:
             return None
         try:
             return stacks_of(self._page("goroutine?debug=2"))

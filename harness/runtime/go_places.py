@@ -13,7 +13,7 @@ from harness.core.frames import Frame, is_go_library, own_first, written
 from harness.core.trace import goroutines
 from harness.runtime.counters import Growth
 
-LEAST = 0.02
+MIN_PER_CONNECTION = 0.02
 STACK = re.compile(r"^(\d+)(?:: (\d+) \[\d+: \d+\])? @")
 FRAME = re.compile(r"^#\t0x[0-9a-f]+\t(\S+?)\+0x[0-9a-f]+\t+(.+):(\d+)$")
 HEAP = re.compile(r"^heap profile: .* @ heap/(\d+)", re.MULTILINE)
@@ -102,7 +102,7 @@ def stack_growth(before: Mapping[Stack, int], after: Mapping[Stack, int], connec
             not is_go_library(stacks[site][0]),
         )
         for site, count in counts.items()
-        if min(count, lines[stacks[site][0]]) / max(1, connections) >= LEAST
+        if min(count, lines[stacks[site][0]]) / max(1, connections) >= MIN_PER_CONNECTION
     ]
     return sorted(found, key=lambda growth: (not growth.own, -growth.per_connection))
 
@@ -133,7 +133,7 @@ def site_growth(before: Profile, after: Profile, connections: float, unit: str, 
     found = []
     for site, (count, size) in sums.items():
         rate = count / max(1, connections)
-        if rate >= LEAST:
+        if rate >= MIN_PER_CONNECTION:
             per_byte = size / max(1, connections) if size else None
             growth = Growth(written(site), rate, unit, kind, per_byte, stacks[site], not is_go_library(site))
             found.append((is_go_library(site), -size, -rate, growth))

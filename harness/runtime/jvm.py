@@ -40,10 +40,10 @@ TIMEOUT = 60.0  # seconds: a full collection of tens of GB
 LIMIT = 64 << 20
 # The histogram walks the heap at a safepoint, in which no Java thread runs: about 20 ms a million instances beyond the
 # full collection. More than this would take longer than 200 ms.
-MOST_INSTANCES = 10e6
-TOO_MANY = cut_short(f"more than {MOST_INSTANCES / 1e6:g} million instances: they are no longer counted")
+MAX_INSTANCES = 10e6
+TOO_MANY = cut_short(f"more than {MAX_INSTANCES / 1e6:g} million instances: they are no longer counted")
 NO_TIME = cut_short("there was no time to compare the classes of all instances")
-LEAST = 0.02
+MIN_PER_CONNECTION = 0.02
 COLLECTIONS = 2  # what a finalizer or a reference queue lets go of is found by the second
 ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
 THREAD = re.compile(r'^"(.*?)" ')
@@ -88,7 +88,7 @@ class JvmCounters:
         instances = size = threads = 0.0
         names: dict[str, int] = {}
         processes = self._processes()
-        large = self._instances > MOST_INSTANCES
+        large = self._instances > MAX_INSTANCES
         for process in processes:
             classes = {} if large else self._histogram(process)
             self._instances = max(self._instances, sum(count for count, _ in classes.values()))
@@ -247,7 +247,7 @@ def stack_growth(before: Mapping[Stack, int], after: Mapping[Stack, int], connec
     found = []
     for (name, frames), count in after.items():
         rate = (count - before.get((name, frames), 0)) / max(1, connections)
-        if rate >= LEAST and frames:
+        if rate >= MIN_PER_CONNECTION and frames:
             ordered = own_first("jvm", frames)
             says = (
                 f" (threads named {plain(name.translate(PARENTHESES))})"
@@ -282,7 +282,7 @@ def class_growth(
     for name, (count, size) in after.items():
         old = before.get(name, (0.0, 0.0))
         rate = (count - old[0]) / max(1, connections)
-        if rate >= LEAST:
+        if rate >= MIN_PER_CONNECTION:
             library = bool(JVM.match(name)) or (
                 "." not in name.rstrip("[]") and name.rstrip("[]") in ARRAYS.values()
             )

@@ -38,8 +38,8 @@ from harness.runtime.processes import executable
 
 AGENT = Path(__file__).parent / "agent" / "node" / "agent.js"
 START_TIMEOUT = 5.0
-LEAST = 0.02
-LEAST_BYTES = 16.0
+MIN_PER_CONNECTION = 0.02
+MIN_BYTES = 16.0
 EXTERNAL_BYTES = Key("memory", "external-bytes")
 NO_QUERY = Note(
     NoteKind.READING_INCOMPLETE,
@@ -237,7 +237,7 @@ def resource_growth(
             bool(stacks[place, kind]) and not NODE.search(stacks[place, kind][0]),
         )
         for (place, kind), count in sums.items()
-        if count / max(1, connections) >= LEAST
+        if count / max(1, connections) >= MIN_PER_CONNECTION
     ]
     return sorted(found, key=lambda growth: -growth.per_connection)
 
@@ -260,7 +260,7 @@ def allocation_growth(
     found = []
     for site, (blocks, size) in sums.items():
         per_byte = size / max(1, connections)
-        if per_byte >= LEAST_BYTES:
+        if per_byte >= MIN_BYTES:
             growth = Growth(
                 written(site),
                 blocks / max(1, connections),

@@ -18,10 +18,10 @@ from harness.core.record import Container
 from harness.process.read import check_regular
 from harness.runtime.counters import Growth
 
-LEAST = 0.02  # per connection
+MIN_PER_CONNECTION = 0.02  # per connection
 MINOR = 0.1  # share of the largest growth below which a container is left out
 SOURCE_LIMIT = 4 << 20  # bytes of one source file
-LONGEST_LINE = 2000  # characters: a bundle in one line has no lines to name
+MAX_LINE = 2000  # characters: a bundle in one line has no lines to name
 WORDS = {"Array": "array", "Map": "Map", "Set": "Set", "Object": "object"}
 BUILTIN = frozenset(
     {
@@ -57,7 +57,7 @@ def container_growth(
     lines: list[Growth] = []
     for each in grown:
         rate = int(each["gain"]) / max(1.0, units)
-        if rate < LEAST:
+        if rate < MIN_PER_CONNECTION:
             continue
         item, name, file = str(each["item"]), str(each["name"]), str(each["file"])
         kind = WORDS.get(str(each["type"]), "object")
@@ -86,7 +86,7 @@ def container_growth(
                 tuple(map(written, stacks[site_])),
             )
             for site_, count in sums.items()
-            if recorded and count / recorded >= LEAST
+            if recorded and count / recorded >= MIN_PER_CONNECTION
         ]
     # A container that was made meanwhile counts as grown: it is small beside one that retains something of each.
     least = MINOR * max((growth.per_connection for growth in containers), default=0.0)
@@ -147,7 +147,7 @@ def _source(file: str) -> str | None:
         text = path.read_text(errors="replace")
     except (OSError, HarnessError):
         return None
-    return None if any(len(line) > LONGEST_LINE for line in text.splitlines()) else text
+    return None if any(len(line) > MAX_LINE for line in text.splitlines()) else text
 
 
 def _is_constructor(source: str, line: int, function: str) -> bool:

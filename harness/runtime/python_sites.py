@@ -13,10 +13,10 @@ from harness.runtime.counters import Attribution, Growth, most
 from harness.runtime.place import Frame, is_library, own_first, written
 from harness.runtime.snapshot import Snapshot, difference
 
-LEAST = 0.02  # per connection: below this it is a reading's own noise
-# Of fewer blocks than LEAST: no growth below this is called a leak, and a set or dict that was enlarged once, in one
-# cycle of a few hundred connections, is 40 bytes per connection.
-LEAST_BYTES = 128.0
+MIN_PER_CONNECTION = 0.02  # per connection: below this it is a reading's own noise
+# Of fewer blocks than MIN_PER_CONNECTION: no growth below this is called a leak, and a set or dict that was enlarged
+# once, in one cycle of a few hundred connections, is 40 bytes per connection.
+MIN_BYTES = 128.0
 # kind, frames outermost first, frames of where it was made (innermost first, when traced)
 Place = tuple[str, tuple[Frame, ...], tuple[Frame, ...]]
 UNITS = {"asyncio-task": "tasks", "greenlet": "greenlets", "thread": "threads", "descriptor": "descriptors"}
@@ -124,7 +124,7 @@ def container_growth(grown: Iterable[Mapping[str, Any]], connections: float) -> 
         rate = int(each["gain"]) / max(1, connections)
         links = [(str(label), str(kind), str(file)) for label, kind, file in each["chain"]]
         name, own = holder(links)
-        if rate < LEAST or not name:
+        if rate < MIN_PER_CONNECTION or not name:
             continue
         item = str(each["item"])
         container = Container(name, str(each["type"]), item)
@@ -196,7 +196,7 @@ def waiting_growth(waiting: Mapping[Place, int], connections: float) -> list[Gro
     found = []
     for (kind, site), count in counts.items():
         rate = count / max(1, connections)
-        if rate < LEAST:
+        if rate < MIN_PER_CONNECTION:
             continue
         ordered = stacks[kind, site]
         own = bool(ordered) and not is_library(ordered[0][0])
@@ -224,7 +224,7 @@ def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[G
     found = []
     for site, grown in sums.items():
         per_block, per_byte = (amount / max(1, connections) for amount in grown)
-        if per_block >= LEAST or per_byte >= LEAST_BYTES:
+        if per_block >= MIN_PER_CONNECTION or per_byte >= MIN_BYTES:
             stack = tuple(map(written, stacks[site][1]))
             own = not is_library(site[0])
             growth = Growth(written(site), per_block, "blocks", "line", per_byte, stack, own)
@@ -233,10 +233,12 @@ def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[G
 
 
 def lasting(growths: Iterable[Growth], cycle_before: Iterable[Growth]) -> list[Growth]:
-    """Without what grew in fewer blocks than LEAST, and not in the cycle before as well: a container that was
-    enlarged once, which may be any number of bytes. What is enlarged by every connection is in both."""
+    """Without what grew in fewer blocks than MIN_PER_CONNECTION, and not in the cycle before as well: a container
+    that was enlarged once, which may be any number of bytes. What is enlarged by every connection is in both."""
     then = {growth.site for growth in cycle_before}
-    return [growth for growth in growths if growth.per_connection >= LEAST or growth.site in then]
+    return [
+        growth for growth in growths if growth.per_connection >= MIN_PER_CONNECTION or growth.site in then
+    ]
 
 
 def type_growth(types: Mapping[str, int], connections: float) -> list[Growth]:
@@ -244,6 +246,6 @@ def type_growth(types: Mapping[str, int], connections: float) -> list[Growth]:
     found = [
         Growth(name, count / max(1, connections), "objects", "type")
         for name, count in types.items()
-        if count / max(1, connections) >= LEAST
+        if count / max(1, connections) >= MIN_PER_CONNECTION
     ]
     return sorted(found, key=lambda growth: (growth.site in BUILTINS, -growth.per_connection))

@@ -15,7 +15,7 @@ from harness.runtime.processes import executable
 IN_PATH = re.compile(r"/v?(\d+\.\d+\.\d+)/")  # /opt/python/3.11.7/bin/python3.11, …/node/v22.3.0/bin/node
 PYTHON_NAME = re.compile(r"python(\d+\.\d+)")
 JAVA_RELEASE = re.compile(r'JAVA_VERSION="([^"]+)"')
-LARGEST = 1 << 20  # bytes of a text file that names the version
+MAX_FILE_BYTES = 1 << 20  # bytes of a text file that names the version
 NODE_HEADER = re.compile(r"#define NODE_(MAJOR|MINOR|PATCH)_VERSION (\d+)")
 BUILD_INFO, GO_VERSION = b"\xff Go buildinf:", re.compile(rb"go(\d+\.\d+(?:\.\d+)?)")
 
@@ -47,8 +47,8 @@ def _beside(binary: Path, name: str) -> str:
     if len(binary.parents) < 2:
         return ""
     file = binary.parents[1] / name
-    check_regular(file, LARGEST, expected="a file of the installation")
-    return read_bounded(file, LARGEST, option=str(file), expected="a file of the installation").decode(
+    check_regular(file, MAX_FILE_BYTES, expected="a file of the installation")
+    return read_bounded(file, MAX_FILE_BYTES, option=str(file), expected="a file of the installation").decode(
         errors="replace"
     )
 

@@ -12,7 +12,7 @@ from harness.core.errors import ConfigError, OptionError, StoreError
 from harness.store.write import PRIVATE_FILE, failure, make_directory
 
 RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-.+")  # harness.store.run_dir.run_id
-MOST = 100  # runs that may start under one name
+MAX_RUNS = 100  # runs that may start under one name
 
 
 def claim(out: Path, run_id: str, *, marker: str, signs: Sequence[str]) -> Path:
@@ -34,7 +34,7 @@ def claim(out: Path, run_id: str, *, marker: str, signs: Sequence[str]) -> Path:
 
 def fresh(parent: Path, run_id: str, *, marker: str) -> Path:
     """A new folder ``parent/<run-id>``, numbered when the name is taken. Raises StoreError."""
-    for number in range(1, MOST):
+    for number in range(1, MAX_RUNS):
         folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
         try:
             make_directory(folder, fresh=True)
@@ -43,7 +43,7 @@ def fresh(parent: Path, run_id: str, *, marker: str) -> Path:
         _mark(folder / marker)
         return folder
     raise StoreError(
-        f"cannot write to {parent / run_id}: it and {MOST} more exist; give another output folder"
+        f"cannot write to {parent / run_id}: it and {MAX_RUNS} more exist; give another output folder"
     )
 
 

@@ -11,7 +11,7 @@ from harness.core.errors import ConfigError
 from harness.store.run_dir import RunDirectory
 
 FILE = "plan.json"
-LARGEST = 1 << 20  # bytes
+MAX_FILE_BYTES = 1 << 20  # bytes
 VERSION = 1
 
 
@@ -34,7 +34,7 @@ def load_plan(run: Path) -> Plan:
     """Read it again. Raises ConfigError when it is missing or damaged."""
     path = run / FILE
     try:
-        if path.stat().st_size > LARGEST:
+        if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("too large")
         data = json.loads(path.read_bytes())
         words, folder, version = data["words"], data["folder"], data["version"]

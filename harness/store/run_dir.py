@@ -28,9 +28,9 @@ from harness.store.write import make_directory, replace_file
 REPORTS = Path("reports")
 RECORD, SAMPLES = "run.json", "samples.jsonl"
 EVENTS = "events.jsonl"  # written by earlier versions: a folder with one holds a run
-LONGEST_NAME = 80
-LARGEST_RECORD = 1 << 30  # bytes of a run.json
-LONGEST_LINE = 16 << 20  # bytes of a line of samples
+MAX_NAME = 80
+MAX_RECORD = 1 << 30  # bytes of a run.json
+MAX_LINE = 16 << 20  # bytes of a line of samples
 
 
 def run_id(now: datetime.datetime, suffix: int | str) -> str:
@@ -40,7 +40,7 @@ def run_id(now: datetime.datetime, suffix: int | str) -> str:
 
 def safe_name(name: str) -> str:
     """``name`` as one harmless path component; different names stay different."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST_NAME].lstrip(".-")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:MAX_NAME].lstrip(".-")
     return (
         plain
         if plain and plain == name
@@ -175,8 +175,8 @@ def _folder(path: Path) -> Path:
 
 def _read_record(path: Path) -> RunRecord:
     try:
-        if path.stat().st_size > LARGEST_RECORD:
-            raise StoreError(f"cannot read {path}: more than {LARGEST_RECORD:,} bytes; expected a run record")
+        if path.stat().st_size > MAX_RECORD:
+            raise StoreError(f"cannot read {path}: more than {MAX_RECORD:,} bytes; expected a run record")
         data = json.loads(path.read_bytes())
         return from_dict(data)
     except OSError as error:
@@ -195,13 +195,13 @@ def _lines(path: Path) -> Iterator[bytes]:
             raise StoreError(f"cannot read {path}: it is not a regular file; restore it or remove it")
         with path.open("rb") as file:
             # A line is bounded: a file without line ends must not fill the memory.
-            while line := file.readline(LONGEST_LINE):
-                if line.endswith(b"\n") or len(line) < LONGEST_LINE:
+            while line := file.readline(MAX_LINE):
+                if line.endswith(b"\n") or len(line) < MAX_LINE:
                     yield line
                     continue
                 yield b"\n"  # as a line that cannot be read
-                while len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                    line = file.readline(LONGEST_LINE)
+                while len(line) == MAX_LINE and not line.endswith(b"\n"):
+                    line = file.readline(MAX_LINE)
     except FileNotFoundError:
         return
     except OSError as error:

@@ -11,7 +11,7 @@ from harness.store.logs import cut_to_tail, live_logs, old_logs
 from harness.store.run_dir import SAMPLES, RunDirectory
 from harness.store.thin import AGES, COARSE
 
-MOST = 512 << 20  # bytes of a folder, unless told otherwise
+MAX_BYTES = 512 << 20  # bytes of a folder, unless told otherwise
 THIN_AT = 16 << 20  # bytes of samples.jsonl: about an hour and a half of one process
 ROOM = 0.9  # share of the limit that is left after space was freed, so that it is not needed at once again
 
@@ -19,7 +19,7 @@ ROOM = 0.9  # share of the limit that is left after space was freed, so that it 
 class Tidy:
     """Looks after one folder between two cycles. most: bytes. full: it holds more, and nothing can be left out."""
 
-    def __init__(self, directory: RunDirectory, most: int = MOST) -> None:
+    def __init__(self, directory: RunDirectory, most: int = MAX_BYTES) -> None:
         self.most = most
         self.full = False
         self._directory = directory

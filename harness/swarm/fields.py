@@ -16,7 +16,7 @@ from harness.core.expected import statuses
 from harness.swarm.histogram import Histogram
 from harness.swarm.load import MAX_COUNT
 
-LONGEST_TIME = 1e12  # seconds of one figure in a ledger
+MAX_TIME = 1e12  # seconds of one figure in a ledger
 
 Hook = Callable[[Any, Any], Any]
 """Called with a value of the message and the type of its field: returns the value, or raises ValueError."""
@@ -167,4 +167,4 @@ def histogram(value: Any, _: Any) -> Histogram:
 
 TEXT = strictly(str, "a text")
 COUNT = whole(0, MAX_COUNT)
-SECONDS = number(0.0, LONGEST_TIME)
+SECONDS = number(0.0, MAX_TIME)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 STEP = math.log(1.02)
-SMALLEST = 1e-6  # seconds: the bucket 0
+MIN_SECONDS = 1e-6  # seconds: the bucket 0
 
 
 class Histogram:
@@ -17,7 +17,7 @@ class Histogram:
 
     def add(self, seconds: float, count: int = 1) -> None:
         """Count a time."""
-        bucket = int(math.log(seconds / SMALLEST) / STEP) + 1 if seconds > SMALLEST else 0
+        bucket = int(math.log(seconds / MIN_SECONDS) / STEP) + 1 if seconds > MIN_SECONDS else 0
         self.counts[bucket] = self.counts.get(bucket, 0) + count
 
     def merge(self, other: Histogram) -> None:
@@ -34,5 +34,5 @@ class Histogram:
         for bucket in sorted(self.counts):
             seen += self.counts[bucket]
             if seen >= rank:
-                return SMALLEST * math.exp((bucket - 0.5) * STEP) if bucket else SMALLEST
+                return MIN_SECONDS * math.exp((bucket - 0.5) * STEP) if bucket else MIN_SECONDS
         return None

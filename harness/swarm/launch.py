@@ -21,7 +21,7 @@ from harness.process.child import Child
 from harness.process.peer import peer_of
 from harness.process.private_folder import PrivateFolder
 from harness.swarm.load import LoadOptions
-from harness.swarm.setup import LEAST_SECRET, REMOTE_TIMEOUT, SECRET, SwarmSetup
+from harness.swarm.setup import MIN_SECRET, REMOTE_TIMEOUT, SECRET, SwarmSetup
 from harness.swarm.wire import (
     MAX_LINE,
     BadMessage,
@@ -47,10 +47,10 @@ def secret_for(load: LoadOptions, given: str = "") -> str:
     if not load.remote_workers:
         return ""
     secret = given or os.environ.get(SECRET, "")
-    if len(secret) < LEAST_SECRET:
+    if len(secret) < MIN_SECRET:
         raise ConfigError(
             f"remote workers need a secret, and {SECRET} has {len(secret)} characters; expected the same "
-            f"{LEAST_SECRET} or more random characters here and in the environment of every worker"
+            f"{MIN_SECRET} or more random characters here and in the environment of every worker"
         )
     return secret
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.core.sse.event import DEFAULT_LIMIT, LARGEST_LIMIT
+from harness.core.sse.event import DEFAULT_LIMIT, MAX_LIMIT
 
 MAX_CONNECTIONS = 10_000_000
 MAX_CONCURRENCY = 1_000_000
@@ -64,7 +64,7 @@ class LoadOptions:
     mode: str = "stream"
     keep_alive: bool = False
     stall_after: float | None = seconds(None, MIN_STALL)
-    max_event: int = whole(DEFAULT_LIMIT, 1, LARGEST_LIMIT, unit="bytes")
+    max_event: int = whole(DEFAULT_LIMIT, 1, MAX_LIMIT, unit="bytes")
     expect: tuple[str, ...] = ()
     invalid_share: float = 0.0
     clients: int = whole(0, 0, MAX_COUNT)

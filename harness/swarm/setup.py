@@ -8,7 +8,7 @@ from harness.swarm.load import LoadOptions
 
 SECRET = "HARNESS_SWARM_SECRET"  # noqa: S105 - the environment variable that holds it for workers
 REMOTE_TIMEOUT = 180.0  # seconds until every worker of another machine must have joined
-LEAST_SECRET = 32  # characters: 128 bits even in hexadecimal
+MIN_SECRET = 32  # characters: 128 bits even in hexadecimal
 
 
 @dataclass(frozen=True, slots=True)

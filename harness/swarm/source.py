@@ -28,7 +28,7 @@ from harness.swarm.wheel import Wheel
 
 FOR_EVER = 10 * 365 * 86_400.0
 RECONNECTION_TIME = 3.0  # seconds, as in browsers, unless the service sends ``retry``
-LONGEST_WAIT = 86_400.0
+MAX_WAIT = 86_400.0
 QUEUE = 1_000  # events queued for a slow reader, beyond which the socket is not read
 # Failures of the network. A response that is wrong is final, because the service would send it again.
 RETRYABLE_CAUSES = frozenset(
@@ -231,7 +231,7 @@ class EventSource:
                 self._on_error(str(report.cause))
             self.decoder.reset_for_reconnect()
             self.reconnects += 1
-            self._timer = self.loop.timer(min(self._wait_before_reconnect(report), LONGEST_WAIT))
+            self._timer = self.loop.timer(min(self._wait_before_reconnect(report), MAX_WAIT))
             # update: the loop's cached time is that of its last poll, which would shorten the wait.
             self._timer.start(self._connect, update=True)
             return

@@ -23,9 +23,9 @@ from harness.core.stats.distributions import ratio_interval
 KEPT = 3000  # readings; beyond it every second one is dropped, so that they span the whole run
 CENSUS = 2.0  # seconds between two counts by class
 AGAIN = 2.0  # seconds before the probe is started again
-LONGEST_LINE = 4 << 20  # characters
+MAX_LINE = 4 << 20  # characters
 PARTS = 20  # parts of the run from which the interval of a growth rate is computed
-FEWEST = 5
+MIN_PAIRS = 5
 METRICS = ("fds", "threads", "rss")
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -92,7 +92,7 @@ class TargetFeed:
         assert child.stdout
         assert child.stderr
         asking = gevent.spawn(self._ask, child)
-        while line := child.stdout.readline(LONGEST_LINE):
+        while line := child.stdout.readline(MAX_LINE):
             try:
                 self._take(json.loads(line))
             except (ValueError, TypeError, AttributeError, RecursionError):
@@ -195,7 +195,7 @@ def growth(during: list[dict[str, Any]], name: str) -> dict[str, float] | None:
             grown -= later["open"] - earlier["open"]
         if answered > 0:
             pairs.append((float(grown), float(answered)))
-    if len(pairs) < FEWEST:
+    if len(pairs) < MIN_PAIRS:
         return None
     rate, low, high = ratio_interval(pairs)
     return {"rate": rate, "low": low, "high": high}

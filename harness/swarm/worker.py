@@ -23,7 +23,7 @@ from locust.log import setup_logging  # noqa: E402
 from harness.core.errors import ConfigError  # noqa: E402
 from harness.swarm.cycle_queue import CycleQueue, cycle_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
-from harness.swarm.setup import LEAST_SECRET, SECRET  # noqa: E402
+from harness.swarm.setup import MIN_SECRET, SECRET  # noqa: E402
 from harness.swarm.statistics import STATISTICS, Statistics  # noqa: E402
 from harness.swarm.transport import install  # noqa: E402
 from harness.swarm.wire import BadMessage, outcome_to_dict, setup_from_dict, spec_from_dict  # noqa: E402
@@ -101,9 +101,9 @@ def main() -> None:
     parser.add_argument("master", type=_master, metavar="MASTER:PORT")
     endpoint = parser.parse_args().master
     secret = os.environ.pop(SECRET, "")
-    if len(secret) < LEAST_SECRET:
+    if len(secret) < MIN_SECRET:
         parser.error(
-            f"{SECRET} has {len(secret)} characters; expected the secret of the master, {LEAST_SECRET} or more"
+            f"{SECRET} has {len(secret)} characters; expected the secret of the master, {MIN_SECRET} or more"
         )
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
     raise_limit()

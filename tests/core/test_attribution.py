@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import BrokerCount, CycleSpec, Phase
-from harness.core.judge.attribution import ROOM, SMALLEST, attribution_cycle, units
+from harness.core.judge.attribution import MIN_CONNECTIONS, ROOM, attribution_cycle, units
 from harness.core.metric import Key
 from harness.core.plan import Goal
 from tests.core.series import FDS, Did, play, trial
@@ -22,7 +22,7 @@ DRIVERS: dict[str, tuple[Callable[[Did], int], Callable[[CycleSpec], bool]]] = {
 }
 
 
-@pytest.mark.parametrize(("nofile", "size"), [(20_000, SMALLEST), (1024, (1024 - 910) // ROOM)])
+@pytest.mark.parametrize(("nofile", "size"), [(20_000, MIN_CONNECTIONS), (1024, (1024 - 910) // ROOM)])
 def test_cycles_of_attribution_fit_below_the_nearest_ceiling(nofile: int, size: int) -> None:
     leaking = trial([310, 610, 910])
     limited = replace(leaking, target=replace(leaking.target, limits={"RLIMIT_NOFILE": float(nofile)}))

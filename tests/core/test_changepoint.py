@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from harness.core.stats import changepoint
-from harness.core.stats.changepoint import BASE, LEAST, Change, RateEstimate, changes
+from harness.core.stats.changepoint import BASE, MIN_RUNS, Change, RateEstimate, changes
 
 
 def series(values: Sequence[float], half: float = 0.5) -> list[RateEstimate]:
@@ -60,7 +60,7 @@ def test_equal_nights_and_short_histories_never_change() -> None:
     assert changes([RateEstimate(0.0, 0.0, 0.0)] * 100) == []
     assert changes([]) == []
     assert found([0.0] * (BASE - 1) + [100.0] * 2) == []
-    assert len(found([0.0] * 10 + [100.0] * LEAST)) == 1
+    assert len(found([0.0] * 10 + [100.0] * MIN_RUNS)) == 1
 
 
 def test_exactly_known_nights_may_step() -> None:

@@ -57,7 +57,7 @@ def test_a_plain_cycle_is_as_asked() -> None:
 @pytest.mark.parametrize(
     ("p99s", "dwell"),
     [
-        ((0.1, 0.02), 0.5), ((0.01,), design.SHORTEST_DWELL), ((0.06,), 0.3), ((0.061,), 0.305), ((0.5,), 1.0),
+        ((0.1, 0.02), 0.5), ((0.01,), design.MIN_DWELL), ((0.06,), 0.3), ((0.061,), 0.305), ((0.5,), 1.0),
         ((None, 0.1), 0.5), ((None,), 1.0),
     ],
 )  # fmt: skip
@@ -87,7 +87,7 @@ def test_controls_are_as_long_as_the_last_two_loads() -> None:
     step = design.idle(now, GOAL)
     assert (step.connections, step.dwell, step.phase, step.index) == (0, 3.0, Phase.IDLE, 6)
     assert design.load_seconds(seen(cycle(0, seconds=0.1))) == 0.5
-    assert design.load_seconds(seen(cycle(0, seconds=30.0))) == design.LONGEST_CONTROL
+    assert design.load_seconds(seen(cycle(0, seconds=30.0))) == design.MAX_CONTROL
     assert design.load_seconds(seen()) == 1.0
     unknown = replace(cycle(0, seconds=1.0), load_ended=None)
     assert design.load_seconds(seen(unknown)) == 3.0, "the whole cycle where the end of its load is not known"
@@ -125,7 +125,7 @@ def test_a_half_and_a_few_and_a_long_one() -> None:
         50, 50, 0.5, 0, Phase.ATTRIBUTION)  # fmt: skip
     assert design.few(now, replace(GOAL, connections=7)).connections == 7
     assert (long.connections, long.concurrency, long.disconnect) == (int(design.POOL_LOAD * 600), 50, "fin")
-    assert design.long(seen(cycle(0, seconds=0.001)), GOAL).connections == design.LARGEST
+    assert design.long(seen(cycle(0, seconds=0.001)), GOAL).connections == design.MAX_CONNECTIONS
     assert design.long(seen(cycle(0, 10, seconds=1.0)), GOAL).connections == 300
     assert design.long(now, replace(GOAL, disconnect="rst")).disconnect == "rst"
 

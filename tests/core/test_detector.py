@@ -101,14 +101,14 @@ def test_a_leak_that_jitter_hides_is_no_pass() -> None:
 
 
 def test_the_rules_in_use_say_what_their_sources_say() -> None:
-    flat, exact = [7.0] * _rivals.LONGEST, True
-    grown = [float(i) for i in range(_rivals.LONGEST)]
+    flat, exact = [7.0] * _rivals.MAX_READINGS, True
+    grown = [float(i) for i in range(_rivals.MAX_READINGS)]
     for name, rule in _rivals.RIVALS.items():
         assert not rule(flat, exact), name
         if name != "LeakCanary":  # two loops a dump: it wants at least two objects
             assert rule(grown, exact), name
     assert _rivals.leakcanary([2.0 * v for v in grown], exact)
-    one_step = flat[:4] + [8.0] * (_rivals.LONGEST - 4)
+    one_step = flat[:4] + [8.0] * (_rivals.MAX_READINGS - 4)
     assert _rivals.regrtest(one_step, True)  # any(deltas)
     assert not _rivals.regrtest(one_step, False)  # all(delta >= 1)
     assert _rivals.psleak([float(i) for i in grown], False)  # each run longer, so it grew by more

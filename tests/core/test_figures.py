@@ -9,7 +9,7 @@ import pytest
 
 from harness.core import figures
 from harness.core.cycle import Ledger
-from harness.core.figures import FIGURES, MOST_LABELS, MOST_TEXT, Value
+from harness.core.figures import FIGURES, MAX_LABELS, MAX_TEXT, Value
 from harness.core.judge.trial import judge
 from harness.core.sample import Census, ProcessSample, Sample
 from tests.core.series import trial
@@ -46,14 +46,14 @@ def test_a_gap_is_a_hole_and_never_a_zero() -> None:
 def test_a_service_cannot_fill_the_database_of_whoever_collects() -> None:
     census = Census(1.0, threads={f"worker-{n}": n for n in range(1, 1001)})
     held = by_name(list(figures.of_census(census)))["harness_threads_by_name"]
-    assert len(held) == MOST_LABELS + 1
+    assert len(held) == MAX_LABELS + 1
     assert sum(held.values()) == sum(range(1, 1001))
     assert held["worker-1000",] == 1000
     assert held["other",] == sum(range(1, 901))
     many = tuple(ProcessSample(n, "x" * 500, 3, 1, 1) for n in range(500))
     processes = by_name(list(figures.of_sample(Sample(1.0, fds=1, per_process=many), "app")))
-    assert len(processes["harness_process_fds"]) == MOST_LABELS
-    assert {len(name) for _, name in processes["harness_process_fds"]} == {MOST_TEXT}
+    assert len(processes["harness_process_fds"]) == MAX_LABELS
+    assert {len(name) for _, name in processes["harness_process_fds"]} == {MAX_TEXT}
 
 
 def test_streams_are_summed_over_cycles_and_failures_by_cause() -> None:

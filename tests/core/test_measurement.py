@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import BrokerCount, Observation
-from harness.core.measurement import LEAST_GROWTH, Growth, Measurement, measure
+from harness.core.measurement import MIN_GROWTH, Growth, Measurement, measure
 from harness.core.metric import Key
 from harness.core.record import About, ExitInfo, Trial
 from harness.core.verdict import Crash, Finding, Outcome, Rate, Verdict
@@ -133,8 +133,8 @@ def test_growth_is_per_check_and_of_sockets_of_clients_per_connection() -> None:
 
 def test_growth_below_the_least_is_none_and_four_kinds_are_kept() -> None:
     base = {FDS: 9.0}
-    assert grown(base, {EVENTFD: 600 * LEAST_GROWTH}) == (Growth("eventfd", LEAST_GROWTH, "check"),)
-    assert grown(base, {EVENTFD: 600 * LEAST_GROWTH - 0.1}) == ()
+    assert grown(base, {EVENTFD: 600 * MIN_GROWTH}) == (Growth("eventfd", MIN_GROWTH, "check"),)
+    assert grown(base, {EVENTFD: 600 * MIN_GROWTH - 0.1}) == ()
     many = {Key("fds", name): 600.0 * (n + 1) for n, name in enumerate("abcde")}
     assert [one.kind for one in grown(base, many)] == ["e", "d", "c", "b"], "greatest first"
 

@@ -15,7 +15,7 @@ import pytest
 from harness.core.errors import ProbeError
 from harness.core.sample import Census, Sample
 from harness.probe import print_readings as module
-from harness.probe.print_readings import LONGEST_ORDER, MOST_ORDERS, Orders, arguments, orders_from
+from harness.probe.print_readings import MAX_ORDER, MAX_ORDERS, Orders, arguments, orders_from
 
 
 class Tree:
@@ -138,7 +138,7 @@ def test_orders_are_lines_whole_or_in_parts(pipe: tuple[int, int]) -> None:
     assert not Orders(None).taken
 
 
-@pytest.mark.parametrize(("length", "taken"), [(LONGEST_ORDER - 1, True), (LONGEST_ORDER, False)])
+@pytest.mark.parametrize(("length", "taken"), [(MAX_ORDER - 1, True), (MAX_ORDER, False)])
 def test_an_endless_order_is_no_longer_read(length: int, taken: bool, pipe: tuple[int, int]) -> None:
     read, write = pipe
     orders = Orders(read)
@@ -154,9 +154,9 @@ def test_an_endless_order_is_no_longer_read(length: int, taken: bool, pipe: tupl
 def test_who_sends_too_many_orders_is_not_served(pipe: tuple[int, int]) -> None:
     read, write = pipe
     orders = Orders(read)
-    os.write(write, b"limits\n" * (MOST_ORDERS + 1))
+    os.write(write, b"limits\n" * (MAX_ORDERS + 1))
     ended(orders)
-    assert len(orders.waiting()) == MOST_ORDERS
+    assert len(orders.waiting()) == MAX_ORDERS
 
 
 def test_orders_come_from_a_pipe_and_from_no_file(pipe: tuple[int, int], tmp_path: Path) -> None:

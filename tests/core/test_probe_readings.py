@@ -82,12 +82,12 @@ def test_only_numbers_that_were_handed_out_since_are_looked_at(told: Told) -> No
 def test_many_births_are_found_by_a_scan_but_not_at_every_look(told: Told) -> None:
     look = births.Births()
     look.look({50})
-    told.newest += births.MOST_CANDIDATES
+    told.newest += births.MAX_CANDIDATES
     look.look({50})
-    assert (told.scans, len(told.looked)) == (1, births.MOST_CANDIDATES)
+    assert (told.scans, len(told.looked)) == (1, births.MAX_CANDIDATES)
     told.looked.clear()
     for number in range(2, 6):
-        told.newest += births.MOST_CANDIDATES + 1
+        told.newest += births.MAX_CANDIDATES + 1
         look.look({50})
         assert (told.scans, told.looked) == (1 if number < births.MIN_LOOKS else 2, [])
     told.newest = 3  # the numbers began anew
@@ -265,8 +265,8 @@ def test_a_damaged_sample_names_its_value(data: dict[str, Any], words: str) -> N
 
 def test_a_sample_may_say_only_so_much() -> None:
     long = lines.sample_of({"gap": "x" * 600, "events": ["y" * 600] * 30}, 1.0)
-    assert len(long.gap or "") == lines.LONGEST_TEXT
-    assert [len(one) for one in long.events] == [lines.LONGEST_TEXT] * lines.MOST_EVENTS
+    assert len(long.gap or "") == lines.MAX_TEXT
+    assert [len(one) for one in long.events] == [lines.MAX_TEXT] * lines.MAX_EVENTS
     with pytest.raises(ProbeError, match="at is 'x'"):
         lines.at_of({"at": "x"})
     assert lines.at_of({}) == 0.0
@@ -348,7 +348,7 @@ def test_what_was_started_since_is_looked_at_alone_unless_it_is_too_much(
 
 def test_a_history_keeps_the_newest_two_thousand_samples_in_full() -> None:
     history = History()
-    for n in range(history_module.MOST + 1):
+    for n in range(history_module.MAX_KEPT + 1):
         history.append(Sample(float(n)))
     kept = [one.at for one in history.all()]
     assert kept[-history_module.NEWEST :] == [float(n) for n in range(4097 - 2048, 4097)]

@@ -180,11 +180,11 @@ def test_one_that_takes_no_orders_is_not_asked(far: Far, opened: Any) -> None:
 
 
 def test_answers_that_nobody_asked_for_are_dropped_oldest_first(far: Far, opened: Any) -> None:
-    many = [{"limits": {"a": n}} for n in range(remote.MOST_ANSWERS + 3)]
+    many = [{"limits": {"a": n}} for n in range(remote.MAX_ANSWERS + 3)]
     far.runs = [[[HELLO, *many, {"at": 1.0, "fds": 3}]]]
     one = opened()
-    assert [one._answers.get_nowait()["limits"]["a"] for _ in range(remote.MOST_ANSWERS)] == list(
-        range(3, remote.MOST_ANSWERS + 3)
+    assert [one._answers.get_nowait()["limits"]["a"] for _ in range(remote.MAX_ANSWERS)] == list(
+        range(3, remote.MAX_ANSWERS + 3)
     )
     far.answers = {"limits": {"limits": {"a": 99}}}
     one._answer({"limits": {"a": 1}})

@@ -14,7 +14,7 @@ from harness.core.judge.findings import _rate
 from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.memory import BLOCK, _leak
 from harness.core.judge.moments import Series
-from harness.core.judge.rates import MOST_SKEW, beside_readings, interval
+from harness.core.judge.rates import MAX_SKEW, beside_readings, interval
 from harness.core.metric import Key
 
 OBJECTS, MEMORY = Key("memory", "objects"), Key("memory", "anonymous")
@@ -156,6 +156,6 @@ def test_the_interval_of_a_leak_never_contains_zero() -> None:
     leak = Assessed("leaking", found[2], "grew", 860.0, 850.0, "connection", (), *found)
     rate = _rate(leak, Key("threads"))
     assert 0 < rate.low < rate.value < rate.high
-    assert rate.value / rate.low == pytest.approx(math.exp(MOST_SKEW), rel=1e-3)
+    assert rate.value / rate.low == pytest.approx(math.exp(MAX_SKEW), rel=1e-3)
     narrow = _rate(replace(leak, low=0.9), Key("threads"))
     assert narrow.low == 0.9, "a lower end above that stays as it is"

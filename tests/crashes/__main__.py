@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.crashes.programs import PROGRAMS, Program
 
 LOGS = Path(__file__).parent / "logs"
-LONGEST = 60.0  # seconds of one program
+TIMEOUT = 60.0  # seconds of one program
 LINES = 140  # of one log
 HEADER = {
     "c": ("main.c", ("gcc", "-O0", "-w", "-o", "service", "main.c")),
@@ -55,7 +55,7 @@ def record(name: str) -> int | None:
         with (Path(folder) / "log").open("wb") as log:
             done = subprocess.run(
                 ["bash", "-c", f'{limits}exec "$@"', "bash", *command(program)],
-                cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT, timeout=LONGEST, check=False,
+                cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT, timeout=TIMEOUT, check=False,
             )  # fmt: skip
         text = (Path(folder) / "log").read_text(errors="replace")
         for report in sorted(Path(folder).glob("hs_err*")) if program.after else ():

@@ -17,7 +17,7 @@ from harness.probe import births
 from harness.probe.births import Births, descendants
 from harness.probe.census import census
 from harness.probe.hot import HotProcess
-from harness.probe.tree import MOST_HELD, MOST_TOLD, Tree, _details
+from harness.probe.tree import MAX_HELD, MAX_LISTED, Tree, _details
 from harness.process.child import Child
 from tests.edges.probe_target import Told, wait_for
 
@@ -211,10 +211,10 @@ def test_of_a_large_tree_those_with_most_descriptors_are_told(more: int) -> None
     reading = process.read()
     process.close()
     assert reading
-    count = MOST_TOLD + more
+    count = MAX_LISTED + more
     readings = [replace(reading, pid=pid, fds=None if pid == 3 else pid * 7 % count) for pid in range(count)]
     told = _details(readings)
-    assert len(told) == MOST_TOLD
+    assert len(told) == MAX_LISTED
     assert told[0].pid == 0  # the root, though it has none
     left = {one.pid for one in readings} - {one.pid for one in told}
     least = min(one.fds for one in told[1:] if one.fds is not None)
@@ -242,11 +242,11 @@ def test_a_process_that_detaches_itself_at_once_is_found_below_the_subreaper(tmp
 
 
 def test_more_processes_than_the_short_way_takes() -> None:
-    """A burst beyond MOST_CANDIDATES is caught by a scan."""
+    """A burst beyond MAX_CANDIDATES is caught by a scan."""
     with Told() as told:
         tree = Tree(told.pid)
         tree.read(0.0)
-        count = births.MOST_CANDIDATES + 10
+        count = births.MAX_CANDIDATES + 10
         told.run(
             f"import os, signal\nfor _ in range({count}):\n    if os.fork() == 0:\n        signal.pause()\n"
         )
@@ -254,7 +254,7 @@ def test_more_processes_than_the_short_way_takes() -> None:
         sample = until(tree, lambda s: s.processes == count + 1, "all of them")
         assert len(sample.per_process) == count + 1
         assert len(sample.events) <= 20
-        # Beyond MOST_HELD their files are not kept open.
-        most = 4 * MOST_HELD + (count - MOST_HELD)
+        # Beyond MAX_HELD their files are not kept open.
+        most = 4 * MAX_HELD + (count - MAX_HELD)
         assert len(os.listdir("/proc/self/fd")) - own < most + 5
         tree.close()

@@ -122,7 +122,7 @@ def test_a_line_has_a_limit_and_the_next_one_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, read: bool
 ) -> None:
     """length: of the line, with its end."""
-    monkeypatch.setattr(run_dir, "LONGEST_LINE", 20)
+    monkeypatch.setattr(run_dir, "MAX_LINE", 20)
     long, short = b"x" * (length - 1) + b"\n", b"short\n"
     (tmp_path / "a").write_bytes(short + long + short)
     assert list(run_dir._lines(tmp_path / "a")) == [short, long if read else b"\n", short]
@@ -145,9 +145,9 @@ def test_a_file_that_is_none_is_named_and_a_missing_one_is_empty(tmp_path: Path)
 def test_a_record_has_a_limit(made: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     made.checkpoint(RECORD)
     size = (made.path / "run.json").stat().st_size
-    monkeypatch.setattr(run_dir, "LARGEST_RECORD", size)
+    monkeypatch.setattr(run_dir, "MAX_RECORD", size)
     assert made.record() == RECORD
-    monkeypatch.setattr(run_dir, "LARGEST_RECORD", size - 1)
+    monkeypatch.setattr(run_dir, "MAX_RECORD", size - 1)
     with pytest.raises(StoreError, match=rf"run\.json: more than {size - 1:,} bytes; expected a run record"):
         made.record()
 
@@ -184,7 +184,7 @@ def test_names_are_one_harmless_component_and_stay_different() -> None:
     for name in odd:
         assert "/" not in name
         assert name[0] not in ".-"
-        assert len(name) <= run_dir.LONGEST_NAME + 9
+        assert len(name) <= run_dir.MAX_NAME + 9
     assert safe_name("a b") == "a-b-806c5cd3"  # its CRC-32
     assert safe_name("").startswith("trial-")
     moment = datetime.datetime(2026, 3, 1, 13, 30, 5, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
@@ -205,7 +205,7 @@ def test_without_a_folder_a_run_goes_below_reports(tmp_path: Path, monkeypatch: 
 
 
 def test_a_hundred_runs_of_one_name_are_the_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claim, "MOST", 3)
+    monkeypatch.setattr(claim, "MAX_RUNS", 3)
     for name in ("id", "id-2"):
         assert claim.fresh(tmp_path, "id", marker="m").name == name
     with pytest.raises(

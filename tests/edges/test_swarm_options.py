@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.swarm.setup import LEAST_SECRET, SECRET
+from harness.swarm.setup import MIN_SECRET, SECRET
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60.0
@@ -120,7 +120,7 @@ def test_a_worker_that_waits_for_its_master_says_so() -> None:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: nobody answers
         master = f"127.0.0.1:{taken.getsockname()[1]}"
         argv = [sys.executable, "-m", "harness.swarm.worker", master]
-        env = {**os.environ, SECRET: "s" * LEAST_SECRET}
+        env = {**os.environ, SECRET: "s" * MIN_SECRET}
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env) as child:
             try:
                 assert child.stderr is not None

@@ -23,7 +23,7 @@ from harness.core.record import Places
 from harness.core.sample import Census, Sample
 from harness.experiment.context import TrialContext
 from harness.experiment.halt import Halt
-from harness.experiment.levels import MOST_EVENTS, LevelReader
+from harness.experiment.levels import MAX_EVENTS, LevelReader
 from harness.experiment.options import with_options
 from harness.experiment.place_search import SEARCH
 from harness.experiment.reproduce import LoadOverrides, describe, setup_for
@@ -139,7 +139,7 @@ def test_only_processes_that_were_there_before_are_events() -> None:
     one, _ = reader(sampler=SimpleNamespace(samples=lambda: samples, latest=lambda: samples[0]))
     found = one._events(1.0)
     assert found[0] == "pid 123 (worker) ended"
-    assert len(found) == MOST_EVENTS == 20
+    assert len(found) == MAX_EVENTS == 20
 
 
 # -- the cycles of a trial

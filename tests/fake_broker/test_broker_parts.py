@@ -294,7 +294,7 @@ def test_a_mistake_is_one_line_with_its_exit_code(arguments: list[str], code: in
 
 def test_a_short_token_is_refused() -> None:
     control = ["--bind", "tcp://127.0.0.1:0", "--control", "tcp://127.0.0.1:0"]
-    done = CliRunner().invoke(command.main, control, env={command.TOKEN: "x" * (command.LEAST_TOKEN - 1)})
+    done = CliRunner().invoke(command.main, control, env={command.TOKEN: "x" * (command.MIN_TOKEN - 1)})
     assert done.exit_code == 2
     assert f"{command.TOKEN} has 15 characters; expected 16 or more" in done.output
 

@@ -127,7 +127,7 @@ def test_github_escapes_what_its_runner_would_decode(text: str, data: str, title
 def test_github_cuts_a_long_annotation() -> None:
     long = ended(Outcome.LEAKING, verdict=Verdict(Outcome.LEAKING, "x" * 10_000))
     (line,) = github.workflow_commands(record(long))
-    assert len(line.partition(" title=")[2].partition("::")[2]) == github.LONGEST == 4000
+    assert len(line.partition(" title=")[2].partition("::")[2]) == github.MAX_ANNOTATION == 4000
     assert line.endswith("x…")
 
 

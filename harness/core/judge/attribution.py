@@ -19,7 +19,7 @@ __all__ = ["attribution_cycle", "units"]
 ENOUGH = 50.0  # leaked objects that make a place stand out from the other work of a cycle
 ROOM = 5  # cycles of attribution that must fit below the nearest ceiling: three are run
 MIN_CYCLE = 5  # connections: fewer show nothing
-SMALLEST = 200  # connections in one cycle of attribution
+MIN_CONNECTIONS = 200  # connections in one cycle of attribution
 # Units of a driver that the ledger of a cycle counts, and their names; other growth is reported per connection.
 UNITS = {"event": "event", "abort": "abort", "answered-stream": "answered stream"}
 
@@ -51,7 +51,7 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
         ), per
     step = _driven(trial, first.driver or "")
     wanted = math.ceil(ENOUGH / first.rate.value) if first.rate.value > 0 else step.connections
-    size = min(max(step.connections, SMALLEST), max(SMALLEST, wanted))
+    size = min(max(step.connections, MIN_CONNECTIONS), max(MIN_CONNECTIONS, wanted))
     # The search for the place must not crash the service.
     room = min(_room(trial, step), default=math.inf)
     if math.isfinite(room):

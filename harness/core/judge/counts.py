@@ -33,7 +33,7 @@ TOLERANCE = {"mappings": 4.0}
 FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
 # Smallest growth per connection that counts as a leak in a counter with noisy readings.
 FINEST = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}  # × trial.sensitivity
-LEAST = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
+MIN_GROWTH_OF = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
 # Counters of objects, with the number that a stream in a pool may hold.
 COUNTED = {"objects": 5, "blocks": 5}
 # A cache of one entry per request or event grows exactly like a leak until it is full, and a thousand or two are
@@ -277,7 +277,9 @@ def _after_release(
     rate, low, high = interval(rest.increments, rest.column(factor))
     why = f"{total:g} were left {seen.idle:.0f} s after the last client; {said}"
     name = key.kind if inside else key.metric
-    least = LEAST.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
+    least = (
+        MIN_GROWTH_OF.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
+    )
     if beyond > max(largest, least) and not (inside and streams < CACHE):
         return replace(
             one, status="leaking", why=why, total=total, exposure=streams, factor=factor, rivals=(), rate=rate,
@@ -423,7 +425,7 @@ def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
             sensitivity=sensitivity * FINEST[name],
             allowed=granted,
             floor=FLOOR[name],
-            least=LEAST[name],
+            least=MIN_GROWTH_OF[name],
             steps=True,
         )
     if name in FLOOR:
@@ -432,7 +434,7 @@ def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
             sensitivity=sensitivity * FINEST[name],
             allowed=granted,
             floor=FLOOR[name],
-            least=LEAST[name],
+            least=MIN_GROWTH_OF[name],
             steps=name != "idle-cpu",
         )
     tolerance = TOLERANCE.get(key.metric, 0.0)

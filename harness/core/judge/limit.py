@@ -21,8 +21,8 @@ from harness.core.record import Trial
 
 SERVED = 0.02  # share of a cycle's streams that may be answered after the limit
 IN_STEP = 0.15  # share of the growth that the answered streams may leave unexplained
-LEAST_RATE = 0.3  # units per answered stream: a leak that reaches a limit within minutes is not rare
-LEAST = 16.0  # units
+MIN_RATE = 0.3  # units per answered stream: a leak that reaches a limit within minutes is not rare
+MIN_UNITS = 16.0  # units
 ALIKE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
 ROUND = 3  # steps of ALIKE by which a rate may differ from a whole number where a single cycle tells it
 STAYS = 0.9  # share of the growth that is retained once nothing is served
@@ -75,7 +75,7 @@ def _failures(ledger: Ledger) -> dict[str, int]:
 
 
 def assess_limited(
-    found: Sequence[Moment], key: Key, happened: str, granted: Allowed, before: int, rare: float = LEAST_RATE
+    found: Sequence[Moment], key: Key, happened: str, granted: Allowed, before: int, rare: float = MIN_RATE
 ) -> Assessed | None:
     """Growth in step with the answered streams, or with the connections, until the limit; None where there is none.
 
@@ -95,7 +95,7 @@ def assess_limited(
     if len(until) == 2 and not _one_each(total, streams, until[1][0].peak):
         return None
     spans = 1 if len(until) == 2 else 2
-    if streams <= 0 or len(active) < spans or total < max(LEAST, rare * streams) or total <= granted.pool:
+    if streams <= 0 or len(active) < spans or total < max(MIN_UNITS, rare * streams) or total <= granted.pool:
         return None
     rate = total / streams
     if _missed(grown, column) > IN_STEP * total or read[-1][1] - until[0][1] < STAYS * total:

@@ -44,7 +44,7 @@ CERTAIN_SIGNS = 100.0  # one false alarm in 100, the goal for memory; the line's
 # once they have served WARM. Of fewer arenas a block the driver would not be told: they come in steps.
 EVEN_BLOCKS = 7
 ARENAS = 4.0
-LEAST_CLIMB = 4  # levels
+MIN_CLIMB = 4  # levels
 CLIMB = 3.0  # standard errors
 SETTLED = 4  # blocks needed before two still ones at the end are a pass
 SUSPECT = 4  # blocks after the warm-up that all rose: not certain, but no pass
@@ -207,7 +207,7 @@ def _climbs(one: Series) -> bool:
     half = len(one.levels) // 2
     later = one.levels[half:]
     times = [0.0, *accumulate(span.get("time", 0.0) for span in one.spans)][half:]
-    if len(later) < LEAST_CLIMB or later[-1] - min(later[:2]) < GRANULE:
+    if len(later) < MIN_CLIMB or later[-1] - min(later[:2]) < GRANULE:
         return False
     found = line(later, [[at - times[0] for at in times]], TOLERANCE)
     return found is not None and found.slopes[0] >= CLIMB * found.errors[0]

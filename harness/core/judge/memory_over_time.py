@@ -28,7 +28,7 @@ from harness.core.stats.linear import line
 GARBAGE = {"go": 2.0, "jvm": math.inf}  # times its level after the warm-up, of which all may be garbage
 OF_OTHERS = 4.0  # the same for a runtime whose collector, if it has one, is not known
 IDLE_SECONDS = 30.0  # without clients, after which their own growth counts
-LEAST_LEVELS = 7
+MIN_LEVELS = 7
 
 
 def memory_of(trial: Trial, found: Sequence[Moment]) -> Assessed | None:
@@ -66,7 +66,7 @@ def over_time(
     ]
     total, whole = math.fsum(grown), math.fsum(times)
     alone, seen = math.fsum(value for value, _ in idle), math.fsum(time for _, time in idle)
-    if total < ARENAS * GRANULE or len(one.levels) < LEAST_LEVELS:
+    if total < ARENAS * GRANULE or len(one.levels) < MIN_LEVELS:
         return otherwise
     levels = [0.0, *accumulate(grown)]
     by_time = line(levels, [[0.0, *accumulate(times)]], TOLERANCE)

@@ -18,7 +18,7 @@ from harness.core.metric import Judged, Key
 from harness.core.record import Trial
 from harness.core.segments import segments
 
-MOST = 2.0**64
+MAX_LEVEL = 2.0**64
 LONG = 10.0  # events a stream
 TRACED = ("memory", "mappings", "idle-cpu")
 ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are neither an orderly close nor a stall
@@ -148,7 +148,7 @@ def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
     searches = 0
     never = not any(answered(o.ledger) for o in trial.observations)
     if trial.initial and trial.observations:
-        first = {key: level for key, level in trial.initial.items() if abs(level) < MOST}
+        first = {key: level for key, level in trial.initial.items() if abs(level) < MAX_LEVEL}
         found.append(Moment(Phase.WARMUP, first, {"time": trial.observations[0].started}, 0))
     # A trial that waits for the retention time observes late closes; others leave such levels out.
     early = premature(trial.observations) if trial.retention <= 0 else frozenset()
@@ -167,7 +167,7 @@ def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
             key: level
             for key, level in observation.levels.items()
             # Tracing allocations uses memory and CPU time, so these levels are meaningless during a search.
-            if abs(level) < MOST and not (traced and key.metric in TRACED)
+            if abs(level) < MAX_LEVEL and not (traced and key.metric in TRACED)
         }
         if levels and observation.settled and index not in early:
             done["reading"] = done.get("reading", 0.0) + 1.0

@@ -13,7 +13,7 @@ NORMAL = 1.96
 STRICT = 0.02  # relative spread up to which even a few spans count as exactly proportional
 ENOUGH = 20.0  # units per span from which on the spread between spans is a better measure than Poisson's
 VARIES = 0.7  # coefficient of variation assumed for a rate that varies (a gamma distribution of shape 2)
-MOST_SKEW = 1.5  # logarithm of the largest factor between such a rate and its upper end
+MAX_SKEW = 1.5  # logarithm of the largest factor between such a rate and its upper end
 LUMPY = 1.25  # times as wide for growth in lumps, because a run that stops when it is certain stops after an early lump
 TURNS = 3  # iterations in which the rate determines its noise: after two it changes by less than a thousandth
 
@@ -60,7 +60,7 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
         spread = math.sqrt(math.fsum(squares) * like / (like - 1)) / exposure
         half = student95(max(1, round(like - 1))) * max(spread, VARIES * rate / math.sqrt(like) / 2)
         # Varying rates are skewed: a few spans that agree by chance say little about the upper end.
-        high = max(high, rate * math.exp(min(MOST_SKEW, half / rate)))
+        high = max(high, rate * math.exp(min(MAX_SKEW, half / rate)))
         low = min(low, rate - half)
     return rate, low, high
 

@@ -18,7 +18,7 @@ class Signature:
     advice: str
 
 
-LONGEST = 2000  # characters of a log line that are searched and quoted
+MAX_LINE = 2000  # characters of a log line that are searched and quoted
 # A register as Go and the JVM print it: "rax    0x0", "RAX=0x0000000000000008, RBX=0x…", "rflags 0x10216".
 REGISTER = re.compile(
     r"^(?:r(?:[abcd]x|[ds]i|[bs]p|ip|flags|\d+)|[cdefgs]s|x\d+|lr|pc|sp|fault|trap)\s+0x[0-9a-f]+$|"
@@ -271,7 +271,7 @@ class Match:
 
 def _matches(signature: Signature, line: str) -> bool:
     """Whether the beginning of a line matches: the patterns take quadratic time on a line without end."""
-    return bool(re.search(signature.pattern, line[:LONGEST]))
+    return bool(re.search(signature.pattern, line[:MAX_LINE]))
 
 
 def find(lines: Sequence[str]) -> Match | None:
@@ -279,7 +279,7 @@ def find(lines: Sequence[str]) -> Match | None:
     for signature in SIGNATURES:
         for line in lines:
             if _matches(signature, line):
-                return Match(signature, line.strip()[:LONGEST])
+                return Match(signature, line.strip()[:MAX_LINE])
     return None
 
 
@@ -296,7 +296,7 @@ def advice(name: str | None) -> str:
 def excerpt(lines: Sequence[str], last: int) -> tuple[str, ...]:
     """The last lines of a log without a dump of registers, and before them the first line of every signature that
     they do not show: a verbose crash hides the cause behind its consequences."""
-    lines = [line for line in lines if not REGISTER.match(line[:LONGEST])]
+    lines = [line for line in lines if not REGISTER.match(line[:MAX_LINE])]
     tail = list(lines[-last:])
     buried = lines[: max(0, len(lines) - last)]
     kept: list[str] = []

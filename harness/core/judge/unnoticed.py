@@ -17,8 +17,8 @@ from harness.core.metric import Key
 
 KINDS = (Key("fds", "close-wait"), Key("fds", "rowless-socket"), Key("fds", "mptcp"))
 MAX_TIME = 180.0  # seconds: two heartbeats of 30 s, and cycles in between whose sockets hide the release
-LEAST = 2.0  # sockets, or
-LEAST_SHARE = 0.02  # of them, that must be closed for a release rather than a straggler
+MIN_SOCKETS = 2.0  # sockets, or
+MIN_SHARE = 0.02  # of them, that must be closed for a release rather than a straggler
 CYCLES = 10  # three warm-ups, a control, four loads, a hold, and one to spare
 LOAD = 5.0  # seconds of one
 ENOUGH = 1.25  # times the length of a run, up to which no longer run is advised
@@ -38,14 +38,14 @@ def premature(seen: Sequence[Observation]) -> frozenset[int]:
     found = set()
     for index, one in enumerate(seen):
         count = held[index]
-        if not count >= LEAST:
+        if not count >= MIN_SOCKETS:
             continue
         for later in range(index + 1, len(seen)):
             after = seen[later]
             left = one.load_ended if one.load_ended is not None else one.ended
             if after.events or after.ended - left > MAX_TIME:
                 break
-            if count - held[later] >= max(LEAST, LEAST_SHARE * count):
+            if count - held[later] >= max(MIN_SOCKETS, MIN_SHARE * count):
                 found.add(index)
                 break
     return frozenset(found)

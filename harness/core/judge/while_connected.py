@@ -45,7 +45,7 @@ SETTLE = (
     0.25  # share of a hold, from its start, in which connections are set up and first buffers are allocated
 )
 SETTLE_MOST = 5.0  # seconds of that
-LEAST_READINGS = 4
+MIN_READINGS = 4
 AGAIN = 2.0  # times the length of the hold before, if a busy service gave too few readings
 PACE = 0.5  # of its pace in the first half, that growth keeps in the second
 LAST = 0.15  # share of the readings' time, at its end, in which growth must continue as well
@@ -125,7 +125,7 @@ def _settled(seen: Observation) -> Sequence[Reading]:
 
 
 def _readable(seen: Observation) -> bool:
-    return len(_settled(seen)) >= LEAST_READINGS
+    return len(_settled(seen)) >= MIN_READINGS
 
 
 def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observation] = ()) -> Iterator[Grown]:
@@ -135,14 +135,14 @@ def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observat
     """
     settled = _settled(seen)
     clients = seen.spec.connections - seen.ledger.failed
-    if len(settled) < LEAST_READINGS or clients <= 0:
+    if len(settled) < MIN_READINGS or clients <= 0:
         return
     heap = any(key.kind == "heap-bytes" for reading in settled for key in reading.levels)
     for key in sorted({key for reading in settled for key in reading.levels}):
         if not _counts(key) or (heap and key == MEMORY):
             continue
         read = [(reading.at, reading.levels[key]) for reading in settled if key in reading.levels]
-        if len(read) < LEAST_READINGS:
+        if len(read) < MIN_READINGS:
             continue
         (first, low), (last, high) = read[0], read[-1]
         total, seconds = high - low, last - first
@@ -194,7 +194,7 @@ def _connected(read: Sequence[Reading], seen: Observation) -> Sequence[Reading]:
     slowest = max((after.at - before.at for before, after in pairwise(read)), default=0.0)
     end = seen.started + seen.spec.dwell if seen.spec.dwell > 0 else math.inf
     early = [reading for reading in read if reading.at + slowest <= end]
-    return early if len(early) >= LEAST_READINGS else read
+    return early if len(early) >= MIN_READINGS else read
 
 
 def _events(seen: Observation, read: Sequence[Reading]) -> float:
@@ -220,7 +220,7 @@ def _with_events(key: Key, settled: Sequence[Reading]) -> bool:
     """Whether growth continued with the events rather than the seconds: a busy service sends events in bursts, and may
     retain something for each."""
     told = [(float(r.events), r.levels[key]) for r in settled if r.events is not None and key in r.levels]
-    return len(told) >= LEAST_READINGS and told[-1][0] > told[0][0] and _goes_on(told)
+    return len(told) >= MIN_READINGS and told[-1][0] > told[0][0] and _goes_on(told)
 
 
 def _goes_on(read: Sequence[tuple[float, float]]) -> bool:

@@ -12,7 +12,7 @@ DEFAULT_LIMIT = 1 << 20
 to outlive the service it tests must."""
 
 
-LARGEST_LIMIT = 1 << 30
+MAX_LIMIT = 1 << 30
 """Bytes: what a user may raise the limit to. Each stream keeps an event until its end."""
 
 

@@ -21,7 +21,7 @@ from harness.core.stats.distributions import mean_interval, median
 THRESHOLD = 400.0  # of the evidence; docs/trend.md has the measured rate of false alarms
 BASE = 6  # runs of a level before a change from it can be detected
 WINDOW = 80  # runs that are compared: older ones say little about the current level
-LEAST = 2  # runs that a step must last: one odd run is not a change
+MIN_RUNS = 2  # runs that a step must last: one odd run is not a change
 SHORT, FAR, NEAR = 3, 1.0, 0.4  # up to 3 runs, half must be one standard deviation off; later 0.4
 PAIR = 12.0  # the same for a run beside another one beyond, on the same side
 CLIP = 4.0  # times the usual scatter; a run beyond counts as this much
@@ -82,13 +82,13 @@ def changes(estimates: Sequence[RateEstimate], threshold: float = THRESHOLD) -> 
     position."""
     alarms: list[tuple[int, int, int, int, float]] = []
     start, last = 0, len(estimates)
-    now = start + BASE + LEAST
+    now = start + BASE + MIN_RUNS
     while now <= last:
         evidence, shares = weigh(estimates[max(start, now - WINDOW) : now])
         if evidence >= threshold:
             index, earliest, latest = _where(estimates, start, now, shares)
             alarms.append((index, now - 1, earliest, latest, evidence))
-            start, now = index, max(now + 1, index + BASE + LEAST)
+            start, now = index, max(now + 1, index + BASE + MIN_RUNS)
         else:
             now += 1
     return [_described(estimates, alarms, number) for number in range(len(alarms))]
@@ -217,7 +217,7 @@ def _where(
     oldest = max(age for age, share in shares.items() if share >= 0.02 * max(shares.values()))
     end = min(len(estimates), now + REFINED)
     first = max(start + 2, now - oldest - 3)
-    options = list(range(first, now)) or [now - LEAST]
+    options = list(range(first, now)) or [now - MIN_RUNS]
     window = estimates[max(start, now - WINDOW) : end]
     offset = end - len(window)
     values, error, _ = _clipped(window)

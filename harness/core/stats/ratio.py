@@ -13,13 +13,13 @@ from math import comb
 from harness.core.stats.distributions import median
 
 MISSED = 0.05  # probability that the interval does not contain the factor, both sides together
-LEAST = 5  # runs on each side: below four no rank leaves so little outside
+MIN_RUNS = 5  # runs on each side: below four no rank leaves so little outside
 
 
 def factor(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float] | None:
     """How many times as large ``first`` is as ``second``, with its 95 % interval; all values above 0. None with fewer
-    than ``LEAST`` values on either side."""
-    if min(len(first), len(second)) < LEAST:
+    than ``MIN_RUNS`` values on either side."""
+    if min(len(first), len(second)) < MIN_RUNS:
         return None
     ratios = sorted(a / b for a in first for b in second)
     outside = 0  # ratios that may be left out at each end

@@ -18,7 +18,7 @@ if False:  # for the type checker alone: the target need not load typing
     Frames = tuple[tuple[str, int], ...]
 
 DEPTH = 40  # frames
-MOST = 20_000  # descriptors that are remembered
+MAX_DESCRIPTORS = 20_000  # descriptors that are remembered
 HERE = __file__.rpartition("/")[0] + "/"
 # Functions that return a descriptor, or several of them.
 OPENING = (
@@ -82,7 +82,7 @@ class _Opening(_Function):
             frames = _callers(sys._getframe(1))
             for number in found if type(found) is tuple else (found,):
                 identity = _identity(number)
-                if identity and len(_opened) < MOST:
+                if identity and len(_opened) < MAX_DESCRIPTORS:
                     _opened[number] = (frames, identity)
         return found
 

@@ -16,8 +16,8 @@ import harness_readings
 if False:  # for the type checker alone: the target need not load typing
     from typing import Any
 
-LEAST = 5  # elements that a container must have gained
-MOST = 16  # containers that are described
+MIN_GAIN = 5  # elements that a container must have gained
+MAX_CONTAINERS = 16  # containers that are described
 HERE = __file__.rpartition("/")[0] + "/"
 EVERYTHING = 1_500_000  # objects beyond which nothing is searched
 
@@ -49,8 +49,8 @@ def containers(first: int = 0) -> dict[str, object]:
     most: list[tuple[int, int]] = []
     for number, size in lengths.items():
         gain = size - _before.get(number, 0)
-        if gain >= LEAST and (len(most) < MOST or gain > most[-1][0]):
-            most = sorted(most + [(gain, number)], reverse=True)[:MOST]
+        if gain >= MIN_GAIN and (len(most) < MAX_CONTAINERS or gain > most[-1][0]):
+            most = sorted(most + [(gain, number)], reverse=True)[:MAX_CONTAINERS]
     targets = [found[number] for _, number in most]
     del found, everything
     chains, complete = harness_chains.chains(targets)
@@ -111,7 +111,7 @@ def _lengths(everything: list[object]) -> tuple[dict[int, int], dict[int, object
         length = kinds[kind]
         if length is not None and id(one) not in ours:
             size = length(one)
-            if size >= LEAST:
+            if size >= MIN_GAIN:
                 lengths[id(one)] = size
                 found[id(one)] = one
 

@@ -16,7 +16,7 @@ if False:  # for the type checker alone: the target need not load typing
     from typing import Any
 
 # gc.get_objects() holds the interpreter for 30 ms per million objects, and a block holds at most one of them.
-MOST_BLOCKS = 7_000_000
+MAX_BLOCKS = 7_000_000
 YIELD = 0.001  # seconds
 COLLECTIONS = 4  # finalizers can make new garbage; more rounds than this never helped
 PRINTING = gc.DEBUG_STATS | gc.DEBUG_COLLECTABLE | gc.DEBUG_UNCOLLECTABLE
@@ -61,9 +61,9 @@ def read(_: int = 0) -> dict[str, object]:
     """The counters, after a collection."""
     collected = collect()
     blocks = sys.getallocatedblocks()
-    if blocks > MOST_BLOCKS:
+    if blocks > MAX_BLOCKS:
         objects = tasks = greenlets = None
-        partial = "%d blocks are allocated, more than %d: objects are not counted" % (blocks, MOST_BLOCKS)
+        partial = "%d blocks are allocated, more than %d: objects are not counted" % (blocks, MAX_BLOCKS)
     else:
         everything = gc.get_objects()
         objects = len(everything)

@@ -15,10 +15,10 @@ if False:  # for the type checker alone: the target need not load typing
     from typing import Any
 
 DEPTH = 25  # frames of a stack, or steps of an await chain
-MOST_SITES = 2000
-MOST_TRACES = 100_000
+MAX_SITES = 2000
+MAX_TRACES = 100_000
 # Bytes of tracemalloc's own tables, about 64 a trace: listing them holds the interpreter for 1 µs a trace.
-MOST_TABLES = 8 << 20
+MAX_TABLES = 8 << 20
 HERE = __file__.rpartition("/")[0] + "/"
 
 _started_here = [False]
@@ -42,7 +42,7 @@ def sites(_: int = 0) -> dict[str, object]:
     for ident, frame in sys._current_frames().items():
         if ident != harness_readings._ident():
             count(groups, "thread", stack(frame), harness_holders.origin(active.get(ident)))
-    most = sorted(groups.items(), key=lambda item: -item[1])[:MOST_SITES]
+    most = sorted(groups.items(), key=lambda item: -item[1])[:MAX_SITES]
     return {
         "collected": collected,
         "sites": [
@@ -130,7 +130,7 @@ def snapshot(_: int = 0) -> dict[str, object]:
     collected = harness_readings.collect()
     groups: dict[tuple[tuple[str, int], ...], list[int]] = {}
     partial = None
-    if _tracemalloc.get_tracemalloc_memory() > MOST_TABLES:
+    if _tracemalloc.get_tracemalloc_memory() > MAX_TABLES:
         partial = (
             "too many blocks are traced to list them all: only objects of the collector, by their basic size"
         )
@@ -143,7 +143,7 @@ def snapshot(_: int = 0) -> dict[str, object]:
     own = [frames for frames in groups if any(file.startswith(HERE) for file, _ in frames)]
     for frames in own:
         del groups[frames]
-    most = sorted(groups.items(), key=lambda item: -item[1][1])[:MOST_TRACES]
+    most = sorted(groups.items(), key=lambda item: -item[1][1])[:MAX_TRACES]
     numbers: dict[tuple[str, int], int] = {}
     traces = [
         [blocks, size, [numbers.setdefault(frame, len(numbers)) for frame in frames]]
@@ -162,7 +162,7 @@ def snapshot(_: int = 0) -> dict[str, object]:
 
 def objects(tracemalloc: Any, groups: dict[tuple[tuple[str, int], ...], list[int]]) -> None:
     """Group the collector's objects by traceback, one after the other: the target's threads run in between."""
-    if sys.getallocatedblocks() > harness_readings.MOST_BLOCKS:
+    if sys.getallocatedblocks() > harness_readings.MAX_BLOCKS:
         return
     traceback, size_of = tracemalloc._get_object_traceback, type.__dict__["__basicsize__"].__get__
     for one in gc.get_objects():
