@@ -162,6 +162,17 @@ class LevelReader:
             idle_counts=self._idle_counts(load_ended if step.connections else started),
         )
 
+    def departed_closed(self, open_before: float, until: float) -> bool:
+        """Wait until no more sockets of departed clients are open than before; whether that came true by ``until``.
+
+        A service that notices a departure at its next write seems settled until then."""
+        while censuses := self._censuses(1):
+            if unnoticed(census_levels(censuses[-1])) <= open_before:
+                return True
+            if self.context.clock() >= until or self.context.interrupt.wait(self.setup.probe_interval):
+                return False
+        return False
+
     def connected(self) -> Reading | None:
         """Levels while clients are connected; None when nothing could be read."""
         at = self.context.clock()

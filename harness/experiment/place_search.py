@@ -8,6 +8,7 @@ from harness.core.after_verdict import failure
 from harness.core.cycle import CycleSpec
 from harness.core.errors import Interrupted, ProbeError
 from harness.core.judge.attribution import attribution_cycle, units
+from harness.core.judge.unnoticed import unnoticed
 from harness.core.note import NoteKind
 from harness.core.plan import MAX_SEARCH
 from harness.experiment.trial_cycle import CycleRunner
@@ -89,24 +90,38 @@ class SearchCycles:
         record, clock = self.record, self.record.context.clock
         started = clock()
         if not self._longest:
-            # The last questions take longer than the first. Some load is needed to show anything at all.
-            reserved = LAST_QUESTIONS * (started - self.began)
+            # The service has to settle after the load, and the last questions take longer than the first. Some load is
+            # needed to show anything at all.
+            reserved = LAST_QUESTIONS * (started - self.began) + self._settling()
             self._load_until = max(started + LEAST_SEARCH, self._load_until - reserved)
         elif started + self._longest + (started - self._asked) > self._load_until:
             raise SearchOver(f"another cycle would have exceeded the {MAX_SEARCH:g} s of the search")
         step = replace(self.step, index=len(record.trial.observations))
         seen = self.cycles.run(step, load_until=self._load_until, label=SEARCH)
-        record.change(observations=(*record.trial.observations, seen))
+        before = record.trial.observations
+        record.change(observations=(*before, seen))
         self._name_next()
         if record.context.interrupt.is_set():
             raise Interrupted("stopped during the search for its place")
         if not seen.complete:
             raise ProbeError("the cycle was cut short")
-        if not seen.settled:
+        open_before = max((unnoticed(one.levels) for one in before), default=0.0)
+        if not seen.settled or (
+            unnoticed(seen.levels) > open_before
+            and not self.cycles.parts.reader.departed_closed(
+                open_before, max(self._load_until, clock() + LEAST_SEARCH)
+            )
+        ):
             raise SearchOver("the service did not settle, so what is alive is not yet what it retains")
         self._asked = clock()
         self._longest = max(self._longest, self._asked - started)
         return units(seen.ledger, self.per, clock() - started)
+
+    def _settling(self) -> float:
+        """Seconds that the service took to settle after its last load."""
+        observed = self.record.trial.observations
+        took = [one.ended - one.load_ended for one in observed if one.load_ended is not None]
+        return took[-1] if took else 0.0
 
     def _name_next(self) -> None:
         """Between two cycles the search asks the service's agents: a crash then belongs to the cycle that comes."""

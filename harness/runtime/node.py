@@ -40,6 +40,8 @@ AGENT = Path(__file__).parent / "agent" / "node" / "agent.js"
 START_TIMEOUT = 5.0
 MIN_PER_CONNECTION = 0.02
 MIN_BYTES = 16.0
+# Seconds: the agent describes what has grown in 6 s at most (agent/node/reflect.js, WAITED).
+LONGEST_LOOK = 7.0
 EXTERNAL_BYTES = Key("memory", "external-bytes")
 NO_QUERY = Note(
     NoteKind.READING_INCOMPLETE,
@@ -135,7 +137,7 @@ class NodeCounters(AgentReader):
             seen: list[list[channel.Answer]] = []
             began = self._clock()
             held = [self._compared("first")]
-            needed = COMPARED * (self._clock() - began)
+            needed = min(COMPARED * (self._clock() - began), LONGEST_LOOK)
 
             def between() -> None:
                 seen.append(self._ask("sites"))

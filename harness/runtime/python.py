@@ -41,7 +41,8 @@ AGENT = Path(__file__).parent / "agent" / "python"
 TRACE = "HARNESS_RUNTIME_TRACE"
 # Depth of traced allocations. An HTTP client opens its socket a dozen frames below the line that asks for it; each
 # frame costs 16 bytes per traceback in the target.
-FRAMES = 25
+FRAMES = 16
+LONGEST_CHAINS = 5.0  # seconds: the agent looks for owners for 4 s at most (agent/python/harness_chains.py)
 START_TIMEOUT = 5.0  # seconds after its start in which a Python must have loaded the agent
 KNOCK = 0.1  # seconds between two looks whether a Python that is attached to answers
 FIELDS: dict[str, Key] = {
@@ -215,7 +216,8 @@ class PythonCounters(AgentReader):
             types, waiting = self.types(), self.waiting()
             began = self._clock()
             self._ask("containers 1")
-            needed = COMPARED * (self._clock() - began)
+            took = self._clock() - began
+            needed = min(COMPARED * took, took + LONGEST_CHAINS)
             seen = [self.snapshot()]
             units, stopped = run_cycles(cycle, 2, lambda: seen.append(self.snapshot()))
             before, after = seen[-2:]
@@ -224,9 +226,11 @@ class PythonCounters(AgentReader):
                 replace(after, connections=round(sum(units))),
             )
             held, notes = self._containers_if_any(sum(units)) if left() > needed else ([], (LATE,))
+            grown = python_sites.growth_of(waiting, self.waiting())
             return python_sites.attribution(
-                types=python_sites.growth_of(types, self.types()),
-                waiting=python_sites.growth_of(waiting, self.waiting()),
+                types=python_sites.growth_of(types, self.types()) if left() > 0 else {},
+                waiting=grown,
+                entries=python_sites.entries(waiting),
                 snapshots=tuple(seen),
                 cycles=tuple(units),
                 top=top,

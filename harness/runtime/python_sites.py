@@ -19,6 +19,7 @@ MIN_PER_CONNECTION = 0.02  # per connection: below this it is a reading's own no
 MIN_BYTES = 128.0
 # kind, frames outermost first, frames of where it was made (innermost first, when traced)
 Place = tuple[str, tuple[Frame, ...], tuple[Frame, ...]]
+Line = tuple[str, int]
 UNITS = {"asyncio-task": "tasks", "greenlet": "greenlets", "thread": "threads", "descriptor": "descriptors"}
 KINDS = {"asyncio-task": "task", "greenlet": "greenlet", "thread": "thread", "descriptor": "descriptor"}
 NO_OWN = Note(
@@ -71,6 +72,7 @@ def attribution(
     cycles: tuple[float, ...],
     top: int,
     containers: Sequence[Growth] = (),
+    entries: frozenset[Line] = frozenset(),
     notes: tuple[Note, ...] = (),
 ) -> Attribution:
     """Most telling first: what waits (a leaked task explains the objects it holds), then lines that allocated,
@@ -84,12 +86,15 @@ def attribution(
     if after.dropped:
         notes += (Note(NoteKind.SEARCH_LIMIT, f"{counted(after.dropped, 'further traceback')} left out"),)
     notes += tuple(dict.fromkeys(note for one in snapshots for note in one.notes))
-    last = line_growth(snapshots[-2], after, cycles[-1])
-    lines = lasting(last, line_growth(snapshots[-3], snapshots[-2], cycles[-2])) if len(cycles) > 1 else last
+    last = line_growth(snapshots[-2], after, cycles[-1], entries)
+    earlier = line_growth(snapshots[-3], snapshots[-2], cycles[-2], entries) if len(cycles) > 1 else ()
+    lines = lasting(last, earlier) if len(cycles) > 1 else last
     # A constructor allocates more than the line that calls it, but that line made what the container holds.
     made = {growth.frames[0] for growth in containers if growth.own and growth.frames}
     lines.sort(key=lambda growth: growth.site not in made)
-    coded = sorted((*waiting_growth(waiting, connections), *lines), key=lambda growth: not growth.own)
+    coded = sorted(
+        (*waiting_growth(waiting, connections, entries), *lines), key=lambda growth: not growth.own
+    )
     own = [growth for growth in coded if growth.own]
     held = [growth for growth in containers if growth.own]
     # "function Hub.beat" is an object of the type "function".
@@ -175,19 +180,46 @@ def _public(steps: list[str]) -> list[str]:
     return public or (steps if len(steps) > 1 else [])
 
 
-def waiting_growth(waiting: Mapping[Place, int], connections: float) -> list[Growth]:
+def entries(waiting: Mapping[Place, int]) -> frozenset[Line]:
+    """Lines at which the service runs its event loop or its server: those of its own on the stack of an idle main
+    thread. Whatever a framework does is done below them, so they tell nothing."""
+    found: set[Line] = set()
+    for kind, frames, _ in waiting:
+        if kind == "thread" and any(function == "<module>" for *_, function in frames):
+            found.update((file, line) for file, line, _ in frames if not is_library(file))
+    return frozenset(found)
+
+
+def sorted_frames(innermost_first: Sequence[Frame], entries: frozenset[Line]) -> tuple[Frame, ...]:
+    """Frames of the service, then those at which it runs its server, then those of libraries; each innermost first."""
+    own = own_first(innermost_first)
+    return (
+        *(frame for frame in own if not is_library(frame[0]) and frame[:2] not in entries),
+        *(frame for frame in own if not is_library(frame[0]) and frame[:2] in entries),
+        *(frame for frame in own if is_library(frame[0])),
+    )
+
+
+def tells(frame: Frame, entries: frozenset[Line]) -> bool:
+    """Whether it is a line of the service that explains something."""
+    return not is_library(frame[0]) and frame[:2] not in entries
+
+
+def waiting_growth(
+    waiting: Mapping[Place, int], connections: float, entries: frozenset[Line] = frozenset()
+) -> list[Growth]:
     """Tasks, greenlets and threads by the line at which they wait; descriptors by the line that opened them."""
     counts: dict[tuple[str, str], int] = {}
     stacks: dict[tuple[str, str], tuple[Frame, ...]] = {}
     for (kind, frames, made), count in waiting.items():
-        ordered = own_first(tuple(reversed(frames)))
+        ordered = sorted_frames(tuple(reversed(frames)), entries)
         # Code of a library waits: the line of the service that made it says more.
-        maker = own_first(made)[:1]
-        by_service = not (ordered and not is_library(ordered[0][0])) and maker and not is_library(maker[0][0])
+        maker = sorted_frames(made, entries)[:1]
+        by_service = not (ordered and tells(ordered[0], entries)) and maker and tells(maker[0], entries)
         if by_service:
             ordered = (*maker, *ordered)
         elif kind == "descriptor":
-            ordered = made
+            ordered = sorted_frames(made, entries)
         site = written(ordered[0]) if ordered else "(no frame)"
         if frames and ordered[0] != frames[-1]:
             site += f" ({'made here, ' if by_service else ''}waiting in {written(frames[-1], short=True)})"
@@ -199,19 +231,21 @@ def waiting_growth(waiting: Mapping[Place, int], connections: float) -> list[Gro
         if rate < MIN_PER_CONNECTION:
             continue
         ordered = stacks[kind, site]
-        own = bool(ordered) and not is_library(ordered[0][0])
+        own = bool(ordered) and tells(ordered[0], entries)
         frames_ = tuple(map(written, ordered))
         found.append(Growth(site, rate, UNITS.get(kind, kind), KINDS.get(kind, kind), None, frames_, own))
     return sorted(found, key=lambda growth: (not growth.own, -growth.per_connection))
 
 
-def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[Growth]:
+def line_growth(
+    before: Snapshot, after: Snapshot, connections: float, entries: frozenset[Line] = frozenset()
+) -> list[Growth]:
     """Allocations by line: the innermost frame of the service, else the innermost of all. Those of the service
     come first, each by bytes."""
     sums: dict[Frame, list[float]] = {}
     stacks: dict[Frame, tuple[float, tuple[Frame, ...]]] = {}
     for trace, (blocks, size) in difference(before, after).items():
-        frames = own_first(tuple((file, line, "") for file, line in trace))
+        frames = sorted_frames(tuple((file, line, "") for file, line in trace), entries)
         if not frames:
             continue
         site = frames[0]
@@ -226,9 +260,9 @@ def line_growth(before: Snapshot, after: Snapshot, connections: float) -> list[G
         per_block, per_byte = (amount / max(1, connections) for amount in grown)
         if per_block >= MIN_PER_CONNECTION or per_byte >= MIN_BYTES:
             stack = tuple(map(written, stacks[site][1]))
-            own = not is_library(site[0])
+            own = tells(site, entries)
             growth = Growth(written(site), per_block, "blocks", "line", per_byte, stack, own)
-            found.append((is_library(site[0]), -per_byte, growth))
+            found.append((not own, -per_byte, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]
 
 

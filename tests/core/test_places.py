@@ -11,7 +11,14 @@ from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.core.record import Place, Places
 from harness.runtime.counters import SearchOver, cut_short, run_cycles
-from harness.runtime.python_sites import attribution, container_growth, holder, line_growth, waiting_growth
+from harness.runtime.python_sites import (
+    attribution,
+    container_growth,
+    entries,
+    holder,
+    line_growth,
+    waiting_growth,
+)
 from harness.runtime.snapshot import Snapshot
 from tests.core.series import container
 
@@ -102,6 +109,21 @@ def test_a_task_in_a_librarys_code_is_placed_at_the_line_that_made_it() -> None:
     (found,) = waiting_growth({("asyncio-task", waits, made): 300}, 300)
     assert found.site == f"{OWN}:7 (made here, waiting in asyncio/queues.py:158 in get)"
     assert found.own
+
+
+def test_the_line_that_runs_the_server_is_no_place_as_long_as_any_other_is_known() -> None:
+    server = (OWN, 99, "<module>")
+    idle = ((*server,), (PACKAGE, 500, "run_app"), ("/usr/lib/python3.11/selectors.py", 468, "select"))
+    entry = entries({("thread", idle, ()): 1, ("thread", ((OWN, 5, "work"),), ()): 4})
+    assert entry == {(OWN, 99)}
+    below = Snapshot(
+        {((LIBRARY, 8), (OWN, 99)): (900, 900_000), ((LIBRARY, 5), (OWN, 12), (OWN, 99)): (300, 3_000)}
+    )
+    found = line_growth(Snapshot({}), below, 300, entry)
+    assert [(one.site, one.own) for one in found] == [(f"{OWN}:12", True), (f"{OWN}:99", False)]
+    made = ((LIBRARY, 30, ""), (OWN, 99, ""))
+    (task,) = waiting_growth({("asyncio-task", ((PACKAGE, 686, "start"),), made): 300}, 300, entry)
+    assert (task.site, task.own) == (f"{PACKAGE}:686 in start", False)
 
 
 def test_with_no_frame_of_the_service_anywhere_the_notes_say_so() -> None:

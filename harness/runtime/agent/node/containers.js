@@ -13,6 +13,9 @@ const LEAST = 5 // elements that a container must have gained
 const MOST = 4 // containers that are described
 const WATCHED = 3 // containers whose additions are recorded
 const MOST_OBJECTS = 1_000_000
+// What holds a container that grows is one of few: the values of thousands of instances of a class are not looked through.
+const MOST_ALIKE = 1000
+const MOST_PLAIN = 20_000
 const MOST_ADDED = 10_000 // additions whose stack is recorded: 10 µs each
 const STACK_DEPTH = 25
 const ADDING = { Array: ['push', 'unshift', 'splice'], Map: ['set'], Set: ['add'] }
@@ -31,6 +34,7 @@ let recorded = 0
 async function lookAtAll (list, look, time) {
   const keyed = process.memoryUsage().heapUsed < LARGE_HEAP
   const bare = new Set() // objects without a prototype are not in the list: they are values of others
+  const kinds = new Map() // prototype → instances so far
   const visit = async one => {
     if (state.ours.has(one) || one === list) return
     const kind = kindOf(one)
@@ -40,6 +44,10 @@ async function lookAtAll (list, look, time) {
     else if (kind && keyed) {
       const names = keys(one)
       if (names.length >= LEAST) look(one, kind, names.length)
+      const prototype = Object.getPrototypeOf(one)
+      const instances = (kinds.get(prototype) || 0) + 1
+      kinds.set(prototype, instances)
+      if (instances > (prototype === Object.prototype ? MOST_PLAIN : MOST_ALIKE)) return
       for (const name of names) {
         const value = valueOf(one, name)
         if (typeof value === 'object' && value !== null && !types.isProxy(value) && Object.getPrototypeOf(value) === null) {
