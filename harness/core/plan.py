@@ -238,7 +238,6 @@ def _wait(
 ) -> Step:
     """Growth is certain but may still be released. First run everything that needs clients, then leave the service
     alone until its oldest streams are older than the retention time."""
-    phase = trial.observations[-1].spec.phase
     if limit_of(trial):  # the service would refuse more clients
         idle = trial.observations[-1].ended - _last_client(trial)
         return (
@@ -246,7 +245,7 @@ def _wait(
             if idle < _longest(trial, goal, {**suspected, **releasing}) + 2 * MARGIN + UNNOTICED
             else Stop("it stopped serving")
         )
-    if phase is not Phase.RETENTION:
+    if not _wait_begun(trial):
         step = _tell_apart(trial, goal, list(suspected.values())) if goal.vary else None
         if step is not None:
             return step
@@ -312,13 +311,23 @@ def _last_chance(trial: Trial, goal: Goal, step: CycleSpec, results: Mapping[Key
 def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     """Whether a wait that has begun must go on because something grows. Noise may hide the growth in one reading, and a
     load would restart the wait."""
-    if trial.observations[-1].spec.phase is not Phase.RETENTION:
+    if not _wait_begun(trial):
         return False
     idle = trial.observations[-1].ended - _last_client(trial)
     growing = {
         key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
     return bool(growing) and idle < _longest(trial, goal, growing) + 2 * MARGIN
+
+
+def _wait_begun(trial: Trial) -> bool:
+    """Whether a wait goes on: no client came since, though the control without clients may be a part of it."""
+    for one in reversed(trial.observations):
+        if one.spec.phase is Phase.RETENTION:
+            return True
+        if one.ledger.opened or one.spec.phase is not Phase.IDLE:
+            return False
+    return False
 
 
 def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:

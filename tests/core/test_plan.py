@@ -182,6 +182,31 @@ def test_a_wait_that_has_begun_goes_on_while_something_grows() -> None:
     assert getattr(step, "phase", None) is Phase.RETENTION
 
 
+def test_the_control_within_a_wait_does_not_begin_the_wait_anew() -> None:
+    """Node with an interval per client, on a busy machine: 22 s of the wait were over when the control without clients
+    came, and three more loads followed it, because a whole wait no longer fitted into the two minutes."""
+    goal = replace(GOAL, disconnect="mixed", retention=60.0, search=False)
+    seen, level, at = [], 10.0, 0.0
+    cycles = [
+        (Phase.WARMUP, 100),
+        (Phase.WARMUP, 300),
+        (Phase.LOAD, 300),
+        (Phase.LOAD, 150),
+        (Phase.LOAD, 300),
+    ]
+    cycles += [(Phase.RETENTION, 0), (Phase.RETENTION, 0), (Phase.IDLE, 0)]
+    for index, (phase, opened) in enumerate(cycles):
+        level += opened
+        one = observation(index, {FDS: level}, phase=phase, opened=opened)
+        seen.append(replace(one, started=at, load_ended=at + (4.0 if opened else 1.0), ended=at + 8.0))
+        at += 8.0
+    now = trial([], observations=seen, retention=60.0, initial={FDS: 10.0})
+    before = next_step(replace(now, observations=now.observations[:-1]), goal)
+    assert getattr(before, "phase", None) is Phase.IDLE
+    after = next_step(now, goal)
+    assert getattr(after, "phase", None) is Phase.RETENTION
+
+
 def test_the_wait_is_that_of_the_kind_that_grows_and_not_the_longest_of_all() -> None:
     goal = replace(GOAL, disconnect="mixed", retention=60.0)
     budget = Budget(retain={"*": 60.0, "fds": 5.0})
