@@ -1,7 +1,7 @@
 """Records of earlier versions, in the form of today.
 
-They had notes without kinds, and places as texts alone. This is the only module that derives values from the wording of
-either: the wording of those versions, which no longer changes.
+They had notes without kinds, and places and bounds whose values were in their texts alone. This is the only module
+that derives values from wording: from that of those versions, which no longer changes.
 """
 
 from __future__ import annotations
@@ -76,6 +76,12 @@ def place_of(place: Mapping[str, Any]) -> Mapping[str, Any]:
         "rate": float(found["rate"]) if found else None,
         "per": found["per"] if found else "",
     }
+
+
+def bound_of(bound: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a bound of an earlier version: what was retained began its explanation."""
+    told = bound.get("status") == "retention" and not str(bound.get("unit", "")).endswith("/hour")
+    return {**bound, "retained": str(bound.get("explanation", "")).partition(";")[0] if told else ""}
 
 
 def renamed(data: Mapping[str, Any]) -> Mapping[str, Any]:

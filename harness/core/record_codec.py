@@ -18,7 +18,7 @@ from cattrs import ClassValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn
 from cattrs.v import format_exception
 
-from harness.core.earlier_records import note_of, place_of, renamed
+from harness.core.earlier_records import bound_of, note_of, place_of, renamed
 from harness.core.errors import (
     EXIT_BOUNDED,
     EXIT_INCONCLUSIVE,
@@ -29,7 +29,7 @@ from harness.core.errors import (
 from harness.core.metric import Key
 from harness.core.note import Note
 from harness.core.record import SCHEMA_VERSION, Place, RunRecord, Trial
-from harness.core.verdict import Outcome, Verdict
+from harness.core.verdict import Bound, Outcome, Verdict
 
 NOT_JUDGED = Verdict(Outcome.INCONCLUSIVE, "not judged: the run ended before its verdict")
 PART = 64 * 1024
@@ -73,6 +73,13 @@ def _converter() -> Converter:
         Place,
         lambda value, kind: read_place(
             place_of(value) if isinstance(value, Mapping) and "rate" not in value else value, kind
+        ),
+    )
+    read_bound = make_dict_structure_fn(Bound, converter)
+    converter.register_structure_hook(
+        Bound,
+        lambda value, kind: read_bound(
+            bound_of(value) if isinstance(value, Mapping) and "retained" not in value else value, kind
         ),
     )
     read_note = make_dict_structure_fn(Note, converter)

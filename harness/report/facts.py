@@ -242,7 +242,7 @@ def _also_bounded(verdict: Verdict) -> Fact | None:
     ]
     totals = {(one.metric, one.explanation) for one in pools if not one.kind}
     pools = [one for one in pools if not one.kind or (one.metric, one.explanation) not in totals]
-    told = [f"{plural(noun(one.metric, one.kind))}: {one.explanation.split(';')[0]}" for one in pools]
+    told = [f"{plural(noun(one.metric, one.kind))}: {one.retained}" for one in pools if one.retained]
     return Fact("retained", "; ".join(told[:2])) if told else None
 
 

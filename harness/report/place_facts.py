@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.core.judge.findings import explaining_places
+from harness.core.judge.findings import places_of
 from harness.core.metric import Key
 from harness.core.note import NoteKind, of_kind, without
 from harness.core.quote import plain
@@ -56,8 +56,8 @@ def where_fact(trial: Trial, first: Finding | None, root: str) -> Fact | None:
     if trial.places is None or first is None or not first.where:
         return None
     rate = first.rate.value if first.rate else 0.0
-    explaining = explaining_places(trial.places, Key(first.metric, first.kind), rate)
-    lines = [one for one in explaining or trial.places.places if one.container is None]
+    found = places_of(trial.places, Key(first.metric, first.kind), rate)
+    lines = [one for one in found if one.container is None]
     if not lines:
         return None
     # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.

@@ -166,19 +166,21 @@ def wait_ready(
     client = Client(router, timeout=1.0)
     request = Request(endpoint, streaming=False)
     start = clock()
-    last, answered = NOBODY, False
+    last, answered, failing = NOBODY, False, False  # failing: it answers, with an error
     while True:
         if cancelled():
             raise Interrupted("stopped while the service was not ready yet")
         if not target.alive:
             raise ended(target, endpoint.place, clock() - start)
         try:
+            failing = False
             if http_answer:
                 with client.open(request) as response:
                     status = response.status
                 if status < 500:
                     return clock() - start
-                answered, last = True, f"it answers {status}; expected a status below 500"
+                answered, failing = True, True
+                last = f"it answers {status}; expected a status below 500"
             else:
                 check_accepts(router, endpoint, timeout=1.0)
                 return clock() - start
@@ -197,12 +199,14 @@ def wait_ready(
         except (OSError, ConfigError) as error:
             last = str(error) or type(error).__name__
         if clock() - start > timeout:
-            raise _never(endpoint.url, target, timeout, last, () if answered else listens())
+            raise _never(endpoint.url, target, timeout, last, () if answered else listens(), failing=failing)
         time.sleep(POLL)
 
 
-def _never(url: str, target: Watched, timeout: float, last: str, elsewhere: Sequence[str]) -> TargetError:
-    """The error for a service that runs but does not answer at its URL."""
+def _never(
+    url: str, target: Watched, timeout: float, last: str, elsewhere: Sequence[str], *, failing: bool
+) -> TargetError:
+    """The error for a service that runs but does not answer at its URL, or only with errors (failing)."""
     what = f"the service was not ready after {timeout:g} s: {url}: {last}"
     if elsewhere:
         what += f"; it listens at {', '.join(elsewhere[:4])} instead"
@@ -212,7 +216,7 @@ def _never(url: str, target: Watched, timeout: float, last: str, elsewhere: Sequ
         advice = (
             "let the command and --url name the same address: {port} in both, or the service's own in --url"
         )
-    elif last.startswith("it answers"):
+    elif failing:
         advice = "see in its log what it waits for, or give another --ready URL or a longer --ready-timeout"
     else:
         advice = "give it longer (--ready-timeout), or see in its log what it waits for; it gets its port by "

@@ -10,6 +10,7 @@ from harness.core.earlier_records import BEGINNINGS, note_of
 from harness.core.note import Note, NoteKind, of_kind, without
 from harness.core.record import Container, Place, Places, RunRecord, Trial
 from harness.core.record_codec import from_dict, to_dict
+from harness.core.verdict import Bound, Outcome, Verdict
 from tests.core.series import trial
 
 
@@ -113,3 +114,18 @@ def test_a_place_of_an_earlier_version_has_the_values_of_its_text(
     assert read.places == Places((Place(kind, text, container=container, rate=rate, per=per),))
     again = from_dict(to_dict(RunRecord("id", "x", "2026-11-29T00:00:00+00:00", 0, (read,))))
     assert again.trials == (read,)
+
+
+def test_a_bound_of_an_earlier_version_has_what_was_retained() -> None:
+    pool = Bound(
+        "fds", "", "retention", 0.1, "fds/answered-stream", explanation="grew by 64 and stopped; nothing more"
+    )
+    hour = Bound("fds", "", "retention", 0.1, "fds/hour", explanation="growth over time")
+    verdict = Verdict(Outcome.BOUNDED, "x", bounds=(pool, hour))
+    one = replace(trial([10.0]), verdict=verdict)
+    data = to_dict(RunRecord("id", "harness guard", "2026-11-29T00:00:00+00:00", 0, (one,)))
+    for bound in data["trials"][0]["verdict"]["bounds"]:
+        del bound["retained"]
+    (read,) = from_dict(data).trials
+    assert read.verdict
+    assert [bound.retained for bound in read.verdict.bounds] == ["grew by 64 and stopped", ""]

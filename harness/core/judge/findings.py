@@ -138,31 +138,35 @@ def where(found: Places | None, key: Key, rate: float = 0.0) -> tuple[str, ...]:
     them. rate: of the finding."""
     if found is None:
         return ()
-    explaining = explaining_places(found, key, rate)
-    if explaining:
-        return tuple(place.text for place in explaining)
-    more = (f"and {counted(found.more, 'more place')}",) if found.more else ()
+    texts = tuple(place.text for place in places_of(found, key, rate))
+    if _of_metric(found, key, rate):
+        return texts
+    more = (f"and {counted(found.more, 'more place')}",) if found.more and texts else ()
+    return (*texts, *more, *(note.text for note in found.notes))
+
+
+def places_of(found: Places, key: Key, rate: float = 0.0) -> tuple[Place, ...]:
+    """The places that are of this metric, and the containers; else all that may explain it. rate: of the finding."""
+    if own := _of_metric(found, key, rate):
+        return (*own, *(place for place in found.places if place.kind == "container"))
     # What is allocated explains memory. Processes that grew beside it come from there only if it is the service's own
     # and as much.
-    own = [
+    return tuple(
         place
         for place in found.places
         if key.metric != "processes"
         or place.kind not in ALLOCATED
         or (place.own and (place.rate or 0.0) >= HALF * rate)
-    ]
-    return (*(place.text for place in own), *(more if own else ()), *(note.text for note in found.notes))
+    )
 
 
-def explaining_places(found: Places, key: Key, rate: float = 0.0) -> tuple[Place, ...]:
-    """The places that are of this metric, and the containers; none when nothing is of this metric. rate: of the
-    finding; descriptors whose lines are known explain it when they are at least half of it."""
-    speaking = [place for place in found.places if place.kind in SPEAKING.get(key.metric, ())]
-    if key.metric == "fds" and math.fsum(place.rate or 0.0 for place in speaking) < HALF * rate:
+def _of_metric(found: Places, key: Key, rate: float) -> tuple[Place, ...]:
+    """The places that are of this metric. Descriptors explain a finding when those whose lines are known are at least
+    half of it."""
+    own = tuple(place for place in found.places if place.kind in SPEAKING.get(key.metric, ()))
+    if key.metric == "fds" and math.fsum(place.rate or 0.0 for place in own) < HALF * rate:
         return ()
-    if not speaking:
-        return ()
-    return (*speaking, *(place for place in found.places if place.kind == "container"))
+    return own
 
 
 def forecast(
@@ -222,13 +226,13 @@ def bounds(
     for key, one in sorted(results.items()):
         if one.status in ("leaking", "suspected") or not math.isfinite(one.at_most):
             continue
-        status, text = one.status, one.why
+        status, text, retained = one.status, one.why, ""
         pool = pooled(found, key)
         if one.status == "bounded" and key.metric != "memory":
-            if released(one):
-                status = "retention"
+            if one.release and released(one):
+                status, retained = "retention", one.release.text()
             elif pool:
-                status, text = "retention", f"{pool}; {text}"
+                status, text, retained = "retention", f"{pool}; {text}", pool
         if key == MEMORY:
             status = "bounded" if one.status == "bounded" else "observed"
             if inside:
@@ -238,7 +242,7 @@ def bounds(
         bound = Bound(key.metric, key.kind, status, _round(one.at_most), unit, 0.95, text, missed=chance)
         if bound.odds:
             text = f"{text}; a leak of {sensitivity:g} per stream would be missed in {bound.odds}"
-        made.append(replace(bound, explanation=text))
+        made.append(replace(bound, explanation=text, retained=retained))
         drained = one.idle_evidence.drained if one.idle_evidence and released(one) else None
         if (hourly := per_hour(found, key, drained)) is not None:
             read = _over_time(found, key, drained)
