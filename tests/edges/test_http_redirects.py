@@ -277,3 +277,25 @@ def test_a_pprof_page_behind_informational_responses_is_read() -> None:
         response = connection.getresponse()
         assert (response.status, response.read()) == (200, b"ok")
         connection.close()
+
+
+class Started(Alive):
+    """A target that the harness started, so that its log can be read."""
+
+    logs = True
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(503, "or give another --ready URL"), (None, "it gets its port by {port} in the command")],
+)
+def test_a_service_that_answers_with_errors_gets_another_step_than_one_that_does_not_answer(
+    status: int | None, advice: str
+) -> None:
+    def answer(it: Connection) -> None:
+        it.send(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % (status or 0))
+
+    dead = f"http://127.0.0.1:{unused_port()}/ready"
+    with serve(answer) as server, pytest.raises(TargetError, match="was not ready after") as refused:
+        wait_ready(f"{server.url}/ready" if status else dead, Started(), timeout=0.2, http_answer=True)
+    assert advice in refused.value.advice
