@@ -62,7 +62,9 @@ def varied(seed: int) -> Trial:
         )  # fmt: skip
         opened = 0 if phase in (Phase.IDLE, Phase.RETENTION) else rng.choice((50, 300, 600, 1200, 2400))
         way = rng.choice(("fin", "mixed", "rst", "rst-early", "stall"))
-        turned = opened // 3 if refuses else 0
+        full = seed % 6 == 5 and index > 9  # it has run into a limit: nothing is answered any more
+        turned = opened if full else opened // 3 if refuses else 0
+        silent = (2 * opened) // 3 if seed % 7 == 3 and index > 7 else 0
         events, stalls = (
             (opened - turned) * rng.choice((1, 1, 3)),
             opened // 5 if way in ("stall", "mixed") else 0,
@@ -90,11 +92,14 @@ def varied(seed: int) -> Trial:
         by_mode = {"fin": opened - opened // 4, "rst": opened // 4} if way != "fin" else {"fin": opened}
         ledger = Ledger(
             opened=opened, completed=opened - turned, failed=turned, events=events, comments=events // 7,
-            bytes=90 * events, aborts=int(step["aborts"]), stalls=0, rate_limited=turned, seconds=load,
+            bytes=90 * events, aborts=int(step["aborts"]), stalls=silent, rate_limited=0 if full else turned,
+            seconds=load,
             stream_seconds=0.7 * opened, first_event_p50=0.01, first_event_p95=0.03,
             first_event_p99=0.04 + 0.01 * index,
-            causes={"status-429": turned} if turned else {}, by_mode={**by_mode, "stall": stalls},
-            answered=opened - turned, refused=turned, statuses={429: turned} if turned else {}, peak=min(50, opened),
+            causes={"status-503" if full else "status-429": turned} if turned else {},
+            by_mode={**by_mode, "stall": stalls},
+            answered=opened - turned, refused=turned, statuses={503 if full else 429: turned} if turned else {},
+            peak=min(50, opened),
             bursts=int(opened > 0), clients=min(int(done["opened"]), 700), invalid=opened // 9 if index % 4 == 3 else 0,
             saturated=index == 5 and seed % 7 == 0,
             notes=(LOST,) if index == 6 and seed % 5 == 0 else (),
