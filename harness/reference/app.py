@@ -20,7 +20,7 @@ PAGE = Path(__file__).with_name("static") / "dashboard.html"
 
 
 class StreamRoute:
-    """An SSE endpoint as an ASGI application, so that middleware can stand around it."""
+    """An SSE endpoint as an ASGI application, so that middleware can wrap it."""
 
     def __init__(self, service: Service, kind: str, interval: float, rng: random.Random) -> None:
         self.service = service
@@ -45,7 +45,7 @@ class StreamRoute:
 
 
 def application(service: Service) -> Starlette:
-    """``/`` (leads to the page), ``/dashboard`` (page), ``/dashboard/sse``, ``/system/status/sse`` (streams),
+    """``/`` (redirects to the page), ``/dashboard`` (page), ``/dashboard/sse``, ``/system/status/sse`` (streams),
     ``/api/dashboard/data`` (asks, then answers), ``/api/system/status`` (answers from what is known, so
     that readiness never waits for the broker), ``/components/NAME/health`` (stands in for the
     components' own HTTP endpoints), ``/healthz`` (the process answers), ``/readyz`` (503 while every component is

@@ -1,7 +1,7 @@
-"""The places where defects and mitigations take hold, and the service built from them.
+"""The exchangeable parts of the service, which defects and mitigations replace, and the service built from them.
 
 Every defect and mitigation is a module with ``install(blueprint)``, which changes one or two of these
-fields. Defects go first, so that a mitigation replaces what a defect put in.
+fields. Defects are installed first, so that a mitigation replaces what a defect put in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from harness.reference import defects, mitigations
 from harness.reference.counters import Counters
-from harness.reference.health import Gate, HealthService, History, OpenGate
+from harness.reference.health import AdmissionPolicy, AdmitAll, HealthService, History
 from harness.reference.mdp_client import DealerExchange, Exchange, LinkPerCheck, Links
 from harness.reference.panic import panic
 from harness.reference.runner import Runner, WorkerThreads
@@ -35,7 +35,7 @@ class UnknownName(ValueError):
 
 @dataclass
 class Blueprint:
-    """What the service is made of; each field a seam.
+    """What the service is made of; each field can be replaced.
 
     exchange: asks in place of the DEALER client (None: the client over ``links``). around: wraps the
     exchange, innermost first. middleware: wraps the streams' responses, by name. protocol: uvicorn's
@@ -51,7 +51,7 @@ class Blueprint:
     exchange: Callable[[Blueprint], Exchange] | None = None
     around: list[Callable[[Exchange], Exchange]] = field(default_factory=list)
     runner: Callable[[int, Callable[[BaseException], None]], Runner] = WorkerThreads
-    gate: Gate = field(default_factory=OpenGate)
+    admission: AdmissionPolicy = field(default_factory=AdmitAll)
     deadlines: bool = False
     shared_checks: bool = False
     history: History | None = None
@@ -82,7 +82,8 @@ class DealerClient:
         self.exchange: Exchange = DealerExchange(self.links)
 
     def close(self) -> bool:
-        """Close the links; end the context if nothing dangles, else say what does, and leave it."""
+        """Close the links; end the context if every socket is closed; otherwise print the open sockets and leave the
+        context."""
         self.links.close()
         if self.sockets.report():
             self.sockets.context.term()
@@ -111,14 +112,14 @@ class Service:
             blueprint.runner(blueprint.settings.workers, functools.partial(panic, sockets=self.sockets)),
             counters=blueprint.counters,
             history=blueprint.history,
-            gate=blueprint.gate,
+            admission=blueprint.admission,
             deadlines=blueprint.deadlines,
             shared=blueprint.shared_checks,
         )
         self.streams = blueprint.streams(blueprint.counters)
 
     def close(self) -> None:
-        """End in order: threads, ZeroMQ, whatever else asked to be ended."""
+        """Stop in order: threads, ZeroMQ, then the registered ``ending`` callbacks."""
         self.health.close()
         for close in self.blueprint.closing:
             close()
@@ -135,7 +136,7 @@ def names(package: ModuleType) -> list[str]:
 
 
 def module(package: ModuleType, name: str) -> ModuleType:
-    """The defect or mitigation of that name. Raises UnknownName that lists the names there are."""
+    """The defect or mitigation of that name. Raises UnknownName, which lists the valid names."""
     known = names(package)
     if name not in known:
         kind = package.__name__.rpartition(".")[2].removesuffix("s")
@@ -158,7 +159,7 @@ def draw(settings: Settings, planted: Iterable[str], mitigations_in_use: Iterabl
 
 
 def draw_names(settings: Settings, mixed: Iterable[str]) -> Blueprint:
-    """The same from names of both sorts; no name is of both."""
+    """The same from a mixed list of defect and mitigation names; no name is both."""
     mixed = list(mixed)
     planted = [name for name in mixed if name in names(defects)]
     return draw(settings, planted, [name for name in mixed if name not in planted])

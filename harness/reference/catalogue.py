@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 
 
 def catalogue() -> dict[str, Any]:
-    """Everything there is, as ``--describe`` prints it: ``profiles`` and ``variations`` (lists of rows), ``claims``
+    """The catalogue as ``--describe`` prints it: ``profiles`` and ``variations`` (lists of rows), ``claims``
     (what tests each claim of the analysis), ``defects`` and ``mitigations`` (name, summary and, for defects, what must
     be seen)."""
 

@@ -43,8 +43,7 @@ class Counters:
             return dict(self._counts)
 
     def grouped(self) -> dict[str, dict[str, int]]:
-        """The counts as ``/debug/counters`` shows them, with what follows from them: ``open`` and
-        ``running``."""
+        """The counts as ``/debug/counters`` shows them, with the derived counts ``open`` and ``running``."""
         groups: dict[str, dict[str, int]] = {}
         for name, count in self.flat().items():
             group, _, key = name.partition(".")

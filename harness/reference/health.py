@@ -1,4 +1,4 @@
-"""The health checks: four components, asked side by side at every tick of every client."""
+"""The health checks: four components, asked concurrently at every tick of every client."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OVER_HTTP = b"over HTTP"  # the first frame of an answer that did not come from 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One component, asked once. latency_ms: of the answer, or of the wait for none."""
+    """The result of one check of one component. latency_ms: until the answer, or until the check was given up."""
 
     component: str
     status: str  # healthy | unhealthy | degraded
@@ -44,34 +44,34 @@ class Result:
 
     @property
     def healthy(self) -> bool:
-        """Did it answer, and well?"""
+        """Whether the component answered and is healthy."""
         return self.status == "healthy"
 
 
 class History(Protocol):
-    """Where results are kept."""
+    """The store of past results."""
 
     def append(self, result: Result, /) -> None:
-        """Keep one."""
+        """Add a result."""
 
     def __len__(self) -> int: ...
 
 
-class Gate(Protocol):
-    """Decides whether a check is made at all."""
+class AdmissionPolicy(Protocol):
+    """Decides whether a check is made."""
 
     def admit(self) -> bool:
-        """May one more check begin?"""
+        """Whether one more check may begin."""
 
     def record(self, ok: bool) -> None:
-        """A check that was admitted is over."""
+        """Called when an admitted check has ended."""
 
     def missed(self) -> None:
-        """A check that was admitted was not over by its deadline."""
+        """Called when an admitted check missed its deadline."""
 
 
-class OpenGate:
-    """Always lets through."""
+class AdmitAll:
+    """Admits every check."""
 
     state = "closed"
 
@@ -87,10 +87,11 @@ class OpenGate:
 
 
 class HealthService:
-    """Asks, remembers, and words the answers.
+    """Runs the checks, keeps their results and builds the payloads of the events.
 
-    deadlines: a tick waits for its checks no longer than its kind's deadline. shared: who asks while a round of checks
-    is under way waits for that one, and a round counts as new for half of its kind's interval.
+    deadlines: a tick waits for its checks no longer than its kind's deadline. shared: a tick that falls into a
+    running round of checks waits for that round, and the results of a round are reused for half of its kind's
+    interval.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class HealthService:
         *,
         counters: Counters,
         history: History | None = None,
-        gate: Gate | None = None,
+        admission: AdmissionPolicy | None = None,
         deadlines: bool = False,
         shared: bool = False,
     ) -> None:
@@ -109,7 +110,7 @@ class HealthService:
         self.exchange = exchange
         self.runner = runner
         self.counters = counters
-        self.gate: Gate = gate or OpenGate()
+        self.admission: AdmissionPolicy = admission or AdmitAll()
         self.deadlines = deadlines
         self.shared = shared
         self._rounds: dict[str, asyncio.Task[dict[str, Result]]] = {}
@@ -118,7 +119,7 @@ class HealthService:
         self.latest: dict[str, Result] = {}
         self._started = time.monotonic()
         self._latency = 0.0
-        # Held open: to open it at each tick would itself need a descriptor when there is none left.
+        # Kept open: opening it at each tick would fail once the process has run out of descriptors.
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
     def deadline(self, kind: str) -> float | None:
@@ -128,7 +129,7 @@ class HealthService:
         return self.settings.dashboard_deadline if kind == "dashboard" else self.settings.status_deadline
 
     async def ask_all(self, kind: str) -> dict[str, Result]:
-        """One tick's checks, all components side by side, and what is known of each afterwards."""
+        """Run one tick's checks, all components at the same time; the latest result of each component."""
         if not self.shared:
             return await self._round(kind)
         under_way = self._rounds.get(kind)
@@ -139,7 +140,7 @@ class HealthService:
             if time.monotonic() - self._asked.get(kind, -math.inf) < interval * FRESH:
                 return dict(self.latest)
             under_way = self._rounds[kind] = asyncio.create_task(self._shared_round(kind))
-        # A client that leaves must not take the round from the others.
+        # The disconnect of one client must not cancel the round for the others.
         return await asyncio.shield(under_way)
 
     async def _shared_round(self, kind: str) -> dict[str, Result]:
@@ -162,12 +163,12 @@ class HealthService:
             if isinstance(outcome, Result):
                 self._keep(outcome)
             else:
-                self.gate.missed()
+                self.admission.missed()
                 self._keep(self._result(question, "degraded", "no answer by the deadline", 0.0))
         return dict(self.latest)
 
     def _admitted(self, question: Question) -> bool:
-        if self.gate.admit():
+        if self.admission.admit():
             return True
         self.counters.add("checks.refused")
         self._keep(self._result(question, "degraded", "not asked: the circuit is open", 0.0))
@@ -175,7 +176,7 @@ class HealthService:
 
     def check(self, question: Question, timeout: float) -> Result:
         """Ask one component; runs in a thread. An error other than CheckFailed is a bug or
-        exhaustion, and is left to whoever runs the thread."""
+        exhaustion, and is handled by the thread's runner."""
         self.counters.add("checks.started")
         began = time.monotonic()
         status, detail, ok = "unhealthy", "", False
@@ -190,7 +191,7 @@ class HealthService:
                 self.counters.add("checks.timeouts")
         finally:
             self.counters.add("checks.finished")
-            self.gate.record(ok)
+            self.admission.record(ok)
         return self._result(question, status, detail, (time.monotonic() - began) * 1000)
 
     def _result(self, question: Question, status: str, detail: str, latency_ms: float) -> Result:

@@ -1,9 +1,8 @@
 """Both ends of a child process that does the ZeroMQ work: the pipe's client and the child's main.
 
-One JSON object per line each way. To the child ``{"id", "component", "service", "body": [hex],
-"timeout"}``; back ``{"id", "body": [hex]}`` or ``{"id", "error", "timeout", "refused"}``, each with the
-child's ``counters``; the first line is ``{"ready": pid}``. The child ends at the end of its input, so it
-never outlives the service.
+One JSON object per line each way. To the child ``{"id", "component", "service", "body": [hex], "timeout"}``; back
+``{"id", "body": [hex]}`` or ``{"id", "error", "timeout", "refused"}``, each with the child's ``counters``; the first
+line is ``{"ready": pid}``. The child ends at the end of its input, so it always ends with the service.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from harness.reference.mdp_client import Exchange, Question
 from harness.reference.settings import Settings
 from harness.reference.sockets import CheckFailed
 
-RESTART_PAUSE = 0.1  # seconds between the child's death and the next one
+RESTART_PAUSE = 0.1  # seconds between the end of a child and the start of the next
 END_TIMEOUT = 1.0  # seconds until a child that does not end is killed
 START_TIMEOUT = 10.0  # seconds until a child must be ready
 COUNTED = ("sockets.opened", "sockets.closed", "contexts.opened", "contexts.closed")
 
 
 class IsolatedExchange:
-    """Asks through the child. A child that dies fails the checks under way and is replaced."""
+    """Asks through the child. When the child exits, the checks in progress fail and a new child is started."""
 
     def __init__(self, settings: Settings, names: Sequence[str], counters: Counters) -> None:
         self._argument = json.dumps({"settings": asdict(settings), "names": list(names)})
@@ -98,7 +97,7 @@ class IsolatedExchange:
                 self._ending.wait(RESTART_PAUSE)
 
     def _attend(self, child: subprocess.Popen[bytes]) -> int:
-        """Read what the child says until it ends; its return code."""
+        """Read the child's output until it ends; returns its exit status."""
         assert child.stdin is not None
         assert child.stdout is not None
         for line in child.stdout:
@@ -119,7 +118,7 @@ class IsolatedExchange:
         try:
             child.stdin.close()
         except OSError:
-            pass  # what was still to be written has no reader
+            pass  # the child has ended, so unsent requests are dropped
         self._count_dead()
         return status
 
@@ -130,7 +129,7 @@ class IsolatedExchange:
         with self._lock:
             answer = self._pending.get(said["id"])
         if answer is None:
-            return  # nobody waits any more
+            return  # the caller has given up
         if "error" in said:
             failed = CheckFailed(said["error"], timeout=said["timeout"], refused=said["refused"])
             answer.set_exception(failed)
@@ -138,7 +137,7 @@ class IsolatedExchange:
             answer.set_result(tuple(bytes.fromhex(frame) for frame in said["body"]))
 
     def _count_dead(self) -> None:
-        """The kernel closed what the child had open."""
+        """Count the sockets of an ended child as closed: the kernel closed them."""
         for group in ("sockets", "contexts"):
             self._counters.add(
                 f"{group}.closed", self._seen[f"{group}.opened"] - self._seen[f"{group}.closed"]
@@ -207,7 +206,7 @@ def main() -> None:
     from harness.reference.server import prepare
 
     prepare()
-    # The terminal's Ctrl-C goes to the whole group; the service decides when its child ends.
+    # Ctrl-C in a terminal signals the whole process group; the service alone decides when its child ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     argument = json.loads(sys.argv[1])

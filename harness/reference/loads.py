@@ -1,4 +1,4 @@
-"""Loads that bring a profile to its end within seconds, yet slowly enough to be measured on the way."""
+"""Loads that lead each profile to its outcome within seconds, but slowly enough for the growth to be measured."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ LASTING = replace(STAYING, cycles=24, seconds=90)
 FLAPPING = Load(connections=16, concurrency=16, dwell=1.0, events=2, cycles=5, seconds=25)
 # For few objects per event, which only the interpreter's own counters tell from what an allocator keeps.
 COUNTED = replace(STAYING, connections=60, concurrency=20, cycles=12, seconds=60, runtime="python")
-# Handlers of clients that have left go on ticking. At this pace they do not take the machine.
+# Handlers of clients that have left go on ticking. At this rate they do not overload the machine.
 SLOW_TICKS = {"dashboard_interval": 1.0, "status_interval": 1.0}
 # For hundreds of them with a socket for each check: at one tick a second a busy machine runs out of descriptors.
 SLOWEST_TICKS = {"dashboard_interval": 4.0, "status_interval": 4.0}

@@ -1,6 +1,6 @@
 """The service's log: one JSON object a line on standard error, or plain text for people.
 
-What a crash leaves (a panic, libzmq's assertions, faulthandler's trace) is written by others, and as it is.
+The output of a crash (a panic, libzmq's assertions, faulthandler's trace) bypasses this module and has no such form.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The Majordomo client: one question, one answer, over a DEALER whose life a policy decides.
+"""The Majordomo client: one request and one reply over a DEALER socket; a policy decides when the socket is opened
+and closed.
 
-``Links`` is that policy: it hands out a link for one exchange and takes it back. The one here opens a
-socket per exchange and closes it whatever happened, which is plain and right; defects and mitigations
-bring their own.
+``Links`` is that policy: it hands out a link for one exchange and takes it back. The default policy opens a socket
+per exchange and always closes it, which is correct; defects and mitigations replace it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Exchange = Callable[[Question, float], tuple[bytes, ...]]
 
 
 def milliseconds(timeout: float) -> int:
-    """Seconds as poll wants them: rounded up, so that a wait is never cut to nothing."""
+    """Seconds as poll wants them: rounded up, so that a short wait does not become zero."""
     return max(1, math.ceil(timeout * 1000))
 
 
@@ -47,7 +47,7 @@ class Link:
         self.context: zmq.Context[zmq.Socket[bytes]] | None = None
 
     def ask(self, question: Question, timeout: float) -> tuple[bytes, ...]:
-        """Send, wait, receive. Raises CheckFailed on silence, a full queue or nonsense."""
+        """Send, wait, receive. Raises CheckFailed without a reply, for a full send queue and for a malformed reply."""
         self._send(mdp.encode_client_request(DIALECT, question.service, question.body))
         while True:
             if not self.socket.poll(milliseconds(timeout)):
@@ -60,7 +60,7 @@ class Link:
         try:
             self.socket.send_multipart(frames, zmq.DONTWAIT)
         except zmq.Again:
-            raise CheckFailed("the send queue is full: nobody listens", timeout=True) from None
+            raise CheckFailed("the send queue is full: no broker accepts messages", timeout=True) from None
 
     def close(self) -> None:
         """Close the socket, and the context when it is the link's own."""
@@ -83,13 +83,13 @@ class Links(Protocol):
     per_check: bool
 
     def acquire(self, timeout: float) -> Link:
-        """A link to use. Raises CheckFailed when none is to be had in time."""
+        """A link to use. Raises CheckFailed when none becomes free in time."""
 
     def release(self, link: Link, ok: bool) -> None:
         """The exchange on ``link`` is over; ``ok``: with an answer."""
 
     def close(self) -> None:
-        """The service ends."""
+        """Close all links at the end of the service."""
 
 
 class LinkPerCheck:
@@ -102,7 +102,7 @@ class LinkPerCheck:
         self.endpoint = endpoint
 
     def acquire(self, timeout: float) -> Link:
-        """A fresh link."""
+        """A new link."""
         return Link(self.sockets, self.sockets.open(self.endpoint))
 
     def release(self, link: Link, ok: bool) -> None:
@@ -110,7 +110,7 @@ class LinkPerCheck:
         link.close()
 
     def close(self) -> None:
-        """Nothing outlives its exchange."""
+        """Nothing to close: each exchange closes its own socket."""
 
 
 class DealerExchange:

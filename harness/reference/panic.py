@@ -1,8 +1,8 @@
-"""How an error that nobody expected ends the service.
+"""How an unexpected error ends the service.
 
-In Go, where the crash comes from, a panic in any goroutine ends the whole process with status 2 and
-a trace. In Python an exception in a thread would merely end that thread, and hide exhaustion for as
-long as there is a thread left; so the same rule is made explicit here.
+In Go, where the crash comes from, a panic in any goroutine ends the whole process with status 2 and a trace. In
+Python an exception in a thread would only end that thread, and so hide exhaustion until no thread is left; this
+module therefore applies Go's rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _once = threading.Lock()
 def panic(error: BaseException, sockets: Sockets | None = None) -> None:
     """Write the error, its trace and the dangling sockets to stderr and end the process at once."""
     if not _once.acquire(blocking=False):
-        # Another thread is already writing; its exit ends this one too.
+        # Another thread is already writing its report; its exit ends this thread as well.
         threading.Event().wait()
     sys.stderr.write(f"panic: {type(error).__name__}: {error}\n\n")
     sys.stderr.write(f"thread {threading.current_thread().name} [running]:\n")

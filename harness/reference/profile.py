@@ -1,4 +1,4 @@
-"""What a profile is, and the words its rows are made of."""
+"""What a profile is, and the values its rows are made of."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from harness.reference.loads import Load
 CRASHED, BOUNDED, LEAKING, STALLED = "crashed", "bounded", "leaking", "stalled"
 INCONCLUSIVE = "inconclusive"
 
-# Names of log signatures, any of which a death may leave.
+# Names of log signatures, any of which a crash may leave.
 LIBZMQ = ("zeromq-assertion", "python-sigsegv", "python-abort", "python-fatal", "zeromq-epoll-emfile")
 EXHAUSTION = ("emfile", "zeromq-epoll-emfile")
 
-# The same for whoever searches a log: Python regular expressions.
+# The same as Python regular expressions, for searching a log.
 # libzmq ends with "Assertion failed: … (src/x.cpp:1)", or with the words of an errno before the place (src/err.hpp).
 ASSERTION = r"\(src/\w+\.[ch]pp:\d+\)|Fatal Python error: "
 EXHAUSTED = r"Too many open files"

@@ -1,8 +1,8 @@
 """Named sets of defects and mitigations, and how each of them is expected to end.
 
-Measured, not assumed: ``harness reproduce --profile NAME`` runs any of them again. ``original`` and ``upstream`` are
-the two mechanisms of the crash; each mitigation stands alone on both of them (``alone``), so that what it
-does can be told from what was hoped of it; each defect stands alone too (``single``).
+The expectations are measured: ``harness reproduce --profile NAME`` runs any of them again. ``original`` and
+``upstream`` are the two mechanisms of the crash; each mitigation stands alone on both of them (``alone``), so that
+its actual effect is measured separately from the expected one; each defect stands alone too (``single``).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class UnknownProfile(ValueError):
 def _shares(
     name: str, summary: str, said: str, mitigations: tuple[str, ...], death: str, streams: bool = False
 ) -> Profile:
-    """A profile that dies by the shared socket."""
+    """A profile that crashes by the shared socket."""
     return Profile(
         name,
         summary,

@@ -18,11 +18,11 @@ Work = Callable[[float], "Outcome"]
 
 
 class Outcome(Protocol):
-    """What a check gives back; see ``harness.reference.health``."""
+    """The result of a check; see ``harness.reference.health``."""
 
     @property
     def healthy(self) -> bool:
-        """Did the component answer well?"""
+        """Whether the component is healthy."""
 
 
 class Runner(Protocol):
@@ -38,8 +38,8 @@ class Runner(Protocol):
 
 
 class WorkerThreads:
-    """``count`` threads that serve one queue. They exist from the start, so that their number says
-    nothing about load."""
+    """``count`` threads that serve one queue. All are started at once, so that the number of threads does not depend
+    on the load."""
 
     def __init__(self, count: int, panic: Callable[[BaseException], None]) -> None:
         self._panic = panic
@@ -59,7 +59,7 @@ class WorkerThreads:
                     future.set_result(work())
                 except BaseException as error:
                     self._panic(error)
-            # Nothing of a finished check may stay alive while this thread waits for the next one.
+            # References to a finished check must not keep its objects alive while this thread waits for the next one.
             del job, future, work
 
     def submit(self, work: Callable[[], Outcome | None]) -> Future[Outcome | None]:
@@ -71,8 +71,8 @@ class WorkerThreads:
     async def run(
         self, checks: Sequence[Work], *, timeout: float, deadline: float | None
     ) -> list[Outcome | None]:
-        """See ``Runner``. The deadline reaches into the receive: what is left of it when a thread
-        takes the check is all the time the check has, so no thread outstays it."""
+        """See ``Runner``. The deadline reaches into the receive: a check has only the time that is left of it when a
+        thread takes it, so no thread runs past it."""
         expires = time.monotonic() + deadline if deadline is not None else None
 
         def bounded(check: Work) -> Outcome | None:
@@ -83,7 +83,7 @@ class WorkerThreads:
         return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
 
     def close(self) -> None:
-        """Let the idle threads go; busy ones are daemons and end with the process."""
+        """End the idle threads; busy ones are daemons and end with the process."""
         for _ in self._threads:
             self._jobs.put(None)
 

@@ -1,4 +1,4 @@
-"""The process around the application: listening socket, uvicorn, signals, the orderly end."""
+"""The process around the application: listening socket, uvicorn, signals, the orderly shutdown."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ KEEP_ALIVE = 2  # seconds an idle HTTP connection is kept
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells the streams of the end before it waits for them."""
+    """uvicorn, which tells the streams to end before it waits for them."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self.service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin the end."""
+        """Begin the shutdown."""
         groups = self.service.counters.grouped()
         log("stopping", streams=groups["streams"]["open"], checks=groups["checks"]["running"])
         self.service.streams.end_all()
@@ -53,7 +53,7 @@ def listen(blueprint: Blueprint) -> socket.socket:
 
 
 def prepare() -> None:
-    """What a crash must leave behind, and what not: a trace of every thread, no core file."""
+    """A crash writes a trace of every thread and no core file."""
     faulthandler.enable()
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
@@ -67,8 +67,8 @@ def run(blueprint: Blueprint, listener: socket.socket, ready: Callable[[], None]
     log("listening", host=host, port=port, broker=blueprint.settings.broker, parts=list(blueprint.names))
     ready()
     app: Starlette = application(service)
-    # uvicorn raises the signals it caught once more after its own end; these handlers make them
-    # harmless, so that an orderly end is status 0 and not −15.
+    # uvicorn raises the signals that it caught again after its shutdown; these handlers ignore them, so that an
+    # orderly shutdown has status 0 and not −15.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
@@ -95,5 +95,6 @@ def run(blueprint: Blueprint, listener: socket.socket, ready: Callable[[], None]
     )
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads may still sit in libzmq (abandoned checks): the interpreter's own end would wait or trip.
+    # Threads may still be inside libzmq (abandoned checks): the interpreter's own shutdown would wait for them or
+    # crash.
     os._exit(0)

@@ -24,7 +24,7 @@ class Settings:
     """One run's settings; the times' defaults are those of the service that crashed.
 
     timeout: how long a receive waits for the broker. deadlines: how long a tick waits for its checks,
-    where a defect or mitigation makes it wait no longer. health_url: where the HTTP fallback asks
+    where a defect or mitigation sets a deadline. health_url: where the HTTP fallback asks
     (``{component}`` is replaced); None is this service's own stand-in for its components.
     """
 

@@ -1,8 +1,8 @@
-"""Every ZeroMQ socket the service opens, held until somebody closes it.
+"""Every ZeroMQ socket the service opens, kept until it is closed.
 
-pyzmq closes a socket that is dropped, at garbage collection; CZMQ, which the crashed service used,
-does not: it remembers each socket with the line that made it, and complains at exit. This registry
-does the same, so that a socket nobody closes is a leak here too.
+pyzmq closes a socket that is dropped, at garbage collection; CZMQ, which the crashed service used, does not: it
+records each socket with the line that made it, and reports the open ones at exit. This registry does the same, so
+that a socket that is never closed is a leak here too.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Sockets:
         self._contexts: dict[int, zmq.Context[zmq.Socket[bytes]]] = {}
 
     def open(self, endpoint: str, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> zmq.Socket[bytes]:
-        """A DEALER connected to ``endpoint``. Raises CheckFailed over the limit, zmq.ZMQError when
-        the system or the context has no more to give (EMFILE)."""
+        """A DEALER connected to ``endpoint``. Raises CheckFailed over the limit, zmq.ZMQError when the system or the
+        context has reached its limit (EMFILE)."""
         with self._lock:
             if self.limit is not None and len(self._open) >= self.limit:
                 raise CheckFailed(f"socket limit of {self.limit} reached", refused=True)
@@ -54,7 +54,7 @@ class Sockets:
         return socket
 
     def close(self, socket: zmq.Socket[bytes], linger: int = 0) -> None:
-        """Close and forget; closing twice is harmless. linger in milliseconds, −1: for ever."""
+        """Close and remove from the registry; closing twice has no effect. linger in milliseconds, −1: for ever."""
         with self._lock:
             known = self._open.pop(id(socket), None)
         socket.close(linger=linger)
@@ -62,7 +62,7 @@ class Sockets:
             self.counters.add("sockets.closed")
 
     def new_context(self) -> zmq.Context[zmq.Socket[bytes]]:
-        """A context of one's own, held until ``end_context``."""
+        """A private context, kept until ``end_context``."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         with self._lock:
             self._contexts[id(context)] = context
@@ -84,7 +84,7 @@ class Sockets:
         return [f"[{os.getpid()}]dangling 'DEALER' socket created at {site}" for site in sites]
 
     def report(self) -> bool:
-        """Print what dangles to stderr, as CZMQ does at exit; True when nothing does."""
+        """Print the open sockets to stderr, as CZMQ does at exit; True when there are none."""
         lines = self.dangling()
         if lines:
             lines.append(f"[{os.getpid()}]dangling sockets: cannot terminate ZMQ safely")

@@ -1,4 +1,4 @@
-"""One client's stream of events: ask, send, wait, again, until the client leaves."""
+"""One client's stream of events: check, send, wait and repeat until the client disconnects."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from starlette.types import ASGIApp
 from harness.reference.counters import Counters
 from harness.reference.health import HealthService
 
-JITTER = 0.02  # share of the interval; clients that came together drift apart
+JITTER = 0.02  # share of the interval; clients that connected together do not stay in step
 Events = AsyncIterator[ServerSentEvent]
 Respond = Callable[[Events, float], ASGIApp]
 """(events, keep-alive interval in seconds) → the response."""
 
 
 class Streams:
-    """Counts the streams; knows nothing else about them, and can end none."""
+    """Only counts the streams; cannot end them."""
 
     def __init__(self, counters: Counters) -> None:
         self.counters = counters
 
     def opened(self) -> int:
-        """A stream begins; its number."""
+        """Register a stream; returns its number."""
         self.counters.add("streams.opened")
         return self.counters["streams.opened"]
 
     def closed(self, number: int) -> None:
-        """A stream is over."""
+        """Called when a stream has ended."""
         self.counters.add("streams.closed")
 
     async def pause(self, number: int, seconds: float) -> bool:
@@ -42,7 +42,7 @@ class Streams:
         return True
 
     def end_all(self) -> None:
-        """The service ends; without a registry there is nobody to tell."""
+        """Called at shutdown; without a registry no stream can be told to end."""
 
 
 async def events(
@@ -76,13 +76,13 @@ async def events(
 
 
 def respond(content: Events, keep_alive: float) -> ASGIApp:
-    """The plain way: sse-starlette writes each event at once and watches for the client's leave."""
+    """The default: sse-starlette writes each event at once and notices when the client disconnects."""
     return EventSourceResponse(
         content, ping=keep_alive, ping_message_factory=lambda: ServerSentEvent(comment="keep-alive")
     )
 
 
 def last_event_id(request: Request) -> int:
-    """Where a client that reconnects left off; 0 for one that does not say, or says nonsense."""
+    """Where a client that reconnects left off; 0 without a valid Last-Event-ID."""
     value = request.headers.get("last-event-id", "")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else 0

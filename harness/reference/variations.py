@@ -25,7 +25,7 @@ class Variation:
 
 
 def _remains(name: str) -> Variation:
-    """What is left of a solution once the crash is out of the way: a pool gives each check a socket of its own."""
+    """What a solution still leaks once the crash is prevented: a pool gives each check a socket of its own."""
     return Variation(
         replace(
             PROFILES[name],

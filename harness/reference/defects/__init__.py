@@ -1,4 +1,4 @@
-"""Planted faults, one per module, each alone switchable.
+"""Planted faults, one per module; each can be switched on alone.
 
 A module has ``SUMMARY`` (what it does), ``SEEN`` (what must be seen from outside) and
 ``install(blueprint)``. Its name, with hyphens, is the name on the command line.

@@ -1,4 +1,4 @@
-"""The deadline passes, the caller goes on, the thread stays in receive."""
+"""At the deadline the caller continues, but the thread of the check stays in its receive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEEN = "threads grow while the broker is silent, and fall once the receives time
 
 
 class ThreadPerCheck:
-    """A fresh thread for every check, as a goroutine is; nobody tells it to stop."""
+    """A new thread for every check, like a goroutine; it is never told to stop."""
 
     def __init__(self, count: int, panic: Callable[[BaseException], None]) -> None:
         self._panic = panic
@@ -32,7 +32,7 @@ class ThreadPerCheck:
 
     def _start(self, check: Work, timeout: float) -> Future[Outcome | None]:
         future: Future[Outcome | None] = Future()
-        # Running from the start: a caller that goes away cannot take it back.
+        # Marked as running from the start: a caller that disconnects can then not cancel it.
         future.set_running_or_notify_cancel()
 
         def body() -> None:
@@ -48,7 +48,7 @@ class ThreadPerCheck:
         return future
 
     def close(self) -> None:
-        """Nobody knows the threads."""
+        """The threads are not recorded, so there is nothing to stop."""
 
 
 def install(blueprint: Blueprint) -> None:

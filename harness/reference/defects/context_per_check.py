@@ -10,7 +10,7 @@ SEEN = "fds: +4 eventfd, +2 eventpoll and +1 tcp-out per check; threads: +2 per 
 
 
 class ContextPerCheck(LinkPerCheck):
-    """Every exchange brings an I/O thread and a reaper thread of its own."""
+    """Every exchange starts its own I/O thread and reaper thread."""
 
     def acquire(self, timeout: float) -> Link:
         """A link in a context of its own."""
@@ -20,9 +20,9 @@ class ContextPerCheck(LinkPerCheck):
         return link
 
     def release(self, link: Link, ok: bool) -> None:
-        """Leave both behind."""
+        """Close neither the socket nor the context."""
 
 
 def install(blueprint: Blueprint) -> None:
-    """Replace the life of sockets."""
+    """Replace the policy for opening and closing sockets."""
     blueprint.links = ContextPerCheck

@@ -21,7 +21,7 @@ SEEN = "shutdown logs: socket close failure"
 
 
 def libzmq() -> ctypes.CDLL:
-    """The libzmq that pyzmq has loaded. Raises OSError where its symbols are not to be had."""
+    """The libzmq that pyzmq has loaded. Raises OSError where its symbols cannot be loaded."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         path = line.partition("/")[2]
         if "libzmq" in Path(path).name:
@@ -30,7 +30,7 @@ def libzmq() -> ctypes.CDLL:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Add the two owners to the very end."""
+    """Register the two owners as the last steps of the shutdown."""
     endpoint = blueprint.settings.broker
 
     def farewell() -> None:

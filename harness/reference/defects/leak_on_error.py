@@ -1,4 +1,4 @@
-"""The socket is closed on the way that tests take, and forgotten on the other."""
+"""The socket is closed on the success path, which tests take, and not on the error path."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class ClosedOnSuccess(LinkPerCheck):
     """An early return on error, before the line that closes."""
 
     def release(self, link: Link, ok: bool) -> None:
-        """Close only what went well."""
+        """Close the socket only after a successful exchange."""
         if ok:
             link.close()
 
 
 def install(blueprint: Blueprint) -> None:
-    """Replace the life of sockets."""
+    """Replace the policy for opening and closing sockets."""
     blueprint.links = ClosedOnSuccess

@@ -1,7 +1,8 @@
-"""At shutdown a socket is closed with messages that nobody will ever take, and asked to wait for them.
+"""At shutdown a socket is closed while it holds messages that no peer will ever receive, with an unlimited linger
+period.
 
 ``zmq_ctx_term`` waits until every socket has sent what it holds or its linger period is over
-(zmq_ctx_term(3)); with linger −1 and nobody listening that is never.
+(zmq_ctx_term(3)); with linger −1 and no listening peer that is never.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from harness.reference.sockets import Sockets
 SUMMARY = "at shutdown: close with a queued message and linger −1, then end the context"
 SEEN = "shutdown hangs: context termination timeout"
 
-WARN_AFTER = 1.0  # seconds until the hang is put into words
+WARN_AFTER = 1.0  # seconds until the hang is logged
 REPORTS = "org.plantd.Collector"
 
 
 def install(blueprint: Blueprint) -> None:
-    """Add a farewell to the very end."""
+    """Register the blocking close as the last step of the shutdown."""
     # Bound and not listening: connections are refused, and no other process can take the port.
     absent = socket.socket()
     absent.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What the handler writes is sent when it returns, and a stream never returns."""
+"""What the handler writes is sent when it returns, and the handler of a stream never returns."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class WholeBody:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Stand around the streams."""
+    """Wrap the responses of the streams."""
     blueprint.middleware["no-flush"] = WholeBody

@@ -1,4 +1,4 @@
-"""One DEALER for every thread, without a lock; whoever waits in vain replaces it under the others.
+"""One DEALER for every thread, without a lock; a thread whose receive times out replaces it while others use it.
 
 A ZeroMQ socket may be used by one thread at a time (zmq_socket(3)). Here send, wait and receive of
 many threads meet on one, and ``close`` frees it while others are still inside libzmq: it aborts on one
@@ -48,7 +48,7 @@ class SharedLink(Link):
 
 
 class SharedLinks:
-    """Hands the same link to everybody."""
+    """Gives the same link to every thread."""
 
     per_check = False
 
@@ -60,13 +60,13 @@ class SharedLinks:
         return self.link
 
     def release(self, link: Link, ok: bool) -> None:
-        """It stays."""
+        """Keep the link open."""
 
     def close(self) -> None:
-        """At the end it is closed, as it should be."""
+        """Close the link at the end of the process."""
         self.link.close()
 
 
 def install(blueprint: Blueprint) -> None:
-    """Replace the life of sockets."""
+    """Replace the policy for opening and closing sockets."""
     blueprint.links = SharedLinks

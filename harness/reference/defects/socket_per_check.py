@@ -1,4 +1,4 @@
-"""A socket per check that nobody ever closes."""
+"""A socket per check that is never closed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ SEEN = "fds: +1 eventfd and +1 tcp-out per check; broker peers grow; EMFILE in t
 
 
 class KeptLinks(LinkPerCheck):
-    """Opens a socket per exchange; the registry of open sockets is all that remembers it."""
+    """Opens a socket per exchange; only the registry of open sockets still refers to it."""
 
     def release(self, link: Link, ok: bool) -> None:
         """The client goes out of scope. In Go, with CZMQ, that closes nothing."""
 
 
 def install(blueprint: Blueprint) -> None:
-    """Replace the life of sockets."""
+    """Replace the policy for opening and closing sockets."""
     blueprint.links = KeptLinks

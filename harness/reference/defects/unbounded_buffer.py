@@ -1,4 +1,4 @@
-"""Events are queued without waiting for the reader, and a queue lives until it is empty.
+"""Events are queued without waiting for the reader, and a queue is kept until it is empty.
 
 Events are padded and the kernel's send buffer is small here, so that a reader that stalls for a second
 is enough to see it.
@@ -51,7 +51,7 @@ class UnboundedBuffer:
         async def hear() -> Message:
             message = await receive()
             if message["type"] == "http.disconnect":
-                drainer.cancel()  # nobody is left to write to: what waits, waits for ever
+                drainer.cancel()  # the client has gone, so what is still queued is never written
             return message
 
         drainer = asyncio.create_task(drain())
@@ -64,7 +64,7 @@ class UnboundedBuffer:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Stand around the streams."""
+    """Wrap the responses of the streams."""
     blueprint.middleware["unbounded-buffer"] = UnboundedBuffer
     blueprint.payload_padding = max(blueprint.payload_padding, PADDING)
     blueprint.listen.append((socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER))

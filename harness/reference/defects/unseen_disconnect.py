@@ -1,9 +1,9 @@
-"""The handler never learns that its client left.
+"""The handler never notices that its client has disconnected.
 
-As in fasthttp: while a handler runs, nobody reads from the connection, so neither FIN nor RST is
-noticed; and a write is made only while the kernel calls the connection established, so that no broken
-pipe tells of it either. Handler, descriptor and memory stay for ever; the descriptor is CLOSE_WAIT
-after a FIN, and has no row in any socket table after a reset.
+As in fasthttp: while a handler runs, the connection is not read, so neither FIN nor RST is noticed; and data is
+written only while the kernel reports the connection as established, so that no write fails with a broken pipe either.
+Handler, descriptor and memory are never released; the descriptor is CLOSE_WAIT after a FIN, and has no row in any
+socket table after a reset.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KnownTransport(HttpToolsProtocol):
 
 
 class UnseenDisconnect:
-    """Around a stream: stops reading, never delivers ``http.disconnect``, writes only to the living."""
+    """Around a stream: stops reading, never delivers ``http.disconnect``, writes only to established connections."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -48,7 +48,7 @@ class UnseenDisconnect:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One client's stream."""
         transport = _transports.get(tuple(scope["client"] or ())[:2])
-        if transport is None:  # it left before its handler began
+        if transport is None:  # the client disconnected before its handler began
             return
         transport.pause_reading()
         connection = transport.get_extra_info("socket")
@@ -66,6 +66,6 @@ class UnseenDisconnect:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Stand around the streams, next to the connection."""
+    """Wrap the streams as the outermost layer, directly at the connection."""
     blueprint.protocol = KnownTransport
     blueprint.middleware["unseen-disconnect"] = UnseenDisconnect

@@ -10,5 +10,5 @@ SUMMARY = "no more than the latest results are kept"
 
 
 def install(blueprint: Blueprint) -> None:
-    """A ring in place of whatever was there."""
+    """Use a ring buffer for the history."""
     blueprint.history = deque(maxlen=blueprint.settings.history_limit)

@@ -14,11 +14,11 @@ SUMMARY = "a circuit breaker: 5 failures in a row open it; after 30 s one check 
 
 
 class CircuitBreaker:
-    """closed: everything passes. open: nothing, for ``recovery`` seconds. half-open: one check, whose
+    """closed: every check is made. open: none is made for ``recovery`` seconds. half-open: one check, whose
     success closes it and whose failure opens it again.
 
-    strict: a check that misses its deadline is a failure, and the breaker begins half-open: the broker
-    has to prove itself. Otherwise only what the client reports counts, which is too late when the
+    strict: a check that misses its deadline is a failure, and the breaker begins half-open: the broker must answer
+    once before all checks are made. Otherwise only what the client reports counts, which is too late when the
     client's own timeout is 30 s.
     """
 
@@ -48,12 +48,13 @@ class CircuitBreaker:
             return "open" if self._clock() - self._opened < self.recovery else "half-open"
 
     def admit(self) -> bool:
-        """May one more check begin?"""
+        """Whether one more check may begin."""
         with self._lock:
             if self._opened is None:
                 return True
             now = self._clock()
-            # A trial whose end nobody reports (its client left) must not shut the circuit for ever.
+            # A trial check whose end is never reported (its client disconnected) must not keep the circuit open for
+            # ever.
             trying = self._tried is not None and now - self._tried < self.recovery
             if now - self._opened < self.recovery or trying:
                 return False
@@ -61,7 +62,7 @@ class CircuitBreaker:
             return True
 
     def record(self, ok: bool) -> None:
-        """A check that was admitted is over."""
+        """Called when an admitted check has ended."""
         if ok:
             with self._lock:
                 was_open = self._opened is not None
@@ -72,14 +73,14 @@ class CircuitBreaker:
             self._fail()
 
     def missed(self) -> None:
-        """A check that was admitted was not over by its deadline."""
+        """Called when an admitted check missed its deadline."""
         if self.strict:
             self._fail()
 
     def _fail(self) -> None:
         with self._lock:
             self._failed += 1
-            # Late failures of checks that began before must not push the next trial away for ever.
+            # Late failures of checks that began earlier must not postpone the next trial check again and again.
             due = self._opened is None or self._clock() - self._opened >= self.recovery
             opens = self._failed >= self.failures and due
             if opens:
@@ -89,6 +90,6 @@ class CircuitBreaker:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Put the breaker before every check."""
+    """Ask the breaker before every check."""
     settings = blueprint.settings
-    blueprint.gate = CircuitBreaker(settings.breaker_failures, settings.breaker_recovery)
+    blueprint.admission = CircuitBreaker(settings.breaker_failures, settings.breaker_recovery)

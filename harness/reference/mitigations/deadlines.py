@@ -8,5 +8,5 @@ SUMMARY = "deadlines for a tick's checks: 1 s (dashboard), 500 ms (status)"
 
 
 def install(blueprint: Blueprint) -> None:
-    """Give ticks a deadline. Whether it reaches into the receive is for the threads to say."""
+    """Give ticks a deadline. Whether it also ends the receive depends on the runner."""
     blueprint.deadlines = True

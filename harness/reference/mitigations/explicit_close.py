@@ -10,28 +10,28 @@ ORDER = 1
 
 
 class ClosedAfterCheck:
-    """Closes links that serve one check only. A link that many share is left alone: to close it after
-    each check would only destroy it more often under the others."""
+    """Closes links that serve one check only. A link that many share is left alone: closing it after each check would
+    only destroy it more often while others use it."""
 
     def __init__(self, inner: Links) -> None:
         self.inner = inner
         self.per_check = inner.per_check
 
     def acquire(self, timeout: float) -> Link:
-        """As inside."""
+        """As the wrapped links do."""
         return self.inner.acquire(timeout)
 
     def release(self, link: Link, ok: bool) -> None:
-        """As inside, and then close it; closing twice is harmless."""
+        """As the wrapped links do, and then close it; closing twice has no effect."""
         self.inner.release(link, ok)
         if self.per_check:
             link.close()
 
     def close(self) -> None:
-        """Close what is inside."""
+        """Close the wrapped links."""
         self.inner.close()
 
 
 def install(blueprint: Blueprint) -> None:
-    """Stand around the links."""
+    """Wrap the links."""
     blueprint.around_links.append(ClosedAfterCheck)

@@ -12,7 +12,7 @@ ORDER = 1  # after circuit-breaker, which it makes strict
 def install(blueprint: Blueprint) -> None:
     """A strict breaker before every check."""
     settings = blueprint.settings
-    blueprint.gate = CircuitBreaker(
+    blueprint.admission = CircuitBreaker(
         settings.breaker_failures,
         settings.breaker_recovery,
         strict=True,

@@ -61,7 +61,7 @@ class HttpFallback:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Stand around the exchange."""
+    """Wrap the exchange."""
 
     def wrap(inner: Exchange) -> Exchange:
         settings = blueprint.settings  # as they are when the service is built: the port is known then

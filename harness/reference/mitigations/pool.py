@@ -14,8 +14,8 @@ SUMMARY = "a pool of sockets, opened at the start, each lent to one check at a t
 
 
 class PooledLinks:
-    """``size`` sockets. One whose reply did not come is replaced: Majordomo replies carry nothing that
-    tells them apart, so a late one would answer the next question."""
+    """``size`` sockets. One whose reply did not come is replaced: Majordomo replies carry no request id, so a late
+    reply would be taken for the answer to the next question."""
 
     per_check = False
 
@@ -28,7 +28,7 @@ class PooledLinks:
         self._size = size
 
     def acquire(self, timeout: float) -> Link:
-        """Borrow. Raises CheckFailed when all are lent for that long."""
+        """Take a socket. Raises CheckFailed when all are lent for that long."""
         try:
             link = self._free.get(timeout=timeout)
         except queue.Empty:
@@ -44,7 +44,7 @@ class PooledLinks:
         return link
 
     def release(self, link: Link, ok: bool) -> None:
-        """Give back; a link whose exchange failed is closed and replaced."""
+        """Return the socket; a link whose exchange failed is closed and replaced."""
         fresh: Link | None = link
         if not ok:
             link.close()
@@ -61,7 +61,7 @@ class PooledLinks:
             raise CheckFailed(f"cannot open a socket: {error}") from None
 
     def close(self) -> None:
-        """Close what is not lent."""
+        """Close the sockets that are not in use."""
         while True:
             try:
                 link = self._free.get_nowait()
@@ -72,6 +72,6 @@ class PooledLinks:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Replace the life of sockets."""
+    """Replace the policy for opening and closing sockets."""
     size = blueprint.settings.pool_size
     blueprint.links = lambda sockets, endpoint: PooledLinks(sockets, endpoint, size)

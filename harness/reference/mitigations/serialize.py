@@ -11,7 +11,7 @@ from harness.reference.mdp_client import Link, Links
 from harness.reference.sockets import CheckFailed
 
 SUMMARY = "a lock around each client: checks on the same socket take turns"
-ORDER = 2  # around whatever links there are in the end
+ORDER = 2  # wraps the links, so it comes after whatever replaces them
 
 CLOSE_TIMEOUT = 0.5  # seconds
 
@@ -26,7 +26,7 @@ class TakeTurns:
         self._guard = threading.Lock()
 
     def acquire(self, timeout: float) -> Link:
-        """Wait for one's turn. Raises CheckFailed when it does not come in time."""
+        """Acquire the lock. Raises CheckFailed when that does not succeed in time."""
         began = time.monotonic()
         link = self.inner.acquire(timeout)
         with self._guard:
@@ -38,15 +38,15 @@ class TakeTurns:
         return link
 
     def release(self, link: Link, ok: bool) -> None:
-        """The next one's turn."""
+        """Release the lock."""
         with self._guard:
             lock = self._locks[link]
         self.inner.release(link, ok)
         lock.release()
 
     def close(self) -> None:
-        """Close what is inside, unless a thread is still inside libzmq with it: then it is left to
-        dangle, for closing it is just what this lock is to prevent."""
+        """Close the wrapped links, unless a thread still uses one inside libzmq: that one is left open, because
+        closing a socket in use is what this lock must prevent."""
         expires = time.monotonic() + CLOSE_TIMEOUT
         with self._guard:
             locks = list(self._locks.values())
@@ -55,5 +55,5 @@ class TakeTurns:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Stand around the links."""
+    """Wrap the links."""
     blueprint.around_links.append(TakeTurns)

@@ -1,4 +1,4 @@
-"""Write each event to the connection as it comes; nothing in between."""
+"""Write each event to the connection as it comes, without buffering."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEEP_ALIVE = ServerSentEvent(comment="keep-alive").encode()
 
 class PlainStream:
     """Headers at once, then one write per event, each waited for; a comment when nothing came for the
-    keep-alive interval. Ends with its events, or when it is told that the client left."""
+    keep-alive interval. Ends with its events, or when the client disconnects."""
 
     def __init__(self, content: Events, keep_alive: float) -> None:
         self.content = content
@@ -77,6 +77,6 @@ def plain(content: Events, keep_alive: float) -> ASGIApp:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Replace the response, and leave out what held its bytes back."""
+    """Replace the response, and remove the middleware that held its bytes back."""
     blueprint.respond = plain
     blueprint.middleware.pop("no-flush", None)

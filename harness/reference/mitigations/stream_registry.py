@@ -1,4 +1,4 @@
-"""Streams have unique ids and are ended at shutdown."""
+"""Streams have unique ids and are closed at shutdown."""
 
 from __future__ import annotations
 
