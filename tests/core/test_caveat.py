@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.judge.caveat import connections_per_second, ledger_total
+from harness.core.judge.caveat import caveat_of, connections_per_second, ledger_total
+from harness.core.judge.findings import leaks
+from harness.core.judge.growth import Assessed
+from harness.core.judge.moments import moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.verdict import Bound, Outcome, Verdict
@@ -149,3 +152,23 @@ def test_undecided_without_growth_is_a_pass_that_lists_its_weak_bound(
     weak = bound_of(verdict, key)
     assert weak.status in ("undecided", "observed")
     assert weak.at_most > 0
+
+
+@pytest.mark.parametrize(("cause", "grows", "named"), [("objects", True, False), ("objects", False, True)])
+def test_a_suspected_consequence_is_not_named_before_its_undecided_cause(
+    cause: str, grows: bool, named: bool
+) -> None:
+    """An emitter's listeners in a Node: the objects could still be a cache, and what follows from them was the
+    headline."""
+    busy, objects = Key("idle-cpu"), Key("memory", cause)
+    results = {
+        Key("fds"): Assessed("bounded", 1e-4, "", 0.0, 3000.0),
+        busy: Assessed("suspected", 1.0, "grew", 98.0, 3000.0, rate=0.03, low=0.03, high=0.04, growing=True),
+        objects: Assessed("undecided", 1.0, "rose; a cache would too", 1e5, 3000.0, growing=grows),
+    }
+    steady = trial([10.0] * 12, retention=60.0)
+    doubt = caveat_of(steady, results)
+    assert doubt is not None
+    assert ("suspected" in doubt.why) is named
+    assert ("a cache would too" in doubt.why) is not named
+    assert [one.metric for one in leaks(steady, moments(steady), results)] == (["idle-cpu"] if named else [])

@@ -10,6 +10,7 @@ from harness.core import design
 from harness.core.cycle import Ledger, Phase
 from harness.core.judge.counts import CERTIFIED, retention_of
 from harness.core.judge.diagnose import per
+from harness.core.judge.following import only_follows
 from harness.core.judge.growth import BURST_POOL, Assessed
 from harness.core.judge.unnoticed import settle_for, slowest_close
 from harness.core.metric import Key, rank
@@ -70,7 +71,8 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         key = min(
             (k for k, one in open_.items() if one.status == "suspected"), key=lambda k: (rank(k), str(k))
         )
-        return _suspected(trial, key, open_[key])
+        if not only_follows(key, results):
+            return _suspected(trial, key, open_[key])
     slow = settle_for(trial.observations)
     if slow and (first := _undecided(trial, results)):
         late = slowest_close(trial.observations)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from harness.core.judge.caveat import connections_per_second
 from harness.core.judge.counts import CERTIFIED, FLOOR
 from harness.core.judge.diagnose import distinct, per, published
+from harness.core.judge.following import only_follows
 from harness.core.judge.forecast import first_full, nearest
 from harness.core.judge.growth import Assessed
 from harness.core.judge.memory import GRANULE, MEMORY
@@ -43,7 +44,11 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
 
     A leaked process comes first, because it has descriptors, a thread and memory of its own.
     """
-    leaking = {key: one for key, one in results.items() if one.status in ("leaking", "suspected")}
+    leaking = {
+        key: one
+        for key, one in results.items()
+        if one.status == "leaking" or (one.status == "suspected" and not only_follows(key, results))
+    }
     recipes = explain({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
     shown = _shown(leaking)
     made = []

@@ -133,3 +133,13 @@ def _following(
     return replace(
         one, status="bounded", at_most=at_most, why=why, total=max(0.0, left), exposure=streams, growing=False
     )
+
+
+def only_follows(key: Key, results: Mapping[Key, Assessed]) -> bool:
+    """Whether growth that is only suspected is a consequence, while a cause that grows is still undecided: an
+    allocator's mappings follow the objects, of which a cache may hold as many."""
+    causes = any(
+        one.status == "undecided" and one.growing and rank(other) < FIRST_CONSEQUENCE_RANK
+        for other, one in results.items()
+    )
+    return causes and results[key].status == "suspected" and rank(key) >= FIRST_CONSEQUENCE_RANK
