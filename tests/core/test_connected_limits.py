@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core.budget import Budget
 from harness.core.cycle import Phase
 from harness.core.judge import connected_findings, while_connected
 from harness.core.judge.connected_findings import bounds
@@ -199,3 +200,25 @@ def test_a_hold_without_growth_bounds_it_by_what_three_units_would_have_shown() 
     assert one.at_most == pytest.approx(3.0 / (CLIENTS * WATCHED / 3600), rel=1e-5)
     (falling,) = bounds(one_hold(FDS, lambda t: -0.01 * t))
     assert falling.at_most == one.at_most
+
+
+@pytest.mark.parametrize(("per_client", "certain_"), [(4095.0, False), (4096.0, True), (4097.0, True)])
+def test_the_limit_itself_is_more_than_a_buffer_holds(
+    per_client: float, certain_: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = while_connected.Grown(Key("memory", "objects"), per_client * 8, 60.0, 8, 0, 1e6, True)
+    monkeypatch.setattr(while_connected, "screened", lambda _: [one])
+    now = trial([], observations=[])
+    assert certain(now) == ([one] if certain_ else [])
+    granted = replace(now, budget=Budget(per_connected_hour={"memory/objects": per_client * 60}))
+    assert certain(granted) == [], "a budget that grants exactly this"
+    less = replace(now, budget=Budget(per_connected_hour={"memory/objects": per_client * 60 - 1e-6}))
+    assert certain(less) == ([one] if certain_ else [])
+
+
+def test_growth_of_readers_is_told_before_that_of_stalled_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    mute, read = (while_connected.Grown(Key("fds"), 900.0, 60.0, 8, stalled, 1e6, True) for stalled in (8, 0))
+    mixed = replace(read, stalled=4)
+    for found in ([mute, read], [read, mute], [mixed, mute, read]):
+        monkeypatch.setattr(while_connected, "screened", lambda _, found=found: found)
+        assert certain(trial([], observations=[])) == [read]

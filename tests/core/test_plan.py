@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core import design
+from harness.core import design, plan
 from harness.core.budget import Budget
 from harness.core.cycle import Observation, Phase
 from harness.core.judge.counts import CACHE, assess_one
@@ -383,3 +383,40 @@ def test_the_warm_up_ends_after_ten_cycles_whatever_moves() -> None:
     seen = [observation(n, {FDS: 10.0 + 5 * (n % 2)}, phase=Phase.WARMUP) for n in range(MAX_WARMUP)]
     assert warm_up(trial([], observations=seen), GOAL) is None
     assert warm_up(trial([], observations=seen[:-1]), GOAL) is not None
+
+
+@pytest.mark.parametrize(
+    ("cause", "certain"),
+    [
+        (Assessed("undecided", 1.0, "", growing=True), False), (Assessed("suspected", 1.0, "", growing=True), False),
+        (Assessed("bounded", 1.0, "", growing=True), True), (Assessed("undecided", 1.0, ""), True),
+    ],
+)  # fmt: skip
+def test_a_consequence_that_is_certain_waits_for_a_cause_that_still_grows(
+    cause: Assessed, certain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mappings of threads are certain before the threads are."""
+    leaking = Assessed("leaking", 1.0, "", 900.0, 900.0, rate=1.0, low=1.0, high=1.0)
+    results = {Key("threads"): cause, Key("mappings"): leaking}
+    monkeypatch.setattr(plan, "assess_counts", lambda *_: results)
+    now = trial([10.0] * 5)
+    step = next_step(now, replace(GOAL, vary=False, idle_cycles=0))
+    assert isinstance(step, Stop) is certain
+    if isinstance(step, Stop):
+        assert "mappings" in step.reason
+
+
+def test_what_may_be_due_to_invalid_requests_is_looked_at_without_them() -> None:
+    one = Assessed("leaking", 1.0, "", 900.0, 900.0, "connection", ("invalid",), 1.0, 1.0, 1.0)
+    now, goal = trial([10.0] * 5), replace(GOAL, invalid=0.25, disconnect="rst")
+    step = plan._tell_apart(now, goal, [one])
+    assert step is not None
+    assert (step.invalid, step.disconnect, step.phase, step.connections) == (
+        0.0,
+        "fin",
+        Phase.ATTRIBUTION,
+        300,
+    )
+    assert plan._tell_apart(now, replace(goal, invalid=0.0), [one]) is None
+    done = replace(now, observations=(*now.observations, replace(now.observations[-1], spec=step)))
+    assert plan._tell_apart(done, goal, [one]) is None, "once is enough"

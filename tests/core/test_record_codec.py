@@ -187,3 +187,9 @@ def test_the_exit_code_of_several_is_the_service_s_before_the_harness_s_before_d
         replace(LEAKING, name=f"{n}", verdict=Verdict(Outcome(one), "")) for n, one in enumerate(outcomes)
     ]
     assert run_dict(record(*made))["exit_code"] == code
+
+
+def test_a_record_begins_without_trials() -> None:
+    empty = RunRecord("run", "harness guard", "2026-01-01T00:00:00+00:00", 7)
+    assert empty == record()
+    assert from_dict(to_dict(empty)) == empty

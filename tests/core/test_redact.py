@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, OptionError
 from harness.core.record import About, ExitInfo, TargetInfo, Trial
-from harness.core.redact import Redactor, is_secret
+from harness.core.redact import MASK, MAX_PATTERN, Redactor, is_secret
 from harness.core.secret_values import secrets_in_body, secrets_in_header, secrets_in_url, secrets_in_words
 from harness.core.texts import mapped
 from tests.core.series import trial
@@ -197,3 +197,15 @@ def test_time_grows_with_the_length_and_not_with_its_square() -> None:
 def test_a_secret_that_is_no_utf8_is_replaced_too(value: str) -> None:
     """Bytes of the command line that are not UTF-8 are lone surrogates."""
     assert Redactor((value,)).text(f"it was {value} today") == "it was *** today"
+
+
+@pytest.mark.parametrize(("length", "taken"), [(MAX_PATTERN, True), (MAX_PATTERN + 1, False)])
+def test_a_pattern_has_at_most_a_thousand_characters(length: int, taken: bool) -> None:
+    pattern = "a" * (length - 1) + "+"
+    if taken:
+        assert Redactor(patterns=(pattern,)).text("x" + "a" * length) == f"x{MASK}"
+    else:
+        with pytest.raises(
+            OptionError, match=rf"{MAX_PATTERN + 1} characters; expected at most {MAX_PATTERN}"
+        ):
+            Redactor(patterns=(pattern,))

@@ -7,8 +7,10 @@ import json
 import os
 import stat
 import struct
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import click
@@ -18,12 +20,16 @@ from click.testing import CliRunner
 
 from fake_broker import __main__ as command
 from fake_broker import mmi, private
+from fake_broker.broker import Broker
+from fake_broker.dialects import DIALECTS
 from fake_broker.fault import FAULTS
 from fake_broker.journal import Journal
+from fake_broker.loop import Loop
 from fake_broker.monitor import EVENTS, MAX_EVENTS, Monitor
 from fake_broker.quirks import QUIRKS
 from fake_broker.server import ListenError, listen
-from fake_broker.spec import SpecError, parse
+from fake_broker.spec import SpecError, describe, parse
+from fake_broker.state import State
 
 
 def test_a_journal_has_a_line_for_each_message_that_its_owner_alone_may_read(tmp_path: Path) -> None:
@@ -380,3 +386,31 @@ def test_a_parameter_has_a_range(spec: dict[str, Any], words: str) -> None:
 )  # fmt: skip
 def test_the_ends_of_a_range_are_in_it(spec: dict[str, Any]) -> None:
     assert parse(spec).fault.name == spec["fault"]
+
+
+def test_what_is_as_usual_is_left_out_of_a_description() -> None:
+    usual = {
+        "service": "*", "message": "*", "identity": "", "nth": 0, "every": 1, "probability": 1.0, "times": 0,
+        "after": 0.0, "until": 1e9,
+    }  # fmt: skip
+    spec = parse({"fault": "drop", **usual})
+    assert describe(spec.fault, spec.match) == {"fault": "drop"}
+    other = parse({"fault": "drop", "probability": 0.5, "nth": 2})
+    assert describe(other.fault, other.match) == {"fault": "drop", "probability": 0.5, "nth": 2}
+
+
+def test_the_faults_are_told_how_many_peers_are_connected() -> None:
+    """Those that limit the peers decide by it."""
+    state = State(time.monotonic(), services=(b"state",))
+    broker = Broker(DIALECTS["plantd"], state, Random(1))
+    seen: list[int | None] = []
+    with Loop(broker, bind="tcp://127.0.0.1:0", control_bind="tcp://127.0.0.1:0", token="x" * 16) as loop:
+
+        def tick(now: float, peers: int | None = None) -> list[Any]:
+            seen.append(peers)
+            loop.stop()
+            return []
+
+        broker.tick = tick  # type: ignore[assignment,method-assign]
+        loop.run()
+    assert seen == [0]
