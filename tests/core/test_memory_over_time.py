@@ -143,3 +143,28 @@ def test_the_plan_leaves_a_service_alone_whose_memory_grows_over_time() -> None:
     step = next_step(now, goal)
     assert getattr(step, "phase", None) is Phase.RETENTION
     assert getattr(step, "connections", None) == 0
+
+
+def test_a_heap_that_stands_still_for_ten_seconds_is_watched_for_longer() -> None:
+    """Go takes 4 to 6 MB at once: eight readings of a second each were the same, although 2.8 MB were retained."""
+    loads = [{"connection": float(n), "time": s} for n, s in LOADS]
+    waiting = [*loads, *loads, *({"connection": 0.0, "time": 1.1} for _ in range(8))]
+    levels = [START]
+    for span in waiting:
+        levels.append(levels[-1] + (PACE * span["time"] if span["connection"] else 0.0))
+    one = judged(Series(MEMORY, tuple(levels), tuple(waiting), 50))
+    assert (one.status, one.factor, one.growing) == (OPEN, "time", True)
+
+
+@pytest.mark.parametrize(("few", "otherwise"), [(0.20, True), (0.30, False)])
+def test_a_warm_up_by_connections_that_slows_down_does_not_grow_while_few_come(
+    few: float, otherwise: bool
+) -> None:
+    """A line over time explains its loads best, and the hold of 50 clients tells: it takes 6 s of 36."""
+    spans = [{"connection": float(n), "time": s} for n, s in LOADS]
+    grown = [PACE * span["time"] * (few if span["connection"] == 50 else 1.0) for span in spans] * 2
+    levels = [START]
+    for value in grown:
+        levels.append(levels[-1] + value)
+    one = Series(MEMORY, tuple(levels), (*spans, *spans), 50)
+    assert (judged(one) is OTHERWISE) is otherwise

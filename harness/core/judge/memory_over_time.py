@@ -28,6 +28,7 @@ from harness.core.stats.linear import line
 GARBAGE = {"go": 2.0, "jvm": math.inf}  # times its level after the warm-up, of which all may be garbage
 OF_OTHERS = 4.0  # the same for a runtime whose collector, if it has one, is not known
 IDLE_SECONDS = 30.0  # without clients, after which their own growth counts
+FEW = 0.1  # share of the run's connections a second, up to which a cycle has few: a hold, or none
 MIN_LEVELS = 7
 
 
@@ -68,14 +69,17 @@ def over_time(
     alone, seen = math.fsum(value for value, _ in idle), math.fsum(time for _, time in idle)
     if total < ARENAS * GRANULE or len(one.levels) < MIN_LEVELS:
         return otherwise
-    levels = [0.0, *accumulate(grown)]
-    by_time = line(levels, [[0.0, *accumulate(times)]], TOLERANCE)
-    by_client = line(levels, [[0.0, *accumulate(clients)]], TOLERANCE)
+    # Until enough time has passed without clients, the loads tell alone.
+    used = [span for span in zip(grown, times, clients, strict=True) if seen >= IDLE_SECONDS or span[2]]
+    levels, elapsed, opened = ([0.0, *accumulate(column)] for column in zip(*used, strict=True))
+    by_time, by_client = line(levels, [elapsed], TOLERANCE), line(levels, [opened], TOLERANCE)
     if by_time is None or by_time.slopes[0] < critical(len(levels)) * by_time.errors[0]:
         return otherwise
     why = f"rose by {total / 1e6:.3g} MB in {whole:.0f} s, {by_time.slopes[0] / by_time.errors[0]:.0f} times its noise"
     if seen < IDLE_SECONDS:
         if by_client is not None and by_client.sigma <= by_time.sigma:
+            return otherwise
+        if not _grows_with_few(grown, times, clients):
             return otherwise
         why = f"{why}, and better explained by time than by connections"
         return replace(otherwise, status="undecided", why=why, factor="time", rivals=(), growing=True)
@@ -104,6 +108,20 @@ def over_time(
     if left_uncollected:
         why = f"{why}; garbage that waits for a collection could be that much"
     return replace(otherwise, status="undecided", why=why, factor="time", rivals=(), growing=True)
+
+
+def _grows_with_few(grown: Sequence[float], times: Sequence[float], clients: Sequence[float]) -> bool:
+    """The cycles with few connections for their time grew at LATE of the whole run's pace at least: a warm-up by
+    connections that slows down looks like growth over time in the other cycles."""
+    pace = math.fsum(clients) / math.fsum(times)
+    few = [
+        (value, time)
+        for value, time, many in zip(grown, times, clients, strict=True)
+        if many <= FEW * pace * time
+    ]
+    seconds = math.fsum(time for _, time in few)
+    share = math.fsum(value for value, _ in few) * math.fsum(times)
+    return seconds > 0 and share >= LATE * math.fsum(grown) * seconds
 
 
 def _goes_on(idle: Sequence[tuple[float, float]], seen: float) -> bool:
