@@ -38,7 +38,7 @@ def _write_junit(record: RunRecord, directory: RunDirectory) -> Path:
 def _write_html(record: RunRecord, directory: RunDirectory) -> Path:
     samples = {trial.name: list(directory.read_samples(trial.name)) for trial in record.trials}
     links = {trial.name: _links(directory.path, trial.name) for trial in record.trials}
-    return directory.write_text("report.html", render_html(record, samples, links))
+    return directory.write_text("report.html", render_html(record, samples, links, root=str(Path.cwd())))
 
 
 def _links(folder: Path, trial: str) -> list[tuple[str, str]]:

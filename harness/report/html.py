@@ -14,14 +14,18 @@ from harness.report import over_time
 from harness.report.evidence import charts, legend
 from harness.report.facts import facts_of
 from harness.report.page import asset, environment, policy
+from harness.report.place_facts import relative
 from harness.report.row import build_row, table
 from harness.report.svg import draw
+from harness.report.words import number
 
 LOG_LINES = 14
 Links = Sequence[tuple[str, str]]  # label, path relative to the report
 
 
-def _section(trial: Trial, samples: Sequence[Sample], links: Links, identifier: str) -> dict[str, Any]:
+def _section(
+    trial: Trial, samples: Sequence[Sample], links: Links, identifier: str, root: str
+) -> dict[str, Any]:
     assert trial.verdict
     tail = excerpt(trial.exit.log_tail, LOG_LINES) if trial.exit else ()
     evidence = list(charts(trial, f"{identifier}-evidence"))
@@ -34,14 +38,14 @@ def _section(trial: Trial, samples: Sequence[Sample], links: Links, identifier: 
         "summary": trial.about.summary,
         "outcome": trial.verdict.outcome.value,
         "verdict": trial.verdict,
-        "facts": facts_of(trial),
+        "facts": facts_of(trial, root=root),
         "evidence": evidence,
         "legend": legend(evidence[0]) if evidence else [],
         "resources": list(over_time.resources(trial, samples, identifier)),
         "load": list(over_time.load(trial, identifier)),
         "cycles": over_time.cycles(trial),
         "classes": over_time.classes(trial),
-        "places": list(dict.fromkeys(places)),
+        "places": list(dict.fromkeys(relative(place, root) for place in places)),
         "command": " ".join(trial.target.command or (trial.target.url,)),
         "notes": [note.text for note in trial.notes],
         "log": tail,
@@ -50,15 +54,19 @@ def _section(trial: Trial, samples: Sequence[Sample], links: Links, identifier: 
 
 
 def render(
-    record: RunRecord, samples: Mapping[str, Sequence[Sample]], links: Mapping[str, Links] | None = None
+    record: RunRecord,
+    samples: Mapping[str, Sequence[Sample]],
+    links: Mapping[str, Links] | None = None,
+    *,
+    root: str = "",
 ) -> str:
     """The whole report. samples: by trial name; a trial without samples has no charts over time. links: files beside
-    the report, by trial name."""
+    the report, by trial name. root: the working directory; paths below it are shown relative to it."""
     judged = [trial for trial in record.trials if trial.verdict]
     own = asset("report.js")
     beside = links or {}
     sections = [
-        _section(trial, samples.get(trial.name, ()), beside.get(trial.name, ()), f"t{index}")
+        _section(trial, samples.get(trial.name, ()), beside.get(trial.name, ()), f"t{index}", root)
         for index, trial in enumerate(judged)
     ]
     rows = [build_row(trial) for trial in judged]
@@ -72,6 +80,7 @@ def render(
             rows=list(zip([row.outcome.value for row in rows], texts, strict=True)),
             sections=sections,
             draw=draw,
+            number=number,
             own=Markup(own),  # noqa: S704 - ours
             css=Markup(asset("report.css")),  # noqa: S704 - ours
             policy=policy(own),
