@@ -85,6 +85,13 @@ def test_a_worker_that_came_later_counts_from_when_it_was_first_seen() -> None:
     assert first_full(seen, 1024) == (40.0, 30 / 40)
 
 
+def test_descriptors_that_further_processes_bring_fill_no_process() -> None:
+    """A job per request that never ends, with eight of its own: 2,360 more do not exhaust RLIMIT_NOFILE."""
+    seen = of_workers([[10], [10], [10, 8], [10, 8, 8], [10, 8, 8, 8]]).observations
+    assert first_full(seen, 1024) == (10.0, 0.0)
+    assert nearest("fds", 10.0, Rate(0.0, 0.0, 0.0, "fds/connection"), {"RLIMIT_NOFILE": 1024.0}) is None
+
+
 def test_one_process_has_the_whole_growth() -> None:
     assert exhausted(of_workers([[10 + 300 * cycle] for cycle in range(4)])).after_connections == 1024 - 910
 

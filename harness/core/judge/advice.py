@@ -208,7 +208,7 @@ def next_step(
     if driver and recipe in UPSTREAM and not held:
         return f"give back the connection that each {opened} opens to another service: {word(RETURNED_BY)}"
     if driver and metric == "idle-cpu":
-        return f"look at {word(TICKING)}: what each {opened} starts goes on after it has ended"
+        return f"look at {word(TICKING)}: they still work for each {opened} that has ended"
     if driver and (ended := ENDED_BY.get((metric, kind))):
         if not held:
             return f"{word(ended)}: it outlives its stream"

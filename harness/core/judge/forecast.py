@@ -61,7 +61,8 @@ def first_full(observations: Sequence[Observation], limit: float) -> tuple[float
 
     RLIMIT_NOFILE holds per process: with the sum over a pre-fork server's workers the forecast would be too early.
     None without two censuses after the warm-up. If no process that still runs has
-    grown, because workers are replaced, the one with most descriptors and a share of 1: that is never too late.
+    grown, because workers are replaced, the one with most descriptors and a share of 1: that is never too late. The
+    share is 0 where all growth came with further processes.
     """
     read = [
         (sum(one.census.fds.values()), one.census.per_process)
@@ -81,4 +82,7 @@ def first_full(observations: Sequence[Observation], limit: float) -> tuple[float
         share = grown / whole
         if best is None or (limit - level) / share < (limit - best[0]) / best[1]:
             best = (float(level), share)
-    return best or (float(max(after.values())), 1.0)
+    _, first = read[0]
+    # There are more processes, and none has more descriptors than one had before: the further ones brought them.
+    brought = len(after) > len(first) and max(after.values()) <= max(first.values())
+    return best or (float(max(after.values())), 0.0 if brought else 1.0)
