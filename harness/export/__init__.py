@@ -1,1 +1,1 @@
-"""Live figures for other tools."""
+"""Live metrics for Prometheus and OpenTelemetry, and webhooks."""

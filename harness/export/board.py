@@ -1,4 +1,5 @@
-"""The latest figures of a run, or of a watched process: written by who measures, read by who publishes."""
+"""The latest figures of a run, or of a watched process: written by the measuring thread, read by the publishing
+threads."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from harness.core.record import Trial
 from harness.core.sample import Census, Sample
 from harness.core.verdict import Verdict
 
-JUDGING_SHARE = 0.02  # of the run's time: what has been shown so far is judged again within this share
+JUDGING_SHARE = 0.02  # of the run's time that intermediate judgements may take
 
 
 class Board:
-    """target: what is watched, for people. redact: applied to every label, because the names of threads and processes
+    """target: its name in labels. redact: applied to every label, because the names of threads and processes
     are the service's own. Readers run in threads of their own."""
 
     def __init__(
@@ -51,7 +52,7 @@ class Board:
         return self._verdict is not None
 
     def sample(self, sample: Sample) -> None:
-        """The newest reading; a gap takes the place of what was there."""
+        """The newest reading; a gap removes the values before it."""
         with self._lock:
             self._sample = sample
             if sample.gap is not None:
@@ -68,10 +69,10 @@ class Board:
             self._run = (run, mode)
 
     def progress(self, phase: str, sample: Sample | None, ledger: Ledger | None, cycle: int) -> None:
-        """News of the run. ledger: of cycle number ``cycle``, None between two cycles."""
+        """Update the progress of the run. ledger: of cycle number ``cycle``, None between two cycles."""
         with self._lock:
             self._phase = phase
-            # A finished cycle stays until the record holds it, so that no counter ever falls.
+            # A finished cycle is counted until the record contains it, so that no counter ever falls.
             if ledger is not None and cycle >= self._cycles:
                 self._current = ledger
         if sample is not None:
@@ -94,7 +95,7 @@ class Board:
             self._judge(trial)
 
     def _judge(self, trial: Trial) -> None:
-        """What has been shown so far. The judgement of a long run takes longer each time."""
+        """Judge the trial so far, rarely enough for the growing cost of judging a long run."""
         began = self._clock()
         if self._judging > JUDGING_SHARE * (began - self._started):
             return

@@ -1,4 +1,4 @@
-"""The figures of one run, or of one watched process: what is known of it, and where that goes."""
+"""Collects the figures of one run, or of one watched process, and publishes them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from harness.export.publishers import STEP, Publishers
 
 
 class Exports:
-    """Context manager. prometheus: HOST:PORT to serve at. otlp: URL to send to. None of them: nothing happens.
-
-    target: what is measured, for people. redact: applied to every label. Raises ConfigError.
-    """
+    """Context manager. prometheus: HOST:PORT to serve at. otlp: URL to send to. Without both nothing is published.
+    target: its name in labels. redact: applied to every label. Raises ConfigError."""
 
     def __init__(
         self,
@@ -36,7 +34,7 @@ class Exports:
 
     @property
     def address(self) -> str:
-        """Where Prometheus finds the figures; "" without it."""
+        """The address for Prometheus to scrape; "" without it."""
         return self._publishers.address
 
     @property
@@ -60,7 +58,7 @@ class Exports:
             self._board.census(census)
 
     def progress(self, phase: str, sample: Sample | None, ledger: Ledger | None, cycle: int) -> None:
-        """News of the run."""
+        """Update the progress of the run."""
         if self._board:
             self._board.progress(phase, sample, ledger, cycle)
 
@@ -70,16 +68,16 @@ class Exports:
             return
         try:
             self._board.trial(trial)
-        except Exception as error:  # a figure that cannot be made must not end a run
+        except Exception as error:  # an error in the figures must not end a run
             self._publishers.trouble(f"{STEP}: {type(error).__name__}: {error}")
 
     def deliver(self, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Wait until Prometheus, if it collects at all, has collected the verdict; then end."""
+        """Wait until Prometheus, if it scrapes at all, has scraped the verdict; then close."""
         self._publishers.wait_for_scrape(cancelled)
         self.close()
 
     def close(self) -> None:
-        """Send what is left and end. Idempotent."""
+        """Send the last figures and close. Idempotent."""
         self._publishers.close()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """The latest figures for an OpenTelemetry collector, by OTLP over HTTP.
 
-Sending never holds up a run, and a collector that is down changes nothing of it: what failed is counted, and reported
-once after the verdict.
+Sending never delays a run, and an unavailable collector does not affect it: failures are counted, and reported once
+after the verdict.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ class Otlp:
     """Context manager: sends all figures every ten seconds (OTEL_METRIC_EXPORT_INTERVAL) and once at its end.
 
     url: of a receiver; headers for it come from OTEL_EXPORTER_OTLP_HEADERS, which OpenTelemetry defines. labels:
-    attributes of the resource, such as ``service.name``. Raises ConfigError for a URL that is none, or without the
-    SDK.
+    attributes of the resource, such as ``service.name``. Raises ConfigError for an invalid URL, or without the SDK.
     """
 
     def __init__(self, url: str, figures: Figures, *, labels: Mapping[str, str] | None = None) -> None:
@@ -120,7 +119,7 @@ class Otlp:
         from opentelemetry.metrics import Observation
 
         def observe(_: CallbackOptions) -> Iterator[Observation]:
-            if first:  # callbacks run in order: all figures of one export are of one moment
+            if first:  # callbacks run in order: all figures of one export are read at once
                 self._values = _by_name(self._figures.values())
             for one in self._values.get(figure.name, ()):
                 yield Observation(one.value, dict(zip(figure.labels, one.labels, strict=True)))
@@ -136,7 +135,7 @@ class Otlp:
             self._thread.exporting = False
 
     def _hear(self, record: logging.LogRecord) -> bool:
-        """Called by the logger: keep the reason and drop the line, where it is about an export of ours."""
+        """Called by the logger: for a line about one of our exports, keep the reason and drop the line."""
         if not getattr(self._thread, "exporting", False):
             return True
         self._reason = _reason(record.getMessage()) or self._reason
@@ -151,7 +150,7 @@ class Otlp:
         return f"{self._failures} of {self._exports} exports to {self.host} failed{why}"
 
     def close(self) -> None:
-        """Send the figures of this moment and end. Idempotent. Raises NotificationError if any export failed."""
+        """Send the current figures and close. Idempotent. Raises NotificationError if any export failed."""
         if self._closed:
             return
         self._closed = True
@@ -179,8 +178,8 @@ def _by_name(values: Sequence[Value]) -> dict[str, list[Value]]:
 
 
 def _reason(message: str) -> str:
-    """Why an export failed, from a line of OpenTelemetry's log: of the system's error what it is, and of anything else
-    the line without the URL, which may hold a secret. Empty for the line that only says that it gave up."""
+    """Why an export failed, from a line of OpenTelemetry's log: the text of a system error, otherwise the line
+    without the URL, which may hold a secret. Empty for the line that only reports that retrying ended."""
     if found := SYSTEM_ERROR.search(message):
         return found[1].strip().lower()
     if GAVE_UP in message:

@@ -1,6 +1,5 @@
 """The latest figures for Prometheus. On loopback every local user can read them; a page in a browser cannot, not even
-by a name of its own that resolves to this machine (the Host header is checked).
-"""
+through a host name that resolves to this machine (the Host header is checked)."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ LOOK = 0.05  # seconds
 
 
 class Figures(Protocol):
-    """Where the values come from: a ``Board``, or the swarm of a Locust run."""
+    """The source of the values: a ``Board``, or the swarm of a Locust run."""
 
     def values(self) -> list[Value]:
         """Everything that is known now."""
@@ -104,9 +103,9 @@ class Exporter:
         return [families[name] for name in FIGURES if name in families]
 
     def wait_for_scrape(self, cancelled: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until the figures of this moment have been collected: Prometheus learns the verdict of a run only while
-        its process lives. Nobody who never came is waited for, and nobody for longer than twice the longest pause so
-        far, or MAX_WAIT seconds. Returns whether a scrape came."""
+        """Wait until the figures of this moment have been collected: Prometheus can scrape the verdict of a run only
+        while its process runs. Does not wait when nothing was ever scraped, and waits at most twice the longest
+        interval between scrapes so far, or MAX_WAIT seconds. Returns whether a scrape came."""
         seen, began = self._scraped, self._clock()
         most = min(MAX_WAIT, LINGER * max(self._longest_pause, began - self._last)) if seen else 0.0
         while self._scraped == seen and self._clock() - began < most and not cancelled():
@@ -134,7 +133,7 @@ class _Handler(WSGIRequestHandler):
     timeout = 10.0  # seconds
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
-        """Nothing: standard error is the user's terminal."""
+        """Logs nothing, because standard error is the user's terminal."""
 
 
 def own_hosts_only(application: WSGIApplication, own: Collection[str] = ()) -> WSGIApplication:

@@ -1,8 +1,5 @@
-"""Where figures go: Prometheus, OpenTelemetry, both or neither.
-
-What cannot be opened is an error before anything is measured. What fails later is a trouble, in one line, beside a
-result that stands.
-"""
+"""Publishes figures to Prometheus, OpenTelemetry, both or neither. A publisher that cannot be opened is an error
+before anything is measured. A later failure is reported in one line and does not change the result."""
 
 from __future__ import annotations
 
@@ -51,12 +48,12 @@ class Publishers:
             stack.pop_all()
 
     def wait_for_scrape(self, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Wait until Prometheus, if it collects at all, has collected the figures of this moment."""
+        """Wait until Prometheus, if it scrapes at all, has scraped the current figures."""
         if self._exporter:
             self._exporter.wait_for_scrape(cancelled)
 
     def close(self) -> None:
-        """Send what is left and end. Idempotent."""
+        """Send the last figures and close. Idempotent."""
         exporter, self._exporter = self._exporter, None
         if exporter:
             exporter.close()

@@ -1,4 +1,4 @@
-"""Sending JSON to a webhook: tried again for a while, bounded in time, and its address never shown."""
+"""Sending JSON to a webhook: with retries, a time limit, and never showing its address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.http.route import Router
 
 TIMEOUT = 5.0  # seconds for one try
 PAUSES = (0.5, 1.0, 2.0)  # seconds between tries
-MAX_PAUSE = 5.0  # seconds: what a Retry-After may ask for
+MAX_PAUSE = 5.0  # seconds: a longer Retry-After is cut to this
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -24,7 +24,7 @@ class Webhook:
     """One address that takes JSON by POST. Its path is a secret: messages name the host alone."""
 
     def __init__(self, url: str) -> None:
-        """Raises ConfigError, without the address, when it is none."""
+        """Raises ConfigError for an invalid address, without quoting it."""
         if not url.startswith(("http://", "https://")):
             raise OptionError("notify", None, "expected http://… or https://…, the address of a webhook")
         try:
@@ -54,7 +54,7 @@ class Webhook:
             except RequestFailed as error:
                 reason, again = error.cause, True
             except RedirectRefused as error:
-                reason, again = f"it redirects with {error.status} to where nothing may be sent", False
+                reason, again = f"it redirects with {error.status} to an address that is not allowed", False
             if not again or wait is None:
                 break
             pause(min(MAX_PAUSE, max(wait, asked)))

@@ -62,14 +62,14 @@ class Database:
 
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, _: object) -> None:
-            # SQLAlchemy decides where a transaction begins; Python's own rules would begin some too late.
+            # SQLAlchemy begins transactions itself; sqlite3's own rules would begin some too late.
             connection.isolation_level = None
             connection.execute("PRAGMA foreign_keys = ON")
             _use_wal(connection)
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            # A writer that begins as a reader fails at once when another writes; IMMEDIATE waits for its turn.
+            # A transaction that begins by reading fails at once when another one writes; IMMEDIATE waits for the lock.
             writes = connection.get_execution_options().get("harness_writes")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -149,7 +149,7 @@ class Database:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. SQLite does not wait for other connections here, so this does."""
+    """Switch to WAL, retrying because SQLite itself does not wait for other connections here."""
     end = time.monotonic() + BUSY
     while True:
         try:
@@ -191,16 +191,16 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong and what to do, in the words of the database where nothing better is known."""
+    """What went wrong and what to do, with the database's own message for an unknown error."""
     cause = getattr(error, "orig", None) or error
     words = " ".join(str(cause).split())
     for sign, meaning in (
         ("database is locked", f"another program has locked it for {BUSY:g} s; {AGAIN}"),
-        ("not a database", f"it is damaged or no SQLite file; move it away, and {AGAIN}"),
+        ("not a database", f"it is damaged or not an SQLite file; move it away, and {AGAIN}"),
         ("malformed", f"it is damaged; move it away, and {AGAIN}"),
         ("disk is full", f"the disk is full; free some space, and {AGAIN}"),
         ("disk I/O error", f"the disk reports an error, or is full; free some space, and {AGAIN}"),
-        ("readonly", "it cannot be written; run as its owner, or or another file"),
+        ("readonly", "it cannot be written; run as its owner, or use another file"),
         ("unable to open", "it cannot be opened; expected a file that can be written"),
         ("No space left", f"the server's disk is full; {AGAIN}"),
         ("already exists", "it holds other tables of these names; name an empty database by --history"),

@@ -23,8 +23,8 @@ AT_ONCE = 500  # rows named in one statement: SQLite before 3.32 takes 999
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which runs. Texts match exactly; since and until compare with the start (ISO 8601, UTC). last: the newest
-    so many."""
+    """A filter on runs. Texts match exactly; since and until compare with the start (ISO 8601, UTC). last: how many
+    of the newest."""
 
     target: str | None = None
     profile: str | None = None
@@ -49,7 +49,7 @@ class History:
         return self.database.where
 
     def add(self, entry: RunEntry) -> bool:
-        """Record a run, all of it or nothing; False when it is recorded already."""
+        """Record a run, all of it or nothing; False when it was already recorded."""
         with self.database.writing() as connection:
             return _add(connection, entry, sqlite=self.database.sqlite)
 
@@ -62,7 +62,7 @@ class History:
             return list(_entries(connection, chosen, wanted))
 
     def run(self, run_id: str) -> list[RunEntry]:
-        """Runs of this id, or whose id begins so."""
+        """Runs whose id is this text or begins with it."""
         with self.database.reading() as connection:
             query = select(runs.c.id).where(runs.c.run_id.startswith(_stored(run_id), autoescape=True))
             return list(_entries(connection, list(connection.scalars(query.order_by(runs.c.id))), Wanted()))
@@ -97,7 +97,7 @@ class History:
 
 def _add(connection: Connection, entry: RunEntry, *, sqlite: bool) -> bool:
     values = {name: _stored(getattr(entry, name)) for name in RUN_FIELDS}
-    # A soak that was interrupted and resumed is one run: what it has shown since replaces what it had shown before.
+    # An interrupted and resumed soak is one run: its newer record replaces the older one.
     same = [runs.c[name] == values[name] for name in ("run_id", "started_at", "path")]
     connection.execute(delete(runs).where(*same, runs.c.digest != values["digest"]))
     statement = (_sqlite_insert if sqlite else _postgresql_insert)(values)

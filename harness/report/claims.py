@@ -25,7 +25,7 @@ HEADINGS = (
 
 
 def cells(row: Row, record: ClaimsRecord) -> tuple[str, ...]:
-    """The texts of a row, in the order of HEADINGS; escaping is left to whoever shows them."""
+    """The texts of a row, in the order of HEADINGS; not escaped."""
     claim = row.claim
     return (
         f"{claim.claim} ({claim.section})",
@@ -56,7 +56,7 @@ def signatures(measured: Sequence[Measurement]) -> str:
 
 
 def time_to_failure(measured: Sequence[Measurement]) -> str:
-    """``4.6 s (3.9 to 5.2)``: median and range of the crashes; else for how long none came."""
+    """``4.6 s (3.9 to 5.2)``: median and range of the crashes; without a crash, how long the runs lasted."""
     times = [one.seconds for one in measured if one.crashed]
     if times:
         return f"{_spread(times, 1)} s" if len(times) < 2 else _spread(times, 1, " s")
@@ -116,7 +116,7 @@ def provenance(record: ClaimsRecord) -> str:
 
 
 def render_markdown(record: ClaimsRecord) -> str:
-    """The table, with its date above and what surprised below."""
+    """The table, with its date above it and the unexpected repeats below it."""
     lines = [f"{provenance(record)}. {headline(record)}.", ""]
     lines += ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     lines += ["| " + " | ".join(map(markdown, cells(row, record))) + " |" for row in record.rows()]

@@ -12,7 +12,14 @@ from typing import Any
 
 from harness.core.history import RunEntry
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a text that begins so (OWASP)
+FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+)  # first characters of a text that a spreadsheet would evaluate as a formula (OWASP)
 RUN = (
     "run_id", "started_at", "command", "outcome", "exit_code", "commit", "branch", "dirty", "machine_class",
     "kernel", "ci_job", "harness_version", "path",
@@ -55,7 +62,7 @@ def as_csv(entries: Iterable[RunEntry], metric: str | None = None) -> str:
 
 
 def as_json_lines(entries: Iterable[RunEntry], metric: str | None = None) -> str:
-    """One JSON object a line; a number that JSON does not have is null."""
+    """One JSON object a line; NaN and infinity become null."""
     return "".join(
         json.dumps({name: _plain(row[name]) for name in COLUMNS}, ensure_ascii=True) + "\n"
         for row in rows(entries, metric)

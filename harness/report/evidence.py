@@ -28,8 +28,8 @@ STYLES = {Phase.IDLE: "idle", Phase.RETENTION: "retention", Phase.WARMUP: "warmu
 
 
 def charts(trial: Trial, identifier: str) -> Iterator[Chart]:
-    """The evidence of each finding, the headline's first; of a pass that of its first bound. Only what was read at two
-    moments or more has a chart."""
+    """The evidence of each finding, the headline's first; of a pass that of its first bound. Only a metric with
+    readings at two moments or more has a chart."""
     verdict = trial.verdict
     assert verdict
     found = moments(trial)

@@ -26,7 +26,7 @@ _LEVEL = {Outcome.BOUNDED: "notice", Outcome.INCONCLUSIVE: "warning"}
 def workflow_commands(record: RunRecord, root: str = "") -> Iterator[str]:
     """One workflow command per judged trial: error, warning or notice, at the line where it leaks if known.
 
-    root: the checkout (GITHUB_WORKSPACE); GitHub shows an annotation at a path below it, told relative to it.
+    root: the checkout (GITHUB_WORKSPACE); GitHub shows an annotation only at a path relative to it.
     """
     for trial in record.trials:
         if trial.verdict:
@@ -45,7 +45,7 @@ def _annotation(trial: Trial, root: str) -> str:
     if found:
         properties |= {"file": found["file"].removeprefix(root), "line": found["line"]}
     text = ",".join(f"{name}={workflow_property(value)}" for name, value in properties.items())
-    # Each line is quoted by itself; %0A is the line break of an annotation.
+    # Each line is quoted separately; %0A is the line break of an annotation.
     message = "%0A".join(workflow_data(line) for line in facts_of(trial, root=root).lines())
     return f"::{level} {text}::{_cut(message)}"
 

@@ -12,7 +12,8 @@ from harness.report.log import log_tail
 
 
 def render(record: RunRecord) -> str:
-    """A service's fault is a failure, ours an error, doubt a skip, unless a trial was expected to end so."""
+    """A leak, stall or crash is a failure, a harness error an error, an inconclusive trial skipped; a trial that
+    ended as expected passes."""
     suite = ET.Element("testsuite", name="harness")
     if started := xml_time(record.started_at):
         suite.set("timestamp", started)

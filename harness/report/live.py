@@ -18,7 +18,7 @@ PLAIN_EVERY = 5.0  # seconds between two lines where there is no terminal to rew
 
 
 class LiveView:
-    """Context manager; ``show`` may be called as often as there is news."""
+    """Context manager; ``show`` may be called for every sample."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console = console
@@ -39,7 +39,7 @@ class LiveView:
         sample: Sample | None,
         note: str = "",
     ) -> None:
-        """News of the trial ``name``."""
+        """Show the progress of the trial ``name``."""
         if self._quiet:
             return
         opened = counted(connections, "connection", ">6")
@@ -49,7 +49,7 @@ class LiveView:
             line += f"  {counted(str(sample.fds), 'fd')}  {counted(str(sample.threads), 'thread')}  {memory}"
         if note:
             line += f"  {terminal(note, 80)}"
-        # Progress that nobody can read, on a full or closed stream, must not end the run.
+        # A progress line that cannot be written (full disk, closed stream) must not end the run.
         try:
             if self._live:
                 self._live.update(Text(line))

@@ -11,7 +11,7 @@ from harness.report.log import log_tail
 from harness.report.row import build_row, table
 
 IN_FULL = ("warning", "note", "log")  # labels whose lines follow in full
-# Notes that the reader of a verdict needs: where budgets come from, and what the service or its log made us do.
+# Notes that the reader of a verdict needs: where budgets come from, and how the service or its log changed the run.
 NEEDED = (
     NoteKind.BUDGETS, NoteKind.BUDGET_GAP, NoteKind.BUDGET_EXCEPTION, NoteKind.KILLED, NoteKind.LOG_CUT,
 )  # fmt: skip

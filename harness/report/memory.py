@@ -1,4 +1,5 @@
-"""memory.html: a flame graph of what grew between two snapshots. One file, no network, nothing a path says runs."""
+"""memory.html: a flame graph of what grew between two snapshots. One file, no network; text from file paths is never
+run as script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What every HTML page here shares: assets within the file, no network, and nothing a target said becomes markup."""
+"""What every HTML page here shares: assets within the file, no network, and text from the target never becomes
+markup."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ def asset(name: str) -> str:
 
 
 def script_json(data: Any) -> Markup:
-    """JSON that can stand inside a script element whatever its strings say."""
+    """JSON that is safe inside a script element, whatever its strings contain."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
@@ -41,12 +42,12 @@ def policy(*scripts: str) -> str:
 
 
 def printable(value: object) -> object:
-    """Whatever a template shows, without control characters: a target said some of it."""
+    """Remove control characters from a value that a template shows, because some values come from the target."""
     return plain(value, MAX_TEXT) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def environment() -> Environment:
-    """Jinja with everything escaped."""
+    """A Jinja environment with autoescaping."""
     return Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,

@@ -53,8 +53,8 @@ def levels(key: Key, read: Series) -> str:
 
 
 def explained(read: Series, factor: str) -> float | None:
-    """The share of the growth (0 to 1) that a constant rate per unit of one driver explains; None where the driver
-    never came or nothing grew."""
+    """The share of the growth (0 to 1) that a constant rate per unit of one driver explains; None when the driver
+    never occurred or nothing grew."""
     grown, column = read.increments, read.column(factor)
     total, amount = math.fsum(grown), math.fsum(column)
     if total <= 0 or amount <= 0:

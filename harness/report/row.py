@@ -16,7 +16,7 @@ KIB = 1 << 10
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Texts, ready to be escaped by whoever shows them. confirmed: None where nothing was expected."""
+    """Unescaped texts. confirmed: None without an expected outcome."""
 
     name: str
     outcome: Outcome
@@ -113,7 +113,7 @@ def _growth_text(trial: Trial, verdict: Verdict, metric: str) -> str:
 
 
 def _kind(kind: str) -> str:
-    """``tcp-out:9797`` as ``tcp-out :9797``: the port set off, as people read it."""
+    """``tcp-out:9797`` as ``tcp-out :9797``: with a space before the port."""
     return kind.replace("tcp-out:", "tcp-out :")
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of ``--json``, made from the values themselves, so that it cannot go out of date."""
+"""The JSON Schema of ``--json``, generated from the dataclasses, so that it cannot go out of date."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DRIVERS = [
     "connected-second",
     "stalled-second",
 ]
-# JSON has no such numbers; an unlimited ceiling is written as a string.
+# JSON has no infinity; an unlimited ceiling is written as a string.
 NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
 NARROWER: dict[tuple[str, str], dict[str, Any]] = {
     ("Finding", "metric"): {"enum": list(METRICS)},
@@ -61,7 +61,7 @@ def schema() -> dict[str, Any]:
         "One trial and its verdict.",
     )
     whole = _object({**one, **record, "results": {"type": "array", "items": {"$ref": "#/$defs/Result"}}})
-    # With several trials each finding says of which it is, and there is no one target.
+    # With several trials each finding names its trial, and there is no single target.
     for name, kind in (("findings", Finding), ("bounds", Bound)):
         whole["properties"][name] = {"type": "array", "items": _marked(made.properties(kind))}
     whole["properties"] |= alone
@@ -132,7 +132,7 @@ class _Made:
             return {"enum": [member.value for member in hint]}
         name = hint.__name__
         if name not in self.definitions:
-            self.definitions[name] = {}  # a dataclass that holds itself ends here
+            self.definitions[name] = {}  # ends the recursion for a dataclass that contains itself
             words = (hint.__doc__ or "").strip().partition("\n\n")[0]
             self.definitions[name] = _object(self.properties(hint), " ".join(words.split()))
         return {"$ref": f"#/$defs/{name}"}

@@ -17,7 +17,7 @@ TICKS = 5
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Points joined by a line; None breaks it. style: a CSS class."""
+    """Points joined by a line; None is a gap. style: a CSS class."""
 
     points: Sequence[tuple[float, float | None]]
     style: str
@@ -36,8 +36,8 @@ class Mark:
 @dataclass(frozen=True, slots=True)
 class Chart:
     """One chart. title and description are its text alternative. band: (x, low, high). rules: horizontal lines with
-    their label; one far above the data is not drawn. shades: (from, to, CSS class) on the x axis. died: where a red
-    vertical line stands. zero: whether the y axis begins at 0."""
+    their label; one far above the data is not drawn. shades: (from, to, CSS class) on the x axis. died: x of a red
+    vertical line. zero: whether the y axis begins at 0."""
 
     title: str
     description: str

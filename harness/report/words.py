@@ -1,4 +1,4 @@
-"""Numbers and outcomes in words, the same in every form of report."""
+"""Numbers and outcomes in words, used by every form of report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a new run may write: a folder that holds a run already is never written over."""
+"""Where a new run may write: a folder that holds a run is never overwritten."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.core.errors import ConfigError, OptionError, StoreError
 from harness.store.write import PRIVATE_FILE, failure, make_directory
 
 RUN_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-.+")  # harness.store.run_dir.run_id
-MAX_RUNS = 100  # runs that may start under one name
+MAX_RUNS = 100  # runs that may have the same id
 
 
 def claim(out: Path, run_id: str, *, marker: str, signs: Sequence[str]) -> Path:
-    """The folder for a new run: ``out`` itself, or ``out/<run-id>`` when ``out`` holds a run already.
+    """The folder for a new run: ``out`` itself, or ``out/<run-id>`` when ``out`` already holds a run.
 
     marker: the file whose exclusive creation decides between two runs that start at once. signs: patterns of
     files that only a run leaves. Raises ConfigError when ``out`` names one saved run, StoreError when nothing
@@ -73,7 +73,7 @@ def holds(folder: Path, signs: Sequence[str]) -> bool:
 
 
 def _mark(path: Path) -> bool:
-    """Create the marker; False when another run was faster."""
+    """Create the marker; False when another run created it first."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
     except FileExistsError:

@@ -1,7 +1,7 @@
 """Files of JSON lines that grow while a run is under way: samples and events.
 
-What is written is never lost to a later failure: when the disk is full the line under way is taken
-back, so the file ends with a whole line, and the error is raised once and named.
+A later failure loses nothing that is already written: when the disk is full the partial line is removed, so the file
+ends with a whole line, and the error is raised once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from harness.core.errors import StoreError
 from harness.core.sample import ProcessSample, Sample
 from harness.store.write import PRIVATE_FILE, failure, write_all
 
-FLUSH_SECONDS = 1.0  # what a kill -9 may lose
-FLUSH_BYTES = 64 * 1024  # what a writer may hold
+FLUSH_SECONDS = 1.0  # data of so long is lost at most by a kill -9
+FLUSH_BYTES = 64 * 1024  # buffered at most
 
 
 class LineFile:
@@ -42,14 +42,14 @@ class LineFile:
             raise failure("write", path, error) from None
 
     def _end_partial_line(self) -> None:
-        """End the line that a killed run left cut, so that the next one stands alone."""
+        """End the partial line that a killed run left, so that the next line is readable."""
         assert self._descriptor is not None
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             write_all(self._descriptor, b"\n")
 
     def add(self, line: bytes) -> None:
-        """Hold one line (without its newline) until the next flush. Raises StoreError once the file
+        """Buffer one line (without its newline) until the next flush. Raises StoreError once the file
         has failed."""
         with self._lock:
             if self._failed:
@@ -60,7 +60,7 @@ class LineFile:
                 self._flush()
 
     def flush(self) -> None:
-        """Hand everything held to the kernel. Raises StoreError."""
+        """Write the buffer to the file. Raises StoreError."""
         with self._lock:
             self._flush()
 
@@ -93,7 +93,7 @@ class LineFile:
             with self.path.open("rb") as old, os.fdopen(os.dup(made), "wb", FLUSH_BYTES) as new:
                 new.writelines(keep(_until(old, end)))
                 new.flush()
-                # What was written meanwhile, and nobody else writes from here on.
+                # Copy what was written meanwhile; the lock is held, so nothing is written from here on.
                 with self._lock:
                     self._flush()
                     old.seek(end)
@@ -113,13 +113,13 @@ class LineFile:
                 os.close(made)
 
     def _take_back(self, before: int, data: bytes) -> None:
-        """Cut the file after the last whole line of what got through."""
+        """Cut the file after the last whole line that was written."""
         assert self._descriptor is not None
         try:
             through = os.fstat(self._descriptor).st_size - before
             os.ftruncate(self._descriptor, before + data.rfind(b"\n", 0, through) + 1)
         except OSError:
-            pass  # a device, not a file; readers pass over a cut line anyhow
+            pass  # a device, not a file; readers skip a partial line anyway
 
     def close(self) -> None:
         """Flush and close. Raises StoreError, unless the failure was raised before."""
@@ -155,7 +155,7 @@ class SampleWriter:
             self._lines.flush()
 
     def flush(self) -> None:
-        """Everything written so far to the kernel."""
+        """Write everything so far to the file."""
         self._lines.flush()
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class SampleWriter:
 
 
 def tag(trial: str) -> bytes:
-    """How every sample line of a trial begins, so that others need no parsing."""
+    """The first bytes of every sample line of a trial, so that lines of other trials need no parsing."""
     return b'{"trial":' + json.dumps(trial).encode() + b","
 
 

@@ -1,4 +1,4 @@
-"""The logs of a run: those of an earlier process are set aside, never written over, and the oldest go first."""
+"""The logs of a run: logs of an earlier process are renamed, never overwritten, and the oldest are removed first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def set_aside(folder: Path, names: Iterable[str]) -> None:
 
 
 def old_logs(run: Path) -> list[Path]:
-    """Logs that nothing writes to any more, oldest first."""
+    """Logs that no process writes to any more, oldest first."""
     found = [
         path for pattern in PARTS for path in run.rglob(pattern) if path.is_file() and not path.is_symlink()
     ]
@@ -49,7 +49,7 @@ def live_logs(run: Path) -> list[Path]:
 def cut_to_tail(path: Path, tail: int = LOG_TAIL) -> None:
     """Leave the last bytes of a log that a process appends to. Raises StoreError."""
     try:
-        # Appending, as the process that writes it does: nothing that it writes meanwhile is written over.
+        # Opened for appending, as by the process that writes it, so that its lines of this moment are not overwritten.
         log = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             size = os.fstat(log).st_size

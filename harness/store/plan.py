@@ -1,4 +1,4 @@
-"""How an interrupted soak is begun again: the words of its command, without secrets, and where it was started."""
+"""What resuming an interrupted soak needs: the words of its command, without secrets, and its working directory."""
 
 from __future__ import annotations
 

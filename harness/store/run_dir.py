@@ -39,7 +39,7 @@ def run_id(now: datetime.datetime, suffix: int | str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """``name`` as one harmless path component; different names stay different."""
+    """``name`` as one harmless path component; different names give different results."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:MAX_NAME].lstrip(".-")
     return (
         plain
@@ -59,7 +59,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, out: Path | None, run_id: str, *, reports: Path = REPORTS) -> RunDirectory:
-        """``out``, or ``reports/<run-id>`` (numbered if taken). An ``out`` that holds a run already keeps it: the
+        """``out``, or ``reports/<run-id>`` (numbered if taken). A run that ``out`` already holds is kept: the
         new run gets ``out/<run-id>``. Raises ConfigError when ``out`` names one saved run, StoreError when
         nothing can be written."""
         if out is None:
@@ -70,13 +70,13 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """A run that is there already, to go on writing beside it. Raises ConfigError without one, StoreError."""
+        """An existing run, for writing further files into its folder. Raises ConfigError without one, StoreError."""
         folder = _folder(path)
         return cls(folder, _read_record(folder / RECORD).run_id)
 
     @classmethod
     def resume(cls, path: Path) -> RunDirectory:
-        """An interrupted run, to go on measuring in its folder. Raises ConfigError without one and while another
+        """An interrupted run, for measuring on in its folder. Raises ConfigError without one and while another
         process measures in it, StoreError when it cannot be read or written."""
         folder = _folder(path)
         directory = cls(folder, "", lock(folder))
@@ -97,7 +97,7 @@ class RunDirectory:
         return _read_record(folder / RECORD), _read_samples(folder / SAMPLES, None)
 
     def trial_dir(self, name: str) -> Path:
-        """The folder of one trial (0700): its ``target.log`` and what else it leaves."""
+        """The folder of one trial (0700): its ``target.log`` and its other files."""
         folder = self.path / safe_name(name)
         make_directory(folder)
         return folder
@@ -132,8 +132,8 @@ class RunDirectory:
         return _read_record(self.path / RECORD)
 
     def read_samples(self, trial: str) -> Iterator[Sample]:
-        """One trial's samples, oldest first, as far as they are on disk. A line that cannot be read is
-        a gap, as a gap of the probe is; never a zero."""
+        """One trial's samples, oldest first, as far as they are on disk. A line that cannot be read becomes a gap,
+        like a gap of the probe; never a zero."""
         if self._samples is not None:
             self._samples.flush()
         return (sample for _, sample in _read_samples(self.path / SAMPLES, trial))
@@ -166,7 +166,7 @@ class RunDirectory:
 
 
 def _folder(path: Path) -> Path:
-    """The folder of a run. Raises ConfigError without one: naming it is the user's."""
+    """The folder of a run. Raises ConfigError when there is none, because the user gave the path."""
     folder = path.parent if path.name == RECORD else path
     if not (folder / RECORD).is_file():
         raise ConfigError(f"no run at {path}: expected a folder with {RECORD}, such as {REPORTS}/<run-id>")

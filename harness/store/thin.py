@@ -1,4 +1,4 @@
-"""Samples of a long run, thinned with age: of each bucket the lowest, the highest and the last reading stay."""
+"""Samples of a long run, thinned with age: each time bucket keeps its lowest, highest and last reading."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ GAP, EVENTS, LAST = "gap", "events", "last"
 def thinned(
     lines: Iterable[bytes], newest: float, ages: tuple[tuple[float, float], ...] = AGES
 ) -> Iterator[bytes]:
-    """The lines to keep, in their order. newest: seconds since the run's start, from which the age is counted. What is
-    younger than the first age stays whole, and so does a line that cannot be read. Thinning twice changes nothing more.
+    """The lines to keep, in their order. newest: seconds since the run's start, from which the age is counted.
+    Samples younger than the first age are all kept, and so is a line that cannot be read. Thinning twice changes
+    nothing more.
 
-    Of each bucket stay the lowest and the highest reading of descriptors, threads and memory, the last one, the first
-    gap and the first event."""
+    A bucket keeps the lowest and the highest reading of descriptors, threads and memory, the last one, the first gap
+    and the first event."""
     bucket: tuple[str, float, int] | None = None
     kept: dict[str, tuple[float, int, bytes]] = {}
     for number, line in enumerate(lines):
@@ -63,7 +64,7 @@ def _in_order(kept: dict[str, tuple[float, int, bytes]]) -> Iterator[bytes]:
 
 
 def _width(age: float, ages: tuple[tuple[float, float], ...]) -> float | None:
-    """Seconds of the bucket of this age; None for what stays whole."""
+    """Seconds of the bucket of this age; None for samples that are all kept."""
     return next((width for least, width in reversed(ages) if age >= least), None)
 
 

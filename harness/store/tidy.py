@@ -1,4 +1,4 @@
-"""The folder of a long run stays small: old samples are thinned, and its size has a limit."""
+"""Limits the size of a long run's folder: old samples are thinned, and the oldest logs are removed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from harness.store.thin import AGES, COARSE
 
 MAX_BYTES = 512 << 20  # bytes of a folder, unless told otherwise
 THIN_AT = 16 << 20  # bytes of samples.jsonl: about an hour and a half of one process
-ROOM = 0.9  # share of the limit that is left after space was freed, so that it is not needed at once again
+ROOM = (
+    0.9  # share of the limit to which the folder is reduced, so that the next cycle does not reach it again
+)
 
 
 class Tidy:
-    """Looks after one folder between two cycles. most: bytes. full: it holds more, and nothing can be left out."""
+    """Limits one folder, between two cycles. most: bytes. full: the folder is above its limit, and nothing more can
+    be removed."""
 
     def __init__(self, directory: RunDirectory, most: int = MAX_BYTES) -> None:
         self.most = most
@@ -26,8 +29,8 @@ class Tidy:
         self._thin_at = THIN_AT
 
     def look(self, at: float) -> list[str]:
-        """Keep the folder small; what was left out, for the notes of the trial. at: seconds since the run's start. A
-        disk that is full now is met by the next writer."""
+        """Apply the limit; what was removed, for the notes of the trial. at: seconds since the run's start. A full
+        disk is reported by the next writer, not here."""
         notes = []
         try:
             if size_of(self._directory.path / SAMPLES) > self._thin_at:
@@ -45,7 +48,7 @@ class Tidy:
                 "minute after an hour"]  # fmt: skip
 
     def _free(self, at: float) -> list[str]:
-        """Leave out what matters least, until the folder is below its limit."""
+        """Remove the least important data until the folder is below its limit."""
         notes = []
         for what, work in self._steps(at):
             before = size_of(self._directory.path)

@@ -1,4 +1,4 @@
-"""Writing so that what is on disk stays whole: private files, no cut lines, one clear error."""
+"""Writing files safely: private modes, atomic replacement, one clear error."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from harness.core.errors import StoreError
 
-PRIVATE_FILE = 0o600  # a run holds what a service said: its log, its addresses
+PRIVATE_FILE = 0o600  # a run holds a service's log and its addresses
 PRIVATE_DIRECTORY = 0o700
-STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")  # open already, whatever they are
+STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")  # already open, of any kind
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -27,7 +27,7 @@ def failure(what: str, path: Path, error: OSError) -> StoreError:
 
 
 def check_output(option: str, path: Path | None) -> None:
-    """Refuse at the start what could not be written at the end of a long run. Raises StoreError."""
+    """Fail at the start, not at the end of a long run, for an output that cannot be written. Raises StoreError."""
     if path is None:
         return
     try:
@@ -64,10 +64,10 @@ def make_directory(path: Path, *, fresh: bool = False) -> None:
 
 
 def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Put ``data`` in place of ``path`` atomically: a reader, or a crash, meets the old or the new
-    content, never a part. A file that is there keeps its permissions, a link the file it points to; a new one is
-    private; a device or a pipe, such as /dev/stdout, is written to. data: whole or in pieces. Raises StoreError; the
-    old content then stays."""
+    """Replace ``path`` by ``data`` atomically: a reader, also after a crash, finds the old or the new content, never
+    a part. An existing file keeps its permissions, a link its target; a new file is private; a device or a pipe, such
+    as /dev/stdout, is written to directly. data: whole or in pieces. Raises StoreError; the old content then
+    stays."""
     pieces = (data,) if isinstance(data, bytes) else data
     if _written_through(path):
         _write_through(path, b"".join(pieces))
@@ -81,7 +81,7 @@ def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else PRIVATE_FILE
         draft.unlink(
             missing_ok=True
-        )  # of a run that was killed; never through a link that somebody put there
+        )  # left by a run that was killed; never opened through a symbolic link that another user may have made
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(draft, flags, PRIVATE_FILE)
         try:
@@ -94,7 +94,7 @@ def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:
         draft.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):  # where its folder is none there is no draft either
+        with contextlib.suppress(OSError):  # without the folder there is no draft to remove
             draft.unlink(missing_ok=True)
         raise failure("write", path, error) from None
     except ValueError:  # of a value that has no text
@@ -103,8 +103,8 @@ def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:
 
 
 def _written_through(path: Path) -> bool:
-    """Whether a place is a stream that is open already, a device or a pipe, by whatever name or link: a file in its
-    stead would take it away from everybody."""
+    """Whether a place is a stream that is open already, a device or a pipe, by whatever name or link: replacing it by
+    a file would disconnect its other users."""
     try:
         mode = path.stat().st_mode
     except (OSError, RuntimeError, ValueError):
@@ -115,9 +115,9 @@ def _written_through(path: Path) -> bool:
 
 
 def _write_through(path: Path, data: bytes) -> None:
-    """To a pipe only if somebody reads it: opening one that nobody reads would wait for ever."""
+    """A pipe only when it has a reader: opening one without a reader would block for ever."""
     try:
-        # Appending, standard output that is a file keeps what was printed before.
+        # Opened for appending, so that standard output redirected to a file keeps the earlier lines.
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             os.set_blocking(descriptor, True)

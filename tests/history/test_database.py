@@ -227,7 +227,7 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     path.write_bytes(b"not a database at all" * 1000)
     with pytest.raises(
-        HistoryError, match="damaged or no SQLite file; move it away, and harness history add RUN"
+        HistoryError, match="damaged or not an SQLite file; move it away, and harness history add RUN"
     ):
         History(str(path))
     path.unlink()
