@@ -13,11 +13,11 @@ from harness.core.sample import Sample
 from harness.report import over_time
 from harness.report.evidence import charts, legend
 from harness.report.facts import facts_of
+from harness.report.nouns import decimal
 from harness.report.page import asset, environment, policy
 from harness.report.place_facts import relative
 from harness.report.row import build_row, table
 from harness.report.svg import draw
-from harness.report.words import number
 
 LOG_LINES = 14
 Links = Sequence[tuple[str, str]]  # label, path relative to the report
@@ -80,7 +80,7 @@ def render(
             rows=list(zip([row.outcome.value for row in rows], texts, strict=True)),
             sections=sections,
             draw=draw,
-            number=number,
+            decimal=decimal,
             own=Markup(own),  # noqa: S704 - ours
             css=Markup(asset("report.css")),  # noqa: S704 - ours
             policy=policy(own),
