@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.core.applied_budget import applied
 from harness.core.budget import Budget
-from harness.core.budget_file import BudgetFile, Place, applied, budget_of, parse
+from harness.core.budget_file import BudgetFile, Place, budget_of, parse
 from harness.core.errors import ConfigError, OptionError
 from harness.core.note import Note, NoteKind
 from harness.process.read import read_bounded

@@ -17,8 +17,9 @@ from harness.cli.saved import saved_record
 from harness.cli.service_options import path_of
 from harness.cli.streams import line
 from harness.config import BUDGETS, find, loads, read
+from harness.core.applied_budget import applied
 from harness.core.budget import Budget, line_for
-from harness.core.budget_file import BudgetFile, applied
+from harness.core.budget_file import BudgetFile
 from harness.core.errors import ConfigError
 from harness.core.judge import connected_findings
 from harness.core.judge.trial import judge

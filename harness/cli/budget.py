@@ -9,7 +9,7 @@ import click
 
 from harness.cli.streams import line
 from harness.config import BUDGETS, find, load
-from harness.core.budget_file import applied
+from harness.core.applied_budget import applied
 from harness.core.errors import ConfigError
 from harness.core.units import counted
 

@@ -25,10 +25,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.core.budget import Budget, merge_budgets, shared
-from harness.core.errors import ConfigError, OptionError
+from harness.core.budget import Budget
+from harness.core.errors import ConfigError
 from harness.core.metric import METRICS, Key
-from harness.core.note import Note, NoteKind
 from harness.core.units import MAX_TEXT, count, duration, nearest, per_unit, size
 
 Place = tuple[str | int, ...]
@@ -88,7 +87,7 @@ def parse(data: Mapping[str, Any], *, source: str, where: Where) -> BudgetFile:
     """Check every value. Raises ConfigError: place, value, what was expected, the nearest valid name."""
     for name in data:
         if name not in SECTIONS:
-            raise _wrong(where((name,)), f"table {name!r}", _one_of(SECTIONS), nearest(name, SECTIONS))
+            raise _wrong(where((name,)), f"table {name!r}", one_of(SECTIONS), nearest(name, SECTIONS))
     profiles = _named(data.get("profile", {}), "profile", where)
     return BudgetFile(
         source=source,
@@ -194,7 +193,7 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
     key = Key.parse(name)
     if key.metric not in METRICS:
         valid = [*METRICS, *others]
-        raise _wrong(where, f"metric {name!r}", _one_of(valid), nearest(key.metric, valid))
+        raise _wrong(where, f"metric {name!r}", one_of(valid), nearest(key.metric, valid))
     if "/" in name and not key.kind:
         raise _wrong(where, f"metric {name!r}", f"a kind after the slash, or {key.metric!r} alone")
     if key.metric == "fds" and key.kind.partition(":")[0] not in FDS_KINDS:
@@ -207,55 +206,8 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
             )
     if key.metric == "memory" and key.kind and key.kind not in MEMORY_KINDS:
         near = nearest(key.kind, MEMORY_KINDS)
-        raise _wrong(where, f"kind {key.kind!r} of memory", _one_of(MEMORY_KINDS), near)
+        raise _wrong(where, f"kind {key.kind!r} of memory", one_of(MEMORY_KINDS), near)
     return name
-
-
-def applied(
-    file: BudgetFile, *, endpoints: Iterable[str], profile: str | None, today: datetime.date
-) -> tuple[Budget, tuple[Note, ...]]:
-    """The budget of a guard of these paths, and a note for each exception in it.
-
-    endpoints: paths as opened, query included; a table may leave the query out. Raises ConfigError for an
-    unknown profile, and for an exception whose last day is past, so that its author is reminded of it.
-    """
-    expired = [one for one in file.exemptions if one.expires < today]
-    if expired:
-        first, more = expired[0], f" (and {len(expired) - 1} more)" if len(expired) > 1 else ""
-        raise ConfigError(
-            f"{first.where}: the exception for {first.metric} expired on {first.expires}{more}; its reason was: "
-            f"{first.reason}; remove it, or give it a new date"
-        )
-    if profile is not None and profile not in file.profiles:
-        near = nearest(profile, file.profiles)
-        raise OptionError(
-            "profile",
-            profile,
-            f"{file.source} has no [profile.{profile}]; expected {_one_of(file.profiles)}{near}",
-        )
-    own = file.profiles[profile] if profile is not None else Budget()
-    parts, notes = [], list[Note]()
-    for path in dict.fromkeys(endpoints):
-        budget = merge_budgets(merge_budgets(file.common, _endpoint(file, path)), own)
-        for one in file.exemptions:
-            if one.profile not in (None, profile) or one.endpoint not in (None, path, _bare(path)):
-                continue
-            budget = merge_budgets(budget, one.budget)
-            text = f"exception until {one.expires}: {one.metric} {one.allow} ({one.reason})"
-            known = {
-                "metric": one.metric, "allow": one.allow, "expires": str(one.expires), "reason": one.reason
-            }  # fmt: skip
-            notes.append(Note(NoteKind.BUDGET_EXCEPTION, text, known))
-        parts.append(budget)
-    return (shared(tuple(parts)) if parts else merge_budgets(file.common, own)), tuple(dict.fromkeys(notes))
-
-
-def _endpoint(file: BudgetFile, path: str) -> Budget:
-    return file.endpoints.get(path) or file.endpoints.get(_bare(path)) or Budget()
-
-
-def _bare(path: str) -> str:
-    return path.partition("?")[0]
 
 
 def _named(tables: Any, section: str, where: Where) -> dict[str, Budget]:
@@ -276,7 +228,7 @@ def _exemptions(entries: Any, where: Where, profiles: Iterable[str]) -> tuple[Ex
         if one.profile is not None and one.profile not in profiles:
             here, near = where(("exception", index, "profile")), nearest(one.profile, profiles)
             raise _wrong(
-                here, f"profile = {one.profile!r}", f"a [profile] of this file: {_one_of(profiles)}", near
+                here, f"profile = {one.profile!r}", f"a [profile] of this file: {one_of(profiles)}", near
             )
         if one.endpoint is not None and not one.endpoint.startswith("/"):
             here = where(("exception", index, "endpoint"))
@@ -289,7 +241,7 @@ def _exemption(entry: Any, place: Place, where: Where) -> Exemption:
     for name in table:
         if name not in EXCEPTION_FIELDS:
             near = nearest(name, EXCEPTION_FIELDS)
-            raise _wrong(where((*place, name)), f"{name!r} in [[exception]]", _one_of(EXCEPTION_FIELDS), near)
+            raise _wrong(where((*place, name)), f"{name!r} in [[exception]]", one_of(EXCEPTION_FIELDS), near)
     for name in ("metric", "allow", "reason", "expires"):
         if name not in table:
             raise ConfigError(
@@ -353,7 +305,8 @@ def _wrong(where: str, what: str, expected: str, near: str = "") -> ConfigError:
     return ConfigError(f"{where}: {what}: expected {expected}{near}")
 
 
-def _one_of(names: Iterable[str]) -> str:
+def one_of(names: Iterable[str]) -> str:
+    """The names, for the text of an error."""
     listed = list(names)
     if not listed:
         return "none, for there is none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.core.judge.findings import places_of
+from harness.core.judge.explaining_places import places_of
 from harness.core.metric import Key
 from harness.core.note import NoteKind, of_kind, without
 from harness.core.quote import plain

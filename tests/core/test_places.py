@@ -6,7 +6,7 @@ import pytest
 
 from harness.core.errors import ProbeError
 from harness.core.judge.advice import Held, explains, held_of, next_step
-from harness.core.judge.findings import where
+from harness.core.judge.explaining_places import where
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.core.record import Place, Places

@@ -9,6 +9,7 @@ from dataclasses import replace
 from harness.core.judge.caveat import connections_per_second
 from harness.core.judge.counts import CERTIFIED, FLOOR
 from harness.core.judge.diagnose import distinct, per, published
+from harness.core.judge.explaining_places import where
 from harness.core.judge.following import only_follows
 from harness.core.judge.forecast import first_full, nearest
 from harness.core.judge.growth import Assessed
@@ -17,7 +18,7 @@ from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.rates import MAX_SKEW
 from harness.core.judge.recipe import explain
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key, rank
-from harness.core.record import Place, Places, Trial
+from harness.core.record import Trial
 from harness.core.stats.distributions import drawdown, poisson_interval
 from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
@@ -29,14 +30,6 @@ NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate a
 POOLED = 3.0  # units retained for good from which on a pool is mentioned
 SHARP = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
 MOST = 0.97  # of the growth of a total that its classes make up
-ALLOCATED = frozenset({"line", "type", "function"})  # kinds of places that tell of memory
-HALF = 0.5  # of a growth in descriptors: opened in C code, the others have no line
-# Kinds of places that explain one metric; any other metric is explained by everything that grew.
-SPEAKING = {
-    "tasks": frozenset({"task", "greenlet", "goroutine", "resource"}),
-    "threads": frozenset({"thread"}),
-    "fds": frozenset({"descriptor"}),
-}
 
 
 def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]) -> list[Finding]:
@@ -136,42 +129,6 @@ def retained_text(one: Assessed) -> str:
         return f"the oldest is {age} s old: not yet shown to outlive the retention time"
     longer = duration_text(5 * 60.0 if age < 150 else 4.0 * age)
     return f"retained for at least {age} s; if that is intended, pass --retention {longer}"
-
-
-def where(found: Places | None, key: Key, rate: float = 0.0) -> tuple[str, ...]:
-    """The places that explain the metric of a finding; else all that grew, "and N more places", and the notes on
-    them. rate: of the finding."""
-    if found is None:
-        return ()
-    texts = tuple(place.text for place in places_of(found, key, rate))
-    if _of_metric(found, key, rate):
-        return texts
-    more = (f"and {counted(found.more, 'more place')}",) if found.more and texts else ()
-    return (*texts, *more, *(note.text for note in found.notes))
-
-
-def places_of(found: Places, key: Key, rate: float = 0.0) -> tuple[Place, ...]:
-    """The places that are of this metric, and the containers; else all that may explain it. rate: of the finding."""
-    if own := _of_metric(found, key, rate):
-        return (*own, *(place for place in found.places if place.kind == "container"))
-    # What is allocated explains memory. Processes that grew beside it come from there only if it is the service's own
-    # and as much.
-    return tuple(
-        place
-        for place in found.places
-        if key.metric != "processes"
-        or place.kind not in ALLOCATED
-        or (place.own and (place.rate or 0.0) >= HALF * rate)
-    )
-
-
-def _of_metric(found: Places, key: Key, rate: float) -> tuple[Place, ...]:
-    """The places that are of this metric. Descriptors explain a finding when those whose lines are known are at least
-    half of it."""
-    own = tuple(place for place in found.places if place.kind in SPEAKING.get(key.metric, ()))
-    if key.metric == "fds" and math.fsum(place.rate or 0.0 for place in own) < HALF * rate:
-        return ()
-    return own
 
 
 def forecast(

@@ -1,0 +1,54 @@
+"""Which places in the source explain a finding."""
+
+from __future__ import annotations
+
+import math
+
+from harness.core.metric import Key
+from harness.core.record import Place, Places
+from harness.core.units import counted
+
+ALLOCATED = frozenset({"line", "type", "function"})  # kinds of places that tell of memory
+HALF = 0.5  # of a growth in descriptors: opened in C code, the others have no line
+# Kinds of places that explain one metric; any other metric is explained by everything that grew.
+SPEAKING = {
+    "tasks": frozenset({"task", "greenlet", "goroutine", "resource"}),
+    "threads": frozenset({"thread"}),
+    "fds": frozenset({"descriptor"}),
+}
+
+
+def where(found: Places | None, key: Key, rate: float = 0.0) -> tuple[str, ...]:
+    """The places that explain the metric of a finding; else all that grew, "and N more places", and the notes on
+    them. rate: of the finding."""
+    if found is None:
+        return ()
+    texts = tuple(place.text for place in places_of(found, key, rate))
+    if _of_metric(found, key, rate):
+        return texts
+    more = (f"and {counted(found.more, 'more place')}",) if found.more and texts else ()
+    return (*texts, *more, *(note.text for note in found.notes))
+
+
+def places_of(found: Places, key: Key, rate: float = 0.0) -> tuple[Place, ...]:
+    """The places that are of this metric, and the containers; else all that may explain it. rate: of the finding."""
+    if own := _of_metric(found, key, rate):
+        return (*own, *(place for place in found.places if place.kind == "container"))
+    # What is allocated explains memory. Processes that grew beside it come from there only if it is the service's own
+    # and as much.
+    return tuple(
+        place
+        for place in found.places
+        if key.metric != "processes"
+        or place.kind not in ALLOCATED
+        or (place.own and (place.rate or 0.0) >= HALF * rate)
+    )
+
+
+def _of_metric(found: Places, key: Key, rate: float) -> tuple[Place, ...]:
+    """The places that are of this metric. Descriptors explain a finding when those whose lines are known are at least
+    half of it."""
+    own = tuple(place for place in found.places if place.kind in SPEAKING.get(key.metric, ()))
+    if key.metric == "fds" and math.fsum(place.rate or 0.0 for place in own) < HALF * rate:
+        return ()
+    return own
