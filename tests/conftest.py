@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 from tests.longest_first import pytest_collection_modifyitems
 from tests.skips import pytest_addoption, pytest_configure
 
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_finish",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+]
 
 try:
     from hypothesis import HealthCheck, settings
@@ -22,6 +28,15 @@ else:
 # harness anew: a third of a second for every guard.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# What pytest collects stays until its end: the collector of garbage looks at none of it, while it is imported or later.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
 
 # Runs that tests start are nobody's nights; a test of the history names one.
 os.environ["HARNESS_HISTORY"] = "none"
