@@ -82,39 +82,33 @@ def test_a_test_that_failed_is_not_checked(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess(*QUIET).assert_outcomes(failed=2)
 
 
+MISTAKES = {
+    "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'], setle=1)": "*did you mean 'settle'*",
+    "def test_x(guard): guard(url='http://127.0.0.1:1/', command='python app.py')":
+        "*'python app.py'): one text; expected a list of words: *'app.py'*",
+    "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'], connections='many')":
+        "*guard(connections='many'): expected a whole number*",
+    "import pytest\n@pytest.mark.budget(fd='0/connection')\n"
+    "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'])": "*metric 'fd'*did you mean 'fds'*",
+}  # fmt: skip
+IN_BUDGET = {
+    "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'])":
+        "*wrong.toml, line 2: *'conection'*did you mean 'connection'*",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (
-            "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'], setle=1)",
-            "*did you mean 'settle'*",
-        ),
-        (
-            "def test_x(guard): guard(url='http://127.0.0.1:1/', command='python app.py')",
-            "*'python app.py'): one text; expected a list of words: *'app.py'*",
-        ),
-        (
-            "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'], connections='many')",
-            "*guard(connections='many'): expected a whole number*",
-        ),
-        (
-            "import pytest\n@pytest.mark.budget(fd='0/connection')\n"
-            "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'])",
-            "*metric 'fd'*did you mean 'fds'*",
-        ),
-        (
-            "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'])  # --harness-budget",
-            "*wrong.toml, line 2: *'conection'*did you mean 'connection'*",
-        ),
-    ],
+    ("mistakes", "options"), [(MISTAKES, ()), (IN_BUDGET, ("--harness-budget", "wrong.toml"))]
 )
-def test_a_mistake_in_a_test_names_what_was_meant(pytester: pytest.Pytester, code: str, words: str) -> None:
-    pytester.makepyfile(code)
+def test_a_mistake_in_a_test_names_what_was_meant(
+    pytester: pytest.Pytester, mistakes: dict[str, str], options: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(**{f"test_{number}": code for number, code in enumerate(mistakes)})
     (pytester.path / "wrong.toml").write_text('[budget]\nfds = "0/conection"\n')
-    options = ("--harness-budget", "wrong.toml") if "--harness-budget" in code else ()
     result = pytester.runpytest_subprocess(*QUIET, *options)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([words])
+    result.assert_outcomes(failed=len(mistakes))
+    for words in mistakes.values():
+        result.stdout.fnmatch_lines([words])
     assert "harness/plugin" not in result.stdout.str(), "the line of the test is what is shown"
 
 
