@@ -87,7 +87,7 @@ def test_four_arenas_must_come_without_clients(pace: float, status: str) -> None
 
 
 def test_memory_that_rises_with_clients_alone_is_judged_otherwise() -> None:
-    assert judged(series(0.0, [0.0] * 12, loads=4e5)) is OTHERWISE
+    assert judged(series(0.0, [0.0] * 16, loads=4e5)) is OTHERWISE
     assert judged(series(0.0, [1e5] * 12, loads=4e5)) is OTHERWISE, "less than half of its pace"
 
 
@@ -168,3 +168,20 @@ def test_a_warm_up_by_connections_that_slows_down_does_not_grow_while_few_come(
         levels.append(levels[-1] + value)
     one = Series(MEMORY, tuple(levels), (*spans, *spans), 50)
     assert (judged(one) is OTHERWISE) is otherwise
+
+
+@pytest.mark.parametrize(("still", "status"), [(18, LEAKING), (60, OPEN)])
+def test_what_a_load_has_left_free_is_filled_before_memory_grows(still: int, status: str) -> None:
+    """A heap of Go stood still for 18 s after its loads, and then grew at 350 kB a second. A whole minute is too long:
+    half of 21 MB takes 30 s at the pace of the loads."""
+    loads = [{"connection": float(n), "time": s} for n, s in LOADS]
+    idle = [{"connection": 0.0, "time": 1.0} for _ in range(still + 40)]
+    levels = [START]
+    for span in loads:
+        levels.append(levels[-1] + 3.5e5 * span["time"])
+    for second in range(still + 40):
+        levels.append(levels[-1] + (3.5e5 if second >= still else 0.0))
+    one = judged(Series(MEMORY, tuple(levels), (*loads, *idle), 50))
+    assert (one.status == LEAKING) is (status == LEAKING)
+    if status == LEAKING:
+        assert one.low <= 3.5e5 <= one.high

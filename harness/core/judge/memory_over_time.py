@@ -28,6 +28,8 @@ from harness.core.stats.linear import line
 GARBAGE = {"go": 2.0, "jvm": math.inf}  # times its level after the warm-up, of which all may be garbage
 OF_OTHERS = 4.0  # the same for a runtime whose collector, if it has one, is not known
 IDLE_SECONDS = 30.0  # without clients, after which their own growth counts
+FREED = 0.5  # share of a level that may be free after a load
+STILL = 65_536.0  # bytes by which memory that stands still moves between two readings
 FEW = 0.1  # share of the run's connections a second, up to which a cycle has few: a hold, or none
 MIN_LEVELS = 7
 
@@ -58,19 +60,19 @@ def over_time(
 
     seconds: for which it must have gone on. garbage: times the first level below which all of it may be garbage.
     """
-    grown = [value - granted.of(dict(span)) for value, span in zip(one.increments, one.spans, strict=True)]
-    times, clients = one.column("time"), one.column("connection")
-    idle = [
-        (value, time)
-        for value, time, many in zip(grown, times, clients, strict=True)
-        if not many and time > 0
+    every = [
+        (value - granted.of(dict(span)), span.get("time", 0.0), span.get("connection", 0.0))
+        for value, span in zip(one.increments, one.spans, strict=True)
     ]
+    kept = _without_filling(every, one.levels)
+    grown, times, clients = ([span[index] for span in kept] for index in range(3))
+    idle = [(value, time) for value, time, many in kept if not many and time > 0]
     total, whole = math.fsum(grown), math.fsum(times)
     alone, seen = math.fsum(value for value, _ in idle), math.fsum(time for _, time in idle)
-    if total < ARENAS * GRANULE or len(one.levels) < MIN_LEVELS:
+    if total < ARENAS * GRANULE or len(kept) < MIN_LEVELS - 1:
         return otherwise
     # Until enough time has passed without clients, the loads tell alone.
-    used = [span for span in zip(grown, times, clients, strict=True) if seen >= IDLE_SECONDS or span[2]]
+    used = [span for span in kept if seen >= IDLE_SECONDS or span[2]]
     levels, elapsed, opened = ([0.0, *accumulate(column)] for column in zip(*used, strict=True))
     by_time, by_client = line(levels, [elapsed], TOLERANCE), line(levels, [opened], TOLERANCE)
     if by_time is None or by_time.slopes[0] < critical(len(levels)) * by_time.errors[0]:
@@ -88,7 +90,7 @@ def over_time(
     pace = alone / seen
     why = f"{why}, and by {alone / 1e6:.3g} MB of that in {seen:.0f} s without clients"
     left_uncollected = one.levels[-1] < garbage * one.levels[0]
-    if alone >= ARENAS * GRANULE and whole >= seconds and not left_uncollected:
+    if alone >= ARENAS * GRANULE and math.fsum(one.column("time")) >= seconds and not left_uncollected:
         half = (
             student95(by_time.free) * by_time.errors[0] + GRANULE / whole
         )  # either end is known to half an arena
@@ -108,6 +110,32 @@ def over_time(
     if left_uncollected:
         why = f"{why}; garbage that waits for a collection could be that much"
     return replace(otherwise, status="undecided", why=why, factor="time", rivals=(), growing=True)
+
+
+def _without_filling(
+    every: Sequence[tuple[float, float, float]], levels: Sequence[float]
+) -> list[tuple[float, float, float]]:
+    """Growth, seconds and connections of each span, without those at the start of a stretch without clients in which
+    memory stood still. What a load has left free is filled first: a heap of Go stood still for 18 s after a load. That
+    takes until FREED of the level is filled at the pace so far, at most, and ends with an arena of growth."""
+    kept: list[tuple[float, float, float]] = []
+    waiting: list[tuple[float, float, float]] = []  # what has grown since memory last stood still
+    grown = seconds = passed = risen = room = 0.0
+    for level, span in zip(levels, every, strict=False):
+        value, time, many = span
+        if many:
+            kept.extend((*waiting, span))
+            waiting, grown, seconds = [], grown + value, seconds + time
+            passed = risen = 0.0
+            room = FREED * (level + value) * seconds / grown if grown > 0 else 0.0
+            continue
+        passed, risen = passed + time, risen + value
+        if passed <= room and risen <= GRANULE:
+            waiting = [*waiting, span] if value > STILL else []
+        else:
+            kept.extend((*waiting, span))
+            waiting = []
+    return [*kept, *waiting]
 
 
 def _grows_with_few(grown: Sequence[float], times: Sequence[float], clients: Sequence[float]) -> bool:
