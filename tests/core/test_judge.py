@@ -359,12 +359,16 @@ def test_child_processes_come_before_the_descriptors_that_they_bring() -> None:
     one = trial([310, 610, 910, 1210], key=Key("processes"))
     counts = [seen.levels[Key("processes")] for seen in one.observations]
     grown = tuple(
-        replace(seen, levels={**seen.levels, Key("fds"): 3 * count, Key("threads"): count})
+        replace(seen, levels={**seen.levels, Key("fds", "file"): 3 * count, Key("threads"): count})
         for seen, count in zip(one.observations, counts, strict=True)
     )
-    target = replace(one.target, limits={"RLIMIT_NOFILE": 1e6})
+    target = replace(one.target, limits={"RLIMIT_NOFILE": 1e6, "pids.max": 1e5})
     verdict = judge(replace(one, observations=grown, target=target))
     assert [found.metric for found in verdict.findings] == ["processes", "fds", "threads"]
+    limits = {found.metric: found.exhausts and found.exhausts.ceiling for found in verdict.findings}
+    assert limits == {"processes": "pids.max", "fds": None, "threads": None}, (
+        "no process has more than its own"
+    )
     assert verdict.advice == "end and wait for the child process when the stream ends: it outlives its stream"
 
 

@@ -15,7 +15,7 @@ from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from tests.core.series import FDS, Did, play
+from tests.core.series import FDS, Did, observation, play, trial
 
 GOAL = Goal(300, 50, 2.0, ("/",), disconnect="mixed", max_seconds=120.0, memory=False)
 
@@ -102,3 +102,34 @@ def test_what_the_threads_of_a_pool_hold_keeps_it_no_pool_of_another_kind() -> N
     assert judge(played).outcome is Outcome.BOUNDED, (judge(played).explain(), reason)
     bursts = [o for o in played.observations if o.spec.phase is Phase.LOAD and o.spec.connections <= 50]
     assert len(bursts) >= 10
+
+
+# Tomcat's embedded server on a busy machine, of which every thread brings a stack and a guard page: phase, connections
+# so far, mappings, threads.
+TOMCAT = (
+    (Phase.WARMUP, 100, 307, 53), (Phase.WARMUP, 400, 331, 65), (Phase.LOAD, 700, 336, 68), (Phase.LOAD, 850, 338, 68),
+    (Phase.IDLE, 850, 338, 68), (Phase.ATTRIBUTION, 900, 338, 68), (Phase.LOAD, 1334, 338, 68),
+    (Phase.LOAD, 1739, 350, 74), (Phase.LOAD, 3757, 440, 119),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("stacks", "outcome"), [(True, Outcome.INCONCLUSIVE), (False, Outcome.LEAKING)])
+def test_stacks_of_a_filling_thread_pool_are_no_leak_of_mappings(stacks: bool, outcome: Outcome) -> None:
+    """The mappings alone rose in proportion to the streams, and the pool of threads was undecided."""
+    seen, before = [], 0
+    for index, (phase, opened, mappings, threads) in enumerate(TOMCAT):
+        levels = {
+            FDS: 35.0,
+            Key("mappings"): float(mappings),
+            Key("threads"): float(threads if stacks else 53),
+        }
+        seen.append(observation(index, levels, phase=phase, opened=opened - before))
+        before = opened
+    last = seen[-1]
+    at = last.ended
+    for _ in range(8):
+        quiet = observation(len(seen), last.levels, phase=Phase.RETENTION, opened=0, ledger={"opened": 0})
+        seen.append(replace(quiet, started=at, load_ended=at, ended=at + 10.0))
+        at += 10.0
+    verdict = judge(trial([], observations=seen, retention=60.0))
+    assert verdict.outcome is outcome, verdict.explain()

@@ -30,6 +30,7 @@ NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate a
 POOLED = 3.0  # units retained for good from which on a pool is mentioned
 SHARP = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
 MOST = 0.97  # of the growth of a total that its classes make up
+CHILD = "child-process"  # the recipe of processes that never end
 
 
 def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]) -> list[Finding]:
@@ -135,7 +136,8 @@ def forecast(
     trial: Trial, found: Sequence[Moment], key: Key, one: Assessed, total: Assessed, recipe: str
 ) -> Exhaustion | None:
     """The ceiling that is reached first at this rate: of the whole metric, or of the kind where it has one."""
-    if total.exposure <= 0:
+    # What each further process brings fills no process: the ceiling is that of the processes.
+    if total.exposure <= 0 or (recipe == CHILD and key.metric != "processes"):
         return None
     level = _last(found, Key(key.metric) if key.metric != "memory" else MEMORY)
     pace = connections_per_second(trial)

@@ -21,6 +21,7 @@ from harness.core.judge.retention import FLAT
 from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Key, rank
 from harness.core.units import counted
 
+STACK = 3.0  # mappings of one thread at most: its stack, a guard page, and now and then an arena of malloc
 HEALTHY = 4096.0  # bytes per stream by which healthy services climb while they warm up (docs/detector.md)
 
 
@@ -143,3 +144,15 @@ def only_follows(key: Key, results: Mapping[Key, Assessed]) -> bool:
         for other, one in results.items()
     )
     return causes and results[key].status == "suspected" and rank(key) >= FIRST_CONSEQUENCE_RANK
+
+
+def stacks_of_threads(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
+    """The results, with mappings left undecided that are no more than the stacks of threads that are undecided: a pool
+    of threads that fills brings a stack and a guard page with each."""
+    threads, mappings = results.get(Key("threads")), results.get(Key("mappings"))
+    if not threads or not mappings or mappings.status not in ("leaking", "suspected"):
+        return dict(results)
+    if threads.status not in ("undecided", "bounded") or mappings.total > STACK * threads.total:
+        return dict(results)
+    why = f"{mappings.why}; stacks of the {threads.total:g} threads that came"
+    return {**results, Key("mappings"): replace(mappings, status="undecided", growing=False, why=why)}
