@@ -62,8 +62,8 @@ def where_fact(trial: Trial, first: Finding | None, root: str) -> Fact | None:
         return None
     # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.
     distinct = {match["at"] if (match := _PLACE.fullmatch(one.text)) else one.text for one in lines}
-    rest = counted(len(distinct) - 1, "more line")
-    more = f" ({rest} that grew: see the report)" if len(distinct) > 1 else ""
+    rest = counted(len(distinct) - 1, "more place")
+    more = f" ({rest}: see the report)" if len(distinct) > 1 else ""
     foreign = "" if lines[0].own else "; a library's line: no stack has a frame of the service"
     partial = "; not confirmed: the search was cut short" if trial.places.partial else ""
     return Fact("where", f"{place(lines[0].text, root)}{more}{foreign}{partial}")

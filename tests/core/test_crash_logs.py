@@ -62,6 +62,14 @@ def test_a_real_log_gets_its_signature(name: str) -> None:
     assert advice(found.signature.name)
 
 
+def test_an_exception_that_ends_a_node_is_quoted_and_not_the_version_of_node() -> None:
+    told = {name: find(log(name)) for name in ("node-uncaught", "node-rejection")}
+    assert {name: match.line for name, match in told.items() if match} == {
+        "node-uncaught": "Error: write after end",
+        "node-rejection": "TypeError: the stream is closed",
+    }
+
+
 def test_every_signature_has_a_real_log() -> None:
     assert {row.name for row in SIGNATURES} - QUOTED == set(EXPECTED.values())
     assert {path.stem for path in LOGS.glob("*.log")} == set(EXPECTED)

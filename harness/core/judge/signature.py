@@ -10,12 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A pattern, its name, what it means in one clause, and the next step for whoever has to fix it."""
+    """A pattern, its name, what it means in one clause, and the next step for whoever has to fix it.
+
+    cause: pattern of the line that names the cause, where another one has the signature; the last such line is quoted.
+    """
 
     name: str
     pattern: str  # compiled when a log is read: most services leave nothing to match
     meaning: str
     advice: str
+    cause: str = ""
 
 
 MAX_LINE = 2000  # characters of a log line that are searched and quoted
@@ -215,6 +219,8 @@ SIGNATURES: tuple[Signature, ...] = (
         r"^Node\.js v\d+\.\d+|ERR_UNHANDLED_REJECTION|triggerUncaughtException|Unhandled 'error' event",
         "an exception was not caught, which ends a Node process",
         "handle the error where the stream is written: an 'error' listener, or catch around the await",
+        # What was thrown has a line of its own, above its stack: the line with the signature names Node's version.
+        r"^(?:Uncaught )?(?:\w+ )?\[?\w*(?:Error|Exception)\b(?: \[\w+\])?: ",
     ),
     Signature(
         "go-panic",
@@ -279,8 +285,14 @@ def find(lines: Sequence[str]) -> Match | None:
     for signature in SIGNATURES:
         for line in lines:
             if _matches(signature, line):
-                return Match(signature, line.strip()[:MAX_LINE])
+                return Match(signature, _cause(signature, lines, line).strip()[:MAX_LINE])
     return None
+
+
+def _cause(signature: Signature, lines: Sequence[str], line: str) -> str:
+    if not signature.cause:
+        return line
+    return next((each for each in reversed(lines) if re.search(signature.cause, each[:MAX_LINE])), line)
 
 
 def meaning(name: str) -> str:
