@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.claims_record import ClaimsRecord
-from harness.core.cycle import Phase
+from harness.core.cycle import Observation, Phase, Reading
 from harness.core.judge.moments import moments
 from harness.core.metric import Key
 from harness.core.record import ExitInfo
@@ -292,3 +292,24 @@ def test_the_time_to_a_limit_is_told_from_a_second(seconds: float | None, text: 
     told = facts._limit(Exhaustion("RLIMIT_NOFILE", 1024.0, 900.0, seconds))
     assert told.text == f"RLIMIT_NOFILE (1,024) after 900 more connections{text}"
     assert facts._limit(None).text == "none near"
+
+
+def test_growth_while_connected_is_drawn_from_the_hold_with_the_longest_readings() -> None:
+    """A busy service may have answered its first reading late."""
+
+    def hold(index: int, *times: float) -> Observation:
+        read = tuple(Reading(10.0 * index + at, {FDS: 10.0 + at}) for at in times)
+        return observation(index, {FDS: 10.0}, phase=Phase.HOLD, connected=read)
+
+    finding = Finding(
+        "fds", "", "leaking", "event", Rate(1.0, 0.9, 1.1, "fds/event"), "", scope="while-connected"
+    )
+    none = observation(4, {FDS: 10.0}, connected=(Reading(0.0, {SOCKET: 1.0}), Reading(90.0, {FDS: 1.0})))
+    one = trial([], observations=[hold(0, 0.0, 1.0, 9.0), hold(1, 0.0, 9.0, 10.0), hold(2, 0.0, 5.0), none])
+    chart = evidence._connected(one, finding, "id")
+    assert chart is not None
+    assert chart.lines[0].points == [(0.0, 10.0), (9.0, 19.0), (10.0, 20.0)]
+    assert [(mark.x, mark.y) for mark in chart.marks] == chart.lines[0].points
+    assert chart.rules == [(1024.0, "RLIMIT_NOFILE 1,024")]
+    assert chart.x_label == "seconds connected"
+    assert evidence._connected(trial([], observations=[none]), finding, "id") is None

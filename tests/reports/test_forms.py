@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harness.core.history import Measured
 from harness.core.judge.trial import judge
+from harness.core.measurement import Growth, Measurement
 from harness.core.metric import Key
 from harness.core.record import About, ExitInfo, Trial
 from harness.core.sample import Sample
@@ -401,3 +402,44 @@ def test_a_spread_is_its_median_and_range(
     values: tuple[float, ...], digits: int, unit: str, text: str
 ) -> None:
     assert claims._spread(values, digits, unit) == text
+
+
+def test_growth_of_claims_is_told_by_unit_and_the_greatest_first() -> None:
+    def repeat(*grown: Growth) -> Measurement:
+        return Measurement("crashed", True, "", 4.0, 20, 40, 0, grown)
+
+    all_four = (
+        Growth("pipe", 1.0, "event"), Growth("eventfd", 1.0, "check"), Growth("anonymous", 2048.0, "check"),
+        Growth("file", 3.0, "check"), Growth("udp", 0.5, "check"),
+    )  # fmt: skip
+    assert claims.growth((repeat(*all_four),) * 2) == (
+        "+2.05 kB anonymous (2.05 kB to 2.05 kB) per check, +3 file (3 to 3) per check, +1 eventfd (1 to 1) per check, "
+        "+0.5 udp (0.5 to 0.5) per check"
+    )
+    once = (repeat(all_four[1]), repeat(), repeat())
+    assert claims.growth(once) == ""
+    assert claims.growth(once[:2]) == "+1 eventfd (1 to 1) per check"
+    assert claims.growth(()) == ""
+
+
+def test_signatures_are_told_the_most_frequent_first() -> None:
+    made = [
+        replace(Measurement("crashed", True, "", 4.0, 20, 40, 0), signature=name)
+        for name in ("b", "a", "b", "")
+    ]
+    assert claims.signatures(made) == "b × 2, a × 1"
+    assert claims.signatures(made[:1]) == "b"
+    assert claims.signatures([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "connections", "time"),
+    [
+        ((), "–", "–"), (("crashed",), "10", "2.0 s"), (("crashed", "crashed"), "15 (10 to 20)", "3.0 s (2.0 to 4.0)"),
+        (("bounded", "bounded"), "15 (10 to 20)", "no crash in 3 s (2 to 4)"), (("bounded", "crashed"), "20", "4.0 s"),
+    ],
+)  # fmt: skip
+def test_repeats_have_their_median_and_range(outcomes: tuple[str, ...], connections: str, time: str) -> None:
+    made = [Measurement(one, True, "", 2.0 * n, 10 * n, 0, 0) for n, one in enumerate(outcomes, 1)]
+    assert claims.connections(made) == connections
+    assert claims.time_to_failure(made) == time
