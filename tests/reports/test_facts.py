@@ -13,11 +13,12 @@ from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, Trial
-from harness.core.verdict import Outcome, Rate, Waiting
+from harness.core.verdict import Bound, Finding, Outcome, Rate, Verdict, Waiting
+from harness.report import facts
 from harness.report.fact_lines import Fact, Facts
 from harness.report.facts import facts_of, headline, idle_growth
 from harness.report.nouns import interval
-from tests.core.series import container, observation, trial
+from tests.core.series import FDS, container, observation, trial
 
 LEAKING = trial([310, 610, 910, 1210])
 EMFILE = "OSError: [Errno 24] Too many open files"
@@ -296,3 +297,75 @@ def test_the_first_warning_is_shown_with_words_for_its_metric() -> None:
 )
 def test_the_ends_of_an_interval_are_told_apart_where_they_differ(low: float, high: float, text: str) -> None:
     assert interval(Rate(1.0, low, high, "tasks/connection"), size=False) == text
+
+
+def finding(metric: str, kind: str, value: float | None, per: str = "connection") -> Finding:
+    rate = None if value is None else Rate(value, value, value, f"{metric}/{per}")
+    return Finding(metric, kind, "leaking" if rate else "over-ceiling", "connection", rate, "")
+
+
+@pytest.mark.parametrize(
+    ("rest", "also", "text"),
+    [
+        ([], (), None), ([], (Outcome.STALLED,), "stalled"),
+        ([finding("threads", "", 2.0)], (), "2 threads per connection"),
+        (
+            [finding("memory", "anonymous", None), finding("threads", "", 2.0), finding("tasks", "", 1.5)], (),
+            "anonymous memory over its ceiling, 2 threads, 1.50 tasks per connection",
+        ),
+        (
+            [finding("threads", "", 2.0), finding("tasks", "", 1.5, "event"), finding("fds", "", None)],
+            (Outcome.STALLED,),
+            "2 threads per connection, 1.50 tasks, descriptor over its ceiling per event; stalled",
+        ),
+        (
+            [finding("threads", "", float(n)) for n in range(2, 8)], (Outcome.STALLED, Outcome.OVER_CEILING),
+            "2 threads, 3 threads, 4 threads, 5 threads per connection, and 2 more metrics; stalled, over-ceiling",
+        ),
+    ],
+)  # fmt: skip
+def test_the_other_findings_are_told_with_their_units(
+    rest: list[Finding], also: tuple[Outcome, ...], text: str | None
+) -> None:
+    verdict = Verdict(Outcome.LEAKING, "", findings=(finding("fds", "", 1.0), *rest), also=also)
+    found = facts._also(verdict)
+    assert (found.text if found else None) == text
+
+
+def bound(metric: str, kind: str, at_most: float, per: str = "answered-stream", **more: str) -> Bound:
+    return Bound(metric, kind, more.pop("status", "bounded"), at_most, f"{metric}/{per}", **more)  # type: ignore[arg-type]
+
+
+def test_bounds_are_told_of_the_metrics_that_people_know_per_stream_and_per_hour() -> None:
+    verdict = Verdict(Outcome.BOUNDED, "", bounds=(
+        bound("fds", "", 0.001), bound("mappings", "", 5.0), bound("threads", "", 0.002),
+        bound("threads", "", 7.0, scope="while-connected"), bound("tasks", "goroutine", 3.0, status="observed"),
+        bound("memory", "objects", 0.5), bound("fds", "", 2.0, "hour"), bound("memory", "anonymous", 1e6, "hour"),
+        bound("memory", "heap-bytes", 1e3, "hour", status="observed"), bound("threads", "", 8.0, "hour"),
+    ))  # fmt: skip
+    found = facts._bounds(verdict)
+    assert found is not None
+    assert found.text == (
+        "0.002 threads, 0.50 objects per answered stream; 2.00 descriptors per hour, 1 MB anonymous memory per hour"
+    )
+    assert facts._bounds(Verdict(Outcome.BOUNDED, "", bounds=verdict.bounds[:2])) is None
+
+
+@pytest.mark.parametrize(
+    ("warnings", "text"),
+    [
+        ((), None), (("slow",), "slow"), (("slow", "x", "y"), "slow (and 2 more warnings in the report)"),
+    ],
+)  # fmt: skip
+def test_the_first_warning_is_told_and_the_others_counted(
+    warnings: tuple[str, ...], text: str | None
+) -> None:
+    found = facts._warnings(Verdict(Outcome.BOUNDED, "", warnings=warnings))
+    assert (found.text if found else None) == text
+
+
+def test_idle_growth_is_that_of_the_cycles_without_clients() -> None:
+    one = trial([10.0, 13.0], warmup=(1, 2), idle=(4, 4.5))
+    assert facts.idle_growth(moments(one), FDS) == 2.5
+    assert facts.idle_growth(moments(trial([10.0, 13.0])), FDS) is None
+    assert facts.idle_growth(moments(one), Key("threads")) is None
