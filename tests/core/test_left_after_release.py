@@ -228,3 +228,18 @@ def test_idle_cpu_that_scatters_is_no_release() -> None:
     released = worked([0.8, 0.6, 0.45, 0.3, 0.2, 0.2, 0.21, 0.2] * 4)
     one = assess_counts(released)[Key("idle-cpu")]
     assert one.status != "leaking"
+
+
+def test_many_objects_of_too_few_streams_could_be_a_cache_and_are_never_called_a_pool() -> None:
+    """aiohttp sessions that are retained, whose connections time out after 15 s: 70,849 objects are no pool."""
+    objects = Key("memory", "objects")
+    loads, streams = [], 0
+    for opened in (300, 300, 600, 600):
+        streams += opened
+        loads.append((opened, {FDS: 10.0 + streams, objects: 9000.0 + 60 * streams}))
+    held = loads[-1][1]
+    one = released(loads, [held, {FDS: 10.0, objects: 9000.0 + 25 * streams}], quiet=60)
+    found = assess_counts(replace(one, initial={FDS: 10.0, objects: 9000.0}))[objects]
+    assert found.status == "undecided"
+    assert f"a cache would too, until 4096 answered streams, of which there were {streams}" in found.why
+    assert "pool" not in found.why

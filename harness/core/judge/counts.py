@@ -287,9 +287,15 @@ def _after_release(
         )  # fmt: skip
     at_most = high * math.fsum(rest.column(factor)) / streams
     warm = not at[0].done.get("connection") and total <= WARMED.get(name, 0.0) * streams
+    small = beyond > max(largest, least)  # too few streams for what else would be certain
+    holds = (
+        f"a cache would too, until {CACHE:g} answered streams, of which there were {streams:g}"
+        if small
+        else ("a pool could hold that")
+    )
     return replace(
         open_,
-        why=f"{why}; a pool could hold that",
+        why=f"{why}; {holds}",
         total=total,
         exposure=streams,
         at_most=at_most,
