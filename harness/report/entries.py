@@ -28,6 +28,7 @@ TRIAL = (
     "target", "profile", "mode", "load", "sensitivity", "runtime", "runtime_version", "trial", "trial_outcome",
     "connections", "seconds",
 )  # fmt: skip
+RENAMED = {"trial": "name", "trial_outcome": "outcome"}  # columns whose name is not that of the field
 METRIC = ("metric", "kind", "status", "rate", "low", "high", "unit", "at_most", "driver")
 COLUMNS = (*RUN, *TRIAL, *METRIC)
 
@@ -40,9 +41,7 @@ def rows(entries: Iterable[RunEntry], metric: str | None = None) -> Iterator[dic
         for trial in entry.trials:
             own = {
                 **run,
-                **{name: getattr(trial, name) for name in TRIAL if hasattr(trial, name)},
-                "trial": trial.name,
-                "trial_outcome": trial.outcome,
+                **{name: getattr(trial, RENAMED.get(name, name)) for name in TRIAL},
             }
             wanted = [one for one in trial.metrics if metric in (None, one.metric, one.key)]
             for one in wanted:
