@@ -4,7 +4,7 @@ python -m bench.verdict [--json FILE]
 
 Seconds are from the first cycle until the verdict is certain, start-up of the service aside; the search for its
 place in the source, which follows, is printed beside it. The share of CPU is that of every
-process of the harness (itself, its swarm and their keepers; not the service) over all quiet windows of a run,
+process of the harness (itself, its swarm and their supervisors; not the service) over all quiet windows of a run,
 in parts of one core.
 """
 

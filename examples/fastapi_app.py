@@ -1,4 +1,4 @@
-"""News to every subscriber, on FastAPI and uvicorn.
+"""RepeatProgress to every subscriber, on FastAPI and uvicorn.
 
 With LEAKY=1 a subscriber who has left stays on the list: one queue per connection, for ever.
 """

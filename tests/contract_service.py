@@ -36,7 +36,7 @@ from harness.swarm.source import (  # noqa: E402
     SourceOptions,
     StreamFailed,
 )
-from harness.swarm.wheel import Wheel  # noqa: E402
+from harness.swarm.timer_wheel import TimerWheel  # noqa: E402
 
 CAPABILITIES = [
     "bom", "comments", "event-type-listeners", "headers", "last-event-id", "post", "read-timeout", "report",
@@ -89,7 +89,7 @@ def url(found: dict[str, Any], name: str) -> Endpoint:
 class Client:
     """One stream of the suite's, and its callbacks."""
 
-    def __init__(self, found: dict[str, Any], router: Router, wheel: Wheel) -> None:
+    def __init__(self, found: dict[str, Any], router: Router, wheel: TimerWheel) -> None:
         url(found, "callbackUrl")
         self.callback = found["callbackUrl"].rstrip("/")
         headers = field(found, "headers", dict, {})
@@ -180,7 +180,7 @@ class Service:
 
     def __init__(self) -> None:
         self.router = Router()
-        self.wheel = Wheel()
+        self.wheel = TimerWheel()
         self.clients: dict[str, Client] = {}
         self.numbers = itertools.count(1)
         self.quit = gevent.event.Event()

@@ -52,14 +52,14 @@ def opened(option: str | None, *, create: bool = False) -> History:
 
 
 def wanted(options: dict[str, Any]) -> Any:
-    """What the options ask for, as ``harness.history.record.Wanted``. Raises ConfigError."""
-    from harness.history.record import Wanted
+    """What the options ask for, as ``harness.history.record.RunFilter``. Raises ConfigError."""
+    from harness.history.record import RunFilter
 
     given = {name: options[name] for name in WANTED}
     for name in ("since", "until"):
         if given[name]:
             given[name] = when(f"--{name}", given[name])
-    return Wanted(**given)
+    return RunFilter(**given)
 
 
 def when(option: str, text: str) -> str:

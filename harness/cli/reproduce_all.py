@@ -20,7 +20,7 @@ from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SER
 from harness.core.quote import terminal as quoted
 from harness.core.record_codec import dumps
 from harness.core.units import duration
-from harness.experiment.claims import ClaimsRun, News
+from harness.experiment.claims import ClaimsRun, RepeatProgress
 from harness.experiment.reproduce import catalogue
 from harness.report.claims import HEADINGS, cells, headline, provenance
 from harness.store.write import replace_file
@@ -98,7 +98,7 @@ def exit_code(record: ClaimsRecord, trouble: list[str]) -> int:
     return EXIT_SERVICE if record.surprises() else 0
 
 
-def _progress(news: News) -> None:
+def _progress(news: RepeatProgress) -> None:
     minutes, seconds = divmod(int(news.at), 60)
     tell(
         f"[{news.done:3}/{news.total}, {minutes:2}:{seconds:02}] {news.name} {news.repeat} of {news.need}: "

@@ -84,8 +84,8 @@ class SwarmError(HarnessError):
     """The load generator failed; the service is not to blame."""
 
 
-class KeeperLost(HarnessError):
-    """The keeper of a child was killed, so nothing is known of the child any more."""
+class SupervisorLost(HarnessError):
+    """The supervisor of a child was killed, so nothing is known of the child any more."""
 
 
 class BrokerError(HarnessError):

@@ -43,7 +43,7 @@ SLOWER = 3.0  # times as long as on an idle machine: late crashes and slow cycle
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class RepeatProgress:
     """One finished repeat. done, total: repeats. at: seconds since this run's start."""
 
     name: str
@@ -69,7 +69,7 @@ class ClaimsRun:
         seed: int = 0,
         jobs: int = 2,
         max_seconds: float = 2700.0,
-        show: Callable[[News], None] = lambda _: None,
+        show: Callable[[RepeatProgress], None] = lambda _: None,
     ) -> None:
         self.catalogue = catalogue
         self.interrupt = interrupt
@@ -177,7 +177,7 @@ class ClaimsRun:
         self._save()
         done = sum(self.record.done().values())
         need = needed(self.record.claims)[name]
-        self.show(News(name, repeat + 1, need, text, done, self._total, self._elapsed))
+        self.show(RepeatProgress(name, repeat + 1, need, text, done, self._total, self._elapsed))
 
     def _save(self) -> None:
         self._write(STATE, dumps(to_dict(self.record), indent=1) + "\n")

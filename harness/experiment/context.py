@@ -9,18 +9,18 @@ from typing import Protocol
 from harness.core.cycle import Ledger
 from harness.core.record import Trial
 from harness.core.sample import Sample
-from harness.experiment.halt import Halt
+from harness.experiment.stop_signal import StopSignal
+from harness.store.folder_limit import FolderLimit
 from harness.store.run_dir import RunDirectory
-from harness.store.tidy import Tidy
 
 
 class Target(Protocol):
-    """A spawned or an attached service. logs: the harness started it and has its log. lost: why its exit cannot
-    be observed, such as a keeper that was killed; "" while it can. keeper_pid: the process that adopts the orphans of a
-    service that the harness started, else 0."""
+    """A spawned or an attached service. logs: the harness started it and has its log. lost: why its exit cannot be
+    observed, such as a supervisor that was killed; "" while it can. supervisor_pid: the process that adopts the orphans
+    of a service that the harness started, else 0."""
 
     pid: int
-    keeper_pid: int
+    supervisor_pid: int
     logs: bool
     lost: str
 
@@ -57,13 +57,13 @@ class Progress:
 
 @dataclass(slots=True)
 class TrialContext:
-    """The run's clock and directory, the interrupt that ends the trial early, and the live view. tidy: keeps the
-    directory small."""
+    """The run's clock and directory, the interrupt that ends the trial early, and the live view. folder_limit: limits
+    the size of the directory."""
 
     clock: Callable[[], float]
     directory: RunDirectory
-    interrupt: Halt
+    interrupt: StopSignal
     seed: int
     show: Callable[[Progress], None] = lambda _: None
     keep: Callable[[Trial], None] = lambda _: None
-    tidy: Tidy | None = None
+    folder_limit: FolderLimit | None = None

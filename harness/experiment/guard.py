@@ -36,8 +36,8 @@ from harness.http.endpoint import Endpoint
 from harness.http.request import Request
 from harness.http.tls import tls_context
 from harness.runtime.detect import choose
+from harness.store.folder_limit import MAX_BYTES
 from harness.store.plan import save_plan
-from harness.store.tidy import MAX_BYTES
 from harness.swarm.launch import secret_for
 from harness.swarm.load import LoadOptions
 from harness.target.attach import AttachedTarget

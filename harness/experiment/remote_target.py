@@ -53,7 +53,7 @@ class RemoteTarget:
 
     logs = False
     lost = ""
-    keeper_pid = 0
+    supervisor_pid = 0
 
     def __init__(self, sampler: RemoteSampler) -> None:
         self._sampler = sampler

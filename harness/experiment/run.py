@@ -19,14 +19,14 @@ from harness.core.note import Note, NoteKind
 from harness.core.record import RunRecord, TargetInfo, Trial
 from harness.core.redact import Redactor
 from harness.experiment.context import Progress, TrialContext
-from harness.experiment.halt import GRACE, Halt
 from harness.experiment.provenance import machine
 from harness.experiment.reports import REPORTS, uncovered
 from harness.experiment.resume import Resumption
 from harness.experiment.setup import TrialSetup
+from harness.experiment.stop_signal import GRACE, StopSignal
 from harness.experiment.trial import run_trial
+from harness.store.folder_limit import MAX_BYTES, FolderLimit
 from harness.store.run_dir import RunDirectory, run_id
-from harness.store.tidy import MAX_BYTES, Tidy
 
 
 class Run:
@@ -53,7 +53,7 @@ class Run:
             raise ProbeError("/proc is not mounted, so nothing can be read; fix: mount -t proc proc /proc")
         now = datetime.datetime.now(datetime.UTC)
         self.directory = resume.directory if resume else RunDirectory.create(out, run_id(now, os.getpid()))
-        self.tidy = Tidy(self.directory, max_size)
+        self.folder_limit = FolderLimit(self.directory, max_size)
         self.interrupt = interrupt
         self.show = show
         self.follow: Callable[[Trial], None] = lambda _: None
@@ -88,11 +88,13 @@ class Run:
         context = TrialContext(
             clock=self.clock,
             directory=self.directory,
-            interrupt=Halt(self.interrupt, self.clock, None if limit is None else began + limit + GRACE),
+            interrupt=StopSignal(
+                self.interrupt, self.clock, None if limit is None else began + limit + GRACE
+            ),
             seed=self.record.seed + len(done),
             show=self.show,
             keep=lambda trial: self._keep((*done, trial)),
-            tidy=self.tidy,
+            folder_limit=self.folder_limit,
         )
         trial = self._redacted(run_trial(setup, context))
         trial = replace(trial, verdict=judge(trial))

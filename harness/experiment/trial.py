@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from harness.core import design
-from harness.core.errors import BrokerError, HarnessError, Interrupted, KeeperLost, ProbeError, SwarmError
+from harness.core.errors import BrokerError, HarnessError, Interrupted, ProbeError, SupervisorLost, SwarmError
 from harness.core.judge.trial import suspicion
 from harness.core.note import NoteKind
 from harness.core.plan import Search, Stop
@@ -18,7 +18,7 @@ from harness.experiment.stream_failures import StreamFailures
 from harness.experiment.trial_cycle import CycleRunner
 from harness.experiment.trial_record import TrialRecord
 from harness.experiment.trial_start import ServiceExited, TrialParts, TrialStarter
-from harness.store.tidy import mib
+from harness.store.folder_limit import mib
 
 
 def run_trial(setup: TrialSetup, context: TrialContext) -> Trial:
@@ -36,7 +36,7 @@ def run_trial(setup: TrialSetup, context: TrialContext) -> Trial:
             if context.interrupt.time_up:
                 record.note_time_up()
                 record.note(NoteKind.CANCELLED, str(error))
-        except (BrokerError, SwarmError, KeeperLost) as error:
+        except (BrokerError, SwarmError, SupervisorLost) as error:
             _record_failure(record, error)
         except ProbeError as error:
             record.change(infrastructure=str(error))
@@ -121,15 +121,15 @@ class RunningTrial:
 
     def _folder_is_full(self) -> bool:
         """Keep the run's folder small; True when it is at its limit with nothing left to leave out."""
-        tidy = self.record.context.tidy
-        if tidy is None:
+        folder_limit = self.record.context.folder_limit
+        if folder_limit is None:
             return False
-        for text in tidy.look(self.record.context.clock()):
+        for text in folder_limit.apply(self.record.context.clock()):
             self.record.note(NoteKind.FOLDER_LIMIT, text)
-        if tidy.full:
-            limit = mib(tidy.most)
+        if folder_limit.full:
+            limit = mib(folder_limit.most)
             text = (
                 f"stopped: the folder holds more than its limit of {limit}; a soak takes a higher --max-size"
             )
             self.record.note(NoteKind.STOPPED, text)
-        return tidy.full
+        return folder_limit.full

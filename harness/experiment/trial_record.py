@@ -12,7 +12,7 @@ from harness.experiment.context import Progress, Target, TrialContext
 from harness.experiment.service_exit import exit_info
 from harness.experiment.setup import TrialSetup
 from harness.store.logs import set_aside
-from harness.target.ready import keeper_lost
+from harness.target.ready import supervisor_lost
 
 LOGS = ("target.log", "broker.log", "swarm/swarm.log")
 
@@ -67,10 +67,10 @@ class TrialRecord:
         self.note(NoteKind.STOPPED, f"stopped: {seconds:g} s are used up", seconds=seconds)
 
     def record_exit(self, target: Target) -> None:
-        """Record how the service exited. If its keeper is lost, that is unknown: a fault of ours, not a crash."""
+        """Record how the service exited. If its supervisor is lost, that is unknown: a fault of ours, not a crash."""
         if target.lost:
             if not self.context.interrupt.is_set():
-                self.change(infrastructure=str(keeper_lost(target.lost)))
+                self.change(infrastructure=str(supervisor_lost(target.lost)))
             return
         at = self.context.clock() - self.started
         cwd = self.setup.service.cwd

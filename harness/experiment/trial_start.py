@@ -217,7 +217,7 @@ class TrialStarter:
                 clock=self.context.clock,
                 interval=self.setup.probe_interval,
                 on_sample=writer.write,
-                adopter=target.keeper_pid,
+                adopter=target.supervisor_pid,
             )
         )
         self._keep_peaks(sampler)

@@ -22,7 +22,7 @@ AT_ONCE = 500  # rows named in one statement: SQLite before 3.32 takes 999
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RunFilter:
     """A filter on runs. Texts match exactly; since and until compare with the start (ISO 8601, UTC). last: how many
     of the newest."""
 
@@ -53,10 +53,10 @@ class History:
         with self.database.writing() as connection:
             return _add(connection, entry, sqlite=self.database.sqlite)
 
-    def find(self, wanted: Wanted | None = None) -> list[RunEntry]:
+    def find(self, wanted: RunFilter | None = None) -> list[RunEntry]:
         """Runs, oldest first, with those of their trials that match."""
-        given = dataclasses.asdict(wanted or Wanted())
-        wanted = Wanted(**{name: _stored(value) for name, value in given.items()})  # as it was stored
+        given = dataclasses.asdict(wanted or RunFilter())
+        wanted = RunFilter(**{name: _stored(value) for name, value in given.items()})  # as it was stored
         with self.database.reading() as connection:
             chosen = _run_ids(connection, wanted)
             return list(_entries(connection, chosen, wanted))
@@ -65,13 +65,15 @@ class History:
         """Runs whose id is this text or begins with it."""
         with self.database.reading() as connection:
             query = select(runs.c.id).where(runs.c.run_id.startswith(_stored(run_id), autoescape=True))
-            return list(_entries(connection, list(connection.scalars(query.order_by(runs.c.id))), Wanted()))
+            return list(
+                _entries(connection, list(connection.scalars(query.order_by(runs.c.id))), RunFilter())
+            )
 
     def before(self, entry: RunEntry) -> list[RunEntry]:
         """The newest earlier runs of the same targets on the same branch."""
         found: dict[str, RunEntry] = {}
         for target in {trial.target for trial in entry.trials}:
-            wanted = Wanted(target=target, branch=entry.branch, until=entry.started_at, last=EARLIER)
+            wanted = RunFilter(target=target, branch=entry.branch, until=entry.started_at, last=EARLIER)
             found.update((one.digest, one) for one in self.find(wanted))
         return list(found.values())
 
@@ -141,7 +143,7 @@ def _stored(value: Any) -> Any:
     return value
 
 
-def _run_ids(connection: Connection, wanted: Wanted) -> list[int]:
+def _run_ids(connection: Connection, wanted: RunFilter) -> list[int]:
     query: Select[Any] = select(runs.c.id).order_by(runs.c.started_at.desc(), runs.c.id.desc())
     for column, value in ((runs.c.branch, wanted.branch), (runs.c.outcome, wanted.outcome)):
         if value is not None:
@@ -160,7 +162,7 @@ def _run_ids(connection: Connection, wanted: Wanted) -> list[int]:
     return list(reversed(list(connection.scalars(query))))
 
 
-def _trial_conditions(wanted: Wanted) -> list[Any]:
+def _trial_conditions(wanted: RunFilter) -> list[Any]:
     pairs = (
         (trials.c.target, wanted.target),
         (trials.c.profile, wanted.profile),
@@ -169,12 +171,12 @@ def _trial_conditions(wanted: Wanted) -> list[Any]:
     return [column == value for column, value in pairs if value is not None]
 
 
-def _entries(connection: Connection, chosen: Sequence[int], wanted: Wanted) -> Iterable[RunEntry]:
+def _entries(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -> Iterable[RunEntry]:
     for start in range(0, len(chosen), AT_ONCE):
         yield from _some(connection, chosen[start : start + AT_ONCE], wanted)
 
 
-def _some(connection: Connection, chosen: Sequence[int], wanted: Wanted) -> list[RunEntry]:
+def _some(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -> list[RunEntry]:
     found = {row.id: row for row in connection.execute(select(runs).where(runs.c.id.in_(chosen)))}
     inner = select(trials).where(trials.c.run.in_(chosen), *_trial_conditions(wanted)).order_by(trials.c.id)
     below = list(connection.execute(inner))

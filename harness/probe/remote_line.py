@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from harness.core.errors import ProbeError
 from harness.probe.lines import MAX_LINE
-from harness.process.leash import Leash
+from harness.process.orphan_killer import OrphanKiller
 
 END_TIMEOUT = 2.0  # seconds for the end of a command whose output has ended, or that was killed
 POLL = 0.01
@@ -27,7 +27,7 @@ class Line:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         leash = None
         try:
-            leash = self._leash = Leash()
+            leash = self._leash = OrphanKiller()
             # In a session of its own, so that Ctrl-C reaches only the harness.
             self._process = subprocess.Popen(
                 list(argv),

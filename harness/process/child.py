@@ -14,50 +14,50 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.core.errors import KeeperLost, TargetError
+from harness.core.errors import SupervisorLost, TargetError
 from harness.process.marked import kill_marked
 from harness.process.readable import readable
 
-KEEPER = Path(__file__).with_name("keeper.py")
-START_TIMEOUT = 10.0  # seconds until the keeper must have reported the start
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+START_TIMEOUT = 10.0  # seconds until the supervisor must have reported the start
 LOG_LIMIT = 64 << 20  # bytes of log kept on disk per child
 KEEPER_NEEDS = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
 
 
-def order(keeper: subprocess.Popen[bytes], spec: Mapping[str, object]) -> None:
-    """Send the keeper its order over its standard input.
+def order(supervisor: subprocess.Popen[bytes], spec: Mapping[str, object]) -> None:
+    """Send the supervisor its order over its standard input.
 
     /proc shows command lines to other users, so the order must not be an argument; an argument is also
-    limited to 128 KiB (execve(2), MAX_ARG_STRLEN). If the keeper has exited, its answer will be missing.
+    limited to 128 KiB (execve(2), MAX_ARG_STRLEN). If the supervisor has exited, its answer will be missing.
     """
-    assert keeper.stdin is not None
+    assert supervisor.stdin is not None
     try:
-        keeper.stdin.write(json.dumps(spec).encode() + b"\n")
-        keeper.stdin.flush()
+        supervisor.stdin.write(json.dumps(spec).encode() + b"\n")
+        supervisor.stdin.flush()
     except BrokenPipeError:
         pass
 
 
 class Child:
-    """One process in its own process group, with its own limits and log, under a keeper.
+    """One process in its own process group, with its own limits and log, under a supervisor.
 
-    ``returncode`` is None while it runs, negative for a signal (as in ``subprocess``).
-    ``lost`` says why the keeper can no longer report on the child, such as ``its keeper was killed by SIGKILL``; the
-    child and its descendants are then killed, and the return code stays unknown.
-    ``keeper_pid`` is the subreaper directly above the child: its orphans become children of that process.
+    ``returncode`` is None while it runs, negative for a signal (as in ``subprocess``). ``lost`` says why the
+    supervisor can no longer report on the child, such as ``its supervisor was killed by SIGKILL``; the child and its
+    descendants are then killed, and the return code stays unknown. ``supervisor_pid`` is the subreaper directly above
+    the child: its orphans become children of that process.
     """
 
     logs = True
 
     def __init__(
-        self, keeper: subprocess.Popen[bytes], answer: Mapping[str, int], log: Path, name: str, mark: str
+        self, supervisor: subprocess.Popen[bytes], answer: Mapping[str, int], log: Path, name: str, mark: str
     ) -> None:
-        self._keeper = keeper
+        self._supervisor = supervisor
         self._mark = mark
         self._swept = False
         self.lost = ""
         self.pid = answer["pid"]
-        self.keeper_pid = answer["keeper"]  # the process below the warden
+        self.supervisor_pid = answer["supervisor"]  # the inner process; _supervisor is the outer one
         self.log = log
         self.name = name
         self.returncode: int | None = None
@@ -92,54 +92,55 @@ class Child:
         }
         # In a session of its own, Ctrl-C in the terminal reaches only the harness, which then stops its children in
         # order.
-        keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(KEEPER)],
+        supervisor = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(SUPERVISOR)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={name: os.environ[name] for name in KEEPER_NEEDS if name in os.environ},
             start_new_session=True,
         )
-        order(keeper, spec)
-        assert keeper.stdout is not None
-        first = keeper.stdout.readline() if readable(keeper.stdout.fileno(), START_TIMEOUT) else b""
-        answer: dict[str, Any] = json.loads(first) if first else {"lost": "its keeper did not start"}
+        order(supervisor, spec)
+        assert supervisor.stdout is not None
+        first = supervisor.stdout.readline() if readable(supervisor.stdout.fileno(), START_TIMEOUT) else b""
+        answer: dict[str, Any] = json.loads(first) if first else {"lost": "its supervisor did not start"}
         if "pid" not in answer:
             if "lost" in answer:
-                keeper.kill()
+                supervisor.kill()
                 kill_marked(str(spec["mark"]))
-            keeper.wait(START_TIMEOUT)
-            for pipe in (keeper.stdin, keeper.stdout):
+            supervisor.wait(START_TIMEOUT)
+            for pipe in (supervisor.stdin, supervisor.stdout):
                 if pipe:
                     pipe.close()
             if "lost" in answer:
-                raise KeeperLost(f"{name}: {answer['lost']}; run it again")
+                raise SupervisorLost(f"{name}: {answer['lost']}; run it again")
             raise TargetError(
                 f"{name}: cannot run {argv[0]!r}: {answer['error']}; expected a command that can be executed",
                 advice="check its path, its permissions and its first line (#!)",
             )
-        return cls(keeper, answer, log, name, str(spec["mark"]))
+        return cls(supervisor, answer, log, name, str(spec["mark"]))
 
     def _read(self) -> None:
-        assert self._keeper.stdout is not None
-        for line in self._keeper.stdout:
+        assert self._supervisor.stdout is not None
+        for line in self._supervisor.stdout:
             message = json.loads(line)
             if "lost" in message:
                 self.lost = message["lost"]
             elif "swept" in message:
                 self._swept = True
             elif "exit" in message and not self.lost:
-                # A child that is killed with its keeper may be reaped before the loss of the keeper is reported.
+                # A child that is killed with its supervisor may be reaped before the loss of the supervisor is
+                # reported.
                 self.returncode = message["exit"]
             if "exit" in message or "lost" in message:
                 self._ended.set()
         if not self._swept:
-            self.lost = self.lost or "its keeper and the keeper's warden were killed"
+            self.lost = self.lost or "both processes of its supervisor were killed"
             self._kill_marked()
         self._ended.set()
 
     def _kill_marked(self) -> None:
-        """Kill the descendants that have no keeper any more."""
+        """Kill the descendants that have no supervisor any more."""
         self.signal(signal.SIGKILL)
         kill_marked(self._mark)
 
@@ -165,27 +166,27 @@ class Child:
 
     def stop(self, grace: float = 3.0) -> None:
         """SIGTERM to the group, SIGKILL to every descendant after ``grace`` seconds. Idempotent."""
-        assert self._keeper.stdin is not None
-        if self._keeper.poll() is None:
+        assert self._supervisor.stdin is not None
+        if self._supervisor.poll() is None:
             try:
-                self._keeper.stdin.write(f"stop {grace}\n".encode())
-                self._keeper.stdin.close()
+                self._supervisor.stdin.write(f"stop {grace}\n".encode())
+                self._supervisor.stdin.close()
             except OSError:
                 pass
         try:
-            self._keeper.wait(grace + START_TIMEOUT)
+            self._supervisor.wait(grace + START_TIMEOUT)
         except subprocess.TimeoutExpired:
-            # The warden or the keeper does not react, for example because SIGSTOP stopped it.
-            for pid in (self._keeper.pid, self.keeper_pid):
+            # One of the supervisor's two processes does not react, for example because SIGSTOP stopped it.
+            for pid in (self._supervisor.pid, self.supervisor_pid):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            self._keeper.wait()
+            self._supervisor.wait()
             self._kill_marked()
         self._reader.join(1.0)
-        if self._keeper.stdout:
-            self._keeper.stdout.close()
+        if self._supervisor.stdout:
+            self._supervisor.stdout.close()
 
     def tail(self, lines: int = 20, limit: int = 1 << 20) -> tuple[str, ...]:
         """The last lines of the log, at most ``limit`` bytes of it."""

@@ -1,4 +1,4 @@
-"""Descendants of a child whose keeper is gone, found by a variable in their environment."""
+"""Descendants of a child whose supervisor is gone, found by a variable in their environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from harness.process.keeper import MARK
+from harness.process.supervisor import MARK
 
 TIMEOUT = 1.0  # seconds until killed processes must have disappeared
 PAUSE = 0.01

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
-from harness.process.keeper import LOG_TAIL
+from harness.process.supervisor import LOG_TAIL
 from harness.store.write import failure, write_all
 
 LIVE = ("target.log", "broker.log", "swarm.log")

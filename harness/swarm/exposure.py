@@ -16,7 +16,7 @@ from harness.swarm.order import Report
 OWN = frozenset({causes.CANCELLED, causes.GENERATOR, causes.WORKER_LOST})
 
 
-class Fate(Enum):
+class StreamOutcome(Enum):
     """How far the service served one stream. OTHER: it never connected, was cancelled, or got no HTTP."""
 
     ANSWERED = 1
@@ -26,28 +26,28 @@ class Fate(Enum):
     OTHER = 5
 
 
-def fate(report: Report) -> Fate:
-    """The one fate of a finished stream."""
+def outcome_of(report: Report) -> StreamOutcome:
+    """The one outcome_of of a finished stream."""
     if report.answered:
-        return Fate.ANSWERED
+        return StreamOutcome.ANSWERED
     if report.status >= 200:
-        return Fate.REFUSED
+        return StreamOutcome.REFUSED
     if report.connect is None:
-        return Fate.OTHER
+        return StreamOutcome.OTHER
     if report.cause in (causes.RESET, causes.CLOSED) or (
         report.cause is None and report.disconnect == "rst-early"
     ):
-        return Fate.RESET
+        return StreamOutcome.RESET
     if report.cause in (None, causes.STALLED, causes.DRIPPING):
-        return Fate.UNANSWERED
-    return Fate.OTHER
+        return StreamOutcome.UNANSWERED
+    return StreamOutcome.OTHER
 
 
 @dataclass(slots=True)
 class Exposure:
     """The running count of one cycle."""
 
-    fates: Counts[Fate] = field(default_factory=Counts)
+    fates: Counts[StreamOutcome] = field(default_factory=Counts)
     answered_by_mode: Counts[str] = field(default_factory=Counts)
     statuses: Counts[int] = field(default_factory=Counts)
     first_failure: str = ""
@@ -61,14 +61,14 @@ class Exposure:
 
     def add(self, report: Report) -> None:
         """Add a closed stream. Streams must be added in the order in which they closed."""
-        found = fate(report)
+        found = outcome_of(report)
         self.fates[found] += 1
-        if found is Fate.ANSWERED:
+        if found is StreamOutcome.ANSWERED:
             if report.disconnect:
                 self.answered_by_mode[report.disconnect] += 1
             if self.first_failure and report.cause is None:
                 self.answered_after_failure += 1
-        elif found is Fate.REFUSED:
+        elif found is StreamOutcome.REFUSED:
             self.statuses[report.status] += 1
         if report.cause is not None and not self.first_failure and report.cause not in OWN:
             self.first_failure = f"{report.cause}: {report.detail}" if report.detail else report.cause
@@ -76,11 +76,11 @@ class Exposure:
     def fields(self) -> dict[str, Any]:
         """The fields of this count in a ledger."""
         return {
-            "answered": self.fates[Fate.ANSWERED],
+            "answered": self.fates[StreamOutcome.ANSWERED],
             "answered_by_mode": dict(self.answered_by_mode),
-            "refused": self.fates[Fate.REFUSED],
-            "reset": self.fates[Fate.RESET],
-            "unanswered": self.fates[Fate.UNANSWERED],
+            "refused": self.fates[StreamOutcome.REFUSED],
+            "reset": self.fates[StreamOutcome.RESET],
+            "unanswered": self.fates[StreamOutcome.UNANSWERED],
             "statuses": dict(self.statuses),
             "first_failure": self.first_failure,
             "opened_before_failure": self.opened_before_failure,

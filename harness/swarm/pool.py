@@ -28,7 +28,7 @@ from harness.swarm.setup import SwarmSetup
 from harness.swarm.statistics import FLUSH_INTERVAL, GAP, Statistics, none_open
 from harness.swarm.stream import Stream
 from harness.swarm.tally import Outcome, Tally
-from harness.swarm.wheel import Wheel
+from harness.swarm.timer_wheel import TimerWheel
 
 POLL = 0.1  # seconds between two calls of cancelled() and of progress(), each of which takes 0.2 ms
 GIVE_UP = 0.5  # seconds of nothing but refused connections after which the cycle stops
@@ -44,7 +44,7 @@ class Pool:
         self.load, self.linger = load, setup.linger
         self.endpoint = Endpoint.parse(setup.host)
         self.router = Router(insecure=load.insecure, ca=load.ca)
-        self.wheel = Wheel()
+        self.wheel = TimerWheel()
         self.rng = rng
         self.statistics = statistics
         self.clients = Clients(setup)

@@ -24,7 +24,7 @@ from harness.http.request import Request
 from harness.http.route import Router
 from harness.swarm.order import Order, Report
 from harness.swarm.stream import Stream
-from harness.swarm.wheel import Wheel
+from harness.swarm.timer_wheel import TimerWheel
 
 FOR_EVER = 10 * 365 * 86_400.0
 RECONNECTION_TIME = 3.0  # seconds, as in browsers, unless the service sends ``retry``
@@ -114,7 +114,7 @@ class EventSource:
         self,
         request: Request,
         router: Router,
-        wheel: Wheel,
+        wheel: TimerWheel,
         order: Order,
         options: SourceOptions | None = None,
         listener: SourceListener | None = None,

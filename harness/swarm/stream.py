@@ -23,7 +23,7 @@ from harness.http.response import HEAD_LIMIT, MALFORMED, SWITCHING, ResponsePars
 from harness.http.route import Route
 from harness.swarm.link import Link
 from harness.swarm.order import Order, Report
-from harness.swarm.wheel import Wheel
+from harness.swarm.timer_wheel import TimerWheel
 
 OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened
 # Ways to disconnect: by RST at once, by RST at all, and those that stay for ``Order.hold`` before they close.
@@ -35,7 +35,7 @@ HOLDING = frozenset({"half-close", "stall"})
 class StreamOwner(Protocol):
     """Opens streams and is notified of what happens to them: a cycle of the pool, or an event source."""
 
-    wheel: Wheel
+    wheel: TimerWheel
     loop: Any
 
     def on_opened(self, stream: Stream) -> None:

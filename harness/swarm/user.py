@@ -36,7 +36,7 @@ from harness.swarm.order import Order, Report
 from harness.swarm.source import FOR_EVER, EventSource, SourceListener, SourceOptions, StreamFailed
 from harness.swarm.statistics import FLUSH_INTERVAL, GAP, STATISTICS, Statistics
 from harness.swarm.stream import Stream
-from harness.swarm.wheel import Wheel
+from harness.swarm.timer_wheel import TimerWheel
 
 __all__ = ["SseUser", "StreamFailed"]
 
@@ -58,7 +58,7 @@ class Shared:
         options = environment.parsed_options
         ca = getattr(options, "ca", "")
         self.router = Router(insecure=bool(getattr(options, "insecure", False)), ca=Path(ca) if ca else None)
-        self.wheel = Wheel()
+        self.wheel = TimerWheel()
         self.sources = itertools.cycle(source_pool(getattr(options, "source_addresses", "")) or (None,))
         self.stall_after: float | None = getattr(options, "stall_after", None)
         self.statistics = Statistics(environment)

@@ -14,7 +14,7 @@ class AttachedTarget:
 
     logs = False
     lost = ""
-    keeper_pid = 0  # its orphans are adopted by a process that has other children too
+    supervisor_pid = 0  # its orphans are adopted by a process that has other children too
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

@@ -12,9 +12,9 @@ from harness.core.errors import (
     ConfigError,
     HarnessError,
     Interrupted,
-    KeeperLost,
     OptionError,
     PortTaken,
+    SupervisorLost,
     TargetError,
 )
 from harness.http import causes
@@ -32,7 +32,7 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 
 class Watched(Protocol):
     """The interface of a target that is waited for. logs: whether the harness started it and can read its log. lost:
-    why its exit code cannot be known, such as a keeper that was killed."""
+    why its exit code cannot be known, such as a supervisor that was killed."""
 
     logs: bool
     lost: str
@@ -92,10 +92,10 @@ def last_words(target: Watched) -> str:
 
 
 def ended(target: Watched, place: str, seconds: float) -> HarnessError:
-    """The error for a service that exited before any load: PortTaken when its log says so, KeeperLost when the
+    """The error for a service that exited before any load: PortTaken when its log says so, SupervisorLost when the
     harness's own part exited. place: where the service was to listen, in words: ``port 8000``."""
     if target.lost:
-        return keeper_lost(target.lost)
+        return supervisor_lost(target.lost)
     code = target.poll()
     taken = next((line.strip() for line in target.tail() if TAKEN.search(line)), None)
     if taken is not None:
@@ -127,9 +127,9 @@ def ended(target: Watched, place: str, seconds: float) -> HarnessError:
     )
 
 
-def keeper_lost(why: str) -> KeeperLost:
-    """The error for a service that was stopped because its keeper was killed."""
-    return KeeperLost(
+def supervisor_lost(why: str) -> SupervisorLost:
+    """The error for a service that was stopped because its supervisor was killed."""
+    return SupervisorLost(
         f"the service was stopped because {why}; expected the harness's own processes to be left alone: run it again, "
         "and look for an out-of-memory killer or a cleanup job on this machine"
     )

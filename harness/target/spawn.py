@@ -50,7 +50,7 @@ def fill_port(text: str, port: int) -> str:
 
 
 def was_cut(log: Path) -> bool:
-    """True when the keeper cut an endless log back to its tail; it says so in the first line."""
+    """True when the supervisor cut an endless log back to its tail; it says so in the first line."""
     try:
         with log.open("rb") as file:
             return file.read(24).startswith(b"[harness: the log passed")

@@ -8,7 +8,7 @@ from harness.core.cycle import Ledger
 from harness.core.record import RunRecord
 from harness.core.record_codec import dumps, from_dict, to_dict
 from harness.http import causes
-from harness.swarm.exposure import Fate, fate
+from harness.swarm.exposure import StreamOutcome, outcome_of
 from harness.swarm.histogram import Histogram
 from harness.swarm.order import Order, Report
 from harness.swarm.tally import Outcome, Tally, add_up
@@ -40,23 +40,23 @@ FAILED = {"status": 500, "headers": 0.01, "cause": "status-500"}
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        (ANSWERED, Fate.ANSWERED),
-        ({**ANSWERED, "cause": causes.STALLED}, Fate.ANSWERED),  # served, and silent afterwards
-        (FAILED, Fate.REFUSED),
-        ({"status": 302, "cause": causes.REDIRECT}, Fate.REFUSED),
-        ({"disconnect": "rst-early"}, Fate.RESET),
-        ({"cause": causes.RESET}, Fate.RESET),
-        ({"cause": causes.CLOSED}, Fate.RESET),
-        ({"disconnect": "fin", "cause": causes.STALLED}, Fate.UNANSWERED),
-        ({"disconnect": "rst", "stalled": True}, Fate.UNANSWERED),
-        ({"cause": causes.CANCELLED, "disconnect": "fin"}, Fate.OTHER),
-        ({"cause": causes.PROTOCOL}, Fate.OTHER),
-        ({"connect": None, "cause": causes.REFUSED}, Fate.OTHER),
-        ({"connect": None, "cause": causes.GENERATOR}, Fate.OTHER),
+        (ANSWERED, StreamOutcome.ANSWERED),
+        ({**ANSWERED, "cause": causes.STALLED}, StreamOutcome.ANSWERED),  # served, and silent afterwards
+        (FAILED, StreamOutcome.REFUSED),
+        ({"status": 302, "cause": causes.REDIRECT}, StreamOutcome.REFUSED),
+        ({"disconnect": "rst-early"}, StreamOutcome.RESET),
+        ({"cause": causes.RESET}, StreamOutcome.RESET),
+        ({"cause": causes.CLOSED}, StreamOutcome.RESET),
+        ({"disconnect": "fin", "cause": causes.STALLED}, StreamOutcome.UNANSWERED),
+        ({"disconnect": "rst", "stalled": True}, StreamOutcome.UNANSWERED),
+        ({"cause": causes.CANCELLED, "disconnect": "fin"}, StreamOutcome.OTHER),
+        ({"cause": causes.PROTOCOL}, StreamOutcome.OTHER),
+        ({"connect": None, "cause": causes.REFUSED}, StreamOutcome.OTHER),
+        ({"connect": None, "cause": causes.GENERATOR}, StreamOutcome.OTHER),
     ],
 )
-def test_each_finished_stream_has_one_fate(fields: dict[str, object], expected: Fate) -> None:
-    assert fate(report(**fields)) is expected
+def test_each_finished_stream_has_one_fate(fields: dict[str, object], expected: StreamOutcome) -> None:
+    assert outcome_of(report(**fields)) is expected
 
 
 def counted(*streams: dict[str, object]) -> Ledger:

@@ -1,7 +1,7 @@
 """Signals to every process of a run, at every step of it: ``python -m tests.edges.attack [PART …]``.
 
 Each cell guards a leaking service, sends one signal to one process at one step, and checks the outcome, the exit code
-and that no process stays behind. PART is part of a cell's name, such as ``keeper-KILL`` or ``load``.
+and that no process stays behind. PART is part of a cell's name, such as ``supervisor-KILL`` or ``load``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 SERVICE = Path(__file__).parents[1] / "services" / "attacked.py"
-ROLES = ("harness", "keeper", "swarm", "worker", "broker", "target", "probe")
+ROLES = ("harness", "supervisor", "swarm", "worker", "broker", "target", "probe")
 SIGNALS = ("KILL", "TERM", "STOP")
 STEPS = ("start", "load", "idle", "tracing", "report")
 MAX_TIME = 25.0  # seconds that the harness is given
@@ -42,7 +42,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """``keeper-KILL-load``."""
+        """``supervisor-KILL-load``."""
         return f"{self.role}-{self.sent}-{self.step}"
 
     @property
@@ -64,7 +64,7 @@ class Cell:
         if self.late:
             # The leak is certain by now. A service that exits has crashed as well, which is worse.
             return leak | {("crashed", 1)} if self.role == "target" else leak
-        if self.role == "keeper":
+        if self.role == "supervisor":
             return ours if self.sent == "KILL" else leak
         if self.role == "target":
             if self.step == "start":
@@ -150,7 +150,7 @@ class Run:
             "worker": "harness.swarm.worker",
             "broker": "fake_broker",
             "target": str(SERVICE),
-            "keeper": str(SERVICE),
+            "supervisor": str(SERVICE),
             "probe": "harness.cli probe",
         }
         if self.cell.role == "harness":
@@ -158,13 +158,17 @@ class Run:
         for one in self.watch():
             try:
                 words = " ".join(one.cmdline())
-                if marks[self.cell.role] not in words or "keeper.py" in words or "harness.cli guard" in words:
-                    continue  # the last is a fork of the harness that has not become its keeper yet
-                if self.cell.role in ("keeper", "target"):
+                if (
+                    marks[self.cell.role] not in words
+                    or "supervisor.py" in words
+                    or "harness.cli guard" in words
+                ):
+                    continue  # the last is a fork of the harness that has not become its supervisor yet
+                if self.cell.role in ("supervisor", "target"):
                     parent = psutil.Process(one.ppid())
-                    if "keeper.py" not in " ".join(parent.cmdline()):
+                    if "supervisor.py" not in " ".join(parent.cmdline()):
                         continue
-                    return parent.pid if self.cell.role == "keeper" else one.pid
+                    return parent.pid if self.cell.role == "supervisor" else one.pid
                 return one.pid
             except psutil.NoSuchProcess:
                 continue

@@ -198,7 +198,7 @@ def test_a_service_that_dies_during_the_search_has_crashed_and_what_was_certain_
 
 
 @pytest.mark.timeout(120)
-def test_a_killed_keeper_is_infrastructure_and_never_a_crash(tmp_path: Path) -> None:
+def test_a_killed_supervisor_is_infrastructure_and_never_a_crash(tmp_path: Path) -> None:
 
     pids: list[int] = []
 
@@ -219,7 +219,7 @@ def test_a_killed_keeper_is_infrastructure_and_never_a_crash(tmp_path: Path) -> 
     done = guard_once(request, command="test", steps=steps)
     assert done.verdict.outcome is Outcome.INFRASTRUCTURE, done.verdict.explain()
     assert done.verdict.exit_code == 4
-    assert "keeper was killed by SIGKILL" in done.verdict.explanation
+    assert "supervisor was killed by SIGKILL" in done.verdict.explanation
     assert done.verdict.crash is None
     assert not Path(f"/proc/{pids[0]}").exists()
 

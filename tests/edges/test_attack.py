@@ -9,7 +9,7 @@ import pytest
 from tests.edges.attack import Cell, cells, wrong
 
 FAST = (
-    "keeper-KILL-idle",
+    "supervisor-KILL-idle",
     "swarm-KILL-load",
 )  # tests/edges/test_after_verdict.py kills a target that is traced
 

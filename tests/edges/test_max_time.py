@@ -21,8 +21,8 @@ from harness.core.cycle import CycleSpec, Phase
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
 from harness.experiment.guard import Guarded, guard_once
-from harness.experiment.halt import Halt
 from harness.experiment.options import request_of
+from harness.experiment.stop_signal import StopSignal
 from harness.probe.sampler import Sampler
 from harness.runtime.python import PythonCounters
 from harness.swarm.launch import Swarm
@@ -132,7 +132,7 @@ def test_a_load_generator_that_never_starts_is_part_of_it(
 def test_a_halt_is_the_user_or_the_time() -> None:
     now = [0.0]
     user = Event()
-    halt = Halt(user, lambda: now[0], 5.0)
+    halt = StopSignal(user, lambda: now[0], 5.0)
     assert not halt.is_set()
     assert not halt.wait(0.0)
     now[0] = 5.0
@@ -142,7 +142,7 @@ def test_a_halt_is_the_user_or_the_time() -> None:
     user.set()
     assert halt.is_set()
     assert not halt.time_up
-    assert not Halt(Event(), lambda: 1e9, None).is_set()
+    assert not StopSignal(Event(), lambda: 1e9, None).is_set()
 
 
 CHILDREN = 500
@@ -205,7 +205,7 @@ def test_a_lost_worker_does_not_delay_the_end(number: signal.Signals, tmp_path: 
             for one in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     words = one.cmdline()
-                    if "harness.swarm.worker" in words and "keeper.py" not in " ".join(words):
+                    if "harness.swarm.worker" in words and "supervisor.py" not in " ".join(words):
                         lost.append(one.pid)
             time.sleep(0.1)
         time.sleep(1.0)  # the worker connects to its master, or has not come that far: both are a lost worker

@@ -227,12 +227,12 @@ def test_a_process_that_detaches_itself_at_once_is_found_below_the_subreaper(tmp
     go, done = tmp_path / "go", tmp_path / "done"
     script = f"until [ -e {go} ]; do sleep 0.02; done; sh -c 'sleep 60 &'; : > {done}; exec sleep 60"
     with Child.spawn(["sh", "-c", script], log=tmp_path / "log", name="service") as child:
-        tree, blind = Tree(child.pid, adopter=child.keeper_pid), Tree(child.pid)
+        tree, blind = Tree(child.pid, adopter=child.supervisor_pid), Tree(child.pid)
         go.touch()
         wait_for(done.exists, "it has detached a job")
         found = until(tree, lambda sample: sample.processes == 2, "the job and the service")
         [job] = [each.pid for each in found.per_process if each.pid != child.pid]
-        assert psutil.Process(job).ppid() == child.keeper_pid
+        assert psutil.Process(job).ppid() == child.supervisor_pid
         assert census(child.pid, at=1.0, known=tree.processes(), newest=tree.newest).processes == 2
         assert until(blind, lambda sample: sample.processes == 1, "the service alone")
         os.kill(job, signal.SIGKILL)

@@ -143,23 +143,23 @@ signal.pause()
 
 
 def kept_by(child: Child) -> int:
-    """The keeper proper, below its warden."""
-    warden = child._keeper.pid
-    (keeper,) = Path(f"/proc/{warden}/task/{warden}/children").read_text().split()
-    return int(keeper)
+    """The supervisor's inner process, below its outer one."""
+    outer = child._supervisor.pid
+    (supervisor,) = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()
+    return int(supervisor)
 
 
-@pytest.mark.parametrize("killed", ["keeper", "warden", "both"])
-def test_nothing_outlives_a_killed_keeper(killed: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", ["inner", "outer", "both"])
+def test_nothing_outlives_a_killed_supervisor(killed: str, tmp_path: Path) -> None:
     """Forked workers, daemons and sessions of their own are gone within 2 s, and the loss is not the child's exit."""
     note = tmp_path / "pids"
     code = DETACHED if killed != "both" else DETACHED.replace("{})", "os.environ)")
     child = Child.spawn([*python(code), str(note)], log=tmp_path / "log", name="x")
     wait_for(lambda: note.exists() and len(note.read_text().split()) == 5, "all are up")
     pids = [int(word) for word in note.read_text().split()]
-    warden, keeper = child._keeper.pid, kept_by(child)
+    outer, supervisor = child._supervisor.pid, kept_by(child)
     began = time.monotonic()
-    for pid in {"keeper": [keeper], "warden": [warden], "both": [warden, keeper]}[killed]:
+    for pid in {"inner": [supervisor], "outer": [outer], "both": [outer, supervisor]}[killed]:
         os.kill(pid, signal.SIGKILL)
     while not all(gone(pid) for pid in pids):
         assert time.monotonic() - began < 2.0, [pid for pid in pids if not gone(pid)]
@@ -170,7 +170,7 @@ def test_nothing_outlives_a_killed_keeper(killed: str, tmp_path: Path) -> None:
     child.stop()
 
 
-def test_a_stopped_keeper_does_not_keep_the_child_alive(
+def test_a_stopped_supervisor_does_not_keep_the_child_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.process.child.START_TIMEOUT", 0.5)
@@ -179,11 +179,11 @@ def test_a_stopped_keeper_does_not_keep_the_child_alive(
         [*python(DETACHED.replace("{})", "os.environ)")), str(note)], log=tmp_path / "log", name="x"
     )
     wait_for(lambda: note.exists() and len(note.read_text().split()) == 5, "all are up")
-    keeper = kept_by(child)
-    os.kill(keeper, signal.SIGSTOP)
+    supervisor = kept_by(child)
+    os.kill(supervisor, signal.SIGSTOP)
     child.stop(grace=0.1)
     assert all(gone(int(word)) for word in note.read_text().split())
-    wait_for(lambda: gone(keeper), "the keeper itself")
+    wait_for(lambda: gone(supervisor), "the supervisor itself")
 
 
 def test_an_endless_log_is_cut_to_its_tail(tmp_path: Path) -> None:

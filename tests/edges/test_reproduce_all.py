@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from harness.cli.reproduce import command
 from harness.core.claims import Claim, Conclusion
 from harness.core.errors import ConfigError, StoreError
-from harness.experiment.claims import ClaimsRun, News, load
+from harness.experiment.claims import ClaimsRun, RepeatProgress, load
 from harness.experiment.reproduce import Catalogue, catalogue
 
 SHORT = "dangling-sockets"
@@ -28,9 +28,9 @@ def short() -> Catalogue:
 
 
 def test_a_run_that_was_interrupted_continues_where_it_ended(short: Catalogue, tmp_path: Path) -> None:
-    interrupt, news = threading.Event(), list[News]()
+    interrupt, news = threading.Event(), list[RepeatProgress]()
 
-    def stop_after_the_first(one: News) -> None:
+    def stop_after_the_first(one: RepeatProgress) -> None:
         news.append(one)
         interrupt.set()
 

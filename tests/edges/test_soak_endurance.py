@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.store.folder_limit import size_of
 from harness.store.run_dir import RunDirectory
-from harness.store.tidy import size_of
 from tests.edges.command_line import HARNESS, SERVICES, TIMEOUT, URL, environment, mentioning, wait_for
 from tests.edges.test_soak_resume import LOAD, cycles, saved
 
@@ -23,9 +23,10 @@ MIB = 1 << 20
 SECONDS = 330  # about as many cycles as a soak of seven hours has
 # A second counts for more than a minute: what a long soak fills within minutes, it fills within seconds here.
 SCALED = (
-    "import functools, harness.store.thin as thin, harness.store.tidy as tidy, harness.probe.sampler as sampler\n"
+    "import functools, harness.store.thin as thin, harness.store.folder_limit as limit\n"
+    "import harness.probe.sampler as sampler\n"
     "sampler.History = functools.partial(sampler.History, 128, 64)\n"
-    "thin.AGES = tidy.AGES = ((10.0, 1.0), (60.0, 5.0)); tidy.THIN_AT = 256 << 10\n"
+    "thin.AGES = limit.AGES = ((10.0, 1.0), (60.0, 5.0)); limit.THIN_AT = 256 << 10\n"
     "from harness.cli import main; main()"
 )
 

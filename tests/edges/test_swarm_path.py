@@ -19,7 +19,7 @@ from harness.http.route import Address, Route
 from harness.swarm.order import Order, Report
 from harness.swarm.stream import Stream
 from harness.swarm.tally import Tally
-from harness.swarm.wheel import Wheel
+from harness.swarm.timer_wheel import TimerWheel
 
 ROOT = Path(__file__).parents[2]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -38,7 +38,7 @@ class Owner:
     """As a cycle of the pool: counts a stream that is over in the ledger."""
 
     def __init__(self) -> None:
-        self.wheel = Wheel()
+        self.wheel = TimerWheel()
         self.loop = gevent.get_hub().loop
         self.tally = Tally()
         self.events = 0

@@ -22,17 +22,17 @@ from harness.core.plan import Stop
 from harness.core.record import Places
 from harness.core.sample import Census, Sample
 from harness.experiment.context import TrialContext
-from harness.experiment.halt import Halt
 from harness.experiment.levels import MAX_EVENTS, LevelReader
 from harness.experiment.options import with_options
 from harness.experiment.place_search import SEARCH
 from harness.experiment.reproduce import LoadOverrides, describe, setup_for
 from harness.experiment.settle import SettleResult, cores_used
+from harness.experiment.stop_signal import StopSignal
 from harness.experiment.trial import RunningTrial
 from harness.experiment.trial_record import TrialRecord
 from harness.runtime.counters import run_cycles
+from harness.store.folder_limit import FolderLimit
 from harness.store.run_dir import RunDirectory
-from harness.store.tidy import Tidy
 from tests.core.series import observation
 from tests.core.series import trial as series
 
@@ -164,7 +164,7 @@ def running(
     )
     directory, halt = (
         RunDirectory.create(tmp_path / "run", "run"),
-        Halt(threading.Event(), time.monotonic, None),
+        StopSignal(threading.Event(), time.monotonic, None),
     )
     record = TrialRecord(setup, TrialContext(clock, directory, halt, seed=1))
     parts: Any = SimpleNamespace(
@@ -220,7 +220,7 @@ def test_a_folder_at_its_limit_ends_the_cycles_and_says_what_was_left_out(tmp_pa
         return observation(step.index, {})
 
     one = running(tmp_path, cycle)
-    one.record.context.tidy = Tidy(one.record.context.directory, 2 << 20)
+    one.record.context.folder_limit = FolderLimit(one.record.context.directory, 2 << 20)
     one.run_cycles()
     assert len(one.record.trial.observations) == 3
     assert tuple(note.text for note in one.record.trial.notes[-2:]) == (

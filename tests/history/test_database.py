@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from harness.core.errors import ConfigError, HistoryError
 from harness.history import database, migrations
-from harness.history.record import History, Wanted
+from harness.history.record import History, RunFilter
 from harness.history.tables import metadata
 from tests.history.nightly_runs import measured, month, night, nights
 from tests.history.postgres import Server
@@ -68,11 +68,11 @@ def test_filters(place: str) -> None:
             history.add(entry)
 
         def found(**wanted: object) -> list[str]:
-            return [entry.run_id for entry in history.find(Wanted(**wanted))]  # type: ignore[arg-type]
+            return [entry.run_id for entry in history.find(RunFilter(**wanted))]  # type: ignore[arg-type]
 
         assert found(target="server /api") == found(branch="fix") == [other.run_id]
         assert found(outcome="crashed") == [odd.run_id]
-        assert history.find(Wanted(outcome="crashed"))[0].ci_job == "%_'  ? ☃"
+        assert history.find(RunFilter(outcome="crashed"))[0].ci_job == "%_'  ? ☃"
         assert found(last=2) == [other.run_id, odd.run_id]
         assert found(since=entries[28].started_at, until=other.started_at) == [
             one.run_id for one in entries[28:]
@@ -89,8 +89,8 @@ def test_a_name_that_a_database_cannot_hold_is_found_as_it_was_given(place: str,
     with History(place) as history:
         entry = night(3, measured(0.0), target=name)
         assert history.add(entry)
-        assert [one.run_id for one in history.find(Wanted(target=name))] == [entry.run_id]
-        assert history.find(Wanted(commit=name, outcome=name)) == []
+        assert [one.run_id for one in history.find(RunFilter(target=name))] == [entry.run_id]
+        assert history.find(RunFilter(commit=name, outcome=name)) == []
         assert history.run(name) == []
         history.before(night(4, measured(0.0), target=name))
 

@@ -29,7 +29,7 @@ TESTS = {
         ),
     ],
     "harness/store": [
-        *(f"{EDGES}store_{name}.py" for name in ("lines", "write", "claim", "run", "tidy")),
+        *(f"{EDGES}store_{name}.py" for name in ("lines", "write", "claim", "run", "folder_limit")),
         f"{EDGES}own_descriptors.py",
     ],
     # Of tests/core, what it says of reports.

@@ -90,5 +90,5 @@ if KIND == "floods":
     for _ in range(80):
         os.write(1, block)
     while os.fstat(1).st_size > 64 << 20:
-        time.sleep(0.05)  # until the keeper has looked
+        time.sleep(0.05)  # until the supervisor has looked
 Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

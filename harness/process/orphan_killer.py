@@ -1,5 +1,5 @@
 """Ends a process group when the harness exits, for a command whose standard streams the harness itself uses, so that no
-keeper can be its parent. The watching process uses only the standard library, and has its own session."""
+supervisor can be its parent. The watching process uses only the standard library, and has its own session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WATCH = (
 )
 
 
-class Leash:
+class OrphanKiller:
     """Raises OSError when it cannot be started."""
 
     def __init__(self) -> None:

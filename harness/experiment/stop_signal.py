@@ -10,7 +10,7 @@ POLL = 0.05  # seconds between two looks at the clock
 GRACE = 1.0  # seconds that a cycle in progress may take beyond the limit: stopping and the report need the rest of 5 s
 
 
-class Halt:
+class StopSignal:
     """Reads like the ``Event`` of the user's interrupt, and is also set once the time is up.
 
     limit: by ``clock``, the moment at which whatever is in progress is cancelled; None for no such moment.

@@ -18,7 +18,7 @@ ROOM = (
 )
 
 
-class Tidy:
+class FolderLimit:
     """Limits one folder, between two cycles. most: bytes. full: the folder is above its limit, and nothing more can
     be removed."""
 
@@ -28,7 +28,7 @@ class Tidy:
         self._directory = directory
         self._thin_at = THIN_AT
 
-    def look(self, at: float) -> list[str]:
+    def apply(self, at: float) -> list[str]:
         """Apply the limit; what was removed, for the notes of the trial. at: seconds since the run's start. A full
         disk is reported by the next writer, not here."""
         notes = []

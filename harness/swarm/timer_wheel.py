@@ -16,7 +16,7 @@ import gevent
 GRAIN = 0.02  # seconds per slot
 
 
-class Due(Protocol):
+class TimerItem(Protocol):
     """An item with a time at which its ``expired`` is called. slot: its place in the wheel, or -1."""
 
     slot: int
@@ -25,7 +25,7 @@ class Due(Protocol):
         """Called when the item is due; it may put itself in again."""
 
 
-class Wheel:
+class TimerWheel:
     """Runs its timer only while it has items. on_tick(moment, late): every tick, with the seconds
     by which the loop was late: how busy the generator is."""
 
@@ -37,13 +37,13 @@ class Wheel:
     ) -> None:
         self.clock = clock
         self.on_tick = on_tick
-        self._slots: dict[int, set[Due]] = {}
+        self._slots: dict[int, set[TimerItem]] = {}
         self._timer: Any = None
         self._next = 0  # the first slot that is not processed yet
         self._expected = 0.0
         self._held = 0
 
-    def put(self, item: Due, at: float) -> None:
+    def put(self, item: TimerItem, at: float) -> None:
         """Schedule the item at a time of the clock; an item is in one slot only."""
         if item.slot >= 0:
             self.drop(item)
@@ -57,7 +57,7 @@ class Wheel:
         found.add(item)
         item.slot = slot
 
-    def drop(self, item: Due) -> None:
+    def drop(self, item: TimerItem) -> None:
         """Remove an item; it is no error if it is not in the wheel."""
         if item.slot < 0:
             return
@@ -68,7 +68,7 @@ class Wheel:
                 del self._slots[item.slot]
         item.slot = -1
 
-    def items(self) -> list[Due]:
+    def items(self) -> list[TimerItem]:
         """All items."""
         return [item for slot in self._slots.values() for item in slot]
 

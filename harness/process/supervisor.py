@@ -1,15 +1,15 @@
 """The parent of every child. Whatever happens to the harness, no process that it started keeps running.
 
-Run as ``python -I -S keeper.py``; the first line of its standard input is a JSON object ``{"argv", "env", "cwd",
+Run as ``python -I -S supervisor.py``; the first line of its standard input is a JSON object ``{"argv", "env", "cwd",
 "log", "rlimits", "log_limit"}``. Standard library only, one thread.
 
-- It runs as two processes: the *warden*, which the harness starts, and the keeper proper, its fork. Both are
+- It runs as two processes: the outer process, which the harness starts, and the inner process, its fork. Both are
   *subreapers* (prctl(2), PR_SET_CHILD_SUBREAPER), so descendants that detach themselves (double fork, setsid)
   stay within reach. If one of the two is killed, the other kills every descendant and reports ``{"lost": TEXT}``.
 - Its standard input is a pipe from the harness: end of file means that the harness has exited, for whatever
   reason, and then every descendant is killed. ``stop SECONDS`` sends SIGTERM first.
-- It writes JSON lines to standard output: ``{"pid": N, "keeper": N}`` or ``{"error": TEXT}``, then ``{"exit": CODE}``
-  (negative for a signal), then ``{"swept": N}`` before it ends itself.
+- It writes JSON lines to standard output: ``{"pid": N, "supervisor": N}`` or ``{"error": TEXT}``, then
+  ``{"exit": CODE}`` (negative for a signal), then ``{"swept": N}`` before it ends itself.
 - The child gets PR_SET_PDEATHSIG, so that it is killed even if both are, and MARK in its environment, by which
   the harness then finds the child's descendants.
 - A log above ``log_limit`` bytes is cut back to its tail, after it was rotated into ``NAME.old.log``: a service that
@@ -112,7 +112,7 @@ def descendants() -> list[int]:
     return found
 
 
-class Keeper:
+class Supervisor:
     """One child and everything it starts."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ class Keeper:
         self.child = 0
         self.exit_code: int | None = None
         self.log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self.warden = os.getppid()
+        self.outer_pid = os.getppid()
 
     def start(self) -> bool:
         """Fork and exec the child; False when that failed (already reported)."""
@@ -136,7 +136,7 @@ class Keeper:
             os.waitpid(self.child, 0)
             report(error=complaint)
             return False
-        report(pid=self.child, keeper=os.getpid())
+        report(pid=self.child, supervisor=os.getpid())
         return True
 
     def reap(self) -> None:
@@ -237,8 +237,8 @@ class Keeper:
             if reading in ready:
                 os.read(reading, 4096)
             self.trim_log()
-            if os.getppid() != self.warden:
-                report(lost="the warden of its keeper was killed")
+            if os.getppid() != self.outer_pid:
+                report(lost="the outer process of its supervisor was killed")
                 break
             if 0 in ready:
                 chunk = os.read(0, 4096)
@@ -261,13 +261,17 @@ def read_order() -> bytes:
     return bytes(found)
 
 
-def watch(keeper: int) -> None:
-    """As the warden: wait for the keeper. If it was killed, kill every descendant in its place."""
-    status = os.waitpid(keeper, 0)[1]
+def watch(supervisor: int) -> None:
+    """In the outer process: wait for the inner one. If it was killed, kill every descendant in its place."""
+    status = os.waitpid(supervisor, 0)[1]
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return
-    report(lost=f"its keeper was killed by {signal.Signals(-code).name}" if code < 0 else "its keeper failed")
+    report(
+        lost=f"its supervisor was killed by {signal.Signals(-code).name}"
+        if code < 0
+        else "its supervisor failed"
+    )
     deadline = time.monotonic() + KILL_TIMEOUT
     while time.monotonic() < deadline:
         alive = descendants()
@@ -296,14 +300,14 @@ def main() -> None:
         report(error=str(error))
         return
     _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    keeper = os.fork()
-    if keeper:
-        watch(keeper)
+    supervisor = os.fork()
+    if supervisor:
+        watch(supervisor)
         return
     # The attribute is not inherited by a fork (prctl(2)).
     _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        kept = Keeper(spec)
+        kept = Supervisor(spec)
     except OSError as error:
         report(error=str(error))
         return

@@ -13,12 +13,12 @@ import pytest
 
 from harness.core.errors import StoreError
 from harness.core.sample import Sample
-from harness.store import tidy as tidy_module
+from harness.store import folder_limit as tidy_module
+from harness.store.folder_limit import FolderLimit, size_of
 from harness.store.lines import LineFile, sample_line
 from harness.store.logs import cut_to_tail, set_aside
 from harness.store.run_dir import RunDirectory
 from harness.store.thin import AGES, COARSE, METRICS, thinned
-from harness.store.tidy import Tidy, size_of
 from tests.edges.test_store_lines import room_for
 
 MIB = 1 << 20
@@ -152,18 +152,18 @@ def test_a_disk_without_room_for_the_thinned_samples_leaves_them_whole(tmp_path:
 def test_samples_are_thinned_once_they_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tidy_module, "THIN_AT", MIB)
     with RunDirectory.create(tmp_path / "run", "id") as directory, directory.samples("soak") as writer:
-        tidy = Tidy(directory)
+        limit = FolderLimit(directory)
         notes = []
         for sample in hours(1.0):
             writer.write(sample)
             if sample.at % 60 == 0:
-                notes += tidy.look(sample.at)
+                notes += limit.apply(sample.at)
                 assert size_of(directory.path) < 3 * MIB
         assert set(notes) == {
             "samples are thinned with age: the lowest, highest and last of every 10 s after 10 minutes, of every "
             "minute after an hour"
         }
-        assert not tidy.full
+        assert not limit.full
         assert len(list(directory.read_samples("soak"))) > 6000
 
 
@@ -199,22 +199,22 @@ def test_at_the_limit_old_logs_go_first_and_live_ones_keep_their_tail(
     most: int, left_out: list[str], tmp_path: Path
 ) -> None:
     with filled(tmp_path / "run") as directory:
-        tidy = Tidy(directory, most * MIB)
-        notes = tidy.look(10.0)
+        limit = FolderLimit(directory, most * MIB)
+        notes = limit.apply(10.0)
         assert [
             note.removeprefix(f"the folder reached its limit of {most} MiB: ") for note in notes
         ] == left_out
         assert size_of(directory.path) <= most * MIB
-        assert not tidy.full
-        assert tidy.look(11.0) == []
+        assert not limit.full
+        assert limit.apply(11.0) == []
 
 
 def test_a_folder_that_is_full_of_what_must_stay_says_so(tmp_path: Path) -> None:
     with filled(tmp_path / "run") as directory:
         (directory.path / "run.json").write_bytes(b" " * (2 * MIB))
-        tidy = Tidy(directory, MIB)
-        assert len(tidy.look(1.0)) == 4
-        assert tidy.full
+        limit = FolderLimit(directory, MIB)
+        assert len(limit.apply(1.0)) == 4
+        assert limit.full
         assert (directory.path / "run.json").stat().st_size == 2 * MIB
         assert (
             (directory.path / "soak" / "target.log")
@@ -231,8 +231,8 @@ def test_samples_are_thinned_further_before_a_live_log_is_cut(tmp_path: Path) ->
         log = directory.trial_dir("soak") / "target.log"
         log.write_bytes(b"x" * 2 * MIB)
         before = size_of(directory.path)
-        tidy = Tidy(directory, before - 1)
-        (note,) = tidy.look(0.4 * 3600)
+        limit = FolderLimit(directory, before - 1)
+        (note,) = limit.apply(0.4 * 3600)
         assert "samples older than a minute keep the lowest, highest and last of every minute" in note
         assert log.stat().st_size == 2 * MIB
         assert COARSE[0][0] < AGES[0][0]
