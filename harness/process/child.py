@@ -21,7 +21,7 @@ from harness.process.readable import readable
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 START_TIMEOUT = 10.0  # seconds until the supervisor must have reported the start
 LOG_LIMIT = 64 << 20  # bytes of log kept on disk per child
-KEEPER_NEEDS = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
+SUPERVISOR_NEEDS = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
 
 
 def order(supervisor: subprocess.Popen[bytes], spec: Mapping[str, object]) -> None:
@@ -97,7 +97,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in KEEPER_NEEDS if name in os.environ},
+            env={name: os.environ[name] for name in SUPERVISOR_NEEDS if name in os.environ},
             start_new_session=True,
         )
         order(supervisor, spec)

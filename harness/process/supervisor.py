@@ -35,7 +35,7 @@ KILL_TIMEOUT = (
     5.0  # seconds to wait for killed descendants; only a task in uninterruptible sleep takes longer
 )
 
-WARDEN_LOST = signal.SIGUSR1
+OUTER_LOST = signal.SIGUSR1
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -72,7 +72,7 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
             signal.SIGTERM,
             signal.SIGHUP,
             signal.SIGCHLD,
-            WARDEN_LOST,
+            OUTER_LOST,
         ):
             signal.signal(number, signal.SIG_DFL)
         if spec["cwd"]:
@@ -223,8 +223,8 @@ class Supervisor:
         os.set_blocking(waking, False)
         signal.set_wakeup_fd(waking)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(WARDEN_LOST, lambda *_: None)  # wakes the loop below
-        _prctl(PR_SET_PDEATHSIG, WARDEN_LOST, 0, 0, 0)
+        signal.signal(OUTER_LOST, lambda *_: None)  # wakes the loop below
+        _prctl(PR_SET_PDEATHSIG, OUTER_LOST, 0, 0, 0)
         if not self.start():
             return
         orders = b""
