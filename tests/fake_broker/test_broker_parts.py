@@ -19,7 +19,7 @@ import zmq
 from click.testing import CliRunner
 
 from fake_broker import __main__ as command
-from fake_broker import mmi, private
+from fake_broker import mdp, mmi, private
 from fake_broker.broker import Broker
 from fake_broker.dialects import DIALECTS
 from fake_broker.fault import FAULTS
@@ -30,6 +30,7 @@ from fake_broker.quirks import QUIRKS
 from fake_broker.server import ListenError, listen
 from fake_broker.spec import SpecError, describe, parse
 from fake_broker.state import State
+from fake_broker.traffic import Incoming
 
 
 def test_a_journal_has_a_line_for_each_message_that_its_owner_alone_may_read(tmp_path: Path) -> None:
@@ -414,3 +415,55 @@ def test_the_faults_are_told_how_many_peers_are_connected() -> None:
         broker.tick = tick  # type: ignore[assignment,method-assign]
         loop.run()
     assert seen == [0]
+
+
+def scripted(dialect: str = "plantd") -> Broker:
+    return Broker(DIALECTS[dialect], State(0.0, services=(b"state",)), Random(1))
+
+
+def test_each_dialect_and_each_reason_is_noted_once() -> None:
+    broker = scripted()
+    for name in ("0.1", "0.2", "0.1", "majortomo"):
+        broker.receive(b"a", mdp.encode_client_request(name, "state", [b"x"]), 0.0)
+    assert [text.partition("--dialect ")[2].partition(".")[0] for text in broker.notices] == [
+        "0",
+        "0",
+        "majortomo",
+    ]
+    assert dict(broker.foreign) == {"0.1": 2, "0.2": 1, "majortomo": 1}
+    for frames in ([], [b"x"], [b"", b"MDPC02"], [b"y"]):
+        broker.receive(b"a", frames, 0.0)
+    assert len(broker.notices) == 5, "a message that is too short, and an unknown header"
+    assert broker.invalid.total() == 8
+    assert broker.dropped_frames == sum(len(mdp.encode_client_request(name, "state", [b"x"])) for name in (
+        "0.1", "0.2", "0.1", "majortomo")) + 4  # fmt: skip
+
+
+def test_a_fault_sees_the_service_of_every_message() -> None:
+    broker = scripted()
+    broker.add_fault(parse({"fault": "latency", "delay": 0.0}), 0.0)
+    seen: list[tuple[str, bytes]] = []
+
+    def incoming(message: Incoming, now: float) -> None:
+        seen.append((type(message.message).__name__, message.service))
+
+    broker.chain.incoming = incoming  # type: ignore[assignment,method-assign]
+    for frames in (
+        mdp.encode_worker_ready("plantd", "echo"), mdp.encode_worker_heartbeat("plantd"),
+        mdp.encode_worker_reply("plantd", b"c", [b"x"]),
+    ):  # fmt: skip
+        broker.receive(b"w", frames, 0.0)
+    broker.receive(b"c", mdp.encode_client_request("plantd", "state", [b"x"]), 0.0)
+    broker.receive(b"other", mdp.encode_worker_heartbeat("plantd"), 0.0)
+    assert seen == [
+        ("WorkerReady", b"echo"), ("Heartbeat", b"echo"), ("WorkerReply", b"echo"), ("ClientRequest", b"state"),
+        ("Heartbeat", b""),
+    ]  # fmt: skip
+
+
+def test_a_farewell_names_the_service_of_its_worker() -> None:
+    broker = scripted()
+    broker.receive(b"w", mdp.encode_worker_ready("plantd", "echo"), 0.0)
+    _, (farewell,) = broker.add_fault(parse({"fault": "disconnect"}), 1.0)
+    assert (farewell.to, farewell.what.service, farewell.what.message) == (b"w", b"echo", mdp.Disconnect())
+    assert broker.state.workers == {}
