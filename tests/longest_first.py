@@ -26,7 +26,6 @@ SECONDS: Mapping[str, int] = {
     "export/test_guard_figures.py": 15,
     "export/test_exports.py": 10,
     "deploy/test_recipes.py": 25,
-    "edges/test_runtime_garbage.py": 30,
     "edges/test_max_time.py": 27,
     "history/test_trend_commands.py": 26,
     "edges/test_cli_difficult.py": 25,
