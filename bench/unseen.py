@@ -51,7 +51,7 @@ ROWS = (
     ),
     Row("go", "late-45", "a file per stream, closed 45 s later", held_back=True),
     Row("go", "goroutine", "a goroutine per stream that waits for ever, without pprof", LOADED),
-    Row("go", "time", "350 kB a second, without pprof", ("time",), held_back=True),
+    Row("go", "time", "350 kB a second, without pprof", ("time",)),
     Row("go", "garbage", "1 MB of garbage a second beside 20 MB, without pprof"),
     Row("java", "blocked-90", "a pool of 90 workers that block for ever", LOADED),
     Row("java", "pool-20", "a pool of threads that end when idle for 20 s", held_back=True),

@@ -58,7 +58,6 @@ SPARE = 1.5  # times the time that the limit needs
 # Bytes that the kernel holds for a stalled reader before the service notices: the buffers of both sockets, with the
 # segment size of Ethernet (measured: 81 kB). A hold that fills less has shown nothing about stalled readers.
 KERNEL = 81_000.0
-FELT = 1.25  # times as long as that takes
 MAX_FELT = 30.0  # seconds of such a hold, at most
 HOLDS = 5  # hold cycles of a trial, at most
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
@@ -309,7 +308,7 @@ def _until_felt(seen: Observation, hold: float) -> float:
     if seen.ledger.seconds <= 0 or readers <= 0 or seen.ledger.bytes <= 0:
         return math.inf
     pace = seen.ledger.bytes / readers / seen.ledger.seconds
-    return math.inf if pace * seen.spec.dwell >= KERNEL else FELT * KERNEL / pace + hold
+    return math.inf if pace * seen.spec.dwell >= KERNEL else KERNEL / pace + hold
 
 
 def _lasts(trial: Trial, seen: Observation) -> bool:

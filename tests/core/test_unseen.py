@@ -1,0 +1,52 @@
+"""``python -m bench.unseen`` counts a verdict as right only when it is the planted one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.unseen import ROWS, SERVICES, Row, line, right
+
+LEAKY = Row("go", "x", "a file per stream", ("connection", "answered-stream"))
+HEALTHY = Row("go", "y", "nothing", held_back=True)
+
+
+def verdict(outcome: str, driver: str = "", status: str = "leaking") -> dict[str, Any]:
+    finding = {"metric": "fds", "kind": "file", "driver": driver, "status": status}
+    return {"outcome": outcome, "findings": [finding] if driver else []}
+
+
+@pytest.mark.parametrize(
+    ("row", "given", "ok"),
+    [
+        (HEALTHY, verdict("bounded"), True),
+        (HEALTHY, verdict("inconclusive"), False),
+        (HEALTHY, verdict("leaking", "connection"), False),
+        (LEAKY, verdict("leaking", "connection"), True),
+        (LEAKY, verdict("leaking", "event"), False),
+        (LEAKY, verdict("stalled", "connection", "suspected"), False),
+        (LEAKY, verdict("bounded"), False),
+    ],
+)
+def test_a_verdict_is_right_when_outcome_and_driver_are_the_planted_ones(
+    row: Row, given: dict[str, Any], ok: bool
+) -> None:
+    assert right(row, given) is ok
+    assert line(row, given).endswith("| right |" if ok else "| **wrong** |")
+
+
+def test_half_of_the_services_are_held_back_and_every_habit_is_in_its_source() -> None:
+    assert 2 * sum(row.held_back for row in ROWS) >= len(ROWS)
+    files = {
+        "python": "service.py",
+        "node": "service.js",
+        "go": "go/main.go",
+        "java": "java/Service.java",
+        "c": "service.c",
+        "rust": "service.rs",
+    }
+    plain = ("lumpy", "flat", "pool-20")  # a habit that is the rule of its source
+    for row in ROWS:
+        source = (SERVICES / files[row.language]).read_text()
+        assert f'"{row.habit}"' in source or row.habit in plain, row
