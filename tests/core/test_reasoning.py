@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from harness.core.judge.growth import Assessed
+from harness.core.judge.moments import moments, series
 from harness.core.judge.trial import judge
+from harness.core.metric import Key
 from harness.core.record import Trial
-from harness.report.reasoning import reasoning
+from harness.report.reasoning import change, explained, reasoning
 from tests.core.series import trial
 
 
@@ -40,3 +45,37 @@ def test_too_little_says_how_many_streams_would_decide() -> None:
 def test_one_metric_alone() -> None:
     assert lines(trial([10.0] * 3), "threads") == ""
     assert lines(trial([10.0] * 3), "fds").count("levels") == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "noun"),
+    [
+        (Key("memory", "anonymous"), "anonymous memory"), (Key("memory", "heap-bytes"), "heap"),
+        (Key("memory", "objects"), "objects"), (Key("fds", "eventfd"), "eventfds"),
+        (Key("tasks", "asyncio-task"), "asyncio tasks"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("status", ["leaking", "suspected", "bounded"])
+def test_what_would_have_changed_the_decision_names_the_metric(key: Key, noun: str, status: str) -> None:
+    one = replace(trial([10.0]), retention=45.0)
+    text = change(one, key, Assessed(status, 0.0123, ""))
+    assert f" {noun} " in text
+    assert ("45 s" in text) is (status != "bounded")
+    assert ("0.012" in text) is (status == "bounded")
+
+
+def test_a_driver_is_explained_by_how_little_it_leaves() -> None:
+    read = series(moments(trial([310, 610, 910])), Key("fds"))
+    assert read is not None
+    assert explained(read, "connection") == 1.0
+    assert explained(read, "abort") is None
+    lumpy = series(moments(trial([310, 310, 910])), Key("fds"))
+    assert lumpy is not None
+    missed = sum(abs(value - sum(lumpy.increments) / len(lumpy.increments)) for value in lumpy.increments)
+    assert explained(lumpy, "connection") == pytest.approx(
+        max(0.0, 1 - missed / sum(map(abs, lumpy.increments)))
+    )
+    falling = series(moments(trial([310, 20, 10], warmup=())), Key("fds"))
+    assert falling is not None
+    assert sum(falling.increments) < 0
+    assert explained(falling, "connection") is None

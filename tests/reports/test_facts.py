@@ -369,3 +369,18 @@ def test_idle_growth_is_that_of_the_cycles_without_clients() -> None:
     assert facts.idle_growth(moments(one), FDS) == 2.5
     assert facts.idle_growth(moments(trial([10.0, 13.0])), FDS) is None
     assert facts.idle_growth(moments(one), Key("threads")) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "limits", "hint"),
+    [
+        (NoteKind.RUNTIME_UNKNOWN, (), "no reader knows it"), (NoteKind.RUNTIME_COUNTERS_MISSING, (), "no reader knows it"),
+        (NoteKind.OTHER, (), None),
+        (NoteKind.OTHER, (Note(NoteKind.NOTHING_FOUND, "nothing"), Note(NoteKind.SEARCH_LIMIT, "start with y")), "start with y"),
+        (NoteKind.OTHER, (Note(NoteKind.NOTHING_FOUND, "nothing"),), "nothing"),
+    ],
+)  # fmt: skip
+def test_why_no_place_is_named_is_told(kind: NoteKind, limits: tuple[Note, ...], hint: str | None) -> None:
+    note = Note(kind, "runtime counters: none", {"reason": "no reader knows it"})
+    text = read(replace(LEAKING, notes=(note,), places=Places(notes=limits)))
+    assert (f"where: unknown: {hint}" in text) if hint else ("where: " not in text)
