@@ -313,3 +313,29 @@ def test_growth_while_connected_is_drawn_from_the_hold_with_the_longest_readings
     assert chart.rules == [(1024.0, "RLIMIT_NOFILE 1,024")]
     assert chart.x_label == "seconds connected"
     assert evidence._connected(trial([], observations=[none]), finding, "id") is None
+
+
+def test_labels_stand_beside_their_axis() -> None:
+    text = str(
+        draw(
+            Chart(
+                "t",
+                "d",
+                "seconds",
+                "units",
+                lines=[Line([(0, 0), (10, 10)], "s")],
+                rules=[(8, "near")],
+                died=5,
+            )
+        )
+    )
+    ticks_ = re.findall(r'<text class="tick" x="([^"]*)" y="([^"]*)" text-anchor="(\w+)">([^<]*)<', text)
+    down, along = [one for one in ticks_ if one[2] == "end"], [one for one in ticks_ if one[2] == "middle"]
+    assert [one[3] for one in down] == ["0", "5", "10"]
+    assert [one[3] for one in along] == [str(n) for n in range(11)]
+    assert {one[0] for one in down} == {"52.0"}
+    assert {one[1] for one in along} == {"277.0"}
+    assert (along[0][0], along[-1][0]) == ("58.0", "706.0")
+    assert re.findall(r'class="(?:ceiling|died)-label" x="([^"]*)" y="[^"]*" text-anchor="(\w+)"', text) == [
+        ("702.0", "end"), ("377.0", "end")]  # fmt: skip
+    assert 'class="axis" x="382.0" y="294.0" text-anchor="middle">seconds<' in text

@@ -374,9 +374,13 @@ def test_idle_growth_is_that_of_the_cycles_without_clients() -> None:
 @pytest.mark.parametrize(
     ("kind", "limits", "hint"),
     [
-        (NoteKind.RUNTIME_UNKNOWN, (), "no reader knows it"), (NoteKind.RUNTIME_COUNTERS_MISSING, (), "no reader knows it"),
+        (NoteKind.RUNTIME_UNKNOWN, (), "no reader knows it"),
+        (NoteKind.RUNTIME_COUNTERS_MISSING, (), "no reader knows it"),
         (NoteKind.OTHER, (), None),
-        (NoteKind.OTHER, (Note(NoteKind.NOTHING_FOUND, "nothing"), Note(NoteKind.SEARCH_LIMIT, "start with y")), "start with y"),
+        (
+            NoteKind.OTHER, (Note(NoteKind.NOTHING_FOUND, "nothing"), Note(NoteKind.SEARCH_LIMIT, "start with y")),
+            "start with y",
+        ),
         (NoteKind.OTHER, (Note(NoteKind.NOTHING_FOUND, "nothing"),), "nothing"),
     ],
 )  # fmt: skip

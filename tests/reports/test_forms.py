@@ -449,3 +449,12 @@ def test_repeats_have_their_median_and_range(outcomes: tuple[str, ...], connecti
     made = [Measurement(one, True, "", 2.0 * n, 10 * n, 0, 0) for n, one in enumerate(outcomes, 1)]
     assert claims.connections(made) == connections
     assert claims.time_to_failure(made) == time
+
+
+def test_a_row_names_the_four_kinds_that_grew_most() -> None:
+    seen = [
+        observation(n, {Key("fds", kind): 300.0 * n * by for by, kind in enumerate("abcdef", 1)})
+        for n in range(2)
+    ]
+    made = row.build_row(replace(trial([], observations=seen), verdict=Verdict(Outcome.LEAKING, "")))
+    assert made.descriptors == "+6 f, +5 e, +4 d, +3 c per connection"
