@@ -21,6 +21,7 @@ def parent_of(pid: int) -> int | None:
     except OSError:
         return None
     try:
+        # The name in parentheses may itself contain spaces and parentheses (proc(5), stat): the last one ends it.
         return int(os.read(file, 4096).rpartition(b")")[2].split(None, 2)[1])
     except (OSError, IndexError):
         return None
@@ -66,6 +67,7 @@ def _below(known: Container[int], parents: dict[int, int]) -> list[int]:
     """The processes in ``parents`` that descend from ``known``, parents first."""
     found: list[int] = []
     taken: set[int] = set()
+    # Pids wrap round, so a child can be listed before its parent; the loop ends when a pass adds nothing.
     grown = True
     while grown:
         grown = False

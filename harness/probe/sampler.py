@@ -52,9 +52,13 @@ class Sampler:
         try:
             while not self._tree.ended and not self._stop.wait(max(0.0, due - self._clock())):
                 late = self._clock() - self._latest.at
+                # A stopped or starved probe must not look like a service that did not change, so the record gets a
+                # gap.
                 if late > self._stale:
                     self._keep(Sample(self._latest.at + self._interval, gap=_held_up(late)))
                 self._keep(self._tree.read(self._clock()))
+                # Missed readings are not caught up in a burst: after a delay the next one is due at once, and then the
+                # pace is kept.
                 due = max(due + self._interval, self._clock())
         except BaseException as error:
             self.error = error

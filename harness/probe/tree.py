@@ -216,5 +216,6 @@ def inner_pid(pid: int) -> int:
         raise ProbeError(f"pid {pid}: {ENDED}; expected a running service") from None
     finally:
         process.close()
+    # The last number is the pid in the innermost namespace; a kernel without namespaces has no such line.
     at = text.find(b"\nNSpid:")
     return int(text[at + 7 :].split(b"\n", 1)[0].split()[-1]) if at >= 0 else pid

@@ -54,13 +54,16 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
         os.setpgid(0, 0)
         os.environ.clear()
         os.environ.update(spec["env"])
+        # Cleared by fork, kept by execve except for set-user-id programs (prctl(2)).
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # The supervisor may have exited before the call above, and then no signal will come.
         if os.getppid() == 1:
             os._exit(127)
         for name, value in spec["rlimits"].items():
             limit = getattr(resource, "RLIMIT_" + name.upper())
             hard = resource.getrlimit(limit)[1]
             resource.setrlimit(limit, (value, hard if hard != resource.RLIM_INFINITY else value))
+        # Descriptor 0 is the pipe from the harness: a target that read it would take the harness's orders.
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(log, 1)
@@ -79,6 +82,8 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
             os.chdir(spec["cwd"])
         os.environ[MARK] = spec["mark"]
         open_max = os.sysconf("SC_OPEN_MAX")
+        # Everything above 2 is closed, but for the pipe for errors: a successful execve closes that one, and its end of
+        # file reports the success.
         os.closerange(3, failure)
         os.closerange(failure + 1, min(open_max, 65536))
         os.execvp(spec["argv"][0], spec["argv"])  # noqa: S606 - the command is the user's own
@@ -130,6 +135,8 @@ class Supervisor:
             os.close(reading)
             become_child(self.spec, self.log, failure)
         os.close(failure)
+        # Blocks until the child has executed its program, because only that closes its end of the pipe, or until it
+        # reports an error.
         complaint = os.read(reading, 4096).decode(errors="replace")
         os.close(reading)
         if complaint:
@@ -163,6 +170,7 @@ class Supervisor:
         swept = 0
         deadline = time.monotonic() + KILL_TIMEOUT
         while time.monotonic() < deadline:
+            # Repeated, because a process may fork between the listing and its signal.
             alive = descendants()
             if not alive:
                 break
@@ -193,6 +201,7 @@ class Supervisor:
                 self.keep_old(log)
                 log.seek(max(0, size - LOG_TAIL))
                 tail = log.read(LOG_TAIL)
+            # The target writes with O_APPEND, so it continues at the new end of the file, without a hole.
             os.ftruncate(self.log, 0)
             os.write(self.log, b"[harness: the log passed %d bytes and was cut to its tail]\n" % size + tail)
         except OSError:
@@ -221,9 +230,12 @@ class Supervisor:
         reading, waking = os.pipe()
         os.set_blocking(reading, False)
         os.set_blocking(waking, False)
+        # A signal between a check and poll would otherwise wait for the poll to end: the byte in this pipe ends it.
         signal.set_wakeup_fd(waking)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(OUTER_LOST, lambda *_: None)  # wakes the loop below
+        # The kernel sends this signal when the outer process exits, so no check of the parent has to wait for a
+        # timeout.
         _prctl(PR_SET_PDEATHSIG, OUTER_LOST, 0, 0, 0)
         if not self.start():
             return

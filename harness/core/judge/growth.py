@@ -120,6 +120,8 @@ def assess(
 ) -> Assessed:
     """Judge one count whose level is exact. tolerance: growth per reading that is ignored."""
     granted = allowed or Allowed()
+    # What a budget grants is an offset of the model, not a tolerance of the result, so that more than that still
+    # shows.
     offset = [granted.of(dict(span)) for span in series.spans]
     grown = [value if abs(value) > tolerance else 0.0 for value in series.increments]
     total = math.fsum(grown) - math.fsum(offset)
@@ -158,6 +160,7 @@ def _goes_on(active: Sequence[tuple[float, float]]) -> bool:
     at the end that would be unlikely at this rate."""
     total = math.fsum(value for value, _ in active)
     exposure = math.fsum(amount for _, amount in active)
+    # The driver, not the number of cycles, is halved: cycles differ in size, and one of them can contain the middle.
     half = quiet = late = passed = 0.0
     for value, amount in active:
         before, passed = passed, passed + amount
@@ -194,9 +197,13 @@ def _at_once(data: _Data, factor: str) -> str:
         return ""
     if not _beyond_bursts(data, factor, total):
         return ""
+    # A pool that fills up grows less at the end. Three standard deviations of a Poisson count, and 30 %, are allowed
+    # for.
     last, amount = active[-1]
     if last < 0.7 * rate * amount - 3 * math.sqrt(rate * amount):
         return ""
+    # Two cycles leave hardly any residual to test a fit by, so their rates must agree and the growth must exceed
+    # twice a pool.
     if len(active) == 2:
         agree = all(abs(value - rate * amount) <= STRICT * value for value, amount in active)
         if not (agree and rate >= 1 and total > 2 * peak and not any(data.series.before[1:])):
@@ -206,6 +213,7 @@ def _at_once(data: _Data, factor: str) -> str:
     means = [granted + rate * x for granted, x in zip(data.offset, column, strict=True)]
     missed = math.fsum(abs(value - mean) for value, mean in zip(data.grown, means, strict=True))
     one = fit(data.grown, [column], data.offset)
+    # Both are needed: the share is strict for large counts, the dispersion for small ones, which scatter by chance.
     if missed > LOOSE * total and one.dispersion > BURSTS:
         return ""
     return f"rose with its driver in all {counted(len(active), 'cycle')}, beyond what a pool would hold"
@@ -238,6 +246,8 @@ def _no_contrast(data: _Data, factor: str) -> bool:
 
 def _evidence(data: _Data, factor: str) -> float:
     """Log of the e-value against growth per cycle, per second and per reading, counted in lumps."""
+    # Descriptors that come in pairs, say, are one event each: counted singly they would look more certain than they
+    # are.
     size = 1.0 if _clockwork(data, factor) else lump(data.grown)
     benign = [data.series.column(name) for name in _benign_factors(data, factor)]
     return evidence(
@@ -296,6 +306,7 @@ def _slowly(data: _Data, factor: str) -> str:
     pairs = [(x, y) for x, y, amount in zip(column, counts, clients, strict=True) if amount > 0]
     if factor != "time" and correlated([x for x, _ in pairs], [y for _, y in pairs]) > CHANCE:
         return ""
+    # 20.7 is the logarithm of 1e9.
     odds = "more than 1e9" if ratio > 20.7 else f"{math.exp(ratio):.0f}"
     against = f"evidence {odds} to 1 against growth per cycle, per second or per reading"
     return f"grew over {counted(len(data.grown), 'cycle')} in proportion; {against}"
@@ -312,6 +323,7 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         if level > highest:
             highest, after = level, index + 1
     quiet = math.fsum(clients[after:])
+    # The rule of three: without an event in n trials the rate is below 3 / n at 95 %, since e^-3 = 0.05.
     at_most = 3.0 / quiet if quiet else math.inf
     factor = "connection"
     rivals: tuple[str, ...] = ()
@@ -395,6 +407,7 @@ def _most_beside_bursts(data: _Data) -> float:
     low, high = 0.0, 3.0 * (1.0 + data.total) / math.fsum(column)
     if not told(high):
         return math.inf
+    # The evidence against a rate grows with the rate, so bisection finds the smallest one that is excluded.
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if told(middle) else (middle, high)

@@ -88,6 +88,7 @@ def changes(estimates: Sequence[RateEstimate], threshold: float = THRESHOLD) -> 
         if evidence >= threshold:
             index, earliest, latest = _where(estimates, start, now, shares)
             alarms.append((index, now - 1, earliest, latest, evidence))
+            # The search goes on from the change, because the runs before it belong to the old level.
             start, now = index, max(now + 1, index + BASE + MIN_RUNS)
         else:
             now += 1
@@ -108,6 +109,7 @@ def weigh(estimates: Sequence[RateEstimate]) -> tuple[float, dict[int, float]]:
         for trend, null in ((False, fit.flat), (True, fit.sloped)):
             share = math.exp(null - highest)
             total += share
+            # A fit that explains the runs so much worse than the best one adds nothing to the sum.
             if share > 1e-9:
                 for age in ages:
                     steps[age] += share * fit.step(age, trend=trend)
@@ -123,6 +125,7 @@ def _lasts(values: Sequence[float], scale: float, age: int) -> bool:
     level = median(before)
     up = math.fsum(after) / age > level
     away = sorted((value - level if up else level - value) for value in after)
+    # The value at this rank is the median (the lower of two): half of the runs are at least as far from the old level.
     return away[(age - 1) // 2] > (FAR if age <= SHORT else NEAR) * scale
 
 
@@ -161,6 +164,8 @@ class _Fit:
 
     def __init__(self, values: Sequence[float], error: float, phi: float, weight: float) -> None:
         self.phi = phi
+        # Whitening: successive runs correlate by phi, these differences do not. The first run only serves the second
+        # one.
         z = [after - phi * before for before, after in pairwise(values)]
         k = self.k = len(z)
         self.z = z
@@ -172,8 +177,12 @@ class _Fit:
         self.middle = (k - 1) / 2
         self.stt = k * (k * k - 1) / 12
         self.sty = math.fsum((i - self.middle) * value for i, value in enumerate(z))
+        # Log of the marginal likelihood of a constant level. Integrating out the noise leaves the power -(k - 1) / 2;
+        # constants that every hypothesis shares are omitted.
         self.flat = math.log(weight * (1 - TREND)) - (k - 1) / 2 * math.log(self.syy)
         share = min(1.0, self.sty**2 / self.stt / self.syy) if self.stt else 0.0
+        # The Bayes factor of a trend from its R² (Liang et al. 2008), for a prior that weighs as much as one
+        # run (g = k).
         bayes = (k - 2) / 2 * math.log1p(k) - (k - 1) / 2 * math.log1p(k * (1 - share))
         self.sloped = math.log(weight * TREND) - (k - 1) / 2 * math.log(self.syy) + bayes
 
@@ -182,25 +191,33 @@ class _Fit:
         k, rest = self.k, 1 - self.phi
         first = k - age
         after = self.total - self.sums[first + 1]
+        # A whitened step is 1 in its first run and 1 - phi in each later one; sxx and sxy are its centred sums of
+        # squares and of products with the runs.
         amount = 1 + rest * (age - 1)
         sxx = 1 + rest * rest * (age - 1) - amount * amount / k
         sxy = self.z[first] + rest * after - amount * self.total / k
         syy, free = self.syy, k
         if trend:
+            # With a trend in both hypotheses, the part of the step and of the runs that the trend explains is
+            # projected out first (Frisch and Waugh 1933).
             late = (first + k) / 2 - self.middle  # mean place of the runs after the first, from the middle
             stx = (first - self.middle) + rest * (age - 1) * late
             sxx -= stx * stx / self.stt
             sxy -= stx * self.sty / self.stt
             syy = max(syy - self.sty**2 / self.stt, 1e-300)
             free = k - 1
+        # Such a step cannot be distinguished from the level or the trend, so it is no evidence for either hypothesis.
         if sxx <= 1e-9:
             return 1.0
         share = min(1.0 - 1e-12, sxy * sxy / (sxx * syy))
         found = 0.0
         for size in SIZES:
+            # With this g the prior of the step has a standard deviation of ``size`` times that of the noise.
             g = size * size * sxx
             log = (free - 2) / 2 * math.log1p(g) - (free - 1) / 2 * math.log1p(g * (1 - share))
             found += math.exp(min(log, 300.0))
+        # The factor above is for a prior with half of its weight on each sign; this gives the share UP to a rise
+        # instead.
         return 2 * (UP if sxy > 0 else 1 - UP) * found / len(SIZES)
 
 
@@ -223,6 +240,7 @@ def _where(
     values, error, _ = _clipped(window)
     squares = {at: max(_split(values, at - offset), len(values) * error**2 * 1e-3) for at in options}
     best = min(squares, key=lambda at: squares[at])
+    # Profile likelihood with the noise estimated for each position: the ratio of two is (S_best / S)^(n / 2).
     power = len(values) / 2
     odds = {
         at: math.exp(max(-700.0, power * math.log(squares[best] / square))) for at, square in squares.items()

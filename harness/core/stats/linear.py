@@ -35,6 +35,7 @@ def solve_all(
     size = len(matrix)
     rows = [[*map(float, row), *map(float, values)] for row, *values in zip(matrix, *rights, strict=True)]
     for column in range(size):
+        # Partial pivoting: dividing by the largest element keeps rounding errors small.
         pivot = max(range(column, size), key=lambda index: abs(rows[index][column]))
         if abs(rows[pivot][column]) < 1e-12:
             return None
@@ -58,6 +59,7 @@ def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: flo
     scales = [max(map(abs, column), default=0.0) for column in columns]
     if size < len(columns) + 2 or not all(scales):
         return None
+    # Columns are scaled to 1, because bytes beside counts would make the normal equations ill-conditioned.
     table = [[1.0] * size] + [[v / s for v in column] for column, s in zip(columns, scales, strict=True)]
     solved = _normal(table, table, levels)
     if solved is None:
@@ -69,6 +71,7 @@ def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: flo
     free = size - len(table)
     square = math.fsum(e * e for e in rest)
     sigma = max(floor, math.sqrt(square / free))
+    # A negative correlation is not used: it would make the interval narrower than independent residuals do.
     raw = math.fsum(map(mul, rest, rest[1:])) / square if square > 0 else 0.0
     rho = min(RHO_MOST, max(0.0, raw + (1 + 4 * raw) / size))
     wide = sigma * math.sqrt((1 + rho) / (1 - rho))
@@ -97,6 +100,7 @@ def weighted(
     if free < 1 or not all(scales):
         return None
     table = [[v / s for v in column] for column, s in zip(columns, scales, strict=True)]
+    # Each column and the values times the inverse of the covariance, without computing that inverse.
     white = solve_all(covariance, [*table, values])
     if white is None:
         return None

@@ -22,6 +22,7 @@ def factor(first: Sequence[float], second: Sequence[float]) -> tuple[float, floa
     if min(len(first), len(second)) < MIN_RUNS:
         return None
     ratios = sorted(a / b for a in first for b in second)
+    # The distribution is symmetric, so the same number of ratios may be left out at both ends.
     outside = 0  # ratios that may be left out at each end
     while 2 * _at_most(outside, len(first), len(second)) <= MISSED:
         outside += 1
@@ -40,4 +41,6 @@ def _orders(value: int, first: int, second: int) -> int:
         return 0
     if first == 0 or second == 0:
         return int(value == 0)
+    # The largest of all values is either of the first sample, and then exceeds all of the second, or it is of the
+    # second and adds no pair.
     return _orders(value - second, first - 1, second) + _orders(value, first, second - 1)
