@@ -9,6 +9,8 @@ import pytest
 from harness.core.cycle import Phase
 from harness.core.judge.caveat import caveat_of
 from harness.core.judge.counts import assess_counts
+from harness.core.judge.following import without_brought_mappings
+from harness.core.judge.growth import Assessed
 from harness.core.judge.moments import moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
@@ -133,3 +135,17 @@ def test_stacks_of_a_filling_thread_pool_are_no_leak_of_mappings(stacks: bool, o
         at += 10.0
     verdict = judge(trial([], observations=seen, retention=60.0))
     assert verdict.outcome is outcome, verdict.explain()
+
+
+@pytest.mark.parametrize(("cache", "status"), [("rose with its driver", "undecided"), ("", "leaking")])
+def test_room_in_the_heap_for_what_a_cache_may_hold_is_no_leak_of_mappings(cache: str, status: str) -> None:
+    """Node maps 0.03 pages of its heap per connection, whether a listener or an entry of a cache stays."""
+    mappings, objects = Key("mappings"), Key("memory", "objects")
+    results = {
+        mappings: Assessed("leaking", 1.0, "grew", 65.0, 3000.0, rate=0.03, low=0.03, high=0.04),
+        objects: Assessed(
+            "undecided", 1.0, "rose; a cache would too", 9e4, 3000.0, growing=True, cache=cache
+        ),
+    }
+    assert without_brought_mappings(results)[mappings].status == status
+    assert without_brought_mappings(results)[objects] == results[objects]

@@ -146,13 +146,23 @@ def only_follows(key: Key, results: Mapping[Key, Assessed]) -> bool:
     return causes and results[key].status == "suspected" and rank(key) >= FIRST_CONSEQUENCE_RANK
 
 
-def stacks_of_threads(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
-    """The results, with mappings left undecided that are no more than the stacks of threads that are undecided: a pool
-    of threads that fills brings a stack and a guard page with each."""
-    threads, mappings = results.get(Key("threads")), results.get(Key("mappings"))
-    if not threads or not mappings or mappings.status not in ("leaking", "suspected"):
+def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
+    """The results, with mappings left undecided that came with what is undecided itself: a pool of threads that fills
+    brings a stack and a guard page with each, and a cache that may still fill needs room in the heap."""
+    mappings = results.get(Key("mappings"))
+    if not mappings or mappings.status not in ("leaking", "suspected"):
         return dict(results)
-    if threads.status not in ("undecided", "bounded") or mappings.total > STACK * threads.total:
+    threads = results.get(Key("threads"))
+    stacks = (
+        threads and threads.status in ("undecided", "bounded") and mappings.total <= STACK * threads.total
+    )
+    cached = any(one.cache and one.status == "undecided" for one in results.values())
+    if not stacks and not cached:
         return dict(results)
-    why = f"{mappings.why}; stacks of the {threads.total:g} threads that came"
+    of = (
+        f"stacks of the {threads.total:g} threads that came"
+        if stacks and threads
+        else "room for what a cache may hold"
+    )
+    why = f"{mappings.why}; {of}"
     return {**results, Key("mappings"): replace(mappings, status="undecided", growing=False, why=why)}
