@@ -101,6 +101,7 @@ class Control:
             elif order == "cycle" and self._run is not None and not self._busy:
                 spec = spec_from_dict(message.get("spec"))
                 self._cancelled, self._busy = False, True
+                # In a greenlet of its own, so that ``cancel`` can be read while the cycle runs.
                 gevent.spawn(self._cycle, spec)
             else:
                 state = "busy" if self._busy else "idle" if self._run else "not set up"
@@ -188,6 +189,7 @@ def _master(environment: Environment, workers: str, setup: SwarmSetup) -> Any:
 def _check_free(port: int) -> None:
     """Raise ConfigError for a port that is taken: Locust itself would only log it."""
     try:
+        # Another process can still take the port before Locust binds it; that error is then only in Locust's log.
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
         raise SwarmError(f"web port {port}: {os.strerror(error.errno or 0)}; choose a free one") from None

@@ -98,6 +98,7 @@ class TargetFeed:
             except (ValueError, TypeError, AttributeError, RecursionError):
                 self.problem = f"the probe sent {line[:100]!r}; expected what `harness probe` prints"
         asking.kill()
+        # Read only at the end, because ``harness probe`` writes one line there at most, and then exits.
         self.problem = child.stderr.read().strip()[-300:] or self.problem or "the probe ended"
         child.wait()
 
@@ -127,6 +128,8 @@ class TargetFeed:
         reading = {"at": time.time(), "open": streams.open, "answered": streams.answered}
         self.samples.append(reading | {key: line.get(key) for key in METRICS})
         if len(self.samples) == KEPT:
+            # Halving the resolution keeps the whole run in bounded memory; from then on only every second reading is
+            # taken.
             self.samples = deque(list(self.samples)[::2], maxlen=KEPT)
             self._every = 2 * self._every + 1
 
@@ -185,6 +188,7 @@ def growth(during: list[dict[str, Any]], name: str) -> dict[str, float] | None:
     subtracted. Only readings after the first answered stream count, because the first requests load modules for
     good."""
     begun = [sample for sample in during if sample["answered"] > during[0]["answered"]]
+    # Single readings are too noisy, and neighbouring ones are correlated, so the run is divided into a few long parts.
     step = max(1, (len(begun) - 1) // PARTS)
     points = begun[::step]
     pairs = []

@@ -92,6 +92,7 @@ class Shared:
         if not self._refused:
             self._refused = True
             logger.error(error)
+            # With a web UI the user can correct the host there and start again, so only the run ends.
             if environment.web_ui is None:
                 environment.process_exit_code = error.exit_code
             runner = environment.runner
@@ -117,6 +118,7 @@ class Shared:
         if found is None:
             if host not in self.endpoints:
                 self.endpoints[host] = Endpoint.parse(host)
+            # A user may put a counter into each path; without a limit the cache would be a leak of the load generator.
             if len(self.requests) > 1000:  # paths that differ with every request
                 self.requests.clear()
             found = self.requests[host, path] = Request(self.endpoints[host].under(path))
@@ -234,6 +236,8 @@ class SseUser(User):
             order = shared.order(name, options.get("disconnect", "fin"), shared.stall_after or wanted)
             request, own = self._asked(path, RequestOptions(**_some(options, RequestOptions)))
             if own:
+                # Only to validate the caller's cookies: constructing the request raises for them here, not in the
+                # middle of a run.
                 replace(request, headers={**request.headers, "Cookie": "; ".join(own)})
             shared.router.route(request.endpoint)
         except ConfigError as error:
@@ -243,6 +247,7 @@ class SseUser(User):
 
         def prepare_request(asked: Request) -> Request:
             kept = self.cookies.header(asked.endpoint) if self.cookies is not None else ""
+            # The caller's own cookies are sent to the host they were given for, not to one that a redirect leads to.
             text = "; ".join(filter(None, [*(own if asked.endpoint.origin == origin else ()), kept]))
             return replace(asked, headers={**asked.headers, "Cookie": text}) if text else asked
 

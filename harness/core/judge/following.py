@@ -68,6 +68,7 @@ def _in_step(fell: Sequence[tuple[int, float, float]], each: float, rest: float,
     """Whether memory fell with the cause. Counting a heap takes a second or two, so the level of the cause at that
     time may be that of a neighbouring reading."""
     for position, (_, mine, _) in enumerate(fell):
+        # The neighbouring readings bound the level that the cause can have had while the heap was counted.
         near = [theirs for _, _, theirs in fell[max(0, position - 1) : position + 2]]
         if not rest + each * min(near) - most <= mine <= rest + each * max(near) + most:
             return False
@@ -110,6 +111,7 @@ def _following(
     (_, high, most), (_, low, least) = fell[0], fell[-1]
     if most <= least or high - low <= floor:
         return one
+    # Memory per unit of the cause, taken from the release alone: its growth under load also contains the warm-up.
     each = (high - low) / (most - least)
     kept = [(index, mine - each * theirs) for index, mine, theirs in read]
     at_end = fell[-1][1] - each * fell[-1][2]
@@ -129,6 +131,7 @@ def _following(
         f"{one.release.text()}, in step with {leader}; nothing else was left of "
         f"{counted(streams, 'answered stream', 'g')}"
     )
+    # The rule of three (95 %), with what is left counted as if all of it had leaked.
     at_most = (3.0 + max(0.0, left)) / streams
     assert math.isfinite(at_most)
     return replace(
