@@ -232,7 +232,7 @@ def resource_growth(
         Growth(
             f"{place} ({kind})",
             count / max(1, connections),
-            "handles",
+            "listeners" if kind == "EventListener" else "handles",
             "resource",
             None,
             stacks[place, kind],

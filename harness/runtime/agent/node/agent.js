@@ -127,6 +127,7 @@ async function trace () {
     const { createHook } = require('async_hooks')
     hook = createHook({ init: remember, destroy: id => { resources.delete(id) } }).enable()
     require('./descriptors').begin(below => `FileDescriptor\0${stackBelow(below)}`)
+    require('./listeners').begin(below => `EventListener\0${stackBelow(below)}`)
   }
   return { tracing: true }
 }
@@ -134,13 +135,14 @@ async function trace () {
 // Which containers gain elements (containers.js): "first" measures them, "watch" records who adds to those that have grown.
 async function containers (step) {
   if (session === null) return { error: 'not tracing' }
-  return require('./containers').containers(session, slices, step, [resources, sampled, require('./descriptors').opened], counted, sampled)
+  return require('./containers').containers(session, slices, step, [resources, sampled, require('./descriptors').opened, require('./listeners').added], counted, sampled)
 }
 
 async function untrace () {
   if (session !== null) {
     require('./containers').forget()
     require('./descriptors').end()
+    require('./listeners').end()
     hook.disable()
     resources.clear()
     sampled.clear()
@@ -184,7 +186,7 @@ async function sites () {
     if (slice.over()) await slice.next()
   }
   const groups = new Map()
-  for (const key of [...resources.values(), ...require('./descriptors').opened.values()]) {
+  for (const key of [...resources.values(), ...require('./descriptors').opened.values(), ...require('./listeners').kept()]) {
     if (!key.includes(__dirname)) groups.set(key, (groups.get(key) || 0) + 1)
     if (slice.over()) await slice.next()
   }
