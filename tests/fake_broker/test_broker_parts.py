@@ -414,7 +414,16 @@ def test_the_faults_are_told_how_many_peers_are_connected() -> None:
 
         broker.tick = tick  # type: ignore[assignment,method-assign]
         loop.run()
+        told = loop.stats()
     assert seen == [0]
+    usual = {
+        "accepted": 0, "disconnected": 0, "failed_handshakes": 0, "identities_seen": 0, "peers": 0, "identities": 0,
+        "reading": True, "listening": True, "silent": False, "mistakes": [], "dialect": "plantd", "pid": os.getpid(),
+        "endpoint": loop.endpoints.endpoint, "requests": 0, "replies": 0, "workers": 0, "services": ["state"],
+    }  # fmt: skip
+    assert {name: told[name] for name in usual} == usual
+    assert "journal" not in told
+    assert "proxied" not in told
 
 
 def scripted(dialect: str = "plantd") -> Broker:

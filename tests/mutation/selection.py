@@ -45,8 +45,7 @@ TESTS = {
     ],
     "fake_broker": ["tests/fake_broker"],
 }
-# Of them, those that start the package as a process, which coverage does not follow: a line that no test runs in its
-# own process is tried on them.
+# Of them, those that start the package as a process, which coverage does not follow: every mutant is tried on them.
 STARTING = {
     "harness/probe": ("probe_remote", "probe_watch"),
     "fake_broker": ("broker_process", "broker_transport", "broker_faults"),
@@ -123,14 +122,14 @@ class Selection:
         self._data.read()
 
     def of(self, path: str, line: int) -> list[str]:
-        """The tests that run a line, and the pinned ones. Of a line that runs when the module is imported, or in no
-        test's own process, every test that runs the module, and those that start the package. The module's own come
-        first, then the pinned ones, then the fastest."""
+        """The tests that run a line, those that start the package, and the pinned ones. Of a line that runs when the
+        module is imported, or in no test's own process, every test that runs the module. The module's own come first,
+        then the pinned ones, then the fastest."""
         lines = self._data.contexts_by_lineno(str(self._root / path))
         every = {test for test in lines.get(line, []) if test}
         if not every:
             every = {test for tests in lines.values() for test in tests if test}
-            every |= {test for test in self._seconds if _stem(test).removeprefix("test_") in self._starting}
+        every |= {test for test in self._seconds if _stem(test).removeprefix("test_") in self._starting}
         names = {test.partition("|")[0].partition("[")[0] for test in every} & self._seconds.keys() - set(
             self.broken
         )
