@@ -22,7 +22,7 @@ from harness.core.judge.trend import critical
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.segments import segments
-from harness.core.stats.distributions import student95
+from harness.core.stats.distributions import mean_interval
 from harness.core.stats.linear import line
 
 GARBAGE = {"go": 2.0, "jvm": math.inf}  # times its level after the warm-up, of which all may be garbage
@@ -71,8 +71,8 @@ def over_time(
     alone, seen = math.fsum(value for value, _ in idle), math.fsum(time for _, time in idle)
     if total < ARENAS * GRANULE or len(kept) < MIN_LEVELS - 1:
         return otherwise
-    # Until enough time has passed without clients, the loads tell alone.
-    used = [span for span in kept if seen >= IDLE_SECONDS or span[2]]
+    # The loads tell how it grew, and the time without clients by how much over time.
+    used = [span for span in kept if span[2]]
     levels, elapsed, opened = ([0.0, *accumulate(column)] for column in zip(*used, strict=True))
     by_time, by_client = line(levels, [elapsed], TOLERANCE), line(levels, [opened], TOLERANCE)
     if by_time is None or by_time.slopes[0] < critical(len(levels)) * by_time.errors[0]:
@@ -91,21 +91,11 @@ def over_time(
     why = f"{why}, and by {alone / 1e6:.3g} MB of that in {seen:.0f} s without clients"
     left_uncollected = one.levels[-1] < garbage * one.levels[0]
     if alone >= ARENAS * GRANULE and math.fsum(one.column("time")) >= seconds and not left_uncollected:
-        half = (
-            student95(by_time.free) * by_time.errors[0] + GRANULE / whole
-        )  # either end is known to half an arena
-        low, high = min(by_time.slopes[0] - half, pace), max(by_time.slopes[0] + half, pace)
+        _, low, high = mean_interval([value / time for value, time in idle])
+        ends = GRANULE / seen  # either end is known to half an arena
+        low, high = min(low, pace) - ends, max(high, pace) + ends
         return Assessed(
-            "leaking",
-            otherwise.at_most,
-            why,
-            total,
-            otherwise.exposure,
-            "time",
-            (),
-            by_time.slopes[0],
-            low,
-            high,
+            "leaking", otherwise.at_most, why, total, otherwise.exposure, "time", (), pace, low, high
         )
     if left_uncollected:
         why = f"{why}; garbage that waits for a collection could be that much"
