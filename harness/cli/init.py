@@ -192,7 +192,7 @@ def command(folder: Path, url: str | None, start: str | None, source: str | None
     wanted = list(FILES)
     if holds_budgets(folder / PROJECT):
         wanted.remove("budgets.toml")
-        tell_out("no budgets.toml: pyproject.toml holds the budgets, in [tool.harness]")
+        print_message("no budgets.toml: pyproject.toml holds the budgets, in [tool.harness]")
     for name in wanted:
         path = folder / name
         if path.exists() or path.is_symlink():
@@ -215,16 +215,16 @@ def command(folder: Path, url: str | None, start: str | None, source: str | None
             path.write_text(texts[name], encoding="utf-8")
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from None
-        tell_out(f"wrote {path}")
-    tell_out(f"service: {shlex.join(words)}")
-    tell_out(f"stream: {address}")
+        print_message(f"wrote {path}")
+    print_message(f"service: {shlex.join(words)}")
+    print_message(f"stream: {address}")
     if origin and origin.local:
-        tell_out(
+        print_message(
             f"the workflow installs from {origin.spec}, which other machines do not have; name a source that they "
             "have: harness init --source git+https://HOST/OWNER/NAME@COMMIT"
         )
     then = "set URL and COMMAND in tests/test_leaks.py, then run" if guessed else "run"
-    tell_out(f"next: {then} pytest tests/test_leaks.py")
+    print_message(f"next: {then} pytest tests/test_leaks.py")
 
 
 def service_of(folder: Path, url: str | None, start: str | None) -> tuple[tuple[str, ...], str, bool]:
@@ -249,6 +249,6 @@ def service_of(folder: Path, url: str | None, start: str | None) -> tuple[tuple[
     return words, address, guessed
 
 
-def tell_out(text: str) -> None:
+def print_message(text: str) -> None:
     """One line on standard output."""
     click.echo(line(text))

@@ -83,7 +83,7 @@ def run_all(
         attempt("the JSON file", lambda: replace_file(json_file, text.encode()), failures.append)
     console = terminal()
     show(record, console)
-    for line in (*record.surprises(), *run.trouble, *failures):
+    for line in (*record.unexpected_results(), *run.trouble, *failures):
         console.print(quoted(line, 1000), soft_wrap=True, markup=False)
     console.print(quoted(f"report: {run.folder / 'claims.html'}", 4000), soft_wrap=True, markup=False)
     raise click.exceptions.Exit(exit_code(record, run.trouble))
@@ -95,7 +95,7 @@ def exit_code(record: ClaimsRecord, trouble: list[str]) -> int:
         return EXIT_INFRASTRUCTURE
     if record.left():
         return EXIT_INCONCLUSIVE
-    return EXIT_SERVICE if record.surprises() else 0
+    return EXIT_SERVICE if record.unexpected_results() else 0
 
 
 def _progress(news: RepeatProgress) -> None:

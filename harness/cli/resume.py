@@ -118,11 +118,11 @@ def _changeable(
                 f"{', '.join((*FLAGS, *OUTPUT, *places))}, or with the whole command line as it was"
             )
         if name in ("--url", "--ready", "--pprof"):
-            _same_but_for_the_address(name, _value(stored[name]), _value(option), run)
+            _check_only_address_differs(name, _value(stored[name]), _value(option), run)
         yield name, option
 
 
-def _same_but_for_the_address(name: str, stored: str, given: str, run: Path) -> None:
+def _check_only_address_differs(name: str, stored: str, given: str, run: Path) -> None:
     """Raise ConfigError if more than the address of a service changed: a restarted service may have another one."""
     if not _matches(_after_the_address(stored), _after_the_address(given)):
         raise ConfigError(

@@ -66,14 +66,14 @@ def conclude(claim: Claim, measured: Measured, unmeasured: str = "the run ended 
     ]
     if claim.trials and (not about or (missing and claim.by in ("later", "proportional"))):
         return Row(claim, about, Conclusion.NOT_MEASURED, f"{', '.join(missing)}: {unmeasured}")
-    doubt = _doubt(about) if claim.by in NEEDS_VERDICT else None
+    doubt = _inconclusive(about) if claim.by in NEEDS_VERDICT else None
     conclusion, reason = doubt or RULES[claim.by](claim, measured)
     if missing:
         reason = f"{reason}; only {', '.join(missing)}: {unmeasured}"
     return Row(claim, about, conclusion, reason)
 
 
-def _doubt(about: Sequence[Measurement]) -> tuple[Conclusion, str] | None:
+def _inconclusive(about: Sequence[Measurement]) -> tuple[Conclusion, str] | None:
     """A row never ends as inconclusive: it names what a verdict would take."""
     doubtful = [one for one in about if one.outcome == Outcome.INCONCLUSIVE.value and not one.expected]
     if not doubtful:

@@ -53,7 +53,7 @@ class ClaimsRecord:
         """The same with one more repeat of a trial."""
         return replace(self, measured={**self.measured, name: (*self.measured.get(name, ()), measurement)})
 
-    def surprises(self) -> list[str]:
+    def unexpected_results(self) -> list[str]:
         """Profiles of which a repeat did not end as described, one line each."""
         lines = []
         for name, found in sorted(self.measured.items()):

@@ -177,7 +177,7 @@ def measured(trial: Trial) -> list[Measured]:
     result = []
     for key in keys:
         one = series(found, key)
-        rate = night_rate(one) if one else None
+        rate = rate_of_run(one) if one else None
         name = (key.metric, key.kind)
         if rate is None:
             continue
@@ -198,7 +198,7 @@ def measured(trial: Trial) -> list[Measured]:
     return result
 
 
-def night_rate(one: Series) -> tuple[float, float, float] | None:
+def rate_of_run(one: Series) -> tuple[float, float, float] | None:
     """Growth per connection over a whole trial, with its 95 % interval; None where nothing can be said."""
     column = one.column("connection")
     pairs = [(value, amount) for value, amount in zip(one.increments, column, strict=True) if amount > 0]

@@ -93,7 +93,7 @@ def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
     warm = [o for o in seen if o.spec.phase is Phase.WARMUP]
     if len(warm) != len(seen) or len(warm) >= MAX_WARMUP:
         return None
-    if len(warm) >= MIN_WARMUP and (steady(warm) or (goal.vary and (steep(warm) or _sinking(warm, goal)))):
+    if len(warm) >= MIN_WARMUP and (steady(warm) or (goal.vary and (steep(warm) or _declining(warm, goal)))):
         return None
     step = design.brisk(trial, goal, Phase.WARMUP)
     if not seen and goal.vary:
@@ -102,7 +102,7 @@ def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
     return step
 
 
-def _sinking(warm: Sequence[Observation], goal: Goal) -> bool:
+def _declining(warm: Sequence[Observation], goal: Goal) -> bool:
     """Whether something is released late: only a wait without clients shows how much, not more warm-up cycles."""
     return goal.retention > 0 and bool(warm[-1].unsettled) and warm[-1].settled
 

@@ -117,7 +117,7 @@ class Tracker:
             for name, value in values.items()
         }
         if not all(
-            _stays(floor) or _climbs(floor) or (self.accept_falling and _sinks(floor))
+            _stays(floor) or _climbs(floor) or (self.accept_falling and _declines(floor))
             for floor in floors.values()
         ):
             return None
@@ -146,7 +146,7 @@ def _stays(floor: Sequence[float]) -> bool:
     return abs(after - before) <= max(SAME, SAME_SHARE * before)
 
 
-def _sinks(floor: Sequence[float]) -> bool:
+def _declines(floor: Sequence[float]) -> bool:
     """Whether each minimum is below the one before, as while things are released one by one."""
     return all(after < before for before, after in pairwise(floor))
 

@@ -48,7 +48,7 @@ class CloseTimes:
         """Record when the last client of a load disconnected."""
         self._disconnected_at = moment
 
-    def learn_from(self, samples: Iterable[Sample], until: float) -> float:
+    def update_from(self, samples: Iterable[Sample], until: float) -> float:
         """Find the closes between the last disconnect and ``until``; return the seconds to the latest one, or 0."""
         if self._disconnected_at is None:
             return 0.0

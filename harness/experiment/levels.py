@@ -136,7 +136,7 @@ class LevelReader:
             )
             counters, censuses = self._read(result)
         levels = result.levels(*censuses)
-        lag = close_times.learn_from(self.sampler.samples(), self.context.clock())
+        lag = close_times.update_from(self.sampler.samples(), self.context.clock())
         if result.settled and self.target.alive:
             close_times.add_level(result.level.get("fds"), unnoticed(levels), stable=result.stable)
             if not result.fluctuating:

@@ -56,7 +56,7 @@ def resumption(run: Path, now: float | None = None) -> Resumption:
     last = trial.observations[-1].ended if trial.observations else trial.started
     at = max(trial.started, trial.ended, last, sampled)
     gap = max(0.0, (time.time() if now is None else now) - written)
-    return Resumption(directory, replace(record, trials=()), _gone_on(trial, at, gap), plan, at)
+    return Resumption(directory, replace(record, trials=()), _continued(trial, at, gap), plan, at)
 
 
 def _interrupted(record: RunRecord, folder: Path) -> Trial:
@@ -80,7 +80,7 @@ def _interrupted(record: RunRecord, folder: Path) -> Trial:
     return trial
 
 
-def _gone_on(trial: Trial, at: float, gap: float) -> Trial:
+def _continued(trial: Trial, at: float, gap: float) -> Trial:
     """The trial as it is before the next process of its service starts."""
     restart = Restart(len(trial.observations), at, round(gap, 1))
     cycles = counted(len(trial.observations), "cycle")

@@ -91,12 +91,12 @@ class IsolatedExchange:
                 self._say(f"cannot be started: {error}")
                 self._ending.wait(RESTART_PAUSE)
                 continue
-            status = self._attend(child)
+            status = self._read_output(child)
             if not self._ending.is_set():
                 self._say(f"{child.pid} ended with status {status}; starting another")
                 self._ending.wait(RESTART_PAUSE)
 
-    def _attend(self, child: subprocess.Popen[bytes]) -> int:
+    def _read_output(self, child: subprocess.Popen[bytes]) -> int:
         """Read the child's output until it ends; returns its exit status."""
         assert child.stdin is not None
         assert child.stdout is not None

@@ -120,9 +120,9 @@ def render_markdown(record: ClaimsRecord) -> str:
     lines = [f"{provenance(record)}. {headline(record)}.", ""]
     lines += ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     lines += ["| " + " | ".join(map(markdown, cells(row, record))) + " |" for row in record.rows()]
-    if surprises := record.surprises():
+    if unexpected_results := record.unexpected_results():
         lines += ["", "Repeats that did not end as their profile describes:", ""]
-        lines += [f"- {markdown(line)}" for line in surprises]
+        lines += [f"- {markdown(line)}" for line in unexpected_results]
     return "\n".join(lines) + "\n"
 
 
@@ -138,7 +138,7 @@ def render_html(record: ClaimsRecord) -> str:
             headline=headline(record),
             headings=HEADINGS,
             rows=rows,
-            surprises=record.surprises(),
+            unexpected_results=record.unexpected_results(),
             policy=policy(),
         )
     )

@@ -2,7 +2,7 @@
 
 ``sys.remote_exec`` must be called by a Python of the same version, so the target's own executable is run for it.
 Its main thread then loads the agent as soon as it runs Python code again. One that waits for a connection is
-helped by one (``knock``); one that is blocked for ever never does.
+helped by one (``wake_up``); one that is blocked for ever never does.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def detach(pid: int, directory: Path, *, loaded: bool) -> None:
         pass
 
 
-def knock(url: str) -> None:
+def wake_up(url: str) -> None:
     """Connect to the service and leave: an event loop at rest runs no Python code until something happens."""
     try:
         check_accepts(Router(), Endpoint.parse(url), timeout=1.0)

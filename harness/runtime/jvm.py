@@ -97,7 +97,7 @@ class JvmCounters:
             for name, frames in self._threads(process):
                 if frames:  # a thread of the JVM itself has no Java frame
                     threads += 1
-                    text = numberless(name)
+                    text = strip_numbers(name)
                     names[text] = names.get(text, 0) + 1
         if large:
             return Counters({THREADS: threads}, names, tuple(processes), (TOO_MANY,))
@@ -144,7 +144,7 @@ class JvmCounters:
         sums: dict[Stack, int] = {}
         for name, frames in self._threads(pid):
             own = any(not is_library("jvm", frame) for frame in frames)
-            key = ("" if own else numberless(name), frames)
+            key = ("" if own else strip_numbers(name), frames)
             sums[key] = sums.get(key, 0) + 1
         return sums
 
@@ -219,7 +219,7 @@ def class_name(name: str) -> str:
     return inner + "[]" * depth
 
 
-def numberless(name: str) -> str:
+def strip_numbers(name: str) -> str:
     """``pool-3-thread-1`` → ``pool-N-thread-N``."""
     return re.sub(r"\d+", "N", name)[:100]
 

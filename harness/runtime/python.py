@@ -12,7 +12,7 @@ from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.runtime import channel, python_sites
 from harness.runtime.agents import AgentReader
-from harness.runtime.attach import attach, detach, knock
+from harness.runtime.attach import attach, detach, wake_up
 from harness.runtime.counters import (
     ASYNCIO_TASKS,
     BLOCKS,
@@ -44,7 +44,7 @@ TRACE = "HARNESS_RUNTIME_TRACE"
 FRAMES = 16
 LONGEST_CHAINS = 5.0  # seconds: the agent looks for owners for 4 s at most (agent/python/harness_chains.py)
 START_TIMEOUT = 5.0  # seconds after its start in which a Python must have loaded the agent
-KNOCK = 0.1  # seconds between two looks whether a Python that is attached to answers
+WAKE_UP_EVERY = 0.1  # seconds between two looks whether a Python that is attached to answers
 FIELDS: dict[str, Key] = {
     "objects": OBJECTS,
     "blocks": BLOCKS,
@@ -145,8 +145,8 @@ class PythonCounters(AgentReader):
                         f"{START_TIMEOUT:g} s: is it blocked?"
                     )
                 if self.url:
-                    knock(self.url)
-                time.sleep(KNOCK)
+                    wake_up(self.url)
+                time.sleep(WAKE_UP_EVERY)
         except ProbeError as error:
             return Unavailable(str(error))
         finally:

@@ -264,7 +264,7 @@ class SseUser(User):
             options=going,
             listener=SourceListener(
                 prepare_request=prepare_request,
-                on_head=self._headed,
+                on_head=self._on_head,
                 on_first=lambda report: shared.statistics.on_first_event(report, name),
                 on_report=self._report,
                 on_gap=gap,
@@ -287,7 +287,7 @@ class SseUser(User):
             request = Request(request.endpoint, options.method, sent, options.body)
         return request, own
 
-    def _headed(self, endpoint: Endpoint, report: Report) -> None:
+    def _on_head(self, endpoint: Endpoint, report: Report) -> None:
         if report.headers is not None:
             self.shared.statistics.on_head(report, report.order.path)
         if report.set_cookie:

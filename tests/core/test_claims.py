@@ -189,6 +189,6 @@ def test_growth_that_single_repeats_show_is_left_out() -> None:
 
 def test_a_repeat_that_ended_otherwise_is_listed() -> None:
     other = replace(CRASH, expected=False, note="expected return code 2, saw 1")
-    assert record(a=(CRASH, other)).surprises() == [
+    assert record(a=(CRASH, other)).unexpected_results() == [
         "a: 1 of 2 repeats not as described (crashed): expected return code 2, saw 1"
     ]

@@ -58,5 +58,5 @@ def test_what_was_measured_is_what_is_expected_or_is_listed(record: ClaimsRecord
     expected |= {one.profile.name: one.profile.expected for one in VARIATIONS}
     assert dict(record.expected) == expected, "run: make claims"
     text = PAGE.read_text()
-    for line in record.surprises():
+    for line in record.unexpected_results():
         assert line.partition(":")[0] in text

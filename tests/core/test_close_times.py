@@ -23,7 +23,7 @@ def lane(counts: dict[float, int], until: float, step: float = 0.1) -> list[Samp
 def learned(counts: dict[float, int], until: float) -> CloseTimes:
     closes = CloseTimes(1.0, base=8.0)
     closes.clients_disconnected(10.0)
-    closes.learn_from(lane(counts, until), until)
+    closes.update_from(lane(counts, until), until)
     return closes
 
 
@@ -45,7 +45,7 @@ def test_a_straggler_is_no_late_close() -> None:
 
 def test_nothing_is_learnt_before_a_client_was_there() -> None:
     closes = CloseTimes(1.0)
-    assert closes.learn_from(lane({0.0: 58, 5.0: 8}, 10.0), 10.0) == 0.0
+    assert closes.update_from(lane({0.0: 58, 5.0: 8}, 10.0), 10.0) == 0.0
 
 
 def test_counts_that_are_back_need_only_a_short_window_and_others_the_time_asked_for() -> None:
@@ -62,7 +62,7 @@ def test_levels_that_were_only_early_are_no_base_any_more() -> None:
         closes.add_level(fds, fds - 8, stable=True)
     assert closes.is_released(350.0)
     closes.clients_disconnected(10.0)
-    closes.learn_from(lane({0.0: 350, 18.0: 100}, 20.0), 20.0)
+    closes.update_from(lane({0.0: 350, 18.0: 100}, 20.0), 20.0)
     assert not closes.is_released(101.0)
     closes.add_level(308.0, 300.0, stable=False)
     assert not closes.is_released(308.0)

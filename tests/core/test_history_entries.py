@@ -13,7 +13,7 @@ from harness.core.history import (
     digest_of,
     entry_of,
     measured,
-    night_rate,
+    rate_of_run,
     target_name,
     trial_entry,
     worst_outcome,
@@ -158,7 +158,7 @@ def test_a_rate_with_noise_needs_three_loads() -> None:
         seen = [observation(n, {key: level}) for n, level in enumerate(levels)]
         one = series(moments(trial([], observations=seen)), key)
         assert one
-        return night_rate(one)
+        return rate_of_run(one)
 
     assert read([0.0, 300.0, 600.0]) is None
     assert read([0.0, 300.0, 600.0, 900.0]) == pytest.approx((1.0, 1.0, 1.0))

@@ -49,7 +49,7 @@ def test_a_run_that_was_interrupted_continues_where_it_ended(short: Catalogue, t
     again = ClaimsRun(short, out=None, resume=out, interrupt=threading.Event(), jobs=1).run()
     assert again.measured[SHORT][0] == kept[0]
     assert (len(again.measured[SHORT]), again.left(), again.resumed) == (2, [], 1)
-    assert again.surprises() == []
+    assert again.unexpected_results() == []
     assert load(out / "claims.json") == again
     assert "2 of 2 logs" in (out / "claims.md").read_text()
     assert "2 of 2 logs" in (out / "claims.html").read_text()

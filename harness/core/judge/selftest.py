@@ -143,7 +143,7 @@ def _plant(trial: Trial, goal: Goal, key: Key, size: float) -> Planted:
                 pause = max(0.0, seen.started - recorded[index - 1].ended)
                 seen = _at(seen, now.observations[-1].ended + pause)
         else:
-            seen = _imagined(now, recorded, step, index)
+            seen = _simulated(now, recorded, step, index)
         served += seen.ledger.opened
         levels = {**seen.levels, key: seen.levels.get(key, 0.0) + _kept(key, size, served)}
         now = replace(now, observations=(*now.observations, replace(seen, spec=step, levels=levels)))
@@ -174,7 +174,7 @@ def _alike(one: CycleSpec, other: CycleSpec) -> bool:
     )
 
 
-def _imagined(now: Trial, recorded: Sequence[Observation], step: CycleSpec, index: int) -> Observation:
+def _simulated(now: Trial, recorded: Sequence[Observation], step: CycleSpec, index: int) -> Observation:
     """A cycle that was not recorded, as this service would probably have served it."""
     rests = [o.ended - o.load_ended for o in recorded if o.load_ended is not None]
     rest = median(rests) if rests else 1.0

@@ -33,7 +33,7 @@ def install(blueprint: Blueprint) -> None:
     """Register the two owners as the last steps of the shutdown."""
     endpoint = blueprint.settings.broker
 
-    def farewell() -> None:
+    def at_shutdown() -> None:
         sockets = Sockets(Counters())
         dealer = sockets.open(endpoint)
         handle = dealer.underlying
@@ -45,4 +45,4 @@ def install(blueprint: Blueprint) -> None:
             sys.stderr.write(f"Socket close failure: zmq_close of a closed DEALER: {reason}\n")
         sockets.context.term()
 
-    blueprint.ending.append(farewell)
+    blueprint.ending.append(at_shutdown)

@@ -30,7 +30,7 @@ def install(blueprint: Blueprint) -> None:
     absent = socket.socket()
     absent.bind(("127.0.0.1", 0))
 
-    def farewell() -> None:
+    def at_shutdown() -> None:
         sockets = Sockets(Counters())
         dealer = sockets.open(f"tcp://127.0.0.1:{absent.getsockname()[1]}")
         dealer.send_multipart(mdp.encode_client_request(DIALECT, REPORTS, [b"stopping"]))
@@ -46,4 +46,4 @@ def install(blueprint: Blueprint) -> None:
             )
             ending.join()
 
-    blueprint.ending.append(farewell)
+    blueprint.ending.append(at_shutdown)

@@ -58,7 +58,7 @@ _pending: list[object] = []
 _tries: list[None] = []
 
 
-def quietly(action: Callable[[], object]) -> Callable[[], None]:
+def suppress_errors(action: Callable[[], object]) -> Callable[[], None]:
     """Hooks run inside the target's own calls: they must never raise there."""
 
     def hook() -> None:
@@ -87,7 +87,7 @@ def soon(action: Callable[[], object], back_in: object) -> bool:
             add(_pending[0], None)
         else:
             awaited.clear()  # the frame, and all that it refers to, is the target's own
-            quietly(action)()
+            suppress_errors(action)()
         return 0
 
     _tries[:] = [None] * 1000
@@ -107,11 +107,11 @@ def start(directory: str) -> bool:
     agent.run()
     _agent = agent
     posix.register_at_fork(
-        before=quietly(agent.pause),
-        after_in_parent=quietly(agent.resume),
-        after_in_child=quietly(agent.reborn),
+        before=suppress_errors(agent.pause),
+        after_in_parent=suppress_errors(agent.resume),
+        after_in_child=suppress_errors(agent.after_fork_in_child),
     )
-    atexit.register(quietly(agent.leave))
+    atexit.register(suppress_errors(agent.leave))
     return True
 
 

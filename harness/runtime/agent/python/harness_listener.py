@@ -167,14 +167,14 @@ class Listener:
         connection = _socket.socket(fileno=number)
         try:
             connection.settimeout(TIMEOUT)
-            if self.friend(connection):
+            if self.is_trusted_peer(connection):
                 self.answer(connection)
         except Exception:
             pass
         finally:
             connection.close()
 
-    def friend(self, connection: _socket.socket) -> bool:
+    def is_trusted_peer(self, connection: _socket.socket) -> bool:
         """Only the user who started the agent and root are answered; ourselves waking us up are not."""
         peer = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, PEERCRED_SIZE)
         pid, user = (int.from_bytes(peer[at : at + 4], sys.byteorder) for at in (0, 4))
@@ -227,7 +227,7 @@ class Listener:
         if not (WARNS_LAST and self.soon(self.run, sys._getframe(2))):
             self.run()
 
-    def reborn(self) -> None:
+    def after_fork_in_child(self) -> None:
         """After a fork, in the child: a socket and a thread of its own."""
         was_there = self.pid
         self.thread = 0
