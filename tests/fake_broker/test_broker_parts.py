@@ -22,12 +22,12 @@ from fake_broker import __main__ as command
 from fake_broker import mdp, mmi, private
 from fake_broker.broker import Broker
 from fake_broker.dialects import DIALECTS
-from fake_broker.fault import FAULTS
+from fake_broker.fault import FAULTS, Read, Restart
 from fake_broker.journal import Journal
 from fake_broker.loop import Loop
 from fake_broker.monitor import EVENTS, MAX_EVENTS, Monitor
 from fake_broker.quirks import QUIRKS
-from fake_broker.server import ListenError, listen
+from fake_broker.server import ListenError, Server, listen
 from fake_broker.spec import SpecError, describe, parse
 from fake_broker.state import State
 from fake_broker.traffic import Incoming
@@ -476,3 +476,19 @@ def test_a_farewell_names_the_service_of_its_worker() -> None:
     _, (farewell,) = broker.add_fault(parse({"fault": "disconnect"}), 1.0)
     assert (farewell.to, farewell.what.service, farewell.what.message) == (b"w", b"echo", mdp.Disconnect())
     assert broker.state.workers == {}
+
+
+def test_a_broker_that_does_not_read_is_told_so_and_reads_again(
+    context: zmq.Context[zmq.Socket[bytes]],
+) -> None:
+    poller = zmq.Poller()
+    with Server(context, poller, "tcp://127.0.0.1:0") as server:
+        for reading in (False, False, True, True, False):
+            server.follow(Read(reading), 1.0)
+            assert server.reading is reading
+            assert (server.router in poller) is reading
+        server.follow(Restart(), 2.0)
+        assert server.reading is False, "a new ROUTER is read no sooner"
+        assert server.router not in poller
+        assert server.monitor.socket in poller
+        assert server.counts() == dict.fromkeys(Monitor.COUNTS, 0)
