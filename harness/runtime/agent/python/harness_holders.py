@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 
 import harness_chains
 import harness_readings
@@ -21,7 +22,10 @@ MAX_CONTAINERS = 16  # containers that are described
 HERE = __file__.rpartition("/")[0] + "/"
 EVERYTHING = 1_500_000  # objects beyond which nothing is searched
 
+MEASURED_WITHIN = 5  # seconds
+
 _before: dict[int, int] = {}
+_measured = [False]
 
 _function = type(lambda: None)
 _method = type((lambda _: None).__get__(0))
@@ -40,10 +44,14 @@ def containers(first: int = 0) -> dict[str, object]:
     everything = gc.get_objects()
     if len(everything) > EVERYTHING:
         return {"grown": [], "partial": "more than %d objects: containers are not compared" % EVERYTHING}
-    lengths, found = _lengths(everything)
+    lengths, found, complete = _lengths(everything)
     if first:
         _before.clear()
         _before.update(lengths)
+        _measured[0] = complete
+    if not (complete and _measured[0]):  # one that was not measured at first would count as grown
+        return {"grown": [], "partial": "containers were not all measured within %d s" % MEASURED_WITHIN}
+    if first:
         return {"grown": []}
     # No sort over all of them: it would hold the interpreter for a second where a million containers are alive.
     most: list[tuple[int, int]] = []
@@ -95,9 +103,10 @@ def _ours() -> set[int]:
     }
 
 
-def _lengths(everything: list[object]) -> tuple[dict[int, int], dict[int, object]]:
-    """Length and object by id, of containers that could have gained enough. A dict of plain values is not known to the
-    collector: it is found as an attribute of what is."""
+def _lengths(everything: list[object]) -> tuple[dict[int, int], dict[int, object], bool]:
+    """Length and object by id, of containers that could have gained enough, and whether there was time for all. A dict
+    of plain values is not known to the collector: it is found as an attribute of what is."""
+    deadline = time.monotonic() + MEASURED_WITHIN
     bases = _bases()
     ours = _ours()
     kinds: dict[type, Any] = {}
@@ -115,12 +124,14 @@ def _lengths(everything: list[object]) -> tuple[dict[int, int], dict[int, object
                 lengths[id(one)] = size
                 found[id(one)] = one
 
-    for one in everything:
+    for index, one in enumerate(everything):
+        if not index & 4095 and time.monotonic() > deadline:
+            return lengths, found, False
         look(one)
         for inner in gc.get_referents(one):
             if type(inner) is dict and not gc.is_tracked(inner):
                 look(inner)
-    return lengths, found
+    return lengths, found, True
 
 
 def _last(container: Any) -> Any:
