@@ -291,7 +291,7 @@ def test_what_cannot_be_read_because_it_exited_has_crashed(
         (0.5, 3.0, None, 3, 20.0),  # as planned
         (4.0, 9.0, None, 1, 20.0),  # another cycle, and the last questions, would not fit
         (7.0, 60.0, None, 1, 20.0),  # the load is cut short, so that the last questions fit
-        (0.5, 3.0, 8.0, 2, 8.0),  # little is left of --max-time
+        (0.5, 3.0, 10.0, 2, 10.0),  # little is left of --max-time: 2 s of it are for the service to settle
         (15.0, 3.0, None, 1, 20.0 + 12.0),  # a service that answers so slowly is loaded for 2 s all the same
     ],
 )
