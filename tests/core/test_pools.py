@@ -10,8 +10,8 @@ from harness.core.cycle import Phase
 from harness.core.judge.caveat import caveat_of
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.following import without_brought_mappings
-from harness.core.judge.growth import Assessed
-from harness.core.judge.moments import moments
+from harness.core.judge.growth import Assessed, assess
+from harness.core.judge.moments import Series, moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal
@@ -149,3 +149,35 @@ def test_room_in_the_heap_for_what_a_cache_may_hold_is_no_leak_of_mappings(cache
     }
     assert without_brought_mappings(results)[mappings].status == status
     assert without_brought_mappings(results)[objects] == results[objects]
+
+
+@pytest.mark.parametrize(
+    ("grown", "leaks"),
+    [
+        ((0, 4, 0, 0, 5, 0, 64), False),  # Tomcat, healthy: a fast burst of 1,950 streams
+        ((4, 5, 6, 3, 5, 2, 8), False),  # Jetty, healthy: nearly the same in each burst
+        ((5, 3, 1, 8, 6, 1, 37), True),  # a thread per 50 streams
+    ],
+)
+def test_threads_of_a_pool_are_told_from_a_slow_leak_by_the_largest_burst(
+    grown: tuple[int, ...], leaks: bool
+) -> None:
+    sizes = (300, 150, 50, 487, 300, 50, 1950)
+    level, levels = 63.0, [63.0]
+    for more in grown:
+        level += more
+        levels.append(level)
+    spans = tuple(
+        {
+            "connection": float(n),
+            "answered": float(n),
+            "event": float(n),
+            "cycle": 1.0,
+            "reading": 1.0,
+            "time": 6.0,
+        }
+        for n in sizes
+    )
+    for key in (Key("threads"), Key("tasks", "java-thread")):
+        found = assess(Series(key, tuple(levels), spans, peak=20), sensitivity=1e-3)
+        assert (found.status == "leaking") is leaks, (key, found)

@@ -272,6 +272,25 @@ def _clockwork(data: _Data, factor: str) -> bool:
     return all(abs(value - rate * amount) <= max(1.0, STRICT * abs(value)) for value, amount in active)
 
 
+def _of_threads(data: _Data) -> bool:
+    return data.series.key.metric == "threads" or data.series.key.kind == "java-thread"
+
+
+def _proportional(data: _Data, factor: str) -> bool:
+    """Whether the cycle in which the driver was strongest added as much per unit as the others, within a factor of two
+    or by chance. A pool of threads grows with the width of a burst and with the load of the machine, so a large burst
+    adds many times more, or less."""
+    *rest, (value, amount) = sorted(_active(data, factor), key=lambda pair: pair[1])
+    others = math.fsum(x for _, x in rest)
+    if others <= 0:
+        return True
+    _, low, high = poisson_interval(max(0.0, math.fsum(y for y, _ in rest)), others)
+    least, most = low * amount, high * amount
+    few = value < least / 2 and least - value > 4 * math.sqrt(least)
+    many = value > 2 * most and value - most > 4 * math.sqrt(most)
+    return not few and not many
+
+
 def _exceeds_any_pool(data: _Data) -> str:
     """Why the growth is a leak although no driver explains it well: no pool is that large. Empty if one could be."""
     active = _active(data, "connection")
@@ -292,6 +311,9 @@ def _slowly(data: _Data, factor: str) -> str:
         return ""
     ratio = _evidence(data, factor)
     if ratio < CERTAIN:
+        return ""
+    largest = max(BURST_POOL, data.pool)
+    if _of_threads(data) and data.total <= largest and (rises < RISES or not _proportional(data, factor)):
         return ""
     size = lump(data.grown)
     counts = [value / size for value in data.grown]
