@@ -22,7 +22,11 @@ def main() -> int:
         print("chromium is not installed: apt-get install chromium", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        out = Path(folder) / "run"
+        # A folder of its own: the report then names neither this checkout nor its branch.
+        service = Path(folder) / "service"
+        service.mkdir()
+        shutil.copy(ROOT / "examples" / "aiohttp_app.py", service)
+        out = service / "run"
         guard = (
             sys.executable,
             "-m",
@@ -32,14 +36,12 @@ def main() -> int:
             "--retention",
             "0",
             "--out",
-            str(out),
+            out.name,
         )
         url = ("--url", "http://127.0.0.1:{port}/events", "--", "python", "aiohttp_app.py")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"LEAKY": "1", "HARNESS_HISTORY": "none", "PATH": path}
-        done = subprocess.run(
-            (*guard, *url), cwd=ROOT / "examples", env=environment, timeout=TIMEOUT, check=False
-        )
+        done = subprocess.run((*guard, *url), cwd=service, env=environment, timeout=TIMEOUT, check=False)
         if done.returncode != 1:
             print(f"the guard ended with {done.returncode}; expected 1: leaking", file=sys.stderr)
             return 1
