@@ -137,7 +137,7 @@ def test_init_and_check_run_as_the_guide_says(tmp_path: Path) -> None:
     assert harness("init", cwd=tmp_path).returncode == 0
     checked = harness("budget", "check", cwd=tmp_path)
     assert checked.returncode == 0
-    assert "good" in checked.stdout
+    assert "valid" in checked.stdout
 
 
 def test_every_page_has_something_to_run() -> None:

@@ -163,7 +163,7 @@ def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Asses
     if not stacks and not cached:
         return dict(results)
     of = (
-        f"stacks of the {threads.total:g} threads that came"
+        f"stacks of the {counted(threads.total, 'thread', 'g')} that came"
         if stacks and threads
         else "room for what a cache may hold"
     )
