@@ -73,7 +73,7 @@ endurance: venv  ## the load generator itself: 50,000 streams in one process lea
 SABOTAGE_REPEAT ?= 1
 SABOTAGE_INNOCENTS ?= $(SABOTAGE_REPEAT)
 
-sabotage: venv  ## planted leaks and innocent habits for real: the table of docs/sabotage.md (an hour)
+sabotage: venv  ## planted leaks and benign behaviour, really run: the table of docs/sabotage.md (an hour)
 	$(BIN)/python -m tests.sabotage --repeat $(SABOTAGE_REPEAT) --innocents $(SABOTAGE_INNOCENTS) $(ARGS)
 
 mutation: venv  ## small changes of the source that no test notices (ARGS='harness/core/units.py'; all: hours)

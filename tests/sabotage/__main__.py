@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--repeat", type=int, default=1, help="times that each leak is run [1]")
     parser.add_argument(
-        "--innocents", type=int, default=None, help="times that each innocent is run [as --repeat]"
+        "--innocents", type=int, default=None, help="times that each benign service is run [as --repeat]"
     )
     parser.add_argument(
         "--jobs", type=int, default=1, help="guards side by side, which disturb each other [1]"

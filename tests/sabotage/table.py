@@ -1,4 +1,4 @@
-"""The table: services with one planted leak or one innocent habit, and what a guard must say of each."""
+"""The table: services with one planted leak or one benign behaviour, and the verdict that a guard must give of each."""
 
 from __future__ import annotations
 
