@@ -92,8 +92,8 @@ def clean_rates(
 ) -> dict[Key, float]:
     """Rates of a server that must be clean.
 
-    late_step: measure once more where a rate exceeds ``most``. Only V8 needs this: its compiler adds the same 46
-    objects once, in a cycle after the warm-up. A leak goes on in the second measurement.
+    late_step: measure once more where a rate exceeds ``most``. V8 needs this, whose compiler adds the same 46 objects
+    once, in a cycle after the warm-up, and HotSpot, which was seen to add 80. A leak goes on in the second measurement.
     """
     found = rates(reader, cycle, noise, warmups=WARMUPS, typical=statistics.fmean)
     if late_step and any(abs(rate) > most for rate in found.values()):
