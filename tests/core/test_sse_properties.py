@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -51,14 +52,25 @@ def cut(draw: st.DrawFn, streams: st.SearchStrategy[bytes] = STREAMS) -> list[by
     return [stream[start:end] for start, end in zip([0, *places], [*places, len(stream)], strict=True)]
 
 
-@settings(max_examples=400, deadline=None)
-@given(chunks=cut())
+SPLIT: dict[str, Any] = {"chunks": cut()}
+LOOKED_AT: dict[str, Any] = {"chunks": cut(), "looks": st.lists(st.booleans(), min_size=40, max_size=40)}
+RECONNECTS: dict[str, Any] = {"streams": st.lists(cut(), max_size=4)}
+LIMITS: dict[str, Any] = {
+    "chunks": cut(),
+    "other": st.integers(1, 50),
+    "line": st.integers(1, 40),
+    "event": st.integers(1, 40),
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(**SPLIT)
 def test_any_split_of_any_bytes_gives_what_the_standard_says(chunks: list[bytes]) -> None:
     assert decoded(chunks) == interpret(b"".join(chunks))
 
 
-@settings(max_examples=300, deadline=None)
-@given(chunks=cut(), looks=st.lists(st.booleans(), min_size=40, max_size=40))
+@settings(max_examples=75, deadline=None)
+@given(**LOOKED_AT)
 def test_looking_in_between_changes_nothing(chunks: list[bytes], looks: list[bool]) -> None:
     decoder, plain = Decoder(), Decoder()
     events, untouched = [], []
@@ -74,8 +86,8 @@ def test_looking_in_between_changes_nothing(chunks: list[bytes], looks: list[boo
     assert decoder.comments == plain.comments == len(wanted.comments)
 
 
-@settings(max_examples=200, deadline=None)
-@given(streams=st.lists(cut(), max_size=4))
+@settings(max_examples=50, deadline=None)
+@given(**RECONNECTS)
 def test_reconnects_keep_the_id_and_nothing_else(streams: list[list[bytes]]) -> None:
     decoder = Decoder()
     last = ""
@@ -94,8 +106,8 @@ def _last(stream: bytes, before: str) -> str:
     return interpret(seeded).last_event_id
 
 
-@settings(max_examples=300, deadline=None)
-@given(chunks=cut(), other=st.integers(1, 50), line=st.integers(1, 40), event=st.integers(1, 40))
+@settings(max_examples=75, deadline=None)
+@given(**LIMITS)
 def test_limits_do_not_depend_on_the_chunks(chunks: list[bytes], other: int, line: int, event: int) -> None:
     stream = b"".join(chunks)
     again = [stream[at : at + other] for at in range(0, len(stream), other)]
@@ -154,3 +166,18 @@ def test_what_a_peer_names_its_fields_is_not_remembered(field: list[str]) -> Non
     stream = "".join(f"{name}: x\n" for name in field) + "data: y\n\n"
     assert decoded([stream.encode()]) == interpret(stream.encode())
     assert len(SHAPES) == before == 11
+
+
+@pytest.mark.soak(reason="the properties above on four times as many examples: four seconds of a core")
+@pytest.mark.parametrize(
+    ("short", "values", "examples"),
+    [
+        (test_any_split_of_any_bytes_gives_what_the_standard_says, SPLIT, 400),
+        (test_looking_in_between_changes_nothing, LOOKED_AT, 300),
+        (test_reconnects_keep_the_id_and_nothing_else, RECONNECTS, 200),
+        (test_limits_do_not_depend_on_the_chunks, LIMITS, 300),
+    ],
+    ids=("split", "looks", "reconnects", "limits"),
+)
+def test_the_same_on_four_times_as_many_examples(short: Any, values: dict[str, Any], examples: int) -> None:
+    settings(max_examples=examples, deadline=None)(given(**values)(short.hypothesis.inner_test))()
