@@ -64,7 +64,7 @@ def test_a_count_is_not_compared_with_the_bytes_of_its_metric(here: Path) -> Non
     (said,) = uncovered(judged)
     assert (
         "memory per connection is in bytes and does not cover memory/blocks, which is counted in blocks"
-        in said
+        in said.text
     )
     done = accept(saved(here, leaking))
     assert done.exit_code == 0, done.output
