@@ -44,7 +44,7 @@ imports: venv
 
 # Most tests wait for a service rather than compute; a file stays with one worker, so its servers are shared. Files that
 # take longest start first (tests/longest_first.py).
-JOBS ?= 4
+JOBS ?= 6
 # The job of tests/skips.toml whose reasons for a skip are allowed; any other reason fails.
 SKIPS ?= machine
 
