@@ -13,6 +13,7 @@ from harness.core.units import counted
 from harness.core.verdict import Finding
 from harness.report.fact_lines import LONGEST, Fact
 
+SAME_RATE = 0.05  # share of a rate by which that of its place may differ
 _PLACE = re.compile(
     r"(?P<at>\S{1,400}:\d{1,9})"
     r"(?: in (?P<function>\(anonymous\)|[^:() ](?:[^:() ]|\(\*\w{1,100}\)|<\w{1,40}>){0,200}))?"
@@ -65,7 +66,9 @@ def where_fact(trial: Trial, first: Finding | None, root: str) -> Fact | None:
     rest = counted(len(distinct) - 1, "more place")
     more = f" ({rest}: see the report)" if len(distinct) > 1 else ""
     foreign = "" if lines[0].own else "; a library's line: no stack has a frame of the service"
-    partial = "; not confirmed: the search was cut short" if trial.places.partial else ""
+    # A place that gains as much as was found needs no further comparison, whatever else the search did not finish.
+    confirmed = lines[0].rate is not None and abs(lines[0].rate - rate) <= SAME_RATE * rate
+    partial = "; not confirmed: the search was cut short" if trial.places.partial and not confirmed else ""
     return Fact("where", f"{place(lines[0].text, root)}{more}{foreign}{partial}")
 
 

@@ -225,6 +225,16 @@ def test_a_number_and_its_unit_stay_on_one_line() -> None:
         assert "\N{NO-BREAK SPACE}" not in facts.text()
 
 
+@pytest.mark.parametrize(("share", "confirmed"), [(0.94, False), (0.96, True), (1.04, True), (1.06, False)])
+def test_a_place_that_gains_as_much_as_was_found_is_confirmed(share: float, confirmed: bool) -> None:
+    """The search for containers of the aiohttp example ran out of time after its line was known."""
+    (finding, *_) = judge(LEAKING).findings
+    assert finding.rate is not None
+    line = Place("line", "/srv/hub.js:16 in Hub.add", rate=share * finding.rate.value, per="connection")
+    text = read(replace(LEAKING, places=Places((line,), partial=True)))
+    assert ("not confirmed" not in text) is confirmed
+
+
 def test_a_function_without_a_name_is_called_so() -> None:
     line = Place("line", "/srv/server.js:4 in (anonymous) (lines 4-8): 6.67 samples, 543 B per connection")
     text = read(replace(LEAKING, places=Places((line,))))
