@@ -17,7 +17,7 @@ from harness.experiment.setup import TrialSetup
 from harness.experiment.stream_failures import StreamFailures
 from harness.experiment.trial_cycle import CycleRunner
 from harness.experiment.trial_record import TrialRecord
-from harness.experiment.trial_start import ServiceExited, TrialParts, TrialStarter
+from harness.experiment.trial_start import EXIT_TIMEOUT, ServiceExited, TrialParts, TrialStarter
 from harness.store.folder_limit import mib
 
 
@@ -74,7 +74,8 @@ class RunningTrial:
             self.run_cycles()
             self.search.run()
         except ProbeError:
-            if target.alive:
+            # Its process is gone a moment before its supervisor has reported how it exited.
+            if not target.wait(EXIT_TIMEOUT):
                 raise
             # What cannot be read because it exited is a crash, not a failure of ours.
             record.record_exit(target)

@@ -103,7 +103,8 @@ class TrialStarter:
             )
             self._read_initial_levels(reader)
         except ProbeError:
-            if target.alive:
+            # Its process is gone a moment before its supervisor has reported how it exited.
+            if not target.wait(EXIT_TIMEOUT):
                 raise
             # It exited before its first reading: that is the finding, not that it could not be read.
             self._check_stays(target, endpoint)

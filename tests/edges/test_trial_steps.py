@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.core.cycle import CycleSpec, Observation
-from harness.core.errors import ProbeError, SwarmError
+from harness.core.errors import ProbeError, SwarmError, TargetError
 from harness.core.metric import Key
 from harness.core.note import NoteKind
 from harness.core.plan import Stop
@@ -25,11 +25,13 @@ from harness.experiment.context import TrialContext
 from harness.experiment.levels import MAX_EVENTS, LevelReader
 from harness.experiment.options import with_options
 from harness.experiment.place_search import SEARCH
+from harness.experiment.remote_target import ProbeSampler
 from harness.experiment.reproduce import LoadOverrides, describe, setup_for
 from harness.experiment.settle import SettleResult, cores_used
 from harness.experiment.stop_signal import StopSignal
 from harness.experiment.trial import RunningTrial
 from harness.experiment.trial_record import TrialRecord
+from harness.experiment.trial_start import ServiceExited, TrialStarter
 from harness.runtime.counters import run_cycles
 from harness.store.folder_limit import FolderLimit
 from harness.store.run_dir import RunDirectory
@@ -268,21 +270,67 @@ def test_a_swarm_that_fails_because_the_service_exited_leaves_a_crash(
     assert bool(recorded) is (not alive and not interrupted)
 
 
-@pytest.mark.parametrize("alive", [True, False])
-def test_what_cannot_be_read_because_it_exited_has_crashed(
-    alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("exited", [True, False])
+def test_a_service_that_cannot_be_read_because_it_exited_has_crashed(
+    exited: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Its exit is reported a moment after its process is gone, so that it still counts as alive."""
     recorded: list[object] = []
     monkeypatch.setattr(TrialRecord, "record_exit", lambda _, target: recorded.append(target))
 
     def cycle(self: RunningTrial, _: CycleSpec, __: float) -> Observation:
-        self.parts.target.alive = alive  # type: ignore[misc]
         raise ProbeError("no reading")
 
     one = running(tmp_path, cycle)
-    with pytest.raises(ProbeError) if alive else contextlib.nullcontext():
+    one.parts.target.wait = lambda timeout: exited and timeout > 0  # type: ignore[method-assign]
+    with contextlib.nullcontext() if exited else pytest.raises(ProbeError):
         one.run()
-    assert bool(recorded) is not alive
+    assert bool(recorded) is exited
+
+
+@pytest.mark.parametrize(
+    ("exited", "code", "error"),
+    [(True, 0, TargetError), (True, -9, ServiceExited), (False, None, ProbeError)],
+)
+def test_a_service_that_exits_before_its_first_reading_is_the_finding(
+    exited: bool, code: int | None, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that forks into the background was once reported as "no such process", a failure of the harness."""
+    recorded: list[object] = []
+    monkeypatch.setattr(TrialRecord, "record_exit", lambda _, target: recorded.append(target))
+    reported: list[bool] = []  # its exit, by its supervisor
+
+    class Late:
+        logs, lost = ("log",), ""
+
+        @property
+        def alive(self) -> bool:
+            return not reported
+
+        def wait(self, timeout: float) -> bool:
+            if exited and timeout > 0:
+                reported.append(True)
+            return bool(reported)
+
+        def poll(self) -> int | None:
+            return code if reported else None
+
+        def tail(self, lines: int = 20) -> tuple[str, ...]:
+            return ()
+
+    def unreadable(*_: object) -> ProbeSampler:
+        raise ProbeError("no such process")
+
+    record = running(tmp_path, lambda *_: observation(0, {})).record
+    with contextlib.ExitStack() as stack:
+        starter = TrialStarter(record, stack, [])
+        monkeypatch.setattr(starter, "_open_target", lambda *_: Late())
+        for name in ("_start_swarm", "_wait_ready", "_stop_target"):
+            monkeypatch.setattr(starter, name, lambda *_: None)
+        monkeypatch.setattr(starter, "_open_probe", unreadable)
+        with pytest.raises(error, match="forked into the background" if code == 0 else None):
+            starter.start()
+    assert bool(recorded) is (error is ServiceExited)
 
 
 @pytest.mark.parametrize(
