@@ -123,7 +123,7 @@ $(TOOLS)/.installed: tools/requirements.txt
 	@touch $@
 
 LOCK = $(TOOLS)/bin/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --no-annotate \
-  --no-emit-index-url --custom-compile-command 'make lock' --no-build
+  --custom-compile-command 'make lock' --no-build
 
 # MkDocs lives apart too. Its warnings are errors, a broken link or anchor among them; pages under reference/ come from the
 # code.

@@ -29,7 +29,7 @@ else:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# What pytest collects stays until its end: the collector of garbage looks at none of it, while it is imported or later.
+# Modules and tests that pytest collects live until pytest exits, so the garbage collector does not visit them.
 gc.disable()
 
 

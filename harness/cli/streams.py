@@ -46,7 +46,7 @@ def tell(text: str) -> None:
 def line(text: str) -> str:
     """A text as one line that a terminal or a CI log can show: no secret, no control character, no command."""
     if len(text) > MAX_MESSAGE:
-        # An argument may have any length, and the reason of an error is at its end.
+        # An argument in the message may have any length, and the message names the reason last.
         text = f"{text[: MAX_MESSAGE // 2]}…{text[-MAX_MESSAGE // 2 :]}"
     return terminal(secret.hidden(text), 2 * MAX_MESSAGE)
 

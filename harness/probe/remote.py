@@ -117,7 +117,7 @@ class RemoteSampler:
             self._first.set()
 
     def _follow(self) -> bool:
-        """Read one run of the command to its end; returns whether it sent its hello line."""
+        """Read the output of one run of the command; returns whether it sent its hello line."""
         greeted = False
         while lines := self._line.read():
             for line in lines:

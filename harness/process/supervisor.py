@@ -82,8 +82,8 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
             os.chdir(spec["cwd"])
         os.environ[MARK] = spec["mark"]
         open_max = os.sysconf("SC_OPEN_MAX")
-        # Everything above 2 is closed, but for the pipe for errors: a successful execve closes that one, and its end of
-        # file reports the success.
+        # Every descriptor above 2 is closed except the pipe for errors. A successful execve closes that one too, and
+        # the parent then reads end of file: the command has started.
         os.closerange(3, failure)
         os.closerange(failure + 1, min(open_max, 65536))
         os.execvp(spec["argv"][0], spec["argv"])  # noqa: S606 - the command is the user's own
@@ -135,8 +135,7 @@ class Supervisor:
             os.close(reading)
             become_child(self.spec, self.log, failure)
         os.close(failure)
-        # Blocks until the child has executed its program, because only that closes its end of the pipe, or until it
-        # reports an error.
+        # This read waits until the child has started its program, which closes the pipe, or until it reports an error.
         complaint = os.read(reading, 4096).decode(errors="replace")
         os.close(reading)
         if complaint:

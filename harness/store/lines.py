@@ -20,7 +20,7 @@ from harness.core.errors import StoreError
 from harness.core.sample import ProcessSample, Sample
 from harness.store.write import PRIVATE_FILE, failure, write_all
 
-FLUSH_SECONDS = 1.0  # data of so long is lost at most by a kill -9
+FLUSH_SECONDS = 1.0  # a kill -9 loses the samples of this time at most
 FLUSH_BYTES = 64 * 1024  # buffered at most
 
 

@@ -291,10 +291,10 @@ int main(void) {
         "python",
         "python-sigsegv",
         """
-import ctypes, threading, time
+import ctypes, select, threading
 
 def wait():
-    time.sleep(100)
+    select.select([], [], [])
 
 def decode(frame):
     ctypes.string_at(frame)

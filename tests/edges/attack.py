@@ -29,6 +29,9 @@ MAX_TIME = 25.0  # seconds that the harness is given
 DEADLINE = 90.0  # seconds for a whole cell on a busy machine
 LEFT_WITHIN = 3.0  # seconds in which every process must be gone
 PAUSE = 0.01
+STOPPED_FOR = (
+    1.0  # seconds that a stopped harness misses: several readings of its probe, and a part of a cycle
+)
 IDLE_FOR = 0.1  # seconds without a stream that make a service idle
 
 
@@ -223,9 +226,12 @@ class Run:
         return False
 
     def end(self) -> tuple[str, int, str]:
-        """Outcome, exit code and what was printed. A stopped harness is continued after a second."""
+        """Outcome, exit code and what was printed. A stopped harness is continued after STOPPED_FOR."""
         if self.cell.role == "harness" and self.cell.sent == "STOP":
-            time.sleep(1.0)
+            until = time.monotonic() + STOPPED_FOR
+            while time.monotonic() < until:
+                self.watch()  # what it started goes on meanwhile
+                time.sleep(PAUSE)
             self.process.send_signal(signal.SIGCONT)
         deadline = time.monotonic() + DEADLINE
         while self.process.poll() is None and time.monotonic() < deadline:

@@ -107,7 +107,7 @@ def test_a_slow_phase_is_cancelled(
 
 def test_opening_is_part_of_it(tmp_path: Path) -> None:
     """A service that never listens: its own timeout of 30 s would come later."""
-    command = (sys.executable, "-c", "import time; time.sleep(600)", "{port}")
+    command = (sys.executable, "-c", "import signal; signal.pause()", "{port}")
     done, seconds = guard(tmp_path, command=command, max_time=2.0)
     assert seconds <= 2.0 + LATE
     assert done.verdict.outcome is Outcome.UNREADY
@@ -205,12 +205,15 @@ def test_a_lost_worker_does_not_delay_the_end(number: signal.Signals, tmp_path: 
             for one in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     words = one.cmdline()
-                    if "harness.swarm.worker" in words and "supervisor.py" not in " ".join(words):
-                        lost.append(one.pid)
-            time.sleep(0.1)
-        time.sleep(1.0)  # the worker connects to its master, or has not come that far: both are a lost worker
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(lost[0], number)
+                    if "harness.swarm.worker" not in words or "supervisor.py" in " ".join(words):
+                        continue
+                    if not any(each.status == psutil.CONN_ESTABLISHED for each in one.net_connections("tcp")):
+                        continue  # it has no stream open yet
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(one.pid, number)
+                    lost.append(one.pid)
+                    break
+            time.sleep(0.05)
 
     thread = threading.Thread(target=attack)
     thread.start()

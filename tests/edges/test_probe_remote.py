@@ -349,10 +349,10 @@ def test_a_command_that_has_ended_keeps_its_number_until_its_group_is_killed() -
 def test_a_command_that_says_nothing_ends_with_the_harness(how: signal.Signals) -> None:
     """As an ssh whose network is gone: nothing that it writes would tell it that nobody reads."""
     code = (
-        "import time\n"
+        "import signal\n"
         "from harness.probe.remote_line import Line\n"
         "line = Line(['sh', '-c', 'sleep 600; true'])\n"
-        "print(line._process.pid, flush=True); time.sleep(600)"
+        "print(line._process.pid, flush=True); signal.pause()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as harness:
         assert harness.stdout is not None

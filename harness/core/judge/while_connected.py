@@ -12,7 +12,8 @@ waits for its next collection. So growth is a finding only when
   collector frees it only later and never lets a heap outgrow its live part by much, as Go's, by the end of the run, and
 - it exceeds, per client, what a bounded buffer holds: LIMITS.
 
-The first hold is short and only screens. Further ones, with clients of one sort, are as long as the limit needs.
+The first hold is short and only looks for growth. Further ones, with clients of one sort, are as long as the limit
+needs.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ SETTLE_MOST = 5.0  # seconds of that
 MIN_READINGS = 4
 AGAIN = 2.0  # times the length of the hold before, if a busy service gave too few readings
 PACE = 0.5  # of its pace in the first half, that growth keeps in the second
-LAST = 0.15  # share of the readings' time, at its end, in which growth must continue as well
+LAST = 0.15  # the last share of the time read, in which growth must continue as well
 FREED = 0.5  # share of the growth that must be freed when the clients disconnect
 BUFFERED = (
     1200.0  # events: 1,000 are customary for a replay buffer or a queue, and a fifth more to see it stop
