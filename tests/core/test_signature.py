@@ -30,6 +30,33 @@ def test_known_last_words(line: str, name: str) -> None:
     assert found.line == line
 
 
+ASSERTION = "Assertion failed: pfd.revents & POLLIN (src/signaler.cpp:238)"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        '  File "/srv/app/check.py"',
+        'File "/usr/lib/python3.11/threading.py", line 1045',
+        '  File "/srv/app/check.py", line 7 in poll',
+        "Thread 0x00007f97cdb4f6c0 (most recent call first):",
+        "Current thread 0x00007f97cdb4f6c0",
+    ],
+)
+def test_a_line_that_two_writers_share_is_quoted_from_its_message_on(begun: str) -> None:
+    """faulthandler writes in pieces, and libzmq's message came between two of them."""
+    found = find([f"{begun}{ASSERTION}"])
+    assert found is not None
+    assert (found.signature.name, found.line) == ("zeromq-assertion", ASSERTION)
+
+
+@pytest.mark.parametrize("before", ["2026-01-01 12:00:00 ERROR ", "[worker 3] ", '  File "/srv/a.py": says '])
+def test_what_stands_before_a_message_by_right_is_quoted(before: str) -> None:
+    found = find([f"{before}{ASSERTION}"])
+    assert found is not None
+    assert found.line == f"{before}{ASSERTION}".strip()
+
+
 def test_an_innocent_log_has_no_signature() -> None:
     assert find(["GET / 200", "shutting down"]) is None
 

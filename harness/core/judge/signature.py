@@ -28,6 +28,10 @@ REGISTER = re.compile(
     r"^(?:r(?:[abcd]x|[ds]i|[bs]p|ip|flags|\d+)|[cdefgs]s|x\d+|lr|pc|sp|fault|trap)\s+0x[0-9a-f]+$|"
     r"^\s*(?:R[A-Z0-9]{1,2}|RIP|EFLAGS|CSGSFS|ERR|TRAPNO|CR2)\s*=\s*0x[0-9a-fA-F]"
 )
+# What faulthandler had written of a line when another writer of standard error cut it short: it writes in pieces.
+CUT_SHORT = re.compile(
+    r'\s*(?:File "[^"]{0,500}"?(?:, line \d{0,9})?(?: in \S{0,200})?|(?:Current t|T)hread 0x[0-9a-f]{1,16}[^:]{0,60}:?)'
+)
 DESCRIPTORS = "close what the code opens for each stream: raising the limit only delays this exit"
 MEMORY = "find what the memory holds with the growth below: raising the limit only delays this exit"
 OWNED = "give each ZeroMQ socket one owner: one thread creates, uses and closes it, and other threads send it messages"
@@ -285,8 +289,15 @@ def find(lines: Sequence[str]) -> Match | None:
     for signature in SIGNATURES:
         for line in lines:
             if _matches(signature, line):
-                return Match(signature, _cause(signature, lines, line).strip()[:MAX_LINE])
+                return Match(signature, _whole(signature, _cause(signature, lines, line))[:MAX_LINE])
     return None
+
+
+def _whole(signature: Signature, line: str) -> str:
+    """The line without what another writer had begun on it."""
+    found = re.search(signature.pattern, line[:MAX_LINE])
+    begun = line[: found.start()] if found else ""
+    return line[len(begun) :].strip() if CUT_SHORT.fullmatch(begun) else line.strip()
 
 
 def _cause(signature: Signature, lines: Sequence[str], line: str) -> str:
