@@ -25,6 +25,7 @@ import resource
 import select
 import signal
 import time
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 MARK = "HARNESS_CHILD"  # the environment variable that descendants inherit; its value names one child
@@ -166,23 +167,7 @@ class Supervisor:
             while self.exit_code is None and time.monotonic() < deadline:
                 time.sleep(0.01)
                 self.reap()
-        swept = 0
-        deadline = time.monotonic() + KILL_TIMEOUT
-        while time.monotonic() < deadline:
-            # Repeated, because a process may fork between the listing and its signal.
-            alive = descendants()
-            if not alive:
-                break
-            for pid in alive:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                    swept += 1
-                except ProcessLookupError:
-                    pass
-            time.sleep(0.01)
-            self.reap()
-        self.reap()
-        return swept
+        return kill_descendants(self.reap)
 
     def signal_group(self, number: int) -> None:
         try:
@@ -283,22 +268,37 @@ def watch(supervisor: int) -> None:
         if code < 0
         else "its supervisor failed"
     )
+    kill_descendants(reap_all)
+
+
+def reap_all() -> None:
+    """Reap every child that has exited."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def kill_descendants(reap: Callable[[], None]) -> int:
+    """Kill every descendant, for KILL_TIMEOUT at most, and reap them; returns how many signals were sent."""
+    swept = 0
     deadline = time.monotonic() + KILL_TIMEOUT
     while time.monotonic() < deadline:
+        # Repeated, because a process may fork between the listing and its signal.
         alive = descendants()
         if not alive:
-            return
+            break
         for pid in alive:
             try:
                 os.kill(pid, signal.SIGKILL)
+                swept += 1
             except ProcessLookupError:
                 pass
         time.sleep(0.01)
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
+        reap()
+    reap()
+    return swept
 
 
 def main() -> None:

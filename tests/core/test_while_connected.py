@@ -12,7 +12,7 @@ from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase, Reading
 from harness.core.judge.connected_findings import bounds, findings, hourly, undecided, warnings
 from harness.core.judge.trial import judge
-from harness.core.judge.while_connected import next_hold
+from harness.core.judge.while_connected import certain, next_hold
 from harness.core.metric import Key
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
@@ -502,3 +502,39 @@ def test_what_grows_then_is_no_pass_and_what_does_not_is_one() -> None:
         )
         seen = replace(now, observations=(*now.observations, held(step, HEAP, level, 10.0)))
         assert (undecided(seen) is not None) is growing
+
+
+def watched_with_leak(per_event: float, freed: float) -> list[Observation]:
+    """The hold cycles of a service that keeps so much of each event, of which this share is freed at the disconnect,
+    beside 60 objects of each connected client."""
+    now = trial([], observations=[])
+    rest = 1000.0
+    seconds = 0.0
+    while step := next_hold(now, replace(PLAIN, phase=Phase.HOLD), 5.0):
+        start, pace = rest, per_event * EVENTS * (step.connections - step.stalled)
+        rest += (1 - freed) * pace * step.dwell
+
+        def level(
+            at: float,
+            reading: int,
+            stalled: int,
+            start: float = start,
+            pace: float = pace,
+            after: float = rest,
+        ) -> float:
+            return start + 60.0 * (reading + stalled) + pace * at if reading + stalled else after
+
+        now = replace(now, observations=(*now.observations, held(step, OBJECTS, level, seconds)))
+        seconds += step.dwell + 1
+    return list(now.observations)
+
+
+def test_growth_that_stays_after_the_disconnect_needs_no_long_hold() -> None:
+    """A leak per event looked like growth while connected, because the clients' own objects fell at the disconnect. A
+    minute of holds left no time to see how long it stays (rows go-slice@event and node-buffer@event)."""
+    stays = watched_with_leak(0.5, freed=0.0)
+    assert [one.spec.dwell for one in stays] == [5.0, 5.0, 5.0]
+    goes = watched_with_leak(5.0, freed=1.0)
+    assert max(one.spec.dwell for one in goes) > 30.0
+    assert [one.key for one in certain(trial([], observations=goes))] == [OBJECTS]
+    assert certain(trial([], observations=stays)) == []

@@ -19,9 +19,10 @@ needs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import MappingProxyType
 
 from harness.core.budget import line_for
 from harness.core.cycle import CycleSpec, Observation, Phase, Reading
@@ -112,8 +113,12 @@ def holds(trial: Trial) -> list[Observation]:
 
 def all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
     """What grew in one hold cycle of a trial, by key."""
-    after = trial.observations[trial.observations.index(seen) + 1 :]
-    return grown(seen, doubling=trial.target.runtime in DOUBLING, after=after)
+    index = trial.observations.index(seen)
+    # Before the first hold a service is not warmed up for streams of that length: what stays after it proves nothing.
+    first = not any(o.spec.phase is Phase.HOLD for o in trial.observations[:index])
+    before = {} if first else trial.observations[index - 1].levels
+    after = trial.observations[index + 1 :]
+    return grown(seen, doubling=trial.target.runtime in DOUBLING, before=before, after=after)
 
 
 def _settled(seen: Observation) -> Sequence[Reading]:
@@ -128,10 +133,17 @@ def _readable(seen: Observation) -> bool:
     return len(_settled(seen)) >= MIN_READINGS
 
 
-def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observation] = ()) -> Iterator[Grown]:
+def grown(
+    seen: Observation,
+    *,
+    doubling: bool = False,
+    before: Mapping[Key, float] = MappingProxyType({}),
+    after: Sequence[Observation] = (),
+) -> Iterator[Grown]:
     """What grew in one hold cycle, by key. Where the heap is counted from inside, resident bytes say nothing.
 
-    doubling: the collector of the service lets a heap grow to twice its live part. after: the cycles that followed.
+    doubling: the collector of the service lets a heap grow to twice its live part. before: the levels without clients
+    before the hold, where they can be compared. after: the cycles that followed.
     """
     settled = _settled(seen)
     clients = seen.spec.connections - seen.ledger.failed
@@ -152,6 +164,10 @@ def grown(seen: Observation, *, doubling: bool = False, after: Sequence[Observat
         freed = high - seen.levels[key] if key in seen.levels else 0.0
         # A heap that waits for its next collection grows too. Only exact counts need no confirmation by the disconnect.
         given_back = freed >= FREED * total if seen.complete else key.judged is Judged.EXACT
+        if key in before and key in seen.levels and key.judged is Judged.EXACT:
+            # What fell at the disconnect may be what each client has had from the start. Growth that is still there
+            # is retained after the disconnect as well, and the ordinary cycles show it.
+            given_back = given_back and seen.levels[key] - before[key] < total
         hidden = 0.0
         if doubling and key == MEMORY:
             hidden = max(0.0, _usual_pace(read) * seconds - total)
