@@ -22,6 +22,7 @@ import gevent
 from locust import User
 from locust.exception import RescheduleTask, StopUser
 
+import harness.swarm.ctrl_c  # ends a run at the first Ctrl-C
 import harness.swarm.final_reports  # makes a master wait for the last reports of its workers
 import harness.swarm.options
 import harness.swarm.publish  # noqa: F401 - both add their options to Locust's command line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -39,6 +40,39 @@ class Visitor(SseUser):
             gevent.spawn(self.environment.runner.quit)
         gevent.sleep({DEADLINE})
 """
+
+
+# Locust creates users in its greenlet that starts them; Locust alone never ends when Ctrl-C comes there.
+INTERRUPTED = """
+import os, signal
+from locust import task
+from harness.swarm.user import SseUser
+
+class Visitor(SseUser):
+    started = 0
+
+    def __init__(self, environment):
+        super().__init__(environment)
+        Visitor.started += 1
+        if Visitor.started == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    @task
+    def visit(self):
+        with self.sse("/a") as stream:
+            for _ in stream:
+                pass
+"""
+
+
+def test_ctrl_c_while_users_are_started_ends_the_run_with_its_report(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    with CountingServer(delay=0.0, timeout=60.0) as server:
+        host = f"http://127.0.0.1:{server.port}"
+        command = [sys.executable, "-m", "locust", "-f", "interrupted.py", "--host", host, "--headless"]
+        more = ["-u", "9", "-r", "9", "--html", "report.html"]
+        subprocess.run([*command, *more], cwd=tmp_path, timeout=DEADLINE, check=True, capture_output=True)
+    assert (tmp_path / "report.html").read_text().rstrip().endswith("</html>")
 
 
 @pytest.mark.parametrize("way", ["fin", "half-close", "stall"])
