@@ -23,6 +23,9 @@ def test_fixed_is_bounded(tmp_path: Path) -> None:
         setup_for(describe()["fixed"], LoadOverrides(max_seconds=100.0)), runtime=RuntimeSetup("python")
     )
     budget, _ = budget_for(BUDGETS, endpoints=setup.service.paths, profile="fixed")
+    # Counted inside, after a collection: nothing is kept, to a tenth of an object per connection. A run passes without
+    # this bound where a cache fills late; required, it takes the time that the bound needs.
+    budget = replace(budget, require_stream={"memory/objects": 0.1})
     trial = made.trial(replace(setup, request=with_options(setup.request, budget=budget)))
     verdict = trial.verdict
     assert verdict is not None
@@ -33,7 +36,6 @@ def test_fixed_is_bounded(tmp_path: Path) -> None:
     loads = [o for o in trial.observations if o.levels]
     assert loads[-1].levels.get(Key("fds", "close-wait"), 0) == 0
     assert loads[-1].levels.get(Key("fds", "tcp-in"), 0) == 0
-    # Counted inside, after a collection: nothing is kept, to a tenth of an object per connection.
     assert bounds["memory", "objects"].status in ("bounded", "retention")
     assert bounds["memory", "objects"].at_most <= 0.1
     opened = sum(o.ledger.opened for o in loads[1:])
