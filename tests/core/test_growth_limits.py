@@ -257,3 +257,47 @@ def test_growth_in_long_streams_alone_is_no_pool_until_they_came_again(
     one = counts(grown, clients, peak=50)
     spans = tuple({**span, "long": n if n == 50 else 0.0} for span, n in zip(one.spans, clients, strict=True))
     assert assess(replace(one, spans=spans), sensitivity=1e-3).status == status
+
+
+# Clients of cycles with a broker that does not answer (second column: its timeouts), and of cycles without.
+SILENT, LARGE, SMALL = (300, 300), (4000, 0), (50, 0)
+
+
+def with_timeouts(*cycles: tuple[float, tuple[int, int]]) -> Assessed:
+    """Judge a count that grew by so much in such cycles; streams last longer while the broker is silent."""
+    one = counts([value for value, _ in cycles], [clients for _, (clients, _) in cycles], peak=50)
+    spans = tuple(
+        {**span, "broker-timeout": float(timeouts), "stream-second": clients * (3.0 if timeouts else 0.1)}
+        for span, (_, (clients, timeouts)) in zip(one.spans, cycles, strict=True)
+    )
+    return assess(replace(one, spans=spans), sensitivity=1e-3)
+
+
+def test_a_driver_of_few_cycles_is_found_beside_growth_in_others() -> None:
+    """A busy service had 265 timeouts of its own while the broker answered: no driver explained all, and it passed."""
+    stray = [(63.0, LARGE), (25.0, LARGE), (0.0, SMALL), (79.0, LARGE), (13.0, LARGE)]
+    one = with_timeouts(
+        (0, LARGE), (300, SILENT), *stray, (300, SILENT), (0, SMALL), (300, SILENT), (0, LARGE)
+    )
+    assert (one.status, one.factor, one.rate) == (LEAKING, "broker-timeout", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("later", "status"),
+    [
+        ([], OPEN),  # growth ended because the broker has answered ever since
+        ([(0.0, (20, 20))], OPEN),
+        ([(0.0, SILENT)], PASS),
+    ],
+)
+def test_growth_has_not_stopped_before_its_driver_occurred_again(
+    later: list[tuple[float, tuple[int, int]]], status: str
+) -> None:
+    one = with_timeouts((0, LARGE), (40, SILENT), (6, LARGE), *later, (0, LARGE), (0, LARGE))
+    assert one.status == status
+    assert one.factor == ("connection" if status == PASS else "broker-timeout")
+
+
+def test_a_pool_that_gains_the_same_in_every_burst_needs_no_further_silence() -> None:
+    one = with_timeouts((20, LARGE), (20, SILENT), (20, LARGE), (0, LARGE), (0, LARGE))
+    assert one.status == PASS
