@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -290,8 +291,8 @@ CYCLE = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(CYCLE, max_size=14))
+@settings(max_examples=60, deadline=None)
+@given(cycles=st.lists(CYCLE, max_size=14))
 def test_however_strange_the_cycles_there_is_a_verdict_and_its_numbers_are_finite(
     cycles: list[tuple[dict[Key, float], Phase, int, bool, float]],
 ) -> None:
@@ -309,6 +310,13 @@ def test_however_strange_the_cycles_there_is_a_verdict_and_its_numbers_are_finit
     assert all(math.isfinite(value) and value >= 0 for value in numbers)
     assert all(rate.low <= rate.value <= rate.high for rate in rates)
     next_step(strange, Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",)))
+
+
+@pytest.mark.soak(reason="the property above on ten times as many examples: five seconds of a core")
+def test_the_same_of_ten_times_as_many_strange_cycles() -> None:
+    short: Any = test_however_strange_the_cycles_there_is_a_verdict_and_its_numbers_are_finite
+    many = settings(max_examples=600, deadline=None)
+    many(given(cycles=st.lists(CYCLE, max_size=14))(short.hypothesis.inner_test))()
 
 
 def test_a_level_that_no_counter_can_have_was_not_read() -> None:

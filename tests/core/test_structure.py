@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -27,10 +28,18 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every statement, at any depth. Expressions, nine of ten nodes, cannot contain one."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield node
+            yield from statements(node)
+
+
 def imports(source: str) -> set[str]:
     """Every dotted name that a module imports or may import from, in functions and below TYPE_CHECKING too."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -70,11 +79,25 @@ def test_no_modules_import_each_other() -> None:
 def test_a_cycle_is_found_wherever_it_hides() -> None:
     hidden = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.a import A\n"
     assert set(cycle({"p": "", "p.a": "def f():\n    import p.b\n", "p.b": hidden})) == {"p.a", "p.b"}
+    for around in (
+        "try:\n    {}\nexcept E:\n    pass",
+        "try:\n    f()\nexcept E:\n    {}",
+        "match x:\n  case 1:\n    {}",
+        "with a:\n    {}",
+        "for x in y:\n    pass\nelse:\n    {}",
+    ):
+        assert set(cycle({"p": "", "p.a": around.format("import p.b"), "p.b": hidden})) == {"p.a", "p.b"}
     assert cycle({"p": "", "p.a": "from p import b\n", "p.b": ""}) == []
+
+
+# A private attribute of anything that is not written out as the object itself, its class or its parent.
+PRIVATE = re.compile(r"(?<!\bself)(?<!\bcls)(?<!\bsuper\(\))\s*\.\s*_")
 
 
 def private_uses(source: str) -> list[str]:
     """Private attributes of anything but the object itself, its class and its parent."""
+    if not PRIVATE.search(source):
+        return []  # parsing every module takes a second
     found = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.endswith("__"):
@@ -101,6 +124,7 @@ def test_a_private_attribute_of_another_object_is_found() -> None:
     assert private_uses("class A:\n    def f(self):\n        return super()._x, self.link._x\n") == [
         "3: self.link._x"
     ]
+    assert private_uses("(other\n  ._x)\nmyself._y") == ["1: other._x", "3: myself._y"]
 
 
 def incomplete_objects(source: str) -> list[str]:

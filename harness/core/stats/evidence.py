@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from harness.core.stats.poisson import BACKGROUND, fit
 
@@ -62,6 +63,12 @@ def excluded(
 
 def _mixture(counts: Sequence[float], column: Sequence[float], offset: Sequence[float]) -> float:
     """Log marginal likelihood of the driver alone, up to the constant that the null's likelihood leaves out."""
+    return _marginal(tuple(counts), tuple(column), tuple(offset))
+
+
+# A search for the smallest excluded rate asks for the same one at each of its steps.
+@lru_cache(maxsize=8)
+def _marginal(counts: tuple[float, ...], column: tuple[float, ...], offset: tuple[float, ...]) -> float:
     rest = [BACKGROUND + max(0.0, part) for part in offset]
     seen = [max(0.0, count) for count in counts]
     total = math.fsum(column)

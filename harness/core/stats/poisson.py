@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import mul
 
 BACKGROUND = 0.01  # stray growth per reading in every model: one descriptor in 100 readings
@@ -41,16 +42,24 @@ def fit(counts: Sequence[float], columns: Sequence[Sequence[float]], offset: Seq
 
     counts: increments (negative ones count as 0). columns: per factor its amount in each span.
     """
+    return _fit(tuple(counts), tuple(map(tuple, columns)), tuple(offset))
+
+
+# The judge asks for two of three fits again within the next few: each rule compares the same drivers by itself.
+@lru_cache(maxsize=32)
+def _fit(counts: tuple[float, ...], columns: tuple[tuple[float, ...], ...], offset: tuple[float, ...]) -> Fit:
     seen = [max(0.0, count) for count in counts]
     sums = [math.fsum(column) for column in columns]
     total = math.fsum(seen)
     rates = [total / len(columns) / amount if amount > 0 else 0.0 for amount in sums]
     known = [BACKGROUND + max(0.0, part) for part in offset]
-
     rows = list(zip(*columns, strict=True)) if columns else [()] * len(seen)
 
     def means() -> list[float]:
         # The judge spends most of its time here, so map and mul avoid interpreted loops.
+        if len(columns) == 1:  # nine of ten fits: without a sum, it takes half as long
+            rate = rates[0]
+            return [base + rate * amount for base, amount in zip(known, columns[0], strict=True)]
         return [base + math.fsum(map(mul, rates, row)) for base, row in zip(known, rows, strict=True)]
 
     now = means()
