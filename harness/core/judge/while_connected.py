@@ -51,6 +51,9 @@ MIN_READINGS = 4
 AGAIN = 2.0  # times the length of the hold before, if a busy service gave too few readings
 PACE = 0.5  # of its pace in the first half, that growth keeps in the second
 LAST = 0.15  # the last share of the time read, in which growth must continue as well
+TAKEN = (
+    0.5  # share of the queues behind stalled readers that falls at once when the kernel enlarges its buffers
+)
 FREED = 0.5  # share of the growth that must be freed when the clients disconnect
 BUFFERED = (
     1200.0  # events: 1,000 are customary for a replay buffer or a queue, and a fifth more to see it stop
@@ -156,11 +159,13 @@ def grown(
         read = [(reading.at, reading.levels[key]) for reading in settled if key in reading.levels]
         if len(read) < MIN_READINGS:
             continue
+        stalled = min(seen.spec.stalled, clients)
+        if stalled == clients and key.judged is Judged.EXACT:
+            read = _since_taken(read, SMALL.get(key.unit, SCREEN_LIMIT) * clients)
         (first, low), (last, high) = read[0], read[-1]
         total, seconds = high - low, last - first
         if seconds <= 0:
             continue
-        stalled = min(seen.spec.stalled, clients)
         freed = high - seen.levels[key] if key in seen.levels else 0.0
         # A heap that waits for its next collection grows too. Only exact counts need no confirmation by the disconnect.
         given_back = freed >= FREED * total if seen.complete else key.judged is Judged.EXACT
@@ -177,6 +182,23 @@ def grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
             total > 0 and given_back and (_goes_on(read) or _with_events(key, settled)), not seen.complete, hidden,
         )  # fmt: skip
+
+
+def _since_taken(read: Sequence[tuple[float, float]], least: float) -> Sequence[tuple[float, float]]:
+    """The readings of a hold of stalled readers since the kernel last took most of what was queued for them.
+
+    It enlarges its buffer when a probe of the closed window is answered, some 15 s later (tcp_new_space in
+    net/ipv4/tcp_input.c): a Node that had queued 28 kB for each reader fell back by two thirds, and began anew. As a
+    whole such a hold shows hardly any growth. least: a smaller fall is noise. All of them when too few are left.
+    """
+    start, highest = 0, 0
+    for index in range(1, len(read)):
+        if read[index][1] >= read[highest][1]:
+            highest = index
+        fall = read[highest][1] - read[index][1]
+        if fall >= max(least, TAKEN * (read[highest][1] - read[start][1])):
+            start = highest = index
+    return read[start:] if len(read) - start >= MIN_READINGS else read
 
 
 def _freed_later(seen: Observation, total: float, high: float, after: Sequence[Observation]) -> bool:
@@ -313,8 +335,12 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
         return None
     if not mute and not any(map(_plain, open_)):
         return replace(step, stalled=clients)
-    if not mute or (mute[0].spec.dwell <= hold and _lasts(trial, mute[0])):
-        return replace(step, stalled=clients, dwell=max(hold, min(left, _needed(open_, STALLED_LIMIT, hold))))
+    longer = max(hold, min(left, _needed(open_, STALLED_LIMIT, hold)))
+    # Once readers were held until the kernel's buffers were full, only a much longer hold shows more.
+    if not mute or (
+        (mute[0].spec.dwell <= hold or longer >= AGAIN * mute[0].spec.dwell) and _lasts(trial, mute[0])
+    ):
+        return replace(step, stalled=clients, dwell=longer)
     return None
 
 
