@@ -51,9 +51,6 @@ MIN_READINGS = 4
 AGAIN = 2.0  # times the length of the hold before, if a busy service gave too few readings
 PACE = 0.5  # of its pace in the first half, that growth keeps in the second
 LAST = 0.15  # the last share of the time read, in which growth must continue as well
-TAKEN = (
-    0.5  # share of the queues behind stalled readers that falls at once when the kernel enlarges its buffers
-)
 FREED = 0.5  # share of the growth that must be freed when the clients disconnect
 BUFFERED = (
     1200.0  # events: 1,000 are customary for a replay buffer or a queue, and a fifth more to see it stop
@@ -63,7 +60,7 @@ SPARE = 1.5  # times the time that the limit needs
 # Bytes that the kernel holds for a stalled reader before the service notices: the buffers of both sockets, with the
 # segment size of Ethernet (measured: 81 kB). A hold that fills less has shown nothing about stalled readers.
 KERNEL = 81_000.0
-MAX_FELT = 30.0  # seconds of such a hold, at most
+MAX_FELT = 35.0  # seconds of such a hold, at most
 HOLDS = 5  # hold cycles of a trial, at most
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # Go collects a heap once it has doubled (GOGC=100), so a heap beyond DOUBLED times its earlier size is in use and not
@@ -185,7 +182,7 @@ def grown(
 
 
 def _since_taken(read: Sequence[tuple[float, float]], least: float) -> Sequence[tuple[float, float]]:
-    """The readings of a hold of stalled readers since the kernel last took most of what was queued for them.
+    """The readings of a hold of stalled readers since the kernel last took some of what was queued for them.
 
     It enlarges its buffer when a probe of the closed window is answered, some 15 s later (tcp_new_space in
     net/ipv4/tcp_input.c): a Node that had queued 28 kB for each reader fell back by two thirds, and began anew. As a
@@ -195,8 +192,7 @@ def _since_taken(read: Sequence[tuple[float, float]], least: float) -> Sequence[
     for index in range(1, len(read)):
         if read[index][1] >= read[highest][1]:
             highest = index
-        fall = read[highest][1] - read[index][1]
-        if fall >= max(least, TAKEN * (read[highest][1] - read[start][1])):
+        if read[highest][1] - read[index][1] >= least:
             start = highest = index
     return read[start:] if len(read) - start >= MIN_READINGS else read
 
@@ -345,13 +341,14 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
 
 
 def _until_felt(seen: Observation, hold: float) -> float:
-    """Seconds of a hold whose stalled readers fill the kernel's buffers, and ``hold`` more to see what grows then.
-    Infinite for a hold that has filled them already, and where no reader received anything."""
+    """Seconds of a hold whose stalled readers fill the kernel's buffers, and twice ``hold`` more to see what grows
+    then: the kernel enlarges them once shortly before. Infinite for a hold that has filled them already, and where no
+    reader received anything."""
     readers = seen.spec.connections - seen.spec.stalled
     if seen.ledger.seconds <= 0 or readers <= 0 or seen.ledger.bytes <= 0:
         return math.inf
     pace = seen.ledger.bytes / readers / seen.ledger.seconds
-    return math.inf if pace * seen.spec.dwell >= KERNEL else KERNEL / pace + hold
+    return math.inf if pace * seen.spec.dwell >= KERNEL else KERNEL / pace + 2 * hold
 
 
 def _lasts(trial: Trial, seen: Observation) -> bool:
