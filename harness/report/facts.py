@@ -56,7 +56,7 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
         rows += [
             None if _waiting(trial) else _grown(verdict, first),
             (where_fact(trial, first, root) or unplaced_fact(trial, first)) if first else unread_fact(trial),
-            holder_fact(trial) if first else None,
+            holder_fact(trial, first),
             _evidence(trial, first, found),
         ]
     rows += [_log(trial, verdict), _warnings(verdict), _exceptions(trial)]
@@ -135,7 +135,7 @@ def _of_a_fault(
         died,
         grown,
         where_fact(trial, first, root) or unplaced_fact(trial, first),
-        holder_fact(trial),
+        holder_fact(trial, first),
         _evidence(trial, first, found),
         _also(verdict),
         _limit(exhausts) if verdict.outcome is Outcome.LEAKING or exhausts else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from harness.core.judge.advice import explains
 from harness.core.judge.explaining_places import places_of
 from harness.core.metric import Key
 from harness.core.note import NoteKind, of_kind, without
@@ -91,10 +92,15 @@ def unplaced_fact(trial: Trial, first: Finding | None) -> Fact | None:
     return Fact("where", f"unknown: {hints[0]}") if hints else None
 
 
-def holder_fact(trial: Trial) -> Fact | None:
+def holder_fact(trial: Trial, first: Finding | None) -> Fact | None:
     """The container that holds the growth: ``Hub.subscribers (array of Subscriber, +1.00 per connection)``."""
-    found = trial.places.places if trial.places else ()
-    held = next((one for one in found if one.container), None)
+    found = trial.places
+    if found is None or first is None:
+        return None
+    grown = first.rate.value if first.rate else 0.0
+    held = next(
+        (one for one in found.places if one.container and explains(found, one, first.metric, grown)), None
+    )
     if held is None or held.container is None:
         return None
     container = held.container

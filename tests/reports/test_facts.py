@@ -253,6 +253,22 @@ def test_the_container_is_told_with_what_it_holds_and_gains_and_is_no_place() ->
     )
 
 
+def test_a_pool_that_gained_less_than_what_stayed_holds_nothing() -> None:
+    text = "/srv/app.js:12 in attach (EventListener): 1.00 listeners per connection"
+    listener = Place("resource", text, rate=1.0, per="connection")
+    pool, entries = (
+        container("", "array", "HTTPParser", rate=rate, own=own) for rate, own in ((0.26, False), (1.0, True))
+    )
+    key = Key("memory", "objects")
+    grown = trial([float(35 * 300 * n) for n in range(30)], key=key, places=Places((listener, pool)))
+    shown = read(grown)
+    assert shown.startswith("LEAKING  ")
+    assert "app.js:12  attach, EventListener" in shown
+    assert "held by" not in shown
+    shown = read(replace(grown, places=Places((listener, pool, entries))))
+    assert "held by: an array of HTTPParser, +1.00 per connection" in shown
+
+
 def test_a_ceiling_is_told_in_units_that_are_read_with_what_to_do() -> None:
     key = Key("memory", "anonymous")
     over = trial([float(15 << 20)] * 6, key=key, budget=Budget(ceilings={"memory/anonymous": 1 << 20}))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.core.record import Places
+from harness.core.record import Place, Places
 
 # How a language closes what was opened on every path, after "close it …". "": any other language.
 CLOSED_BY: Mapping[str, str] = {
@@ -127,6 +127,8 @@ _RUNS = re.compile(r"(?:Task|Future|Thread|[Gg]reenlet|Timeout|Immediate|Timer|H
 COMPARED = 0.5  # of the growth: what a container gains less than this does not explain it
 # Metrics of which one container holds one element for each.
 _ONE_EACH = ("tasks", "threads", "processes", "fds")
+# Kinds of places whose rate counts what a container would hold one element for.
+_COUNTED = frozenset({"task", "thread", "greenlet", "goroutine", "resource"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +146,11 @@ class Held:
         return bool(_RUNS.search(self.item))
 
 
-def held_of(found: Places | None) -> Held | None:
-    """The first container of the service that the search named."""
+def held_of(found: Places | None, metric: str, grown: float) -> Held | None:
+    """The first named container of the service that explains the growth of this metric. grown: of the finding."""
     for place in found.places if found else ():
         held = place.container if place.own else None
-        if held and held.name:
+        if found and held and held.name and explains(found, place, metric, grown):
             return Held(held.name, _element(held.item), place.rate or 0.0)
     return None
 
@@ -225,8 +227,12 @@ def next_step(
     return f"find what each {opened} opens, and close it {word(CLOSED_BY)}"
 
 
-def explains(held: Held | None, metric: str, rate: float) -> Held | None:
-    """The container, unless it gains too little to be what holds the growth of this metric."""
-    if held and metric in _ONE_EACH and held.rate < COMPARED * rate:
-        return None
-    return held
+def explains(found: Places, place: Place, metric: str, grown: float) -> bool:
+    """Whether this container gains enough to be what holds the growth of the metric. grown: of the finding. Objects and
+    bytes come in numbers of their own, so for memory the tasks, listeners and the like that the search counted decide:
+    a pool of the runtime that gained something meanwhile holds none of them."""
+    least = grown
+    if metric not in _ONE_EACH:
+        same = [one for one in found.places if one.own and one.kind in _COUNTED and one.per == place.per]
+        least = max((one.rate or 0.0 for one in same), default=0.0)
+    return place.rate is None or place.rate >= COMPARED * least

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.core.judge import connected_findings
 from harness.core.judge import crash as crashes
-from harness.core.judge.advice import explains, held_of, next_step
+from harness.core.judge.advice import held_of, next_step
 from harness.core.judge.caveat import SPREAD, Caveat, caveat_of, ledger_total, warnings_of
 from harness.core.judge.counts import assess_counts, retention_of
 from harness.core.judge.diagnose import per
@@ -265,7 +265,7 @@ def _advice(
         return crashes.next_step(crash, runtime)
     if outcome in (Outcome.LEAKING, Outcome.CRASHED) and any(one.driver for one in findings):
         first = findings[0]
-        held = explains(held_of(trial.places), first.metric, first.rate.value if first.rate else 0.0)
+        held = held_of(trial.places, first.metric, first.rate.value if first.rate else 0.0)
         return next_step(first.driver, runtime, first.metric, first.kind, held, first.recipe)
     if outcome is Outcome.CRASHED and crash:
         return crashes.next_step(crash, runtime)
