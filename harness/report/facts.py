@@ -22,7 +22,7 @@ from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict, Waiting
 from harness.report.fact_lines import LONGEST, Fact, Facts
-from harness.report.log import causes, log_tail
+from harness.report.log import causes, log_tail, troubles_before
 from harness.report.nouns import MASS, driver, growth, in_bytes, interval, noun, plural, quantity
 from harness.report.place_facts import holder_fact, place, relative, unplaced_fact, unread_fact, where_fact
 from harness.report.words import METRIC_WORD, number, span
@@ -260,8 +260,9 @@ def _log(trial: Trial, verdict: Verdict) -> Fact | None:
         return None
     if verdict.crash and verdict.crash.signal in _UNANNOUNCED:
         return None  # the last line of its log is of something that it survived
-    told = causes(log_tail(trial))
-    return Fact("log", told[-1]) if told and told[-1] not in headline(trial) else None
+    lines, said = log_tail(trial), headline(trial)
+    told = troubles_before(lines, said) if verdict.outcome is Outcome.UNREADY else causes(lines)
+    return Fact("log", told[-1]) if told and told[-1] not in said else None
 
 
 def _exceptions(trial: Trial) -> Fact | None:

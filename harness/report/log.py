@@ -14,6 +14,11 @@ _FRAME = re.compile(
     r'^(?:Traceback \(most recent call last\)|File ".{1,400}", line \d+|\^+$|at \S{1,200} ?\()'
 )
 
+# What a line of trouble has that the lines of a normal start and stop do not.
+_TROUBLE = re.compile(
+    r"error|exception|fatal|panic|fail|refused|denied|invalid|missing|cannot|unable|not found", re.IGNORECASE
+)
+
 LOG_LINES = 8
 
 
@@ -33,3 +38,11 @@ def causes(lines: Sequence[str]) -> list[str]:
             kept.append(line)
         frame = framed and line.strip().startswith("File ")
     return kept
+
+
+def troubles_before(lines: Sequence[str], reason: str) -> list[str]:
+    """The lines that report trouble, above the one that the reason quotes already: what follows it, the service logged
+    while the harness stopped it."""
+    quoted = [index for index, line in enumerate(lines) if line in reason]
+    above = lines[: quoted[-1]] if quoted else lines
+    return [line for line in causes(above) if _TROUBLE.search(line) and line not in reason]

@@ -299,6 +299,24 @@ def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> N
     assert "what each connection opens" not in without
 
 
+@pytest.mark.parametrize(
+    ("before", "log"),
+    [
+        (["INFO:  Uvicorn running on http://127.0.0.1:8000 (Press CTRL+C to quit)"], None),
+        (["Traceback (most recent call last):", "ValueError: no such table: users"], "ValueError: no such table: users"),
+    ],
+)  # fmt: skip
+def test_the_log_of_one_that_is_not_ready_is_quoted_once_and_not_from_its_stop(
+    before: list[str], log: str | None
+) -> None:
+    quoted = '127.0.0.1:57074 - "GET /events HTTP/1.1" 401 Unauthorized'
+    reason = f"http://127.0.0.1:8000/events answers 401: it needs a login; its log ends: {quoted}"
+    lines = (*before, quoted, "INFO:  Shutting down", "INFO:  Finished server process [9007]")
+    unready = trial([], unready=reason, about=About(advice="give --header", last_words=lines))
+    facts = facts_of(replace(unready, verdict=judge(unready))).facts
+    assert next((fact.text for fact in facts if fact.label == "log"), None) == log
+
+
 def test_the_first_warning_is_shown_with_words_for_its_metric() -> None:
     one = replace(LEAKING, verdict=judge(LEAKING))
     assert one.verdict
