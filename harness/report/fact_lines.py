@@ -35,15 +35,8 @@ class Facts:
 
     def lines(self, limit: int = LINES) -> list[str]:
         """Plain text: at most ``limit`` lines of 80 columns, beside a path that is longer."""
-        head = textwrap.wrap(
-            f"{self.word}  {self.headline}",
-            COLUMNS,
-            subsequent_indent="  ",
-            max_lines=5,
-            placeholder=" …",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
+        # Only the headline is joined: the two spaces behind the outcome are part of the form.
+        head = _lines(f"{self.word}  {_joined(self.headline)}", COLUMNS, 5, indent="  ")
         room = limit - len(head)
         told = [(fact, _wrapped(fact)) for fact in self.facts]
         # Where all do not fit, the longest facts are cut first: each keeps its first line.
@@ -63,15 +56,23 @@ def _wrapped(fact: Fact, most: int = 5) -> list[str]:
     label, empty = f"  {fact.label:<{INDENT - 2}}", " " * INDENT
     if fact.whole:
         return [f"{label}{plain(fact.text, LONGEST)}"]
-    lines = textwrap.wrap(
-        _UNIT.sub("\N{NO-BREAK SPACE}", plain(fact.text, LONGEST)),  # a line does not end between "4" and "s"
-        COLUMNS - INDENT,
+    lines = _lines(_joined(plain(fact.text, LONGEST)), COLUMNS - INDENT, most)
+    return [f"{label if index == 0 else empty}{line}" for index, line in enumerate(lines)]
+
+
+def _joined(text: str) -> str:
+    """The text with each number bound to its unit: a line does not end between "4" and "s"."""
+    return _UNIT.sub("\N{NO-BREAK SPACE}", text)
+
+
+def _lines(text: str, columns: int, most: int, *, indent: str = "") -> list[str]:
+    wrapped = textwrap.wrap(
+        text,
+        columns,
+        subsequent_indent=indent,
         max_lines=most,
         placeholder=" …",
         break_on_hyphens=False,
         break_long_words=False,
     )
-    return [
-        f"{label if index == 0 else empty}{line}".replace("\N{NO-BREAK SPACE}", " ")
-        for index, line in enumerate(lines)
-    ]
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in wrapped]

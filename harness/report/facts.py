@@ -38,9 +38,10 @@ _UNANNOUNCED = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")
 _SAID_BY_THE_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
 
 
-def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
+def facts_of(trial: Trial, *, report: str = "", root: str = "", rest: str = "in the report") -> Facts:
     """The facts of a judged trial. report: where its report is. root: the working directory; paths below it are
-    shown relative to it. Raises ValueError for a trial without a verdict."""
+    shown relative to it. rest: where the reader finds what one line leaves out. Raises ValueError for a trial without a
+    verdict."""
     verdict = trial.verdict
     if verdict is None:
         raise ValueError(f"trial {trial.name!r} was never judged")
@@ -48,18 +49,20 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "") -> Facts:
     first = next(iter(verdict.findings), None)
     rows: list[Fact | None] = []
     if verdict.outcome in (Outcome.LEAKING, Outcome.CRASHED, Outcome.STALLED, Outcome.OVER_CEILING):
-        rows += _of_a_fault(trial, verdict, first, found, root)
+        rows += _of_a_fault(trial, verdict, first, found, root, rest)
     elif verdict.outcome is Outcome.BOUNDED:
         rows += [_evidence(trial, _main_bound(verdict), found), _bounds(verdict), _also_bounded(verdict)]
         rows.append(unread_fact(trial))  # what it keeps inside itself was not seen
     elif trial.observations:
         rows += [
             None if _waiting(trial) else _grown(verdict, first),
-            (where_fact(trial, first, root) or unplaced_fact(trial, first)) if first else unread_fact(trial),
+            (where_fact(trial, first, root, rest) or unplaced_fact(trial, first))
+            if first
+            else unread_fact(trial),
             holder_fact(trial, first),
             _evidence(trial, first, found),
         ]
-    rows += [_log(trial, verdict), _warnings(verdict), _exceptions(trial)]
+    rows += [_log(trial, verdict), _warnings(verdict, rest), _exceptions(trial)]
     if verdict.advice:
         rows.append(Fact("next", verdict.advice))
     if report:
@@ -118,7 +121,7 @@ def _main_bound(verdict: Verdict) -> Bound | None:
 
 
 def _of_a_fault(
-    trial: Trial, verdict: Verdict, first: Finding | None, found: Sequence[Moment], root: str
+    trial: Trial, verdict: Verdict, first: Finding | None, found: Sequence[Moment], root: str, rest: str
 ) -> list[Fact | None]:
     grown = None if verdict.outcome is Outcome.LEAKING else _grown(verdict, first)
     cause = None
@@ -128,13 +131,13 @@ def _of_a_fault(
     died = None
     if verdict.outcome is Outcome.CRASHED and verdict.crash:
         frame = next((one for one in verdict.crash.trace if not one.startswith("goroutine ")), "")
-        died = Fact("died at", place(frame, root)) if frame else None
+        died = Fact("crash at", place(frame, root)) if frame else None
     exhausts = next((one.exhausts for one in verdict.findings if one.exhausts), None)
     return [
         cause,
         died,
         grown,
-        where_fact(trial, first, root) or unplaced_fact(trial, first),
+        where_fact(trial, first, root, rest) or unplaced_fact(trial, first),
         holder_fact(trial, first),
         _evidence(trial, first, found),
         _also(verdict),
@@ -246,11 +249,11 @@ def _also_bounded(verdict: Verdict) -> Fact | None:
     return Fact("retained", "; ".join(told[:2])) if told else None
 
 
-def _warnings(verdict: Verdict) -> Fact | None:
+def _warnings(verdict: Verdict, rest: str) -> Fact | None:
     if not verdict.warnings:
         return None
-    rest = counted(len(verdict.warnings) - 1, "more warning")
-    more = f" (and {rest} in the report)" if len(verdict.warnings) > 1 else ""
+    others = counted(len(verdict.warnings) - 1, "more warning")
+    more = f" (and {others} {rest})" if len(verdict.warnings) > 1 else ""
     return Fact("warning", f"{_KEY.sub(_named, verdict.warnings[0])}{more}")
 
 

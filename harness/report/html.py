@@ -10,10 +10,12 @@ from markupsafe import Markup
 from harness.core.judge.signature import excerpt
 from harness.core.record import RunRecord, Trial
 from harness.core.sample import Sample
+from harness.core.units import bytes_text, counted
+from harness.core.verdict import Bound
 from harness.report import over_time
 from harness.report.evidence import charts, legend
 from harness.report.facts import facts_of
-from harness.report.nouns import decimal
+from harness.report.nouns import decimal, driver, in_bytes
 from harness.report.page import asset, environment, policy
 from harness.report.place_facts import relative
 from harness.report.row import build_row, table
@@ -38,7 +40,7 @@ def _section(
         "summary": trial.about.summary,
         "outcome": trial.verdict.outcome.value,
         "verdict": trial.verdict,
-        "facts": facts_of(trial, root=root),
+        "facts": facts_of(trial, root=root, rest="below"),
         "evidence": evidence,
         "legend": legend(evidence[0]) if evidence else [],
         "resources": list(over_time.resources(trial, samples, identifier)),
@@ -46,11 +48,41 @@ def _section(
         "cycles": over_time.cycles(trial),
         "classes": over_time.classes(trial),
         "places": list(dict.fromkeys(relative(place, root) for place in places)),
+        "search": _search_limits(trial) if known else [],
         "command": " ".join(trial.target.command or (trial.target.url,)),
         "notes": [note.text for note in trial.notes],
         "log": tail,
         "links": links,
     }
+
+
+def _search_limits(trial: Trial) -> list[str]:
+    """What the list of places leaves out, and why."""
+    found = trial.places
+    if found is None:
+        return []
+    more = [f"{counted(found.more, 'more place')} left out"] if found.more else []
+    return [*more, *(note.text for note in found.notes)]
+
+
+def _machine(record: RunRecord) -> list[str]:
+    """The properties of the machine in words. Its class has the number of cores as well."""
+    known = {
+        name: value
+        for name, value in record.machine.items()
+        if name != "cores" or "machine_class" not in record.machine
+    }
+    words = {"machine_class": "machine", "ci_job": "CI job"}
+    return [f"{words.get(name, name)} {value}" for name, value in known.items()]
+
+
+def at_most(bound: Bound) -> str:
+    """``0.00061 per answered stream``, ``2.39 GB per hour``: the row names the metric."""
+    if in_bytes(bound.metric, bound.kind):
+        amount = bytes_text(bound.at_most)
+    else:
+        amount = decimal(bound.at_most) + (" cores" if bound.metric == "idle-cpu" else "")
+    return f"{amount} per {driver(bound.unit)}"
 
 
 def render(
@@ -80,7 +112,8 @@ def render(
             rows=list(zip([row.outcome.value for row in rows], texts, strict=True)),
             sections=sections,
             draw=draw,
-            decimal=decimal,
+            machine=_machine(record),
+            at_most=at_most,
             own=Markup(own),  # noqa: S704 - ours
             css=Markup(asset("report.css")),  # noqa: S704 - ours
             policy=policy(own),

@@ -53,8 +53,8 @@ def relative(path: str, root: str) -> str:
     return path.removeprefix(start) if root else path
 
 
-def where_fact(trial: Trial, first: Finding | None, root: str) -> Fact | None:
-    """The first line where it grows. Nothing while only containers are known."""
+def where_fact(trial: Trial, first: Finding | None, root: str, rest: str = "in the report") -> Fact | None:
+    """The first line where it grows. Nothing while only containers are known. rest: where the other places are."""
     if trial.places is None or first is None or not first.where:
         return None
     rate = first.rate.value if first.rate else 0.0
@@ -62,10 +62,10 @@ def where_fact(trial: Trial, first: Finding | None, root: str) -> Fact | None:
     lines = [one for one in found if one.container is None]
     if not lines:
         return None
-    # Two or more places are in the report, the first is where to begin. Threads may wait at two lines of a library.
+    # The report has all places, the first is where to begin. Threads may wait at two lines of a library.
     distinct = {match["at"] if (match := _PLACE.fullmatch(one.text)) else one.text for one in lines}
-    rest = counted(len(distinct) - 1, "more place")
-    more = f" ({rest}: see the report)" if len(distinct) > 1 else ""
+    others = counted(len(distinct) - 1, "more place")
+    more = f" ({others} {rest})" if len(distinct) > 1 else ""
     foreign = "" if lines[0].own else "; a library's line: no stack has a frame of the service"
     # A place that gains as much as was found needs no further comparison, whatever else the search did not finish.
     confirmed = lines[0].rate is not None and abs(lines[0].rate - rate) <= SAME_RATE * rate

@@ -104,7 +104,7 @@ def test_memory_that_goes_with_what_is_released_late_is_no_leak(name: str) -> No
         b for b in verdict.bounds if (b.metric, b.kind, b.unit) == ("fds", "", "fds/answered-stream")
     )
     assert bound.status == "retention"
-    said = re.search(r"released (\d+) s after the client left", bound.explanation)
+    said = re.search(r"released (\d+) s after the client disconnected", bound.explanation)
     assert said, bound.explanation
     least, most = RELEASES[name]
     assert least <= float(said[1]) <= most

@@ -33,11 +33,11 @@ def test_a_verdict_that_rests_on_a_saturated_generator_warns() -> None:
     assert any("bottleneck" in warning for warning in judge(told).warnings)
 
 
-def failing(failed: int, *, of: int = 300) -> Verdict:
+def failing(failed: int, *, of: int = 300, cause: str = "reset") -> Verdict:
     """The verdict on a flat service, of whose streams this many failed in every cycle."""
     steady = trial([10.0] * 32)
     seen = [
-        replace(one, ledger=replace(one.ledger, opened=of, failed=failed, causes={"reset": failed}))
+        replace(one, ledger=replace(one.ledger, opened=of, failed=failed, causes={cause: failed}))
         for one in steady.observations
     ]
     return judge(replace(steady, observations=tuple(seen)))
@@ -47,8 +47,27 @@ def test_more_than_half_of_the_streams_failing_is_a_doubt_and_half_is_not() -> N
     assert failing(150).outcome is Outcome.BOUNDED
     doubtful = failing(151)
     assert doubtful.outcome is Outcome.INCONCLUSIVE
-    assert f"{35 * 151} of 10500 streams failed, most by: reset" in doubtful.explanation
-    assert "open the URL by hand" in doubtful.advice
+    text = f"{35 * 151} of 10500 streams failed: {35 * 151} reset"
+    assert text in doubtful.explanation
+    assert text not in doubtful.warnings, "the explanation has it"
+
+
+@pytest.mark.parametrize(
+    ("failed", "cause", "advice"),
+    [
+        (300, "reset", "open the URL by hand"),
+        (
+            299,
+            "reset",
+            "in the service's log why streams fail after others were answered; give a lower --concurrency",
+        ),
+        (299, "status-503", "why it answers 503; give a lower --concurrency"),
+        (299, "status-503", "if the answer is meant, give --expect 503"),
+    ],
+)
+def test_the_step_for_streams_that_fail_says_what_can_be_seen(failed: int, cause: str, advice: str) -> None:
+    """A service that answered its first 250 streams with 200 and then 503: opened by hand, its URL works."""
+    assert advice in failing(failed, cause=cause).advice
 
 
 def test_one_failed_stream_is_a_warning_with_its_cause() -> None:

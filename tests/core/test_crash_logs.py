@@ -169,11 +169,11 @@ def test_a_crash_names_its_line_in_the_facts_and_no_line_of_what_was_survived() 
     maps = facts_of(
         _judged(replace(one, exit=ExitInfo(2, 1.0, 10, tuple(log("go-map-writes"))))), root="/srv/service"
     )
-    assert [fact.text for fact in maps.facts if fact.label == "died at"] == [
+    assert [fact.text for fact in maps.facts if fact.label == "crash at"] == [
         "main.go:7  main.(*Hub).Register"
     ]
     silent = facts_of(_judged(replace(one, exit=ExitInfo(-11, 1.0, 10, SURVIVED))))
-    assert not {"died at", "log"} & {fact.label for fact in silent.facts}
+    assert not {"crash at", "log"} & {fact.label for fact in silent.facts}
 
 
 def _judged(one: Trial) -> Trial:

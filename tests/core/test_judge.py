@@ -137,17 +137,25 @@ def test_anonymous_memory_that_grows_beside_a_flat_heap_is_explained_and_no_leak
     assert any("the allocator keeps it" in warning for warning in verdict.warnings)
 
 
-def test_memory_undecided_when_the_time_is_up_is_said() -> None:
+@pytest.mark.parametrize(("per_cycle", "outcome"), [(0.0, Outcome.INCONCLUSIVE), (300.0, Outcome.LEAKING)])
+def test_memory_undecided_when_the_time_is_up_is_said_once(per_cycle: float, outcome: Outcome) -> None:
     memory = Key("memory", "anonymous")
     levels = [20e6 + 1024.0 * 300 * i for i in range(1, 26)]
     steady = [
-        replace(one, levels={FDS: 10.0, memory: level})
-        for one, level in zip(trial(levels).observations[3:], levels, strict=True)
+        replace(one, levels={FDS: 10.0 + per_cycle * i, memory: level})
+        for i, (one, level) in enumerate(zip(trial(levels).observations[3:], levels, strict=True))
     ]
     steady[3] = replace(steady[3], ledger=replace(steady[3].ledger, saturated=True))
-    first, second = judge(trial([], observations=steady)).warnings
-    assert first.startswith("memory/anonymous is undecided: ")
-    assert "bottleneck" in second, "what was not decided comes before how the load was"
+    verdict = judge(trial([], observations=steady))
+    assert verdict.outcome is outcome
+    *memories, load = verdict.warnings
+    assert "bottleneck" in load, "what was not decided comes before how the load was"
+    if outcome is Outcome.INCONCLUSIVE:
+        assert verdict.explanation.startswith("memory/anonymous: ")
+        assert not memories, "the explanation has it"
+    else:
+        (first,) = memories
+        assert first.startswith("memory/anonymous is undecided: ")
 
 
 def test_the_forecast_has_an_interval_and_the_nearest_ceiling() -> None:

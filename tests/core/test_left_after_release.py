@@ -122,13 +122,13 @@ def spoken(*, sweep: bool, own: bool = False) -> str:
 
 
 def test_a_release_and_a_sweep_are_told_apart_by_what_falls_together() -> None:
-    assert spoken(sweep=False) == "released 10 s after the client left"
+    assert spoken(sweep=False) == "released 10 s after the client disconnected"
     assert "a sweep" in spoken(sweep=True)
 
 
 def test_the_connection_of_the_harness_to_a_runtime_is_not_released() -> None:
     """It made releases of 7 and 25 s look 12 to 20 % later than they were."""
-    assert spoken(sweep=False, own=True) == "released 10 s after the client left"
+    assert spoken(sweep=False, own=True) == "released 10 s after the client disconnected"
     assert spoken(sweep=True, own=True) == spoken(sweep=True)
 
 
@@ -241,5 +241,8 @@ def test_many_objects_of_too_few_streams_could_be_a_cache_and_are_never_called_a
     one = released(loads, [held, {FDS: 10.0, objects: 9000.0 + 25 * streams}], quiet=60)
     found = assess_counts(replace(one, initial={FDS: 10.0, objects: 9000.0}))[objects]
     assert found.status == "undecided"
-    assert f"a cache would too, until 4096 answered streams, of which there were {streams}" in found.why
+    assert (
+        f"a cache grows as well until it is full: 4,096 answered streams tell them apart, and there were {streams:,}"
+        in found.why
+    )
     assert "pool" not in found.why

@@ -72,7 +72,7 @@ def test_an_inconclusive_run_of_a_slow_service_names_them() -> None:
     cycles = [*seen((60, 40), (200, 150)), observation(2, {FDS: 8.0}, close_lag=59.7)]
     verdict = judge(trial([], observations=cycles))
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "up to 60 s after the clients had left" in verdict.explanation
+    assert "up to 60 s after the clients had disconnected" in verdict.explanation
     assert verdict.advice == "give it that time: --settle 63s --max-time 12m"
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.core.note import Note, NoteKind
-from harness.core.record import About, ExitInfo, RunRecord
+from harness.core.record import About, ExitInfo, Place, Places, RunRecord
 from harness.core.record_codec import from_dict
 from harness.core.sample import Sample
+from harness.core.verdict import Bound
 from harness.report.html import render
 from harness.store.run_dir import RunDirectory
 from tests.reports.axe import violations
@@ -41,6 +42,42 @@ def test_it_names_nothing_outside_itself(record: RunRecord, samples: dict[str, l
     beside = render(record, samples, {record.trials[0].name: [("log", "guard/target.log")]})
     assert '<a href="guard/target.log">log</a>' in beside
     assert not re.findall(r"url\(|@import", text)
+
+
+def test_it_is_written_in_units_and_words(record: RunRecord) -> None:
+    """A bound of memory stood there as 2,393,910,000 B/hour, and the machine as machine_class, with its cores twice."""
+    bounds = (
+        Bound("memory", "anonymous", "observed", 2_393_910_000.0, "B/hour"),
+        Bound("fds", "", "bounded", 0.00061, "fds/answered-stream"),
+        Bound("idle-cpu", "", "bounded", 1.37, "cores/hour"),
+        Bound("threads", "", "observed", 102.0, "threads/connected-hour"),
+    )
+    first = record.trials[0]
+    assert first.verdict
+    line, more = (
+        Place("line", "/srv/app.py:27: 59 blocks, 4048 B per connection"),
+        Place("line", "/srv/app.py:14"),
+    )
+    notes = (Note(NoteKind.PARTIAL, "partial: there was no time to compare containers"),)
+    one = replace(
+        first,
+        verdict=replace(first.verdict, bounds=bounds, warnings=("one", "two")),
+        places=Places((line, more), more=2, notes=notes, partial=True),
+    )
+    machine = {"kernel": "6.1", "cores": 2, "machine_class": "x86_64, 2 cores, 24 GiB"}
+    text = render(replace(record, trials=(one,), machine=machine), {})
+    for cell in (
+        "2.39 GB per hour",
+        "0.00061 per answered stream",
+        "1.37 cores per hour",
+        "102 per connected hour",
+    ):
+        assert f"<td>{cell}</td>" in text
+    assert "kernel 6.1 · machine x86_64, 2 cores, 24 GiB" in " ".join(text.split())
+    assert "cores 2" not in text
+    assert "2 more places left out · partial: there was no time to compare containers" in text
+    assert "one (and 1 more warning below)" in text
+    assert "in the report" not in text, "this is the report"
 
 
 @pytest.mark.browser

@@ -59,14 +59,7 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         return Caveat(f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", SPREAD)
     if total.opened and (total.failed - total.rate_limited) * 2 > total.opened:
         worst = max(total.causes.items(), key=lambda item: (item[1], item[0]), default=("unknown", 0))
-        detail = total.details.get(worst[0], "")
-        return Caveat(
-            f"{total.failed} of {counted(total.opened, 'stream')} failed, most by: {worst[0]}"
-            + (f" ({detail})" if detail else ""),
-            LIMITED
-            if "--max-event" in detail
-            else "open the URL by hand: the load must reach the service before it can be judged",
-        )
+        return Caveat(failures_text(total), _failing(total, worst[0]))
     if suspected:
         key = min(
             (k for k, one in open_.items() if one.status == "suspected"), key=lambda k: (rank(k), str(k))
@@ -77,10 +70,32 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
     if slow and (first := _undecided(trial, results)):
         late = slowest_close(trial.observations)
         return Caveat(
-            f"the service closed connections up to {late:.0f} s after the clients had left; {first.why}",
+            f"{first.why}; the service closed connections up to {late:.0f} s after the clients had disconnected",
             f"give it that time: {slow}",
         )
     return _undecided(trial, results)
+
+
+def failures_text(total: Ledger) -> str:
+    """``361 of 700 streams failed: 301 status-503, 60 reset (DETAIL)``."""
+    causes = ", ".join(
+        f"{count} {cause}" + (f" ({total.details[cause]})" if cause in total.details else "")
+        for cause, count in sorted(total.causes.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return f"{total.failed} of {counted(total.opened, 'stream')} failed: {causes or 'unknown'}"
+
+
+def _failing(total: Ledger, worst: str) -> str:
+    """The advice for a load of which more than half failed. worst: the most frequent cause."""
+    if "--max-event" in total.details.get(worst, ""):
+        return LIMITED
+    if total.failed >= total.opened:
+        return "open the URL by hand: the load must reach the service before it can be judged"
+    lower = "give a lower --concurrency if the load is too much for it"
+    _, answers, status = worst.partition("status-")
+    if answers:
+        return f"see in the service's log why it answers {status}; {lower}; if the answer is meant, give --expect {status}"
+    return f"see in the service's log why streams fail after others were answered; {lower}"
 
 
 def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
@@ -198,11 +213,7 @@ def warnings_of(trial: Trial) -> list[str]:
     if total.rate_limited:
         found.append(f"429 or 503 refused {counted(total.rate_limited, 'stream')}: they do not count")
     if total.failed and not trial.exit:
-        causes = ", ".join(
-            f"{count} {cause}" + (f" ({total.details[cause]})" if cause in total.details else "")
-            for cause, count in sorted(total.causes.items())
-        )
-        found.append(f"{total.failed} of {counted(total.opened, 'stream')} failed: {causes}")
+        found.append(failures_text(total))
     return found
 
 

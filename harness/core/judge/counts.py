@@ -24,6 +24,7 @@ from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Judg
 from harness.core.record import Trial
 from harness.core.segments import segments
 from harness.core.stats.distributions import poisson_interval
+from harness.core.units import bytes_text
 
 # Growth per reading that is normal: an interpreter or a C library maps an arena now and then. Of seven healthy
 # servers six moved by at most 4 mappings a cycle after the third, Node's once by 70 (bench/traces).
@@ -265,7 +266,7 @@ def _after_release(
             "bounded" if enough else "undecided", at_most, why, max(0.0, total), streams, idle_evidence=seen
         )
     if seen.idle < retention + MARGIN:
-        return replace(open_, why=f"{said}; {total:g} were left after {seen.idle:.0f} s")
+        return replace(open_, why=f"{said}; {_amount(key, total)} remained after {seen.idle:.0f} s")
     granted = allowed(trial.budget, key)
     beyond = total - math.fsum(granted.of(dict(span)) for span in spans)
     arenas = FLAT * seen.fallen if noisy or key.metric == "mappings" else 0.0
@@ -275,7 +276,8 @@ def _after_release(
     own = one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor))
     factor = one.factor if own else "answered"
     rate, low, high = interval(rest.increments, rest.column(factor))
-    why = f"{total:g} were left {seen.idle:.0f} s after the last client; {said}"
+    others = "the rest was " if seen.release.over else ""
+    why = f"{_amount(key, total)} remained {seen.idle:.0f} s after the last client; {others}{said}"
     name = key.kind if inside else key.metric
     least = (
         MIN_GROWTH_OF.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
@@ -288,11 +290,7 @@ def _after_release(
     at_most = high * math.fsum(rest.column(factor)) / streams
     warm = not at[0].done.get("connection") and total <= WARMED.get(name, 0.0) * streams
     small = beyond > max(largest, least)  # too few streams for what else would be certain
-    holds = (
-        f"a cache would too, until {CACHE:g} answered streams, of which there were {streams:g}"
-        if small
-        else ("a pool could hold that")
-    )
+    holds = until_full("answered stream", streams) if small else "a pool could hold that"
     return replace(
         open_,
         why=f"{why}; {holds}",
@@ -404,10 +402,22 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     if found.status != "leaking":
         cache = found.why if found.growing and steep else ""
         return replace(found, cache=cache) if served < CACHE else found
-    why = f"{found.why}; a cache would too, until {CACHE:g} {per(counted)}s, of which there were {served:g}"
+    why = f"{found.why}; {until_full(per(counted), served)}"
     if served >= CACHE:
         why = f"{found.why}, but by less at the end, as a cache that has filled up"
     return replace(found, status="undecided", why=why, growing=True, cache=found.why if steep else "")
+
+
+def until_full(unit: str, served: float) -> str:
+    """Why growth that a cache could hold is not certain yet, and what is missing."""
+    return f"a cache grows as well until it is full: {CACHE:,g} {unit}s tell them apart, and there were {served:,.0f}"
+
+
+def _amount(key: Key, total: float) -> str:
+    """A total in the unit of its metric: ``39,134``, ``3.9 MB``."""
+    if key.metric == "memory" and key.kind not in ("objects", "blocks"):
+        return bytes_text(total)
+    return f"{total:,.0f}" if total >= 1 else f"{total:.2g}"
 
 
 def _tails_off(one: Series, counted: str) -> bool:

@@ -50,14 +50,16 @@ class Release:
     over: bool = False
 
     def text(self) -> str:
-        """``released 10 s after the client left``, ``swept every 30 s``."""
+        """``released 10 s after the client disconnected``, ``swept every 30 s``."""
         if not self.over:
             return "some of it is released late"
         if self.every is not None:
             return f"swept every {_seconds(self.every)}"
         if self.at_once:
-            return f"released together, {_seconds(self.after)} after the last client left: a sweep"
-        return f"released {'' if self.exact else 'within '}{_seconds(self.after)} after the client left"
+            return f"released together, {_seconds(self.after)} after the last client disconnected: a sweep"
+        return (
+            f"released {'' if self.exact else 'within '}{_seconds(self.after)} after the client disconnected"
+        )
 
 
 @dataclass(frozen=True, slots=True)

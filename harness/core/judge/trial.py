@@ -49,9 +49,6 @@ def judge(trial: Trial) -> Verdict:
     if memory:
         memory = held_for_departed(found, _agreed(memory, results, warnings, inside=inside), results)
         results = {**results, MEMORY: memory}
-    if memory and memory.status == "undecided" and not inside:
-        # First: what was not decided matters more than how the load was.
-        warnings.insert(0, f"memory/anonymous is undecided: {memory.why}")
     # A process reaches a ceiling with its own level, not with the growth of several processes together.
     levels = [moment for part in parts for moment in moments(part)]
     last = moments(parts[-1])
@@ -71,6 +68,11 @@ def judge(trial: Trial) -> Verdict:
     warnings.extend(one.text for one in missed if caveat and one.text != caveat.why)
     held = _held(trial, crash, findings, mute, caveat)
     outcome = held[0] if held else Outcome.BOUNDED
+    reason = caveat.why if caveat and outcome is Outcome.INCONCLUSIVE else ""
+    if memory and memory.status == "undecided" and not inside and memory.why not in reason:
+        # First: what was not decided matters more than how the load was.
+        warnings.insert(0, f"memory/anonymous is undecided: {memory.why}")
+    warnings = [one for one in warnings if one != reason]  # the explanation has it
     return Verdict(
         outcome=outcome,
         explanation=_explain(
@@ -226,7 +228,7 @@ def _bounded_text(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, A
 
 
 def _released(results: Mapping[Key, Assessed]) -> str:
-    """The late release of the first cause: "fds released 10 s after the client left"."""
+    """The late release of the first cause: "fds released 10 s after the client disconnected"."""
     late = {key: one.release for key, one in results.items() if one.release}
     if not late:
         return ""
