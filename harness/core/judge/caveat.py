@@ -94,7 +94,8 @@ def _failing(total: Ledger, worst: str) -> str:
     lower = "give a lower --concurrency if the load is too much for it"
     _, answers, status = worst.partition("status-")
     if answers:
-        return f"see in the service's log why it answers {status}; {lower}; if the answer is meant, give --expect {status}"
+        meant = f"if the answer is meant, give --expect {status}"
+        return f"see in the service's log why it answers {status}; {lower}; {meant}"
     return f"see in the service's log why streams fail after others were answered; {lower}"
 
 
