@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.core.cycle import Observation
@@ -63,6 +64,7 @@ def test_a_premature_level_is_no_moment_and_what_its_clients_did_is_kept() -> No
 def test_the_options_that_help_are_exact() -> None:
     slow = [observation(0, {FDS: 8.0}, close_lag=59.7)]
     assert settle_for(slow) == "--settle 63s --max-time 12m"
+    assert settle_for(slow, 95.0) == "--settle 63s --max-time 13m"
     assert settle_for([observation(0, {FDS: 8.0}, close_lag=0.9)]) == ""
     assert settle_for([observation(n, {FDS: 8.0}, close_lag=9.5) for n in range(60)]) == ""
     assert settle_for(seen((60, 40), (200, 150), (0, 0))) == "--settle 9s --max-time 3m"
@@ -74,6 +76,17 @@ def test_an_inconclusive_run_of_a_slow_service_names_them() -> None:
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "up to 60 s after the clients had disconnected" in verdict.explanation
     assert verdict.advice == "give it that time: --settle 63s --max-time 12m"
+
+
+def test_growth_beside_a_slow_close_gets_time_to_outlive_the_retention_time_as_well() -> None:
+    """aiohttp sessions that are retained: the seven minutes that the first run named ended before the wait began."""
+    objects = Key("memory", "objects")
+    cycles = [observation(n, {FDS: 8.0, objects: 9000.0 + 7500 * n}, close_lag=31.0) for n in range(8)]
+    for retention, time in ((60.0, "8m"), (300.0, "12m"), (0.0, "7m")):
+        verdict = judge(replace(trial([], observations=cycles), retention=retention))
+        assert verdict.outcome is Outcome.INCONCLUSIVE
+        assert verdict.explanation.startswith("memory/objects: "), verdict.explanation
+        assert verdict.advice == f"give it that time: --settle 33s --max-time {time}"
 
 
 def test_the_slowest_close_is_that_of_a_settled_cycle() -> None:

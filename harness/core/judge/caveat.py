@@ -35,6 +35,7 @@ LIMITED = "if such events are meant, give a higher --max-event (pytest: max_even
 BURST_SECONDS = 3.0  # duration of a short burst of clients, with its settling
 MAX_NAMED = 10  # lost load generators that are named
 SETTLING = 15.0  # seconds that the readings around a wait take
+SEARCHING = 20.0  # seconds of a search for the place (MAX_SEARCH of harness.core.plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,16 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         )
         if not only_follows(key, results):
             return _suspected(trial, key, open_[key])
-    slow = settle_for(trial.observations)
-    if slow and (first := _undecided(trial, results)):
+    first = _undecided(trial, results)
+    # What grows must then outlive the retention time, while its place is searched.
+    wait = trial.retention + SEARCHING + SETTLING if first and not first.weak and trial.retention else 0.0
+    if first and (slow := settle_for(trial.observations, wait)):
         late = slowest_close(trial.observations)
         return Caveat(
             f"{first.why}; the service closed connections up to {late:.0f} s after the clients had disconnected",
             f"give it that time: {slow}",
         )
-    return _undecided(trial, results)
+    return first
 
 
 def failures_text(total: Ledger) -> str:

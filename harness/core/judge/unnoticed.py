@@ -51,9 +51,9 @@ def premature(seen: Sequence[Observation]) -> frozenset[int]:
     return frozenset(found)
 
 
-def settle_for(seen: Sequence[Observation]) -> str:
+def settle_for(seen: Sequence[Observation], wait: float = 0.0) -> str:
     """The options that give such a service time to close: seconds for the slowest close, and minutes for
-    CYCLES of them. "" for a service that closes at once, and for a run that gave it that time."""
+    CYCLES of them and for the wait that follows them, in seconds. "" for a service that closes at once, and for a run that gave it that time."""
     slow = slowest_close(seen)
     early = premature(seen)
     if not early and slow < SLOW:
@@ -61,7 +61,7 @@ def settle_for(seen: Sequence[Observation]) -> str:
     if early and slow < SLOW:  # all sockets were closed while clients were connected
         slow = max(_released(seen, index) for index in early)
     settle = math.ceil(1.05 * slow)
-    minutes = max(2, math.ceil(CYCLES * (settle + LOAD) / 60))
+    minutes = max(2, math.ceil((CYCLES * (settle + LOAD) + wait) / 60))
     if 60 * minutes <= ENOUGH * (seen[-1].ended - seen[0].started):
         return ""  # it had that time
     return f"--settle {settle}s --max-time {minutes}m"
