@@ -53,7 +53,8 @@ def premature(seen: Sequence[Observation]) -> frozenset[int]:
 
 def settle_for(seen: Sequence[Observation], wait: float = 0.0) -> str:
     """The options that give such a service time to close: seconds for the slowest close, and minutes for
-    CYCLES of them and for the wait that follows them, in seconds. "" for a service that closes at once, and for a run that gave it that time."""
+    CYCLES of them and for the wait that follows them, in seconds. "" for a service that closes at once, and for a run
+    that gave it that time."""
     slow = slowest_close(seen)
     early = premature(seen)
     if not early and slow < SLOW:
