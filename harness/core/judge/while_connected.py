@@ -181,7 +181,7 @@ def grown(
         )  # fmt: skip
 
 
-def _since_taken(read: Sequence[tuple[float, float]], least: float) -> Sequence[tuple[float, float]]:
+def _since_taken(read: list[tuple[float, float]], least: float) -> list[tuple[float, float]]:
     """The readings of a hold of stalled readers since the kernel last took some of what was queued for them.
 
     It enlarges its buffer when a probe of the closed window is answered, some 15 s later (tcp_new_space in
