@@ -7,6 +7,7 @@ import os
 import sys
 
 from tests.longest_first import pytest_collection_modifyitems
+from tests.short_failures import pytest_runtest_makereport, pytest_terminal_summary
 from tests.skips import pytest_addoption, pytest_configure
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_configure",
+    "pytest_runtest_makereport",
+    "pytest_terminal_summary",
 ]
 
 try:
