@@ -71,10 +71,10 @@ endurance: venv  ## the load generator itself: 50,000 streams in one process lea
 	$(BIN)/pytest tests/edges/test_swarm_endurance.py -m 'soak or not soak' $(ARGS)
 
 SABOTAGE_REPEAT ?= 1
-SABOTAGE_INNOCENTS ?= $(SABOTAGE_REPEAT)
+SABOTAGE_BENIGN ?= $(SABOTAGE_REPEAT)
 
 sabotage: venv  ## planted leaks and benign behaviour, really run: the table of docs/sabotage.md (an hour)
-	$(BIN)/python -m tests.sabotage --repeat $(SABOTAGE_REPEAT) --innocents $(SABOTAGE_INNOCENTS) $(ARGS)
+	$(BIN)/python -m tests.sabotage --repeat $(SABOTAGE_REPEAT) --benign $(SABOTAGE_BENIGN) $(ARGS)
 
 mutation: venv  ## small changes of the source that no test notices (ARGS='harness/core/units.py'; all: hours)
 	$(BIN)/python -m tests.mutation $(ARGS)

@@ -43,7 +43,7 @@ GIVEN = {  # servers that are told their port
         PYTHON, "-m", "uvicorn", "--log-level", "error", "--port", "{port}", "--app-dir", str(SERVERS), "asgi_app:app",
     ],
 }  # fmt: skip
-# Healthy services that no rule was tuned on: name → runtime and habit of tests/services.
+# Healthy services that no rule was tuned on: name → runtime and behaviour of tests/services.
 OTHERS = {
     "gevent-cache": ("gevent", "cache"),
     "thread-arenas": ("thread", "arenas"),

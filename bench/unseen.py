@@ -32,7 +32,7 @@ class Row:
     after looking at it."""
 
     language: str
-    habit: str
+    behaviour: str
     means: str
     leaks: tuple[str, ...] = ()
     held_back: bool = False
@@ -79,17 +79,17 @@ def build(folder: Path, languages: set[str]) -> None:
 def command(row: Row, folder: Path) -> tuple[str, ...]:
     """How the service starts."""
     if row.language == "python":
-        return (sys.executable, f"{SERVICES}/service.py", "{port}", row.habit)
+        return (sys.executable, f"{SERVICES}/service.py", "{port}", row.behaviour)
     if row.language == "node":
-        return ("node", f"{SERVICES}/service.js", "{port}", row.habit)
+        return ("node", f"{SERVICES}/service.js", "{port}", row.behaviour)
     if row.language == "java":
-        return ("java", "-Xmx256m", "-cp", str(folder), "Service", "{port}", row.habit)
-    return (f"{folder}/service_{row.language}", "{port}", row.habit)
+        return ("java", "-Xmx256m", "-cp", str(folder), "Service", "{port}", row.behaviour)
+    return (f"{folder}/service_{row.language}", "{port}", row.behaviour)
 
 
 def guarded(row: Row, folder: Path, max_time: str, keep: Path | None) -> dict[str, Any]:
     """The verdict of one guard, as ``harness guard --json`` writes it."""
-    name = f"{row.language}-{row.habit}"
+    name = f"{row.language}-{row.behaviour}"
     out = folder / f"{name}.json"
     saved = ("--out", str(keep / name)) if keep else ("--out", str(folder / name))
     subprocess.run(
@@ -131,14 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Guard the rows and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.unseen", description=__doc__)
     parser.add_argument(
-        "--rows", default="", metavar="REGEX", help="only rows whose 'LANGUAGE-HABIT' matches"
+        "--rows", default="", metavar="REGEX", help="only rows whose 'LANGUAGE-BEHAVIOUR' matches"
     )
     parser.add_argument("--jobs", type=int, default=1, help="guards at a time [1]")
     parser.add_argument("--max-time", default="2m", help="of each guard [2m]")
     parser.add_argument("--json", type=Path, help="write the verdicts here")
     parser.add_argument("--keep", type=Path, help="keep the runs in this folder")
     options = parser.parse_args(arguments)
-    rows = [row for row in ROWS if re.search(options.rows, f"{row.language}-{row.habit}")]
+    rows = [row for row in ROWS if re.search(options.rows, f"{row.language}-{row.behaviour}")]
     if not rows:
         parser.error(f"--rows {options.rows!r}: no row matches; expected part of a name such as 'go-late-45'")
     with tempfile.TemporaryDirectory() as made, ThreadPoolExecutor(options.jobs) as pool:
@@ -151,7 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             strict=True,
         ):
             print(line(row, verdict), flush=True)
-            verdicts.append({"row": f"{row.language}-{row.habit}", "right": right(row, verdict), **verdict})
+            verdicts.append(
+                {"row": f"{row.language}-{row.behaviour}", "right": right(row, verdict), **verdict}
+            )
     if options.json:
         options.json.write_text(json.dumps(verdicts, indent=1) + "\n")
     good = sum(one["right"] for one in verdicts)

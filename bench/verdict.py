@@ -39,7 +39,7 @@ class Promise:
     """One guard. limit: seconds from the first cycle to the verdict. load: options of the guard."""
 
     name: str
-    habit: str
+    behaviour: str
     outcome: Outcome
     limit: float
     load: dict[str, Any] = field(default_factory=dict)
@@ -108,7 +108,7 @@ def watched() -> Iterator[list[tuple[float, float]]]:
 
 def guard(promise: Promise, folder: Path) -> tuple[Guarded, float, float]:
     """The guard, and the seconds from its first cycle until it was certain, and until its place was found too."""
-    command = (sys.executable, str(SERVICES / "asyncio_service.py"), "{port}", promise.habit)
+    command = (sys.executable, str(SERVICES / "asyncio_service.py"), "{port}", promise.behaviour)
     request = request_of(
         url="http://127.0.0.1:{port}/events",
         command=command,

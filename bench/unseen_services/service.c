@@ -1,4 +1,4 @@
-/* A threaded service of event streams with one habit, by its name. usage: service PORT HABIT */
+/* A threaded service of event streams with one behaviour, by its name. usage: service PORT BEHAVIOUR */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const char *habit;
+static const char *behaviour;
 static char *volatile kept; /* else the compiler leaves the leak out */
 static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
 
@@ -19,7 +19,7 @@ static void *serve(void *given) {
     int client = (int)(long)given, failed = 0;
     char request[4096];
     ssize_t got = recv(client, request, sizeof request, 0);
-    int slow = !strcmp(habit, "tick-6");
+    int slow = !strcmp(behaviour, "tick-6");
     if (got > 0 && send(client, head, sizeof head - 1, 0) > 0) {
         for (int number = 0; !failed; number++) {
             char event[64];
@@ -34,15 +34,15 @@ static void *serve(void *given) {
             }
         }
     }
-    if (!strcmp(habit, "bytes-3000") && (kept = malloc(3000))) memset(kept, 1, 3000);
-    if (!strcmp(habit, "reset-eventfd") && failed == ECONNRESET) (void)eventfd(0, 0);
+    if (!strcmp(behaviour, "bytes-3000") && (kept = malloc(3000))) memset(kept, 1, 3000);
+    if (!strcmp(behaviour, "reset-eventfd") && failed == ECONNRESET) (void)eventfd(0, 0);
     close(client);
     return NULL;
 }
 
 int main(int argc, char **argv) {
     if (argc != 3) return 2;
-    habit = argv[2];
+    behaviour = argv[2];
     signal(SIGPIPE, SIG_IGN);
     int server = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
     setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);

@@ -1,13 +1,13 @@
-// A Node service of event streams with one habit, by its name. usage: node service.js PORT HABIT
+// A Node service of event streams with one behaviour, by its name. usage: node service.js PORT BEHAVIOUR
 "use strict";
 const fs = require("node:fs");
 const http = require("node:http");
 
-const [port, habit] = [Number(process.argv[2]), process.argv[3]];
+const [port, behaviour] = [Number(process.argv[2]), process.argv[3]];
 const kept = new Map();
 let served = 0;
 
-if (habit === "swept-13") setInterval(() => kept.forEach((fd, key) => { fs.closeSync(fd); kept.delete(key); }), 13000);
+if (behaviour === "swept-13") setInterval(() => kept.forEach((fd, key) => { fs.closeSync(fd); kept.delete(key); }), 13000);
 
 const server = http.createServer((request, response) => {
   const number = served++;
@@ -16,20 +16,20 @@ const server = http.createServer((request, response) => {
   let full = false;
   let sent = 0;
   const tick = setInterval(() => {
-    const line = `id: ${sent++}\ndata: ${"x".repeat(habit === "stalled" ? 600 : 8)}\n\n`;
+    const line = `id: ${sent++}\ndata: ${"x".repeat(behaviour === "stalled" ? 600 : 8)}\n\n`;
     if (full) {
-      if (habit === "stalled") queue.push(line + sent.toString().padStart(600, "y"));
+      if (behaviour === "stalled") queue.push(line + sent.toString().padStart(600, "y"));
     } else full = !response.write(line);
   }, 100);
-  if (habit === "stalled") response.socket.setNoDelay(true);
+  if (behaviour === "stalled") response.socket.setNoDelay(true);
   response.on("drain", () => { full = false; while (queue.length && !full) full = !response.write(queue.shift()); });
   response.on("close", () => {
     clearInterval(tick);
-    if (habit === "late-22" || habit === "swept-13") {
+    if (behaviour === "late-22" || behaviour === "swept-13") {
       const fd = fs.openSync("/dev/null", "r");
-      if (habit === "late-22") setTimeout(() => fs.closeSync(fd), 22000);
+      if (behaviour === "late-22") setTimeout(() => fs.closeSync(fd), 22000);
       else kept.set(number, fd);
-    } else if (habit === "lumpy" && number % 40 === 39) {
+    } else if (behaviour === "lumpy" && number % 40 === 39) {
       for (let index = 0; index < 20; index++) kept.set(`${number} ${index}`, setInterval(() => {}, 3600000));
     }
   });

@@ -1,4 +1,4 @@
-"""An asyncio service of event streams with one habit, by its name. usage: service.py PORT HABIT"""
+"""An asyncio service of event streams with one behaviour, by its name. usage: service.py PORT BEHAVIOUR"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 
-PORT, HABIT = int(sys.argv[1]), sys.argv[2]
+PORT, BEHAVIOUR = int(sys.argv[1]), sys.argv[2]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull"
 KEPT: list[int] = []
@@ -27,14 +27,14 @@ async def ticks(writer: asyncio.StreamWriter) -> None:
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    read, write = os.pipe() if HABIT in ("late-7", "reset", "cap-700") else (-1, -1)
+    read, write = os.pipe() if BEHAVIOUR in ("late-7", "reset", "cap-700") else (-1, -1)
     failed = False
     tenant = next(COUNT) % 90
-    if HABIT == "tenants-90" and tenant not in TENANTS:
+    if BEHAVIOUR == "tenants-90" and tenant not in TENANTS:
         TENANTS[tenant] = os.open("/dev/null", os.O_RDONLY)
     try:
         await reader.readuntil(b"\r\n\r\n")
-        if HABIT == "cap-700" and len(KEPT) > CAP:
+        if BEHAVIOUR == "cap-700" and len(KEPT) > CAP:
             writer.write(FULL)
             await writer.drain()
             return
@@ -49,9 +49,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         failed = True
     finally:
         writer.close()
-        if HABIT == "late-7":
+        if BEHAVIOUR == "late-7":
             asyncio.get_running_loop().call_later(7.0, lambda: (os.close(read), os.close(write)))
-        elif (HABIT == "reset" and failed) or (HABIT == "cap-700" and len(KEPT) <= CAP):
+        elif (BEHAVIOUR == "reset" and failed) or (BEHAVIOUR == "cap-700" and len(KEPT) <= CAP):
             os.close(read)
             KEPT.append(write)
         elif read >= 0:

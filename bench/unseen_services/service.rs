@@ -1,4 +1,4 @@
-//! A threaded service of event streams with one habit, by its name. usage: service PORT HABIT
+//! A threaded service of event streams with one behaviour, by its name. usage: service PORT BEHAVIOUR
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::{env, fs, hint, mem, thread};
 
 static SERVED: AtomicUsize = AtomicUsize::new(0);
 
-fn serve(mut client: TcpStream, habit: &str) {
+fn serve(mut client: TcpStream, behaviour: &str) {
     let number = SERVED.fetch_add(1, Ordering::Relaxed);
     let mut request = [0u8; 4096];
     if !matches!(client.read(&mut request), Ok(got) if got > 0) {
@@ -22,7 +22,7 @@ fn serve(mut client: TcpStream, habit: &str) {
         if client.write_all(format!("id: {event}\ndata: tick\n\n").as_bytes()).is_err() {
             break;
         }
-        if habit == "bytes-per-event" {
+        if behaviour == "bytes-per-event" {
             mem::forget(hint::black_box(vec![1u8; 2500]));
         }
         match client.read(&mut request) {
@@ -31,7 +31,7 @@ fn serve(mut client: TcpStream, habit: &str) {
             _ => break,
         }
     }
-    if habit == "file-per-25" && number % 25 == 24 {
+    if behaviour == "file-per-25" && number % 25 == 24 {
         mem::forget(fs::File::open("/dev/null"));
     }
 }
@@ -40,7 +40,7 @@ fn main() {
     let arguments: Vec<String> = env::args().collect();
     let server = TcpListener::bind(format!("127.0.0.1:{}", arguments[1])).expect("the port is free");
     for client in server.incoming().flatten() {
-        let habit = arguments[2].clone();
-        let _ = thread::Builder::new().stack_size(131_072).spawn(move || serve(client, &habit));
+        let behaviour = arguments[2].clone();
+        let _ = thread::Builder::new().stack_size(131_072).spawn(move || serve(client, &behaviour));
     }
 }

@@ -64,7 +64,7 @@ def test_one_descriptor_per_connection_is_a_leak_with_rate_driver_and_ceiling() 
         [74, 73, 74, 74, 73, 74, 74, 74, 74, 73, 74, 74, 74, 74, 74],  # a step, then jitter
     ],
 )
-def test_innocent_series_are_never_a_leak(levels: list[float]) -> None:
+def test_benign_series_are_never_a_leak(levels: list[float]) -> None:
     assert judge(trial(levels)).outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE)
 
 

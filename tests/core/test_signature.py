@@ -57,7 +57,7 @@ def test_what_stands_before_a_message_by_right_is_quoted(before: str) -> None:
     assert found.line == f"{before}{ASSERTION}".strip()
 
 
-def test_an_innocent_log_has_no_signature() -> None:
+def test_an_ordinary_log_has_no_signature() -> None:
     assert find(["GET / 200", "shutting down"]) is None
 
 

@@ -36,7 +36,7 @@ def test_a_verdict_is_right_when_outcome_and_driver_are_the_planted_ones(
     assert line(row, given).endswith("| right |" if ok else "| **wrong** |")
 
 
-def test_half_of_the_services_are_held_back_and_every_habit_is_in_its_source() -> None:
+def test_half_of_the_services_are_held_back_and_every_behaviour_is_in_its_source() -> None:
     assert 2 * sum(row.held_back for row in ROWS) >= len(ROWS)
     files = {
         "python": "service.py",
@@ -46,7 +46,7 @@ def test_half_of_the_services_are_held_back_and_every_habit_is_in_its_source() -
         "c": "service.c",
         "rust": "service.rs",
     }
-    plain = ("lumpy", "flat", "pool-20")  # a habit that is the rule of its source
+    plain = ("lumpy", "flat", "pool-20")  # a behaviour that is the rule of its source
     for row in ROWS:
         source = (SERVICES / files[row.language]).read_text()
-        assert f'"{row.habit}"' in source or row.habit in plain, row
+        assert f'"{row.behaviour}"' in source or row.behaviour in plain, row

@@ -35,12 +35,12 @@ SLOW = 60.0  # seconds that the slow phase would take
 pytestmark = pytest.mark.timeout(120)
 
 
-def guard(tmp_path: Path, habit: str = "healthy", **more: Any) -> tuple[Guarded, float]:
+def guard(tmp_path: Path, behaviour: str = "healthy", **more: Any) -> tuple[Guarded, float]:
     steps = more.pop("steps", None)
     request = request_of(
         url="http://127.0.0.1:{port}/events",
         **{
-            "command": (sys.executable, str(SERVICE), "{port}", habit),
+            "command": (sys.executable, str(SERVICE), "{port}", behaviour),
             "connections": 60,
             "concurrency": 30,
             "dwell": 0.3,
@@ -82,7 +82,7 @@ def slow_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (slow_reads, {}),
         (slow_census, {"runtime": "none"}),
-        (slow_snapshots, {"habit": "eventfd@connection", "max_time": 20.0, "retention": 0}),
+        (slow_snapshots, {"behaviour": "eventfd@connection", "max_time": 20.0, "retention": 0}),
         (lambda _: None, {"steps": one_long_cycle, "runtime": "none", "dwell": SLOW}),
     ],
     ids=["agent", "census", "attribution", "cycle"],
@@ -101,7 +101,7 @@ def test_a_slow_phase_is_cancelled(
         done.trial.notes
     )
     assert not done.trial.interrupted
-    expected = Outcome.LEAKING if "habit" in more else Outcome.INCONCLUSIVE
+    expected = Outcome.LEAKING if "behaviour" in more else Outcome.INCONCLUSIVE
     assert done.verdict.outcome is expected, done.verdict.explain()
 
 

@@ -27,9 +27,9 @@ SERVICES = Path(__file__).parents[1] / "services"
 ASYNCIO = SERVICES / "asyncio_service.py"
 
 
-def guard(habit: str, folder: Path, **more: object) -> Guarded:
+def guard(behaviour: str, folder: Path, **more: object) -> Guarded:
     arguments = {
-        "command": (sys.executable, str(ASYNCIO), "{port}", habit),
+        "command": (sys.executable, str(ASYNCIO), "{port}", behaviour),
         "url": "http://127.0.0.1:{port}/events",
         "connections": 100,
         "concurrency": 25,

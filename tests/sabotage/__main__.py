@@ -36,7 +36,7 @@ def chosen(names: Sequence[str]) -> list[Case]:
     return [case for case in every if any(case.name.startswith(name) for name in names)]
 
 
-def runs(cases: Sequence[Case], repeat: int, innocents: int, jobs: int, folder: Path) -> Iterator[Result]:
+def runs(cases: Sequence[Case], repeat: int, benign: int, jobs: int, folder: Path) -> Iterator[Result]:
     """Each case as often as asked, the whole table before the next round."""
 
     def once(turn: tuple[int, Case]) -> Result:
@@ -45,9 +45,9 @@ def runs(cases: Sequence[Case], repeat: int, innocents: int, jobs: int, folder: 
 
     turns = [
         (number, case)
-        for number in range(max(repeat, innocents))
+        for number in range(max(repeat, benign))
         for case in cases
-        if number < (innocents if isinstance(case.expected, Green) else repeat)
+        if number < (benign if isinstance(case.expected, Green) else repeat)
     ]
     with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(once, turns)
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--repeat", type=int, default=1, help="times that each leak is run [1]")
     parser.add_argument(
-        "--innocents", type=int, default=None, help="times that each benign service is run [as --repeat]"
+        "--benign", type=int, default=None, help="times that each benign service is run [as --repeat]"
     )
     parser.add_argument(
         "--jobs", type=int, default=1, help="guards side by side, which disturb each other [1]"
@@ -69,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--add-to", type=Path, default=None, metavar="FILE", help="keep a line per run here")
     options = parser.parse_args(arguments)
     cases = chosen(options.names)
-    innocents = options.repeat if options.innocents is None else options.innocents
+    benign = options.repeat if options.benign is None else options.benign
     folder = options.keep or Path(tempfile.mkdtemp(prefix="sabotage-"))
     results: list[Result] = []
     began = time.monotonic()
-    for result in runs(cases, options.repeat, innocents, options.jobs, folder):
+    for result in runs(cases, options.repeat, benign, options.jobs, folder):
         results.append(result)
         print(line(result), flush=True)
         if options.add_to:

@@ -191,14 +191,14 @@ class Red:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """runtime: which program. habit: its argument. load: options that differ from a guard's default.
+    """runtime: which program. behaviour: its argument. load: options that differ from a guard's default.
 
     quick: one of those that every test run has. arguments: more words of the command. variant: tells rows of the same
-    habit apart.
+    behaviour apart.
     """
 
     runtime: str
-    habit: str
+    behaviour: str
     expected: Leak | Leaks | Green | Advised | Required | Red
     load: dict[str, Any] = field(default_factory=dict)
     quick: bool = False
@@ -209,24 +209,32 @@ class Case:
     def name(self) -> str:
         """``asyncio-eventfd@connection``; the way to choose it."""
         more = f" {self.variant}" if self.variant else ""
-        return f"{self.runtime}-{self.habit}{more}"
+        return f"{self.runtime}-{self.behaviour}{more}"
 
     @property
     def command(self) -> tuple[str, ...]:
         """How the service is started."""
         if self.runtime == "go":
-            return (str(go_binary(SERVICES / "go")), "{port}", self.habit, *self.arguments)
+            return (str(go_binary(SERVICES / "go")), "{port}", self.behaviour, *self.arguments)
         if self.runtime == "node":
-            return ("node", str(SERVICES / "server.js"), "{port}", self.habit)
+            return ("node", str(SERVICES / "server.js"), "{port}", self.behaviour)
         if self.runtime == "java":
             classes = str(java_classes(SERVICES / "java"))
-            return ("java", "-Xmx256m", "-cp", classes, "SmallService", "{port}", self.habit)
+            return ("java", "-Xmx256m", "-cp", classes, "SmallService", "{port}", self.behaviour)
         if self.runtime == "reference":
-            words = (sys.executable, "-m", "harness.reference", "--profile", "bare", "--defect", self.habit)
+            words = (
+                sys.executable,
+                "-m",
+                "harness.reference",
+                "--profile",
+                "bare",
+                "--defect",
+                self.behaviour,
+            )
             return (*words, "--port", "{port}", "--broker", "{broker}", *self.arguments)
         program = str(SERVICES / f"{self.runtime}_service.py")
         broker = ("{broker}",) if self.load.get("with_broker") else ()
-        return (sys.executable, program, "{port}", self.habit, *broker)
+        return (sys.executable, program, "{port}", self.behaviour, *broker)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ OTHER_LEAKS = (
     Case("node", "listener@connection", Leak("memory", ("objects", "heap-bytes"), "connection", None)),
 )
 
-INNOCENTS = (
+BENIGN = (
     Case("asyncio", "healthy", GREEN, quick=True),
     Case("asyncio", "pool", GREEN),
     # It takes a cycle for each of its 24; on a busy machine two minutes have too few.
@@ -143,4 +143,4 @@ INNOCENTS = (
     Case("node", "debounce", GREEN),
 )
 
-TABLE: tuple[Case, ...] = (*PYTHON_LEAKS, *DESCRIPTORS, *OTHER_LEAKS, *INNOCENTS)
+TABLE: tuple[Case, ...] = (*PYTHON_LEAKS, *DESCRIPTORS, *OTHER_LEAKS, *BENIGN)

@@ -57,7 +57,7 @@ def test_a_leak_needs_its_outcome(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.BOUNDED])
-def test_an_innocent_needs_its_outcome(outcome: Outcome) -> None:
+def test_a_benign_service_needs_its_outcome(outcome: Outcome) -> None:
     assert outcome.value in Green().wrong(Verdict(outcome, ""))[0]
 
 

@@ -83,14 +83,14 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(runtime: str, habit: str, *, nofile: int = 0, warm: bool = True) -> Iterator[Service]:
-    """A service of this runtime with this habit."""
+def running(runtime: str, behaviour: str, *, nofile: int = 0, warm: bool = True) -> Iterator[Service]:
+    """A service of this runtime with this behaviour."""
     if (tool := TOOLS.get(runtime)) and shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))
         port = made.getsockname()[1]
-    command = [fill_port(word, port) for word in Case(runtime, habit, Green()).command]
+    command = [fill_port(word, port) for word in Case(runtime, behaviour, Green()).command]
     if nofile:
         command = ["prlimit", f"--nofile={nofile}:{nofile}", *command]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -98,12 +98,12 @@ def running(runtime: str, habit: str, *, nofile: int = 0, warm: bool = True) -> 
         service = Service(child, port)
 
         def listens() -> bool:
-            assert child.poll() is None, f"{habit}: exited with {child.returncode}"
+            assert child.poll() is None, f"{behaviour}: exited with {child.returncode}"
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 return True
             return False
 
-        eventually(listens, f"{runtime} {habit} does not listen")
+        eventually(listens, f"{runtime} {behaviour} does not listen")
         previous = -1
         while (now := service.fds()) != previous:  # the connection of the check is closed
             previous = now
@@ -121,11 +121,11 @@ def runtimes(*names: str) -> list[object]:
 
 
 @pytest.mark.parametrize("runtime", runtimes("asyncio", "thread", "go", "node", "java"))
-@pytest.mark.parametrize("habit", ["release-2", "sweep-2"])
-def test_a_late_release_is_retained_and_then_given_back(runtime: str, habit: str) -> None:
-    if (runtime, habit) == ("java", "sweep-2"):
+@pytest.mark.parametrize("behaviour", ["release-2", "sweep-2"])
+def test_a_late_release_is_retained_and_then_given_back(runtime: str, behaviour: str) -> None:
+    if (runtime, behaviour) == ("java", "sweep-2"):
         pytest.skip("the Java service has no sweep")
-    with running(runtime, habit) as service:
+    with running(runtime, behaviour) as service:
         service.visit(30)
         eventually(lambda: service.grown() >= 25, "nothing is retained", 2)
         eventually(lambda: service.grown() <= 2, "nothing is released", 8)
@@ -144,8 +144,8 @@ def test_a_leak_beside_a_late_release_stays() -> None:
 
 @pytest.mark.parametrize("runtime", runtimes("asyncio", "go", "node", "java"))
 def test_a_pool_gains_the_same_with_each_burst(runtime: str) -> None:
-    habit = "bursts-5" if runtime == "java" else "bursts-5-12"
-    with running(runtime, habit) as service:
+    behaviour = "bursts-5" if runtime == "java" else "bursts-5-12"
+    with running(runtime, behaviour) as service:
         read = service.threads if runtime == "java" else service.fds
         service.visit(10)
         time.sleep(BURST)
@@ -212,7 +212,7 @@ def test_an_exhausted_table_of_descriptors_is_answered_by_503(runtime: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("runtime", "habit"),
+    ("runtime", "behaviour"),
     [
         ("asyncio", "held"),
         pytest.param("go", "held", marks=pytest.mark.soak),
@@ -220,8 +220,8 @@ def test_an_exhausted_table_of_descriptors_is_answered_by_503(runtime: str) -> N
         pytest.param("node", "held-buffers", marks=pytest.mark.soak),
     ],
 )
-def test_what_a_stream_retains_goes_with_it(runtime: str, habit: str) -> None:
-    with running(runtime, habit) as service:
+def test_what_a_stream_retains_goes_with_it(runtime: str, behaviour: str) -> None:
+    with running(runtime, behaviour) as service:
         service.visit(10)
         low = service.anonymous()
         clients = [service.connect() for _ in range(20)]
@@ -237,13 +237,13 @@ def test_what_a_stream_retains_goes_with_it(runtime: str, habit: str) -> None:
 @pytest.mark.parametrize("runtime", runtimes("asyncio", "node"))
 def test_only_an_unbounded_buffer_grows_for_readers_that_do_not_read(runtime: str) -> None:
     grown = {}
-    for habit in ("unbounded", "bounded"):
-        with running(runtime, habit) as service:
+    for behaviour in ("unbounded", "bounded"):
+        with running(runtime, behaviour) as service:
             service.visit(10)
             low = service.anonymous()
             clients = [service.connect(small=True) for _ in range(10)]
             time.sleep(3)
-            grown[habit] = service.anonymous() - low
+            grown[behaviour] = service.anonymous() - low
             for client in clients:
                 client.close()
     assert grown["unbounded"] > 12e6, grown

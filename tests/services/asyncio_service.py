@@ -1,4 +1,4 @@
-"""A small SSE service on asyncio streams: ``asyncio_service.py PORT HABIT [BROKER]`` (see chosen.py)."""
+"""A small SSE service on asyncio streams: ``asyncio_service.py PORT BEHAVIOUR [BROKER]`` (see chosen.py)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import socket
 import sys
 from typing import Any
 
+import behaviours
 import chosen
-import habits
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 REFUSAL = b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -39,10 +39,10 @@ def timer() -> None:
 
 
 class Service:
-    """One habit, served to many clients."""
+    """One behaviour, served to many clients."""
 
-    def __init__(self, habit: habits.Habit, broker: str = "") -> None:
-        self.habit = habit
+    def __init__(self, behaviour: behaviours.Behaviour, broker: str = "") -> None:
+        self.behaviour = behaviour
         self.broker = broker
         self.served = self.open = 0
         self.enough = asyncio.Event()
@@ -57,16 +57,16 @@ class Service:
             way = "reset"
         finally:
             self.open -= 1
-            self.habit.left(way)
-            if self.habit.linger:
-                await asyncio.sleep(self.habit.linger)
-            if not self.habit.deaf:
+            self.behaviour.left(way)
+            if self.behaviour.linger:
+                await asyncio.sleep(self.behaviour.linger)
+            if not self.behaviour.deaf:
                 writer.transport.abort() if way != "closed" else writer.close()
             else:
                 KEPT.append(writer)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-        if self.habit.event is habits.LARGE:
+        if self.behaviour.event is behaviours.LARGE:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
             writer.transport.set_write_buffer_limits(high=8192)
         await reader.readuntil(b"\r\n\r\n")
@@ -77,18 +77,18 @@ class Service:
             await writer.drain()
             return "refused"
         if self.broker:
-            self.habit.asked(answered=await ask(self.broker))
-        if self.habit.keep_alive:
+            self.behaviour.asked(answered=await ask(self.broker))
+        if self.behaviour.keep_alive:
             return await self._requests(reader, writer)
-        await asyncio.sleep(self.habit.lookup)
+        await asyncio.sleep(self.behaviour.lookup)
         if isinstance(reader.exception(), ConnectionError):
             return "early"
-        if self.habit.plain:
+        if self.behaviour.plain:
             writer.write(ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-            self.habit.answered()
+            self.behaviour.answered()
             return "closed"
         writer.write(HEAD)
-        self.habit.answered()
+        self.behaviour.answered()
         watch = asyncio.ensure_future(reader.read(1))
         try:
             return await self._stream(writer, watch)
@@ -99,26 +99,26 @@ class Service:
     def _status(self) -> int:
         """200, or the status with which the request is answered instead."""
         try:
-            self.habit.opened()
-        except habits.Refused as refused:
+            self.behaviour.opened()
+        except behaviours.Refused as refused:
             return refused.status
         except OSError:
             return 503
-        return self.habit.status
+        return self.behaviour.status
 
     async def _stream(self, writer: asyncio.StreamWriter, watch: asyncio.Future[bytes]) -> str:
         own: list[object] = []
         while True:
-            if self.habit.overflow != "drop" or writer.transport.get_write_buffer_size() < FULL:
-                writer.write(self.habit.event)
-            if self.habit.overflow == "wait":
+            if self.behaviour.overflow != "drop" or writer.transport.get_write_buffer_size() < FULL:
+                writer.write(self.behaviour.event)
+            if self.behaviour.overflow == "wait":
                 try:
-                    await asyncio.wait_for(writer.drain(), habits.SLOW)
+                    await asyncio.wait_for(writer.drain(), behaviours.SLOW)
                 except TimeoutError:
                     return "slow"
-            self.habit.sent()
-            self.habit.streamed(own)
-            await asyncio.wait([watch], timeout=self.habit.every)
+            self.behaviour.sent()
+            self.behaviour.streamed(own)
+            await asyncio.wait([watch], timeout=self.behaviour.every)
             if watch.done():
                 watch.result()
                 return "closed"
@@ -134,7 +134,7 @@ class Service:
 
     def _count(self) -> None:
         self.served += 1
-        if self.served == self.habit.recycle:
+        if self.served == self.behaviour.recycle:
             self.enough.set()
 
     async def run(self, **listen: Any) -> None:
@@ -144,13 +144,13 @@ class Service:
         async with server:
             await self.enough.wait()
         while self.open:
-            await asyncio.sleep(habits.TICK)
+            await asyncio.sleep(behaviours.TICK)
         ticking.cancel()
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(habits.TICK)
-            self.habit.tick()
+            await asyncio.sleep(behaviours.TICK)
+            self.behaviour.tick()
 
 
 async def ask(broker: str) -> bool:
@@ -171,9 +171,9 @@ async def ask(broker: str) -> bool:
 
 
 async def main(port: int, text: str, broker: str) -> None:
-    habit = chosen.of(text, task=task, timer=timer)
-    habit.started()
-    await Service(habit, broker).run(host="127.0.0.1", port=port)
+    behaviour = chosen.of(text, task=task, timer=timer)
+    behaviour.started()
+    await Service(behaviour, broker).run(host="127.0.0.1", port=port)
 
 
 if __name__ == "__main__":

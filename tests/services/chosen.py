@@ -1,8 +1,8 @@
-"""The habit that a service's argument names.
+"""The behaviour that a service's argument names.
 
 A leak is written ``THING@DRIVER`` or ``THING@DRIVER/N`` (every N-th time): ``eventfd@connection``, ``file@abort``,
-``thread@event/10``. A habit is a name of HABITS, or one of PATTERNS followed by its figures: ``release-10``. Several
-are joined by ``+``: ``release-10+pipe@connection``.
+``thread@event/10``. A behaviour is a name of BEHAVIOURS, or one of PATTERNS followed by its figures: ``release-10``.
+Several are joined by ``+``: ``release-10+pipe@connection``.
 
 Drivers: ``connection`` (a request was read), ``answered`` (the head of a response was sent), ``event`` (an event was
 sent), ``time`` (20 times a second, clients or not), ``abort`` (the client reset the connection), ``early`` (it did so
@@ -14,23 +14,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from habits import HABITS, Habit, Leak, Several
+from behaviours import BEHAVIOURS, Behaviour, Leak, Several
 from patterns import PATTERNS
 from things import THINGS
 
 DRIVERS = ("connection", "answered", "event", "time", "abort", "early", "half-close", "slow", "timeout")
 
 
-def of(text: str, **own: Callable[[], None]) -> Habit:
-    """The habit that an argument names. own: things of the runtime, by name with ``_`` for ``-``.
+def of(text: str, **own: Callable[[], None]) -> Behaviour:
+    """The behaviour that an argument names. own: things of the runtime, by name with ``_`` for ``-``.
 
     Raises SystemExit naming what would have been known.
     """
-    habits = [_one(part, own) for part in text.split("+")]
-    return habits[0] if len(habits) == 1 else Several(habits)
+    behaviours = [_one(part, own) for part in text.split("+")]
+    return behaviours[0] if len(behaviours) == 1 else Several(behaviours)
 
 
-def _one(text: str, own: dict[str, Callable[[], None]]) -> Habit:
+def _one(text: str, own: dict[str, Callable[[], None]]) -> Behaviour:
     thing, at, driver = text.partition("@")
     if not at:
         return _named(thing)
@@ -42,9 +42,9 @@ def _one(text: str, own: dict[str, Callable[[], None]]) -> Habit:
     return Leak(things[thing], driver, int(every or 1))
 
 
-def _named(text: str) -> Habit:
-    if text in HABITS:
-        return HABITS[text]()
+def _named(text: str) -> Behaviour:
+    if text in BEHAVIOURS:
+        return BEHAVIOURS[text]()
     words = text.split("-")
     figures: list[int] = []
     while words and words[-1].isdigit():
@@ -55,5 +55,5 @@ def _named(text: str) -> Habit:
             return make(*figures)
     except TypeError:
         pass  # too few figures, or too many
-    known = ", ".join([*HABITS, *(f"{name}-N" for name in PATTERNS)])
-    raise SystemExit(f"{text!r}: no such habit; expected THING@DRIVER or one of {known}")
+    known = ", ".join([*BEHAVIOURS, *(f"{name}-N" for name in PATTERNS)])
+    raise SystemExit(f"{text!r}: no such behaviour; expected THING@DRIVER or one of {known}")

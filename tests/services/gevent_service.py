@@ -1,4 +1,4 @@
-"""A small SSE service on gevent, everything patched: ``gevent_service.py PORT HABIT`` (see chosen.py)."""
+"""A small SSE service on gevent, everything patched: ``gevent_service.py PORT BEHAVIOUR`` (see chosen.py)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def greenlet() -> None:
 
 
 def main(port: int, text: str) -> None:
-    habit = chosen.of(text, greenlet=greenlet)
-    habit.started()
-    gevent.spawn(ticking, habit)
-    StreamServer(("127.0.0.1", port), Service(habit).serve, backlog=1024).serve_forever()
+    behaviour = chosen.of(text, greenlet=greenlet)
+    behaviour.started()
+    gevent.spawn(ticking, behaviour)
+    StreamServer(("127.0.0.1", port), Service(behaviour).serve, backlog=1024).serve_forever()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from habits import LARGE, Habit, Refused
+from behaviours import LARGE, Behaviour, Refused
 from things import KEPT
 
 PUBLISHED = 5200  # bytes retained for each published event
@@ -22,7 +22,7 @@ HELD = 10_000  # bytes retained for each event of an open stream
 BURST = 0.5  # seconds without a request, after which the next one begins a burst
 
 
-class Release(Habit):
+class Release(Behaviour):
     """What a connection used is closed N seconds after its client has left."""
 
     def __init__(self, seconds: int) -> None:
@@ -56,7 +56,7 @@ class SpreadRelease(Release):
             os.close(descriptor)
 
 
-class Sweep(Habit):
+class Sweep(Behaviour):
     """A sweep every N seconds closes what the clients that have left had used."""
 
     def __init__(self, seconds: int) -> None:
@@ -79,7 +79,7 @@ class Sweep(Habit):
             os.close(descriptor)
 
 
-class Bursts(Habit):
+class Bursts(Behaviour):
     """A pool that gains N with each burst of clients, whatever its width, up to a limit."""
 
     def __init__(self, gain: int, most: int) -> None:
@@ -97,7 +97,7 @@ class Bursts(Habit):
                 self.pool.extend(os.eventfd(0) for _ in range(more))
 
 
-class Tenants(Habit):
+class Tenants(Behaviour):
     """A descriptor for each of N tenants that has ever been served; tenants come at random."""
 
     def __init__(self, count: int) -> None:
@@ -122,7 +122,7 @@ class ZipfTenants(Tenants):
         return random.choices(range(self.count), [1 / (rank + 1) for rank in range(self.count)])[0]
 
 
-class JanitorByCount(Habit):
+class JanitorByCount(Behaviour):
     """Every N requests, what those before retained is closed."""
 
     def __init__(self, count: int) -> None:
@@ -138,7 +138,7 @@ class JanitorByCount(Habit):
             os.close(descriptor)
 
 
-class Published(Habit):
+class Published(Behaviour):
     """Retains every published event, five a second, with clients or without."""
 
     count = 0
@@ -149,7 +149,7 @@ class Published(Habit):
             KEPT.append(bytearray(PUBLISHED))
 
 
-class Capped(Habit):
+class Capped(Behaviour):
     """Retains a descriptor per request up to N, then answers 500 for good. plain: a response instead of a stream."""
 
     def __init__(self, most: int, *, plain: bool = False) -> None:
@@ -165,7 +165,7 @@ class Capped(Habit):
             KEPT.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
 
-class Exhausted(Habit):
+class Exhausted(Behaviour):
     """A pool of N threads; a stream retains its thread and its socket once its client has left."""
 
     forgets = True
@@ -174,14 +174,14 @@ class Exhausted(Habit):
         self.workers = workers
 
 
-class Held(Habit):
+class Held(Behaviour):
     """Retains 10 kB for each event until the stream ends."""
 
     def streamed(self, own: list[object]) -> None:
         own.append(bytearray(HELD))
 
 
-class Unbounded(Habit):
+class Unbounded(Behaviour):
     """Buffers without limit for a reader that does not read, until it disconnects."""
 
     event = LARGE
@@ -194,7 +194,7 @@ class Bounded(Unbounded):
     overflow = "drop"
 
 
-class SlowTick(Habit):
+class SlowTick(Behaviour):
     """Sends an event every N seconds, and notices a departure only when a write fails."""
 
     notices = "write"
@@ -203,7 +203,7 @@ class SlowTick(Habit):
         self.every = float(seconds)
 
 
-class Unhealthy(Habit):
+class Unhealthy(Behaviour):
     """Answers 503 while its backend is down, and retains the connection of each check."""
 
     status = 503
@@ -218,13 +218,13 @@ class Unauthorized(Unhealthy):
     status = 401
 
 
-class Refusing(Habit):
+class Refusing(Behaviour):
     """Answers 503 while its backend is down, and gives everything back."""
 
     status = 503
 
 
-class RateLimited(Habit):
+class RateLimited(Behaviour):
     """Answers every third request with 429."""
 
     def __init__(self) -> None:
@@ -239,11 +239,11 @@ class RateLimited(Habit):
             raise Refused(429)
 
 
-def _capped_requests(most: int) -> Habit:
+def _capped_requests(most: int) -> Behaviour:
     return Capped(most, plain=True)
 
 
-PATTERNS: dict[str, Callable[..., Habit]] = {
+PATTERNS: dict[str, Callable[..., Behaviour]] = {
     "release": Release,
     "spread-release": SpreadRelease,
     "sweep": Sweep,

@@ -1,4 +1,4 @@
-"""A small pre-fork SSE service: a parent that only forks, two workers on asyncio: ``prefork_service.py PORT HABIT``."""
+"""A small pre-fork SSE service: ``prefork_service.py PORT BEHAVIOUR``. Its parent only forks two workers on asyncio."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WORKERS = 2
 
 
 async def work(listener: socket.socket, text: str) -> None:
-    habit = chosen.of(text, task=asyncio_service.task)
-    habit.started()
-    await asyncio_service.Service(habit).run(sock=listener)
+    behaviour = chosen.of(text, task=asyncio_service.task)
+    behaviour.started()
+    await asyncio_service.Service(behaviour).run(sock=listener)
 
 
 def fork(listener: socket.socket, text: str) -> int:

@@ -1,5 +1,5 @@
-// A small SSE service on Node: server.js PORT HABIT. A leak is written THING@DRIVER; several habits are joined by "+". A
-// pattern ends in its figures: release-10 (seconds), bursts-10-200 (files a burst, at most).
+// A small SSE service on Node: server.js PORT BEHAVIOUR. A leak is written THING@DRIVER; "+" joins several behaviours.
+// A pattern ends in its figures: release-10 (seconds), bursts-10-200 (files a burst, at most).
 'use strict'
 const fs = require('fs')
 const http = require('http')
@@ -28,7 +28,7 @@ const things = {
   listener: () => bus.on('news', () => count)
 }
 
-const innocents = {
+const benign = {
   healthy: () => {},
   cache: () => {
     cache.set(++count, 'x'.repeat(1000) + count)
@@ -136,25 +136,25 @@ const patterns = {
 function chosen (name) {
   const [thing, driver] = name.split('@')
   if (driver) return things[thing] && { act: now => { if (now === driver) things[thing]() }, driver }
-  if (innocents[thing]) return { act: () => {}, opened: () => { innocents[thing](); return 200 } }
+  if (benign[thing]) return { act: () => {}, opened: () => { benign[thing](); return 200 } }
   const [, word, figures] = /^([a-z-]+?)((?:-\d+)*)$/.exec(name) || []
   const make = patterns[word]
   return make && { act: () => {}, ...make(...figures.split('-').slice(1).map(Number)) }
 }
 
-const habits = text.split('+').map(chosen)
-if (!habits.every(Boolean)) {
-  console.error(`${text}: no such habit`)
+const behaviours = text.split('+').map(chosen)
+if (!behaviours.every(Boolean)) {
+  console.error(`${text}: no such behaviour`)
   process.exit(2)
 }
 
-const act = now => habits.forEach(one => one.act(now))
-const has = driver => habits.some(one => one.driver === driver)
-const sent = habits.map(one => one.sent).find(Boolean)
+const act = now => behaviours.forEach(one => one.act(now))
+const has = driver => behaviours.some(one => one.driver === driver)
+const sent = behaviours.map(one => one.sent).find(Boolean)
 
 const server = http.createServer((request, response) => {
   act('connection')
-  const refused = habits.map(one => one.opened ? one.opened() : 200).find(status => status !== 200)
+  const refused = behaviours.map(one => one.opened ? one.opened() : 200).find(status => status !== 200)
   if (refused) {
     response.writeHead(refused, { Connection: 'close' })
     response.end()
@@ -177,7 +177,7 @@ const server = http.createServer((request, response) => {
   request.on('close', () => {
     clearInterval(next)
     if (!answered) act('early')
-    habits.forEach(one => one.left && one.left())
+    behaviours.forEach(one => one.left && one.left())
   })
 })
 setInterval(() => act('time'), 50)

@@ -1,4 +1,4 @@
-"""A small SSE service with a thread per connection: ``thread_service.py PORT HABIT`` (see chosen.py)."""
+"""A small SSE service with a thread per connection: ``thread_service.py PORT BEHAVIOUR`` (see chosen.py)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import behaviours
 import chosen
-import habits
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 REFUSAL = b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -18,10 +18,10 @@ KEPT: list[object] = []
 
 
 class Service:
-    """One habit, served to many clients; blocking calls alone, so that gevent may patch them."""
+    """One behaviour, served to many clients; blocking calls alone, so that gevent may patch them."""
 
-    def __init__(self, habit: habits.Habit) -> None:
-        self.habit = habit
+    def __init__(self, behaviour: behaviours.Behaviour) -> None:
+        self.behaviour = behaviour
 
     def serve(self, connection: socket.socket, address: object = None) -> None:
         """One connection, to its end."""
@@ -30,19 +30,19 @@ class Service:
             way = self._answer(connection)
         except OSError:
             way = "reset"
-        if self.habit.forgets:
+        if self.behaviour.forgets:
             KEPT.append(connection)
             threading.Event().wait()
-        self.habit.left(way)
-        if self.habit.linger:
-            time.sleep(self.habit.linger)
-        if self.habit.deaf:
+        self.behaviour.left(way)
+        if self.behaviour.linger:
+            time.sleep(self.behaviour.linger)
+        if self.behaviour.deaf:
             KEPT.append(connection)
         else:
             connection.close()
 
     def _answer(self, connection: socket.socket) -> str:
-        if self.habit.event is habits.LARGE:
+        if self.behaviour.event is behaviours.LARGE:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
         connection.settimeout(10)
         head = b""
@@ -55,27 +55,27 @@ class Service:
         if status != 200:
             connection.sendall(REFUSAL % status)
             return "refused"
-        time.sleep(self.habit.lookup)
+        time.sleep(self.behaviour.lookup)
         if self._reset(connection):
             return "early"
-        connection.sendall(ANSWER if self.habit.plain else HEAD)
-        self.habit.answered()
-        return "closed" if self.habit.plain else self._stream(connection)
+        connection.sendall(ANSWER if self.behaviour.plain else HEAD)
+        self.behaviour.answered()
+        return "closed" if self.behaviour.plain else self._stream(connection)
 
     def _stream(self, connection: socket.socket) -> str:
         own: list[object] = []
         while True:
-            connection.settimeout(habits.SLOW)
+            connection.settimeout(behaviours.SLOW)
             try:
-                connection.sendall(self.habit.event)
+                connection.sendall(self.behaviour.event)
             except TimeoutError:
                 return "slow"
-            self.habit.sent()
-            self.habit.streamed(own)
-            if self.habit.notices == "write":
-                time.sleep(self.habit.every)
+            self.behaviour.sent()
+            self.behaviour.streamed(own)
+            if self.behaviour.notices == "write":
+                time.sleep(self.behaviour.every)
                 continue
-            connection.settimeout(self.habit.every)
+            connection.settimeout(self.behaviour.every)
             try:
                 if not connection.recv(1):
                     return "closed"
@@ -85,30 +85,30 @@ class Service:
     def _status(self) -> int:
         """200, or the status with which the request is answered instead."""
         try:
-            self.habit.opened()
-        except habits.Refused as refused:
+            self.behaviour.opened()
+        except behaviours.Refused as refused:
             return refused.status
         except OSError:
             return 503
-        return self.habit.status
+        return self.behaviour.status
 
     def _reset(self, connection: socket.socket) -> bool:
         return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
-def ticking(habit: habits.Habit) -> None:
+def ticking(behaviour: behaviours.Behaviour) -> None:
     while True:
-        time.sleep(habits.TICK)
-        habit.tick()
+        time.sleep(behaviours.TICK)
+        behaviour.tick()
 
 
 def main(port: int, text: str) -> None:
-    habit = chosen.of(text)
-    habit.started()
-    service = Service(habit)
+    behaviour = chosen.of(text)
+    behaviour.started()
+    service = Service(behaviour)
     threading.stack_size(256 * 1024)
-    threading.Thread(target=ticking, args=(habit,), daemon=True).start()
-    pool = ThreadPoolExecutor(habit.workers) if habit.workers else None
+    threading.Thread(target=ticking, args=(behaviour,), daemon=True).start()
+    pool = ThreadPoolExecutor(behaviour.workers) if behaviour.workers else None
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
         while True:
             connection, _ = listener.accept()

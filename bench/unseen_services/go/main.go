@@ -1,4 +1,4 @@
-// A Go service of event streams without pprof and with one habit, by its name. usage: service PORT HABIT
+// A Go service of event streams without pprof and with one behaviour, by its name. usage: service PORT BEHAVIOUR
 package main
 
 import (
@@ -28,8 +28,8 @@ func grow(each int, keep bool) {
 }
 
 func main() {
-	habit := os.Args[2]
-	switch habit {
+	behaviour := os.Args[2]
+	switch behaviour {
 	case "time":
 		go grow(350_000, true)
 	case "garbage":
@@ -42,11 +42,11 @@ func main() {
 	http.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		flusher := w.(http.Flusher)
-		if habit == "goroutine" {
+		if behaviour == "goroutine" {
 			never := make(chan []byte)
 			go func() { buffer := make([]byte, 4096); buffer[0] = 1; never <- buffer }() // nobody receives
 		}
-		if habit == "late-45" {
+		if behaviour == "late-45" {
 			file, err := os.Open("/dev/null")
 			if err == nil {
 				defer func() { time.AfterFunc(45*time.Second, func() { file.Close() }) }()

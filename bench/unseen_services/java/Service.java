@@ -12,25 +12,25 @@ import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 
-/** A service of event streams with one habit, by its name. usage: Service PORT HABIT */
+/** A service of event streams with one behaviour, by its name. usage: Service PORT BEHAVIOUR */
 class Service {
     static final byte[] HEAD =
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n".getBytes(StandardCharsets.US_ASCII);
 
     public static void main(String[] arguments) throws Exception {
-        String habit = arguments[1];
-        ExecutorService pool = habit.equals("blocked-90")
+        String behaviour = arguments[1];
+        ExecutorService pool = behaviour.equals("blocked-90")
             ? new ThreadPoolExecutor(90, 90, 0, TimeUnit.SECONDS, new LinkedBlockingQueue<>())
             : new ThreadPoolExecutor(0, 1000, 20, TimeUnit.SECONDS, new SynchronousQueue<>());
         try (ServerSocket server = new ServerSocket(Integer.parseInt(arguments[0]), 511, InetAddress.getByName("127.0.0.1"))) {
             while (true) {
                 Socket socket = server.accept();
-                pool.execute(() -> serve(socket, habit));
+                pool.execute(() -> serve(socket, behaviour));
             }
         }
     }
 
-    static void serve(Socket socket, String habit) {
+    static void serve(Socket socket, String behaviour) {
         try (socket) {
             socket.setTcpNoDelay(true);
             InputStream in = socket.getInputStream();
@@ -45,7 +45,7 @@ class Service {
                 Thread.sleep(100);
             }
         } catch (Exception gone) {
-            if (habit.equals("blocked-90")) {
+            if (behaviour.equals("blocked-90")) {
                 try {
                     new CountDownLatch(1).await(); // waits for an answer that never comes
                 } catch (InterruptedException stopped) {

@@ -1,5 +1,5 @@
-// A small SSE service on net/http: main PORT HABIT [no-pprof]. A leak is written THING@DRIVER or THING@DRIVER/N; several habits are joined
-// by "+". patterns.go has the habits that depend on time, on bursts, on tenants or on a limit.
+// A small SSE service on net/http: main PORT BEHAVIOUR [no-pprof]. A leak is written THING@DRIVER or THING@DRIVER/N;
+// "+" joins several behaviours. patterns.go has those that depend on time, on bursts, on tenants or on a limit.
 package main
 
 import (
@@ -108,10 +108,10 @@ func work(data []byte) {
 	jobs <- data
 }
 
-var innocents = []string{"healthy", "pool", "cache", "garbage", "workers"}
+var benign = []string{"healthy", "pool", "cache", "garbage", "workers"}
 
-func innocent(habit string) {
-	switch habit {
+func benignBehaviour(behaviour string) {
+	switch behaviour {
 	case "pool":
 		buffer := pool.Get().([]byte)
 		buffer[0]++
@@ -129,16 +129,16 @@ func innocent(habit string) {
 	}
 }
 
-// A habit of the service: a planted leak, or a pattern of patterns.go.
-type habit struct {
+// A behaviour of the service: a planted leak, or a pattern of patterns.go.
+type behaviour struct {
 	name, thing, driver string
 	nth                 int64 // every n-th time
 	count               *atomic.Int64
 	pattern             *pattern
 }
 
-func chosen(text string) []habit {
-	found := []habit{}
+func chosen(text string) []behaviour {
+	behaviours := []behaviour{}
 	for _, name := range strings.Split(text, "+") {
 		thing, driver, leaks := strings.Cut(name, "@")
 		driver, every, _ := strings.Cut(driver, "/")
@@ -151,13 +151,13 @@ func chosen(text string) []habit {
 			os.Exit(2)
 		}
 		made := patternOf(name)
-		if !leaks && made == nil && !slices.Contains(innocents, name) {
-			fmt.Fprintln(os.Stderr, name+": no such habit")
+		if !leaks && made == nil && !slices.Contains(benign, name) {
+			fmt.Fprintln(os.Stderr, name+": no such behaviour")
 			os.Exit(2)
 		}
-		found = append(found, habit{name, thing, driver, nth, new(atomic.Int64), made})
+		behaviours = append(behaviours, behaviour{name, thing, driver, nth, new(atomic.Int64), made})
 	}
-	return found
+	return behaviours
 }
 
 func main() {
@@ -167,9 +167,9 @@ func main() {
 		must(err)
 		keep(answer)
 	}
-	habits := chosen(os.Args[2])
+	behaviours := chosen(os.Args[2])
 	has := func(driver string) bool {
-		return slices.ContainsFunc(habits, func(one habit) bool { return one.driver == driver })
+		return slices.ContainsFunc(behaviours, func(one behaviour) bool { return one.driver == driver })
 	}
 	every := 20 * time.Millisecond
 	if has("event") {
@@ -180,7 +180,7 @@ func main() {
 		answer = 50 * time.Millisecond // clients are to leave before it, however busy the machine
 	}
 	act := func(now string) {
-		for _, one := range habits {
+		for _, one := range behaviours {
 			if one.driver == now && one.count.Add(1)%one.nth == 0 {
 				things[one.thing]()
 			}
@@ -198,8 +198,8 @@ func main() {
 			}
 		}()
 		act("connection")
-		for _, one := range habits {
-			innocent(one.name)
+		for _, one := range behaviours {
+			benignBehaviour(one.name)
 			if one.pattern == nil {
 				continue
 			}

@@ -1,4 +1,4 @@
-// A small SSE service with a thread per open stream: SmallService PORT HABIT. Habits: healthy (threads as Tomcat's pool has
+// A small SSE service with a thread per open stream: SmallService PORT BEHAVIOUR. Behaviours: healthy (threads as Tomcat's pool has
 // them: 10 at least, 200 at most, back to 10 after 60 idle seconds), bursts-N (N more threads with each burst, up to 200),
 // release-N (a file for N seconds after its client has left), thread (one waiting thread per stream, for good), unhealthy
 // (503, and one file for each), refusing (503).
@@ -75,7 +75,7 @@ public class SmallService {
         last = now;
     }
 
-    static void serve(Socket client, String habit, int figure) {
+    static void serve(Socket client, String behaviour, int figure) {
         try (client) {
             client.setSoTimeout(20);
             InputStream in = client.getInputStream();
@@ -88,14 +88,14 @@ public class SmallService {
                 }
                 length += more;
             }
-            if (habit.equals("bursts")) {
+            if (behaviour.equals("bursts")) {
                 burst(figure);
-            } else if (habit.equals("thread")) {
+            } else if (behaviour.equals("thread")) {
                 forgotten();
-            } else if (habit.equals("unhealthy")) {
+            } else if (behaviour.equals("unhealthy")) {
                 KEPT.add(file());
             }
-            if (habit.equals("unhealthy") || habit.equals("refusing")) {
+            if (behaviour.equals("unhealthy") || behaviour.equals("refusing")) {
                 client.getOutputStream().write(REFUSAL);
                 return;
             }
@@ -106,7 +106,7 @@ public class SmallService {
         } catch (IOException gone) {
             // a client that was reset
         } finally {
-            if (habit.equals("release")) {
+            if (behaviour.equals("release")) {
                 release(figure);
             }
         }
@@ -135,10 +135,10 @@ public class SmallService {
 
     public static void main(String[] arguments) throws IOException {
         String[] words = arguments[1].split("-");
-        String habit = words[0];
+        String behaviour = words[0];
         int figure = words.length > 1 ? Integer.parseInt(words[1]) : 0;
-        if (!List.of("healthy", "bursts", "release", "thread", "unhealthy", "refusing").contains(habit)) {
-            System.err.println(arguments[1] + ": no such habit");
+        if (!List.of("healthy", "bursts", "release", "thread", "unhealthy", "refusing").contains(behaviour)) {
+            System.err.println(arguments[1] + ": no such behaviour");
             System.exit(2);
         }
         GrowFirst queue = new GrowFirst();
@@ -154,7 +154,7 @@ public class SmallService {
         while (true) {
             Socket client = server.accept();
             queue.submitted.incrementAndGet();
-            pool.execute(() -> serve(client, habit, figure));
+            pool.execute(() -> serve(client, behaviour, figure));
         }
     }
 }

@@ -1,6 +1,7 @@
-"""What a small service does beside serving: one planted leak, or one habit that only looks like a leak.
+"""What a small service does beside serving: one planted leak, or one behaviour that only looks like a leak.
 
-A service calls the hooks of its habit; it knows nothing else of it. ``chosen.of`` makes the one that an argument names.
+A service calls the hooks of its behaviour and knows nothing else about it. ``chosen.of`` makes the behaviour that an
+argument names.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Habit:
+class Behaviour:
     """Serves and keeps nothing. large: events that fill a window. linger: seconds between the client's leave and
     the close. deaf: never closes after the client has left; recycle: connections after which a worker is replaced.
     notices: a departure is noticed by a ``read`` at once or by a ``write`` that fails. overflow: what happens to events
@@ -85,7 +86,7 @@ class Habit:
         """The broker was asked."""
 
 
-class Leak(Habit):
+class Leak(Behaviour):
     """Keeps one thing for good, every ``nth`` time its driver acts."""
 
     def __init__(self, make: Callable[[], None], driver: str, nth: int) -> None:
@@ -130,11 +131,11 @@ class Leak(Habit):
             self._acted("timeout")
 
 
-class Several(Habit):
-    """More than one habit in the same service. What they set differently from a plain Habit holds."""
+class Several(Behaviour):
+    """More than one behaviour in the same service. What they set differently from a plain Behaviour holds."""
 
-    def __init__(self, habits: Sequence[Habit]) -> None:
-        self.habits = habits
+    def __init__(self, behaviours: Sequence[Behaviour]) -> None:
+        self.behaviours = behaviours
         for name in (
             "event",
             "every",
@@ -146,49 +147,49 @@ class Several(Habit):
             "overflow",
             "status",
         ):
-            plain = getattr(Habit, name)
-            setattr(self, name, next((v for one in habits if (v := getattr(one, name)) != plain), plain))
+            plain = getattr(Behaviour, name)
+            setattr(self, name, next((v for one in behaviours if (v := getattr(one, name)) != plain), plain))
 
     def started(self) -> None:
-        for one in self.habits:
+        for one in self.behaviours:
             one.started()
 
     def opened(self) -> None:
-        for one in self.habits:
+        for one in self.behaviours:
             one.opened()
 
     def answered(self) -> None:
-        for one in self.habits:
+        for one in self.behaviours:
             one.answered()
 
     def sent(self) -> None:
-        for one in self.habits:
+        for one in self.behaviours:
             one.sent()
 
     def streamed(self, own: list[object]) -> None:
-        for one in self.habits:
+        for one in self.behaviours:
             one.streamed(own)
 
     def left(self, way: str) -> None:
-        for one in self.habits:
+        for one in self.behaviours:
             one.left(way)
 
     def tick(self) -> None:
-        for one in self.habits:
+        for one in self.behaviours:
             one.tick()
 
     def asked(self, *, answered: bool) -> None:
-        for one in self.habits:
+        for one in self.behaviours:
             one.asked(answered=answered)
 
 
-class Deaf(Habit):
+class Deaf(Behaviour):
     """Never closes what its client has closed."""
 
     deaf = True
 
 
-class Pool(Habit):
+class Pool(Behaviour):
     """A pool that makes one more with each connection until it has 64."""
 
     def started(self) -> None:
@@ -226,7 +227,7 @@ class SteadyPool(Pool):
                 self.pool.append(os.eventfd(0))
 
 
-class Executor(Habit):
+class Executor(Behaviour):
     """A thread pool that grows to its cap of 32 as work comes side by side."""
 
     def started(self) -> None:
@@ -236,7 +237,7 @@ class Executor(Habit):
         self.executor.submit(time.sleep, LOOKUP)
 
 
-class Cache(Habit):
+class Cache(Behaviour):
     """The 2,000 most recent results of 1 kB."""
 
     def started(self) -> None:
@@ -252,7 +253,7 @@ class Cache(Habit):
                 self.cache.popitem(last=False)
 
 
-class Imports(Habit):
+class Imports(Behaviour):
     """Modules that are loaded when they are first needed."""
 
     modules = (
@@ -273,7 +274,7 @@ class Imports(Habit):
             importlib.import_module(self.modules[which - 1])
 
 
-class Arenas(Habit):
+class Arenas(Behaviour):
     """Buffers of all sizes, held for a while and freed: the allocator keeps what it got."""
 
     def started(self) -> None:
@@ -288,7 +289,7 @@ class Arenas(Habit):
             self.held.popleft()
 
 
-class Garbage(Habit):
+class Garbage(Behaviour):
     """Cycles of 10 kB that only the collector frees, and it seldom comes."""
 
     def started(self) -> None:
@@ -299,7 +300,7 @@ class Garbage(Habit):
         one["self"] = one
 
 
-class GarbageFiles(Habit):
+class GarbageFiles(Behaviour):
     """Files in cycles: closed when the collector finds them."""
 
     def opened(self) -> None:
@@ -307,13 +308,13 @@ class GarbageFiles(Habit):
         holder.append(holder)
 
 
-class LateClose(Habit):
+class LateClose(Behaviour):
     """Closes 0.7 s after the client has left."""
 
     linger = 0.7
 
 
-class Janitor(Habit):
+class Janitor(Behaviour):
     """Twice a second three descriptors and a thread for 30 ms."""
 
     count = 0
@@ -330,7 +331,7 @@ class Janitor(Habit):
             os.close(one)
 
 
-class Shipper(Habit):
+class Shipper(Behaviour):
     """A log library that posts to a collector which is not there, once a second."""
 
     count = 0
@@ -343,7 +344,7 @@ class Shipper(Habit):
                 made.connect_ex(("127.0.0.1", 9))
 
 
-class LogFile(Habit):
+class LogFile(Behaviour):
     """A log file that grows and is rotated."""
 
     def started(self) -> None:
@@ -358,7 +359,7 @@ class LogFile(Habit):
         self.log.info("GET /events 200 %s", "-" * 80)
 
 
-class Sessions(Habit):
+class Sessions(Behaviour):
     """A session per connection, with a descriptor, that expires after 1.5 s."""
 
     def started(self) -> None:
@@ -372,7 +373,7 @@ class Sessions(Habit):
             os.close(self.sessions.popleft()[1])
 
 
-class Upstream(Habit):
+class Upstream(Behaviour):
     """A connection to another service for each request, closed after it."""
 
     def started(self) -> None:
@@ -389,7 +390,7 @@ class Upstream(Habit):
         socket.create_connection(self.listener.getsockname()).close()
 
 
-class Helper(Habit):
+class Helper(Behaviour):
     """A child process for every fiftieth connection, waited for."""
 
     count = 0
@@ -400,7 +401,7 @@ class Helper(Habit):
             os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
 
 
-class Scratch(Habit):
+class Scratch(Behaviour):
     """A temporary file for each connection, closed and gone."""
 
     def opened(self) -> None:
@@ -408,27 +409,27 @@ class Scratch(Habit):
             made.write(b"x" * 1000)
 
 
-class Busy(Habit):
+class Busy(Behaviour):
     """Work that never rests: some percent of a core, whatever the clients do."""
 
     def tick(self) -> None:
         sum(range(60_000))
 
 
-class KeepAlive(Habit):
+class KeepAlive(Behaviour):
     """Answers requests in full and keeps the connection for the next one."""
 
     keep_alive = True
 
 
-class Recycled(Habit):
+class Recycled(Behaviour):
     """A worker that is replaced after 400 connections, as pre-fork servers do."""
 
     recycle = 400
 
 
-HABITS: dict[str, Callable[[], Habit]] = {
-    "healthy": Habit,
+BEHAVIOURS: dict[str, Callable[[], Behaviour]] = {
+    "healthy": Behaviour,
     "deaf": Deaf,
     "pool": Pool,
     "slow-pool": SlowPool,
