@@ -11,6 +11,7 @@ from harness.experiment.levels import LevelReader
 from harness.experiment.stream_failures import StreamFailures
 from harness.experiment.trial_record import TrialRecord
 from harness.experiment.trial_start import EXIT_TIMEOUT, TrialParts
+from harness.http import causes
 
 READ_EVERY = 0.5  # seconds between two readings while clients stay connected
 MOST_READINGS = 40  # of one hold cycle
@@ -63,7 +64,9 @@ class CycleRunner:
         if ledger.failed and step.phase is not Phase.IDLE:
             target.wait(EXIT_TIMEOUT if ledger.failed * 2 > ledger.opened else EXIT_SOON)
         self._show(step.phase.value, step, ledger)
-        record.connections += ledger.opened
+        # What was refused once the service had exited never reached it.
+        refused = 0 if target.alive else ledger.causes.get(causes.REFUSED, 0)
+        record.connections += ledger.opened - refused
         if not target.alive:
             record.record_exit(target)
             return Observation(step, ledger, {}, started, clock(), load_ended, settled=False, complete=False)

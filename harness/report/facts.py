@@ -27,13 +27,15 @@ from harness.report.nouns import MASS, driver, growth, in_bytes, interval, noun,
 from harness.report.place_facts import holder_fact, place, relative, unplaced_fact, unread_fact, where_fact
 from harness.report.words import METRIC_WORD, number, span
 
+SHORTEST = 0.05  # seconds: less would be shown as 0.0 s
 ALSO = 4  # findings beside the first that are named
 LIKEWISE = (
     ("threads", ""), ("tasks", "asyncio-task"), ("tasks", "goroutine"), ("tasks", "handle"), ("memory", "objects"),
     ("memory", "heap-bytes"), ("memory", "anonymous"),
 )  # fmt: skip
 HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "anonymous"))
-_KEY = re.compile(rf"^(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
+# A metric at the start of a clause. A semicolon is between two.
+_KEY = re.compile(rf"(?:^|(?<=; ))(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
 _UNANNOUNCED = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")
 _SAID_BY_THE_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
 
@@ -87,10 +89,8 @@ def headline(trial: Trial) -> str:
         how = crash.signal or (
             f"exit code {crash.returncode}" if crash.returncode is not None else "unknown exit code"
         )
-        where = f" during {crash.during}" if crash.during else ""
-        return (
-            f"{how} after {counted(number(crash.at_connection), 'stream')}, {span(crash.at_seconds)}{where}"
-        )
+        where = f", during {crash.during}" if crash.during else ""
+        return f"{how} after {counted(number(crash.at_connection), 'stream')} and {span(crash.at_seconds)}{where}"
     if verdict.outcome is Outcome.STALLED and verdict.stalled:
         return plain(verdict.stalled, LONGEST)
     waiting = _waiting(trial)
@@ -160,8 +160,10 @@ def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Momen
     streams = sum(answered(one.ledger) for one in loaded)
     if not loaded:
         return None
-    lasted = span(loaded[-1].ended - trial.observations[0].started)
-    text = f"{counted(number(streams), 'answered stream')} in {counted(len(loaded), 'cycle')}, {lasted}"
+    lasted = loaded[-1].ended - trial.observations[0].started
+    text = f"{counted(number(streams), 'answered stream')} in {counted(len(loaded), 'cycle')}"
+    if lasted >= SHORTEST:
+        text += f", {span(lasted)}"
     if first and (control := idle_growth(found, Key(first.metric, first.kind))) is not None:
         grew = "no growth" if control <= 0 else f"+{number(control)}"
         text += f"; idle control: {grew}"

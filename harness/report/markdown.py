@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from harness.core.judge.signature import excerpt
 from harness.core.note import NoteKind, of_kind
 from harness.core.quote import markdown, markdown_code
-from harness.core.record import RunRecord
+from harness.core.record import RunRecord, Trial
 from harness.core.verdict import Outcome
 from harness.report.facts import facts_of
-from harness.report.log import log_tail
+from harness.report.log import LOG_LINES, causes, log_tail
 from harness.report.row import build_row, table
 
 IN_FULL = ("warning", "note", "log")  # labels whose lines follow in full
@@ -44,6 +47,17 @@ def render(record: RunRecord) -> str:
         ]
         lines += [f"- warning: {markdown(warning)}" for warning in trial.verdict.warnings]
         lines += [f"- {markdown(note.text)}" for note in of_kind(trial.notes, *NEEDED)]
-        said = [] if trial.verdict.outcome is Outcome.BOUNDED else log_tail(trial)
-        lines += [f"- log: {markdown(line)}" for line in said]
+        lines += [f"- log: {markdown(line)}" for line in _log(trial)]
     return "\n".join(lines) + "\n"
+
+
+def _log(trial: Trial) -> Sequence[str]:
+    """The end of the log. That of a service that did not fail as a whole is of interest only where it may name a cause:
+    its access log is not."""
+    assert trial.verdict
+    if trial.verdict.outcome is Outcome.BOUNDED:
+        return ()
+    if trial.exit:
+        return excerpt(log_tail(trial, len(trial.exit.log_tail)), LOG_LINES)
+    tail = log_tail(trial)
+    return tail if trial.verdict.outcome in (Outcome.UNREADY, Outcome.STALLED) else causes(tail)

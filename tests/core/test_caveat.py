@@ -12,6 +12,7 @@ from harness.core.judge.growth import Assessed
 from harness.core.judge.moments import moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
+from harness.core.record import About
 from harness.core.verdict import Bound, Outcome, Verdict
 from tests.core.series import observation, trial
 
@@ -90,6 +91,17 @@ def test_an_interrupted_run_is_a_doubt_whatever_it_measured() -> None:
     verdict = judge(replace(trial([10.0] * 12), interrupted=True))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "the run was interrupted" in verdict.explanation
+
+
+def test_an_interrupted_soak_is_continued_and_its_cancelled_streams_are_no_failures() -> None:
+    soak = trial([10.0] * 12, about=About(soak=True))
+    stopped = replace(soak.observations[4].ledger, failed=50, causes={"cancelled": 49, "reset": 1})
+    cut = replace(soak.observations[4], ledger=stopped)
+    verdict = judge(
+        replace(soak, observations=(*soak.observations[:4], cut, *soak.observations[5:]), interrupted=True)
+    )
+    assert "harness soak --resume" in verdict.advice
+    assert [text for text in verdict.warnings if "failed" in text] == ["1 of 4500 streams failed: 1 reset"]
 
 
 @pytest.mark.parametrize(("moving", "doubted"), [(7, False), (8, True)])

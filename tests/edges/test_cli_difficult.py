@@ -158,6 +158,33 @@ def test_one_that_dies_of_the_first_look_has_crashed(kind: str, tmp_path: Path) 
     no_one_left(tmp_path)
 
 
+def test_streams_that_were_refused_after_the_crash_are_not_counted_before_it(tmp_path: Path) -> None:
+    """A Go service exited with the first burst, and its verdict said "after 100 streams": 76 were refused."""
+    code = """if True:
+        import http.server, itertools, os, sys, time
+        served = itertools.count(1)
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if next(served) == 10:
+                    os._exit(17)
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                self.wfile.write(b"data: x\\n\\n")
+                time.sleep(0.05)
+        http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    """
+    told = tmp_path / "verdict.json"
+    load = ("--connections", "300", "--concurrency", "5", "--json", told, "--quiet", "--url", URL)
+    done = harness("guard", *load, "--", sys.executable, "-c", code, "{port}", cwd=tmp_path)
+    assert done.stdout.startswith("CRASHED  exit code 17 after "), done.stdout + done.stderr
+    (ended,) = json.loads(told.read_text())["trials"]
+    ledgers = [one["ledger"] for one in ended["observations"]]
+    refused = sum(ledger["causes"].get("refused", 0) for ledger in ledgers)
+    assert refused, ledgers
+    assert ended["exit"]["connections"] == sum(ledger["opened"] for ledger in ledgers) - refused
+
+
 def test_one_that_listens_late_is_waited_for(tmp_path: Path) -> None:
     """It begins to listen once it is let, and it is let once the guard has looked for it again and again."""
     gate = tmp_path / "gate"

@@ -165,6 +165,11 @@ def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
 def test_a_headline_has_words_instead_of_keys(key: str, words: str) -> None:
     verdict = replace(judge(LEAKING), outcome=Outcome.INCONCLUSIVE, explanation=f"{key}: rose in 3 blocks")
     assert headline(replace(LEAKING, verdict=verdict)) == f"{words}: rose in 3 blocks"
+    later = replace(
+        verdict, explanation=f"the run was interrupted; no growth over 60 connections; {key}: undecided"
+    )
+    told = headline(replace(LEAKING, verdict=later))
+    assert told == f"the run was interrupted; no growth over 60 connections; {words}: undecided"
 
 
 def test_growth_that_is_too_young_is_told_once_with_its_age() -> None:

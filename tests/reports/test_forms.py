@@ -20,7 +20,7 @@ from harness.core.history import Measured
 from harness.core.judge.trial import judge
 from harness.core.measurement import Growth, Measurement
 from harness.core.metric import Key
-from harness.core.record import About, ExitInfo, Trial
+from harness.core.record import About, ExitInfo, RunRecord, Trial
 from harness.core.sample import Sample
 from harness.core.trends import all_series, trend
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Rate, Verdict
@@ -29,6 +29,7 @@ from harness.report import (
     entries,
     fact_lines,
     live,
+    markdown,
     memory,
     nouns,
     page,
@@ -261,6 +262,20 @@ def test_the_log_is_its_last_lines_that_say_something() -> None:
     assert log_tail(one, 9)[0].startswith("second")
     assert log_tail(one, 20)[0] == "first"
     assert log_tail(replace(one, exit=None)) == ["other"]
+
+
+@pytest.mark.parametrize("crashed", [True, False])
+def test_a_summary_quotes_the_cause_and_no_access_log(crashed: bool) -> None:
+    """Go prints the stacks of all goroutines behind its fatal error: the last eight lines were frames of net/http."""
+    frames = tuple(f"/usr/local/go/src/net/http/server.go:{n} +0x485" for n in range(20))
+    log = ("fatal error: concurrent map writes", '127.0.0.1 - "GET /events HTTP/1.1" 200', *frames)
+    one = replace(LEAKING, name="guard", about=About(last_words=log[:2]))
+    if crashed:
+        one = replace(one, exit=ExitInfo(2, 1.0, 1, log))
+    one = replace(one, verdict=judge(one))
+    text = markdown.render(RunRecord("run", "harness guard", "2026-01-01T00:00:00+00:00", 0, (one,)))
+    assert "log: fatal error: concurrent map writes" in text
+    assert "GET /events" not in text
 
 
 def test_the_schema_is_that_of_the_documentation() -> None:

@@ -31,6 +31,9 @@ SPREAD = (
     "raise the service's limit for the test, or spread the load over client addresses: "
     "--source-addresses 127.0.0.2-127.0.0.200"
 )
+RESUME = "continue it with harness soak --resume FOLDER, the folder of its report"
+LET_IT_END = "let it run to its end; what was measured is kept"
+CANCELLED = "cancelled"  # the cause of streams that the harness ended itself, because the run was stopped
 LIMITED = "if such events are meant, give a higher --max-event (pytest: max_event)"
 BURST_SECONDS = 3.0  # duration of a short burst of clients, with its settling
 MAX_NAMED = 10  # lost load generators that are named
@@ -52,7 +55,7 @@ class Caveat:
 def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
     """The most important reason not to certify a pass; None when there is none."""
     if trial.interrupted:
-        return Caveat("the run was interrupted", "let it run to its end; what was measured is kept")
+        return Caveat("the run was interrupted", RESUME if trial.about.soak else LET_IT_END)
     total = ledger_total(trial)
     open_ = _open(results)
     suspected = [one for one in open_.values() if one.status == "suspected"]
@@ -232,7 +235,8 @@ def lost_workers(trial: Trial) -> list[str]:
 
 
 def ledger_total(trial: Trial) -> Ledger:
-    """The sum of the ledgers, without cycles in which allocations were traced, which slows the service."""
+    """The sum of the ledgers, without cycles in which allocations were traced, which slows the service. Streams that
+    the harness cancelled when the run was stopped are no failures of the service."""
     loads = [o.ledger for o in trial.observations if o.spec.phase is not Phase.SEARCH]
     causes: dict[str, int] = {}
     details: dict[str, str] = {}
@@ -240,10 +244,11 @@ def ledger_total(trial: Trial) -> Ledger:
         details = {**ledger.details, **details}
         for cause, count in ledger.causes.items():
             causes[cause] = causes.get(cause, 0) + count
+    cancelled = causes.pop(CANCELLED, 0)
     return Ledger(
         opened=sum(x.opened for x in loads),
         completed=sum(x.completed for x in loads),
-        failed=sum(x.failed for x in loads),
+        failed=sum(x.failed for x in loads) - cancelled,
         events=sum(x.events for x in loads),
         rate_limited=sum(x.rate_limited for x in loads),
         seconds=math.fsum(x.seconds for x in loads),

@@ -43,7 +43,7 @@ def growth_so_far(results: Mapping[Key, Assessed], connections: float) -> str:
     if most is None or connections <= 0:
         return ""
     seen = counted(connections, "connection", ",.0f")
-    undecided = f"; {open_[0]} is undecided" if open_ else ""
+    undecided = f"; {open_[0]}: undecided" if open_ else ""
     return f"no growth over {seen}: at most {most:.2g} per connection (95 %){undecided}"
 
 
