@@ -138,7 +138,7 @@ def assess(
         why = "" if finite else _at_once(data, factor) or _slowly(data, factor) or _exceeds_any_pool(data)
         if why:
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
-        for factor in [] if finite else _dense(data):
+        for factor in [] if finite else _dense(data, len(grown)):
             there = _in_its_cycles(data, factor)
             if why := _at_once(there, factor):
                 rate, low, high = interval(there.grown, series.column(factor))
@@ -454,24 +454,30 @@ def _unmet(data: _Data, factor: str, after: int) -> bool:
 
 def _not_since(data: _Data, after: int) -> str:
     """The driver that has most of the growth in its cycles, and which has hardly occurred since; empty without one."""
-    return next((factor for factor in _dense(data) if _unmet(data, factor, after)), "")
+    return next((factor for factor in _dense(data, after) if _unmet(data, factor, after)), "")
 
 
-def _dense(data: _Data) -> list[str]:
-    """The drivers that only some cycles have, and in whose cycles most of the growth is, best fit first. A leak per
-    timeout of the broker need not be explained best by them: a busy service has timeouts of its own in other cycles."""
-    clients = data.series.column("connection")
+def _dense(data: _Data, after: int) -> list[str]:
+    """The drivers that only some of the first ``after`` cycles have, and in whose cycles most of the growth is and goes
+    on, best fit first. A leak per timeout of the broker need not be explained best by them: a busy service has timeouts
+    of its own in other cycles."""
+    clients = data.series.column("connection")[:after]
     found: dict[str, float] = {}
     for _, factor, _ in DRIVERS:
         column = data.series.column(factor)
-        cycles = sum(1 for amount, opened in zip(column, clients, strict=True) if opened > 0 and amount > 0)
-        others = sum(1 for opened in clients if opened > 0) - cycles
-        if not cycles or not others:
+        active = [
+            (value - granted, amount)
+            for value, granted, amount in zip(data.grown[:after], data.offset, column, strict=False)
+            if amount > 0
+        ]
+        others = sum(1 for amount, opened in zip(column, clients, strict=False) if opened > 0 and amount <= 0)
+        if not active or not others:
             continue
-        there = math.fsum(value for value, _ in _active(data, factor))
+        there = math.fsum(value for value, _ in active)
         elsewhere = max(0.0, data.total - there)
         # A pool that gains the same with every burst does so in both sorts of cycles.
-        if there >= MOST * data.total and there / cycles >= DENSER * elsewhere / others:
+        denser = there / len(active) >= DENSER * elsewhere / others
+        if there >= MOST * data.total and denser and _goes_on(active):
             found[factor] = fit(data.grown, [column], data.offset).likelihood
     return sorted(found, key=found.__getitem__, reverse=True)
 
