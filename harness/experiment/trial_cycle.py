@@ -56,7 +56,7 @@ class CycleRunner:
             cancelled=lambda: (
                 interrupt.is_set() or not target.alive or bool(self.failures.reason) or clock() > load_until
             ),
-            hurried=interrupt.is_set,
+            interrupted=interrupt.is_set,
         )
         load_ended = clock()
         self.failures.update(load_ended, step, ledger)

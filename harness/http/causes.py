@@ -74,6 +74,7 @@ def of_response(
     good = accepted(status, streaming=streaming, expect=expect)
     if not good and status == 429:
         return RATE_LIMITED[0]
+    # A 503 without Retry-After is a failure like any other; with it, the service asks its clients to slow down.
     if not good and status == 503 and retry_after:
         return RATE_LIMITED[1]
     if not good:

@@ -90,6 +90,7 @@ class Response:
             if route.tls is not None:
                 self._stage = "TLS handshake"
                 self._limit()
+                # The handshake happens here, with the timeout of the socket.
                 self._sock = route.tls.wrap_socket(self._sock, server_hostname=route.name)
             self._stage = "headers"
             self._limit()
@@ -130,6 +131,7 @@ class Response:
         for family, address in route.addresses:
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
+                # The timeout of a socket limits one call, so each call gets what is left of the whole.
                 sock.settimeout(self._left())
                 sock.connect(address)
             except TimeoutError:

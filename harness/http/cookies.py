@@ -51,6 +51,7 @@ class Cookies:
             key = (cookie.host, cookie.path, cookie.name)
             # A cookie that has expired already is how a service deletes one (RFC 6265, 5.3).
             self._kept.pop(key, None)
+            # A full jar takes no new cookie; the one of the same name was removed above, so it can always be replaced.
             if (cookie.expires is None or cookie.expires > self._clock()) and len(self._kept) < MAX_COOKIES:
                 self._kept[key] = cookie
 
@@ -70,6 +71,7 @@ class Cookies:
             and (cookie.expires is None or cookie.expires > now)
             and _within(path, cookie.path)
         ]
+        # The sort is stable, so cookies with paths of the same length keep the order in which they were set.
         found.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in found)
 
@@ -102,6 +104,7 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
         elif key == "domain":
             domain = text.lower().lstrip(".")
         elif key == "max-age" and text.lstrip("-").isdigit():
+            # Max-Age has precedence over Expires (RFC 6265, 5.3), whatever their order.
             lasting = now + min(float(text), 1e10)
         elif key == "expires":
             try:

@@ -120,6 +120,7 @@ class Endpoint:
         within its origin.
         """
         try:
+            # urljoin knows the rules of relative references for http and https, but not for http+unix.
             url = urljoin(f"{self.scheme}://{self.authority}{self.target}", location)
         except ValueError as error:  # such as an IPv6 address without its closing bracket
             raise ConfigError(f"{_shown(location)!r}: {error}; expected a URL") from None
@@ -166,6 +167,7 @@ def _host(parts: SplitResult, shown: str) -> str:
             ) from None
         return f"{address}%{zone}" if zone else address
     try:
+        # HTTP and certificates carry a name in ASCII, so an international one is sent in its encoded form (RFC 5891).
         name = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
         raise ConfigError(f"{shown!r}: host {host[:100]!r}: {error}") from None

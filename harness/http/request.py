@@ -38,6 +38,7 @@ class Request:
             raise ConfigError(f"body {self.body!r:.80}; expected bytes")
         lines = [f"{self.method} {self.endpoint.target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self._fields().values()]
+        # The dataclass is frozen, so its derived fields are set past its own __setattr__.
         object.__setattr__(self, "_head", "\r\n".join(lines).encode("latin-1"))
         object.__setattr__(self, "_whole", self._head + b"\r\n\r\n" + (self.body or b""))
 
@@ -48,6 +49,7 @@ class Request:
             found["cache-control"] = ("Cache-Control", "no-cache")
         else:
             found["accept"] = ("Accept", "*/*")
+            # One request per connection; with ``keep_alive`` a header of the caller replaces this.
             found["connection"] = ("Connection", "close")
         if self.endpoint.authorization:
             found["authorization"] = ("Authorization", self.endpoint.authorization)
@@ -60,6 +62,8 @@ class Request:
                 raise ConfigError(f"header {name}: {value!r}; expected a text")
             if not _VALUE.fullmatch(value) or any(ord(char) > 255 for char in value):
                 raise ConfigError(f"header {name}: {value!r} has characters that a header cannot carry")
+            # The caller's spelling of a name is sent: some services, against RFC 9110, distinguish upper and lower
+            # case.
             found[name.lower()] = (name, value)
         return found
 

@@ -66,6 +66,7 @@ class ResponseParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools: one header, or a trailer."""
+        # A trailer comes after the body (RFC 9110, 6.5), and must not change what the head said.
         if self.status:
             return
         name = name.lower()

@@ -55,6 +55,7 @@ class Router:
         route = self._known.get(endpoint.origin)
         if route is None:
             tls = self._tls() if endpoint.scheme == "https" else None
+            # Kept for the whole run: a lookup per stream would measure the resolver.
             route = self._known[endpoint.origin] = Route(_addresses(endpoint), tls, endpoint.name)
         return route
 

@@ -23,6 +23,7 @@ def source_pool(text: str) -> tuple[str, ...]:
                 hosts = ipaddress.ip_network(part, strict=False)
                 if hosts.num_addresses > 65_536:
                     raise ValueError(f"{hosts.num_addresses} addresses")
+                # Without the network and the broadcast address of the range.
                 found.extend(map(str, hosts.hosts()))
             elif "-" in part:
                 low, high = (ipaddress.ip_address(end.strip()) for end in part.split("-", 1))

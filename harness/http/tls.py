@@ -30,6 +30,7 @@ def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise OptionError("ca", str(ca), f"{error}; expected {PEM}") from None
     if insecure:
+        # In this order: the ssl module refuses CERT_NONE while names are checked.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     # Otherwise a server that prefers HTTP/2 could use it, which the parser cannot read.
@@ -101,6 +102,7 @@ class TlsLayer:
         """The close_notify, which marks an orderly end of the connection (RFC 8446, 6.1)."""
         try:
             self._object.unwrap()
+        # The peer has not sent its own close_notify yet, which a closing client need not wait for (RFC 8446, 6.1).
         except (ssl.SSLError, ValueError):
             pass
         return self._out.read()

@@ -35,12 +35,14 @@ def descendants(root: int, known: Container[int] = (), since: int | None = None)
     since: ``Births.newest`` when ``known`` was complete. Then only processes started later are checked;
     without it, or if many were started, all of /proc is scanned.
     """
+    # Negative also when the pids have wrapped round at pid_max: then only a whole scan finds everything.
     started = -1 if since is None else _newest() - since
     if since is None or not 0 <= started <= MAX_CANDIDATES:
         return [root, *_below({root}, _everyone())]
     parents = {
         pid: parent for pid in range(since + 1, since + started + 1) if (parent := parent_of(pid)) is not None
     }
+    # Pids and thread ids are numbers of the same sequence.
     return [root, *(pid for pid in _below(known, parents) if not _is_thread(pid))]
 
 
@@ -84,6 +86,7 @@ def _is_thread(pid: int) -> bool:
     try:
         file = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
+        # It has exited already, or may not be read: nothing that could be followed.
         return True
     try:
         text = os.read(file, 4096)
@@ -109,11 +112,14 @@ class Births:
         newest = int(os.pread(self._loadavg, 128, 0).rsplit(None, 1)[1])
         started = newest - self.newest
         self._since_scan += 1
+        # Negative when the numbers have wrapped round at pid_max (proc(5)).
         many = not 0 <= started <= MAX_CANDIDATES
         if self._since_scan >= SAFETY or (many and self._since_scan >= MIN_LOOKS):
             self._since_scan = 0
             self.newest = newest
             return _below(known, _everyone())
+        # If many were started just after a scan, the next scan is awaited: on a busy machine the probe would do nothing
+        # else.
         if many or not (started or self._not_yet_visible):
             return []
         candidates: dict[int, int] = {}

@@ -52,6 +52,7 @@ def _open(pid: int, known: Mapping[int, int], newest: int | None, processes: lis
 
 def _take(pid: int, at: float, processes: list[HotProcess]) -> Census:
     readings = [(process, process.read()) for process in processes]
+    # A zombie holds nothing any more but its entry in the table of processes.
     alive = [process for process, reading in readings if reading and not reading.zombie]
     if not any(process.pid == pid for process in alive):
         return Census(at=at, unreadable=(f"fds and all else of pid {pid}: {ENDED}",))
@@ -63,6 +64,7 @@ def _take(pid: int, at: float, processes: list[HotProcess]) -> Census:
     for process in alive:
         try:
             mappings(process, mapped)
+        # It exited during the census, so it holds nothing: that is no missing part.
         except GONE:
             continue
         except OSError as error:

@@ -44,6 +44,7 @@ def _mounts() -> dict[str, tuple[str, str]]:
     """Controller (``""`` for version 2) → mount point and the group that is mounted there."""
     found: dict[str, tuple[str, str]] = {}
     for line in _lines("/proc/self/mountinfo"):
+        # Optional fields end with a lone dash; the type and the options of the mount follow it (proc(5), mountinfo).
         fields = line.split()
         dash = fields.index("-")
         kind, options = fields[dash + 1], fields[dash + 3]
@@ -60,12 +61,14 @@ def _lowest(mount: tuple[str, str] | None, path: str, name: str) -> float | None
     if mount is None:
         return None
     point, root = mount
+    # In a container often only its own group is mounted, so the path is taken relative to that.
     if root != "/" and path.startswith(root):
         path = path[len(root) :]
     if "/.." in path:
         return None  # above the cgroup namespace of this process
     lowest: float | None = None
     parts = [part for part in path.split("/") if part]
+    # A limit of any group above applies to this one too.
     for depth in range(len(parts), -1, -1):
         for text in _lines(os.path.join(point, *parts[:depth], name)):  # noqa: PTH118
             if text.isdigit() and int(text) < _UNLIMITED:

@@ -63,9 +63,8 @@ def descriptors(processes: list[HotProcess], unreadable: list[str]) -> tuple[Tal
     for process in processes:
         try:
             held = _classify(process, tally)
-            namespace = (
-                namespace_id(process.dir) or -process.pid
-            )  # unknown: treated as a namespace of its own
+            # A namespace that may not be read is treated as one of its own.
+            namespace = namespace_id(process.dir) or -process.pid
             if held.inodes:
                 sockets.setdefault(namespace, []).append(held)
         except GONE:
@@ -79,6 +78,7 @@ def descriptors(processes: list[HotProcess], unreadable: list[str]) -> tuple[Tal
 
 
 def _count_only(process: HotProcess, error: OSError, tally: Tally, unreadable: list[str]) -> None:
+    # Its number can still be known: fstat of the directory needs fewer rights than listing it.
     reading = process.read()
     if reading is None or reading.zombie:
         return
@@ -110,6 +110,7 @@ def _classify(process: HotProcess, tally: Tally) -> Held:
     try:
         names, found = links(directory)
         sockets = [link[:8] == "socket:[" for link in found]
+        # Sockets are set aside: their link shows only an inode, and the tables are read once for all of them.
         held = Held(
             process,
             [int(link[8:-1]) for link in compress(found, sockets)],
@@ -139,6 +140,7 @@ def _file_class(link: str, directory: int, name: str) -> str:
     if not link.startswith("/"):
         return "namespace" if link.partition(":")[0] in _NAMESPACES else "file"
     try:
+        # stat(2) through /proc/PID/fd follows the descriptor itself, so it works for a file that has been deleted.
         status = os.stat(name, dir_fd=directory)
         mode, names = status.st_mode, status.st_nlink
     except OSError:
@@ -224,37 +226,38 @@ class TcpClasses:
             hosts = dict(zip(map(_HOST, connections), connections))  # noqa: B905 - Python 3.8 knows no strict
             self._keep(remote, hosts.values(), _REMOTE)
 
-    def _count(self, kind: str, rows: list[Raw], told_by: Callable[[Raw], object]) -> None:
+    def _count(self, kind: str, rows: list[Raw], difference: Callable[[Raw], object]) -> None:
         if rows:
             self._states.update(map(_STATE, rows))
             self._counts[kind] += len(rows)
-            self._keep(kind, rows, told_by)
+            self._keep(kind, rows, difference)
 
-    def _keep(self, kind: str | bytes, rows: Iterable[Raw], told_by: Callable[[Raw], object]) -> None:
-        """The first few that differ."""
+    def _keep(self, kind: str | bytes, rows: Iterable[Raw], difference: Callable[[Raw], object]) -> None:
+        """Keep the first few examples that differ in what ``difference`` returns."""
         kept = self._examples.setdefault(kind, {})
         for raw in rows:
             if len(kept) == EXAMPLES:
                 break
-            kept.setdefault(told_by(raw), raw)
+            kept.setdefault(difference(raw), raw)
 
     def into(self, tally: Tally, states: Counter[str]) -> None:
         """Add everything to the tally and the states."""
         for state, count in self._states.items():
             states[TCP_STATES.get(state, "unknown")] += count
         for kind, count in self._counts.items():
-            _tell(tally, kind, count, self._examples[kind])
+            _add_class(tally, kind, count, self._examples[kind])
+        # The ports with most connections are named, in an order that does not depend on the kernel's.
         ranked = sorted(self._outbound, key=lambda remote: (-self._outbound[remote], remote))
         for at, remote in enumerate(ranked):
             kind = f"tcp-out:{port(remote)}" if at < MAX_PORTS else OTHER
-            _tell(tally, kind, self._outbound[remote], self._examples[remote])
+            _add_class(tally, kind, self._outbound[remote], self._examples[remote])
 
 
 _STATE, _LOCAL, _HOST = operator.itemgetter(1), operator.itemgetter(2), operator.itemgetter(4)
 _REMOTE = operator.itemgetter(4, 3)
 
 
-def _tell(tally: Tally, kind: str, count: int, examples: Mapping[object, Raw]) -> None:
+def _add_class(tally: Tally, kind: str, count: int, examples: Mapping[object, Raw]) -> None:
     tally.counts[kind] += count
     for raw in examples.values():
         tally.add(kind, f"listens on port {port(raw[2])}" if raw[1] == LISTEN else peer(raw), 0)
@@ -286,6 +289,7 @@ def _protocol(process: HotProcess, name: str) -> str | None:
 def _rowless(protocol: str) -> tuple[str, str]:
     """Class and example. Unbound, bound-only and shut-down sockets are in no table of the kernel."""
     if protocol in _BY_PROTOCOL:
+        # For example a socket of a socketpair(2): it exists, but has neither a name nor a row.
         return _BY_PROTOCOL[protocol], f"{_BY_PROTOCOL[protocol]} without a name"
     if not protocol or _TABLED.match(protocol):
         return "rowless-socket", f"{protocol or 'unknown'}: never connected, or shut down but not closed"

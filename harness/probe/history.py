@@ -24,6 +24,7 @@ class History:
             cut = len(self._samples) - self._newest
             kept = [s for i, s in enumerate(self._samples[:cut]) if i % 2 == 0 or s.gap or s.events]
             if len(kept) > self._most - self._newest:
+                # Gaps and events may be so many that they alone fill the older half; then they are thinned as well.
                 kept = kept[::2]
             self._samples[:cut] = kept
 

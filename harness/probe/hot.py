@@ -45,9 +45,8 @@ class HotProcess:
     """Reads through a held directory descriptor on ``/proc/PID``: once the process is reaped, reads
     fail with ESRCH, so a reused pid is never mistaken for it.
 
-    hold: keep the files open between readings (three more
-    descriptors, a third of the cost).
-    Raises FileNotFoundError, or PermissionError where /proc is mounted with ``hidepid``.
+    hold: keep the files open between readings (three more descriptors, a third of the cost). Raises FileNotFoundError,
+    or PermissionError where /proc is mounted with ``hidepid``.
     """
 
     def __init__(self, pid: int, *, hold: bool = False) -> None:
@@ -61,11 +60,13 @@ class HotProcess:
                 for name in ("statm", "status", "stat"):
                     self._held[name] = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.dir)
             except OSError:
+                # Held files only save time: without enough descriptors they are opened at each reading.
                 self._release()
 
     def _read(self, name: str) -> bytes:
         held = self._held.get(name)
         if held is not None:
+            # Each pread at offset 0 makes the kernel write the file anew (seq_file).
             return os.pread(held, 8192, 0)
         file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.dir)
         try:
@@ -102,6 +103,7 @@ class HotProcess:
         head, _, tail = self._read("stat").rpartition(b")")
         fields = tail.split()
         self.started = int(fields[19])
+        # Fields are numbered as in proc(5), less three: the first two are before the last parenthesis.
         threads = int(fields[17])
         ending = fields[0] in (b"Z", b"X") or bool(int(fields[6]) & EXITING)
         if ending and threads > 1 and not where:
@@ -134,6 +136,7 @@ class HotProcess:
 
     def _switches(self, where: str) -> int:
         status = self._read(f"{where}status")
+        # Searched from the end, because the name in the first line is the service's choice.
         at = status.rfind(b"\nvoluntary_ctxt_switches:")
         return sum(int(line.rpartition(b":")[2]) for line in status[at + 1 :].splitlines()) if at > 0 else 0
 

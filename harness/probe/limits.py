@@ -22,6 +22,7 @@ def limits(pid: int) -> dict[str, float]:
         soft = _after(text, title)
         if soft.isdigit():
             found[name] = float(soft)
+    # The kernel exempts root from this limit (getrlimit(2)).
     if _after(_text(f"/proc/{pid}/status"), "Uid:") == "0":
         found.pop("RLIMIT_NPROC", None)
     for name in ("vm.max_map_count", "fs.inotify.max_user_instances"):
@@ -29,6 +30,7 @@ def limits(pid: int) -> dict[str, float]:
         if value.isdigit():
             found[name] = float(value)
     found.update(cgroup_limits(pid))
+    # Only a process that has loaded the library can reach the limit.
     if "libzmq" in _text(f"/proc/{pid}/maps"):
         found["ZMQ_MAX_SOCKETS"] = float(ZMQ_MAX_SOCKETS)
     return found

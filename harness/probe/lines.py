@@ -87,6 +87,7 @@ def check_hello(data: Mapping[str, Any]) -> None:
 def _is_number(value: object) -> bool:
     """Whether it is a number in JSON's sense: no bool, and no NaN, Infinity or huge integer, which Python's reader
     accepts."""
+    # A tuple, because Python 3.8, with which the remote probe must work, knows no unions here.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MOST
 
 

@@ -47,6 +47,7 @@ def _read(directory: int, names: list[str]) -> tuple[list[str], list[str]]:
     """Those of ``names`` that are open, and what they point to."""
     readlink = os.readlink
     try:
+        # The usual case first: none was closed, and no link needs handling of its own.
         return names, [readlink(name, dir_fd=directory) for name in names]
     except GONE:
         pass  # free, or closed since the listing: it is read once more, the slow way

@@ -32,6 +32,7 @@ def mappings(process: HotProcess, tally: Tally) -> None:
         else:
             kind = "deleted" if name.endswith(b" (deleted)") else "file"
             full = len(tally.examples.get(kind, ())) >= 3
+            # A name is decoded only while examples are wanted: a service may have a hundred thousand mappings.
             tally.add(kind, "" if full else name.decode(errors="replace"))
 
 

@@ -56,6 +56,7 @@ def open_diag_in(directory: int) -> socket.socket:
         except OSError as error:
             failed.append(error)
 
+    # A thread that has entered cannot serve anything else afterwards, so none of the probe's own is used.
     thread = threading.Thread(target=enter, name="probe-netns")
     thread.start()
     thread.join()

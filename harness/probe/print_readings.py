@@ -89,29 +89,30 @@ def print_readings(
     start = time.monotonic()
     taken = Orders(orders)
     try:
-        _say(out, hello(pid, interval, started=tree.started, orders=taken.taken))
+        _print(out, hello(pid, interval, started=tree.started, orders=taken.taken))
         if census_only:
-            _say(out, census_line(census(pid, at=0.0)))
+            _print(out, census_line(census(pid, at=0.0)))
             return
         due = start
-        said = 0
-        while not stop.is_set() and (count is None or said < count):
+        printed = 0
+        while not stop.is_set() and (count is None or printed < count):
             sample = tree.read(time.monotonic() - start)
-            _say(out, sample_line(sample))
-            said += 1
+            _print(out, sample_line(sample))
+            printed += 1
             if tree.ended:
                 return
+            # A reading that took too long is not made up for by a burst of others.
             due = max(due + interval, time.monotonic())
             while not stop.is_set() and time.monotonic() < due:
                 for order in taken.waiting():
-                    _say(out, _answer(order, tree, time.monotonic() - start))
+                    _print(out, _answer(order, tree, time.monotonic() - start))
                 # Signals end the wait only on some versions of Python, so the wait is short.
                 taken.woken.wait(max(0.0, min(due - time.monotonic(), 0.1)))
     finally:
         tree.close()
 
 
-def _say(out: TextIO, line: str) -> None:
+def _print(out: TextIO, line: str) -> None:
     # GitHub's runner executes "##[" anywhere in a line. In JSON the escapes mean the same.
     out.write(line.replace("##[", "\\u0023\\u0023[") + "\n")
     out.flush()
@@ -177,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"harness-probe: {error}\n")
         return error.exit_code
     except BrokenPipeError:
-        # The reader has exited, which is the usual end of a probe over ssh.
+        # The reader has exited, which is the usual end of a probe over ssh. Python flushes standard output at its exit,
+        # and would otherwise report the broken pipe once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0
 

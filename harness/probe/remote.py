@@ -35,10 +35,9 @@ DRIFT = 1e-4  # relative difference of the pace of two monotonic clocks
 class RemoteSampler:
     """The same interface as ``Sampler``, fed by a command. Context manager.
 
-    ``pid`` is the remote one. The fastest line so far determines the offset
-    between the clocks. Raises ProbeError
-    when the command cannot be run, speaks another protocol or sends no sample within START_TIMEOUT, Interrupted
-    when it is cancelled before.
+    ``pid`` is the remote one. The fastest line so far determines the offset between the clocks. Raises ProbeError when
+    the command cannot be run, uses another protocol or sends no sample within START_TIMEOUT, Interrupted when it is
+    cancelled before.
     """
 
     def __init__(
@@ -101,6 +100,7 @@ class RemoteSampler:
                 self._answer({CUT: why})  # ends the wait for an answer
                 if not self._first.is_set():
                     raise ProbeError(f"the remote probe sent no sample: {why}")
+                # The command works again, but its process does not exist: it ended while nobody could see it.
                 if not greeted and "no such process" in why:
                     self._keep(Sample(self._clock(), gap=f"{ENDED}, while the connection was broken"))
                     self.ended = True
@@ -159,12 +159,13 @@ class RemoteSampler:
 
     def _sample(self, data: Mapping[str, Any]) -> None:
         now = self._clock()
-        far = at_of(data)
+        remote = at_of(data)
         # The fastest line gives the best estimate of the offset; slower ones were delayed.
-        self._offset = min(self._offset + DRIFT * (now - self._arrived), now - far)
+        self._offset = min(self._offset + DRIFT * (now - self._arrived), now - remote)
         self._arrived = now
         last = self._history.last()
-        at = far + self._offset
+        at = remote + self._offset
+        # A better estimate of the offset moves times back; the samples of a run must stay in order all the same.
         sample = sample_of(data, max(at, last.at) if last else at)
         self._keep(sample)
         if sample.gap and sample.gap.startswith(ENDED):
@@ -201,6 +202,7 @@ class RemoteSampler:
                 "(kubectl exec -i, docker exec -i; a script given as a file, not on standard input)"
             )
         with self._orders:
+            # What is queued answers an order whose caller has given up.
             while not self._answers.empty():
                 self._answers.get_nowait()
             self._line.order(order)

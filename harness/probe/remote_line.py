@@ -25,9 +25,9 @@ class Line:
         # A process that left the command's group may keep the pipes open for ever, so this pipe wakes the readers
         # up instead of end of file.
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        leash = None
+        orphan_killer = None
         try:
-            leash = self._leash = OrphanKiller()
+            orphan_killer = self._orphan_killer = OrphanKiller()
             # In a session of its own, so that Ctrl-C reaches only the harness.
             self._process = subprocess.Popen(
                 list(argv),
@@ -38,34 +38,34 @@ class Line:
             )
         except OSError as error:
             os.close(self._wake)
-            if leash:
-                leash.release()
+            if orphan_killer:
+                orphan_killer.release()
             raise ProbeError(
                 f"the probe command {argv[0]!r}: {error.strerror}; expected a command such as 'ssh host harness probe'"
             ) from None
-        self._leash.hold(self._process.pid)
+        self._orphan_killer.hold(self._process.pid)
         self._ending = threading.Lock()
         self._closed = False
-        self._said = b""
+        self._stderr_tail = b""
         self._rest = b""
-        self._errors = threading.Thread(target=self._listen, name="probe-stderr", daemon=True)
+        self._errors = threading.Thread(target=self._read_stderr, name="probe-stderr", daemon=True)
         self._errors.start()
 
-    def _listen(self) -> None:
+    def _read_stderr(self) -> None:
         """Read stderr. The reading thread also closes the pipe: if another thread did, the number could be reused
         while it is read."""
         assert self._process.stderr is not None
         with self._process.stderr as pipe:
             while data := self._next(pipe.fileno(), 4096):
-                self._said = (self._said + data)[-4096:]
+                self._stderr_tail = (self._stderr_tail + data)[-4096:]
 
     def _next(self, pipe: int, most: int) -> bytes:
         """What is in the pipe, at most ``most`` bytes; empty at end of file, and once the command was stopped."""
         ready = select.poll()
         ready.register(pipe, select.POLLIN)
         ready.register(self._wake, select.POLLIN)
-        came = [number for number, _ in ready.poll()]
-        return b"" if self._wake in came else os.read(pipe, most)
+        readable = [number for number, _ in ready.poll()]
+        return b"" if self._wake in readable else os.read(pipe, most)
 
     def read(self) -> list[bytes]:
         """The next complete lines; empty at the end. Raises ProbeError for an endless line."""
@@ -96,7 +96,8 @@ class Line:
         """How the command ended, with the last line of its stderr."""
         code = self._ended(END_TIMEOUT)
         self._errors.join(1.0)
-        lines = self._said.decode(errors="replace").strip().splitlines()
+        # The reason is usually the last line: ssh prints banners and warnings before it.
+        lines = self._stderr_tail.decode(errors="replace").strip().splitlines()
         last = "".join(c if c.isprintable() else " " for c in lines[-1][-200:]) if lines else ""
         how = "closed its output" if code is None else f"exited with {code}"
         return f"the command {how}" + (f": {last}" if last else "")
@@ -130,7 +131,7 @@ class Line:
             if self._closed:
                 return
             self._closed = True
-            self._leash.release()
+            self._orphan_killer.release()
             os.close(self._wake)
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe:

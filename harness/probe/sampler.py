@@ -55,7 +55,7 @@ class Sampler:
                 # A stopped or starved probe must not look like a service that did not change, so the record gets a
                 # gap.
                 if late > self._stale:
-                    self._keep(Sample(self._latest.at + self._interval, gap=_held_up(late)))
+                    self._keep(Sample(self._latest.at + self._interval, gap=_delayed(late)))
                 self._keep(self._tree.read(self._clock()))
                 # Missed readings are not caught up in a burst: after a delay the next one is due at once, and then the
                 # pace is kept.
@@ -69,9 +69,8 @@ class Sampler:
             self._history.append(sample)
         if self._on_sample:
             self._on_sample(sample)
-        self._ended = (
-            self._tree.ended
-        )  # set last, so that a caller that sees it also finds the gap with the reason
+        # Set last, so that a caller that sees it also finds the gap with the reason.
+        self._ended = self._tree.ended
 
     def latest(self) -> Sample:
         """The newest reading. A gap, not an old value, when the sampler itself was delayed."""
@@ -80,7 +79,7 @@ class Sampler:
         sample = self._latest
         late = self._clock() - sample.at
         if late > self._stale and not self._ended and not self._stop.is_set():
-            return Sample(self._clock(), gap=_held_up(late))
+            return Sample(self._clock(), gap=_delayed(late))
         return sample
 
     @property
@@ -115,11 +114,12 @@ class Sampler:
     ) -> None:
         self._stop.set()
         self._thread.join(5.0)
+        # A thread that is stuck in a read may still use the descriptors; closing them could make it read others.
         if not self._thread.is_alive():
             self._tree.close()
         if self.error and error is None:
             raise self.error
 
 
-def _held_up(late: float) -> str:
+def _delayed(late: float) -> str:
     return f"no reading for {late:.1f} s: the probe itself was delayed"

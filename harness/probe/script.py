@@ -80,6 +80,7 @@ def modules(entry: str) -> dict[str, str]:
         if spec is None or spec.origin is None:
             continue  # `from harness.x import a_function`
         found[name] = Path(spec.origin).read_text(encoding="utf-8")
+        # Importing a.b.c imports the packages a and a.b first.
         waiting.extend(name[:at] for at, char in enumerate(name) if char == ".")
         for node in ast.parse(found[name]).body:
             if isinstance(node, ast.ImportFrom) and node.module:

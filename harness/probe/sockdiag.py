@@ -103,12 +103,14 @@ def _parse(view: memoryview, rows: list[Raw]) -> bool:
         if kind == NLMSG_DONE:
             return True
         if kind == NLMSG_ERROR:
+            # The error is a negative errno after the 16 bytes of the header (netlink(7)).
             code = -struct.unpack_from("=i", view, at + 16)[0]
             raise DiagError(code, f"sock_diag: {os.strerror(code)}")
         if length < _SIZE or at + length > len(view):
             raise DiagError(0, "sock_diag: damaged message")
         if kind in _ROWS:
             rows.append(_MESSAGE.unpack_from(view, at))
+        # Messages are aligned to four bytes (NLMSG_ALIGN).
         at += (length + 3) & ~3
     return False
 

@@ -54,6 +54,7 @@ class Tables:
                 rows = sockdiag.dump_tcp(channel)
             self.tcp.update(zip(map(_INODE, rows), rows))  # noqa: B905 - Python 3.8 knows no strict
         except OSError as error:
+            # Entering another network namespace needs CAP_SYS_ADMIN there; its text tables are readable without.
             self.source = f"/proc/{pid}/net ({error.strerror or error})"
             self.tcp.update(_by_inode(directory, "tcp", "tcp6"))
         self.listening = {raw[2] for raw in self.tcp.values() if raw[1] == sockdiag.LISTEN}
@@ -67,8 +68,7 @@ class Tables:
     def explain(self, inodes: Iterable[int]) -> dict[int, Row | None]:
         """inode → its row; None for an inode that is in no table. Those in ``tcp`` are not looked up.
 
-        A
-        table is read only while some inodes were in none of the tables before.
+        A table is read only while some inodes were in none of the tables before.
         """
         found: dict[int, Row | None] = dict.fromkeys(inodes)
         missing = set(found)
@@ -124,14 +124,14 @@ def _by_inode(directory: int, table: str, table6: str) -> dict[int, Raw]:
 def _inet(directory: int, table: str, family: int) -> Iterator[Raw]:
     for line in _lines(directory, table):
         fields = line.split()
-        host, _, far = fields[2].rpartition(":")
-        near = fields[1].rpartition(":")[2]
+        remote_host, _, remote_port = fields[2].rpartition(":")
+        local_port = fields[1].rpartition(":")[2]
         yield (
             family,
             int(fields[3], 16),
-            bytes.fromhex(near),
-            bytes.fromhex(far),
-            _raw_host(host),
+            bytes.fromhex(local_port),
+            bytes.fromhex(remote_port),
+            _raw_host(remote_host),
             int(fields[9]),
         )
 

@@ -17,6 +17,7 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
         return ""
     parts = [values[len(values) * at // width : len(values) * (at + 1) // width] for at in range(width)]
     if len(values) <= width:
+        # Fewer values than characters: each has one, and the line is shorter.
         parts = [[value] for value in values]
     peaks = [max((value for value in part if value is not None), default=None) for part in parts]
     known = [peak for peak in peaks if peak is not None]

@@ -17,9 +17,8 @@ __all__ = ["Tree", "descendants", "inner_pid"]
 
 ENDED = "the process has ended"
 MAX_HELD = 32  # processes whose files are kept open; the others cost a little more per reading
-MAX_LISTED = (
-    100  # processes listed separately in a sample: 500 of them ten times a second would fill disk and memory
-)
+# Processes listed separately in a sample: 500 of them ten times a second would fill disk and memory.
+MAX_LISTED = 100
 MAX_EVENTS = 20  # per sample; a fork bomb must not fill the record
 
 
@@ -78,9 +77,8 @@ class Tree:
         self._known = {pid: root}
         self._parents = _Parents(self._known, adopter)
         self._last: dict[int, HotReading] = {pid: reading}
-        self._executing: set[int] = (
-            set()
-        )  # processes whose last reading showed another program than the one before
+        # Processes whose last reading showed another program than the one before.
+        self._executing: set[int] = set()
         self._cpu_of_dead = 0.0
         self._faults_of_dead = 0
         self._new = True
@@ -109,6 +107,7 @@ class Tree:
         self._look(events)
         self._new = False
         readings: list[HotReading] = []
+        # A copy, because processes that have exited are removed on the way.
         for pid, process in list(self._known.items()):
             reading = process.read()
             before = self._last.get(pid)
@@ -145,6 +144,7 @@ class Tree:
                 events.append(f"pid {now.pid} executed another program: {before.name} → {now.name}")
             self._executing.add(now.pid)
         elif before.stack and not now.stack:
+            # The old value is kept for the comparison with the next reading, which shows the new stack.
             return replace(now, stack=before.stack)
         elif before.stack:
             self._executing.discard(now.pid)
@@ -156,6 +156,7 @@ class Tree:
         self._last.pop(pid, None)
         self._executing.discard(pid)
         if before:
+            # Kept in the sum, because the CPU time of a tree must not fall when a process exits.
             self._cpu_of_dead += before.cpu
             self._faults_of_dead += before.faults
             events.append(f"pid {pid} ({before.name}) ended")

@@ -58,8 +58,8 @@ class View:
             self.first = self.first or census
             self.last = census
 
-    def happened(self, sample: Sample) -> None:
-        """Keep the last few events."""
+    def sample(self, sample: Sample) -> None:
+        """Keep the last few events of the samples."""
         self.events = [*self.events, *sample.events][-4:]
 
     def grown(self) -> list[Growth]:
@@ -69,10 +69,10 @@ class View:
     def words(self) -> str:
         """What grew, as text; memory only from MEMORY_NEWS on. Empty if nothing grew."""
         grown = {growth.key: growth.by for growth in self.grown()}
-        said = sentence({key: by for key, by in grown.items() if key.metric != "memory"}, per="")
+        counts = sentence({key: by for key, by in grown.items() if key.metric != "memory"}, per="")
         memory = grown.get(Key("memory", "anonymous"), 0.0)
         more = f"+{_mebibytes(memory)} of anonymous memory" if memory >= MEMORY_NEWS else ""
-        return "; ".join(filter(None, (said, more)))
+        return "; ".join(filter(None, (counts, more)))
 
     def render(self, samples: list[Sample], now: float) -> RenderableType:
         """The whole screen."""
@@ -209,7 +209,7 @@ def watch(
     view = View(pid, _name(pid))
 
     def seen(sample: Sample) -> None:
-        view.happened(sample)
+        view.sample(sample)
         if export:
             export.sample(sample)
 
@@ -251,6 +251,8 @@ def _loop(
             view.census(taken)
             if export and taken.processes:
                 export.census(taken)
+            # A census of a hundred thousand descriptors takes a third of a second: it must not take a large share of
+            # the time.
             next_census = now() + max(CENSUS_EVERY, (now() - began) / CENSUS_SHARE)
         latest = sampler.latest()
         if live:

@@ -93,6 +93,7 @@ class Child:
         # In a session of its own, Ctrl-C in the terminal reaches only the harness, which then stops its children in
         # order.
         supervisor = subprocess.Popen(
+            # -I and -S: variables such as PYTHONPATH, and the packages installed here, must not change the supervisor.
             [sys.executable, "-I", "-S", str(SUPERVISOR)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -102,10 +103,13 @@ class Child:
         )
         order(supervisor, spec)
         assert supervisor.stdout is not None
+        # The supervisor writes each line with one write(2), so a line that has begun to arrive is complete. A
+        # supervisor that SIGSTOP stopped never writes one.
         first = supervisor.stdout.readline() if readable(supervisor.stdout.fileno(), START_TIMEOUT) else b""
         answer: dict[str, Any] = json.loads(first) if first else {"lost": "its supervisor did not start"}
         if "pid" not in answer:
             if "lost" in answer:
+                # Without an answer it is unknown whether the target was started, so the mark is searched as well.
                 supervisor.kill()
                 kill_marked(str(spec["mark"]))
             supervisor.wait(START_TIMEOUT)
@@ -134,6 +138,7 @@ class Child:
                 self.returncode = message["exit"]
             if "exit" in message or "lost" in message:
                 self._ended.set()
+        # ``swept`` is the last line of every supervisor. Without it nobody has killed the descendants.
         if not self._swept:
             self.lost = self.lost or "both processes of its supervisor were killed"
             self._kill_marked()
@@ -174,6 +179,7 @@ class Child:
             except OSError:
                 pass
         try:
+            # After the grace period the supervisor kills descendants for KILL_TIMEOUT (5 s) at most.
             self._supervisor.wait(grace + START_TIMEOUT)
         except subprocess.TimeoutExpired:
             # One of the supervisor's two processes does not react, for example because SIGSTOP stopped it.
@@ -193,6 +199,7 @@ class Child:
         try:
             with self.log.open("rb") as log:
                 log.seek(0, os.SEEK_END)
+                # A log may have LOG_LIMIT bytes; its last lines are in its last part.
                 log.seek(max(0, log.tell() - limit))
                 text = log.read(limit).decode(errors="replace")
         except OSError:

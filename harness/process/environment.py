@@ -19,6 +19,7 @@ def forget(name: str) -> None:
     if not value:
         return
     try:
+        # The name of the program is in parentheses, and may itself contain spaces and parentheses.
         fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
         start, end = int(fields[START]), int(fields[END])
         if not 0 < start < end:
@@ -27,7 +28,9 @@ def forget(name: str) -> None:
     except (OSError, IndexError, ValueError):
         return
     entry = name.encode(errors="surrogateescape") + b"=" + value + b"\0"
+    # Entries end with NUL. A match elsewhere would be the end of another variable's name.
     at = 0 if block.startswith(entry) else block.find(b"\0" + entry) + 1
     if at == 0 and not block.startswith(entry):
         return
+    # /proc/PID/environ is this memory, not a copy that execve(2) made, so what is overwritten here is no longer shown.
     ctypes.memset(start + at + len(entry) - 1 - len(value), ord("*"), len(value))

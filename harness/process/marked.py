@@ -22,6 +22,8 @@ def marked(mark: str) -> list[int]:
             continue
         try:
             variables = (entry / "environ").read_bytes().split(b"\0")
+        # It has exited since, or belongs to another user, whose environment only root may read (ptrace(2), access
+        # mode).
         except OSError:
             continue
         if wanted in variables:

@@ -25,6 +25,7 @@ class OrphanKiller:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # Ctrl-C in the terminal must not end it before the harness.
             start_new_session=True,
         )
 

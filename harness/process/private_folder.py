@@ -18,9 +18,8 @@ OURS = re.compile(rf"harness-(?:{'|'.join(NAMES)})-[a-z0-9_]{{8}}")  # as mkdtem
 LOCK = ".lock"
 MAX_PARENT = 70  # bytes of the parent's path: a Unix socket's path has 107 at most (unix(7))
 FALLBACK = "/tmp"  # noqa: S108 - mkdtemp makes a name that nobody can guess, with mode 0700
-UNLOCKED_AGE = (
-    3600.0  # seconds after which a folder without a lock counts as abandoned: its owner makes one at once
-)
+# Seconds after which a folder without a lock counts as abandoned: its owner makes one at once.
+UNLOCKED_AGE = 3600.0
 
 
 class PrivateFolder:
@@ -42,6 +41,7 @@ class PrivateFolder:
     def close(self) -> None:
         """Remove it with all that is in it. Idempotent."""
         if self._lock is not None:
+            # The lock is released last: while it is held, no other run takes this folder for an abandoned one.
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
             self._lock = None
@@ -72,6 +72,7 @@ def remove_abandoned(parent: Path) -> list[Path]:
     for entry in found:
         with contextlib.suppress(OSError):
             status = entry.stat(follow_symlinks=False)
+            # In /tmp anyone can make a folder, or a link to one, with such a name: only this user's own are removed.
             ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
             if ours and not status.st_mode & 0o077 and _is_abandoned(Path(entry.path), status.st_mtime):
                 # rmtree follows no symbolic link, not even one that is created during the removal.

@@ -61,10 +61,14 @@ def _read(descriptor: int, limit: int, option: str, expected: str, silent: float
         if not readable(descriptor, deadline - time.monotonic()):
             raise _stuck(option, silent, expected)
         try:
+            # One byte more than allowed is enough to see that the file is too large.
             chunk = os.read(descriptor, min(CHUNK, limit + 1 - len(found)))
+        # Another reader of the same pipe took the bytes after poll(2).
         except BlockingIOError:
             continue
         if not chunk:
+            # read(2) returns no bytes at the end of a file, and also on a pipe that nobody has opened for writing
+            # (pipe(7)).
             if not pipe or found or not _awaits_writer(descriptor):
                 return bytes(found)
             if time.monotonic() >= deadline:
@@ -86,6 +90,7 @@ def _awaits_writer(descriptor: int) -> bool:
 def _unreadable(option: str, error: Exception, expected: str) -> ConfigError:
     number = error.errno if isinstance(error, OSError) else None
     reason = (
+        # open(2) of a socket fails with ENXIO, "No such device or address", which would puzzle the user.
         "it is a socket"
         if number == errno.ENXIO
         else (error.strerror if isinstance(error, OSError) else None) or str(error)

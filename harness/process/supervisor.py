@@ -32,9 +32,8 @@ MARK = "HARNESS_CHILD"  # the environment variable that descendants inherit; its
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LOG_TAIL = 1 << 20
-KILL_TIMEOUT = (
-    5.0  # seconds to wait for killed descendants; only a task in uninterruptible sleep takes longer
-)
+# Seconds to wait for killed descendants; only a task in uninterruptible sleep takes longer.
+KILL_TIMEOUT = 5.0
 
 OUTER_LOST = signal.SIGUSR1
 
@@ -100,6 +99,7 @@ def parents() -> dict[int, int]:
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as stat:  # noqa: PTH123
+                    # The name of the program, in parentheses, may contain spaces and parentheses itself.
                     fields = stat.read().rpartition(b")")[2].split()
             except OSError:
                 continue
@@ -113,6 +113,7 @@ def descendants() -> list[int]:
     found: list[int] = []
     frontier = {os.getpid()}
     while frontier:
+        # A pid may be reused while /proc is read, so the table may have a cycle: no process is visited twice.
         frontier = {pid for pid, parent in table.items() if parent in frontier and pid not in found}
         found.extend(frontier)
     return found
@@ -150,6 +151,7 @@ class Supervisor:
         """Reap every child that has exited; report the exit of the target."""
         while True:
             try:
+                # Every child, because this process also inherits orphans, which would otherwise stay zombies.
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
@@ -163,6 +165,7 @@ class Supervisor:
         """End everything: SIGTERM to the child's group, SIGKILL to all after ``grace`` seconds."""
         if grace > 0 and self.exit_code is None:
             self.signal_group(signal.SIGTERM)
+            # SIGTERM goes to the group alone. Descendants that left it get only the SIGKILL.
             deadline = time.monotonic() + grace
             while self.exit_code is None and time.monotonic() < deadline:
                 time.sleep(0.01)
@@ -202,6 +205,7 @@ class Supervisor:
         try:
             while part := log.read(1 << 20):
                 view = memoryview(part)
+                # write(2) may write less than it was given, for example when the disk is almost full.
                 while view:
                     view = view[os.write(old, view) :]
         except OSError:
@@ -213,6 +217,7 @@ class Supervisor:
         """Wait for orders, for exits of children, and for the exit of the harness."""
         reading, waking = os.pipe()
         os.set_blocking(reading, False)
+        # set_wakeup_fd accepts only a descriptor that does not block.
         os.set_blocking(waking, False)
         # A signal between a check and poll would otherwise wait for the poll to end: the byte in this pipe ends it.
         signal.set_wakeup_fd(waking)
@@ -229,6 +234,7 @@ class Supervisor:
         waiting.register(reading, select.POLLIN)
         while True:
             self.reap()
+            # One second at most, so that the log is trimmed while nothing else happens.
             ready = {descriptor for descriptor, _ in waiting.poll(1000)}
             if reading in ready:
                 os.read(reading, 4096)
@@ -303,6 +309,7 @@ def kill_descendants(reap: Callable[[], None]) -> int:
 
 def main() -> None:
     """Entry point."""
+    # The supervisor ends when the harness does, not before: it must still kill the descendants.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     try:

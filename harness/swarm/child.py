@@ -116,6 +116,7 @@ class Control:
             outcome = self._run(
                 spec, lambda: self._cancelled, lambda now: self.send(progress=outcome_to_dict(now))
             )
+        # In each case the cycle is over before its answer is sent: the experiment may order the next one at once.
         except HarnessError as error:
             self._busy = False
             self.send(error=str(error))
@@ -153,6 +154,7 @@ class SwarmProcess:
             self.runner = environment.create_local_runner()
         if setup.web_port is not None:
             _check_free(setup.web_port)
+            # Delayed, because Flask accepts no further pages once it has served its first request.
             web = environment.create_web_ui("127.0.0.1", setup.web_port, delayed_start=True)
             from harness.swarm.web import attach  # imports Flask and the probe, which only the web UI needs
 
@@ -164,6 +166,7 @@ class SwarmProcess:
             return group.cycle
         statistics = STATISTICS[environment] = Statistics(environment)
         cycles.prepare(setup, statistics)
+        # One user runs every cycle; the streams are not users (harness.swarm.cycle_queue).
         self.runner.start(1, spawn_rate=1)
         return _checked(cycles.run)
 

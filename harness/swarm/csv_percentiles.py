@@ -14,6 +14,7 @@ def with_fractions(self: Any, entry: Any, use_current: bool = False) -> list[Any
     """``StatsCSV._percentile_fields`` without its ``int()``; whole milliseconds are written as whole numbers."""
     if not entry.num_requests:
         return list(self.percentiles_na)
+    # The same choice as in the original: a line of the history shows the last ten seconds, the summary the whole run.
     current = use_current and entry.use_response_times_cache
     read = entry.get_current_response_time_percentile if current else entry.get_response_time_percentile
     times = [read(share) or 0 for share in self.percentiles_to_report]

@@ -52,6 +52,7 @@ class CycleQueue:
         try:
             assert self.pool is not None
             result.set(self.pool.cycle(spec, cancelled=cancelled, progress=progress))
+        # ``run`` waits in another greenlet. An exception that is raised here would only be logged by Locust.
         except Exception as error:
             result.set_exception(error)
 

@@ -15,6 +15,7 @@ class Exchange(Stream):
     def response_complete(self) -> None:
         """Called by the parser, which forgets the headers afterwards: whether the connection persists is read here."""
         super().response_complete()
+        # A response without a length ends with its connection, whatever its headers promise; the parser knows both.
         self._keeps_alive = self._parser.should_keep_alive()
 
     def _complete(self) -> None:

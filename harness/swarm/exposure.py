@@ -27,7 +27,7 @@ class StreamOutcome(Enum):
 
 
 def outcome_of(report: Report) -> StreamOutcome:
-    """The one outcome_of of a finished stream."""
+    """The outcome of a finished stream."""
     if report.answered:
         return StreamOutcome.ANSWERED
     if report.status >= 200:
@@ -47,14 +47,14 @@ def outcome_of(report: Report) -> StreamOutcome:
 class Exposure:
     """The running count of one cycle."""
 
-    fates: Counts[StreamOutcome] = field(default_factory=Counts)
+    outcomes: Counts[StreamOutcome] = field(default_factory=Counts)
     answered_by_mode: Counts[str] = field(default_factory=Counts)
     statuses: Counts[int] = field(default_factory=Counts)
     first_failure: str = ""
     opened_before_failure: int | None = None
     answered_after_failure: int = 0
 
-    def failing(self, report: Report, opened: int) -> None:
+    def record_failure(self, report: Report, opened: int) -> None:
         """Record a failed stream. opened: streams opened so far, which is kept for the first failure."""
         if self.opened_before_failure is None and report.cause not in OWN:
             self.opened_before_failure = opened
@@ -62,7 +62,7 @@ class Exposure:
     def add(self, report: Report) -> None:
         """Add a closed stream. Streams must be added in the order in which they closed."""
         found = outcome_of(report)
-        self.fates[found] += 1
+        self.outcomes[found] += 1
         if found is StreamOutcome.ANSWERED:
             if report.disconnect:
                 self.answered_by_mode[report.disconnect] += 1
@@ -76,11 +76,11 @@ class Exposure:
     def fields(self) -> dict[str, Any]:
         """The fields of this count in a ledger."""
         return {
-            "answered": self.fates[StreamOutcome.ANSWERED],
+            "answered": self.outcomes[StreamOutcome.ANSWERED],
             "answered_by_mode": dict(self.answered_by_mode),
-            "refused": self.fates[StreamOutcome.REFUSED],
-            "reset": self.fates[StreamOutcome.RESET],
-            "unanswered": self.fates[StreamOutcome.UNANSWERED],
+            "refused": self.outcomes[StreamOutcome.REFUSED],
+            "reset": self.outcomes[StreamOutcome.RESET],
+            "unanswered": self.outcomes[StreamOutcome.UNANSWERED],
             "statuses": dict(self.statuses),
             "first_failure": self.first_failure,
             "opened_before_failure": self.opened_before_failure,

@@ -32,6 +32,7 @@ def whole(low: int, high: int) -> Hook:
     """An integer in a range."""
 
     def read(value: Any, _: Any) -> int:
+        # In Python true and false are integers.
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise refuse(value, f"an integer from {low} to {high}")
         return value

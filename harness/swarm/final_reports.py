@@ -26,9 +26,8 @@ def _attach(environment: Any, runner: Any = None, **_: Any) -> None:
 def await_workers(environment: Any, **_: Any) -> None:
     """Stop the workers, and wait until each has reported and exited, or is missing."""
     runner = environment.runner
-    runner.stop(
-        send_stop_to_client=False
-    )  # else Locust would move the users of the first worker that exits to the others
+    # Locust must not send the order to stop, or it moves the users of the first worker that exits to the others.
+    runner.stop(send_stop_to_client=False)
     for client in runner.clients.all:
         runner.server.send_to_client(Message("quit", None, client.id))  # type: ignore[no-untyped-call]
     end = time.monotonic() + TIMEOUT

@@ -34,5 +34,6 @@ class Histogram:
         for bucket in sorted(self.counts):
             seen += self.counts[bucket]
             if seen >= rank:
+                # The middle of the bucket, which is two percent wide: no value in it is further away than one percent.
                 return MIN_SECONDS * math.exp((bucket - 0.5) * STEP) if bucket else MIN_SECONDS
         return None

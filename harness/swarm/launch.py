@@ -33,12 +33,12 @@ from harness.swarm.wire import (
     spec_to_dict,
 )
 
-START_TIMEOUT = 45.0
-POLL = 0.05
+START_TIMEOUT = 45.0  # seconds; on an idle machine the imports alone take one or two
+POLL = 0.05  # seconds between two checks for cancellation
 CANCEL_TIMEOUT = 10.0  # seconds: 18,000 streams leave in 1.7 on a shared core; more than this is a hang
-HURRIED_TIMEOUT = 1.5  # seconds, once the user waits for the end of the run
+INTERRUPT_TIMEOUT = 1.5  # seconds, once the user waits for the end of the run
 SILENT = 60.0  # seconds without progress, which is due ten times a second: the child hangs
-GRACE = 0.5
+GRACE = 0.5  # seconds between SIGTERM and SIGKILL
 
 
 def secret_for(load: LoadOptions, given: str = "") -> str:
@@ -123,9 +123,8 @@ class Swarm:
             pass
         self._send({"order": "setup", "setup": setup_to_dict(self._setup)}, "start")
         if self._setup.load.remote_workers:
-            deadline = (
-                time.monotonic() + REMOTE_TIMEOUT + START_TIMEOUT
-            )  # the child reports which workers are missing
+            # Longer than the child itself waits, because it reports which workers are missing.
+            deadline = time.monotonic() + REMOTE_TIMEOUT + START_TIMEOUT
         while not self._message(deadline, "start", cancelled=cancelled).get("ready"):
             pass
 
@@ -201,32 +200,32 @@ class Swarm:
         *,
         progress: Callable[[Ledger], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
-        hurried: Callable[[], bool] | None = None,
+        interrupted: Callable[[], bool] | None = None,
     ) -> Ledger:
         """Run one cycle to its end and return what was counted.
 
         progress is called about ten times a second. Once ``cancelled()`` is true the streams disconnect at once and
-        the partial ledger is returned. hurried: whether the user waits for the end of the run: then a cancelled swarm
-        that does not stop within HURRIED_TIMEOUT is a SwarmError.
+        the partial ledger is returned. interrupted: whether the user has interrupted the run, and waits for its end:
+        then a cancelled swarm that does not stop within INTERRUPT_TIMEOUT is a SwarmError.
         """
         self.wait_ready()
         self._send({"order": "cycle", "spec": spec_to_dict(spec)}, "a cycle")
         deadline = float("inf")
-        asked = hurry = False
-        heard = time.monotonic()
+        cancel_sent = timeout_cut = False
+        last_message = time.monotonic()
         silent = SILENT + (0.0 if spec.connections else spec.dwell)  # an idle cycle reports no progress
         while True:
-            if not asked and cancelled and cancelled():
-                asked = True
+            if not cancel_sent and cancelled and cancelled():
+                cancel_sent = True
                 deadline = time.monotonic() + CANCEL_TIMEOUT
                 self._send({"order": "cancel"}, "a cycle")
-            if asked and not hurry and hurried and hurried():
-                hurry = True
-                deadline = min(deadline, time.monotonic() + HURRIED_TIMEOUT)
+            if cancel_sent and not timeout_cut and interrupted and interrupted():
+                timeout_cut = True
+                deadline = min(deadline, time.monotonic() + INTERRUPT_TIMEOUT)
             message = self._message(deadline, "a cycle", once=True)
             if message:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > silent:
+                last_message = time.monotonic()
+            elif time.monotonic() - last_message > silent:
                 raise SwarmError(
                     f"the load generator sent no progress for {silent:g} s during a cycle; expected it ten times a "
                     f"second; its log ends: {self._log_tail() or 'none'}; see {self._log.name}"

@@ -85,6 +85,7 @@ class Link:
                 if ALL_PORTS is not None and address.family != socket.AF_UNIX:
                     sock.setsockopt(socket.IPPROTO_IP, PORT_RANGE, ALL_PORTS)
                 if self._small_window:
+                    # The size has an effect only if it is set before connect(2) (tcp(7)).
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
                     if address.family != socket.AF_UNIX:
                         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT)
@@ -298,6 +299,7 @@ class Link:
             return
         try:
             if reset:
+                # The kernel then drops what is unsent, and the service sees ECONNRESET instead of an end of file.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             else:
                 if self._tls is not None and self._tls.ready:

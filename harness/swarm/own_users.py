@@ -176,6 +176,7 @@ def _shared(causes: Counter[str], failed: int) -> dict[str, int]:
     """Distribute the failed users over the causes of the failed requests, without rounding any away."""
     total, left, found = sum(causes.values()), failed, {}
     for cause, count in causes.most_common():
+        # Rounded up, most frequent cause first, until all failed users have one.
         part = min(left, -(-failed * count // total))
         if part:
             found[cause] = part
@@ -188,6 +189,7 @@ def _users(path: Path) -> list[type[locust.User]]:
     try:
         classes, _ = load_locustfile(str(path))
     except (Exception, SystemExit) as error:
+        # A locustfile may raise anything while it is imported, and scripts call sys.exit().
         raise OptionError(
             "locustfile", str(path), f"{type(error).__name__}: {error}; expected a locustfile"
         ) from None

@@ -110,6 +110,7 @@ class _Cycle:
     def run(self, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]) -> None:
         """Open streams, replace those that close, and wait until all are closed."""
         self.wheel.on_tick = self._tick
+        # The wheel must tick even while no stream is in it: its ticks open streams and measure how late the loop is.
         self.wheel.hold()
         if self.pool.statistics:
             self.pool.statistics.open_now = lambda: len(self.live)
@@ -154,6 +155,7 @@ class _Cycle:
 
     def _stop(self, reason: str) -> None:
         if not self.stopped:
+            # Streams that disconnect call ``on_closed``, which would otherwise open new ones.
             self.stopped, self.cut_short = True, reason
             for stream in list(self.live):
                 stream.report.cause = stream.report.cause or causes.CANCELLED
@@ -193,6 +195,7 @@ class _Cycle:
                 path, mode, spec.dwell, spec.events, stall_after, self.pool.linger, silent
             )
         tally = self.tally
+        # Spread over the cycle in the same way.
         invalid = tally.invalid < self.spec.invalid * (tally.opened + 1)
         request = self.requests.of(path, invalid=invalid)
         tally.open(path)

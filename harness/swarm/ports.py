@@ -21,6 +21,7 @@ def all_ports() -> bytes | None:
         low, high = map(int, RANGE.read_text().split())
         option = struct.pack("I", low | high << 16)
         with socket.socket() as sock:
+            # Older kernels do not know the option: ENOPROTOOPT, an OSError.
             sock.setsockopt(socket.IPPROTO_IP, PORT_RANGE, option)
     except (OSError, ValueError):
         return None

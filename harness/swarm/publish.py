@@ -29,9 +29,8 @@ from harness.swarm.statistics import CONNECT, FIRST_EVENT, GAP, LIFE
 from harness.swarm.stream_counts import StreamCounts
 from harness.swarm.target_feed import TargetFeed, plain_address
 
-FEEDS: WeakKeyDictionary[Any, TargetFeed] = (
-    WeakKeyDictionary()
-)  # by environment, where the target is followed
+# By environment, for those whose target is followed.
+FEEDS: WeakKeyDictionary[Any, TargetFeed] = WeakKeyDictionary()
 FAILING = (FIRST_EVENT, LIFE)
 READ = {"fds": "harness_fds", "threads": "harness_threads", "rss": "harness_resident_bytes"}
 UNITS = {"fds": "fds", "threads": "threads", "rss": "B"}
@@ -87,6 +86,7 @@ class SwarmFigures:
 def of_target(feed: TargetFeed) -> Iterator[Value]:
     """What the target holds, and its growth per answered stream with the interval."""
     samples = list(feed.samples)
+    # While the probe has a problem, the last reading is old: it is not published as if it were current.
     latest = samples[-1] if samples and not feed.problem else None
     yield value("harness_target_up", latest is not None)
     yield value("harness_target_info", 1, feed.target, feed.problem or ("" if samples else "no reading yet"))

@@ -40,6 +40,7 @@ class Clients:
         """Clients so far, after ``opened`` streams, if the pool does not count clients itself."""
         if not self._opened:
             return min(1, opened)
+        # The numbers of this process are start, start + step, … below the number of clients; the division rounds up.
         own = -(-max(0, self._clients - self._start) // self._step)
         return min(self._opened, own) if self._clients else self._opened
 
@@ -71,6 +72,7 @@ class Requests:
 
     def of(self, path: str, *, invalid: bool = False) -> Request:
         """The request of the next stream at this path."""
+        # Without a client's number in it the request is the same every time, and is built only once per path.
         number = self._clients.next() if self.distinct else 0
         request = self._plain.get(path) or self._of(path, number)
         if not invalid:

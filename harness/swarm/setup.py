@@ -13,13 +13,12 @@ MIN_SECRET = 32  # characters: 128 bits even in hexadecimal
 
 @dataclass(frozen=True, slots=True)
 class SwarmSetup:
-    """host: base URL of the service (http, https, http+unix).
+    """What a swarm process is started with.
 
-    secret: what remote workers must know; "": the environment variable HARNESS_SWARM_SECRET.
-    linger: seconds, at most, that ``half-close`` continues
-    to read and ``stall`` stays connected. client_start, client_step: the numbers of this process's clients.
-    web_port: Locust's web UI on loopback, 0 for any port, None for none. target_pid: the process that its extra tab
-    shows, 0 for none.
+    host: base URL of the service (http, https, http+unix). secret: what remote workers must know; "": the environment
+    variable HARNESS_SWARM_SECRET. linger: seconds, at most, that ``half-close`` continues to read and ``stall`` stays
+    connected. client_start, client_step: the numbers of this process's clients. web_port: Locust's web UI on loopback,
+    0 for any port, None for none. target_pid: the process that its extra tab shows, 0 for none.
     """
 
     host: str

@@ -130,7 +130,7 @@ class EventSource:
         self.closed = False
         self._request, self._router, self._order = request, router, order
         self._reconnect, self._retry_5xx, self._retry = options.reconnect, options.retry_5xx, options.retry
-        self._kind = _WithComments if options.comments else _Watched
+        self._stream_type = _WithComments if options.comments else _Watched
         self._sources = sources
         self._prepare_request, self._on_head, self._on_report = (
             listener.prepare_request,
@@ -138,7 +138,7 @@ class EventSource:
             listener.on_report,
         )
         self._on_first, self._on_gap, self._on_error = listener.on_first, listener.on_gap, listener.on_error
-        self._failing = listener.failure
+        self._failure_type = listener.failure
         self._queue: deque[Event | Comment] = deque()
         self._stream: Stream | None = None
         self._timer: Any = None
@@ -174,7 +174,7 @@ class EventSource:
             self._timer = None
         route = self._router.known(self._request.endpoint)
         assert route is not None
-        self._stream = self._kind(
+        self._stream = self._stream_type(
             self,
             self._order,
             self._prepare_request(self._request) if self._prepare_request is not None else self._request,
@@ -237,15 +237,15 @@ class EventSource:
             return
         self.closed = True
         if report.cause is not None:
-            self._failure = self._failing(report.cause, report)
+            self._failure = self._failure_type(report.cause, report)
         self._wake()
 
     def _wait_before_reconnect(self, report: Report) -> float:
-        reported = self.decoder.retry
-        wait = self._retry if reported is None else reported / 1000.0
+        sent = self.decoder.retry  # by the service; milliseconds
+        wait = self._retry if sent is None else sent / 1000.0
         # Retry-After may also be a date (RFC 9110, 10.2.3), which is rare; the reconnection time then serves.
-        asked = report.retry_after
-        return max(wait, float(asked)) if asked.isascii() and asked.isdigit() else wait
+        after = report.retry_after
+        return max(wait, float(after)) if after.isascii() and after.isdigit() else wait
 
     def _should_reconnect(self, report: Report) -> bool:
         if not self._reconnect:
@@ -313,6 +313,7 @@ class EventSource:
         self.closed = True
         self._queue.clear()
         if self._timer is not None:
+            # A pending reconnect would otherwise connect after the close.
             self._timer.stop()
             self._timer.close()
             self._timer = None

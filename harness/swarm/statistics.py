@@ -160,9 +160,8 @@ class Statistics:
         if report.first_event is not None:
             self.answered += 1
             self._entries_of(name).first_event.add(report.first_event)
-            self._fire_request_event(
-                FIRST_EVENT, name, report.first_event, report, None
-            )  # whatever befell it later
+            # A success, even if the stream fails later: that failure is one of ``life``.
+            self._fire_request_event(FIRST_EVENT, name, report.first_event, report, None)
 
     def on_closed(self, report: Report, name: str, *, reported: bool = False) -> None:
         """One stream has closed. reported: ``on_head`` and ``on_first_event`` were called when those arrived."""
@@ -238,6 +237,7 @@ class Statistics:
         for what, total, before in zip(("missed", "repeated", "out of order"), now, reported, strict=True):
             if count := total - before:
                 stats = self._environment.stats
+                # log_error counts one; the others are added to the entry that it made.
                 stats.log_error(IDS, name, f"ids {what}")
                 stats.errors[StatsError.create_key(IDS, name, f"ids {what}")].occurrences += count - 1
         return now
@@ -261,6 +261,8 @@ class Statistics:
 def _add_to_entry(entry: Any, times: Times, moment: float) -> None:
     last = entry.last_request_timestamp
     if entry.use_response_times_cache and last and int(moment) > int(last):
+        # As Locust's own StatsEntry.log does, which is not called here: its charts read recent percentiles from this
+        # cache.
         entry._cache_response_times(int(moment) - 1)
     entry.num_requests += times.count
     entry.num_reqs_per_sec[int(moment)] += times.count

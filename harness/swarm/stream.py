@@ -254,6 +254,7 @@ class Stream:
         else:
             report.events += self._plain
             asked = self.disconnecting or self._plain
+            # A plain response is complete, so the client has had what it wanted and disconnects in its way.
             report.disconnect = report.order.disconnect if asked else "ended"
             self._close(reset=self._plain and report.order.disconnect in IMMEDIATE)
 

@@ -30,6 +30,7 @@ class StreamCounts:
 
     def _report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         found = data.get(KEY)
+        # A worker is another process, maybe of another version: its report is checked like any input.
         if isinstance(found, list | tuple) and len(found) == 3 and all(isinstance(n, int) for n in found):
             self._workers[client_id] = tuple(found)
 

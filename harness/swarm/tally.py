@@ -68,13 +68,14 @@ class Tally:
         open_now = self.opened - self.over - len(self._ended)
         if open_now > self.peak:
             self.peak = open_now
+        # The number of open streams rose from none: a new burst, in which a service may fill its pools anew.
         if open_now == 1:
             self.bursts += 1
 
     def close(self, report: Report, decoder: Decoder) -> None:
         """Count a stream that closed."""
         if report.cause is not None:
-            self.exposure.failing(report, self.opened)
+            self.exposure.record_failure(report, self.opened)
         self._ended.append((report, decoder))
         # Reports are kept only until there are enough of them to be added up cheaply, so memory stays bounded.
         if len(self._ended) >= BATCH:
@@ -178,6 +179,7 @@ def add_up(parts: Sequence[Outcome], notes: Sequence[Note] = ()) -> Outcome:
         first_event_p95=times.quantile(0.95),
         first_event_p99=times.quantile(0.99),
         causes=_sum(ledger.causes for ledger in ledgers),
+        # Reversed, so that the first worker's detail wins, as the first stream's does within a worker.
         details={cause: text for ledger in reversed(ledgers) for cause, text in ledger.details.items()},
         by_path=_sum(ledger.by_path for ledger in ledgers),
         by_mode=_sum(ledger.by_mode for ledger in ledgers),

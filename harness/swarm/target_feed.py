@@ -22,7 +22,7 @@ from harness.core.stats.distributions import ratio_interval
 
 KEPT = 3000  # readings; beyond it every second one is dropped, so that they span the whole run
 CENSUS = 2.0  # seconds between two counts by class
-AGAIN = 2.0  # seconds before the probe is started again
+RESTART_DELAY = 2.0  # seconds before the probe is started again
 MAX_LINE = 4 << 20  # characters
 PARTS = 20  # parts of the run from which the interval of a growth rate is computed
 MIN_PAIRS = 5
@@ -84,26 +84,26 @@ class TargetFeed:
             except OSError as error:
                 self.problem = f"{argv[0]}: {error.strerror}"
             else:
-                self._hear(child)
-            gevent.sleep(AGAIN)
+                self._read_lines(child)
+            gevent.sleep(RESTART_DELAY)
 
-    def _hear(self, child: subprocess.Popen[str]) -> None:
+    def _read_lines(self, child: subprocess.Popen[str]) -> None:
         """Process its lines until it ends. The program at the other end is not trusted."""
         assert child.stdout
         assert child.stderr
-        asking = gevent.spawn(self._ask, child)
+        requester = gevent.spawn(self._request_censuses, child)
         while line := child.stdout.readline(MAX_LINE):
             try:
                 self._take(json.loads(line))
             except (ValueError, TypeError, AttributeError, RecursionError):
                 self.problem = f"the probe sent {line[:100]!r}; expected what `harness probe` prints"
-        asking.kill()
+        requester.kill()
         # Read only at the end, because ``harness probe`` writes one line there at most, and then exits.
         self.problem = child.stderr.read().strip()[-300:] or self.problem or "the probe ended"
         child.wait()
 
     @staticmethod
-    def _ask(child: subprocess.Popen[str]) -> None:
+    def _request_censuses(child: subprocess.Popen[str]) -> None:
         assert child.stdin
         try:
             while True:
@@ -121,6 +121,7 @@ class TargetFeed:
             return
         self.problem = line.get("gap", "")
         self._skipped += 1
+        # The first reading of every ``_every`` + 1 is taken.
         if self._skipped <= self._every:
             return
         self._skipped = 0
@@ -196,6 +197,7 @@ def growth(during: list[dict[str, Any]], name: str) -> dict[str, float] | None:
         answered = later["answered"] - earlier["answered"]
         grown = later[name] - earlier[name]
         if name == "fds":
+            # More open streams are not a leak: the service has one socket for each.
             grown -= later["open"] - earlier["open"]
         if answered > 0:
             pairs.append((float(grown), float(answered)))

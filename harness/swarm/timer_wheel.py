@@ -92,6 +92,7 @@ class TimerWheel:
     def _tick(self) -> None:
         moment = self.clock()
         late = max(0.0, moment - self._expected)
+        # Relative to this tick: a late tick must not make all that follow it look late.
         self._expected = moment + GRAIN
         now = int(moment / GRAIN)
         while self._next <= now:

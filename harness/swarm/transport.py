@@ -26,9 +26,7 @@ from harness.core.errors import SwarmError
 from harness.swarm.setup import SECRET
 
 DOMAIN = b"harness"
-ZAP = (
-    "inproc://zeromq.zap.01"  # the endpoint at which libzmq asks whether a peer's key is known (ZAP, RFC 27)
-)
+ZAP = "inproc://zeromq.zap.01"  # where libzmq asks whether a peer's key is known (ZAP, ZeroMQ RFC 27)
 MAX_MESSAGE = 64 << 20  # bytes
 HANDSHAKE = 5_000  # milliseconds
 KEEPALIVE_IDLE = 30  # seconds, as in Locust's own sockets
@@ -70,6 +68,7 @@ class Server(BaseSocket):
         self.socket.maxmsgsize = MAX_MESSAGE
         self.port = 0
         for endpoint in endpoints:
+            # libzmq creates the socket file of an ipc endpoint with what the umask leaves: mode 0600.
             before = os.umask(0o177)
             try:
                 self.socket.bind(endpoint)
@@ -89,6 +88,7 @@ class Server(BaseSocket):
                 self._zap.recv_multipart()
             )
             known = mechanism == b"CURVE" and len(credentials) == 1
+            # In constant time, so that the time of the answer tells nothing about the key.
             known = known and hmac.compare_digest(z85.encode(credentials[0]), self._known)
             verdict = (b"200", b"OK") if known else (b"400", b"unknown key")
             self._zap.send_multipart([version, request, *verdict, b"", b""])
@@ -123,6 +123,7 @@ class Client(BaseSocket):
 
 def install(endpoints: list[str], secret: str) -> None:
     """Make Locust's runners use these sockets; the hosts and ports that Locust passes are ignored."""
+    # Locust's runners make their sockets with ``rpc.Server`` and ``rpc.Client`` of this module.
     locust.runners.rpc = SimpleNamespace(  # type: ignore[attr-defined, assignment]
         Server=lambda _host, _port: Server(endpoints, secret),
         Client=lambda _host, _port, identity: Client(endpoints[0], secret, identity),

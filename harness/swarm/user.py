@@ -282,6 +282,8 @@ class SseUser(User):
             sent["Authorization"] = basic(*options.auth)
         if options.bearer is not None:
             sent["Authorization"] = f"Bearer {options.bearer}"
+        # Cookies of the caller and those that the service set share one header (RFC 6265, 5.4), so they are joined
+        # later.
         own = [sent.pop(key) for key in list(sent) if key.lower() == "cookie"]
         own += [f"{key}={value}" for key, value in (options.cookies or {}).items()]
         if sent or options.method != "GET" or options.body is not None:
@@ -295,6 +297,7 @@ class SseUser(User):
             if self.cookies is None:
                 self.cookies = Cookies()
             self.cookies.take(report.set_cookie, endpoint)
+            # Taken: the same report is passed again with the next head, after a redirect.
             report.set_cookie = ()
 
     def _report(self, source: EventSource, report: Report) -> None:

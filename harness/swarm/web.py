@@ -148,6 +148,7 @@ def _serve(environment: Any, feed: TargetFeed, *, read_only: bool) -> None:
 
     @app.after_request  # type: ignore[untyped-decorator]
     def add_tab(response: Response) -> Response:
+        # Locust's page is compiled, with no place for a script of ours, so one is added to what it sends.
         if request.path == "/" and response.mimetype == "text/html":
             response.set_data(response.get_data(as_text=True).replace("</body>", f"{TAB_SCRIPT}</body>"))
         if request.path == "/stats/report" and response.mimetype == "text/html":

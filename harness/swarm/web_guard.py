@@ -22,8 +22,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 class WebGuard:
     """WSGI middleware. own_hosts: names under which this server is reached, besides addresses and localhost.
-    read_only: a
-    run controls the users, so that they cannot be started or stopped here."""
+    read_only: users cannot be started or stopped here, because a run controls them."""
 
     def __init__(
         self, application: Application, own_hosts: Collection[str] = (), *, read_only: bool = False
@@ -43,6 +42,7 @@ class WebGuard:
             return [body]
 
         def without_cors(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            # The browser then applies its default: no other origin reads the response.
             kept = [(name, value) for name, value in headers if not name.lower().startswith(CORS)]
             return start_response(status, kept, *rest)
 

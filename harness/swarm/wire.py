@@ -237,6 +237,8 @@ def _object(kind: type[Any], converter: Converter) -> Hook:
     def read_checked(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"{type(value).__name__}; expected an object")
+        # cattrs ignores unknown fields and fills missing ones with their defaults, so two versions could misunderstand
+        # each other without an error.
         if unknown := set(value) - names:
             raise ValueError(f"an object with unknown fields {sorted(unknown)}; expected {sorted(names)}")
         if missing := names - set(value):

@@ -29,7 +29,7 @@ from harness.swarm.transport import install  # noqa: E402
 from harness.swarm.wire import BadMessage, outcome_to_dict, setup_from_dict, spec_from_dict  # noqa: E402
 
 imported()
-SILENT = 2.0  # seconds after which a worker reports that it waits for its master
+REMINDER = 2.0  # seconds after which a worker reports that it waits for its master
 
 
 class WorkerSide:
@@ -109,12 +109,12 @@ def main() -> None:
     raise_limit()
     cycles = CycleQueue()
     environment = Environment(user_classes=[cycle_user(cycles)])
-    told = gevent.spawn_later(
-        SILENT, print, f"no master at {endpoint} yet, or it has another secret: waiting", file=sys.stderr
+    reminder = gevent.spawn_later(
+        REMINDER, print, f"no master at {endpoint} yet, or it has another secret: waiting", file=sys.stderr
     )
     install([endpoint], secret)
     runner = environment.create_worker_runner("", 0)
-    told.kill()
+    reminder.kill()
     WorkerSide(runner, cycles, environment)
     runner.greenlet.join()
 

@@ -79,8 +79,8 @@ class WorkerGroup:
         deadline = time.monotonic() + (REMOTE_TIMEOUT if self._setup.load.remote_workers else JOIN_TIMEOUT)
         while sum(worker.prepared for worker in self._workers.values()) < wanted:
             errors = [worker.error for worker in self._workers.values() if worker.error]
-            dead = [pid for pid, process in self._processes.items() if process.poll() is not None]
-            if errors or dead or time.monotonic() > deadline:
+            exited = [pid for pid, process in self._processes.items() if process.poll() is not None]
+            if errors or exited or time.monotonic() > deadline:
                 raise SwarmError(errors[0] if errors else self._missing(wanted, where))
             gevent.sleep(POLL)
         self._runner.start(wanted, spawn_rate=wanted)
@@ -100,13 +100,13 @@ class WorkerGroup:
         self, spec: CycleSpec, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
     ) -> Outcome:
         """Run a cycle on all workers. Raises SwarmError when no worker is left or one reports an error."""
-        gone = {client for client, worker in self._workers.items() if self._is_lost(worker)}
-        names = (self._workers[client].name for client in gone)
+        exited = {client for client, worker in self._workers.items() if self._is_lost(worker)}
+        names = (self._workers[client].name for client in exited)
         notes = [
             Note(NoteKind.WORKER_LOST, f"worker {name} exited: the others take its share", {"worker": name})
             for name in names
         ]
-        group = [worker for client, worker in self._workers.items() if client not in gone]
+        group = [worker for client, worker in self._workers.items() if client not in exited]
         if not group:
             raise SwarmError("no worker is left: all of them exited")
         self._number += 1
@@ -115,7 +115,7 @@ class WorkerGroup:
             worker.last = Outcome(Ledger(), Histogram())
             if not worker.finished:
                 self._send("cycle", worker, {"number": self._number, "spec": spec_to_dict(part)})
-        asked, shown = False, time.monotonic()
+        cancel_sent, reported_at = False, time.monotonic()
         while not all(worker.finished for worker in group):
             gevent.sleep(POLL)
             for worker in group:
@@ -127,12 +127,12 @@ class WorkerGroup:
                     worker.last = lost(worker.last, worker.name, worker.part.connections)
                     # It may be alive behind a broken connection; its streams must end all the same.
                     self._send("cancel", worker, {})
-            if not asked and cancelled():
-                asked = True
+            if not cancel_sent and cancelled():
+                cancel_sent = True
                 for worker in group:
                     self._send("cancel", worker, {})
-            if time.monotonic() - shown >= REPORT_EVERY:
-                shown = time.monotonic()
+            if time.monotonic() - reported_at >= REPORT_EVERY:
+                reported_at = time.monotonic()
                 progress(add_up([worker.last for worker in group], notes))
         return add_up([worker.last for worker in group], notes)
 
@@ -160,6 +160,7 @@ class WorkerGroup:
         self._workers[msg.node_id] = worker
         index = len(self._workers)
         wanted = self._setup.load.workers
+        # Its own seed, because workers with the same one would make the same choices at the same moments.
         load = replace(self._setup.load, seed=self._setup.load.seed + index)
         setup = replace(self._setup, load=load, client_start=index - 1, client_step=wanted, secret="")
         self._send("setup", worker, setup_to_dict(setup))
@@ -177,6 +178,7 @@ class WorkerGroup:
     def _take(self, msg: Any, *, final: bool) -> None:
         worker = self._workers.get(msg.node_id)
         data = msg.data if isinstance(msg.data, dict) else {}
+        # A report may be of the cycle before, sent by a worker that was given up while it was only slow.
         if worker is None or worker.finished or data.get("number") != self._number:
             return
         try:
@@ -197,6 +199,7 @@ def split(spec: CycleSpec, parts: int) -> list[CycleSpec]:
         connections = spec.connections // parts + (index < spec.connections % parts)
         concurrency = spec.concurrency // parts + (index < spec.concurrency % parts)
         paths = spec.paths[index % len(spec.paths) :] + spec.paths[: index % len(spec.paths)]
+        # More workers than streams at once: this one could open none, so the first takes its streams.
         if concurrency == 0 and connections:
             shares[0] = replace(shares[0], connections=shares[0].connections + connections)
             connections = 0

@@ -32,6 +32,8 @@ class AttachedTarget:
     def alive(self) -> bool:
         """False once the process is reaped or a zombie."""
         try:
+            # Opened relative to the held directory: if the pid is reused, this fails with ESRCH instead of reading the
+            # new process.
             stat = os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
         except OSError:
             return False

@@ -42,6 +42,8 @@ def core_stack(folders: Iterable[Path], *, since: float) -> tuple[str, ...]:
     if core is None:
         return ()
     executable = EXECUTABLE.search(_gdb("-c", str(core), "-ex", "info auxv"))
+    # AT_EXECFN is the path as it was given to execve(2), so it may be relative to the working directory, where the core
+    # is.
     program = str(core.parent / executable[1]) if executable else ""
     if not program or not Path(program).is_file():
         return ()
@@ -57,13 +59,16 @@ def newest_core(folders: Iterable[Path], *, since: float) -> Path | None:
         return None
     if pattern.startswith("|") or not pattern:
         return None  # a program of the system handles core files
+    # The kernel fills these in (core(5)): %p with the pid, %e with the name of the program, and others.
     name = re.sub(r"%.", "*", pattern)
     places = [Path(name).parent] if name.startswith("/") else list(folders)
     found = []
     for place in places:
+        # With core_uses_pid the kernel appends ".PID" to a pattern that has none (core(5)).
         for core in (*place.glob(Path(name).name), *place.glob(f"{Path(name).name}.*[0-9]")):
             try:
                 status = core.lstat()
+                # A folder such as /tmp is writable for everyone: gdb is not given a file that another user planted.
                 if core.is_symlink() or not core.is_file() or status.st_uid != os.geteuid():
                     continue
                 with core.open("rb") as file:
@@ -91,6 +96,7 @@ def _gdb(*arguments: str) -> str:
 def oom_kills(pid: int) -> tuple[str, ...]:
     """The kernel's message that it killed this process because memory ran out; empty where its log cannot be read."""
     try:
+        # Without O_NONBLOCK a read at the end of the log waits for the next message.
         log = os.open(KERNEL_LOG, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return ()
@@ -104,6 +110,7 @@ def oom_kills(pid: int) -> tuple[str, ...]:
                 break
             except BrokenPipeError:
                 continue  # the ring buffer has passed this record
+            # A record is PRIORITY,SEQUENCE,TIME,FLAGS;TEXT (Documentation/ABI/testing/dev-kmsg).
             text = record.partition(";")[2].partition("\n")[0]
             if (killed := KILLED.search(text)) and int(killed[1]) == pid:
                 found.append(text)

@@ -37,6 +37,7 @@ def listens_at(pid: int) -> tuple[str, ...]:
         held |= _sockets(Path("/proc", str(one)))
     found = {
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        # A worker may serve a socket that its parent opened, so the whole tree is searched for the socket.
         for inode, host, port in _listeners()
         if inode in held
     }
@@ -88,6 +89,7 @@ def _tree(pid: int) -> list[int]:
                 continue
             parents[int(entry.name)] = int(fields[1])
     found = [pid]
+    # The list grows while it is read, so descendants of every depth are added.
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found

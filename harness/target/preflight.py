@@ -60,6 +60,7 @@ def preflight(
             refused = _refusal(where, status, kind, response.retry_after, stream=stream)
             if refused:
                 return Preflight(status, kind, *refused)
+            # Any byte is enough, a comment too: the first event may be long in coming.
             if stream and not response.has_body():
                 problem = (
                     f"{where} answers 200 text/event-stream and closes the stream at once, without a byte"

@@ -61,6 +61,7 @@ def check_url(url: str, name: str = "url") -> Endpoint:
         raise OptionError(name, url[:200], "not an absolute URL; expected http://HOST:PORT/PATH")
     try:
         endpoint = Endpoint.parse(url)
+        # An IPv6 address may name an interface, which must exist here.
         if ":" in endpoint.host:
             Router().route(endpoint)  # a literal address: no name is looked up
     except ConfigError as error:
@@ -97,6 +98,7 @@ def ended(target: Watched, place: str, seconds: float) -> HarnessError:
     if target.lost:
         return supervisor_lost(target.lost)
     code = target.poll()
+    # The harness chose a port that was free, but the service may bind others, and another process may have been faster.
     taken = next((line.strip() for line in target.tail() if TAKEN.search(line)), None)
     if taken is not None:
         return PortTaken(
@@ -177,6 +179,8 @@ def wait_ready(
             if http_answer:
                 with client.open(request) as response:
                     status = response.status
+                # A 404 or 401 comes from a service that is up; only errors of its own, as during a start, mean that it
+                # is not.
                 if status < 500:
                     return clock() - start
                 answered, failing = True, True
@@ -189,6 +193,7 @@ def wait_ready(
                 f"the service is not ready: {endpoint.url} {error}", advice="give --ready the final URL"
             ) from None
         except RequestFailed as error:
+            # For a Unix socket "nothing listens yet" is also a path that does not exist yet.
             refused = error.cause == causes.REFUSED or (endpoint.unix and error.cause == causes.UNREACHABLE)
             last, answered = NOBODY if refused else str(error), False
             if error.endpoint.url != endpoint.url:

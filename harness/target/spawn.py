@@ -25,6 +25,8 @@ def free_port(host: str = "127.0.0.1") -> int:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     first, last = _ephemeral()
     others = [port for port in range(LOWEST_PORT, 65536) if not first <= port <= last]
+    # At random, because several guards that start at once would otherwise try the same ports. 0 leaves the choice to
+    # the kernel.
     for port in (*random.sample(others, min(TRIES, len(others))), 0):
         with socket.socket(family) as probe:
             try:
@@ -77,6 +79,7 @@ def spawn(
             "no command given; expected one that starts the service, such as: python app.py {port}"
         )
     environment = dict(os.environ if env is None else env)
+    # Many frameworks and buildpacks read the port from there; a PORT that the user set is theirs.
     environment.setdefault("PORT", str(port))
     return Child.spawn(
         [fill_port(word, port) for word in command],

@@ -129,9 +129,9 @@ def test_growth_counts_from_the_first_census_that_saw_a_process() -> None:
 
 def test_the_last_four_events_are_kept() -> None:
     view = view_of(FIRST)
-    view.happened(Sample(1.0, events=("one", "two", "three")))
-    view.happened(Sample(2.0))
-    view.happened(Sample(3.0, events=("four", "five\x07")))
+    view.sample(Sample(1.0, events=("one", "two", "three")))
+    view.sample(Sample(2.0))
+    view.sample(Sample(3.0, events=("four", "five\x07")))
     assert view.events == ["two", "three", "four", "five\x07"]
     assert [line[:4] for line in shown(view, [NOW])[-4:]] == ["two", "thre", "four", "five"]
 
