@@ -159,8 +159,8 @@ class EventSource:
         try:
             while not self._ready and not self.closed:
                 self._wait()
-        except BaseException:  # a greenlet that is killed here never reaches __exit__
-            self.close()
+        except BaseException as error:  # a greenlet that is killed here never reaches __exit__
+            self._end(type(error))
             raise
         # Events that arrived before the failure are delivered first.
         if self._failure is not None and not self._queue:
@@ -327,6 +327,10 @@ class EventSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end(kind)
+
+    def _end(self, kind: type[BaseException] | None) -> None:
+        """Close, because of an exception of this kind or without one."""
         # Locust's Stop kills the user's greenlet, so the block did not end by itself.
         if kind is not None and issubclass(kind, gevent.GreenletExit) and self._stream is not None:
             self._stream.report.cut = True

@@ -133,7 +133,10 @@ def killed_while_connecting(user: Any, path: str) -> bool:
 
 def test_point_16_a_user_stopped_while_connecting_leaves_nothing(ask: Driver) -> None:
     with serve(lambda it: it.wait_gone()) as server:
-        assert ask(killed_while_connecting, server.url, "/").value is True
+        got = ask(killed_while_connecting, server.url, "/")
+        assert got.value is True
+        assert "life /" not in got.entries, "it is no stream that succeeded"
+        assert got.errors == {}
         server.wait(lambda: server.returned == ["fin"])
     assert server.connections == 1
 
