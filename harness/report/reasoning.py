@@ -82,9 +82,8 @@ def _drivers(key: Key, one: Assessed, read: Series) -> Iterator[str]:
 
 def change(trial: Trial, key: Key, one: Assessed) -> str:
     """What would have changed the decision."""
-    what = (
-        noun(key.metric, key.kind) if in_bytes(key.metric, key.kind) else plural(noun(key.metric, key.kind))
-    )
+    amount = in_bytes(key.metric, key.kind)
+    what = noun(key.metric, key.kind) if amount else plural(noun(key.metric, key.kind))
     match one.status:
         case "leaking":
             return (
@@ -93,11 +92,11 @@ def change(trial: Trial, key: Key, one: Assessed) -> str:
             )
         case "suspected":
             after = f"after the retention time ({trial.retention:g} s)"
-            return f"leaking if the {what} are still there {after}, bounded if not"
+            return f"leaking if the {what} {'is' if amount else 'are'} still there {after}, bounded if not"
         case "bounded":
             return (
-                f"not bounded if {what} had grown by 3 or more in step with a driver, or if --sensitivity "
-                f"asked for less than {one.at_most:.2g} per answered stream"
+                f"not bounded if {what} had grown{'' if amount else ' by 3 or more'} in step with a driver, "
+                f"or if --sensitivity asked for less than {one.at_most:.2g} per answered stream"
             )
     if one.growing:
         return "leaking if it goes on in step with a driver, bounded if it stops: more --max-time or --cycles decides"

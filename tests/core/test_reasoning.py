@@ -62,6 +62,10 @@ def test_what_would_have_changed_the_decision_names_the_metric(key: Key, noun: s
     assert f" {noun} " in text
     assert ("45 s" in text) is (status != "bounded")
     assert ("0.012" in text) is (status == "bounded")
+    # An amount of memory is one thing, and bytes are not counted in threes.
+    amount = key.kind in ("anonymous", "heap-bytes")
+    assert f" {noun} {'is' if amount else 'are'} still there" in text or status != "suspected"
+    assert ("by 3 or more" in text) is (status == "bounded" and not amount)
 
 
 def test_a_driver_is_explained_by_how_little_it_leaves() -> None:
