@@ -10,8 +10,8 @@ from harness.runtime.processes import tree, trusted
 
 
 class AgentReader:
-    """Asks every agent of one runtime in a process tree. name: of the runtime, as in the names of its sockets. title:
-    as people write it."""
+    """Asks every agent of one runtime in a process tree. name: the runtime's name in the names of its sockets. title:
+    the name that people write."""
 
     name: str
     title: str
@@ -30,7 +30,7 @@ class AgentReader:
         return channel.ask_all(self.directory, self.name, command, among=among, users=users)
 
     def _ask(self, command: str) -> list[channel.Answer]:
-        """The same, of a service whose agents have answered before. Raises ProbeError when none does now."""
+        """The same for a service whose agents have answered before. Raises ProbeError when none does now."""
         answers = self._answers(command)
         if not answers:
             raise ProbeError(

@@ -1,8 +1,8 @@
 """Attaching to a Python that already runs: the interpreter itself loads the agent (PEP 768, CPython 3.14 and later).
 
 ``sys.remote_exec`` must be called by a Python of the same version, so the target's own executable is run for it.
-Its main thread then loads the agent as soon as it runs Python code again. One that waits for a connection is
-helped by one (``wake_up``); one that is blocked for ever never does.
+Its main thread then loads the agent as soon as it runs Python code again. A thread that waits for a connection gets
+one (``wake_up``); a thread that is blocked for ever never loads it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ASK = (
     "try: sys.remote_exec(int(sys.argv[1]), sys.argv[2])\n"
     "except Exception as error: sys.exit('%s: %s' % (type(error).__name__, error))\n"
 )
-# Runs inside the target, in the namespace of a module of its own: nothing may be raised there, nothing stay but
-# the agent.
+# Runs inside the target, in the namespace of a module of its own: it must raise nothing there, and leave nothing behind
+# but the agent.
 LOAD = """import sys
 sys.path.insert(0, {agent!r})
 try:
@@ -42,17 +42,20 @@ finally:
 
 
 def attach(pid: int, directory: Path, agent: Path) -> str:
-    """Have the Python ``pid`` load the agent in folder ``agent`` and listen in ``directory``; empty once it is asked,
-    else why it cannot be. Raises ProbeError when ``directory`` is open to others."""
+    """Make the Python ``pid`` load the agent in folder ``agent``, which then listens in ``directory``. Returns "" once
+    the interpreter has accepted the script, else why it cannot be attached to. Raises ProbeError when ``directory`` is
+    open to others."""
     why_not = refused(pid)
     if why_not:
         return why_not
     folder = channel.private_folder(directory).resolve()
     script = folder / SCRIPT.format(pid=pid)
     try:
+        # The mode is set before anything is in it: the target's interpreter executes this file.
         script.touch(mode=0o600)
         script.write_text(LOAD.format(agent=str(agent.resolve()), directory=str(folder)))
         done = subprocess.run(
+            # Through /proc/PID/exe, because the file at its path may have been replaced by an upgrade since the start.
             [f"/proc/{pid}/exe", "-I", "-S", "-c", ASK, str(pid), str(script)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -66,14 +69,14 @@ def attach(pid: int, directory: Path, agent: Path) -> str:
     if done.returncode == OLDER:
         return "is older than Python 3.14, so it cannot be attached to"
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        return f"cannot be attached to: {said[-1][:200] if said else f'exit code {done.returncode}'}"
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        return f"cannot be attached to: {lines[-1][:200] if lines else f'exit code {done.returncode}'}"
     return ""
 
 
 def detach(pid: int, directory: Path, *, loaded: bool) -> None:
-    """Take the script away that ``attach`` has left for the target. One that has not ``loaded`` it yet may still do
-    so, and would complain on its standard error about a file that is gone: it finds an empty one."""
+    """Remove the script that ``attach`` left for the target. A target that has not ``loaded`` it yet may still do so,
+    and would report a missing file on its standard error: it finds an empty one instead."""
     script = directory / SCRIPT.format(pid=pid)
     try:
         if loaded:
@@ -85,18 +88,19 @@ def detach(pid: int, directory: Path, *, loaded: bool) -> None:
 
 
 def wake_up(url: str) -> None:
-    """Connect to the service and leave: an event loop at rest runs no Python code until something happens."""
+    """Connect to the service and disconnect: an idle event loop runs no Python code until something happens."""
     try:
         check_accepts(Router(), Endpoint.parse(url), timeout=1.0)
     except (OSError, ConfigError):
-        pass  # nothing accepts there: the service must wake up without us
+        pass  # nothing accepts there, so the service must wake up by itself
 
 
 def refused(pid: int) -> str:
-    """Its executable is run as ourselves, so it must be one that we might run anyway."""
+    """Why the process ``pid`` cannot be attached to; "" if it can. The harness runs the target's executable under its
+    own user, so it must be one that this user might run anyway."""
     try:
         owners = users(pid)
-        elsewhere = os.stat(f"/proc/{pid}/ns/mnt").st_ino != os.stat("/proc/self/ns/mnt").st_ino  # noqa: PTH116
+        in_container = os.stat(f"/proc/{pid}/ns/mnt").st_ino != os.stat("/proc/self/ns/mnt").st_ino  # noqa: PTH116
     except OSError as error:
         return f"cannot be attached to: {error.strerror}"
     if not owners:
@@ -104,7 +108,7 @@ def refused(pid: int) -> str:
     if owners != {os.geteuid()}:
         other = min(owners - {os.geteuid()})
         return f"belongs to user {other}, so it cannot be attached to; expected our own ({os.geteuid()})"
-    if elsewhere:
+    if in_container:
         return "has a file system of its own (a container), so it cannot be attached to from here"
     if not executable(pid):
         return "has ended"

@@ -2,9 +2,9 @@
 
 Protocol: connect, one line ``COMMAND [NUMBER]``, one JSON object until end of file.
 
-An answer counts only from the target. Another local user may have made the folder, the socket or both, so each
-connection checks that the folder (not a symbolic link) and the socket belong to a trusted user and are closed to all
-others, and that the kernel names such a user as the listener (SO_PEERCRED, unix(7)).
+Only an answer of the target counts. Another local user may have made the folder, the socket or both. So each connection
+checks that the folder (not a symbolic link) and the socket belong to a trusted user and are closed to all others, and
+that the kernel names such a user as the listener (SO_PEERCRED, unix(7)).
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one process said. pid: as this machine sees it, from the kernel (SO_PEERCRED)."""
+    """The answer of one process. pid: its number on this machine, from the kernel (SO_PEERCRED)."""
 
     pid: int
     body: dict[str, Any]
 
 
 def default_directory(user: int | None = None) -> Path:
-    """Where a service of ``user`` (a uid, by default our own) answers that imports ``harness.runtime.agent`` by
-    itself; the agent has the same rule."""
+    """The folder in which a service that imports ``harness.runtime.agent`` itself answers. user: its uid, by default
+    this process's. The agent has the same rule."""
     return Path(f"/tmp/harness-runtime-{os.geteuid() if user is None else user}")  # noqa: S108 - checked at every use
 
 
 def private_folder(directory: Path) -> Path:
-    """Make the folder with mode 0700. Raises ProbeError when it exists and is not ours, open to others or a link."""
+    """Make the folder with mode 0700. Raises ProbeError if it exists and belongs to another user, is open to others or
+    is a symbolic link."""
     try:
         directory.mkdir(mode=0o700, parents=True)
     except FileExistsError:
@@ -86,10 +87,10 @@ def _names(users: Collection[int]) -> str:
 def ask(
     path: Path, command: str, *, timeout: float = TIMEOUT, users: Collection[int] | None = None
 ) -> Answer | None:
-    """Ask the agent behind one socket. None when its process is gone. users: the uids whose answer counts, by
-    default our own.
+    """Ask the agent behind one socket. None when its process has exited. timeout: seconds. users: the uids whose answer
+    counts, by default this process's.
 
-    Raises ProbeError when it lives and does not answer, answers that it cannot, or belongs to another user.
+    Raises ProbeError when the process runs and does not answer, answers with an error, or belongs to another user.
     """
     users = {os.geteuid()} if users is None else users
     deadline = time.monotonic() + timeout
@@ -100,6 +101,8 @@ def ask(
             pid, data = _exchange(path, command, deadline, users)
         except (FileNotFoundError, ConnectionError) as error:
             pid, data = 0, b""
+            # After a reset there is an agent: it makes a new socket after a fork, or has not closed this one to others
+            # yet.
             refused = not isinstance(error, ConnectionResetError)
         except (TimeoutError, BlockingIOError):
             raise ProbeError(
@@ -112,10 +115,10 @@ def ask(
         if time.monotonic() > give_up or (refused and not alive):
             if alive and not refused:
                 raise ProbeError(
-                    f"{path.name}: its process lives and says nothing; expected an answer: was it "
+                    f"{path.name}: its process runs and does not answer; expected an answer: was it "
                     "started by another user?"
                 )
-            path.unlink(missing_ok=True)  # nobody listens: dead, or its pid now runs something else
+            path.unlink(missing_ok=True)  # nobody listens: it has exited, or its pid was reused
             return None
         time.sleep(RETRY)
     try:
@@ -132,7 +135,8 @@ def ask(
 
 
 def _exchange(path: Path, command: str, deadline: float, users: Collection[int]) -> tuple[int, bytes]:
-    """Peer's pid and its whole answer; raises OSError, TimeoutError at the deadline, ProbeError for a stranger."""
+    """The peer's pid and its whole answer. Raises OSError, TimeoutError at the deadline, and ProbeError for a peer of
+    another user."""
     parts: list[bytes] = []
     size = 0
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -167,6 +171,7 @@ def _connect(connection: socket.socket, path: Path, users: Collection[int]) -> N
         if status.st_mode & 0o077:
             # A Node sets the mode right after it listens. Nobody else can enter the folder meanwhile.
             raise ConnectionResetError(f"{path.name} is still open to others")
+        # The path is resolved anew by connect(2), but only below the folder that was checked.
         connection.connect(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)
@@ -187,8 +192,8 @@ def ask_all(
     timeout: float = TIMEOUT,
     users: Collection[int] | None = None,
 ) -> list[Answer]:
-    """Every live process whose agent of this name listens in the folder, by pid. among: only these processes, and
-    only they may answer. users: see ``ask``. Raises ProbeError."""
+    """The answers of all processes whose agent of this name listens in the folder, sorted by pid. among: ask only these
+    processes, and accept answers only of them. users: see ``ask``. Raises ProbeError."""
     try:
         os.close(_open_folder(directory, {os.geteuid()} if users is None else users))
     except FileNotFoundError:
@@ -201,6 +206,7 @@ def ask_all(
     answers = [ask(path, command, timeout=timeout, users=users) for path in paths]
     found = sorted((answer for answer in answers if answer), key=lambda answer: answer.pid)
     for answer in found:
+        # The number in a socket's name is the agent's claim; this one is the kernel's.
         if among is not None and answer.pid not in among:
             raise ProbeError(f"process {answer.pid} answers in {directory}; expected a process of the target")
     return found

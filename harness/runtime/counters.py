@@ -1,4 +1,4 @@
-"""What a runtime says of itself from inside: the values, and the one interface that every runtime is read by."""
+"""The counters of a runtime, read from inside: the values, and the one interface by which every runtime is read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cut_short(why: object) -> Note:
-    """The note on an answer or a search that is not whole."""
+    """The note on an answer or a search that is incomplete."""
     return Note(NoteKind.PARTIAL, f"partial: {why}")
 
 
@@ -38,13 +38,13 @@ LATE = cut_short("there was no time to compare containers")
 
 
 def partial(bodies: Iterable[Mapping[str, Any]]) -> tuple[Note, ...]:
-    """Notes on answers that agents cut, because the whole would have blocked their service for too long."""
+    """Notes on answers that agents cut short, because complete ones would have blocked the service for too long."""
     found = dict.fromkeys(str(body["partial"]) for body in bodies if body.get("partial"))
     return tuple(map(cut_short, found))
 
 
 def as_probe_error(reading: F) -> F:
-    """Decorate a function that reads another process: an invalid answer raises ProbeError, as no answer does."""
+    """Decorate a function that reads another process: an invalid answer raises ProbeError, like a missing one."""
 
     @functools.wraps(reading)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -73,7 +73,7 @@ class Counters(Mapping[Key, float]):
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what cannot have been counted."""
+        """Raise ValueError for a level that is no count."""
         for key, level in self.levels.items():
             if not 0 <= level < MAX_COUNT:
                 raise ValueError(f"{key} is {level!r}")
@@ -90,8 +90,8 @@ class Counters(Mapping[Key, float]):
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Counters cannot be had; ``reason`` is one line: what was met, and what would help. unknown_runtime: nothing would
-    help, because no counters exist for such a service."""
+    """There are no counters. reason: one line that says why, and what would help. unknown_runtime: nothing would help,
+    because no counters exist for such a service."""
 
     reason: str
     unknown_runtime: bool = False
@@ -134,7 +134,8 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What grew, most telling first; ``more`` further sites were left out; notes say what limits it."""
+    """What grew, the most useful place first. more: how many further places were left out. notes: the limits of the
+    search."""
 
     growths: tuple[Growth, ...]
     more: int = 0
@@ -146,19 +147,20 @@ class Attribution:
         return (*(growth.line() for growth in self.growths), *more, *(note.text for note in self.notes))
 
 
-# Runs one load cycle to quiescence; returns how many connections it opened (or of what else drives the growth).
+# Runs one load cycle to quiescence. Returns how many connections it opened, or the count of another driver of growth.
 Cycle = Callable[[], float]
 Left = Callable[[], float]
-COMPARED = 2.0  # times as long as the first look at the containers takes the second, which describes them
+# The second reading of the containers also describes them, and takes this many times as long as the first.
+COMPARED = 2.0
 
 
 def endless() -> float:
-    """Seconds left, where nobody waits for the end of the search."""
+    """Seconds left, for a search without a time limit."""
     return math.inf
 
 
 class RuntimeReader(Protocol):
-    """How a runtime is read. ``read`` collects first: only ever at quiescence."""
+    """Reads one runtime. ``read`` forces a garbage collection, so it is called at quiescence only."""
 
     name: str
 
@@ -171,21 +173,22 @@ class RuntimeReader(Protocol):
         ...
 
     def attribute(self, cycle: Cycle, *, top: int = TOP, left: Left = endless) -> Attribution:
-        """Where it grows, over two further cycles that ``cycle`` runs. left: the seconds that the search has still;
-        what takes longer is left out, and noted. Raises ProbeError."""
+        """Find where it grows, over two or three further cycles that ``cycle`` runs. top: places listed, at most. left:
+        returns the seconds that remain for the search; a step that would take longer is left out, with a note. Raises
+        ProbeError."""
         ...
 
 
 class SearchOver(HarnessError):
-    """Raised by a cycle that is not run any more: the search has had its time, or the service did not settle."""
+    """Raised instead of running a cycle: the time of the search is over, or the service did not settle."""
 
 
 def run_cycles(
     cycle: Cycle, wanted: int, between: Callable[[], None] = lambda: None
 ) -> tuple[list[float], tuple[Note, ...]]:
-    """Run up to ``wanted`` cycles; what each counted, and a note where there are fewer.
+    """Run up to ``wanted`` cycles. Returns the count of each, and a note if there were fewer.
 
-    between: called after each. Raises ProbeError when not even one was complete.
+    between: called after each complete cycle. Raises ProbeError if none was complete.
     """
     done: list[float] = []
     for _ in range(wanted):
@@ -200,5 +203,5 @@ def run_cycles(
 
 
 def most(growths: list[Growth], top: int, notes: tuple[Note, ...] = ()) -> Attribution:
-    """The first ``top`` of growths that are in order already."""
+    """The first ``top`` of growths that are sorted already."""
     return Attribution(tuple(growths[:top]), max(0, len(growths) - top), notes)

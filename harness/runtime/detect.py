@@ -19,7 +19,7 @@ RUNTIMES = (PYTHON, NODE, GO, JVM)
 OVERRIDES = ("auto", "none", *RUNTIMES)
 GO_MAGIC = b"\xff Go buildinf:"  # debug/buildinfo: every Go binary since 1.13 carries it, stripped or not
 ELF = b"\x7fELF"
-# Programs that run another one: what matters comes after their options.
+# Programs that run another one, which is named after their options.
 WRAPPERS = {
     "env",
     "nice",
@@ -39,24 +39,23 @@ NAMES = (
     (re.compile(r"^(?:java|mvn|gradle)$"), JVM),
 )
 LIBRARIES = ((re.compile(r"/libpython3[\d.]*t?\.so"), PYTHON), (re.compile(r"/libjvm\.so"), JVM))
-# Languages whose runtimes have no counters that the harness reads: known for the words of the advice alone.
+# Languages whose runtimes have no counters that the harness reads. The advice names them.
 RUBY, PHP, RUST = "ruby", "php", "rust"
 LANGUAGES = (
     (re.compile(r"/(?:ruby[\d.]*|libruby[-\d.]*\.so[\d.]*)$"), RUBY),
     (re.compile(r"/(?:php(?:-cgi|-fpm)?[\d.]*|libphp[\d.]*\.so)$"), PHP),
 )
 PROPER = {RUBY: "Ruby", PHP: "PHP", RUST: "Rust"}
-RUST_MAGIC = (
-    b"/rustc/"  # where the standard library of every released compiler was built: panics name its files
-)
+# The folder in which the standard library of every released compiler was built: messages of panics name its files.
+RUST_MAGIC = b"/rustc/"
 SHEBANG_LIMIT = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """runtime: one of RUNTIMES, ``native`` (looked at, none of them), ``unknown`` (a script: only its process will
-    tell) or ``none`` (switched off). reason: what was seen, for the record. pid: the process that it was seen in.
-    written_in: the language of a ``native`` service, when it is known."""
+    """The runtime of a target. runtime: one of RUNTIMES, ``native`` (none of them), ``unknown`` (a script, whose
+    processes show it later) or ``none`` (switched off). reason: how it was recognised, for the record. pid: the process
+    in which it was recognised. written_in: the language of a ``native`` service, if it is known."""
 
     runtime: str
     reason: str
@@ -65,7 +64,7 @@ class Choice:
 
     @property
     def language(self) -> str:
-        """What the advice is worded for: the runtime, or the language of a native service."""
+        """The language that the advice names: the runtime, or the language of a native service."""
         return self.written_in or self.runtime
 
 
@@ -96,6 +95,7 @@ def of_process(pid: int) -> Choice:
             return Choice(loaded, f"process {process} has the library of {loaded} loaded", process)
         if path and is_go(Path(f"/proc/{process}/exe")):
             return Choice(GO, f"process {process} runs {path}, built by Go", process)
+    # Only after every process was checked for a runtime with counters: a native launcher may be the parent of one.
     for process in tree(pid):
         if language := _language(process):
             reason = f"process {process} runs {executable(process)}, and {PROPER[language]} has no counters to read"
@@ -104,7 +104,7 @@ def of_process(pid: int) -> Choice:
 
 
 def _language(pid: int) -> str:
-    """The language that a process without known counters is written in; "" when nothing tells."""
+    """The language that a process without known counters is written in; "" if it is unknown."""
     paths = [executable(pid)]
     with contextlib.suppress(OSError):
         paths += [line.split(None, 5)[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
@@ -124,7 +124,7 @@ def _of_mappings(pid: int) -> str | None:
 
 
 def of_command(command: Sequence[str]) -> Choice:
-    """What the first word of a command is, through wrappers and ``#!`` lines."""
+    """The runtime of a command, seen through wrappers and ``#!`` lines."""
     words = list(command)
     while words:
         name = words[0].rpartition("/")[2]
@@ -143,6 +143,7 @@ def _after_options(words: list[str]) -> list[str]:
 
 
 def _of_program(word: str) -> Choice:
+    # A command such as "app" may be a link to an interpreter.
     for name in (word, _resolved(word)):
         for pattern, runtime in NAMES:
             if pattern.match(name.rpartition("/")[2]):
@@ -161,9 +162,9 @@ def _of_program(word: str) -> Choice:
         if is_go(path):
             return Choice(GO, f"{word} was built by Go")
         shell = path.name in ("sh", "bash", "dash", "zsh", "busybox")
-        # A native program may still be a launcher (a shell, a supervisor): its processes will tell.
+        # A native program may still be a launcher (a shell, a supervisor): its processes will show the runtime.
         return Choice(
-            UNKNOWN, f"{word} is {'a shell' if shell else 'a native program'}; its processes will tell"
+            UNKNOWN, f"{word} is {'a shell' if shell else 'a native program'}; its processes will show"
         )
     return Choice(UNKNOWN, f"{word} is not a program that is known")
 
@@ -174,16 +175,17 @@ def _resolved(word: str) -> str:
 
 
 def is_go(path: Path) -> bool:
-    """Does an executable carry Go's build information?"""
+    """Whether an executable carries Go's build information."""
     return _has(path, GO_MAGIC)
 
 
 def _has(path: Path, magic: bytes) -> bool:
-    """Does an ELF executable contain these bytes?"""
+    """Whether an ELF executable contains these bytes."""
     try:
         with path.open("rb") as file:
             if file.read(4) != ELF:
                 return False
+            # Mapped, because a Go binary may have hundreds of megabytes.
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
                 return image.find(magic) >= 0
     except (OSError, ValueError):

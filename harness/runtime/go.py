@@ -108,6 +108,8 @@ class GoCounters:
         for frames, (count, _) in parse(goroutines).items():
             own = own_first("go", frames)
             name = own[0][2] if own else "(runtime)"
+            # By the innermost function of the service, so that goroutines that wait at several lines of it are one
+            # entry.
             names[name] = names.get(name, 0) + int(count)
         return Counters(levels, names, (self.pid,))
 
@@ -121,7 +123,7 @@ class GoCounters:
         """Goroutines by stack over two cycles, then the live heap by allocation site."""
         began = time.monotonic()
         heap, profile = self._profiles()
-        needed = time.monotonic() - began  # for the second reading
+        needed = time.monotonic() - began  # seconds that the second reading will take
         stacks = self._stacks(profile)
         cycles, stopped = run_cycles(cycle, 2)
         connections = sum(cycles)
@@ -158,7 +160,7 @@ class GoCounters:
             self._connection.close()
 
     def _stacks(self, profile: str) -> dict[Stack, int] | None:
-        """Every goroutine by its state and stack; None where there are too many, or the pages do not tell."""
+        """Every goroutine by its state and stack; None if there are too many, or the page cannot be read."""
         found = TOTAL.match(profile)
         if not found or int(found[1]) > MAX_STACKS:
             return None
@@ -170,20 +172,21 @@ class GoCounters:
             self._connection.close()
 
     def _profiles(self) -> tuple[str, str]:
-        """Heap and goroutine profile. One connection for all pages, so that the service's side of it is the same
-        in every reading; none between readings, so that the service can come to rest."""
+        """Heap and goroutine profile. All pages use one connection, so that the service's side of it is the same in
+        every reading. It is closed between readings, so that the service can settle."""
         self._check_listener()
         try:
             for turn in range(COLLECTIONS):
                 if turn:
                     time.sleep(BETWEEN)
+                # Only the last of the profiles counts; each request forces one collection.
                 heap = self._page("heap?gc=1&debug=1")
             return heap, self._page("goroutine?debug=1")
         finally:
             self._connection.close()
 
     def _check_listener(self) -> None:
-        """On this machine, another user may listen where the pages are expected. Raises ProbeError."""
+        """Raise ProbeError if another user of this machine listens where the pages are expected."""
         strangers = users_on(self._port) - users_of_tree(self.pid) - {0, os.geteuid()} if self._port else ()
         if strangers:
             raise ProbeError(
@@ -202,6 +205,7 @@ class GoCounters:
             raise ProbeError(
                 f"{MOUNT} ({self.url}{name}: {type(error).__name__}: {error}; expected the pprof pages of the service)"
             ) from None
+        # Only after the body has been read: the connection must be free for the next page.
         if response.status != 200:
             raise ProbeError(
                 f"{MOUNT} ({self.url}{name} answers HTTP {response.status}; expected the pprof pages)"
@@ -216,8 +220,8 @@ class GoCounters:
 
 
 def _all_of(response: http.client.HTTPResponse) -> bytes:
-    """The body, up to a byte more than LIMIT. Raises TimeoutError when it is not over after TIMEOUT seconds:
-    what answers there may be a stream without an end."""
+    """The body, at most one byte more than LIMIT. Raises TimeoutError if it has not ended after TIMEOUT seconds,
+    because the response may be an endless stream."""
     parts: list[bytes] = []
     size, end = 0, time.monotonic() + TIMEOUT
     while size <= LIMIT and (part := response.read1(1 << 16)):

@@ -54,6 +54,8 @@ def parse(text: str) -> Profile:
             inside = bool(start)
             frames = []
             if start:
+                # The figures outside of the brackets are in use; those in brackets count everything that was ever
+                # allocated.
                 count, size = float(start[1]), float(start[2] or 0)
         elif inside and (frame := FRAME.match(line)):
             frames.append((frame[2], int(frame[3]), frame[1]))
@@ -67,6 +69,7 @@ def stacks_of(text: str) -> dict[Stack, int]:
     for one in goroutines(text.splitlines()):
         if any(function.startswith("runtime/pprof.") for _, _, function in one.frames):
             continue  # the one that writes the page
+        # How long a goroutine waits changes with every reading, and must not make two of one.
         state = _AGE.sub("", one.state).replace(", locked to thread", "").replace(" (nil chan)", " of nil")
         key = (state.partition(" (")[0], tuple(one.frames), tuple(one.made))
         found[key] = found.get(key, 0) + 1

@@ -29,7 +29,7 @@ TIMEOUT = 5.0  # seconds for each answer
 LIMIT = 1 << 20  # bytes of an answer
 HINT = "start it with --inspect, or let the harness start it: give its command after --"
 _OPTION = re.compile(r"--inspect(?:-brk|-wait|-port)?(?:=(?:(?:127\.0\.0\.1|localhost|\[::1\]):)?(\d{1,5}))?")
-# ``require`` exists among the command line API alone, in modules of either kind. The agent reads the folder once.
+# ``require`` is part of the command line API, which works for modules of either kind. The agent reads the folder once.
 LOAD = """(() => {{
   process.env.{name} = {directory}
   try {{ require({agent}) }} finally {{ delete process.env.{name} }}
@@ -43,10 +43,11 @@ def has_agent(pid: int) -> bool:
 
 
 def attach(pid: int, directory: Path, agent: Path) -> str:
-    """Load ``agent`` into the Node ``pid``; empty once it is loaded, else why it cannot be.
+    """Load ``agent`` into the Node ``pid``. Returns "" once it is loaded, else why it cannot be.
 
     Raises ProbeError when ``directory`` is open to others.
     """
+    # The inspector executes any code, so the same rules hold as for a Python.
     if why := refused(pid):
         return why
     port = port_of(pid)
@@ -95,7 +96,7 @@ def _address(port: int, pid: int) -> str:
 
 
 def _evaluate(address: str, expression: str) -> None:
-    """Evaluate in the service. Raises ValueError with the message of what it throws."""
+    """Evaluate the expression in the service. Raises ValueError with the message of its exception."""
     host, _, path = address.partition("/")
     name, _, port = host.partition(":")
     with socket.create_connection((name, int(port)), timeout=TIMEOUT) as connection:
@@ -119,7 +120,7 @@ def _evaluate(address: str, expression: str) -> None:
 
 
 def _head(connection: socket.socket) -> bytes:
-    """Read the response's head; what follows it."""
+    """Read the response's head. Returns the bytes that follow it."""
     data = b""
     while b"\r\n\r\n" not in data:
         part = connection.recv(4096)
@@ -135,13 +136,15 @@ def _head(connection: socket.socket) -> bytes:
 def _frame(payload: bytes) -> bytes:
     """One masked text frame (RFC 6455, 5.2)."""
     size = len(payload)
+    # The 64-bit length is left out: an order is far below 64 KiB.
     head = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0xFE, size)
+    # A client must mask its frames, with a mask that the peer cannot predict (RFC 6455, 5.3).
     mask = os.urandom(4)
     return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
 def _texts(connection: socket.socket, data: bytes) -> Iterator[bytes]:
-    """Payloads of the frames that come; Node sends none in parts."""
+    """Payloads of the frames that arrive. Node sends no fragmented ones (RFC 6455, 5.4)."""
     while True:
         while (found := _payload(data)) is None:
             part = connection.recv(65536)

@@ -44,11 +44,13 @@ MAX_INSTANCES = 10e6
 TOO_MANY = cut_short(f"more than {MAX_INSTANCES / 1e6:g} million instances: they are no longer counted")
 NO_TIME = cut_short("there was no time to compare the classes of all instances")
 MIN_PER_CONNECTION = 0.02
-COLLECTIONS = 2  # what a finalizer or a reference queue lets go of is found by the second
+COLLECTIONS = 2  # the second one frees what a finalizer or a reference queue released after the first
 ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
 THREAD = re.compile(r'^"(.*?)" ')
 FRAME = re.compile(r"^\tat (.+)\((.+?)(?::(\d+))?\)$")
-PARENTHESES = str.maketrans("()", "[]")  # what is in parentheses says where a thread waits
+PARENTHESES = str.maketrans(
+    "()", "[]"
+)  # the text of a place has parentheses only around where a thread waits
 HIDDEN = re.compile(r"/0x[0-9a-f]+")
 Stack = tuple[str, tuple[Frame, ...]]  # name where no frame is the service's, frames innermost first
 THREADS = Key("tasks", "java-thread")
@@ -77,6 +79,7 @@ class JvmCounters:
     def probe(self) -> Counters | Unavailable:
         """A first reading, which also starts the JVM's attach thread; or why there is none."""
         try:
+            # The attach thread that jcmd starts in the JVM would otherwise count as growth of the first cycle.
             self.read()
             return self.read()
         except ProbeError as error:
@@ -149,11 +152,13 @@ class JvmCounters:
         return sums
 
     def _run(self, pid: int, command: str) -> str:
-        """One jcmd. Its JVM starts small and quiet. Raises ProbeError."""
+        """The output of one jcmd, whose own JVM is started with few resources. Raises ProbeError."""
         jvm_socket.check(pid, required=False)
         program = self._jcmd or find_jcmd(pid)
         argv = [
             program,
+            # jcmd itself runs in a JVM, for a fraction of a second: optimising compilers and parallel collectors would
+            # only cost.
             "-J-Xshare:auto",
             "-J-XX:TieredStopAtLevel=1",
             "-J-XX:+UseSerialGC",
@@ -182,7 +187,7 @@ class JvmCounters:
 
 
 def is_jvm(pid: int) -> bool:
-    """Does the process have libjvm mapped?"""
+    """Whether the process has libjvm mapped."""
     try:
         return "/libjvm.so" in Path(f"/proc/{pid}/maps").read_text()
     except OSError:
@@ -190,8 +195,8 @@ def is_jvm(pid: int) -> bool:
 
 
 def find_jcmd(pid: int) -> str:
-    """The jcmd beside the target's own java, else in JAVA_HOME, else on PATH. The first only where no other user can
-    have written it: we run it as ourselves."""
+    """The jcmd beside the target's own java, else in JAVA_HOME, else on PATH. The first is used only if no other user
+    can have written it, because the harness runs it under its own user."""
     beside = Path(executable(pid)).parent
     folders = [beside] if jvm_socket.is_trusted_program(beside / "jcmd") else []
     if home := os.environ.get("JAVA_HOME"):
@@ -243,20 +248,20 @@ def thread_stacks(text: str) -> list[tuple[str, tuple[Frame, ...]]]:
 
 
 def stack_growth(before: Mapping[Stack, int], after: Mapping[Stack, int], connections: float) -> list[Growth]:
-    """Threads by the service's innermost line; those that only run code of libraries with their names as well."""
+    """Threads by the service's innermost line; threads that run only code of libraries also by their names."""
     found = []
     for (name, frames), count in after.items():
         rate = (count - before.get((name, frames), 0)) / max(1, connections)
         if rate >= MIN_PER_CONNECTION and frames:
             ordered = own_first("jvm", frames)
-            says = (
+            detail = (
                 f" (threads named {plain(name.translate(PARENTHESES))})"
                 if name
                 else waits_in(frames, ordered[0])
             )
             found.append(
                 Growth(
-                    written(ordered[0]) + says,
+                    written(ordered[0]) + detail,
                     rate,
                     "threads",
                     "thread",
@@ -269,7 +274,8 @@ def stack_growth(before: Mapping[Stack, int], after: Mapping[Stack, int], connec
 
 
 def waits_in(frames: Sequence[Frame], own: Frame) -> str:
-    """`` (waiting in java.lang.Thread.sleep)``: what the service's frame has called, unless that is its own."""
+    """`` (waiting in java.lang.Thread.sleep)``: the function that the service's frame has called, if it is one of a
+    library."""
     called = frames[frames.index(own) - 1] if frames.index(own) else None
     return f" (waiting in {called[2]})" if called and is_library("jvm", called) else ""
 

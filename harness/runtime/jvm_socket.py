@@ -1,4 +1,4 @@
-"""Is it the JVM itself that answers jcmd? Its attach socket is at a predictable path in a folder of everybody.
+"""Checks that the JVM itself answers jcmd: its attach socket has a predictable path in a folder that all users share.
 
 HotSpot listens at ``/tmp/.java_pidPID`` once it is asked to (attachListener_linux.cpp). jcmd checks the owner of that
 file, except for root; another user who makes it first would then answer in the name of the service.
@@ -19,7 +19,8 @@ TIMEOUT = 2.0  # seconds to connect
 
 
 def path_of(pid: int) -> Path:
-    """In the file system and by the process id that the JVM itself sees (proc(5), NSpid)."""
+    """The path of the attach socket, in the file system and with the process id that the JVM itself sees (proc(5),
+    NSpid)."""
     number = str(pid)
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -31,8 +32,8 @@ def path_of(pid: int) -> Path:
 
 
 def check(pid: int, *, required: bool) -> None:
-    """Raise ProbeError unless the attach socket belongs to the JVM ``pid``: by its owner and mode, and by who listens.
-    required: False as long as the JVM may not have made it yet."""
+    """Raise ProbeError unless the attach socket belongs to the JVM ``pid``, by its owner, its mode and the process that
+    listens. required: False as long as the JVM may not have made it yet."""
     path = path_of(pid)
     name = f"/tmp/{path.name}"  # noqa: S108 - named, not used
     user = owner(pid)
@@ -54,6 +55,7 @@ def check(pid: int, *, required: bool) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT)
         try:
+            # Only a connection shows who listens: the kernel keeps the pid of the process that called listen(2).
             connection.connect(str(path))
         except OSError as error:
             raise ProbeError(f"{name}: {error}; expected process {pid} to listen there") from None
@@ -63,8 +65,8 @@ def check(pid: int, *, required: bool) -> None:
 
 
 def is_trusted_program(path: Path) -> bool:
-    """May we run it, although the service chose where it is? Only when nobody but root and ourselves could have
-    written it, or exchanged a folder on the way to it."""
+    """Whether the harness may run a program whose path the service chose: only if nobody but root and this user could
+    have written it, or replaced a folder on the way to it."""
     try:
         real = path.resolve(strict=True)
         return all(_is_ours(each) for each in (real, *real.parents))
@@ -74,5 +76,6 @@ def is_trusted_program(path: Path) -> bool:
 
 def _is_ours(path: Path) -> bool:
     status = path.stat()
+    # In a folder with the sticky bit, such as /tmp, users can replace only their own files (chmod(2), S_ISVTX).
     sticky = stat.S_ISDIR(status.st_mode) and bool(status.st_mode & stat.S_ISVTX)
     return status.st_uid in (0, os.geteuid()) and (sticky or not status.st_mode & 0o022)

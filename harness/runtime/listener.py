@@ -1,4 +1,4 @@
-"""Whose process listens on a TCP port of this machine, from /proc/net/tcp (proc(5))."""
+"""Finds the users whose processes listen on a TCP port of this machine, in /proc/net/tcp (proc(5))."""
 
 from __future__ import annotations
 

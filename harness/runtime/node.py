@@ -41,7 +41,7 @@ START_TIMEOUT = 5.0
 MIN_PER_CONNECTION = 0.02
 MIN_BYTES = 16.0
 # Seconds: the agent describes what has grown in 6 s at most (agent/node/reflect.js, WAITED).
-LONGEST_LOOK = 7.0
+LONGEST_COMPARISON = 7.0
 EXTERNAL_BYTES = Key("memory", "external-bytes")
 NO_QUERY = Note(
     NoteKind.READING_INCOMPLETE,
@@ -55,13 +55,14 @@ def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:
     prepared = dict(env)
     option = f"--require={_quoted(str(AGENT))}"
     rest = prepared.get("NODE_OPTIONS")
+    # First, so that the agent is loaded before any module that the user's own options load.
     prepared["NODE_OPTIONS"] = f"{option} {rest}" if rest else option
     prepared[channel.DIRECTORY] = str(directory.resolve())
     return prepared
 
 
 def _quoted(path: str) -> str:
-    """As NODE_OPTIONS wants it: double quotes with backslashes (node, cli documentation)."""
+    """A path as NODE_OPTIONS takes it: in double quotes, with backslashes (command-line documentation of Node)."""
     if shlex.quote(path) == path:
         return path
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -94,6 +95,7 @@ class NodeCounters(AgentReader):
             try:
                 if self._answers("read"):
                     return self.read()
+                # A Node that was started with the agent only needs more time.
                 if not attached and executable(self.pid) and not inspector.has_agent(self.pid):
                     attached = True
                     if why := inspector.attach(self.pid, self.directory, AGENT):
@@ -126,18 +128,18 @@ class NodeCounters(AgentReader):
         return Counters(levels, names, tuple(sorted({answer.pid for answer in answers})), notes)
 
     def attribute(self, cycle: Cycle, *, top: int = TOP, left: Left = endless) -> Attribution:
-        """Over three cycles: lines that add to containers that grow, the containers, resources by the place that made
+        """Over three cycles: lines that add to growing containers, the containers, resources by the place that made
         them, and live allocations by function.
 
-        What a first cycle makes once is left out of resources and allocations. Allocations are ranked by the cycle in
-        which they grew less: what a cycle left uncollected (10 kB now and then, more than 300 small objects) does not
-        come twice, a leak does."""
+        Resources and allocations of the first cycle are left out, because it creates some once. Allocations are ranked
+        by the cycle in which they grew least: garbage that one cycle left uncollected (10 kB now and then, more than
+        300 small objects) does not return in the next, a leak does."""
         try:
             self._ask("trace")  # in the try block: an interrupt while it waits leaves tracing on otherwise
             seen: list[list[channel.Answer]] = []
             began = self._clock()
             held = [self._compared("first")]
-            needed = min(COMPARED * (self._clock() - began), LONGEST_LOOK)
+            needed = min(COMPARED * (self._clock() - began), LONGEST_COMPARISON)
 
             def between() -> None:
                 seen.append(self._ask("sites"))
@@ -153,7 +155,7 @@ class NodeCounters(AgentReader):
                 sum(cycles),
                 sum(cycles[1:]),
             )
-            # Unless there was no time for another cycle.
+            # The first cycle is left out, unless there was no time for another one.
             readings = (
                 [_allocations(answers) for answers in seen] if len(seen) > 1 else [{}, _allocations(seen[0])]
             )
@@ -181,7 +183,7 @@ class NodeCounters(AgentReader):
                 pass
 
     def _compared(self, step: str) -> list[channel.Answer]:
-        """The containers; an answer that cannot be had leaves the other places."""
+        """The containers; none if they cannot be read, because the other places are still useful."""
         try:
             return self._ask(f"containers {step}")
         except ProbeError:
@@ -219,7 +221,7 @@ def resource_growth(
     after: Mapping[tuple[str, tuple[Frame, ...]], int],
     connections: float,
 ) -> list[Growth]:
-    """Asynchronous resources (timers, sockets, files) that stayed, by the service's line that made them."""
+    """Asynchronous resources (timers, sockets, files) that were retained, by the service's line that made them."""
     sums: dict[tuple[str, str], float] = {}
     stacks: dict[tuple[str, str], tuple[str, ...]] = {}
     for key, count in after.items():
@@ -277,7 +279,8 @@ def allocation_growth(
 
 
 def lasting(whole: Sequence[Growth], *cycles: Sequence[Growth]) -> list[Growth]:
-    """The whole growth, places of the service first, and of those what grew in every cycle."""
+    """The growth over all cycles: places of the service first, and among them those that grew most in the cycle in
+    which they grew least."""
     each = [{growth.site: growth.bytes_per_connection or 0.0 for growth in one} for one in cycles]
     return sorted(
         whole,
@@ -299,9 +302,8 @@ def ranked(
     lines: list[Growth] = []
     seen: set[str] = set()
     for growth in (*handles, *added, *allocations):
-        line = growth.site.partition(" in ")[
-            0
-        ]  # a sampled function and a recorded stack may name one line twice
+        # A sampled function and a recorded stack may name the same line.
+        line = growth.site.partition(" in ")[0]
         if line not in seen or growth.kind == "resource":
             lines.append(growth)
         seen.add(line)

@@ -1,7 +1,8 @@
 """Where the objects of a Node grow: containers, the lines that add to them, and lines found in a function's source.
 
-V8's sampling heap profiler knows the first line of a function alone. The agent records who adds to a growing container;
-where nobody was seen to, the source of the function is searched for the expression. Pure but for reading that source.
+V8's sampling heap profiler knows only the first line of a function. The agent records which lines add to a growing
+container. If it saw none, the source of the function is searched for the expression. Pure, except for reading that
+source.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def container_growth(
         added = [(own_first("node", stack_frames(str(stack))), int(count)) for stack, count in each["added"]]
         by_service = [(frames, count) for frames, count in added if frames and not NODE.search(frames[0][0])]
         named = file == "globalThis" or (bool(file) and not NODE.search(file.removeprefix("file://")))
-        # What neither code nor a name of the service leads to counts where a class of its own is inside.
+        # A container that neither code nor a name of the service leads to counts only if it holds instances of a class.
         if not (by_service or (named and name)) and (item in BUILTIN or name):
             continue
         frames = tuple(map(written, by_service[0][0])) if by_service else ()
@@ -88,7 +89,8 @@ def container_growth(
             for site_, count in sums.items()
             if recorded and count / recorded >= MIN_PER_CONNECTION
         ]
-    # A container that was made meanwhile counts as grown: it is small beside one that retains something of each.
+    # A container that was made during the cycles also counts as grown. It is small beside one that retains something of
+    # each connection.
     least = MINOR * max((growth.per_connection for growth in containers), default=0.0)
     return (
         sorted(
@@ -119,6 +121,7 @@ def _refined(growth: Growth, kinds: Sequence[str], held: Sequence[str]) -> tuple
         source = _source(file)
         if source is None:
             break
+        # Its class is then among the kinds that are searched for, with ``new``, in the function that called it.
         if _is_constructor(source, line, function):
             kinds = [*kinds, function.rpartition(".")[2]]
             continue
@@ -160,6 +163,7 @@ def _is_constructor(source: str, line: int, function: str) -> bool:
 
 def lines_of(source: str, line: int) -> tuple[int, int]:
     """First and last line of the function that begins in ``line``: by its braces."""
+    # Replaced by spaces, so that the numbers of the lines stay the same.
     blank = _LITERAL.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), source)
     lines = blank.splitlines()
     depth = 0
@@ -178,8 +182,8 @@ def lines_of(source: str, line: int) -> tuple[int, int]:
 def search(
     source: str, first: int, last: int, kinds: Sequence[str], held: Sequence[str]
 ) -> tuple[list[int], bool]:
-    """Lines between first and last that make one of ``kinds`` or add to one of ``held``, and True; else those that add
-    to anything, and False. held: what holds containers, such as ``Hub.orders``."""
+    """Lines from ``first`` to ``last`` that make one of ``kinds`` or add to one of ``held``, and True; else those that
+    add to anything, and False. held: names of containers, such as ``Hub.orders``."""
     lines = source.splitlines()
     wanted = [rf"\bnew\s+(?:[\w$]+\.)*{re.escape(kind)}\b" for kind in kinds if re.fullmatch(r"[\w$]+", kind)]
     wanted += [pattern for name in held for pattern in _additions(name)]
@@ -195,8 +199,8 @@ def search(
 
 
 def _additions(holder: str) -> list[str]:
-    """Patterns of code that adds to a container. The listeners of an EventEmitter are in its ``_events``, where nobody
-    but ``on`` puts them: ``Hub.bus._events.news`` is added to by ``bus.on('news', …)``."""
+    """Patterns of code that adds to a container. The listeners of an EventEmitter are in its ``_events``, to which only
+    ``on`` adds them: ``bus.on('news', …)`` adds to ``Hub.bus._events.news``."""
     emitter, inner, event = holder.partition("._events")
     if not inner:
         text = re.escape(holder.rpartition(".")[2].lstrip("#"))

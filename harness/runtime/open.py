@@ -16,11 +16,11 @@ from harness.runtime.processes import owner
 def prepare_env(choice: Choice, env: Mapping[str, str], directory: Path) -> dict[str, str]:
     """The environment for a target that is to be spawned.
 
-    A command whose runtime only its processes will tell (a shell script) gets what every agent needs: one that
-    finds itself in the wrong runtime is never loaded. Raises ProbeError when ``directory`` is open to others.
+    A command whose runtime is not known yet, such as a shell script, gets the variables of every agent: a runtime loads
+    only its own. Raises ProbeError when ``directory`` is open to others.
     """
     prepared = dict(env)
-    # A reader is imported where its runtime is met: a service has one of them.
+    # A reader is imported only for its own runtime, because a service has one runtime.
     if choice.runtime in (detect.PYTHON, detect.UNKNOWN):
         from harness.runtime import python
 
@@ -37,7 +37,7 @@ def open_reader(
 ) -> RuntimeReader | Unavailable:
     """The reader for a running target; ``choice`` comes from ``choose(pid, override)``.
 
-    directory: where agents listen. url: of the pprof pages, else the service's own.
+    directory: where agents listen. url: of the pprof pages, or of the service.
     """
     shared = directory == default_directory(owner(choice.pid or pid))
     if choice.runtime == detect.PYTHON:

@@ -14,6 +14,7 @@ def tree(pid: int) -> list[int]:
     found = [pid]
     if not CHILDREN.exists():
         return _below(found, _parents())
+    # The list grows while it is read, so descendants of every depth are added.
     for known in found:
         for task in Path(f"/proc/{known}/task").glob("*/children"):
             try:
@@ -31,12 +32,12 @@ def _parents() -> dict[int, int]:
         try:
             parents[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split(None, 2)[1])
         except (OSError, IndexError):
-            continue  # gone meanwhile
+            continue  # it has exited since
     return parents
 
 
 def _below(found: list[int], parents: dict[int, int]) -> list[int]:
-    """``found``, and all whose line of ancestors meets it."""
+    """``found``, followed by all descendants of its processes."""
     children: dict[int, list[int]] = {}
     for pid, parent in parents.items():
         children.setdefault(parent, []).append(pid)
@@ -46,8 +47,8 @@ def _below(found: list[int], parents: dict[int, int]) -> list[int]:
 
 
 def users(pid: int) -> frozenset[int]:
-    """Real, effective and saved user ids of a process (proc(5), status); empty when it is gone. Not the owner of
-    /proc/PID, which is root for every process that has made itself undumpable (prctl(2))."""
+    """Real, effective and saved user ids of a process (proc(5), status); empty once it has exited. The owner of
+    /proc/PID would be root for a process that has made itself undumpable (prctl(2))."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -56,7 +57,7 @@ def users(pid: int) -> frozenset[int]:
 
 
 def owner(pid: int) -> int:
-    """The effective user of a process; our own once it is gone."""
+    """The effective user of a process; that of the harness once it has exited."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
@@ -65,18 +66,18 @@ def owner(pid: int) -> int:
 
 
 def users_of_tree(pid: int) -> frozenset[int]:
-    """Those of a process and its descendants."""
+    """The user ids of a process and its descendants."""
     return frozenset().union(*map(users, tree(pid)))
 
 
 def trusted(pid: int, *, shared: bool) -> frozenset[int]:
-    """The users whose agents may answer for the target ``pid``: those of its processes, and in a folder of the run's
-    own (not shared) we ourselves."""
+    """The users whose agents may answer for the target ``pid``: those of its processes, and in a folder that the run
+    does not share, the user of the harness."""
     return users_of_tree(pid) | (frozenset() if shared else {os.geteuid()})
 
 
 def arguments(pid: int) -> list[str]:
-    """Its command line; empty when it is gone or a kernel thread."""
+    """Its command line; empty once it has exited, and for a kernel thread."""
     try:
         data = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

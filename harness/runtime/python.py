@@ -44,7 +44,7 @@ TRACE = "HARNESS_RUNTIME_TRACE"
 FRAMES = 16
 LONGEST_CHAINS = 5.0  # seconds: the agent looks for owners for 4 s at most (agent/python/harness_chains.py)
 START_TIMEOUT = 5.0  # seconds after its start in which a Python must have loaded the agent
-WAKE_UP_EVERY = 0.1  # seconds between two looks whether a Python that is attached to answers
+WAKE_UP_EVERY = 0.1  # seconds between two checks whether a Python that loads the agent answers
 FIELDS: dict[str, Key] = {
     "objects": OBJECTS,
     "blocks": BLOCKS,
@@ -61,12 +61,13 @@ NOT_COLLECTED = Note(
 def prepare_env(env: Mapping[str, str], directory: Path, *, trace: int = 0) -> dict[str, str]:
     """The environment for a Python that is to be spawned: the agent's folder comes first on PYTHONPATH.
 
-    trace: frames of tracemalloc from the start (0: only when asked later). Raises ProbeError when
+    trace: frames of tracemalloc from the start (0: only on request). Raises ProbeError when
     ``directory`` is open to other users.
     """
     channel.private_folder(directory)
     prepared = dict(env)
     rest = prepared.get("PYTHONPATH")
+    # Python imports the first sitecustomize on its path; the agent's own then imports the one that it hides.
     prepared["PYTHONPATH"] = f"{AGENT}:{rest}" if rest else str(AGENT)
     prepared[channel.DIRECTORY] = str(directory.resolve())
     if trace:
@@ -117,30 +118,31 @@ class PythonCounters(AgentReader):
             time.sleep(0.02)
 
     def _attached(self, reason: str) -> Counters | Unavailable:
-        """Attach to every Python of the tree, and wait until all of them answer. reason: why they do not yet."""
-        asked = [pid for pid in tree(self.pid) if is_python(pid)]
-        told: list[int] = []
+        """Attach to every Python of the tree, and wait until all of them answer. reason: why none answers yet."""
+        pythons = [pid for pid in tree(self.pid) if is_python(pid)]
+        attached: list[int] = []
         answering: set[int] = set()
         try:
             refused = []
-            for pid in asked:
+            for pid in pythons:
                 why = attach(pid, self.directory, AGENT)
                 if why:
                     refused.append(f"process {pid} {why}")
                     detach(pid, self.directory, loaded=True)
                 else:
-                    told.append(pid)
-            if refused or not asked:
+                    attached.append(pid)
+            if refused or not pythons:
                 return Unavailable(f"{reason}; {refused[0]}" if refused else reason)
             deadline = self._clock() + START_TIMEOUT
             while True:
                 answering = {answer.pid for answer in self._answers("read")}
-                missing = [pid for pid in asked if pid not in answering and executable(pid)]
+                missing = [pid for pid in pythons if pid not in answering and executable(pid)]
                 if not missing and answering:
                     return self.read()
+                # Nobody is left to wait for: all of them have exited.
                 if self._clock() > deadline or not answering | set(missing):
                     return Unavailable(
-                        f"process {missing[0] if missing else self.pid} was told to load the agent "
+                        f"process {missing[0] if missing else self.pid} was asked to load the agent "
                         f"(sys.remote_exec) and does not answer; expected its main thread to run Python code within "
                         f"{START_TIMEOUT:g} s: is it blocked?"
                     )
@@ -150,7 +152,7 @@ class PythonCounters(AgentReader):
         except ProbeError as error:
             return Unavailable(str(error))
         finally:
-            for pid in told:
+            for pid in attached:
                 detach(pid, self.directory, loaded=pid in answering)
 
     @as_probe_error
@@ -178,12 +180,12 @@ class PythonCounters(AgentReader):
 
     @as_probe_error
     def waiting(self) -> dict[python_sites.Place, int]:
-        """Where tasks, greenlets and threads wait: (kind, frames outermost first) → how many."""
+        """Where tasks, greenlets and threads wait: place → their number."""
         return python_sites.places(answer.body["sites"] for answer in self._ask("sites"))
 
     @as_probe_error
     def snapshot(self) -> Snapshot:
-        """What is alive of all that was allocated since tracing began. Raises ProbeError when it is off."""
+        """The live allocations since tracing began. Raises ProbeError when tracing is off."""
         return Snapshot.merged(Snapshot.of_agent(answer.body) for answer in self._ask("snapshot"))
 
     def trace(self, frames: int = FRAMES) -> None:
@@ -191,7 +193,7 @@ class PythonCounters(AgentReader):
         self._ask(f"trace {frames}")
 
     def untrace(self) -> None:
-        """Stop it where the agent started it."""
+        """Stop tracing in the processes in which the agent started it."""
         self._ask("untrace")
 
     @as_probe_error
@@ -202,7 +204,7 @@ class PythonCounters(AgentReader):
         return python_sites.container_growth(grown, units), partial(answer.body for answer in answers)
 
     def _containers_if_any(self, units: float) -> tuple[list[Growth], tuple[Note, ...]]:
-        """The same, or a note where they cannot be read: the places are known without them."""
+        """The same, or a note if they cannot be read: the other places are still useful."""
         try:
             return self.containers(units)
         except ProbeError as error:
@@ -264,23 +266,24 @@ def why_not(pid: int) -> str:
 
 
 def is_python(pid: int) -> bool:
-    """By the name of what it runs."""
+    """Whether the name of its executable is that of a Python."""
     return "python" in executable(pid).rpartition("/")[2]
 
 
 def refusal(argv: list[str]) -> str:
-    """Interpreter options that keep the agent out, from its command line; empty when there is none."""
+    """How the options of the interpreter keep it from loading the agent; "" if they do not."""
     for word in argv[1:]:
         if not word.startswith("-") or word in ("-", "-c", "-m", "--"):
             break
         letters = "" if word.startswith("--") else word[1:]
         for letter in letters:
+            # The rest of the word is the value of this option.
             if letter in "cmWX":
                 break
             if letter in "IES":
-                means = "site is not imported" if letter == "S" else "PYTHONPATH is ignored"
+                effect = "site is not imported" if letter == "S" else "PYTHONPATH is ignored"
                 return (
-                    f"runs with -{letter} ({means}), so the agent cannot be loaded; start it without, or "
+                    f"runs with -{letter} ({effect}), so the agent cannot be loaded; start it without, or "
                     "`import harness.runtime.agent` in the service"
                 )
         if letters in ("W", "X"):

@@ -1,4 +1,4 @@
-"""From two readings of a Python to the places that grew. Pure: values in, values out."""
+"""Finds the places that grew between two readings of a Python. Pure: values in, values out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_OWN = Note(
     "no frame of the service is on any stack: these lines are those of libraries that it uses",
 )
 MINOR = 0.1  # share of the largest growth below which a container is left out
-# What every growth contains: true, and of no use to the reader as long as anything else is known.
+# Every growth contains objects of these types, so they are listed last: they say nothing about the place.
 BUILTINS = frozenset(
     {"dict", "list", "tuple", "set", "cell", "function", "builtin_function_or_method", "method"}
 )
@@ -60,7 +60,7 @@ def places(answers: Iterable[Iterable[Mapping[str, Any]]]) -> dict[Place, int]:
 
 
 def growth_of(before: Mapping[T, int], after: Mapping[T, int]) -> dict[T, int]:
-    """What there is more of now."""
+    """The counts that rose, and by how many."""
     return {key: count - before.get(key, 0) for key, count in after.items() if count > before.get(key, 0)}
 
 
@@ -75,8 +75,8 @@ def attribution(
     entries: frozenset[Line] = frozenset(),
     notes: tuple[Note, ...] = (),
 ) -> Attribution:
-    """Most telling first: what waits (a leaked task explains the objects it holds), then lines that allocated,
-    then types, those of the service before built-in ones.
+    """The most useful place first: tasks and threads that wait (a leaked task explains the objects it holds), then
+    lines that allocated, then types, those of the service before built-in ones.
 
     types, waiting, containers: growth over all cycles. snapshots: before the first and after each of them. cycles:
     connections of each; only one when the search was cut short.
@@ -111,7 +111,7 @@ def attribution(
 
 
 def untraced(lines: Sequence[Growth], types: Mapping[str, int], connections: float) -> str:
-    """Why objects were counted that no line accounts for; empty when the two agree."""
+    """Why more objects were counted than lines account for; "" if the two agree."""
     counted_objects = sum(types.values()) / max(1, connections)
     traced = sum(growth.per_connection for growth in lines)
     if counted_objects < 1 or traced >= counted_objects / 2:
@@ -135,17 +135,20 @@ def container_growth(grown: Iterable[Mapping[str, Any]], connections: float) -> 
         container = Container(name, str(each["type"]), item)
         made = own_first([(str(file), int(line), "") for file, line in each["made"]])
         found.append(Growth.of_container(container, rate, tuple(map(written, made)), own=own))
-    # A list that was made meanwhile counts as grown: it is small beside the one that retains something of each.
+    # A list that was made during the cycles also counts as grown. It is small beside one that retains something of each
+    # connection.
     least = MINOR * max((growth.per_connection for growth in found), default=0.0)
     found = [growth for growth in found if growth.per_connection >= least]
     return sorted(found, key=lambda growth: (not growth.own, -growth.per_connection))
 
 
 def holder(links: Sequence[tuple[str, str, str]]) -> tuple[str, bool]:
-    """The name of what holds a container, and whether it is the service's own: the first holder that is, with the way
-    through libraries from there, as the code would write it: ``app.state.timers``, ``app["timers"]``.
+    """The name of a container's holder, and whether it is the service's own. The name is written as in code:
+    ``app.state.timers``, ``app["timers"]``. It begins at the first holder of the service, and continues through objects
+    of libraries.
 
-    What a library object has inside, such as the deque of a queue, has the name of that object.
+    links: (label, kind, file) of each holder, innermost first. A container inside a library's object, such as the deque
+    of a queue, has the name of that object.
     """
     first = ""
     keys: list[str] = []  # of dicts on the way, innermost first
@@ -181,10 +184,11 @@ def _public(steps: list[str]) -> list[str]:
 
 
 def entries(waiting: Mapping[Place, int]) -> frozenset[Line]:
-    """Lines at which the service runs its event loop or its server: those of its own on the stack of an idle main
-    thread. Whatever a framework does is done below them, so they tell nothing."""
+    """Lines at which the service runs its event loop or its server: its own lines on the stack of an idle main thread.
+    Everything that a framework does is below them, so they explain no growth."""
     found: set[Line] = set()
     for kind, frames, _ in waiting:
+        # Only the main thread has the module's own frame on its stack.
         if kind == "thread" and any(function == "<module>" for *_, function in frames):
             found.update((file, line) for file, line, _ in frames if not is_library(file))
     return frozenset(found)
@@ -200,8 +204,8 @@ def sorted_frames(innermost_first: Sequence[Frame], entries: frozenset[Line]) ->
     )
 
 
-def tells(frame: Frame, entries: frozenset[Line]) -> bool:
-    """Whether it is a line of the service that explains something."""
+def explains(frame: Frame, entries: frozenset[Line]) -> bool:
+    """Whether the frame is a line of the service, and not one at which it runs its server."""
     return not is_library(frame[0]) and frame[:2] not in entries
 
 
@@ -213,9 +217,9 @@ def waiting_growth(
     stacks: dict[tuple[str, str], tuple[Frame, ...]] = {}
     for (kind, frames, made), count in waiting.items():
         ordered = sorted_frames(tuple(reversed(frames)), entries)
-        # Code of a library waits: the line of the service that made it says more.
+        # If code of a library waits, the line of the service that made the task is more useful.
         maker = sorted_frames(made, entries)[:1]
-        by_service = not (ordered and tells(ordered[0], entries)) and maker and tells(maker[0], entries)
+        by_service = not (ordered and explains(ordered[0], entries)) and maker and explains(maker[0], entries)
         if by_service:
             ordered = (*maker, *ordered)
         elif kind == "descriptor":
@@ -231,7 +235,7 @@ def waiting_growth(
         if rate < MIN_PER_CONNECTION:
             continue
         ordered = stacks[kind, site]
-        own = bool(ordered) and tells(ordered[0], entries)
+        own = bool(ordered) and explains(ordered[0], entries)
         frames_ = tuple(map(written, ordered))
         found.append(Growth(site, rate, UNITS.get(kind, kind), KINDS.get(kind, kind), None, frames_, own))
     return sorted(found, key=lambda growth: (not growth.own, -growth.per_connection))
@@ -260,15 +264,15 @@ def line_growth(
         per_block, per_byte = (amount / max(1, connections) for amount in grown)
         if per_block >= MIN_PER_CONNECTION or per_byte >= MIN_BYTES:
             stack = tuple(map(written, stacks[site][1]))
-            own = tells(site, entries)
+            own = explains(site, entries)
             growth = Growth(written(site), per_block, "blocks", "line", per_byte, stack, own)
             found.append((not own, -per_byte, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]
 
 
 def lasting(growths: Iterable[Growth], cycle_before: Iterable[Growth]) -> list[Growth]:
-    """Without what grew in fewer blocks than MIN_PER_CONNECTION, and not in the cycle before as well: a container
-    that was enlarged once, which may be any number of bytes. What is enlarged by every connection is in both."""
+    """Without places that grew by fewer blocks than MIN_PER_CONNECTION, and did not grow in the cycle before: a
+    container that was enlarged once, by any number of bytes. One that every connection enlarges is in both cycles."""
     then = {growth.site for growth in cycle_before}
     return [
         growth for growth in growths if growth.per_connection >= MIN_PER_CONNECTION or growth.site in then

@@ -1,4 +1,4 @@
-"""Snapshots of live allocations: what is alive of all that was allocated since tracing began.
+"""Snapshots of live allocations since tracing began.
 
 Saved as JSON lines of one object (gzip), or read from what ``tracemalloc.Snapshot.dump`` wrote. Pure values;
 reading a pickle allows the two classes it needs and nothing else.
@@ -30,8 +30,8 @@ Trace = tuple[tuple[str, int], ...]  # (file, line), innermost first
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """traces: traceback → (blocks, bytes) alive. connections: opened so far, when known. limit: frames kept.
-    dropped: tracebacks left out because there were too many."""
+    """traces: traceback → live (blocks, bytes). connections: opened so far, None if unknown. limit: frames recorded per
+    traceback. dropped: tracebacks left out because there were too many."""
 
     traces: Mapping[Trace, tuple[int, int]]
     connections: int | None = None
@@ -74,7 +74,7 @@ class Snapshot:
         return cls(sums, None, limit, dropped, tuple(notes))
 
     def save(self, path: Path) -> None:
-        """Write it, mode 0600: paths of the service's code are its own affair. Raises StoreError."""
+        """Write it with mode 0600, because it contains paths of the service's code. Raises StoreError."""
         numbers: dict[tuple[str, int], int] = {}
         traces = [
             [blocks, size, [numbers.setdefault(frame, len(numbers)) for frame in trace]]
@@ -90,6 +90,7 @@ class Snapshot:
         }
         try:
             path.touch(mode=0o600)
+            # Without a time in the header, so that the same snapshot always makes the same file.
             path.write_bytes(gzip.compress(json.dumps(body).encode(), mtime=0))
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}; give another folder") from None
@@ -117,9 +118,9 @@ class Snapshot:
             RecursionError,
             ArithmeticError,
         ) as error:
-            raise ConfigError(_not_one(path, error)) from None
+            raise ConfigError(_not_a_snapshot(path, error)) from None
         except pickle.UnpicklingError as error:
-            raise ConfigError(_not_one(path, error)) from None
+            raise ConfigError(_not_a_snapshot(path, error)) from None
 
     @classmethod
     def _of_json(cls, file: IO[bytes]) -> Snapshot:
@@ -130,12 +131,13 @@ class Snapshot:
         body = json.loads(data)
         if body["format"] != FORMAT:
             raise ValueError(f"format {str(body['format'])[:60]!r}")
+        # The saved form has the fields of an agent's answer.
         found = cls.of_agent(body)
         return cls(found.traces, body["connections"], found.limit, found.dropped)
 
 
 def difference(before: Snapshot, after: Snapshot) -> dict[Trace, tuple[int, int]]:
-    """traceback → (blocks, bytes) that are alive in ``after`` and were not in ``before``; negative: gone."""
+    """traceback → change of (blocks, bytes) from ``before`` to ``after``; negative where memory was freed."""
     found = {}
     for trace in before.traces.keys() | after.traces.keys():
         old, new = before.traces.get(trace, (0, 0)), after.traces.get(trace, (0, 0))
@@ -144,7 +146,7 @@ def difference(before: Snapshot, after: Snapshot) -> dict[Trace, tuple[int, int]
     return found
 
 
-def _not_one(path: Path, error: Exception) -> str:
+def _not_a_snapshot(path: Path, error: Exception) -> str:
     return (
         f"{path}: not a snapshot ({type(error).__name__}: {error}); expected a file of `harness memory run` or of "
         "tracemalloc.Snapshot.dump"
@@ -152,7 +154,7 @@ def _not_one(path: Path, error: Exception) -> str:
 
 
 class _Restricted(pickle.Unpickler):
-    """A pickle can run anything; this one may only name tracemalloc's own two classes."""
+    """Reads a pickle that names no classes but tracemalloc's own two; any other pickle could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in PICKLED:

@@ -1,4 +1,4 @@
-"""The version of the runtime that a service runs on, from its files alone: nothing of the service is executed."""
+"""Reads the version of a service's runtime from its files: nothing of the service is executed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUILD_INFO, GO_VERSION = b"\xff Go buildinf:", re.compile(rb"go(\d+\.\d+(?:\.\d+
 
 
 def runtime_version(choice: Choice) -> str:
-    """``3.11.7``, as exactly as its files tell; "" when they do not."""
+    """``3.11.7``, or fewer parts if its files say no more; "" if it is unknown."""
     if choice.pid is None:
         return ""
     path = Path(executable(choice.pid) or "/")
@@ -31,6 +31,7 @@ def runtime_version(choice: Choice) -> str:
         if choice.runtime == JVM:
             found = JAVA_RELEASE.search(_beside(path, "release"))
             return found.group(1) if found else ""
+        # The folder of an installation often names the patch release too, which the name of the binary lacks.
         if found := IN_PATH.search(str(path)):
             return found.group(1)
         if choice.runtime == PYTHON:
@@ -43,7 +44,8 @@ def runtime_version(choice: Choice) -> str:
 
 
 def _beside(binary: Path, name: str) -> str:
-    """A text file of the installation to which a binary belongs, whoever made it: it may be a pipe, or have no end."""
+    """A text file of the installation to which a binary belongs. The service chose the path, so it may be a pipe or an
+    endless device."""
     if len(binary.parents) < 2:
         return ""
     file = binary.parents[1] / name
