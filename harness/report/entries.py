@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from harness.core.history import RunEntry
+from harness.core.history import RunEntry, TrialEntry
+from harness.core.metric import Key, rank
+from harness.report.nouns import quantity
 
 FORMULA = (
     "=",
@@ -80,21 +82,31 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _growth(trial: TrialEntry) -> str:
+    """``6.00 objects per connection``: what the verdict names first. Empty where nothing leaks or is suspected."""
+    grown = [one for one in trial.metrics if one.status in ("leaking", "suspected") and one.rate > 0]
+    if not grown:
+        return ""
+    first = min(
+        grown,
+        key=lambda one: (one.status, rank(Key(one.metric, one.kind)), -one.rate, not one.kind),
+    )
+    return f"{quantity(first.metric, first.kind, first.rate)} per connection"
+
+
 def table(entries: Iterable[RunEntry]) -> list[tuple[str, Mapping[str, str]]]:
     """For a terminal: outcome and cells of each trial, oldest first."""
     found: list[tuple[str, Mapping[str, str]]] = []
     for entry in entries:
         commit = entry.commit[:10] + ("+" if entry.dirty else "")
         for trial in entry.trials:
-            worst = max(trial.metrics, key=lambda one: (one.status == "leaking", one.rate), default=None)
-            shown = f"{worst.key} {worst.rate:.3g}/connection" if worst and worst.rate > 0 else ""
             cells = {
                 "run": entry.run_id,
                 "target": trial.target + (f" [{trial.profile}]" if trial.profile else ""),
                 "outcome": trial.outcome,
                 "commit": commit,
                 "branch": entry.branch,
-                "growth": shown,
+                "growth": _growth(trial),
             }
             found.append((trial.outcome, cells))
     return found

@@ -9,6 +9,7 @@ from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.segments import last_process
 from harness.core.verdict import Outcome, Verdict
+from harness.report.nouns import driver
 
 MIB = 1 << 20
 KIB = 1 << 10
@@ -93,7 +94,7 @@ def _growth_text(trial: Trial, verdict: Verdict, metric: str) -> str:
     levels = _levels(trial)
     if bound and verdict.outcome is Outcome.BOUNDED:
         level = f"{levels[-1].get(Key(metric), 0):g}; " if levels else ""
-        return f"{level}bounded: at most {bound.at_most:.2g} per connection"
+        return f"{level}bounded: at most {bound.at_most:.2g} per {driver(bound.unit)}"
     units, unit = _units(trial)
     if len(levels) >= 2 and units:
         first, last = levels[0], levels[-1]

@@ -170,6 +170,20 @@ def test_no_cell_is_a_formula(begins: str) -> None:
     assert only["run_id"] == f"'{begins}x"
 
 
+def test_the_table_of_a_history_names_what_the_verdict_names_in_its_units() -> None:
+    """It named the largest number: "memory/heap-bytes 2.2e+03/connection" for 6 objects, and growth of healthy runs."""
+    objects = Measured("memory", "objects", "leaking", 6.0, 5.99, 6.01, "objects/connection")
+    heap = Measured("memory", "heap-bytes", "leaking", 2199.0, 126.0, 5645.0, "B/connection")
+    suspected = Measured("fds", "pipe", "suspected", 40.0, 39.0, 41.0, "fds/connection")
+    for metrics, text in (
+        ((suspected, heap, objects), "6.00 objects per connection"),
+        ((heap,), "2.2 kB heap per connection"),
+        ((suspected,), "40.00 descriptors (pipe) per connection"),
+        ((replace(heap, status="bounded"),), ""),
+    ):
+        assert entries.table([night(1, *metrics)])[0][1]["growth"] == text
+
+
 def test_the_table_of_a_history_shows_the_leak_before_a_steeper_growth_that_is_none() -> None:
     harmless = Measured("memory", "anonymous", "bounded", 900.0, 0.0, 1e3, "B/connection")
     one = night(1, harmless, measured(0.25), measured(0.5, kind="pipe"), dirty=True)
@@ -177,7 +191,7 @@ def test_the_table_of_a_history_shows_the_leak_before_a_steeper_growth_that_is_n
     ((outcome, cells),) = entries.table([one])
     assert (outcome, dict(cells)) == ("leaking", {
         "run": one.run_id, "target": "app.py /events [fixed]", "outcome": "leaking", "commit": "0000001000+",
-        "branch": "main", "growth": "fds/pipe 0.5/connection",
+        "branch": "main", "growth": "0.50 descriptors (pipe) per connection",
     })  # fmt: skip
     ((_, cells),) = entries.table([night(1, measured(0.0))])
     assert (cells["growth"], cells["target"], cells["commit"]) == ("", "app.py /events", "0000001000")
@@ -222,10 +236,10 @@ def test_a_row_has_the_figures_of_its_trial() -> None:
     assert (ended.seconds, ended.connections) == ("7.2 s", "77")
     bound = Bound("fds", "", "bounded", 0.00123, "fds/answered-stream")
     passed = replace(one, verdict=Verdict(Outcome.BOUNDED, "", bounds=(bound,)))
-    assert row.build_row(passed).descriptors == "910; bounded: at most 0.0012 per connection"
+    assert row.build_row(passed).descriptors == "910; bounded: at most 0.0012 per answered stream"
     assert (
         row.build_row(replace(passed, observations=())).descriptors
-        == "bounded: at most 0.0012 per connection"
+        == "bounded: at most 0.0012 per answered stream"
     )
     bare = replace(one, observations=(), about=About(peak_fds=30.0, peak_rss=3.0 * 2**20))
     assert (row.build_row(bare).descriptors, row.build_row(bare).threads, row.build_row(bare).memory) == (
