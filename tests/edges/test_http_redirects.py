@@ -206,19 +206,19 @@ def test_user_info_of_the_url_stays_within_its_origin() -> None:
 @pytest.mark.parametrize("stream_mode", [True, False])
 def test_informational_responses_are_skipped(stream_mode: bool) -> None:
     with serve(lambda it: it.send(INTERIM + STREAM + b"data: 1\n\n")) as server:
-        seen = preflight(server.url + "/e", timeout=5, stream=stream_mode)
+        seen = preflight(server.url + "/e", timeout=10.0, stream=stream_mode)
         assert (seen.problem, seen.status, seen.content_type) == (None, 200, "text/event-stream")
-        wait_ready(server.url + "/e", Alive(), timeout=0.2, http_answer=True)
+        wait_ready(server.url + "/e", Alive(), timeout=10.0, http_answer=True)
     assert len(server.asked) == 2
 
 
 def test_a_service_behind_a_unix_socket(tmp_path: Path) -> None:
     """An absolute Location names the Host that the harness sent: it is the same socket."""
     with serve(to(302, "http://localhost/end"), unix=tmp_path / "s") as server:
-        seen = preflight(server.url + "/e", timeout=5, headers={"Authorization": "Bearer s3cret"})
+        seen = preflight(server.url + "/e", timeout=10.0, headers={"Authorization": "Bearer s3cret"})
         assert seen.problem is None
-        wait_ready(server.url + "/e", Alive(), timeout=0.2)
-        wait_ready(server.url + "/e", Alive(), timeout=0.2, http_answer=True)
+        wait_ready(server.url + "/e", Alive(), timeout=10.0)
+        wait_ready(server.url + "/e", Alive(), timeout=10.0, http_answer=True)
     assert server.asked[1].header("authorization") == "Bearer s3cret"
 
 
