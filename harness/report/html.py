@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.core.judge.signature import excerpt
+from harness.core.note import NoteKind, of_kind, without
 from harness.core.record import RunRecord, Trial
 from harness.core.sample import Sample
 from harness.core.units import bytes_text, counted
@@ -22,6 +23,7 @@ from harness.report.row import build_row, table
 from harness.report.svg import draw
 
 LOG_LINES = 14
+PARTIAL = "partial"  # the first word of a note on a search that is not whole
 Links = Sequence[tuple[str, str]]  # label, path relative to the report
 
 
@@ -62,7 +64,9 @@ def _search_limits(trial: Trial) -> list[str]:
     if found is None:
         return []
     more = [f"{counted(found.more, 'more place')} left out"] if found.more else []
-    return [*more, *(note.text for note in found.notes)]
+    cut = [note.text.removeprefix(f"{PARTIAL}: ") for note in of_kind(found.notes, NoteKind.PARTIAL)]
+    others = [note.text for note in without(found.notes, NoteKind.PARTIAL)]
+    return [*more, *([f"the search was cut short: {'; '.join(cut)}"] if cut else []), *others]
 
 
 def _machine(record: RunRecord) -> list[str]:

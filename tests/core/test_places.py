@@ -330,6 +330,15 @@ def test_what_an_event_opens_is_closed_and_not_bounded() -> None:
     assert "a slice, a map" in next_step("event", "go", "memory", "objects")
 
 
+def test_a_node_removes_listeners_as_well() -> None:
+    """What a connection left was a listener of an EventEmitter, which no reader calls a collection."""
+    step = "remove what the stream added to a collection"
+    assert next_step("connection", "node", "memory", "objects").endswith(
+        f"{step} or an emitter: it outlives its stream"
+    )
+    assert next_step("connection", "go", "memory", "objects").endswith(f"{step}: it outlives its stream")
+
+
 HELD = Held("Hub.subscribers", "Subscriber", 1.0)
 
 

@@ -58,7 +58,7 @@ def test_it_is_written_in_units_and_words(record: RunRecord) -> None:
         Place("line", "/srv/app.py:27: 59 blocks, 4048 B per connection"),
         Place("line", "/srv/app.py:14"),
     )
-    notes = (Note(NoteKind.PARTIAL, "partial: there was no time to compare containers"),)
+    notes = tuple(Note(NoteKind.PARTIAL, f"partial: {why}") for why in ("no time", "not all measured"))
     one = replace(
         first,
         verdict=replace(first.verdict, bounds=bounds, warnings=("one", "two")),
@@ -75,7 +75,7 @@ def test_it_is_written_in_units_and_words(record: RunRecord) -> None:
         assert f"<td>{cell}</td>" in text
     assert "kernel 6.1 · machine x86_64, 2 cores, 24 GiB" in " ".join(text.split())
     assert "cores 2" not in text
-    assert "2 more places left out · partial: there was no time to compare containers" in text
+    assert "2 more places left out · the search was cut short: no time; not all measured" in text
     assert "one (and 1 more warning below)" in text
     assert "in the report" not in text, "this is the report"
 

@@ -47,6 +47,8 @@ REMOVED_BY: Mapping[str, str] = {
     "rust": "in the Drop of what the stream owns",
     "": "when the stream ends",
 }
+# What holds an object of a stream after it has ended.
+ADDED_TO: Mapping[str, str] = {"node": "a collection or an emitter", "": "a collection"}
 NOTICED_BY: Mapping[str, str] = {
     "python": "cancellation, a finally block that does not run",
     "node": "a 'close' listener or an AbortSignal that is missing",
@@ -223,7 +225,7 @@ def next_step(
     if driver and metric == "memory" and kind in OUTSIDE:
         return f"find what each {opened} leaves behind: {word(LEFT)}"
     if driver and metric == "memory":
-        return f"{word(REMOVED_BY)}, remove what the stream added to a collection: it outlives its stream"
+        return f"{word(REMOVED_BY)}, remove what the stream added to {word(ADDED_TO)}: it outlives its stream"
     return f"find what each {opened} opens, and close it {word(CLOSED_BY)}"
 
 
