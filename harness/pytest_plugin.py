@@ -150,7 +150,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[NoLeaks]:
 
 @pytest.fixture
 def fake_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A running fake Majordomo broker: ``fake_broker.endpoint``, ``fake_broker.fall_silent()``."""
+    """A running fake Majordomo broker: ``fake_broker.endpoint``, ``fake_broker.silence()``."""
     _need_package()
     from harness.plugin.services import broker
 

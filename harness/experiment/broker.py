@@ -18,16 +18,12 @@ from harness.core.units import counted
 from harness.process.child import Child
 from harness.process.private_folder import PrivateFolder
 
-START_TIMEOUT = 15.0
-ANSWER_TIMEOUT = 15.0
+START_TIMEOUT = 15.0  # seconds
+ANSWER_TIMEOUT = 15.0  # seconds
 CANCELLED_TIMEOUT = 1.0  # seconds, once the user has stopped the run
 POLL_MS = 50
-SHOWN_APART = (
-    "id",
-    "fault",
-    "seen",
-    "fired",
-)  # fields of a fault in the broker's counters; the rest are parameters
+# Fields of a fault in the broker's counters; the others are its parameters.
+NOT_PARAMETERS = ("id", "fault", "seen", "fired")
 SERVICES = ("state", "identity", "app")  # for which the broker answers by itself
 
 
@@ -116,6 +112,7 @@ class Broker:
         services = [word for service in setup.services for word in ("--service", service)]
         child = Child.spawn(
             [
+                # -P: a module named fake_broker in the working directory must not be imported instead.
                 *(sys.executable, "-P", "-m", "fake_broker", "--json-ready", "--bind", setup.bind),
                 *("--control", f"ipc://{private.path / 'control'}"),
                 *("--dialect", setup.dialect, "--seed", str(seed)),
@@ -145,12 +142,14 @@ class Broker:
         import zmq
 
         with self._context.socket(zmq.REQ) as socket:
+            # Otherwise closing the context would wait for ever for an order that a stopped broker never reads
+            # (zmq_ctx_term(3)).
             socket.linger = 0
             socket.connect(self._control)
             socket.send_json({"command": command, **arguments})
-            asked = time.monotonic()
+            sent_at = time.monotonic()
             while not socket.poll(POLL_MS):
-                took = time.monotonic() - asked
+                took = time.monotonic() - sent_at
                 if not self.child.alive:
                     state = f"exited with {self.child.returncode}"
                 elif took > (CANCELLED_TIMEOUT if self._cancelled() else ANSWER_TIMEOUT):
@@ -166,7 +165,7 @@ class Broker:
             raise BrokerError(f"the fake broker refused {command!r}: {answer.get('error')}")
         return answer
 
-    def fall_silent(self) -> None:
+    def silence(self) -> None:
         """Make the broker read and count requests without answering them."""
         self.ask("silence")
 
@@ -177,6 +176,7 @@ class Broker:
     def count(self) -> BrokerCount:
         """Live peers now; requests, replies and unanswered requests since the last count."""
         stats = self.ask("stats")
+        # The broker counts from its start; a cycle needs its own part.
         since = {name: int(stats[name]) - before for name, before in self._counted.items()}
         self._counted = {name: int(stats[name]) for name in self._counted}
         return BrokerCount(peers=int(stats["peers"]), identities=int(stats["identities"]), **since)
@@ -194,7 +194,7 @@ class Broker:
         if unknown:
             reasons = ", ".join(sorted(stats["invalid"]))
             notes.append(f"broker: rejected {counted(unknown, 'message')} of no known dialect ({reasons})")
-        return (*notes, *(_acted(fault) for fault in stats["faults"] if faults))
+        return (*notes, *(_fault_text(fault) for fault in stats["faults"] if faults))
 
     @property
     def alive(self) -> bool:
@@ -217,6 +217,6 @@ class Broker:
         self.stop()
 
 
-def _acted(fault: dict[str, Any]) -> str:
-    words = ",".join([fault["fault"], *(f"{k}={v}" for k, v in fault.items() if k not in SHOWN_APART)])
+def _fault_text(fault: dict[str, Any]) -> str:
+    words = ",".join([fault["fault"], *(f"{k}={v}" for k, v in fault.items() if k not in NOT_PARAMETERS)])
     return f"broker: fault {words} saw {fault['seen']:,} and acted on {fault['fired']:,}"

@@ -39,56 +39,59 @@ def call_in_turns(
     linger: seconds in which interrupted work may clean up. Its next turn raises Interrupted.
     """
     result: Future[R] = Future()
-    wanted: SimpleQueue[Future[T] | None] = SimpleQueue()
-    left = Event()
+    turns: SimpleQueue[Future[T] | None] = SimpleQueue()
+    returned = Event()
     stopped = Interrupted(f"stopped during {doing}")
 
-    def hand_over() -> T:
-        asked: Future[T] = Future()
-        wanted.put(asked)
-        if left.is_set():  # the caller has returned
+    def run_turn() -> T:
+        requested: Future[T] = Future()
+        turns.put(requested)
+        # The caller may have returned before it could take the request.
+        if returned.is_set():
             raise stopped
-        return asked.result()
+        return requested.result()
 
     def run() -> None:
         try:
-            result.set_result(work(hand_over))
+            result.set_result(work(run_turn))
         except BaseException as error:
             result.set_exception(error)
-        wanted.put(None)
+        turns.put(None)
 
+    # A daemon, because nobody waits for it after an interruption: it must not keep the process from exiting.
     Thread(target=run, name=f"apart: {doing}", daemon=True).start()
     deadline: float | None = None
     try:
         while True:
             try:
-                asked = wanted.get(timeout=POLL)
+                requested = turns.get(timeout=POLL)
             except Empty:
                 if interrupted():
                     deadline = time.monotonic() + linger if deadline is None else deadline
                     if time.monotonic() >= deadline:
                         raise stopped from None
                 continue
-            if asked is None:
+            if requested is None:
                 return result.result()
             if interrupted():
-                asked.set_exception(stopped)
+                # The thread must not run another turn, but it may still clean up in the time that ``linger`` gives it.
+                requested.set_exception(stopped)
                 continue
             try:
-                asked.set_result(turn())
+                requested.set_result(turn())
             except Exception as error:
-                asked.set_exception(error)
+                requested.set_exception(error)
     finally:
-        left.set()
-        _dismiss(wanted, stopped)
+        returned.set()
+        _dismiss(turns, stopped)
 
 
-def _dismiss(wanted: SimpleQueue[Future[T] | None], why: Interrupted) -> None:
+def _dismiss(turns: SimpleQueue[Future[T] | None], why: Interrupted) -> None:
     """Raise ``why`` in every thread that still waits for its turn."""
     while True:
         try:
-            asked = wanted.get_nowait()
+            requested = turns.get_nowait()
         except Empty:
             return
-        if asked is not None:
-            asked.set_exception(why)
+        if requested is not None:
+            requested.set_exception(why)

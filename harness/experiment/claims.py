@@ -37,9 +37,10 @@ from harness.store.write import make_directory, replace_file
 
 STATE, TRIALS = "claims.json", "trials"
 MAX_STATE_BYTES = 64 << 20  # bytes of the saved state
-TRIES = 3  # of one repeat, if the harness fails
+TRIES = 3  # attempts at one repeat, if the harness fails
 OVERHEAD = 8.0  # seconds of a trial besides its load: starts, settling, the end
-SLOWER = 3.0  # times as long as on an idle machine: late crashes and slow cycles still count
+# A trial may take this many times as long as on an idle machine: late crashes and slow cycles still count.
+SLOWER = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class RepeatProgress:
 
 
 class ClaimsRun:
-    """One run under way. A context of its own folder; ``run`` returns when all is measured, the time is used up or the
-    user interrupts. Raises ConfigError for a folder that cannot be resumed, StoreError."""
+    """One run in progress, with a folder of its own. ``run`` returns when everything is measured, the time is used up
+    or the user interrupts it. Raises ConfigError for a folder that cannot be resumed, StoreError."""
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class ClaimsRun:
 
     def run(self) -> ClaimsRecord:
         """Measure the repeats that are missing."""
+        # A folder without a state could not be resumed if the run ends before its first repeat.
         self._save()
         workers = [threading.Thread(target=self._work, name=f"claims-{n}") for n in range(self.jobs)]
         for worker in workers:
@@ -106,8 +108,8 @@ class ClaimsRun:
 
     def _why(self) -> str:
         if self.interrupt.is_set():
-            return f"the run was interrupted; --resume {self.folder.name} goes on"
-        return f"the time of {self.max_seconds:g} s was used up; --resume {self.folder.name} goes on"
+            return f"the run was interrupted; --resume {self.folder.name} continues it"
+        return f"the time of {self.max_seconds:g} s was used up; --resume {self.folder.name} continues it"
 
     @property
     def _elapsed(self) -> float:
@@ -130,6 +132,7 @@ class ClaimsRun:
     def _next(self) -> tuple[str, int] | None:
         """The next repeat that fits into the time that is left."""
         for index, (name, _) in enumerate(self._left):
+            # A shorter one may still fit where the first in the list does not.
             if self._elapsed + self._expected(name) <= self.max_seconds:
                 return self._left.pop(index)
         return None

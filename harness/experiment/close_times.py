@@ -80,6 +80,7 @@ def _last_fall(seen: list[tuple[float, int]]) -> float:
     if not seen:
         return 0.0
     counts = [count for _, count in seen]
+    # A single descriptor that closes late must not make every later window longer.
     step = max(MIN_SOCKETS, MIN_SHARE * (counts[0] - min(counts)))
     lowest, last = counts[0], 0.0
     for at, count in seen:

@@ -43,7 +43,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a live view shows. at: seconds since the trial's start. ledger: of the cycle under way."""
+    """The state that a live view shows. at: seconds since the trial's start. ledger: of the cycle in progress."""
 
     trial: str
     at: float

@@ -16,9 +16,9 @@ class RunExports(Exports):
     def beside(self, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
         """A function for the progress of the run that feeds the figures as well as ``show``."""
 
-        def both(news: Progress) -> None:
-            self.progress(news.phase, news.sample, news.ledger, news.cycle)
-            show(news)
+        def both(progress: Progress) -> None:
+            self.progress(progress.phase, progress.sample, progress.ledger, progress.cycle)
+            show(progress)
 
         return both
 

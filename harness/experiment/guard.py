@@ -56,8 +56,9 @@ class Guarded:
 
 
 def setup_for(request: GuardRequest, steps: Steps | None = None) -> TrialSetup:
-    """The trial that a request describes. Raises ConfigError naming what does not fit."""
+    """The trial that a request describes. Raises ConfigError for options that contradict each other."""
     _check(request)
+    # Only to check the name: the command is looked at when the service starts.
     choose((), request.service.runtime)
     goal = goal_of(request)
     load, judgement = request.load, request.judgement
@@ -75,7 +76,8 @@ def setup_for(request: GuardRequest, steps: Steps | None = None) -> TrialSetup:
 
 
 def broker_setup(service: ServiceOptions) -> BrokerSetup | None:
-    """The broker that the options describe; None without one. Raises ConfigError naming what does not fit."""
+    """The broker that the options describe; None without one. Raises ConfigError for options that contradict each
+    other."""
     if not service.with_broker:
         for option, given in (
             ("broker_faults", service.broker_faults),
@@ -116,9 +118,8 @@ def goal_of(request: GuardRequest) -> Goal:
         dwell=load.dwell,
         paths=request.service.paths,
         events=load.events,
-        disconnect="fin"
-        if own_users
-        else load.disconnect,  # the users of a locustfile disconnect in their own way
+        # The users of a locustfile disconnect in their own way.
+        disconnect="fin" if own_users else load.disconnect,
         mode=load.mode,
         cycles=judgement.cycles,
         max_seconds=judgement.max_time,
@@ -200,6 +201,7 @@ def _check(request: GuardRequest) -> None:
             "pid", service.pid, "not with a `command`, which starts the service; expected one of them"
         )
     if service.pid:
+        # Raises an error for a process that does not exist; ``stop`` only closes the descriptor.
         AttachedTarget(service.pid).stop()
     if not (service.command or service.pid or service.probe_command):
         raise OptionError(
@@ -293,9 +295,9 @@ def guard_once(
     max_size: int = MAX_BYTES,
 ) -> Guarded:
     """Run one guard, report included. words: the command line's arguments, for a run that can be resumed. resume: a
-    run to go on with. max_size: bytes of its folder. Raises ConfigError for an invalid request, StoreError when
-    something cannot be written before the verdict. What fails after it is in ``run.failures``. A service that never
-    became ready is a verdict, not an error: it describes what the service did instead."""
+    run to continue. max_size: bytes of its folder. Raises ConfigError for an invalid request, StoreError when
+    something cannot be written before the verdict; later failures are in ``run.failures``. A service that never became
+    ready is a verdict, not an error: it describes what the service did instead."""
     setup = replace(setup_for(request, steps), resumed=resume.trial if resume else None)
     redact, stop = redactor_of(request), interrupt or Event()
     with open_exports(request, redact) as exports:
@@ -314,7 +316,7 @@ def guard_once(
         if words is not None and resume is None:
             save_plan(run.directory, words)
 
-        def test_itself(trial: Trial) -> Trial:
+        def self_test(trial: Trial) -> Trial:
             trial, tried = confirmed(trial, goal_of(request))
             return replace(
                 trial,
@@ -322,14 +324,16 @@ def guard_once(
             )
 
         try:
-            trial = run.trial(setup, test_itself if request.judgement.self_test else None)
+            trial = run.trial(setup, self_test if request.judgement.self_test else None)
         except TargetError as error:
             trial = run.failed(setup, str(error), error.advice)
+        # ``run.report`` closes the directory otherwise; its lock must not outlive a failed run in the same process.
         except BaseException:
             run.directory.close()
             raise
         assert trial.verdict
         report = run.report()
+        # After the report, so that a slow collector does not delay it.
         exports.deliver(stop.is_set)
     run.failures.extend(f"{trouble}; the verdict stands" for trouble in exports.troubles)
     return Guarded(trial.verdict, trial, run, report)

@@ -25,10 +25,10 @@ INSTALL = "the history needs SQLAlchemy and Alembic; install them: pip install s
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the history is. asked: by an option or the environment, rather than by default."""
+    """Where the history is. explicit: named by an option or the environment, not by default."""
 
     name: str
-    asked: bool
+    explicit: bool
 
     @property
     def off(self) -> bool:
@@ -43,16 +43,17 @@ def place_of(option: str | None, environment: Mapping[str, str] = os.environ) ->
 
 
 def installed() -> bool:
-    """Whether the packages of the extra are there."""
+    """Whether the packages of the extra are installed."""
     return all(importlib.util.find_spec(name) is not None for name in NEEDED)
 
 
 def check_place(place: Place) -> None:
     """Raise ConfigError before a run for a place in which no run can be recorded."""
-    if place.off or not place.asked:
+    if place.off or not place.explicit:
         return
     if not installed():
         raise ConfigError(INSTALL)
+    # Imported late, because SQLAlchemy is an extra that may not be installed.
     from harness.history.database import parse_place
 
     parse_place(place.name)
@@ -73,7 +74,7 @@ def open_history(place: Place, *, create: bool = True) -> History:
 def keep(record: RunRecord, folder: Path, place: Place, *, target: str | None = None) -> list[Notice]:
     """Record a judged run, and return what changed since the last decided run of the same targets. Raises ConfigError
     and HistoryError; its callers note a failure with the verdict."""
-    if place.off or (not place.asked and not installed()):
+    if place.off or (not place.explicit and not installed()):
         return []
     from harness.core.history import entry_of  # both import the judge, which the options do not need
     from harness.core.notice import notices

@@ -140,6 +140,7 @@ class LevelReader:
         if result.settled and self.target.alive:
             close_times.add_level(result.level.get("fds"), unnoticed(levels), stable=result.stable)
             if not result.fluctuating:
+                # The counts of a fluctuating service never stop changing, so they show no time after which they would.
                 close_times.moved = max(close_times.moved, result.close_lag)
         levels.update(counters)
         counted = self.broker.count() if self.broker else None
@@ -163,7 +164,8 @@ class LevelReader:
         )
 
     def departed_closed(self, open_before: float, until: float) -> bool:
-        """Wait until no more sockets of departed clients are open than before; whether that came true by ``until``.
+        """Wait until no more sockets of departed clients are open than before. Returns whether that happened before
+        ``until``, by the run's clock.
 
         A service that notices a departure at its next write seems settled until then."""
         while censuses := self._censuses(1):
@@ -195,6 +197,7 @@ class LevelReader:
             if not found or found[-1][1:] != counts:
                 found.append((sample.at, *counts))
         if len(found) > MAX_CHANGES:
+            # Rounded up, so that at most MAX_CHANGES are left; the last one is the level and always kept.
             stride = -(-len(found) // MAX_CHANGES)
             found = [*found[::stride], found[-1]]
         return tuple(found)
@@ -206,7 +209,7 @@ class LevelReader:
 
     def _clients_connected(self, censuses: list[Census]) -> bool:
         """Whether any client is connected. The census excludes it when it found no descriptor of an accepted
-        connection; otherwise only the kernel's socket tables can tell."""
+        connection; otherwise only the kernel's socket tables show it."""
         if self.context.interrupt.is_set() or not self.target.alive:
             return False
         if censuses and censuses[0].fds and not censuses[0].fds.keys() & {TCP_IN, UNCLASSIFIED}:
@@ -231,9 +234,9 @@ class LevelReader:
     def _events(self, since: float) -> tuple[str, ...]:
         """What happened to processes that existed before the cycle: a restart must be reported as a restart, never as
         a fix. A process that started and exited within the cycle, such as a shell command, is left out."""
-        told = [event for sample in self.sampler.samples() if sample.at >= since for event in sample.events]
-        new = {event.removesuffix(" started") + " " for event in told if event.endswith(" started")}
-        kept = [e for e in told if not e.endswith(" started") and not any(e.startswith(pid) for pid in new)]
+        events = [event for sample in self.sampler.samples() if sample.at >= since for event in sample.events]
+        new = {event.removesuffix(" started") + " " for event in events if event.endswith(" started")}
+        kept = [e for e in events if not e.endswith(" started") and not any(e.startswith(pid) for pid in new)]
         return tuple(kept[:MAX_EVENTS])
 
     def _censuses(self, count: int) -> list[Census]:

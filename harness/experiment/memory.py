@@ -101,9 +101,11 @@ def _snapshots(
             try:
                 reader.snapshot().save(out / (LAST if taken else FIRST))
             except ProbeError:
+                # A program that ended during the snapshot is no error: the snapshot before it is the last.
                 if executable(child.pid) or not child.wait(END_TIMEOUT):
                     raise
             else:
+                # The first snapshot is kept, and each later one replaces the one before.
                 taken = [taken[0], clock()] if taken else [clock()]
                 due = clock() + every
         if ending or not child.alive:

@@ -17,13 +17,14 @@ from harness.experiment.trial_start import TrialParts
 from harness.runtime.counters import SearchOver
 
 SEARCH = "the search for its place in the source"
-LAST_QUESTIONS = 1.5  # times as long as the first of a search: they describe what has grown
-LEAST_SEARCH = 2.0  # seconds of load in a search, however long its first questions took
+# The last readings of a search take this many times as long as its first: they also describe what has grown.
+LAST_READINGS = 1.5
+LEAST_SEARCH = 2.0  # seconds of load in a search, however long its first readings took
 
 
 class PlaceSearch:
-    """Searches once, and only when a leak is certain. The verdict is certain by then, so a search that fails is a note
-    beside it. A service that exits meanwhile has crashed, whatever it was last asked."""
+    """Searches once, and only when a leak is certain. The verdict is certain by then, so a search that fails only adds
+    a note. A service that exits meanwhile has crashed, even if a request of the search made it crash."""
 
     def __init__(self, record: TrialRecord, parts: TrialParts, cycles: CycleRunner) -> None:
         self.record = record
@@ -31,7 +32,7 @@ class PlaceSearch:
         self.cycles = cycles
 
     def run(self) -> None:
-        """Search, unless that was done before or there is nothing to search for. Raises Interrupted."""
+        """Search, unless it was done before or no leak is certain. Raises Interrupted."""
         record, target = self.record, self.parts.target
         try:
             self._search()
@@ -47,8 +48,11 @@ class PlaceSearch:
 
     def _search(self) -> None:
         record, parts = self.record, self.parts
+        # The plan may order the search before its end, and ``RunningTrial.run`` calls it once more after the last
+        # cycle.
         if record.trial.searched:
             return
+        # First, so that a search that fails is not tried again.
         record.change(searched=True)
         if record.context.interrupt.is_set() or not parts.target.alive or parts.runtime.reader is None:
             return
@@ -81,20 +85,20 @@ class SearchCycles:
         self.began = record.context.clock()
         self.over = self.began + record.time_left(MAX_SEARCH)
         self._load_until = self.over
-        self._longest = 0.0  # seconds of a cycle, the questions after it included
-        self._asked = self.began  # when the questions before the next cycle began
+        self._longest = 0.0  # seconds of the longest cycle so far
+        self._cycle_ended = self.began  # when the readings before the next cycle began
         self._name_next()
 
     def run(self) -> float:
-        """Run one cycle; how many units of the driver it had. Raises SearchOver when there is no time for another."""
+        """Run one cycle. Returns how many units of the driver it had. Raises SearchOver if there is no time for it."""
         record, clock = self.record, self.record.context.clock
         started = clock()
         if not self._longest:
-            # The service has to settle after the load, and the last questions take longer than the first. Some load is
+            # The service has to settle after the load, and the last readings take longer than the first. Some load is
             # needed to show anything at all.
-            reserved = LAST_QUESTIONS * (started - self.began) + self._settling()
+            reserved = LAST_READINGS * (started - self.began) + self._settling()
             self._load_until = max(started + LEAST_SEARCH, self._load_until - reserved)
-        elif started + self._longest + (started - self._asked) > self._load_until:
+        elif started + self._longest + (started - self._cycle_ended) > self._load_until:
             raise SearchOver(f"another cycle would have exceeded the {MAX_SEARCH:g} s of the search")
         step = replace(self.step, index=len(record.trial.observations))
         seen = self.cycles.run(step, load_until=self._load_until, label=SEARCH)
@@ -112,9 +116,9 @@ class SearchCycles:
                 open_before, max(self._load_until, clock() + LEAST_SEARCH)
             )
         ):
-            raise SearchOver("the service did not settle, so what is alive is not yet what it retains")
-        self._asked = clock()
-        self._longest = max(self._longest, self._asked - started)
+            raise SearchOver("the service did not settle, so not everything that is alive is retained")
+        self._cycle_ended = clock()
+        self._longest = max(self._longest, self._cycle_ended - started)
         return units(seen.ledger, self.per, clock() - started)
 
     def _settling(self) -> float:
@@ -124,5 +128,5 @@ class SearchCycles:
         return took[-1] if took else 0.0
 
     def _name_next(self) -> None:
-        """Between two cycles the search asks the service's agents: a crash then belongs to the cycle that comes."""
+        """Name the next cycle in the record: a crash while the agents are read, between two cycles, belongs to it."""
         self.record.step = f"cycle {len(self.record.trial.observations)} ({SEARCH})"

@@ -23,9 +23,10 @@ def preflight_paths(setup: TrialSetup, url: str, *, interrupted: Callable[[], bo
     load = setup.load
     parts = urlsplit(url)
     headers = {name: value.replace(CLIENT, FIRST) for name, value in load.headers.items()}
+    # One for all paths, because they have the same host: its name is looked up once.
     router = Router(insecure=load.insecure, ca=load.ca)
     for path in setup.service.paths:
-        look = partial(
+        request = partial(
             preflight,
             f"{parts.scheme}://{parts.netloc}{path.replace(CLIENT, FIRST)}",
             timeout=setup.service.preflight_timeout,
@@ -36,7 +37,7 @@ def preflight_paths(setup: TrialSetup, url: str, *, interrupted: Callable[[], bo
             stream=load.mode == "stream",
             expect=statuses(load.expect),
         )
-        seen = call_cancellable(interrupted, look, "the preflight request")
-        if seen.stalls or seen.problem:
-            return seen
+        answer = call_cancellable(interrupted, request, "the preflight request")
+        if answer.stalls or answer.problem:
+            return answer
     return None

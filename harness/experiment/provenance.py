@@ -55,6 +55,8 @@ def _git(environment: Mapping[str, str], folder: Path | None) -> tuple[str, str,
         done = subprocess.run(
             command,
             cwd=folder,
+            # Without optional locks `git status` does not write the index, which another git of the user may be using
+            # (git(1)).
             env={**environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
             capture_output=True,
             text=True,
@@ -74,6 +76,7 @@ def _git(environment: Mapping[str, str], folder: Path | None) -> tuple[str, str,
         else:
             dirty = True
     commit, branch = head.get("branch.oid", ""), head.get("branch.head", "")
+    # "(initial)" before the first commit, "(detached)" without a branch (git-status(1), porcelain format 2).
     return "" if commit.startswith("(") else commit, "" if branch.startswith("(") else branch, dirty
 
 

@@ -22,6 +22,7 @@ def redactor(
     values = [*secrets]
     for url in urls:
         values += secrets_in_url(url)
+    # A command may contain a URL with a password, or an option such as --token.
     values += secrets_in_words(command or ())
     for name, value in (headers or {}).items():
         if is_secret(name):

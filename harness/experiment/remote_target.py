@@ -41,6 +41,7 @@ def open_remote_probe(
     clients are connected and which descriptors are open. Raises Interrupted when it is cancelled before."""
     sampler = RemoteSampler(argv, clock=clock, on_sample=on_sample, cancelled=cancelled)
     try:
+        # An answer to any order shows that the probe takes orders; the limits are needed anyway.
         sampler.limits()
     except ProbeError as error:
         sampler.close()

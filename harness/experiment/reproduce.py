@@ -34,12 +34,11 @@ from harness.experiment.target_runtime import RuntimeSetup
 DEFAULT_PROFILES = ("original", "upstream", "solution-1", "solution-2", "solution-3", "fixed")
 DESCRIBE_TIMEOUT = 20.0
 NOFILE = 1024
-GRACE = (
-    6.0  # seconds: the service gives its streams 2 s and its ZeroMQ process 2 s, and the machine may be busy
-)
+# Seconds: the service gives its streams 2 s and its ZeroMQ process 2 s, and the machine may be busy.
+GRACE = 6.0
 REAL_SECONDS = 90.0  # three times the 30 s after which the original crashes
 REAL_DWELL = 40.0
-LATER_THAN = {"solution-2": "solution-1"}  # "crashed less often", the analysis says
+LATER_THAN = {"solution-2": "solution-1"}  # according to the analysis, it "crashed less often"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +97,7 @@ def catalogue() -> Catalogue:
     """Profiles, variations and claims of the reference service. Raises TargetError when it does not describe itself."""
     try:
         answer = subprocess.run(
+            # -P: a module named harness in the working directory must not be imported instead.
             [sys.executable, "-P", "-m", "harness.reference", "--describe"],
             capture_output=True,
             timeout=DESCRIBE_TIMEOUT,
@@ -167,6 +167,7 @@ def setup_for(spec: ProfileSpec, overrides: LoadOverrides, *, name: str | None =
     connections = int(load["connections"])
     concurrency = overrides.concurrency or int(load["concurrency"])
     if overrides.connections:
+        # The width of a cycle stays that of the profile, so that its defects show as described; their number changes.
         cycles = max(1, round(overrides.connections / connections))
     seconds = REAL_SECONDS if overrides.real_time else float(load["seconds"])
     dwell = REAL_DWELL if overrides.real_time else float(load["dwell"])
@@ -227,9 +228,8 @@ def _steps(spec: ProfileSpec, goal: Goal) -> Steps:
         step = plain(trial, goal, Phase.LOAD)
         if ramp:
             return replace(step, connections=ramp[done], concurrency=ramp[done])
-        size = sizes[
-            done % len(sizes)
-        ]  # wider, not longer, so that growth per second does not look like growth per stream
+        # Larger cycles are wider, not longer, so that growth per second does not look like growth per stream.
+        size = sizes[done % len(sizes)]
         return replace(step, connections=step.connections * size, concurrency=step.concurrency * size)
 
     if ramp:
@@ -269,18 +269,18 @@ def compare(trials: Sequence[Trial]) -> list[Trial]:
     for trial in trials:
         if trial.exit and trial.exit.at > 0:
             lives.setdefault(trial.about.profile, []).append(trial.exit.at)
-    told = []
+    compared = []
     for trial in trials:
         name = trial.about.profile
         before = LATER_THAN.get(name)
         if before is None or name not in lives or before not in lives:
-            told.append(trial)
+            compared.append(trial)
             continue
         refuted, claim = claim_of(lives[name], lives[before], before)
         note = f"{trial.about.note}; {claim}" if trial.about.note else claim
         good = False if refuted else trial.about.confirmed
-        told.append(replace(trial, about=replace(trial.about, note=note, confirmed=good)))
-    return told
+        compared.append(replace(trial, about=replace(trial.about, note=note, confirmed=good)))
+    return compared
 
 
 def claim_of(later: Sequence[float], earlier: Sequence[float], name: str) -> tuple[bool, str]:

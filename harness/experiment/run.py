@@ -30,7 +30,7 @@ from harness.store.run_dir import RunDirectory, run_id
 
 
 class Run:
-    """One run under way: its directory, its clock and its record so far.
+    """One run in progress: its directory, its clock and its record so far.
 
     Raises ProbeError where /proc is missing, StoreError where its directory cannot be written."""
 
@@ -46,8 +46,8 @@ class Run:
         resume: Resumption | None = None,
         max_size: int = MAX_BYTES,
     ) -> None:
-        """redact: what must not be stored or shown; None: only what the names of options and headers show. resume: a
-        run to resume, in its own folder. max_size: bytes of that folder."""
+        """redact: replaces secrets in everything that is stored or shown; None: it knows only those that names of
+        options and headers reveal. resume: a run to resume, in its own folder. max_size: bytes of that folder."""
         self.redact = redact or Redactor()
         if not Path("/proc/self/stat").exists():
             raise ProbeError("/proc is not mounted, so nothing can be read; fix: mount -t proc proc /proc")
@@ -83,6 +83,7 @@ class Run:
         record on disk holds all that was measured."""
         done = self.record.trials
         setup = replace(setup, name=self.redact.text(setup.name))
+        # A resumed trial keeps the start of its first part, because its limit covers all parts.
         limit = setup.limit
         began = setup.resumed.started if setup.resumed else self.clock()
         context = TrialContext(
@@ -108,6 +109,7 @@ class Run:
                 trial, notes=(*trial.notes, *(Note(NoteKind.STEP_FAILED, text) for text in failed))
             )
             self.failures.extend(failed)
+        # A full disk must not take the verdict away from the user, who waits for it.
         attempt("saving the verdict", lambda: self._keep((*done, trial)), self.failures.append)
         return trial
 

@@ -35,9 +35,10 @@ class Stopped:
 def exit_info(
     target: Target, *, at: float, connections: int, during: str, cwd: Path | None = None
 ) -> ExitInfo:
-    """What is known of a service that has exited. at: seconds since its start. during: see ExitInfo. cwd: the folder
-    in which it ran, where its core file lies."""
+    """How a service exited. at: seconds since its start. connections: opened until then. during: see ExitInfo. cwd: its
+    working directory, in which the kernel writes its core file."""
     code = target.poll()
+    # SIGKILL leaves nothing in the log of the service; the kernel's log says whether memory ran out.
     lines = (*target.tail(LOG_LINES), *(oom_kills(target.pid) if code in KILLED else ()))
     since = time.time() - at
     trace = crash_trace(code, lines) or core_stack([cwd or Path.cwd()], since=since)
@@ -46,16 +47,16 @@ def exit_info(
 
 def stop_service(target: Target, log: Path, *, grace: float, interrupted: bool) -> Stopped:
     """SIGTERM, then SIGKILL. interrupted: the user has stopped the run."""
-    lived = target.alive
+    was_alive = target.alive
     target.stop(min(INTERRUPTED_GRACE, grace) if interrupted else grace)
     code = target.poll()
     notes = []
-    if lived and target.tail(1) and was_cut(log):
+    if was_alive and target.tail(1) and was_cut(log):
         text = (
             "its log exceeded 64 MiB and was cut: target.log has the last lines, target.old.log those before"
         )
         notes.append(Note(NoteKind.LOG_CUT, text))
-    if lived and code == -signal.SIGKILL and not interrupted:
+    if was_alive and code == -signal.SIGKILL and not interrupted:
         text = f"it did not exit within {grace:g} s of SIGTERM and was killed"
         notes.append(Note(NoteKind.KILLED, text))
     return Stopped(code, excerpt(target.tail(LOG_LINES), LOG_KEPT), tuple(notes))

@@ -15,10 +15,10 @@ from harness.experiment.remote_target import ProbeSampler
 
 POLL = 0.05  # seconds
 MIN_SLEEP = 0.01  # seconds
-LATE = 0.005  # seconds after it is due by which a sample can be seen
+LATE = 0.005  # seconds after its due time at which a sample is available
 CLIENT_CHECK_INTERVAL = 0.25  # seconds, at least, between two counts of the connected clients
 MIN_FLOOR_WINDOW = 0.5  # seconds: a quarter of the time over which a fluctuating service is watched
-CENSUSES_WHILE_FLUCTUATING = 5  # of which the lowest counts
+CENSUSES_WHILE_FLUCTUATING = 5  # the lowest of them counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +147,14 @@ def wait_until_settled(
     while True:
         sample = sampler.latest()
         state = feed(sample, clients.latest())
+        # The loop may run faster than the probe samples, and must not count one sample twice.
         if not used or used[-1] is not sample:
             used.append(sample)
         if isinstance(state, Quiescent) and not state.fluctuating:
             still_for = clock() - started - state.lag
             if still_for < long_window and not released(state.level):
                 state = Settling(started + state.lag, "what departed clients left behind")
+        # Counted only now: one count covers the whole window in which the descriptors did not change.
         if isinstance(state, Quiescent) and clients.count() != 0:
             state = feed(sample, clients.latest())
         if isinstance(state, Quiescent):

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from threading import Event
 
-POLL = 0.05  # seconds between two looks at the clock
+POLL = 0.05  # seconds between two checks of the clock
 GRACE = 1.0  # seconds that a cycle in progress may take beyond the limit: stopping and the report need the rest of 5 s
 
 
 class StopSignal:
     """Reads like the ``Event`` of the user's interrupt, and is also set once the time is up.
 
-    limit: by ``clock``, the moment at which whatever is in progress is cancelled; None for no such moment.
+    limit: the time of ``clock`` at which whatever is in progress is cancelled; None for no limit.
     """
 
     def __init__(self, user: Event, clock: Callable[[], float], limit: float | None) -> None:
@@ -33,6 +33,7 @@ class StopSignal:
     def wait(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds; True when it is set."""
         deadline = time.monotonic() + timeout
+        # Short waits, because the user's event does not wake up when the time is up.
         while not self.is_set() and (left := deadline - time.monotonic()) > 0:
             self.user.wait(min(POLL, left))
         return self.is_set()

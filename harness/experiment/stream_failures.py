@@ -33,6 +33,7 @@ class StreamFailures:
         """Take what the cycle has counted so far; True when loading should stop."""
         answered, failed = _answered(ledger), self._failed(spec, ledger)
         self.first = self.first or ledger.first_failure
+        # An answer, even among failures, shows that the service still works.
         if answered > self._last[0]:
             self._since = None
         elif failed > self._last[1] and self._since is None:

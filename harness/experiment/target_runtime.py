@@ -23,7 +23,7 @@ from harness.runtime.python import PythonCounters
 from harness.runtime.python_sites import MIN_PER_CONNECTION
 
 NOWHERE = (
-    "nothing that {runtime} itself allocates grew by as much as {least:g} per {per}: {native} holds it, or it is too "
+    "nothing that {runtime} itself allocates grew by {least:g} per {per} or more: {native} holds it, or it is too "
     "rare to be distinguished from noise"
 )
 # What may hold memory or descriptors that the runtime does not allocate itself.
@@ -47,9 +47,9 @@ class RuntimeSetup:
 
 
 class TargetRuntime:
-    """Counters of one trial's target. Not having them is never an error, unless they were asked for by name.
+    """Counters of one trial's target. Missing counters are an error only if their runtime was named in the options.
 
-    An interpreter that is busy may answer late: each question raises Interrupted once ``interrupted()``.
+    A busy interpreter may answer late: each reading raises Interrupted once ``interrupted()``.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TargetRuntime:
         self.setup = setup
         self.interrupted = interrupted
         self.keep = keep
-        self.choice = choose((), setup.name) if setup.name != "auto" else Choice(UNKNOWN, "not looked at yet")
+        self.choice = choose((), setup.name) if setup.name != "auto" else Choice(UNKNOWN, "not detected yet")
         self.reader: RuntimeReader | None = None
         self._folder: Path | None = None
         self._private: PrivateFolder | None = None

@@ -22,9 +22,9 @@ from harness.store.folder_limit import mib
 
 
 def run_trial(setup: TrialSetup, context: TrialContext) -> Trial:
-    """Run a whole trial. What happens to the service never raises: it is in the trial that is returned. A failure of
-    ours ends it with ``infrastructure`` set. Raises TargetError for a service that never got ready, and ConfigError
-    for an invalid request."""
+    """Run a whole trial. A crash of the service raises nothing: it is recorded in the trial that is returned. A failure
+    of the harness ends the trial with ``infrastructure`` set. Raises TargetError for a service that never became ready,
+    and ConfigError for an invalid request."""
     record = TrialRecord(setup, context)
     final: list[Callable[[], None]] = []
     with ExitStack() as stack:
@@ -40,6 +40,7 @@ def run_trial(setup: TrialSetup, context: TrialContext) -> Trial:
             _record_failure(record, error)
         except ProbeError as error:
             record.change(infrastructure=str(error))
+        # Before the stack stops the broker and the probe, whose last figures these are.
         for read in final:
             read()
         record.change(ended=context.clock(), interrupted=context.interrupt.user.is_set())
@@ -59,7 +60,7 @@ def _record_failure(record: TrialRecord, error: HarnessError) -> None:
 
 
 class RunningTrial:
-    """The cycles of a trial of which everything has started."""
+    """The cycles of a trial, once all of its parts have started."""
 
     def __init__(self, record: TrialRecord, parts: TrialParts) -> None:
         self.record = record
@@ -74,13 +75,13 @@ class RunningTrial:
             self.run_cycles()
             self.search.run()
         except ProbeError:
-            # Its process is gone a moment before its supervisor has reported how it exited.
+            # The process disappears a moment before its supervisor reports how it exited.
             if not target.wait(EXIT_TIMEOUT):
                 raise
-            # What cannot be read because it exited is a crash, not a failure of ours.
+            # A service that cannot be read because it exited has crashed; the harness has not failed.
             record.record_exit(target)
         except SwarmError:
-            # The swarm may report the end of the service before anything else does.
+            # The swarm may notice the exit of the service first.
             if not record.context.interrupt.is_set() and not target.alive and record.trial.exit is None:
                 record.record_exit(target)
             raise
@@ -112,9 +113,8 @@ class RunningTrial:
                 record.note(NoteKind.LOAD_STOPPED, f"stopped loading: {reason}", reason=reason)
                 if not suspicion(record.trial):
                     return
-                self.cycles.failures = (
-                    StreamFailures()
-                )  # further cycles watch what is retained, without clients
+                # The plan continues with cycles without clients, which watch what is retained.
+                self.cycles.failures = StreamFailures()
             if not target.alive or not seen.complete:
                 if context.interrupt.time_up:
                     record.note_time_up()

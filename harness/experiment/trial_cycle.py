@@ -16,7 +16,7 @@ from harness.http import causes
 READ_EVERY = 0.5  # seconds between two readings while clients stay connected
 MOST_READINGS = 40  # of one hold cycle
 FEWEST_READINGS = 8  # of one, however long each takes
-PAUSE = 3.0  # times as long as the last reading took: counting a large heap stops the service meanwhile
+PAUSE = 3.0  # times the duration of the last reading: counting a large heap stops the service meanwhile
 BEFORE_END = 0.1  # seconds before the clients of a hold cycle disconnect, from when nothing is read any more
 EXIT_SOON = 0.05  # seconds within which a service is seen to have exited when some of its streams failed
 
@@ -31,7 +31,7 @@ class CycleRunner:
         self._broker_is_silent = False
 
     def run(self, step: CycleSpec, *, load_until: float = math.inf, label: str = "") -> Observation:
-        """Run one cycle. If the service exits meanwhile, the record says how and the observation is not complete.
+        """Run one cycle. If the service exits meanwhile, the record says how, and the observation is incomplete.
 
         load_until: when the load is cut short, by the run's clock. label: names the cycle in the record of a crash;
         "" for its phase.
@@ -62,6 +62,7 @@ class CycleRunner:
         self.failures.update(load_ended, step, ledger)
         self.failures.end_cycle(ledger)
         if ledger.failed and step.phase is not Phase.IDLE:
+            # Clients see a broken connection a moment before the exit of the service can be observed.
             target.wait(EXIT_TIMEOUT if ledger.failed * 2 > ledger.opened else EXIT_SOON)
         self._show(step.phase.value, step, ledger)
         # What was refused once the service had exited never reached it.
@@ -88,7 +89,7 @@ class CycleRunner:
             return
         silent = setup.silent_in(step)
         if silent is not self._broker_is_silent:
-            (broker.fall_silent if silent else broker.resume)()
+            (broker.silence if silent else broker.resume)()
             self._broker_is_silent = silent
 
     def _show(self, phase: str, step: CycleSpec, ledger: Ledger | None = None) -> None:
@@ -96,7 +97,7 @@ class CycleRunner:
 
 
 class ConnectedReadings:
-    """Levels read now and then while all clients of a hold cycle are connected."""
+    """Levels that are read at intervals while all clients of a hold cycle are connected."""
 
     def __init__(self, reader: LevelReader, step: CycleSpec, clock: Callable[[], float]) -> None:
         self.readings: list[Reading] = []

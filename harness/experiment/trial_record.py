@@ -1,4 +1,4 @@
-"""What is known of a trial so far. Every change is saved at once, so that nothing measured is lost."""
+"""The record of a trial in progress. Every change is saved at once, so that nothing measured is lost."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class TrialRecord:
             about=setup.about,
         )
         if resumed:
+            # The new process writes logs of the same names; those of the process before are kept beside them.
             set_aside(self.directory, LOGS)
 
     def change(self, **changes: object) -> None:
@@ -67,7 +68,8 @@ class TrialRecord:
         self.note(NoteKind.STOPPED, f"stopped: {seconds:g} s are used up", seconds=seconds)
 
     def record_exit(self, target: Target) -> None:
-        """Record how the service exited. If its supervisor is lost, that is unknown: a fault of ours, not a crash."""
+        """Record how the service exited. If its supervisor is lost, that is unknown: the harness failed, and the
+        service has not crashed."""
         if target.lost:
             if not self.context.interrupt.is_set():
                 self.change(infrastructure=str(supervisor_lost(target.lost)))

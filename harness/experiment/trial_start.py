@@ -63,12 +63,13 @@ class TrialStarter:
         self.final = final
 
     def start(self) -> TrialParts:
-        """Start all of them. Raises TargetError for a service that never got ready, and ServiceExited for one that
+        """Start all of them. Raises TargetError for a service that never became ready, and ServiceExited for one that
         exited before it could be read."""
         service = self.setup.service
         runtime = TargetRuntime(
             self.setup.runtime, keep=self.record.directory, interrupted=self.context.interrupt.is_set
         )
+        # Chosen before the broker and the service start, because both need it on their command lines.
         port = free_port() if service.command else 0
         url = fill_port(service.url, port)
         endpoint = check_url(url)
@@ -79,11 +80,13 @@ class TrialStarter:
         broker = self._start_broker()
         self.stack.callback(runtime.close)
         began = self.context.clock()
-        # The command that reads a remote service is all that is known of it, so it starts first.
+        # The harness knows a remote service only through the command that reads it, so that command starts first.
         remote = self._open_remote() if self.setup.probe_command and not service.command else None
         target = self._open_target(remote, runtime, broker, port)
         self.stack.callback(self._stop_target, target)
         try:
+            # Started before the service is ready: Locust's imports take a second or two, in which the service starts as
+            # well.
             swarm = self._start_swarm(url)
             self._wait_ready(target, url, port)
             took = self.context.clock() - began
@@ -103,10 +106,10 @@ class TrialStarter:
             )
             self._read_initial_levels(reader)
         except ProbeError:
-            # Its process is gone a moment before its supervisor has reported how it exited.
+            # The process disappears a moment before its supervisor reports how it exited.
             if not target.wait(EXIT_TIMEOUT):
                 raise
-            # It exited before its first reading: that is the finding, not that it could not be read.
+            # It exited before its first reading. The verdict reports the exit, not that it could not be read.
             self._check_stays(target, endpoint)
             self.record.record_exit(target)
             raise ServiceExited from None
@@ -126,7 +129,7 @@ class TrialStarter:
         self.stack.callback(broker.stop)
 
         def note_findings() -> None:
-            """Note what the broker counted of rejected messages and faults; else only its log would show it."""
+            """Note the rejected messages and the faults that the broker counted; otherwise only its log has them."""
             if not broker.alive or self.context.interrupt.user.is_set():
                 return
             try:
@@ -243,8 +246,8 @@ class TrialStarter:
         self.final.append(lambda: record.change(about=with_peaks(record.trial.about, sampler.samples())))
 
     def _preflight(self, target: Target, url: str) -> None:
-        """Request each path once. Raises TargetError for an answer that is no stream. A service that drops the
-        connection may be exiting because of the request: that is a crash, which the first reading will show."""
+        """Request each path once. Raises TargetError for a response that is no stream. A service that drops the
+        connection may be exiting because of the request: the first reading then shows the crash."""
         answer = preflight_paths(self.setup, url, interrupted=self.context.interrupt.is_set)
         if answer is None:
             return

@@ -177,7 +177,7 @@ class Guard:
 def _recorded(done: Guarded) -> None:
     """Record the run where the environment names a history. A test suite does not create a database by default."""
     place = place_of(None)
-    if place.asked:
+    if place.explicit:
         keep(done.run.record, done.run.directory.path, place)
 
 

@@ -42,7 +42,7 @@ def test_a_run_that_was_interrupted_continues_where_it_ended(short: Catalogue, t
     (row,) = record.rows()
     assert row.conclusion is Conclusion.CONFIRMED
     assert row.reason.endswith(
-        "only 1 of 2 repeats of dangling-sockets: the run was interrupted; --resume claims goes on"
+        "only 1 of 2 repeats of dangling-sockets: the run was interrupted; --resume claims continues it"
     )
     kept = record.measured[SHORT]
 

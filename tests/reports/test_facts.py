@@ -68,7 +68,7 @@ def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
                 notes=(
                     Note(
                         NoteKind.NOTHING_FOUND,
-                        "nothing that Node itself allocates grew by as much as 0.02 per x",
+                        "nothing that Node itself allocates grew by 0.02 per x or more",
                     ),
                     Note(NoteKind.SEARCH_LIMIT, "start with y"),
                 )
