@@ -168,7 +168,7 @@ def _serve(options: Options) -> None:
     bind, proxy, heartbeat = options.bind, options.proxy, options.heartbeat
     if proxy and not bind.startswith("tcp:"):
         _give_up(EXIT_USAGE, f"--proxy works on TCP, and --bind is {bind}; expected tcp://127.0.0.1:PORT")
-    # A name is bytes; those of a command line that are not UTF-8 are lone surrogates.
+    # A name is bytes. Python decodes bytes of the command line that are not UTF-8 as lone surrogates (PEP 383).
     names = [name.encode(errors="surrogateescape") for name in options.services or INTERNAL]
     for name in names:
         if not name or name.startswith(b"mmi."):
@@ -203,6 +203,7 @@ def _serve(options: Options) -> None:
             )
             loop.stop_on_signals()
             for spec in specs:
+                # Before the endpoints are announced, so that no request arrives before the faults are active.
                 loop.add_fault(spec)
             _announce(loop.endpoints, token, options.json_ready)
             loop.run()
@@ -222,7 +223,8 @@ def _open_journal(path: Path) -> Journal:
 
 
 def _raise_descriptor_limit() -> None:
-    """As many descriptors as the system allows: the peers under test may leak connections, the broker must last."""
+    """Allow as many descriptors as the system does: peers under test may leak connections, and the broker must not
+    fail before they do."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):

@@ -67,6 +67,7 @@ class Broker:
     def receive(self, identity: bytes, frames: list[bytes], now: float) -> list[Send]:
         """Process one multipart message, without its identity frame. Never raises for what a peer may send."""
         sent = frames
+        # plantd's broker removes the first frame without looking at it, so any content works as a delimiter there.
         if self.state.quirks.blind_delimiter and frames:
             frames = [b"", *frames[1:]]
         try:
@@ -95,7 +96,7 @@ class Broker:
         return sends + self._follow_orders(now) if self.chain.active else sends
 
     def reject(self, reason: str, frames: int) -> None:
-        """Count a message that the dialect does not have."""
+        """Count a message that is none of the dialect. reason: see ``mdp.ProtocolError``. frames: how many it had."""
         self.invalid[reason] += 1
         self.dropped_frames += frames
 
@@ -137,6 +138,7 @@ class Broker:
             sends += self._follow_orders(now)
         while self._due and self._due[0][0] <= now:
             out = heapq.heappop(self._due)[2]
+            # The fault that made this repetition may have been switched off since.
             if out.cause is None or out.cause in self.chain.active:
                 sends += self._plan(replace(out, delay=0.0), now)
         return sends
@@ -197,10 +199,11 @@ class Broker:
             elif send.what.command == PARTIAL:
                 self.partials += 1
 
-    def lost(self, send: Send) -> None:
-        """Count a message whose peer is disconnected or whose queue is full."""
+    def undeliverable(self, send: Send) -> None:
+        """Count a message whose peer is disconnected or whose queue is full, and cancel its repetitions."""
         self.unreachable += 1
         if send.what.interval is not None:
+            # The peer has disconnected, so a repeated message would be repeated for ever.
             self._due = [entry for entry in self._due if entry[2].to != send.to or entry[2].interval is None]
             heapq.heapify(self._due)
 
@@ -230,7 +233,7 @@ class Broker:
             "faults": [a.as_dict() for a in self.chain.active.values()],
         }
 
-    # -- inside
+    # -- helpers
 
     def _count(self, service: bytes) -> None:
         name = service.decode("utf-8", "backslashreplace")
@@ -251,6 +254,8 @@ class Broker:
             elif out.held:
                 self.held.append(out)
             else:
+                # The counter keeps messages that are due at the same time in their order; two messages cannot be
+                # compared.
                 heapq.heappush(self._due, (now + out.delay, next(self._order), out))
             return []
         if out.interval is not None and not self._crowded():

@@ -79,14 +79,16 @@ class Chain:
         """Switch a fault off and return the replies that it withheld. Raises SpecError for an unknown id."""
         active = self.active.pop(number, None)
         if active is None:
-            raise SpecError(f"no fault with id {number} is on; on are {sorted(self.active) or 'none'}")
+            raise SpecError(
+                f"no fault with id {number} is active; active are {sorted(self.active) or 'none'}"
+            )
         self._sort()
         if not active.began:
             return []
         active.context.now = now
-        given = active.fault.end(active.context)
+        released = active.fault.end(active.context)
         self._collect(active)
-        return given
+        return released
 
     def clear(self, now: float) -> list[Outgoing]:
         """Switch every fault off."""
@@ -114,6 +116,7 @@ class Chain:
         if not self._outgoing:
             return [message]
         messages = [message]
+        # A final reply that no fault passes on or withholds leaves its request unanswered.
         owed = message.command == FINAL
         withheld = self._withheld()
         for active in self._outgoing:
@@ -133,11 +136,12 @@ class Chain:
 
     def tick(self, now: float, peers: int, workers: Mapping[bytes, bytes]) -> list[Outgoing]:
         """Begin, wake and end the faults that are due. Returns the replies that ending faults withheld."""
-        given: list[Outgoing] = []
+        released: list[Outgoing] = []
+        # A copy, because a fault whose time is over is removed in the loop.
         for active in list(self.active.values()):
             ends = active.matcher.ends
             if ends is not None and ends <= now:
-                given += self.remove(active.id, now)
+                released += self.remove(active.id, now)
             elif active.wakes is not None and active.wakes <= now:
                 context = active.context
                 fits = active.matcher.fits
@@ -148,7 +152,7 @@ class Chain:
                     active.fault.begin(context)
                 active.wakes = active.fault.tick(context)
                 self._collect(active)
-        return given
+        return released
 
     def due(self) -> float | None:
         """When ``tick`` has something to do; None for never."""
@@ -172,5 +176,7 @@ class Chain:
 
     def _sort(self) -> None:
         ordered = sorted(self.active.values(), key=lambda a: (a.fault.stage, a.id))
+        # Only faults that override a hook are called, because a call for every fault and message would slow the broker
+        # down.
         self._incoming = [a for a in ordered if type(a.fault).incoming is not Fault.incoming]
         self._outgoing = [a for a in ordered if type(a.fault).outgoing is not Fault.outgoing]

@@ -44,8 +44,8 @@ class OrderTarget(Protocol):
 
 
 def answer(raw: bytes, target: OrderTarget, token: str = "") -> bytes:
-    """Carry out one order and return the answer. Never raises for an invalid order. token: what the order must contain;
-    "" for nothing."""
+    """Carry out one order and return the answer. Never raises for an invalid order. token: the token that the order
+    must contain; "" for none."""
     try:
         result = _execute(raw, target, token)
     except SpecError as error:
@@ -74,6 +74,7 @@ def _execute(raw: bytes, target: OrderTarget, token: str) -> dict[str, Any]:
         raise SpecError(f"unknown command {shown}: {hint}")
     command, keys = COMMANDS[name]
     if keys is not None:
+        # An unknown key is an error: a misspelled one would otherwise be ignored.
         for key in order:
             if key not in keys:
                 able = f"expected only {', '.join(keys)}" if keys else "it takes none"
@@ -114,11 +115,11 @@ def _release(target: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
     return {"released": target.release()}
 
 
-def _faults(_desk: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
+def _faults(_target: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
     return {"faults": catalogue()}
 
 
-def _ping(_desk: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
+def _ping(_target: OrderTarget, _order: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 

@@ -56,12 +56,12 @@ WORKER_KINDS = (Kind.WORKER_REQUEST, Kind.HEARTBEAT_OUT, Kind.DISCONNECT_OUT)
 
 
 class Envelope(Enum):
-    """What stands between command and body."""
+    """The frames between command and body."""
 
     NONE = auto()
     SERVICE = auto()
     ADDRESS = auto()
-    """addr alone; an empty frame after it is swallowed, as plantd's broker does."""
+    """addr alone; an empty frame after it is skipped, as in plantd's broker."""
     ADDRESS_EMPTY = auto()
 
 
@@ -110,7 +110,7 @@ class Dialect:
 
     @property
     def names_service(self) -> bool:
-        """Whether a reply to a client says which service it comes from; majortomo's do not."""
+        """Whether a reply to a client names its service; majortomo's do not."""
         return self.layouts[Kind.CLIENT_FINAL].envelope is Envelope.SERVICE
 
     def __repr__(self) -> str:
@@ -118,24 +118,24 @@ class Dialect:
 
     @property
     def has_partial(self) -> bool:
-        """False for 0.1, which knows final replies only."""
+        """False for 0.1, which has only final replies."""
         return Kind.CLIENT_PARTIAL in self.layouts
 
 
-def _worker_rows(header: bytes, commands: Mapping[str, bytes], out: bool) -> dict[Kind, Layout]:
-    """Worker rows shared by all dialects but plantd; ``out``: is there a delimiter?"""
+def _worker_rows(header: bytes, commands: Mapping[str, bytes], delimiter: bool) -> dict[Kind, Layout]:
+    """Worker rows shared by all dialects but plantd. delimiter: whether the messages start with an empty frame."""
     addressed = (Envelope.ADDRESS_EMPTY, Body.SOME)
     rows = {
-        Kind.WORKER_READY: Layout(out, header, commands["ready"], Envelope.SERVICE, Body.NONE),
-        Kind.WORKER_REQUEST: Layout(out, header, commands["request"], *addressed),
-        Kind.WORKER_FINAL: Layout(out, header, commands["final"], *addressed),
-        Kind.HEARTBEAT_IN: Layout(out, header, commands["heartbeat"], Envelope.NONE, Body.NONE),
-        Kind.HEARTBEAT_OUT: Layout(out, header, commands["heartbeat"], Envelope.NONE, Body.NONE),
-        Kind.DISCONNECT_IN: Layout(out, header, commands["disconnect"], Envelope.NONE, Body.NONE),
-        Kind.DISCONNECT_OUT: Layout(out, header, commands["disconnect"], Envelope.NONE, Body.NONE),
+        Kind.WORKER_READY: Layout(delimiter, header, commands["ready"], Envelope.SERVICE, Body.NONE),
+        Kind.WORKER_REQUEST: Layout(delimiter, header, commands["request"], *addressed),
+        Kind.WORKER_FINAL: Layout(delimiter, header, commands["final"], *addressed),
+        Kind.HEARTBEAT_IN: Layout(delimiter, header, commands["heartbeat"], Envelope.NONE, Body.NONE),
+        Kind.HEARTBEAT_OUT: Layout(delimiter, header, commands["heartbeat"], Envelope.NONE, Body.NONE),
+        Kind.DISCONNECT_IN: Layout(delimiter, header, commands["disconnect"], Envelope.NONE, Body.NONE),
+        Kind.DISCONNECT_OUT: Layout(delimiter, header, commands["disconnect"], Envelope.NONE, Body.NONE),
     }
     if "partial" in commands:
-        rows[Kind.WORKER_PARTIAL] = Layout(out, header, commands["partial"], *addressed)
+        rows[Kind.WORKER_PARTIAL] = Layout(delimiter, header, commands["partial"], *addressed)
     return rows
 
 

@@ -1,10 +1,10 @@
-"""What a fault is: data (its fields) and up to four hooks. The modules of ``fake_broker.faults`` derive from it.
+"""The base of all faults: data (its fields) and up to five hooks. The modules of ``fake_broker.faults`` derive from it.
 
 The fields of the dataclass are the parameters a user may set; ``bounds`` gives the range of a number. A fault sees
 only the messages that its Match lets through, and acts on values: it never touches a socket or a clock. To change a
 socket it returns an Order.
 """
-# ruff: noqa: ARG002 – the base's hooks do nothing with what they are given
+# ruff: noqa: ARG002 – the hooks of the base ignore their arguments
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """For the TCP proxy: fields of its policy to change, how to close every connection, and whether to reset the
-    half-open ones. by: id of the fault, under which the proxy counts connections."""
+    """For the TCP proxy. policy: fields of its policy to change. cut: how to close every connection; None: not at all.
+    reset_mute: whether to reset the half-open ones. by: id of the fault, under which the proxy counts connections."""
 
     policy: Mapping[str, Any] = field(default_factory=dict)
     cut: str | None = None

@@ -6,8 +6,8 @@ import json
 
 
 def answer(service: bytes, body: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """``ping`` gives ``pong`` (plantd's State service does), no body or an empty one gives the health as JSON,
-    anything else comes back as it is."""
+    """The body of the reply: ``pong`` to ``ping``, as plantd's State service; the health as JSON to no body or an empty
+    one; and any other body unchanged."""
     if not any(body):
         name = service.decode("utf-8", "backslashreplace")
         return (json.dumps({"service": name, "status": "healthy"}).encode(),)

@@ -1,7 +1,7 @@
-"""Every frame in a file, one JSON object a line: monotonic time, direction, identity and frames in hex.
+"""Writes every message to a file, one JSON object a line: monotonic time, direction, identity and frames in hex.
 
-``{"at":12.345678,"way":"in","peer":"00a1…","frames":["","4d4450433032",…]}``. The file is
-readable by its owner only (0600), for frames may carry what a service would not want read.
+``{"at":12.345678,"way":"in","peer":"00a1…","frames":["","4d4450433032",…]}``. Only its owner can read the file (0600),
+because frames may contain secrets.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from pathlib import Path
 from types import TracebackType
 
 LIMIT = 256 * 1024 * 1024
-"""Bytes; the journal ends there with a line that says so, and the broker goes on."""
+"""Bytes. A journal of this size ends with a line that says so; the broker continues."""
 
 
 class Journal:
     """Owns the file. Raises OSError when it cannot be opened; later errors end the journal, not the broker."""
 
     def __init__(self, path: Path, *, limit: int = LIMIT) -> None:
-        # Not blocking: a pipe that nobody reads would be waited for, for ever.
+        # Without O_NONBLOCK, opening a pipe that nobody reads would block for ever.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, flags, 0o600)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a device would be closed to everybody else
+        # The mode of a device must not be changed, and a pipe cannot be read back.
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "not a regular file")
         os.fchmod(descriptor, 0o600)
@@ -35,11 +36,12 @@ class Journal:
         self.ended: str | None = None
 
     def write(self, at: float, way: str, peer: bytes, frames: Sequence[bytes]) -> None:
-        """One message. way: ``in`` or ``out``."""
+        """Write one message. at: seconds of the broker's clock. way: ``in`` or ``out``. Never raises."""
         if self.ended is not None:
             return
         hexes = ",".join(f'"{frame.hex()}"' for frame in frames)
         line = f'{{"at":{at:.6f},"way":"{way}","peer":"{peer.hex()}","frames":[{hexes}]}}\n'
+        # The lines are ASCII, so their length in characters is their size in bytes.
         self._left -= len(line)
         if self._left < 0:
             self._end("the journal is full")
@@ -52,7 +54,7 @@ class Journal:
             self._end(str(error))
 
     def flush(self) -> None:
-        """Hand what is buffered to the kernel; ``pending`` says whether there is anything."""
+        """Pass the buffered lines to the kernel; ``pending`` tells whether there are any."""
         self.pending = False
         if self.ended is None:
             try:
@@ -66,7 +68,7 @@ class Journal:
             self._file.write(f'{{"ended":"{reason.encode("ascii", "replace").decode()}"}}\n')
             self._file.flush()
         except OSError:
-            pass  # a full disk: nothing more can be said there
+            pass  # the disk is full, so the last line is missing
 
     def close(self) -> None:
         """Idempotent; never raises."""

@@ -10,10 +10,10 @@ RST, FIN, HANG, HALF_OPEN = "rst", "fin", "hang", "half-open"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How bytes pass. pause: seconds before the first byte of a new connection does. slice: bytes sent at once, 0
-    for as many as fit; gap: seconds between slices. limit: bytes per connection, both ways together, until it
-    ends as ``limit_end`` says; 0 for none. max_peers: connections at once, -1 for any number. shut: nobody
-    listens."""
+    """How the proxy passes bytes. pause: seconds before the first byte of a new connection is passed. slice: bytes sent
+    at once, 0 for as many as fit; gap: seconds between slices. limit: bytes per connection, in both directions
+    together, after which it ends as ``limit_end`` says; 0 for none. max_peers: connections at once, -1 for any number.
+    shut: the proxy does not listen."""
 
     pause: float = 0.0
     slice: int = 0
@@ -26,8 +26,8 @@ class Policy:
 
 @dataclass(slots=True)
 class Tally:
-    """What one fault of the transport saw and did. seen: connections it applied to. fired: what it did to them: ended,
-    paused, slices written, times the port was shut."""
+    """The counts of one fault of the transport. seen: connections that it applied to. fired: its effects: connections
+    ended or paused, slices written, times that the port was closed."""
 
     seen: int = 0
     fired: int = 0
@@ -48,7 +48,8 @@ class Way:
 
 
 class Link:
-    """A peer's connection and ours to the ROUTER behind it. mute: bytes no longer pass, nothing is read."""
+    """A peer's connection (front) and the proxy's own connection to the ROUTER (back). passed: bytes in both
+    directions. mute: no more bytes are read or passed."""
 
     __slots__ = ("back", "front", "mute", "passed", "ways")
 

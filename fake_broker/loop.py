@@ -1,4 +1,4 @@
-"""The one thread that owns all of ZeroMQ: it waits for sockets and for time, and lets the Broker decide."""
+"""The one thread that owns all ZeroMQ sockets: it waits for them and for due times, and lets the Broker decide."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from fake_broker.proxy import Proxy
 from fake_broker.server import ListenError, Server, listen
 from fake_broker.spec import Spec, parse
 
-MAX_NAP = 1.0
+MAX_WAIT = 1.0  # seconds of one poll
 BEHIND_PROXY = "tcp://127.0.0.1:0"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where it listens, with port numbers filled in."""
+    """The endpoints at which the broker listens, with their port numbers."""
 
     endpoint: str
     control: str
 
 
 class Loop:
-    """Owns the context and every socket; is the control endpoint's OrderTarget. Raises ListenError when an endpoint
-    cannot be listened on.
+    """Owns the context and every socket, and is the OrderTarget of the control endpoint. Raises ListenError when an
+    endpoint cannot be bound.
 
-    token: what every order must carry, "" for nothing.
-    mistakes: the last exceptions that a message caused; always empty, or the broker has a bug.
+    token: the token that every order must contain; "" for none.
+    mistakes: the last exceptions that a message caused. It is empty unless the broker has a bug.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Loop:
                 undo.callback(self._proxy.close)
                 endpoint = _tcp(*self._proxy.address)
             self._control = context.socket(zmq.REP)
-            self._control.linger = 500  # milliseconds for the last answer to get out
+            self._control.linger = 500  # milliseconds to send the last answer
             self._control.maxmsgsize = control.MAX_REQUEST
             undo.callback(self._control.close)
             self.endpoints = Endpoints(endpoint, listen(self._control, control_bind))
@@ -90,7 +90,7 @@ class Loop:
             self._poller.register(self._wake_read, zmq.POLLIN)
             self._cleanup = undo.pop_all()
 
-    # -- life
+    # -- running
 
     def run(self) -> None:
         """Serve until ``stop``."""
@@ -99,12 +99,13 @@ class Loop:
             self._server.tick(now)
             self._send(self._broker.tick(now, self._server.monitor.peers))
             self._follow_orders()
-            ready = dict(self._poller.poll(0 if self._unwritten() else self._nap()))
+            ready = dict(self._poller.poll(0 if self._journal_pending() else self._poll_timeout()))
+            # The monitor first, so that the identity of a new connection can be related to it when its message is read.
             if self._server.monitor.socket in ready:
                 self._server.monitor.drain()
             if self._server.router in ready:
                 self._read()
-            elif self._journal is not None and self._unwritten():
+            elif self._journal is not None and self._journal_pending():
                 self._journal.flush()
             if self._control in ready:
                 self._execute()
@@ -119,15 +120,15 @@ class Loop:
             self._wake_write.send(b"x")
 
     def stop_on_signals(self) -> None:
-        """SIGTERM and SIGINT end ``run``, for as long as this lives. Only in the main thread."""
+        """Make SIGTERM and SIGINT end ``run``, until ``close``. Only in the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
-        # A signal between the last look at ``_stopping`` and poll() would be slept over; its byte here is not.
+        # A signal between the check of ``_stopping`` and poll() would not end the poll; the byte in this socket does.
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         self._cleanup.callback(signal.set_wakeup_fd, -1)
 
     def close(self) -> None:
-        """Let go of every socket at once; replies that are not sent yet are dropped. Idempotent."""
+        """Close every socket at once; replies that are not sent yet are dropped. Idempotent."""
         self._cleanup.close()
 
     def __enter__(self) -> Loop:
@@ -143,7 +144,7 @@ class Loop:
     def stats(self) -> dict[str, Any]:
         """The broker's counters, and those of the connections."""
         counts = self._server.counts()
-        told = {
+        found = {
             "peers": self._server.monitor.peers,
             "identities": self._server.monitor.identities,
             **counts,
@@ -158,13 +159,13 @@ class Loop:
             "pid": os.getpid(),
         }
         if self._proxy is not None:
-            told["proxied"] = self._proxy.connections
-            for fault in told["faults"]:
+            found["proxied"] = self._proxy.connections
+            for fault in found["faults"]:
                 if tally := self._proxy.tally(fault["id"]):
                     fault["seen"], fault["fired"] = tally.seen, tally.fired
         if self._journal is not None:
-            told["journal"] = {"messages": self._journal.lines, "ended": self._journal.ended}
-        return told
+            found["journal"] = {"messages": self._journal.lines, "ended": self._journal.ended}
+        return found
 
     def add_fault(self, spec: Spec) -> int:
         """Switch a fault on; its id. Raises SpecError."""
@@ -184,7 +185,7 @@ class Loop:
         self._follow_orders()
 
     def silence(self, silent: bool) -> None:
-        """Fall silent, or answer again. Both are idempotent."""
+        """Stop answering, or answer again. Both are idempotent."""
         if silent and not self._silent():
             self._silence = self.add_fault(parse({"fault": "silence"}))
         elif self._silence is not None and self._silent() and not silent:
@@ -199,16 +200,16 @@ class Loop:
     def _silent(self) -> bool:
         return self._silence is not None and self._silence in self._broker.chain.active
 
-    # -- inside
+    # -- helpers
 
-    def _nap(self) -> int:
-        """Milliseconds until something is due, rounded up: a poll that ends early would only spin."""
+    def _poll_timeout(self) -> int:
+        """Milliseconds until something is due, rounded up: a poll that ends too early would only repeat itself."""
         due = self._server.due()
         times = [self._broker.due(), *([] if due is None else [due])]
-        return math.ceil(1000 * max(0.0, min(min(times) - self._clock(), MAX_NAP)))
+        return math.ceil(1000 * max(0.0, min(min(times) - self._clock(), MAX_WAIT)))
 
-    def _unwritten(self) -> bool:
-        """Is there something for the journal to write out once there is nothing to read?"""
+    def _journal_pending(self) -> bool:
+        """Whether the journal has lines to flush, which is done once there is nothing to read."""
         return self._journal is not None and self._journal.pending
 
     def _read(self) -> None:
@@ -222,26 +223,28 @@ class Loop:
                 continue
             try:
                 sends = broker.receive(message.identity, message.frames, now)
-            except Exception as error:  # no input stops the broker, not even one that finds a mistake in it
+            except Exception as error:  # no input stops the broker, not even one that reveals a bug in it
                 self.mistakes.append(f"{type(error).__name__}: {error}"[:200])
                 continue
             self._send(sends)
             self._report()
+            # The order may replace the ROUTER, from which no more must be read.
             if broker.socket_orders:
                 break
         self._follow_orders()
 
     def _report(self) -> None:
-        """Peers that use another dialect, on standard error: else they only see that nobody answers."""
+        """Report peers that use another dialect on standard error. Otherwise their user only sees that nothing
+        answers."""
         while self._broker.notices:
-            with contextlib.suppress(OSError):  # nobody reads it: the counters still tell
+            with contextlib.suppress(OSError):  # nobody reads it; the counters still have them
                 sys.stderr.write(f"fake-broker: {self._broker.notices.pop(0)}\n")
                 sys.stderr.flush()
 
     def _send(self, sends: Iterable[Send]) -> None:
         for send in sends:
             if not self._server.send(send):
-                self._broker.lost(send)
+                self._broker.undeliverable(send)
                 continue
             self._broker.delivered(send)
             if self._journal is not None:
@@ -252,8 +255,10 @@ class Loop:
             frames = self._control.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return
+        # An order has one frame. A REP socket must answer every request, so any other gets the answer to an invalid
+        # order.
         raw = frames[0] if len(frames) == 1 else b""
-        with contextlib.suppress(zmq.Again):  # the asker is gone, nobody misses the answer
+        with contextlib.suppress(zmq.Again):  # the client has disconnected, so the answer is not needed
             self._control.send(control.answer(raw, self, self._token), zmq.NOBLOCK)
 
     def _follow_orders(self) -> None:

@@ -38,7 +38,7 @@ def _service_fits(service: bytes, pattern: str) -> bool:
 
 
 class Matcher:
-    """A Match with its counters. Owns no clock: callers pass the time."""
+    """A Match with its counters. It has no clock: callers pass the time."""
 
     def __init__(self, match: Match, commands: frozenset[str], random: Random, now: float) -> None:
         self.match = match
@@ -58,6 +58,8 @@ class Matcher:
             return False
         if self.seen % match.every:
             return False
+        # The generator is called only if it decides something, so that a fault without a probability does not change
+        # the sequence.
         if match.probability < 1.0 and self._random.random() >= match.probability:
             return False
         if match.times and self.fired >= match.times:
@@ -78,7 +80,7 @@ class Matcher:
 
     @property
     def ends(self) -> float | None:
-        """When the window closes for good, on the same clock; None for never."""
+        """When the window closes, by the same clock; None for never."""
         return None if self.match.until >= FOREVER else self._since + self.match.until
 
     @property

@@ -1,8 +1,8 @@
 """Majordomo on the wire: frames ⇄ messages, for client, worker and broker.
 
-Frames are as a DEALER peer sends or receives them; the ROUTER adds and strips the identity. Nothing here does
-I/O, so the broker, its tests and any client share one definition of the wire. What the dialects disagree on is
-in the tables of ``fake_broker.dialects``; sources: ZeroMQ RFC 7 (MDP/0.1) and RFC 18 (MDP/0.2).
+Frames are as a DEALER peer sends or receives them; the ROUTER adds and strips the identity. Nothing here does I/O, so
+the broker, its tests and any client share one definition of the wire. The tables of ``fake_broker.dialects`` have the
+differences between dialects. Sources: ZeroMQ RFC 7 (MDP/0.1) and RFC 18 (MDP/0.2).
 
 >>> encode_client_request("plantd", "state", [b"ping"])
 [b'', b'MDPC02', b'REQUEST', b'state', b'ping']
@@ -55,12 +55,12 @@ class ProtocolError(Exception):
 
 
 class UnsupportedMessage(ValueError):
-    """Our own mistake: the dialect has no such message (0.1 has no PARTIAL), or a body is missing."""
+    """The caller's mistake: the dialect has no such message (0.1 has no PARTIAL), or a body is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientRequest:
-    """Client → broker: do something at a service."""
+    """Client → broker: a request to a service."""
 
     service: bytes
     body: tuple[bytes, ...]
@@ -101,30 +101,32 @@ class WorkerReply:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Either way between worker and broker."""
+    """Worker → broker or broker → worker: the sender is alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Either way between worker and broker."""
+    """Worker → broker or broker → worker: the sender ends the connection."""
 
 
 Inbound = ClientRequest | WorkerReady | WorkerReply | Heartbeat | Disconnect
-"""What a broker receives."""
+"""The messages that a broker receives."""
 
 ToWorker = WorkerRequest | Heartbeat | Disconnect
-"""What a worker receives."""
+"""The messages that a worker receives."""
 
 
 # ---------------------------------------------------------------------------------------------- one layout
 
 
-def _pack(speech: Dialect, kind: Kind, envelope: bytes | None, body: Sequence[bytes]) -> list[bytes]:
-    layout = speech.layouts.get(kind)
+def _pack(dialect_: Dialect, kind: Kind, envelope: bytes | None, body: Sequence[bytes]) -> list[bytes]:
+    layout = dialect_.layouts.get(kind)
     if layout is None:
-        raise UnsupportedMessage(f"dialect {speech.name} has no {kind.name.lower().replace('_', ' ')}")
+        raise UnsupportedMessage(f"dialect {dialect_.name} has no {kind.name.lower().replace('_', ' ')}")
     if layout.body is Body.SOME and not body:
-        raise UnsupportedMessage(f"dialect {speech.name} needs at least one body frame: give [b''] for none")
+        raise UnsupportedMessage(
+            f"dialect {dialect_.name} needs at least one body frame: give [b''] for none"
+        )
     frames = [EMPTY, layout.header] if layout.delimiter else [layout.header]
     if layout.command is not None:
         frames.append(layout.command)
@@ -137,7 +139,7 @@ def _pack(speech: Dialect, kind: Kind, envelope: bytes | None, body: Sequence[by
 
 
 def _unpack(table: Table, frames: Sequence[bytes]) -> tuple[Kind, bytes, tuple[bytes, ...]]:
-    """Find the layout that the header and command name; give kind, envelope and body."""
+    """Find the layout for the header and the command. Returns kind, envelope and body. Raises ProtocolError."""
     if not frames:
         raise ProtocolError("short", "no frames at all; expected at least a header")
     at = 1 if frames[0] == EMPTY else 0
@@ -147,6 +149,7 @@ def _unpack(table: Table, frames: Sequence[bytes]) -> tuple[Kind, bytes, tuple[b
     if commands is None:
         expected = " or ".join(repr(h.decode()) for h in table)
         raise ProtocolError("header", f"header {_shown(frames[at])}; expected {expected}")
+    # Requests and replies of clients have no command in 0.1.
     found = commands.get(None)
     delimited = at == 1
     at += 1
@@ -155,7 +158,7 @@ def _unpack(table: Table, frames: Sequence[bytes]) -> tuple[Kind, bytes, tuple[b
             raise ProtocolError("short", "no command after the header")
         found = commands.get(frames[at])
         if found is None:
-            raise ProtocolError("command", f"command {_shown(frames[at])} is none a peer may send here")
+            raise ProtocolError("command", f"command {_shown(frames[at])} is none that a peer may send here")
         at += 1
     kind, layout = found
     if layout.delimiter is not delimited:
@@ -186,7 +189,7 @@ def _shown(frame: bytes) -> str:
 
 
 def as_name(service: str | bytes) -> bytes:
-    """A service name as it goes on the wire."""
+    """A service name as bytes, as it is sent."""
     return service.encode() if isinstance(service, str) else service
 
 
@@ -194,48 +197,48 @@ def as_name(service: str | bytes) -> bytes:
 
 
 def encode_client_request(
-    speech: str | Dialect, service: str | bytes, body: Sequence[bytes] = ()
+    dialect_: str | Dialect, service: str | bytes, body: Sequence[bytes] = ()
 ) -> list[bytes]:
     """A client's request. Raises UnsupportedMessage when the dialect needs a body and there is none."""
-    return _pack(dialect(speech), Kind.CLIENT_REQUEST, as_name(service), body)
+    return _pack(dialect(dialect_), Kind.CLIENT_REQUEST, as_name(service), body)
 
 
-def decode_client_reply(speech: str | Dialect, frames: Sequence[bytes]) -> ClientReply:
-    """What the broker answered a client. Raises ProtocolError."""
-    spoken = dialect(speech)
-    kind, envelope, body = _unpack(spoken.client_side, frames)
-    named = spoken.layouts[kind].envelope is Envelope.SERVICE
+def decode_client_reply(dialect_: str | Dialect, frames: Sequence[bytes]) -> ClientReply:
+    """The broker's reply to a client. Raises ProtocolError."""
+    resolved = dialect(dialect_)
+    kind, envelope, body = _unpack(resolved.client_side, frames)
+    named = resolved.layouts[kind].envelope is Envelope.SERVICE
     return ClientReply(envelope if named else None, body, kind is Kind.CLIENT_FINAL)
 
 
 # ---------------------------------------------------------------------------------------------- worker side
 
 
-def encode_worker_ready(speech: str | Dialect, service: str | bytes) -> list[bytes]:
+def encode_worker_ready(dialect_: str | Dialect, service: str | bytes) -> list[bytes]:
     """A worker's first message."""
-    return _pack(dialect(speech), Kind.WORKER_READY, as_name(service), ())
+    return _pack(dialect(dialect_), Kind.WORKER_READY, as_name(service), ())
 
 
 def encode_worker_reply(
-    speech: str | Dialect, client: bytes, body: Sequence[bytes], *, final: bool = True
+    dialect_: str | Dialect, client: bytes, body: Sequence[bytes], *, final: bool = True
 ) -> list[bytes]:
     """A worker's answer for that client. Raises UnsupportedMessage for a partial one in 0.1."""
-    return _pack(dialect(speech), Kind.WORKER_FINAL if final else Kind.WORKER_PARTIAL, client, body)
+    return _pack(dialect(dialect_), Kind.WORKER_FINAL if final else Kind.WORKER_PARTIAL, client, body)
 
 
-def encode_worker_heartbeat(speech: str | Dialect) -> list[bytes]:
-    """A worker's sign of life."""
-    return _pack(dialect(speech), Kind.HEARTBEAT_IN, None, ())
+def encode_worker_heartbeat(dialect_: str | Dialect) -> list[bytes]:
+    """A worker's heartbeat."""
+    return _pack(dialect(dialect_), Kind.HEARTBEAT_IN, None, ())
 
 
-def encode_worker_disconnect(speech: str | Dialect) -> list[bytes]:
-    """A worker's farewell."""
-    return _pack(dialect(speech), Kind.DISCONNECT_IN, None, ())
+def encode_worker_disconnect(dialect_: str | Dialect) -> list[bytes]:
+    """A worker's DISCONNECT."""
+    return _pack(dialect(dialect_), Kind.DISCONNECT_IN, None, ())
 
 
-def decode_to_worker(speech: str | Dialect, frames: Sequence[bytes]) -> ToWorker:
-    """What the broker sent a worker. Raises ProtocolError."""
-    kind, envelope, body = _unpack(dialect(speech).worker_side, frames)
+def decode_to_worker(dialect_: str | Dialect, frames: Sequence[bytes]) -> ToWorker:
+    """The broker's message to a worker. Raises ProtocolError."""
+    kind, envelope, body = _unpack(dialect(dialect_).worker_side, frames)
     if kind is Kind.WORKER_REQUEST:
         return WorkerRequest(envelope, body)
     return Heartbeat() if kind is Kind.HEARTBEAT_OUT else Disconnect()
@@ -244,9 +247,9 @@ def decode_to_worker(speech: str | Dialect, frames: Sequence[bytes]) -> ToWorker
 # ---------------------------------------------------------------------------------------------- broker side
 
 
-def decode_inbound(speech: str | Dialect, frames: Sequence[bytes]) -> Inbound:
-    """What any peer sent the broker, identity frame taken off. Raises ProtocolError."""
-    kind, envelope, body = _unpack(dialect(speech).broker_side, frames)
+def decode_inbound(dialect_: str | Dialect, frames: Sequence[bytes]) -> Inbound:
+    """A peer's message to the broker, without its identity frame. Raises ProtocolError."""
+    kind, envelope, body = _unpack(dialect(dialect_).broker_side, frames)
     if kind is Kind.CLIENT_REQUEST:
         return ClientRequest(envelope, body)
     if kind is Kind.WORKER_READY:
@@ -259,17 +262,17 @@ def decode_inbound(speech: str | Dialect, frames: Sequence[bytes]) -> Inbound:
 
 
 def encode_client_reply(
-    speech: str | Dialect, service: str | bytes, body: Sequence[bytes], *, final: bool = True
+    dialect_: str | Dialect, service: str | bytes, body: Sequence[bytes], *, final: bool = True
 ) -> list[bytes]:
     """The broker's answer to a client. Raises UnsupportedMessage for a partial one in 0.1."""
     kind = Kind.CLIENT_FINAL if final else Kind.CLIENT_PARTIAL
-    return _pack(dialect(speech), kind, as_name(service), body)
+    return _pack(dialect(dialect_), kind, as_name(service), body)
 
 
-def encode_to_worker(speech: str | Dialect, message: ToWorker) -> list[bytes]:
+def encode_to_worker(dialect_: str | Dialect, message: ToWorker) -> list[bytes]:
     """Request, heartbeat or disconnect for a worker."""
-    spoken = dialect(speech)
+    resolved = dialect(dialect_)
     if isinstance(message, WorkerRequest):
-        return _pack(spoken, Kind.WORKER_REQUEST, message.client, message.body)
+        return _pack(resolved, Kind.WORKER_REQUEST, message.client, message.body)
     kind = Kind.HEARTBEAT_OUT if isinstance(message, Heartbeat) else Kind.DISCONNECT_OUT
-    return _pack(spoken, kind, None, ())
+    return _pack(resolved, kind, None, ())

@@ -1,8 +1,8 @@
 """The Majordomo management interface: the broker itself answers every ``mmi.*`` (RFC 8).
 
-RFC 8 defines ``mmi.service`` (200 when somebody serves it, else 404) and 501 for what a broker does not know.
-``mmi.services``, ``mmi.status``, ``mmi.service.NAME`` and ``mmi.metrics`` are what plantd's App asks for, each
-without a body; its own broker never answers them, this one does unless the plantd quirks are on.
+RFC 8 defines ``mmi.service`` (200 when a worker serves it, else 404) and 501 for a request that a broker does not know.
+plantd's App requests ``mmi.services``, ``mmi.status``, ``mmi.service.NAME`` and ``mmi.metrics``, each without a body.
+plantd's own broker never answers them; this one does, unless the plantd quirks are on.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ NOT_IMPLEMENTED = b"501"
 
 
 class Directory(Protocol):
-    """What the answers are made of."""
+    """Provides the facts for the answers."""
 
     def service_names(self) -> Sequence[bytes]:
-        """Every service that somebody serves, sorted."""
+        """Every service that has a worker or is internal, sorted."""
 
     def available(self, service: bytes) -> bool:
-        """Would a request be served at once? Busy workers do not count."""
+        """Whether a request would be served at once. Busy workers do not count."""
 
     def metrics(self) -> Mapping[str, int]:
         """Counters by name."""
 
 
 def is_management(service: bytes) -> bool:
-    """Does the broker itself answer for this service?"""
+    """Whether the broker itself answers for this service."""
     return service.startswith(PREFIX)
 
 

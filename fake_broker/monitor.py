@@ -1,9 +1,9 @@
-"""Who is connected: live TCP connections and live identities, from the ROUTER's socket monitor.
+"""Counts the peers that are connected: TCP connections and identities, from the ROUTER's socket monitor.
 
-This is the witness that does not rely on the service under test: a service that forgets to close its sockets
-keeps its peers here, whatever it says of itself. A connection counts from ACCEPTED to DISCONNECTED; libzmq
-gives DISCONNECTED too for a connection that never finished its handshake. When a listener is unbound its
-connections end with it, and only the listener's own CLOSED says so. (Both measured, libzmq 4.3.5.)
+These counts do not rely on the service under test: if it forgets to close its sockets, its peers remain here, whatever
+it reports itself. A connection counts from ACCEPTED to DISCONNECTED; libzmq also reports DISCONNECTED for a connection
+that never finished its handshake. When a listener is unbound its connections end with it, and libzmq reports only
+CLOSED of the listener. (Both measured, libzmq 4.3.5.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EVENTS = (
 _FAILED = EVENTS & ~(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
 _EVENT = struct.Struct("=HI")
 MAX_EVENTS = 1_000
-"""Read at one go, so that a storm of connections cannot keep the broker from its messages."""
+"""Events read at once, so that a storm of connections cannot keep the broker from its messages."""
 
 
 class Monitor:
@@ -57,20 +57,21 @@ class Monitor:
 
     @property
     def identities(self) -> int:
-        """Distinct ROUTER identities that spoke and are connected now."""
+        """Distinct ROUTER identities that have sent a message and are connected now."""
         return len(self._by_identity)
 
     def knows(self, identity: bytes) -> bool:
-        """Has this identity been met, on a connection that still lives?"""
+        """Whether this identity has sent a message on a connection that is still open."""
         return identity in self._by_identity
 
     def meet(self, identity: bytes, connection: int | None) -> None:
-        """An identity spoke for the first time, on the connection with this descriptor."""
+        """Record the first message of an identity. connection: the descriptor on which it arrived, None if unknown."""
         self.identities_seen += 1
         if connection is None or connection not in self._live:
             self.drain()
         if connection is None or connection not in self._live:
-            return  # it said something and left at once
+            return  # it has disconnected since
+        # A connection has one identity; a second one means that the descriptor was reused before its events were read.
         before = self._by_connection.pop(connection, None)
         if before is not None:
             self._by_identity.pop(before, None)
@@ -78,7 +79,7 @@ class Monitor:
         self._by_identity[identity] = connection
 
     def drain(self) -> None:
-        """Take in the events that are there."""
+        """Process the events that have arrived, at most MAX_EVENTS."""
         for _ in range(MAX_EVENTS):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
@@ -87,27 +88,27 @@ class Monitor:
             event, value = _EVENT.unpack(frames[0])
             if event == zmq.EVENT_ACCEPTED:
                 self.accepted += 1
-                # A descriptor is reused at once: whoever had it before is gone.
-                self._gone(value)
+                # The kernel reuses a descriptor at once, so the connection that had it before has ended.
+                self._remove(value)
                 self._live.add(value)
             elif event == zmq.EVENT_DISCONNECTED:
                 self.disconnected += 1
-                self._gone(value)
+                self._remove(value)
             elif event == zmq.EVENT_CLOSED:
                 self.disconnected += len(self._live)
                 for connection in list(self._live):
-                    self._gone(connection)
+                    self._remove(connection)
             elif event & _FAILED:
                 self.failed_handshakes += 1
 
-    def _gone(self, connection: int) -> None:
+    def _remove(self, connection: int) -> None:
         self._live.discard(connection)
         identity = self._by_connection.pop(connection, None)
         if identity is not None:
             self._by_identity.pop(identity, None)
 
     def close(self) -> None:
-        """Let go of the monitor; the ROUTER must still be open. Idempotent."""
+        """Close the monitor, while the ROUTER is still open. Idempotent."""
         if not self.socket.closed:
             self._router.disable_monitor()
             self.socket.close(0)

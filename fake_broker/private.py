@@ -25,7 +25,8 @@ def private_folder() -> Iterator[Path]:
     lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        draft.rename(folder / LOCK)  # from here on it is locked for everybody who finds it
+        # Only a locked file gets the name that other brokers look for.
+        draft.rename(folder / LOCK)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -46,7 +47,7 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Does a process hold the lock? Raises OSError when there is no such file: then the folder may be new."""
+    """Whether a process holds the lock. Raises OSError when there is no such file: then the folder may be new."""
     lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

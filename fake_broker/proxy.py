@@ -1,8 +1,8 @@
-"""A small TCP proxy in front of the ROUTER, for what ZeroMQ itself cannot do wrong: RST, FIN, half-open
+"""A small TCP proxy in front of the ROUTER, for faults that ZeroMQ itself cannot produce: RST, FIN, half-open
 connections, bytes in slices, a pause before the handshake, a limit of bytes or of connections.
 
-It runs in a thread of its own and touches no ZeroMQ socket; the broker's thread tells it what to do through a
-queue. Memory is bounded: a direction whose reader is slow is not read beyond BUFFER bytes.
+It runs in a thread of its own and touches no ZeroMQ socket; the broker's thread sends it orders through a queue. Memory
+is bounded: while a reader is slow, at most BUFFER bytes are read for it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 from fake_broker.link import FIN, HALF_OPEN, HANG, RST, Link, Policy, Tally, Way
 
 BUFFER = 64 * 1024
-MAX_NAP = 0.5
+MAX_WAIT = 0.5  # seconds of one select
 DEFAULT = Policy()
 COUNTED = frozenset({"pause", "slice", "limit", "max_peers"})
 BACKLOG = 512
-DRAIN = 64  # times BUFFER, that are read before a FIN: a peer that sends for ever would keep us here
+DRAIN = 64  # times BUFFER that are read before a FIN, at most: a peer that never stops sending would block the proxy
 
 
 class Proxy:
@@ -44,7 +44,7 @@ class Proxy:
         self._policy = Policy()
         self._tallies: dict[int, Tally] = {}
         self._owners: dict[str, Tally] = {}  # of each field of the policy, while a fault sets it
-        self._told: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._pending_orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._stopping = False
         self._listener: socket.socket | None = self._listen((host, port))
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
@@ -65,27 +65,27 @@ class Proxy:
         return len(self._links) // 2
 
     def tally(self, by: int) -> Tally | None:
-        """What the fault of that id saw and did so far; None for one that never reached the proxy."""
+        """The counts of the fault with this id so far; None for one that never reached the proxy."""
         return self._tallies.get(by)
 
     def change(self, *, by: int = 0, **changes: Any) -> None:
         """Change some fields of the policy. by: the fault under which it counts."""
-        self._tell(lambda: self._apply(changes, self._tallies.setdefault(by, Tally())))
+        self._send_order(lambda: self._apply(changes, self._tallies.setdefault(by, Tally())))
 
     def cut(self, how: str, *, by: int = 0) -> None:
-        """End every connection: ``rst``, ``fin``, or ``half-open``, where the broker's side ends and the peer's
-        lives on, mute. by: the fault under which it counts."""
-        self._tell(lambda: self._cut_all(how, self._tallies.setdefault(by, Tally())))
+        """End every connection with ``rst`` or ``fin``, or make it ``half-open``: the broker's side is closed, and the
+        peer's stays open without any traffic. by: the fault under which it counts."""
+        self._send_order(lambda: self._cut_all(how, self._tallies.setdefault(by, Tally())))
 
     def reset_mute(self) -> None:
         """Reset the connections that are mute, so that their peers can connect again."""
-        self._tell(self._reset_mute)
+        self._send_order(self._reset_mute)
 
     def close(self) -> None:
         """End the thread and every connection. Idempotent."""
         if self._thread.is_alive():
             self._stopping = True
-            self._tell(lambda: None)
+            self._send_order(lambda: None)
             self._thread.join()
 
     def __enter__(self) -> Proxy:
@@ -96,8 +96,8 @@ class Proxy:
     ) -> None:
         self.close()
 
-    def _tell(self, order: Callable[[], None]) -> None:
-        self._told.put(order)
+    def _send_order(self, order: Callable[[], None]) -> None:
+        self._pending_orders.put(order)
         with contextlib.suppress(OSError):
             self._wake_write.send(b"x")
 
@@ -106,9 +106,9 @@ class Proxy:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                found = self._selector.select(self._nap())
-                # First what was said: a fault that is on before a peer connects holds for it.
-                ready = self._hear()
+                found = self._selector.select(self._select_timeout())
+                # Orders come first: a fault that was switched on before a peer connected applies to it.
+                ready = self._carry_out_orders()
                 for key, _ in found:
                     if key.fileobj is self._listener:
                         self._accept()
@@ -119,7 +119,7 @@ class Proxy:
                 for link in ready:
                     if link.front in self._links and not link.mute:
                         self._pump(link)
-                self._mind_listener()
+                self._update_listener()
         finally:
             for link in set(self._links.values()):
                 self._end(link, RST)
@@ -128,29 +128,29 @@ class Proxy:
                     one.close()
             self._selector.close()
 
-    def _hear(self) -> set[Link]:
-        """Obey what the other thread said; the connections that may be able to go on after that."""
+    def _carry_out_orders(self) -> set[Link]:
+        """Carry out the orders of the other thread. Returns the connections that may make progress after them."""
         with contextlib.suppress(BlockingIOError):
             self._wake_read.recv(1024)
-        obeyed = False
+        changed = False
         with contextlib.suppress(Empty):
             while True:
-                self._told.get_nowait()()
-                obeyed = True
-        return set(self._links.values()) if obeyed else set()
+                self._pending_orders.get_nowait()()
+                changed = True
+        return set(self._links.values()) if changed else set()
 
-    def _nap(self) -> float:
+    def _select_timeout(self) -> float:
         """Seconds until a pause or a gap is over."""
         if not self._timed:
-            return MAX_NAP
-        return max(0.0, min(MAX_NAP, min(self._timed.values()) - self._clock()))
+            return MAX_WAIT
+        return max(0.0, min(MAX_WAIT, min(self._timed.values()) - self._clock()))
 
     def _accept(self) -> None:
         assert self._listener is not None
         try:
             front, _ = self._listener.accept()
         except OSError:
-            return  # gone already, or no descriptor left: the peer may try again
+            return  # it has disconnected, or no descriptor is left: the peer may try again
         try:
             back = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         except OSError:
@@ -158,7 +158,9 @@ class Proxy:
             return
         for one in (front, back):
             one.setblocking(False)
+            # Nagle's algorithm would join small slices into larger segments (tcp(7)).
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Does not wait: bytes are buffered until the connection is writable.
         back.connect_ex(self._upstream)
         link = Link(front, back, self._clock() + self._policy.pause)
         self._links[front] = self._links[back] = link
@@ -193,6 +195,7 @@ class Proxy:
         now = self._clock()
         while way.buffer and now >= way.next:
             size = policy.slice or len(way.buffer)
+            # The last piece is cut, so that exactly ``limit`` bytes pass.
             if policy.limit:
                 size = min(size, policy.limit - link.passed)
             if size <= 0:
@@ -211,7 +214,7 @@ class Proxy:
             way.into.shutdown(socket.SHUT_WR)
 
     def _watch(self, link: Link) -> None:
-        """Ask the selector, or the clock, for what can make progress, and for nothing else."""
+        """Register the connection only for events, or a time, after which it can make progress."""
         now = self._clock()
         waits = [w.next for w in link.ways if w.buffer and w.next > now]
         if waits and not link.mute:
@@ -252,7 +255,8 @@ class Proxy:
             with contextlib.suppress(OSError):
                 if how == RST:
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                else:  # bytes that nobody has read turn the FIN of close(2) into a RST (tcp_close, net/ipv4/tcp.c)
+                else:
+                    # Unread bytes turn the FIN of close(2) into a RST (tcp_close in net/ipv4/tcp.c).
                     one.shutdown(socket.SHUT_WR)
                     for _ in range(DRAIN):
                         if not one.recv(BUFFER):
@@ -268,7 +272,7 @@ class Proxy:
                 self._owners.pop(name, None)
             else:
                 self._owners[name] = tally
-                if name != "pause":  # which is for new connections alone
+                if name != "pause":  # it applies only to new connections
                     tally.seen += self.connections
 
     def _count(self, name: str) -> None:
@@ -287,7 +291,7 @@ class Proxy:
             if link.mute:
                 self._end(link, RST)
 
-    def _mind_listener(self) -> None:
+    def _update_listener(self) -> None:
         policy = self._policy
         full = 0 <= policy.max_peers <= self.connections
         if policy.shut or full:
@@ -298,13 +302,14 @@ class Proxy:
                 self._listener.close()
                 self._listener = None
         elif self._listener is None:
-            with contextlib.suppress(OSError):  # tried again within MAX_NAP
+            with contextlib.suppress(OSError):  # tried again within MAX_WAIT
                 self._listener = self._listen(self.address)
                 self._selector.register(self._listener, selectors.EVENT_READ)
 
     def _listen(self, address: tuple[str, int]) -> socket.socket:
         listener = socket.socket(self._family, socket.SOCK_STREAM)
         try:
+            # After a fault the same port is bound again while its old connections are still in TIME_WAIT (socket(7)).
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(BACKLOG)

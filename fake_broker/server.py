@@ -1,7 +1,7 @@
-"""The ROUTER: the only module that touches one. Binds, unbinds, starts anew, reads in portions, never waits.
+"""Owns the ROUTER socket: binds, unbinds and restarts it, and reads it in portions without waiting.
 
 No input stops it: frames are bounded in size and number, and a peer that does not read loses messages instead of
-holding up the others.
+delaying the others.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from fake_broker.monitor import Monitor
 MAX_FRAME = 64 * 1024 * 1024
 """Bytes of one frame from a peer; libzmq ends the connection of a peer that sends more (ZMQ_MAXMSGSIZE)."""
 MAX_FRAMES = 10_000
-"""Frames of one message; the rest of a longer one is read and thrown away."""
+"""Frames of one message; the rest of a longer one is read and discarded."""
 PORTION = 256
-"""Messages read before anything else gets its turn."""
+"""Messages read before the loop does anything else."""
 REBIND_PAUSE = 0.01
+"""Seconds between two attempts to bind again."""
 HANDSHAKE = 5_000
-"""Milliseconds a connection has to finish its ZMTP handshake."""
+"""Milliseconds in which a connection must finish its ZMTP handshake."""
 
 
 class ListenError(Exception):
@@ -33,9 +34,10 @@ class ListenError(Exception):
 
 
 def listen(listener: zmq.Socket[bytes], endpoint: str) -> str:
-    """Bind; gives the endpoint with its port filled in. A Unix socket is for this user alone (0600).
-    Raises ListenError."""
+    """Bind, and return the endpoint with its port number. Only this user can connect to a Unix socket (0600). Raises
+    ListenError."""
     listener.ipv6 = "[" in endpoint
+    # libzmq creates the socket file of an ipc endpoint with what the umask leaves: mode 0600.
     before = os.umask(0o177)
     try:
         listener.bind(endpoint)
@@ -53,7 +55,7 @@ def _refusal(endpoint: str, taken: bool, why: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one peer sent. excess: frames beyond MAX_FRAMES, which are lost."""
+    """One message of a peer. excess: the number of frames beyond MAX_FRAMES, which are discarded."""
 
     identity: bytes
     frames: list[bytes]
@@ -79,7 +81,7 @@ class Server:
         self._routers += 1
         router = self._context.socket(zmq.ROUTER)
         router.linger = 0
-        # Without it libzmq drops what is for a peer that is gone, and says nothing.
+        # Without it libzmq silently drops messages for a peer that has disconnected.
         router.set(zmq.ROUTER_MANDATORY, 1)
         router.set(zmq.HANDSHAKE_IVL, HANDSHAKE)
         router.maxmsgsize = self._max_frame
@@ -92,10 +94,11 @@ class Server:
     # -- traffic
 
     def receive(self) -> Iterator[Message]:
-        """What is there, at most PORTION messages. Stop iterating after an order that changes the ROUTER."""
+        """The messages that have arrived, at most PORTION. Stop iterating after an order that changes the ROUTER."""
         router, monitor = self.router, self.monitor
         for _ in range(PORTION):
             try:
+                # Not copied, because only the frame object has the descriptor of its connection (ZMQ_SRCFD).
                 first = router.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
@@ -114,7 +117,8 @@ class Server:
             yield Message(identity, frames, excess)
 
     def send(self, send: Send) -> bool:
-        """False when the peer is gone (EHOSTUNREACH) or does not read (EAGAIN: its queue is full)."""
+        """Send a message. False when the peer has disconnected (EHOSTUNREACH) or does not read (EAGAIN: its queue is
+        full)."""
         try:
             self.router.send_multipart([send.to, *send.frames], zmq.NOBLOCK)
         except zmq.ZMQError:
@@ -122,14 +126,14 @@ class Server:
         return True
 
     def counts(self) -> dict[str, int]:
-        """Of the connections, over every ROUTER there was."""
+        """The counts of connections, summed over every ROUTER so far."""
         self.monitor.drain()
         return {name: before + getattr(self.monitor, name) for name, before in self._past.items()}
 
     # -- orders of faults
 
     def follow(self, order: Unbind | Bind | Read | Restart, now: float) -> None:
-        """Do what a fault asks of the socket."""
+        """Carry out a fault's order."""
         if isinstance(order, Read):
             self._read(order.reading)
         elif isinstance(order, Bind):
@@ -144,7 +148,7 @@ class Server:
             self._restart(order, now)
 
     def tick(self, now: float) -> None:
-        """Try to bind again, when that is due: the old socket lets go of its port in its own time."""
+        """Try to bind again when that is due: libzmq closes the old listener in its own thread, some time later."""
         if self._bind_again is None or now < self._bind_again:
             return
         try:
@@ -169,8 +173,9 @@ class Server:
                 self._poller.unregister(self.router)
 
     def _restart(self, order: Restart, now: float) -> None:
+        # The counters of a monitor start at zero with each ROUTER; those before are added to them.
         self._past = self.counts()
-        # Its connections end with it, and no monitor is left to say so.
+        # Its connections end with it, and no monitor is left to report that.
         self._past["disconnected"] += self.monitor.peers
         self._poller.unregister(self.monitor.socket)
         if self.reading:
@@ -182,7 +187,7 @@ class Server:
         self._open()
 
     def close(self) -> None:
-        """Let go of ROUTER and monitor; what is not sent yet is dropped. Idempotent."""
+        """Close ROUTER and monitor; messages that are not sent yet are dropped. Idempotent."""
         if not self.router.closed:
             self.monitor.close()
             self.router.close(0)
@@ -197,7 +202,7 @@ class Server:
 
 
 def _descriptor(frame: zmq.Frame) -> int | None:
-    """The descriptor of the connection that a frame came in on, as the monitor names connections."""
+    """The descriptor of the connection on which a frame arrived: the monitor identifies connections by it."""
     try:
         found = frame.get(zmq.SRCFD)
     except zmq.ZMQError:

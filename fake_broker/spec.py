@@ -30,14 +30,14 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A fault with its parameters, and what it applies to."""
+    """A fault with its parameters, and the messages that it applies to."""
 
     fault: Fault
     match: Match
 
 
 def nearest(word: str, among: Iterable[str]) -> str:
-    """', did you mean …?' or the list of what there is."""
+    """``did you mean 'NAME'?``, or the list of valid names if none is similar."""
     among = list(among)
     close = difflib.get_close_matches(word, among, n=1)
     return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(among)}"
@@ -83,6 +83,7 @@ def parse_words(text: str) -> Spec:
         return parse(whole)
     name, *pairs = (part.strip() for part in text.split(","))
     data: dict[str, Any] = {"fault": name}
+    # A service may be called "1" or "true", so the values of text parameters are not read as JSON.
     hints = get_type_hints(Match) | (get_type_hints(FAULTS[name]) if name in FAULTS else {})
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -146,6 +147,7 @@ def _text(key: str, f: Field[Any], value: Any) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise SpecError(f"{key!r} is {_shown(value)}; expected text of at most {MAX_TEXT} characters")
     try:
+        # JSON may contain lone surrogates (RFC 8259, 8.2), which cannot be sent.
         value.encode()
     except UnicodeEncodeError:
         raise SpecError(f"{key!r} is {_shown(value)}; expected text that UTF-8 can carry") from None

@@ -1,10 +1,10 @@
 """The Majordomo broker's state machine: (message, now) → messages to send. No I/O, no clock.
 
-Everything that a real broker remembers lives here: services, workers, their liveness, requests that wait.
-What the fake one does wrong on purpose does not: that is ``fake_broker.faults``.
+It keeps the state of a real broker: services, workers, their liveness, waiting requests. Deliberate misbehaviour is not
+here but in ``fake_broker.faults``.
 
-Times are seconds of one monotonic clock. Memory is bounded: beyond MAX_PENDING waiting requests a newcomer is
-given up (and counted as unanswered), beyond MAX_WORKERS a new worker is disconnected.
+Times are seconds of one monotonic clock. Memory is bounded: beyond MAX_PENDING waiting requests a new one is dropped
+(and counted as unanswered), beyond MAX_WORKERS a new worker is disconnected.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ from fake_broker.traffic import Outgoing
 HEARTBEAT_INTERVAL = 2.5
 """Seconds between heartbeats to each worker (RFC 7's example, and plantd's setting)."""
 LIVENESS = 3
-"""A worker that is mute for so many intervals is taken for dead: 7.5 s."""
+"""Intervals without a message after which the broker drops a worker: 7.5 s."""
 MAX_PENDING = 10_000
 MAX_WORKERS = 10_000
 
 
 @dataclass(slots=True)
 class Worker:
-    """One worker. ``client`` is whose request it works on, None when idle."""
+    """One worker. expires: when it is dropped without a further message. client: identity of the client whose request
+    it processes, None when idle."""
 
     identity: bytes
     service: bytes
@@ -57,7 +58,7 @@ class Service:
 
 
 class State:
-    """The broker proper. ``receive`` and ``tick`` give what is to be sent, in order."""
+    """The state machine. ``receive`` and ``tick`` return the messages to send, in order."""
 
     def __init__(
         self,
@@ -82,16 +83,16 @@ class State:
     # -- mmi.Directory
 
     def service_names(self) -> list[bytes]:
-        """Every service that somebody serves, sorted."""
+        """Every service that has a worker or is internal, sorted."""
         return sorted(self.internal | {s.name for s in self.services.values() if s.workers})
 
     def available(self, service: bytes) -> bool:
-        """Internal, or at least one idle worker."""
+        """Whether the service is internal or has an idle worker."""
         known = self.services.get(service)
         return service in self.internal or (known is not None and bool(known.idle))
 
     def metrics(self) -> Mapping[str, int]:
-        """Under the names that plantd's App looks for."""
+        """Counters under the names that plantd's App expects."""
         return {
             "messages_processed": self.requests,
             "error_count": self.unanswered,
@@ -100,14 +101,14 @@ class State:
         }
 
     def service_of(self, identity: bytes) -> bytes:
-        """The service of that worker, b"" when it is none."""
+        """The service of that worker; b"" when the identity is not a worker's."""
         worker = self.workers.get(identity)
         return worker.service if worker else b""
 
     # -- input
 
     def receive(self, identity: bytes, message: Inbound, now: float) -> list[Outgoing]:
-        """One message of one peer."""
+        """Process one message of a peer."""
         if isinstance(message, ClientRequest):
             return self._request(identity, message, now)
         if isinstance(message, WorkerReady):
@@ -117,7 +118,7 @@ class State:
             self.forget(identity)
             return []
         if worker is None:
-            # RFC 7: a worker the broker does not know is told to start anew with READY.
+            # RFC 7: DISCONNECT makes a worker that the broker does not know start again with READY.
             return [_to_worker(identity, b"", Disconnect())]
         worker.expires = now + self.interval * self.liveness
         if isinstance(message, Heartbeat):
@@ -125,10 +126,11 @@ class State:
         return self._reply(worker, message, now)
 
     def tick(self, now: float) -> list[Outgoing]:
-        """Forget workers that are mute for too long, and give heartbeats to the others when they are due."""
+        """Drop workers that have sent nothing for too long, and send the others a heartbeat when it is due."""
         if now < self.next_beat:
             return []
         self.next_beat = now + self.interval
+        # A list, because ``forget`` removes workers from the table.
         for worker in [w for w in self.workers.values() if w.expires <= now]:
             if worker.client is None or not self.quirks.keep_dead_busy:
                 self.forget(worker.identity)
@@ -139,12 +141,12 @@ class State:
         return self.next_beat
 
     def set_interval(self, interval: float, now: float) -> None:
-        """Heartbeats every ``interval`` seconds from now on."""
+        """Send heartbeats every ``interval`` seconds from now on."""
         self.interval = interval
         self.next_beat = now + interval
 
     def forget(self, identity: bytes) -> None:
-        """Drop that worker; a request in its hands stays unanswered."""
+        """Drop that worker; a request that it processes stays unanswered."""
         worker = self.workers.pop(identity, None)
         if worker is None:
             return
@@ -157,12 +159,12 @@ class State:
         self._drop_if_unused(service)
 
     def disconnect(self, identity: bytes) -> list[Outgoing]:
-        """Drop that worker and tell it so."""
+        """Drop that worker and send it DISCONNECT."""
         service = self.service_of(identity)
         self.forget(identity)
         return [_to_worker(identity, service, Disconnect())]
 
-    # -- one kind of message each
+    # -- one method per kind of message
 
     def _request(self, client: bytes, request: ClientRequest, now: float) -> list[Outgoing]:
         self.requests += 1

@@ -1,4 +1,4 @@
-"""What passes through the broker, between decoding and encoding."""
+"""The messages that pass through the broker, between decoding and encoding."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class Incoming:
 class Outgoing:
     """A message on its way to a peer.
 
-    frames: when set, these go out as they are and ``message`` is only what they once meant. delay: seconds to
-    wait. held: wait for the release barrier. interval: seconds between two repetitions, until the fault
-    ``cause`` ends or the peer is gone.
+    frames: if set, these are sent unchanged, and ``message`` is the message before a fault changed its encoding. delay:
+    seconds to wait before sending. held: wait for the order ``release``. interval: seconds between two repetitions,
+    until the fault ``cause`` ends or the peer disconnects.
     """
 
     to: bytes
@@ -79,8 +79,8 @@ class Outgoing:
 
 
 def frames_of(out: Outgoing, dialect: Dialect) -> Sequence[bytes]:
-    """The frames of a message as they go on the wire. A reply without a body gets one empty frame, which every
-    dialect can carry."""
+    """The frames of a message as they are sent. A reply without a body gets one empty frame, which every dialect
+    allows."""
     if out.frames is not None:
         return out.frames
     message = out.message

@@ -13,7 +13,7 @@ class Cut(ProxyFault):
     group = "transport"
 
     how: str = choice("rst", ("rst", "fin"), "rst or fin")
-    interval: float = bounds(0.0, 0.0, 86_400.0, "seconds between two times; 0: once only")
+    interval: float = bounds(0.0, 0.0, 86_400.0, "seconds between two cuts; 0: once only")
 
     def tick(self, context: HookContext) -> float | None:
         context.orders.append(Wire(cut=self.how))

@@ -14,10 +14,10 @@ class Disconnect(Fault):
     name = "disconnect"
     group = "heartbeat"
 
-    interval: float = bounds(0.0, 0.0, 86_400.0, "seconds between two times; 0: once only")
+    interval: float = bounds(0.0, 0.0, 86_400.0, "seconds between two DISCONNECTs; 0: once only")
 
     def tick(self, context: HookContext) -> float | None:
         for worker, service in context.workers.items():
-            farewell = Outgoing(worker, DisconnectMessage(), service)
-            context.orders += [Forget(worker), Deliver((farewell,))]
+            message = Outgoing(worker, DisconnectMessage(), service)
+            context.orders += [Forget(worker), Deliver((message,))]
         return context.now + self.interval if self.interval else None

@@ -17,7 +17,7 @@ class WrongService(Fault):
     group = "reply"
     commands = REPLIES
 
-    named: str = text_or_flag("somebody-else", "the name in the reply")
+    named: str = text_or_flag("somebody-else", "service name in the reply")
 
     def why_no_effect(self, dialect: Dialect) -> str:
         """See ``Fault``."""

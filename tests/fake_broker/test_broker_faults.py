@@ -181,7 +181,7 @@ def test_endless_partial_goes_on_until_cleared_or_the_peer_is_gone() -> None:
     assert script.waits(0.5) == [(A, partial()), (B, partial())]
     script.now += 0.5
     gone, alive = script.broker.tick(script.now)
-    script.broker.lost(gone)
+    script.broker.undeliverable(gone)
     script.broker.delivered(alive)
     assert script.waits(0.5) == [(B, partial())]
     script.off(number)
@@ -565,7 +565,7 @@ def test_faults_are_told_as_they_were_asked_for() -> None:
 
 
 def test_an_unknown_id_cannot_be_cleared() -> None:
-    with pytest.raises(SpecError, match="no fault with id 9 is on; on are none"):
+    with pytest.raises(SpecError, match="no fault with id 9 is active; active are none"):
         Script().off(9)
 
 
