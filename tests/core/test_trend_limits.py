@@ -151,3 +151,28 @@ def test_the_bound_of_a_trend_is_its_one_sided_upper_end() -> None:
     assert found.free == 10
     upper = max(0.0, found.slopes[0]) + 0.84 * 2.228 * found.errors[0]  # 2.228: t of 10 degrees of freedom
     assert trend.assess(one, sensitivity=1.0).at_most == pytest.approx(upper)
+
+
+def test_levels_read_again_and_again_without_clients_are_no_evidence_for_a_line() -> None:
+    """A cleanup after 2,500 requests, each fourth of which retained a unit: called a leak per second of a stream."""
+    levels = [310.0, 310, 320, 380, 530, 485, *[485.0] * 18]
+    # Streams, those that were reset, seconds that all were open, events, and the length of each cycle.
+    loads = [
+        (0, 0, 0, 0, 2.2), (50, 30, 25, 150, 2.2), (300, 180, 18, 180, 2.1), (600, 0, 120, 1800, 4.3),
+        (2320, 0, 0, 2320, 4.7), *[(0, 0, 0, 0, 2.6)] * 7, *[(0, 0, 0, 0, 3.9)] * 11,
+    ]  # fmt: skip
+    spans = tuple(
+        {
+            "connection": float(n),
+            "answered": n - aborts / 3,
+            "abort": float(aborts),
+            "stream-second": float(open_),
+            "event": float(events),
+            "time": seconds,
+            "reading": 1.0,
+            "cycle": float(n > 0),
+        }
+        for n, aborts, open_, events, seconds in loads
+    )
+    one = trend.assess_moving(Series(FDS, tuple(levels), spans, 50, (190.0, 250.0, 310.0)), sensitivity=1e-3)
+    assert one.status == "undecided"

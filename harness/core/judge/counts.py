@@ -12,6 +12,7 @@ from harness.core.budget import Budget, retain_for
 from harness.core.judge import growth, trend
 from harness.core.judge.ceiling import assess_at_ceiling
 from harness.core.judge.diagnose import per
+from harness.core.judge.fallen_back import fallen_back
 from harness.core.judge.following import followed, without_brought_mappings
 from harness.core.judge.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
 from harness.core.judge.limit import limited
@@ -97,7 +98,10 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     )
     others, leaders = find_correlated_growth(results, read, seen)
     results = {**results, **others, **capped}
-    kept = {key: retained(trial, seen, key, one) for key, one in results.items()}
+    kept = {
+        key: fallen_back(seen, key, retained(trial, seen, key, one), trial.sensitivity)
+        for key, one in results.items()
+    }
     kept = {key: _cap_at_leader(one, kept.get(leaders[key])) if key in leaders and key not in capped else one
             for key, one in kept.items()}  # fmt: skip
     return covered(without_brought_mappings(unserved(followed(seen, kept, FLOOR), capped)))

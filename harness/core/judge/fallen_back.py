@@ -1,0 +1,45 @@
+"""Counts that are released all at once, after a number of requests: how much of them can have leaked.
+
+What has leaked by some moment is at most the level then, above the level before the first client. So one low reading
+after many streams bounds the leak, however high the level was before and is again: a janitor that closes what is left
+after every 1,000 requests leaves levels between 0 and 1,000, whose scatter would take hours to average out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.core.judge.growth import Assessed
+from harness.core.judge.moments import Moment, level_of
+from harness.core.metric import Key
+from harness.core.stats.distributions import poisson_interval
+from harness.core.units import counted
+
+AS_HIGH = 1.25  # times the highest level before the low reading, up to which later ones are no new growth
+
+
+def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: float) -> Assessed:
+    """The result, ``bounded`` where a low reading excludes a leak of ``sensitivity`` units per answered stream (95 %).
+
+    found: the moments of one process, from before its first client on.
+    """
+    if one.status != "undecided" or not found or found[0].peak or found[0].done.get("connection"):
+        return one
+    read = [(moment, level) for moment in found if (level := level_of(moment, key)) is not None]
+    if len(read) < 2 or read[0][0] is not found[0]:
+        return one
+    start = read[0][1]
+    for index in range(len(read) - 1, 0, -1):
+        moment, level = read[index]
+        exposure = moment.done.get("answered", 0.0)
+        if exposure <= 0:
+            break
+        _, _, high = poisson_interval(max(0.0, level - start), exposure)
+        highest = max(level for _, level in read[:index]) - start
+        later = max((level for _, level in read[index + 1 :]), default=start) - start
+        if high <= sensitivity and later <= AS_HIGH * highest:
+            streams = counted(exposure, "answered stream", "g")
+            why = f"fell back to {level - start:g} above the level before the first client after {streams}"
+            return replace(one, status="bounded", at_most=high, why=why, growing=False)
+    return one

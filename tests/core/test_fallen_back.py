@@ -1,0 +1,60 @@
+"""Counts that a cleanup releases all at once: what can have leaked is bounded by the lowest late level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from harness.core.cycle import Phase
+from harness.core.judge.fallen_back import fallen_back
+from harness.core.judge.growth import Assessed
+from harness.core.judge.moments import Moment
+from tests.core.series import FDS
+
+OPEN = Assessed("undecided", 0.05, "noise of ±240", 900.0, 9_000.0, growing=True)
+
+
+def moments(levels: Sequence[float], each: float = 3_000.0, start: float = 10.0) -> list[Moment]:
+    """Levels after so many answered streams each, and the one before the first client."""
+    first = Moment(Phase.WARMUP, {FDS: start}, {"time": 1.0}, 0)
+    return [
+        first,
+        *(
+            Moment(
+                Phase.LOAD,
+                {FDS: level},
+                {"time": 2.0 + n, "connection": each * n, "answered": each * n},
+                50,
+            )
+            for n, level in enumerate(levels, start=1)
+        ),
+    ]
+
+
+def test_one_low_level_late_bounds_what_can_have_leaked() -> None:
+    one = fallen_back(moments([900, 500, 13, 996]), FDS, OPEN, 0.001)
+    assert (one.status, one.growing) == ("bounded", False)
+    assert one.at_most == pytest.approx(8.77 / 9_000, rel=0.01)  # Poisson's upper limit for three units, 95 %
+    assert one.why == "fell back to 3 above the level before the first client after 9000 answered streams"
+
+
+@pytest.mark.parametrize(
+    ("levels", "why"),
+    [
+        ([900, 500, 16, 996], "six units in 9,000 streams may be more than one in 1,000"),
+        ([900, 500, 13, 1_300], "a new height may be growth that began late"),
+        ([13, 500, 900], "the low level came after too few streams"),
+    ],
+)
+def test_other_levels_are_no_bound(levels: list[float], why: str) -> None:
+    assert fallen_back(moments(levels), FDS, OPEN, 0.001) is OPEN, why
+
+
+def test_without_a_level_before_the_first_client_nothing_is_known() -> None:
+    assert fallen_back(moments([900, 500, 13, 996])[1:], FDS, OPEN, 0.001) is OPEN
+
+
+def test_a_result_that_is_decided_stays() -> None:
+    leaking = Assessed("leaking", 0.05, "rose with its driver")
+    assert fallen_back(moments([900, 500, 13, 996]), FDS, leaking, 0.001) is leaking
