@@ -101,12 +101,11 @@ def _accept(
 ) -> Trial:
     """Allow the growth of a trial until it is within its budgets; returns the trial as judged at the end.
 
-    Growth that
-    was judged as a part of other growth is a finding of its own once the other is allowed.
+    Growth that was judged as a part of other growth is a finding of its own once the other is allowed.
     """
-    said = False
+    printed = False
     for _ in range(ROUNDS):
-        known = loads(path, tomlkit.dumps(document)) if path.exists() or said else BudgetFile(str(path))
+        known = loads(path, tomlkit.dumps(document)) if path.exists() or printed else BudgetFile(str(path))
         changes = changes_of(granted(known, scope, today), budget_of(trial))
         for change in changes:
             until = f", as an exception until {reason.until}" if change.is_exception else ""
@@ -114,9 +113,9 @@ def _accept(
         if changes:
             write(document, path, scope, changes, reason)
             known = loads(path, tomlkit.dumps(document))
-        elif not said:
+        elif not printed:
             click.echo(line(f"{scope.say()} nothing changes"))
-        said = True
+        printed = True
         trial = replace(trial, budget=granted(known, scope, today))
         trial = replace(trial, verdict=judge(trial))
         if not changes or trial.verdict is None or trial.verdict.outcome is not Outcome.LEAKING:

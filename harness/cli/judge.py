@@ -48,8 +48,8 @@ def command(
         raise click.UsageError("--profile names a part of a budget file: expected --budget FILE with it")
     check_output("--json", json_file)
     record = saved_record(run, redact)
-    asked = rate("--sensitivity", sensitivity) if sensitivity else None
-    trials = [_again(trial, asked, budget_file, profile) for trial in map(as_ended, record.trials)]
+    smallest = rate("--sensitivity", sensitivity) if sensitivity else None
+    trials = [_changed(trial, smallest, budget_file, profile) for trial in map(as_ended, record.trials)]
     judged = tuple(judged_again(trial, run) for trial in trials)
     console = terminal()
     if self_test:
@@ -67,10 +67,10 @@ def command(
     raise click.exceptions.Exit(worst_exit_code(judged))
 
 
-def _again(trial: Trial, asked: float | None, budget_file: Path | None, profile: str | None) -> Trial:
+def _changed(trial: Trial, sensitivity: float | None, budget_file: Path | None, profile: str | None) -> Trial:
     """The trial with another sensitivity or budget."""
-    if asked is not None:
-        trial = replace(trial, sensitivity=asked)
+    if sensitivity is not None:
+        trial = replace(trial, sensitivity=sensitivity)
     if budget_file is None:
         return trial
     met = {path for o in trial.observations for path in o.spec.paths} or {path_of(trial.target.url)}

@@ -83,7 +83,7 @@ def line_for(table: Table, key: Key) -> float | None:
 
 def not_covered(budget: Budget, keys: Iterable[Key]) -> tuple[Note, ...]:
     """One note for each kind that the entry of its metric does not cover, because its unit differs."""
-    told = {}
+    notes = {}
     for key in keys:
         bare = Key(key.metric)
         tables = [
@@ -91,13 +91,13 @@ def not_covered(budget: Budget, keys: Iterable[Key]) -> tuple[Note, ...]:
         ]
         if key.kind and bare.unit != key.unit and tables:
             per = tables[0][0]
-            told[key] = Note(
+            notes[key] = Note(
                 NoteKind.BUDGET_GAP,
                 f"budgets: {key.metric} per {per} is in {_unit(bare)} and does not cover {key}, which is counted in "
                 f'{_unit(key)}; give it a line of its own: "{key}" = "AMOUNT/{per}"',
                 {"key": str(key)},
             )
-    return tuple(told.values())
+    return tuple(notes.values())
 
 
 def _growths(budget: Budget) -> tuple[tuple[str, Table], ...]:

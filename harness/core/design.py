@@ -82,7 +82,7 @@ def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
     )
 
 
-def brisk(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
+def short_dwell(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
     """An ordinary cycle with a dwell that follows the time to the first event, so that stalled readers do not prolong
     it. If all clients stall, the dwell is as asked: they need the time to fill the service's buffers."""
     step = plain(trial, goal, phase)
@@ -112,7 +112,7 @@ def wait(trial: Trial, goal: Goal) -> CycleSpec:
 def burst(trial: Trial, goal: Goal) -> CycleSpec:
     """The shortest load: one burst of clients that disconnect at once. A pool that grows with every burst is soon
     full."""
-    step = brisk(trial, goal, Phase.LOAD)
+    step = short_dwell(trial, goal, Phase.LOAD)
     size = max(1, min(goal.concurrency, goal.connections))
     way = "fin" if goal.disconnect == "mixed" else goal.disconnect
     return replace(step, connections=size, concurrency=size, disconnect=way)
@@ -127,7 +127,7 @@ def long(trial: Trial, goal: Goal) -> CycleSpec:
 
 def half(trial: Trial, goal: Goal) -> CycleSpec:
     """A load half as large as an ordinary one: growth per burst of clients is the same, per stream it is half."""
-    step = brisk(trial, goal, Phase.LOAD)
+    step = short_dwell(trial, goal, Phase.LOAD)
     return replace(
         step,
         connections=max(1, goal.connections // 2),
@@ -148,7 +148,7 @@ def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     wanted = (streams - served) / max(MIN_SHARE, min(1.0, share + EARLY))
     if wanted <= 0 or size < goal.connections:
         return None
-    step = brisk(trial, goal, Phase.LOAD)
+    step = short_dwell(trial, goal, Phase.LOAD)
     way = "fin" if goal.disconnect == "mixed" else goal.disconnect
     return replace(step, connections=int(min(size, max(wanted, goal.connections))), disconnect=way)
 
@@ -199,7 +199,7 @@ def few(trial: Trial, goal: Goal) -> CycleSpec:
 
 def large(trial: Trial, goal: Goal, disconnect: str | None = None) -> CycleSpec:
     """A load cycle twice as large as the largest before, as far as it stays short."""
-    step = brisk(trial, goal, Phase.LOAD)
+    step = short_dwell(trial, goal, Phase.LOAD)
     way = disconnect or goal.disconnect
     if not goal.vary:
         return step
@@ -219,7 +219,7 @@ def width(trial: Trial, goal: Goal) -> int:
 
 def pure(trial: Trial, goal: Goal, disconnect: str) -> CycleSpec:
     """All clients disconnect in one way. Stalled readers stay for their dwell, so there are few of them."""
-    step = replace(brisk(trial, goal, Phase.ATTRIBUTION), disconnect=disconnect)
+    step = replace(short_dwell(trial, goal, Phase.ATTRIBUTION), disconnect=disconnect)
     return replace(step, connections=max(1, goal.connections // 3)) if disconnect == "stall" else step
 
 

@@ -80,8 +80,8 @@ def place_of(place: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def bound_of(bound: Mapping[str, Any]) -> Mapping[str, Any]:
     """The fields of a bound of an earlier version: what was retained began its explanation."""
-    told = bound.get("status") == "retention" and not str(bound.get("unit", "")).endswith("/hour")
-    return {**bound, "retained": str(bound.get("explanation", "")).partition(";")[0] if told else ""}
+    retention = bound.get("status") == "retention" and not str(bound.get("unit", "")).endswith("/hour")
+    return {**bound, "retained": str(bound.get("explanation", "")).partition(";")[0] if retention else ""}
 
 
 def renamed(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -95,7 +95,7 @@ def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
         return None
     if len(warm) >= MIN_WARMUP and (steady(warm) or (goal.vary and (steep(warm) or _declining(warm, goal)))):
         return None
-    step = design.brisk(trial, goal, Phase.WARMUP)
+    step = design.short_dwell(trial, goal, Phase.WARMUP)
     if not seen and goal.vary:
         size = max(min(goal.concurrency, goal.connections), goal.connections // 3)
         return replace(step, connections=size)
@@ -208,7 +208,11 @@ def _for_required(
     if len(loads) < goal.cycles and (
         STREAM in open_ or (open_ and trial.observations[-1].spec.phase is not Phase.LOAD)
     ):
-        return _closer(trial, goal, loads, []) if STREAM in open_ else design.brisk(trial, goal, Phase.LOAD)
+        return (
+            _closer(trial, goal, loads, [])
+            if STREAM in open_
+            else design.short_dwell(trial, goal, Phase.LOAD)
+        )
     if HOUR not in open_ or goal.max_seconds is None:
         return None
     step = design.idle(trial, goal)
@@ -369,7 +373,7 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     if not goal.vary:
         return design.plain(trial, goal, Phase.LOAD)
     if not loads:
-        return design.brisk(trial, goal, Phase.LOAD)
+        return design.short_dwell(trial, goal, Phase.LOAD)
     last = trial.observations[-1].spec.phase
     if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
         # An orderly close is the fastest way to disconnect, and more streams than any cache holds are needed.

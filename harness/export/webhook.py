@@ -43,13 +43,13 @@ class Webhook:
         client = Client(Router(), timeout=TIMEOUT)
         reason = ""
         for wait in (*PAUSES, None):
-            asked = 0.0
+            retry_after = 0.0
             try:
                 with client.open(request) as response:
                     if 200 <= response.status < 300:
                         return
                     reason = f"it answers {response.status}"
-                    asked = _seconds(response.retry_after)
+                    retry_after = _seconds(response.retry_after)
                     again = response.status in AGAIN
             except RequestFailed as error:
                 reason, again = error.cause, True
@@ -57,7 +57,7 @@ class Webhook:
                 reason, again = f"it redirects with {error.status} to an address that is not allowed", False
             if not again or wait is None:
                 break
-            pause(min(MAX_PAUSE, max(wait, asked)))
+            pause(min(MAX_PAUSE, max(wait, retry_after)))
         raise NotificationError(f"no notification to {self.host}: {reason}; check its address")
 
 

@@ -24,14 +24,14 @@ class Ignore:
     reason: str
 
     def __post_init__(self) -> None:
-        said = f"Ignore({self.kind!r}, {self.match!r}, {self.reason!r})"
+        text = f"Ignore({self.kind!r}, {self.match!r}, {self.reason!r})"
         if self.kind not in ("*", *KINDS):
             hint = nearest(str(self.kind), KINDS)
-            raise ConfigError(f"{said}: kind {self.kind!r}; expected * or one of {', '.join(KINDS)}{hint}")
+            raise ConfigError(f"{text}: kind {self.kind!r}; expected * or one of {', '.join(KINDS)}{hint}")
         if not isinstance(self.match, str):
-            raise ConfigError(f"{said}: expected a shell pattern such as '*eventfd*'")
+            raise ConfigError(f"{text}: expected a shell pattern such as '*eventfd*'")
         if not isinstance(self.reason, str) or not self.reason.strip():
-            raise ConfigError(f"{said}: no reason given; expected why it is not a leak")
+            raise ConfigError(f"{text}: no reason given; expected why it is not a leak")
 
     def covers(self, kind: str, text: str) -> bool:
         """Whether this entry matches the object."""

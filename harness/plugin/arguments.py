@@ -62,15 +62,15 @@ def words(command: object) -> list[str] | None:
     """The arguments of a command, with paths as texts. Raises ConfigError for anything else."""
     if command is None:
         return None
-    said = f"guard(command={command!r})"
+    call = f"guard(command={command!r})"
     if isinstance(command, str):
-        raise ConfigError(f"{said}: one text; expected a list of words: {shlex.split(command)}")
+        raise ConfigError(f"{call}: one text; expected a list of words: {shlex.split(command)}")
     if not isinstance(command, Sequence) or not all(isinstance(word, TEXT) for word in command):
         raise ConfigError(
-            f"{said}: expected a list of words, each a text or a path; str() of what is neither"
+            f"{call}: expected a list of words, each a text or a path; str() of what is neither"
         )
     if not command:
-        raise ConfigError(f"{said}: expected the program that starts the service, and its arguments")
+        raise ConfigError(f"{call}: expected the program that starts the service, and its arguments")
     return [os.fsdecode(word) for word in command]
 
 

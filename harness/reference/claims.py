@@ -235,9 +235,9 @@ def _actions() -> Iterator[Claim]:
 
 
 def _defects() -> Iterator[Claim]:
-    told = {claim.name for claim in _STORY}
+    tested = {claim.name for claim in _STORY}
     for profile in SINGLE_DEFECTS:
-        if profile.name not in told:
+        if profile.name not in tested:
             yield _of(profile.name, f"{DEFECT} {profile.defects[0]}", profile.death)
     yield _of("bare", "this service: no defect", "without a defect nothing stays")
 

@@ -88,12 +88,12 @@ class IsolatedExchange:
                     stdout=subprocess.PIPE,
                 )
             except OSError as error:
-                self._say(f"cannot be started: {error}")
+                self._log(f"cannot be started: {error}")
                 self._ending.wait(RESTART_PAUSE)
                 continue
             status = self._read_output(child)
             if not self._ending.is_set():
-                self._say(f"{child.pid} ended with status {status}; starting another")
+                self._log(f"{child.pid} ended with status {status}; starting another")
                 self._ending.wait(RESTART_PAUSE)
 
     def _read_output(self, child: subprocess.Popen[bytes]) -> int:
@@ -101,13 +101,13 @@ class IsolatedExchange:
         assert child.stdin is not None
         assert child.stdout is not None
         for line in child.stdout:
-            said = json.loads(line)
-            if "ready" in said:
+            message = json.loads(line)
+            if "ready" in message:
                 with self._lock:
                     self._child = child
                 self._ready.set()
             else:
-                self._answer(said)
+                self._answer(message)
         with self._lock:
             self._child = None
             left, self._pending = list(self._pending.values()), {}
@@ -122,19 +122,19 @@ class IsolatedExchange:
         self._count_dead()
         return status
 
-    def _answer(self, said: dict[str, Any]) -> None:
+    def _answer(self, message: dict[str, Any]) -> None:
         for name in COUNTED:
-            self._counters.add(name, said["counters"][name] - self._seen[name])
-            self._seen[name] = said["counters"][name]
+            self._counters.add(name, message["counters"][name] - self._seen[name])
+            self._seen[name] = message["counters"][name]
         with self._lock:
-            answer = self._pending.get(said["id"])
+            answer = self._pending.get(message["id"])
         if answer is None:
             return  # the caller has given up
-        if "error" in said:
-            failed = CheckFailed(said["error"], timeout=said["timeout"], refused=said["refused"])
+        if "error" in message:
+            failed = CheckFailed(message["error"], timeout=message["timeout"], refused=message["refused"])
             answer.set_exception(failed)
         else:
-            answer.set_result(tuple(bytes.fromhex(frame) for frame in said["body"]))
+            answer.set_result(tuple(bytes.fromhex(frame) for frame in message["body"]))
 
     def _count_dead(self) -> None:
         """Count the sockets of an ended child as closed: the kernel closed them."""
@@ -145,7 +145,7 @@ class IsolatedExchange:
         self._seen = dict.fromkeys(COUNTED, 0)
 
     @staticmethod
-    def _say(text: str) -> None:
+    def _log(text: str) -> None:
         log(f"isolate: the ZeroMQ process {text}", logging.WARNING)
 
     def close(self) -> None:
@@ -174,7 +174,7 @@ def serve(exchange: Exchange, counters: Counters, workers: int) -> None:
 
     writing = threading.Lock()
 
-    def say(message: dict[str, Any]) -> None:
+    def send(message: dict[str, Any]) -> None:
         line = json.dumps(message).encode() + b"\n"
         with writing:
             os.write(1, line)
@@ -182,17 +182,17 @@ def serve(exchange: Exchange, counters: Counters, workers: int) -> None:
     def answer(request: dict[str, Any]) -> None:
         body = tuple(bytes.fromhex(frame) for frame in request["body"])
         question = Question(request["component"], request["service"], body)
-        said: dict[str, Any] = {"id": request["id"]}
+        message: dict[str, Any] = {"id": request["id"]}
         try:
-            said["body"] = [frame.hex() for frame in exchange(question, request["timeout"])]
+            message["body"] = [frame.hex() for frame in exchange(question, request["timeout"])]
         except CheckFailed as error:
-            said |= {"error": str(error), "timeout": error.timeout, "refused": error.refused}
+            message |= {"error": str(error), "timeout": error.timeout, "refused": error.refused}
         flat = counters.flat()
-        said["counters"] = {name: flat[name] for name in COUNTED}
-        say(said)
+        message["counters"] = {name: flat[name] for name in COUNTED}
+        send(message)
 
     threads = WorkerThreads(workers, panic)
-    say({"ready": os.getpid()})
+    send({"ready": os.getpid()})
     for line in sys.stdin.buffer:
         request = json.loads(line)
         threads.submit(functools.partial(answer, request))

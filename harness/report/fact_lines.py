@@ -27,7 +27,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a reader needs of one trial. word: the outcome in capitals."""
+    """The summary of one trial. word: the outcome in capitals."""
 
     word: str
     headline: str
@@ -38,14 +38,14 @@ class Facts:
         # Only the headline is joined: the two spaces behind the outcome are part of the form.
         head = _lines(f"{self.word}  {_joined(self.headline)}", COLUMNS, 5, indent="  ")
         room = limit - len(head)
-        told = [(fact, _wrapped(fact)) for fact in self.facts]
+        blocks = [(fact, _wrapped(fact)) for fact in self.facts]
         # Where all do not fit, the longest facts are cut first: each keeps its first line.
-        while sum(len(lines) for _, lines in told) > room:
-            fact, lines = max(told, key=lambda one: len(one[1]))
+        while sum(len(lines) for _, lines in blocks) > room:
+            fact, lines = max(blocks, key=lambda one: len(one[1]))
             if len(lines) == 1:
                 break
-            told[[one for one, _ in told].index(fact)] = (fact, _wrapped(fact, len(lines) - 1))
-        return [*head, *[line for _, lines in told for line in lines]][:limit]
+            blocks[[one for one, _ in blocks].index(fact)] = (fact, _wrapped(fact, len(lines) - 1))
+        return [*head, *[line for _, lines in blocks for line in lines]][:limit]
 
     def text(self) -> str:
         """The lines as one text."""

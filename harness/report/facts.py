@@ -37,7 +37,7 @@ HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "anonymous"))
 # A metric at the start of a clause. A semicolon is between two.
 _KEY = re.compile(rf"(?:^|(?<=; ))(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
 _UNANNOUNCED = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")
-_SAID_BY_THE_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
+_EXPLAINED_BY_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
 
 
 def facts_of(trial: Trial, *, report: str = "", root: str = "", rest: str = "in the report") -> Facts:
@@ -227,16 +227,16 @@ def _bounds(verdict: Verdict) -> Fact | None:
         for key in HOURLY
         if (bound := hourly.get(key)) and bound.status != "observed" and bound is not main
     ]
-    told = []
+    per_stream = []
     for key in LIKEWISE:
         for bound in verdict.bounds:
             if (bound.metric, bound.kind) != key or bound.unit.endswith("/hour") or bound is main:
                 continue
             if bound.status != "observed" and bound.scope == "after-disconnect":
-                told.append(quantity(bound.metric, bound.kind, bound.at_most))
-    if not told and not per_hour:
+                per_stream.append(quantity(bound.metric, bound.kind, bound.at_most))
+    if not per_stream and not per_hour:
         return None
-    text = f"{', '.join(told)} per {driver(main.unit) if main else 'connection'}" if told else ""
+    text = f"{', '.join(per_stream)} per {driver(main.unit) if main else 'connection'}" if per_stream else ""
     return Fact("bounds", "; ".join(part for part in (text, ", ".join(per_hour)) if part))
 
 
@@ -247,8 +247,8 @@ def _also_bounded(verdict: Verdict) -> Fact | None:
     ]
     totals = {(one.metric, one.explanation) for one in pools if not one.kind}
     pools = [one for one in pools if not one.kind or (one.metric, one.explanation) not in totals]
-    told = [f"{plural(noun(one.metric, one.kind))}: {one.retained}" for one in pools if one.retained]
-    return Fact("retained", "; ".join(told[:2])) if told else None
+    retained = [f"{plural(noun(one.metric, one.kind))}: {one.retained}" for one in pools if one.retained]
+    return Fact("retained", "; ".join(retained[:2])) if retained else None
 
 
 def _warnings(verdict: Verdict, rest: str) -> Fact | None:
@@ -261,13 +261,13 @@ def _warnings(verdict: Verdict, rest: str) -> Fact | None:
 
 def _log(trial: Trial, verdict: Verdict) -> Fact | None:
     """The last line of the log that may name a cause."""
-    if verdict.outcome not in _SAID_BY_THE_LOG or (verdict.crash and verdict.crash.line):
+    if verdict.outcome not in _EXPLAINED_BY_LOG or (verdict.crash and verdict.crash.line):
         return None
     if verdict.crash and verdict.crash.signal in _UNANNOUNCED:
         return None  # the last line of its log is of something that it survived
-    lines, said = log_tail(trial), headline(trial)
-    told = troubles_before(lines, said) if verdict.outcome is Outcome.UNREADY else causes(lines)
-    return Fact("log", told[-1]) if told and told[-1] not in said else None
+    lines, title = log_tail(trial), headline(trial)
+    found = troubles_before(lines, title) if verdict.outcome is Outcome.UNREADY else causes(lines)
+    return Fact("log", found[-1]) if found and found[-1] not in title else None
 
 
 def _exceptions(trial: Trial) -> Fact | None:

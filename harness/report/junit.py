@@ -45,9 +45,9 @@ def render(record: RunRecord) -> str:
                 case, kind, message=xml(f"{facts.word}  {facts.headline}"), type=verdict.outcome.value
             )
             mark.text = "\n".join(map(xml, facts.lines()))
-            said = log_tail(trial, 20)
-            if said:
-                ET.SubElement(case, "system-err").text = "\n".join(map(xml, said))
+            log = log_tail(trial, 20)
+            if log:
+                ET.SubElement(case, "system-err").text = "\n".join(map(xml, log))
     for name, count in counts.items():
         suite.set(name, str(count))
     ET.indent(suite)

@@ -87,7 +87,7 @@ def load(trial: Trial, identifier: str) -> Iterator[Chart]:
         ("p95", lambda ledger: ledger.first_event_p95),
         ("p99", lambda ledger: ledger.first_event_p99),
     )
-    lines, marks, told = [], [], []
+    lines, marks, ranges = [], [], []
     for name, of in named:
         points = [
             (_middle(one) - start, value * 1000) for one in loaded if (value := of(one.ledger)) is not None
@@ -95,13 +95,13 @@ def load(trial: Trial, identifier: str) -> Iterator[Chart]:
         if points:
             lines.append(Line(points, name))
             marks += [Mark(x, y, name, f"{name}: {number(y)} ms") for x, y in points]
-            told.append(
+            ranges.append(
                 f"{name} {number(min(y for _, y in points))} to {number(max(y for _, y in points))} ms"
             )
     if lines:
         yield Chart(
             title="Time to the first event: p50 (solid), p95 (dashed), p99 (dotted)",
-            description=f"Time to the first event in each cycle: {'; '.join(told)}.",
+            description=f"Time to the first event in each cycle: {'; '.join(ranges)}.",
             x_label="seconds", y_label="milliseconds", lines=lines, marks=marks, identifier=f"{identifier}-first",
         )  # fmt: skip
 

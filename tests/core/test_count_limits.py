@@ -169,7 +169,7 @@ FIRM = Assessed(LEAKING, 1.0, "grew in step", total=50.0, exposure=3000.0, rate=
         # A large one: a tenth.
         (replace(FIRM, total=200.0), IdleEvidence(61.0, 0.0, 20.0, 0.0), LEAKING),
         (replace(FIRM, total=200.0), IdleEvidence(61.0, 0.0, 19.9, 0.0), "suspected"),
-        # Two for each stream come in lumps of two.
+        # Two for each stream come in batches of two.
         (replace(FIRM, rate=2.0), IdleEvidence(61.0, 0.0, 14.0, 0.0), LEAKING),
         (replace(FIRM, rate=2.0), IdleEvidence(61.0, 0.0, 13.9, 0.0), "suspected"),
         # What grew over time must go on for a quarter longer.

@@ -61,21 +61,21 @@ def test_a_plain_cycle_is_as_asked() -> None:
         ((None, 0.1), 0.5), ((None,), 1.0),
     ],
 )  # fmt: skip
-def test_a_brisk_cycle_lasts_five_times_the_slowest_first_event(
+def test_a_cycle_with_a_short_dwell_lasts_five_times_the_slowest_first_event(
     p99s: tuple[float | None, ...], dwell: float
 ) -> None:
     now = seen(*(cycle(n, ledger={"first_event_p99": p99}) for n, p99 in enumerate(p99s)))
-    assert design.brisk(now, GOAL, Phase.LOAD).dwell == pytest.approx(dwell)
-    assert design.brisk(now, replace(GOAL, vary=False), Phase.LOAD).dwell == 1.0
-    assert design.brisk(now, replace(GOAL, disconnect="stall"), Phase.LOAD).dwell == 1.0
+    assert design.short_dwell(now, GOAL, Phase.LOAD).dwell == pytest.approx(dwell)
+    assert design.short_dwell(now, replace(GOAL, vary=False), Phase.LOAD).dwell == 1.0
+    assert design.short_dwell(now, replace(GOAL, disconnect="stall"), Phase.LOAD).dwell == 1.0
 
 
 def test_the_first_cycle_dwells_for_a_second_at_most() -> None:
-    assert design.brisk(seen(), replace(GOAL, dwell=4.0), Phase.WARMUP).dwell == 1.0
-    assert design.brisk(seen(cycle(0)), replace(GOAL, dwell=4.0), Phase.WARMUP).dwell == 4.0
-    assert design.brisk(seen(), replace(GOAL, dwell=0.5), Phase.WARMUP).dwell == 0.5
+    assert design.short_dwell(seen(), replace(GOAL, dwell=4.0), Phase.WARMUP).dwell == 1.0
+    assert design.short_dwell(seen(cycle(0)), replace(GOAL, dwell=4.0), Phase.WARMUP).dwell == 4.0
+    assert design.short_dwell(seen(), replace(GOAL, dwell=0.5), Phase.WARMUP).dwell == 0.5
     traced = cycle(0, phase=Phase.SEARCH, ledger={"first_event_p99": 0.02})
-    assert design.brisk(seen(traced), replace(GOAL, dwell=4.0), Phase.LOAD).dwell == 4.0, (
+    assert design.short_dwell(seen(traced), replace(GOAL, dwell=4.0), Phase.LOAD).dwell == 4.0, (
         "tracing slows a service"
     )
 

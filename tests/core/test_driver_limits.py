@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.judge.diagnose import driver
 from harness.core.judge.moments import Series
-from harness.core.judge.rates import interval, lump
+from harness.core.judge.rates import batch_size, interval
 from harness.core.stats.evidence import evidence
 from harness.core.stats.poisson import fit
 from tests.core.series import FDS
@@ -173,7 +173,7 @@ def test_without_the_driver_there_are_no_odds() -> None:
     ("grown", "size"), [([0, 10, 0, 30], 10.0), ([4, 6], 2.0), ([0, 0], 1.0), ([1.5, 3.0], 1.0)]
 )
 def test_growth_comes_in_its_greatest_common_divisor(grown: list[float], size: float) -> None:
-    assert lump(grown) == size
+    assert batch_size(grown) == size
 
 
 @pytest.mark.parametrize(("last", "narrow"), [(305, True), (307, False)])

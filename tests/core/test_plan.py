@@ -166,9 +166,9 @@ def test_who_asks_for_stalled_readers_gets_their_dwell() -> None:
     """What a stalled reader must fill takes its time; among other ways to leave it must not hold the others up."""
     for way, dwell in (("stall", GOAL.dwell), ("mixed", design.MIN_DWELL)):
         played, _ = play(lambda did: {FDS: 20.0}, replace(GOAL, disconnect=way))
-        brisk = [o.spec.dwell for o in played.observations[1:] if o.spec.phase is Phase.WARMUP]
-        assert brisk
-        assert set(brisk) == {dwell}
+        dwells = [o.spec.dwell for o in played.observations[1:] if o.spec.phase is Phase.WARMUP]
+        assert dwells
+        assert set(dwells) == {dwell}
 
 
 def test_a_wait_that_has_begun_goes_on_while_something_grows() -> None:

@@ -215,7 +215,7 @@ def test_a_process_that_does_not_exist_is_one_line_and_an_exit_code(
 
 def test_a_line_starts_no_command_of_a_ci() -> None:
     out = io.StringIO()
-    module._say(out, json.dumps({"name": "##[error]"}))
+    module._print(out, json.dumps({"name": "##[error]"}))
     assert "##[" not in out.getvalue()
     assert json.loads(out.getvalue()) == {"name": "##[error]"}
 

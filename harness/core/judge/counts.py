@@ -204,8 +204,8 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     ):  # growth over time that outlasts the retention time has nothing left that could expire
         late = seen.age >= retention * LONG_ENOUGH
     else:
-        lump = noise if key.metric == "idle-cpu" else lump_of(one)  # CPU time has no smallest unit
-        needed = max(min(TESTED * lump, SURELY * one.total), FALLEN * one.total)
+        batch = noise if key.metric == "idle-cpu" else batch_size_of(one)  # CPU time has no smallest unit
+        needed = max(min(TESTED * batch, SURELY * one.total), FALLEN * one.total)
         late = (
             seen.age >= retention + margin and seen.tested >= needed and seen.fallen <= MISSING * seen.tested
         )
@@ -324,7 +324,7 @@ def _between(before: Moment, after: Moment) -> dict[str, float]:
     return {name: max(0.0, amount - before.done.get(name, 0.0)) for name, amount in after.done.items()}
 
 
-def lump_of(one: Assessed) -> float:
+def batch_size_of(one: Assessed) -> float:
     """The smallest step by which growth occurs: growth of several units per stream has no smaller steps."""
     return max(1.0, one.rate) if one.factor != "time" else 1.0
 

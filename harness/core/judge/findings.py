@@ -90,9 +90,11 @@ def _shown(leaking: Mapping[Key, Assessed]) -> list[Key]:
     for metric in {key.metric for key in leaking}:
         total = leaking.get(Key(metric))
         kinds = [key for key in leaking if key.metric == metric and key.kind]
-        told = [leaking[key] for key in kinds]
-        exact = total and _width(total) <= SHARP and math.fsum(one.total for one in told) < MOST * total.total
-        shown += [Key(metric)] if not kinds or (exact and min(map(_width, told)) > SHARP) else kinds
+        of_kinds = [leaking[key] for key in kinds]
+        exact = (
+            total and _width(total) <= SHARP and math.fsum(one.total for one in of_kinds) < MOST * total.total
+        )
+        shown += [Key(metric)] if not kinds or (exact and min(map(_width, of_kinds)) > SHARP) else kinds
     return shown
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.core.judge.diagnose import PLAINER, SAME, driver, per
 from harness.core.judge.moments import DRIVERS, Series
-from harness.core.judge.rates import STRICT, interval, lump
+from harness.core.judge.rates import STRICT, batch_size, interval
 from harness.core.judge.retention import IdleEvidence, Release
 from harness.core.stats.distributions import correlated, poisson_interval
 from harness.core.stats.evidence import evidence, excluded
@@ -35,7 +35,7 @@ BURST_POOL = 256.0  # slots of the largest default pool, Tomcat's 200 threads, r
 # Times the smallest cycle that the largest must be, to distinguish growth per stream from growth per burst.
 CONTRAST = 1.5
 RISES = 6  # cycles in which a count must have grown while all of it could be a pool
-RISES_LUMPY = 8  # the same where it grows in lumps, more unevenly than by chance
+RISES_BATCHED = 8  # the same where it grows in batches, more unevenly than by chance
 EVEN = 1.3  # Pearson dispersion up to which growth comes one by one
 MIN_IDLE_SHARE = 0.5  # share of its pace under load that growth over time has without clients
 BOUND_MARGIN = 0.5  # measured growth passes only when its rate is at most half of the sensitivity
@@ -252,10 +252,10 @@ def _no_contrast(data: _Data, factor: str) -> bool:
 
 
 def _evidence(data: _Data, factor: str) -> float:
-    """Log of the e-value against growth per cycle, per second and per reading, counted in lumps."""
+    """Log of the e-value against growth per cycle, per second and per reading, counted in batches."""
     # Descriptors that come in pairs, say, are one event each: counted singly they would look more certain than they
     # are.
-    size = 1.0 if _clockwork(data, factor) else lump(data.grown)
+    size = 1.0 if _clockwork(data, factor) else batch_size(data.grown)
     benign = [data.series.column(name) for name in _benign_factors(data, factor)]
     return evidence(
         [value / size for value in data.grown],
@@ -322,13 +322,13 @@ def _slowly(data: _Data, factor: str) -> str:
     largest = max(BURST_POOL, data.pool)
     if _of_threads(data) and data.total <= largest and (rises < RISES or not _proportional(data, factor)):
         return ""
-    size = lump(data.grown)
+    size = batch_size(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
     other = fit(
         counts, [*(data.series.column(name) for name in _benign_factors(data, factor)), column], offset
     )
-    needed = RISES if other.dispersion <= EVEN else RISES_LUMPY
+    needed = RISES if other.dispersion <= EVEN else RISES_BATCHED
     if rises < needed and data.total <= max(POOL, data.pool):
         return ""
     clients = data.series.column("connection")
@@ -427,7 +427,7 @@ def _most_beside_bursts(data: _Data) -> float:
         other = data.series.column(factor)
         if any(other) and fit(data.grown, [other], data.offset).likelihood > alone - PLAINER:
             return math.inf
-    size = lump(data.grown)
+    size = batch_size(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
     benign = [data.series.column(name) for name in _benign_factors(data, "answered") if name != "cycle"]

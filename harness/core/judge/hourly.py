@@ -20,10 +20,10 @@ def so_far(limits: Sequence[Bound], seconds: float) -> str:
     of metrics without a total. seconds: that the run covers. Empty where nothing was read twice."""
     hourly = [(Key(one.metric, one.kind), one.at_most) for one in limits if one.unit.endswith("/hour")]
     totals = {key.metric for key, _ in hourly if not key.kind}
-    told = [_amount(key, most) for key, most in hourly if not key.kind or key.metric not in totals]
-    if not told:
+    amounts = [_amount(key, most) for key, most in hourly if not key.kind or key.metric not in totals]
+    if not amounts:
         return ""
-    *most, last = told
+    *most, last = amounts
     listed = f"{', '.join(most)} and {last}" if most else last
     return f"over {time_text(seconds)} at most {listed} per hour (95 %)"
 

@@ -14,7 +14,9 @@ STRICT = 0.02  # relative spread up to which even a few spans count as exactly p
 ENOUGH = 20.0  # units per span from which on the spread between spans is a better measure than Poisson's
 VARIES = 0.7  # coefficient of variation assumed for a rate that varies (a gamma distribution of shape 2)
 MAX_SKEW = 1.5  # logarithm of the largest factor between such a rate and its upper end
-LUMPY = 1.25  # times as wide for growth in lumps, because a run that stops when it is certain stops after an early lump
+# Intervals of growth in batches are this many times as wide: a run that stops when it is certain stops after an early
+# batch.
+BATCHED = 1.25
 TURNS = 3  # iterations in which the rate determines its noise: after two it changes by less than a thousandth
 
 
@@ -23,7 +25,7 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
 
     If all spans agree, the interval is based on the spread between them (Student's t on the ratio), so exactly
     proportional growth gets a narrow interval, at most as wide as that of counts. Otherwise the counts are Poisson, in
-    the lumps by which they grow;
+    the batches by which they grow;
     and where the spans differ by more than chance, the interval is the wider of two: counts with that dispersion
     (quasi-Poisson), and the ratio estimator with the squares of its residuals (Cochran 1977), whose degrees of freedom
     are those of spans of equal size. The second holds for a rate that itself varies from span to span.
@@ -42,9 +44,9 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
         rate, low, high = ratio_interval(pairs)
         _, least, most = poisson_interval(total, exposure)
         return rate, max(low, least), min(high, most)
-    # A single increment shows no lump, because it is its own divisor.
-    size = lump([value for value, _ in pairs]) if sum(1 for value, _ in pairs if value) > 1 else 1.0
-    rate, low, high = _counted(total, exposure, size, LUMPY if size > 1 else 1.0)
+    # A single increment shows no batch, because it is its own divisor.
+    size = batch_size([value for value, _ in pairs]) if sum(1 for value, _ in pairs if value) > 1 else 1.0
+    rate, low, high = _counted(total, exposure, size, BATCHED if size > 1 else 1.0)
     free = len(pairs) - 1
     if free < 2 or total <= 0:
         return rate, low, high
@@ -71,7 +73,7 @@ def _counted(total: float, exposure: float, size: float, wider: float = 1.0) -> 
     return rate, max(0.0, rate - wider * (rate - low)), rate + wider * (high - rate)
 
 
-def lump(grown: Sequence[float]) -> float:
+def batch_size(grown: Sequence[float]) -> float:
     """The size in which a count grows: the greatest common divisor of its increments. A pool that takes ten at once
     is one piece of evidence, not ten."""
     whole = [abs(round(value)) for value in grown]

@@ -212,15 +212,17 @@ def _fits(recipe: Recipe, left: Mapping[str, float], grown: Mapping[str, float])
 
 def sentence(rates: Mapping[Key, float], *, per: str = "connection") -> str:
     """What grew, in words: ``+1 eventfd and +1 tcp-out to port 9797 per connection: a ZeroMQ socket
-    opened and never closed``; several causes one after the other. Empty when nothing grew. ``per`` may be
-    empty: then amounts are plain."""
+    opened and never closed``; several causes one after the other. "" when nothing grew. per: the unit of the rates; ""
+    for plain amounts."""
     recipes = explain(rates, each=bool(per))
     grown = {key: rate for key, rate in rates.items() if rate > 0 and not _repeats(key, rates)}
     parts = []
     for recipe in dict.fromkeys(recipes.values()):
-        told = {key: rate for key, rate in grown.items() if recipes.get(key) is recipe and _told(key, recipe)}
-        if told:
-            parts.append(f"{_amounts(told, per)}: {recipe.sentence}")
+        named = {
+            key: rate for key, rate in grown.items() if recipes.get(key) is recipe and _names(recipe, key)
+        }
+        if named:
+            parts.append(f"{_amounts(named, per)}: {recipe.sentence}")
     rest = {key: rate for key, rate in grown.items() if key not in recipes}
     noteworthy = {key: rate for key, rate in rest.items() if key.metric not in ("memory", "mappings")}
     if noteworthy or (rest and not parts):
@@ -228,9 +230,8 @@ def sentence(rates: Mapping[Key, float], *, per: str = "connection") -> str:
     return "; ".join(parts)
 
 
-def _told(key: Key, recipe: Recipe) -> bool:
-    """Whether the key is mentioned beside the recipe. Mappings that belong to a thread, and what belongs to a
-    process, are not."""
+def _names(recipe: Recipe, key: Key) -> bool:
+    """Whether the recipe mentions the key. Mappings of a thread, and resources of a process, are not mentioned."""
     return _name(key) in {*recipe.pattern, *recipe.beside, *recipe.optional}
 
 

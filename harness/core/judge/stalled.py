@@ -18,7 +18,7 @@ CONNECT_TIMEOUT = "timeout"  # the cause of a stream whose connection the kernel
 def stalled(trial: Trial) -> str | None:
     """Why the service counts as stalled, or None. A cycle in which the broker was silenced on purpose, and
     one whose clients did not wait for an event, prove nothing."""
-    asked = [
+    loaded = [
         o
         for o in trial.observations
         if o.ledger.opened
@@ -26,18 +26,18 @@ def stalled(trial: Trial) -> str | None:
         and not o.spec.fault
         and o.spec.phase is not Phase.SEARCH
     ]
-    mute = [o for o in asked if _mute(o) >= SHARE * o.ledger.opened]
-    if not mute:
+    stalled_cycles = [o for o in loaded if _stalled_streams(o) >= SHARE * o.ledger.opened]
+    if not stalled_cycles:
         return None
-    opened = sum(o.ledger.opened for o in asked)
-    silent = sum(_mute(o) for o in asked)
-    events = sum(o.ledger.events for o in asked)
+    opened = sum(o.ledger.opened for o in loaded)
+    silent = sum(_stalled_streams(o) for o in loaded)
+    events = sum(o.ledger.events for o in loaded)
     share = f"{silent} of {counted(opened, 'stream')} stalled"
     if not events:
         return f"{share}: the process is running, but sent no event"
     if silent >= SHARE * opened:
         return f"{share}: the process is running, but sent only {counted(events, 'event')}"
-    return _stopped(trial, asked, mute)
+    return _stopped(trial, loaded, stalled_cycles)
 
 
 def ran_out(trial: Trial) -> str | None:
@@ -48,18 +48,24 @@ def ran_out(trial: Trial) -> str | None:
     return f"its log says that {found.signature.meaning}: {found.line[:LINE]}"
 
 
-def _mute(observation: Observation) -> int:
+def _stalled_streams(observation: Observation) -> int:
     ledger = observation.ledger
     return ledger.stalls + ledger.causes.get(CONNECT_TIMEOUT, 0)
 
 
-def _stopped(trial: Trial, asked: Sequence[Observation], mute: Sequence[Observation]) -> str | None:
+def _stopped(
+    trial: Trial, loaded: Sequence[Observation], stalled_cycles: Sequence[Observation]
+) -> str | None:
     """Why the service counts as stalled when events arrived at first and none in the last two cycles; else None."""
-    if len(asked) < 2 or asked[-1] is not mute[-1] or (len(mute) < 2 or asked[-2] is not mute[-2]):
+    if (
+        len(loaded) < 2
+        or loaded[-1] is not stalled_cycles[-1]
+        or (len(stalled_cycles) < 2 or loaded[-2] is not stalled_cycles[-2])
+    ):
         return None
-    since = len(mute)
-    while since > 1 and asked[-since] is not mute[-since]:
+    since = len(stalled_cycles)
+    while since > 1 and loaded[-since] is not stalled_cycles[-since]:
         since -= 1
-    before = sum(o.ledger.opened for o in trial.observations[: trial.observations.index(asked[-since])])
+    before = sum(o.ledger.opened for o in trial.observations[: trial.observations.index(loaded[-since])])
     served = counted(before, "connection")
     return f"events stopped after {served}: {since} cycles in a row stalled, while the process was running"

@@ -7,7 +7,7 @@ null reaches on all cycles (universal inference: Wasserman, Ramdas and Balakrish
 Ville's inequality the ratio exceeds 1,000 with a probability of at most 1/1,000 under the null, however often
 one looks and whenever one stops.
 
-The theorem does not cover two steps: lumps are recognised by their common divisor, and the logarithm is divided by
+The theorem does not cover two steps: batches are recognised by their common divisor, and the logarithm is divided by
 the dispersion around the alternative where the growth is more uneven than a Poisson count.
 """
 
@@ -32,7 +32,7 @@ def evidence(
 ) -> float:
     """Logarithm of the e-value at the last cycle.
 
-    counts: increments, in lumps. column: the driver's amount in each cycle. benign: amounts per cycle of what
+    counts: increments, in batches. column: the driver's amount in each cycle. benign: amounts per cycle of what
     is not a leak. offset: growth that a budget grants. Falls count as no growth.
     """
     null = fit(counts, benign, offset)

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from harness.reference.blueprint import Blueprint
 from harness.reference.runner import Outcome, Work
 
-SUMMARY = "a thread per check; at the deadline the tick goes on, the thread stays in receive"
+SUMMARY = "a thread per check; after the deadline the tick continues, and the thread stays blocked in receive"
 SEEN = "threads grow while the broker is silent, and fall once the receives time out"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.reference.blueprint import Blueprint
 from harness.reference.mdp_client import Link, LinkPerCheck
 
-SUMMARY = "a ZeroMQ context, with its socket, per check; neither is ever ended"
+SUMMARY = "a ZeroMQ context, with its socket, per check; neither is ever closed"
 SEEN = "fds: +4 eventfd, +2 eventpoll and +1 tcp-out per check; threads: +2 per check"
 
 

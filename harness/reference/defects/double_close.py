@@ -16,7 +16,7 @@ from harness.reference.blueprint import Blueprint
 from harness.reference.counters import Counters
 from harness.reference.sockets import Sockets
 
-SUMMARY = "at shutdown: a socket is closed by two owners, one after the other"
+SUMMARY = "at shutdown, two owners close the same socket, one after the other"
 SEEN = "shutdown logs: socket close failure"
 
 

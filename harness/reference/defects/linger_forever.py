@@ -17,7 +17,9 @@ from harness.reference.counters import Counters
 from harness.reference.mdp_client import DIALECT
 from harness.reference.sockets import Sockets
 
-SUMMARY = "at shutdown: close with a queued message and linger −1, then end the context"
+SUMMARY = (
+    "at shutdown, a socket with a queued message is closed with linger −1, then the context is terminated"
+)
 SEEN = "shutdown hangs: context termination timeout"
 
 WARN_AFTER = 1.0  # seconds until the hang is logged

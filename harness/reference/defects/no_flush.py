@@ -6,12 +6,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.reference.blueprint import Blueprint
 
-SUMMARY = "bytes leave only when the handler returns (a middleware wants the whole body first)"
+SUMMARY = "bytes are sent only when the handler returns (a middleware waits for the whole body)"
 SEEN = "stalled: clients get neither headers nor events; the unsent bytes grow with each event"
 
 
 class WholeBody:
-    """Withholds every message until the last one has come, as an ETag middleware must."""
+    """Withholds every message until the last one has arrived, as an ETag middleware must."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

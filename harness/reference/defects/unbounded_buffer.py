@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.reference.blueprint import Blueprint
 
-SUMMARY = "writes without waiting for the reader, into a queue per client that may grow without end"
+SUMMARY = "writes without waiting for the reader, into a queue per client without a limit"
 SEEN = "memory per stalled reader: a queue that never empties is never dropped"
 
 PADDING = 64 << 10  # bytes added to each event

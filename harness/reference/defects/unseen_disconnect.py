@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from harness.reference.blueprint import Blueprint
 
-SUMMARY = "streams never see their client leave"
+SUMMARY = "streams never notice that their client disconnects"
 SEEN = "per connection: +1 close-wait (rowless after a reset), tasks, memory"
 
 ESTABLISHED = 1  # first byte of TCP_INFO (linux/tcp_states.h)

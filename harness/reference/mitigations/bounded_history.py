@@ -6,7 +6,7 @@ from collections import deque
 
 from harness.reference.blueprint import Blueprint
 
-SUMMARY = "no more than the latest results are kept"
+SUMMARY = "only the latest results are kept"
 
 
 def install(blueprint: Blueprint) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.reference.blueprint import Blueprint
 from harness.reference.mdp_client import Link, Links
 
-SUMMARY = "explicit life of sockets: opened for a check, closed after it, linger 0"
+SUMMARY = "sockets are opened for a check and closed after it, with linger 0"
 ORDER = 1
 
 

@@ -1,4 +1,4 @@
-"""While the broker is not known to answer, ask rarely and answer from what is known."""
+"""While the broker does not answer, check rarely and report the latest known results."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from harness.reference.health import OVER_HTTP
 from harness.reference.mdp_client import Exchange, Question
 from harness.reference.sockets import CheckFailed
 
-SUMMARY = "a check that fails over ZeroMQ is made over HTTP, and stays there for the recovery time"
+SUMMARY = "a check that fails over ZeroMQ is made over HTTP, and so are later ones for the recovery time"
 ORDER = 3
 
 SHARE = 0.6  # of the timeout is for ZeroMQ, the rest for HTTP

@@ -1,11 +1,11 @@
-"""ZeroMQ in a child process: when it dies, the service does not."""
+"""ZeroMQ in a child process: if it crashes, the service continues."""
 
 from __future__ import annotations
 
 from harness.reference.blueprint import Blueprint
 from harness.reference.isolation import IsolatedExchange
 
-SUMMARY = "all ZeroMQ work in a child process, which is started again when it dies"
+SUMMARY = "all ZeroMQ work in a child process, which is restarted when it exits"
 NAME = "isolate"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.reference.blueprint import Blueprint
 
-SUMMARY = "clients share a round of checks: their number no longer multiplies it"
+SUMMARY = "clients share a round of checks, so that their number no longer multiplies the checks"
 
 
 def install(blueprint: Blueprint) -> None:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from harness.reference.blueprint import Blueprint
 from harness.reference.streams import Events
 
-SUMMARY = "plain writes in place of the stream writer: each event leaves at once"
+SUMMARY = "plain writes in place of the stream writer: each event is sent at once"
 ORDER = 1
 
 HEADERS = [

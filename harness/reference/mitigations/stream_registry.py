@@ -8,7 +8,7 @@ from harness.reference.blueprint import Blueprint
 from harness.reference.counters import Counters
 from harness.reference.streams import Streams
 
-SUMMARY = "a registry of streams with unique ids; active streams are ended at shutdown"
+SUMMARY = "a registry of streams with unique ids, which are closed at shutdown"
 
 
 class StreamRegistry(Streams):
