@@ -176,7 +176,7 @@ def test_without_a_file_nothing_may_grow_and_a_profile_is_an_error(tmp_path: Pat
             budget_for(None, endpoints=("/",), start=tmp_path, profile="nightly")
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load(tmp_path / "nowhere.toml")
     (tmp_path / "latin.toml").write_bytes(b"x = '\xe9'")

@@ -17,7 +17,7 @@ from harness.core.verdict import Bound, Outcome, Verdict
 from tests.core.series import observation, trial
 
 
-def test_a_worker_that_was_replaced_is_said_and_never_taken_for_a_fix() -> None:
+def test_a_replaced_worker_is_reported_and_never_taken_for_a_fix() -> None:
     steady = trial([10.0] * 12)
     cycle = replace(steady.observations[4], events=("pid 12 (worker) ended",))
     told = replace(steady, observations=(*steady.observations[:4], cycle, *steady.observations[5:]))
@@ -44,7 +44,7 @@ def failing(failed: int, *, of: int = 300, cause: str = "reset") -> Verdict:
     return judge(replace(steady, observations=tuple(seen)))
 
 
-def test_more_than_half_of_the_streams_failing_is_a_doubt_and_half_is_not() -> None:
+def test_a_warning_needs_more_than_half_of_the_streams_to_fail() -> None:
     assert failing(150).outcome is Outcome.BOUNDED
     doubtful = failing(151)
     assert doubtful.outcome is Outcome.INCONCLUSIVE
@@ -113,7 +113,7 @@ def test_half_of_the_cycles_unsettled_is_a_doubt(moving: int, doubted: bool) -> 
     assert any("cycles that never settled" in warning for warning in verdict.warnings)
 
 
-def test_a_cycle_that_was_cut_short_is_not_one_that_never_settled() -> None:
+def test_a_cycle_that_was_cut_short_does_not_count_as_never_settled() -> None:
     steady = trial([10.0] * 12)
     cycles = [replace(one, settled=False, complete=False) for one in steady.observations]
     verdict = judge(replace(steady, observations=tuple(cycles)))

@@ -154,7 +154,7 @@ def test_the_traceback_of_what_a_service_survived_is_not_that_of_its_crash() -> 
     assert crash_trace(-11, log("python-sigsegv"))[0].endswith("service.py:7 in decode")
 
 
-def test_a_python_that_a_signal_ends_in_silence_is_told_how_to_name_the_line() -> None:
+def test_a_python_killed_without_a_traceback_gets_advice_to_show_one() -> None:
     one = trial([10.0] * 3)
     silent = replace(one, exit=ExitInfo(-11, 1.0, 10, SURVIVED), target=replace(one.target, runtime="python"))
     assert "PYTHONFAULTHANDLER=1" in judge(silent).advice
@@ -164,7 +164,7 @@ def test_a_python_that_a_signal_ends_in_silence_is_told_how_to_name_the_line() -
     assert "PYTHONFAULTHANDLER" not in judge(spoken).advice, "it is set"
 
 
-def test_a_crash_names_its_line_in_the_facts_and_no_line_of_what_was_survived() -> None:
+def test_a_crash_quotes_its_own_line_and_none_of_a_survived_error() -> None:
     one = trial([310, 610, 910])
     maps = facts_of(
         _judged(replace(one, exit=ExitInfo(2, 1.0, 10, tuple(log("go-map-writes"))))), root="/srv/service"
@@ -180,7 +180,7 @@ def _judged(one: Trial) -> Trial:
     return replace(one, verdict=judge(one))
 
 
-def test_a_kill_without_a_word_points_to_the_kernels_log() -> None:
+def test_a_sigkill_without_a_log_line_points_to_the_kernels_log() -> None:
     crashed = trial([310, 610, 910])
     died = crash_of(type(crashed)(crashed.name, crashed.target, crashed.budget, exit=ExitInfo(-9, 1.0, 10)))
     assert died is not None

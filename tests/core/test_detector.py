@@ -81,7 +81,7 @@ def test_a_rate_limit_does_not_hide_a_leak() -> None:
         assert "--source-addresses" in verdict.advice
 
 
-def test_memory_that_grows_over_time_is_told_from_garbage_that_waits_for_a_collection() -> None:
+def test_memory_that_grows_over_time_is_distinguished_from_uncollected_garbage() -> None:
     healthy = [k for k in _kinds_outside.HEALTHY_OUTSIDE if k.name.startswith("garbage of timers")]
     assert healthy
     for kind in healthy:

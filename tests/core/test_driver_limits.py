@@ -47,7 +47,9 @@ def test_another_driver_than_the_plainest_needs_odds_of_e4(
 
 
 @pytest.mark.parametrize(("low", "rivals"), [(8.2, ("abort",)), (8.3, ("abort",)), (8.34, ()), (8.4, ())])
-def test_a_driver_as_likely_within_e2_is_not_told_apart(low: float, rivals: tuple[str, ...]) -> None:
+def test_drivers_whose_likelihoods_differ_by_less_than_e2_are_not_distinguished(
+    low: float, rivals: tuple[str, ...]
+) -> None:
     """e^1.55, e^1.97, e^2.17 and e^2.5 for connections."""
     assert named([low, 20 - low] * 3, connection=ALIKE, abort=HALF) == ("connection", rivals)
 

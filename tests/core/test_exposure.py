@@ -77,7 +77,7 @@ def test_where_failures_begin_is_counted() -> None:
     assert (stray.opened_before_failure, stray.answered_after_failure) == (2, 600)
 
 
-def test_what_the_generator_does_to_itself_is_no_failure_of_the_service() -> None:
+def test_a_failure_of_the_generator_is_none_of_the_service() -> None:
     ledger = counted({"connect": None, "cause": causes.GENERATOR}, {"cause": causes.CANCELLED}, ANSWERED)
     assert (ledger.first_failure, ledger.opened_before_failure, ledger.answered) == ("", None, 1)
 

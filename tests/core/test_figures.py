@@ -86,7 +86,7 @@ def test_a_leak_is_a_rate_with_its_interval_and_an_outcome() -> None:
     assert seen["harness_exit_code"] == {(): 1.0}
 
 
-def test_what_did_not_grow_has_an_upper_bound_and_the_levels_their_unit() -> None:
+def test_a_metric_without_growth_has_an_upper_bound_and_levels_with_their_unit() -> None:
     steady = trial([10.0] * 12)
     verdict = judge(steady)
     seen = by_name([*figures.of_growth(verdict), *figures.of_levels(steady)])

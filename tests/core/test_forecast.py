@@ -41,7 +41,7 @@ def exhausted(what: Trial, key: Key = FDS) -> Exhaustion:
     return found.exhausts
 
 
-def test_workers_that_leak_alike_meet_the_limit_of_each_and_not_of_their_sum() -> None:
+def test_workers_that_leak_alike_reach_the_limit_of_each_and_not_of_their_sum() -> None:
     ends = exhausted(of_workers([[10 + 75 * cycle] * 4 for cycle in range(5)]))
     # 300 connections a cycle, a quarter of them in each worker, which has 310 of 1,024.
     assert ends.after_connections == pytest.approx((1024 - 310) * 4, abs=0.1)

@@ -35,7 +35,7 @@ def test_an_annotation_is_at_the_line_where_it_leaks(where: str, properties: str
     assert "%0A  next      " in line, "the annotation has the facts of the terminal, one a line"
 
 
-def test_a_place_in_the_checkout_goes_before_one_in_a_library_and_is_told_relative_to_it() -> None:
+def test_a_place_in_the_checkout_precedes_a_library_and_has_a_relative_path() -> None:
     leaking = trial([310, 610, 910])
     verdict = judge(leaking)
     first, *rest = verdict.findings

@@ -35,7 +35,7 @@ def dump(states: list[str], copies: int = 0) -> dict[Stack, int]:
     return stacks_of("\n".join([PAGE, *blocks]))
 
 
-def test_what_a_goroutine_waits_in_is_told_with_its_line_whatever_its_age() -> None:
+def test_a_goroutines_wait_reason_is_reported_with_its_line_whatever_its_age() -> None:
     after = dump(["chan receive", "chan receive, 2 minutes", "chan receive, locked to thread"] * 50)
     (found,) = stack_growth(dump([]), after, 150)
     assert found.line() == (

@@ -79,7 +79,7 @@ def test_growth_that_needs_no_client_is_not_blamed_on_connections() -> None:
     assert finding.rate.value == pytest.approx(3600, rel=0.01)
 
 
-def test_what_grew_in_the_last_cycle_is_not_said_to_have_rested() -> None:
+def test_growth_of_the_last_cycle_is_not_reported_as_stopped() -> None:
     verdict = judge(trial([*STEADY[:4], 11.0]))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "grew by 1 over 1500 answered streams, up to the last cycle" in verdict.explanation
@@ -110,7 +110,7 @@ def test_a_pool_that_filled_is_said_as_such() -> None:
     assert "and stopped: a pool or a cache" in bound.explanation
 
 
-def test_a_death_a_leak_and_a_stall_are_all_said_the_death_first() -> None:
+def test_a_crash_a_leak_and_a_stall_are_all_reported_with_the_crash_first() -> None:
     mute = [
         observation(i, {Key("fds"): 10.0 + 300 * i}, ledger={"stalls": 300, "events": 0}) for i in range(5)
     ]
@@ -189,7 +189,7 @@ def test_the_peers_a_broker_counts_bear_witness_after_the_descriptors() -> None:
     assert [f.metric for f in judge(trial([], observations=grown)).findings] == ["fds", "broker-peers"]
 
 
-def test_a_budget_allows_what_it_allows() -> None:
+def test_a_budget_allows_growth_up_to_its_amount() -> None:
     leaking = trial([310, 610, 910])
     assert judge(replace(leaking, budget=Budget(growth={"fds": 1.0}))).outcome is not Outcome.LEAKING
     assert judge(replace(leaking, budget=Budget(growth={"fds": 0.5}))).outcome is Outcome.LEAKING
@@ -201,7 +201,7 @@ def test_a_ceiling_that_was_passed_is_the_services_fault() -> None:
     assert verdict.exit_code == 1
 
 
-def test_a_death_is_a_crash_with_signal_signature_and_what_had_grown() -> None:
+def test_a_crash_has_its_signal_its_signature_and_the_growth_before_it() -> None:
     log = ("Assertion failed: check () (src/msg.cpp:387)",)
     died = replace(trial([310, 610, 910]), exit=ExitInfo(-6, 12.5, 950, log))
     verdict = judge(died)
@@ -267,7 +267,7 @@ def test_what_broke_around_the_service_has_its_own_outcome(
     assert verdict.outcome is outcome
 
 
-def test_memory_far_above_any_allocators_noise_is_a_leak_and_a_staircase_is_not() -> None:
+def test_steady_memory_growth_above_allocator_noise_is_a_leak_and_steps_are_not() -> None:
     memory = Key("memory", "anonymous")
     steep = [10e6 + i * 300 * 51_000 for i in range(1, 8)]
     stairs = [10e6 + (i // 3) * 1_048_576 for i in range(1, 24)]
@@ -301,7 +301,7 @@ CYCLE = st.tuples(
 
 @settings(max_examples=60, deadline=None)
 @given(cycles=st.lists(CYCLE, max_size=14))
-def test_however_strange_the_cycles_there_is_a_verdict_and_its_numbers_are_finite(
+def test_any_series_of_cycles_gets_a_verdict_with_finite_numbers(
     cycles: list[tuple[dict[Key, float], Phase, int, bool, float]],
 ) -> None:
     at, seen = 0.0, []
@@ -322,7 +322,7 @@ def test_however_strange_the_cycles_there_is_a_verdict_and_its_numbers_are_finit
 
 @pytest.mark.soak(reason="the property above on ten times as many examples: five seconds of a core")
 def test_the_same_of_ten_times_as_many_strange_cycles() -> None:
-    short: Any = test_however_strange_the_cycles_there_is_a_verdict_and_its_numbers_are_finite
+    short: Any = test_any_series_of_cycles_gets_a_verdict_with_finite_numbers
     many = settings(max_examples=600, deadline=None)
     many(given(cycles=st.lists(CYCLE, max_size=14))(short.hypothesis.inner_test))()
 
@@ -349,7 +349,7 @@ def test_a_total_whose_classes_take_turns_names_them() -> None:
     assert "made up of rowless-socket +810, close-wait +690" in finding.explanation
 
 
-def test_a_total_that_is_exact_is_told_before_classes_that_pass_into_each_other() -> None:
+def test_an_exact_total_is_reported_before_classes_that_change_into_each_other() -> None:
     """One socket per connection that its client has left: most are in CLOSE_WAIT, reset ones have no row. The
     class by itself was told as 0.93 (0.21 to 4.17) per answered stream."""
     shares = (0.9, 0.97, 0.88, 0.99, 0.9, 0.86, 0.95)
@@ -388,7 +388,7 @@ def test_child_processes_come_before_the_descriptors_that_they_bring() -> None:
     assert verdict.advice == "end and wait for the child process when the stream ends: it outlives its stream"
 
 
-def test_what_grew_in_step_with_a_certain_leak_is_a_finding_too() -> None:
+def test_growth_in_step_with_a_certain_leak_is_a_finding_too() -> None:
     files, processes = Key("fds", "file"), Key("processes")
     served = [30, 30, 60, 10]  # too few for the processes alone
     left, levels = 0, [{files: 5.0, processes: 1.0}]
@@ -445,7 +445,7 @@ def test_threads_that_a_runtime_started_for_one_burst_are_no_growth(runtime: str
     assert judge(replace(one, target=replace(one.target, runtime=runtime))).outcome is outcome
 
 
-def test_a_run_in_progress_tells_the_steepest_first_cause_that_is_suspected_and_its_age() -> None:
+def test_a_run_in_progress_shows_the_steepest_suspected_cause_and_its_age() -> None:
     threads = Key("threads")
     levels = [{FDS: 10.0, threads: 4.0}] * 3 + [
         {FDS: 10.0 + 300 * n, threads: 4.0 + 600 * n} for n in (1, 2, 3)

@@ -53,7 +53,7 @@ def test_bytes_that_stay_are_no_pass() -> None:
     assert judge(rising(3000.0, 1500.0)).outcome is not Outcome.BOUNDED
 
 
-def test_a_second_release_is_complete_at_the_level_that_the_first_one_left() -> None:
+def test_a_second_release_ends_at_the_level_after_the_first() -> None:
     warmed = 4e6 + 400_000
     loads = [
         (n, {FDS: 10.0 + held, HEAP: 4e6 + 1500.0 * held})
@@ -121,7 +121,7 @@ def spoken(*, sweep: bool, own: bool = False) -> str:
     return release.release.text()
 
 
-def test_a_release_and_a_sweep_are_told_apart_by_what_falls_together() -> None:
+def test_a_release_and_a_sweep_differ_in_what_falls_together() -> None:
     assert spoken(sweep=False) == "released 10 s after the client disconnected"
     assert "a sweep" in spoken(sweep=True)
 
@@ -136,7 +136,7 @@ def test_a_pass_says_what_was_released_late() -> None:
     assert "fds released" in judge(rising(1000.0, 0.0)).explanation
 
 
-def test_a_small_load_at_the_end_is_not_said_to_have_been_released() -> None:
+def test_a_small_load_at_the_end_is_not_reported_as_released() -> None:
     """5 % of what the first loads held is all that the last one holds."""
     one = rising(8000.0, 100.0)
     base = one.observations[-1].levels[HEAP]
@@ -153,7 +153,7 @@ def test_a_small_load_at_the_end_is_not_said_to_have_been_released() -> None:
     assert heap.total == pytest.approx(100.0 * 3000)  # as after the first release
 
 
-def test_what_each_of_two_loads_leaves_beside_a_release_is_a_leak() -> None:
+def test_growth_of_two_loads_beside_a_release_is_a_leak() -> None:
     """One stream in 20 leaves a descriptor for good; the others hold one for a few seconds. The second wait is shorter
     than the retention time, and longer than the release that the first one saw."""
     loads, streams = [], 0

@@ -94,7 +94,7 @@ def test_growth_until_the_limit_is_a_leak_with_its_rate() -> None:
 
 
 @pytest.mark.parametrize(("each", "found"), [(89, False), (90, True)])
-def test_what_runs_into_a_limit_leaves_three_tenths_of_a_unit_for_each_stream(each: int, found: bool) -> None:
+def test_growth_into_a_limit_needs_three_tenths_of_a_unit_per_stream(each: int, found: bool) -> None:
     assert (judged([each, each, each]) is not None) is found
 
 

@@ -102,7 +102,7 @@ def test_what_falls_while_allocations_are_traced_has_fallen() -> None:
     assert found.increments == [290.0, -290.0, 0.0]
 
 
-def test_what_a_traced_service_finishes_late_proves_nothing_and_a_load_after_it_does() -> None:
+def test_late_work_of_a_traced_service_proves_nothing_and_a_load_after_it_does() -> None:
     def grown(phase: Phase, opened: int) -> list[float]:
         cycles = [(10.0, Phase.WARMUP, 300), (300.0, Phase.LOAD, 300), (330.0, Phase.SEARCH, 100)]
         seen = [

@@ -10,7 +10,7 @@ def grown(**bytes_of: float) -> list[Growth]:
     return [Growth(site, 0.1, "samples", "line", size) for site, size in bytes_of.items()]
 
 
-def test_what_came_in_one_cycle_alone_stands_behind_what_came_in_each() -> None:
+def test_growth_of_one_cycle_ranks_behind_growth_of_every_cycle() -> None:
     whole = grown(residue=33.0, leak=31.0)
     ranked = lasting(whole, grown(residue=66.0, leak=30.0), grown(leak=32.0))
     assert [growth.site for growth in ranked] == ["leak", "residue"]

@@ -111,7 +111,7 @@ def test_a_task_in_a_librarys_code_is_placed_at_the_line_that_made_it() -> None:
     assert found.own
 
 
-def test_the_line_that_runs_the_server_is_no_place_as_long_as_any_other_is_known() -> None:
+def test_the_line_that_runs_the_server_is_a_place_only_without_any_other() -> None:
     server = (OWN, 99, "<module>")
     idle = ((*server,), (PACKAGE, 500, "run_app"), ("/usr/lib/python3.11/selectors.py", 468, "select"))
     entry = entries({("thread", idle, ()): 1, ("thread", ((OWN, 5, "work"),), ()): 4})

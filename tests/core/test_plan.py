@@ -207,7 +207,7 @@ def test_the_control_within_a_wait_does_not_begin_the_wait_anew() -> None:
     assert getattr(after, "phase", None) is Phase.RETENTION
 
 
-def test_the_wait_is_that_of_the_kind_that_grows_and_not_the_longest_of_all() -> None:
+def test_the_retention_time_is_that_of_the_growing_kind_and_not_the_longest() -> None:
     goal = replace(GOAL, disconnect="mixed", retention=60.0)
     budget = Budget(retain={"*": 60.0, "fds": 5.0})
     now = Trial("played", TargetInfo(("service",), "http://127.0.0.1:1/", 1), budget, retention=60.0)
@@ -244,7 +244,7 @@ def with_a_leak(idle: float) -> tuple[Observation, ...]:
     return tuple(found)
 
 
-def test_a_soak_holds_clients_once_and_goes_on_loading() -> None:
+def test_a_soak_holds_clients_once_and_continues_loading() -> None:
     seen, _ = play(lambda did: {FDS: 10.0}, replace(GOAL, endless=True, hold=5.0, max_seconds=None), limit=20)
     assert phases(seen).count(Phase.HOLD) == 1
     assert phases(seen)[-1] is Phase.LOAD
@@ -337,9 +337,7 @@ def test_what_is_released_late_ends_the_warm_up(
         ((10, 12, 13), False), ((18, 14, 10), False),
     ],
 )  # fmt: skip
-def test_counts_are_steady_at_rest_or_on_a_slope_that_does_not_bend(
-    levels: tuple[float, ...], steady: bool
-) -> None:
+def test_counts_are_steady_while_flat_or_on_an_even_slope(levels: tuple[float, ...], steady: bool) -> None:
     seen = [observation(n, {FDS: float(level)}, phase=Phase.WARMUP) for n, level in enumerate(levels)]
     now = trial([], observations=seen)
     assert (warm_up(now, GOAL) is None) is steady
@@ -406,7 +404,7 @@ def test_a_consequence_that_is_certain_waits_for_a_cause_that_still_grows(
         assert "mappings" in step.reason
 
 
-def test_what_may_be_due_to_invalid_requests_is_looked_at_without_them() -> None:
+def test_growth_that_invalid_requests_may_explain_is_tested_without_them() -> None:
     one = Assessed("leaking", 1.0, "", 900.0, 900.0, "connection", ("invalid",), 1.0, 1.0, 1.0)
     now, goal = trial([10.0] * 5), replace(GOAL, invalid=0.25, disconnect="rst")
     step = plan._tell_apart(now, goal, [one])

@@ -91,7 +91,7 @@ def test_growth_per_invalid_request_is_told_from_growth_per_connection() -> None
     assert Key(finding.metric) == FDS
 
 
-def test_what_the_threads_of_a_pool_hold_keeps_it_no_pool_of_another_kind() -> None:
+def test_resources_of_a_pools_threads_make_no_pool_of_another_kind() -> None:
     """Each burst adds eight threads, and each thread some objects: the pool is filled by short bursts all the same."""
     objects, threads = Key("memory", "objects"), Key("threads")
 
@@ -138,7 +138,7 @@ def test_stacks_of_a_filling_thread_pool_are_no_leak_of_mappings(stacks: bool, o
 
 
 @pytest.mark.parametrize(("cache", "status"), [("rose with its driver", "undecided"), ("", "leaking")])
-def test_room_in_the_heap_for_what_a_cache_may_hold_is_no_leak_of_mappings(cache: str, status: str) -> None:
+def test_heap_mappings_for_a_cache_are_no_leak(cache: str, status: str) -> None:
     """Node maps 0.03 pages of its heap per connection, whether a listener or an entry of a cache stays."""
     mappings, objects = Key("mappings"), Key("memory", "objects")
     results = {
@@ -159,7 +159,7 @@ def test_room_in_the_heap_for_what_a_cache_may_hold_is_no_leak_of_mappings(cache
         ((5, 3, 1, 8, 6, 1, 37), True),  # a thread per 50 streams
     ],
 )
-def test_threads_of_a_pool_are_told_from_a_slow_leak_by_the_largest_burst(
+def test_threads_of_a_pool_are_distinguished_from_a_slow_leak_by_the_largest_burst(
     grown: tuple[int, ...], leaks: bool
 ) -> None:
     sizes = (300, 150, 50, 487, 300, 50, 1950)

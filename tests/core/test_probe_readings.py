@@ -222,7 +222,7 @@ def test_a_sample_and_a_census_come_over_a_line_whole() -> None:
     assert lines.census_of({"unknown": 1}, 4.0) == Census(4.0)
 
 
-def test_a_hello_says_of_whom_it_speaks() -> None:
+def test_a_hello_line_identifies_its_process() -> None:
     data = json.loads(lines.hello(7, 0.25, started=99, orders=True))
     assert {name: data[name] for name in ("probe", "pid", "interval", "started", "orders", "uid")} == {
         "probe": lines.PROTOCOL, "pid": 7, "interval": 0.25, "started": 99, "orders": True,
@@ -334,7 +334,7 @@ def test_old_samples_are_thinned_and_gaps_and_events_stay(
         (35, 100, 1, []), (101, 100, 1, []),
     ],
 )  # fmt: skip
-def test_what_was_started_since_is_looked_at_alone_unless_it_is_too_much(
+def test_only_processes_started_since_are_read_unless_there_are_too_many(
     since: int | None, newest: int, scans: int, looked: list[int], told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(births, "_newest", lambda: newest)

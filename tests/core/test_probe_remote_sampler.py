@@ -221,9 +221,7 @@ def test_another_process_after_a_cut_is_the_end(
     assert len(far.lines) == 2
 
 
-def test_a_process_that_is_gone_after_a_cut_is_the_end_and_so_is_its_own_last_gap(
-    far: Far, opened: Any
-) -> None:
+def test_a_process_that_exited_while_the_line_was_cut_ends_the_samples(far: Far, opened: Any) -> None:
     far.runs = [[[HELLO, {"at": 1.0, "fds": 3}]], []]
     far.cuts, far.why = 2, "the command exited with 4: pid 7: no such process"
     one = opened()

@@ -51,7 +51,7 @@ def until_rest(counts: Callable[[int], Mapping[str, float]], timeout: float = 60
     return step / 10, state
 
 
-def test_what_comes_back_to_its_floor_again_and_again_is_at_rest_there() -> None:
+def test_counts_that_return_to_their_minimum_are_settled_there() -> None:
     seconds, state = until_rest(lambda step: {"fds": 40 + step % 3, "threads": 7})
     assert state == Quiescent({"fds": 40.0, "threads": 7.0}, 0.0, "fds")
     assert seconds == 4.0
@@ -76,7 +76,7 @@ def test_what_sinks_is_never_at_rest() -> None:
     assert isinstance(state, NeverSettled)
 
 
-def test_a_somebody_who_is_still_connected_is_never_rest() -> None:
+def test_a_connected_client_prevents_settling() -> None:
     _, state = until_rest(lambda step: {"fds": 40, "inbound": -float(step)}, timeout=20.0)
     assert isinstance(state, NeverSettled)
 

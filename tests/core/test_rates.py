@@ -84,7 +84,7 @@ def test_a_counter_noisier_than_any_measured_gets_a_wider_interval_not_a_wrong_o
     assert least <= covered <= (1.0 if known < 20 else most)
 
 
-def test_cycles_all_alike_do_not_tell_a_reading_from_a_connection_and_the_interval_says_so() -> None:
+def test_identical_cycles_cannot_separate_reading_from_connection_so_the_interval_is_wide() -> None:
     alike = counted(random.Random(1), 0.01, noise=1.5, each=4.0, cycles=(300,) * 8)
     found = beside_readings(alike, "connection", 2.0)
     assert found is not None
@@ -136,7 +136,7 @@ def test_anonymous_memory_whose_healthy_part_creeps(leaked: float, drift: float)
     assert share(leaked, found) >= COVERED[0]
 
 
-def test_two_spans_that_agree_tell_the_rate_as_well_as_counts_do() -> None:
+def test_two_spans_that_agree_give_the_rate_as_exactly_as_counts() -> None:
     """Student's t over two spans alone would say 0 to 0.7."""
     rate, low, high = interval([32.0, 335.0], [320.0, 3350.0 - 40.0])
     assert rate == pytest.approx(0.101, abs=0.001)

@@ -30,7 +30,7 @@ def test_a_leak_names_its_levels_the_driver_chosen_and_how_well_each_explains() 
     assert '"fds" = "…/connection"' in text
 
 
-def test_a_pass_says_what_would_have_been_a_leak_and_names_no_driver() -> None:
+def test_a_pass_reports_the_smallest_detectable_leak_and_names_no_driver() -> None:
     text = lines(trial([10.0] * 30))
     assert "fds: bounded" in text
     assert "  levels    10 in all of " in text

@@ -63,7 +63,7 @@ def test_a_thread_beside_anything_else_is_no_blocked_worker() -> None:
     assert {recipe.name for recipe in found.values()} == {"file"}
 
 
-def test_what_a_child_brings_and_the_stack_of_a_thread_are_no_causes() -> None:
+def test_resources_of_a_child_and_the_stack_of_a_thread_are_no_causes() -> None:
     child = explain(rates(__processes=1.0, __threads=1.0, file=2.0, device=1.0, __mappings=40.0))
     assert {recipe.name for recipe in child.values()} == {"child-process"}
     worker = explain(rates(__threads=1.0, __mappings=2.0))

@@ -42,7 +42,7 @@ def resumed(*processes: Sequence[float], warmup: int = 2, opened: int = 300, **m
     return trial([], observations=seen, restarts=tuple(restarts), about=About(soak=True), **more)
 
 
-def test_a_lower_level_after_a_restart_is_no_release_and_a_higher_one_no_growth() -> None:
+def test_a_level_change_across_a_restart_is_neither_release_nor_growth() -> None:
     for levels in (
         ([110.0] * 20, [10.0] * 20),
         ([10.0] * 20, [110.0] * 20),
@@ -114,7 +114,7 @@ def test_healthy_processes_with_levels_of_their_own_are_never_a_leak() -> None:
         assert judge(resumed(*parts)).outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE), seed
 
 
-def test_what_a_process_held_at_its_end_is_not_known_to_stay() -> None:
+def test_resources_of_an_exited_process_are_not_known_to_be_retained() -> None:
     """Sessions that live for 20 s: each process ends with those of its last cycles, and none of them is a leak."""
     held = [10.0, 10.0, *(10.0 + 300 * min(n, 7) for n in range(1, 12))]
     soak = resumed(*([held] * 6), retention=60.0)
@@ -136,7 +136,7 @@ def test_a_later_process_that_passes_settles_what_an_earlier_one_left_open() -> 
     assert long.outcome is Outcome.BOUNDED, long.explanation
 
 
-def test_a_ceiling_is_met_by_what_one_process_holds() -> None:
+def test_a_ceiling_applies_to_the_largest_process() -> None:
     budget = Budget(ceilings={"fds": 100.0})
     assert judge(resumed([10.0] * 9, [90.0] * 20, budget=budget)).outcome is Outcome.BOUNDED
     high = judge(resumed([110.0] * 9, [10.0] * 20, budget=budget))
@@ -181,7 +181,7 @@ def test_the_reader_is_told_of_the_restart_and_of_the_gap() -> None:
     )
 
 
-def test_a_resumed_trial_is_read_back_and_told_alike() -> None:
+def test_a_resumed_trial_is_reported_alike_after_reading_it_back() -> None:
     soak = resumed([10.0] * 20, [60.0] * 20)
     soak = replace(soak, verdict=judge(soak))
     record = RunRecord("id", "harness soak", "2026-01-01T00:00:00+00:00", 0, (soak,))

@@ -39,7 +39,7 @@ def base(made: World) -> float:
 
 
 @pytest.mark.parametrize("seconds", [2.0, 10.0, 60.0])
-def test_a_late_release_is_held_for_its_time_and_then_gone(seconds: float) -> None:
+def test_a_late_release_is_retained_for_its_time_and_then_freed(seconds: float) -> None:
     made = world(late_fixed(seconds))
     low = base(made)
     first = made.cycle(load(0))

@@ -89,7 +89,7 @@ def test_cycles_that_prove_nothing_are_left_out() -> None:
         ("all is well", False),
     ],
 )
-def test_a_resource_that_ran_out_is_told_with_the_line_of_the_log(line: str, runs_out: bool) -> None:
+def test_an_exhausted_resource_is_reported_with_the_line_of_the_log(line: str, runs_out: bool) -> None:
     long = f"{line}{'x' * 200}"
     text = ran_out(trial([], about=About(last_words=("first", long))))
     assert (text is not None) is runs_out

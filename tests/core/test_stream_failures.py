@@ -28,7 +28,7 @@ def loaded(
     return None
 
 
-def test_nothing_but_500s_stops_it_after_ten_seconds_and_says_what_went_before() -> None:
+def test_only_500s_stop_the_load_after_ten_seconds_and_the_answers_before_are_reported() -> None:
     watch = StreamFailures()
     assert loaded(5, SPEC, watch, opened=20, answered=20) is None
     stopped = loaded(30, SPEC, watch, start=5.0, opened=20, failed=20, refused=20, causes={"status-500": 9})

@@ -105,7 +105,7 @@ def test_readings_that_make_no_sense_are_named(readings: Any, more: dict[str, An
         ),  # type: ignore[arg-type]
     ],
 )
-def test_a_check_that_makes_no_sense_is_told_before_it_runs(call: Callable[[], object], said: str) -> None:
+def test_an_invalid_check_is_reported_before_it_runs(call: Callable[[], object], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         call()
     assert said in str(caught.value)
@@ -203,7 +203,7 @@ def test_each_kind_is_found_and_a_named_ignore_lets_it_stay(
     let_go()
 
 
-async def test_a_forgotten_task_is_found_and_one_that_ends_by_itself_is_not() -> None:
+async def test_a_pending_task_is_found_and_one_that_ends_by_itself_is_not() -> None:
     async with no_leaks():
         KEPT.append(asyncio.create_task(asyncio.sleep(0.05)))
     forgotten = None
@@ -240,7 +240,7 @@ def test_garbage_is_no_leak_without_any_timeout_either() -> None:
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_what_multiprocessing_keeps_for_good_is_no_leak_of_its_first_user(method: str) -> None:
+def test_resources_that_multiprocessing_keeps_are_no_leak_of_its_first_user(method: str) -> None:
     """In an interpreter of its own, where nothing has used it yet."""
     code = (
         "import multiprocessing\n"

@@ -55,7 +55,7 @@ def test_what_is_held_for_minutes_is_retained() -> None:
     assert sorted(premature(cycles)) == list(range(11, 70))
 
 
-def test_a_premature_level_is_no_moment_and_what_its_clients_did_is_kept() -> None:
+def test_a_premature_level_is_left_out_and_its_ledger_is_kept() -> None:
     found = moments(trial([], observations=seen((0, 0), (300, 0), (0, 0))))
     assert [moment.levels[FDS] for moment in found] == [8.0, 8.0]
     assert found[1].done["connection"] - found[0].done["connection"] == 600

@@ -492,7 +492,7 @@ def test_stalled_readers_are_held_until_the_service_notices_them(
     assert next_hold(quiet_hold(received), replace(PLAIN, phase=Phase.HOLD), 5.0, seconds - 1) is None
 
 
-def test_what_grows_then_is_no_pass_and_what_does_not_is_one() -> None:
+def test_later_growth_is_no_pass_and_flat_memory_is_one() -> None:
     now = quiet_hold(5_000)
     step = next_hold(now, replace(PLAIN, phase=Phase.HOLD), 5.0)
     assert step is not None

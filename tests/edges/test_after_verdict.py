@@ -163,7 +163,7 @@ def test_a_search_for_the_place_that_fails_is_a_note(tmp_path: Path, monkeypatch
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("cycles", [0, 2], ids=["before its first cycle", "after its last one"])
-def test_a_service_that_dies_during_the_search_has_crashed_and_what_was_certain_stays(
+def test_a_service_that_exits_during_the_search_has_crashed_and_the_leak_stays_certain(
     cycles: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is killed by the agent's own call after so many cycles of the search: either the next one finds it dead, or

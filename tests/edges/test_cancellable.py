@@ -78,7 +78,7 @@ def test_interrupted_work_gets_no_further_turn_and_may_put_things_away() -> None
     assert len(turns) == 1
 
 
-def test_work_that_comes_back_too_late_is_told_and_waits_for_nobody() -> None:
+def test_a_late_result_is_dropped_and_blocks_no_thread() -> None:
     stop, go_on, told = threading.Event(), threading.Event(), threading.Event()
 
     def work(hand_over: Callable[[], None]) -> None:

@@ -273,7 +273,7 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_measured_until_then_is_ke
     wait_for(lambda: not mentioning(tmp_path), "nothing is left")
 
 
-def test_a_broker_that_dies_is_infrastructure(tmp_path: Path) -> None:
+def test_a_broker_that_exits_is_infrastructure(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [*HARNESS, "reproduce", "--profile", "fixed", "--quiet", "--out", str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:

@@ -64,7 +64,7 @@ def test_the_budgets_of_this_project_are_valid() -> None:
     assert "1 profile, " in checked.output
 
 
-def test_an_accepted_leak_is_an_exception_that_ends_and_is_said_to_loosen(here: Path) -> None:
+def test_an_accepted_leak_is_a_temporary_exception_that_is_reported_as_looser(here: Path) -> None:
     path = saved(here, guard=LEAKING)
     (here / "budgets.toml").write_text('# ours\n[budget]\nfds = "0/connection"  # none\n')
     tried = run("baseline", "accept", path, "--dry-run")
@@ -192,7 +192,7 @@ PLACES = {
 
 @pytest.mark.parametrize("pyproject", [False, True], ids=["budgets.toml", "pyproject"])
 @pytest.mark.parametrize(("text", "profile", "said", "table", "holds"), PLACES.values(), ids=PLACES)
-def test_what_is_written_holds_for_what_the_run_was_about_and_for_nothing_else(
+def test_a_written_budget_applies_only_to_the_endpoints_of_its_run(
     text: str,
     profile: str | None,
     said: str,

@@ -53,7 +53,7 @@ def no_one_left(folder: Path) -> None:
         ("deaf", "it did not exit within 3 s of SIGTERM and was killed", "answers 404"),
     ],
 )
-def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
+def test_a_difficult_service_has_its_own_message_and_leaves_no_process(
     kind: str, words: str, advice: str, tmp_path: Path
 ) -> None:
     service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
@@ -103,7 +103,7 @@ def test_a_difficult_service_has_its_own_message_and_leaves_clean_ground(
     ],
     ids=["wrong port", "IPv6 only", "no TLS", "killed", "no interpreter"],
 )
-def test_one_that_is_not_where_it_was_looked_for_is_told_where_it_is(
+def test_a_service_elsewhere_is_reported_with_its_address(
     url: str, command: tuple[str, ...], words: str, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -338,7 +338,7 @@ def test_a_probe_command_that_gives_nothing_is_infrastructure(
     assert words in unwrapped(done.stdout)
 
 
-def test_a_process_that_does_not_listen_there_is_told_so(tmp_path: Path) -> None:
+def test_a_process_that_does_not_listen_there_is_named(tmp_path: Path) -> None:
     options = (
         "--quiet",
         "--ready-timeout",

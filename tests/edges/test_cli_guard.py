@@ -40,7 +40,9 @@ def guard(tmp_path: Path, kind: str, *options: str, **more: str) -> subprocess.C
     )
 
 
-def test_one_that_ignores_sigterm_is_judged_killed_and_told_and_json_is_all_of_stdout(tmp_path: Path) -> None:
+def test_a_service_that_ignores_sigterm_is_killed_and_reported_with_json_alone_on_stdout(
+    tmp_path: Path,
+) -> None:
     """It streams to nothing but the asked method and body, once the asked page says that it is ready."""
     (tmp_path / "body").write_bytes(b"hello")
     asked = [

@@ -29,7 +29,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 """
 
 
-def test_a_child_that_is_replaced_is_told_but_not_a_command_that_was_run(tmp_path: Path) -> None:
+def test_a_replaced_child_is_reported_but_a_short_command_is_not(tmp_path: Path) -> None:
     request = request_of(
         url="http://127.0.0.1:{port}/",
         command=[sys.executable, "-c", SERVICE, "{port}"],

@@ -103,7 +103,7 @@ def test_files_of_version_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert cgroup_limits(1) == {}
 
 
-def test_a_process_that_is_gone_has_no_limits() -> None:
+def test_an_exited_process_has_no_limits() -> None:
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
     assert cgroup_limits(child.pid) == {}

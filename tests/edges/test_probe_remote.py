@@ -251,7 +251,7 @@ def test_a_damaged_answer_is_no_reading(says: dict[str, object]) -> None:
         assert far.latest().fds == 3
 
 
-def test_what_comes_unasked_and_what_is_too_long_is_let_go_of() -> None:
+def test_unexpected_and_oversized_answers_are_dropped() -> None:
     sample = {"at": 1.0, "fds": 3, "gap": "x" * 1000, "events": ["y" * 1000] * 30}
     code = (
         "import sys\n"
@@ -333,7 +333,7 @@ def test_every_descriptor_is_back_whoever_holds_the_other_end(held: tuple[int, .
             os.kill(pid, signal.SIGKILL)
 
 
-def test_a_command_that_has_ended_keeps_its_number_until_its_group_is_killed() -> None:
+def test_an_exited_command_keeps_its_pid_until_its_group_is_killed() -> None:
     """Reaped before, the number could be another group's by the time it is killed."""
     line = Line(["sh", "-c", "sleep 60 >&- 2>&- & exit 3"])
     assert line.read() == []
@@ -347,7 +347,7 @@ def test_a_command_that_has_ended_keeps_its_number_until_its_group_is_killed() -
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_command_that_says_nothing_ends_with_the_harness(how: signal.Signals) -> None:
+def test_a_silent_probe_command_ends_with_the_harness(how: signal.Signals) -> None:
     """As an ssh whose network is gone: nothing that it writes would tell it that nobody reads."""
     code = (
         "import signal\n"
@@ -392,7 +392,7 @@ def test_one_that_may_not_be_killed_ends_for_want_of_a_reader(tmp_path: Path) ->
     assert done.stdout in ("-13\n", "7\n")  # SIGPIPE, or its echo says so
 
 
-def test_a_restart_while_the_line_was_cut_is_an_end_and_no_fix(tmp_path: Path) -> None:
+def test_a_restart_while_disconnected_is_an_exit_and_no_fix(tmp_path: Path) -> None:
     """The command names whoever runs now, as a container's pid 1 is named: another process is another service."""
     which = tmp_path / "pid"
     code = (

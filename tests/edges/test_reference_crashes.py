@@ -65,7 +65,7 @@ def test_what_was_tried_still_dies(tmp_path: Path, profile: str) -> None:
 
 
 @pytest.mark.soak(reason="6 s of a core; `harness reproduce` shows each of these profiles")
-def test_a_silent_broker_is_needed_for_nothing_else(tmp_path: Path) -> None:
+def test_a_silent_broker_is_used_only_to_separate_drivers(tmp_path: Path) -> None:
     """The pool alone ends the dying of both: the lock-free sharing is what kills."""
     for base in ("upstream", "original"):
         arguments = ("--profile", base, "--mitigation", "pool", *QUICK)

@@ -117,7 +117,7 @@ def test_readiness_does_not_wait_for_the_broker(tmp_path: Path) -> None:
         }
 
 
-def test_a_client_that_reconnects_goes_on_with_its_ids(tmp_path: Path) -> None:
+def test_a_client_that_reconnects_continues_with_its_ids(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "bare", *FAST) as (service, _):
         client = Client(service, "/system/status/sse HTTP/1.1\r\nLast-Event-ID: 41\r\nX:")
         assert b"id: 42\r\n" in client.events(1)

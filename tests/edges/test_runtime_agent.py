@@ -245,7 +245,7 @@ def test_a_folder_open_to_others_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
 
 
-def test_an_agent_that_does_not_answer_is_an_error_and_not_a_zero(tmp_path: Path) -> None:
+def test_an_unresponsive_agent_is_an_error_and_not_a_zero(tmp_path: Path) -> None:
     with start("import signal; signal.pause()", tmp_path) as child:
         answering(tmp_path, child.pid)
         os.kill(child.pid, signal.SIGSTOP)

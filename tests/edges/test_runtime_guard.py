@@ -73,7 +73,7 @@ def test_a_leaked_task_is_certain_and_named_by_the_line_where_it_waits(tmp_path:
 
 
 @pytest.mark.soak
-def test_what_a_c_extension_leaks_is_found_and_said_to_be_native(tmp_path: Path) -> None:
+def test_a_leak_of_a_c_extension_is_found_and_called_native(tmp_path: Path) -> None:
     done = guard("malloc@connection", tmp_path)
     finding = next(f for f in done.verdict.findings if f.kind == "heap-bytes")
     assert finding.rate is not None

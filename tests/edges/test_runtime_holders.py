@@ -122,7 +122,7 @@ def test_each_container_is_named_by_what_holds_it(answer: tuple[dict[str, Any], 
     assert {growth.per_connection for growth in grown} == {1.0}
 
 
-def test_what_a_container_holds_is_placed_where_it_was_made_and_not_in_its_constructor(
+def test_an_item_of_a_container_is_placed_at_its_caller_and_not_in_its_constructor(
     answer: tuple[dict[str, Any], Path],
 ) -> None:
     found, program = answer

@@ -198,7 +198,7 @@ def test_a_search_of_a_node_without_time_leaves_the_containers_out_and_says_so(t
 
 
 @needs_node
-def test_what_holds_the_growth_of_a_node_is_named_whatever_kind_of_holder_it_is(tmp_path: Path) -> None:
+def test_every_kind_of_holder_of_a_nodes_growth_is_named(tmp_path: Path) -> None:
     env = node.prepare_env(os.environ, tmp_path / "agents")
     with server(["node", str(CONTAINERS)], tmp_path, env) as (child, port):
         reader = NodeCounters(tmp_path / "agents", child.pid)
@@ -220,7 +220,7 @@ def test_what_holds_the_growth_of_a_node_is_named_whatever_kind_of_holder_it_is(
 
 
 @needs_node
-def test_a_node_that_already_runs_is_read_over_its_inspector_and_says_so_without_one(tmp_path: Path) -> None:
+def test_a_running_node_is_read_over_its_inspector_or_reported_without_one(tmp_path: Path) -> None:
     with server(["node", str(NODE)], tmp_path) as (child, _):
         found = NodeCounters(tmp_path / "agents", child.pid, shared=True).probe()
     assert isinstance(found, Unavailable)

@@ -96,7 +96,7 @@ def test_a_leaked_buffer_is_found_with_its_bytes(tmp_path: Path) -> None:
         ("thread_server.py", "/thread", "thread", None),
     ],
 )
-def test_what_waits_for_ever_is_found_at_the_line_where_it_waits(
+def test_a_blocked_thread_is_found_at_the_line_where_it_waits(
     script: str, path: str, kind: str, key: object, tmp_path: Path
 ) -> None:
     with python_server(script, tmp_path) as (reader, port):

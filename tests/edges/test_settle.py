@@ -91,7 +91,7 @@ def test_a_process_that_never_holds_still_is_at_rest_on_its_floor() -> None:
         assert result.level["fds"] == min(s.fds for s in sampler.samples() if s.fds is not None)
 
 
-def test_what_burns_at_rest_is_a_level_and_what_sleeps_is_none() -> None:
+def test_cpu_use_while_idle_is_a_level_and_sleep_is_none() -> None:
     with settled_process(BURNS) as (result, sampler):
         # A fifth where the machine is idle, less where it is not: as much as it had in some half second.
         had = shares(sampler, 0.4)
@@ -180,7 +180,7 @@ def test_what_closes_late_says_how_late() -> None:
         assert told[0] - looks[0] <= result.close_lag <= ended - began - 1.0  # its window is not counted
 
 
-def test_a_cycle_may_silence_the_broker_and_the_next_one_hears_it_again(tmp_path: Path) -> None:
+def test_a_cycle_may_silence_the_broker_and_the_next_one_resumes_it(tmp_path: Path) -> None:
     setup = setup_for(describe()["fixed"], LoadOverrides())
     directory = RunDirectory.create(tmp_path / "run", "run")
     record = TrialRecord(setup, TrialContext(time.monotonic, directory, threading.Event(), seed=1))

@@ -101,7 +101,7 @@ def cycle(reader: LevelReader) -> Observation:
     return reader.observe(STEP, Ledger(opened=1), result, 0.0, 0.0)
 
 
-def test_where_the_census_meets_no_accepted_connection_the_kernel_is_not_asked_again(tmp_path: Path) -> None:
+def test_without_accepted_connections_in_the_census_the_kernel_is_not_read_again(tmp_path: Path) -> None:
     with served(tmp_path, client=False) as (reader, sampler, _):
         seen = cycle(reader)
         assert seen.settled
@@ -188,7 +188,7 @@ def test_it_naps_until_something_may_be_new(moments: tuple[float, float], nap: f
     assert math.isclose(_sleep_time(10.0, *moments), nap)
 
 
-def test_a_broker_that_is_mute_is_waited_for_unless_the_user_has_stopped_the_run(tmp_path: Path) -> None:
+def test_an_unresponsive_broker_is_waited_for_unless_the_user_has_stopped_the_run(tmp_path: Path) -> None:
     stopped = threading.Event()
     with Broker.start(BrokerSetup(), log=tmp_path / "log", seed=1, cancelled=stopped.is_set) as broker:
         os.kill(broker.child.pid, signal.SIGSTOP)

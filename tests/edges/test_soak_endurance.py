@@ -112,7 +112,9 @@ def test_a_soak_holds_no_more_at_its_end_than_at_its_beginning(
 
 @pytest.mark.soak(reason="half a minute; a guard on a full disk is a short test")
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system is mounted: that needs root")
-def test_a_soak_whose_disk_fills_up_keeps_every_cycle_and_goes_on_once_there_is_room(tmp_path: Path) -> None:
+def test_a_soak_whose_disk_fills_up_keeps_every_cycle_and_continues_once_there_is_room(
+    tmp_path: Path,
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     # Room for a few cycles; later for all of them. The copy shows what was on the full disk.

@@ -69,7 +69,7 @@ def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_soak_that_was_killed_and_one_that_was_stopped_go_on_to_their_end(tmp_path: Path) -> None:
+def test_a_killed_soak_and_a_stopped_one_resume_to_their_end(tmp_path: Path) -> None:
     run = tmp_path / "run"
     service = tmp_path / "plain_sse.py"
     service.write_bytes((SERVICES / "plain_sse.py").read_bytes())
@@ -321,7 +321,7 @@ def listens(port: int) -> bool:
 
 @pytest.mark.soak(reason="two soaks of a service that is attached to")
 @pytest.mark.parametrize("way", ["pid", "probe"])
-def test_a_soak_of_a_running_service_goes_on_with_its_successor(way: str, tmp_path: Path) -> None:
+def test_a_soak_of_a_running_service_continues_with_its_successor(way: str, tmp_path: Path) -> None:
     service = SERVICES / "plain_sse.py"
 
     def place(pid: int, port: int) -> tuple[str, ...]:
@@ -398,7 +398,7 @@ def test_the_option_is_found_before_the_command_only() -> None:
     assert taken(["--resume", "--", "x"])[0] is None
 
 
-def test_the_clock_goes_on_where_it_stopped_and_the_gap_is_left_out(here: Path) -> None:
+def test_the_clock_continues_where_it_stopped_and_the_gap_is_left_out(here: Path) -> None:
     run = kept(here, replace(INTERRUPTED, started=1.0, ended=24.0))
     written = (run / "run.json").stat().st_mtime
     found = resumption(run, now=written + 3600)

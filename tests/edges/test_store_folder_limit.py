@@ -209,7 +209,7 @@ def test_at_the_limit_old_logs_go_first_and_live_ones_keep_their_tail(
         assert limit.apply(11.0) == []
 
 
-def test_a_folder_that_is_full_of_what_must_stay_says_so(tmp_path: Path) -> None:
+def test_a_folder_full_of_files_that_must_stay_is_reported(tmp_path: Path) -> None:
     with filled(tmp_path / "run") as directory:
         (directory.path / "run.json").write_bytes(b" " * (2 * MIB))
         limit = FolderLimit(directory, MIB)

@@ -64,7 +64,7 @@ def test_a_new_file_is_private_and_a_closed_one_stays_closed(path: Path) -> None
 @pytest.mark.parametrize(
     ("room", "left"), [(0, b""), (3, b""), (4, b"one\n"), (6, b"one\n"), (8, b"one\ntwo\n")]
 )
-def test_a_full_disk_keeps_whole_lines_and_is_told_once(path: Path, room: int, left: bytes) -> None:
+def test_a_full_disk_keeps_whole_lines_and_is_reported_once(path: Path, room: int, left: bytes) -> None:
     file = LineFile(path)
     for line in (b"one", b"two", b"three"):
         file.add(line)

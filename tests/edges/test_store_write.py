@@ -35,7 +35,7 @@ def test_a_file_that_is_there_keeps_who_may_read_it(tmp_path: Path) -> None:
     assert mode(there) == 0o644
 
 
-def test_a_link_goes_on_pointing_to_the_file_that_was_written(tmp_path: Path) -> None:
+def test_a_link_still_points_to_the_file_that_was_written(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     real, link = tmp_path / "kept" / "real.toml", tmp_path / "budgets.toml"
     real.write_bytes(b"old")

@@ -113,7 +113,7 @@ def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stal
     assert (ledger.opened, ledger.open_now, ledger.events) == (8, 0, 0)
 
 
-def test_a_head_that_drips_is_told_from_silence(tmp_path: Path) -> None:
+def test_a_dripping_head_is_distinguished_from_silence(tmp_path: Path) -> None:
     """Held for its dwell as a silent one is; bytes that never make a whole head are not a sign of life."""
     with serve(drips) as server, swarm_of(server.url, tmp_path, stall_after=1.0) as found:
         ledger = found.cycle(spec(4, 4, dwell=1.5))
@@ -178,7 +178,7 @@ def test_a_cancelled_cycle_leaves_at_once_and_keeps_its_count(swarm: Swarm, serv
     assert dict(count.by_end) == {"fin": 10}
 
 
-def test_a_service_that_has_gone_ends_the_cycle_early(tmp_path: Path) -> None:
+def test_a_service_that_has_exited_ends_the_cycle_early(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with swarm_of(f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path) as found:

@@ -49,7 +49,7 @@ def test_a_guard_over_https_with_an_authority_of_its_own(tmp_path: Path) -> None
     assert all(ledger.completed == ledger.opened for ledger in loads), [ledger.causes for ledger in loads]
 
 
-def test_a_certificate_that_nobody_vouches_for_ends_it_in_plain_words(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_a_clear_error(tmp_path: Path) -> None:
     done = guard_once(asked(tmp_path, ca=None), command="test")
     assert done.verdict.exit_code != 0
     assert "--ca FILE" in done.verdict.advice

@@ -60,7 +60,7 @@ def told(ledger: Ledger, folder: Path, reason: str) -> None:
     assert any("bottleneck" in warning for warning in judge(rests).warnings)
 
 
-def test_a_late_loop_is_told(swarm: Swarm, folder: Path) -> None:
+def test_a_late_loop_is_reported(swarm: Swarm, folder: Path) -> None:
     """The process is stopped for a while, as a machine without a core to spare would; told beside a busy core too."""
     stopped: list[threading.Timer] = []
 
@@ -79,7 +79,7 @@ def test_a_late_loop_is_told(swarm: Swarm, folder: Path) -> None:
     told(ledger, folder, "its loop was")
 
 
-def test_a_busy_core_is_told(swarm: Swarm, folder: Path) -> None:
+def test_a_busy_core_is_reported(swarm: Swarm, folder: Path) -> None:
     """As many events as it can, until the progress says that it is so."""
     seen: list[Ledger] = []
     spec = CycleSpec(1, 4, 4, dwell=60.0, events=0, paths=("/flood",))

@@ -117,7 +117,7 @@ DRIPS = {
 }
 
 
-def test_what_drips_without_a_head_or_a_body_ends_by_the_stall_time(ask: Driver) -> None:
+def test_a_dripping_response_ends_by_the_stall_time(ask: Driver) -> None:
     def script(it: Connection) -> str:
         it.send(DRIPS[it.asked.target])
         return it.drip()

@@ -90,7 +90,7 @@ class Flood:
 
 
 @pytest.mark.parametrize("stalled", [0, 1])
-def test_a_stalled_reader_is_felt_by_the_service_and_one_that_reads_is_not(
+def test_a_stalled_reader_blocks_the_service_and_one_that_reads_does_not(
     tmp_path: Path, stalled: int
 ) -> None:
     flood = Flood()

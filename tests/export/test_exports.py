@@ -70,7 +70,7 @@ def test_prometheus_and_a_collector_get_the_same_figures_under_the_same_names() 
     assert {name.removesuffix("_total") for name in same} == set(there) - {"harness_run_seconds"}
 
 
-def test_what_a_run_has_shown_so_far_is_published_before_its_end() -> None:
+def test_the_figures_so_far_are_published_before_the_end_of_a_run() -> None:
     board = Board("app.py")
     board.begin("run-1", "soak")
     played = trial([310, 610, 910])
@@ -193,7 +193,7 @@ def test_a_verdict_is_kept_for_a_scraper_that_comes_regularly() -> None:
     exports.close()
 
 
-def test_nobody_waits_for_a_scraper_that_never_came_or_when_the_user_stops() -> None:
+def test_the_run_waits_for_no_absent_scraper_and_not_after_an_interrupt() -> None:
     with Exporter("0", Board()) as export:
         began = time.monotonic()
         assert not export.wait_for_scrape()
@@ -248,7 +248,7 @@ def test_headers_for_the_collector_come_from_its_own_variable(monkeypatch: pytes
         assert {name.lower(): text for name, text in far.requests[-1][1].items()}["api-key"] == "sesame"
 
 
-def test_a_collector_gets_figures_while_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_gets_figures_during_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(INTERVAL, "50")
     board = Board("app")
     with collector() as far, Otlp(far.url, board):

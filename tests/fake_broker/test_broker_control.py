@@ -114,7 +114,7 @@ def test_every_order_is_obeyed() -> None:
         ({"command": "fault", "fault": "drop", "after": 2, "until": 1}, "expected after < until"),
     ],
 )
-def test_a_mistake_is_told_and_changes_nothing(order: Any, expected: str) -> None:
+def test_a_mistake_is_reported_and_changes_nothing(order: Any, expected: str) -> None:
     target = Target()
     answer = ask(order, target)
     assert answer["ok"] is False

@@ -478,7 +478,7 @@ def test_a_farewell_names_the_service_of_its_worker() -> None:
     assert broker.state.workers == {}
 
 
-def test_a_broker_that_does_not_read_is_told_so_and_reads_again(
+def test_a_broker_stops_reading_by_order_and_reads_again(
     context: zmq.Context[zmq.Socket[bytes]],
 ) -> None:
     poller = zmq.Poller()

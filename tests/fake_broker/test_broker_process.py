@@ -233,7 +233,7 @@ def test_a_frame_over_the_limit_ends_the_connection(start: Start) -> None:
     broker.until("disconnected", before + 1)
 
 
-def test_a_peer_that_does_not_read_stops_nobody(start: Start) -> None:
+def test_a_peer_that_does_not_read_delays_no_other(start: Start) -> None:
     broker = start()
     deaf, client = broker.dealer(), broker.dealer()
     deaf.rcvhwm = 1

@@ -116,7 +116,7 @@ def test_no_heartbeat_comes_before_it_is_due() -> None:
     assert script.broker.due() == pytest.approx(102.5)
 
 
-def test_a_request_is_never_given_to_a_worker_that_is_dead_by_now() -> None:
+def test_a_request_is_never_given_to_an_expired_worker() -> None:
     script = Script()
     script.ready()
     script.now += 8.0

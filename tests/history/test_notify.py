@@ -40,7 +40,7 @@ def test_changes_there_and_back_are_told_once() -> None:
     assert told == [("bounded", "leaking"), ("leaking", "crashed"), ("crashed", "bounded")]
 
 
-def test_a_first_run_is_told_only_when_it_fails() -> None:
+def test_a_first_run_is_notified_only_if_it_fails() -> None:
     assert changes("bounded") == []
     assert changes("leaking", "leaking") == [("", "leaking")]
 
@@ -125,7 +125,7 @@ def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None
     "by",
     ["option", pytest.param("environment", marks=pytest.mark.soak(reason="the same message as by option"))],
 )
-def test_a_guard_tells_of_a_new_leak_and_keeps_the_secret(by: str, tmp_path: Path) -> None:
+def test_a_guard_notifies_of_a_new_leak_without_the_secret(by: str, tmp_path: Path) -> None:
     with History(str(tmp_path / "reports" / "history.db")) as history:
         history.add(night(0, measured(0.0), target="plain", branch=""))
     with receiver(200) as hook:

@@ -124,7 +124,7 @@ def test_pytest_timeout_ends_a_guard_and_everything_it_started(
     read_again(run)
 
 
-def test_the_thread_method_ends_pytest_at_once_and_still_nothing_is_left(
+def test_the_thread_method_ends_pytest_at_once_and_no_process_is_left(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pytest-timeout leaves by os._exit() then: no fixture and no finally block runs."""
@@ -138,7 +138,7 @@ def test_the_thread_method_ends_pytest_at_once_and_still_nothing_is_left(
 
 
 @pytest.mark.soak(reason="7 s of a core; `make plugin-matrix` runs it in every cell")
-def test_a_worker_that_the_thread_method_ends_leaves_the_turn_to_the_next(
+def test_a_worker_ended_by_the_thread_method_is_replaced(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MARK", str(pytester.path))

@@ -49,7 +49,7 @@ def test_budgets_in_pyproject_stay_the_only_ones(tmp_path: Path, project: str, o
         ("--command", "python a.py {port}", "--url", "http://127.0.0.1:{port}/\udcff"),
     ],
 )
-def test_what_no_file_of_text_can_hold_is_named_and_nothing_is_written(
+def test_a_value_that_no_text_file_can_hold_is_named_and_nothing_is_written(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     """Bytes of the command line that are not UTF-8 are lone surrogates."""

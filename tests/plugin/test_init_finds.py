@@ -97,7 +97,7 @@ def test_what_is_given_is_written_as_valid_python(tmp_path: Path) -> None:
         (("--url", "ftp:x"), "url=.ftp:x.: not an absolute URL"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_written(
+def test_a_mistake_is_reported_before_anything_is_written(
     options: tuple[str, ...], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=says):

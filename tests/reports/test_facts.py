@@ -247,7 +247,7 @@ def test_a_function_without_a_name_is_called_so() -> None:
     assert "where: /srv/server.js:4  an anonymous function, lines 4-8\n" in text
 
 
-def test_the_container_is_told_with_what_it_holds_and_gains_and_is_no_place() -> None:
+def test_the_container_is_reported_with_its_items_and_gain_and_is_no_place() -> None:
     held = container("Hub.orders", "array", "Order")
     line = Place("line", "/srv/hub.js:16 in Hub.add (lines 16-19): 1.00 elements per connection")
     text = read(replace(LEAKING, places=Places((line, held), partial=True)))
@@ -275,7 +275,7 @@ def test_a_pool_that_gained_less_than_what_stayed_holds_nothing() -> None:
     assert "held by: an array of HTTPParser, +1.00 per connection" in shown
 
 
-def test_a_ceiling_is_told_in_units_that_are_read_with_what_to_do() -> None:
+def test_a_ceiling_is_reported_in_readable_units_with_advice() -> None:
     key = Key("memory", "anonymous")
     over = trial([float(15 << 20)] * 6, key=key, budget=Budget(ceilings={"memory/anonymous": 1 << 20}))
     text = read(over)
@@ -312,7 +312,7 @@ def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> N
         (["Traceback (most recent call last):", "ValueError: no table: users"], "ValueError: no table: users"),
     ],
 )  # fmt: skip
-def test_the_log_of_one_that_is_not_ready_is_quoted_once_and_not_from_its_stop(
+def test_the_log_of_an_unready_service_is_quoted_once_and_not_from_its_stop(
     before: list[str], log: str | None
 ) -> None:
     quoted = '127.0.0.1:57074 - "GET /events HTTP/1.1" 401 Unauthorized'
@@ -386,7 +386,7 @@ def bound(metric: str, kind: str, at_most: float, per: str = "answered-stream", 
     return Bound(metric, kind, more.pop("status", "bounded"), at_most, f"{metric}/{per}", **more)  # type: ignore[arg-type]
 
 
-def test_bounds_are_told_of_the_metrics_that_people_know_per_stream_and_per_hour() -> None:
+def test_bounds_of_well_known_metrics_are_reported_per_stream_and_per_hour() -> None:
     verdict = Verdict(Outcome.BOUNDED, "", bounds=(
         bound("fds", "", 0.001), bound("mappings", "", 5.0), bound("threads", "", 0.002),
         bound("threads", "", 7.0, scope="while-connected"), bound("tasks", "goroutine", 3.0, status="observed"),

@@ -73,7 +73,7 @@ def test_the_headline_in_a_terminal_has_the_colour_of_its_outcome(outcome: Outco
     assert f"{DIM}  report    \x1b[0mrun/report.html" in rest
 
 
-def test_a_line_that_goes_on_has_no_label_and_a_trial_that_was_not_judged_says_so() -> None:
+def test_a_wrapped_line_has_no_label_and_an_unjudged_trial_is_named() -> None:
     console, stream = screen()
     long = replace(LEAKING, verdict=Verdict(Outcome.LEAKING, "x", advice="word " * 40))
     terminal.show_verdict(long, console)

@@ -17,7 +17,7 @@ LEAKING = Verdict(Outcome.LEAKING, "one stays", (FOUND,))
 EXPECTED = Leak("fds", "tcp-out", "abort")
 
 
-def test_what_is_right_is_not_wrong() -> None:
+def test_an_expected_verdict_is_not_wrong() -> None:
     assert EXPECTED.wrong(LEAKING) == []
     assert Green().wrong(Verdict(Outcome.BOUNDED, "")) == []
 
@@ -32,7 +32,7 @@ def test_what_is_right_is_not_wrong() -> None:
         (replace(FOUND, metric="threads", kind=""), "saw threads/"),
     ],
 )
-def test_a_wrong_finding_is_told(found: Finding, words: str) -> None:
+def test_a_wrong_finding_is_reported(found: Finding, words: str) -> None:
     [text] = EXPECTED.wrong(Verdict(Outcome.LEAKING, "", (found,)))
     assert words in text
 
@@ -44,7 +44,7 @@ def test_a_rate_per_hour_is_compared_by_the_second() -> None:
     assert replace(expected, rate=20.0).wrong(replace(LEAKING, findings=(hourly,)))
 
 
-def test_a_finding_too_many_is_told() -> None:
+def test_an_unexpected_finding_is_reported() -> None:
     more = replace(FOUND, metric="threads", kind="")
     assert EXPECTED.wrong(Verdict(Outcome.LEAKING, "", (FOUND, more))) == [
         "also found threads, which is not there"
@@ -81,7 +81,7 @@ def test_each_of_two_leaks_is_needed_with_its_driver() -> None:
     assert expected.wrong(replace(LEAKING, findings=(FOUND, swapped)))
 
 
-def test_a_consequence_before_its_cause_is_told() -> None:
+def test_a_consequence_listed_before_its_cause_is_reported() -> None:
     symptom = replace(FOUND, metric="idle-cpu", kind="")
     expected = replace(EXPECTED, beside=("idle-cpu",), first=True)
     assert expected.wrong(replace(LEAKING, findings=(FOUND, symptom))) == []
