@@ -71,7 +71,7 @@ _CONVERTER.register_structure_hook(Any, lambda value, _: value)
 
 
 def to_dict(record: ClaimsRecord) -> dict[str, Any]:
-    """JSON-safe values. ``rows`` holds the conclusions for whoever reads the file; reading it back ignores them."""
+    """JSON-safe values. ``rows`` holds the conclusions for readers of the file; ``from_dict`` ignores them."""
     plain: dict[str, Any] = _CONVERTER.unstructure(record)
     return plain | {"rows": [_row(row) for row in record.rows()]}
 

@@ -1,4 +1,4 @@
-"""The figures that a run publishes while it goes on: their names, and how they are computed.
+"""The figures that a run publishes while it is in progress: their names, and how they are computed.
 
 The names are an interface: dashboards and alerts use them. docs/export.md lists them, and the Grafana dashboard in
 deploy/ is tested against this table.

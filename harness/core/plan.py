@@ -313,8 +313,8 @@ def _last_chance(trial: Trial, goal: Goal, step: CycleSpec, results: Mapping[Key
 
 
 def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
-    """Whether a wait that has begun must go on because something grows. Noise may hide the growth in one reading, and a
-    load would restart the wait."""
+    """Whether a wait that has begun must continue because something grows. Noise may hide the growth in one reading,
+    and a load would restart the wait."""
     if not _wait_begun(trial):
         return False
     idle = trial.observations[-1].ended - _last_client(trial)
@@ -325,7 +325,7 @@ def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
 
 
 def _wait_begun(trial: Trial) -> bool:
-    """Whether a wait goes on: no client came since, though the control without clients may be a part of it."""
+    """Whether a wait continues: no client connected since; the control without clients may be a part of the wait."""
     for one in reversed(trial.observations):
         if one.spec.phase is Phase.RETENTION:
             return True

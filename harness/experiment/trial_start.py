@@ -99,7 +99,7 @@ class TrialStarter:
                 self._preflight(target, url)
             self._check_stays(target, endpoint)
             self._open_runtime(runtime, target, info)
-            # Connections to a Unix socket are in no table of TCP, where port 0 belongs to nobody.
+            # Connections to a Unix socket are in no TCP table; no connection there has port 0.
             listens_on = 0 if endpoint.unix else endpoint.port
             reader = LevelReader(
                 self.setup, self.context, target, sampler, runtime, broker, listens_on, self.record.add

@@ -17,8 +17,8 @@ STEP = "the export of figures"
 
 
 class Publishers:
-    """prometheus: HOST:PORT to serve at. otlp: URL to send to. target: what is measured, for people. redact: applied to
-    what is reported. Raises ConfigError when one of them cannot be opened; the other is then closed."""
+    """prometheus: HOST:PORT to serve at. otlp: URL to send to. target: its name for people. redact: applied to every
+    text that is published. Raises ConfigError when one of them cannot be opened; the other is then closed."""
 
     def __init__(
         self,

@@ -79,7 +79,7 @@ class Database:
         path = Path(self.url.database or "")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Not blocking: SQLite opens a pipe as well, and its errors would then blame the disk.
+            # SQLite would open a pipe as well, and then report an error of the disk. Opening one must not wait either.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE_FILE)
             regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
             os.close(descriptor)

@@ -114,7 +114,7 @@ class NoLeaks:
             self._before = adopted(self._before, before, after)
 
     def begin(self) -> None:
-        """Read what is there now."""
+        """Take a snapshot of the process."""
         if self._spare is not None and not tracemalloc.is_tracing():
             tracemalloc.start()
             self._tracing = True

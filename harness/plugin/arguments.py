@@ -83,7 +83,7 @@ def addresses(url: object) -> list[str]:
 
 
 def check_budget(budget: object) -> None:
-    """Raises ConfigError for what is neither a Budget nor a mapping."""
+    """Raise ConfigError unless it is a Budget or a mapping."""
     if budget is not None and not isinstance(budget, Budget | Mapping):
         raise ConfigError(f"guard(budget={budget!r}): expected a mapping such as {{'fds': '0/connection'}}")
 

@@ -63,7 +63,7 @@ class LeakCheck:
 
 
 def finish(check: NoLeaks, item: pytest.Item) -> None:
-    """End the check of a test: what is left fails it, and is noted for the ranking."""
+    """End the check of a test: it fails if resources are left, which are also noted for the ranking."""
     leaks = _left(check)
     if leaks is not None:
         total, kinds = sum(map(len, leaks.leaks.values())), count(leaks.leaks)

@@ -32,5 +32,5 @@ def forget(name: str) -> None:
     at = 0 if block.startswith(entry) else block.find(b"\0" + entry) + 1
     if at == 0 and not block.startswith(entry):
         return
-    # /proc/PID/environ is this memory, not a copy that execve(2) made, so what is overwritten here is no longer shown.
+    # /proc/PID/environ shows this memory, not a copy of it that execve(2) made.
     ctypes.memset(start + at + len(entry) - 1 - len(value), ord("*"), len(value))

@@ -1,4 +1,4 @@
-"""Descendants of a child whose supervisor is gone, found by a variable in their environment."""
+"""Finds the descendants of a child whose supervisor was killed, by a variable in their environment."""
 
 from __future__ import annotations
 

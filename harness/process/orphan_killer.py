@@ -30,8 +30,8 @@ class OrphanKiller:
         )
 
     def hold(self, group: int) -> None:
-        """Kill this process group once the harness is gone. Its number must stay taken until ``release``: do not
-        wait for its leader before."""
+        """Kill this process group if the harness exits. Its number must not be reused before ``release``: do not wait
+        for its leader until then."""
         self._held = True
         self._say(b"%d\n" % group)
 

@@ -82,7 +82,7 @@ def remove_abandoned(parent: Path) -> list[Path]:
 
 
 def _is_abandoned(folder: Path, changed: float) -> bool:
-    """True when nobody holds its lock. changed: seconds since the epoch, of the folder."""
+    """True when no process holds its lock. changed: time of the folder's last change, in seconds since the epoch."""
     try:
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -81,7 +81,7 @@ def _read(descriptor: int, limit: int, option: str, expected: str, silent: float
 
 
 def _awaits_writer(descriptor: int) -> bool:
-    """True for a named pipe into which nobody has written yet: its reader gets end of file meanwhile."""
+    """True for a named pipe that has had no writer yet: until then its reader gets end of file."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return not any(events & select.POLLHUP for _, events in poll.poll(0))

@@ -195,7 +195,7 @@ class Supervisor:
             pass  # the file was removed, or the disk is full: try again at the next check
 
     def keep_old(self, log: BinaryIO) -> None:
-        """Rotate: what is cut goes into ``NAME.old.log``, and replaces what was cut before."""
+        """Rotate: copy the log to ``NAME.old.log``, which replaces the earlier copy."""
         stem, suffix = os.path.splitext(self.spec["log"])  # noqa: PTH122
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:

@@ -221,7 +221,7 @@ class HealthService:
         return found.pop() if len(found) == 1 and len(self.latest) == len(COMPONENTS) else "degraded"
 
     def dashboard(self) -> dict[str, Any]:
-        """The payload of ``dashboard-update``, from what is known."""
+        """The payload of ``dashboard-update``, from the latest results."""
         uptime = time.monotonic() - self._started
         finished = self.counters["checks.finished"]
         return {
@@ -245,7 +245,7 @@ class HealthService:
         }
 
     def status(self) -> dict[str, Any]:
-        """The payload of ``status-update``, from what is known."""
+        """The payload of ``status-update``, from the latest results."""
         return {
             "timestamp": time.time(),
             "status": self.overall(),

@@ -38,7 +38,7 @@ class Load:
 PILING = Load(connections=8, concurrency=8, dwell=1.0, events=3, cycles=12, seconds=15, sensitivity=0.05)
 # For streams that never begin, or a crash that needs threads waiting side by side.
 SHARING = Load(connections=16, concurrency=16, dwell=4.0, events=0, cycles=6)
-# For what is expected to stay behind, some of it per connection.
+# For profiles that are expected to leak, some of them per connection.
 STAYING = Load(connections=8, concurrency=8, dwell=1.0, events=2, cycles=8, seconds=40, sizes=(1, 3, 2))
 # The same, where single descriptors are seen a cycle late: more cycles make up for it, and 384 connections retain more
 # than any pool of the judge's default size (256) does.
@@ -47,7 +47,7 @@ LASTING = replace(STAYING, cycles=24, seconds=90)
 FLAPPING = Load(connections=16, concurrency=16, dwell=1.0, events=2, cycles=5, seconds=25)
 # For few objects per event, which only the interpreter's own counters tell from what an allocator keeps.
 COUNTED = replace(STAYING, connections=60, concurrency=20, cycles=12, seconds=60, runtime="python")
-# Handlers of clients that have left go on ticking. At this rate they do not overload the machine.
+# Handlers of departed clients continue to tick. At this rate they do not overload the machine.
 SLOW_TICKS = {"dashboard_interval": 1.0, "status_interval": 1.0}
 # For hundreds of them with a socket for each check: at one tick a second a busy machine runs out of descriptors.
 SLOWEST_TICKS = {"dashboard_interval": 4.0, "status_interval": 4.0}

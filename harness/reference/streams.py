@@ -42,7 +42,7 @@ class Streams:
         return True
 
     def end_all(self) -> None:
-        """Called at shutdown; without a registry no stream can be told to end."""
+        """Called at shutdown. Without a registry the service cannot end any stream."""
 
 
 async def events(

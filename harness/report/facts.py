@@ -100,7 +100,7 @@ def headline(trial: Trial) -> str:
 
 
 def _waiting(trial: Trial) -> Waiting | None:
-    """Why the headline says for how long growth was retained. That of a soak says instead what is bounded so far."""
+    """Growth that waits for the retention time, for the headline; that of a soak reports the bounds so far instead."""
     return trial.verdict.waiting if trial.verdict and not trial.about.soak else None
 
 

@@ -51,7 +51,7 @@ PLURALS = {
 
 
 def noun(metric: str, kind: str) -> str:
-    """The singular of what is counted: ``asyncio task``, ``descriptor (tcp-out :9797)``, ``heap``."""
+    """The singular noun of a metric: ``asyncio task``, ``descriptor (tcp-out :9797)``, ``heap``."""
     known = NOUNS.get((metric, kind)) or MASS.get((metric, kind))
     if known:
         return known

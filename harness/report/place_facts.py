@@ -74,7 +74,7 @@ def where_fact(trial: Trial, first: Finding | None, root: str, rest: str = "in t
 
 
 def unread_fact(trial: Trial) -> Fact | None:
-    """What would have told more than the counts from outside, where too little is known for a finding."""
+    """Which runtime counters would have shown more than the counts from outside, if those were not enough."""
     missing = of_kind(trial.notes, NoteKind.RUNTIME_COUNTERS_MISSING)
     return Fact("inside", f"not read: {missing[0].data.get('reason', missing[0].text)}") if missing else None
 

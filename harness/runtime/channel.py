@@ -59,7 +59,7 @@ def private_folder(directory: Path) -> Path:
 
 
 def _open_folder(directory: Path, users: Collection[int]) -> int:
-    """A descriptor of the folder, so that nobody can exchange it after the check. Raises ProbeError when it is
+    """A descriptor of the folder, so that nobody can replace it after the check. Raises ProbeError when it is
     not private to one of ``users``, FileNotFoundError when there is none."""
     try:
         descriptor = os.open(directory, FOLDER)

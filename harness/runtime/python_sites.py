@@ -158,8 +158,8 @@ def holder(links: Sequence[tuple[str, str, str]]) -> tuple[str, bool]:
             keys.append(label)
             continue
         owner, _, attribute = label.rpartition(".")
-        # The dict of an instance or a function is an object of its own once somebody has asked for it; that of a
-        # namespace is what __getattr__ leads to. A parameter's default has its name already.
+        # The dict of an instance or a function becomes an object of its own once its __dict__ is read; the dict of a
+        # namespace is the one that __getattr__ reads. A parameter's default has its name already.
         if keys and kind in ("object", "function") and " " not in label:
             owner, attribute = label, keys.pop()
         elif keys and kind == "namespace":

@@ -79,7 +79,7 @@ def mib(size: int) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; 0 for what is not there."""
+    """Bytes of a file, or of all files in a folder; 0 if it does not exist."""
     if not path.is_dir():
         try:
             return path.lstat().st_size

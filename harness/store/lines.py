@@ -148,7 +148,7 @@ class SampleWriter:
         self._flushed: float | None = None
 
     def write(self, sample: Sample) -> None:
-        """Keep one sample. Raises StoreError when the disk is full or gone."""
+        """Write one sample. Raises StoreError when the disk is full or not available."""
         self._lines.add(sample_line(self._trial, sample))
         if self._flushed is None or sample.at - self._flushed >= FLUSH_SECONDS:
             self._flushed = sample.at
@@ -189,7 +189,7 @@ def sample_line(trial: str, sample: Sample) -> bytes:
 
 
 def read_sample(data: Mapping[str, Any]) -> Sample:
-    """Inverse of ``sample_line``. Raises ValueError, TypeError or KeyError for what is not a sample."""
+    """Inverse of ``sample_line``. Raises ValueError, TypeError or KeyError for a line that is not a sample."""
     processes = data.get("per_process", ())
     for name, kind in _KINDS.items():
         if name in data and not _fits(data[name], kind):

@@ -148,7 +148,7 @@ class RunDirectory:
         return at, max((path.stat().st_mtime for path in known), default=0.0)
 
     def close(self) -> None:
-        """Flush and close what is open. Raises StoreError."""
+        """Flush and close every open file. Raises StoreError."""
         if self._samples is not None:
             self._samples.close()
             self._samples = None

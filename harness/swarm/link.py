@@ -172,7 +172,8 @@ class Link:
         self._flush()
 
     def _flush(self, *, first: bool = False) -> bool:
-        """Send what is due; False when the kernel takes no more and the watcher must wait."""
+        """Send what is left of ``_out``; False when the kernel accepts no more and the watcher must wait. first: the
+        connect was only just started."""
         assert self._sock is not None
         try:
             sent = self._sock.send(self._out) if self._out else 0
@@ -299,7 +300,7 @@ class Link:
             return
         try:
             if reset:
-                # The kernel then drops what is unsent, and the service sees ECONNRESET instead of an end of file.
+                # The kernel then drops unsent bytes, and the service sees ECONNRESET instead of an end of file.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             else:
                 if self._tls is not None and self._tls.ready:

@@ -285,7 +285,7 @@ class EventSource:
         return self
 
     def __next__(self) -> Event | Comment:
-        """The next event. Raises StopIteration once closed, StreamFailed when it cannot go on."""
+        """The next event. Raises StopIteration once closed, StreamFailed when it cannot continue."""
         while not self._queue:
             if self._failure is not None:
                 raise self._failure

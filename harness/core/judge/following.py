@@ -150,7 +150,7 @@ def only_follows(key: Key, results: Mapping[Key, Assessed]) -> bool:
 
 
 def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
-    """The results, with mappings left undecided that came with what is undecided itself: a pool of threads that fills
+    """The results, with mappings left undecided that grew with an undecided metric: a pool of threads that fills
     brings a stack and a guard page with each, and a cache that may still fill needs room in the heap."""
     mappings = results.get(Key("mappings"))
     if not mappings or mappings.status not in ("leaking", "suspected"):

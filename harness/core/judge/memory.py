@@ -283,7 +283,7 @@ def gives_back(rates: Sequence[float]) -> bool:
 
 
 def counted_inside(found: Sequence[Moment]) -> bool:
-    """True when runtime counters speak of memory, which then decide."""
+    """True when there are runtime counters of memory, which then decide."""
     return any(
         key.metric == "memory" and key.kind in EXACT_MEMORY_KINDS for moment in found for key in moment.levels
     )

@@ -269,7 +269,7 @@ def _release(
     if exact:
         at_once, every = _sweeps(found, levels, exact)
         return Release(amount, max(at - last for at, _, last in exact), at_once, True, every, over=True)
-    # Noise goes on falling a little: only what is a part of the release says how long it took.
+    # Noise continues to fall a little: only falls that belong to the release show how long it took.
     parts = [one for one in inside if one[1] >= PART * amount] or inside
     return Release(amount, max(found[index].at - last for index, _, last in parts), over=True)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A pattern, its name, what it means in one clause, and the next step for whoever has to fix it.
+    """A pattern, its name, its meaning in one clause, and the next step for the person who has to fix it.
 
     cause: pattern of the line that names the cause, where another one has the signature; the last such line is quoted.
     """

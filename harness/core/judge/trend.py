@@ -223,7 +223,7 @@ def _left(levels: Sequence[float], series: Series, floor: float, extra: tuple[st
 def _driver(
     levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
 ) -> tuple[str, tuple[str, ...]]:
-    """The factor that leaves the least noise; those within a tenth of it are not told apart."""
+    """The factor that leaves the least noise; factors within a tenth of it are not distinguished."""
     left = _left(levels, series, floor, extra)
     if not left:
         return "connection", ()

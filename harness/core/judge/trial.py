@@ -246,7 +246,7 @@ def _pooled(results: Mapping[Key, Assessed]) -> str:
 
 
 def _ran_out_of_resources(outcome: Outcome, crash: Crash | None, short: str | None) -> bool:
-    """True when the log names the exhausted resource. The advice then concerns what is retained, not the crash."""
+    """True when the log names the exhausted resource. The advice is then about the retained resource, not the crash."""
     if outcome is Outcome.CRASHED:
         return crash is not None and crash.signature in EXHAUSTED
     return outcome is Outcome.STALLED and short is not None

@@ -102,7 +102,7 @@ class Lines(ABC):
         return chunk
 
     def _settle(self) -> None:
-        """Take what is complete of the lines kept for later, if any of it is of interest at once."""
+        """Process the complete lines that were buffered, if any of them matters at once."""
         tail = self._tail
         if tail and (tail[0] == 58 or tail.find(b"\n:") >= 0 or tail.find(b"retry") >= 0):
             self._tail = b""
@@ -116,7 +116,7 @@ class Lines(ABC):
             raise self._failed(self._line_too_long(len(line)), None)
 
     def _absorb(self, chunk: bytes, out: Any) -> None:
-        """Take all of the chunk, which starts at a line's start or goes on with an open event."""
+        """Process a whole chunk, which starts at the start of a line or continues an open event."""
         self._by_line(chunk, out, until_blank=False)
         self._open = self._inside or self._pending()
         self._odd = self._open or self._after_cr

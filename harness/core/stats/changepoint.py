@@ -88,7 +88,7 @@ def changes(estimates: Sequence[RateEstimate], threshold: float = THRESHOLD) -> 
         if evidence >= threshold:
             index, earliest, latest = _where(estimates, start, now, shares)
             alarms.append((index, now - 1, earliest, latest, evidence))
-            # The search goes on from the change, because the runs before it belong to the old level.
+            # The search continues from the change, because the runs before it belong to the old level.
             start, now = index, max(now + 1, index + BASE + MIN_RUNS)
         else:
             now += 1

@@ -16,7 +16,7 @@ SEEN = "threads grow while the broker is silent, and fall once the receives time
 
 
 class ThreadPerCheck:
-    """A new thread for every check, like a goroutine; it is never told to stop."""
+    """Starts a new thread for every check, like a goroutine, and never stops it."""
 
     def __init__(self, count: int, panic: Callable[[BaseException], None]) -> None:
         self._panic = panic
