@@ -17,6 +17,7 @@ from harness.experiment.resume import Resumption, resumption
 OPTION = "--resume"
 HIDDEN = ("--header", "--body", "--notify", "--otlp")  # options whose values are never stored, except @FILE
 FLAGS = ("--quiet",)
+# Options that may be given beside --resume, because they change only where the result goes.
 OUTPUT = (
     "--max-size",
     "--json",
@@ -27,7 +28,7 @@ OUTPUT = (
     "--target",
     "--prometheus",
     "--otlp",
-)  # may be given beside --resume
+)
 # The address of a running service may change with a reboot, so these options may replace the stored ones.
 PLACE = ("--pid", "--attach-port", "--probe-command", "--url", "--ready", "--pprof")
 WORDS, RUN = "harness.soak.words", "harness.soak.run"  # names in click's context
@@ -39,12 +40,12 @@ class Resumable(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the stored command line in place of ``--resume RUN``. Raises ConfigError for a run that cannot be
         resumed, and for an option that would change its plan."""
-        run, rest = taken(args)
+        run, rest = split_resume(args)
         if run is not None:
             found = resumption(Path(run))
             ctx.meta[RUN] = found
             try:
-                args = again(found, rest)
+                args = resumed_words(found, rest)
             except ConfigError:
                 found.directory.close()
                 raise
@@ -64,7 +65,7 @@ def resumed_run(ctx: click.Context) -> Resumption | None:
     return found
 
 
-def taken(args: Sequence[str]) -> tuple[str | None, list[str]]:
+def split_resume(args: Sequence[str]) -> tuple[str | None, list[str]]:
     """The value of ``--resume`` and the other arguments; None without it, or without its value."""
     end = args.index("--") if "--" in args else len(args)
     for index, word in enumerate(args[:end]):
@@ -75,7 +76,7 @@ def taken(args: Sequence[str]) -> tuple[str | None, list[str]]:
     return None, list(args)
 
 
-def again(found: Resumption, rest: Sequence[str]) -> list[str]:
+def resumed_words(found: Resumption, rest: Sequence[str]) -> list[str]:
     """The arguments of the resumed command. rest: given beside ``--resume``: nothing, options of the output, where the
     running service is found now, or the whole command line once more. Raises ConfigError."""
     plan, run = found.plan, found.directory.path

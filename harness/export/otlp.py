@@ -90,9 +90,9 @@ class Otlp:
                 mine._failures += mine._last_failed
                 return done
 
-        self._filters = [(logging.getLogger(name), self._hear) for name in (LOGGER, READER_LOGGER)]
-        for logger, hear in self._filters:
-            logger.addFilter(hear)
+        self._filters = [(logging.getLogger(name), self._filter_record) for name in (LOGGER, READER_LOGGER)]
+        for logger, accepts in self._filters:
+            logger.addFilter(accepts)
         self._reader = PeriodicExportingMetricReader(
             Exporter(endpoint=endpoint, timeout=TIMEOUT),
             export_interval_millis=interval,
@@ -101,7 +101,7 @@ class Otlp:
         self._provider = MeterProvider(
             [self._reader],
             resource=Resource.create({"service.name": "sse-leak-harness", **(labels or {})}),
-            shutdown_on_exit=False,
+            shutdown_on_exit=False,  # close() does it once, and reports what failed
         )
         meter = self._provider.get_meter("harness", __version__)
         for number, figure in enumerate(FIGURES.values()):
@@ -128,13 +128,15 @@ class Otlp:
 
     @contextlib.contextmanager
     def _silently(self) -> Iterator[None]:
+        """Drop OpenTelemetry's log lines of this thread alone: other exporters of the process use the same loggers in
+        other threads, and their lines must stay."""
         self._thread.exporting = True
         try:
             yield
         finally:
             self._thread.exporting = False
 
-    def _hear(self, record: logging.LogRecord) -> bool:
+    def _filter_record(self, record: logging.LogRecord) -> bool:
         """Called by the logger: for a line about one of our exports, keep the reason and drop the line."""
         if not getattr(self._thread, "exporting", False):
             return True
@@ -156,8 +158,8 @@ class Otlp:
         self._closed = True
         with self._silently():
             self._provider.shutdown(timeout_millis=1000 * TIMEOUT)
-        for logger, hear in self._filters:
-            logger.removeFilter(hear)
+        for logger, accepts in self._filters:
+            logger.removeFilter(accepts)
         if self.trouble:
             raise NotificationError(f"{self.trouble}; check its address")
 

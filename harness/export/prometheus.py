@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 EXPECTED = "expected PORT, or HOST:PORT with an address of this machine (port 0 takes any)"
 MAX_WAIT = 30.0  # seconds for the scrape that takes the verdict
-LINGER = 2.0  # times the longest pause between two scrapes
-LOOK = 0.05  # seconds
+PAUSES = 2.0  # the scrape of the verdict is awaited for this many times the longest pause between two scrapes
+POLL = 0.05  # seconds
 
 
 class Figures(Protocol):
@@ -107,9 +107,9 @@ class Exporter:
         while its process runs. Does not wait when nothing was ever scraped, and waits at most twice the longest
         interval between scrapes so far, or MAX_WAIT seconds. Returns whether a scrape came."""
         seen, began = self._scraped, self._clock()
-        most = min(MAX_WAIT, LINGER * max(self._longest_pause, began - self._last)) if seen else 0.0
+        most = min(MAX_WAIT, PAUSES * max(self._longest_pause, began - self._last)) if seen else 0.0
         while self._scraped == seen and self._clock() - began < most and not cancelled():
-            time.sleep(LOOK)
+            time.sleep(POLL)
         return self._scraped > seen
 
     def close(self) -> None:

@@ -56,7 +56,8 @@ class History:
     def find(self, wanted: RunFilter | None = None) -> list[RunEntry]:
         """Runs, oldest first, with those of their trials that match."""
         given = dataclasses.asdict(wanted or RunFilter())
-        wanted = RunFilter(**{name: _stored(value) for name, value in given.items()})  # as it was stored
+        # A name with a character that the database cannot store was stored without it, and is found without it.
+        wanted = RunFilter(**{name: _stored(value) for name, value in given.items()})
         with self.database.reading() as connection:
             chosen = _run_ids(connection, wanted)
             return list(_entries(connection, chosen, wanted))
@@ -79,12 +80,12 @@ class History:
 
     def forget(self, digests: Sequence[str]) -> int:
         """Remove these runs; how many there were."""
-        gone = 0
+        removed = 0
         with self.database.writing() as connection:
             for start in range(0, len(digests), AT_ONCE):
                 part = digests[start : start + AT_ONCE]
-                gone += connection.execute(delete(runs).where(runs.c.digest.in_(part))).rowcount
-        return gone
+                removed += connection.execute(delete(runs).where(runs.c.digest.in_(part))).rowcount
+        return removed
 
     def close(self) -> None:
         """Close the database."""
@@ -98,6 +99,7 @@ class History:
 
 
 def _add(connection: Connection, entry: RunEntry, *, sqlite: bool) -> bool:
+    """Insert the rows of a run, its trials and their metrics; False when a run with this digest is recorded."""
     values = {name: _stored(getattr(entry, name)) for name in RUN_FIELDS}
     # An interrupted and resumed soak is one run: its newer record replaces the older one.
     same = [runs.c[name] == values[name] for name in ("run_id", "started_at", "path")]
@@ -137,13 +139,15 @@ def _postgresql_insert(values: Mapping[str, Any]) -> Any:
 
 
 def _stored(value: Any) -> Any:
-    """PostgreSQL stores no NUL in a text, and no lone surrogate is UTF-8."""
+    """The value without NUL, which PostgreSQL refuses in a text, and without lone surrogates, which UTF-8 cannot
+    encode."""
     if isinstance(value, str):
         return value.replace("\0", "").encode(errors="replace").decode()
     return value
 
 
 def _run_ids(connection: Connection, wanted: RunFilter) -> list[int]:
+    """Keys of the runs that match, oldest first."""
     query: Select[Any] = select(runs.c.id).order_by(runs.c.started_at.desc(), runs.c.id.desc())
     for column, value in ((runs.c.branch, wanted.branch), (runs.c.outcome, wanted.outcome)):
         if value is not None:
@@ -159,6 +163,7 @@ def _run_ids(connection: Connection, wanted: RunFilter) -> list[int]:
         query = query.where(runs.c.id.in_(select(trials.c.run).where(and_(*inner))))
     if wanted.last is not None:
         query = query.limit(wanted.last)
+    # Sorted newest first for the limit, which keeps the newest; reversed for the caller.
     return list(reversed(list(connection.scalars(query))))
 
 
@@ -172,11 +177,13 @@ def _trial_conditions(wanted: RunFilter) -> list[Any]:
 
 
 def _entries(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -> Iterable[RunEntry]:
+    """The runs with these keys, in this order."""
     for start in range(0, len(chosen), AT_ONCE):
-        yield from _some(connection, chosen[start : start + AT_ONCE], wanted)
+        yield from _read_runs(connection, chosen[start : start + AT_ONCE], wanted)
 
 
-def _some(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -> list[RunEntry]:
+def _read_runs(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -> list[RunEntry]:
+    """At most AT_ONCE runs, by one statement for each table rather than one for each run."""
     found = {row.id: row for row in connection.execute(select(runs).where(runs.c.id.in_(chosen)))}
     inner = select(trials).where(trials.c.run.in_(chosen), *_trial_conditions(wanted)).order_by(trials.c.id)
     below = list(connection.execute(inner))
@@ -201,5 +208,5 @@ def _some(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -> l
             **{name: getattr(found[key], name) for name in RUN_FIELDS}, trials=tuple(inside.get(key, ()))
         )
         for key in chosen
-        if key in found
+        if key in found  # in PostgreSQL, another program may have pruned one since its key was read
     ]

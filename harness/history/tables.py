@@ -1,4 +1,4 @@
-"""The tables of the history. Alembic's migrations make them; a test compares both."""
+"""The tables of the history. Alembic's migrations create them; a test compares these definitions with the result."""
 
 from __future__ import annotations
 

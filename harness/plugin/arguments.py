@@ -14,15 +14,10 @@ from harness.core.units import duration, nearest, rate, size
 from harness.experiment.options import OPTIONS
 
 TIMES = ("max_time", "retention", "dwell", "settle", "hold", "settle_timeout", "stall_after", "ready_timeout")
-OURS = (
-    "urls",
-    "budget_notes",
-    "preflight",
-    "preflight_timeout",
-    "grace",
-)  # options that the guard sets itself
+# Options that the fixture sets itself, so that a call may not give them.
+SET_BY_GUARD = ("urls", "budget_notes", "preflight", "preflight_timeout", "grace")
 TYPES = {name: kind for name, (_, kind) in OPTIONS.items()}
-ARGUMENTS = ("url", *(name for name in OPTIONS if name not in OURS))
+ARGUMENTS = ("url", *(name for name in OPTIONS if name not in SET_BY_GUARD))
 MODES = ("stream", "request")
 TEXT = (str, os.PathLike)
 

@@ -68,9 +68,8 @@ def finish(check: NoLeaks, item: pytest.Item) -> None:
     if leaks is not None:
         total, kinds = sum(map(len, leaks.leaks.values())), count(leaks.leaks)
         item.user_properties.append((PROPERTY, f"{total} {kinds}"))
-        pytest.fail(
-            str(leaks), pytrace=False
-        )  # the text names the places; a traceback of the plugin would not help
+        # The text names the places; a traceback would show the plugin's own code.
+        pytest.fail(str(leaks), pytrace=False)
 
 
 def _left(check: NoLeaks) -> LeaksError | None:

@@ -70,7 +70,7 @@ class IsolatedExchange:
                 self._child.stdin.flush()
             except OSError:
                 del self._pending[number]
-                raise CheckFailed("the ZeroMQ process is gone") from None
+                raise CheckFailed("the ZeroMQ process has exited") from None
         try:
             return answer.result(timeout)
         except TimeoutError:
@@ -113,7 +113,7 @@ class IsolatedExchange:
             left, self._pending = list(self._pending.values()), {}
         status = child.wait()
         for answer in left:
-            answer.set_exception(CheckFailed(f"the ZeroMQ process died with status {status}"))
+            answer.set_exception(CheckFailed(f"the ZeroMQ process exited with status {status}"))
         child.stdout.close()
         try:
             child.stdin.close()

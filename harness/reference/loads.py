@@ -12,7 +12,7 @@ class Load:
     connections: streams opened per cycle. concurrency: open at once. dwell: longest life of a stream in
     seconds. events: disconnect after this many (0: after the dwell alone). settle: seconds without change that count as
     rest. seconds: for all cycles together. sensitivity: leak per connection that must not be missed.
-    disconnect: the way to leave. paths: opened in turn. ramp: clients of each cycle in place of
+    disconnect: how clients disconnect. paths: opened in turn. ramp: clients of each cycle in place of
     ``connections`` and ``concurrency``; empty: every cycle is alike. sizes: factors of both, cycle by cycle
     in turn: cycles of different size tell a leak from a pool. runtime: whose counters are read inside the
     service.
@@ -51,7 +51,7 @@ COUNTED = replace(STAYING, connections=60, concurrency=20, cycles=12, seconds=60
 SLOW_TICKS = {"dashboard_interval": 1.0, "status_interval": 1.0}
 # For hundreds of them with a socket for each check: at one tick a second a busy machine runs out of descriptors.
 SLOWEST_TICKS = {"dashboard_interval": 4.0, "status_interval": 4.0}
-# For a verdict on what gives everything back.
+# For profiles that release everything: many cycles, so that the verdict can exclude a small leak.
 HOLDING = Load(
     connections=60, concurrency=20, dwell=2.0, events=2, cycles=40, settle=0.5, seconds=40, sensitivity=0.01
 )

@@ -43,12 +43,13 @@ class Profile:
     said: what the root cause analysis says of it. broker: what the broker must do: ``answering``,
     ``silent`` or ``flapping`` (silent in turn). expected: ``crashed``, ``bounded``, ``leaking``,
     ``stalled`` or ``inconclusive``; the worst of what is true, in the order crashed, leaking, stalled.
-    death: by what it dies, or what stays behind, or why nothing does. signatures: names, of which one must
-    be found in the log of a death. in_log: regular expression for the log, of a death or of a child's; empty: none.
+    death: how it crashes, or what it retains, or why it does neither. signatures: names of crash signatures, of which
+    one must be found in the log of a crash. in_log: regular expression that must match the log of the service or of its
+    ZeroMQ process; empty: none.
     returncodes: of the process at its end, negative for a signal; 0 for one that has to be stopped.
     streams: whether clients get events; None where a crash and the first event race.
-    base: the mechanism a mitigation is tried on. also: outcomes that are as good, where the machine's pace decides
-    which one is certain first. times: settings in seconds in place of the scaled ones, by name.
+    base: the defect that a mitigation is tested on. also: outcomes that are accepted as well, where the speed of the
+    machine decides which one is certain first. times: settings in seconds in place of the scaled ones, by name.
     """
 
     name: str

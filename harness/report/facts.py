@@ -128,14 +128,15 @@ def _of_a_fault(
     if verdict.outcome is Outcome.CRASHED and verdict.crash and verdict.crash.line:
         named = f"{verdict.crash.signature}: " if verdict.crash.signature else ""
         cause = Fact("cause", named + verdict.crash.line)
-    died = None
+    crash_place = None
     if verdict.outcome is Outcome.CRASHED and verdict.crash:
+        # The first line of a Go trace names the goroutine; the frames follow.
         frame = next((one for one in verdict.crash.trace if not one.startswith("goroutine ")), "")
-        died = Fact("crash at", place(frame, root)) if frame else None
+        crash_place = Fact("crash at", place(frame, root)) if frame else None
     exhausts = next((one.exhausts for one in verdict.findings if one.exhausts), None)
     return [
         cause,
-        died,
+        crash_place,
         grown,
         where_fact(trial, first, root, rest) or unplaced_fact(trial, first),
         holder_fact(trial, first),
@@ -271,6 +272,7 @@ def _log(trial: Trial, verdict: Verdict) -> Fact | None:
 
 
 def _exceptions(trial: Trial) -> Fact | None:
-    """Exceptions in the budgets, and what the service or its log made the harness do."""
-    told = of_kind(trial.notes, NoteKind.BUDGET_EXCEPTION, NoteKind.KILLED, NoteKind.LOG_CUT)
-    return Fact("note", "; ".join(note.text for note in told)) if told else None
+    """The notes that a reader must know beside the verdict: exceptions of the budget that were applied, a service that
+    had to be killed, and a log that was cut."""
+    notes = of_kind(trial.notes, NoteKind.BUDGET_EXCEPTION, NoteKind.KILLED, NoteKind.LOG_CUT)
+    return Fact("note", "; ".join(note.text for note in notes)) if notes else None

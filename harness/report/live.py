@@ -27,7 +27,7 @@ class LiveView:
             Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         )
         self._last = 0.0
-        self._last_told = ("", "")
+        self._last_shown = ("", "")
 
     def show(
         self,
@@ -53,8 +53,8 @@ class LiveView:
         try:
             if self._live:
                 self._live.update(Text(line))
-            elif time.monotonic() - self._last >= PLAIN_EVERY or (name, note) != self._last_told:
-                self._last, self._last_told = time.monotonic(), (name, note)
+            elif time.monotonic() - self._last >= PLAIN_EVERY or (name, note) != self._last_shown:
+                self._last, self._last_shown = time.monotonic(), (name, note)
                 self._console.print(Text(line), soft_wrap=True)
         except (OSError, SystemExit):
             self._quiet = True

@@ -55,7 +55,7 @@ def resources(trial: Trial, samples: Sequence[Sample], identifier: str) -> Itera
             lines=[Line(list(zip(data["x"], values, strict=True)), "series")],
             rules=[(ceiling, f"{limit} {number(ceiling)}")] if ceiling else [],
             shades=shades,
-            died=data["crash"],
+            crashed_at=data["crash"],
             identifier=f"{identifier}-{name}",
         )
 

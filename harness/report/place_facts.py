@@ -26,8 +26,9 @@ _PLACE = re.compile(
 _LIBRARY = re.compile(r"(?<!\S)(\w{1,100})/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
 # A module of the standard library that is in no package: "python3.11/threading.py:331 in wait" is threading.wait.
 _MODULE = re.compile(r"(?<!\S)python\d\.\d{1,3}t?/(\w{1,100})\.py:\d{1,9} in (\w{1,100})")
-# The script itself is not a module that its reader knows, and the C half of asyncio is asyncio.
-_UNSAID = re.compile(r"^(?:__main__\.|_(?=[a-z]))")
+# Left out of the name of a type: the script's own module, which is always __main__, and the underscore of a module in
+# C, because _asyncio.Task is asyncio.Task to its user.
+_HIDDEN_PREFIX = re.compile(r"^(?:__main__\.|_(?=[a-z]))")
 
 
 def place(text: str, root: str = "") -> str:
@@ -104,7 +105,7 @@ def holder_fact(trial: Trial, first: Finding | None) -> Fact | None:
     if held is None or held.container is None:
         return None
     container = held.container
-    item = f" of {_UNSAID.sub('', container.item)}" if container.item else ""
+    item = f" of {_HIDDEN_PREFIX.sub('', container.item)}" if container.item else ""
     gain = f", +{held.rate:.2f} per {held.per}" if held.rate is not None else ""
     if container.name:
         return Fact("held by", f"{container.name} ({container.kind}{item}{gain})")

@@ -36,8 +36,8 @@ class Mark:
 @dataclass(frozen=True, slots=True)
 class Chart:
     """One chart. title and description are its text alternative. band: (x, low, high). rules: horizontal lines with
-    their label; one far above the data is not drawn. shades: (from, to, CSS class) on the x axis. died: x of a red
-    vertical line. zero: whether the y axis begins at 0."""
+    their label; one far above the data is not drawn. shades: (from, to, CSS class) on the x axis. crashed_at: x of a
+    red vertical line. zero: whether the y axis begins at 0."""
 
     title: str
     description: str
@@ -48,7 +48,7 @@ class Chart:
     band: Sequence[tuple[float, float, float]] = ()
     rules: Sequence[tuple[float, str]] = ()
     shades: Sequence[tuple[float, float, str]] = ()
-    died: float | None = None
+    crashed_at: float | None = None
     zero: bool = True
     identifier: str = field(default="chart")
 
@@ -77,7 +77,7 @@ def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
     inner = (width - LEFT - RIGHT, height - TOP - BOTTOM)
     xs = [x for line in chart.lines for x, _ in line.points] + [mark.x for mark in chart.marks]
     xs += [end for low, high, _ in chart.shades for end in (low, high)]
-    xs += [chart.died] if chart.died is not None else []
+    xs += [chart.crashed_at] if chart.crashed_at is not None else []
     ys = [y for line in chart.lines for _, y in line.points if y is not None]
     ys += [mark.y for mark in chart.marks] + [end for _, low, high in chart.band for end in (low, high)]
     if not xs or not ys:
@@ -121,8 +121,8 @@ def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
                 path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(x, y or 0.0) for x, y in group))
                 parts.append(f'<polyline class="{line.style}" points="{path}"/>')
     parts += [_mark(mark, *at(mark.x, mark.y)) for mark in chart.marks]
-    if chart.died is not None:
-        x, _ = at(chart.died, bottom)
+    if chart.crashed_at is not None:
+        x, _ = at(chart.crashed_at, bottom)
         parts.append(_segment(x, TOP, x, TOP + inner[1], "died"))
         parts.append(_label(x - 5, TOP + 28, "exited", "end", "died-label"))
     parts.append(_label(LEFT + inner[0] / 2, height - 6, chart.x_label, "middle", "axis"))

@@ -63,7 +63,7 @@ def lock(folder: Path) -> int:
             f"{folder}: another process measures in it; expected a run that has ended: stop that process first"
         ) from None
     except OSError:
-        pass  # a file system without locks: two runs of one folder are then not told apart
+        pass  # a file system without locks: there a second run of the same folder is not prevented
     return held
 
 

@@ -11,11 +11,10 @@ from harness.store.logs import cut_to_tail, live_logs, old_logs
 from harness.store.run_dir import SAMPLES, RunDirectory
 from harness.store.thin import AGES, COARSE
 
-MAX_BYTES = 512 << 20  # bytes of a folder, unless told otherwise
+MAX_BYTES = 512 << 20  # bytes of a folder, by default
 THIN_AT = 16 << 20  # bytes of samples.jsonl: about an hour and a half of one process
-ROOM = (
-    0.9  # share of the limit to which the folder is reduced, so that the next cycle does not reach it again
-)
+# Share of the limit to which the folder is reduced, so that the next cycle does not reach it again.
+ROOM = 0.9
 
 
 class FolderLimit:
@@ -91,5 +90,5 @@ def size_of(path: Path) -> int:
             try:
                 total += (Path(folder) / name).lstat().st_size
             except OSError:
-                continue  # gone meanwhile
+                continue  # removed since the folder was listed
     return total

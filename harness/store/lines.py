@@ -1,4 +1,4 @@
-"""Files of JSON lines that grow while a run is under way: samples and events.
+"""Files of JSON lines to which a run appends: samples and events.
 
 A later failure loses nothing that is already written: when the disk is full the partial line is removed, so the file
 ends with a whole line, and the error is raised once.
@@ -72,7 +72,7 @@ class LineFile:
         try:
             write_all(self._descriptor, data)
         except OSError as error:
-            self._take_back(before, data)
+            self._cut_partial_line(before, data)
             self._failed = failure("write", self.path, error)
             raise self._failed from None
 
@@ -112,7 +112,7 @@ class LineFile:
             if made is not None:
                 os.close(made)
 
-    def _take_back(self, before: int, data: bytes) -> None:
+    def _cut_partial_line(self, before: int, data: bytes) -> None:
         """Cut the file after the last whole line that was written."""
         assert self._descriptor is not None
         try:

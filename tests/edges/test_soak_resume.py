@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 import harness as package
 from harness.cli import ended
-from harness.cli.resume import again, stored_words, taken
+from harness.cli.resume import resumed_words, split_resume, stored_words
 from harness.cli.soak import command as soak
 from harness.core.errors import EXIT_USAGE, ConfigError
 from harness.core.judge.trial import judge
@@ -255,7 +255,7 @@ def test_options_of_the_output_may_be_given_and_the_whole_command_too(here: Path
         (PLAN, PLAN),
     ):
         found = resumption(run)
-        assert again(found, rest) == list(words)
+        assert resumed_words(found, rest) == list(words)
         found.directory.close()
 
 
@@ -276,7 +276,7 @@ def test_a_running_service_may_be_found_elsewhere_after_a_reboot(
 ) -> None:
     found = resumption(kept(here))
     attached = replace(found, plan=replace(found.plan, words=ATTACHED))
-    assert again(attached, given) == list(words)
+    assert resumed_words(attached, given) == list(words)
     found.directory.close()
 
 
@@ -296,7 +296,7 @@ def test_what_is_asked_of_a_running_service_stays_the_same(
     found = resumption(kept(here))
     attached = replace(found, plan=replace(found.plan, words=ATTACHED))
     with pytest.raises(ConfigError, match=said):
-        again(attached, given)
+        resumed_words(attached, given)
     found.directory.close()
 
 
@@ -382,20 +382,20 @@ def test_secrets_are_not_stored_and_have_to_be_given_again(here: Path) -> None:
     for kept_words in (tuple(stored), tuple(stored[:2] + stored[-7:])):
         changed = replace(found, plan=replace(found.plan, words=kept_words))
         with pytest.raises(ConfigError, match=r"the secret of (--header|the command) was not stored"):
-            again(changed, ())
+            resumed_words(changed, ())
     changed = replace(found, plan=replace(found.plan, words=tuple(stored)))
-    assert again(changed, words) == list(words)
+    assert resumed_words(changed, words) == list(words)
     with pytest.raises(ConfigError, match="a resumed soak keeps its plan"):
-        again(changed, [word.replace("60s", "61s") for word in words])
+        resumed_words(changed, [word.replace("60s", "61s") for word in words])
     found.directory.close()
 
 
 def test_the_option_is_found_before_the_command_only() -> None:
-    assert taken(["--quiet", "--resume", "a", "--", "x"]) == ("a", ["--quiet", "--", "x"])
-    assert taken(["--resume=a"]) == ("a", [])
-    assert taken(["--", "x", "--resume", "a"])[0] is None
-    assert taken(["--resume"])[0] is None
-    assert taken(["--resume", "--", "x"])[0] is None
+    assert split_resume(["--quiet", "--resume", "a", "--", "x"]) == ("a", ["--quiet", "--", "x"])
+    assert split_resume(["--resume=a"]) == ("a", [])
+    assert split_resume(["--", "x", "--resume", "a"])[0] is None
+    assert split_resume(["--resume"])[0] is None
+    assert split_resume(["--resume", "--", "x"])[0] is None
 
 
 def test_the_clock_continues_where_it_stopped_and_the_gap_is_left_out(here: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import ConfigError, StoreError
-from harness.plugin.arguments import KINDS, OURS, TYPES, read, words
+from harness.plugin.arguments import KINDS, SET_BY_GUARD, TYPES, read, words
 from harness.plugin.guarding import Guard
 
 
@@ -75,7 +75,7 @@ def test_what_is_meant_is_taken() -> None:
 
 
 def test_every_argument_has_a_kind() -> None:
-    own = {"command", "budget", *OURS}  # read by themselves
+    own = {"command", "budget", *SET_BY_GUARD}  # read by themselves
     for name, kind in TYPES.items():
         assert name in own or kind.partition(" | ")[0] in KINDS, name
 

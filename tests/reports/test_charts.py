@@ -122,7 +122,7 @@ def test_every_part_of_a_chart_is_where_its_values_put_it() -> None:
                 band=[(0, 0, 20), (20, 40, 60)],
                 rules=[(150, "near"), (500, "far")],
                 shades=[(5, 10, "busy")],
-                died=20,
+                crashed_at=20,
             )
         )
     )  # fmt: skip
@@ -330,7 +330,7 @@ def test_labels_stand_beside_their_axis() -> None:
                 "units",
                 lines=[Line([(0, 0), (10, 10)], "s")],
                 rules=[(8, "near")],
-                died=5,
+                crashed_at=5,
             )
         )
     )

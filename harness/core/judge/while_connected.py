@@ -253,8 +253,8 @@ def _counts(key: Key) -> bool:
 def _with_events(key: Key, settled: Sequence[Reading]) -> bool:
     """Whether growth continued with the events rather than the seconds: a busy service sends events in bursts, and may
     retain something for each."""
-    told = [(float(r.events), r.levels[key]) for r in settled if r.events is not None and key in r.levels]
-    return len(told) >= MIN_READINGS and told[-1][0] > told[0][0] and _goes_on(told)
+    pairs = [(float(r.events), r.levels[key]) for r in settled if r.events is not None and key in r.levels]
+    return len(pairs) >= MIN_READINGS and pairs[-1][0] > pairs[0][0] and _goes_on(pairs)
 
 
 def _goes_on(read: Sequence[tuple[float, float]]) -> bool:

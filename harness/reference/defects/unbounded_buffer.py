@@ -48,15 +48,16 @@ class UnboundedBuffer:
                 filled.clear()
                 await filled.wait()
 
-        async def hear() -> Message:
+        async def receive_and_cancel() -> Message:
             message = await receive()
             if message["type"] == "http.disconnect":
-                drainer.cancel()  # the client has gone, so what is still queued is never written
+                # The client has disconnected: nothing of its queue can be written, so the queue never becomes empty.
+                drainer.cancel()
             return message
 
         drainer = asyncio.create_task(drain())
         try:
-            await self.app(scope, hear, enqueue)
+            await self.app(scope, receive_and_cancel, enqueue)
         finally:
             drainer.cancel()
             if not waiting:

@@ -71,8 +71,9 @@ def suppress_errors(action: Callable[[], object]) -> Callable[[], None]:
 
 
 def soon(action: Callable[[], object], back_in: object) -> bool:
-    """Have the main thread run ``action`` once it is back in the frame ``back_in`` (Py_AddPendingCall): the
-    warning about threads is over by then. False when that cannot be had."""
+    """Have the main thread run ``action`` once it is back in the frame ``back_in`` (Py_AddPendingCall): os.fork has
+    looked for threads by then. False when that is not possible: without ctypes, or in another thread than the main
+    one."""
     ctypes = harness_readings.library_ctypes()
     if ctypes is None or _thread.get_ident() != _thread._get_main_thread_ident():  # type: ignore[attr-defined]
         return False
@@ -80,9 +81,8 @@ def soon(action: Callable[[], object], back_in: object) -> bool:
     awaited = [back_in]
 
     def pending(_: object) -> int:
-        if (
-            awaited and sys._getframe(1) is not awaited[0] and _tries
-        ):  # still in the hooks of a fork: the next check, then
+        # Still inside os.fork: try again at the interpreter's next check, at most 1,000 times.
+        if awaited and sys._getframe(1) is not awaited[0] and _tries:
             _tries.pop()
             add(_pending[0], None)
         else:
@@ -116,8 +116,8 @@ def start(directory: str) -> bool:
 
 
 def start_from_environment() -> None:
-    """As the environment says, in a process that the harness spawned. The variables stay for its children:
-    they name a folder, not a socket, so that each process gets a socket of its own."""
+    """Start if the environment names a folder, in a process that the harness spawned. The variables stay for its
+    children: they name a folder rather than a socket, so that each process gets a socket of its own."""
     directory = posix.environ.get(DIRECTORY.encode())
     if directory:
         start(directory.decode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""Which lines open descriptors that stay open. Standard library only; asked for only when growth is known.
+"""Which lines open descriptors that stay open. Standard library only; used only after growth was found.
 
 Files and sockets are objects, whose allocation tells their line. A bare descriptor is a number: while the search lasts,
 the functions of ``os`` that return one note who called them, and are put back afterwards. ``from os import open`` keeps

@@ -82,7 +82,7 @@ def containers(first: int = 0) -> dict[str, object]:
 
 
 def forget() -> None:
-    """Let go of what was remembered."""
+    """Forget the lengths, which are of no use without tracing."""
     _before.clear()
 
 

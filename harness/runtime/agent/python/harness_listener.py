@@ -24,7 +24,7 @@ import sys
 if False:  # for the type checker alone: the target need not load typing
     from collections.abc import Callable
 
-TIMEOUT = 5.0  # seconds for a client that connected and says nothing
+TIMEOUT = 5.0  # seconds for a client that connected and sends nothing
 PAUSE_TIMEOUT = 1.0  # seconds that a fork waits for a reading in progress
 SUN_PATH = 107  # bytes of a Unix socket's path (unix(7))
 PEERCRED_SIZE = 12  # struct ucred: pid, uid, gid (unix(7))
@@ -108,7 +108,7 @@ class Listener:
             return False
 
     def drop(self) -> None:
-        """Let go of the listener, closing it only when it is still ours."""
+        """Forget the listener, closing it only when it is still ours: its number may belong to the target by now."""
         if self.listener is not None:
             if self.ours():
                 self.listener.close()
@@ -119,7 +119,8 @@ class Listener:
     # -- life of the thread
 
     def run(self) -> None:
-        """Start the thread with every signal blocked: it inherits the mask, then ours is put back."""
+        """Start the thread with every signal blocked: it inherits the mask of the caller, whose own is restored
+        afterwards."""
         if self.thread:
             return
         self.stopping = False
@@ -137,7 +138,7 @@ class Listener:
             _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
     def serve(self, ended: _thread.LockType) -> None:
-        """Accept and answer until told to stop."""
+        """Accept and answer until ``stopping`` is set."""
         try:
             self.thread = _native_id() or -1
             while not self.stopping:
@@ -162,7 +163,8 @@ class Listener:
         try:
             number, _ = listener._accept()  # type: ignore[attr-defined]
         except OSError:
-            _wait(0.5)  # no descriptor left (EMFILE): the target's trouble, not to be made worse by spinning
+            # No descriptor left (EMFILE): the connection stays in the queue, and poll() would return at once for it.
+            _wait(0.5)
             return
         connection = _socket.socket(fileno=number)
         try:
@@ -175,7 +177,8 @@ class Listener:
             connection.close()
 
     def is_trusted_peer(self, connection: _socket.socket) -> bool:
-        """Only the user who started the agent and root are answered; ourselves waking us up are not."""
+        """Only the user who started the agent and root are answered; the connection by which ``pause`` ends the poll
+        is not."""
         peer = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, PEERCRED_SIZE)
         pid, user = (int.from_bytes(peer[at : at + 4], sys.byteorder) for at in (0, 4))
         return user in (self.user, 0) and pid != self.pid
@@ -200,13 +203,14 @@ class Listener:
         except OSError:
             if self.ours():
                 assert self.listener is not None
-                self.listener.shutdown(
-                    _socket.SHUT_RDWR
-                )  # no way in by the path: accept fails, the socket is spent
+                # The path no longer leads to the socket: shutdown(2) ends the poll instead, and spends the socket.
+                self.listener.shutdown(_socket.SHUT_RDWR)
                 self.inode = 0
         if self.ended.acquire(True, PAUSE_TIMEOUT):
             self.ended.release()
             thread, self.thread = self.thread, 0
+            # The thread has left Python, but the kernel counts it for a moment longer, and Python 3.12 warns about a
+            # fork by the kernel's count.
             for _ in range(1000):
                 try:
                     posix.stat("/proc/self/task/%d" % thread)
@@ -237,7 +241,8 @@ class Listener:
             self.run()
 
     def leave(self) -> None:
-        """At a normal exit: the socket's file goes too."""
+        """At a normal exit: remove the socket's file. In a child that C code forked, ``pid`` is that of its parent,
+        whose file stays."""
         if self.pid == posix.getpid():
             posix.unlink(self.path())
 

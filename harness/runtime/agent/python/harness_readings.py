@@ -1,4 +1,4 @@
-"""What the agent counts. Standard library only; loaded at startup, so it imports next to nothing.
+"""What the agent counts. Standard library only; it is loaded at startup, so it imports C modules alone.
 
 Every count is taken after a collection and before anything is allocated to report it. Only attributes of
 ``type`` itself and C slots are used: no code of the target runs because it was counted.
@@ -32,13 +32,13 @@ _heap: list[Callable[[], int | None] | None] = []
 
 
 def collect() -> bool:
-    """Collect until nothing more is found. False when the target switched collection off: then its cycles are
-    its own affair, and collecting them would hide what it keeps."""
+    """Collect until nothing more is found. False when the target switched collection off: its cycles then stay for
+    good, and a collection here would hide that."""
     if not gc.isenabled():
         return False
     debug = gc.get_debug()
     if debug & PRINTING:
-        gc.set_debug(debug & ~PRINTING)  # its stderr is not ours to write to
+        gc.set_debug(debug & ~PRINTING)  # these flags print each collection on the target's stderr
     try:
         for _ in range(COLLECTIONS):
             if not gc.collect():
@@ -51,7 +51,7 @@ def collect() -> bool:
 
 
 def _yield() -> None:
-    """Give up the interpreter lock, whatever the target has put in the place of ``time.sleep``."""
+    """Release the interpreter lock, by a lock rather than ``time.sleep``, which the target may have replaced."""
     lock = _make_lock()
     lock.acquire()
     lock.acquire(True, YIELD)
@@ -107,7 +107,7 @@ def type_name(kind: type) -> str:
 
 
 def live_tasks(everything: list[object]) -> list[object]:
-    """asyncio tasks that are not done, of every loop and of uvloop as well."""
+    """asyncio tasks that are not done, of every event loop, uvloop's included."""
     asyncio_tasks = sys.modules.get("asyncio.tasks")
     if asyncio_tasks is None:
         return []
@@ -117,7 +117,7 @@ def live_tasks(everything: list[object]) -> list[object]:
 
 
 def _done(task: object, bases: set[object]) -> bool:
-    """``task.done()`` of the base class itself, whatever a subclass makes of it."""
+    """``task.done()`` of the base class, because an override would run code of the target."""
     return any(base in _lines(type(task)) and base.done(task) for base in bases)  # type: ignore[attr-defined]
 
 
@@ -133,7 +133,8 @@ def live_greenlets(everything: list[object]) -> list[object]:
 
 
 def known(bases: set[object]) -> Callable[[type], bool]:
-    """A test for "inherits from one of bases", each type looked at once."""
+    """A function that tells whether a type inherits from one of ``bases``. The answer is kept for each type: there are
+    many objects and few types."""
     seen: dict[type, bool] = {}
 
     def inherits(kind: type) -> bool:

@@ -1,5 +1,5 @@
-"""Where the target's things are: the line at which a task, greenlet or thread waits, and which lines allocated
-what is still alive. Standard library only; asked for only when growth is known."""
+"""The line at which each task, greenlet or thread of the target waits, and the lines that allocated what is still
+alive. Standard library only; used only after growth was found."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def place(frame: object) -> tuple[str, int, str]:
 
 
 def trace(frames: int) -> dict[str, object]:
-    """Start tracemalloc, unless the target did so itself: then its depth stands."""
+    """Start tracemalloc, unless the target has started it: then its number of frames is kept."""
     import _tracemalloc
 
     if not _tracemalloc.is_tracing():
@@ -127,6 +127,7 @@ def snapshot(_: int = 0) -> dict[str, object]:
 
     if not _tracemalloc.is_tracing():
         return {"error": "not tracing"}
+    # Garbage is traced as well: without a collection its lines would be reported as what is retained.
     collected = harness_readings.collect()
     groups: dict[tuple[tuple[str, int], ...], list[int]] = {}
     partial = None
