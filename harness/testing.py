@@ -118,6 +118,7 @@ def _trial(
     granted = (
         budget if isinstance(budget, Budget) else from_arguments(budget or {}, "assert_bounded(budget=…)")
     )
+    # The judge needs a cycle for each reading: one with no failures, in which every connection got one event.
     done = Ledger(opened=connections, completed=connections, events=connections, seconds=1.0)
     seen = tuple(
         Observation(

@@ -205,6 +205,7 @@ def _up(value: float) -> float:
     """Rounded up to two digits, so that the same run passes."""
     if value <= 0:
         return 0.0
+    # The billionth absorbs the error of the division: 0.14 / 0.01 is 14.000000000000002, but must not become 0.15.
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
     return float(f"{math.ceil(value / step - 1e-9) * step:.6g}")
 

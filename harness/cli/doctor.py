@@ -52,6 +52,7 @@ def _python() -> Check:
 
 def _proc() -> Check:
     try:
+        # From Linux 6.2 on the size of this folder is the number of descriptors; before it is 0.
         count = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208
         Path("/proc/self/smaps_rollup").read_text()
     except OSError as error:
@@ -64,6 +65,7 @@ def _rights() -> Check:
         return Check("rights", True, "root: any process can be read")
     scope = Path("/proc/sys/kernel/yama/ptrace_scope")
     level = scope.read_text().strip() if scope.exists() else "0"
+    # 1: a process may be read by its ancestors, which the harness is to each service that it starts.
     if level in ("0", "1"):
         return Check("rights", True, "services that the harness starts can be read in full")
     return Check("rights", False, f"ptrace_scope is {level}", "echo 1 > /proc/sys/kernel/yama/ptrace_scope")

@@ -92,6 +92,7 @@ def _procfile(folder: Path) -> tuple[str, ...] | None:
 
 def _python(folder: Path, texts: dict[Path, str]) -> tuple[str, ...] | None:
     if (folder / "manage.py").is_file():
+        # With its reloader Django serves from a child process, which any change of a file restarts.
         return ("python", "manage.py", "runserver", "127.0.0.1:{port}", "--noreload")
     for path, text in texts.items():
         found = _APPLICATION.search(text) if path.suffix == ".py" else None
@@ -119,6 +120,7 @@ def _node(folder: Path) -> tuple[str, ...] | None:
         words = tuple(shlex.split(start))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return ("node", "server.js") if (folder / "server.js").is_file() else None
+    # npm would be one more process between the harness and the service, so it is used only where it is needed.
     return words if words[:1] == ("node",) else ("npm", "start")
 
 

@@ -50,6 +50,7 @@ def detect() -> Source | None:
     parts = urlsplit(url)
     if parts.scheme != "file":
         return Source(url)
+    # A folder exists on this machine alone; the remote of a checkout can be reached from others.
     return _of_checkout(Path(unquote(parts.path))) or Source(url, local=True)
 
 

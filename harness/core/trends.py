@@ -123,6 +123,8 @@ def trend(series: Iterable[Series]) -> list[SeriesChange]:
         seen = changes(one.estimates)
         for number, change in enumerate(seen):
             last = seen[-1].after
+            # Open while the mean of every level since is above the interval before the rise, and the interval of the
+            # last level above the mean before it. Once the rate has fallen back, a new rise is a change of its own.
             still = change.rose and all(later.after[0] > change.before[2] for later in seen[number:])
             found.append(SeriesChange(one, change, still and last[1] > change.before[0]))
     return sorted(found, key=lambda one: (not one.open, _reversed(one.after.started_at), one.series.name))
@@ -226,6 +228,7 @@ def _difference(first: TrialEntry, second: TrialEntry, old: Measured, new: Measu
     change = new.rate - old.rate
     low = change - z / 1.96 * math.hypot(new.rate - new.low, old.high - old.rate)
     high = change + z / 1.96 * math.hypot(new.high - new.rate, old.rate - old.low)
+    # In bytes, the default sensitivity of 1/1000 stands for ASKED bytes per connection.
     least = min(first.sensitivity, second.sensitivity) * (ASKED * 1e3 if new.unit.startswith("B/") else 1.0)
     turned = new.status in ("leaking", "over-ceiling") and old.status not in ("leaking", "over-ceiling")
     worse = (low > 0 and change >= least) or turned

@@ -119,6 +119,7 @@ class NoLeaks:
             tracemalloc.start()
             self._tracing = True
         if self._spare is not None or self._objects:
+            # Garbage from before would be collected during the block, and hide as much growth.
             gc.collect()
         self._before = self._take()
 

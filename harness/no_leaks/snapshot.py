@@ -79,6 +79,7 @@ def _descriptors() -> Things:
         text = f"fd {number}: {target}"
         if int(number) in pipes:
             text += f" of {pipes[int(number)]}"
+        # The number alone would miss a descriptor that was closed and replaced by another one.
         found[int(number), target] = Thing(text[:TEXT])
     return found
 
@@ -105,6 +106,7 @@ def _threads() -> Things:
         if thread is not None:
             found[tid, id(thread)] = Thing(f"{thread.name} ({type(thread).__name__})"[:TEXT])
             continue
+        # Without a name it has ended since the folder was listed.
         name = _read(f"/proc/self/task/{tid}/comm").strip()
         if name:
             found[tid] = Thing(f"native thread {name}")
@@ -120,6 +122,7 @@ def _children() -> Things:
                 continue
             line = _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
             zombie = " (ended, never waited for)" if fields[0] == "Z" else ""
+            # Field 22 of proc(5), the start time: a pid is used again, but not with the same start.
             found[int(pid), fields[19]] = Thing(f"pid {pid}: {line or '?'}{zombie}"[:TEXT])
     return found
 

@@ -56,6 +56,8 @@ class ReferenceServices:
         folder.mkdir()
         peer = self._stack.enter_context(broker(folder))
         port = free_port()
+        # -P keeps the working directory of the tests out of sys.path: a module in it may have the name of one in use
+        # here.
         command = [sys.executable, "-P", "-m", "harness.reference", "--profile", profile, "--port", str(port)]
         process = Child.spawn(
             [*command, "--broker", peer.endpoint, *arguments],
@@ -66,6 +68,7 @@ class ReferenceServices:
         self._stack.callback(process.stop)
         url = f"http://127.0.0.1:{port}"
         wait_ready(url, process, timeout=START_TIMEOUT)
+        # What answered may have been another process on the same port.
         if not process.alive:
             raise TargetError(f"the reference service ended at once{last_words(process)}")
         return ReferenceService(url, process.pid, peer, process)

@@ -83,10 +83,13 @@ def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
     if not xs or not ys:
         return Markup("")
     left, right = min(xs), max(xs)
+    # A single point, or a constant level, has no extent, and would divide by zero below.
     right = right if right > left else left + 1
     bottom, top = (min(0.0, *ys) if chart.zero else min(ys)), max(ys)
+    # A limit of a million descriptors would press the data into a line at the bottom.
     rules = [(level, label) for level, label in chart.rules if in_sight(level, top)]
     top = max([top, *(level for level, _ in rules)])
+    # A little room above, so that the highest mark and its label are not cut off.
     top = bottom + (top - bottom) * 1.06 if top > bottom else bottom + 1
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -116,6 +119,7 @@ def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
         parts.append(_segment(LEFT, y, width - RIGHT, y, "ceiling"))
         parts.append(_label(width - RIGHT - 4, y - 5, label, "end", "ceiling-label"))
     for line in chart.lines:
+        # A gap in the readings interrupts the line: connecting its ends would show values that nobody measured.
         for there, group in groupby(line.points, key=lambda point: point[1] is not None):
             if there:
                 path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(x, y or 0.0) for x, y in group))
