@@ -14,14 +14,8 @@ from harness.core.history import RunEntry, TrialEntry
 from harness.core.metric import Key, rank
 from harness.report.nouns import quantity
 
-FORMULA = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "\t",
-    "\r",
-)  # first characters of a text that a spreadsheet would evaluate as a formula (OWASP)
+# First characters of a text that a spreadsheet would evaluate as a formula (OWASP, "CSV Injection").
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 RUN = (
     "run_id", "started_at", "command", "outcome", "exit_code", "commit", "branch", "dirty", "machine_class",
     "kernel", "ci_job", "harness_version", "path",

@@ -48,9 +48,8 @@ COLLECTIONS = 2  # the second one frees what a finalizer or a reference queue re
 ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
 THREAD = re.compile(r'^"(.*?)" ')
 FRAME = re.compile(r"^\tat (.+)\((.+?)(?::(\d+))?\)$")
-PARENTHESES = str.maketrans(
-    "()", "[]"
-)  # the text of a place has parentheses only around where a thread waits
+# Parentheses in the text of a place enclose where a thread waits, so those of its name are replaced.
+PARENTHESES = str.maketrans("()", "[]")
 HIDDEN = re.compile(r"/0x[0-9a-f]+")
 Stack = tuple[str, tuple[Frame, ...]]  # name where no frame is the service's, frames innermost first
 THREADS = Key("tasks", "java-thread")

@@ -79,9 +79,8 @@ def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:
     draft = path.with_name(f".{path.name}.new")
     try:
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else PRIVATE_FILE
-        draft.unlink(
-            missing_ok=True
-        )  # left by a run that was killed; never opened through a symbolic link that another user may have made
+        # A draft that a killed run left, or a symbolic link that another user made under its name: neither is opened.
+        draft.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(draft, flags, PRIVATE_FILE)
         try:

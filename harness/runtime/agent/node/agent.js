@@ -41,7 +41,8 @@ function collector () {
   return collect
 }
 
-// How long the last collection took, in milliseconds. Finalizers run in tasks of their own between two collections; a third one finds what they let go of.
+// Collects, and returns how long the last collection took, in milliseconds. Finalizers run as tasks between two
+// collections; a third collection finds what they released.
 async function collected () {
   const gc = collector()
   for (let round = 0; round < 3; round++) {
@@ -115,7 +116,7 @@ function remember (id, type) {
   resources.set(id, `${type}\0${stackBelow(remember)}`)
 }
 
-// From now on: sample allocations that stay alive, and remember where each asynchronous resource was made.
+// From now on, sample allocations that stay alive, and record where each asynchronous resource is created.
 async function trace () {
   if (session === null) {
     const { Session } = require('inspector')
@@ -154,7 +155,7 @@ async function untrace () {
   return { tracing: false }
 }
 
-// What is alive of all that was made since tracing began, by function and by resource.
+// What was allocated or created since tracing began and is alive, by function and by resource.
 async function sites () {
   if (session === null) return { error: 'not tracing' }
   await collected()
@@ -172,7 +173,7 @@ async function sites () {
     if (slice.over()) await slice.next()
   }
   const allocations = []
-  const left = [[profile.head, []]] // no recursion: a stack of the service may be as deep as it likes
+  const left = [[profile.head, []]] // no recursion: a deep stack of the service would overflow that of the agent
   while (left.length > 0) {
     const [node, stack] = left.pop()
     const { functionName, url, lineNumber } = node.callFrame
@@ -213,7 +214,7 @@ function slices () {
 
 const COMMANDS = { read, trace, untrace, sites, containers }
 
-// One command after the other: an interrupted harness asks for the end of tracing while its start still runs.
+// One command after the other: an interrupted harness sends "untrace" while its "trace" still runs.
 let turn = Promise.resolve()
 
 async function answer (connection, line) {
@@ -251,8 +252,8 @@ function start () {
   process.on('exit', () => { try { fs.unlinkSync(path) } catch {} })
 }
 
-// Only once the program itself waits for something: what ends before has not paid for loading the network modules,
-// a server loads them anyway, and descriptors that the program opens at its start have the numbers they always had.
+// Only when the program waits for the first time: a short program does not pay for loading the network modules, a server
+// loads them anyway, and descriptors that the program opens at its start have the same numbers as without the agent.
 if (DIRECTORY) {
   setTimeout(() => {
     try { start() } catch {}

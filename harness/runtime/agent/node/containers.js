@@ -13,7 +13,7 @@ const LEAST = 5 // elements that a container must have gained
 const MOST = 4 // containers that are described
 const WATCHED = 3 // containers whose additions are recorded
 const MOST_OBJECTS = 1_000_000
-// What holds a container that grows is one of few: the values of thousands of instances of a class are not looked through.
+// The object that holds a growing container is one of few of its class: of each class, so many instances are searched.
 const MOST_ALIKE = 1000
 const MOST_PLAIN = 20_000
 const MOST_ADDED = 10_000 // additions whose stack is recorded: 10 µs each
@@ -30,7 +30,7 @@ let between = new WeakMap() // container → length when watching began
 let watched = [] // [{ one: container, kind, methods: [[name, function]], added: Map of stack → [element] }]
 let recorded = 0
 
-// Every container with its kind and length, passed to ``look``. Returns whether all were seen.
+// Passes every container with its kind and length to ``look``. Returns whether there was time for all.
 async function lookAtAll (list, look, time) {
   const keyed = process.memoryUsage().heapUsed < LARGE_HEAP
   const bare = new Set() // objects without a prototype are not in the list: they are values of others
@@ -82,7 +82,7 @@ async function begin () {
   return { partial: complete ? undefined : `containers were not all measured within ${SECONDS} s of CPU time` }
 }
 
-// lasting: only what has grown since watching began as well; a lazily loaded module of Node grows once.
+// lasting: only containers that have also grown since watching began; those of a lazily loaded module of Node grow once.
 async function grownOf (list, time, lasting) {
   let most = []
   const complete = await lookAtAll(list, (one, kind, length) => {
@@ -95,7 +95,7 @@ async function grownOf (list, time, lasting) {
     most.push({ one, kind, gain })
     most = most.sort((a, b) => b.gain - a.gain).slice(0, MOST)
   }, time)
-  // One that was made meanwhile counts as grown: it is small beside one that retains something of each stream.
+  // A container that was created since counts as grown; it is small beside one that retains something of each stream.
   return { most: most.filter(({ gain }) => gain * 10 >= most[0].gain), complete }
 }
 
@@ -154,7 +154,7 @@ function note (entry, name, elements, below) {
   entry.added.get(stack).push(isObject(element) ? new WeakRef(element) : { deref: () => element })
 }
 
-// How many of the recorded elements are still there, by stack.
+// How many of the recorded elements the container still has, by the stack that added them.
 async function stacksOf (one, time) {
   const entry = watched.find(each => each.one === one)
   if (!entry) return []
@@ -190,7 +190,7 @@ function forget () {
   firsts = new WeakMap()
 }
 
-// Functions that were seen to allocate what stays, or to add to a container: by their names in the recorded stacks.
+// The names of functions that allocated what is alive, or that the recorded stacks show adding to a container.
 function adders (sampled) {
   const found = new Set(sampled)
   for (const { added } of watched) {

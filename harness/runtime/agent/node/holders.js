@@ -6,11 +6,11 @@ const {
   valueOf
 } = require('./reflect')
 
-const LEVELS = 4 // from a container to what holds what holds it
-// Classes that every service has: what holds the holder says more.
+const LEVELS = 4 // holders from the container outwards
+// Classes that every service has: their name tells little, so the holder of such an object is searched for as well.
 const GENERIC = new Set(['', 'Object', 'Array', 'Map', 'Set', 'EventEmitter', 'EventTarget', 'Function'])
 
-// For each target the best of what holds it: { owner, name, rank }.
+// For each target the holder of the lowest rank: { owner, name, rank }.
 async function holdersOf (list, targets, time) {
   const best = new Map()
   const wanted = new Set(targets)
@@ -66,8 +66,8 @@ async function privateHolders (list, targets, time) {
   return best
 }
 
-// Variables of modules and closures. A function that adds to a container sees its variable, so those are looked at first;
-// then the youngest functions: those of the service, not of Node.
+// Variables of modules and closures. A function that adds to a container refers to its variable, so these functions are
+// searched first; then the youngest functions, which are the service's rather than Node's.
 async function variables (list, targets, time, urls, adders) {
   const best = new Map()
   const functions = list.filter(one => typeof one === 'function' && !state.ours.has(one)).reverse()

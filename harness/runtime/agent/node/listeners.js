@@ -1,6 +1,6 @@
 'use strict'
-// Which lines add listeners that an EventEmitter keeps, while tracing. Only emitters that have several listeners of an
-// event already are looked at: a request's own has one or two, one that is never cleaned up has hundreds.
+// Which lines add listeners that an EventEmitter keeps, while tracing. Only an emitter that already has several listeners
+// of an event is recorded: that of a request has one or two, one that is never cleaned up has hundreds.
 
 const { EventEmitter } = require('events')
 
@@ -37,21 +37,21 @@ function end () {
   added.length = 0
 }
 
-// The stacks of those that are still there.
+// The stacks that added the listeners which are still registered.
 function kept () {
   const sets = new Map() // emitter → Map of type → Set of listeners
   const found = []
   for (const { emitter, type, listener, stack } of added) {
     const one = emitter.deref()
-    const heard = listener.deref()
-    if (one === undefined || heard === undefined) continue
+    const callback = listener.deref()
+    if (one === undefined || callback === undefined) continue
     if (!sets.has(one)) sets.set(one, new Map())
     const types = sets.get(one)
     if (!types.has(type)) {
       const list = one._events === undefined ? [] : one._events[type]
       types.set(type, new Set(Array.isArray(list) ? list : [list]))
     }
-    if (types.get(type).has(heard)) found.push(stack)
+    if (types.get(type).has(callback)) found.push(stack)
   }
   return found
 }

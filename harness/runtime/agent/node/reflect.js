@@ -4,8 +4,8 @@
 
 const types = require('util').types
 
-const SECONDS = 2 // of CPU time for one command; what is known by then is the answer
-const WAITED = 6 // seconds that it takes at most, on a machine that is busy
+const SECONDS = 2 // of CPU time for one command; what was found by then is the answer
+const WAITED = 6 // seconds for one command at most, on a busy machine
 const LARGE_HEAP = 256 * 1024 * 1024 // bytes; listing the keys of one large object cannot be interrupted
 const GROUP = 'harness'
 const handOver = Symbol.for('harness.handOver')

@@ -14,19 +14,18 @@ import harness_readings
 if False:  # for the type checker alone: the target need not load typing
     from typing import Any
 
-LEVELS = 8  # from a container to what holds what holds it
+LEVELS = 8  # holders from the container outwards
 # A holder of a library ranks behind what may lead to one of the service (rank: see _link).
 FOREIGN = 2.5
-SECONDS = 4.0  # for all of it; what is known by then is the answer
+SECONDS = 4.0  # for the whole search; what was found by then is the answer
 HERE = __file__.rpartition("/")[0] + "/"
 LIBRARY = str(getattr(sys.modules.get("posixpath"), "__file__", None) or "?").rpartition("/")[0] or "?"
 
 _clock = time.monotonic
 _frame = type(sys._getframe())
 _cell = type((lambda one: lambda: one)(0).__closure__[0])  # type: ignore[index]
-_ASKING = frozenset(
-    {"locals", "vars", "dir", "eval", "exec"}
-)  # they have the dict of a function's local variables
+# Functions that give a program the dict of the local variables of its caller.
+_ASKING = frozenset({"locals", "vars", "dir", "eval", "exec"})
 _member = type(type.__dict__["__basicsize__"])  # member_descriptor: a slot
 _getset = type(type.__dict__["__dict__"])  # getset_descriptor: __dict__ itself
 _class_dict = type.__dict__["__dict__"].__get__
