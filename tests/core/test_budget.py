@@ -72,7 +72,7 @@ def test_the_more_specific_entry_goes_before_and_endpoints_share(file: Path) -> 
     assert budget(file, profile="nightly").per_hour["threads"] == 1
 
 
-def test_an_exception_is_said_and_grants_the_total_as_well(file: Path) -> None:
+def test_an_exception_is_reported_and_grants_the_total_as_well(file: Path) -> None:
     found, notes = budget_for(file, endpoints=("/",), today=TODAY)
     assert any("2027-01-31" in note.text and "libzmq keeps one" in note.text for note in notes)
     assert allowed(found, Key("fds", "eventfd")).connection == 1

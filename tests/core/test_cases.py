@@ -53,7 +53,7 @@ def key(finding: Finding) -> str:
 
 
 @pytest.mark.parametrize("name", TRUTHS)
-def test_the_cause_comes_first_with_its_driver_and_rate(name: str) -> None:
+def test_the_cause_is_first_with_its_driver_and_rate(name: str) -> None:
     truth, verdict = TRUTHS[name], verdict_of(name)
     assert verdict.outcome.value == "leaking", verdict.explain()
     first = verdict.findings[0]
@@ -78,7 +78,7 @@ def test_growth_over_time_is_no_pass_and_is_not_blamed_on_the_clients(name: str)
 
 
 @pytest.mark.parametrize("name", ["go-published-events-replayed"])
-def test_a_short_pass_says_how_much_memory_an_hour_it_allows(name: str) -> None:
+def test_a_short_pass_states_how_much_memory_an_hour_it_allows(name: str) -> None:
     verdict = verdict_of(name)
     assert verdict.outcome.value in ("leaking", "inconclusive", "bounded"), verdict.explain()
     assert {finding.driver for finding in verdict.findings} <= {"time"}, verdict.explain()

@@ -162,7 +162,7 @@ def bound_of(verdict: Verdict, key: Key) -> Bound:
         (IDLE_CPU, [0.002 + 0.01 * n for n in range(6)], 700),
     ],
 )
-def test_undecided_growth_is_no_pass_and_says_how_long_it_takes(
+def test_undecided_growth_is_no_pass_and_states_how_long_it_takes(
     key: Key, levels: list[float], opened: int
 ) -> None:
     verdict = with_levels(key, levels, opened)

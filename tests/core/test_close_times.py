@@ -48,7 +48,7 @@ def test_nothing_is_learnt_before_a_client_was_there() -> None:
     assert closes.update_from(lane({0.0: 58, 5.0: 8}, 10.0), 10.0) == 0.0
 
 
-def test_counts_that_are_back_need_only_a_short_window_and_others_the_time_asked_for() -> None:
+def test_counts_that_are_back_need_only_a_short_window_and_others_the_time_requested() -> None:
     closes = CloseTimes(62.0, base=8.0)
     assert (closes.window, closes.long_window) == (SHORT, 62.0)
     assert closes.is_released(8.0)

@@ -216,7 +216,7 @@ def test_the_limit_itself_is_more_than_a_buffer_holds(
     assert certain(less) == ([one] if certain_ else [])
 
 
-def test_growth_of_readers_is_told_before_that_of_stalled_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_of_readers_is_reported_before_that_of_stalled_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     mute, read = (while_connected.Grown(Key("fds"), 900.0, 60.0, 8, stalled, 1e6, True) for stalled in (8, 0))
     mixed = replace(read, stalled=4)
     for found in ([mute, read], [read, mute], [mixed, mute, read]):

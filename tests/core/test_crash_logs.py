@@ -201,7 +201,7 @@ def test_a_sigkill_without_a_log_line_points_to_the_kernels_log() -> None:
         (("/srv/hub.go", 3, "example.com/app/hub.Map[go.shape.struct { net/http.x }].Do"), False),
     ],
 )  # fmt: skip
-def test_frames_of_go_are_told_apart_by_package(frame: tuple[str, int, str], library: bool) -> None:
+def test_frames_of_go_are_distinguished_by_package(frame: tuple[str, int, str], library: bool) -> None:
     assert is_go_library(frame) is library
 
 

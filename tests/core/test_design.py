@@ -48,7 +48,7 @@ def seen(*cycles: Observation, limits: Mapping[str, float] | None = None) -> Tri
     return replace(trial([], observations=list(cycles)), target=target)
 
 
-def test_a_plain_cycle_is_as_asked() -> None:
+def test_a_plain_cycle_is_as_requested() -> None:
     assert design.plain(seen(cycle(0), cycle(1)), GOAL, Phase.HOLD) == CycleSpec(
         2, 300, 50, 1.0, 2, "mixed", ("/a", "/b"), Phase.HOLD, "stream", invalid=0.1
     )

@@ -110,7 +110,7 @@ def test_each_rate_takes_a_degree_of_freedom(columns: int, free: int) -> None:
     assert all(rate > 0 for rate in one.rates)
 
 
-def test_the_search_for_the_likeliest_rates_goes_on_until_nothing_is_gained() -> None:
+def test_the_search_for_the_likeliest_rates_continues_until_nothing_is_gained() -> None:
     """With a rate for each span, every span is explained but for the stray growth."""
     one = fit([4.0, 40.0, 400.0], [[1.0, 2.0, 3.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]], [0.0] * 3)
     best = math.fsum(n * math.log(n) - n for n in (4.0, 40.0, 400.0))

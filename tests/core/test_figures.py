@@ -43,7 +43,7 @@ def test_a_gap_is_a_hole_and_never_a_zero() -> None:
     assert seen["harness_cpu_seconds"] == {(): 0.5}
 
 
-def test_a_service_cannot_fill_the_database_of_whoever_collects() -> None:
+def test_a_service_cannot_fill_the_database_of_the_collector() -> None:
     census = Census(1.0, threads={f"worker-{n}": n for n in range(1, 1001)})
     held = by_name(list(figures.of_census(census)))["harness_threads_by_name"]
     assert len(held) == MAX_LABELS + 1

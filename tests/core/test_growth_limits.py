@@ -175,13 +175,13 @@ def test_growth_has_stopped_once_so_much_more_would_have_come(after: int, status
 
 
 @pytest.mark.parametrize(("after", "status"), [(2990, OPEN), (3010, PASS)])
-def test_a_pass_takes_three_expected_units_of_the_asked_size(after: int, status: str) -> None:
+def test_a_pass_takes_three_expected_units_of_the_required_size(after: int, status: str) -> None:
     grown, clients = turns(1, 1, large=100.0)
     assert judged([*grown, 0], [*clients, after]).status == status
 
 
 @pytest.mark.parametrize(("served", "status"), [(17_000, OPEN), (18_000, PASS)])
-def test_growth_that_is_seen_passes_at_half_of_what_was_asked(served: float, status: str) -> None:
+def test_growth_that_is_seen_passes_at_half_of_the_required_sensitivity(served: float, status: str) -> None:
     one = judged([0, 1, 0, 1, 0, 0, 1], [served / 7] * 7)
     assert one.status == status
     assert one.at_most > 0.45e-3

@@ -47,7 +47,7 @@ def test_a_soak_bounds_every_metric_per_hour() -> None:
     )
 
 
-def test_an_interrupted_run_says_what_it_has_shown_so_far() -> None:
+def test_an_interrupted_run_reports_its_bounds_so_far() -> None:
     for about in (About(soak=True), About()):
         verdict = judge(replace(soaked(), interrupted=True, about=about))
         assert verdict.outcome is Outcome.INCONCLUSIVE
@@ -67,7 +67,7 @@ def test_an_interruption_before_the_first_cycle_has_shown_nothing() -> None:
     assert verdict.explanation == "the run was interrupted"
 
 
-def test_a_soak_that_leaks_says_so_first() -> None:
+def test_a_soak_that_leaks_reports_it_first() -> None:
     seen = replace(trial([10.0 + 300 * n for n in range(12)]), about=About(soak=True))
     assert "per hour (95 %)" not in judge(seen).explanation
 
@@ -88,7 +88,7 @@ def test_more_time_for_a_soak_is_its_duration() -> None:
     ("cycles", "odds"),
     [(10, r"one of 20 runs"), (21, r"one of 5\d\d runs"), (30, "fewer than one of 1,000 runs")],
 )
-def test_a_pass_says_how_often_it_misses_a_leak_of_the_asked_size(cycles: int, odds: str) -> None:
+def test_a_pass_states_how_often_it_misses_a_leak_of_the_required_size(cycles: int, odds: str) -> None:
     verdict = judge(trial([10.0] * cycles))
     assert verdict.outcome is Outcome.BOUNDED
     assert re.search(f"a leak of 0.001 per stream would have been missed in {odds}", verdict.explanation)
@@ -97,7 +97,7 @@ def test_a_pass_says_how_often_it_misses_a_leak_of_the_asked_size(cycles: int, o
     assert re.search(odds, bound.explanation)
 
 
-def test_after_growth_or_without_a_pass_nothing_is_said_of_misses() -> None:
+def test_after_growth_or_without_a_pass_nothing_is_reported_of_misses() -> None:
     filled = judge(trial([30.0, 74.0] + [74.0] * 20))
     (bound,) = (one for one in filled.bounds if one.unit == "fds/answered-stream")
     assert (bound.status, bound.missed) == ("retention", None)

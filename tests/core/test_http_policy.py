@@ -142,7 +142,7 @@ def test_an_error_hides_the_user_info() -> None:
 @pytest.mark.parametrize(
     "url", ["http://h/", "https://h:444/a?b=c", "http://[fe80::1%25lo]:80/", "http+unix://%2Fr%2Fa.sock/e"]
 )
-def test_a_url_comes_back_as_it_was(url: str) -> None:
+def test_a_url_is_parsed_and_written_unchanged(url: str) -> None:
     assert Endpoint.parse(Endpoint.parse(url).url) == Endpoint.parse(url)
 
 

@@ -38,7 +38,7 @@ def test_no_growth_over_enough_connections_is_bounded_with_its_bound() -> None:
     assert hourly.unit == "fds/hour"
 
 
-def test_no_growth_over_too_few_connections_is_inconclusive_and_says_so() -> None:
+def test_no_growth_over_too_few_connections_is_inconclusive_and_reports_it() -> None:
     verdict = judge(trial([10, 10, 10]))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "smallest detectable leak 0.0033 per stream, where 0.001 was asked for" in verdict.explanation
@@ -86,7 +86,7 @@ def test_growth_of_the_last_cycle_is_not_reported_as_stopped() -> None:
     assert "at most inf" not in verdict.explanation
 
 
-def test_a_slowly_filling_pool_is_said_to_follow_the_cycle() -> None:
+def test_a_slowly_filling_pool_is_reported_to_follow_the_cycle() -> None:
     goal = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=25.0)
     seen, _ = play(lambda did: {FDS: 10.0 + min(32, did.loads)}, goal)
     verdict = judge(seen)
@@ -100,7 +100,7 @@ def test_the_same_growth_seen_only_under_load_is_not_blamed_on_the_clock() -> No
     assert [finding.driver for finding in verdict.findings] == ["connection"]
 
 
-def test_a_pool_that_filled_is_said_as_such() -> None:
+def test_a_pool_that_filled_is_reported_as_such() -> None:
     levels = [26, 42, 58, 74] + [74] * 14
     verdict = judge(trial(levels, warmup=(10, 10, 10)))
     assert verdict.outcome is Outcome.BOUNDED
@@ -138,7 +138,7 @@ def test_anonymous_memory_that_grows_beside_a_flat_heap_is_explained_and_no_leak
 
 
 @pytest.mark.parametrize(("per_cycle", "outcome"), [(0.0, Outcome.INCONCLUSIVE), (300.0, Outcome.LEAKING)])
-def test_memory_undecided_when_the_time_is_up_is_said_once(per_cycle: float, outcome: Outcome) -> None:
+def test_memory_undecided_when_the_time_is_up_is_reported_once(per_cycle: float, outcome: Outcome) -> None:
     memory = Key("memory", "anonymous")
     levels = [20e6 + 1024.0 * 300 * i for i in range(1, 26)]
     steady = [

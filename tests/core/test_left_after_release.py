@@ -132,7 +132,7 @@ def test_the_connection_of_the_harness_to_a_runtime_is_not_released() -> None:
     assert spoken(sweep=True, own=True) == spoken(sweep=True)
 
 
-def test_a_pass_says_what_was_released_late() -> None:
+def test_a_pass_reports_the_late_release() -> None:
     assert "fds released" in judge(rising(1000.0, 0.0)).explanation
 
 

@@ -47,7 +47,7 @@ def judged(
 PACE = 2.0e5
 
 
-def test_growth_that_goes_on_without_clients_is_a_leak_over_time() -> None:
+def test_growth_that_continues_without_clients_is_a_leak_over_time() -> None:
     one = judged(series(PACE, [PACE * (1 + 0.02 * (i % 3)) for i in range(12)]))
     assert (one.status, one.factor) == (LEAKING, "time")
     assert one.low <= PACE <= one.high
@@ -68,7 +68,7 @@ def test_thirty_seconds_without_clients_are_asked(looks: int, status: str) -> No
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(84.0, LEAKING), (85.0, OPEN)])
-def test_it_has_gone_on_for_longer_than_the_retention_time(seconds: float, status: str) -> None:
+def test_it_has_continued_for_longer_than_the_retention_time(seconds: float, status: str) -> None:
     assert judged(series(PACE, [PACE] * 12), seconds=seconds).status == status
 
 

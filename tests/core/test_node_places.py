@@ -40,7 +40,7 @@ def grown(**more: object) -> dict[str, object]:
     return {**one, "added": [[STACK, 200]], **more}
 
 
-def test_a_container_is_named_and_the_line_that_adds_to_it_comes_first() -> None:
+def test_a_container_is_named_and_the_line_that_adds_to_it_is_first() -> None:
     containers, lines = container_growth([grown()], 300, 200)
     (line,) = lines
     assert line.line() == "/srv/hub.js:9 in Hub.add: 1.00 elements per connection"

@@ -59,12 +59,12 @@ FOUND = Places(
         ),
     ],
 )
-def test_a_finding_gets_the_places_that_speak_of_it(key: Key, lines: tuple[str, ...]) -> None:
+def test_a_finding_gets_the_places_that_mention_it(key: Key, lines: tuple[str, ...]) -> None:
     assert where(FOUND, key) == lines
     assert where(None, key) == ()
 
 
-def test_the_line_of_the_service_comes_before_the_library_that_it_called() -> None:
+def test_the_line_of_the_service_precedes_the_library_that_it_called() -> None:
     grown = {
         ((LIBRARY, 5), (PACKAGE, 7), (OWN, 12)): (300, 30_000),
         ((LIBRARY, 8),): (900, 900_000),
@@ -138,7 +138,7 @@ def test_with_no_frame_of_the_service_anywhere_the_notes_say_so() -> None:
     assert found.notes[0].text.startswith("no frame of the service is on any stack")
 
 
-def test_a_line_of_the_service_comes_before_a_library_that_grew_more() -> None:
+def test_a_line_of_the_service_precedes_a_library_that_grew_more() -> None:
     grown = Snapshot({((OWN, 2),): (300, 3_000)})
     found = attribution(
         types={"app.Subscriber": 300},
@@ -157,7 +157,7 @@ def test_a_line_of_the_service_comes_before_a_library_that_grew_more() -> None:
     assert found.growths[1].line("answered stream") == line
 
 
-def test_the_line_that_made_what_a_container_holds_comes_before_its_constructor() -> None:
+def test_the_line_that_made_what_a_container_holds_precedes_its_constructor() -> None:
     grown = {((OWN, 13), (OWN, 35)): (3_600, 900_000), ((OWN, 35),): (600, 30_000)}
     twice = {trace: (2 * blocks, 2 * size) for trace, (blocks, size) in grown.items()}
     found = attribution(

@@ -171,7 +171,7 @@ def test_who_asks_for_stalled_readers_gets_their_dwell() -> None:
         assert set(dwells) == {dwell}
 
 
-def test_a_wait_that_has_begun_goes_on_while_something_grows() -> None:
+def test_a_wait_that_has_begun_continues_while_something_grows() -> None:
     """One noisy reading hides that the growth was suspected; a load would begin the wait anew."""
     seen = [
         observation(i, {FDS: 10.0 + 3 * i}, phase=Phase.WARMUP if i < 2 else Phase.LOAD) for i in range(4)

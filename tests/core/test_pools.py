@@ -49,7 +49,7 @@ def test_growth_over_time_is_no_pool() -> None:
     assert judge(played).outcome is not Outcome.BOUNDED
 
 
-def test_a_pool_that_is_not_full_yet_says_when_it_is() -> None:
+def test_a_pool_that_is_not_full_yet_states_when_it_is() -> None:
     played, _ = play(lambda did: {FDS: 20.0 + min(200, 7 * did.loads)}, replace(GOAL, max_seconds=30.0))
     assert judge(played).outcome is Outcome.INCONCLUSIVE
     caveat = caveat_of(played, assess_counts(played, moments(played)))
@@ -76,7 +76,7 @@ def test_state_per_client_of_a_finite_number_is_bounded_and_that_of_new_clients_
     assert judge(with_clients(played, 2 * streams)).outcome is Outcome.LEAKING
 
 
-def test_growth_per_invalid_request_is_told_from_growth_per_connection() -> None:
+def test_growth_per_invalid_request_is_distinguished_from_growth_per_connection() -> None:
     goal = replace(GOAL, invalid=0.2)
     played, _ = play(lambda did: {FDS: 20.0}, goal)
     invalid, observations = 0, []

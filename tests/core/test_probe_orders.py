@@ -56,7 +56,7 @@ def printed(**options: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
-def test_a_hello_comes_first_and_then_as_many_samples_as_asked(tree: Tree) -> None:
+def test_a_hello_is_first_and_then_as_many_samples_as_requested(tree: Tree) -> None:
     hello, *samples = printed(count=3, interval=0.001)
     assert (hello["pid"], hello["interval"], hello["started"], hello["orders"]) == (7, 0.001, 99, False)
     assert [one["fds"] for one in samples] == [1, 2, 3]
@@ -68,7 +68,7 @@ def test_no_sample_is_before_its_time(tree: Tree) -> None:
     assert all(at >= number * 0.02 - 1e-3 for number, at in enumerate(tree.times)), tree.times
 
 
-def test_it_stops_with_the_process_and_when_it_is_told(tree: Tree) -> None:
+def test_it_stops_with_the_process_and_on_request(tree: Tree) -> None:
     tree._ends_after = 2
     assert [one["fds"] for one in printed(interval=0.001)[1:]] == [1, 2]
     stop = threading.Event()

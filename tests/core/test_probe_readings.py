@@ -23,7 +23,7 @@ from harness.probe.history import History
 from harness.probe.hot import HotReading
 
 
-def test_descendants_are_told_by_their_line_of_ancestors_parents_first() -> None:
+def test_descendants_are_found_by_their_ancestors_parents_first() -> None:
     parents = {9: 8, 8: 7, 7: 1, 5: 4, 4: 2, 6: 5}
     assert births._below({2}, parents) == [4, 5, 6]
     assert births._below({7}, parents) == [8, 9]
@@ -263,7 +263,7 @@ def test_a_damaged_sample_names_its_value(data: dict[str, Any], words: str) -> N
     assert words in str(error.value)
 
 
-def test_a_sample_may_say_only_so_much() -> None:
+def test_a_sample_is_limited_in_size() -> None:
     long = lines.sample_of({"gap": "x" * 600, "events": ["y" * 600] * 30}, 1.0)
     assert len(long.gap or "") == lines.MAX_TEXT
     assert [len(one) for one in long.events] == [lines.MAX_TEXT] * lines.MAX_EVENTS

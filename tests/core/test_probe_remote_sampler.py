@@ -179,7 +179,7 @@ def test_one_that_takes_no_orders_is_not_asked(far: Far, opened: Any) -> None:
     assert far.orders == []
 
 
-def test_answers_that_nobody_asked_for_are_dropped_oldest_first(far: Far, opened: Any) -> None:
+def test_answers_that_nobody_requested_are_dropped_oldest_first(far: Far, opened: Any) -> None:
     many = [{"limits": {"a": n}} for n in range(remote.MAX_ANSWERS + 3)]
     far.runs = [[[HELLO, *many, {"at": 1.0, "fds": 3}]]]
     one = opened()
@@ -234,7 +234,7 @@ def test_a_process_that_exited_while_the_line_was_cut_ends_the_samples(far: Far,
     assert len(other.samples()) == 1
 
 
-def test_a_silent_line_says_nothing_any_more(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_link_passes_nothing(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     far.runs = [[[{**HELLO, "interval": 0.4}, {"at": 1.0, "fds": 3}]]]
     with RemoteSampler(["ssh"], clock=lambda: now[0]) as one:

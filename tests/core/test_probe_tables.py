@@ -108,7 +108,7 @@ def test_only_the_kernel_is_believed() -> None:
     assert struct.pack("=I", 1 << LISTEN) in channel.sent
 
 
-def test_udp_is_asked_for_by_family() -> None:
+def test_udp_is_requested_by_family() -> None:
     channel = Channel((0, message(sockdiag.NLMSG_DONE, bytes(4))))
     assert sockdiag.dump_udp(channel, V6) == []  # type: ignore[arg-type]
     assert struct.unpack_from("=IHH", channel.sent)[1] == sockdiag.SOCK_DIAG_BY_FAMILY

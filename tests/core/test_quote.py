@@ -72,7 +72,7 @@ def test_properties_hold_no_separator() -> None:
 @pytest.mark.parametrize(
     "text", ["", "now", "2026-01-01\n::error::", "]]>", "9" * 100_000, "2026-13-01T00:00:00"]
 )
-def test_a_time_that_is_none_is_left_out(text: str) -> None:
+def test_a_time_that_is_invalid_is_left_out(text: str) -> None:
     assert quote.xml_time(text) is None
 
 

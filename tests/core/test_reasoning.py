@@ -38,7 +38,7 @@ def test_a_pass_reports_the_smallest_detectable_leak_and_names_no_driver() -> No
     assert "  change    not bounded if descriptors had grown by 3" in text
 
 
-def test_too_little_says_how_many_streams_would_decide() -> None:
+def test_too_little_states_how_many_streams_would_decide() -> None:
     assert "bounded after 3,000 answered streams without growth" in lines(trial([10.0] * 3))
 
 

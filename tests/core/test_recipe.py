@@ -29,7 +29,7 @@ def test_a_context_with_its_connection_is_one_cause() -> None:
     assert {recipe.name for recipe in explain(grown).values()} == {"zeromq-context"}
 
 
-def test_two_causes_are_told_apart_and_each_class_has_its_own() -> None:
+def test_two_causes_are_distinguished_and_each_class_has_its_own() -> None:
     grown = {Key("fds", "eventfd"): 1.0, Key("fds", "tcp-out:9797"): 1.0, Key("fds", "close-wait"): 3.0}
     found = {str(key): recipe.name for key, recipe in explain(grown).items()}
     assert found == {
@@ -73,7 +73,7 @@ def test_resources_of_a_child_and_the_stack_of_a_thread_are_no_causes() -> None:
     }
 
 
-def test_no_growth_says_nothing() -> None:
+def test_no_growth_has_no_sentence() -> None:
     assert sentence(rates(eventfd=0.0, file=-2.0)) == ""
     assert match({}) is None
 
@@ -190,7 +190,7 @@ def test_memory_that_one_census_could_not_read_did_not_grow_from_zero() -> None:
     assert difference(later, CENSUS) == [], "what fell is not growth"
 
 
-def test_the_largest_growth_comes_first_and_memory_last() -> None:
+def test_the_largest_growth_is_first_and_memory_last() -> None:
     later = replace(
         CENSUS,
         fds={"file": 4, "pipe": 2, "eventfd": 9},

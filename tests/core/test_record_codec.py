@@ -97,7 +97,7 @@ def test_data_that_is_no_record_is_one_clear_error(data: Any, words: str) -> Non
         ({"trials": [{"name": "a", "target": 3, "budget": {}, "started": []}]}, "@ record.trials[0]."),
     ],
 )
-def test_a_wrong_value_is_told_with_its_place(change: dict[str, Any], words: str) -> None:
+def test_a_wrong_value_is_reported_with_its_place(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match="not a run record: ") as error:
         from_dict(to_dict(record()) | change)
     assert words in str(error.value)
@@ -160,7 +160,7 @@ def test_of_several_trials_the_worst_speaks_and_each_finding_names_its_own() -> 
     assert from_dict(found) == record(good, bad, crashed)
 
 
-def test_one_trial_is_its_own_result_and_no_trial_is_said_so() -> None:
+def test_one_trial_is_its_own_result_and_no_trial_is_reported() -> None:
     found = run_dict(record(judged(LEAKING)))
     assert {name: found[name] for name in found["results"][0]} == found["results"][0]
     assert run_dict(record(judged(LEAKING)), exit_code=4)["exit_code"] == 4

@@ -90,7 +90,7 @@ def test_a_run_keeps_its_requirements() -> None:
     assert from_dict(to_dict(record)).trials[0].budget.require_stream == {"fds": 1.0}
 
 
-def test_the_plan_goes_on_until_a_bound_per_stream_is_reached() -> None:
+def test_the_plan_continues_until_a_bound_per_stream_is_reached() -> None:
     usual, _ = play(flat, GOAL)
     longer, reason = play(flat, GOAL, budget=required(fds="1/8000 streams"))
     assert judge(usual).outcome is judge(longer).outcome is Outcome.BOUNDED
@@ -100,7 +100,7 @@ def test_the_plan_goes_on_until_a_bound_per_stream_is_reached() -> None:
     assert bound.at_most <= 1 / 8000
 
 
-def test_the_plan_goes_on_until_a_bound_per_hour_is_reached() -> None:
+def test_the_plan_continues_until_a_bound_per_hour_is_reached() -> None:
     goal = replace(GOAL, max_seconds=600.0)
     usual, _ = play(flat, goal)
     longer, reason = play(flat, goal, budget=required(fds="30/hour"))  # 3 / (30 per hour) is 6 minutes
@@ -124,7 +124,7 @@ def test_load_cycles_that_are_used_up_do_not_end_the_wait_for_a_bound_per_hour()
         ("20/hour", r"fds: the bound is [\d.]+ per hour, the budget requires 20"),
     ],
 )
-def test_a_bound_that_is_too_weak_is_no_pass_and_says_how_long_it_takes(line: str, words: str) -> None:
+def test_a_bound_that_is_too_weak_is_no_pass_and_states_how_long_it_takes(line: str, words: str) -> None:
     seen, _ = play(flat, GOAL, budget=required(fds=line))
     verdict = judge(seen)
     assert verdict.outcome is Outcome.INCONCLUSIVE

@@ -173,7 +173,7 @@ def test_memory_warms_up_in_every_process() -> None:
     assert judge(memory(3e6, 30)).outcome is Outcome.LEAKING
 
 
-def test_the_reader_is_told_of_the_restart_and_of_the_gap() -> None:
+def test_the_restart_and_the_gap_are_reported() -> None:
     (warning,) = judge(resumed([10.0] * 20, [10.0] * 20)).warnings
     assert warning == (
         "interrupted and resumed once, with 1.0 h in between; the service was started anew, so growth is counted "

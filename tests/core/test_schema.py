@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_refused(key: str, value: object) -> None:
 ABOUT = About(mode="request", soak=True, last_words=("a", "b"), peak_fds=7.0)
 
 
-def test_a_record_of_an_earlier_version_keeps_what_it_said_of_its_trials() -> None:
+def test_a_record_of_an_earlier_version_keeps_what_it_recorded_of_its_trials() -> None:
     """What is ``about`` today was an open mapping named ``extra``."""
     today = RunRecord(
         "id", "harness soak", "2026-01-01T00:00:00+00:00", 1, (replace(trial([10.0]), about=ABOUT),)

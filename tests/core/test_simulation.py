@@ -189,7 +189,7 @@ def test_half_of_the_rows_are_held_back_and_no_name_is_there_twice() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_rows_held_back_run_only_when_asked_for() -> None:
+def test_rows_held_back_run_only_when_requested() -> None:
     def held(choice: str) -> set[bool]:
         return {GROUPS[group][index].held_back for group, index in rows_chosen("", choice)}
 

@@ -197,7 +197,7 @@ def test_point_11_limits() -> None:
     }
 
 
-def test_point_11_an_error_says_what_to_do_and_a_reconnect_clears_it() -> None:
+def test_point_11_an_error_names_the_fix_and_a_reconnect_clears_it() -> None:
     decoder = Decoder(max_line=100, max_event=10)
     with pytest.raises(
         EventTooLong, match=r"with \d+ bytes of data or more; expected at most 10: raise max_event"

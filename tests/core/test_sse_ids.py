@@ -68,7 +68,7 @@ def test_ids_are_compared_only_on_request() -> None:
     assert counts(decoder) == (0, 0, 0)
 
 
-def test_the_checks_go_on_after_a_reconnect() -> None:
+def test_the_checks_continue_after_a_reconnect() -> None:
     decoder = Decoder(check_ids=True)
     decoder.feed(b"id: 1\ndata: x\n\nid: 2\nda")
     decoder.reset_for_reconnect()

@@ -65,7 +65,7 @@ LIMITS: dict[str, Any] = {
 
 @settings(max_examples=100, deadline=None)
 @given(**SPLIT)
-def test_any_split_of_any_bytes_gives_what_the_standard_says(chunks: list[bytes]) -> None:
+def test_any_split_of_any_bytes_gives_the_events_of_the_standard(chunks: list[bytes]) -> None:
     assert decoded(chunks) == interpret(b"".join(chunks))
 
 
@@ -172,7 +172,7 @@ def test_what_a_peer_names_its_fields_is_not_remembered(field: list[str]) -> Non
 @pytest.mark.parametrize(
     ("short", "values", "examples"),
     [
-        (test_any_split_of_any_bytes_gives_what_the_standard_says, SPLIT, 400),
+        (test_any_split_of_any_bytes_gives_the_events_of_the_standard, SPLIT, 400),
         (test_looking_in_between_changes_nothing, LOOKED_AT, 300),
         (test_reconnects_keep_the_id_and_nothing_else, RECONNECTS, 200),
         (test_limits_do_not_depend_on_the_chunks, LIMITS, 300),

@@ -62,7 +62,7 @@ def test_half_of_the_streams_must_have_stalled(stalls: Sequence[int], events: in
         ((0, 0, 0), None),
     ],
 )
-def test_events_that_stop_are_told_with_the_connections_before(
+def test_events_that_stop_are_reported_with_the_connections_before(
     stalls: Sequence[int], found: tuple[int, int] | None
 ) -> None:
     text = told(*(cycle(n, each, 300) for n, each in enumerate(stalls)))
@@ -108,7 +108,7 @@ def test_an_exhausted_resource_is_reported_with_the_line_of_the_log(line: str, r
         (28_800.0, "8.0 h"),
     ],
 )
-def test_a_time_is_told_in_its_unit(seconds: float, text: str) -> None:
+def test_a_time_is_reported_in_its_unit(seconds: float, text: str) -> None:
     assert time_text(seconds) == text
 
 
@@ -116,7 +116,7 @@ def bound(metric: str, kind: str, at_most: float, per: str = "hour") -> Bound:
     return Bound(metric, kind, "bounded", at_most, f"{Key(metric, kind).unit}/{per}")
 
 
-def test_bounds_per_hour_are_told_for_totals_and_for_kinds_without_one() -> None:
+def test_bounds_per_hour_are_reported_for_totals_and_for_kinds_without_one() -> None:
     limits = [
         bound("fds", "", 0.376),
         bound("fds", "pipe", 9.0),
@@ -172,7 +172,7 @@ def test_bounds_per_hour_are_told_for_totals_and_for_kinds_without_one() -> None
         ({}, 60.0, ""),
     ],
 )
-def test_what_an_interrupted_run_has_shown_is_told(
+def test_what_an_interrupted_run_has_shown_is_reported(
     results: dict[Key, Assessed], connections: float, text: str
 ) -> None:
     assert growth_so_far(results, connections) == text
@@ -181,7 +181,7 @@ def test_what_an_interrupted_run_has_shown_is_told(
 @pytest.mark.parametrize(
     ("gaps", "words"), [((), None), ((90.0,), "once, with 90 s"), ((90.0, 60.0), "2 times, with 2.5 minutes")]
 )
-def test_interruptions_are_told_with_their_time(gaps: tuple[float, ...], words: str | None) -> None:
+def test_interruptions_are_reported_with_their_time(gaps: tuple[float, ...], words: str | None) -> None:
     one = replace(trial([10.0]), restarts=tuple(Restart(1, 2.0, gap) for gap in gaps))
     found = restarts_text(one)
     assert (found == []) if words is None else (len(found) == 1 and words in found[0])

@@ -63,7 +63,7 @@ def test_short_cycles_of_failures_add_up() -> None:
         "nothing fails",
     ],
 )
-def test_it_goes_on(spec: CycleSpec, each: dict[str, int]) -> None:
+def test_it_continues(spec: CycleSpec, each: dict[str, int]) -> None:
     assert loaded(30, spec, StreamFailures(), opened=20, **each) is None
 
 

@@ -42,7 +42,7 @@ def test_own_readings_are_judged_as_a_guards_are() -> None:
         assert_bounded({"fds": [10]}, connections=500)
 
 
-def test_one_finding_is_said_once() -> None:
+def test_one_finding_is_reported_once() -> None:
     with pytest.raises(AssertionError) as caught:
         assert_bounded({"fds": [10 + 500 * n for n in range(6)]}, connections=500)
     assert str(caught.value).count("1.00 fds per connection") == 1
@@ -326,7 +326,7 @@ def test_one_more_object_is_one_too_many() -> None:
 
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("fails", ["", "body", "check"])
-def test_tracing_goes_on_afterwards_only_if_it_did_before(before: bool, fails: str) -> None:
+def test_tracing_continues_afterwards_only_if_it_did_before(before: bool, fails: str) -> None:
     def block() -> None:
         with no_leaks(memory="1 MiB", timeout=0):
             assert tracemalloc.is_tracing()

@@ -35,7 +35,7 @@ def series(levels: list[float], cycles: list[int]) -> Series:
     return Series(CPU, tuple(levels), spans, 50)
 
 
-def test_growth_within_one_very_large_cycle_before_a_control_goes_on() -> None:
+def test_growth_within_one_very_large_cycle_before_a_control_continues() -> None:
     # Seen in simulation: 1 % of a core per 1,000 connections, half of all of which came in the last cycle but one.
     cycles = [0, 300, 600, 1200, 2400, 50, 4720, 50]
     levels = [0.0193, 0.0192, 0.0192, 0.022, 0.0343, 0.0614, 0.063, 0.1104, 0.1077]
@@ -44,7 +44,7 @@ def test_growth_within_one_very_large_cycle_before_a_control_goes_on() -> None:
     assert found.status != "bounded"
 
 
-def test_growth_that_stopped_before_the_second_half_does_not_go_on() -> None:
+def test_growth_that_stopped_before_the_second_half_does_not_continue() -> None:
     cycles = [600, 600, 600, 600, 1200, 1200, 1200, 1200]
     levels = [0.01, 0.03, 0.05, 0.07, 0.09, 0.09, 0.091, 0.09, 0.091]
     found = trend.assess(series(levels, cycles), sensitivity=1e-5, floor=0.002, least=0.02)

@@ -126,7 +126,9 @@ def test_a_rounded_count_stands_still_within_the_noise_of_rounding(jitter: float
 
 
 @pytest.mark.parametrize(("sensitivity", "status"), [(0.0084, OPEN), (0.0088, PASS)])
-def test_a_trend_that_is_seen_passes_at_half_of_what_was_asked(sensitivity: float, status: str) -> None:
+def test_a_trend_that_is_seen_passes_at_half_of_the_required_sensitivity(
+    sensitivity: float, status: str
+) -> None:
     levels = [100 + 0.9 * i + (0.9 if i % 2 else -0.9) for i in range(12)]
     one = trend.assess(series(levels, [300] * 11), sensitivity=sensitivity)
     assert one.at_most == pytest.approx(0.00431, abs=1e-5)

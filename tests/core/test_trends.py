@@ -94,13 +94,13 @@ def test_two_runs(old: float, new: float, worse: int, better: int) -> None:
     assert found.worse is bool(worse)
 
 
-def test_a_difference_below_the_asked_sensitivity_is_not_worse() -> None:
+def test_a_difference_below_the_required_sensitivity_is_not_worse() -> None:
     fine = [night(number, measured(rate, half=1e-6)) for number, rate in ((1, 0.0), (2, 0.0005))]
     assert not compare(*fine).worse
     assert compare(fine[0], night(2, measured(0.002, half=1e-6))).worse
 
 
-def test_a_crash_is_worse_whatever_the_metrics_say() -> None:
+def test_a_crash_is_worse_whatever_the_metrics_are() -> None:
     good, bad = night(1, measured(0.0)), night(2)
     bad = replace(bad, trials=(replace(bad.trials[0], outcome="crashed"),))
     found = compare(good, bad)
@@ -170,7 +170,7 @@ def test_a_rate_that_is_not_known_has_no_night() -> None:
     assert len(all_series([night(2, measured(nan, kind="")), unknown], "fds/pipe")[0].points) == 1
 
 
-def test_a_change_that_fell_back_a_little_is_still_open_and_the_newest_comes_first() -> None:
+def test_a_change_that_fell_back_a_little_is_still_open_and_the_newest_is_first() -> None:
     partly = trend(all_series(nights([0.0] * 12 + [0.5] * 10 + [0.2] * 10)))
     assert [(one.change.rose, one.open) for one in partly] == [(True, True), (False, False)]
     twice = trend(all_series(nights([0.0] * 12 + [0.2] * 12 + [0.6] * 10)))

@@ -174,7 +174,7 @@ def test_a_healthy_service_needs_one_short_hold_and_no_search_is_longer_than_the
     assert all(watched(key, level)[1] <= 5 + 5 + 5 + 60 + 60 + 5 for key, level in HEALTHY.values())
 
 
-def test_what_a_buffer_explains_is_said_with_the_hold_that_tells() -> None:
+def test_growth_that_a_buffer_explains_is_reported_with_the_hold_that_shows_it() -> None:
     slow = freed(30 * MIB, lambda t: 22_500 * t)
     seen = short(HEAP, slow)
     assert findings(seen) == []
@@ -333,7 +333,7 @@ def test_pages_of_the_last_hold_are_collected_before_the_next_one() -> None:
         assert (next_hold(part, replace(PLAIN, phase=Phase.HOLD), 5.0) is not None) is again
 
 
-def test_growth_of_a_busy_service_goes_on_with_its_events() -> None:
+def test_growth_of_a_busy_service_continues_with_its_events() -> None:
     """On a busy machine events come in bursts: less in the second half of the seconds, and no less per event."""
     now = collected(100_000, 8 * MIB, collects=True)
     (hold, *loads) = now.observations
@@ -375,7 +375,7 @@ def test_the_hold_that_decides_is_that_of_the_metric_which_tells_first() -> None
     assert "--hold 1" in open_[1], open_[1]
 
 
-def test_growth_while_connected_comes_before_a_bound_that_is_only_weak() -> None:
+def test_growth_while_connected_precedes_a_bound_that_is_only_weak() -> None:
     slow = short(HEAP, freed(30 * MIB, lambda t: 22_500 * t))
     few = [observation(n, {FDS: 10.0, HEAP: 30 * MIB}, opened=50) for n in range(4)]
     verdict = judge(replace(slow, observations=(*few, *slow.observations)))

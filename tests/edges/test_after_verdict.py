@@ -226,7 +226,7 @@ def test_a_killed_supervisor_is_infrastructure_and_never_a_crash(tmp_path: Path)
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("outcome", [Outcome.CRASHED, Outcome.INFRASTRUCTURE])
-def test_what_dies_between_two_cycles_is_found(
+def test_a_crash_between_two_cycles_is_found(
     outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the first cycle was read, and before anything looks at the service for the second one."""

@@ -320,7 +320,7 @@ def test_a_soak_ends_after_its_time_with_every_cycle_on_disk(tmp_path: Path) -> 
     assert len(seen) >= 4
 
 
-def test_doctor_says_whether_this_machine_can_run_it() -> None:
+def test_doctor_reports_whether_this_machine_can_run_it() -> None:
     done = harness("doctor")
     assert done.returncode == 0, done.stdout
     assert "all checks passed" in done.stdout

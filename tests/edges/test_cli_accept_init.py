@@ -75,7 +75,9 @@ def test_a_count_is_not_compared_with_the_bytes_of_its_metric(here: Path) -> Non
     assert (again.exit_code, "nothing changes" in again.output) == (0, True), again.output
 
 
-def test_a_run_that_fails_even_so_is_exit_1_and_says_why(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_fails_even_so_is_exit_1_and_gives_the_reason(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A judge that no budget satisfies stands for a rule that ``accept`` does not know."""
     run = saved(here, kept({BLOCKS: 3.0}))
     monkeypatch.setattr("harness.cli.baseline.judge", lambda one: judge(replace(one, budget=Budget())))

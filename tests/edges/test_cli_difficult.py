@@ -136,7 +136,7 @@ def test_a_service_elsewhere_is_reported_with_its_address(
 
 
 @pytest.mark.parametrize("kind", ["dies", "dies-answering"])
-def test_one_that_dies_of_the_first_look_has_crashed(kind: str, tmp_path: Path) -> None:
+def test_a_service_that_exits_at_the_first_reading_has_crashed(kind: str, tmp_path: Path) -> None:
     """Its connections break a moment before it can be seen dead."""
     service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
     done = harness(

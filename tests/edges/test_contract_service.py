@@ -302,7 +302,7 @@ def test_other_bad_requests(suite: Suite) -> None:
     assert suite.ask("DELETE", path)[0] == 404
 
 
-def test_delete_quits_and_a_taken_port_is_said() -> None:
+def test_delete_quits_and_a_taken_port_is_reported() -> None:
     process = subprocess.Popen([sys.executable, str(SERVICE), "0"], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -24,7 +24,7 @@ def request(**more: Any) -> GuardRequest:
     return request_of("http://127.0.0.1:{port}/", command=("true",), **{"with_broker": True, **more})
 
 
-def test_a_broker_is_as_asked() -> None:
+def test_a_broker_is_as_requested() -> None:
     plain = broker_setup(request().service)
     assert plain is not None
     assert (plain.dialect, plain.services, plain.faults, plain.proxied) == (
@@ -42,7 +42,7 @@ def test_a_broker_is_as_asked() -> None:
     assert broker_setup(request(with_broker=False).service) is None
 
 
-def test_faults_that_were_asked_for_decide_alone_when_the_broker_is_silent() -> None:
+def test_faults_that_were_requested_decide_alone_when_the_broker_is_silent() -> None:
     assert goal_of(request()).broker
     assert not goal_of(request(broker_faults=("latency",))).broker
 

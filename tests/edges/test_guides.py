@@ -133,7 +133,7 @@ def test_a_command_line_is_one_that_the_command_takes(line: str) -> None:
         command.make_context(name, list(words))
 
 
-def test_init_and_check_run_as_the_guide_says(tmp_path: Path) -> None:
+def test_init_and_check_run_as_the_guide_describes(tmp_path: Path) -> None:
     assert harness("init", cwd=tmp_path).returncode == 0
     checked = harness("budget", "check", cwd=tmp_path)
     assert checked.returncode == 0

@@ -346,7 +346,7 @@ def test_threads_by_name_and_where_they_wait() -> None:
         told.run("stop.set()")
 
 
-def test_mappings_by_kind_and_memory_as_the_kernel_says() -> None:
+def test_mappings_by_kind_and_memory_as_the_kernel_counts() -> None:
     with Told() as told:
         before = census(told.pid, at=0.0)
         # Every second page with another protection: or the kernel makes one mapping of neighbours.
@@ -498,7 +498,7 @@ for number in {list(free)}: os.close(number)
             os.close(directory)
 
 
-def test_the_descriptors_of_each_process_are_told_also_over_a_line() -> None:
+def test_the_descriptors_of_each_process_are_reported_also_over_a_line() -> None:
     with Told() as told:
         told.run(
             "import os, signal\n"

@@ -20,7 +20,7 @@ from tests.edges.probe_target import DEADLINE, Told, asleep, state, wait_for
 
 
 @pytest.mark.parametrize("hold", [True, False])
-def test_every_number_is_what_psutil_says(hold: bool) -> None:
+def test_every_number_is_that_of_psutil(hold: bool) -> None:
     with Told() as told:
         told.run("import os, threading; kept += [os.open('/dev/null', 0) for _ in range(37)]")
         told.run("stop = threading.Event(); [threading.Thread(target=stop.wait).start() for _ in range(5)]")

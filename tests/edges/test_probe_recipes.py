@@ -161,7 +161,7 @@ def test_every_recipe_is_proved_here() -> None:
 
 
 @pytest.mark.parametrize("name", DONE)
-def test_what_it_does_is_what_is_said(name: str) -> None:
+def test_a_leaking_process_gets_the_sentence_of_its_recipe(name: str) -> None:
     once, again = DONE[name]
     with Told() as told:
         told.run(once)
@@ -176,7 +176,7 @@ def test_what_it_does_is_what_is_said(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TOGETHER)
-def test_what_it_does_with_a_peer_is_what_is_said(name: str) -> None:
+def test_a_process_that_leaks_with_a_peer_gets_the_sentence_of_its_recipe(name: str) -> None:
     once, again, peer_does = TOGETHER[name]
     with Told() as peer, Told() as told:
         if "zmq" in once:

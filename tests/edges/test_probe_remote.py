@@ -298,7 +298,9 @@ def ours() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("held", [(), (1, 2), (2,)], ids=["nothing", "both pipes", "stderr"])
-def test_every_descriptor_is_back_whoever_holds_the_other_end(held: tuple[int, ...], tmp_path: Path) -> None:
+def test_every_descriptor_is_released_no_matter_who_holds_the_other_end(
+    held: tuple[int, ...], tmp_path: Path
+) -> None:
     """What the command starts may leave its group and keep its pipes open: they end then by our will alone. The
     command itself ends after a few samples, and is started again and again."""
     note = tmp_path / "pids"

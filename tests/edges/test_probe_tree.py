@@ -50,7 +50,7 @@ def until(tree: Tree, right: object, what: str) -> Sample:
     return found[-1]
 
 
-def test_children_are_found_counted_and_told() -> None:
+def test_children_are_found_counted_and_reported() -> None:
     with Told() as told:
         tree = Tree(told.pid)
         alone = tree.read(0.0)
@@ -143,7 +143,7 @@ def test_a_worker_that_is_replaced_shows_as_a_restart() -> None:
         tree.close()
 
 
-def test_exec_is_told_and_a_new_name_alone_is_not() -> None:
+def test_exec_is_reported_and_a_new_name_alone_is_not() -> None:
     with Told() as told:
         tree = Tree(told.pid)
         tree.read(0.0)
@@ -206,7 +206,7 @@ def test_a_whole_scan_finds_what_the_short_way_finds() -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1, 400])
-def test_of_a_large_tree_those_with_most_descriptors_are_told(more: int) -> None:
+def test_of_a_large_tree_those_with_most_descriptors_are_reported(more: int) -> None:
     process = HotProcess(os.getpid())
     reading = process.read()
     process.close()

@@ -21,7 +21,7 @@ from tests.edges.probe_target import DEADLINE, Told, wait_for
 WATCH = [sys.executable, "-m", "harness.cli", "watch"]
 
 
-def test_what_grew_is_said_in_words_and_ctrl_c_ends_it() -> None:
+def test_what_grew_is_reported_in_words_and_ctrl_c_ends_it() -> None:
     with Told() as told:
         watching = subprocess.Popen(
             [*WATCH, str(told.pid), "--prometheus", "0"],

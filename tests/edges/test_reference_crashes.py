@@ -29,7 +29,7 @@ def hold(service: Service, streams: int, deadline: float = 60.0) -> int:
             client.leave()
 
 
-def test_original_dies_of_exhaustion(tmp_path: Path) -> None:
+def test_original_crashes_by_exhaustion(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "original", *QUICK, nofile=256) as (service, _):
         assert hold(service, 6) == 2
         log = service.text()
@@ -40,7 +40,7 @@ def test_original_dies_of_exhaustion(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("upstream",), ("bare", "--defect", "shared-socket")], ids=" ".join)
-def test_shared_socket_dies_in_libzmq(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_shared_socket_crashes_in_libzmq(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with running(tmp_path / "log", "--profile", *arguments, *QUICK, silent=True) as (service, _):
         code = hold(service, 10)
         assert code in SIGNALS
@@ -48,7 +48,7 @@ def test_shared_socket_dies_in_libzmq(tmp_path: Path, arguments: tuple[str, ...]
         assert code != -6 or LIBZMQ.search(service.text()), service.text()
 
 
-def test_upstream_dies_every_time(tmp_path: Path) -> None:
+def test_upstream_crashes_every_time(tmp_path: Path) -> None:
     def once(number: int) -> int:
         with running(tmp_path / f"log{number}", "--profile", "upstream", *QUICK, silent=True) as (service, _):
             return hold(service, 10)
@@ -59,7 +59,7 @@ def test_upstream_dies_every_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("profile", ["solution-1", "solution-2", "solution-3"])
-def test_what_was_tried_still_dies(tmp_path: Path, profile: str) -> None:
+def test_the_attempted_solutions_still_crash(tmp_path: Path, profile: str) -> None:
     with running(tmp_path / "log", "--profile", profile, *QUICK, silent=True) as (service, _):
         assert hold(service, 10) in SIGNALS
 

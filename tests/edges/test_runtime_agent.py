@@ -79,7 +79,7 @@ def answering(folder: Path, pid: int, processes: int = 1) -> PythonCounters:
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=[name.replace(" ", "-") for name in ENDINGS])
-def test_what_a_target_says_and_how_it_ends_is_the_same(ending: str, tmp_path: Path) -> None:
+def test_output_and_exit_of_a_target_are_unchanged(ending: str, tmp_path: Path) -> None:
     code = ENDINGS[ending]
     assert run(code, with_agent(tmp_path)) == run(code, dict(os.environ))
 
@@ -145,7 +145,7 @@ def test_it_is_there_again_after_an_exec(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["-I", "-E", "-S"])
-def test_a_python_that_cannot_load_it_says_so(option: str, tmp_path: Path) -> None:
+def test_a_python_that_cannot_load_it_reports_it(option: str, tmp_path: Path) -> None:
     with start("import signal; signal.pause()", tmp_path, None, option) as child:
         wait_for(lambda: b"pause" in Path(f"/proc/{child.pid}/cmdline").read_bytes(), "the program")
         found = PythonCounters(tmp_path / "agents", child.pid).probe()
@@ -268,7 +268,7 @@ def test_it_can_be_imported_by_a_service_that_the_harness_does_not_start(tmp_pat
         answering(tmp_path, child.pid)
 
 
-def test_in_a_shared_folder_only_the_target_is_asked(tmp_path: Path) -> None:
+def test_in_a_shared_folder_only_the_target_is_read(tmp_path: Path) -> None:
     code = "import signal; signal.pause()"
     with start(code, tmp_path) as one, start(code, tmp_path) as other:
         answering(tmp_path, one.pid, 2)

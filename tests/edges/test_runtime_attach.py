@@ -80,7 +80,7 @@ def test_every_process_of_the_tree_is_attached_to_and_nothing_of_it_is_seen(tmp_
 
 
 @needs_3_14
-def test_one_whose_main_thread_is_blocked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_whose_main_thread_is_blocked_reports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python_module, "START_TIMEOUT", 0.3)
     code = "print('out', flush=True); import os; os.read(0, 1); os.read(0, 1)"
     with running(code, NEWEST) as child:
@@ -98,14 +98,14 @@ def test_one_whose_main_thread_is_blocked_says_so(tmp_path: Path, monkeypatch: p
 
 
 @needs_3_14
-def test_one_that_forbids_it_says_so(tmp_path: Path) -> None:
+def test_one_that_forbids_it_reports_it(tmp_path: Path) -> None:
     with running(TICKING, NEWEST, "-X", "disable-remote-debug") as child:
         found = PythonCounters(tmp_path / "agents", child.pid).probe()
         assert isinstance(found, Unavailable)
         assert "cannot be attached to: RuntimeError" in found.reason
 
 
-def test_an_older_one_says_so_and_what_to_do(tmp_path: Path) -> None:
+def test_an_older_one_is_reported_with_the_fix(tmp_path: Path) -> None:
     python = next(path for minor in (11, 12, 13) if (path := installed(minor)))
     with running(TICKING, python) as child:
         found = PythonCounters(tmp_path / "agents", child.pid).probe()

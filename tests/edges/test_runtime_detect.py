@@ -34,7 +34,7 @@ def test_from_the_command(command: tuple[str, ...], runtime: str) -> None:
     assert choose(command).runtime == runtime
 
 
-def test_a_script_is_what_its_first_line_says(tmp_path: Path) -> None:
+def test_a_script_is_identified_by_its_first_line(tmp_path: Path) -> None:
     script = tmp_path / "serve"
     script.write_text(f"#!/usr/bin/env -S {sys.executable} -u\nprint(1)\n")
     assert choose((str(script),)).runtime == PYTHON

@@ -78,7 +78,7 @@ def fast() -> float:
 
 
 @pytest.mark.parametrize("says", GARBAGE.values(), ids=GARBAGE)
-def test_an_answer_that_is_none_is_no_reading(says: bytes, tmp_path: Path) -> None:
+def test_an_answer_that_is_invalid_is_no_reading(says: bytes, tmp_path: Path) -> None:
     pid = os.getpid()
     with answering(tmp_path / f"python-{pid}.sock", says), answering(tmp_path / f"node-{pid}-0.sock", says):
         for reader in (PythonCounters(tmp_path, pid, clock=fast), NodeCounters(tmp_path, pid, clock=fast)):

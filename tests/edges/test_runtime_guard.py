@@ -115,7 +115,7 @@ def test_chosen_by_itself_they_are_levels(tmp_path: Path) -> None:
     assert {OBJECTS, BLOCKS, ASYNCIO_TASKS} <= set(trial.observations[-1].levels)
 
 
-def test_a_runtime_asked_for_by_name_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_runtime_requested_by_name_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"runtime='jvm': .*no JVM in its tree"):
         guard("healthy", tmp_path, runtime="jvm")
     with pytest.raises(ConfigError, match=r"runtime='go': .*pprof"):

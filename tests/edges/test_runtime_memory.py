@@ -102,7 +102,7 @@ def test_a_length_in_which_no_two_snapshots_fit_is_refused_at_once(program: Path
     assert not out.exists()
 
 
-def test_ctrl_c_is_heard_while_nothing_answers_yet(tmp_path: Path) -> None:
+def test_ctrl_c_is_handled_while_nothing_answers_yet(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "harness.cli", "memory", "run", "--out", str(tmp_path / "out")]
     with subprocess.Popen([*argv, "--", "sleep", "60"], stderr=subprocess.PIPE, text=True) as running:
         wait_for((tmp_path / "out" / "target.log").exists, "the program is being started")

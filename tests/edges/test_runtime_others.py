@@ -146,7 +146,7 @@ def test_go_a_leaked_slice_is_found_with_its_bytes(go_binary: Path, tmp_path: Pa
         pytest.param("/timer", HANDLES, "// planted timer", marks=AGAIN),
     ],
 )
-def test_node_counts_are_exact_and_the_planted_line_comes_first(
+def test_node_counts_are_exact_and_the_planted_line_is_first(
     path: str, key: object, mark: str, tmp_path: Path
 ) -> None:
     with node_server(tmp_path) as (reader, port):
@@ -190,7 +190,7 @@ def test_a_bare_descriptor_of_a_node_is_found_at_the_line_that_opens_it(kind: st
 
 
 @needs_node
-def test_a_search_of_a_node_without_time_leaves_the_containers_out_and_says_so(tmp_path: Path) -> None:
+def test_a_search_of_a_node_without_time_leaves_the_containers_out_and_reports_it(tmp_path: Path) -> None:
     with node_server(tmp_path) as (reader, port):
         found = reader.attribute(cycle_of(port, "/object"), left=lambda: 0.0)
     assert not any(growth.kind == "container" for growth in found.growths)
@@ -326,7 +326,7 @@ def test_jvm_a_clean_server_stays(java_classes: Path, tmp_path: Path) -> None:
 
 
 @needs_java
-def test_jvm_a_leaked_object_is_counted_and_its_class_comes_first(java_classes: Path, tmp_path: Path) -> None:
+def test_jvm_a_leaked_object_is_counted_and_its_class_is_first(java_classes: Path, tmp_path: Path) -> None:
     with java_server(java_classes, tmp_path) as (reader, port):
         leaky = rates(reader, cycle_of(port, "/object"), JVM_NOISE)
         assert leaky[OBJECTS] == pytest.approx(1.0, rel=SHARE)
@@ -374,7 +374,7 @@ def test_go_short_pages_are_read_one_after_the_other_over_one_connection() -> No
     assert (found[OBJECTS], found[HEAP_BYTES], found[GOROUTINES]) == (7.0, 4096.0, 3.0)
 
 
-def test_a_service_without_pprof_pages_says_so() -> None:
+def test_a_service_without_pprof_pages_reports_it() -> None:
     found = GoCounters(os.getpid(), "http://127.0.0.1:9").probe()
     assert isinstance(found, Unavailable)
     assert "expected the pprof pages" in found.reason
@@ -382,7 +382,7 @@ def test_a_service_without_pprof_pages_says_so() -> None:
         GoCounters(1, "ftp://somewhere")
 
 
-def test_a_process_that_is_no_jvm_says_so() -> None:
+def test_a_process_that_is_no_jvm_reports_it() -> None:
     found = JvmCounters(os.getpid()).probe()
     assert isinstance(found, Unavailable)
     assert "no JVM in its tree" in found.reason

@@ -67,7 +67,7 @@ def test_clean_stays_and_one_object_per_connection_is_one(
         assert not reader.read().notes
 
 
-def test_a_search_without_time_leaves_the_containers_out_and_says_so(tmp_path: Path) -> None:
+def test_a_search_without_time_leaves_the_containers_out_and_reports_it(tmp_path: Path) -> None:
     with python_server("asyncio_server.py", tmp_path) as (reader, port):
         found = reader.attribute(cycle_of(port, "/object"), left=lambda: 0.0)
     planted = line_of(SERVERS / "asyncio_server.py", "# planted object")
@@ -221,7 +221,7 @@ def test_an_interrupt_while_tracing_starts_leaves_it_off(
         assert [answer.body["tracing"] for answer in ask("read")] == [False]
 
 
-def test_nothing_to_read_says_why(tmp_path: Path) -> None:
+def test_nothing_to_read_gives_the_reason(tmp_path: Path) -> None:
     with Child.spawn(
         [sys.executable, "-c", "import signal; signal.pause()"], log=tmp_path / "log", name="x"
     ) as child:

@@ -182,7 +182,7 @@ def test_samples_reach_the_file_once_a_second_of_their_time(path: Path) -> None:
     file.close()
 
 
-def test_a_sample_comes_back_as_it_was_written() -> None:
+def test_a_sample_is_read_back_unchanged() -> None:
     sample = Sample(
         1.2345678,
         fds=3,

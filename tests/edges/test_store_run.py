@@ -38,7 +38,7 @@ def made(tmp_path: Path) -> Iterator[RunDirectory]:
         yield found
 
 
-def test_a_run_comes_back_as_it_was_written(made: RunDirectory) -> None:
+def test_a_run_is_read_back_unchanged(made: RunDirectory) -> None:
     made.samples("one").write(FIRST)
     made.samples("two").write(SECOND)
     made.checkpoint(RECORD)
@@ -111,7 +111,7 @@ def test_a_line_that_cannot_be_read_is_a_gap_of_the_trial_before_it(
     assert every[3][1] == "line 4 of samples.jsonl cannot be read"
 
 
-def test_what_comes_before_the_first_sample_belongs_to_no_trial(made: RunDirectory) -> None:
+def test_what_precedes_the_first_sample_belongs_to_no_trial(made: RunDirectory) -> None:
     (made.path / "samples.jsonl").write_bytes(b"{\n" + sample_line("one", FIRST) + b"\n")
     assert list(made.read_samples("one")) == [FIRST]
     assert [name for name, _ in run_dir._read_samples(made.path / "samples.jsonl", None)] == ["one"]
@@ -132,7 +132,7 @@ def test_a_line_has_a_limit_and_the_next_one_is_whole(
     assert list(run_dir._lines(tmp_path / "a")) == [b"y" * 19]
 
 
-def test_a_file_that_is_none_is_named_and_a_missing_one_is_empty(tmp_path: Path) -> None:
+def test_a_file_that_is_invalid_is_named_and_a_missing_one_is_empty(tmp_path: Path) -> None:
     assert list(run_dir._lines(tmp_path / "missing")) == []
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StoreError, match=r"cannot read .*/pipe: it is not a regular file; restore it"):

@@ -150,7 +150,7 @@ def test_an_output_is_checked_before_anything_is_written(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
-def test_a_failure_says_what_to_do(number: int) -> None:
+def test_a_failure_names_the_fix(number: int) -> None:
     text = str(failure("write", Path("/x"), OSError(number, os.strerror(number))))
     full = number != errno.EACCES
     assert text.startswith(f"cannot write /x: {os.strerror(number)}; ")

@@ -44,7 +44,7 @@ def test_the_control_socket_is_private(swarm: Swarm) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_swarm_that_dies_is_infrastructure_with_its_last_words(
+def test_a_swarm_that_exits_is_infrastructure_with_its_last_lines(
     server: CountingServer, tmp_path: Path
 ) -> None:
     server.clear()
@@ -69,7 +69,7 @@ def test_a_swarm_that_dies_is_infrastructure_with_its_last_words(
     server.settle()  # its streams went with it
 
 
-def test_a_swarm_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_swarm_that_cannot_start_gives_the_reason(tmp_path: Path) -> None:
     """The request was wrong, not the generator: exit 2."""
     elsewhere = swarm_of("http://no.such.host.invalid:80", tmp_path / "host")
     foreign = swarm_of("http://127.0.0.1:80", tmp_path / "source", source_addresses=("203.0.113.9",))

@@ -100,7 +100,7 @@ def guarded(tmp_path: Path, **more: Any) -> Any:
     return guard_once(request_of("http://127.0.0.1:{port}/healthz", **given), command="test")
 
 
-def test_a_guard_of_a_503_says_what_to_give_and_then_loads_it(tmp_path: Path) -> None:
+def test_a_guard_of_a_503_names_the_option_to_give_and_then_loads_it(tmp_path: Path) -> None:
     done = guarded(tmp_path)
     assert done.verdict.outcome is Outcome.UNREADY
     assert "--expect 503" in done.verdict.advice

@@ -80,7 +80,7 @@ def garbage(seed: int) -> Iterator[int]:
             thread.join(10.0)
 
 
-def test_every_stream_ends_whatever_the_service_says(tmp_path: Path) -> None:
+def test_every_stream_ends_whatever_the_service_sends(tmp_path: Path) -> None:
     with (
         garbage(1) as port,
         swarm_of(f"http://127.0.0.1:{port}", tmp_path, stall_after=0.5, linger=0.2) as swarm,

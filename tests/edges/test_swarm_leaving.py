@@ -43,7 +43,7 @@ def left(user: Any, path: str, way: str) -> str:
 
 @pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-def test_a_user_leaves_in_the_way_it_was_told(
+def test_a_user_leaves_in_the_requested_way(
     ask: Driver, pem: tuple[Path, ssl.SSLContext], way: str, secure: bool
 ) -> None:
     def script(it: Connection) -> str:

@@ -49,7 +49,7 @@ def named(option: str, value: str, said: str) -> None:
     assert "Traceback" not in said
 
 
-def test_locust_listens_on_loopback_unless_told_otherwise() -> None:
+def test_locust_listens_on_loopback_by_default() -> None:
     code = (
         "from locust.argument_parser import get_parser; import harness.swarm.user;"
         "found = get_parser().parse_args([]); print(found.web_host, found.master_bind_host);"
@@ -93,7 +93,7 @@ def test_locust_ends_with_code_2_before_anything_runs(option: str) -> None:
         ("127.0.0.1:1", "127.0.0.1:2"),
     ],
 )
-def test_a_worker_that_is_not_told_its_master_says_what_it_expected(arguments: tuple[str, ...]) -> None:
+def test_a_worker_that_is_not_told_its_master_names_what_it_expected(arguments: tuple[str, ...]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "harness.swarm.worker", *arguments],
         capture_output=True,
@@ -115,7 +115,7 @@ def test_a_worker_without_the_secret_ends_with_code_2() -> None:
     assert "HARNESS_SWARM_SECRET has 5 characters; expected the secret of the master" in done.stderr
 
 
-def test_a_worker_that_waits_for_its_master_says_so() -> None:
+def test_a_worker_that_waits_for_its_master_reports_it() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: nobody answers
         master = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -254,7 +254,7 @@ def each_failure(user: Any, paths: list[str], free: str) -> dict[str, str]:
     return found
 
 
-def test_failures_are_told_by_their_cause(ask: Driver) -> None:
+def test_failures_are_reported_by_their_cause(ask: Driver) -> None:
     def script(it: Connection) -> str:
         it.send(PIECES[it.asked.target])
         if it.asked.target == "/reset":

@@ -178,7 +178,7 @@ def test_no_values_no_quantile() -> None:
     assert Histogram().quantile(0.5) is None
 
 
-def test_the_generator_says_when_it_was_the_bottleneck() -> None:
+def test_the_generator_states_when_it_was_the_bottleneck() -> None:
     cpu = [0.0]
     busy = Saturation(0.0, lambda: cpu[0])
     busy.tick(0.5, 0.0)

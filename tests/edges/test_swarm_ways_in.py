@@ -60,9 +60,7 @@ def test_the_first_event_needs_no_more_bytes(
         server.wait(lambda: server.returned == ["fin"])
 
 
-def test_certificates_are_verified_unless_told_otherwise(
-    ask: Driver, pem: tuple[Path, ssl.SSLContext]
-) -> None:
+def test_certificates_are_verified_by_default(ask: Driver, pem: tuple[Path, ssl.SSLContext]) -> None:
     cert, context = pem
     with serve(lambda it: it.send(EVENT), tls=context) as server:
         strict = ask(first, server.url, "/", {})
@@ -148,7 +146,7 @@ def test_what_cannot_be_asked_is_refused_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("path", ["events", "?a=b", "http://127.0.0.1:9/events", 7])
-def test_a_path_that_is_none_is_refused_and_nothing_is_sent(ask: Driver, path: Any) -> None:
+def test_a_path_that_is_invalid_is_refused_and_nothing_is_sent(ask: Driver, path: Any) -> None:
     with serve(lambda it: it.send(EVENT)) as server:
         with pytest.raises(AssertionError, match=r"path .*; expected one that begins with /"):
             ask(first, server.url, path, {})
@@ -170,7 +168,7 @@ def without_a_block(user: Any, path: str) -> None:
         pass
 
 
-def test_a_stream_that_was_never_opened_says_so(ask: Driver) -> None:
+def test_a_stream_that_was_never_opened_reports_it(ask: Driver) -> None:
     with serve(lambda it: it.send(EVENT)) as server:
         with pytest.raises(AssertionError, match=r"never opened: read it in a block, `with self\.sse"):
             ask(without_a_block, server.url, "/")

@@ -30,7 +30,7 @@ REMOTE = "a secret of more than 32 characters"
 SPEC = CycleSpec(0, 61, 20, 30.0, events=3, disconnect="mixed", paths=("/a", "/b"))
 
 
-def test_processes_share_a_cycle_and_one_that_dies_is_reported(tmp_path: Path) -> None:
+def test_processes_share_a_cycle_and_one_that_exits_is_reported(tmp_path: Path) -> None:
     with (
         CountingServer() as server,
         swarm_at(server, tmp_path, processes=2, linger=1.2, stall_after=60.0) as swarm,

@@ -137,7 +137,7 @@ def test_places(text: str, place: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "http", "127.0.0.1:", "127.0.0.1:65536", "1:-1", "a:b:c"])
-def test_a_place_that_is_none_is_one_error_that_quotes_it(text: str) -> None:
+def test_a_place_that_is_invalid_is_one_error_that_quotes_it(text: str) -> None:
     with pytest.raises(ConfigError, match="expected PORT, or HOST:PORT") as error:
         place_of(text)
     assert repr(text) in str(error.value)
@@ -234,7 +234,7 @@ def test_endpoints(url: str, endpoint: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "127.0.0.1:4318", "grpc://sesame:4317", "http://", "http://h:99999", "http://[::1"]
 )
-def test_an_address_that_is_none_is_refused_and_not_quoted(url: str) -> None:
+def test_an_address_that_is_invalid_is_refused_and_not_quoted(url: str) -> None:
     with pytest.raises(ConfigError, match="otlp: this is no such address; expected") as error:
         endpoint_of(url)
     assert "sesame" not in str(error.value)
@@ -259,7 +259,7 @@ def test_a_collector_gets_figures_during_the_run(monkeypatch: pytest.MonkeyPatch
         wait_for(lambda: "harness_fds" not in far.points(), "a hole in the place of an old value")
 
 
-def test_an_interval_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interval_that_is_invalid_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(INTERVAL, "10s")
     with pytest.raises(ConfigError, match="OTEL_METRIC_EXPORT_INTERVAL=10s: expected milliseconds"):
         Otlp("http://127.0.0.1:4318", Board())

@@ -121,7 +121,9 @@ def test_a_port_that_is_taken_ends_locust_with_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("option", "text"), [("--prometheus", "localhost"), ("--otlp", "collector:4317")])
-def test_a_place_that_is_none_is_an_error_of_the_command_line(tmp_path: Path, option: str, text: str) -> None:
+def test_a_place_that_is_invalid_is_an_error_of_the_command_line(
+    tmp_path: Path, option: str, text: str
+) -> None:
     done = subprocess.run(
         locust("status", 1, *HEADLESS, option, text),
         cwd=tmp_path,

@@ -173,7 +173,7 @@ def test_partial_after_final() -> None:
     assert script.stat("unanswered") == 0
 
 
-def test_endless_partial_goes_on_until_cleared_or_the_peer_is_gone() -> None:
+def test_endless_partial_continues_until_cleared_or_the_peer_has_disconnected() -> None:
     script = Script()
     number = script.on("endless-partial", interval=0.5)
     assert script.asks() == [(A, partial())]
@@ -396,7 +396,7 @@ def test_accept_then_refuse() -> None:
     assert script.stat("unanswered") == 0
 
 
-def test_accept_then_say_nothing() -> None:
+def test_accept_then_send_nothing() -> None:
     script = Script()
     script.on("accept-then-refuse", accept=0, code="")
     assert script.asks() == []
@@ -554,7 +554,7 @@ def test_message_narrows_a_fault_or_widens_it_where_it_can() -> None:
     assert script.asks() == [(A, final())]
 
 
-def test_faults_are_told_as_they_were_asked_for() -> None:
+def test_faults_are_reported_as_they_were_requested() -> None:
     script = Script()
     number = script.on("latency", delay=0.5, service="echo")
     script.asks()
@@ -636,7 +636,7 @@ def test_a_peer_of_another_dialect_is_named_once() -> None:
 
 @pytest.mark.parametrize("ours", list(mdp.DIALECTS))
 @pytest.mark.parametrize("theirs", list(mdp.DIALECTS))
-def test_every_pair_of_dialects_is_told_apart_or_understood(ours: str, theirs: str) -> None:
+def test_every_pair_of_dialects_is_distinguished_or_understood(ours: str, theirs: str) -> None:
     script = Script(ours)
     script.worker(mdp.encode_client_request(theirs, "echo", [b"hi"]), A)
     assert bool(script.broker.notices) is (ours != theirs)

@@ -57,7 +57,7 @@ def test_a_journal_has_a_line_for_each_message_that_its_owner_alone_may_read(tmp
 
 
 @pytest.mark.parametrize(("room", "lines", "ended"), [(0, 1, None), (-1, 0, "the journal is full")])
-def test_a_full_journal_ends_with_a_line_that_says_so(
+def test_a_full_journal_ends_with_a_line_that_reports_it(
     room: int, lines: int, ended: str | None, tmp_path: Path
 ) -> None:
     line = '{"at":1.000000,"way":"in","peer":"61","frames":["62"]}\n'
@@ -223,7 +223,7 @@ def test_a_storm_of_connections_is_taken_in_by_portions(monitor: tuple[Monitor, 
     assert (one.peers, len(events.waiting)) == (MAX_EVENTS, 5)
 
 
-def test_a_port_that_is_taken_says_what_to_do(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+def test_a_port_that_is_taken_names_the_fix(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     first, second = context.socket(zmq.REP), context.socket(zmq.REP)
     endpoint = listen(first, "tcp://127.0.0.1:0")
     assert endpoint.startswith("tcp://127.0.0.1:")
@@ -400,7 +400,7 @@ def test_what_is_as_usual_is_left_out_of_a_description() -> None:
     assert describe(other.fault, other.match) == {"fault": "drop", "probability": 0.5, "nth": 2}
 
 
-def test_the_faults_are_told_how_many_peers_are_connected() -> None:
+def test_the_faults_get_the_number_of_connected_peers() -> None:
     """Those that limit the peers decide by it."""
     state = State(time.monotonic(), services=(b"state",))
     broker = Broker(DIALECTS["plantd"], state, Random(1))

@@ -113,7 +113,7 @@ def test_peers_follow_the_sockets_that_are_really_open(start: Start, until: Any)
     until(lambda: broker.stat("failed_handshakes") >= 1, "a failed handshake")
 
 
-def test_it_keeps_nothing_of_connections_that_are_gone(
+def test_it_keeps_nothing_of_closed_connections(
     start: Start, descriptors: Callable[[int], int], until: Any
 ) -> None:
     broker = start()

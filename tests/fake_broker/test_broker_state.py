@@ -109,7 +109,7 @@ def test_workers_get_heartbeats_and_a_mute_one_is_forgotten() -> None:
     assert script.beats(OTHER) == [(OTHER, mdp.Disconnect())]
 
 
-def test_no_heartbeat_comes_before_it_is_due() -> None:
+def test_no_heartbeat_is_sent_before_it_is_due() -> None:
     script = Script()
     script.ready()
     assert script.waits(2.4) == []
@@ -124,7 +124,7 @@ def test_a_request_is_never_given_to_an_expired_worker() -> None:
     assert (script.stat("workers"), script.stat("pending")) == (0, 1)
 
 
-def test_a_worker_that_dies_at_work_leaves_its_request_unanswered() -> None:
+def test_a_worker_that_exits_at_work_leaves_its_request_unanswered() -> None:
     script = Script()
     script.ready()
     script.asks("echo", b"x")
@@ -132,7 +132,7 @@ def test_a_worker_that_dies_at_work_leaves_its_request_unanswered() -> None:
     assert (script.stat("workers"), script.stat("unanswered")) == (0, 1)
 
 
-def test_a_worker_may_say_goodbye() -> None:
+def test_a_worker_may_send_a_disconnect() -> None:
     script = Script()
     script.ready()
     assert script.says(WORKER, mdp.encode_worker_disconnect("0.2")) == []
@@ -145,7 +145,7 @@ def test_nobody_may_serve_the_brokers_own_names(service: str) -> None:
     assert Script().ready(service) == [(WORKER, mdp.Disconnect())]
 
 
-def test_ready_twice_or_a_reply_nobody_asked_for_ends_the_worker() -> None:
+def test_ready_twice_or_a_reply_nobody_requested_ends_the_worker() -> None:
     script = Script()
     script.ready()
     assert script.ready() == [(WORKER, mdp.Disconnect())]

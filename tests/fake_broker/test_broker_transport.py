@@ -248,7 +248,7 @@ def test_it_leaves_no_thread_and_no_socket() -> None:
         proxy.close()
 
 
-def test_a_faulty_fault_without_the_proxy_says_what_to_do(start: Start) -> None:
+def test_a_faulty_fault_without_the_proxy_names_the_fix(start: Start) -> None:
     answer = start().ask("fault", fault="cut")
     assert answer == {"ok": False, "error": "fault 'cut' needs the TCP proxy; start the broker with --proxy"}
     assert zmq.zmq_version_info() >= (4, 3)

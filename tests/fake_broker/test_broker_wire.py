@@ -115,7 +115,7 @@ def test_the_oldest_dialect_has_no_partial_reply() -> None:
         mdp.encode_worker_reply("0.1", ID, [b"x"], final=False)
 
 
-def test_a_body_is_needed_where_the_rfc_says_so() -> None:
+def test_a_body_is_required_where_the_rfc_requires_it() -> None:
     assert mdp.encode_client_request("plantd", "mmi.status") == [b"", b"MDPC02", b"REQUEST", b"mmi.status"]
     for name in ("0.1", "0.2"):
         with pytest.raises(mdp.UnsupportedMessage, match="at least one body frame"):

@@ -57,7 +57,7 @@ def history(cwd: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(words, code, out.read(), err.read())
 
 
-def test_list_filters_and_says_when_nothing_matches(kept: Path) -> None:
+def test_list_filters_and_states_when_nothing_matches(kept: Path) -> None:
     lines = history(kept, "--last", "2").stdout.splitlines()
     assert len(lines) == 3
     assert "2026-01-30T02-00-00-29" in lines[-1]
@@ -81,7 +81,7 @@ def test_export_as_csv_and_json_lines(kept: Path) -> None:
     assert {one["metric"] for one in found} == {"fds", "threads"}
 
 
-def test_prune_shows_first_and_removes_when_told(kept: Path) -> None:
+def test_prune_shows_first_and_removes_with_yes(kept: Path) -> None:
     first = history(kept, "prune", "--keep-last", "3", "--keep-failures")
     assert first.stdout.splitlines()[-1] == "18 runs of 30 would be removed; add --yes"
     again = history(kept, "prune", "--keep-last", "3", "--keep-failures", "--yes")

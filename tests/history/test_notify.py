@@ -35,7 +35,7 @@ def changes(*outcomes: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_changes_there_and_back_are_told_once() -> None:
+def test_changes_there_and_back_are_reported_once() -> None:
     told = changes("bounded", "bounded", "leaking", "leaking", "crashed", "bounded", "bounded")
     assert told == [("bounded", "leaking"), ("leaking", "crashed"), ("crashed", "bounded")]
 
@@ -115,7 +115,7 @@ def test_a_message_never_follows_a_redirect_to_another_server() -> None:
 @pytest.mark.parametrize(
     "url", ["ftp://x/sesame", "https://", "http://[sesame", "sesame", "https://x:99999/sesame"]
 )
-def test_an_address_that_is_none_is_refused_without_showing_it(url: str) -> None:
+def test_an_address_that_is_invalid_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ConfigError, match="notify: ") as failed:
         Webhook(url)
     assert "sesame" not in str(failed.value)
@@ -146,7 +146,7 @@ def test_a_guard_notifies_of_a_new_leak_without_the_secret(by: str, tmp_path: Pa
             assert SECRET.encode() not in (Path(folder) / name).read_bytes(), name
 
 
-def test_a_webhook_that_is_gone_costs_neither_verdict_nor_exit_code(tmp_path: Path) -> None:
+def test_a_webhook_that_is_unreachable_costs_neither_verdict_nor_exit_code(tmp_path: Path) -> None:
     done = harness(
         "guard", *SMALL, "--quiet", "--notify", f"http://127.0.0.1:9/{SECRET}", "--out", "run", "--url", URL, "--",
         sys.executable, SERVICES / "plain_sse.py", "{port}", "eventfd", cwd=tmp_path, env={"HARNESS_HISTORY": "h.db"},

@@ -93,7 +93,7 @@ def test_runs_that_share_nothing_are_inconclusive(tmp_path: Path) -> None:
     assert (done.returncode, "nothing to compare" in done.stdout) == (3, True)
 
 
-def test_a_short_history_says_what_it_needs(tmp_path: Path) -> None:
+def test_a_short_history_names_what_it_needs(tmp_path: Path) -> None:
     with History(str(tmp_path / "h.db")) as history:
         for entry in nights([0.0] * 5):
             history.add(entry)

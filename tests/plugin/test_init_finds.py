@@ -135,7 +135,7 @@ def test_the_workflow_installs_from_where_this_installation_came_from(
     assert "other machines" not in output
 
 
-def test_a_source_that_only_this_machine_has_is_said_to_be_one(tmp_path: Path) -> None:
+def test_a_source_that_only_this_machine_has_is_reported_to_be_one(tmp_path: Path) -> None:
     source = tmp_path / "the harness #1"
     source.mkdir()
     output, _, workflow = written(tmp_path, "--source", str(source))

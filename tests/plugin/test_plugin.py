@@ -100,7 +100,7 @@ IN_BUDGET = {
 @pytest.mark.parametrize(
     ("mistakes", "options"), [(MISTAKES, ()), (IN_BUDGET, ("--harness-budget", "wrong.toml"))]
 )
-def test_a_mistake_in_a_test_names_what_was_meant(
+def test_a_mistake_in_a_test_names_the_nearest_name(
     pytester: pytest.Pytester, mistakes: dict[str, str], options: tuple[str, ...]
 ) -> None:
     pytester.makepyfile(**{f"test_{number}": code for number, code in enumerate(mistakes)})

@@ -85,7 +85,7 @@ def test_the_hint_that_would_have_helped_is_in_the_verdict(
     assert hint in read(suspected) or "suspected: " not in read(suspected)
 
 
-def test_a_line_of_a_library_says_that_no_stack_has_one_of_the_service() -> None:
+def test_a_line_of_a_library_reports_that_no_stack_has_one_of_the_service() -> None:
     text = "/usr/lib/python3.11/asyncio/tasks.py:649 in sleep: 1.00 tasks per connection"
     found = read(replace(LEAKING, places=Places((Place("task", text, own=False),))))
     assert "; a library's line: no stack has a frame of the service" in found
@@ -172,7 +172,7 @@ def test_a_headline_has_words_instead_of_keys(key: str, words: str) -> None:
     assert told == f"the run was interrupted; no growth over 60 connections; {words}: undecided"
 
 
-def test_growth_that_is_too_young_is_told_once_with_its_age() -> None:
+def test_growth_that_is_too_young_is_reported_once_with_its_age() -> None:
     """The suspicion of one metric and the growth of another, of which the first finding is the cause."""
     verdict = judge(LEAKING)
     told = (
@@ -284,7 +284,7 @@ def test_a_ceiling_is_reported_in_readable_units_with_advice() -> None:
 
 
 @pytest.mark.parametrize("ends", ["stalled", "crashed"])
-def test_one_that_ran_out_is_told_what_of_and_not_sent_elsewhere(ends: str) -> None:
+def test_the_advice_for_an_exhausted_service_names_the_resource_alone(ends: str) -> None:
     mute = [
         replace(one, ledger=replace(one.ledger, stalls=one.ledger.opened, events=0))
         for one in trial([10.0] * 4).observations
@@ -345,7 +345,9 @@ def test_the_first_warning_is_shown_with_words_for_its_metric() -> None:
         (0.5, float("inf"), ""),
     ],
 )
-def test_the_ends_of_an_interval_are_told_apart_where_they_differ(low: float, high: float, text: str) -> None:
+def test_the_ends_of_an_interval_are_distinguished_where_they_differ(
+    low: float, high: float, text: str
+) -> None:
     assert interval(Rate(1.0, low, high, "tasks/connection"), size=False) == text
 
 
@@ -374,7 +376,7 @@ def finding(metric: str, kind: str, value: float | None, per: str = "connection"
         ),
     ],
 )  # fmt: skip
-def test_the_other_findings_are_told_with_their_units(
+def test_the_other_findings_are_reported_with_their_units(
     rest: list[Finding], also: tuple[Outcome, ...], text: str | None
 ) -> None:
     verdict = Verdict(Outcome.LEAKING, "", findings=(finding("fds", "", 1.0), *rest), also=also)
@@ -407,7 +409,7 @@ def test_bounds_of_well_known_metrics_are_reported_per_stream_and_per_hour() -> 
         ((), None), (("slow",), "slow"), (("slow", "x", "y"), "slow (and 2 more warnings in the report)"),
     ],
 )  # fmt: skip
-def test_the_first_warning_is_told_and_the_others_counted(
+def test_the_first_warning_is_reported_and_the_others_counted(
     warnings: tuple[str, ...], text: str | None
 ) -> None:
     found = facts._warnings(Verdict(Outcome.BOUNDED, "", warnings=warnings), "in the report")
@@ -434,7 +436,9 @@ def test_idle_growth_is_that_of_the_cycles_without_clients() -> None:
         (NoteKind.OTHER, (Note(NoteKind.NOTHING_FOUND, "nothing"),), "nothing"),
     ],
 )  # fmt: skip
-def test_why_no_place_is_named_is_told(kind: NoteKind, limits: tuple[Note, ...], hint: str | None) -> None:
+def test_why_no_place_is_named_is_reported(
+    kind: NoteKind, limits: tuple[Note, ...], hint: str | None
+) -> None:
     note = Note(kind, "runtime counters: none", {"reason": "no reader knows it"})
     text = read(replace(LEAKING, notes=(note,), places=Places(notes=limits)))
     assert (f"where: unknown: {hint}" in text) if hint else ("where: " not in text)

@@ -184,7 +184,7 @@ def test_the_table_of_a_history_names_what_the_verdict_names_in_its_units() -> N
         assert entries.table([night(1, *metrics)])[0][1]["growth"] == text
 
 
-def test_the_table_of_a_history_shows_the_leak_before_a_steeper_growth_that_is_none() -> None:
+def test_the_table_of_a_history_shows_the_leak_before_a_steeper_growth_that_is_no_leak() -> None:
     harmless = Measured("memory", "anonymous", "bounded", 900.0, 0.0, 1e3, "B/connection")
     one = night(1, harmless, measured(0.25), measured(0.5, kind="pipe"), dirty=True)
     one = replace(one, trials=(replace(one.trials[0], profile="fixed"),))
@@ -387,7 +387,7 @@ def test_an_explanation_of_one_metric_or_of_one_kind_alone() -> None:
 
 
 @pytest.mark.parametrize(("length", "hint"), [(7, True), (8, False)])
-def test_a_history_that_is_too_short_for_a_change_says_so(length: int, hint: bool) -> None:
+def test_a_history_that_is_too_short_for_a_change_reports_it(length: int, hint: bool) -> None:
     series = all_series(nights([0.0] * length))
     text = trends.lines([], series)
     assert text[0] == f"2 series, up to {length} runs"
@@ -447,7 +447,7 @@ def test_a_spread_is_its_median_and_range(
     assert claims._spread(values, digits, unit) == text
 
 
-def test_growth_of_claims_is_told_by_unit_and_the_greatest_first() -> None:
+def test_growth_of_claims_is_reported_by_unit_and_the_greatest_first() -> None:
     def repeat(*grown: Growth) -> Measurement:
         return Measurement("crashed", True, "", 4.0, 20, 40, 0, grown)
 
@@ -465,7 +465,7 @@ def test_growth_of_claims_is_told_by_unit_and_the_greatest_first() -> None:
     assert claims.growth(()) == ""
 
 
-def test_signatures_are_told_the_most_frequent_first() -> None:
+def test_signatures_are_reported_the_most_frequent_first() -> None:
     made = [
         replace(Measurement("crashed", True, "", 4.0, 20, 40, 0), signature=name)
         for name in ("b", "a", "b", "")

@@ -116,7 +116,7 @@ def test_at_most_12_lines_of_80_columns_and_nothing_twice(name: str) -> None:
     assert not any("HTTP/1.1" in line or "Traceback" in line for line in lines), "no access log, no traceback"
 
 
-def test_a_verdict_with_much_to_say_still_fits() -> None:
+def test_a_verdict_with_long_texts_still_fits() -> None:
     one = CASES["leaking"]
     assert one.verdict
     words = "memory of this service is undecided: " * 20

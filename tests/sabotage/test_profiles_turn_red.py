@@ -24,7 +24,7 @@ def run(name: str, tmp_path: Path) -> tuple[Trial, bool, str]:
     return trial, good, why
 
 
-def test_original_dies_of_exhaustion(tmp_path: Path) -> None:
+def test_original_crashes_by_exhaustion(tmp_path: Path) -> None:
     trial, good, why = run("original", tmp_path)
     assert trial.verdict is not None
     assert trial.verdict.outcome is Outcome.CRASHED, trial.verdict.explain()
@@ -35,7 +35,7 @@ def test_original_dies_of_exhaustion(tmp_path: Path) -> None:
     assert trial.verdict.crash.grown.get("fds/eventfd", 0) > 50, "sockets had piled up before it died"
 
 
-def test_upstream_dies_inside_libzmq(tmp_path: Path) -> None:
+def test_upstream_crashes_inside_libzmq(tmp_path: Path) -> None:
     trial, good, why = run("upstream", tmp_path)
     assert trial.verdict is not None
     assert trial.verdict.outcome is Outcome.CRASHED, trial.verdict.explain()
@@ -45,7 +45,7 @@ def test_upstream_dies_inside_libzmq(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["solution-1", "solution-3"])
-def test_what_was_tried_still_dies(name: str, tmp_path: Path) -> None:
+def test_the_attempted_solutions_still_crash(name: str, tmp_path: Path) -> None:
     trial, good, why = run(name, tmp_path)
     assert trial.verdict is not None
     assert trial.verdict.outcome is Outcome.CRASHED, trial.verdict.explain()

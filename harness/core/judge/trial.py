@@ -59,14 +59,14 @@ def judge(trial: Trial) -> Verdict:
     ]
     warnings.extend(connected_findings.warnings(trial))
     crash = crashes.crash_of(parts[-1])
-    mute = stalled(trial)
-    short = ran_out(trial) if mute else None
+    stall = stalled(trial)
+    exhausted = ran_out(trial) if stall else None
     missed = [] if any(one.status == "leaking" for one in findings) else unmet(trial, found, limits)
     caveat = caveat_of(trial, results)
     if caveat is None or caveat.weak:  # undecided growth is more important than a weak bound
         caveat = _hold_cycle_caveat(trial) or caveat or shortfall(trial, missed)
     warnings.extend(one.text for one in missed if caveat and one.text != caveat.why)
-    held = _held(trial, crash, findings, mute, caveat)
+    held = _outcomes(trial, crash, findings, stall, caveat)
     outcome = held[0] if held else Outcome.BOUNDED
     reason = caveat.why if caveat and outcome is Outcome.INCONCLUSIVE else ""
     if memory and memory.status == "undecided" and not inside and memory.why not in reason:
@@ -81,20 +81,20 @@ def judge(trial: Trial) -> Verdict:
             crash,
             findings,
             limits,
-            f"{mute}; {short}" if mute and short else mute,
+            f"{stall}; {exhausted}" if stall and exhausted else stall,
             caveat,
             results,
         ),
         findings=tuple(findings),
         bounds=tuple(limits),
         crash=crash,
-        stalled=mute,
+        stalled=stall,
         also=tuple(held[1:]),
         warnings=tuple(warnings),
         advice=_limited(
             trial,
             next_step(None, trial.target.runtime)
-            if _ran_out_of_resources(outcome, crash, short)
+            if _ran_out_of_resources(outcome, crash, exhausted)
             else _advice(outcome, findings, caveat, crash, trial),
         ),
         waiting=caveat.waiting if caveat and outcome is Outcome.INCONCLUSIVE else None,
@@ -144,8 +144,8 @@ def _hold_cycle_caveat(trial: Trial) -> Caveat | None:
     return Caveat(*open_) if open_ else None
 
 
-def _held(
-    trial: Trial, crash: Crash | None, findings: Sequence[Finding], mute: str | None, caveat: Caveat | None
+def _outcomes(
+    trial: Trial, crash: Crash | None, findings: Sequence[Finding], stall: str | None, caveat: Caveat | None
 ) -> list[Outcome]:
     """Every outcome that holds, worst first."""
     held = []
@@ -153,7 +153,7 @@ def _held(
         held.append(Outcome.CRASHED)
     if any(finding.status == "leaking" for finding in findings):
         held.append(Outcome.LEAKING)
-    if mute:
+    if stall:
         held.append(Outcome.STALLED)
     if any(finding.status == "over-ceiling" for finding in findings):
         held.append(Outcome.OVER_CEILING)
@@ -170,7 +170,7 @@ def _explain(
     crash: Crash | None,
     findings: Sequence[Finding],
     limits: Sequence[Bound],
-    mute: str | None,
+    stall: str | None,
     caveat: Caveat | None,
     results: Mapping[Key, Assessed],
 ) -> str:
@@ -180,8 +180,8 @@ def _explain(
         parts.append(crashes.say(crash))
     if findings:
         parts.append(findings[0].explanation)
-    if mute:
-        parts.append(mute)
+    if stall:
+        parts.append(stall)
     if trial.infrastructure:
         parts.append(trial.infrastructure)
     if outcome is Outcome.INCONCLUSIVE and caveat:
@@ -245,11 +245,11 @@ def _pooled(results: Mapping[Key, Assessed]) -> str:
     return f"{key} {results[key].why}"
 
 
-def _ran_out_of_resources(outcome: Outcome, crash: Crash | None, short: str | None) -> bool:
+def _ran_out_of_resources(outcome: Outcome, crash: Crash | None, exhausted: str | None) -> bool:
     """True when the log names the exhausted resource. The advice is then about the retained resource, not the crash."""
     if outcome is Outcome.CRASHED:
         return crash is not None and crash.signature in EXHAUSTED
-    return outcome is Outcome.STALLED and short is not None
+    return outcome is Outcome.STALLED and exhausted is not None
 
 
 def _limited(trial: Trial, advice: str) -> str:

@@ -43,24 +43,22 @@ SCREEN_LIMIT = 1.0
 # The same for counters inside the service, which have hardly any noise: a producer of 3 kB a second queues no more than
 # that behind its stalled readers in a first hold. So little growth is looked at in two short holds before a long one.
 SMALL = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
-SETTLE = (
-    0.25  # share of a hold, from its start, in which connections are set up and first buffers are allocated
-)
+# Share of a hold, from its start, in which connections are set up and first buffers are allocated.
+SETTLE = 0.25
 SETTLE_MOST = 5.0  # seconds of that
 MIN_READINGS = 4
 AGAIN = 2.0  # times the length of the hold before, if a busy service gave too few readings
-PACE = 0.5  # of its pace in the first half, that growth keeps in the second
+PACE = 0.5  # share of the pace in the first half that growth must keep in the second
 LAST = 0.15  # the last share of the time read, in which growth must continue as well
 FREED = 0.5  # share of the growth that must be freed when the clients disconnect
-BUFFERED = (
-    1200.0  # events: 1,000 are customary for a replay buffer or a queue, and a fifth more to see it stop
-)
+# Events: 1,000 are customary for a replay buffer or a queue, and a fifth more are needed to see it stop.
+BUFFERED = 1200.0
 MAX_HOLD = 60.0  # seconds, unless --hold asks for more
 SPARE = 1.5  # times the time that the limit needs
 # Bytes that the kernel holds for a stalled reader before the service notices: the buffers of both sockets, with the
 # segment size of Ethernet (measured: 81 kB). A hold that fills less has shown nothing about stalled readers.
 KERNEL = 81_000.0
-MAX_FELT = 35.0  # seconds of such a hold, at most
+MAX_FILLING = 35.0  # seconds of such a hold, at most
 HOLDS = 5  # hold cycles of a trial, at most
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # Go collects a heap once it has doubled (GOGC=100), so a heap beyond DOUBLED times its earlier size is in use and not
@@ -75,9 +73,9 @@ COLLECTING = 3  # loads, at most, that make such a service collect what a hold h
 class Grown:
     """Growth of one key in one hold cycle, over ``seconds`` after the clients had settled.
 
-    clients: connected all that time; stalled: of them. events: that they received. lasting: it went on, and was freed
-    at the disconnect. cut: the hold ended before the clients had disconnected, so it is unknown whether it was freed.
-    hidden: more growth that may have reused pages which a collection had freed.
+    clients: connected all that time; stalled: of them. events: that they received. lasting: it continued to the end of
+    the hold, and was freed at the disconnect. cut: the hold ended before the clients had disconnected, so it is unknown
+    whether it was freed. hidden: more growth that may have reused pages which a collection had freed.
     """
 
     key: Key
@@ -151,7 +149,7 @@ def grown(
         return
     heap = any(key.kind == "heap-bytes" for reading in settled for key in reading.levels)
     for key in sorted({key for reading in settled for key in reading.levels}):
-        if not _counts(key) or (heap and key == MEMORY):
+        if not _is_judged(key) or (heap and key == MEMORY):
             continue
         read = [(reading.at, reading.levels[key]) for reading in settled if key in reading.levels]
         if len(read) < MIN_READINGS:
@@ -165,19 +163,19 @@ def grown(
             continue
         freed = high - seen.levels[key] if key in seen.levels else 0.0
         # A heap that waits for its next collection grows too. Only exact counts need no confirmation by the disconnect.
-        given_back = freed >= FREED * total if seen.complete else key.judged is Judged.EXACT
+        released = freed >= FREED * total if seen.complete else key.judged is Judged.EXACT
         if key in before and key in seen.levels and key.judged is Judged.EXACT:
             # What fell at the disconnect may be what each client has had from the start. Growth that is still there
             # is retained after the disconnect as well, and the ordinary cycles show it.
-            given_back = given_back and seen.levels[key] - before[key] < total
+            released = released and seen.levels[key] - before[key] < total
         hidden = 0.0
         if doubling and key == MEMORY:
             hidden = max(0.0, _usual_pace(read) * seconds - total)
-            if seen.complete and not given_back:
-                given_back = _freed_later(seen, total, high, after)
+            if seen.complete and not released:
+                released = _freed_later(seen, total, high, after)
         yield Grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
-            total > 0 and given_back and (_goes_on(read) or _with_events(key, settled)), not seen.complete, hidden,
+            total > 0 and released and (_goes_on(read) or _with_events(key, settled)), not seen.complete, hidden,
         )  # fmt: skip
 
 
@@ -239,7 +237,7 @@ def _events(seen: Observation, read: Sequence[Reading]) -> float:
     return seen.ledger.events * min(1.0, (last.at - first.at) / max(1e-9, seen.ledger.seconds))
 
 
-def _counts(key: Key) -> bool:
+def _is_judged(key: Key) -> bool:
     """Whether a key is judged: totals and runtime counters are; mappings and CPU time follow the activity of clients.
     Buffers outside the heap of a Node are counted as exactly as what is in it, and the heap's size does not show
     them."""
@@ -275,7 +273,7 @@ def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
 
 def screened(trial: Trial) -> list[Grown]:
     """Growth in the first hold cycles that a longer hold must distinguish from a buffer."""
-    return [one for seen in holds(trial) for one in all_grown(trial, seen) if _worth(one)]
+    return [one for seen in holds(trial) for one in all_grown(trial, seen) if _needs_longer_hold(one)]
 
 
 def certain(trial: Trial) -> list[Grown]:
@@ -312,35 +310,40 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
     )  # fmt: skip
     if not done:
         return replace(step, stalled=clients // 2)
-    if done[-1].connected and not any(
-        map(_readable, done)
-    ):  # a busy service took too long to answer with its counts
+    # A busy service took so long to answer that its first hold has too few readings.
+    if done[-1].connected and not any(map(_readable, done)):
         return replace(step, stalled=clients // 2, dwell=min(left, AGAIN * done[-1].spec.dwell))
     open_ = open_growth(trial)
-    if not open_ and len(done) == 1 and (seconds := _until_felt(done[0], hold)) <= min(left, MAX_FELT):
+    if (
+        not open_
+        and len(done) == 1
+        and (seconds := _seconds_to_fill(done[0], hold)) <= min(left, MAX_FILLING)
+    ):
         return replace(step, stalled=clients, dwell=seconds)
     if not open_ or _uncollected(trial, done[-1]):
         return None
     readers = [o for o in done if o.spec.stalled == 0]
-    mute = [o for o in done if o.spec.stalled == clients]
-    if not readers:  # as short as the screening: only growth that readers cause too needs a longer hold
+    stalled_holds = [o for o in done if o.spec.stalled == clients]
+    # As short as the first hold: only growth that occurs with readers as well needs a longer one.
+    if not readers:
         return step
     if len(readers) == 1 and _lasts(trial, readers[0]):
         return replace(step, dwell=max(hold, min(left, _needed(open_, 1.0, hold))))
-    if clients == 1 or len(mute) > 1:
+    if clients == 1 or len(stalled_holds) > 1:
         return None
-    if not mute and not any(map(_plain, open_)):
+    if not stalled_holds and not any(map(_exceeds_first_buffers, open_)):
         return replace(step, stalled=clients)
     longer = max(hold, min(left, _needed(open_, STALLED_LIMIT, hold)))
     # Once readers were held until the kernel's buffers were full, only a much longer hold shows more.
-    if not mute or (
-        (mute[0].spec.dwell <= hold or longer >= AGAIN * mute[0].spec.dwell) and _lasts(trial, mute[0])
+    if not stalled_holds or (
+        (stalled_holds[0].spec.dwell <= hold or longer >= AGAIN * stalled_holds[0].spec.dwell)
+        and _lasts(trial, stalled_holds[0])
     ):
         return replace(step, stalled=clients, dwell=longer)
     return None
 
 
-def _until_felt(seen: Observation, hold: float) -> float:
+def _seconds_to_fill(seen: Observation, hold: float) -> float:
     """Seconds of a hold whose stalled readers fill the kernel's buffers, and twice ``hold`` more to see what grows
     then: the kernel enlarges them once shortly before. Infinite for a hold that has filled them already, and where no
     reader received anything."""
@@ -355,18 +358,18 @@ def _lasts(trial: Trial, seen: Observation) -> bool:
     """Whether something grew to the end of this hold, beyond first buffers, and is not a finding yet."""
     known = {one.key.metric for one in certain(trial)}
     return any(
-        _worth(one) and one.key.metric not in known and not _granted(trial, one)
+        _needs_longer_hold(one) and one.key.metric not in known and not _granted(trial, one)
         for one in all_grown(trial, seen)
     )
 
 
-def _worth(one: Grown) -> bool:
+def _needs_longer_hold(one: Grown) -> bool:
     """Whether growth continued, and exceeds first buffers."""
     least = SMALL.get(one.key.unit) if one.key.judged is Judged.EXACT else None
-    return _plain(one) if least is None else one.lasting and one.per_client >= least
+    return _exceeds_first_buffers(one) if least is None else one.lasting and one.per_client >= least
 
 
-def _plain(one: Grown) -> bool:
+def _exceeds_first_buffers(one: Grown) -> bool:
     """Whether growth continued, and exceeds first buffers by whatever it was measured."""
     return one.lasting and one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
 
@@ -377,14 +380,14 @@ def open_growth(trial: Trial) -> list[Grown]:
     that occurred again in the last hold of either kind is still open."""
     done = holds(trial)
     readers = [o for o in done if o.spec.stalled == 0]
-    mute = [o for o in done if o.spec.stalled == o.spec.connections]
-    seen = [readers[-1], mute[-1]] if readers and mute else done
+    stalled_holds = [o for o in done if o.spec.stalled == o.spec.connections]
+    seen = [readers[-1], stalled_holds[-1]] if readers and stalled_holds else done
     known = {one.key.metric for one in certain(trial)}
     return [
         one
         for o in seen
         for one in all_grown(trial, o)
-        if _worth(one) and one.key.metric not in known and not _granted(trial, one)
+        if _needs_longer_hold(one) and one.key.metric not in known and not _granted(trial, one)
     ]
 
 

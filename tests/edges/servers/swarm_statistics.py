@@ -111,7 +111,7 @@ def test_the_first_event_is_the_response(ended: Report, counts: tuple[int, ...],
     assert stats.get(NAME, CONNECT).num_requests == 1
 
 
-def test_listeners_hear_of_the_first_event_and_of_the_end() -> None:
+def test_listeners_are_called_for_the_first_event_and_for_the_end() -> None:
     """Also those that were added before Locust's own."""
     found: list[tuple[str, float, bool]] = []
     statistics = Statistics(environment())
