@@ -245,7 +245,7 @@ def service_of(folder: Path, url: str | None, start: str | None) -> tuple[tuple[
     if not words:
         raise ConfigError("--command '': expected the program that starts the service, and its arguments")
     address = url or where
-    check_url(fill_port(address, 1))
+    check_url(fill_port(address, 1), written=address)
     return words, address, guessed
 
 

@@ -179,7 +179,7 @@ def request_from(options: dict[str, Any], **more: Any) -> GuardRequest:
 def path_of(url: str) -> str:
     """The path by which a budget names an endpoint, with its query."""
     filled = fill_port(url, 1)
-    check_url(filled)
+    check_url(filled, written=url)
     return written_target(filled)
 
 

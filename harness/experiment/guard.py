@@ -153,7 +153,7 @@ def _check(request: GuardRequest) -> None:
     if not urls:
         raise OptionError("url", None, "none given; expected http://127.0.0.1:{port}/PATH")
     for url in urls:
-        check_url(fill_port(url, 1))
+        check_url(fill_port(url, 1), written=url)
         if _host(url) != _host(urls[0]):
             raise OptionError(
                 "url", url, f"another host or port than {urls[0]!r}; one guard loads one service"
@@ -161,7 +161,7 @@ def _check(request: GuardRequest) -> None:
         if "{port}" in url and not service.command:
             raise OptionError("url", url, "{port} needs a command to give the port to; expected `command`")
     for name, more in (("ready", service.ready), ("pprof", service.pprof)):
-        if more is not None and check_url(fill_port(more, 1), name).unix and name == "pprof":
+        if more is not None and check_url(fill_port(more, 1), name, more).unix and name == "pprof":
             raise OptionError(name, more, "a Unix socket; expected a TCP address of pprof pages")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if service.nofile is not None and resource.RLIM_INFINITY != hard < service.nofile:

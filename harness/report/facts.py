@@ -36,6 +36,8 @@ LIKEWISE = (
 HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "anonymous"))
 # A metric at the start of a clause. A semicolon is between two.
 _KEY = re.compile(rf"(?:^|(?<=; ))(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
+# A metric with its kind within a sentence of the judge's own.
+_KIND = re.compile(rf"(?<![\w/.-])(?:{'|'.join(METRIC_WORD)})/[a-z][\w-]{{0,60}}(?::\d{{1,5}})?")
 _UNANNOUNCED = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")
 _EXPLAINED_BY_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
 
@@ -96,7 +98,9 @@ def headline(trial: Trial) -> str:
     waiting = _waiting(trial)
     if waiting and first and first.rate:
         return plain(f"{growth(first)}, {waiting.text()}", LONGEST)
-    return plain(_KEY.sub(_named, verdict.explanation), LONGEST)
+    text = _KEY.sub(_named, verdict.explanation)
+    # Other outcomes quote the service's log, which may have such a word of its own.
+    return plain(_KIND.sub(_named, text) if verdict.outcome is Outcome.INCONCLUSIVE else text, LONGEST)
 
 
 def _waiting(trial: Trial) -> Waiting | None:

@@ -42,13 +42,14 @@ class LiveView:
         """Show the progress of the trial ``name``."""
         if self._quiet:
             return
-        opened = counted(connections, "connection", ">6")
-        line = f"{terminal(name, 40):12} {at:6.1f} s  cycle {cycle:<3} {phase:9} {opened}"
+        opened = counted(connections, "stream", ">5")
+        line = f"{terminal(name, 40):6} {at:6.1f} s  cycle {cycle:<2} {phase:9} {opened}"
         if sample and sample.gap is None:
             memory = f"{sample.rss / (1 << 20):.0f} MiB" if sample.rss is not None else "? MiB"
             line += f"  {counted(str(sample.fds), 'fd')}  {counted(str(sample.threads), 'thread')}  {memory}"
         if note:
-            line += f"  {terminal(note, 80)}"
+            # On a terminal of 80 columns the note has a line of its own.
+            line += ("\n" if self._live else "") + f"  {terminal(note, 78)}"
         # A progress line that cannot be written (full disk, closed stream) must not end the run.
         try:
             if self._live:

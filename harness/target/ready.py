@@ -48,17 +48,19 @@ class Watched(Protocol):
         """The last lines of its log."""
 
 
-def check_url(url: str, name: str = "url") -> Endpoint:
-    """The endpoint of an absolute URL. name: of the option, for the error.
+def check_url(url: str, name: str = "url", written: str = "") -> Endpoint:
+    """The endpoint of an absolute URL. name: of the option, for the error. written: how the user wrote it, with {port}.
 
     Raises ConfigError for an invalid URL, and for a network interface that this machine lacks.
     """
     if not url.isascii() or not url.isprintable() or " " in url:
         raise OptionError(
-            name, url[:200], "expected ASCII without spaces: percent-encode the others (RFC 3986)"
+            name,
+            (written or url)[:200],
+            "expected ASCII without spaces: percent-encode the others (RFC 3986)",
         )
     if not re.match(r"[^:/?#]+://[^/?#]", url):
-        raise OptionError(name, url[:200], "not an absolute URL; expected http://HOST:PORT/PATH")
+        raise OptionError(name, (written or url)[:200], "not an absolute URL; expected http://HOST:PORT/PATH")
     try:
         endpoint = Endpoint.parse(url)
         # An IPv6 address may name an interface, which must exist here.

@@ -245,6 +245,7 @@ def naps(pid: int) -> int:
     [
         ([], 2, "--url"),
         (["--url", "nonsense", "--", "true"], 2, "'nonsense': not an absolute URL"),
+        (["--url", "127.0.0.1:{port}/e", "--", "true"], 2, "'127.0.0.1:{port}/e': not an absolute URL"),
         (["--url", "http:///e", "--", "true"], 2, "'http:///e': not an absolute URL"),
         (
             ["--url", "ftp://127.0.0.1:1/e", "--", "true"],

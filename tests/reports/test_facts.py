@@ -170,6 +170,10 @@ def test_a_headline_has_words_instead_of_keys(key: str, words: str) -> None:
     )
     told = headline(replace(LEAKING, verdict=later))
     assert told == f"the run was interrupted; no growth over 60 connections; {words}: undecided"
+    if "/" in key:
+        inside = replace(verdict, explanation=f"over 8.0 h at most 9 fds and 131 kB of {key} per hour (95 %)")
+        told = headline(replace(LEAKING, verdict=inside))
+        assert told == f"over 8.0 h at most 9 fds and 131 kB of {words} per hour (95 %)"
 
 
 def test_growth_that_is_too_young_is_reported_once_with_its_age() -> None:

@@ -119,16 +119,16 @@ def test_progress_on_a_stream_that_is_no_terminal_is_a_line_now_and_then(
         view.show("guard", 18.0, "load", 3, 300, replace(sample, gap="gone"), "suspected: more")
         view.show("soak", 19.0, "idle", 4, 0, None, "suspected: more")
     assert stream.getvalue().splitlines() == [
-        "guard          12.3 s  cycle 3   load           1 connection  1 fd  3 threads  5 MiB",
-        "guard          17.0 s  cycle 3   load         300 connections  2 fds  3 threads  ? MiB  suspected",
-        "guard          18.0 s  cycle 3   load         300 connections  suspected: more",
-        "soak           19.0 s  cycle 4   idle           0 connections  suspected: more",
+        "guard    12.3 s  cycle 3  load          1 stream  1 fd  3 threads  5 MiB",
+        "guard    17.0 s  cycle 3  load        300 streams  2 fds  3 threads  ? MiB  suspected",
+        "guard    18.0 s  cycle 3  load        300 streams  suspected: more",
+        "soak     19.0 s  cycle 4  idle          0 streams  suspected: more",
     ]
     stream.truncate(0)
     with LiveView(Console(file=stream, width=300)) as view:
         view.show("n" * 90, 1.0, "load", 1, 1, None, "x" * 200)
     line = stream.getvalue().strip("\0\n")
-    assert line.count("x") == 79, "a note has 80 characters at most, the last of which says that it was cut"
+    assert line.count("x") == 77, "a note has 78 characters at most, the last of which says that it was cut"
     assert line.startswith("n" * 39 + "…")
     quiet = io.StringIO()
     with LiveView(Console(file=quiet), quiet=True) as view:
