@@ -28,8 +28,8 @@ STYLES = {Phase.IDLE: "idle", Phase.RETENTION: "retention", Phase.WARMUP: "warmu
 
 
 def charts(trial: Trial, identifier: str) -> Iterator[Chart]:
-    """The evidence of each finding, the headline's first; of a pass that of its first bound. Only a metric with
-    readings at two moments or more has a chart."""
+    """The evidence of each finding, the headline's first; without any that of the metric with which the explanation
+    begins, else of the first bound. Only a metric with readings at two moments or more has a chart."""
     verdict = trial.verdict
     assert verdict
     found = moments(trial)
@@ -40,8 +40,10 @@ def charts(trial: Trial, identifier: str) -> Iterator[Chart]:
             for one in verdict.bounds
             if one.scope == "after-disconnect" and not one.unit.endswith("/hour")
         ]
+        # Of a run that is inconclusive because of one metric, the evidence is that metric.
+        open_ = [one for one in known if verdict.explanation.startswith(f"{Key(one.metric, one.kind)}: ")]
         first = [one for one in known if (one.metric, one.kind) == ("fds", "")]
-        about = [*first, *(one for one in known if one not in first)][:1]
+        about = [*open_, *first, *known][:1]
     for index, one in enumerate(about):
         name = f"{identifier}-{index}"
         if isinstance(one, Finding) and one.scope == "while-connected":

@@ -23,7 +23,6 @@ from harness.report.row import build_row, table
 from harness.report.svg import draw
 
 LOG_LINES = 14
-PARTIAL = "partial"  # the first word of a note on a search that is not whole
 Links = Sequence[tuple[str, str]]  # label, path relative to the report
 
 
@@ -34,9 +33,9 @@ def _section(
     tail = excerpt(trial.exit.log_tail, LOG_LINES) if trial.exit else ()
     evidence = list(charts(trial, f"{identifier}-evidence"))
     known = trial.places.places if trial.places else ()
-    places = [place.text for place in known] or [
-        place for finding in trial.verdict.findings for place in finding.where
-    ]
+    places = [place.text for place in known]
+    if trial.places is None:  # records of earlier versions have them in their findings alone
+        places = [place for finding in trial.verdict.findings for place in finding.where]
     return {
         "name": trial.name,
         "summary": trial.about.summary,
@@ -64,7 +63,7 @@ def _search_limits(trial: Trial) -> list[str]:
     if found is None:
         return []
     more = [f"{counted(found.more, 'more place')} left out"] if found.more else []
-    cut = [note.text.removeprefix(f"{PARTIAL}: ") for note in of_kind(found.notes, NoteKind.PARTIAL)]
+    cut = [str(note.data.get("reason", note.text)) for note in of_kind(found.notes, NoteKind.PARTIAL)]
     others = [note.text for note in without(found.notes, NoteKind.PARTIAL)]
     return [*more, *([f"the search was cut short: {'; '.join(cut)}"] if cut else []), *others]
 

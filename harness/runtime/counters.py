@@ -31,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def cut_short(why: object) -> Note:
     """The note on an answer or a search that is incomplete."""
-    return Note(NoteKind.PARTIAL, f"partial: {why}")
+    return Note(NoteKind.PARTIAL, f"partial: {why}", {"reason": str(why)})
 
 
 LATE = cut_short("there was no time to compare containers")

@@ -48,7 +48,7 @@ def test_a_warning_needs_more_than_half_of_the_streams_to_fail() -> None:
     assert failing(150).outcome is Outcome.BOUNDED
     doubtful = failing(151)
     assert doubtful.outcome is Outcome.INCONCLUSIVE
-    text = f"{35 * 151} of 10500 streams failed: {35 * 151} reset"
+    text = f"{35 * 151:,} of 10,500 streams failed: {35 * 151:,} reset"
     assert text in doubtful.explanation
     assert text not in doubtful.warnings, "the explanation has it"
 
@@ -73,7 +73,7 @@ def test_the_step_for_streams_that_fail_says_what_can_be_seen(failed: int, cause
 
 def test_one_failed_stream_is_a_warning_with_its_cause() -> None:
     assert not any("failed" in warning for warning in failing(0).warnings)
-    assert "35 of 10500 streams failed: 35 reset" in failing(1).warnings
+    assert "35 of 10,500 streams failed: 35 reset" in failing(1).warnings
 
 
 def test_one_refused_stream_is_named_in_the_advice() -> None:
@@ -101,7 +101,7 @@ def test_an_interrupted_soak_is_continued_and_its_cancelled_streams_are_no_failu
         replace(soak, observations=(*soak.observations[:4], cut, *soak.observations[5:]), interrupted=True)
     )
     assert "harness soak --resume" in verdict.advice
-    assert [text for text in verdict.warnings if "failed" in text] == ["1 of 4500 streams failed: 1 reset"]
+    assert [text for text in verdict.warnings if "failed" in text] == ["1 of 4,500 streams failed: 1 reset"]
 
 
 @pytest.mark.parametrize(("moving", "doubted"), [(7, False), (8, True)])

@@ -82,7 +82,7 @@ def test_growth_that_needs_no_client_is_not_blamed_on_connections() -> None:
 def test_growth_of_the_last_cycle_is_not_reported_as_stopped() -> None:
     verdict = judge(trial([*STEADY[:4], 11.0]))
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "grew by 1 over 1500 answered streams, up to the last cycle" in verdict.explanation
+    assert "grew by 1 over 1,500 answered streams, up to the last cycle" in verdict.explanation
     assert "at most inf" not in verdict.explanation
 
 

@@ -61,7 +61,7 @@ def test_a_noun_agrees_with_the_number_that_is_read(said: str, expected: str) ->
 # Constants, and what cannot be one where it is said.
 NEVER_ONE = {
     "core/judge/memory.py: {length} blocks",
-    "core/judge/memory.py: {max(missed, 2) * BLOCK:.0f} more connections",
+    "core/judge/memory.py: {max(missed, 2) * BLOCK:,.0f} more connections",
     "core/outline.py: {MAX_WARMUP} cycles",
     "core/outline.py: {PACE:.0f} connections",
     "core/outline.py: {WARM:,.0f} connections",

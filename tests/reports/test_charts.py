@@ -12,6 +12,7 @@ import pytest
 from harness.core.claims_record import ClaimsRecord
 from harness.core.cycle import Observation, Phase, Reading
 from harness.core.judge.moments import moments
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import ExitInfo
 from harness.core.sample import Sample
@@ -28,6 +29,25 @@ from tests.core.series import FDS, observation, trial
 
 MIB = 1 << 20
 SOCKET = Key("fds", "socket")
+
+
+def test_the_evidence_of_an_inconclusive_run_is_the_metric_that_made_it_so() -> None:
+    """A Go service whose memory was undecided was shown with its descriptors, which were flat."""
+    memory = Key("memory", "anonymous")
+    levels = [20e6 + 1024.0 * 300 * i for i in range(1, 26)]
+    steady = [
+        replace(one, levels={FDS: 10.0, memory: level})
+        for one, level in zip(trial(levels).observations[3:], levels, strict=True)
+    ]
+    one = trial([], observations=steady)
+    verdict = judge(one)
+    assert verdict.explanation.startswith("memory/anonymous: ")
+    (chart,) = evidence.charts(replace(one, verdict=verdict), "x")
+    assert chart.title == "Anonymous memory after each cycle"
+    (chart,) = evidence.charts(
+        replace(one, verdict=replace(verdict, explanation="the run was interrupted")), "x"
+    )
+    assert chart.title == "Descriptors after each cycle"
 
 
 @pytest.mark.parametrize(

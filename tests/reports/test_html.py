@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.judge.trial import judge
 from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, RunRecord
 from harness.core.record_codec import from_dict
 from harness.core.sample import Sample
 from harness.core.verdict import Bound
 from harness.report.html import render
+from harness.runtime.counters import cut_short
 from harness.store.run_dir import RunDirectory
+from tests.core.series import trial
 from tests.reports.axe import violations
 from tests.reports.devtools import Browser
 
@@ -58,7 +61,7 @@ def test_it_is_written_in_units_and_words(record: RunRecord) -> None:
         Place("line", "/srv/app.py:27: 59 blocks, 4048 B per connection"),
         Place("line", "/srv/app.py:14"),
     )
-    notes = tuple(Note(NoteKind.PARTIAL, f"partial: {why}") for why in ("no time", "not all measured"))
+    notes = tuple(cut_short(why) for why in ("no time", "not all measured"))
     one = replace(
         first,
         verdict=replace(first.verdict, bounds=bounds, warnings=("one", "two")),
@@ -78,6 +81,12 @@ def test_it_is_written_in_units_and_words(record: RunRecord) -> None:
     assert "2 more places left out · the search was cut short: no time; not all measured" in text
     assert "one (and 1 more warning below)" in text
     assert "in the report" not in text, "this is the report"
+    # A search that found no place is said once, and is no place.
+    notes = (Note(NoteKind.PARTIAL, "the search for its place in the source was interrupted"),)
+    leaking = trial([310, 610, 910], places=Places(notes=notes))
+    text = render(replace(record, trials=(replace(leaking, verdict=judge(leaking)),)), {})
+    assert text.count("the search for its place in the source was interrupted") == 1
+    assert "<h3>Places</h3>" not in text
 
 
 @pytest.mark.browser

@@ -85,10 +85,10 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
 def failures_text(total: Ledger) -> str:
     """``361 of 700 streams failed: 301 status-503, 60 reset (DETAIL)``."""
     causes = ", ".join(
-        f"{count} {cause}" + (f" ({total.details[cause]})" if cause in total.details else "")
+        f"{count:,} {cause}" + (f" ({total.details[cause]})" if cause in total.details else "")
         for cause, count in sorted(total.causes.items(), key=lambda item: (-item[1], item[0]))
     )
-    return f"{total.failed} of {counted(total.opened, 'stream')} failed: {causes or 'unknown'}"
+    return f"{total.failed:,} of {counted(total.opened, 'stream', ',')} failed: {causes or 'unknown'}"
 
 
 def _failing(total: Ledger, worst: str) -> str:

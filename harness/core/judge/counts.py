@@ -265,7 +265,7 @@ def _after_release(
     if total <= max(FLOOR.get(key.kind, 1.0), FLAT * seen.fallen if noisy else 0.0, fine):
         at_most = (3.0 + max(0.0, total)) / streams
         enough = at_most <= trial.sensitivity * FINEST.get(key.kind, 1.0) or inside
-        why = f"{said}; nothing was left of {streams:g} answered streams"
+        why = f"{said}; nothing was left of {streams:,.0f} answered streams"
         return Assessed(
             "bounded" if enough else "undecided", at_most, why, max(0.0, total), streams, idle_evidence=seen
         )

@@ -129,7 +129,7 @@ def _following(
         return one
     why = (
         f"{one.release.text()}, in step with {leader}; nothing else was left of "
-        f"{counted(streams, 'answered stream', 'g')}"
+        f"{counted(streams, 'answered stream', ',.0f')}"
     )
     # The rule of three (95 %), with what is left counted as if all of it had leaked.
     at_most = (3.0 + max(0.0, left)) / streams

@@ -344,7 +344,7 @@ def _slowly(data: _Data, factor: str) -> str:
 def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     """Bounded by the connections since the last growth, or undecided."""
     level = highest = 0.0
-    streams = counted(exposure, "answered stream", "g")
+    streams = counted(exposure, "answered stream", ",.0f")
     clients = data.series.column("answered")
     after = 0
     for index, (value, granted) in enumerate(zip(data.grown, data.offset, strict=True)):
@@ -364,11 +364,12 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         if quiet > 0 and not unmet and not _clients_known(data, factor) and (rare := _not_since(data, after)):
             factor, rivals, unmet = rare, (), True
     if at_most <= sensitivity and not unmet:
-        why = f"no growth over the last {quiet:g} of {counted(exposure, 'answered stream', 'g')}"
+        why = f"no growth over the last {quiet:,.0f} of {counted(exposure, 'answered stream', ',.0f')}"
         return Assessed("bounded", at_most, why, data.total, exposure)
     _, _, high = poisson_interval(max(0.0, data.total), exposure)
     if data.total > 0 and high <= BOUND_MARGIN * sensitivity and factor != "time" and not unmet:
-        why = f"grew by {data.total:g} over {counted(exposure, 'answered stream', 'g')}, at most {high:.2g} per stream"
+        over = counted(exposure, "answered stream", ",.0f")
+        why = f"grew by {data.total:g} over {over}, at most {high:.2g} per stream"
         return Assessed("bounded", high, why, data.total, exposure)
     if data.total >= MIN_GROWTH and not unmet and (most := _most_beside_bursts(data)) <= sensitivity:
         each = data.total / max(1.0, math.fsum(data.series.column("cycle")))
@@ -394,7 +395,7 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     else:
         factor, rivals = "connection", ()
         why = (
-            f"no growth over {counted(quiet, 'answered stream', 'g')}; smallest detectable leak {unseen:.2g} per "
+            f"no growth over {counted(quiet, 'answered stream', ',.0f')}; smallest detectable leak {unseen:.2g} per "
             f"stream, where {sensitivity:.2g} was asked for"
             if quiet
             else f"grew by {round(data.total, 1):g} over {streams}, up to the last cycle"

@@ -31,7 +31,7 @@ def merged(each: Sequence[Assessed], *, sensitivity: float, certified: bool) -> 
     # The rule of three: each bound is 3 / streams, and the streams add up.
     at_most = 1 / math.fsum(1 / one.at_most for one in still)
     streams = math.fsum(one.exposure for one in each)
-    why = f"no growth over {counted(streams, 'answered stream', 'g')} of {counted(len(each), 'process')}"
+    why = f"no growth over {counted(streams, 'answered stream', ',.0f')} of {counted(len(each), 'process')}"
     status = "bounded" if at_most <= sensitivity else "undecided"
     if status == "undecided":
         why += f" allows at most {at_most:.2g}, asked for {sensitivity:.2g}"

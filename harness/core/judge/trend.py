@@ -115,7 +115,7 @@ def assess(
         why = (
             _quiet(tail, exposure)
             if bound < upper
-            else f"no trend over {counted(exposure, 'connection', 'g')}"
+            else f"no trend over {counted(exposure, 'connection', ',.0f')}"
         )
         return Assessed("bounded", bound, why, total, exposure)
     why = f"noise of ±{main.sigma:.2g} allows at most {bound:.2g}, asked for {sensitivity:.2g}"
@@ -199,7 +199,7 @@ def _sawtooth(levels: Sequence[float], column: Sequence[float], rate: float) -> 
 
 
 def _quiet(tail: float, exposure: float) -> str:
-    return f"no growth over the last {tail:g} of {counted(exposure, 'connection', 'g')}"
+    return f"no growth over the last {tail:,.0f} of {counted(exposure, 'connection', ',.0f')}"
 
 
 def _sum(series: Series, factor: str) -> list[float]:
