@@ -13,6 +13,8 @@ NOUNS = {
     ("fds", "device"): "device descriptor",
     ("fds", "eventfd"): "eventfd",
     ("fds", "tcp-in"): "client socket",
+    ("fds", "close-wait"): "socket in CLOSE_WAIT",
+    ("fds", "rowless-socket"): "unconnected socket",
     ("threads", ""): "thread",
     ("processes", ""): "process",
     ("processes", "zombie"): "zombie process",
@@ -45,6 +47,7 @@ DRIVERS = {
 MAX_DECIMALS = 4  # of the ends of an interval: a rate is not known any better
 PLURALS = {
     "descriptor of a deleted file": "descriptors of deleted files",
+    "socket in CLOSE_WAIT": "sockets in CLOSE_WAIT",
     "process": "processes",
     "core of idle CPU": "cores of idle CPU",
 }

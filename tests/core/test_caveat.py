@@ -53,6 +53,19 @@ def test_a_warning_needs_more_than_half_of_the_streams_to_fail() -> None:
     assert text not in doubtful.warnings, "the explanation has it"
 
 
+def test_a_service_that_answers_none_at_last_is_told_from_one_that_fails_now_and_then() -> None:
+    steady = trial([10.0] * 4)
+    causes = {"status-503": 300}
+    limited = [
+        replace(one, ledger=replace(one.ledger, failed=300, causes=causes, events=events))
+        for one, events in zip(steady.observations, (50, *[0] * 9), strict=False)
+    ]
+    told = judge(replace(steady, observations=tuple(limited)))
+    assert told.explanation.endswith("; none of the last 300 streams was answered")
+    assert not told.warnings, "the explanation has them"
+    assert "none of the last" not in failing(299, cause="status-503").explanation
+
+
 @pytest.mark.parametrize(
     ("failed", "cause", "advice"),
     [

@@ -386,6 +386,19 @@ def test_a_container_that_gains_far_less_than_what_grew_is_not_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("metric", "item", "named"),
+    [
+        ("threads", "int", False), ("tasks", "str", False), ("threads", "app.Pump", True), ("tasks", "", True),
+        ("fds", "int", True), ("processes", "int", True), ("memory", "int", True),
+    ],
+)  # fmt: skip
+def test_numbers_and_texts_hold_no_task_and_no_thread(metric: str, item: str, named: bool) -> None:
+    """Threads that were not stopped went on filling the queue of a client: its numbers were to be removed from it."""
+    found = Places((container("Pump.q", "deque", item),))
+    assert (held_of(found, metric, 1.0) is not None) is named
+
+
+@pytest.mark.parametrize(
     ("grown", "named"),
     [
         (Place("resource", "a.js:12 in attach (EventListener): 2.1 listeners", rate=2.1, per="connection"), False),

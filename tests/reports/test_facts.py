@@ -160,6 +160,8 @@ def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
         ("tasks/goroutine", "goroutines"),
         ("fds/deleted-file", "descriptors of deleted files"),
         ("fds/device", "device descriptors"),
+        ("fds/close-wait", "sockets in CLOSE_WAIT"),
+        ("fds/rowless-socket", "unconnected sockets"),
     ],
 )
 def test_a_headline_has_words_instead_of_keys(key: str, words: str) -> None:

@@ -125,6 +125,22 @@ _PLAIN = frozenset(
         "function", "method", "Function",
     }
 )  # fmt: skip
+_SCALARS = frozenset(
+    {
+        "str",
+        "string",
+        "bytes",
+        "bytearray",
+        "int",
+        "number",
+        "float",
+        "bool",
+        "boolean",
+        "NoneType",
+        "undefined",
+        "bigint",
+    }
+)
 _RUNS = re.compile(r"(?:Task|Future|Thread|[Gg]reenlet|Timeout|Immediate|Timer|Handle)$")
 COMPARED = 0.5  # of the growth: what a container gains less than this does not explain it
 # Metrics of which one container holds one element for each.
@@ -232,7 +248,10 @@ def next_step(
 def explains(found: Places, place: Place, metric: str, grown: float) -> bool:
     """Whether this container gains enough to be what holds the growth of the metric. grown: of the finding. Objects and
     bytes come in numbers of their own, so for memory the tasks, listeners and the like that the search counted decide:
-    a pool of the runtime that gained something meanwhile holds none of them."""
+    a pool of the runtime that gained something meanwhile holds none of them. Nor do numbers or texts hold a task or a
+    thread, as they may hold a descriptor or a process by its number."""
+    if metric in ("tasks", "threads") and place.container and place.container.item in _SCALARS:
+        return False
     least = grown
     if metric not in _ONE_EACH:
         same = [one for one in found.places if one.own and one.kind in _COUNTED and one.per == place.per]

@@ -63,7 +63,7 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         return Caveat(f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", SPREAD)
     if total.opened and (total.failed - total.rate_limited) * 2 > total.opened:
         worst = max(total.causes.items(), key=lambda item: (item[1], item[0]), default=("unknown", 0))
-        return Caveat(failures_text(total), _failing(total, worst[0]))
+        return Caveat(failures_text(total) + _none_at_last(trial), _failing(total, worst[0]))
     if suspected:
         key = min(
             (k for k, one in open_.items() if one.status == "suspected"), key=lambda k: (rank(k), str(k))
@@ -89,6 +89,17 @@ def failures_text(total: Ledger) -> str:
         for cause, count in sorted(total.causes.items(), key=lambda item: (-item[1], item[0]))
     )
     return f"{total.failed:,} of {counted(total.opened, 'stream', ',')} failed: {causes or 'unknown'}"
+
+
+def _none_at_last(trial: Trial) -> str:
+    """Whether the service stopped to answer any: opened by hand, it may look as if it had never answered."""
+    loads = [
+        one.ledger for one in trial.observations if one.ledger.opened and one.spec.phase is not Phase.SEARCH
+    ]
+    answered = sum(one.events for one in loads)
+    if not loads or not answered or loads[-1].events:
+        return ""
+    return f"; none of the last {counted(loads[-1].opened, 'stream', ',')} was answered"
 
 
 def _failing(total: Ledger, worst: str) -> str:

@@ -72,7 +72,7 @@ def judge(trial: Trial) -> Verdict:
     if memory and memory.status == "undecided" and not inside and memory.why not in reason:
         # First: what was not decided matters more than how the load was.
         warnings.insert(0, f"memory/anonymous is undecided: {memory.why}")
-    warnings = [one for one in warnings if one != reason]  # the explanation has it
+    warnings = [one for one in warnings if one not in reason]  # the explanation has it
     return Verdict(
         outcome=outcome,
         explanation=_explain(
