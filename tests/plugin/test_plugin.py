@@ -171,6 +171,26 @@ def test_a_guard_under_a_budget_fails_by_itself_with_its_evidence(pytester: pyte
         )
 
 
+def test_a_verdict_that_no_test_asks_for_is_pointed_out(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        CALL = dict(command=[sys.executable, "-c", "raise SystemExit(3)"], url="http://127.0.0.1:{port}/events")
+
+        def test_forgets(guard):
+            guard(**CALL)
+
+        def test_asks(guard):
+            assert guard(**CALL).bounded
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--harness-out", str(pytester.path / "out"))
+    result.assert_outcomes(passed=1, failed=1)
+    lines = [line for line in result.outlines if line.startswith("unready ")]
+    assert [line.endswith("  (its test passed)") for line in lines] == [True, False], lines
+
+
 def test_fake_broker_and_reference_service(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import urllib.request
