@@ -147,13 +147,16 @@ def test_a_guard_notifies_of_a_new_leak_without_the_secret(by: str, tmp_path: Pa
 
 
 def test_a_webhook_that_is_unreachable_costs_neither_verdict_nor_exit_code(tmp_path: Path) -> None:
+    """A service that asks for a login is judged within a second; what is reported of it is reported of a leak too."""
     done = harness(
         "guard", *SMALL, "--quiet", "--notify", f"http://127.0.0.1:9/{SECRET}", "--out", "run", "--url", URL, "--",
-        sys.executable, SERVICES / "plain_sse.py", "{port}", "eventfd", cwd=tmp_path, env={"HARNESS_HISTORY": "h.db"},
+        sys.executable, SERVICES / "difficult.py", "{port}", "login", cwd=tmp_path, env={"HARNESS_HISTORY": "h.db"},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("UNREADY"), done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith("harness: the notification failed: no notification to 127.0.0.1: ")
+    assert line.endswith("the verdict stands")
     assert SECRET not in done.stdout + done.stderr
 
 
