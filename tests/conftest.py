@@ -6,9 +6,20 @@ import gc
 import os
 import sys
 
-from tests.longest_first import pytest_collection_modifyitems
-from tests.short_failures import pytest_runtest_makereport, pytest_terminal_summary
-from tests.skips import pytest_addoption, pytest_configure
+import pytest
+
+# Before anything of them is imported: a failed assertion in a helper shows its values, as one in a test does.
+pytest.register_assert_rewrite(
+    *(
+        f"tests.{package}"
+        for package in ("core", "deploy", "edges", "export", "fake_broker", "history", "plugin")
+    ),
+    *("tests.reports", "tests.sabotage"),
+)
+
+from tests.longest_first import pytest_collection_modifyitems  # noqa: E402
+from tests.short_failures import pytest_runtest_makereport, pytest_terminal_summary  # noqa: E402
+from tests.skips import pytest_addoption, pytest_configure  # noqa: E402
 
 __all__ = [
     "pytest_addoption",
