@@ -92,7 +92,7 @@ def test_a_job_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
         ("machine", "it is flaky", False),
     ],
 )
-def test_what_each_job_allows(job: str, reason: str, fine: bool) -> None:
+def test_each_job_allows_its_own_skips(job: str, reason: str, fine: bool) -> None:
     assert skips.unlisted([reason], skips.allowed(job, skips.TABLE.read_text())) == ([] if fine else [reason])
 
 

@@ -68,7 +68,7 @@ def test_exactly_known_nights_may_step() -> None:
     assert one.index == 20
 
 
-def test_what_the_intervals_do_not_tell_apart_is_no_change() -> None:
+def test_a_difference_within_the_intervals_is_no_change() -> None:
     values = [0.0] * 20 + [0.5] * 10
     assert found(values, half=2.0) == []
     assert len(found(values, half=0.05)) == 1

@@ -53,7 +53,7 @@ def test_no_row_ends_as_inconclusive_and_every_gap_has_a_reason(record: ClaimsRe
             assert "repeats of" in row.reason
 
 
-def test_what_was_measured_is_what_is_expected_or_is_listed(record: ClaimsRecord) -> None:
+def test_measurements_are_as_expected_or_listed(record: ClaimsRecord) -> None:
     expected = {name: profile.expected for name, profile in PROFILES.items()}
     expected |= {one.profile.name: one.profile.expected for one in VARIATIONS}
     assert dict(record.expected) == expected, "run: make claims"

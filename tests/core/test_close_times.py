@@ -34,7 +34,7 @@ def test_the_latest_close_since_the_last_client_left_is_learned() -> None:
     assert learned({0.0: 58, 10.3: 8}, 30.0).long_window == 1.0
 
 
-def test_what_comes_and_goes_is_no_late_close() -> None:
+def test_fluctuation_is_no_late_close() -> None:
     polls = {round(10 + 0.2 * n, 1): 8 + 3 * (n % 2) for n in range(150)}
     assert learned({0.0: 58, **polls}, 40.0).slowest < 0.5
 

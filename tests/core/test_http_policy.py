@@ -193,6 +193,6 @@ def test_trailers_are_no_headers() -> None:
     assert (parser.set_cookie, parser.location, parser.framed) == ((), "", True)
 
 
-def test_what_is_not_http_is_malformed() -> None:
+def test_answers_that_are_not_http_are_malformed() -> None:
     with pytest.raises(MALFORMED):
         ResponseParser(Seen()).http.feed_data(b"SSH-2.0-OpenSSH\r\n")

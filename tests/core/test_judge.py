@@ -260,7 +260,7 @@ def test_rate_limiting_never_hides_growth() -> None:
         ("unready", "nothing listens", Outcome.UNREADY),
     ],
 )
-def test_what_broke_around_the_service_has_its_own_outcome(
+def test_failures_around_the_service_have_an_outcome_of_their_own(
     field: str, value: object, outcome: Outcome
 ) -> None:
     verdict = judge(replace(trial(STEADY), **{field: value}))  # type: ignore[arg-type]

@@ -65,7 +65,7 @@ def test_a_limit_is_one_only_until_the_end() -> None:
         ({"unanswered": 102, "statuses": {503: 101}}, "no stream was answered any more"),
     ],
 )
-def test_what_clients_met_is_named(ledger: dict[str, Any], happened: str | None) -> None:
+def test_failures_of_clients_are_named(ledger: dict[str, Any], happened: str | None) -> None:
     limit = limit_of(served([300, 300, 300, 0], **ledger))
     assert (limit and limit.happened) == happened
 

@@ -124,7 +124,7 @@ def test_cycles_are_joined_to_blocks_of_2048_connections(clients: int, spans: li
 
 
 @pytest.mark.parametrize(("rise", "status"), [(128 * BLOCK, OPEN), (128 * BLOCK + 1, LEAKING)])
-def test_what_a_budget_grants_is_no_rise_of_a_block(rise: float, status: str) -> None:
+def test_granted_growth_is_no_rise_of_a_block(rise: float, status: str) -> None:
     granted = Allowed(connection=1024.0)
     assert blocks([1024.0 * BLOCK + rise] * 12, allowed=granted).status == status
 
@@ -236,7 +236,7 @@ def test_memory_that_grows_until_the_end_of_a_short_run_is_no_pass(rises: list[f
     assert ("goes on" in one.why) is growing
 
 
-def test_what_a_budget_grants_is_no_growth_of_a_short_run() -> None:
+def test_granted_growth_is_no_growth_of_a_short_run() -> None:
     granted = Allowed(connection=4 * MIB / 300)
     assert not blocks([4.0 * MIB] * 4, before=300, clients=300, allowed=granted).growing
 

@@ -103,7 +103,7 @@ def test_a_line_over_time_must_exceed_its_noise(noise: float, same: bool) -> Non
     assert (judged(replace(one, levels=tuple(levels))) is OTHERWISE) is same
 
 
-def test_what_a_budget_grants_over_time_is_no_leak() -> None:
+def test_growth_granted_over_time_is_no_leak() -> None:
     granted = Allowed(hour=PACE * 3600)
     assert judged(series(PACE, [PACE] * 12), granted=granted) is OTHERWISE
 
@@ -171,9 +171,7 @@ def test_a_warm_up_by_connections_that_slows_down_does_not_grow_while_few_come(
 
 
 @pytest.mark.parametrize(("still", "rising", "status"), [(18, 40, LEAKING), (25, 6, OPEN)])
-def test_what_a_load_has_left_free_is_filled_before_memory_grows(
-    still: int, rising: int, status: str
-) -> None:
+def test_free_memory_of_a_load_is_filled_before_memory_grows(still: int, rising: int, status: str) -> None:
     """A heap of Go stood still for 18 s after its loads, and then grew at 350 kB a second. Thirty seconds in which it
     stood still for 25 are no reason to load again."""
     loads = [{"connection": float(n), "time": s} for n, s in LOADS]

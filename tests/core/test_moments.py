@@ -78,7 +78,7 @@ def test_growth_over_time_is_still_certain_after_a_search_whose_growth_is_left_o
     assert verdict.findings[0].driver == "time"
 
 
-def test_what_falls_while_allocations_are_traced_has_fallen() -> None:
+def test_a_fall_while_allocations_are_traced_counts_as_a_fall() -> None:
     found = series(
         moments(
             trial(

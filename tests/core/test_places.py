@@ -92,7 +92,7 @@ def test_ten_are_shown_and_the_rest_counted() -> None:
     assert found.growths[0].site == f"{OWN}:14"
 
 
-def test_what_is_rarer_than_a_readings_noise_is_no_place() -> None:
+def test_growth_rarer_than_the_noise_of_a_reading_is_no_place() -> None:
     found = attribution(
         types={"app.Rare": 5, "app.Often": 300, "dict": 600},
         waiting={("thread", ((OWN, 1, "f"),), ()): 5},
@@ -305,7 +305,7 @@ def test_memory_that_the_kernel_counts_may_be_anything_that_a_stream_leaves_behi
 @pytest.mark.parametrize(
     "key", ["tasks/asyncio-task", "tasks/goroutine", "tasks/handle", "threads", "memory/objects"]
 )
-def test_what_outlives_its_stream_gets_a_step_of_its_own(runtime: str, key: str) -> None:
+def test_resources_that_outlive_their_stream_get_advice_of_their_own(runtime: str, key: str) -> None:
     metric, _, kind = key.partition("/")
     step = next_step("answered-stream", runtime, metric, kind)
     assert step.endswith(": it outlives its stream")
@@ -324,7 +324,7 @@ def test_a_line_of_a_library_is_no_place_for_processes() -> None:
     assert where(Places((few,)), zombies, 1.0) == ()
 
 
-def test_what_an_event_opens_is_closed_and_not_bounded() -> None:
+def test_the_advice_for_growth_per_event_is_to_close_not_to_bound() -> None:
     assert next_step("event", "go", "fds", "file") == "find what each event opens, and close it with defer"
     assert "the body of every response" in next_step("event", "go", "fds", "tcp-out:80", None, "outbound")
     assert "a slice, a map" in next_step("event", "go", "memory", "objects")

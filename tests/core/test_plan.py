@@ -318,7 +318,7 @@ def test_a_certain_consequence_waits_for_the_suspected_cause(
         (60.0, "fds", False, False),
     ],
 )  # fmt: skip
-def test_what_is_released_late_ends_the_warm_up(
+def test_a_late_release_ends_the_warm_up(
     retention: float, unsettled: str, settled: bool, waits: bool
 ) -> None:
     """More of the same would not settle it, and the wait without clients will."""

@@ -33,7 +33,7 @@ def test_a_gap_restarts_the_window() -> None:
     assert isinstance(tracker.feed(2.0, {"fds": 7}), Quiescent)
 
 
-def test_what_never_rests_is_named() -> None:
+def test_a_count_that_never_rests_is_named() -> None:
     tracker = Tracker(0.0, window=1.0, timeout=3.0)
     state: object = None
     for step in range(32):
@@ -71,7 +71,7 @@ def test_a_leak_by_the_clock_has_a_level_too() -> None:
     assert 60 <= state.level["fds"] <= 80
 
 
-def test_what_sinks_is_never_at_rest() -> None:
+def test_a_falling_count_is_never_at_rest() -> None:
     _, state = until_rest(lambda step: {"fds": 10_000 - step}, timeout=20.0)
     assert isinstance(state, NeverSettled)
 

@@ -51,7 +51,7 @@ def judged(one: Trial, **more: object) -> Trial:
         ((1, {"a": (2,)}), [1, {"a": [2]}]), (Path("/srv"), "/srv"),
     ],
 )  # fmt: skip
-def test_what_is_known_of_a_machine_becomes_json_whatever_it_is(value: object, plain: object) -> None:
+def test_facts_of_a_machine_become_json_whatever_they_are(value: object, plain: object) -> None:
     assert to_dict(record(machine={"it": value}))["machine"] == {"it": plain}
 
 

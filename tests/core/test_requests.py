@@ -35,7 +35,7 @@ def test_statuses_and_classes_of_them() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "600", "99", "1xx", "4x", "5xxx", "abc", "-503", "503 ", "٥٠٣"])
-def test_what_is_no_status_is_refused_by_name(text: str) -> None:
+def test_invalid_statuses_are_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError, match=r"expect=.*expected a status from 200 to 599"):
         statuses([text])
 

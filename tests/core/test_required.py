@@ -149,7 +149,7 @@ def test_memory_is_what_no_file_backs() -> None:
     assert judge(play(flat, GOAL, budget=required(memory="1 KiB/stream"))[0]).outcome is Outcome.BOUNDED
 
 
-def test_what_was_not_read_has_no_bound() -> None:
+def test_a_count_that_was_not_read_has_no_bound() -> None:
     verdict = judge(play(flat, GOAL, budget=required(tasks="1/stream"))[0])
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "tasks was not read, and the budget requires a bound of 1 per stream" in verdict.explanation

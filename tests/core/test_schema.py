@@ -68,7 +68,7 @@ def test_several_trials_and_an_unjudged_one_fit_too() -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [("outcome", "fine"), ("exit_code", 7), ("more", 1), ("findings", {})]
 )
-def test_what_does_not_fit_is_refused(key: str, value: object) -> None:
+def test_invalid_values_are_refused_by_the_schema(key: str, value: object) -> None:
     assert not validator().is_valid({**published(TRIALS[Outcome.BOUNDED]), key: value})
 
 

@@ -122,7 +122,7 @@ def test_bursts_come_by_their_size() -> None:
     assert 250 < levels[-1] < 800
 
 
-def test_what_is_refused_is_no_exposure() -> None:
+def test_refused_connections_are_no_exposure() -> None:
     made = world(refusing(0.3), leak(1.0, "answered", steadily))
     low = base(made)
     seen = made.cycle(CycleSpec(0, 1000, 50, 0.3, disconnect="mixed"))

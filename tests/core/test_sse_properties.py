@@ -161,7 +161,7 @@ def test_memory_is_bounded_by_the_limits(unit: bytes, size: int) -> None:
 
 @given(field=st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=1, max_size=3))
 @settings(max_examples=50, deadline=None)
-def test_what_a_peer_names_its_fields_is_not_remembered(field: list[str]) -> None:
+def test_field_names_of_a_peer_are_not_remembered(field: list[str]) -> None:
     before = len(SHAPES)
     stream = "".join(f"{name}: x\n" for name in field) + "data: y\n\n"
     assert decoded([stream.encode()]) == interpret(stream.encode())

@@ -172,7 +172,7 @@ def test_bounds_per_hour_are_reported_for_totals_and_for_kinds_without_one() -> 
         ({}, 60.0, ""),
     ],
 )
-def test_what_an_interrupted_run_has_shown_is_reported(
+def test_the_bounds_of_an_interrupted_run_are_reported(
     results: dict[Key, Assessed], connections: float, text: str
 ) -> None:
     assert growth_so_far(results, connections) == text

@@ -360,7 +360,7 @@ def test_tracing_continues_afterwards_only_if_it_did_before(before: bool, fails:
             KEPT.clear()
 
 
-def test_what_came_between_two_snapshots_may_stay_and_nothing_else() -> None:
+def test_additions_between_two_snapshots_may_stay_and_nothing_else() -> None:
     old, new = {1: thing()}, {1: thing(), 2: thing()}
     base = holding("threads", {9: thing()}, objects={"x": 1}, memory=7)
     taken = adopted(base, holding("threads", old), holding("threads", new))

@@ -65,7 +65,7 @@ def test_a_class_that_appears_with_the_leak_was_zero_before() -> None:
     )
 
 
-def test_what_else_changed_is_named() -> None:
+def test_other_changes_are_named() -> None:
     entries = [replace(one, kernel="6.1.0" if index < 18 else "6.18.0") for index, one in enumerate(month())]
     (found,) = trend(all_series(entries))
     assert found.conditions() == ["kernel: 6.1.0 → 6.18.0"]
@@ -220,7 +220,7 @@ def test_memory_is_worse_from_a_kilobyte_per_connection_at_the_usual_sensitivity
     assert compare(*fine).worse, "the finer of the two sensitivities counts"
 
 
-def test_what_differs_between_two_runs_is_named() -> None:
+def test_differences_between_two_runs_are_named() -> None:
     first, second = night(1, measured(0.0)), night(2, measured(0.0))
     second = replace(
         second, commit="", dirty=True, branch="next", kernel="6.2.0",

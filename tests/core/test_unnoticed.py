@@ -50,7 +50,7 @@ def test_the_end_of_a_process_is_no_release() -> None:
     assert not premature([*cycles, ended])
 
 
-def test_what_is_held_for_minutes_is_retained() -> None:
+def test_growth_that_stays_for_minutes_is_retained() -> None:
     cycles = seen(*[(300, 0)] * 70, (0, 0))  # three seconds each
     assert sorted(premature(cycles)) == list(range(11, 70))
 

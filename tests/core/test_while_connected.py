@@ -90,7 +90,7 @@ def test_bytes_retained_per_event_are_found_with_their_rate(key: Key) -> None:
     assert "freed when they leave" in one.explanation
 
 
-def test_what_only_stalled_readers_cost_is_named_so() -> None:
+def test_growth_of_stalled_readers_alone_is_named_so() -> None:
     (one,) = found(ANONYMOUS, freed(30 * MIB, lambda t: 400_000 * t, readers=False))
     assert one.driver == "stalled-second"
     assert one.rate is not None
@@ -193,7 +193,7 @@ def test_a_budget_allows_growth_per_connected_hour() -> None:
     )
 
 
-def test_what_a_run_grew_by_is_enough_as_its_budget() -> None:
+def test_the_growth_of_a_run_suffices_as_its_budget() -> None:
     seen, _ = watched(HEAP, freed(30 * MIB, lambda t: 10_000 * EVENTS * t))
     granted = Budget(per_connected_hour={str(key): 1.001 * amount for key, amount in hourly(seen).items()})
     assert findings(replace(seen, budget=granted)) == []

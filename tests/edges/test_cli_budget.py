@@ -133,7 +133,7 @@ def test_a_ceiling_of_memory_is_replaced_and_not_written_twice(here: Path) -> No
     assert "memory/anonymous" not in text
 
 
-def test_what_cannot_be_accepted_is_reported(here: Path) -> None:
+def test_trials_that_cannot_be_accepted_are_reported(here: Path) -> None:
     path = saved(here, quick=LEAKING, short=trial([10, 10, 10]))
     refused = run("baseline", "accept", path)
     assert refused.exit_code != 0

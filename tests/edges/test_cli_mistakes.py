@@ -394,7 +394,7 @@ def test_thirty_thousand_arguments_reach_the_service(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_does_not_exist_gets_the_nearest_name_and_exit_2(
+def test_unknown_names_get_the_nearest_name_and_exit_2(
     words: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     done = harness(*words, cwd=tmp_path)

@@ -36,7 +36,7 @@ def test_the_c_stack_of_a_core_file_begins_in_the_service(tmp_path: Path) -> Non
     assert newest_core([tmp_path], since=time.time() + 60) is None  # one of an earlier crash
 
 
-def test_what_is_no_core_file_is_left_alone(tmp_path: Path) -> None:
+def test_other_files_than_core_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "core").write_text("notes about the core")
     assert newest_core([tmp_path], since=0.0) is None
     assert core_stack([tmp_path], since=0.0) == ()

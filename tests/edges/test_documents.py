@@ -89,7 +89,7 @@ def test_reference_pages_have_what_the_code_has() -> None:
 
 
 @pytest.mark.parametrize("name", COMMUNITY)
-def test_what_a_newcomer_looks_for_is_there(name: str) -> None:
+def test_the_files_that_a_newcomer_looks_for_exist(name: str) -> None:
     assert (ROOT / name).read_text().strip()
 
 

@@ -21,7 +21,7 @@ from tests.edges.probe_target import DEADLINE, Told, wait_for
 WATCH = [sys.executable, "-m", "harness.cli", "watch"]
 
 
-def test_what_grew_is_reported_in_words_and_ctrl_c_ends_it() -> None:
+def test_growth_is_reported_in_words_and_ctrl_c_ends_it() -> None:
     with Told() as told:
         watching = subprocess.Popen(
             [*WATCH, str(told.pid), "--prometheus", "0"],
@@ -60,7 +60,7 @@ def test_the_end_of_the_process_ends_the_view() -> None:
         assert "the process has ended" in said
 
 
-def test_what_was_never_read_has_not_stayed_the_same() -> None:
+def test_a_count_that_was_never_read_has_not_stayed_the_same() -> None:
     console = Console(width=100, record=True, file=io.StringIO())
     view = View(1, "gone")
     console.print(view.render([Sample(0.0, gap="the process has ended")], 1.0))
@@ -147,7 +147,7 @@ def test_no_such_process_and_a_taken_port_are_one_line() -> None:
     ids=["nan", "nobody listens"],
 )
 @pytest.mark.parametrize("command", ["watch", "probe"])
-def test_what_makes_no_sense_is_one_line_that_names_it(command: str, words: list[str], expected: str) -> None:
+def test_an_invalid_option_is_one_line_that_names_it(command: str, words: list[str], expected: str) -> None:
     who = {"watch": [], "probe": ["--count", "1"]}[command]
     if "--port" not in words:
         who += {"watch": [str(os.getpid())], "probe": ["--pid", str(os.getpid())]}[command]

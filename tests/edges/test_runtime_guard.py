@@ -82,7 +82,7 @@ def test_a_leak_of_a_c_extension_is_found_and_called_native(tmp_path: Path) -> N
 
 
 @pytest.mark.soak
-def test_what_grows_by_the_second_is_placed_by_the_second(tmp_path: Path) -> None:
+def test_growth_per_second_is_placed_by_the_second(tmp_path: Path) -> None:
     done = guard("object@time", tmp_path)
     finding = next(f for f in done.verdict.findings if f.kind == "objects")
     assert finding.driver == "time"

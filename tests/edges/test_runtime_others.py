@@ -280,7 +280,7 @@ def test_an_interrupt_while_node_starts_to_trace_leaves_it_off(
     ],
     ids=["exit-code", "exception", "signal", "handler", "resources", "child"],
 )
-def test_what_a_node_says_and_how_it_ends_is_the_same(program: str, tmp_path: Path) -> None:
+def test_output_and_exit_of_a_node_are_unchanged(program: str, tmp_path: Path) -> None:
     def run(env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
         done = subprocess.run(["node", "-e", program], env=env, capture_output=True, timeout=30, check=False)
         return done.returncode, done.stdout, done.stderr

@@ -123,7 +123,7 @@ ENLARGES = {
 
 
 @pytest.mark.parametrize(("first", "second", "grows"), ENLARGES.values(), ids=ENLARGES)
-def test_what_is_enlarged_once_is_no_place_that_grows(
+def test_a_container_that_was_enlarged_once_is_no_place_that_grows(
     first: str, second: str, grows: bool, tmp_path: Path
 ) -> None:
     """One block of 5 kB per connection: as a table that has its size in the middle of the search for a leak."""

@@ -162,7 +162,7 @@ signal.sigwait([signal.SIGUSR1]); os.close(held); signal.pause()
 """
 
 
-def test_what_closes_late_states_how_late() -> None:
+def test_late_closes_are_reported_with_their_time() -> None:
     looks: list[float] = []
     told: list[float] = []
 

@@ -290,9 +290,7 @@ def test_a_running_service_may_be_found_elsewhere_after_a_reboot(
         (("--ready", "http://127.0.0.1:8000/"), "--ready: a resumed soak keeps its plan"),
     ],
 )
-def test_what_is_asked_of_a_running_service_stays_the_same(
-    given: tuple[str, ...], said: str, here: Path
-) -> None:
+def test_requests_to_a_running_service_stay_the_same(given: tuple[str, ...], said: str, here: Path) -> None:
     found = resumption(kept(here))
     attached = replace(found, plan=replace(found.plan, words=ATTACHED))
     with pytest.raises(ConfigError, match=said):

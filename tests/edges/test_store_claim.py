@@ -51,7 +51,7 @@ def test_a_saved_run_named_exactly_is_refused_and_left_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("sign", ["run.json", "samples.jsonl", "events.jsonl", "guard/target.log"])
-def test_what_a_killed_run_left_is_a_run(sign: str, tmp_path: Path) -> None:
+def test_a_folder_left_by_a_killed_run_is_a_run(sign: str, tmp_path: Path) -> None:
     left = tmp_path / "out" / sign
     left.parent.mkdir(parents=True)
     left.write_text("measured")

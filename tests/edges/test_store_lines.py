@@ -77,7 +77,7 @@ def test_a_full_disk_keeps_whole_lines_and_is_reported_once(path: Path, room: in
     assert path.read_bytes() == left
 
 
-def test_what_was_there_before_survives_a_full_disk(path: Path) -> None:
+def test_earlier_lines_survive_a_full_disk(path: Path) -> None:
     path.write_bytes(b"old\n")
     file = LineFile(path)
     file.add(b"new")

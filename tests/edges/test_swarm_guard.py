@@ -104,7 +104,7 @@ def test_a_head_that_drips_holds_up_no_guard() -> None:
         ({"headers": {"X-Bad": "a\r\nb"}}, "X-Bad"),
     ],
 )
-def test_what_the_swarm_would_refuse_is_refused_at_once(
+def test_options_that_the_swarm_would_refuse_are_refused_at_once(
     tmp_path: Path, more: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=problem):

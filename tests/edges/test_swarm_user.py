@@ -95,7 +95,7 @@ def waiting(sock: Any) -> bool:
     return False
 
 
-def test_what_came_while_our_own_loop_was_late_is_no_stall(ask: Driver) -> None:
+def test_events_received_while_our_own_loop_was_late_are_no_stall(ask: Driver) -> None:
     """Its timers are due before its sockets are read."""
 
     def script(it: Connection) -> str:

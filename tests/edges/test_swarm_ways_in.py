@@ -136,7 +136,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("options", "why"), WRONG)
-def test_what_cannot_be_asked_is_refused_and_nothing_is_sent(
+def test_invalid_request_options_are_refused_and_nothing_is_sent(
     ask: Driver, options: dict[str, Any], why: str
 ) -> None:
     with serve(lambda it: it.send(EVENT)) as server:

@@ -114,7 +114,7 @@ def test_a_folder_is_private_locked_and_removed_at_the_end(parent: Path) -> None
     assert list(parent.iterdir()) == []
 
 
-def test_what_a_killed_broker_left_is_removed_by_the_next_one(parent: Path) -> None:
+def test_leftovers_of_a_killed_broker_are_removed_by_the_next_one(parent: Path) -> None:
     left, new, other = (parent / f"{private.PREFIX}{name}" for name in ("left", "new", "file"))
     for folder in (left, new):
         folder.mkdir()

@@ -153,7 +153,7 @@ def test_plantd_swallows_an_empty_frame_after_the_address() -> None:
         ("0.1", [b"", b"MDPW01", b"\x04", b"more"], "trailing"),
     ],
 )
-def test_what_is_no_message_is_refused_for_its_reason(name: str, frames: list[bytes], reason: str) -> None:
+def test_invalid_messages_are_refused_for_their_reason(name: str, frames: list[bytes], reason: str) -> None:
     with pytest.raises(mdp.ProtocolError) as caught:
         mdp.decode_inbound(name, frames)
     assert caught.value.reason == reason
@@ -189,13 +189,13 @@ words = st.sampled_from(
 
 
 @given(names, st.binary(min_size=1), bodies)
-def test_what_a_client_encodes_the_broker_decodes(name: str, service: bytes, body: list[bytes]) -> None:
+def test_the_broker_decodes_messages_of_a_client(name: str, service: bytes, body: list[bytes]) -> None:
     frames = mdp.encode_client_request(name, service, body)
     assert mdp.decode_inbound(name, frames) == mdp.ClientRequest(service, tuple(body))
 
 
 @given(names, st.binary(min_size=1), bodies, st.booleans())
-def test_what_the_broker_answers_the_client_decodes(
+def test_a_client_decodes_answers_of_the_broker(
     name: str, service: bytes, body: list[bytes], final: bool
 ) -> None:
     final = final or name == "0.1"

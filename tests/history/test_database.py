@@ -35,7 +35,7 @@ for number in range(5):
 """
 
 
-def test_what_was_added_is_found_again_whole_and_in_order(place: str) -> None:
+def test_added_runs_are_found_again_whole_and_in_order(place: str) -> None:
     entries = month()
     with History(place) as history:
         assert all(history.add(entry) for entry in reversed(entries))

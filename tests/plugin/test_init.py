@@ -16,7 +16,7 @@ def written(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("blocked", ["tests", ".github", "tests/test_leaks.py", "budgets.toml"])
-def test_what_is_in_the_way_is_named_and_nothing_is_written(tmp_path: Path, blocked: str) -> None:
+def test_a_file_in_the_way_is_named_and_nothing_is_written(tmp_path: Path, blocked: str) -> None:
     (tmp_path / blocked).parent.mkdir(exist_ok=True)
     (tmp_path / blocked).write_text("mine")
     with pytest.raises(ConfigError, match="move it away first"):

@@ -78,7 +78,7 @@ def written(folder: Path, *options: str) -> tuple[str, str, str]:
     )
 
 
-def test_what_is_given_is_written_as_valid_python(tmp_path: Path) -> None:
+def test_given_options_are_written_as_valid_python(tmp_path: Path) -> None:
     words = ["./serve", '--name="a b"', "--port", "{port}", "é\U0001f600"]
     _, test, _ = written(tmp_path, "--command", shlex.join(words), "--url", "http://127.0.0.1:{port}/x?a='1'")
     values = {

@@ -136,7 +136,7 @@ def test_it_prints(
 
 
 @pytest.mark.browser
-def test_what_a_target_said_never_becomes_markup(
+def test_texts_of_a_target_never_become_markup(
     record: RunRecord, samples: dict[str, list[Sample]], browser: Browser, tmp_path: Path
 ) -> None:
     trial = record.trials[0]

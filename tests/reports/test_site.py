@@ -140,7 +140,7 @@ def test_a_change_point_is_marked_where_it_is(page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_what_a_history_says_never_becomes_markup(tmp_path: Path, browser: Browser) -> None:
+def test_texts_of_a_history_never_become_markup(tmp_path: Path, browser: Browser) -> None:
     entries = []
     for entry in month():
         trial = replace(entry.trials[0], target=HOSTILE, load=HOSTILE, profile=HOSTILE)

@@ -43,7 +43,7 @@ def test_a_service_that_never_sends_a_byte_is_stalled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "words"), [("page", "text/html"), ("not-found", "404")])
-def test_what_is_no_stream_is_reported_before_any_load(kind: str, words: str, tmp_path: Path) -> None:
+def test_a_url_without_a_stream_is_reported_before_any_load(kind: str, words: str, tmp_path: Path) -> None:
     done = run(kind, tmp_path)
     assert done.verdict.outcome is Outcome.UNREADY
     assert words in done.verdict.explanation

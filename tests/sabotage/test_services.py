@@ -220,7 +220,7 @@ def test_an_exhausted_table_of_descriptors_is_answered_by_503(runtime: str) -> N
         pytest.param("node", "held-buffers", marks=pytest.mark.soak),
     ],
 )
-def test_what_a_stream_retains_goes_with_it(runtime: str, behaviour: str) -> None:
+def test_memory_of_a_stream_is_released_with_it(runtime: str, behaviour: str) -> None:
     with running(runtime, behaviour) as service:
         service.visit(10)
         low = service.anonymous()
