@@ -63,6 +63,9 @@ SURELY = 0.9  # share of a small growth whose release must have been observable
 # machine: on two cores Go went from 5 to 8 and stayed there, once from 11 to 22 in one cycle of 2,200 streams that each
 # opened a file; a JVM went from 24 to 32. Python starts none.
 OF_RUNTIME = {"go": 8.0, "jvm": 16.0, "node": 8.0}
+STAYED = (
+    0.5  # share of the growth of a class of descriptors without clients that their total must have grown by
+)
 FEW = 2  # cycles; growth per stream at this rate would occur in more of them
 THREADS = (Key("threads"), Key("tasks", "java-thread"))
 CAPPED = ("fds", "threads", "processes", "tasks", "broker-peers")  # resources with a limit
@@ -104,7 +107,34 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     }
     kept = {key: _cap_at_leader(one, kept.get(leaders[key])) if key in leaders and key not in capped else one
             for key, one in kept.items()}  # fmt: skip
+    kept = without_changed_states(kept, read)
     return covered(without_brought_mappings(unserved(followed(seen, kept, FLOOR), capped)))
+
+
+def without_changed_states(
+    results: Mapping[Key, Assessed], read: Mapping[Key, Series]
+) -> dict[Key, Assessed]:
+    """Growth of one class of descriptors over time is none where all of them together did not grow, without clients,
+    by half as many: departed clients that a slow service has not noticed pass from one class of socket to another
+    while all of them wait. A healthy Go of 30 s was called leaking."""
+
+    def of(key: Key, one: Assessed) -> Assessed:
+        total = read.get(Key(key.metric))
+        certain = one.status in ("leaking", "suspected") and one.factor == "time"
+        if not key.kind or key.metric != "fds" or not certain or total is None:
+            return one
+        if _without_clients(total) >= STAYED * _without_clients(read[key]):
+            return one
+        why = "grew without clients while all descriptors together did not: they changed their state"
+        return replace(one, status="undecided", growing=False, why=why)
+
+    return {key: of(key, one) for key, one in results.items()}
+
+
+def _without_clients(one: Series) -> float:
+    """By how much a count grew in the spans without clients."""
+    spans = zip(one.increments, one.column("connection"), strict=True)
+    return math.fsum(value for value, clients in spans if clients <= 0)
 
 
 def unserved(results: Mapping[Key, Assessed], capped: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
