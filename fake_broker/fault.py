@@ -75,11 +75,12 @@ class Beat:
 @dataclass(frozen=True, slots=True)
 class Wire:
     """For the TCP proxy. policy: fields of its policy to change. cut: how to close every connection; None: not at all.
-    reset_mute: whether to reset the half-open ones. by: id of the fault, under which the proxy counts connections."""
+    reset_silenced: whether to reset the half-open ones. by: id of the fault, under which the proxy counts
+    connections."""
 
     policy: Mapping[str, Any] = field(default_factory=dict)
     cut: str | None = None
-    reset_mute: bool = False
+    reset_silenced: bool = False
     by: int = field(default=0, compare=False)
 
 

@@ -49,13 +49,13 @@ class Way:
 
 class Link:
     """A peer's connection (front) and the proxy's own connection to the ROUTER (back). passed: bytes in both
-    directions. mute: no more bytes are read or passed."""
+    directions. silenced: no more bytes are read or passed."""
 
-    __slots__ = ("back", "front", "mute", "passed", "ways")
+    __slots__ = ("back", "front", "passed", "silenced", "ways")
 
     def __init__(self, front: socket.socket, back: socket.socket, start: float) -> None:
         self.front = front
         self.back = back
         self.ways = (Way(front, back, start), Way(back, front, start))
         self.passed = 0
-        self.mute = False
+        self.silenced = False

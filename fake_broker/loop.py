@@ -283,8 +283,8 @@ class Loop:
             self._proxy.change(by=order.by, **order.policy)
         if order.cut:
             self._proxy.cut(order.cut, by=order.by)
-        if order.reset_mute:
-            self._proxy.reset_mute()
+        if order.reset_silenced:
+            self._proxy.reset_silenced()
 
 
 def _proxy(bind: str, behind: str) -> Proxy:

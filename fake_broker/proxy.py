@@ -77,9 +77,9 @@ class Proxy:
         peer's stays open without any traffic. by: the fault under which it counts."""
         self._send_order(lambda: self._cut_all(how, self._tallies.setdefault(by, Tally())))
 
-    def reset_mute(self) -> None:
-        """Reset the connections that are mute, so that their peers can connect again."""
-        self._send_order(self._reset_mute)
+    def reset_silenced(self) -> None:
+        """Reset the connections that no longer pass bytes, so that their peers can connect again."""
+        self._send_order(self._reset_silenced)
 
     def close(self) -> None:
         """End the thread and every connection. Idempotent."""
@@ -117,7 +117,7 @@ class Proxy:
                 now = self._clock()
                 ready |= {link for link, at in self._timed.items() if at <= now}
                 for link in ready:
-                    if link.front in self._links and not link.mute:
+                    if link.front in self._links and not link.silenced:
                         self._pump(link)
                 self._update_listener()
         finally:
@@ -209,6 +209,7 @@ class Proxy:
             if policy.slice:
                 self._count("slice")
                 way.next = now + policy.gap
+        # An end of stream is passed on only after every byte before it.
         if way.ended and not way.buffer and not way.shut:
             way.shut = True
             way.into.shutdown(socket.SHUT_WR)
@@ -217,7 +218,7 @@ class Proxy:
         """Register the connection only for events, or a time, after which it can make progress."""
         now = self._clock()
         waits = [w.next for w in link.ways if w.buffer and w.next > now]
-        if waits and not link.mute:
+        if waits and not link.silenced:
             self._timed[link] = min(waits)
         else:
             self._timed.pop(link, None)
@@ -226,7 +227,7 @@ class Proxy:
             (link.back, link.ways[1], link.ways[0]),
         ):
             events = 0
-            if not link.mute:
+            if not link.silenced:
                 if not reads.ended and len(reads.buffer) < BUFFER:
                     events |= selectors.EVENT_READ
                 if writes.buffer and writes.next <= now:
@@ -242,8 +243,9 @@ class Proxy:
 
     def _end(self, link: Link, how: str) -> None:
         if how in (HANG, HALF_OPEN):
-            link.mute = True
+            link.silenced = True
             self._watch(link)
+            # Close the broker's side alone: the client's stays open and silent, as after a crash of its peer.
             if how == HALF_OPEN:
                 link.back.close()
             return
@@ -254,6 +256,7 @@ class Proxy:
                 self._selector.unregister(one)
             with contextlib.suppress(OSError):
                 if how == RST:
+                    # A linger time of zero makes close(2) send a RST and drop what is queued (socket(7)).
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 else:
                     # Unread bytes turn the FIN of close(2) into a RST (tcp_close in net/ipv4/tcp.c).
@@ -282,13 +285,13 @@ class Proxy:
     def _cut_all(self, how: str, tally: Tally) -> None:
         for link in set(self._links.values()):
             tally.seen += 1
-            if not link.mute:
+            if not link.silenced:
                 tally.fired += 1
                 self._end(link, how)
 
-    def _reset_mute(self) -> None:
+    def _reset_silenced(self) -> None:
         for link in set(self._links.values()):
-            if link.mute:
+            if link.silenced:
                 self._end(link, RST)
 
     def _update_listener(self) -> None:

@@ -20,5 +20,5 @@ class ByteLimit(ProxyFault):
         context.orders.append(Wire({"limit": self.size, "limit_end": self.then}))
 
     def end(self, context: HookContext) -> list[Outgoing]:
-        context.orders.append(Wire({"limit": 0}, reset_mute=True))
+        context.orders.append(Wire({"limit": 0}, reset_silenced=True))
         return []

@@ -18,5 +18,5 @@ class HalfOpen(ProxyFault):
         context.orders.append(Wire(cut="half-open"))
 
     def end(self, context: HookContext) -> list[Outgoing]:
-        context.orders.append(Wire(reset_mute=True))
+        context.orders.append(Wire(reset_silenced=True))
         return []

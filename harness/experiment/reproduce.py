@@ -44,7 +44,7 @@ LATER_THAN = {"solution-2": "solution-1"}  # according to the analysis, it "cras
 @dataclass(frozen=True, slots=True)
 class ProfileSpec:
     """One profile as the reference service describes it. in_log: a regular expression that a line of the log must
-    match after a crash (empty: none), with one of ``returncodes``. mute: no event may reach a client; None:
+    match after a crash (empty: none), with one of ``returncodes``. no_events: no event may reach a client; None:
     nothing is expected of events. load: connections (per cycle), concurrency, dwell (seconds), events, cycles, settle
     and seconds (budget of the trial), sensitivity, disconnect, paths."""
 
@@ -55,7 +55,7 @@ class ProfileSpec:
     expected: Outcome
     in_log: str
     returncodes: tuple[int, ...]
-    mute: bool | None
+    no_events: bool | None
     load: Mapping[str, Any]
     parts: tuple[str, ...] = ()  # its defects, mitigations and times
     profile: str = ""  # the profile whose service runs, if it is another one
@@ -139,7 +139,7 @@ def _profile_spec(data: Mapping[str, Any]) -> ProfileSpec:
         expected=Outcome(data["expected"]),
         in_log=data["in_log"],
         returncodes=tuple(data["returncodes"]),
-        mute=None if data["streams"] is None else not data["streams"],
+        no_events=None if data["streams"] is None else not data["streams"],
         load=data["load"],
         also=tuple(map(Outcome, data["also"])),
         parts=(*data["defects"], *data["mitigations"], *(f"{k}={v}" for k, v in data["times"].items())),
@@ -221,7 +221,7 @@ def _steps(spec: ProfileSpec, goal: Goal) -> Steps:
 
     ramp, sizes = tuple(spec.load.get("ramp") or ()), tuple(spec.load.get("sizes") or (1,))
 
-    def as_asked(trial: Trial) -> CycleSpec | Stop:
+    def as_requested(trial: Trial) -> CycleSpec | Stop:
         done = len(trial.observations)
         if done >= (len(ramp) or goal.cycles):
             return Stop(f"{counted(done, 'cycle')} done, as asked")
@@ -233,9 +233,9 @@ def _steps(spec: ProfileSpec, goal: Goal) -> Steps:
         return replace(step, connections=step.connections * size, concurrency=step.concurrency * size)
 
     if ramp:
-        return as_asked
+        return as_requested
     planned = spec.expected is Outcome.BOUNDED or spec.load.get("runtime", "none") != "none"
-    return (lambda trial: next_step(trial, goal)) if planned else as_asked
+    return (lambda trial: next_step(trial, goal)) if planned else as_requested
 
 
 def confirmed(trial: Trial, spec: ProfileSpec) -> tuple[bool, str]:
@@ -255,9 +255,9 @@ def confirmed(trial: Trial, spec: ProfileSpec) -> tuple[bool, str]:
     if spec.in_log and not silent and not any(re.search(spec.in_log, line) for line in lines):
         return False, f"no line of its log matches {spec.in_log}"
     events = sum(o.ledger.events for o in trial.observations)
-    if spec.mute and events:
+    if spec.no_events and events:
         return False, f"expected no event to reach a client, saw {events}"
-    if spec.mute is False and not events:
+    if spec.no_events is False and not events:
         return False, "expected events to reach the clients, saw none"
     return True, f"{counted(events, 'event')} arrived" if events else "no event ever arrived"
 

@@ -210,7 +210,9 @@ class HealthService:
             )
         self.latest[result.component] = result
         self.history.append(result)
+        # 0 is the latency of a check that was not made.
         if result.latency_ms:
+            # An exponentially weighted mean, so that the payload shows a trend rather than the last answer.
             self._latency += 0.2 * (result.latency_ms - self._latency)
 
     def overall(self) -> str:

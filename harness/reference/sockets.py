@@ -44,11 +44,13 @@ class Sockets:
         """A DEALER connected to ``endpoint``. Raises CheckFailed over the limit, zmq.ZMQError when the system or the
         context has reached its limit (EMFILE)."""
         with self._lock:
+            # Counted under the lock: otherwise two threads could both take the last place.
             if self.limit is not None and len(self._open) >= self.limit:
                 raise CheckFailed(f"socket limit of {self.limit} reached", refused=True)
             socket = (context or self.context).socket(zmq.DEALER)
             self._open[id(socket)] = (socket, _site(sys._getframe(1)))
         self.counters.add("sockets.opened")
+        # A request that no broker has taken must not delay the close, or the exit.
         socket.linger = 0
         socket.connect(endpoint)
         return socket

@@ -407,13 +407,13 @@ def test_accept_then_send_nothing() -> None:
     ("keys", "begin", "end"),
     [
         ({"fault": "max-peers", "peers": 2}, Wire({"max_peers": 2}), Wire({"max_peers": -1})),
-        ({"fault": "half-open"}, Wire(cut="half-open"), Wire(reset_mute=True)),
+        ({"fault": "half-open"}, Wire(cut="half-open"), Wire(reset_silenced=True)),
         ({"fault": "slices", "size": 3}, Wire({"slice": 3, "gap": 0.0}), Wire({"slice": 0, "gap": 0.0})),
         ({"fault": "pause", "delay": 2}, Wire({"pause": 2.0}), Wire({"pause": 0.0})),
         (
             {"fault": "byte-limit", "size": 9, "then": "fin"},
             Wire({"limit": 9, "limit_end": "fin"}),
-            Wire({"limit": 0}, reset_mute=True),
+            Wire({"limit": 0}, reset_silenced=True),
         ),
     ],
 )
