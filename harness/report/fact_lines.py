@@ -33,10 +33,14 @@ class Facts:
     headline: str
     facts: tuple[Fact, ...]
 
+    def head(self) -> list[str]:
+        """The lines of the headline."""
+        # Only the headline is joined: the two spaces behind the outcome are part of the form.
+        return _lines(f"{self.word}  {_joined(self.headline)}", COLUMNS, 5, indent="  ")
+
     def lines(self, limit: int = LINES) -> list[str]:
         """Plain text: at most ``limit`` lines of 80 columns, beside a path that is longer."""
-        # Only the headline is joined: the two spaces behind the outcome are part of the form.
-        head = _lines(f"{self.word}  {_joined(self.headline)}", COLUMNS, 5, indent="  ")
+        head = self.head()
         room = limit - len(head)
         blocks = [(fact, _wrapped(fact)) for fact in self.facts]
         # Where all do not fit, the longest facts are cut first: each keeps its first line.

@@ -57,10 +57,12 @@ def show_verdict(trial: Trial, console: Console, *, report: str = "", root: str 
     if verdict is None:
         console.print("not judged: the run ended before its verdict")
         return
-    for index, line in enumerate(facts_of(trial, report=report, root=root).lines()):
+    facts = facts_of(trial, report=report, root=root)
+    head = len(facts.head())
+    for index, line in enumerate(facts.lines()):
         text = Text(terminal(line, LONGEST))
         if index == 0:
             text.stylize(f"bold {STYLES[verdict.outcome]}", 0, len(verdict.outcome.value))
-        elif line[2:].lstrip() and not line.startswith(" " * INDENT):
+        elif index >= head and not line.startswith(" " * INDENT):
             text.stylize("dim", 0, INDENT)
         console.print(text, soft_wrap=True)

@@ -156,7 +156,7 @@ def test_bounds_per_hour_are_reported_for_totals_and_for_kinds_without_one() -> 
                 Key("memory", "anonymous"): Assessed("undecided", 7.0, "x", growing=True),
             },
             60.0,
-            "memory/anonymous: x; no growth of fds over 60 connections: at most 0.0005 per connection (95 %)",
+            "memory/anonymous: x; no growth of descriptors over 60 connections: at most 0.0005 per connection (95 %)",
         ),
         ({FDS: Assessed("suspected", 5e-4, "grew by 9")}, 60.0, "fds: grew by 9"),
         (

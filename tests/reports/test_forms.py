@@ -80,6 +80,12 @@ def test_a_wrapped_line_has_no_label_and_an_unjudged_trial_is_named() -> None:
     assert stream.getvalue().splitlines()[-1].startswith(f"{' ' * fact_lines.INDENT}word")
     assert DIM not in stream.getvalue().splitlines()[-1]
     console, stream = screen()
+    verdict = Verdict(Outcome.INCONCLUSIVE, "the run was interrupted; " * 6, advice="next word")
+    terminal.show_verdict(replace(LEAKING, verdict=verdict), console)
+    head, continued, *_, last = stream.getvalue().splitlines()
+    assert DIM not in head + continued, "the second line of a headline has no label either"
+    assert last.startswith(f"{DIM}  next ")
+    console, stream = screen()
     terminal.show_verdict(LEAKING, console)
     assert stream.getvalue() == "not judged: the run ended before its verdict\n"
 

@@ -46,7 +46,12 @@ def growth_so_far(results: Mapping[Key, Assessed], connections: float) -> str:
     seen = counted(connections, "connection", ",.0f")
     if not open_:
         return f"no growth over {seen}: at most {most:.2g} per connection (95 %)"
-    of = " and ".join(sorted(str(key) for key in results if key.metric in CERTIFIED and not key.kind))
+    *names, last = sorted(
+        "descriptors" if key.metric == "fds" else key.metric.replace("-", " ")
+        for key in results
+        if key.metric in CERTIFIED and not key.kind
+    )
+    of = f"{', '.join(names)} and {last}" if names else last
     rest = f"no growth of {of} over {seen}: at most {most:.2g} per connection (95 %)"
     return f"{open_[0]}: {results[open_[0]].why}; {rest}"
 
