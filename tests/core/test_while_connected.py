@@ -535,6 +535,14 @@ def test_a_queue_that_the_kernel_took_once_is_looked_at_for_longer(most: float, 
     assert findings(now) == []
 
 
+def test_a_busy_service_that_sent_nothing_between_the_last_two_readings_still_grows() -> None:
+    """It had queued 800 kB for each client by then, and passed."""
+    pause = freed(30 * MIB, lambda t: 160_000 * (t if t < 3.5 else 3.5 if t < 4.5 else t))
+    seen, _ = watched(HEAP, pause)
+    assert len(seen.observations) > 1
+    assert undecided(replace(seen, observations=seen.observations[:1])) is not None
+
+
 def watched_with_leak(per_event: float, freed: float) -> list[Observation]:
     """The hold cycles of a service that keeps so much of each event, of which this share is freed at the disconnect,
     beside 60 objects of each connected client."""

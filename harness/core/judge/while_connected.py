@@ -266,7 +266,8 @@ def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
     if not (after > 0 and after >= PACE * before and highest - read[-1][1] <= 0.1 * total):
         return False
     # A buffer that became full shortly before the end has not grown since.
-    end = read[-1][0] - LAST * (read[-1][0] - read[0][0])
+    # Two intervals at least: a busy service may send nothing between two readings.
+    end = min(read[-1][0] - LAST * (read[-1][0] - read[0][0]), read[-3][0])
     before_end = max(level for at, level in read if at <= end)
     return read[-1][1] - before_end >= PACE * LAST * total
 
