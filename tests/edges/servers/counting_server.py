@@ -177,7 +177,11 @@ class CountingServer:
         waiting = [loop for loop in waiting if not loop.rested()]
         if waiting:
             self._later(0.01, partial(self._once_slept, action, waiting), peer)
-        else:
+            return
+        # What the clients did before they slept has arrived, and we may have been kept from reading it: a half-closed
+        # stream would otherwise be filled, and counted by the client alone.
+        self._look(0.0)
+        if peer in self._peers:
             action(peer)
 
     def _accept(self) -> None:
