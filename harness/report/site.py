@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from harness.core.history import RunEntry
 from harness.core.trends import Series, SeriesChange, all_series, trend
+from harness.core.units import counted
 from harness.report.page import asset, environment, policy, script_json
 from harness.report.trend import SHORT, certainty, commit, level, sentence
 
@@ -51,8 +52,9 @@ def _page(
     charts = [_chart(one, [two for two in found if two.series is one], runs) for one in series]
     uplot, own = asset("uPlot.iife.min.js"), asset("site.js")
     css = asset("uPlot.min.css") + asset("report.css") + asset("site.css")
-    dates = [entry.started_at[:10] for entry in entries]
-    span = f"{len(entries)} runs from {dates[0]} to {dates[-1]}" if dates else "no runs"
+    # The page of a target counts its own runs.
+    dates = [entry.started_at[:10] for entry in entries if not up or entry.digest in runs]
+    span = f"{counted(len(dates), 'run')} from {dates[0]} to {dates[-1]}" if dates else "no runs"
     return (
         environment()
         .get_template("site.html.j2")
@@ -102,7 +104,7 @@ def _target(
         "name": name,
         "page": page,
         "outcome": own[-1].outcome,
-        "runs": sum(any(trial.target == name for trial in entry.trials) for entry in entries),
+        "runs": counted(sum(any(trial.target == name for trial in entry.trials) for entry in entries), "run"),
         "open": sum(one.open and one.series.target == name for one in found),
     }
 

@@ -52,6 +52,32 @@ def test_the_index_lists_targets_and_open_regressions(site: Path) -> None:
     assert "None." in (site / NAMES[OTHER]).read_text()
 
 
+def test_each_page_counts_its_own_runs_and_one_is_one_run() -> None:
+    nights = [
+        night(1, measured(0.0), target=TARGET),
+        *(night(n, measured(0.0), target=OTHER) for n in (2, 3)),
+    ]
+    pages = render(nights, NAMES, {})
+    index, first, second = (" ".join(pages[name].split()) for name in ("index.html", *NAMES.values()))
+    assert "3 runs from" in index
+    assert "· 1 run</span>" in index
+    assert "· 1 run from" in first
+    assert "<summary>1 run</summary>" in first
+    assert "· 2 runs from" in second
+    assert "<summary>2 runs</summary>" in second
+
+
+@pytest.mark.browser
+def test_a_long_name_stays_in_its_card(browser: Browser, tmp_path: Path) -> None:
+    """The name of a file has no space at which a line could break."""
+    names = {f"orders_dashboard_service_{n}.py /events": f"target-{n}.html" for n in range(8)}
+    nights = [night(n, measured(0.0), target=name) for n, name in enumerate(names, 1)]
+    for name, text in render(nights, names, {}).items():
+        (tmp_path / name).write_text(text)
+    with browser.page(tmp_path / "index.html") as shown:
+        shown.wait("[...document.querySelectorAll('.card')].every(one => one.scrollWidth <= one.clientWidth)")
+
+
 def test_pages_refer_to_nothing_outside_the_site(site: Path) -> None:
     for path in site.glob("*.html"):
         text = path.read_text()
