@@ -1,4 +1,4 @@
-"""The standard's own words (HTML Living Standard, 9.2.6) as a few lines of Python: a whole stream at once."""
+"""The algorithm of the standard (HTML Living Standard, 9.2.6) as a few lines of Python that take a whole stream."""
 
 from __future__ import annotations
 

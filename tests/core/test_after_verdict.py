@@ -1,4 +1,4 @@
-"""A step that fails after the verdict leaves a note."""
+"""A step that fails after the verdict adds a note."""
 
 from __future__ import annotations
 

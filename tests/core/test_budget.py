@@ -1,4 +1,4 @@
-"""Budgets: what is granted, by what precedence, and how every mistake is told."""
+"""Budgets: growth that is granted, precedence, and the message of each mistake."""
 
 from __future__ import annotations
 

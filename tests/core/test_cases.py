@@ -96,7 +96,7 @@ HELD = "go-held-while-connected"
 
 
 @pytest.mark.parametrize("name", RELEASES)
-def test_memory_that_goes_with_what_is_released_late_is_no_leak(name: str) -> None:
+def test_memory_of_resources_that_are_released_late_is_no_leak(name: str) -> None:
     """What the first clients warmed up stays, and is not a part of the release."""
     verdict = verdict_of(name)
     assert verdict.outcome.value == "bounded", verdict.explain()

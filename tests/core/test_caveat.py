@@ -1,4 +1,4 @@
-"""What a reader should know beside the verdict."""
+"""Warnings beside the verdict."""
 
 from __future__ import annotations
 

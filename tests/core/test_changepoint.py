@@ -1,4 +1,4 @@
-"""Change points: found where they are, and not where nothing changed. docs/trend.md has the rates of error."""
+"""Change points are found where they are, and not where nothing changed. docs/trend.md has the rates of error."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_night_that_was_measured_badly_counts_for_less() -> None:
     assert changes([*nights[:30], *bad, *nights[30:]]) == []
 
 
-def test_it_works_for_each_night_as_it_comes() -> None:
+def test_an_alarm_stays_when_more_runs_arrive() -> None:
     """An alarm does not go away when more nights arrive."""
     values = [value + (3 if index >= 40 else 0) for index, value in enumerate(noise(70, 8))]
     alarms = [[one.found for one in found(values[:end])] for end in range(41, 71)]

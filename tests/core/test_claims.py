@@ -1,4 +1,4 @@
-"""A claim is confirmed, refuted or left open by its measurements, and by nothing else."""
+"""A claim is confirmed, refuted or left open by its measurements alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a service takes to close is learnt from its own closes, whatever comes and goes beside them."""
+"""The time in which a service closes is learned from its closes, and not from other changes of its counts."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_the_last_reading_is_the_highest_but_for_a_tenth(peak: float, goes_on: b
 
 
 @pytest.mark.parametrize(("full", "goes_on"), [(18.2, False), (18.6, True), (20.0, True)])
-def test_a_buffer_that_was_full_shortly_before_the_end_is_one(full: float, goes_on: bool) -> None:
+def test_a_buffer_that_became_full_shortly_before_the_end_is_a_buffer(full: float, goes_on: bool) -> None:
     """The last 15 % of the time must bring half of their share of the growth."""
     read = [(float(t), min(float(t), full)) for t in range(21)]
     assert while_connected._goes_on(read) is goes_on

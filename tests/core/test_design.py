@@ -1,4 +1,4 @@
-"""The cycles that a plan is made of: how large, how long, how wide, and what they leave out of account."""
+"""The cycles of a plan: size, duration, concurrency, and which cycles do not count."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_times_begin_with_the_first_cycle_or_with_the_service() -> None:
     assert (design.elapsed(seen()), design.spent(seen())) == (0.0, 0.0)
 
 
-def test_a_cycle_will_take_as_long_as_the_longest_of_late_or_its_dwell_and_a_rest() -> None:
+def test_a_cycle_is_estimated_by_the_longest_recent_one_or_its_dwell_and_rest() -> None:
     past = [cycle(n, seconds=seconds) for n, seconds in enumerate((90.0, 1.0, 4.0, 2.0, 1.0))]
     step = CycleSpec(5, 300, 50, 8.0)
     assert design.longest(past) == 6.0

@@ -1,4 +1,4 @@
-"""What names a driver, and what the odds are made of: each limit with data just inside it and just outside."""
+"""The choice of a driver, and the odds: each limit with data just inside it and just outside."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def test_a_driver_without_residual_misses_one_in_a_hundred_of_the_growth(last: f
 
 
 @pytest.mark.parametrize(("more", "found"), [(50, "connection"), (51, "abort")])
-def test_it_is_named_where_the_plainest_leaves_three_times_as_much(more: float, found: str) -> None:
+def test_a_driver_is_named_where_the_plainest_leaves_three_times_as_much_unexplained(
+    more: float, found: str
+) -> None:
     """2.97 % and 3.03 % of the growth are unexplained."""
     factor, _ = named([400, 400, 400 + more, 400], connection=[1000] * 4, abort=[400, 400, 400 + more, 400])
     assert factor == found
@@ -174,7 +176,7 @@ def test_without_the_driver_there_are_no_odds() -> None:
 @pytest.mark.parametrize(
     ("grown", "size"), [([0, 10, 0, 30], 10.0), ([4, 6], 2.0), ([0, 0], 1.0), ([1.5, 3.0], 1.0)]
 )
-def test_growth_comes_in_its_greatest_common_divisor(grown: list[float], size: float) -> None:
+def test_the_batch_size_is_the_greatest_common_divisor(grown: list[float], size: float) -> None:
     assert batch_size(grown) == size
 
 

@@ -1,4 +1,4 @@
-"""What counts as served: each finished stream has one fate, and old records still read."""
+"""Exposure: each finished stream is counted once, and old records can still be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run publishes: each figure once, nothing that was not measured, and no more labels than a database bears."""
+"""Published figures: each once, only measured ones, and with a limited number of labels."""
 
 from __future__ import annotations
 

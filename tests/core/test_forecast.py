@@ -180,7 +180,7 @@ def test_the_nearest_of_several_ceilings_counts(metric: str, pids: float, nproc:
     [("fds", "RLIMIT_NOFILE"), ("mappings", "vm.max_map_count"), ("memory", "memory.max"),
      ("fds/eventfd", "ZMQ_MAX_SOCKETS")],
 )  # fmt: skip
-def test_every_bounded_metric_knows_its_ceiling(metric: str, ceiling: str) -> None:
+def test_every_bounded_metric_has_its_ceiling(metric: str, ceiling: str) -> None:
     found = nearest(metric, 40.0, Rate(1.0, 1.0, 1.0, "x"), {ceiling: 100.0, "another": 50.0})
     assert found is not None
     assert (found.ceiling, found.after_connections, found.after_seconds) == (ceiling, 60.0, None)

@@ -73,7 +73,7 @@ def test_growth_that_a_pool_could_hold_rises_six_times(rises: int, status: str) 
 @pytest.mark.parametrize(
     ("grown", "status"), [((1, 7, 1, 7, 1, 7, 5), OPEN), ((1, 7, 1, 7, 1, 7, 1, 5), LEAKING)]
 )
-def test_growth_by_lumps_that_a_pool_could_hold_rises_eight_times(
+def test_growth_by_batches_that_a_pool_could_hold_rises_eight_times(
     grown: tuple[float, ...], status: str
 ) -> None:
     assert judged(*turns(*grown)).status == status
@@ -86,7 +86,7 @@ EVENLY = (  # Pearson dispersion 1.25 and 1.31
 
 
 @pytest.mark.parametrize(("grown", "status"), EVENLY)
-def test_growth_that_scatters_more_than_one_by_one_is_lumpy(grown: list[float], status: str) -> None:
+def test_growth_that_scatters_more_than_one_by_one_is_batched(grown: list[float], status: str) -> None:
     assert judged(grown, [1600.0 if value else 100.0 for value in grown]).status == status
 
 
@@ -162,7 +162,7 @@ def test_irregular_growth_is_far_beyond_a_pool_after_five_cycles(cycles: int, st
 
 
 @pytest.mark.parametrize(("late", "status"), [(24, OPEN), (25, LEAKING)])
-def test_a_quarter_of_the_growth_comes_in_the_second_half(late: float, status: str) -> None:
+def test_a_quarter_of_the_growth_must_be_in_the_second_half(late: float, status: str) -> None:
     grown = [(200 - 2 * late) / 4] * 4 + [2 * late / 4] * 4
     assert judged(grown, [300] * 8).status == status
 

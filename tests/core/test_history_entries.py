@@ -1,4 +1,4 @@
-"""What a night's entry holds of each metric."""
+"""The metrics in the history's entry of a run."""
 
 from __future__ import annotations
 

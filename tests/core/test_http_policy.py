@@ -1,4 +1,4 @@
-"""Redirects, cookies and URLs as values: what goes where. No socket."""
+"""Redirects, cookies and URLs as values, without a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every outcome from scripted numbers: what must turn red, what must stay green."""
+"""Every outcome from scripted numbers: leaks must be found, and clean runs must pass."""
 
 from __future__ import annotations
 

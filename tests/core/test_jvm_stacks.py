@@ -1,4 +1,4 @@
-"""Thread.print becomes places: the service's line, and what it waits in."""
+"""Thread.print becomes places: the line of the service, and where it waits."""
 
 from __future__ import annotations
 

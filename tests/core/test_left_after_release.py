@@ -1,4 +1,4 @@
-"""What is left once a service has released what it releases late: nothing, a warm-up, or a leak."""
+"""Growth that remains after a late release: none, a warm-up, or a leak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service that stops serving: what is a limit, and which growth ran into one, from both sides."""
+"""A service that stops serving: limits, and the growth that reached one."""
 
 from __future__ import annotations
 

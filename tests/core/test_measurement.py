@@ -1,4 +1,4 @@
-"""What a repeat of a trial showed: each figure of a measurement, and which kinds count as growth."""
+"""The measurement of a repeat: each figure, and which kinds count as growth."""
 
 from __future__ import annotations
 

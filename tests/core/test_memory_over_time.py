@@ -62,13 +62,13 @@ def test_steps_of_an_allocator_are_growth_over_time_as_well() -> None:
 
 
 @pytest.mark.parametrize(("looks", "status"), [(7, OPEN), (8, LEAKING)])
-def test_thirty_seconds_without_clients_are_asked(looks: int, status: str) -> None:
+def test_thirty_seconds_without_clients_are_required(looks: int, status: str) -> None:
     one = judged(series(3e5, [3e5] * looks))
     assert (one.status, one.factor, one.growing) == (status, "time", status == OPEN)
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(84.0, LEAKING), (85.0, OPEN)])
-def test_it_has_continued_for_longer_than_the_retention_time(seconds: float, status: str) -> None:
+def test_growth_must_continue_for_longer_than_the_retention_time(seconds: float, status: str) -> None:
     assert judged(series(PACE, [PACE] * 12), seconds=seconds).status == status
 
 

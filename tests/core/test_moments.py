@@ -1,4 +1,4 @@
-"""What a moment knows of a class of descriptors, and what it does not."""
+"""The levels of a moment, where a class of descriptors was counted and where it was not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Allocations of Node are ranked by what they keep in every cycle."""
+"""Allocations of Node are ranked by the growth that every cycle shows."""
 
 from __future__ import annotations
 

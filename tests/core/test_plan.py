@@ -162,7 +162,7 @@ def test_a_cache_that_filled_in_the_last_cycle_is_not_blamed_on_the_seconds_of_s
     assert assess_one(one, 1e-3, Allowed()).status != "leaking"
 
 
-def test_who_asks_for_stalled_readers_gets_their_dwell() -> None:
+def test_a_load_of_stalled_readers_keeps_its_dwell() -> None:
     """What a stalled reader must fill takes its time; among other ways to leave it must not hold the others up."""
     for way, dwell in (("stall", GOAL.dwell), ("mixed", design.MIN_DWELL)):
         played, _ = play(lambda did: {FDS: 20.0}, replace(GOAL, disconnect=way))

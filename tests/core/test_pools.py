@@ -1,4 +1,4 @@
-"""Pools and state per client: what each burst or each client adds is told from what each stream adds."""
+"""Pools and state per client: growth per burst or per client is distinguished from growth per stream."""
 
 from __future__ import annotations
 

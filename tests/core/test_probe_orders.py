@@ -1,4 +1,4 @@
-"""Orders to a probe and its options: what it prints, for whom, and when it stops."""
+"""Orders to a probe, and its options: output, owner, and end."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_no_sample_is_before_its_time(tree: Tree) -> None:
     assert all(at >= number * 0.02 - 1e-3 for number, at in enumerate(tree.times)), tree.times
 
 
-def test_it_stops_with_the_process_and_on_request(tree: Tree) -> None:
+def test_a_probe_stops_with_the_process_and_on_request(tree: Tree) -> None:
     tree._ends_after = 2
     assert [one["fds"] for one in printed(interval=0.001)[1:]] == [1, 2]
     stop = threading.Event()
@@ -76,7 +76,7 @@ def test_it_stops_with_the_process_and_on_request(tree: Tree) -> None:
     assert len(printed(stop=stop)) == 1
 
 
-def test_one_census_alone(tree: Tree) -> None:
+def test_census_prints_one_census_and_stops(tree: Tree) -> None:
     _, census = printed(census_only=True)
     assert census["census"]["fds"] == {"file": 7}
     assert tree.times == []
@@ -99,7 +99,7 @@ def test_an_order_is_answered_by_one_line(order: str, answer: dict[str, Any] | N
         assert found == answer
 
 
-def test_a_census_on_order_knows_the_tree(tree: Tree) -> None:
+def test_a_census_on_order_has_the_tree(tree: Tree) -> None:
     found = json.loads(module._answer("census", tree, 1.5))["census"]  # type: ignore[arg-type]
     assert (found["at"], found["fds"], found["processes"]) == (1.5, {"file": 7}, 3)
 
@@ -151,7 +151,7 @@ def test_an_endless_order_is_no_longer_read(length: int, taken: bool, pipe: tupl
     assert orders.waiting() == (["x" * length, "limits"] if taken else [])
 
 
-def test_who_sends_too_many_orders_is_not_served(pipe: tuple[int, int]) -> None:
+def test_too_many_orders_at_once_are_refused(pipe: tuple[int, int]) -> None:
     read, write = pipe
     orders = Orders(read)
     os.write(write, b"limits\n" * (MAX_ORDERS + 1))

@@ -1,4 +1,4 @@
-"""What the probe makes of a process tree: births, limits, control groups, samples over a line, thinning."""
+"""The probe's reading of a process tree: births, limits, control groups, samples of a remote probe, thinning."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_descendants_are_found_by_their_ancestors_parents_first() -> None:
     assert births._below({7, 8}, parents) == [9]
 
 
-class Told:
+class ScriptedKernel:
     """What Births reads, scripted: the newest number and who is whose parent."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,56 +52,56 @@ class Told:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    return Told(monkeypatch)
+def scripted(monkeypatch: pytest.MonkeyPatch) -> ScriptedKernel:
+    return ScriptedKernel(monkeypatch)
 
 
-def test_only_numbers_that_were_handed_out_since_are_looked_at(told: Told) -> None:
+def test_only_numbers_that_were_handed_out_since_are_looked_at(scripted: ScriptedKernel) -> None:
     look = births.Births()
-    told.parents = {50: 1, 51: 50}
+    scripted.parents = {50: 1, 51: 50}
     assert look.look({50}) == [51]
-    assert (told.scans, told.looked, look.newest) == (1, [], 100)
+    assert (scripted.scans, scripted.looked, look.newest) == (1, [], 100)
     assert look.look({50, 51}) == []
-    assert told.looked == [], "nothing was started"
-    told.newest, told.parents[102], told.parents[103] = 104, 51, 102
-    told.threads.add(103)
+    assert scripted.looked == [], "nothing was started"
+    scripted.newest, scripted.parents[102], scripted.parents[103] = 104, 51, 102
+    scripted.threads.add(103)
     assert look.look({50, 51}) == [102]
-    assert told.looked == [101, 102, 103, 104]
-    told.looked.clear()
-    told.parents[104] = 50
+    assert scripted.looked == [101, 102, 103, 104]
+    scripted.looked.clear()
+    scripted.parents[104] = 50
     assert look.look({50, 51, 102}) == [104], "one that could not be seen yet is looked for once more"
-    assert told.looked == [101, 104]
-    told.looked.clear()
+    assert scripted.looked == [101, 104]
+    scripted.looked.clear()
     assert look.look({50, 51, 102, 104}) == []
-    assert told.looked == []
-    assert told.scans == 1
+    assert scripted.looked == []
+    assert scripted.scans == 1
     look.close()
     look.close()
 
 
-def test_many_births_are_found_by_a_scan_but_not_at_every_look(told: Told) -> None:
+def test_many_births_are_found_by_a_scan_but_not_at_every_look(scripted: ScriptedKernel) -> None:
     look = births.Births()
     look.look({50})
-    told.newest += births.MAX_CANDIDATES
+    scripted.newest += births.MAX_CANDIDATES
     look.look({50})
-    assert (told.scans, len(told.looked)) == (1, births.MAX_CANDIDATES)
-    told.looked.clear()
+    assert (scripted.scans, len(scripted.looked)) == (1, births.MAX_CANDIDATES)
+    scripted.looked.clear()
     for number in range(2, 6):
-        told.newest += births.MAX_CANDIDATES + 1
+        scripted.newest += births.MAX_CANDIDATES + 1
         look.look({50})
-        assert (told.scans, told.looked) == (1 if number < births.MIN_LOOKS else 2, [])
-    told.newest = 3  # the numbers began anew
+        assert (scripted.scans, scripted.looked) == (1 if number < births.MIN_LOOKS else 2, [])
+    scripted.newest = 3  # the numbers began anew
     for _ in range(births.MIN_LOOKS):
         look.look({50})
-    assert told.scans == 3
+    assert scripted.scans == 3
     look.close()
 
 
-def test_after_fifty_looks_everything_is_scanned_anyway(told: Told) -> None:
+def test_after_fifty_readings_everything_is_scanned_anyway(scripted: ScriptedKernel) -> None:
     look = births.Births()
     for _ in range(births.SAFETY + 1):
         look.look({50})
-    assert told.scans == 2
+    assert scripted.scans == 2
     look.close()
 
 
@@ -335,13 +335,18 @@ def test_old_samples_are_thinned_and_gaps_and_events_stay(
     ],
 )  # fmt: skip
 def test_only_processes_started_since_are_read_unless_there_are_too_many(
-    since: int | None, newest: int, scans: int, looked: list[int], told: Told, monkeypatch: pytest.MonkeyPatch
+    since: int | None,
+    newest: int,
+    scans: int,
+    looked: list[int],
+    scripted: ScriptedKernel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(births, "_newest", lambda: newest)
-    told.parents, told.threads = {99: 50, 98: 99, 100: 50}, {100}
+    scripted.parents, scripted.threads = {99: 50, 98: 99, 100: 50}, {100}
     found = births.descendants(50, {50: 1}, since)
     assert found[0] == 50, "the process itself comes first"
-    assert (told.scans, told.looked) == (scans, looked)
+    assert (scripted.scans, scripted.looked) == (scans, looked)
     # A scan lists processes alone; of single numbers it has to be asked whether they are threads.
     assert found[1:] == ([99, 98, 100] if scans else [99, 98] if 99 in looked else [])
 
@@ -444,7 +449,7 @@ def test_memory_comes_from_the_rollup_and_where_that_is_hidden_from_the_status(
 
     monkeypatch.setattr(memory, "_read_all", read)
     process: Any = SimpleNamespace(pid=7)
-    for told, sizes in (
+    for scripted, sizes in (
         ([], {"rss": 10240, "anonymous": 4096, "uss": 3072}),
         (
             ["uss of pid 7: Permission denied; anonymous memory is from status"],
@@ -454,6 +459,6 @@ def test_memory_comes_from_the_rollup_and_where_that_is_hidden_from_the_status(
     ):
         unreadable, found = list[str](), Counter[str]()
         memory.memory(process, found, unreadable)
-        assert (unreadable, dict(found)) == (told, sizes)
+        assert (unreadable, dict(found)) == (scripted, sizes)
         denied = PermissionError(13, "Permission denied")
         files.update({"status": denied} if files["smaps_rollup"] != ROLLUP else {"smaps_rollup": denied})

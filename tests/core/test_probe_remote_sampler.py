@@ -1,4 +1,4 @@
-"""Samples over a line that was made up: where they are placed, what an answer is, and how a cut line is told."""
+"""Samples of a scripted remote probe: their times, invalid answers, and an interrupted connection."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def until(condition: Any) -> None:
     raise AssertionError("it never came")
 
 
-def test_whom_it_reads_and_how_often_comes_with_the_hello(opened: Any) -> None:
+def test_the_hello_names_the_process_and_the_interval(opened: Any) -> None:
     one = opened()
     assert (one.pid, one.interval, one.latest().fds, one.latest().at) == (7, 0.25, 3, 100.0)
     nobody = RemoteSampler.__new__(RemoteSampler)
@@ -139,7 +139,7 @@ def test_a_sample_is_placed_by_the_quickest_line_and_never_before_the_last(far: 
         ("inbound", {"error": "no"}, None), ("limits", {"limits": {"pids.max": 3}}, {"pids.max": 3.0}),
     ],
 )  # fmt: skip
-def test_a_question_goes_over_the_line(
+def test_an_order_is_sent_to_a_remote_probe(
     asked: str, answer: dict[str, Any], found: Any, far: Far, opened: Any
 ) -> None:
     far.answers = {asked: answer}
@@ -148,7 +148,7 @@ def test_a_question_goes_over_the_line(
     assert far.orders == ["inbound 80" if asked == "inbound" else "limits"]
 
 
-def test_a_census_goes_over_the_line_and_a_damaged_one_is_no_reading(far: Far, opened: Any) -> None:
+def test_a_remote_census_is_read_and_a_damaged_one_is_no_reading(far: Far, opened: Any) -> None:
     far.answers = {"census": json.loads(lines.census_line(Census(0.0, fds={"file": 3}, processes=1)))}
     one = opened()
     assert one.census(5.0) == Census(5.0, fds={"file": 3}, processes=1)
@@ -171,7 +171,7 @@ def test_no_answer_is_an_error_that_names_the_order(
         one.limits()
 
 
-def test_one_that_takes_no_orders_is_not_asked(far: Far, opened: Any) -> None:
+def test_a_probe_without_orders_gets_none(far: Far, opened: Any) -> None:
     far.runs = [[[{**HELLO, "orders": False}, {"at": 1.0, "fds": 3}]]]
     one = opened()
     assert one.inbound(80) is None
@@ -254,7 +254,7 @@ def test_a_silent_link_passes_nothing(far: Far, monkeypatch: pytest.MonkeyPatch)
         assert quick.latest().fds is None
 
 
-def test_one_that_sends_no_sample_is_refused_with_what_it_said(far: Far, opened: Any) -> None:
+def test_a_command_that_sends_no_sample_is_refused_with_its_output(far: Far, opened: Any) -> None:
     far.runs, far.cuts = [[]], 1
     with pytest.raises(ProbeError, match=r"sent no sample: the command exited with 255"):
         opened()

@@ -167,7 +167,7 @@ def test_a_sparkline_shows_peaks_and_gaps(values: list[float | None], width: int
     assert sparkline(values, width) == text
 
 
-class Told:
+class ScriptedSampler:
     """A sampler with a scripted end; each look costs a tenth of a second of a made-up clock."""
 
     def __init__(self, ends_after: int, seconds: float = 0.0) -> None:
@@ -197,13 +197,13 @@ class Told:
 class Step(threading.Event):
     """An event whose wait lets the made-up clock go on."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, scripted: ScriptedSampler) -> None:
         super().__init__()
-        self.told, self.waits = told, list[float | None]()
+        self.scripted, self.waits = scripted, list[float | None]()
 
     def wait(self, timeout: float | None = None) -> bool:
         self.waits.append(timeout)
-        self.told.now += timeout or 0.0
+        self.scripted.now += timeout or 0.0
         return self.is_set()
 
 
@@ -214,26 +214,26 @@ def test_a_plain_stream_gets_a_line_every_five_seconds_and_a_large_target_few_ce
     seconds: float, censuses: list[float]
 ) -> None:
     """A census that takes a tenth of a second is taken every five seconds."""
-    told, view = Told(45, seconds), View(7, "app")
+    scripted, view = ScriptedSampler(45, seconds), View(7, "app")
     stream, exported = io.StringIO(), list[Any]()
     export = type(
         "Board", (), {"sample": lambda self, one: None, "census": lambda self, one: exported.append(one)}
     )()
-    watch._loop(view, told, None, Console(file=stream, width=200), export, Step(told), told.clock)  # type: ignore[arg-type]
-    assert told.censuses == pytest.approx(censuses, abs=0.3)
-    assert len(exported) == len(told.censuses)
+    watch._loop(view, scripted, None, Console(file=stream, width=200), export, Step(scripted), scripted.clock)  # type: ignore[arg-type]
+    assert scripted.censuses == pytest.approx(censuses, abs=0.3)
+    assert len(exported) == len(scripted.censuses)
     times = [float(line.split()[0]) for line in stream.getvalue().splitlines()]
     assert len(times) == 3
     assert times[1] - times[0] == pytest.approx(5.0, abs=0.3)
 
 
 def test_a_stop_ends_the_loop_before_any_look() -> None:
-    told = Told(9)
-    stop = Step(told)
+    scripted = ScriptedSampler(9)
+    stop = Step(scripted)
     stop.set()
-    watch._loop(View(7), told, None, Console(file=io.StringIO()), None, stop, told.clock)  # type: ignore[arg-type]
-    assert (told.looks, told.censuses) == (0, [])
-    told = Told(3)
-    stop = Step(told)
-    watch._loop(View(7), told, None, Console(file=io.StringIO()), None, stop, told.clock)  # type: ignore[arg-type]
+    watch._loop(View(7), scripted, None, Console(file=io.StringIO()), None, stop, scripted.clock)  # type: ignore[arg-type]
+    assert (scripted.looks, scripted.censuses) == (0, [])
+    scripted = ScriptedSampler(3)
+    stop = Step(scripted)
+    watch._loop(View(7), scripted, None, Console(file=io.StringIO()), None, stop, scripted.clock)  # type: ignore[arg-type]
     assert stop.waits == [watch.REDRAW] * 2

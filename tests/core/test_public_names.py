@@ -1,4 +1,4 @@
-"""What users import: every public name is there, typed, and nothing else is shown to them."""
+"""The names that users import: each exists and is typed, and no others are public."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At rest means: nothing moved for the window. A gap is never rest."""
+"""A service is at rest when nothing changed during the window. A gap is never rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text of somebody else stays text in every format."""
+"""Foreign text is quoted in every format."""
 
 from __future__ import annotations
 

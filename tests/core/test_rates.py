@@ -144,7 +144,7 @@ def test_two_spans_that_agree_give_the_rate_as_exactly_as_counts() -> None:
 
 
 @pytest.mark.parametrize("grown", [[366.0], [0.0, 366.0]])
-def test_one_increment_alone_is_no_lump(grown: list[float]) -> None:
+def test_one_increment_alone_is_no_batch(grown: list[float]) -> None:
     _, low, high = interval(grown, [500.0, 3160.0][-len(grown) :])
     assert 0.08 < low < high < 0.14
 

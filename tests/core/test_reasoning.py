@@ -42,7 +42,7 @@ def test_too_little_states_how_many_streams_would_decide() -> None:
     assert "bounded after 3,000 answered streams without growth" in lines(trial([10.0] * 3))
 
 
-def test_one_metric_alone() -> None:
+def test_explain_prints_one_metric_alone() -> None:
     assert lines(trial([10.0] * 3), "threads") == ""
     assert lines(trial([10.0] * 3), "fds").count("levels") == 1
 

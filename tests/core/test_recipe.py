@@ -1,4 +1,4 @@
-"""Patterns of growth and what is said of them; that services really do so is proved in tests/edges."""
+"""Patterns of growth and their sentences; tests/edges has processes that really leak in these ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as plain values: nothing is lost on the way there and back, and the same run gives the same text."""
+"""A run as plain values: it is read back unchanged, and the same run gives the same text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets are found by their names and by their values, and nothing else is touched."""
+"""Secrets are found by their names and by their values, and other text is not changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that name a runtime's version may be anything: whoever installed the runtime made them."""
+"""The files that name a runtime's version may hold anything, because other programs write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published schema accepts what every outcome writes, and refuses what it does not say."""
+"""The published schema accepts what every outcome writes, and refuses everything else."""
 
 from __future__ import annotations
 

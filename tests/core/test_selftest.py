@@ -1,4 +1,4 @@
-"""A pass is worth what it would have found: planted leaks of the claimed size."""
+"""The self-test of a pass: planted leaks of the claimed size must be found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated services of ``bench.detector`` do what their names say: what is planted is what the levels show."""
+"""The simulated services of ``bench.detector``: their levels show what was planted."""
 
 from __future__ import annotations
 

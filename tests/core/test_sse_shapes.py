@@ -1,4 +1,4 @@
-"""A decoder that was told what events look like finds the same ones as a decoder that was not."""
+"""A decoder that knows the usual shapes of events finds the same events as one that does not."""
 
 from __future__ import annotations
 

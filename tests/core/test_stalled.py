@@ -1,4 +1,4 @@
-"""Services that run and send nothing: which cycles count, and the figures that are told."""
+"""Services that run and send nothing: which cycles count, and which figures are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading stops once a service has only failed for ten seconds, and not for anything less."""
+"""Loading stops after a service has failed every stream for ten seconds, and not before."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_short_cycles_of_failures_add_up() -> None:
         "nothing fails",
     ],
 )
-def test_it_continues(spec: CycleSpec, each: dict[str, int]) -> None:
+def test_loading_continues(spec: CycleSpec, each: dict[str, int]) -> None:
     assert loaded(30, spec, StreamFailures(), opened=20, **each) is None
 
 

@@ -1,4 +1,4 @@
-"""What the project is built from: pins with hashes, actions by commit, and an audit that can fail."""
+"""The supply chain: pins with hashes, actions by commit, and an audit that can fail."""
 
 from __future__ import annotations
 

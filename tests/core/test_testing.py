@@ -267,7 +267,7 @@ def holding(kind: str, things: dict[object, Thing], **more: Any) -> Snapshot:
     return Snapshot({kind: things}, **more)  # type: ignore[arg-type]
 
 
-def test_an_object_at_the_address_of_an_earlier_one_is_another() -> None:
+def test_an_object_at_a_reused_address_is_another_object() -> None:
     one, other = object(), object()
     before = holding("tasks", {4096: thing(one)})
     assert grown(before, holding("tasks", {4096: thing(one)})) == {}
@@ -379,7 +379,7 @@ def test_the_error_counts_everything_and_shows_ten_of_each() -> None:
     assert "more" not in str(LeaksError({"tasks": ["one"] * 10}))
 
 
-def test_a_thread_with_the_number_of_one_that_ended_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_with_a_reused_number_is_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel gives a number again, as soon as all others have been used."""
     over = threading.Event()
     first = threading.Thread(name="the first one", target=over.wait)
@@ -398,7 +398,7 @@ def test_a_thread_with_the_number_of_one_that_ended_is_another(monkeypatch: pyte
         first.join()
 
 
-def test_a_child_with_the_number_of_one_that_ended_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_with_a_reused_pid_is_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     module = sys.modules[Snapshot.__module__]
     read = module._read

@@ -1,4 +1,4 @@
-"""Series with noise of their own: what drives one, and whether it goes on."""
+"""Series with noise: the driver, and whether the growth continues."""
 
 from __future__ import annotations
 

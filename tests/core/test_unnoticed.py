@@ -1,4 +1,4 @@
-"""Sockets of clients that left unnoticed: such levels are not levels, what stays is one."""
+"""Clients whose disconnect the service has not noticed: levels with their sockets do not count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask Locust's web UI for what: hosts, origins and the headers of its answers."""
+"""Requests to Locust's web UI: the accepted hosts and origins, and the headers of its answers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_any_other_name_is_refused(header: str) -> None:
         ("http://evil.example", "same-origin", False),
     ],
 )
-def test_only_a_page_of_the_same_origin_is_one(origin: str | None, site: str | None, same: bool) -> None:
+def test_only_a_page_of_the_same_origin_counts_as_such(
+    origin: str | None, site: str | None, same: bool
+) -> None:
     assert is_same_origin(HERE, origin, site) is same
 
 

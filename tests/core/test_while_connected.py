@@ -434,7 +434,7 @@ def test_a_slow_queue_behind_stalled_readers_is_no_pass() -> None:
 
 
 @pytest.mark.parametrize("most", [8_000, 16_384, 65_536])
-def test_a_bounded_queue_that_fills_slowly_is_one(most: float) -> None:
+def test_a_slowly_filling_bounded_queue_counts_as_bounded(most: float) -> None:
     """High-water marks of 8 to 64 kB: full within the long hold."""
     seen, _ = watched(HEAP, queued(3_000, most))
     assert undecided(seen) is None
@@ -492,7 +492,7 @@ def test_stalled_readers_are_held_until_the_service_notices_them(
     assert next_hold(quiet_hold(received), replace(PLAIN, phase=Phase.HOLD), 5.0, seconds - 1) is None
 
 
-def test_later_growth_is_no_pass_and_flat_memory_is_one() -> None:
+def test_later_growth_is_no_pass_and_flat_memory_is_a_pass() -> None:
     now = quiet_hold(5_000)
     step = next_hold(now, replace(PLAIN, phase=Phase.HOLD), 5.0)
     assert step is not None

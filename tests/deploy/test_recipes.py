@@ -1,4 +1,4 @@
-"""The recipes for CI systems do what docs/ci.md says: their own lines run here, in the shell that each system uses."""
+"""The recipes for CI systems of docs/ci.md: their lines run here, in the shell that each system uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as a user's shell runs it, and what it leaves alive."""
+"""Runs the command line as a user's shell does, and finds processes that it leaves alive."""
 
 from __future__ import annotations
 

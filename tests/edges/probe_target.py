@@ -1,4 +1,4 @@
-"""A process that does what it is told, for the probe to look at."""
+"""A process that the probe reads, and that obeys commands on its standard input."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ for line in sys.stdin:
 """
 
 
-class Told:
+class ScriptedProcess:
     """A Python process that executes what ``run`` gives it. What it appends to ``kept`` stays open."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Told:
                 except OSError:
                     pass
 
-    def __enter__(self) -> Told:
+    def __enter__(self) -> ScriptedProcess:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""The reference service and a broker as real processes, and clients that leave in known ways."""
+"""The reference service and a broker as real processes, and clients that disconnect in known ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A swarm beside a server that keeps count by itself, for the tests of whole cycles."""
+"""A swarm beside a server with counts of its own, for the tests of whole cycles."""
 
 from __future__ import annotations
 

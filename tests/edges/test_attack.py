@@ -1,4 +1,4 @@
-"""The signal matrix: a fast part in every run, the whole of it in the long one."""
+"""The signal matrix: a quick part in every run, all of it in the long one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done apart: its result, its errors, its turns here, and who stops does not wait for it."""
+"""Work in a thread that can be cancelled: its result, its errors, and a cancellation that does not wait for it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def never() -> bool:
     return False
 
 
-def test_it_returns_and_raises_what_the_work_does() -> None:
+def test_the_result_and_the_error_of_the_work_are_passed_on() -> None:
     assert call_cancellable(never, lambda: 3, "this") == 3
     with pytest.raises(ProbeError, match="mine"):
         call_cancellable(never, lambda: (_ for _ in ()).throw(ProbeError("mine")), "this")
 
 
-def test_who_stops_does_not_wait_for_work_that_hangs() -> None:
+def test_a_cancellation_does_not_wait_for_work_that_hangs() -> None:
     release, stop = threading.Event(), threading.Event()
 
     def work() -> None:

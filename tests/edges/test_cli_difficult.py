@@ -185,7 +185,7 @@ def test_streams_that_were_refused_after_the_crash_are_not_counted_before_it(tmp
     assert ended["exit"]["connections"] == sum(ledger["opened"] for ledger in ledgers) - refused
 
 
-def test_one_that_listens_late_is_waited_for(tmp_path: Path) -> None:
+def test_a_service_that_listens_late_is_awaited(tmp_path: Path) -> None:
     """It begins to listen once it is let, and it is let once the guard has looked for it again and again."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)

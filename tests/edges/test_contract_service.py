@@ -1,4 +1,4 @@
-"""The contract service as an outside suite drives it: its own process, HTTP both ways, each capability."""
+"""The contract service as an external test suite uses it: a process, HTTP in both directions, each capability."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def event(data: str, kind: str = "message", own: str = "") -> dict[str, Any]:
     return {"kind": "event", "event": {"type": kind, "id": own, "data": data}}
 
 
-def test_it_names_its_capabilities(suite: Suite) -> None:
+def test_the_service_lists_its_capabilities(suite: Suite) -> None:
     status, _, answer = suite.ask("GET", "/")
     assert status == 200
     assert answer == {

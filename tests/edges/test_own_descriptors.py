@@ -30,7 +30,7 @@ from harness.store.lines import LineFile
 from harness.store.run_dir import RunDirectory
 from harness.store.write import replace_file
 from harness.testing import no_leaks
-from tests.edges.probe_target import Told, state, wait_for
+from tests.edges.probe_target import ScriptedProcess, state, wait_for
 
 GONE = 4194999  # above the largest pid of Linux
 ME = os.getpid()
@@ -136,23 +136,25 @@ def test_so_does_one_on_a_kernel_that_does_not_count_descriptors(monkeypatch: py
 
 
 def test_so_does_one_of_a_process_whose_main_thread_has_left() -> None:
-    with Told() as told:
-        told.run("import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n")
-        told.send("ctypes.CDLL(None).pthread_exit(None)")
-        wait_for(lambda: state(told.pid) == "Z", "its main thread left")
-        one_tree(told.pid)
+    with ScriptedProcess() as scripted:
+        scripted.run(
+            "import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+        )
+        scripted.send("ctypes.CDLL(None).pthread_exit(None)")
+        wait_for(lambda: state(scripted.pid) == "Z", "its main thread left")
+        one_tree(scripted.pid)
         before = held()
-        one_tree(told.pid)
-        assert census(told.pid, at=0.0).processes == 1
+        one_tree(scripted.pid)
+        assert census(scripted.pid, at=0.0).processes == 1
         assert held() == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to enter a network namespace")
 def test_so_does_one_of_another_network_namespace() -> None:
-    with Told(prefix=["unshare", "--net"]) as told:
-        assert inbound(told.pid, 1) == 0
+    with ScriptedProcess(prefix=["unshare", "--net"]) as scripted:
+        assert inbound(scripted.pid, 1) == 0
         before = held()
-        assert inbound(told.pid, 1) == 0
+        assert inbound(scripted.pid, 1) == 0
         assert held() == before
 
 
@@ -184,16 +186,16 @@ def test_a_socket_that_cannot_be_bound_is_closed(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_tree_gives_back_the_descriptors_of_children_that_ended() -> None:
-    with Told() as told:
-        tree = Tree(told.pid)
+    with ScriptedProcess() as scripted:
+        tree = Tree(scripted.pid)
         try:
             tree.read(0.0)
             before = len(held())
             for at in range(ROUNDS):
-                told.run(STARTS_A_CHILD)
+                scripted.run(STARTS_A_CHILD)
                 assert tree.read(at).processes == 2
                 assert len(held()) > before
-                told.run("child = kept.pop(); child.communicate()")
+                scripted.run("child = kept.pop(); child.communicate()")
                 assert tree.read(at + 0.5).processes == 1
                 assert len(held()) == before
         finally:
@@ -226,9 +228,9 @@ def test_a_child_leaves_no_descriptor_and_no_zombie(tmp_path: Path) -> None:
 
 
 def test_a_sum_without_one_of_its_parts_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Told() as told:
-        told.run(STARTS_A_CHILD)
-        tree = Tree(told.pid)
+    with ScriptedProcess() as scripted:
+        scripted.run(STARTS_A_CHILD)
+        tree = Tree(scripted.pid)
         try:
             whole = tree.read(0.0)
             assert whole.processes == 2
@@ -262,21 +264,21 @@ def test_a_census_of_two_processes_gives_no_sum_of_one(
     from harness.probe import memory
 
     read = memory._read_all
-    with Told() as told:
-        told.run(STARTS_A_CHILD)
+    with ScriptedProcess() as scripted:
+        scripted.run(STARTS_A_CHILD)
 
         def some(process: HotProcess, name: str) -> bytes:
-            if process.pid != told.pid and name in denied.split():
+            if process.pid != scripted.pid and name in denied.split():
                 raise PermissionError(13, "Permission denied")
             return read(process, name)
 
-        whole = census(told.pid, at=0.0)
+        whole = census(scripted.pid, at=0.0)
         assert (whole.processes, whole.unreadable) == (2, ())
         assert whole.mappings
         assert set(whole.memory) == {"anonymous", "rss", "uss"}
         assert len(whole.per_process) == 2
         monkeypatch.setattr(memory, "_read_all", some)
-        found = census(told.pid, at=0.0)
+        found = census(scripted.pid, at=0.0)
     assert found.processes == 2
     assert (found.mappings == {}) is ("mappings" in missing)
     assert set(found.memory) == {"anonymous", "rss", "uss"} - missing
@@ -286,34 +288,34 @@ def test_a_census_of_two_processes_gives_no_sum_of_one(
 
 def test_a_census_without_the_descriptors_of_one_process_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     read, classify = HotProcess.read, descriptors_module._classify
-    with Told() as told:
-        told.run(STARTS_A_CHILD)
+    with ScriptedProcess() as scripted:
+        scripted.run(STARTS_A_CHILD)
 
         def hidden(process: HotProcess) -> hot.HotReading | None:
             reading = read(process)
-            return reading if process.pid == told.pid or reading is None else replace(reading, fds=None)
+            return reading if process.pid == scripted.pid or reading is None else replace(reading, fds=None)
 
         def denied(process: HotProcess, tally: descriptors_module.Tally) -> descriptors_module.Held:
-            if process.pid != told.pid:
+            if process.pid != scripted.pid:
                 raise PermissionError(13, "Permission denied")
             return classify(process, tally)
 
         monkeypatch.setattr(HotProcess, "read", hidden)
         monkeypatch.setattr(descriptors_module, "_classify", denied)
-        found = census(told.pid, at=0.0)
+        found = census(scripted.pid, at=0.0)
     assert (found.fds, found.per_process, found.processes) == ({}, {}, 2)
     assert [reason.split(" of pid ")[0] for reason in found.unreadable] == ["fds"]
 
 
 def test_a_process_that_has_the_pid_of_an_earlier_one_is_left_out() -> None:
     """An orphan of the tree is known by its pid and its start time alone."""
-    with Told() as told, Told() as orphan:
-        known = {each: start_of(each) for each in (told.pid, orphan.pid)}
-        both = census(told.pid, at=0.0, known=known)
-        assert set(both.per_process) == {str(told.pid), str(orphan.pid)}
+    with ScriptedProcess() as scripted, ScriptedProcess() as orphan:
+        known = {each: start_of(each) for each in (scripted.pid, orphan.pid)}
+        both = census(scripted.pid, at=0.0, known=known)
+        assert set(both.per_process) == {str(scripted.pid), str(orphan.pid)}
         for other in (-1, 1):
-            alone = census(told.pid, at=0.0, known={**known, orphan.pid: known[orphan.pid] + other})
-            assert set(alone.per_process) == {str(told.pid)}
+            alone = census(scripted.pid, at=0.0, known={**known, orphan.pid: known[orphan.pid] + other})
+            assert set(alone.per_process) == {str(scripted.pid)}
             assert alone.processes == 1
 
 

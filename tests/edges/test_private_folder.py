@@ -1,4 +1,4 @@
-"""Folders for sockets: private, gone at the end, and removed by the next run after a kill."""
+"""Folders for sockets: private, removed at the end, and by the next run after a kill."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def holder() -> tuple[subprocess.Popen[str], Path]:
     return process, Path(process.stdout.readline().strip())
 
 
-def test_it_is_private_and_removed_at_the_end(parent: Path) -> None:
+def test_a_folder_is_private_and_removed_at_the_end(parent: Path) -> None:
     with PrivateFolder("runtime") as folder:
         assert folder.path.parent == parent
         assert stat.S_IMODE(folder.path.lstat().st_mode) == 0o700

@@ -1,4 +1,4 @@
-"""Each class is held by a real process and found by its name, with an example that says what it is."""
+"""Each class is held by a real process and found by its name, with an example."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.probe.lines import census_line, census_of
 from harness.probe.links import links
 from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
-from tests.edges.probe_target import Told, asleep, state, wait_for
+from tests.edges.probe_target import ScriptedProcess, asleep, state, wait_for
 
 CTYPES = "import ctypes; libc = ctypes.CDLL(None); "
 PAIRS = """
@@ -91,61 +91,61 @@ HELD = {
 @pytest.mark.parametrize("kind", HELD)
 def test_each_class_is_known(kind: str) -> None:
     code, example = HELD[kind]
-    with Told() as told:
-        before = census(told.pid, at=0.0)
-        told.run(code)
-        if told.run("answer = any(isinstance(held, int) and held < 0 for held in kept)"):
+    with ScriptedProcess() as scripted:
+        before = census(scripted.pid, at=0.0)
+        scripted.run(code)
+        if scripted.run("answer = any(isinstance(held, int) and held < 0 for held in kept)"):
             if PRIVILEGED_ERROR in code and os.geteuid() != 0:
                 pytest.skip(f"needs root for a {kind} socket")
             pytest.skip(f"no {kind} to be had: this kernel lacks it, or this user may not")
-        after = census(told.pid, at=1.0)
+        after = census(scripted.pid, at=1.0)
         grown = [growth for growth in difference(before, after) if growth.key.metric == "fds"]
         assert {growth.key.kind: growth.by for growth in grown} == {kind: 5.0}
         assert any(example in each for each in grown[0].examples), grown[0].examples
-        assert levels(after)[Key("fds")] == psutil.Process(told.pid).num_fds()
+        assert levels(after)[Key("fds")] == psutil.Process(scripted.pid).num_fds()
 
 
 def test_connections_by_direction_port_and_state() -> None:
-    with Told() as told, Told() as other:
+    with ScriptedProcess() as scripted, ScriptedProcess() as other:
         other.run(PAIRS)
         there = other.run("answer = port")
-        told.run(PAIRS)
-        here = told.run("answer = port")
+        scripted.run(PAIRS)
+        here = scripted.run("answer = port")
         # Three come in from the other process, two go out to it; one of each has been left by its peer.
         other.run(
             f"import socket; kept += [socket.create_connection(('127.0.0.1', {here})) for _ in range(3)]"
         )
-        told.run("kept += [listener.accept()[0] for _ in range(3)]")
-        told.run(f"kept += [socket.create_connection(('127.0.0.1', {there})) for _ in range(2)]")
+        scripted.run("kept += [listener.accept()[0] for _ in range(3)]")
+        scripted.run(f"kept += [socket.create_connection(('127.0.0.1', {there})) for _ in range(2)]")
         other.run("kept += [listener.accept()[0] for _ in range(2)]")
-        full = census(told.pid, at=0.0)
+        full = census(scripted.pid, at=0.0)
         assert full.fds["tcp-in"] == 3
         assert full.fds[f"tcp-out:{there}"] == 2
         assert full.fds["tcp-listen"] == 1
         assert full.sockets == {"listen": 1, "established": 5}
         assert full.examples[f"tcp-out:{there}"][0] == f"127.0.0.1:{there}"
-        assert inbound(told.pid, int(str(here))) == 3
+        assert inbound(scripted.pid, int(str(here))) == 3
         other.run("kept[0].close(); kept[-1].close()")
-        wait_for(lambda: census(told.pid, at=0.0).fds.get("close-wait") == 2, "two peers left")
-        left = census(told.pid, at=1.0)
+        wait_for(lambda: census(scripted.pid, at=0.0).fds.get("close-wait") == 2, "two peers left")
+        left = census(scripted.pid, at=1.0)
         assert left.fds["tcp-in"] == 2
         assert left.fds[f"tcp-out:{there}"] == 1
         assert left.sockets["close-wait"] == 2
-        assert inbound(told.pid, int(str(here))) == 2
+        assert inbound(scripted.pid, int(str(here))) == 2
 
 
 def test_shut_down_but_not_closed_has_no_row() -> None:
-    with Told() as told:
-        told.run(PAIRS)
-        before = census(told.pid, at=0.0)
-        told.run("kept += [pair() for _ in range(4)]")
-        told.run(
+    with ScriptedProcess() as scripted:
+        scripted.run(PAIRS)
+        before = census(scripted.pid, at=0.0)
+        scripted.run("kept += [pair() for _ in range(4)]")
+        scripted.run(
             "for client, served in kept:\n"
             "    client.shutdown(socket.SHUT_WR); served.shutdown(socket.SHUT_WR)\n"
             "    client.close()"
         )
-        wait_for(lambda: census(told.pid, at=1.0).fds.get("rowless-socket") == 4, "four without a row")
-        after = census(told.pid, at=1.0)
+        wait_for(lambda: census(scripted.pid, at=1.0).fds.get("rowless-socket") == 4, "four without a row")
+        after = census(scripted.pid, at=1.0)
         assert {growth.key.kind for growth in difference(before, after) if growth.key.metric == "fds"} == {
             "rowless-socket"
         }
@@ -163,14 +163,14 @@ for name in (folder + "/so\\nck", folder + "/x\\n1 2 3 4 5 6", "\\0abstract\\n0:
 
 
 def test_a_file_that_only_is_called_deleted_is_not() -> None:
-    with Told() as told:
-        before = census(told.pid, at=0.0)
-        told.run(
+    with ScriptedProcess() as scripted:
+        before = census(scripted.pid, at=0.0)
+        scripted.run(
             "import os, tempfile; folder = tempfile.mkdtemp()\n"
             "kept += [open(folder + '/' + name, 'w') for name in ('a (deleted)', 'b', 'c', 'd')]\n"
             "os.unlink(folder + '/b'); os.rename(folder + '/d', folder + '/c')"
         )
-        grown = difference(before, census(told.pid, at=1.0))
+        grown = difference(before, census(scripted.pid, at=1.0))
         # b is gone, c was replaced; a and d have a name.
         assert {growth.key.kind: growth.by for growth in grown if growth.key.metric == "fds"} == {
             "file": 2.0,
@@ -180,11 +180,11 @@ def test_a_file_that_only_is_called_deleted_is_not() -> None:
 
 def test_names_that_anybody_may_choose_break_no_reading() -> None:
     """Line ends and escapes in the names of threads, files and sockets, its own and another process's."""
-    with Told() as told, Told() as other:
-        before = census(told.pid, at=0.0), census(other.pid, at=0.0)
-        told.run(NASTY)
+    with ScriptedProcess() as scripted, ScriptedProcess() as other:
+        before = census(scripted.pid, at=0.0), census(other.pid, at=0.0)
+        scripted.run(NASTY)
         other.run("import socket; kept += [socket.socket(), *socket.socketpair()]")
-        after = census(told.pid, at=1.0)
+        after = census(scripted.pid, at=1.0)
         grown = {
             growth.key.kind: growth.by
             for growth in difference(before[0], after)
@@ -198,59 +198,59 @@ def test_names_that_anybody_may_choose_break_no_reading() -> None:
             "rowless-socket": 1.0,
             "unix": 2.0,
         }
-        tree = Tree(told.pid)
+        tree = Tree(scripted.pid)
         assert tree.read(0.0).fds == sum(after.fds.values())
         tree.close()
 
 
 def test_ipv6_is_counted_too() -> None:
     code = PAIRS.replace("socket.socket()", "socket.socket(socket.AF_INET6)").replace("127.0.0.1", "::1")
-    with Told() as told:
-        told.run(code + "kept += [pair() for _ in range(6)]")
-        port = int(str(told.run("answer = port")))
-        taken = census(told.pid, at=0.0)
+    with ScriptedProcess() as scripted:
+        scripted.run(code + "kept += [pair() for _ in range(6)]")
+        port = int(str(scripted.run("answer = port")))
+        taken = census(scripted.pid, at=0.0)
         assert taken.fds["tcp-in"] == taken.fds[f"tcp-out:{port}"] == 6
         assert taken.examples[f"tcp-out:{port}"] == (f"[::1]:{port}",)
-        assert inbound(told.pid, port) == 6
+        assert inbound(scripted.pid, port) == 6
 
 
 def test_an_accepted_connection_stays_inbound_when_nobody_listens_any_more() -> None:
     ports = iter(range(20000, 20100))
-    with Told() as told:
+    with ScriptedProcess() as scripted:
         for port in ports:
             code = PAIRS.replace('("127.0.0.1", 0)', f'("127.0.0.1", {port})')
             try:
-                told.run(code.replace("listener.bind", "listener.setsockopt(1, 2, 1); listener.bind"))
+                scripted.run(code.replace("listener.bind", "listener.setsockopt(1, 2, 1); listener.bind"))
                 break
             except AssertionError:
                 continue
-        told.run("kept += [pair() for _ in range(3)]; listener.close()")
-        taken = census(told.pid, at=0.0)
+        scripted.run("kept += [pair() for _ in range(3)]; listener.close()")
+        taken = census(scripted.pid, at=0.0)
         assert taken.fds["tcp-in"] == 3
         assert taken.fds[f"tcp-out:{port}"] == 3
 
 
 def test_text_tables_say_what_sock_diag_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Told() as told:
-        told.run(PAIRS + "kept += [pair() for _ in range(20)]")
-        told.run("[client.close() for client, served in kept[:5]]")
+    with ScriptedProcess() as scripted:
+        scripted.run(PAIRS + "kept += [pair() for _ in range(20)]")
+        scripted.run("[client.close() for client, served in kept[:5]]")
         for kind in ("udp", "tcp-listen", "rowless-socket", "unix", "netlink"):
-            told.run(HELD[kind][0])
-        port = int(str(told.run("answer = port")))
-        wait_for(lambda: census(told.pid, at=0.0).fds.get("close-wait") == 5, "five left")
-        by_diag, inbound_by_diag = census(told.pid, at=0.0), inbound(told.pid, port)
+            scripted.run(HELD[kind][0])
+        port = int(str(scripted.run("answer = port")))
+        wait_for(lambda: census(scripted.pid, at=0.0).fds.get("close-wait") == 5, "five left")
+        by_diag, inbound_by_diag = census(scripted.pid, at=0.0), inbound(scripted.pid, port)
 
         def refuse(directory: int) -> None:
             raise PermissionError("not in this namespace")
 
         monkeypatch.setattr(sockets_module, "open_diag_in", refuse)
-        by_text = census(told.pid, at=0.0)
+        by_text = census(scripted.pid, at=0.0)
         assert by_text.fds == by_diag.fds
         assert by_text.sockets == by_diag.sockets
         assert {kind: by_text.examples[kind] for kind in by_text.fds} == {
             kind: by_diag.examples[kind] for kind in by_diag.fds
         }
-        assert inbound(told.pid, port) == inbound_by_diag == 15
+        assert inbound(scripted.pid, port) == inbound_by_diag == 15
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
@@ -263,24 +263,24 @@ def test_a_target_in_another_network_namespace(way: str, monkeypatch: pytest.Mon
             raise PermissionError("no right to enter")
 
         monkeypatch.setattr(sockets_module, "open_diag_in", refuse)
-    with Told(prefix=["unshare", "--net"]) as told:
-        told.run("import subprocess; subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)")
-        told.run(PAIRS + "kept += [pair() for _ in range(7)]")
-        port = int(str(told.run("answer = port")))
-        taken = census(told.pid, at=0.0)
+    with ScriptedProcess(prefix=["unshare", "--net"]) as scripted:
+        scripted.run("import subprocess; subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)")
+        scripted.run(PAIRS + "kept += [pair() for _ in range(7)]")
+        port = int(str(scripted.run("answer = port")))
+        taken = census(scripted.pid, at=0.0)
         assert taken.fds["tcp-in"] == taken.fds[f"tcp-out:{port}"] == 7
         assert "rowless-socket" not in taken.fds
-        assert inbound(told.pid, port) == 7
+        assert inbound(scripted.pid, port) == 7
         assert inbound(os.getpid(), port) == 0
         # The thread that entered is gone; we are where we were.
-        assert os.stat("/proc/self/ns/net").st_ino != os.stat(f"/proc/{told.pid}/ns/net").st_ino
+        assert os.stat("/proc/self/ns/net").st_ino != os.stat(f"/proc/{scripted.pid}/ns/net").st_ino
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
 def test_a_child_in_another_network_namespace_than_its_parent() -> None:
-    with Told() as told:
-        told.run(PAIRS + "kept += [pair() for _ in range(2)]")
-        told.run(
+    with ScriptedProcess() as scripted:
+        scripted.run(PAIRS + "kept += [pair() for _ in range(2)]")
+        scripted.run(
             "import os, signal, subprocess\n"
             "if os.fork() == 0:\n"
             "    [s.close() for pair in kept for s in pair]; listener.close()\n"
@@ -288,26 +288,26 @@ def test_a_child_in_another_network_namespace_than_its_parent() -> None:
             "    subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\n"
             f"    exec({PAIRS!r}); own = [pair() for _ in range(3)]; signal.pause()\n"
         )
-        wait_for(lambda: census(told.pid, at=0.0).fds.get("tcp-in") == 5, "both see their own")
+        wait_for(lambda: census(scripted.pid, at=0.0).fds.get("tcp-in") == 5, "both see their own")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
 def test_without_permission_nothing_is_a_zero() -> None:
     """Another user's process: its number of descriptors, threads and memory are public, the rest is named."""
-    with Told() as told:
-        told.run("import os; kept += [os.open('/dev/null', 0) for _ in range(9)]")
+    with ScriptedProcess() as scripted:
+        scripted.run("import os; kept += [os.open('/dev/null', 0) for _ in range(9)]")
         code = (
             "import os, json, dataclasses\n"
             "from harness.probe.census import census\n"
             "from harness.probe import hot\n"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-            f"print(json.dumps(dataclasses.asdict(census({told.pid}, at=0.0))))\n"
+            f"print(json.dumps(dataclasses.asdict(census({scripted.pid}, at=0.0))))\n"
             "hot.COUNTS_BY_STAT = False\n"
-            f"print(json.dumps(dataclasses.asdict(census({told.pid}, at=0.0))))\n"
+            f"print(json.dumps(dataclasses.asdict(census({scripted.pid}, at=0.0))))\n"
         )
         answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         public, old_kernel = (Census(**eval(line, {"null": None})) for line in answer.stdout.splitlines())
-        full = census(told.pid, at=0.0)
+        full = census(scripted.pid, at=0.0)
     assert public.fds == {"unclassified": sum(full.fds.values())}
     assert public.threads == full.threads
     assert public.mappings == {}
@@ -328,44 +328,44 @@ def test_without_permission_nothing_is_a_zero() -> None:
 
 
 def test_threads_by_name_and_where_they_wait() -> None:
-    with Told() as told:
-        told.run(
+    with ScriptedProcess() as scripted:
+        scripted.run(
             "import threading\n"
             "def work(name):\n"
             "    open('/proc/thread-self/comm', 'w').write(name); stop.wait()\n"
             "stop = threading.Event()\n"
             "for n in range(12): threading.Thread(target=work, args=(f'pool-1-w-{n}',)).start()"
         )
-        wait_for(lambda: census(told.pid, at=0.0).threads.get("pool-#-w-#") == 12, "named")
-        wait_for(lambda: asleep(told.pid), "each has gone to sleep, which is a switch")
-        taken = census(told.pid, at=0.0)
+        wait_for(lambda: census(scripted.pid, at=0.0).threads.get("pool-#-w-#") == 12, "named")
+        wait_for(lambda: asleep(scripted.pid), "each has gone to sleep, which is a switch")
+        taken = census(scripted.pid, at=0.0)
         assert sum(taken.threads.values()) == 13
         assert any("waits in futex" in text or "tid" in text for text in taken.examples["threads/pool-#-w-#"])
         assert taken.switches is not None
         assert taken.switches > 12
-        told.run("stop.set()")
+        scripted.run("stop.set()")
 
 
 def test_mappings_by_kind_and_memory_as_the_kernel_counts() -> None:
-    with Told() as told:
-        before = census(told.pid, at=0.0)
+    with ScriptedProcess() as scripted:
+        before = census(scripted.pid, at=0.0)
         # Every second page with another protection: or the kernel makes one mapping of neighbours.
-        told.run("import mmap; kept += [mmap.mmap(-1, 4096, prot=1 + n % 2 * 2) for n in range(50)]")
-        told.run("kept.append(mmap.mmap(-1, 8 << 20)); kept[-1].write(bytes(8 << 20))")
-        after = census(told.pid, at=1.0)
-        lines = len(Path(f"/proc/{told.pid}/maps").read_text().splitlines())
+        scripted.run("import mmap; kept += [mmap.mmap(-1, 4096, prot=1 + n % 2 * 2) for n in range(50)]")
+        scripted.run("kept.append(mmap.mmap(-1, 8 << 20)); kept[-1].write(bytes(8 << 20))")
+        after = census(scripted.pid, at=1.0)
+        lines = len(Path(f"/proc/{scripted.pid}/maps").read_text().splitlines())
         assert sum(after.mappings.values()) == lines == levels(after)[Key("mappings")]
-        other = psutil.Process(told.pid).memory_full_info()
+        other = psutil.Process(scripted.pid).memory_full_info()
         assert after.memory["uss"] == pytest.approx(other.uss, rel=0.02)
         assert after.memory["rss"] == pytest.approx(other.rss, rel=0.02)
         assert after.memory["uss"] - before.memory["uss"] >= 8 << 20
 
 
 def test_children_orphans_and_zombies_are_in_the_census(tmp_path: Path) -> None:
-    with Told() as told:
-        tree = Tree(told.pid)
+    with ScriptedProcess() as scripted:
+        tree = Tree(scripted.pid)
         tree.read(0.0)
-        told.run(
+        scripted.run(
             "import os, signal\n"
             "ready, say = os.pipe()\n"
             "middle = os.fork()\n"
@@ -382,13 +382,13 @@ def test_children_orphans_and_zombies_are_in_the_census(tmp_path: Path) -> None:
             return sample.processes, sample.zombies
 
         wait_for(lambda: known() == (3, 1), "the tree knows all of them")
-        full = census(told.pid, at=1.0)
+        full = census(scripted.pid, at=1.0)
         assert (full.processes, full.zombies) == (3, 1)
         assert "(python" in full.examples["processes/zombie"][0]
-        told.run("os.kill(middle, 9); os.waitpid(middle, 0)")
+        scripted.run("os.kill(middle, 9); os.waitpid(middle, 0)")
         wait_for(lambda: tree.read(2.0).processes == 2, "the middle one ended")
-        assert census(told.pid, at=2.0).processes == 1  # its parent is gone: out of sight
-        kept = census(told.pid, at=2.0, known=tree.processes())
+        assert census(scripted.pid, at=2.0).processes == 1  # its parent is gone: out of sight
+        kept = census(scripted.pid, at=2.0, known=tree.processes())
         assert kept.processes == 2
         assert kept.fds["device"] >= 6
         tree.close()
@@ -396,10 +396,10 @@ def test_children_orphans_and_zombies_are_in_the_census(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("others", [0, 100], ids=["few", "more than are looked at one by one"])
 def test_a_child_born_after_the_last_sample_is_in_the_census(others: int) -> None:
-    with Told() as told:
-        tree = Tree(told.pid)
+    with ScriptedProcess() as scripted:
+        tree = Tree(scripted.pid)
         tree.read(0.0)
-        told.run(
+        scripted.run(
             "import os, signal\n"
             f"for _ in range({others}):\n"
             "    if os.fork() == 0: os._exit(0)\n"
@@ -409,10 +409,10 @@ def test_a_child_born_after_the_last_sample_is_in_the_census(others: int) -> Non
             "    held = [os.open('/dev/zero', 0) for _ in range(6)]; os.write(say, b'.'); signal.pause()\n"
             "os.read(ready, 1)"
         )
-        taken = census(told.pid, at=0.0, known=tree.processes(), newest=tree.newest)
+        taken = census(scripted.pid, at=0.0, known=tree.processes(), newest=tree.newest)
         assert taken.processes == 2
         assert taken.fds["device"] >= 6
-        assert list(tree.processes()) == [told.pid]  # the tree itself has not looked since
+        assert list(tree.processes()) == [scripted.pid]  # the tree itself has not looked since
         tree.close()
 
 
@@ -427,24 +427,24 @@ def test_a_process_that_has_ended_has_no_census() -> None:
 
 
 def test_the_main_thread_has_left_and_the_tables_are_still_found() -> None:
-    with Told() as told:
-        told.run(HELD["eventfd"][0] + "; " + HELD["rowless-socket"][0])
-        before = census(told.pid, at=0.0)
-        told.run("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()")
-        told.send("libc.pthread_exit(None)")
-        wait_for(lambda: state(told.pid) == "Z", "its main thread left")
-        after = census(told.pid, at=1.0)
+    with ScriptedProcess() as scripted:
+        scripted.run(HELD["eventfd"][0] + "; " + HELD["rowless-socket"][0])
+        before = census(scripted.pid, at=0.0)
+        scripted.run("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()")
+        scripted.send("libc.pthread_exit(None)")
+        wait_for(lambda: state(scripted.pid) == "Z", "its main thread left")
+        after = census(scripted.pid, at=1.0)
         assert after.fds == before.fds
         assert after.memory["anonymous"] > 0
 
 
 def test_psutil_agrees_on_a_busy_mixture() -> None:
-    with Told() as told:
-        told.run(PAIRS + "kept += [pair() for _ in range(30)]; [c.close() for c, s in kept[:10]]")
+    with ScriptedProcess() as scripted:
+        scripted.run(PAIRS + "kept += [pair() for _ in range(30)]; [c.close() for c, s in kept[:10]]")
         for code, _ in HELD.values():
-            told.run(code)
-        wait_for(lambda: census(told.pid, at=0.0).fds.get("close-wait") == 10, "ten left")
-        taken, other = census(told.pid, at=0.0), psutil.Process(told.pid)
+            scripted.run(code)
+        wait_for(lambda: census(scripted.pid, at=0.0).fds.get("close-wait") == 10, "ten left")
+        taken, other = census(scripted.pid, at=0.0), psutil.Process(scripted.pid)
         states = Counter(c.status for c in other.net_connections("tcp"))
         assert taken.sockets["close-wait"] == states["CLOSE_WAIT"]
         assert taken.sockets["established"] == states["ESTABLISHED"]
@@ -453,22 +453,22 @@ def test_psutil_agrees_on_a_busy_mixture() -> None:
 
 
 def test_a_closed_listener_on_a_high_port_makes_no_class_per_client() -> None:
-    with Told() as told:
-        told.run(PAIRS + "kept += [pair() for _ in range(30)]; listener.close()")
-        port = int(str(told.run("answer = port")))
-        taken = census(told.pid, at=0.0)
+    with ScriptedProcess() as scripted:
+        scripted.run(PAIRS + "kept += [pair() for _ in range(30)]; listener.close()")
+        port = int(str(scripted.run("answer = port")))
+        taken = census(scripted.pid, at=0.0)
         assert taken.fds["tcp-in"] == taken.fds[f"tcp-out:{port}"] == 30
 
 
 def test_outbound_classes_are_bounded_and_none_is_lost() -> None:
-    with Told() as told, Told() as other:
+    with ScriptedProcess() as scripted, ScriptedProcess() as other:
         other.run(
             "import socket; kept += [socket.create_server(('127.0.0.1', 0)) for _ in range(90)]\n"
             "answer = [one.getsockname()[1] for one in kept]"
         )
         ports = other.run("answer = [one.getsockname()[1] for one in kept]")
-        told.run(f"import socket; kept += [socket.create_connection(('127.0.0.1', p)) for p in {ports}]")
-        taken = census(told.pid, at=0.0)
+        scripted.run(f"import socket; kept += [socket.create_connection(('127.0.0.1', p)) for p in {ports}]")
+        taken = census(scripted.pid, at=0.0)
         outbound = {kind: count for kind, count in taken.fds.items() if kind.startswith("tcp-out")}
         assert sum(outbound.values()) == 90
         assert len(outbound) == 65
@@ -486,7 +486,7 @@ kept += [os.open("/usr", os.O_RDONLY) for _ in range(300)]
 for number in {list(high)}: os.dup2(kept[-1], number)
 for number in {list(free)}: os.close(number)
 """
-    with Told() as target:
+    with ScriptedProcess() as target:
         target.run(code)
         directory = os.open(f"/proc/{target.pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -499,8 +499,8 @@ for number in {list(free)}: os.close(number)
 
 
 def test_the_descriptors_of_each_process_are_reported_also_over_a_line() -> None:
-    with Told() as told:
-        told.run(
+    with ScriptedProcess() as scripted:
+        scripted.run(
             "import os, signal\n"
             "kept += [os.open('/usr', os.O_RDONLY) for _ in range(40)]\n"
             "for more in (5, 60):\n"
@@ -512,10 +512,11 @@ def test_the_descriptors_of_each_process_are_reported_also_over_a_line() -> None
         )
         each = 3 + 40  # its standard ones and what it opened
         wait_for(
-            lambda: census(told.pid, at=0.0).fds.get("directory") == 3 * 40 + 65, "both children have theirs"
+            lambda: census(scripted.pid, at=0.0).fds.get("directory") == 3 * 40 + 65,
+            "both children have theirs",
         )
-        taken = census(told.pid, at=0.0)
+        taken = census(scripted.pid, at=0.0)
         assert sum(taken.fds.values()) == 3 * each + 65
         assert sorted(taken.per_process.values()) == [each, each + 5, each + 60]
-        assert taken.per_process[str(told.pid)] == each
+        assert taken.per_process[str(scripted.pid)] == each
         assert census_of(json.loads(census_line(taken))["census"], 0.0).per_process == taken.per_process

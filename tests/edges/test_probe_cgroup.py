@@ -12,7 +12,7 @@ import pytest
 
 from harness.probe.cgroup import cgroup_limits
 from harness.probe.limits import limits
-from tests.edges.probe_target import Told
+from tests.edges.probe_target import ScriptedProcess
 
 
 def mounted(kind: str, controller: str) -> Path | None:
@@ -56,27 +56,27 @@ def version_2(group: Path) -> bool:
 
 
 def test_the_lowest_limit_of_a_group_and_those_above_it(group: Path) -> None:
-    with Told() as told:
-        assert cgroup_limits(told.pid).get("pids.max") != 123
-        (group / "inner" / "cgroup.procs").write_text(str(told.pid))
+    with ScriptedProcess() as scripted:
+        assert cgroup_limits(scripted.pid).get("pids.max") != 123
+        (group / "inner" / "cgroup.procs").write_text(str(scripted.pid))
         (group / "pids.max").write_text("123")
-        assert cgroup_limits(told.pid)["pids.max"] == 123
+        assert cgroup_limits(scripted.pid)["pids.max"] == 123
         (group / "inner" / "pids.max").write_text("45")
-        assert limits(told.pid)["pids.max"] == 45
+        assert limits(scripted.pid)["pids.max"] == 45
         (group / "inner" / "pids.max").write_text("max")
-        assert limits(told.pid)["pids.max"] == 123
+        assert limits(scripted.pid)["pids.max"] == 123
         if version_2(group):  # version 1 has memory in a hierarchy of its own
-            before = limits(told.pid).get("memory.max")
+            before = limits(scripted.pid).get("memory.max")
             (group / "inner" / "memory.max").write_text(str(512 << 20))
-            assert limits(told.pid)["memory.max"] == 512 << 20
+            assert limits(scripted.pid)["memory.max"] == 512 << 20
             (group / "memory.max").write_text(str(256 << 20))
-            assert limits(told.pid)["memory.max"] == 256 << 20
+            assert limits(scripted.pid)["memory.max"] == 256 << 20
             for each in (group, group / "inner"):
                 (each / "memory.max").write_text("max")
-            assert limits(told.pid).get("memory.max") == before
+            assert limits(scripted.pid).get("memory.max") == before
         # It is the ceiling indeed: the service meets it.
         (group / "inner" / "pids.max").write_text("3")
-        assert told.run(
+        assert scripted.run(
             "import threading; never = threading.Event(); started = 0\n"
             "try:\n"
             "    while started < 9: threading.Thread(target=never.wait, daemon=True).start(); started += 1\n"

@@ -16,18 +16,20 @@ from harness.core.errors import ProbeError
 from harness.probe import hot
 from harness.probe.hot import HotProcess
 from harness.probe.tree import ENDED, Tree, inner_pid
-from tests.edges.probe_target import DEADLINE, Told, asleep, state, wait_for
+from tests.edges.probe_target import DEADLINE, ScriptedProcess, asleep, state, wait_for
 
 
 @pytest.mark.parametrize("hold", [True, False])
 def test_every_number_is_that_of_psutil(hold: bool) -> None:
-    with Told() as told:
-        told.run("import os, threading; kept += [os.open('/dev/null', 0) for _ in range(37)]")
-        told.run("stop = threading.Event(); [threading.Thread(target=stop.wait).start() for _ in range(5)]")
-        used = told.run("import time; sum(i * i for i in range(300_000)); answer = time.process_time()")
-        wait_for(lambda: asleep(told.pid), "what its threads do at their start is done")
-        process = HotProcess(told.pid, hold=hold)
-        reading, other = process.read(), psutil.Process(told.pid)
+    with ScriptedProcess() as scripted:
+        scripted.run("import os, threading; kept += [os.open('/dev/null', 0) for _ in range(37)]")
+        scripted.run(
+            "stop = threading.Event(); [threading.Thread(target=stop.wait).start() for _ in range(5)]"
+        )
+        used = scripted.run("import time; sum(i * i for i in range(300_000)); answer = time.process_time()")
+        wait_for(lambda: asleep(scripted.pid), "what its threads do at their start is done")
+        process = HotProcess(scripted.pid, hold=hold)
+        reading, other = process.read(), psutil.Process(scripted.pid)
         process.close()
         assert reading
         assert reading.fds == other.num_fds()
@@ -40,27 +42,27 @@ def test_every_number_is_that_of_psutil(hold: bool) -> None:
         assert reading.switches is not None
         assert reading.switches >= 1
         assert reading.faults > 100
-        told.run("stop.set()")
+        scripted.run("stop.set()")
 
 
 def test_listing_and_stat_count_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The way of kernels before 6.2."""
-    with Told() as told:
-        told.run("import os; kept += [os.open('/dev/null', 0) for _ in range(11)]")
-        process = HotProcess(told.pid)
+    with ScriptedProcess() as scripted:
+        scripted.run("import os; kept += [os.open('/dev/null', 0) for _ in range(11)]")
+        process = HotProcess(scripted.pid)
         by_stat = process.read()
         monkeypatch.setattr(hot, "COUNTS_BY_STAT", False)
         by_list = process.read()
         process.close()
         assert by_stat
         assert by_list
-        assert by_list.fds == by_stat.fds == len(os.listdir(f"/proc/{told.pid}/fd"))
+        assert by_list.fds == by_stat.fds == len(os.listdir(f"/proc/{scripted.pid}/fd"))
 
 
 def test_cpu_of_ended_threads_is_kept() -> None:
-    with Told() as told:
-        process = HotProcess(told.pid)
-        used = told.run(
+    with ScriptedProcess() as scripted:
+        process = HotProcess(scripted.pid)
+        used = scripted.run(
             "import threading\n"
             "import time\n"
             "def work():\n"
@@ -94,13 +96,13 @@ def test_a_dying_process_never_shows_its_emptied_table() -> None:
     """The kernel closes the descriptors a moment before it makes a zombie: no reading may show fewer
     than were open."""
     for _ in range(5):
-        with Told() as told:
-            told.run("import os, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (4000, 4000))")
-            told.run("kept += [os.open('/dev/null', 0) for _ in range(3000)]")
-            process = HotProcess(told.pid, hold=True)
+        with ScriptedProcess() as scripted:
+            scripted.run("import os, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (4000, 4000))")
+            scripted.run("kept += [os.open('/dev/null', 0) for _ in range(3000)]")
+            process = HotProcess(scripted.pid, hold=True)
             first = process.read()
             assert first
-            told.process.kill()
+            scripted.process.kill()
             seen = 0
             while (reading := process.read()) and not reading.zombie:
                 assert reading.fds == first.fds
@@ -110,13 +112,15 @@ def test_a_dying_process_never_shows_its_emptied_table() -> None:
 
 
 def test_a_process_whose_main_thread_has_left_is_alive() -> None:
-    with Told() as told:
-        told.run("import os; kept += [os.open('/dev/null', 0) for _ in range(20)]")
-        process = HotProcess(told.pid)
+    with ScriptedProcess() as scripted:
+        scripted.run("import os; kept += [os.open('/dev/null', 0) for _ in range(20)]")
+        process = HotProcess(scripted.pid)
         before = process.read()
-        told.run("import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n")
-        told.send("ctypes.CDLL(None).pthread_exit(None)")
-        wait_for(lambda: state(told.pid) == "Z", "its main thread left")
+        scripted.run(
+            "import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+        )
+        scripted.send("ctypes.CDLL(None).pthread_exit(None)")
+        wait_for(lambda: state(scripted.pid) == "Z", "its main thread left")
         after = process.read()
         process.close()
         assert before
@@ -184,12 +188,12 @@ def test_a_reused_pid_is_not_mistaken() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
 def test_what_another_user_may_read_is_read() -> None:
     """Everything of the hot lane is public on Linux >= 6.2; where it is not, it is None and not 0."""
-    with Told() as told:
+    with ScriptedProcess() as scripted:
         code = (
             "from harness.probe import hot\n"
             "import os\n"
             f"os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-            f"p = hot.HotProcess({told.pid}, hold=True)\n"
+            f"p = hot.HotProcess({scripted.pid}, hold=True)\n"
             "r = p.read(); print(r.fds, r.threads, r.rss > 0, r.stack)\n"
             "hot.COUNTS_BY_STAT = False\n"
             "print(p.read().fds)\n"
@@ -197,7 +201,7 @@ def test_what_another_user_may_read_is_read() -> None:
         answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         public, listed = answer.stdout.splitlines()
         assert listed == "None"
-        expected = len(os.listdir(f"/proc/{told.pid}/fd")) if hot.COUNTS_BY_STAT else None
+        expected = len(os.listdir(f"/proc/{scripted.pid}/fd")) if hot.COUNTS_BY_STAT else None
         assert public == f"{expected} 1 True 0"
 
 
@@ -208,9 +212,9 @@ def test_no_such_process_is_one_clear_line() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a pid namespace")
 def test_the_pid_that_a_container_sees() -> None:
-    with Told(prefix=["unshare", "--pid", "--fork", "--kill-child"]) as told:
-        inside = int(str(told.run("import os; answer = os.getpid()")))
-        (outside,) = (child.pid for child in psutil.Process(told.pid).children())
+    with ScriptedProcess(prefix=["unshare", "--pid", "--fork", "--kill-child"]) as scripted:
+        inside = int(str(scripted.run("import os; answer = os.getpid()")))
+        (outside,) = (child.pid for child in psutil.Process(scripted.pid).children())
         assert inside == 1
         assert inner_pid(outside) == 1
         assert inner_pid(os.getpid()) == os.getpid()

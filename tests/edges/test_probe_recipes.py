@@ -10,7 +10,7 @@ from harness.core.census_diff import difference, levels
 from harness.core.judge.recipe import RECIPES, match, sentence
 from harness.core.sample import Census
 from harness.probe.census import census
-from tests.edges.probe_target import Told, asleep, wait_for
+from tests.edges.probe_target import ScriptedProcess, asleep, wait_for
 from tests.edges.test_probe_census import HELD, PAIRS
 
 TIMES = 6
@@ -163,45 +163,45 @@ def test_every_recipe_is_proved_here() -> None:
 @pytest.mark.parametrize("name", DONE)
 def test_a_leaking_process_gets_the_sentence_of_its_recipe(name: str) -> None:
     once, again = DONE[name]
-    with Told() as told:
-        told.run(once)
+    with ScriptedProcess() as scripted:
+        scripted.run(once)
         # Twice more than is counted: what the first call loads is not what each call keeps.
-        told.run(again)
-        before = settled(told.pid)
+        scripted.run(again)
+        before = settled(scripted.pid)
         for _ in range(TIMES):
-            told.run(again)
-        if told.run("answer = any(isinstance(held, int) and held < 0 for held in kept)"):
+            scripted.run(again)
+        if scripted.run("answer = any(isinstance(held, int) and held < 0 for held in kept)"):
             pytest.skip("this kernel refuses it")
-        check(name, before, settled(told.pid))
+        check(name, before, settled(scripted.pid))
 
 
 @pytest.mark.parametrize("name", TOGETHER)
 def test_a_process_that_leaks_with_a_peer_gets_the_sentence_of_its_recipe(name: str) -> None:
     once, again, peer_does = TOGETHER[name]
-    with Told() as peer, Told() as told:
+    with ScriptedProcess() as peer, ScriptedProcess() as scripted:
         if "zmq" in once:
             peer.run(ZMQ)
-            told.run(f"endpoint = {peer.run('answer = endpoint')!r}")
+            scripted.run(f"endpoint = {peer.run('answer = endpoint')!r}")
         else:
             peer.run(PAIRS)
-            told.run(f"port = {peer.run('answer = port')}")
-        told.run(once)
+            scripted.run(f"port = {peer.run('answer = port')}")
+        scripted.run(once)
         if "accepted" in again:
-            told.run("accepted = lambda: listener.accept()[0]")
-            peer.run(f"here = {told.run('answer = port')}")
+            scripted.run("accepted = lambda: listener.accept()[0]")
+            peer.run(f"here = {scripted.run('answer = port')}")
 
         def once_more() -> None:
             if "accepted" in again:
                 peer.run("kept.append(socket.create_connection(('127.0.0.1', here)))")
-            told.run(again)
+            scripted.run(again)
             if peer_does:
                 peer.run(peer_does)
 
         once_more()
-        before = settled(told.pid, peer.pid)
+        before = settled(scripted.pid, peer.pid)
         for _ in range(TIMES):
             once_more()
-        check(name, before, settled(told.pid, peer.pid))
+        check(name, before, settled(scripted.pid, peer.pid))
 
 
 def check(name: str, before: Census, after: Census) -> None:

@@ -1,4 +1,4 @@
-"""Samples from anywhere: what the command line prints is what a run reads, whatever happens to the line."""
+"""Remote samples: a run reads what the command line prints, also after the connection was interrupted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from harness.probe.sampler import Sampler
 from harness.probe.script import emit
 from harness.probe.sockets import inbound
 from harness.target.spawn import free_port
-from tests.edges.probe_target import Told, state, wait_for
+from tests.edges.probe_target import ScriptedProcess, state, wait_for
 from tests.edges.test_probe_census import PAIRS
 
 HARNESS = [sys.executable, "-m", "harness.cli"]
@@ -63,13 +63,13 @@ def old_pythons() -> Iterator[str]:
 
 
 def test_the_script_runs_alone_on_any_python(script: Path, tmp_path: Path) -> None:
-    with Told() as told:
-        told.run(PAIRS + "kept += [pair() for _ in range(4)]")
-        count = len(os.listdir(f"/proc/{told.pid}/fd"))
+    with ScriptedProcess() as scripted:
+        scripted.run(PAIRS + "kept += [pair() for _ in range(4)]")
+        count = len(os.listdir(f"/proc/{scripted.pid}/fd"))
         common = {"capture_output": True, "text": True, "check": True, "cwd": tmp_path, "env": {}}
         # Found here and not when tests are collected: every worker would start each of them first.
         for python in (sys.executable, *old_pythons()):
-            run = [python, "-I", "-S", str(script), "--pid", str(told.pid)]
+            run = [python, "-I", "-S", str(script), "--pid", str(scripted.pid)]
             hello, *samples = map(
                 json.loads, subprocess.run([*run, "--count", "3"], **common).stdout.splitlines()
             )
@@ -86,25 +86,25 @@ def test_the_command_line_prints_the_same_script(script: Path) -> None:
 
 
 def test_a_sample_a_census_and_a_question_come_over_the_line() -> None:
-    with Told() as told:
-        told.run(PAIRS + "kept += [pair() for _ in range(3)]")
-        port = int(str(told.run("answer = port")))
-        with RemoteSampler(speaking(told.pid), clock=time.monotonic) as far:
-            assert far.pid == told.pid
-            count = len(os.listdir(f"/proc/{told.pid}/fd"))
+    with ScriptedProcess() as scripted:
+        scripted.run(PAIRS + "kept += [pair() for _ in range(3)]")
+        port = int(str(scripted.run("answer = port")))
+        with RemoteSampler(speaking(scripted.pid), clock=time.monotonic) as far:
+            assert far.pid == scripted.pid
+            count = len(os.listdir(f"/proc/{scripted.pid}/fd"))
             wait_for(lambda: far.latest().fds == count, "its descriptors, however late the line is")
             assert far.inbound(port) == 3
             assert far.census(1.0).fds["tcp-in"] == 3
             assert far.limits()["RLIMIT_NOFILE"] > 0
-            told.process.kill()
-            told.process.wait()
+            scripted.process.kill()
+            scripted.process.wait()
             wait_for(lambda: far.ended, "its end is told")
             assert "has ended" in (far.latest().gap or "")
             assert far.latest().fds is None
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
-def test_whoever_sees_the_end_finds_the_gap_that_tells_it(where: str) -> None:
+def test_the_last_sample_before_the_end_is_a_gap(where: str) -> None:
     """Else the last thing read of a dead process would be how it lived."""
     ended_before_it_was_told: list[bool] = []
     known: list[Sampler | RemoteSampler] = []
@@ -113,16 +113,16 @@ def test_whoever_sees_the_end_finds_the_gap_that_tells_it(where: str) -> None:
         if "has ended" in (sample.gap or ""):
             ended_before_it_was_told.append(known[0].ended)
 
-    with Told() as told:
+    with ScriptedProcess() as scripted:
         sampler = (
-            Sampler(told.pid, clock=time.monotonic, on_sample=told_of)
+            Sampler(scripted.pid, clock=time.monotonic, on_sample=told_of)
             if where == "here"
-            else RemoteSampler(speaking(told.pid), clock=time.monotonic, on_sample=told_of)
+            else RemoteSampler(speaking(scripted.pid), clock=time.monotonic, on_sample=told_of)
         )
         known.append(sampler)
         with sampler:
-            told.process.kill()
-            told.process.wait()
+            scripted.process.kill()
+            scripted.process.wait()
             wait_for(lambda: sampler.ended, "its end")
             assert "has ended" in (sampler.latest().gap or "")
     assert ended_before_it_was_told == [False]
@@ -140,7 +140,7 @@ def test_orders_that_make_no_sense_are_answered_and_end_nothing() -> None:
         "",
         "inbound 1",
     ]
-    with Told() as told, RemoteSampler(speaking(told.pid), clock=time.monotonic) as far:
+    with ScriptedProcess() as scripted, RemoteSampler(speaking(scripted.pid), clock=time.monotonic) as far:
         for order in orders[:-1]:
             with pytest.raises(ProbeError, match="expected census, inbound PORT or limits"):
                 far._ask(order, "inbound")
@@ -157,8 +157,8 @@ def test_a_cut_line_is_a_gap_and_is_taken_up_again(tmp_path: Path) -> None:
         "argv = sys.argv[1:] + (['--count', '3'] if first else [])\n"
         "os.execv(argv[0], argv)\n"
     )
-    with Told() as told:
-        argv = [sys.executable, "-c", code, *speaking(told.pid)]
+    with ScriptedProcess() as scripted:
+        argv = [sys.executable, "-c", code, *speaking(scripted.pid)]
         with RemoteSampler(argv, clock=time.monotonic, retry=0.05) as far:
             wait_for(lambda: any(s.gap for s in far.samples()), "the cut is seen")
             wait_for(lambda: far.latest().gap is None and far.samples()[-1].fds, "the line is back")
@@ -169,9 +169,9 @@ def test_a_cut_line_is_a_gap_and_is_taken_up_again(tmp_path: Path) -> None:
 
 
 def test_a_question_on_a_line_that_is_cut_has_no_answer_and_no_zero() -> None:
-    with Told() as told:
+    with ScriptedProcess() as scripted:
         code = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
-        argv = [sys.executable, "-c", code, *speaking(told.pid), "--count", "2"]
+        argv = [sys.executable, "-c", code, *speaking(scripted.pid), "--count", "2"]
         with RemoteSampler(argv, clock=time.monotonic, retry=60.0) as far:
             wait_for(lambda: far.samples()[-1].gap, "it is cut")
             assert far.inbound(80) is None
@@ -188,7 +188,7 @@ def test_a_question_on_a_line_that_is_cut_has_no_answer_and_no_zero() -> None:
         ("", "sent no sample"),
     ],
 )
-def test_who_speaks_something_else_is_refused_at_once(says: str, expected: str) -> None:
+def test_another_protocol_is_refused_at_once(says: str, expected: str) -> None:
     with pytest.raises(ProbeError, match=expected):
         RemoteSampler(["printf", "%s\n", says], clock=time.monotonic)
 
@@ -273,8 +273,8 @@ def test_unexpected_and_oversized_answers_are_dropped() -> None:
 def test_a_command_that_does_not_exist_and_one_that_takes_no_orders() -> None:
     with pytest.raises(ProbeError, match="no-such-command"):
         RemoteSampler(["no-such-command"], clock=time.monotonic)
-    with Told() as told:
-        deaf = ["sh", "-c", 'exec "$@" < /dev/null', "sh", *speaking(told.pid)]
+    with ScriptedProcess() as scripted:
+        deaf = ["sh", "-c", 'exec "$@" < /dev/null', "sh", *speaking(scripted.pid)]
         with pytest.raises(ProbeError, match="takes no orders"):
             open_remote_probe(tuple(deaf), clock=time.monotonic, on_sample=lambda _: None)
 
@@ -315,8 +315,8 @@ def test_every_descriptor_is_released_no_matter_who_holds_the_other_end(
     before, threads = ours(), set(threading.enumerate())
     children = set(psutil.Process().children())
     try:
-        with Told() as told:
-            argv = [sys.executable, "-c", code, *speaking(told.pid), "--count", "2"]
+        with ScriptedProcess() as scripted:
+            argv = [sys.executable, "-c", code, *speaking(scripted.pid), "--count", "2"]
             with RemoteSampler(argv, clock=time.monotonic, retry=0.01) as far:
                 if 1 not in held:  # where the pipe is kept, the line is silent and no end is seen
                     wait_for(
@@ -379,7 +379,7 @@ def members(group: int) -> list[int]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody who may not kill")
-def test_one_that_may_not_be_killed_ends_for_want_of_a_reader(tmp_path: Path) -> None:
+def test_a_command_that_may_not_be_killed_ends_without_a_reader(tmp_path: Path) -> None:
     """As with sudo in the command."""
     code = (
         "import os\n"
@@ -402,9 +402,9 @@ def test_a_restart_while_disconnected_is_an_exit_and_no_fix(tmp_path: Path) -> N
         f"pid = open({str(which)!r}).read()\n"
         "os.execv(sys.argv[1], [*sys.argv[1:], '--pid', pid, '--interval', '0.02', '--count', '3'])\n"
     )
-    with Told() as told, Told() as again:
-        told.run("import os; kept += [os.open('/dev/null', 0) for _ in range(50)]")
-        which.write_text(str(told.pid))
+    with ScriptedProcess() as scripted, ScriptedProcess() as again:
+        scripted.run("import os; kept += [os.open('/dev/null', 0) for _ in range(50)]")
+        which.write_text(str(scripted.pid))
         argv = [sys.executable, "-c", code, *HARNESS, "probe"]
         with RemoteSampler(argv, clock=time.monotonic, retry=0.05) as far:
             target = RemoteTarget(far)

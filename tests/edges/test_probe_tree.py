@@ -1,4 +1,4 @@
-"""Descendants are found as they come, followed until they go, and each change is told."""
+"""Descendants are found when they start, followed until they exit, and each change is reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.probe.census import census
 from harness.probe.hot import HotProcess
 from harness.probe.tree import MAX_HELD, MAX_LISTED, Tree, _details
 from harness.process.child import Child
-from tests.edges.probe_target import Told, wait_for
+from tests.edges.probe_target import ScriptedProcess, wait_for
 
 SLEEPER = f"subprocess.Popen([{sys.executable!r}, '-c', 'import signal; signal.pause()'])"
 
@@ -51,12 +51,12 @@ def until(tree: Tree, right: object, what: str) -> Sample:
 
 
 def test_children_are_found_counted_and_reported() -> None:
-    with Told() as told:
-        tree = Tree(told.pid)
+    with ScriptedProcess() as scripted:
+        tree = Tree(scripted.pid)
         alone = tree.read(0.0)
         assert alone.processes == 1
         assert alone.per_process == ()
-        told.run(f"import subprocess; kept += [{SLEEPER} for _ in range(3)]")
+        scripted.run(f"import subprocess; kept += [{SLEEPER} for _ in range(3)]")
         events: list[str] = []
 
         def all_four() -> bool:
@@ -67,18 +67,18 @@ def test_children_are_found_counted_and_reported() -> None:
         found: list[Sample] = []
         wait_for(all_four, "its three children are seen")
         sample = found[-1]
-        pids = {child.pid for child in psutil.Process(told.pid).children()}
-        assert {each.pid for each in sample.per_process} == {told.pid, *pids}
+        pids = {child.pid for child in psutil.Process(scripted.pid).children()}
+        assert {each.pid for each in sample.per_process} == {scripted.pid, *pids}
         assert {f"pid {pid} started" for pid in pids} <= set(events)
 
         def counted() -> int:
-            return sum(psutil.Process(pid).num_fds() for pid in (told.pid, *pids))
+            return sum(psutil.Process(pid).num_fds() for pid in (scripted.pid, *pids))
 
         # An interpreter that starts opens and closes files: once they sleep, nothing moves.
         wait_for(lambda: all(sleeps(pid) for pid in pids), "they sleep")
         settled = tree.read(2.0)
         assert settled.fds == counted() == sum(each.fds or 0 for each in settled.per_process)
-        told.run("[(child.kill(), child.wait()) for child in kept]")
+        scripted.run("[(child.kill(), child.wait()) for child in kept]")
         after = tree.read(3.0)
         assert after.processes == 1
         assert len([event for event in after.events if "ended" in event]) == 3
@@ -90,40 +90,40 @@ def test_children_are_found_counted_and_reported() -> None:
 
 def test_threads_are_never_taken_for_children() -> None:
     """/proc/TID exists, and says that its parent is the parent of its process."""
-    with Told() as told:
-        told.run(
+    with ScriptedProcess() as scripted:
+        scripted.run(
             f"import subprocess\nchild = subprocess.Popen({[sys.executable, '-c', STARTS_THREADS]!r}, "
             "stdin=subprocess.PIPE, stdout=subprocess.PIPE)\nchild.stdout.readline()"
         )
-        tree = Tree(told.pid)
+        tree = Tree(scripted.pid)
         before = tree.read(0.0)
         assert (before.processes, before.threads) == (2, 2)
-        told.run("child.stdin.write(b'.\\n'); child.stdin.flush(); child.stdout.readline()")
+        scripted.run("child.stdin.write(b'.\\n'); child.stdin.flush(); child.stdout.readline()")
         for at in (1.0, 2.0):  # a number that is not taken at once is looked at once more
             sample = tree.read(at)
             assert (sample.processes, sample.threads) == (2, 11)
             assert not sample.events
-        assert len(descendants(told.pid)) == 2
+        assert len(descendants(scripted.pid)) == 2
         tree.close()
 
 
 def test_zombies_are_counted_apart() -> None:
-    with Told() as told:
-        tree = Tree(told.pid)
+    with ScriptedProcess() as scripted:
+        tree = Tree(scripted.pid)
         tree.read(0.0)
-        told.run("import os\nfor _ in range(4):\n    if os.fork() == 0: os._exit(0)")
+        scripted.run("import os\nfor _ in range(4):\n    if os.fork() == 0: os._exit(0)")
         sample = until(tree, lambda s: s.zombies == 4, "four zombies")
         assert sample.processes == 1
-        assert sample.fds == len(os.listdir(f"/proc/{told.pid}/fd"))
-        told.run("import os\nfor _ in range(4): os.wait()")
+        assert sample.fds == len(os.listdir(f"/proc/{scripted.pid}/fd"))
+        scripted.run("import os\nfor _ in range(4): os.wait()")
         assert tree.read(1.0).zombies == 0
         tree.close()
 
 
 def test_a_worker_that_is_replaced_shows_as_a_restart() -> None:
     """A pre-fork master that ends a worker and starts another: the counts fall, and the reason is told."""
-    with Told() as told:
-        told.run(
+    with ScriptedProcess() as scripted:
+        scripted.run(
             "import os, signal\n"
             "def worker(n):\n"
             "    pid = os.fork()\n"
@@ -133,9 +133,9 @@ def test_a_worker_that_is_replaced_shows_as_a_restart() -> None:
             "    return pid\n"
             "first = worker(500)"
         )
-        tree = Tree(told.pid)
+        tree = Tree(scripted.pid)
         before = until(tree, lambda s: (s.fds or 0) > 500, "the worker holds its descriptors")
-        told.run("os.kill(first, 9); os.waitpid(first, 0); second = worker(0)")
+        scripted.run("os.kill(first, 9); os.waitpid(first, 0); second = worker(0)")
         told_of: list[str] = []
         after = until(tree, lambda s: told_of.extend(s.events) or len(told_of) >= 2, "both changes")
         assert (after.fds or 0) < (before.fds or 0) - 400
@@ -144,16 +144,18 @@ def test_a_worker_that_is_replaced_shows_as_a_restart() -> None:
 
 
 def test_exec_is_reported_and_a_new_name_alone_is_not() -> None:
-    with Told() as told:
-        tree = Tree(told.pid)
+    with ScriptedProcess() as scripted:
+        tree = Tree(scripted.pid)
         tree.read(0.0)
-        told.run("open('/proc/self/comm', 'w').write('renamed')")
+        scripted.run("open('/proc/self/comm', 'w').write('renamed')")
         assert tree.read(1.0).events == ()
-        told.send("import os; os.execv('/bin/sleep', ['sleep', '60'])")
+        scripted.send("import os; os.execv('/bin/sleep', ['sleep', '60'])")
         sample = until(tree, lambda s: s.events, "the exec is seen")
-        assert sample.events == (f"pid {told.pid} executed another program: renamed → sleep",)
+        assert sample.events == (f"pid {scripted.pid} executed another program: renamed → sleep",)
         # As if that reading had met it half loaded, which the kernel shows for some microseconds: its stack moves on.
-        tree._last[told.pid] = replace(tree._last[told.pid], stack=tree._last[told.pid].stack + 64)
+        tree._last[scripted.pid] = replace(
+            tree._last[scripted.pid], stack=tree._last[scripted.pid].stack + 64
+        )
         assert tree.read(2.0).events == ()
         assert tree.read(3.0).events == ()
         tree.close()
@@ -161,10 +163,10 @@ def test_exec_is_reported_and_a_new_name_alone_is_not() -> None:
 
 def test_grandchildren_are_followed_after_their_parent_ends(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    with Told() as told:
-        tree = Tree(told.pid)
+    with ScriptedProcess() as scripted:
+        tree = Tree(scripted.pid)
         tree.read(0.0)
-        told.run(
+        scripted.run(
             "import os, signal\n"
             "middle = os.fork()\n"
             "if middle == 0:\n"
@@ -175,12 +177,12 @@ def test_grandchildren_are_followed_after_their_parent_ends(tmp_path: Path) -> N
         )
         until(tree, lambda s: s.processes == 3, "three generations")
         wait_for(lambda: note.exists() and note.read_text(), "the grandchild wrote its pid")
-        told.run("os.kill(middle, 9); os.waitpid(middle, 0)")
+        scripted.run("os.kill(middle, 9); os.waitpid(middle, 0)")
         sample = tree.read(1.0)
-        assert {each.pid for each in sample.per_process} == {told.pid, int(note.read_text())}
+        assert {each.pid for each in sample.per_process} == {scripted.pid, int(note.read_text())}
         # And when the root ends, what is left behind is named.
-        told.process.kill()
-        told.process.wait()
+        scripted.process.kill()
+        scripted.process.wait()
         gap = tree.read(2.0).gap
         assert gap is not None
         assert note.read_text() in gap
@@ -189,15 +191,15 @@ def test_grandchildren_are_followed_after_their_parent_ends(tmp_path: Path) -> N
 
 
 def test_a_whole_scan_finds_what_the_short_way_finds() -> None:
-    with Told() as told:
+    with ScriptedProcess() as scripted:
         short = Births()
-        short.look({told.pid})
-        told.run(f"import subprocess; kept += [{SLEEPER} for _ in range(5)]")
-        whole = set(descendants(told.pid)) - {told.pid}
+        short.look({scripted.pid})
+        scripted.run(f"import subprocess; kept += [{SLEEPER} for _ in range(5)]")
+        whole = set(descendants(scripted.pid)) - {scripted.pid}
         found: set[int] = set()
 
         def look() -> bool:
-            found.update(short.look({told.pid, *found}))
+            found.update(short.look({scripted.pid, *found}))
             return len(found) == 5
 
         wait_for(look, "five children")
@@ -213,11 +215,11 @@ def test_of_a_large_tree_those_with_most_descriptors_are_reported(more: int) -> 
     assert reading
     count = MAX_LISTED + more
     readings = [replace(reading, pid=pid, fds=None if pid == 3 else pid * 7 % count) for pid in range(count)]
-    told = _details(readings)
-    assert len(told) == MAX_LISTED
-    assert told[0].pid == 0  # the root, though it has none
-    left = {one.pid for one in readings} - {one.pid for one in told}
-    least = min(one.fds for one in told[1:] if one.fds is not None)
+    scripted = _details(readings)
+    assert len(scripted) == MAX_LISTED
+    assert scripted[0].pid == 0  # the root, though it has none
+    left = {one.pid for one in readings} - {one.pid for one in scripted}
+    least = min(one.fds for one in scripted[1:] if one.fds is not None)
     assert all((readings[pid].fds or 0) <= least for pid in left)
     assert len(left) == more
 
@@ -243,11 +245,11 @@ def test_a_process_that_detaches_itself_at_once_is_found_below_the_subreaper(tmp
 
 def test_more_processes_than_the_short_way_takes() -> None:
     """A burst beyond MAX_CANDIDATES is caught by a scan."""
-    with Told() as told:
-        tree = Tree(told.pid)
+    with ScriptedProcess() as scripted:
+        tree = Tree(scripted.pid)
         tree.read(0.0)
         count = births.MAX_CANDIDATES + 10
-        told.run(
+        scripted.run(
             f"import os, signal\nfor _ in range({count}):\n    if os.fork() == 0:\n        signal.pause()\n"
         )
         own = len(os.listdir("/proc/self/fd"))

@@ -1,4 +1,4 @@
-"""The live view from outside: what grew in words, the same for Prometheus, a clean end."""
+"""The live view: growth in words, the same figures for Prometheus, and a clean end."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rich.console import Console
 
 from harness.core.sample import Census, Sample
 from harness.probe.watch import View
-from tests.edges.probe_target import DEADLINE, Told, wait_for
+from tests.edges.probe_target import DEADLINE, ScriptedProcess, wait_for
 
 WATCH = [sys.executable, "-m", "harness.cli", "watch"]
 
 
 def test_growth_is_reported_in_words_and_ctrl_c_ends_it() -> None:
-    with Told() as told:
+    with ScriptedProcess() as scripted:
         watching = subprocess.Popen(
-            [*WATCH, str(told.pid), "--prometheus", "0"],
+            [*WATCH, str(scripted.pid), "--prometheus", "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -37,7 +37,7 @@ def test_growth_is_reported_in_words_and_ctrl_c_ends_it() -> None:
                 return answer.read().decode()
 
         wait_for(lambda: 'class="pipe"' in scraped(), "a first census")
-        told.run("import os; kept += [os.eventfd(0) for _ in range(7)]")
+        scripted.run("import os; kept += [os.eventfd(0) for _ in range(7)]")
         wait_for(lambda: 'harness_fds_by_class{class="eventfd"} 7.0' in scraped(), "growth is exported")
         wait_for(lambda: "harness_target_up 1.0" in scraped(), "no gap, but for a machine held up")
         assert address.startswith("http://127.0.0.1:")
@@ -49,12 +49,12 @@ def test_growth_is_reported_in_words_and_ctrl_c_ends_it() -> None:
 
 
 def test_the_end_of_the_process_ends_the_view() -> None:
-    with Told() as told:
-        watching = subprocess.Popen([*WATCH, str(told.pid)], stdout=subprocess.PIPE, text=True)
+    with ScriptedProcess() as scripted:
+        watching = subprocess.Popen([*WATCH, str(scripted.pid)], stdout=subprocess.PIPE, text=True)
         assert watching.stdout is not None
         assert "descriptors" in watching.stdout.readline()
-        told.process.kill()
-        told.process.wait()
+        scripted.process.kill()
+        scripted.process.wait()
         said, _ = watching.communicate(timeout=DEADLINE)
         assert watching.returncode == 0
         assert "the process has ended" in said
@@ -91,10 +91,10 @@ def test_in_forty_columns_the_names_and_the_whole_series_are_there() -> None:
     assert "rowless-socket" in first
 
 
-def test_nobody_reads_it_any_more() -> None:
+def test_a_closed_output_is_no_fault_of_the_service() -> None:
     """As with ``| head -1``: no reason for an exit code that says that the service is at fault."""
-    with Told() as told:
-        argv = [*WATCH, str(told.pid), "--prometheus", "0"]
+    with ScriptedProcess() as scripted:
+        argv = [*WATCH, str(scripted.pid), "--prometheus", "0"]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
             assert watching.stdout is not None
             assert watching.stderr is not None
@@ -105,10 +105,10 @@ def test_nobody_reads_it_any_more() -> None:
 
 
 def test_on_a_terminal_it_is_redrawn_and_the_cursor_comes_back() -> None:
-    with Told() as told:
+    with ScriptedProcess() as scripted:
         leader, follower = pty.openpty()
         watching = subprocess.Popen(
-            [*WATCH, str(told.pid)],
+            [*WATCH, str(scripted.pid)],
             stdout=follower,
             stderr=follower,
             close_fds=True,

@@ -1,4 +1,4 @@
-"""Children end with the harness, however it ends; what they leave behind is nothing."""
+"""Children end with the harness, in whatever way it ends, and leave no process behind."""
 
 from __future__ import annotations
 

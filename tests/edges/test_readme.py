@@ -1,4 +1,4 @@
-"""The quick start of README does what it says, as it is written."""
+"""The quick start of README works as written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def follow(line: str, folder: Path, *more: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_it_is_five_lines_of_which_two_guard_an_example() -> None:
+def test_the_quick_start_has_five_lines_of_which_two_guard_an_example() -> None:
     lines = quick_start()
     assert lines[:3] == ["make venv", ". .venv/bin/activate", "cd examples"]
     assert [line.startswith("LEAKY=1 ") for line in lines[3:]] == [False, True]

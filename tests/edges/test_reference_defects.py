@@ -1,4 +1,4 @@
-"""Each defect alone shows what its table row says must be seen; without it, nothing of the kind."""
+"""Each defect alone has the effect that its row describes; without it there is no such effect."""
 
 from __future__ import annotations
 

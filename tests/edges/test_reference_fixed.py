@@ -1,4 +1,4 @@
-"""The fixed service gives everything back, and serves what its clients expect."""
+"""The fixed service releases everything, and serves what its clients expect."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_client_that_reconnects_continues_with_its_ids(tmp_path: Path) -> None
         client.leave()
 
 
-def test_a_broker_that_comes_back_is_healthy_again(tmp_path: Path) -> None:
+def test_a_broker_that_answers_again_is_healthy_again(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "bare", *FAST, "--timeout", "0.1") as (service, broker):
         client = Client(service, "/system/status/sse")
 

@@ -1,4 +1,4 @@
-"""The reference service's page in Chromium: live figures, and what it shows when the broker or the service is gone."""
+"""The reference service's page in Chromium: live figures, and the page without a broker or a service."""
 
 from __future__ import annotations
 

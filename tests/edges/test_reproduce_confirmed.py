@@ -1,4 +1,4 @@
-"""A profile is confirmed by its outcome, its return code, a line of its log and its events, and by nothing less."""
+"""A profile is confirmed only if outcome, return code, a line of its log and its events are as described."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_each_piece_that_is_missing_is_named(original: ProfileSpec, trial: Trial
         (-9, "INFO:     Started server process [7]", False),
     ],
 )
-def test_who_aborts_gives_the_reason_and_who_faults_need_not(code: int, said: str, good: bool) -> None:
+def test_an_abort_must_log_its_reason_and_a_fault_need_not(code: int, said: str, good: bool) -> None:
     assert confirmed(died(code, said, events=0), describe()["upstream"])[0] is good
 
 

@@ -1,4 +1,4 @@
-"""The agent lives in somebody else's process: nothing of it may be noticed there, and nothing there may end it."""
+"""The agent inside a target: it does not change the target's behaviour, and the target cannot crash by it."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_forked_child_answers_on_a_socket_of_its_own(tmp_path: Path) -> None:
         assert child.pid in found.processes
 
 
-def test_it_is_there_again_after_an_exec(tmp_path: Path) -> None:
+def test_the_agent_answers_again_after_an_exec(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "if len(sys.argv) == 1: os.execv(sys.executable, [sys.executable, '-c', os.environ['CODE'], 'again'])\n"
@@ -260,7 +260,7 @@ def test_an_unresponsive_agent_is_an_error_and_not_a_zero(tmp_path: Path) -> Non
             channel.ask(path, "nonsense")
 
 
-def test_it_can_be_imported_by_a_service_that_the_harness_does_not_start(tmp_path: Path) -> None:
+def test_the_agent_can_be_imported_by_a_service_that_the_harness_does_not_start(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     env = {**os.environ, channel.DIRECTORY: str(tmp_path / "agents"), "PYTHONPATH": str(root)}
     code = "import harness.runtime.agent, signal; signal.pause()"

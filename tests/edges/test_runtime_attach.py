@@ -1,4 +1,4 @@
-"""A Python that already runs is attached to by its own interpreter (3.14 and later); any other says why not."""
+"""Attaching to a running Python (3.14 and later); an earlier one gives the reason why it is not possible."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_every_process_of_the_tree_is_attached_to_and_nothing_of_it_is_seen(tmp_
 
 
 @needs_3_14
-def test_one_whose_main_thread_is_blocked_reports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blocked_main_thread_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python_module, "START_TIMEOUT", 0.3)
     code = "print('out', flush=True); import os; os.read(0, 1); os.read(0, 1)"
     with running(code, NEWEST) as child:
@@ -98,7 +98,7 @@ def test_one_whose_main_thread_is_blocked_reports_it(tmp_path: Path, monkeypatch
 
 
 @needs_3_14
-def test_one_that_forbids_it_reports_it(tmp_path: Path) -> None:
+def test_a_python_that_forbids_attaching_is_reported(tmp_path: Path) -> None:
     with running(TICKING, NEWEST, "-X", "disable-remote-debug") as child:
         found = PythonCounters(tmp_path / "agents", child.pid).probe()
         assert isinstance(found, Unavailable)

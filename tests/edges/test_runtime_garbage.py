@@ -1,4 +1,4 @@
-"""What a target answers is not believed: garbage is neither a reading nor a traceback."""
+"""Invalid answers of a target are neither a reading nor a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counters in a whole guard: levels of the record, a leak seen from inside, and where it is."""
+"""Runtime counters in a whole guard: levels of the record, a leak that they find, and its place."""
 
 from __future__ import annotations
 

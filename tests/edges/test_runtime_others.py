@@ -1,4 +1,4 @@
-"""Go, Node and the JVM counted from inside: clean servers stay, what leaks is counted and its place comes first."""
+"""Go, Node and the JVM counted from inside: clean servers do not grow, and a leak is counted and placed."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ def test_go_goroutines_are_exact_and_a_leaked_one_is_found_at_its_line(
 
 @needs_go
 @pytest.mark.soak(reason="6 s of a core; goroutines and a leaked slice are short tests")
-def test_go_objects_stay_and_one_slice_per_connection_is_one(go_binary: Path, tmp_path: Path) -> None:
+def test_go_objects_do_not_grow_and_one_slice_per_connection_is_counted(
+    go_binary: Path, tmp_path: Path
+) -> None:
     with go_server(go_binary, tmp_path) as (reader, port):
         noise = {OBJECTS: 5.0, GOROUTINES: 0.0}
         clean = clean_rates(reader, cycle_of(port, "/clean", GO_CONNECTIONS), noise, CLEAN)

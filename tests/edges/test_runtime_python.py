@@ -17,7 +17,7 @@ from harness.runtime import channel
 from harness.runtime.counters import ASYNCIO_TASKS, BLOCKS, GREENLETS, LATE, OBJECTS, Counters, Unavailable
 from harness.runtime.python import PythonCounters, prepare_env
 from harness.target.spawn import free_port
-from tests.edges.probe_target import Told
+from tests.edges.probe_target import ScriptedProcess
 from tests.edges.servers.clients import line_of, wait_for
 from tests.edges.servers.proof import SERVERS, at_rest, clean_rates, cycle_of, rates, server
 
@@ -47,7 +47,7 @@ def python_server(script: str, folder: Path, *extra: str) -> Iterator[tuple[Pyth
     ],
     ids=["asyncio", "uvloop", "threads", "gevent"],
 )
-def test_clean_stays_and_one_object_per_connection_is_one(
+def test_a_clean_service_does_not_grow_and_one_object_per_connection_is_counted(
     script: str, extra: tuple[str, ...], tmp_path: Path
 ) -> None:
     with python_server(script, tmp_path, *extra) as (reader, port):
@@ -129,13 +129,13 @@ def test_a_container_that_was_enlarged_once_is_no_place_that_grows(
     """One block of 5 kB per connection: as a table that has its size in the middle of the search for a leak."""
     env = prepare_env({}, tmp_path / "agents")
     cycles = iter((first, second))
-    with Told(prefix=["env", *(f"{name}={value}" for name, value in env.items())]) as told:
-        reader = PythonCounters(tmp_path / "agents", told.pid)
+    with ScriptedProcess(prefix=["env", *(f"{name}={value}" for name, value in env.items())]) as scripted:
+        reader = PythonCounters(tmp_path / "agents", scripted.pid)
         wait_for(lambda: isinstance(reader.probe(), Counters), "the agent")
-        told.run("kept.append(bytearray(1 << 20))")
+        scripted.run("kept.append(bytearray(1 << 20))")
 
         def cycle() -> int:
-            told.run(next(cycles))
+            scripted.run(next(cycles))
             return 200
 
         sites = [growth.site for growth in reader.attribute(cycle).growths]

@@ -1,4 +1,4 @@
-"""Planted secrets are in nothing that a run writes or prints, and in no process's command line or environment."""
+"""Planted secrets do not appear in what a run writes or prints, nor in command lines and environments of processes."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_the_broker_of_a_run_takes_no_order_of_another_user(tmp_path: Path) -> N
     assert not path.parent.exists()
 
 
-def test_its_control_socket_is_private_unless_tcp_is_requested() -> None:
+def test_the_control_socket_is_private_unless_tcp_is_requested() -> None:
     with broker() as (_, ready):
         assert ready["control"].startswith("ipc://")
         assert "token" not in ready

@@ -1,4 +1,4 @@
-"""The channel between master and workers: another local user learns nothing from it and changes no ledger."""
+"""The channel between master and workers: another local user can neither read it nor change a ledger."""
 
 from __future__ import annotations
 

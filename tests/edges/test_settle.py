@@ -1,4 +1,4 @@
-"""The end of a cycle on real processes: what never holds still has a floor, what burns at rest is seen."""
+"""The end of a cycle with real processes: counts that always change have a floor, and idle CPU use is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a cycle: who is still connected is learnt from the census, and asked only where that cannot tell."""
+"""The end of a cycle: connected clients are found in the census, or asked for where it cannot tell."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_service_that_notices_departures_late_gets_the_time_that_its_slowest_c
     ],
     ids=["the next sample", "the window is full before", "a late sample", "both are late", "no busy loop"],
 )
-def test_it_naps_until_something_may_be_new(moments: tuple[float, float], nap: float) -> None:
+def test_the_watch_sleeps_until_a_count_may_have_changed(moments: tuple[float, float], nap: float) -> None:
     assert math.isclose(_sleep_time(10.0, *moments), nap)
 
 

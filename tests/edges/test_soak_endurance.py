@@ -1,4 +1,4 @@
-"""What a soak takes itself stays flat, and a disk that fills up costs no cycle."""
+"""The harness's own resources stay flat in a soak, and a full disk loses no cycle."""
 
 from __future__ import annotations
 

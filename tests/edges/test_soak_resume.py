@@ -230,7 +230,9 @@ def test_a_run_that_cannot_be_resumed_is_one_clear_error_and_stays_as_it_is(kind
     assert {path: path.read_bytes() for path in (here / "run").rglob("*") if path.is_file()} == before
 
 
-def test_it_is_resumed_where_it_was_started(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_soak_is_resumed_in_the_folder_where_it_was_started(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = kept(here)
     (here / "elsewhere").mkdir()
     monkeypatch.chdir(here / "elsewhere")

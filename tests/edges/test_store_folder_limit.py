@@ -1,4 +1,4 @@
-"""The folder of a long run stays small, and what is left out is what matters least."""
+"""The folder of a long run is limited, and the least important data is removed first."""
 
 from __future__ import annotations
 

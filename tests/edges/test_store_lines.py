@@ -1,4 +1,4 @@
-"""Lines of a growing file are whole, whoever writes, whatever breaks off."""
+"""Lines of a growing file are whole, with several writers and after an interruption."""
 
 from __future__ import annotations
 

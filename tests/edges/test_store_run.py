@@ -1,4 +1,4 @@
-"""The folder of a run: what is written is read again, what is damaged is named, and nothing is read without a limit."""
+"""The folder of a run: it is read back, damage is reported, and every read has a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replacing a file: whole or not at all, whoever may read it stays so, and never through somebody else's link."""
+"""Replacing a file: all or nothing, with the same permissions, and never through a link of another user."""
 
 from __future__ import annotations
 

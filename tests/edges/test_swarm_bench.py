@@ -1,4 +1,4 @@
-"""The swarm's benchmark works from end to end; what it measures is for ``make bench`` to judge."""
+"""The swarm's benchmark works from end to end; ``make bench`` checks the figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a Locust run: what was counted since the last second, and streams still on their way out, count too."""
+"""The end of a Locust run: counts of the last second, and streams that are still closing, are included."""
 
 from __future__ import annotations
 

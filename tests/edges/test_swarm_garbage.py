@@ -1,4 +1,4 @@
-"""A service that answers with anything: every stream of the cycle ends, by a cause, and the generator says nothing."""
+"""A service that answers with garbage: every stream of the cycle ends with a cause, and without a traceback."""
 
 from __future__ import annotations
 

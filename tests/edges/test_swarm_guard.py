@@ -1,4 +1,4 @@
-"""A guard hands the swarm everything it was told: https, authorities, method, body, headers, processes, sources."""
+"""A guard passes all its options to the swarm: https, authorities, method, body, headers, processes, sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``SseUser``: the ways to leave, on the wire."""
+"""``SseUser``: each way to disconnect, on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the swarm adds to Locust's command line: a value that cannot be is refused before anything runs."""
+"""The swarm's options of Locust's command line: an invalid value is refused before anything runs."""
 
 from __future__ import annotations
 

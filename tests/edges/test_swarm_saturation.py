@@ -1,4 +1,4 @@
-"""A generator that was the bottleneck says so: in the ledger, in its log, and beside the verdict."""
+"""A generator that was the bottleneck is reported: in the ledger, in its log, and beside the verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What streams become in Locust's statistics; in a process of its own, because importing Locust patches the sockets."""
+"""Streams in Locust's statistics; in a process of its own, because importing Locust patches the sockets."""
 
 from __future__ import annotations
 

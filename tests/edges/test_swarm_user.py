@@ -1,4 +1,4 @@
-"""``SseUser``: its reader, and what Locust's statistics say of it."""
+"""``SseUser``: its reader, and its entries in Locust's statistics."""
 
 from __future__ import annotations
 

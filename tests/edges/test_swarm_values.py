@@ -1,4 +1,4 @@
-"""What the swarm's parts tell each other: messages, shares of a cycle, times, addresses, cookies."""
+"""Messages between the swarm's parts, shares of a cycle, times, addresses, cookies."""
 
 from __future__ import annotations
 
@@ -131,7 +131,9 @@ BASES: dict[str, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", list(BASES))
 @few
 @given(data=st.data())
-def test_whatever_comes_is_refused_by_name_and_nothing_else_is_raised(kind: str, data: st.DataObject) -> None:
+def test_any_invalid_value_is_refused_by_name_and_nothing_else_is_raised(
+    kind: str, data: st.DataObject
+) -> None:
     """One field of a good message replaced by anything JSON can say, or the whole of it."""
     parse, good = BASES[kind]
     for part in (good, *[value for value in good.values() if isinstance(value, dict)]):

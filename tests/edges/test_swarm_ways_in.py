@@ -153,7 +153,7 @@ def test_a_path_that_is_invalid_is_refused_and_nothing_is_sent(ask: Driver, path
         assert server.connections == 0
 
 
-def test_a_path_of_the_host_goes_before_that_of_the_stream(ask: Driver) -> None:
+def test_a_path_of_the_host_precedes_that_of_the_stream(ask: Driver) -> None:
     with serve(lambda it: it.send(EVENT)) as server:
         for host in ("", "/", "/api", "/api/v1/"):
             ask(first, server.url + host, "/events?a=b", {})

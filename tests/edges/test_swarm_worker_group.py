@@ -1,4 +1,4 @@
-"""More than one generator: a cycle is shared out exactly, and a worker that dies is named with what it held."""
+"""Several generators: a cycle is divided exactly, and a worker that exits is reported with its open streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decisions between two readings, without a service: what counts as idle, as connected, as the end of a trial."""
+"""Decisions between two readings, without a service: idle, connected, and the end of a trial."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def result(**more: Any) -> SettleResult:
     )
 
 
-def test_levels_of_a_rest() -> None:
+def test_the_levels_of_a_settled_service() -> None:
     assert result(settled=False).levels(Census(0.0, fds={"file": 9})) == {}
     assert result().levels() == {Key("fds"): 5.0}, "clients are not a level"
     assert result(idle_cpu=0.25).levels()[Key("idle-cpu")] == 0.25

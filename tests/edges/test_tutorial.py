@@ -1,4 +1,4 @@
-"""The tutorial does what it says: its service leaks, its test fails, its fix makes the test pass."""
+"""The tutorial works as written: its service leaks, its test fails, its fix makes the test pass."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_service_leaks_and_the_fix_makes_the_test_pass(tmp_path: Path) -> No
     assert green.returncode == 0, green.stdout + green.stderr
 
 
-def test_its_command_lines_are_ones_that_the_harness_takes() -> None:
+def test_the_command_lines_of_the_tutorial_are_accepted() -> None:
     lines = re.findall(r"^\$ harness (.*)$", PAGE, re.MULTILINE)
     assert len(lines) >= 2
     for line in lines:

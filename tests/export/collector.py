@@ -1,4 +1,4 @@
-"""A real HTTP server in the place of an OpenTelemetry collector: it decodes what comes, and answers as a test wants."""
+"""A real HTTP server in place of an OpenTelemetry collector: it decodes requests, and answers as a test requires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a guard and a soak publish, from their first reading to their verdict, and what cannot disturb them."""
+"""The figures of a guard and a soak, from the first reading to the verdict."""
 
 from __future__ import annotations
 

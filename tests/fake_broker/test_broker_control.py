@@ -1,4 +1,4 @@
-"""The language of faults and orders: what is taken, and what a mistake is received."""
+"""The syntax of faults and orders, and the message of each mistake."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_latency_delays_within_its_jitter_and_by_the_seed() -> None:
     assert run() == times
 
 
-def test_late_comes_after_the_clients_timeout() -> None:
+def test_a_late_reply_is_sent_after_the_clients_timeout() -> None:
     script = Script()
     script.on("late", timeout=1.0, margin=0.1, times=1)
     assert script.asks(b"old") == []
@@ -472,7 +472,7 @@ def test_stop_heartbeat_inwards_makes_the_broker_forget_the_worker(direction: st
     assert script.stat("workers") == 0
 
 
-def test_heartbeat_interval_changes_and_comes_back() -> None:
+def test_heartbeat_interval_changes_and_is_restored() -> None:
     script = with_worker()
     number = script.on("heartbeat-interval", interval=0.1)
     assert script.waits(0.1) == [(WORKER, mdp.Heartbeat())]

@@ -208,7 +208,7 @@ def test_an_identity_belongs_to_a_connection_and_goes_with_it(monitor: tuple[Mon
 
 
 @pytest.mark.parametrize("connection", [None, 99])
-def test_who_spoke_and_left_at_once_is_seen_but_not_known(
+def test_a_peer_that_disconnected_at_once_is_counted_but_not_known(
     connection: int | None, monitor: tuple[Monitor, Events]
 ) -> None:
     one, _ = monitor

@@ -33,7 +33,9 @@ def port_of(endpoint: str) -> int:
 
 
 @pytest.mark.parametrize("dialect", list(mdp.DIALECTS))
-def test_it_answers_clients_and_management_questions_in_every_dialect(start: Start, dialect: str) -> None:
+def test_the_broker_answers_clients_and_management_requests_in_every_dialect(
+    start: Start, dialect: str
+) -> None:
     broker = start("--dialect", dialect, "--service", "state")
     client = broker.dealer()
     assert broker.check(client, "state", b"ping").body == (b"pong",)
@@ -113,7 +115,7 @@ def test_peers_follow_the_sockets_that_are_really_open(start: Start, until: Any)
     until(lambda: broker.stat("failed_handshakes") >= 1, "a failed handshake")
 
 
-def test_it_keeps_nothing_of_closed_connections(
+def test_the_broker_keeps_nothing_of_closed_connections(
     start: Start, descriptors: Callable[[int], int], until: Any
 ) -> None:
     broker = start()
@@ -161,7 +163,7 @@ def test_faults_are_switched_while_it_runs(start: Start) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--proxy",)])
-def test_unbind_ends_connections_refuses_newcomers_and_comes_back(
+def test_unbind_closes_connections_refuses_new_ones_and_listens_again(
     start: Start, until: Any, options: tuple[str, ...]
 ) -> None:
     broker = start(*options)
@@ -184,7 +186,7 @@ def test_unbind_ends_connections_refuses_newcomers_and_comes_back(
     assert broker.check(client, "state", b"again").body == (b"again",)
 
 
-def test_restart_loses_connections_and_workers_and_comes_back(start: Start, until: Any) -> None:
+def test_restart_drops_connections_and_workers_and_listens_again(start: Start, until: Any) -> None:
     broker = start()
     client, worker = broker.dealer(), broker.dealer()
     broker.check(client, "state", b"x")
@@ -331,7 +333,7 @@ def _has_ipv6() -> bool:
         ("ipc://{}/broker",),
     ],
 )
-def test_it_listens_on_ipv6_and_on_unix_sockets(
+def test_the_broker_listens_on_ipv6_and_on_unix_sockets(
     start: Start, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     bind, *rest = options

@@ -43,7 +43,7 @@ def drained(one: socket.socket) -> None:
         pass
 
 
-def test_it_passes_everything_when_no_fault_is_on(broker: Any) -> None:
+def test_the_proxy_passes_everything_when_no_fault_is_on(broker: Any) -> None:
     clients = [broker.dealer() for _ in range(10)]
     big = bytes(2 << 20)
     for client in clients:
@@ -84,7 +84,7 @@ def test_a_finish_is_one_even_when_bytes_are_on_their_way(until: Any) -> None:
                 until(lambda: proxy.connections == 0, f"connection {number} is gone")
 
 
-def test_a_dealer_comes_back_after_a_reset(broker: Any) -> None:
+def test_a_dealer_reconnects_after_a_reset(broker: Any) -> None:
     client = broker.dealer()
     broker.check(client, "state", b"x")
     broker.order("fault", fault="cut")
@@ -211,7 +211,7 @@ def test_a_peer_that_does_not_read_costs_bounded_memory() -> None:
                 assert received == sent
 
 
-def test_nobody_behind_it_is_a_reset() -> None:
+def test_a_proxy_without_a_broker_resets_connections() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         with (
@@ -241,7 +241,7 @@ def test_no_descriptor_left_refuses_a_peer_and_ends_nothing(broker: Any) -> None
     assert broker.check(broker.dealer(), "state", b"z").body == (b"z",), "and others come again"
 
 
-def test_it_leaves_no_thread_and_no_socket() -> None:
+def test_the_proxy_leaves_no_thread_and_no_socket() -> None:
     with no_leaks():
         proxy = Proxy("127.0.0.1", 0, ("127.0.0.1", 1))
         proxy.close()

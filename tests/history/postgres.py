@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own: Debian's package, a private socket, no port, gone after the tests."""
+"""A PostgreSQL server of our own: Debian's package, a private socket, no port, removed after the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history on SQLite and PostgreSQL: nothing lost, nothing twice, and one clear error for whatever goes wrong."""
+"""The history in SQLite and PostgreSQL: each run is stored once, and each failure is one clear error."""
 
 from __future__ import annotations
 

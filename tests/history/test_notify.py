@@ -1,4 +1,4 @@
-"""--notify: told when an outcome changes, tried again, bounded, and the address is nowhere to be read."""
+"""--notify: sent when an outcome changes, with retries and a limit, and without showing the address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real HTTP server that takes webhooks, answers as a test wants and remembers what came."""
+"""A real HTTP server that receives webhooks, answers as a test requires and records the requests."""
 
 from __future__ import annotations
 

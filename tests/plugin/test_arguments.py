@@ -1,4 +1,4 @@
-"""What a test may hand to ``guard``: each mistake is one error that names the value and what was expected."""
+"""The arguments of ``guard``: each mistake is one error that names the value and what was expected."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_mistake_is_one_error(given: dict[str, Any], said: str, tmp_path: Path
     assert not (tmp_path / "out").exists(), "nothing was started"
 
 
-def test_what_is_meant_is_taken() -> None:
+def test_paths_texts_and_lists_are_converted() -> None:
     assert words([Path("bin/app"), "--port"]) == ["bin/app", "--port"]
     assert read("body", "{}") == b"{}"
     assert read("cwd", "there") == Path("there")

@@ -1,4 +1,4 @@
-"""``harness init`` writes all it says, or nothing."""
+"""``harness init`` writes all its files, or none."""
 
 from __future__ import annotations
 

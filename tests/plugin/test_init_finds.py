@@ -1,4 +1,4 @@
-"""What ``harness init`` finds in a project: how its service starts, where its stream is, what the workflow installs."""
+"""``harness init`` finds in a project how its service starts, where its stream is, and the source to install."""
 
 from __future__ import annotations
 

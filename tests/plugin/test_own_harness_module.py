@@ -45,7 +45,7 @@ def test_their_own_tests_pass_and_each_fixture_names_the_module_in_one_line(
     assert "ModuleNotFoundError" not in text
 
 
-def test_one_that_cannot_be_imported_is_named_too(
+def test_a_module_that_cannot_be_imported_is_named_too(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pytester.path / "harness.py").write_text("raise RuntimeError('not today')\n")

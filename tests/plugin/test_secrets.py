@@ -1,4 +1,4 @@
-"""What pytest shows of a guard that fails: no secret, and nothing that orders a terminal or CI about."""
+"""The output of pytest for a guard that fails: no secret, and no command to a terminal or CI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.html: opens from the disk without a network, in light and dark, prints, and trusts nobody."""
+"""report.html: opens from the disk without a network, in light and dark, prints, and runs no foreign code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def samples(record: RunRecord) -> dict[str, list[Sample]]:
     return {trial.name: list(directory.read_samples(trial.name)) for trial in record.trials}
 
 
-def test_it_names_nothing_outside_itself(record: RunRecord, samples: dict[str, list[Sample]]) -> None:
+def test_the_page_refers_to_nothing_outside_itself(
+    record: RunRecord, samples: dict[str, list[Sample]]
+) -> None:
     text = render(record, samples)
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?!#)[^"'\s>]+""", text)
     beside = render(record, samples, {record.trials[0].name: [("log", "guard/target.log")]})
@@ -47,7 +49,7 @@ def test_it_names_nothing_outside_itself(record: RunRecord, samples: dict[str, l
     assert not re.findall(r"url\(|@import", text)
 
 
-def test_it_is_written_in_units_and_words(record: RunRecord) -> None:
+def test_the_page_has_units_and_words(record: RunRecord) -> None:
     """A bound of memory stood there as 2,393,910,000 B/hour, and the machine as machine_class, with its cores twice."""
     bounds = (
         Bound("memory", "anonymous", "observed", 2_393_910_000.0, "B/hour"),
@@ -125,7 +127,7 @@ def test_light_and_dark_follow_the_reader(
 
 
 @pytest.mark.browser
-def test_it_prints(
+def test_the_page_prints(
     record: RunRecord, samples: dict[str, list[Sample]], browser: Browser, tmp_path: Path
 ) -> None:
     page = tmp_path / "report.html"

@@ -1,4 +1,4 @@
-"""Progress that nobody can read must not end a run."""
+"""A progress line that cannot be written must not end a run."""
 
 from __future__ import annotations
 

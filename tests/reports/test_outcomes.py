@@ -1,4 +1,4 @@
-"""Every outcome in every form of report: what CI shows as red, as yellow and as green."""
+"""Every outcome in every form of report, and how CI shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample report that the documentation shows is what the harness says of its run today."""
+"""The sample report of the documentation is what the harness reports on its run today."""
 
 from __future__ import annotations
 

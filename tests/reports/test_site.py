@@ -104,7 +104,7 @@ def test_light_and_dark_follow_the_reader(scheme: str, ground: tuple[int, int, i
 
 
 @pytest.mark.browser
-def test_it_prints_with_every_run(page: Page) -> None:
+def test_the_site_prints_with_every_run(page: Page) -> None:
     page.wait(DRAWN)
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b(?!s)", page.printed)) <= 4
 

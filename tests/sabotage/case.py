@@ -1,4 +1,4 @@
-"""One row of the table: a service, its load, and what a guard must say of it."""
+"""One row of the table: a service, its load, and the verdict that a guard must give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of docs/sabotage.md, written from what was kept of each run."""
+"""The table of docs/sabotage.md, written from the saved results of each run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table's own checks can fail: each thing that a verdict may get wrong is told."""
+"""The table's own checks can fail: each possible error of a verdict is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small services do what their names say: read from /proc, without a guard and without the judge."""
+"""The small services behave as their names say: read from /proc, without a guard and without the judge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SSE server of ``plain_sse`` on every address, which notes where its clients come from.
+"""The SSE server of ``plain_sse`` on every address, which records the addresses of its clients.
 
 usage: far_sse.py PORT KIND FILE
 """

@@ -1,4 +1,4 @@
-"""Things that a service may keep: one function per class of descriptor, per kind of work and of memory.
+"""Resources that a service may retain: one function per class of descriptor, kind of work and kind of memory.
 
 Each makes one thing and keeps it for good. Those that a runtime has of its own (a task, a greenlet) are added by the
 service of that runtime. Standard library alone, Python 3.8 or later aside from ``os.eventfd`` (3.10).

@@ -1,4 +1,4 @@
-"""A server that keeps count by itself: who came, what was sent, and by which packets each client left.
+"""A server with counts of its own: connections, bytes sent, and the packets by which each client disconnected.
 
 One thread, one selector. Paths: ``/a``, ``/b`` and any other send a few events and then wait; ``/mute`` never
 answers; ``/limited`` and ``/busy`` answer 429 and 503 with Retry-After; ``/ended`` ends the stream properly.

@@ -1,4 +1,4 @@
-"""A server that does what a test tells it: one thread per connection, any bytes at any moment.
+"""A server that follows the script of a test: one thread per connection, any bytes at any moment.
 
 The script is a function that gets the connection, its request read. Everything that was asked is kept.
 """

@@ -1,4 +1,4 @@
-"""What a user does in ``sse_driver``: functions that take it and a path."""
+"""The actions of a user in ``sse_driver``: functions that take it and a path."""
 
 from __future__ import annotations
 
