@@ -1,6 +1,6 @@
 """A clock with a heartbeat, on aiohttp.
 
-With LEAKY=1 the heartbeat of a client who has left goes on: one task per connection, for ever.
+With LEAKY=1 the heartbeat of a disconnected client continues: one task per connection, for ever.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The tracker is fed counts as they are read. The service is quiescent once none o
 window. The level is the minimum in that window: what exceeds it only briefly (the descriptor of a log file, the
 connection of a health check) is not retained.
 
-A service that goes on working without clients (a poller, a leaked handler that still ticks) never stops changing. It
+A service that continues to work without clients (a poller, a leaked handler that still ticks) never stops changing. It
 still has a level: the minimum of each window. It has settled when the minima of four windows in a row are equal, or
 rise evenly, and the result names the counts that changed. Falling minima mean that the service is still releasing, so
 there is no level yet. With ``accept_falling`` four windows of falling minima are a level too: the caller then judges

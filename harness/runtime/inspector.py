@@ -1,7 +1,7 @@
 """Attaching to a Node that already runs with ``--inspect``: the agent is loaded over its inspector.
 
 One request over one WebSocket (RFC 6455) on the loopback, then the agent listens on its private socket like any other.
-The harness opens no inspector port itself: whoever starts the service decides that it has one.
+The harness opens no inspector port itself: the user who starts the service decides whether it has one.
 """
 
 from __future__ import annotations

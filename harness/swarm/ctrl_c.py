@@ -2,7 +2,7 @@
 
 Python raises KeyboardInterrupt in the greenlet that happens to run. Where that is Locust's greenlet that starts users,
 LocalRunner catches it, and waits for ever for itself to end (locust/runners.py 2.47, ``except KeyboardInterrupt``
-around ``spawn_users``): the run goes on and no report is written. Here the main greenlet always gets it, as Locust
+around ``spawn_users``): the run continues and no report is written. Here the main greenlet always gets it, as Locust
 expects.
 """
 
@@ -19,7 +19,7 @@ from locust import events
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def _attach(**_: Any) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return  # whoever runs Locust as a library, or Locust itself for --processes, handles it in another way
+        return  # a program that uses Locust as a library, or Locust itself for --processes, has a handler of its own
     hub = gevent.get_hub()
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -67,7 +67,7 @@ def test_a_run_that_is_judged_or_described_again_keeps_its_digest_and_another_ha
     assert len({digest, *map(digest_of, others)}) == 6
 
 
-def test_a_record_without_restarts_has_the_digest_of_one_that_knows_none() -> None:
+def test_a_record_without_restarts_has_the_digest_from_before_restarts_existed() -> None:
     data = to_dict(record(LEAKING))
     for name in ("verdict", "places", "notes", "about", "restarts"):
         data["trials"][0].pop(name)

@@ -30,7 +30,7 @@ GRANULE = float(1 << 20)  # bytes: an arena of CPython ≥ 3.10, the largest ste
 BLOCK = 2.0 * GRANULE / ASKED  # connections in which a leak of the asked size takes two of them
 WARM = 9000.0  # connections during which a healthy service may climb
 TOLERANCE = 16.0 * 1024  # bytes per block: a few pages come and go
-FINEST = 128.0  # bytes per connection below which an allocator's own creeping is not told from a leak
+FINEST = 128.0  # bytes per connection below which the slow growth of an allocator cannot be distinguished from a leak
 GROSS = 16.0 * 1024  # bytes per connection: above any staircase or warm-up met after its third cycle
 GROSS_LEAST = 8.0 * (1 << 20)  # bytes in all
 # Of so many blocks so many must rise: by chance alone 2e-4, 3e-4, 2e-4 and 8e-4 (sign test).
@@ -41,14 +41,14 @@ BET = 0.35  # share by which a rise is taken to be likelier than not
 CERTAIN_SIGNS = 100.0  # one false alarm in 100, the goal for memory; the line's own test comes on top
 # Blocks after the warm-up that all rose by ARENAS or more, in a straight line far above its noise: 1 in 128 by chance
 # for the signs, one in 2,000 for the line. Healthy services of all kinds recorded rise by less than one arena a block
-# once they have served WARM. Of fewer arenas a block the driver would not be told: they come in steps.
+# once they have served WARM. With fewer arenas a block the driver would not be certain, because memory grows in steps.
 EVEN_BLOCKS = 7
 ARENAS = 4.0
 MIN_CLIMB = 4  # levels
 CLIMB = 3.0  # standard errors
 SETTLED = 4  # blocks needed before two still ones at the end are a pass
 SUSPECT = 4  # blocks after the warm-up that all rose: not certain, but no pass
-LATE = 0.25  # share of a growth that its second half holds where it goes on, as ``growth`` asks of counts
+LATE = 0.25  # share of a growth that its second half must hold, as ``growth`` requires of counts
 BACK = 0.2  # share of a climb that, given back, makes it no leak
 SLOWING = 0.6  # a climb whose second half is below this share of its first is settling
 
@@ -72,7 +72,7 @@ def joined(one: Series, least: float) -> Series:
 def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assessed | None:
     """Judge one memory series; None with fewer than three increments under load.
 
-    at_most: the smallest leak per connection that this run would have told from noise: the upper end of the
+    at_most: the smallest leak per connection that this run would have found despite the noise: the upper end of the
     95 % interval of the mean, and one arena over the connections seen, whichever is larger.
     """
     one = series(found, key)
@@ -109,8 +109,8 @@ def rising(one: Series) -> float:
 
 
 def going_on(one: Series, granted: Allowed) -> float:
-    """Bytes that a series too short for any test has grown by, if it goes on: more than an arena, and LATE of all, came
-    with the second half of the connections. Else 0. A pass would claim that it has stopped."""
+    """Bytes that a series too short for any test has grown by, if the growth continues: more than an arena, and LATE of
+    all, came with the second half of the connections. Else 0. A pass would claim that it has stopped."""
     pairs = _pairs(one, granted)
     half = math.fsum(amount for _, amount in pairs) / 2
     passed = late = 0.0
@@ -250,8 +250,8 @@ def _most(pairs: Sequence[tuple[float, float]]) -> float:
 def _leak(one: Series, granted: Allowed, why: str) -> Assessed:
     """A certain leak over these spans, in units of its driver. The interval is Student's over the spans, and
     TOLERANCE a span wider at either end: pages that come and go may do so in every one of them, in the same
-    direction, so more spans do not average them out. Where an allocator takes in one span what it gives back
-    in the next, the spans differ more than their mean is uncertain, and the interval is wider than need be."""
+    direction, so more spans do not average them out. Where an allocator takes memory in one span and releases it in
+    the next, the spans differ more than their mean is uncertain, and the interval is wider than necessary."""
     pairs = _pairs(one, granted)
     factor, rivals = driver([value for value, _ in pairs], one, [0.0] * len(pairs))
     exposure = math.fsum(amount for _, amount in pairs)
