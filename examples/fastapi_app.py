@@ -1,6 +1,6 @@
-"""RepeatProgress to every subscriber, on FastAPI and uvicorn.
+"""Progress to every subscriber, on FastAPI and uvicorn.
 
-With LEAKY=1 a subscriber who has left stays on the list: one queue per connection, for ever.
+With LEAKY=1 a disconnected subscriber stays on the list: one queue per connection, for ever.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clients that come, see one event, and go: what leaks per connection shows fastest here.
+"""Clients that connect, receive one event, and disconnect: a leak per connection shows fastest under this load.
 
 locust -f locustfiles/churn.py --host http://127.0.0.1:8000        (SSE_PATH=/events for another stream)
 """

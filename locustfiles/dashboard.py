@@ -1,4 +1,4 @@
-"""Viewers of a dashboard: both streams, each watched for a while and left.
+"""Viewers of a dashboard: both streams, each of which is read for a while and closed.
 
 locust -f locustfiles/dashboard.py --host http://127.0.0.1:8000        (SSE_PATHS="/a /b" for other streams)
 """

@@ -1,4 +1,4 @@
-"""Wallboards: one stream each, never left.
+"""Wallboards: one stream each, which the client never closes.
 
 locust -f locustfiles/status.py --host http://127.0.0.1:8000        (SSE_PATH=/events for another stream)
 """

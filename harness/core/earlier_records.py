@@ -1,4 +1,4 @@
-"""Records of earlier versions, in the form of today.
+"""Converts records of earlier versions to the current form.
 
 They had notes without kinds, and places and bounds whose values were in their texts alone. This is the only module
 that derives values from wording: from that of those versions, which no longer changes.

@@ -1,4 +1,4 @@
-"""What one repeat of a trial showed, in the few figures that a claim is tested with."""
+"""The result of one repeat of a trial, in the few figures by which a claim is tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured: the metrics, their units and how each is judged."""
+"""The metrics, their units, and how each is judged."""
 
 from __future__ import annotations
 

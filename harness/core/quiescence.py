@@ -1,4 +1,4 @@
-"""When has a service settled? A condition, never a fixed sleep.
+"""Decides when a service has settled: by a condition, never by a fixed sleep.
 
 The tracker is fed counts as they are read. The service is quiescent once none of them has changed for the settle
 window. The level is the minimum in that window: what exceeds it only briefly (the descriptor of a log file, the

@@ -1,4 +1,4 @@
-"""What ends a trial early: the user's interrupt, or the end of ``--max-time``, whichever comes first."""
+"""Ends a trial early: at the user's interrupt, or at the end of ``--max-time``, whichever is first."""
 
 from __future__ import annotations
 

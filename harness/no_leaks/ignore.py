@@ -1,4 +1,4 @@
-"""What may be retained: each entry has a pattern and a reason."""
+"""Exceptions from the leak check: each has a pattern and a reason."""
 
 from __future__ import annotations
 

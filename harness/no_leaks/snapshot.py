@@ -1,4 +1,4 @@
-"""Snapshots of what this process holds."""
+"""Snapshots of the resources of this process, from descriptors to live objects and traced memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service counts about itself, for cross-checking what others measured from outside."""
+"""The service's own counts, for cross-checking those that others measure from outside."""
 
 from __future__ import annotations
 

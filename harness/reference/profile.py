@@ -1,4 +1,4 @@
-"""What a profile is, and the values its rows are made of."""
+"""The type of a profile (defects, mitigations, expected outcome), and the values that several profiles use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be set: addresses, intervals, timeouts, bounds. Times are seconds."""
+"""The settings: addresses, intervals, timeouts, bounds. Times are seconds."""
 
 from __future__ import annotations
 

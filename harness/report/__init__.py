@@ -1,1 +1,1 @@
-"""What people and machines read after a run."""
+"""The reports of a run, for people and for machines."""

@@ -1,4 +1,4 @@
-"""The run as it goes: one line that is rewritten on a terminal, and appended elsewhere now and then."""
+"""The progress of a run: one line, which is rewritten on a terminal and appended at intervals elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every HTML page here shares: assets within the file, no network, and text from the target never becomes
+"""The parts that all HTML pages share: assets within the file, no network, and text from the target never becomes
 markup."""
 
 from __future__ import annotations

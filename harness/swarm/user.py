@@ -1,4 +1,4 @@
-"""``SseUser``: what people import to write a locustfile.
+"""``SseUser``: the base class of the users in a locustfile.
 
 class Viewer(SseUser):
     @task

@@ -1,4 +1,4 @@
-"""What a crash leaves outside the log: the core file and its C stack by gdb, and the kernel's own message."""
+"""Traces of a crash outside the log: the core file and its C stack by gdb, and the kernel's own message."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from fake_broker.spec import MATCH_KEYS, Spec, SpecError, catalogue, describe, p
 
 
 class Target:
-    """Notes what it is received to do."""
+    """Records the orders that it gets."""
 
     def __init__(self) -> None:
         self.received: list[Any] = []

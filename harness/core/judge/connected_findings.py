@@ -1,4 +1,4 @@
-"""What hold cycles showed, as findings, bounds and warnings of a verdict (``while_connected`` measures it)."""
+"""The results of hold cycles, as findings, bounds and warnings of a verdict (``while_connected`` measures it)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has shown so far: growth per connection, and a bound over time for every metric."""
+"""The results of a run so far: growth per connection, and a bound over time for every metric."""
 
 from __future__ import annotations
 

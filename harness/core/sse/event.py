@@ -1,4 +1,4 @@
-"""What a decoded event stream is made of, and the two ways in which one can be too much."""
+"""The parts of a decoded event stream, and the errors for the two limits that one can exceed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the handler writes is sent when it returns, and the handler of a stream never returns."""
+"""The output of a handler is sent when it returns, and the handler of a stream never returns."""
 
 from __future__ import annotations
 

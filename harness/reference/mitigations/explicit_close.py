@@ -1,4 +1,4 @@
-"""Whoever opens a socket for one check closes it after that check, whatever happened."""
+"""The code that opens a socket for a check closes it after that check, also after an error."""
 
 from __future__ import annotations
 

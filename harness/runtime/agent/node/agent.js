@@ -1,8 +1,8 @@
 'use strict'
 // The agent for Node: answers the harness on a Unix socket. Loaded by NODE_OPTIONS=--require, before the program.
 //
-// It lives in somebody else's process: the server is unref'ed, so it never keeps the process alive; nothing is
-// printed; every error ends in silence; modules that cost anything are loaded when they are first needed. The
+// It must not change the target: the server is unref'ed, so it never keeps the process alive; nothing is printed;
+// errors are ignored; modules that cost anything are loaded when they are first needed. The
 // socket has mode 0600 in a folder that only its own user can enter, which the kernel enforces.
 //
 // Protocol: connect, send one line (a command and a number), read one JSON object until end of file.

@@ -1,4 +1,4 @@
-"""What holds a container, from the container outwards. Standard library only; used only after growth was found.
+"""Finds what holds a container, from the container outwards. Standard library only; used only after growth was found.
 
 No code of the target runs: attributes are read by their descriptors, variables from their frames.
 """

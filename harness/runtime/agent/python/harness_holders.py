@@ -1,5 +1,5 @@
-"""Which containers of the target gain elements, and what holds them. Standard library only; asked for only when growth
-is known.
+"""Which containers of the target gain elements, and what holds them. Standard library only; used only after growth was
+found.
 
 Loops over all objects are Python, so the interpreter gives the target's threads their turn every few milliseconds. No
 code of the target runs: lengths are read by the methods of the built-in classes, attributes by their descriptors.

@@ -1,6 +1,6 @@
-"""The agent's socket and its one sleeping thread, in a process that is somebody else's. Standard library only.
+"""The agent's socket and its one sleeping thread, inside the target. Standard library only.
 
-Every choice is made for the target's sake:
+Every choice keeps the target as it would be without the agent:
 
 - a raw thread (``_thread``), unknown to ``threading``: no join at exit, nothing in ``enumerate()``, untouched by
   gevent's monkey-patching and uvloop; all signals are blocked in it, so handlers and ``sigwait`` work as before;
