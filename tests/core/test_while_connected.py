@@ -537,7 +537,7 @@ def test_a_queue_that_the_kernel_took_once_is_looked_at_for_longer(most: float, 
 
 def test_a_busy_service_that_sent_nothing_between_the_last_two_readings_still_grows() -> None:
     """It had queued 800 kB for each client by then, and passed."""
-    pause = freed(30 * MIB, lambda t: 160_000 * (t if t < 3.5 else 3.5 if t < 4.5 else t))
+    pause = freed(30 * MIB, lambda t: 160_000 * (t if t < 4.0 or t > 4.9 else 4.0))
     seen, _ = watched(HEAP, pause)
     assert len(seen.observations) > 1
     assert undecided(replace(seen, observations=seen.observations[:1])) is not None
