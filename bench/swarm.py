@@ -182,7 +182,7 @@ class Churn:
                 with Pair(kind) as pair:
                     found.append(pair.churn(self.scale.churn, CONCURRENCY))
 
-    def told(self, table: Table) -> None:
+    def report(self, table: Table) -> None:
         """The medians."""
         rate = {kind: statistics.median(found) for kind, found in self.rates.items()}
         name = f"open, first event, close at concurrency {CONCURRENCY}"
@@ -251,7 +251,7 @@ def main(argv: list[str] | None = None) -> None:
     for index, (streams, count, every) in enumerate(scale.flows):
         flow(table, scale, streams, count, every, (*scale.locust, USER) if index == 0 else ())
     churn.round()
-    churn.told(table)
+    churn.report(table)
     beside_k6(table, scale)
     if options.json:
         options.json.write_text(json.dumps(table.rows, indent=1) + "\n")

@@ -62,7 +62,7 @@ def words() -> Iterator[tuple[str, Any]]:
             for one in (Redactor(), own, both)
         ]
 
-    def told() -> Any:
+    def secrets_found() -> Any:
         return {
             "names": {name: is_secret(name) for text in TEXTS for name in text.replace("=", " ").split()},
             "urls": [[one.split() for one in secrets_in_url(text)] for text in TEXTS],
@@ -75,7 +75,7 @@ def words() -> Iterator[tuple[str, Any]]:
         }  # fmt: skip
 
     yield "redacted", redacted
-    yield "secret values", told
+    yield "secret values", secrets_found
 
 
 def settling() -> Iterator[tuple[str, Any]]:

@@ -20,18 +20,18 @@ from tests.core.series import observation, trial
 def test_a_replaced_worker_is_reported_and_never_taken_for_a_fix() -> None:
     steady = trial([10.0] * 12)
     cycle = replace(steady.observations[4], events=("pid 12 (worker) ended",))
-    told = replace(steady, observations=(*steady.observations[:4], cycle, *steady.observations[5:]))
+    changed = replace(steady, observations=(*steady.observations[:4], cycle, *steady.observations[5:]))
     assert not any("came and went" in warning for warning in judge(steady).warnings)
-    (warning,) = [warning for warning in judge(told).warnings if "came and went" in warning]
+    (warning,) = [warning for warning in judge(changed).warnings if "came and went" in warning]
     assert "pid 12 (worker) ended" in warning
 
 
 def test_a_verdict_that_rests_on_a_saturated_generator_warns() -> None:
     steady = trial([10.0] * 12)
     busy = replace(steady.observations[4], ledger=replace(steady.observations[4].ledger, saturated=True))
-    told = replace(steady, observations=(*steady.observations[:4], busy, *steady.observations[5:]))
+    changed = replace(steady, observations=(*steady.observations[:4], busy, *steady.observations[5:]))
     assert not any("bottleneck" in warning for warning in judge(steady).warnings)
-    assert any("bottleneck" in warning for warning in judge(told).warnings)
+    assert any("bottleneck" in warning for warning in judge(changed).warnings)
 
 
 def failing(failed: int, *, of: int = 300, cause: str = "reset") -> Verdict:
@@ -60,9 +60,9 @@ def test_a_service_that_answers_none_at_last_is_told_from_one_that_fails_now_and
         replace(one, ledger=replace(one.ledger, failed=300, causes=causes, events=events))
         for one, events in zip(steady.observations, (50, *[0] * 9), strict=False)
     ]
-    told = judge(replace(steady, observations=tuple(limited)))
-    assert told.explanation.endswith("; none of the last 300 streams was answered")
-    assert not told.warnings, "the explanation has them"
+    changed = judge(replace(steady, observations=tuple(limited)))
+    assert changed.explanation.endswith("; none of the last 300 streams was answered")
+    assert not changed.warnings, "the explanation has them"
     assert "none of the last" not in failing(299, cause="status-503").explanation
 
 

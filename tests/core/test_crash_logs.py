@@ -63,8 +63,8 @@ def test_a_real_log_gets_its_signature(name: str) -> None:
 
 
 def test_an_exception_that_ends_a_node_is_quoted_and_not_the_version_of_node() -> None:
-    told = {name: find(log(name)) for name in ("node-uncaught", "node-rejection")}
-    assert {name: match.line for name, match in told.items() if match} == {
+    matches = {name: find(log(name)) for name in ("node-uncaught", "node-rejection")}
+    assert {name: match.line for name, match in matches.items() if match} == {
         "node-uncaught": "Error: write after end",
         "node-rejection": "TypeError: the stream is closed",
     }

@@ -151,7 +151,7 @@ def test_a_pattern_of_the_user_is_masked_and_a_wrong_one_is_named() -> None:
 
 
 def test_a_trial_keeps_its_structure_and_loses_its_secrets() -> None:
-    told = Trial(
+    trial_with_texts = Trial(
         name="token=abc",
         target=TargetInfo(("s",), "http://h/?token=abc", 1),
         budget=trial([1.0]).budget,
@@ -159,16 +159,16 @@ def test_a_trial_keeps_its_structure_and_loses_its_secrets() -> None:
         exit=ExitInfo(-6, 1.0, 2, ("password=abc", "plain")),
         about=About(last_words=("key=abc",)),
     )
-    clean = BY_NAME.value(told)
+    clean = BY_NAME.value(trial_with_texts)
     assert (clean.name, clean.target.url) == ("token=***", "http://h/?token=***")
-    assert clean.exit == replace(told.exit, log_tail=("password=***", "plain"))  # type: ignore[type-var]
+    assert clean.exit == replace(trial_with_texts.exit, log_tail=("password=***", "plain"))  # type: ignore[type-var]
     assert clean.about == About(last_words=("key=***",))
     assert BY_NAME.value({"token=1": 1, "token=2": 2}) == {"token=***": 1, "token=*** (2)": 2}
-    assert clean.observations is told.observations, "nothing is copied in vain"
-    everything = mapped(told, lambda _: "x")
-    assert [o.levels for o in everything.observations] == [o.levels for o in told.observations]
+    assert clean.observations is trial_with_texts.observations, "nothing is copied in vain"
+    everything = mapped(trial_with_texts, lambda _: "x")
+    assert [o.levels for o in everything.observations] == [o.levels for o in trial_with_texts.observations]
     assert [o.spec.disconnect for o in everything.observations] == [
-        o.spec.disconnect for o in told.observations
+        o.spec.disconnect for o in trial_with_texts.observations
     ]
 
 

@@ -129,9 +129,9 @@ def test_a_bound_that_is_too_weak_is_no_pass_and_states_how_long_it_takes(line: 
     verdict = judge(seen)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert re.search(words, verdict.explanation)
-    told = re.search(r"--max-time (\w+), if nothing grows meanwhile", verdict.advice)
-    assert told
-    needed = duration("", told[1])
+    advised = re.search(r"--max-time (\w+), if nothing grows meanwhile", verdict.advice)
+    assert advised
+    needed = duration("", advised[1])
     assert seen.ended > 60, "the time that is left is spent on it"
     again, _ = play(
         flat, replace(GOAL, max_seconds=needed, cycles=1000), limit=2000, budget=required(fds=line)

@@ -30,13 +30,13 @@ STREAMS = st.lists(LINES, max_size=24).map(b"".join)
 
 @given(shape=st.sampled_from(list(SHAPES.values())), stream=STREAMS, cut=st.integers(0, 200))
 def test_the_expected_shape_changes_no_event(shape: object, stream: bytes, cut: int) -> None:
-    plain, told = Decoder(check_ids=True), Decoder(check_ids=True, shape=shape)  # type: ignore[arg-type]
+    plain, shaped = Decoder(check_ids=True), Decoder(check_ids=True, shape=shape)  # type: ignore[arg-type]
     for chunk in (stream[:cut], stream[cut:]):
-        assert plain.feed(chunk) == told.feed(chunk)
+        assert plain.feed(chunk) == shaped.feed(chunk)
     for name in ("comments", "last_event_id", "retry"):
-        assert getattr(plain, name) == getattr(told, name), name
+        assert getattr(plain, name) == getattr(shaped, name), name
     for name in ("missed", "repeated", "disordered"):
-        assert getattr(plain.ids, name) == getattr(told.ids, name), name
+        assert getattr(plain.ids, name) == getattr(shaped.ids, name), name
 
 
 def test_a_decoder_hands_on_the_shape_it_has_found() -> None:

@@ -21,17 +21,20 @@ def cycle(index: int, stalls: int = 0, events: int = 0, *, opened: int = 300, **
     return observation(index, {}, opened=opened, ledger={"stalls": stalls, "events": events, "causes": more})
 
 
-def told(*cycles: Observation) -> str | None:
+def stalled_text(*cycles: Observation) -> str | None:
     return stalled(trial([], observations=list(cycles)))
 
 
 def test_streams_without_any_event_are_counted() -> None:
     assert (
-        told(cycle(0, 150), cycle(1, 200))
+        stalled_text(cycle(0, 150), cycle(1, 200))
         == "350 of 600 streams stalled: the process is running, but sent no event"
     )
-    assert told(cycle(0, 1, opened=1)) == "1 of 1 stream stalled: the process is running, but sent no event"
-    assert told(cycle(0, 100, timeout=60), cycle(1, 0)) == (
+    assert (
+        stalled_text(cycle(0, 1, opened=1))
+        == "1 of 1 stream stalled: the process is running, but sent no event"
+    )
+    assert stalled_text(cycle(0, 100, timeout=60), cycle(1, 0)) == (
         "160 of 600 streams stalled: the process is running, but sent no event"
     )
 
@@ -47,7 +50,7 @@ def test_streams_without_any_event_are_counted() -> None:
     ],
 )
 def test_half_of_the_streams_must_have_stalled(stalls: Sequence[int], events: int, text: str | None) -> None:
-    assert told(*(cycle(n, each, events) for n, each in enumerate(stalls))) == text
+    assert stalled_text(*(cycle(n, each, events) for n, each in enumerate(stalls))) == text
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,7 @@ def test_half_of_the_streams_must_have_stalled(stalls: Sequence[int], events: in
 def test_events_that_stop_are_reported_with_the_connections_before(
     stalls: Sequence[int], found: tuple[int, int] | None
 ) -> None:
-    text = told(*(cycle(n, each, 300) for n, each in enumerate(stalls)))
+    text = stalled_text(*(cycle(n, each, 300) for n, each in enumerate(stalls)))
     assert (text is None) is (found is None)
     if text and found:
         assert text.startswith(
@@ -76,9 +79,9 @@ def test_events_that_stop_are_reported_with_the_connections_before(
 def test_cycles_that_prove_nothing_are_left_out() -> None:
     mute = cycle(0, 300)
     for changes in ({"fault": "silence"}, {"mode": "request"}, {"phase": Phase.SEARCH}):
-        assert told(replace(mute, spec=replace(mute.spec, **changes))) is None  # type: ignore[arg-type]
-    assert told(replace(mute, ledger=replace(mute.ledger, opened=0))) is None
-    assert told(mute) is not None
+        assert stalled_text(replace(mute, spec=replace(mute.spec, **changes))) is None  # type: ignore[arg-type]
+    assert stalled_text(replace(mute, ledger=replace(mute.ledger, opened=0))) is None
+    assert stalled_text(mute) is not None
 
 
 @pytest.mark.parametrize(

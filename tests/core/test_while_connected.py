@@ -337,7 +337,7 @@ def test_growth_of_a_busy_service_continues_with_its_events() -> None:
     """On a busy machine events come in bursts: less in the second half of the seconds, and no less per event."""
     now = collected(100_000, 8 * MIB, collects=True)
     (hold, *loads) = now.observations
-    told = [
+    shown = [
         (2.0, 0, 0.0),
         (2.5, 300, 6e6),
         (3.0, 310, 6.2e6),
@@ -348,7 +348,7 @@ def test_growth_of_a_busy_service_continues_with_its_events() -> None:
     first = hold.connected[0]
     busy = [
         replace(first, at=at, events=events, levels={ANONYMOUS: 8 * MIB + grown})
-        for at, events, grown in [(0.5, 0, 0.0), *((at, events, grown) for at, events, grown in told)]
+        for at, events, grown in [(0.5, 0, 0.0), *((at, events, grown) for at, events, grown in shown)]
     ]
 
     def growing(readings: list[Reading]) -> bool:

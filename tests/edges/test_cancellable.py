@@ -79,7 +79,7 @@ def test_interrupted_work_gets_no_further_turn_and_may_put_things_away() -> None
 
 
 def test_a_late_result_is_dropped_and_blocks_no_thread() -> None:
-    stop, go_on, told = threading.Event(), threading.Event(), threading.Event()
+    stop, go_on, notified = threading.Event(), threading.Event(), threading.Event()
 
     def work(hand_over: Callable[[], None]) -> None:
         stop.set()
@@ -87,9 +87,9 @@ def test_a_late_result_is_dropped_and_blocks_no_thread() -> None:
         try:
             hand_over()
         except Interrupted:
-            told.set()
+            notified.set()
 
     with pytest.raises(Interrupted):
         call_in_turns(stop.is_set, work, lambda: None, "this")
     go_on.set()
-    assert told.wait(DEADLINE)
+    assert notified.wait(DEADLINE)

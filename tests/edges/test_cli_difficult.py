@@ -174,11 +174,11 @@ def test_streams_that_were_refused_after_the_crash_are_not_counted_before_it(tmp
                 time.sleep(0.05)
         http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
     """
-    told = tmp_path / "verdict.json"
-    load = ("--connections", "300", "--concurrency", "5", "--json", told, "--quiet", "--url", URL)
+    verdict_file = tmp_path / "verdict.json"
+    load = ("--connections", "300", "--concurrency", "5", "--json", verdict_file, "--quiet", "--url", URL)
     done = harness("guard", *load, "--", sys.executable, "-c", code, "{port}", cwd=tmp_path)
     assert done.stdout.startswith("CRASHED  exit code 17 after "), done.stdout + done.stderr
-    (ended,) = json.loads(told.read_text())["trials"]
+    (ended,) = json.loads(verdict_file.read_text())["trials"]
     ledgers = [one["ledger"] for one in ended["observations"]]
     refused = sum(ledger["causes"].get("refused", 0) for ledger in ledgers)
     assert refused, ledgers

@@ -160,9 +160,9 @@ def test_a_name_that_no_file_can_have_is_a_usage_error_in_one_line(
     assert error is not None
     capsys.readouterr()
     assert ended(error) == 2, error
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert "defect" not in told
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "defect" not in printed
 
 
 def test_a_pipe_with_a_writer_is_read_to_its_end_however_slow(tmp_path: Path) -> None:
@@ -291,9 +291,9 @@ def test_whatever_ends_a_command_is_one_line(
     error: BaseException, code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(error) == code
-    told = capsys.readouterr().err
-    assert says in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert says in printed
+    assert printed.count("\n") == 1
 
 
 def test_a_working_directory_that_was_removed_is_named(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class Suite:
     def accept(self) -> Connection:
         return Connection(self.listener.accept()[0])
 
-    def told(self, count: int) -> list[dict[str, Any]]:
+    def received(self, count: int) -> list[dict[str, Any]]:
         """So many messages, whose callbacks are numbered from 1 without a gap."""
         found = [self.messages.get(timeout=DEADLINE) for _ in range(count)]
         first = int(found[0][0].rpartition("/")[2])
@@ -147,7 +147,7 @@ def test_bom_and_events_in_pieces(suite: Suite) -> None:
     stream.send(
         HEAD, b"\xef", b"\xbb\xbf", b"data: a\n", b"data: b\r", b"\r", b"id: 7\ndata: \xe6\xbc", b"\xa2\n\n"
     )
-    assert suite.told(2) == [event("a\nb"), event("漢", own="7")]
+    assert suite.received(2) == [event("a\nb"), event("漢", own="7")]
     assert suite.ask("DELETE", path)[0] == 200
     assert stream.ended()
 
@@ -156,17 +156,17 @@ def test_comments(suite: Suite) -> None:
     path, stream = suite.start()
     stream.send(HEAD, b": beat\n\ndata: a\n\n:\n")
     wanted = [{"kind": "comment", "comment": " beat"}, event("a"), {"kind": "comment", "comment": ""}]
-    assert suite.told(3) == wanted
+    assert suite.received(3) == wanted
     suite.ask("DELETE", path)
 
 
 def test_event_type_listeners(suite: Suite) -> None:
     path, stream = suite.start()
     stream.send(HEAD, b"event: greeting\ndata: unheard\n\ndata: 1\n\n")
-    assert suite.told(1) == [event("1")]
+    assert suite.received(1) == [event("1")]
     assert suite.ask("POST", path, {"command": "listen", "listen": {"type": "greeting"}})[0] == 202
     stream.send(b"event: greeting\ndata: heard\n\nevent: other\ndata: x\n\ndata: 2\n\n")
-    assert suite.told(2) == [event("heard", "greeting"), event("2")]
+    assert suite.received(2) == [event("heard", "greeting"), event("2")]
     suite.ask("DELETE", path)
 
 
@@ -181,7 +181,7 @@ def test_headers_and_last_event_id(suite: Suite) -> None:
     assert stream.headers["cache-control"] == "no-cache"
     assert stream.headers["last-event-id"].encode("latin-1").decode() == "漢-9"
     stream.send(HEAD, b"id: 10\ndata: a\n\nid: 11\ndata: b\n")
-    assert suite.told(1) == [event("a", own="10")]
+    assert suite.received(1) == [event("a", own="10")]
     stream.close()  # reconnects, and the incomplete event's id does not count
     again = suite.accept()
     assert again.headers["last-event-id"] == "10"
@@ -195,27 +195,27 @@ def test_post_and_report(suite: Suite, method: str) -> None:
     assert (stream.method, stream.body) == (method, '{"ä": 1}'.encode())
     assert stream.headers["content-type"] == "application/json"
     stream.send(HEAD, b"data: a\n\n")
-    assert suite.told(1) == [event("a")]
+    assert suite.received(1) == [event("a")]
     suite.ask("DELETE", path)
 
 
 def test_read_timeout(suite: Suite) -> None:
     path, stream = suite.start(readTimeoutMs=1000, initialDelayMs=0)
     stream.send(HEAD, b"data: a\n\n")
-    assert suite.told(1) == [event("a")]
-    assert suite.told(1) == [{"kind": "error", "error": "stalled"}]  # before it reconnects
+    assert suite.received(1) == [event("a")]
+    assert suite.received(1) == [{"kind": "error", "error": "stalled"}]  # before it reconnects
     again = suite.accept()  # nothing more came: dropped, and connected anew
     assert stream.ended()
     again.send(HEAD, b"data: b\n\n")
-    assert suite.told(1) == [event("b")]
+    assert suite.received(1) == [event("b")]
     suite.ask("DELETE", path)
 
 
 def test_an_event_above_the_limit_is_reported_with_its_size(suite: Suite) -> None:
     path, stream = suite.start(maxEventBytes=1000)
     stream.send(HEAD, b"data: a\n\n", b"data: " + b"x" * 1000 + b"\n\n")
-    assert suite.told(1) == [event("a")]
-    (error,) = suite.told(1)
+    assert suite.received(1) == [event("a")]
+    (error,) = suite.received(1)
     assert error["kind"] == "error"
     assert "1001 bytes" in error["error"]
     assert "at most 1000" in error["error"]
@@ -223,7 +223,7 @@ def test_an_event_above_the_limit_is_reported_with_its_size(suite: Suite) -> Non
     suite.ask("DELETE", path)
     path, stream = suite.start(maxLineBytes=500)
     stream.send(HEAD, b"data: " + b"x" * 600 + b"\n\n")
-    (error,) = suite.told(1)
+    (error,) = suite.received(1)
     assert "606 bytes" in error["error"]
     assert "max_line" in error["error"]
     suite.ask("DELETE", path)
@@ -232,13 +232,13 @@ def test_an_event_above_the_limit_is_reported_with_its_size(suite: Suite) -> Non
 def test_restart(suite: Suite) -> None:
     path, stream = suite.start(initialDelayMs=0)
     stream.send(HEAD, b"id: 1\ndata: a\n\n")
-    assert suite.told(1) == [event("a", own="1")]
+    assert suite.received(1) == [event("a", own="1")]
     assert suite.ask("POST", path, {"command": "restart"})[0] == 202
     assert stream.ended()
     again = suite.accept()
     assert again.headers["last-event-id"] == "1"
     again.send(HEAD, b"data: b\n\n")
-    assert suite.told(1) == [event("b", own="1")]
+    assert suite.received(1) == [event("b", own="1")]
     suite.ask("DELETE", path)
 
 
@@ -246,10 +246,10 @@ def test_the_server_directs_the_shutdown(suite: Suite) -> None:
     """A 204 ends it for good: the client reports and does not come back, though its delay is nothing."""
     path, stream = suite.start(initialDelayMs=0)
     stream.send(HEAD, b"data: a\n\n")
-    assert suite.told(1) == [event("a")]
+    assert suite.received(1) == [event("a")]
     stream.close()
     suite.accept().send(b"HTTP/1.1 204 No Content\r\n\r\n")
-    assert suite.told(1) == [{"kind": "error", "error": "status-204"}]
+    assert suite.received(1) == [{"kind": "error", "error": "status-204"}]
     suite.listener.settimeout(0.25)
     with pytest.raises(TimeoutError):
         suite.listener.accept()
@@ -259,7 +259,7 @@ def test_the_server_directs_the_shutdown(suite: Suite) -> None:
 def test_a_retry_field_sets_the_delay(suite: Suite) -> None:
     path, stream = suite.start(initialDelayMs=3_600_000)
     stream.send(HEAD, b"retry: 1\ndata: a\n\n")
-    assert suite.told(1) == [event("a")]
+    assert suite.received(1) == [event("a")]
     stream.close()
     assert suite.accept().target == "/stream"
     suite.ask("DELETE", path)

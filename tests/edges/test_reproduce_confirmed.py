@@ -120,8 +120,8 @@ def runs(name: str, seconds: list[float]) -> list[Trial]:
 def test_a_claim_that_compares_profiles_is_tested_over_repeats(
     later: list[float], earlier: list[float], note: str, good: bool
 ) -> None:
-    told = compare([*runs("solution-1", earlier), *runs("solution-2", later)])
-    for trial in told[len(earlier) :]:
+    compared = compare([*runs("solution-1", earlier), *runs("solution-2", later)])
+    for trial in compared[len(earlier) :]:
         assert str(trial.about.note).startswith(f"9 events arrived; {note}")
         assert trial.about.confirmed is good
-    assert all("later" not in str(trial.about.note) for trial in told[: len(earlier)])
+    assert all("later" not in str(trial.about.note) for trial in compared[: len(earlier)])

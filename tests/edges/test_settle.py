@@ -164,12 +164,12 @@ signal.sigwait([signal.SIGUSR1]); os.close(held); signal.pause()
 
 def test_late_closes_are_reported_with_their_time() -> None:
     looks: list[float] = []
-    told: list[float] = []
+    reported: list[float] = []
 
     def late(pid: int) -> None:
         looks.append(time.monotonic())
-        if not told and looks[-1] - looks[0] >= 0.2:
-            told.append(looks[-1])
+        if not reported and looks[-1] - looks[0] >= 0.2:
+            reported.append(looks[-1])
             os.kill(pid, signal.SIGUSR1)
 
     began = time.monotonic()
@@ -177,7 +177,7 @@ def test_late_closes_are_reported_with_their_time() -> None:
         ended = time.monotonic()
         before = max(s.fds for s in sampler.samples() if s.fds is not None)
         assert result.level["fds"] == before - 1
-        assert told[0] - looks[0] <= result.close_lag <= ended - began - 1.0  # its window is not counted
+        assert reported[0] - looks[0] <= result.close_lag <= ended - began - 1.0  # its window is not counted
 
 
 def test_a_cycle_may_silence_the_broker_and_the_next_one_resumes_it(tmp_path: Path) -> None:

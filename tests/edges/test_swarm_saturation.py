@@ -49,7 +49,7 @@ def swarm(url: str, folder: Path) -> Iterator[Swarm]:
         yield found
 
 
-def told(ledger: Ledger, folder: Path, reason: str) -> None:
+def check_reported(ledger: Ledger, folder: Path, reason: str) -> None:
     """Everywhere that somebody may look."""
     assert ledger.saturated
     assert any(reason in note.text for note in ledger.notes)
@@ -76,7 +76,7 @@ def test_a_late_loop_is_reported(swarm: Swarm, folder: Path) -> None:
     )
     assert stopped
     assert (ledger.opened, ledger.completed) == (5, 5)
-    told(ledger, folder, "its loop was")
+    check_reported(ledger, folder, "its loop was")
 
 
 def test_a_busy_core_is_reported(swarm: Swarm, folder: Path) -> None:
@@ -91,4 +91,4 @@ def test_a_busy_core_is_reported(swarm: Swarm, folder: Path) -> None:
         ),
     )
     assert ledger.opened == 4
-    told(ledger, folder, "its core was")
+    check_reported(ledger, folder, "its core was")

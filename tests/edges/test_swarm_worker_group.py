@@ -73,10 +73,10 @@ def test_processes_share_a_cycle_and_one_that_exits_is_reported(tmp_path: Path) 
         assert ledger.causes == {"worker-lost": 10, "cancelled": 10}
         assert (ledger.opened, ledger.failed, ledger.open_now) == (20, 20, 0)
         (note,) = [note.text for note in ledger.notes if "exited during" in note.text]
-        told = re.search(r"/(\d+) exited during the cycle with 10 streams open; (\d+) of its (\d+)", note)
-        assert told is not None, note
-        assert int(told[1]) == victim
-        assert int(told[2]) + 10 == int(told[3])
+        named = re.search(r"/(\d+) exited during the cycle with 10 streams open; (\d+) of its (\d+)", note)
+        assert named is not None, note
+        assert int(named[1]) == victim
+        assert int(named[2]) + 10 == int(named[3])
 
         server.clear()
         ledger = swarm.cycle(SPEC)

@@ -473,9 +473,9 @@ def test_the_manual_names_every_fault_order_and_counter(start: Start) -> None:
 
 
 def test_help_and_the_list_of_faults() -> None:
-    told = run("--help").stdout
-    assert "Examples:" in told
-    assert '{"command": "stats"}' in told
+    printed = run("--help").stdout
+    assert "Examples:" in printed
+    assert '{"command": "stats"}' in printed
     assert "endless-partial" in run("--list-faults").stdout
 
 

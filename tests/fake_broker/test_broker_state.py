@@ -47,12 +47,12 @@ class Script:
         return self.broker.stats()[name]
 
     def _read(self, sends: list) -> list[tuple[bytes, object]]:
-        told = []
+        sent = []
         for send in sends:
             self.broker.delivered(send)
             decode = mdp.decode_client_reply if send.what.to_client else mdp.decode_to_worker
-            told.append((send.to, decode(self.name, list(send.frames))))
-        return told
+            sent.append((send.to, decode(self.name, list(send.frames))))
+        return sent
 
 
 @pytest.mark.parametrize("dialect", list(mdp.DIALECTS))

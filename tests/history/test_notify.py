@@ -36,8 +36,8 @@ def changes(*outcomes: str) -> list[tuple[str, str]]:
 
 
 def test_changes_there_and_back_are_reported_once() -> None:
-    told = changes("bounded", "bounded", "leaking", "leaking", "crashed", "bounded", "bounded")
-    assert told == [("bounded", "leaking"), ("leaking", "crashed"), ("crashed", "bounded")]
+    sent = changes("bounded", "bounded", "leaking", "leaking", "crashed", "bounded", "bounded")
+    assert sent == [("bounded", "leaking"), ("leaking", "crashed"), ("crashed", "bounded")]
 
 
 def test_a_first_run_is_notified_only_if_it_fails() -> None:

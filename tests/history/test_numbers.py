@@ -38,10 +38,10 @@ def test_what_no_range_and_no_calendar_holds_is_a_usage_error(
     assert error is not None
     capsys.readouterr()
     assert ended(error) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert words[-2] in told
-    assert "defect" not in told
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert words[-2] in printed
+    assert "defect" not in printed
 
 
 def test_the_widest_numbers_that_are_taken_work(tmp_path: Path) -> None:

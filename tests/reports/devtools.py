@@ -26,9 +26,9 @@ FLAGS = (
 )  # fmt: skip
 TIMEOUT = 60.0  # seconds for one answer
 SAID = {
-    "Runtime.consoleAPICalled": lambda told: str(told["args"]),
-    "Runtime.exceptionThrown": lambda told: str(told["exceptionDetails"]),
-    "Log.entryAdded": lambda told: str(told["entry"]),
+    "Runtime.consoleAPICalled": lambda event: str(event["args"]),
+    "Runtime.exceptionThrown": lambda event: str(event["exceptionDetails"]),
+    "Log.entryAdded": lambda event: str(event["entry"]),
 }
 
 
@@ -51,8 +51,8 @@ class Browser:
         os.write(self._write, json.dumps(order).encode() + b"\0")
         while True:
             answer = self._next()
-            if told := SAID.get(answer.get("method", "")):
-                self.console.append(told(answer["params"]))
+            if text_of := SAID.get(answer.get("method", "")):
+                self.console.append(text_of(answer["params"]))
             if answer.get("id") == number:
                 assert "result" in answer, answer
                 return answer["result"]

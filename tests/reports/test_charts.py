@@ -314,8 +314,8 @@ def test_a_flame_graph_shows_the_widest_frames_each_beside_the_next() -> None:
     ("seconds", "text"), [(0.9, ""), (1.0, ", about 1.0 s at the pace of this load"), (None, "")]
 )
 def test_the_time_to_a_limit_is_stated_from_one_second_on(seconds: float | None, text: str) -> None:
-    told = facts._limit(Exhaustion("RLIMIT_NOFILE", 1024.0, 900.0, seconds))
-    assert told.text == f"RLIMIT_NOFILE (1,024) after 900 more connections{text}"
+    limit = facts._limit(Exhaustion("RLIMIT_NOFILE", 1024.0, 900.0, seconds))
+    assert limit.text == f"RLIMIT_NOFILE (1,024) after 900 more connections{text}"
     assert facts._limit(None).text == "none near"
 
 

@@ -170,25 +170,25 @@ def test_a_headline_has_words_instead_of_keys(key: str, words: str) -> None:
     later = replace(
         verdict, explanation=f"the run was interrupted; no growth over 60 connections; {key}: undecided"
     )
-    told = headline(replace(LEAKING, verdict=later))
-    assert told == f"the run was interrupted; no growth over 60 connections; {words}: undecided"
+    title = headline(replace(LEAKING, verdict=later))
+    assert title == f"the run was interrupted; no growth over 60 connections; {words}: undecided"
     if "/" in key:
         inside = replace(verdict, explanation=f"over 8.0 h at most 9 fds and 131 kB of {key} per hour (95 %)")
-        told = headline(replace(LEAKING, verdict=inside))
-        assert told == f"over 8.0 h at most 9 fds and 131 kB of {words} per hour (95 %)"
+        title = headline(replace(LEAKING, verdict=inside))
+        assert title == f"over 8.0 h at most 9 fds and 131 kB of {words} per hour (95 %)"
 
 
 def test_growth_that_is_too_young_is_reported_once_with_its_age() -> None:
     """The suspicion of one metric and the growth of another, of which the first finding is the cause."""
     verdict = judge(LEAKING)
-    told = (
+    title = (
         "+1.00 x: y; suspected: +3 fds per connection, retained for 19 s so far; a leak is what outlives 60 s"
     )
     aged = tuple(replace(one, retained_seconds=19.0) for one in verdict.findings)
     undecided = replace(
         verdict,
         outcome=Outcome.INCONCLUSIVE,
-        explanation=told,
+        explanation=title,
         findings=aged,
         waiting=Waiting(19.0, 60.0),
     )

@@ -143,7 +143,7 @@ def test_texts_of_a_target_never_become_markup(
 ) -> None:
     trial = record.trials[0]
     assert trial.verdict
-    told = replace(
+    hostile_trial = replace(
         trial,
         name=HOSTILE,
         exit=ExitInfo(1, 1.0, 1, (HOSTILE,)),
@@ -152,7 +152,9 @@ def test_texts_of_a_target_never_become_markup(
         verdict=replace(trial.verdict, explanation=HOSTILE, warnings=(HOSTILE,), advice=HOSTILE),
     )
     page = tmp_path / "report.html"
-    page.write_text(render(replace(record, command=HOSTILE, trials=(told,)), {HOSTILE: samples[trial.name]}))
+    page.write_text(
+        render(replace(record, command=HOSTILE, trials=(hostile_trial,)), {HOSTILE: samples[trial.name]})
+    )
     assert "\x1b" not in page.read_text()
     with browser.page(page) as tab:
         seen = tab.dom

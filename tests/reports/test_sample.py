@@ -27,6 +27,6 @@ def test_the_verdict_of_the_sample_is_that_of_today(tmp_path: Path) -> None:
     today = json.loads(text)
     kept = json.loads((SAMPLE / "run.json").read_text())
     for said in ("explanation", "advice"):
-        told = [trial["verdict"][said] for trial in today["trials"]]
-        assert [trial["verdict"][said] for trial in kept["trials"]] == told, "what the report was made of"
+        texts = [trial["verdict"][said] for trial in today["trials"]]
+        assert [trial["verdict"][said] for trial in kept["trials"]] == texts, "what the report was made of"
     assert (SAMPLE / "summary.md").read_text() == markdown.render(from_dict(kept))

@@ -78,8 +78,8 @@ def table(rows: Sequence[Row]) -> str:
     ]
     for name, seen in by_case.items():
         right = sum(1 for one in seen if not one.wrong)
-        told = next((one for one in seen if one.wrong), seen[0])
-        said = told.said + (f"; **wrong**: {'; '.join(told.wrong)}" if told.wrong else "")
+        shown = next((one for one in seen if one.wrong), seen[0])
+        said = shown.said + (f"; **wrong**: {'; '.join(shown.wrong)}" if shown.wrong else "")
         lines.append(
             f"| `{name}` | {seen[0].expected} | {right} of {len(seen)} | "
             f"{_range([one.seconds for one in seen])} | {_range([one.connections for one in seen])} | "
