@@ -60,7 +60,7 @@ def test_a_service_that_ignores_sigterm_is_killed_and_reported_with_json_alone_o
     assert data["outcome"] == "bounded", data["explanation"]
     assert any("of SIGTERM and was killed" in note["text"] for note in data["trials"][0]["notes"])
     assert "<testsuite" in (tmp_path / "j.xml").read_text()
-    assert "connections" in done.stderr, "progress goes to stderr"
+    assert " streams  " in done.stderr, "progress goes to stderr"
     wait_for(lambda: not mentioning(tmp_path), "nothing is left")
 
 
