@@ -11,6 +11,8 @@ BASE: dict[str, Any] = {
     "url": ("http://127.0.0.1:{port}/dashboard/sse", "http://127.0.0.1:{port}/system/status/sse"),
     "ready": "http://127.0.0.1:{port}/",
     "with_broker": True,
+    # None of these defects releases anything late, and some end the process within a minute.
+    "retention": 0.0,
 }
 FAST = ("--time-scale", "0.01")  # ticks of 50 and 20 ms, timeouts of 0.3 s
 # A check is made before each event, also before one that its client no longer sees.
