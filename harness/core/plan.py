@@ -230,6 +230,9 @@ def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
         math.inf if goal.max_seconds is None else goal.max_seconds - design.spent(trial) - rest - WAIT_SLACK
     )
     step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold, most)
+    if step and step.dwell > goal.hold and goal.broker and not any(o.spec.fault for o in trial.observations):
+        # A long hold may take the rest of the time, and what a timeout of the broker leaves would not be seen.
+        return replace(design.silenced(trial, goal), phase=Phase.LOAD)
     if step is None or goal.max_seconds is None:
         return step
     # A hold that does not fit into the time is left out, with a warning that gives its length.

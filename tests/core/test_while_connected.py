@@ -217,6 +217,25 @@ def test_the_plan_holds_once_and_a_leak_decides_the_verdict() -> None:
     assert verdict.findings[0].scope == "while-connected"
 
 
+@pytest.mark.parametrize("broker", [True, False])
+def test_a_silent_broker_comes_before_a_hold_that_may_take_the_rest_of_the_time(broker: bool) -> None:
+    """Blocks that moved during the first hold took a minute of the next one, and a leak per timeout was not seen."""
+    plain, now = replace(PLAIN, phase=Phase.LOAD), trial([10.0] * 6)
+    short = replace(plain, phase=Phase.HOLD, connections=CLIENTS, concurrency=CLIENTS, dwell=5.0)
+    level = queued(3_000)
+    control = now.observations[-1]
+    control = replace(control, spec=replace(control.spec, phase=Phase.IDLE, connections=0), ledger=Ledger())
+    now = replace(now, observations=(*now.observations, control))
+    for stalled in (25, 0, 50):  # still growing in the last one
+        held_ = held(replace(short, stalled=stalled), HEAP, level, now.observations[-1].ended + 1)
+        now = replace(now, observations=(*now.observations, held_))
+    goal = Goal(300, 50, 2.0, ("/",), max_seconds=200.0, hold=5.0, broker=broker)
+    step = next_step(now, goal)
+    assert isinstance(step, CycleSpec)
+    assert (step.fault, step.phase) == (("silence", Phase.LOAD) if broker else ("", Phase.HOLD))
+    assert (step.dwell > 5.0) is not broker
+
+
 def test_requests_and_users_of_a_locustfile_are_not_held() -> None:
     assert next_hold(trial([], observations=[]), replace(PLAIN, mode="request"), 5.0) is None
     assert next_hold(trial([], observations=[]), PLAIN, 0.0) is None
