@@ -62,7 +62,7 @@ def test_list_filters_and_states_when_nothing_matches(kept: Path) -> None:
     assert len(lines) == 3
     assert "2026-01-30T02-00-00-29" in lines[-1]
     assert "leaking" in lines[-1]
-    assert "fds/eventfd 0.21" in lines[-1]
+    assert "0.21 eventfds per connection" in lines[-1]
     assert "no run in reports/history.db matches" in history(kept, "list", "--target", "none").stdout
 
 
