@@ -96,7 +96,9 @@ def test_a_killed_soak_and_a_stopped_one_resume_to_their_end(tmp_path: Path) -> 
     assert second.returncode == 3, said
     assert stopped["interrupted"]
     assert stopped["verdict"]["outcome"] == "inconclusive"
-    assert "the run was interrupted; no growth over " in stopped["verdict"]["explanation"]
+    assert stopped["verdict"]["explanation"].startswith("the run was interrupted; ")
+    # Between them is what was not decided yet, such as a memory that is still warming up.
+    assert "no growth o" in stopped["verdict"]["explanation"], stopped["verdict"]["explanation"]
     assert " per connection (95 %)" in stopped["verdict"]["explanation"]
 
     third = harness(
