@@ -12,7 +12,7 @@ from harness.core.history import RunEntry
 from harness.core.trends import Series, SeriesChange, all_series, trend
 from harness.core.units import counted
 from harness.report.page import asset, environment, policy, script_json
-from harness.report.trend import SHORT, certainty, commit, level, sentence
+from harness.report.trend import SHORT, certainty, commit, levels, sentence
 
 INDEX = "index.html"
 
@@ -119,13 +119,12 @@ def _anchor(one: Series) -> str:
 
 
 def _regression(one: SeriesChange, names: Mapping[str, str]) -> dict[str, Any]:
-    change = one.change
     return {
         "target": one.series.where,
         "page": names[one.series.target],
         "anchor": _anchor(one.series),
         "metric": one.series.name,
-        "change": f"{level(change.before)} → {level(change.after)} {one.series.unit}",
+        "change": levels(one),
         "commits": f"{commit(one, after=False)} → {commit(one, after=True)}",
         "since": one.after.started_at[:10],
         "ago": one.ago,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.core import quote
 from harness.core.trends import Comparison, Difference, Series, SeriesChange
-from harness.core.units import counted
+from harness.core.units import bytes_text, counted
 from harness.report.words import number, signed
 
 SHORT = 10  # characters of a commit
@@ -18,9 +18,29 @@ def rate(value: float) -> str:
     return f"{value:.2f}" if 0.005 <= abs(value) < 100 or value == 0 else number(value)
 
 
-def level(mean: tuple[float, float, float]) -> str:
+def amount(value: float, unit: str) -> str:
+    """A rate in its unit: ``0.21`` of ``fds/connection``, ``10.6 kB`` of ``B/connection``."""
+    if not unit.startswith("B/"):
+        return rate(value)
+    return f"{'-' if value < 0 else ''}{bytes_text(abs(value))}"
+
+
+def difference(value: float, unit: str) -> str:
+    """The same with its sign: ``+0.21``, ``+9.3 kB``."""
+    if not unit.startswith("B/"):
+        return signed(value)
+    return f"{'+' if value >= 0 else ''}{amount(value, unit)}"
+
+
+def level(mean: tuple[float, float, float], unit: str) -> str:
     """A mean rate; 0.00 where its interval holds zero."""
-    return rate(0.0 if mean[1] <= 0 <= mean[2] else mean[0])
+    return amount(0.0 if mean[1] <= 0 <= mean[2] else mean[0], unit)
+
+
+def levels(found: SeriesChange) -> str:
+    """``0.00 → 0.21 fds/connection``, ``0 B → 10.6 kB per connection``."""
+    unit = found.series.unit
+    return f"{level(found.change.before, unit)} → {level(found.change.after, unit)} {_unit(unit)}"
 
 
 def commit(found: SeriesChange, *, after: bool) -> str:
@@ -42,7 +62,8 @@ def sentence(found: SeriesChange) -> str:
         else f"between {'' if old.startswith('run') else 'commit '}{old} and {new}"
     )
     return (
-        f"rate of {found.series.name} per {per} {verb} from {level(change.before)} to {level(change.after)} "
+        f"rate of {found.series.name} per {per} {verb} from "
+        f"{level(change.before, found.series.unit)} to {level(change.after, found.series.unit)} "
         f"{between}, {counted(found.ago, 'run')} ago"
     )
 
@@ -91,7 +112,7 @@ def markdown(found: Sequence[SeriesChange], series: Sequence[Series]) -> str:
             sign,
             one.series.where,
             one.series.name,
-            f"{level(one.change.before)} → {level(one.change.after)} {one.series.unit}",
+            levels(one),
             f"{commit(one, after=False)} → {commit(one, after=True)}",
             str(one.ago),
         )
@@ -111,12 +132,17 @@ def markdown(found: Sequence[SeriesChange], series: Sequence[Series]) -> str:
     return "\n".join(text) + "\n"
 
 
+def _unit(unit: str) -> str:
+    """What follows a rate: ``fds/connection``, and ``per connection`` where the amount has its unit."""
+    return f"per {unit.partition('/')[2]}" if unit.startswith("B/") else unit
+
+
 def interval(one: Difference) -> str:
-    """``0 → 0.21 (+0.21, 99 % interval +0.20 to +0.22) fds/connection``."""
-    change = one.new.rate - one.old.rate
+    """``0.00 → 0.21 fds/connection (+0.21, 99 % interval +0.20 to +0.22)``, ``1.3 kB → 10.6 kB per connection (…)``."""
+    low, high = difference(one.low, one.unit), difference(one.high, one.unit)
     return (
-        f"{rate(one.old.rate)} → {rate(one.new.rate)} {one.unit} "
-        f"({signed(change)}, 99 % interval {signed(one.low)} to {signed(one.high)})"
+        f"{amount(one.old.rate, one.unit)} → {amount(one.new.rate, one.unit)} {_unit(one.unit)} "
+        f"({difference(one.new.rate - one.old.rate, one.unit)}, 99 % interval {low} to {high})"
     )
 
 

@@ -94,6 +94,17 @@ def test_two_runs(old: float, new: float, worse: int, better: int) -> None:
     assert found.worse is bool(worse)
 
 
+def test_a_difference_in_bytes_has_a_readable_unit() -> None:
+    old, new = (
+        replace(measured(value, metric="memory", kind="heap-bytes", half=100.0), unit="B/connection")
+        for value in (1_349.0, 10_609.0)
+    )
+    text = "\n".join(compared(compare(night(1, old), night(2, new))))
+    assert "1.35 kB → 10.6 kB per connection (+9.26 kB, 99 % interval +" in text
+    back = "\n".join(compared(compare(night(1, new), night(2, old))))
+    assert "10.6 kB → 1.35 kB per connection (-9.26 kB, 99 % interval -" in back
+
+
 def test_a_difference_below_the_required_sensitivity_is_not_worse() -> None:
     fine = [night(number, measured(rate, half=1e-6)) for number, rate in ((1, 0.0), (2, 0.0005))]
     assert not compare(*fine).worse
