@@ -169,6 +169,9 @@ class Broker:
         """Make the broker read and count requests without answering them."""
         self.ask("silence")
 
+    # Tests of users call it by its earlier name.
+    fall_silent = silence
+
     def resume(self) -> None:
         """Make the broker answer again; requests in between stay unanswered."""
         self.ask("resume")
