@@ -122,7 +122,7 @@ _HEALTHY_COUNTS = (
     Kind("objects: 300 tenants, Zipf", service(tenants(300, 1.0)), key=OBJECTS),
     Kind("objects: 2,500 tenants", service(tenants(2500)), key=OBJECTS),
     Kind("freed every 400 requests", service(janitor(400)), longer=True),
-    Kind("1 in 4 freed every 2,500 requests", service(janitor(2500, 0.25)), longer=True),
+    Kind("1 in 3 freed every 3,300 requests", service(janitor(3300, 1 / 3)), longer=True),
     Kind("log rotated every 2,000 requests", service(rotation(2000, 8.0, 7))),
     Kind("constant, 60 % refused", service(refusing(0.6))),
     Kind("constant, 300 answers a second, else 429", service(rate_limited(300, PACE))),
