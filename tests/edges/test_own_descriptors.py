@@ -217,7 +217,8 @@ def test_a_child_leaves_no_descriptor_and_no_zombie(tmp_path: Path) -> None:
     with no_leaks():
         before = held()
         for _ in range(ROUNDS):
-            with Child.spawn([sys.executable, "-c", "input()"], log=tmp_path / "log", name="child") as child:
+            stays = [sys.executable, "-c", "import time; time.sleep(60)"]
+            with Child.spawn(stays, log=tmp_path / "log", name="child") as child:
                 assert child.alive
             with pytest.raises(TargetError):
                 Child.spawn([str(tmp_path / "nowhere")], log=tmp_path / "log", name="child")

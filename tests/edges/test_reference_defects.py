@@ -113,11 +113,16 @@ def test_unseen_disconnect_keeps_a_descriptor_and_a_handler_per_connection(
                 client.leave(reset=True)
             else:  # close() would send a RST in place of the FIN when an event has just come
                 client.socket.shutdown(socket.SHUT_WR)
-        wait_for(lambda: service.close_wait() == (0 if reset else 10), "the kernel knows it")
+
+        def kept() -> bool:
+            # At least: the connection of the readiness check may have closed meanwhile.
+            return service.close_wait() == 0 if reset else service.close_wait() >= 10
+
+        wait_for(kept, "the kernel knows it")
         grown = steady(service.descriptors)
         grown.subtract(rest)
         assert +grown == {"socket": 10}
-        assert service.close_wait() == (0 if reset else 10), "nobody let go meanwhile"
+        assert kept(), "one was closed meanwhile"
         streams = service.get("/debug/counters")["streams"]
         assert streams == {"opened": 10, "closed": 0, "open": 10}
         for client in clients:
