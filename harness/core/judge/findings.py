@@ -84,16 +84,16 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
 
 
 def _shown(leaking: Mapping[Key, Assessed]) -> list[Key]:
-    """Kinds rather than their total, unless only the total is exact and they do not make it up: sockets pass from one
-    state to another, so each class grows unevenly while all of them together follow the driver one by one."""
+    """Kinds rather than their total, unless only the total is exact, and one of them alone does not make it up: sockets
+    pass from one state to another, so each class grows unevenly while all of them together follow the driver one by
+    one."""
     shown = []
     for metric in {key.metric for key in leaking}:
         total = leaking.get(Key(metric))
         kinds = [key for key in leaking if key.metric == metric and key.kind]
         of_kinds = [leaking[key] for key in kinds]
-        exact = (
-            total and _width(total) <= SHARP and math.fsum(one.total for one in of_kinds) < MOST * total.total
-        )
+        alone = max((one.total for one in of_kinds), default=0.0)
+        exact = total and _width(total) <= SHARP and alone < MOST * total.total
         shown += [Key(metric)] if not kinds or (exact and min(map(_width, of_kinds)) > SHARP) else kinds
     return shown
 

@@ -140,7 +140,8 @@ def assess(
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
         for factor in [] if finite else _dense(data, len(grown)):
             there = _in_its_cycles(data, factor)
-            if why := _at_once(there, factor):
+            # Beside other growth only what each unit of the driver adds, always the same, tells the two apart.
+            if _clockwork(there, factor) and (why := _at_once(there, factor)):
                 rate, low, high = interval(there.grown, series.column(factor))
                 return Assessed("leaking", high, why, total, exposure, factor, (), rate, low, high)
     return _passed(data, exposure, sensitivity)
