@@ -135,3 +135,21 @@ def test_a_consequence_that_is_certain_proves_no_cause() -> None:
 
     assert status(FDS) == "leaking"
     assert status(mappings) == "undecided"
+
+
+READ, UNREAD = {"event": 600.0}, {"event": 25.0, "unread": 50.0}
+
+
+def test_a_rate_per_event_leaves_out_cycles_whose_clients_did_not_read() -> None:
+    """What the service sent to stalled readers is not known: 2.00 blocks per event were called 2.30 (1.57 to 3.03)."""
+    one = Series(FDS, (10.0, 610.0, 1_210.0, 1_810.0, 2_410.0), (READ, UNREAD, READ, READ), 50)
+    rated = one.for_rate("event")
+    assert rated.levels == (10.0, 610.0, 610.0, 1_210.0, 1_810.0)
+    assert rated.column("event") == [600.0, 0.0, 600.0, 600.0]
+    assert one.for_rate("connection") is one, "whoever read, as many streams were opened"
+
+
+def test_a_cycle_with_most_of_the_growth_is_kept_for_the_rate() -> None:
+    one = Series(FDS, (10.0, 20.0, 6_010.0, 6_020.0), (READ, UNREAD, READ), 50)
+    assert one.for_rate("event") is one
+    assert Series(FDS, (10.0, 20.0), (READ,), 50).for_rate("event").levels == (10.0, 20.0)

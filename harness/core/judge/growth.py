@@ -133,7 +133,7 @@ def assess(
         return Assessed("undecided", math.inf, "the service answered no stream in a completed cycle")
     if total >= MIN_GROWTH:
         factor, rivals = driver(grown, series, offset)
-        rate, low, high = interval(grown, series.column(factor))
+        rate, low, high = _rate(data, factor)
         finite = _clients_known(data, factor)
         why = "" if finite else _at_once(data, factor) or _slowly(data, factor) or _exceeds_any_pool(data)
         if why:
@@ -145,6 +145,13 @@ def assess(
                 rate, low, high = interval(there.grown, series.column(factor))
                 return Assessed("leaking", high, why, total, exposure, factor, (), rate, low, high)
     return _passed(data, exposure, sensitivity)
+
+
+def _rate(data: _Data, factor: str) -> tuple[float, float, float]:
+    """Rate per unit of a driver, low and high."""
+    read = data.series.for_rate(factor)
+    grown = [value if abs(value) > data.tolerance else 0.0 for value in read.increments]
+    return interval(grown, read.column(factor))
 
 
 def _clients_known(data: _Data, factor: str) -> bool:

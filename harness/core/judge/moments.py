@@ -8,7 +8,7 @@ are correct.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from harness.core.census_diff import UNCLASSIFIED
@@ -69,6 +69,9 @@ class Moment:
         return self.done.get("time", 0.0)
 
 
+MOSTLY = 0.5  # share of the growth that must be left for a rate
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One count over its moments. levels: one more than ``spans``. spans: what was done between two
@@ -88,6 +91,26 @@ class Series:
     def column(self, factor: str) -> list[float]:
         """The amount of one factor in each span."""
         return [span.get(factor, 0.0) for span in self.spans]
+
+    def for_rate(self, factor: str) -> Series:
+        """The series from which the rate per unit of a driver is taken. Per event that is the same without the growth
+        and the events of hold cycles in which clients did not read, if most of the growth is left: how many events the
+        service sent to them is not known, so the rate would be too high."""
+        if factor != "event":
+            return self
+        unread = [span.get("unread", 0.0) > 0 for span in self.spans]
+        if not any(unread):
+            return self
+        dropped = [
+            value if left_out else 0.0 for value, left_out in zip(self.increments, unread, strict=True)
+        ]
+        levels = [level - gone for level, gone in zip(self.levels, [0.0, *accumulate(dropped)], strict=True)]
+        spans = tuple(
+            {**span, "event": 0.0} if left_out else span
+            for span, left_out in zip(self.spans, unread, strict=True)
+        )
+        most = levels[-1] - levels[0] >= MOSTLY * (self.levels[-1] - self.levels[0])
+        return replace(self, levels=tuple(levels), spans=spans) if most else self
 
 
 def _cycle_totals(observation: Observation) -> dict[str, float]:
@@ -112,6 +135,7 @@ def _cycle_totals(observation: Observation) -> dict[str, float]:
         # Streams that lasted for many events: growth that needs several events per stream occurs only with them.
         "long": answered(ledger) if ledger.events >= LONG * max(1.0, answered(ledger)) else 0.0,
         "stall": stalls,
+        **({"unread": float(observation.spec.stalled)} if observation.spec.phase is Phase.HOLD else {}),
         **{mode: float(modes.get(mode, 0)) for mode in ABORTS},
         "broker-timeout": float(observation.broker.unanswered) if observation.broker else 0.0,
         "invalid": float(ledger.invalid),

@@ -91,7 +91,9 @@ def assess(
     if firm and goes_on and _no_other_cause(levels, series, factor, floor, grown, extra):
         why = f"rose over {counted(len(series.spans), 'cycle')}, {rate / main.errors[0]:.0f} times its noise"
         factor, rivals = _named(levels, series, floor, extra)
-        named = _line(levels, series, (factor, *extra), floor) or main
+        read = series.for_rate(factor)
+        kept = [level - used for level, used in zip(read.levels, spent, strict=True)]
+        named = _line(kept, read, (factor, *extra), floor) or main
         half = student95(named.free) * named.errors[0]
         if series.key.unit not in ("B", "cores"):
             # Growth by counts wanders: the line's residuals do not show how far it may have come by chance.
@@ -153,7 +155,7 @@ def assess_moving(
         alone = math.fsum(value for value, clients in spans if clients == 0)
         clear = clear and alone >= FALLS * fall + least
     if found.status == "leaking" and clear:
-        if steps and (free := beside_readings(series, found.factor, floor)):
+        if steps and (free := beside_readings(series.for_rate(found.factor), found.factor, floor)):
             rate, low, high = free
             return replace(found, rate=rate, low=max(0.0, low), high=high, at_most=high)
         amount = math.fsum(series.column(found.factor))
