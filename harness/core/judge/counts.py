@@ -13,7 +13,7 @@ from harness.core.judge import growth, trend
 from harness.core.judge.ceiling import assess_at_ceiling
 from harness.core.judge.diagnose import per
 from harness.core.judge.fallen_back import fallen_back
-from harness.core.judge.following import followed, without_brought_mappings
+from harness.core.judge.following import followed, without_brought_mappings, without_brought_objects
 from harness.core.judge.growth import BURST_POOL, LOOSE, MIN_GROWTH, Allowed, Assessed
 from harness.core.judge.limit import limited
 from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
@@ -108,7 +108,8 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     kept = {key: _cap_at_leader(one, kept.get(leaders[key])) if key in leaders and key not in capped else one
             for key, one in kept.items()}  # fmt: skip
     kept = without_changed_states(kept, read)
-    return covered(without_brought_mappings(unserved(followed(seen, kept, FLOOR), capped)))
+    kept = without_brought_objects(unserved(followed(seen, kept, FLOOR), capped), seen)
+    return covered(without_brought_mappings(kept))
 
 
 def without_changed_states(

@@ -14,13 +14,16 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.core.cycle import Phase
-from harness.core.judge.growth import LOOSE, Assessed
+from harness.core.judge.growth import LOOSE, NEARLY, Assessed
 from harness.core.judge.memory import MEMORY
-from harness.core.judge.moments import Moment, level_of
+from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.retention import FLAT
 from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Key, rank
 from harness.core.units import counted
 
+THREAD_KEYS = (Key("tasks", "java-thread"), Key("threads"))
+# What one thread of a pool holds at most, by counter: 24 objects were measured in a JVM.
+PER_THREAD = {"objects": 64.0, "blocks": 64.0, "heap-bytes": 65_536.0}
 STACK = 3.0  # mappings of one thread at most: its stack, a guard page, and now and then an arena of malloc
 HEALTHY = 4096.0  # bytes per stream by which healthy services climb while they warm up (docs/detector.md)
 
@@ -169,3 +172,31 @@ def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Asses
     )
     why = f"{mappings.why}; {of}"
     return {**results, Key("mappings"): replace(mappings, status="undecided", growing=False, why=why)}
+
+
+def without_brought_objects(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> dict[Key, Assessed]:
+    """The results, with counters inside the service left undecided whose growth came with the threads of a pool that
+    still fills: each brings objects of its own, 24 in a JVM. A healthy Java server on a busy machine was accused."""
+    key = max((k for k in THREAD_KEYS if k in results), key=lambda k: results[k].total, default=None)
+    if key is None or results[key].status not in ("undecided", "bounded") or results[key].total <= 0:
+        return dict(results)
+    threads = results[key].total
+    _, rest = split_warmup(found)
+
+    def of(counter: Key, one: Assessed) -> Assessed:
+        most = PER_THREAD.get(counter.kind, 0.0) * threads
+        if counter.metric != "memory" or one.status not in ("leaking", "suspected") or one.total > most:
+            return one
+        levels = [(level_of(moment, key), level_of(moment, counter)) for moment in rest]
+        read = [(level, amount) for level, amount in levels if level is not None and amount is not None]
+        together = math.fsum(
+            amount - amount_before
+            for (before, amount_before), (level, amount) in pairwise(read)
+            if level > before
+        )
+        if together < NEARLY * one.total:
+            return one
+        why = f"{one.why}; those of the {counted(threads, 'thread', 'g')} that came"
+        return replace(one, status="undecided", growing=False, why=why)
+
+    return {counter: of(counter, one) for counter, one in results.items()}

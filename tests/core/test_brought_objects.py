@@ -1,0 +1,53 @@
+"""Objects that come with the threads of a filling pool are no leak of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from harness.core.judge.following import without_brought_objects
+from harness.core.judge.growth import Assessed
+from harness.core.judge.moments import moments
+from harness.core.metric import Key
+from tests.core.series import OBJECTS, observation, trial
+
+THREADS = Key("tasks", "java-thread")
+FILLED = (60.0, 61.0, 61.0, 64.0, 65.0, 68.0)
+BROUGHT = (26_736.0, 26_762.0, 26_774.0, 26_846.0, 26_868.0, 26_944.0)  # of a healthy Java server
+
+
+def judged(threads: Sequence[float], objects: Sequence[float], status: str = "bounded") -> Assessed:
+    """The result for objects that were called a leak."""
+    read = [{THREADS: count, OBJECTS: amount} for count, amount in zip(threads, objects, strict=True)]
+    found = moments(trial([], observations=[observation(n, each) for n, each in enumerate(read)]))
+    total = objects[-1] - objects[0]
+    results = {
+        THREADS: Assessed(status, 0.0, "grew", threads[-1] - threads[0]),
+        OBJECTS: Assessed("leaking", 0.03, "grew over 20 cycles in proportion", total),
+    }
+    return without_brought_objects(results, found)[OBJECTS]
+
+
+@pytest.mark.parametrize("status", ["bounded", "undecided"])
+def test_objects_of_the_threads_that_came_are_no_leak(status: str) -> None:
+    one = judged(FILLED, BROUGHT, status)
+    assert (one.status, one.growing) == ("undecided", False)
+    assert one.why.endswith("those of the 8 threads that came")
+
+
+@pytest.mark.parametrize(
+    ("threads", "objects", "status"),
+    [
+        (FILLED, BROUGHT, "leaking"),  # the threads leak themselves, and their objects with them
+        ([60.0] * 6, BROUGHT, "bounded"),  # no thread came
+        (
+            FILLED,
+            [amount + 100.0 * n for n, amount in enumerate(BROUGHT)],
+            "bounded",
+        ),  # far more than threads hold
+        ([60.0, 60.0, 60.0, 60.0, 60.0, 68.0], BROUGHT, "bounded"),  # most objects came without a thread
+    ],
+)
+def test_other_objects_stay_a_leak(threads: Sequence[float], objects: Sequence[float], status: str) -> None:
+    assert judged(threads, objects, status).status == "leaking"
