@@ -417,6 +417,19 @@ def test_a_hold_with_too_few_readings_is_held_again_for_longer() -> None:
     assert next_hold(trial([], observations=[slow] * 5), replace(PLAIN, phase=Phase.HOLD), 5.0) is None
 
 
+def test_growth_that_few_readings_cannot_tell_from_a_full_buffer_is_held_again() -> None:
+    """A Go had 630 kB more for each client after 5 s, in steps; four readings counted, and it passed."""
+    step = next_hold(trial([], observations=[]), replace(PLAIN, phase=Phase.HOLD), 5.0)
+    assert step
+    one = held(step, ANONYMOUS, freed(9 * MIB, lambda t: 300_000 * (t > 2.0) + 100_000 * (t > 3.0)), 0.0)
+    busy = replace(one, connected=one.connected[2:9:2])
+    again = next_hold(trial([], observations=[busy]), replace(PLAIN, phase=Phase.HOLD), 5.0)
+    assert again is not None
+    assert (again.dwell, again.stalled) == (10.0, CLIENTS // 2)
+    flat = replace(busy, connected=held(step, ANONYMOUS, freed(9 * MIB, lambda t: 0.0), 0.0).connected[2:9:2])
+    assert next_hold(trial([], observations=[flat]), replace(PLAIN, phase=Phase.HOLD), 5.0) is None
+
+
 def test_a_bound_adds_up_the_hours_and_the_rises_of_all_holds_and_no_fall() -> None:
     """0.5 hours with 50 clients each: 2 rises of one descriptor, and the rule of three."""
     step = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=37.0)

@@ -47,6 +47,7 @@ SMALL = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
 SETTLE = 0.25
 SETTLE_MOST = 5.0  # seconds of that
 MIN_READINGS = 4
+ENOUGH_READINGS = 6  # a hold of 5 s has seven when the service answers at once
 AGAIN = 2.0  # times the length of the hold before, if a busy service gave too few readings
 PACE = 0.5  # share of the pace in the first half that growth must keep in the second
 LAST = 0.15  # the last share of the time read, in which growth must continue as well
@@ -315,10 +316,12 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
     if done[-1].connected and not any(map(_readable, done)):
         return replace(step, stalled=clients // 2, dwell=min(left, AGAIN * done[-1].spec.dwell))
     open_ = open_growth(trial)
+    if not open_ and len(done) == 1 and _sparse(trial, done[0]):
+        return replace(step, stalled=clients // 2, dwell=min(left, AGAIN * done[0].spec.dwell))
     if (
         not open_
-        and len(done) == 1
-        and (seconds := _seconds_to_fill(done[0], hold)) <= min(left, MAX_FILLING)
+        and all(o.spec.stalled == done[0].spec.stalled for o in done)
+        and (seconds := _seconds_to_fill(done[-1], hold)) <= min(left, MAX_FILLING)
     ):
         return replace(step, stalled=clients, dwell=seconds)
     if not open_ or _uncollected(trial, done[-1]):
@@ -342,6 +345,15 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
     ):
         return replace(step, stalled=clients, dwell=longer)
     return None
+
+
+def _sparse(trial: Trial, seen: Observation) -> bool:
+    """Whether a hold had too few readings, on a busy machine, to tell whether its growth continued or stopped."""
+    few = MIN_READINGS <= len(_settled(seen)) < ENOUGH_READINGS
+    return few and any(
+        one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT) and not _granted(trial, one)
+        for one in all_grown(trial, seen)
+    )
 
 
 def _seconds_to_fill(seen: Observation, hold: float) -> float:
