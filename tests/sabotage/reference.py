@@ -57,7 +57,7 @@ REFERENCE: tuple[Case, ...] = (
     _alone("abandoned-check", Green(), {"max_time": 240.0}, "--mitigation", "pool", "--timeout", "1.5"),
     _alone(
         "unseen-disconnect",
-        Leak("fds", LEFT, "connection", None, beside=("memory", "tasks", "idle-cpu")),
+        Leak("fds", LEFT, ("connection", "answered-stream"), None, beside=("memory", "tasks", "idle-cpu")),
         {"connections": 60, "concurrency": 20},
         "--mitigation",
         "pool",
