@@ -19,7 +19,16 @@ from harness.core.judge.limit import limited
 from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.judge.rates import beside_readings, interval
 from harness.core.judge.restarted import merged, outlived
-from harness.core.judge.retention import FALLEN, FLAT, MARGIN, MISSING, TESTED, IdleEvidence, idle_evidence
+from harness.core.judge.retention import (
+    FALLEN,
+    FLAT,
+    MARGIN,
+    MISSING,
+    TESTED,
+    IdleEvidence,
+    idle_evidence,
+    swept_during_load,
+)
 from harness.core.judge.unnoticed import KINDS, unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
@@ -214,6 +223,8 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     noise = FLOOR.get(name, 1.0)
     least, close = RELEASED.get(name, MIN_RELEASE), FLAT if name in FLOOR else 0.0
     seen = idle_evidence(moments_, key, levels, retention, noise, least, close)
+    if (swept := swept_during_load(moments_, levels, one.factor)) is not None:
+        seen = replace(seen, age=min(seen.age, max(0.0, moments_[-1].at - swept)))
     if seen.release:
         left = _after_release(trial, moments_, levels, key, one, seen, retention)
         return _bound_runtime_threads(trial, key, left, FEW + 1, 0)

@@ -24,6 +24,9 @@ from harness.core.stats.distributions import median
 
 MARGIN = 1.0  # seconds beyond the retention time: timers fire late, and a sweep takes its time
 STEPS = 60  # release times tried between zero and the retention time
+MIN_LOADS = 4
+SAME = 0.02  # share by which loads that added the same per unit differ
+SHORT = 0.8  # share of the usual growth below which some was released during the load
 TESTED = 7.0  # expected units that all fail to appear with a probability of e⁻⁷, one in 1,000 (Poisson)
 FALLEN = 0.1  # share of the growth from which on a fall without clients is a release
 MISSING = 0.3  # share of the predicted fall up to which a fall may be noise
@@ -349,3 +352,31 @@ def _next(found: Sequence[Moment], before: float, after: float) -> bool:
 
 def _seconds(value: float) -> str:
     return f"{value:.0f} s" if value >= 9.5 else f"{value:.2g} s"
+
+
+def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: str) -> float | None:
+    """When the last load ended that added much less than each of the others, in seconds since the run's start; None
+    without one. A sweep that takes place while clients come shows in nothing else: what is left is younger than that.
+
+    Only where most loads added exactly the same per unit of ``factor``, or per answered stream.
+    """
+    best: list[tuple[float, float, float]] = []  # expected, grown, end of the load
+    usual, exact = 0.0, 0
+    for name in dict.fromkeys(("answered", factor)):
+        loads = [
+            (after.done.get(name, 0.0) - before.done.get(name, 0.0), high - low, after.left)
+            for (before, low), (after, high) in pairwise(zip(found, levels, strict=True))
+            if after.done.get(name, 0.0) > before.done.get(name, 0.0)
+        ]
+        if len(loads) < MIN_LOADS:
+            continue
+        rate = median([grown / amount for amount, grown, _ in loads])
+        same = sum(1 for amount, grown, _ in loads if abs(grown - rate * amount) <= max(1.0, SAME * grown))
+        if rate > 0 and same > exact:
+            best, usual, exact = loads, rate, same
+    if 2 * exact <= len(best):
+        return None
+    short = [
+        end for amount, grown, end in best if grown <= SHORT * usual * amount and usual * amount >= TESTED
+    ]
+    return max(short, default=None)
