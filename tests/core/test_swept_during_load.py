@@ -36,6 +36,7 @@ def test_a_load_that_added_much_less_than_the_others_is_named_by_its_end() -> No
         ([100, 300, 300, 150, 1_400, 1_194], "a few less are no sweep"),
         ([60, 240, 390, 100, 616, 1_194], "the rate varies anyhow"),
         ([0, 0, 0, 0, 0, 0], "nothing grew"),
+        ([0, 0, 300, 150, 1_526, 1_194], "the growth began later"),
     ],
 )
 def test_other_growth_shows_no_sweep(grown: Sequence[float], why: str) -> None:

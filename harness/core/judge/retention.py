@@ -376,7 +376,10 @@ def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: 
             best, usual, exact = loads, rate, same
     if 2 * exact <= len(best):
         return None
-    short = [
-        end for amount, grown, end in best if grown <= SHORT * usual * amount and usual * amount >= TESTED
-    ]
-    return max(short, default=None)
+    held, last = False, None  # before anything was held, nothing could be swept
+    for amount, grown, end in best:
+        if grown > SHORT * usual * amount:
+            held = True
+        elif held and usual * amount >= TESTED:
+            last = end
+    return last
