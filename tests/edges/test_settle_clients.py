@@ -168,6 +168,10 @@ def test_a_service_that_notices_departures_late_gets_the_time_that_its_slowest_c
             reader.observe(control, Ledger(), reader.settle(lambda: None), began, began)
         assert 1.5 < reader.close_times.slowest < 8.0, "learnt without clients"
         second = visit(reader, reader.port)
+        deadline = time.monotonic() + 30
+        # On a busy machine the next close may take longer than every one before it, which the window then knows.
+        while Key("fds", "close-wait") in second.levels and time.monotonic() < deadline:
+            second = visit(reader, reader.port)
         assert Key("fds", "close-wait") not in second.levels
         assert second.levels[Key("fds")] < first.levels[Key("fds")]
         assert sorted(premature([first, second])) == [0]
