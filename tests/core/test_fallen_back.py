@@ -44,6 +44,7 @@ def test_one_low_level_late_bounds_what_can_have_leaked() -> None:
     [
         ([900, 500, 16, 996], "six units in 9,000 streams may be more than one in 1,000"),
         ([900, 500, 13, 1_300], "a new height may be growth that began late"),
+        ([900, 500, 13, 200, 400, 600], "the count has only risen since: growth that began late"),
         ([13, 500, 900], "the low level came after too few streams"),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from harness.core.judge.growth import Assessed
 from harness.core.judge.moments import Moment, level_of
@@ -16,6 +17,7 @@ from harness.core.metric import Key
 from harness.core.stats.distributions import poisson_interval
 from harness.core.units import counted
 
+FEW = 3  # levels from the low one on that may rise throughout by chance; more of them are growth that began late
 AS_HIGH = 1.25  # times the highest level before the low reading, up to which later ones are no new growth
 
 
@@ -38,7 +40,11 @@ def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: f
         _, _, high = poisson_interval(max(0.0, level - start), exposure)
         highest = max(level for _, level in read[:index]) - start
         later = max((level for _, level in read[index + 1 :]), default=start) - start
-        if high <= sensitivity and later <= AS_HIGH * highest:
+        served = [(moment.done.get("answered", 0.0), level) for moment, level in read[index:]]
+        rest = [level for (before, _), (amount, level) in pairwise(served) if amount > before]
+        rest = [read[index][1], *rest]
+        climbs = len(rest) > FEW and all(low <= up for low, up in pairwise(rest)) and rest[-1] > rest[0]
+        if high <= sensitivity and later <= AS_HIGH * highest and not climbs:
             streams = counted(exposure, "answered stream", "g")
             why = f"fell back to {level - start:g} above the level before the first client after {streams}"
             return replace(one, status="bounded", at_most=high, why=why, growing=False)
