@@ -115,13 +115,13 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"^(.*) \(at line (\d+), column \d+\)$", str(error))
         place, why = (f"{path}, line {found[2]}", found[1]) if found else (str(path), str(error))
-        raise ConfigError(f'{place}: not TOML: {why}; expected such as fds = "0/connection"') from None
+        raise ConfigError(f'{place}: not TOML: {why}; expected a line such as fds = "0/connection"') from None
     except (
         RecursionError,
         ValueError,
     ) as error:  # nested too deeply, or an integer of more than 4,300 digits
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ConfigError(f'{path}: not TOML: {why}; expected such as fds = "0/connection"') from None
+        raise ConfigError(f'{path}: not TOML: {why}; expected a line such as fds = "0/connection"') from None
 
 
 def _section(path: Path) -> object | None:

@@ -44,7 +44,7 @@ COMMANDS = {
     "baseline": "write budgets from an accepted run",
     "schema": "print the JSON Schema of --json",
     "memory": "find what a Python program retains, line by line",
-    "watch": "watch a running process: counts, classes, what grew",
+    "watch": "watch what a running process holds, and what grows",
     "probe": "print readings of a process tree as JSON lines",
     "doctor": "check whether this machine can run the harness",
 }
@@ -132,7 +132,9 @@ def ended(error: BaseException) -> int:
             silence(1)
             return EXIT_INFRASTRUCTURE
         case MemoryError():
-            tell("harness: out of memory; free some, or give it more (ulimit -v, the container's limit)")
+            tell(
+                "harness: out of memory; free some, or raise the limit (ulimit -v, or that of the container)"
+            )
             return EXIT_INFRASTRUCTURE
         case OSError() if error.errno in FULL:
             silence(1)

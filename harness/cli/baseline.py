@@ -165,7 +165,7 @@ def _effect(trial: Trial) -> str:
     if again.outcome is Outcome.BOUNDED:
         return "with these budgets the run is bounded"
     if again.outcome is Outcome.INCONCLUSIVE:
-        return "with these budgets the run is over none of them, and too short to be a pass"
+        return "the run exceeds none of these budgets, but it is too short to pass"
     return f"with these budgets the run is still {again.outcome.value}: {again.explanation}"
 
 

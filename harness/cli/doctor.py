@@ -127,7 +127,7 @@ def _cores() -> Check:
 
 def _writable() -> Check:
     where = Path("reports") if Path("reports").is_dir() else Path()
-    return Check("working folder", os.access(where, os.W_OK), str(where.resolve()), "give --out DIR")
+    return Check("working folder", os.access(where, os.W_OK), str(where.resolve()), "use --out DIR")
 
 
 def checks() -> Iterator[Check]:

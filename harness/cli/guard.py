@@ -25,7 +25,9 @@ PRINTED = (NoteKind.STOPPED, NoteKind.LOAD_STOPPED, NoteKind.SELF_TEST, NoteKind
     metavar="TIME",
     help="Time limit, including the start of the service.",
 )
-@click.option("--cycles", type=click.IntRange(3), default=60, show_default=True, help="Load cycles at most.")
+@click.option(
+    "--cycles", type=click.IntRange(3), default=60, show_default=True, help="Maximum number of load cycles."
+)
 @click.option("--self-test", is_flag=True, help="A pass must find a planted leak as small as --sensitivity.")
 def command(**options: Any) -> None:
     """Start a service, connect and disconnect clients, and judge whether it releases what it opened for them.

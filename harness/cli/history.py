@@ -147,7 +147,7 @@ def add(history: str | None, target: str | None, runs: tuple[Path, ...]) -> None
 )
 @click.option("--keep-failures", is_flag=True, help="Keep every run that is not bounded.")
 @click.option("--folders", is_flag=True, help="Also remove the runs' folders.")
-@click.option("--yes", is_flag=True, help="Remove them. Without it, only show what would go.")
+@click.option("--yes", is_flag=True, help="Remove the runs. Without this option they are only listed.")
 def prune(
     history: str | None,
     keep_days: float | None,

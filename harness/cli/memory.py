@@ -88,8 +88,8 @@ def run(
     connections: int | None,
     program: Sequence[str],
 ) -> None:
-    """Run a program with its allocations traced, and print what grew while it ran. The program is not loaded or
-    changed.
+    """Run a program with its allocations traced, and print what grew while it ran. The harness
+    neither sends it load nor changes it.
 
     \b
     harness memory run --for 1m -- python app.py
@@ -112,7 +112,7 @@ def run(
         )
     old, new = Snapshot.load(done.first), Snapshot.load(done.last)
     if done.ended is not None:
-        click.echo(f"the program ended with {done.ended}")
+        click.echo(f"the program exited with {done.ended}")
     click.echo(f"between two snapshots {done.seconds:.1f} s apart:")
     show_growth(old, new, connections, top)
     click.echo(line(f"flame graph: {page(old, new, connections, done.first.parent / 'memory.html')}"))

@@ -49,7 +49,7 @@ def command(
     harness probe --emit-script > probe.py; scp probe.py host:; ssh host python3 probe.py --pid 4711
 
     The first line has the protocol and the process; every other line is a sample. A line with "gap" has the reason
-    why nothing could be read; the last one reports that the process has exited. Each order on standard input (census,
+    why nothing could be read; the last one reports that the process has exited. Each request on standard input (census,
     limits, inbound PORT) is answered by one line.
     """
     if emit_script:

@@ -94,7 +94,7 @@ def resumed_words(found: Resumption, rest: Sequence[str]) -> list[str]:
         if any(MASK in word for word in option):
             name = _name(option) if option[0].startswith("-") else "the command"
             raise ConfigError(
-                f"{OPTION} {run}: the secret of {name} was not stored; give the whole command line as it was, with "
+                f"{OPTION} {run}: the secret of {name} was not stored; repeat the whole command line, with "
                 f"{OPTION} {run}"
             )
     return [
@@ -116,7 +116,7 @@ def _changeable(
             places = [one for one in PLACE if one in stored and "--" not in rest]
             raise ConfigError(
                 f"{name}: a resumed soak keeps its plan; expected {OPTION} {run} alone, with "
-                f"{', '.join((*FLAGS, *OUTPUT, *places))}, or with the whole command line as it was"
+                f"{', '.join((*FLAGS, *OUTPUT, *places))}, or with the whole original command line"
             )
         if name in ("--url", "--ready", "--pprof"):
             _check_only_address_differs(name, _value(stored[name]), _value(option), run)

@@ -20,7 +20,7 @@ redact_option = click.option(
     "--redact",
     multiple=True,
     metavar="REGEX",
-    help="Replace what matches by *** in what is written and printed. Repeatable.",
+    help="Replace text that matches with *** wherever it is stored or printed. Repeatable.",
 )
 INVALID = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 

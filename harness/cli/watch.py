@@ -14,7 +14,7 @@ from harness.probe.watch import watch
 from harness.target.listening import listening_pid
 
 
-@click.command("watch", short_help="watch a running process: counts, classes, what grew")
+@click.command("watch", short_help="watch what a running process holds, and what grows")
 @click.argument("pid", type=click.IntRange(1), required=False)
 @click.option("--port", type=click.IntRange(1, 65535), help="The process that listens on this port.")
 @interval_option

@@ -25,7 +25,7 @@ def applied(
         first, more = expired[0], f" (and {len(expired) - 1} more)" if len(expired) > 1 else ""
         raise ConfigError(
             f"{first.where}: the exception for {first.metric} expired on {first.expires}{more}; its reason was: "
-            f"{first.reason}; remove it, or give it a new date"
+            f"{first.reason}; remove it, or set a new date"
         )
     if profile is not None and profile not in file.profiles:
         near = nearest(profile, file.profiles)

@@ -94,7 +94,7 @@ def not_covered(budget: Budget, keys: Iterable[Key]) -> tuple[Note, ...]:
             notes[key] = Note(
                 NoteKind.BUDGET_GAP,
                 f"budgets: {key.metric} per {per} is in {_unit(bare)} and does not cover {key}, which is counted in "
-                f'{_unit(key)}; give it a line of its own: "{key}" = "AMOUNT/{per}"',
+                f'{_unit(key)}; add a line of its own: "{key}" = "AMOUNT/{per}"',
                 {"key": str(key)},
             )
     return tuple(notes.values())

@@ -249,7 +249,7 @@ def _exemption(entry: Any, place: Place, where: Where) -> Exemption:
             )
     for name in ("metric", "allow", "reason", "endpoint", "profile"):
         if name in table and (not isinstance(table[name], str) or not table[name].strip()):
-            raise _wrong(where((*place, name)), f"{name} = {table[name]!r}", "a text that is not empty")
+            raise _wrong(where((*place, name)), f"{name} = {table[name]!r}", "a string that is not empty")
     metric = metric_name(table["metric"], where((*place, "metric")))
     amount, per = growth(metric, table["allow"], where((*place, "allow")))
     return Exemption(

@@ -20,7 +20,7 @@ UNTIL_NOW = "the run has not reached them"
 class ClaimsRecord:
     """tests: how each trial is made, in a few words. expected: outcome that each profile describes. definitions: a
     digest of what each trial runs; repeats of another one are not repeats. measured: by trial, in the order of the
-    repeats. unmeasured: why repeats are missing. resumed: how often the run went on."""
+    repeats. unmeasured: why repeats are missing. resumed: how many times the run was resumed."""
 
     run_id: str
     started_at: str  # ISO 8601, UTC

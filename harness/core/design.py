@@ -39,7 +39,7 @@ class Goal:
     max_seconds: of the whole trial, from its first cycle; None: the caller watches the time.
     vary: cycles may be enlarged, shortened and differ by design; False: all as asked.
     broker: there is a fake broker, which can be silenced. endless: never stop for certainty (a soak).
-    memory: go on while anonymous memory grows and is undecided. retention: seconds for which growth may stay
+    memory: continue while anonymous memory grows and is undecided. retention: seconds for which growth may stay
     before it is a leak. search: the service can be asked for the place where it grows.
     hold: seconds of the first hold cycle, in which clients stay connected; 0: none. invalid: share of invalid
     requests.

@@ -30,11 +30,11 @@ def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) ->
         count, size = _cycles(goal, needed)
         lines.append(
             f"load: about {counted(count, 'cycle')} of {goal.connections:,} to {counted(size, 'connection', ',')}; "
-            f"a pass takes {counted(needed, 'connection', ',')} without growth (asked: {sensitivity:.2g} per "
-            "connection), a leak ends it sooner"
+            f"a pass needs {counted(needed, 'connection', ',')} without growth (sensitivity {sensitivity:.2g} per "
+            "connection); a certain leak ends the load sooner"
         )
         lines.append(
-            "if something grows: cycles that differ by design, until it is certain and its driver known"
+            "if something grows: cycles that differ by design, until the leak is certain and its driver is known"
         )
     else:
         lines.append(

@@ -92,7 +92,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """An interrupted run went on with a new process of the service, whose levels start anew. after: observations made
+    """An interrupted run continued with a new process of the service, whose levels start anew. after: observations made
     before it. at: seconds since the run's start. gap: seconds, by the wall clock, in which nothing was measured.
     initial: levels of the new process before its first client."""
 

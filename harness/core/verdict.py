@@ -129,10 +129,10 @@ class Waiting:
     retention: float
 
     def text(self) -> str:
-        """``retained for 12 s so far; a leak is what outlives 60 s``."""
-        outlives = f"a leak is what outlives {self.retention:g} s"
+        """``retained for 12 s so far; growth that outlives 60 s is a leak``."""
+        outlives = f"growth that outlives {self.retention:g} s is a leak"
         if self.age > self.retention:  # it was retained while clients came: what replaced it looks the same
-            return f"seen for {self.age:.0f} s so far, not long enough without clients; {outlives}"
+            return f"seen for {self.age:.0f} s so far, but not long enough without clients; {outlives}"
         return f"retained for {self.age:.0f} s so far; {outlives}"
 
 

@@ -260,7 +260,7 @@ def _check_command(service: ServiceOptions, word: str) -> None:
         if Path(there).exists()
         else "no such command" + ("" if "/" in name else " on PATH")
     )
-    hint = "; the words of a command are not quoted together" if " " in name else ""
+    hint = "; pass the program and its arguments separately, not as one quoted string" if " " in name else ""
     raise OptionError(
         "command", word, f"{what}; expected the program that starts the service, and its arguments{hint}"
     )

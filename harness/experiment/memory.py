@@ -123,6 +123,6 @@ def _snapshots(
 def _early(child: Child, out: Path, every: float) -> TargetError:
     words = " | ".join(child.tail(3)) or "nothing in its log"
     return TargetError(
-        f"the program ended with {child.poll()} before two snapshots were taken ({words}); expected it to run: "
+        f"the program exited with {child.poll()} before two snapshots were taken ({words}); expected it to run: "
         f"take snapshots more often than every {every:g} s, and see {out / LOG}"
     )

@@ -65,7 +65,7 @@ class TrialRecord:
     def note_time_up(self) -> None:
         """Note that the trial has used all of its time."""
         seconds = self.setup.judgement.max_time if self.setup.limit is None else self.setup.limit
-        self.note(NoteKind.STOPPED, f"stopped: {seconds:g} s are used up", seconds=seconds)
+        self.note(NoteKind.STOPPED, f"stopped: the time limit of {seconds:g} s was reached", seconds=seconds)
 
     def record_exit(self, target: Target) -> None:
         """Record how the service exited. If its supervisor is lost, that is unknown: the harness failed, and the

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from harness.core.errors import ConfigError
 
 PORTS = {"http": 80, "https": 443}
-ZONED = "expected such as http://[fe80::1%25eth0]:8000"
+ZONED = "expected a URL such as http://[fe80::1%25eth0]:8000"
 MAX_UNIX = 107  # bytes of a Unix socket's path (unix(7))
 MAX_SHOWN = 200  # characters of a URL in an error
 MAX_NAME = 254  # characters of a host name, its final dot included (RFC 1035, 2.3.4)
@@ -60,7 +60,7 @@ class Endpoint:
                 f"server-sent events, or plain requests in mode request{other}"
             )
         if not parts.netloc or (not kind and not parts.hostname):
-            raise ConfigError(f"{shown!r} names no host; expected such as http://127.0.0.1:8000")
+            raise ConfigError(f"{shown!r} names no host; expected a URL such as http://127.0.0.1:8000")
         unix = unquote(parts.netloc) if kind else ""
         if len(unix.encode()) > MAX_UNIX:
             raise ConfigError(

@@ -59,7 +59,7 @@ class Request:
             if not _TOKEN.fullmatch(name):
                 raise ConfigError(f"header {name!r}; expected a name of letters, digits and dashes")
             if not isinstance(value, str):
-                raise ConfigError(f"header {name}: {value!r}; expected a text")
+                raise ConfigError(f"header {name}: {value!r}; expected a string")
             if not _VALUE.fullmatch(value) or any(ord(char) > 255 for char in value):
                 raise ConfigError(f"header {name}: {value!r} has characters that a header cannot carry")
             # The caller's spelling of a name is sent: some services, against RFC 9110, distinguish upper and lower

@@ -32,13 +32,13 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "int": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
     "float": (lambda value: isinstance(value, int | float) and not isinstance(value, bool), "a number"),
     "bool": (lambda value: isinstance(value, bool), "True or False"),
-    "str": (lambda value: isinstance(value, str), "a text"),
+    "str": (lambda value: isinstance(value, str), "a string"),
     "bytes": (lambda value: isinstance(value, bytes), "bytes"),
     "Path": (lambda value: isinstance(value, Path), "a path"),
-    "Mapping[str, str]": (_texts, "a mapping of texts to texts, such as {'NAME': 'value'}"),
+    "Mapping[str, str]": (_texts, "a mapping of strings to strings, such as {'NAME': 'value'}"),
     "tuple[str, ...]": (
         lambda value: isinstance(value, tuple) and all(isinstance(one, str) for one in value),
-        "a list of texts",
+        "a list of strings",
     ),
 }
 """Type of an option → a check of its value, and what it expects in words. ``| None`` allows None as well."""
@@ -59,10 +59,10 @@ def words(command: object) -> list[str] | None:
         return None
     call = f"guard(command={command!r})"
     if isinstance(command, str):
-        raise ConfigError(f"{call}: one text; expected a list of words: {shlex.split(command)}")
+        raise ConfigError(f"{call}: one string; expected a list of arguments: {shlex.split(command)}")
     if not isinstance(command, Sequence) or not all(isinstance(word, TEXT) for word in command):
         raise ConfigError(
-            f"{call}: expected a list of words, each a text or a path; str() of what is neither"
+            f"{call}: expected a list of arguments, each a string or a path; convert others with str()"
         )
     if not command:
         raise ConfigError(f"{call}: expected the program that starts the service, and its arguments")
@@ -73,7 +73,7 @@ def addresses(url: object) -> list[str]:
     """One URL or several. Raises ConfigError for anything else."""
     found = [url] if isinstance(url, str) else url
     if not isinstance(found, Sequence) or not found or not all(isinstance(one, str) for one in found):
-        raise ConfigError(f"guard(url={url!r}): expected a text such as 'http://127.0.0.1:{{port}}/events'")
+        raise ConfigError(f"guard(url={url!r}): expected a string such as 'http://127.0.0.1:{{port}}/events'")
     return list(found)
 
 

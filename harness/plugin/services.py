@@ -70,5 +70,5 @@ class ReferenceServices:
         wait_ready(url, process, timeout=START_TIMEOUT)
         # What answered may have been another process on the same port.
         if not process.alive:
-            raise TargetError(f"the reference service ended at once{last_words(process)}")
+            raise TargetError(f"the reference service exited at once{last_words(process)}")
         return ReferenceService(url, process.pid, peer, process)

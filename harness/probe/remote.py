@@ -198,8 +198,8 @@ class RemoteSampler:
     def _ask(self, order: str, key: str) -> Any:
         if not self._hello.get("orders"):
             raise ProbeError(
-                f"the remote probe takes no orders, so no {key}; expected its standard input to be open "
-                "(kubectl exec -i, docker exec -i; a script given as a file, not on standard input)"
+                f"the remote probe does not read requests, so it cannot return its {key}; expected its standard input "
+                "to be open (kubectl exec -i, docker exec -i; a script passed as a file, not on standard input)"
             )
         with self._orders:
             # What is queued answers an order whose caller has given up.

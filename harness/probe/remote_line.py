@@ -89,7 +89,7 @@ class Line:
             self._process.stdin.flush()
         except (OSError, ValueError):
             raise ProbeError(
-                "the connection to the remote probe is broken; expected it to take an order"
+                "the connection to the remote probe is broken; expected it to accept a request"
             ) from None
 
     def why(self) -> str:

@@ -176,7 +176,7 @@ def _serve(settings: Settings, defects: tuple[str, ...], mitigations: tuple[str,
     except OSError as error:
         click.echo(
             f"Error: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "give another --port, or 0 for any",
+            "choose another --port, or 0 for any free one",
             err=True,
         )
         sys.exit(EXIT_INFRASTRUCTURE)

@@ -22,7 +22,7 @@ SYMBOLS = (
     ("idle", "idle control: no clients"),
     ("retention", "retention control: no clients"),
     ("fit", "fitted line, and its 95 % interval"),
-    ("band", "largest growth that could have stayed (95 %)"),
+    ("band", "largest growth that could have been retained (95 %)"),
 )
 STYLES = {Phase.IDLE: "idle", Phase.RETENTION: "retention", Phase.WARMUP: "warmup"}
 

@@ -99,6 +99,6 @@ def change(trial: Trial, key: Key, one: Assessed) -> str:
                 f"or if --sensitivity asked for less than {one.at_most:.2g} per answered stream"
             )
     if one.growing:
-        return "leaking if it goes on in step with a driver, bounded if it stops: more --max-time or --cycles decides"
+        return "leaking if it keeps growing with a driver, bounded if it stops; more --max-time or --cycles decides"
     streams = math.ceil(3.0 / trial.sensitivity)
     return f"bounded after {number(streams)} answered streams without growth (3 / sensitivity {trial.sensitivity:g})"

@@ -76,7 +76,7 @@ def _open_folder(directory: Path, users: Collection[int]) -> int:
     os.close(descriptor)
     raise ProbeError(
         f"{directory} has mode {status.st_mode & 0o777:o} and owner {status.st_uid}; expected 700 and owner "
-        f"{_names(users)}, because agents answer there: remove it, or give a folder that does not exist yet"
+        f"{_names(users)}, because agents answer there: remove it, or choose a folder that does not exist yet"
     )
 
 
@@ -125,7 +125,7 @@ def ask(
         body = json.loads(data)
     except (ValueError, RecursionError):
         raise ProbeError(
-            f"{path.name}: its answer to {command!r} was cut short; did the target end?"
+            f"{path.name}: its answer to {command!r} was cut short; has the target exited?"
         ) from None
     if not isinstance(body, dict):
         raise ProbeError(f"{path.name}: answered {str(body)[:60]!r} to {command!r}; expected an object")

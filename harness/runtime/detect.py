@@ -164,9 +164,10 @@ def _of_program(word: str) -> Choice:
         shell = path.name in ("sh", "bash", "dash", "zsh", "busybox")
         # A native program may still be a launcher (a shell, a supervisor): its processes will show the runtime.
         return Choice(
-            UNKNOWN, f"{word} is {'a shell' if shell else 'a native program'}; its processes will show"
+            UNKNOWN,
+            f"{word} is {'a shell' if shell else 'a native program'}; its processes show the runtime once they run",
         )
-    return Choice(UNKNOWN, f"{word} is not a program that is known")
+    return Choice(UNKNOWN, f"{word} is not a known program")
 
 
 def _resolved(word: str) -> str:

@@ -48,7 +48,7 @@ LOCAL = ("localhost", "::1")
 TOTAL = re.compile(r"^goroutine profile: total (\d+)")
 # Listing every stack with its state stops the service: 5,000 of three frames for 11 ms (measured, Go 1.26).
 MAX_STACKS = 5_000
-MOUNT = "mount net/http/pprof in the service, or give its address by --pprof URL"
+MOUNT = "mount net/http/pprof in the service, or pass its address with --pprof URL"
 
 
 class FinalResponse(http.client.HTTPResponse):
@@ -76,7 +76,7 @@ class GoCounters:
             port = 0
         if parts.scheme not in ("http", "https") or not parts.hostname or not port:
             raise ProbeError(
-                f"{url!r} is not an address of pprof pages; expected such as http://127.0.0.1:6060/debug/pprof/"
+                f"{url!r} is not an address of pprof pages; expected a URL such as http://127.0.0.1:6060/debug/pprof/"
             )
         self._port = port if parts.hostname in LOCAL or parts.hostname.startswith("127.") else None
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

@@ -27,7 +27,7 @@ from harness.runtime.processes import arguments, environment, users_of_tree
 DEFAULT_PORT = 9229
 TIMEOUT = 5.0  # seconds for each answer
 LIMIT = 1 << 20  # bytes of an answer
-HINT = "start it with --inspect, or let the harness start it: give its command after --"
+HINT = "start it with --inspect, or let the harness start it: pass its command after --"
 _OPTION = re.compile(r"--inspect(?:-brk|-wait|-port)?(?:=(?:(?:127\.0\.0\.1|localhost|\[::1\]):)?(\d{1,5}))?")
 # ``require`` is part of the command line API, which works for modules of either kind. The agent reads the folder once.
 LOAD = """(() => {{

@@ -131,7 +131,7 @@ class JvmCounters:
     def _processes(self) -> list[int]:
         found = [pid for pid in tree(self.pid) if is_jvm(pid)]
         if not found:
-            raise ProbeError(f"process {self.pid}: no JVM in its tree; expected one: did the service end?")
+            raise ProbeError(f"process {self.pid}: no JVM in its tree; expected one: has the service exited?")
         return found
 
     def _histogram(self, pid: int) -> dict[str, tuple[float, float]]:

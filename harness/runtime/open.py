@@ -54,7 +54,7 @@ def open_reader(
         return jvm.JvmCounters(pid)
     if choice.runtime == detect.GO:
         if not url:
-            return Unavailable("the address of the pprof pages is not known; give --pprof URL")
+            return Unavailable("the address of the pprof pages is not known; pass --pprof URL")
         from harness.runtime import go
 
         try:

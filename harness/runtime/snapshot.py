@@ -93,7 +93,7 @@ class Snapshot:
             # Without a time in the header, so that the same snapshot always makes the same file.
             path.write_bytes(gzip.compress(json.dumps(body).encode(), mtime=0))
         except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}; give another folder") from None
+            raise StoreError(f"cannot write {path}: {error.strerror}; choose another folder") from None
 
     @classmethod
     def load(cls, path: Path) -> Snapshot:

@@ -43,7 +43,7 @@ def fresh(parent: Path, run_id: str, *, marker: str) -> Path:
         _mark(folder / marker)
         return folder
     raise StoreError(
-        f"cannot write to {parent / run_id}: it and {MAX_RUNS} more exist; give another output folder"
+        f"cannot write to {parent / run_id}: it and {MAX_RUNS} more exist; choose another output folder"
     )
 
 

@@ -22,7 +22,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def failure(what: str, path: Path, error: OSError) -> StoreError:
     """One line: what could not be done, where, why, what to do."""
     reason = error.strerror or str(error)
-    advice = "free some space or give another output folder" if error.errno in FULL else "give another place"
+    advice = (
+        "free some space or choose another output folder" if error.errno in FULL else "choose another place"
+    )
     return StoreError(f"cannot {what} {path}: {reason}; {advice}")
 
 
@@ -55,12 +57,12 @@ def make_directory(path: Path, *, fresh: bool = False) -> None:
         if fresh and path.is_dir():
             raise
         raise StoreError(
-            f"cannot write to {path}: it is a file; expected a directory, give another output folder"
+            f"cannot write to {path}: it is a file; expected a directory, choose another output folder"
         ) from None
     except OSError as error:
         raise failure("write to", path, error) from None
     if not os.access(path, os.W_OK | os.X_OK):
-        raise StoreError(f"cannot write to {path}: Permission denied; give another output folder")
+        raise StoreError(f"cannot write to {path}: Permission denied; choose another output folder")
 
 
 def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:

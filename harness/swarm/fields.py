@@ -166,6 +166,6 @@ def histogram(value: Any, _: Any) -> Histogram:
     return Histogram([(count(bucket, int), count(number, int)) for bucket, number in value])
 
 
-TEXT = strictly(str, "a text")
+TEXT = strictly(str, "a string")
 COUNT = whole(0, MAX_COUNT)
 SECONDS = number(0.0, MAX_TIME)

@@ -160,7 +160,8 @@ class Tally:
         if ended := self.by_mode["ended"]:
             found.append(Note(NoteKind.STREAMS_ENDED, f"{ended} streams were ended by the service"))
         if lost := self.causes[causes.GENERATOR]:
-            text = f"{lost} streams lacked descriptors or ports of ours: raise ulimit -n, use sources"
+            text = f"{lost} streams failed because the load generator ran out of descriptors or ports: "
+            text += "raise ulimit -n, or use --source-addresses"
             found.append(Note(NoteKind.GENERATOR_LIMIT, text))
         return found
 

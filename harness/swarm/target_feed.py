@@ -64,7 +64,7 @@ class TargetFeed:
             argv += ["--pid", str(pid)] if pid else ["--port", str(urlsplit(host).port or 80)]
         if not probe_command and not pid and urlsplit(host).hostname not in LOCAL:
             self.problem = (
-                "the target is on another machine: give --probe-command 'ssh HOST harness probe --pid PID', or "
+                "the target is on another machine: pass --probe-command 'ssh HOST harness probe --pid PID', or "
                 "--target-pid"
             )
             return

@@ -139,7 +139,7 @@ def _check(path: str, retry: float, last_event_id: str) -> None:
     if not _is_number(retry) or not 0.0 <= retry < FOR_EVER:
         raise ConfigError(f"retry {retry!r}; expected seconds from 0")
     if not isinstance(last_event_id, str) or any(char in last_event_id for char in "\r\n\0"):
-        raise ConfigError(f"last_event_id {last_event_id!r}; expected a text without line ends and NUL")
+        raise ConfigError(f"last_event_id {last_event_id!r}; expected a string without line breaks and NUL")
 
 
 def _check_limits(max_line: int, max_event: int) -> None:

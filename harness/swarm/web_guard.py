@@ -59,7 +59,7 @@ class WebGuard:
         if environ["REQUEST_METHOD"] in SAFE_METHODS and not path.rstrip("/").endswith(ORDERS):
             return ""
         if self._read_only:
-            return "a run drives these users: its web UI shows them and takes no orders"
+            return "a run controls these users, so this web UI is read-only"
         if is_same_origin(host, environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")):
             return ""
         return (

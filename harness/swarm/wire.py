@@ -162,14 +162,14 @@ BY_TYPE: dict[Any, Hook] = {
     bytes: body,
     Histogram: histogram,
     Path: lambda value, kind: Path(TEXT(value, kind)),
-    Mapping[str, str]: table(TEXT, TEXT, "an object of texts"),
+    Mapping[str, str]: table(TEXT, TEXT, "an object of strings"),
     Mapping[str, int]: COUNTS,
     Mapping[int, int]: table(status, COUNT, "an object of counts"),
     int: COUNT,
     int | None: optional(COUNT),
     float: SECONDS,
     float | None: optional(SECONDS),
-    tuple[str, ...]: texts(TEXT, "a list of texts"),
+    tuple[str, ...]: texts(TEXT, "a list of strings"),
 }
 """How the values of a type are read if their field has no entry in BY_FIELD."""
 
@@ -193,10 +193,10 @@ BY_FIELD: dict[type[Any], dict[str, Hook]] = {
     Note: {
         "kind": lambda value, kind: NoteKind(one_of(tuple(NoteKind))(value, kind)),
         "text": cut(MAX_TEXT),
-        "data": table(cut(MAX_TEXT), cut(MAX_TEXT), "an object of texts"),
+        "data": table(cut(MAX_TEXT), cut(MAX_TEXT), "an object of strings"),
     },
     Ledger: {
-        "details": table(cut(MAX_TEXT), cut(MAX_TEXT), "an object of texts"),
+        "details": table(cut(MAX_TEXT), cut(MAX_TEXT), "an object of strings"),
         "first_failure": lambda value, kind: TEXT(value, kind)[:MAX_FAILURE],
     },
     LoadOptions: {

@@ -110,7 +110,10 @@ def main() -> None:
     cycles = CycleQueue()
     environment = Environment(user_classes=[cycle_user(cycles)])
     reminder = gevent.spawn_later(
-        REMINDER, print, f"no master at {endpoint} yet, or it has another secret: waiting", file=sys.stderr
+        REMINDER,
+        print,
+        f"waiting: no master answers at {endpoint}, or its secret is a different one",
+        file=sys.stderr,
     )
     install([endpoint], secret)
     runner = environment.create_worker_runner("", 0)

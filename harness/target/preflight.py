@@ -12,8 +12,8 @@ from harness.http.redirect import RedirectRefused
 from harness.http.request import Request
 from harness.http.route import Router
 
-LOADED = "to guard this answer itself, give --expect {}"
-CHECK = "open the URL by hand (curl -N -i) and compare"
+LOADED = "to guard this response itself, pass --expect {}"
+CHECK = "request the URL with curl -N -i and compare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ def preflight(
                 return Preflight(status, kind, None)
             if expect is not None and status not in expect:
                 wanted = f"{where} answers {status}; expected one of the statuses given with --expect"
-                return Preflight(status, kind, wanted, f"give --expect {status}, or leave it out for 200")
+                return Preflight(
+                    status, kind, wanted, f"pass --expect {status}, or leave the option out for 200"
+                )
             refused = _refusal(where, status, kind, response.retry_after, stream=stream)
             if refused:
                 return Preflight(status, kind, *refused)
@@ -65,7 +67,9 @@ def preflight(
                 problem = (
                     f"{where} answers 200 text/event-stream and closes the stream at once, without a byte"
                 )
-                advice = "see in its log why the handler returns; a stream stays open until its client leaves"
+                advice = (
+                    "check its log for why the handler returns; a stream stays open until its client leaves"
+                )
                 return Preflight(status, kind, problem, advice)
             return Preflight(status, kind, None)
     except RedirectRefused as error:
@@ -74,7 +78,7 @@ def preflight(
         return _failure(asked, error)
 
 
-REDIRECT = "give the URL that the redirects should lead to; often a trailing slash, a host name or a login"
+REDIRECT = "pass the URL that the redirects should lead to; often a trailing slash, a host name or a login"
 
 
 def _failure(asked: str, error: RequestFailed) -> Preflight:
@@ -91,7 +95,7 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
         return Preflight(error.status, "", f"{whole}: {error}", stalls=True)
     if error.cause in (causes.CERTIFICATE, causes.TLS):
         advice = (
-            "give --ca FILE, --insecure for a self-signed certificate, or http:// if it does not speak TLS"
+            "pass --ca FILE, --insecure for a self-signed certificate, or http:// if it does not speak TLS"
         )
         return Preflight(
             None, "", f"{subject}: {error}" if not moved else f"{subject} fails: {error}", advice
@@ -109,29 +113,29 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
 def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bool) -> tuple[str, str] | None:
     """The problem of a response, and the next step; None if there is none."""
     if status in (401, 403):
-        advice = f"give --header 'Authorization: …' or --header 'Cookie: …'; {LOADED.format(status)}"
+        advice = f"pass --header 'Authorization: …' or --header 'Cookie: …'; {LOADED.format(status)}"
         return f"{where} answers {status}: it needs a login", advice
     if status in (429, 503):
         after = f", Retry-After {retry_after}" if retry_after else ""
         advice = (
-            f"if it is starting up, give --ready a URL that fails until it is up; if it limits rates, give "
+            f"if it is starting up, pass --ready a URL that fails until it is up; if it limits rates, pass "
             f"--source-addresses; {LOADED.format(status)}"
         )
         return f"{where} answers {status}{after}: rate limited or not available; expected 200", advice
     if status == 404:
         return (
             f"{where} answers 404: no such path",
-            f"give --url the path of the stream; {LOADED.format(404)}",
+            f"pass --url with the path of the stream; {LOADED.format(404)}",
         )
     if status == 405:
         return (
             f"{where} answers 405: another method is expected",
-            f"give --method, and --body where it has one; {LOADED.format(405)}",
+            f"pass --method, and --body if the method needs one; {LOADED.format(405)}",
         )
     if status >= 500:
         return (
             f"{where} answers {status}: it fails by itself; expected 200",
-            f"open it by hand, and see in the service's log why; {LOADED.format(status)}",
+            f"request it with curl -N -i, and check the service's log; {LOADED.format(status)}",
         )
     if status >= 400 or (stream and status != 200):
         return (
@@ -141,6 +145,6 @@ def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bo
     if stream and kind.lower() != "text/event-stream":
         page = kind == "text/html"
         what = "a page (text/html, perhaps a login)" if page else kind or "no content type"
-        advice = "give --url the path of the stream, or --mode request to guard plain HTTP"
+        advice = "pass --url with the path of the stream, or --mode request to guard plain HTTP"
         return f"{where} answers {what} instead of a stream; expected text/event-stream", advice
     return None

@@ -104,17 +104,19 @@ def ended(target: Watched, place: str, seconds: float) -> HarnessError:
     taken = next((line.strip() for line in target.tail() if TAKEN.search(line)), None)
     if taken is not None:
         return PortTaken(
-            f"the service ended after {seconds:.1f} s because a port that it needs is taken: its log says "
+            f"the service exited after {seconds:.1f} s because a port that it needs is taken: its log says "
             f"{taken[:200]}; expected its ports to be free: run it again, or stop what listens there"
         )
     if not target.logs:
-        return TargetError("the process ended before the load began", advice="give the pid of one that stays")
+        return TargetError(
+            "the process exited before the load began", advice="pass the pid of a process that keeps running"
+        )
     if code == 0:
         return TargetError(
-            f"the service ended by itself after {seconds:.1f} s with exit code 0, before it was ready: perhaps it "
+            f"the service exited by itself after {seconds:.1f} s with exit code 0, before it was ready: perhaps it "
             f"forked into the background; expected it to stay in the foreground and listen on {place}; "
             f"what it left running was stopped{last_words(target)}",
-            advice="keep it in the foreground (often --foreground or --no-daemon), or start it yourself and give "
+            advice="keep it in the foreground (often --foreground or --no-daemon), or start it yourself and pass "
             "--attach-port PORT instead of a command",
         )
     how = (
@@ -125,7 +127,7 @@ def ended(target: Watched, place: str, seconds: float) -> HarnessError:
         else f"by {signal_name(-code)}"
     )
     return TargetError(
-        f"the service ended after {seconds:.1f} s {how}, before it was ready; expected it to stay in the "
+        f"the service exited after {seconds:.1f} s {how}, before it was ready; expected it to stay in the "
         f"foreground and listen on {place}{last_words(target)}",
         advice="run the command by hand and fix what its log reports",
     )
@@ -134,8 +136,8 @@ def ended(target: Watched, place: str, seconds: float) -> HarnessError:
 def supervisor_lost(why: str) -> SupervisorLost:
     """The error for a service that was stopped because its supervisor was killed."""
     return SupervisorLost(
-        f"the service was stopped because {why}; expected the harness's own processes to be left alone: run it again, "
-        "and look for an out-of-memory killer or a cleanup job on this machine"
+        f"the service was stopped because {why}; run it again, and look for an out-of-memory "
+        "killer or a cleanup job on this machine, which may kill the harness's own processes"
     )
 
 
@@ -192,7 +194,7 @@ def wait_ready(
                 return clock() - start
         except RedirectRefused as error:
             raise TargetError(
-                f"the service is not ready: {endpoint.url} {error}", advice="give --ready the final URL"
+                f"the service is not ready: {endpoint.url} {error}", advice="pass the final URL to --ready"
             ) from None
         except RequestFailed as error:
             # For a Unix socket "nothing listens yet" is also a path that does not exist yet.
@@ -214,18 +216,18 @@ def _never(
     url: str, target: Watched, timeout: float, last: str, elsewhere: Sequence[str], *, failing: bool
 ) -> TargetError:
     """The error for a service that runs but does not answer at its URL, or only with errors (failing)."""
-    what = f"the service was not ready after {timeout:g} s: {url}: {last}"
+    what = f"the service was not ready after {timeout:.3g} s: {url}: {last}"
     if elsewhere:
         what += f"; it listens at {', '.join(elsewhere[:4])} instead"
     if not target.logs:
-        advice = "give the pid and the --url of the same service"
+        advice = "pass the pid and the --url of the same service"
     elif elsewhere:
         advice = (
-            "let the command and --url name the same address: {port} in both, or the service's own in --url"
+            "use the same address in the command and in --url: {port} in both, or the service's own in --url"
         )
     elif failing:
-        advice = "see in its log what it waits for, or give another --ready URL or a longer --ready-timeout"
+        advice = "check its log for what it is waiting for, or pass another --ready URL or a longer --ready-timeout"
     else:
-        advice = "give it longer (--ready-timeout), or see in its log what it waits for; it gets its port by "
-        advice += "{port} in the command and by PORT in its environment"
+        advice = "increase --ready-timeout, or check its log for what it is waiting for; it must listen on the port "
+        advice += "that it gets as {port} in the command and as PORT in its environment"
     return TargetError(what + last_words(target), advice=advice)

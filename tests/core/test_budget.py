@@ -123,7 +123,7 @@ def test_a_leak_within_its_exception_is_bounded_and_without_it_is_not(file: Path
         ("metric = ", "metrik = ", 21, "'metrik'.* did you mean 'metric'"),
         ('"fds/eventfd"', '"memory/heap"', 21, "'heap' of memory: expected .* did you mean 'heap-bytes'"),
         ('reason = "libzmq keeps one for each context"\n', "", 20, "without 'reason'"),
-        ('"libzmq keeps one for each context"', '" "', 23, "reason = ' ': expected a text"),
+        ('"libzmq keeps one for each context"', '" "', 23, "reason = ' ': expected a string"),
         ("2027-01-31", '"soon"', 24, "'soon': expected a date such as"),
         ("[[exception]]", "[exception]", 20, r"expected \[\[exception\]\]"),
         ("[profile.nightly]\nthreads =", "[profile]\nnightly =", 18, r"nightly = .*expected a table"),

@@ -21,8 +21,8 @@ def test_a_replaced_worker_is_reported_and_never_taken_for_a_fix() -> None:
     steady = trial([10.0] * 12)
     cycle = replace(steady.observations[4], events=("pid 12 (worker) ended",))
     changed = replace(steady, observations=(*steady.observations[:4], cycle, *steady.observations[5:]))
-    assert not any("came and went" in warning for warning in judge(steady).warnings)
-    (warning,) = [warning for warning in judge(changed).warnings if "came and went" in warning]
+    assert not any("started or exited" in warning for warning in judge(steady).warnings)
+    (warning,) = [warning for warning in judge(changed).warnings if "started or exited" in warning]
     assert "pid 12 (worker) ended" in warning
 
 
@@ -73,10 +73,10 @@ def test_a_service_that_answers_none_at_last_is_told_from_one_that_fails_now_and
         (
             299,
             "reset",
-            "in the service's log why streams fail after others were answered; give a lower --concurrency",
+            "the service's log for why streams fail after others were answered; reduce --concurrency",
         ),
-        (299, "status-503", "why it answers 503; give a lower --concurrency"),
-        (299, "status-503", "if the answer is meant, give --expect 503"),
+        (299, "status-503", "why it answers 503; reduce --concurrency"),
+        (299, "status-503", "if this status is intended, pass --expect 503"),
     ],
 )
 def test_the_step_for_streams_that_fail_says_what_can_be_seen(failed: int, cause: str, advice: str) -> None:
@@ -97,7 +97,7 @@ def test_one_refused_stream_is_named_in_the_advice() -> None:
     )
     assert verdict.outcome is Outcome.BOUNDED
     assert "--source-addresses" in verdict.advice
-    assert "429 or 503 refused 1 stream" in " ".join(verdict.warnings)
+    assert "1 stream got status 429 or 503" in " ".join(verdict.warnings)
 
 
 def test_an_interrupted_run_is_a_doubt_whatever_it_measured() -> None:
@@ -181,7 +181,7 @@ def test_undecided_growth_is_no_pass_and_states_how_long_it_takes(
     verdict = with_levels(key, levels, opened)
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert verdict.explanation.startswith(f"{key}: ")
-    assert "give more time: --max-time" in verdict.advice
+    assert "allow more time: --max-time" in verdict.advice
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ OBJECTS = Key("memory", "objects")
         (True, [0.5, 0.0], 0.0),
         (True, [0.05, 0.0], 0.05),  # within the bound: once is enough
         (True, [-0.5, 0.0], 0.0),
-        (True, [0.5, 0.4], 0.4),  # a leak goes on
+        (True, [0.5, 0.4], 0.4),  # a leak keeps growing
     ],
 )
 def test_only_a_late_step_is_measured_again(

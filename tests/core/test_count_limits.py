@@ -95,7 +95,7 @@ def test_a_cache_may_hold_4096_entries(served: int, status: str) -> None:
     one = counts.assess_one(series(OBJECTS, clients, clients, peak=1), 1e-3, Allowed())
     assert one.status == status
     assert bool(one.cache) is (status == OPEN)
-    assert ("a cache grows as well" in one.why) is (status == OPEN)
+    assert ("a cache also grows" in one.why) is (status == OPEN)
 
 
 @pytest.mark.parametrize(("last", "status"), [(0.79, OPEN), (0.81, LEAKING)])

@@ -242,7 +242,7 @@ def test_many_objects_of_too_few_streams_could_be_a_cache_and_are_never_called_a
     found = assess_counts(replace(one, initial={FDS: 10.0, objects: 9000.0}))[objects]
     assert found.status == "undecided"
     assert (
-        f"a cache grows as well until it is full: 4,096 answered streams tell them apart, and there were {streams:,}"
+        f"a cache also grows until it is full: only 4,096 answered streams rule one out, and there were {streams:,}"
         in found.why
     )
     assert "pool" not in found.why

@@ -21,7 +21,7 @@ from tests.core.series import trial
         ("budgets: /srv/budgets.toml", NoteKind.BUDGETS, {}),
         (
             "budgets: memory per connection is in bytes and does not cover memory/objects, which is counted in "
-            'objects; give it a line of its own: "memory/objects" = "AMOUNT/connection"',
+            'objects; add a line of its own: "memory/objects" = "AMOUNT/connection"',
             NoteKind.BUDGET_GAP,
             {},
         ),

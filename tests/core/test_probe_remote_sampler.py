@@ -175,7 +175,7 @@ def test_a_probe_without_orders_gets_none(far: Far, opened: Any) -> None:
     far.runs = [[[{**HELLO, "orders": False}, {"at": 1.0, "fds": 3}]]]
     one = opened()
     assert one.inbound(80) is None
-    assert "no census" in one.census(1.0).unreadable[0]
+    assert "cannot return its census" in one.census(1.0).unreadable[0]
     assert far.orders == []
 
 

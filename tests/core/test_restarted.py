@@ -155,7 +155,7 @@ def test_the_time_of_the_gap_bounds_nothing() -> None:
 
 
 def test_memory_warms_up_in_every_process() -> None:
-    """A heap that climbs for 9,000 connections after each start is not a leak; one that goes on climbing is."""
+    """A heap that climbs for 9,000 connections after each start is not a leak; one that keeps climbing is."""
 
     def memory(step: float, climb: int) -> Trial:
         seen: list[Observation] = []
@@ -196,7 +196,8 @@ def test_an_interrupted_run_tells_what_it_has_shown_so_far() -> None:
     assert "no growth over 6,000 connections: at most 0.0005 per connection (95 %)" in flat.explanation
     slow = judge(replace(resumed([10.0, 10.0, *(10.0 + 2 * n for n in range(9))]), interrupted=True))
     assert re.search(
-        r"interrupted; fds: grew by 16 over .* answered streams, not yet told from a pool", slow.explanation
+        r"interrupted; fds: grew by 16 over .* answered streams, which a pool could explain so far",
+        slow.explanation,
     )
     assert "no growth" not in slow.explanation
 

@@ -75,7 +75,7 @@ def test_an_inconclusive_run_of_a_slow_service_names_them() -> None:
     verdict = judge(trial([], observations=cycles))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "up to 60 s after the clients had disconnected" in verdict.explanation
-    assert verdict.advice == "give it that time: --settle 63s --max-time 12m"
+    assert verdict.advice == "allow that much time: --settle 63s --max-time 12m"
 
 
 def test_growth_beside_a_slow_close_gets_time_to_outlive_the_retention_time_as_well() -> None:
@@ -86,7 +86,7 @@ def test_growth_beside_a_slow_close_gets_time_to_outlive_the_retention_time_as_w
         verdict = judge(replace(trial([], observations=cycles), retention=retention))
         assert verdict.outcome is Outcome.INCONCLUSIVE
         assert verdict.explanation.startswith("memory/objects: "), verdict.explanation
-        assert verdict.advice == f"give it that time: --settle 33s --max-time {time}"
+        assert verdict.advice == f"allow that much time: --settle 33s --max-time {time}"
 
 
 def test_the_slowest_close_is_that_of_a_settled_cycle() -> None:

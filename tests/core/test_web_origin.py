@@ -113,7 +113,7 @@ def test_any_other_post_is_an_order_too() -> None:
 
 def test_the_ui_of_a_run_takes_no_order_at_all() -> None:
     status, _, body = request("POST", "/swarm", read_only=True, origin=f"http://{HERE}")
-    assert (status, "takes no orders" in body) == ("403 Forbidden", True)
+    assert (status, "read-only" in body) == ("403 Forbidden", True)
     assert request("GET", "/stop", read_only=True, origin=f"http://{HERE}")[0] == "403 Forbidden"
     assert request("GET", "/stats/requests", read_only=True)[0] == "200 OK"
 

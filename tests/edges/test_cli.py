@@ -266,7 +266,7 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_measured_until_then_is_ke
         timeout=TIMEOUT,
     )
     assert done.returncode == 4, done.stdout + done.stderr
-    assert "No space left on device; free some space or give another output folder" in done.stderr
+    assert "No space left on device; free some space or choose another output folder" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "judged 3" in done.stdout
     assert "INCONCLUSIVE" in done.stdout

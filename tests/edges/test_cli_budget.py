@@ -214,7 +214,7 @@ def test_a_written_budget_applies_only_to_the_endpoints_of_its_run(
     done = run("baseline", "accept", saved(here, guard=run_of))
     assert done.exit_code == 0, done.output
     assert f"{said} fds per connection: 0 -> 1 (LOOSENS), as an exception until " in done.output
-    assert "with these budgets the run is over none of them" in done.output
+    assert "the run exceeds none of these budgets" in done.output
     new = load(path).exemptions[-1]
     assert (new.profile, new.endpoint) == holds
     kind, name = table
@@ -239,7 +239,7 @@ def test_several_paths_are_each_granted_what_a_connection_left_on_average(here: 
         ("/a", "1/connection"),
         ("/b", "1/connection"),
     ]
-    assert "with these budgets the run is over none of them" in done.output
+    assert "the run exceeds none of these budgets" in done.output
 
 
 def test_the_last_exception_that_holds_decides_so_the_accepted_one_moves_behind_it(here: Path) -> None:
@@ -250,7 +250,7 @@ def test_the_last_exception_that_holds_decides_so_the_accepted_one_moves_behind_
     path = here / "budgets.toml"
     path.write_text(entry("1/1000 connections", "ours") + entry("0/connection", "of all"))
     done = run("baseline", "accept", saved(here, guard=LEAKING))
-    assert "with these budgets the run is over none of them" in done.output
+    assert "the run exceeds none of these budgets" in done.output
     assert [(one.reason, one.allow) for one in load(path).exemptions] == [
         ("of all", "0/connection"),
         ("ours", "1/connection"),

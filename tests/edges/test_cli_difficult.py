@@ -40,13 +40,13 @@ def no_one_left(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words", "advice"),
     [
-        ("never", "not ready after {timeout} s: http", "next give it longer (--ready-timeout)"),
+        ("never", "not ready after {timeout} s: http", "next increase --ready-timeout"),
         ("exits", "no database: refusing to start", "next run the command by hand"),
-        ("not-found", "answers 404", "next give --url the path"),
+        ("not-found", "answers 404", "next pass --url with the path"),
         ("page", "answers a page (text/html", "--mode request"),
-        ("login", "needs a login", "next give --header"),
-        ("closes", "closes the stream at once", "next see in its log why the handler returns"),
-        ("redirects", "redirects without end", "next give the URL that the redirects should lead to"),
+        ("login", "needs a login", "next pass --header"),
+        ("closes", "closes the stream at once", "next check its log for why the handler returns"),
+        ("redirects", "redirects without end", "next pass the URL that the redirects should lead to"),
         ("garbage", "does not speak HTTP", "next check that --url names its HTTP port"),
         ("forks", "forked into the background", "--attach-port PORT"),
         ("floods", "its log exceeded 64 MiB and was cut", "answers 404"),
@@ -273,7 +273,7 @@ def naps(pid: int) -> int:
         (["--url", URL, "--max-time", "soon", "--", "true"], 2, "--max-time 'soon': expected a time"),
         (["--url", URL, "--", "no-such-command"], 2, "no-such-command: no such command on PATH"),
         (["--url", URL, "--", "/etc/passwd"], 2, "/etc/passwd: cannot be executed"),
-        (["--url", URL, "--", "python app.py"], 2, "not quoted together"),
+        (["--url", URL, "--", "python app.py"], 2, "not as one quoted string"),
         (["--url", "http://127.0.0.1:1/", "--pid", "999999999"], 2, "999999999: no such process"),
         (["--url", "http://127.0.0.1:1/", "--pid", "1", "--", "true"], 2, "expected one of them"),
         (["--url", "http://127.0.0.1:1/", "--pid", "1", "--attach-port", "1"], 2, "name the service twice"),
@@ -352,7 +352,7 @@ def test_a_process_that_does_not_listen_there_is_named(tmp_path: Path) -> None:
     done = harness("guard", "--retention", "0", *options, cwd=tmp_path)
     assert done.returncode == 1
     assert "nothing listens there" in unwrapped(done.stdout)
-    assert "next give the pid and the --url of the same service" in unwrapped(done.stdout)
+    assert "next pass the pid and the --url of the same service" in unwrapped(done.stdout)
     assert "log" not in done.stdout, "its log is not ours"
 
 

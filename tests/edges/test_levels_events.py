@@ -46,4 +46,4 @@ def test_a_replaced_child_is_reported_but_a_short_command_is_not(tmp_path: Path)
     assert told
     assert all(event.endswith("(sleep) ended") for event in told)
     assert len(told) <= sum(cycle.ledger.opened for cycle in done.trial.observations) // 20 + 2
-    assert any("came and went" in warning for warning in done.verdict.warnings)
+    assert any("started or exited" in warning for warning in done.verdict.warnings)

@@ -97,9 +97,9 @@ def test_a_slow_phase_is_cancelled(
     done, seconds = guard(tmp_path, **more)
     limit = more.get("max_time", LIMIT)
     assert seconds <= limit + LATE, done.trial.notes
-    assert any(note.text == f"stopped: {limit:g} s are used up" for note in done.trial.notes), (
-        done.trial.notes
-    )
+    assert any(
+        note.text == f"stopped: the time limit of {limit:g} s was reached" for note in done.trial.notes
+    ), done.trial.notes
     assert not done.trial.interrupted
     expected = Outcome.LEAKING if "behaviour" in more else Outcome.INCONCLUSIVE
     assert done.verdict.outcome is expected, done.verdict.explain()

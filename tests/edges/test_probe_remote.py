@@ -275,7 +275,7 @@ def test_a_command_that_does_not_exist_and_one_that_takes_no_orders() -> None:
         RemoteSampler(["no-such-command"], clock=time.monotonic)
     with ScriptedProcess() as scripted:
         deaf = ["sh", "-c", 'exec "$@" < /dev/null', "sh", *speaking(scripted.pid)]
-        with pytest.raises(ProbeError, match="takes no orders"):
+        with pytest.raises(ProbeError, match="does not read requests"):
             open_remote_probe(tuple(deaf), clock=time.monotonic, on_sample=lambda _: None)
 
 

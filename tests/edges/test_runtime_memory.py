@@ -80,7 +80,7 @@ def test_run_stops_at_ctrl_c_and_still_says_what_grew(program: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ((sys.executable, "-c", "print('over')"), 1, "ended with 0 before two snapshots"),
+        ((sys.executable, "-c", "print('over')"), 1, "exited with 0 before two snapshots"),
         ((sys.executable, "-I", "-c", "import time; time.sleep(9)"), 2, "runs with -I"),
         (("/nowhere/at/all",), 1, "cannot run '/nowhere/at/all'"),
     ],

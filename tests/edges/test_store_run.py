@@ -209,14 +209,14 @@ def test_a_hundred_runs_of_one_name_are_the_most(tmp_path: Path, monkeypatch: py
     for name in ("id", "id-2"):
         assert claim.fresh(tmp_path, "id", marker="m").name == name
     with pytest.raises(
-        StoreError, match=r"cannot write to .*/id: it and 3 more exist; give another output folder"
+        StoreError, match=r"cannot write to .*/id: it and 3 more exist; choose another output folder"
     ):
         claim.fresh(tmp_path, "id", marker="m")
 
 
 def test_a_marker_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        StoreError, match=r"cannot write .*/missing/m: No such file or directory; give another place"
+        StoreError, match=r"cannot write .*/missing/m: No such file or directory; choose another place"
     ):
         claim._mark(tmp_path / "missing" / "m")
 
@@ -243,9 +243,9 @@ def test_a_field_of_a_sample_has_its_type(name: str, value: object, fits: bool) 
 def test_a_folder_that_nobody_may_write_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place, said in (
-        (tmp_path / "file", "it is a file; expected a directory, give another output folder"),
-        (tmp_path / "file" / "below", "it is a file; expected a directory, give another output folder"),
-        (Path("/proc/nowhere"), "No such file or directory; give another place"),
+        (tmp_path / "file", "it is a file; expected a directory, choose another output folder"),
+        (tmp_path / "file" / "below", "it is a file; expected a directory, choose another output folder"),
+        (Path("/proc/nowhere"), "No such file or directory; choose another place"),
     ):
         with pytest.raises(StoreError, match=said) as failed:
             RunDirectory.create(place, "id")

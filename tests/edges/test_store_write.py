@@ -154,8 +154,10 @@ def test_a_failure_names_the_fix(number: int) -> None:
     text = str(failure("write", Path("/x"), OSError(number, os.strerror(number))))
     full = number != errno.EACCES
     assert text.startswith(f"cannot write /x: {os.strerror(number)}; ")
-    assert text.endswith("free some space or give another output folder" if full else "give another place")
-    assert str(failure("write", Path("/x"), OSError("odd"))) == "cannot write /x: odd; give another place"
+    assert text.endswith(
+        "free some space or choose another output folder" if full else "choose another place"
+    )
+    assert str(failure("write", Path("/x"), OSError("odd"))) == "cannot write /x: odd; choose another place"
 
 
 def test_a_folder_is_made_with_those_above_it_and_is_private(tmp_path: Path) -> None:

@@ -129,8 +129,8 @@ WRONG = [
     ({"stall_after": "soon"}, "stall_after 'soon'; expected seconds above 0"),
     ({"retry": -1}, "retry -1; expected seconds from 0"),
     ({"retry": "soon"}, "retry 'soon'; expected seconds from 0"),
-    ({"last_event_id": "7\r\nX-Evil: 2"}, "last_event_id '7.*'; expected a text without line ends"),
-    ({"headers": {"X-Count": 7}}, "header X-Count: 7; expected a text"),
+    ({"last_event_id": "7\r\nX-Evil: 2"}, "last_event_id '7.*'; expected a string without line breaks"),
+    ({"headers": {"X-Count": 7}}, "header X-Count: 7; expected a string"),
     ({"cookies": {"a": "1\r\nX-Evil: 2"}}, "header Cookie: .* has characters that a header cannot carry"),
 ]
 

@@ -247,7 +247,7 @@ def test_the_time_given_ends_the_cycles_and_is_noted(tmp_path: Path) -> None:
     one = running(tmp_path, lambda _, step, __: observation(step.index, {}), max_time=0.0)
     one.run_cycles()
     assert one.record.trial.observations == ()
-    assert any("0 s are used up" in note.text for note in one.record.trial.notes)
+    assert any("time limit of 0 s was reached" in note.text for note in one.record.trial.notes)
 
 
 @pytest.mark.parametrize(("alive", "interrupted"), [(True, False), (False, False), (False, True)])

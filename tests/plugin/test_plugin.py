@@ -85,7 +85,7 @@ def test_a_test_that_failed_is_not_checked(pytester: pytest.Pytester) -> None:
 MISTAKES = {
     "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'], setle=1)": "*did you mean 'settle'*",
     "def test_x(guard): guard(url='http://127.0.0.1:1/', command='python app.py')":
-        "*'python app.py'): one text; expected a list of words: *'app.py'*",
+        "*'python app.py'): one string; expected a list of arguments: *'app.py'*",
     "def test_x(guard): guard(url='http://127.0.0.1:1/', command=['true'], connections='many')":
         "*guard(connections='many'): expected a whole number*",
     "import pytest\n@pytest.mark.budget(fd='0/connection')\n"

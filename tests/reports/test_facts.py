@@ -53,7 +53,7 @@ def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
     ("notes", "limits", "hint"),
     [
         (
-            (missing("mount net/http/pprof in the service, or give its address by --pprof URL (x)"),),
+            (missing("mount net/http/pprof in the service, or pass its address with --pprof URL (x)"),),
             None,
             "where: unknown: mount net/http/pprof in the service",
         ),
@@ -135,7 +135,7 @@ def test_a_class_of_the_script_itself_has_its_plain_name() -> None:
 
 def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
     """A heap that grows by 4 kB a stream, seen from outside alone, may stay undecided: the runtime would have told."""
-    note = missing("mount net/http/pprof in the service, or give its address by --pprof URL (x)")
+    note = missing("mount net/http/pprof in the service, or pass its address with --pprof URL (x)")
     few = replace(LEAKING, observations=LEAKING.observations[:2], notes=(note,))
     text = read(few)
     assert text.startswith("INCONCLUSIVE  ")
@@ -181,9 +181,8 @@ def test_a_headline_has_words_instead_of_keys(key: str, words: str) -> None:
 def test_growth_that_is_too_young_is_reported_once_with_its_age() -> None:
     """The suspicion of one metric and the growth of another, of which the first finding is the cause."""
     verdict = judge(LEAKING)
-    title = (
-        "+1.00 x: y; suspected: +3 fds per connection, retained for 19 s so far; a leak is what outlives 60 s"
-    )
+    waiting = "retained for 19 s so far; growth that outlives 60 s is a leak"
+    title = f"+1.00 x: y; suspected: +3 fds per connection, {waiting}"
     aged = tuple(replace(one, retained_seconds=19.0) for one in verdict.findings)
     undecided = replace(
         verdict,
@@ -195,7 +194,7 @@ def test_growth_that_is_too_young_is_reported_once_with_its_age() -> None:
     young = replace(LEAKING, verdict=undecided)
     facts = facts_of(young)
     assert facts.headline == (
-        "1.00 descriptor per connection, retained for 19 s so far; a leak is what outlives 60 s"
+        "1.00 descriptor per connection, retained for 19 s so far; growth that outlives 60 s is a leak"
     )
     assert "suspected" not in [fact.label for fact in facts.facts]
     assert "retained" not in "".join(fact.text for fact in facts.facts), "the headline has it"
@@ -207,7 +206,10 @@ def test_growth_older_than_the_retention_time_is_not_called_too_young() -> None:
     """It was seen only while clients came: 96 s are more than the 60 s that a leak outlives."""
     verdict = replace(judge(LEAKING), outcome=Outcome.INCONCLUSIVE, waiting=Waiting(96.0, 60.0))
     text = headline(replace(LEAKING, verdict=verdict))
-    assert "seen for 96 s so far, not long enough without clients; a leak is what outlives 60 s" in text
+    assert (
+        "seen for 96 s so far, but not long enough without clients; growth that outlives 60 s is a leak"
+        in text
+    )
     assert "retained for" not in text
 
 

@@ -205,7 +205,13 @@ def test_the_evidence_has_points_line_ceiling_and_what_does_not_apply_is_absent(
         trial, exit=None, places=None, verdict=replace(trial.verdict, findings=(), bounds=(), warnings=())
     )
     without = render(replace(record, trials=(bare,)), {})
-    for absent in ("Places", "Resources over time", "End of its log", "Also", "Smallest detectable leak"):
+    for absent in (
+        "Places",
+        "Resources over time",
+        "End of the service's log",
+        "Also",
+        "Smallest detectable leak",
+    ):
         assert f"<h3>{absent}</h3>" not in without, absent
 
 

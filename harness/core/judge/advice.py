@@ -54,8 +54,8 @@ NOTICED_BY: Mapping[str, str] = {
     "node": "a 'close' listener or an AbortSignal that is missing",
     "go": "the request's context, which must be passed on and selected on",
     "jvm": "an onError or onCompletion callback that is missing",
-    "ruby": "an ensure block that is missing, or a rescue that goes on",
-    "php": "connection_aborted() that is not asked, or ignore_user_abort",
+    "ruby": "an ensure block that is missing, or a rescue that continues the loop",
+    "php": "a missing check of connection_aborted(), or ignore_user_abort",
     "rust": "a spawned task does not end when the response is dropped: abort it there",
     "": "the write that fails, or the peer's close",
 }
@@ -222,7 +222,7 @@ def next_step(
     if driver == "invalid-request":
         return f"look at what is opened before a request is rejected, and close it {word(CLOSED_BY)}"
     if driver and recipe in ZOMBIES:
-        return f"wait for each child process that has ended: {word(WAITED_BY)}"
+        return f"wait for each child process that has exited: {word(WAITED_BY)}"
     if driver and recipe in CLIENTS and not held:
         return f"look at how the handler learns that its client has left: {word(NOTICED_BY)}"
     if driver and recipe in UPSTREAM and not held:

@@ -23,7 +23,7 @@ JUDGED_ONLY_IF_CERTAIN = (
     "mappings",
 )  # an interpreter maps an arena now and then, so only a certain leak counts
 MORE = (
-    "give more time or connections (--max-time, --connections), or accept a larger smallest leak "
+    "allow more time or connections (--max-time, --connections), or accept a larger smallest leak "
     "(--sensitivity 1/100)"
 )
 MAX_ADVISED_TIME = 24 * 3600.0  # seconds: beyond it the advice is another one than more time
@@ -32,9 +32,9 @@ SPREAD = (
     "--source-addresses 127.0.0.2-127.0.0.200"
 )
 RESUME = "continue it with harness soak --resume FOLDER, the folder of its report"
-LET_IT_END = "let it run to its end; what was measured is kept"
+RUN_AGAIN = "run it again and let it finish; everything measured so far is kept"
 CANCELLED = "cancelled"  # the cause of streams that the harness ended itself, because the run was stopped
-LIMITED = "if such events are meant, give a higher --max-event (pytest: max_event)"
+LIMITED = "if such events are intended, increase --max-event (pytest: max_event)"
 BURST_SECONDS = 3.0  # duration of a short burst of clients, with its settling
 MAX_NAMED = 10  # lost load generators that are named
 SETTLING = 15.0  # seconds that the readings around a wait take
@@ -55,7 +55,7 @@ class Caveat:
 def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
     """The most important reason not to certify a pass; None when there is none."""
     if trial.interrupted:
-        return Caveat("the run was interrupted", RESUME if trial.about.soak else LET_IT_END)
+        return Caveat("the run was interrupted", RESUME if trial.about.soak else RUN_AGAIN)
     total = ledger_total(trial)
     open_ = _open(results)
     suspected = [one for one in open_.values() if one.status == "suspected"]
@@ -77,7 +77,7 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         late = slowest_close(trial.observations)
         return Caveat(
             f"{first.why}; the service closed connections up to {late:.0f} s after the clients had disconnected",
-            f"give it that time: {slow}",
+            f"allow that much time: {slow}",
         )
     return first
 
@@ -108,12 +108,12 @@ def _failing(total: Ledger, worst: str) -> str:
         return LIMITED
     if total.failed >= total.opened:
         return "open the URL by hand: the load must reach the service before it can be judged"
-    lower = "give a lower --concurrency if the load is too much for it"
+    lower = "reduce --concurrency if the load is too much for it"
     _, answers, status = worst.partition("status-")
     if answers:
-        meant = f"if the answer is meant, give --expect {status}"
-        return f"see in the service's log why it answers {status}; {lower}; {meant}"
-    return f"see in the service's log why streams fail after others were answered; {lower}"
+        meant = f"if this status is intended, pass --expect {status}"
+        return f"check the service's log for why it answers {status}; {lower}; {meant}"
+    return f"check the service's log for why streams fail after others were answered; {lower}"
 
 
 def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
@@ -123,7 +123,7 @@ def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         return Caveat(
             f"{len(unsettled)} of {counted(len(trial.observations), 'cycle')} never settled "
             f"({unsettled[-1].unsettled} moved)",
-            "give a longer --settle, or stop background work during the test",
+            "increase --settle, or stop background work during the test",
         )
     if not any(key.metric in CERTIFIED for key in results):
         return Caveat("no two cycles were completed and read", MORE)
@@ -163,8 +163,8 @@ def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
     waiting = Waiting(age, retention)
     return Caveat(
         f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, {waiting.text()}",
-        f"give it time: {time_option(trial)} {duration_text(needed)}; "
-        "or --retention 0 where nothing may be released late",
+        f"allow more time: {time_option(trial)} {duration_text(needed)}; "
+        "or use --retention 0 if nothing may be released late",
         waiting=waiting,
     )
 
@@ -180,12 +180,12 @@ def _longer(trial: Trial, key: Key, one: Assessed) -> str:
         )
         time = duration_text(math.ceil(needed / 10) * 10)
         return (
-            f"give it time to fill: {option} {time} for a pool of {BURST_POOL:g}; or declare its size in the budget "
-            f"(pools, {key.metric})"
+            f"allow time for it to fill: {option} {time} for a pool of {BURST_POOL:g}; or declare its size in the "
+            f"budget (pools, {key.metric})"
         )
     spent = design.spent(trial)
     needed = spent + 2 * one.release.after + SETTLING if one.release else 2.5 * spent
-    return f"give more time: {option} {duration_text(needed)}; a pool fills and stops, a leak goes on"
+    return f"allow more time: {option} {duration_text(needed)}; a pool stops growing, a leak does not"
 
 
 def _weak(trial: Trial, one: Assessed) -> str:
@@ -196,7 +196,7 @@ def _weak(trial: Trial, one: Assessed) -> str:
     if needed > MAX_ADVISED_TIME:
         return MORE
     return (
-        f"give more time: {time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}; "
+        f"allow more time: {time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}; "
         f"or accept a larger smallest leak: --sensitivity {_upwards(one.at_most):.1g}"
     )
 
@@ -224,12 +224,14 @@ def warnings_of(trial: Trial) -> list[str]:
     ended = [event for o in trial.observations if o.complete for event in o.events]
     if ended:
         found.append(
-            f"processes came and went ({len(ended)}): {'; '.join(ended[:3])}; what one held went with it, so a leak "
-            "may look smaller than it is"
+            f"processes started or exited ({len(ended)}): {'; '.join(ended[:3])}; an exited process no longer holds "
+            "what it leaked, so a leak may look smaller than it is"
         )
     total = ledger_total(trial)
     if total.rate_limited:
-        found.append(f"429 or 503 refused {counted(total.rate_limited, 'stream')}: they do not count")
+        found.append(
+            f"{counted(total.rate_limited, 'stream')} got status 429 or 503: rate-limited streams do not count"
+        )
     if total.failed and not trial.exit:
         found.append(failures_text(total))
     return found

@@ -1,7 +1,7 @@
 """Judges a count that stands at a ceiling of the kernel or of libzmq, by its growth before.
 
-A service may swallow the refusal ("too many inotify instances") and go on serving. Its level then stays the same, as
-that of a cache that is full does, though it could not have grown any further.
+A service may swallow the refusal ("too many inotify instances") and continue to serve. Its level then stays the same,
+as that of a full cache does, though it could not have grown any further.
 """
 
 from __future__ import annotations

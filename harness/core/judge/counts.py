@@ -456,7 +456,7 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
 
 def until_full(unit: str, served: float) -> str:
     """Why growth that a cache could hold is not certain yet, and what is missing."""
-    return f"a cache grows as well until it is full: {CACHE:,g} {unit}s tell them apart, and there were {served:,.0f}"
+    return f"a cache also grows until it is full: only {CACHE:,g} {unit}s rule one out, and there were {served:,.0f}"
 
 
 def _amount(key: Key, total: float) -> str:

@@ -59,7 +59,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         text = f"{_amount(one.rate * hourly, key)} per {unit}: {one.why}"
         others = distinct(one.factor, one.rivals)
         if others:
-            text += f" (not told apart from: {', '.join(others)})"
+            text += f" (indistinguishable from: {', '.join(others)})"
         if not key.kind:
             text += made_up(found, key)
         if recipe:

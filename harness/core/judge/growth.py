@@ -392,13 +392,13 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         growing = growing or per_burst
     if growing:
         best = f"best explained per {'cycle, whatever its load' if per_burst else per(factor)}"
-        why = f"grew by {round(data.total, 1):g} over {streams}, not yet told from a pool"
+        why = f"grew by {round(data.total, 1):g} over {streams}, which a pool could explain so far"
         if not best.endswith("connection"):
             why += f" ({best})"
         if unmet:
             why = (
                 f"grew by {round(data.total, 1):g}, best explained per {per(factor)}, "
-                "and too little of that came afterwards to tell whether it has stopped"
+                "and too little of that came afterwards to show whether the growth has stopped"
             )
     else:
         factor, rivals = "connection", ()

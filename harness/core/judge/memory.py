@@ -94,7 +94,7 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
         return replace(decided, status="undecided", why=why, growing=True)
     if decided.status == "undecided" and not decided.growing and (grown := going_on(one, granted)):
         seen = math.fsum(one.column("connection"))  # no whole block of them may have come yet
-        why = f"rose by {grown / 1e6:.3g} MB over {counted(seen, 'connection', ',.0f')} and goes on"
+        why = f"rose by {grown / 1e6:.3g} MB over {counted(seen, 'connection', ',.0f')} and is still rising"
         return replace(decided, why=f"{why}: {decided.why}", growing=True)
     return decided
 
@@ -173,7 +173,7 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
         why = f"rose in only {sum(signs)} of {counted(len(signs), 'block')}: an allocator's noise"
         return Assessed("bounded", most, why, total, exposure)
     missed = SIGNS[-1][0] - len(signs)
-    needs = f"about {max(missed, 2) * BLOCK:,.0f} more connections would tell"
+    needs = f"about {max(missed, 2) * BLOCK:,.0f} more connections would decide it"
     steep = bool(kept) and _by_arenas(kept) and not slows([value / amount for value, amount in pairs])
     growing = (len(signs) >= SUSPECT and all(signs[-3:])) or steep or _climbs(blocks)
     what = (

@@ -67,11 +67,11 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "zombie-pipe",
         {"processes/zombie": 1},
-        "a child process has ended; it is never waited for, and the pipes to it stay open",
+        "a child process has exited; it is never waited for, and the pipes to it stay open",
         beside=("fds/pipe",),
     ),
-    Recipe("zombie", {"processes/zombie": 1}, "a child process has ended and is never waited for"),
-    Recipe("child-process", {"processes": 1}, "a child process is started and never ends", brings=True),
+    Recipe("zombie", {"processes/zombie": 1}, "a child process has exited and is never waited for"),
+    Recipe("child-process", {"processes": 1}, "a child process is started and never exits", brings=True),
     Recipe(
         "close-wait-worker",
         {"fds/close-wait": 1, "threads": 1},

@@ -78,7 +78,7 @@ def shortfall(trial: Trial, missed: Sequence[Unmet]) -> Caveat | None:
     needed = duration_text(design.spent(trial) + worst.seconds + SETTLING)
     return Caveat(
         worst.text,
-        f"give it time: {time_option(trial)} {needed}, if nothing grows meanwhile; or require less",
+        f"allow more time: {time_option(trial)} {needed}, if nothing grows meanwhile; or require less",
     )
 
 

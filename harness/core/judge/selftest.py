@@ -75,7 +75,7 @@ def confirmed(trial: Trial, goal: Goal | None = None) -> tuple[Trial, tuple[Plan
         f"underpowered: {why}",
         bounds=verdict.bounds,
         warnings=verdict.warnings,
-        advice="give more time (--max-time) or accept a larger smallest leak (--sensitivity)",
+        advice="allow more time (--max-time) or accept a larger smallest leak (--sensitivity)",
     )
     return replace(trial, verdict=weak), planted
 

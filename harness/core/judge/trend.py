@@ -173,7 +173,7 @@ def assess_moving(
             return lined
     seen = found.status == "leaking" or found.growing
     if seen and rise >= max(least, fall) and passed.at_most > SURE * sensitivity:
-        noisy = f"rose by {round(rise, 1):g} and fell by up to {round(fall, 1):g}: not yet told from noise"
+        noisy = f"rose by {round(rise, 1):g} and fell by up to {round(fall, 1):g}, which noise could explain so far"
         why = found.why if found.growing and clear else noisy
         return replace(
             passed, status="undecided", why=why, factor=found.factor, rivals=found.rivals, growing=True

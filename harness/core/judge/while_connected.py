@@ -312,7 +312,7 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
     )  # fmt: skip
     if not done:
         return replace(step, stalled=clients // 2)
-    # A busy service took so long to answer that its first hold has too few readings.
+    # Each reading of a busy service takes long, so its first hold may have ended with too few of them.
     if done[-1].connected and not any(map(_readable, done)):
         return replace(step, stalled=clients // 2, dwell=min(left, AGAIN * done[-1].spec.dwell))
     open_ = open_growth(trial)
