@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = cli.main(args=words, standalone_mode=False)
     except BaseException as error:
         code = ended(error)
+    # Flushed here, because the interpreter would report an error of its own flush only after the exit code is
+    # decided.
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()

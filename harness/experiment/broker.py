@@ -126,6 +126,7 @@ class Broker:
         deadline = clock() + START_TIMEOUT
         while clock() < deadline and child.alive:
             for line in child.tail(5):
+                # The log may begin with warnings. Only the ready line is a JSON object.
                 if line.startswith('{"'):
                     ready = json.loads(line)
                     return cls(
@@ -141,6 +142,8 @@ class Broker:
         """Send one order to the control endpoint and return the answer."""
         import zmq
 
+        # A new socket for each request, because a REQ socket whose request timed out cannot send another one
+        # (zmq_socket(3)).
         with self._context.socket(zmq.REQ) as socket:
             # Otherwise closing the context would wait for ever for an order that a stopped broker never reads
             # (zmq_ctx_term(3)).

@@ -157,6 +157,8 @@ class ClaimsRun:
             )
         finally:
             run.directory.close()
+        # Repeats of a trial take about equally long, so the last one shows whether another one fits into the time
+        # left.
         self._took[name] = self._elapsed - began
         assert trial.verdict
         if trial.interrupted:
@@ -173,6 +175,7 @@ class ClaimsRun:
         elif not self.interrupt.is_set():
             failures = self._failures[name, repeat] = self._failures.get((name, repeat), 0) + 1
             if failures < TRIES:
+                # Appended, so that repeats which have not been tried yet come first.
                 self._left.append((name, repeat))
             else:
                 self.trouble.append(f"{name}: {text} ({counted(failures, 'try', 'tries')})")

@@ -70,6 +70,7 @@ def setup_for(request: GuardRequest, steps: Steps | None = None) -> TrialSetup:
         steps=steps or (lambda trial: next_step(trial, goal)),
         broker=broker_setup(request.service),
         runtime=_runtime(request.service),
+        # A limit of the whole trial, its start included: this is what --max-time promises.
         limit=judgement.max_time,
         about=About(load.mode, load_words(load), judgement.soak, judgement.profile or ""),
     )
@@ -126,6 +127,8 @@ def goal_of(request: GuardRequest) -> Goal:
         # With faults given by the user no cycle silences the broker in addition.
         broker=request.service.with_broker and not request.service.broker_faults,
         invalid=load.invalid_share,
+        # A plain request has no time during which it stays connected, and the users of a locustfile disconnect when
+        # they want.
         hold=load.hold if not own_users and load.mode == "stream" else 0.0,
         retention=judgement.retain,
         search=True,
@@ -252,6 +255,7 @@ def _check_command(service: ServiceOptions, word: str) -> None:
     """Raise ConfigError for a command that does not exist, before anything is started."""
     name = fill_port(word, 1)
     path = (os.environ if service.env is None else service.env).get("PATH")
+    # A relative path belongs to the directory of the service, which need not be that of the harness.
     there = name if "/" not in name else str(((service.cwd or Path()) / name).absolute())
     if shutil.which(there, path=path):
         return
@@ -314,6 +318,7 @@ def guard_once(
         run.follow = exports.trial
         exports.begin(run.record.run_id, "soak" if request.judgement.soak else "guard")
         if words is not None and resume is None:
+            # Saved before the first cycle: everything measured from here on can be resumed.
             save_plan(run.directory, words)
 
         def self_test(trial: Trial) -> Trial:
@@ -325,6 +330,7 @@ def guard_once(
 
         try:
             trial = run.trial(setup, self_test if request.judgement.self_test else None)
+        # A service that never became ready is a finding: the run gets a verdict and a report like any other.
         except TargetError as error:
             trial = run.failed(setup, str(error), error.advice)
         # ``run.report`` closes the directory otherwise; its lock must not outlive a failed run in the same process.

@@ -81,6 +81,8 @@ class LevelReader:
             SettleCriteria(
                 window=close_times.window,
                 settle=self.setup.judgement.settle,
+                # A service that closes late gets the time for several of its windows before it counts as never
+                # settling.
                 timeout=max(self.setup.judgement.settle_timeout, 3 * long_window),
                 pace=self.setup.probe_interval,
                 long_window=long_window,
@@ -107,6 +109,7 @@ class LevelReader:
     def initial(self) -> dict[Key, float]:
         """The levels before the first client, as far as they can be read at once."""
         found: dict[Key, float] = {}
+        # Read at once, without waiting for the service to settle: nothing has loaded it yet.
         for census in self._censuses(1):
             found.update(census_levels(census))
         counters, _ = self.runtime.read()
@@ -123,6 +126,7 @@ class LevelReader:
         and for sockets of departed clients where the service has closed such sockets late."""
         close_times = self.close_times
         if step.connections:
+            # Recorded before the first reading, because the service begins to close at this moment.
             close_times.clients_disconnected(load_ended)
         counters, censuses = self._read(result)
         if result.settled and self._clients_connected(censuses):
@@ -235,6 +239,7 @@ class LevelReader:
         """What happened to processes that existed before the cycle: a restart must be reported as a restart, never as
         a fix. A process that started and exited within the cycle, such as a shell command, is left out."""
         events = [event for sample in self.sampler.samples() if sample.at >= since for event in sample.events]
+        # The trailing space keeps pid 12 from matching pid 123.
         new = {event.removesuffix(" started") + " " for event in events if event.endswith(" started")}
         kept = [e for e in events if not e.endswith(" started") and not any(e.startswith(pid) for pid in new)]
         return tuple(kept[:MAX_EVENTS])

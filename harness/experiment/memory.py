@@ -75,6 +75,7 @@ def run(
             reader = PythonCounters(folder, child.pid)
             found = call_cancellable(interrupt.is_set, reader.probe, "the inspection of the program")
             if isinstance(found, Unavailable):
+                # A program that has exited cannot be inspected either, but then its exit is the error to report.
                 if not executable(child.pid) and child.wait(END_TIMEOUT):
                     raise _early(child, out, every)
                 raise ConfigError(f"{command[0]!r}: {found.reason}; expected a Python program")

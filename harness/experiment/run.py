@@ -58,6 +58,7 @@ class Run:
         self.show = show
         self.follow: Callable[[Trial], None] = lambda _: None
         """Called with each new state of a trial, its verdict included."""
+        # The clock of a resumed run continues where it stopped, so that the times of both parts can be compared.
         start = time.monotonic() - (resume.at if resume else 0.0)
 
         def clock() -> float:
@@ -89,9 +90,11 @@ class Run:
         context = TrialContext(
             clock=self.clock,
             directory=self.directory,
+            # The plan ends a trial at its limit. This signal cancels whatever is still in progress a moment later.
             interrupt=StopSignal(
                 self.interrupt, self.clock, None if limit is None else began + limit + GRACE
             ),
+            # Otherwise every trial of a run would repeat the random choices of the first one.
             seed=self.record.seed + len(done),
             show=self.show,
             keep=lambda trial: self._keep((*done, trial)),
@@ -119,6 +122,7 @@ class Run:
         setup = replace(setup, name=self.redact.text(setup.name))
         done = [trial for trial in self.record.trials if trial.name != setup.name]
         service = setup.service
+        # What the trial recorded before it failed is kept, such as its target and its notes.
         known = next((trial for trial in self.record.trials if trial.name == setup.name), setup.resumed)
         begun = known or Trial(
             name=setup.name,
@@ -159,4 +163,5 @@ class Run:
             for name, write in REPORTS.items()
         ]
         attempt("closing the run's files", self.directory.close, self.failures.append)
+        # REPORTS lists report.html last.
         return written[-1] or self.directory.path

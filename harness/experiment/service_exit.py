@@ -40,6 +40,7 @@ def exit_info(
     code = target.poll()
     # SIGKILL leaves nothing in the log of the service; the kernel's log says whether memory ran out.
     lines = (*target.tail(LOG_LINES), *(oom_kills(target.pid) if code in KILLED else ()))
+    # The folder may contain core files of earlier crashes.
     since = time.time() - at
     trace = crash_trace(code, lines) or core_stack([cwd or Path.cwd()], since=since)
     return ExitInfo(code, at, connections, excerpt(lines, LOG_KEPT), during, trace)

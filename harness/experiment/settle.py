@@ -169,6 +169,7 @@ def wait_until_settled(
         if stopped():
             return SettleResult(False, "stopped before it settled", {}, 0.0)
         tick()
+        # Sleeps until the next sample or the end of the window. Polling would use CPU time that the service may need.
         time.sleep(_sleep_time(clock(), sample.at + criteria.pace + LATE, state.since + window + LATE))
 
 

@@ -34,6 +34,7 @@ def soak_steps(
     def steps(trial: Trial) -> Step:
         if clock() >= end:
             return Stop(f"{duration:g} s are over")
+        # A restarted service allocates its caches and pools again, which would look like growth.
         if trial.restarts and (warm := warm_up(since_restart(trial), goal)):
             return replace(warm, index=len(trial.observations))
         step = next_step(trial, goal)
@@ -45,6 +46,7 @@ def soak_steps(
             step = next_step(trial, brief)  # the rest is too short for a hold cycle
         if not isinstance(step, CycleSpec) or step.phase is not Phase.LOAD:
             return step
+        # The record grows by one observation per cycle, so a longer soak gets larger cycles instead of more of them.
         fitting = design.pace(trial, goal.disconnect) * duration / CYCLES
         size = min(float(design.MAX_CONNECTIONS), fitting)
         return replace(step, connections=max(goal.connections, int(size)))

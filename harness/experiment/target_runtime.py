@@ -179,6 +179,7 @@ class TargetRuntime:
             return
         for name, snapshot in zip(("before", "after"), self.reader.snapshots, strict=True):
             saved = (
+                # The viewer divides by the connections, which would be wrong for growth that follows another driver.
                 snapshot if per in ("connection", "answered stream") else replace(snapshot, connections=None)
             )
             saved.save(self.keep / f"{name}.snapshot")

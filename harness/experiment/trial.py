@@ -89,6 +89,7 @@ class RunningTrial:
     def run_cycles(self) -> None:
         """Run one cycle after another, as the plan asks for."""
         record, context, target = self.record, self.record.context, self.parts.target
+        # The time that starting took is part of the limit, so only the rest of it is left for the cycles.
         deadline = context.clock() + record.time_left(record.setup.judgement.max_time)
         while not context.interrupt.user.is_set():
             if context.clock() >= deadline:
@@ -100,6 +101,7 @@ class RunningTrial:
                 text = f"stopped: {step.reason}; {after:.1f} s after the first cycle began"
                 record.note(NoteKind.STOPPED, text, reason=step.reason)
                 return
+            # Without this text a wait for the retention time looks as if the harness had stopped responding.
             record.activity = suspicion(record.trial)
             if isinstance(step, Search):
                 self.search.run()

@@ -72,6 +72,8 @@ class CycleRunner:
             record.record_exit(target)
             return Observation(step, ledger, {}, started, clock(), load_ended, settled=False, complete=False)
         if step.phase is Phase.RETENTION:
+            # This cycle watches late releases, so it must see the counts while they fall, not only once they have
+            # settled.
             settled = reader.now(started)
         else:
             settled = reader.settle(lambda: self._show("quiet", step))
@@ -112,6 +114,8 @@ class ConnectedReadings:
         now, dwell = self._clock(), self._step.dwell
         last = self.readings[-1].at if self.readings else self._started
         took = self._last_ended - last if self.readings else 0.0
+        # A reading slows the service down, so most of the hold is left to it. The upper limit still leaves room for a
+        # few readings.
         pause = max(0.0, min(PAUSE * took, dwell / FEWEST_READINGS - took))
         due = max(READ_EVERY, dwell / MOST_READINGS, took + pause)
         if ledger.open_now < self._step.connections or now - last < due:

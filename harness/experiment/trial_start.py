@@ -78,11 +78,13 @@ class TrialStarter:
             check_free(url)
             self.record.show("starting")
         broker = self._start_broker()
+        # Registered before the service, so that the folder of its agents is removed only after it has stopped.
         self.stack.callback(runtime.close)
         began = self.context.clock()
         # The harness knows a remote service only through the command that reads it, so that command starts first.
         remote = self._open_remote() if self.setup.probe_command and not service.command else None
         target = self._open_target(remote, runtime, broker, port)
+        # Registered at once: if anything below fails, the service is stopped all the same.
         self.stack.callback(self._stop_target, target)
         try:
             # Started before the service is ready: Locust's imports take a second or two, in which the service starts as
@@ -175,6 +177,7 @@ class TrialStarter:
         )
         if not service.command:
             return
+        # If the exit is recorded already, the service crashed under load; otherwise the harness has just stopped it.
         if record.trial.exit is None:
             last = tuple(stopped.last_words)
             about = replace(record.trial.about, stopped_with=stopped.returncode, last_words=last)

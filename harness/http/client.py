@@ -214,6 +214,7 @@ class Client:
             finally:
                 response.close()
             redirects += 1
+            # The body of a redirect is of no use, so its connection is closed and the next request gets a new one.
             request = redirected(request, response.status, response.location, redirects)
 
     def _route(self, endpoint: Endpoint) -> Route:

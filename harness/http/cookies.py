@@ -102,6 +102,7 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
         elif key == "secure":
             secure = True
         elif key == "domain":
+            # A leading dot has no meaning any more (RFC 6265, 5.2.3).
             domain = text.lower().lstrip(".")
         elif key == "max-age" and text.lstrip("-").isdigit():
             # Max-Age has precedence over Expires (RFC 6265, 5.3), whatever their order.

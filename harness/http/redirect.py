@@ -48,6 +48,7 @@ def redirected(request: Request, status: int, location: str, count: int) -> Requ
                 f"answers {status} to a {method} and names another origin, {endpoint.url[:200]}; the harness "
                 "sends a body only to the origin that it was given for",
             )
+        # A list of what is harmless, because a header with a credential may have any name.
         headers = {name: value for name, value in headers.items() if name.lower() in NO_CREDENTIAL}
     return replace(request, endpoint=endpoint, method=method, headers=headers, body=body)
 

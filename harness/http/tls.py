@@ -83,6 +83,8 @@ class TlsLayer:
             # One read(2) of ciphertext may hold several records, and OpenSSL returns one record a call.
             while self.ready and (piece := self._object.read(READ)):
                 pieces.append(piece)
+            # The loop ends without an exception only at the end of the plaintext. Before the handshake it does not
+            # run.
             self.ended = self.ready
         except ssl.SSLWantReadError:
             # The last record is incomplete: the rest of it arrives with the next bytes.

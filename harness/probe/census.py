@@ -38,6 +38,7 @@ def census(
 
 
 def _open(pid: int, known: Mapping[int, int], newest: int | None, processes: list[HotProcess]) -> None:
+    # The known processes are needed as well: a process whose parent has exited is no longer a descendant.
     for each in dict.fromkeys([*descendants(pid, known, newest), *known]):
         try:
             process = HotProcess(each)

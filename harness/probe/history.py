@@ -22,6 +22,7 @@ class History:
         self._samples.append(sample)
         if len(self._samples) > self._most:
             cut = len(self._samples) - self._newest
+            # Repeated thinning halves the resolution of the oldest samples each time, so the whole run stays covered.
             kept = [s for i, s in enumerate(self._samples[:cut]) if i % 2 == 0 or s.gap or s.events]
             if len(kept) > self._most - self._newest:
                 # Gaps and events may be so many that they alone fill the older half; then they are thinned as well.

@@ -64,4 +64,5 @@ def _add(text: bytes, wanted: dict[bytes, str], sizes: Counter[str]) -> None:
     for line in text.splitlines():
         name, _, value = line.partition(b":")
         if name in wanted:
+            # The kernel writes kB and means 1,024 bytes (proc(5)).
             sizes[wanted[name]] += int(value.split()[0]) * 1024

@@ -56,6 +56,7 @@ class Orders:
                 for line in lines:
                     self._queue.put_nowait(line.decode(errors="replace").strip())
                     self.woken.set()
+        # A peer that sends requests faster than it reads the answers gets no more of them; the samples continue.
         except (OSError, queue.Full):
             return
 

@@ -114,6 +114,7 @@ class RemoteSampler:
         except BaseException as error:
             self.error = error
         finally:
+            # Wakes the constructor also after an error, which it then raises.
             self._first.set()
 
     def _follow(self) -> bool:

@@ -42,6 +42,7 @@ class Sampler:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.error: BaseException | None = None
+        # Read here, so that ``latest`` always has a sample and a missing process is an error of the constructor.
         self._latest = self._tree.read(clock())
         self._history.append(self._latest)
         self._ended = self._tree.ended
@@ -113,6 +114,7 @@ class Sampler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        # Seconds. A reading of a huge tree takes less; a thread that is still alive then is stuck in the kernel.
         self._thread.join(5.0)
         # A thread that is stuck in a read may still use the descriptors; closing them could make it read others.
         if not self._thread.is_alive():

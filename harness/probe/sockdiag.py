@@ -49,6 +49,7 @@ def open_diag() -> socket.socket:
     channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
     try:
         channel.settimeout(TIMEOUT)
+        # The kernel may send rows faster than they are parsed, and drops those that do not fit (netlink(7)).
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * BUFFER)
         channel.bind((0, 0))
     except BaseException:

@@ -98,6 +98,7 @@ class Tree:
                 self._known[pid] = HotProcess(pid, hold=len(self._known) < MAX_HELD)
             except OSError:
                 continue
+            # What the first reading finds was there before, so it has not started now.
             if not self._new:
                 events.append(f"pid {pid} started")
 

@@ -215,6 +215,7 @@ def watch(
 
     redrawn = console.is_terminal and not console.is_dumb_terminal
     with Sampler(pid, clock=lambda: clock() - start, interval=interval, on_sample=seen) as sampler:
+        # Transient, because the last state is printed once more at the end.
         live = Live(console=console, refresh_per_second=8, transient=True) if redrawn else None
         if live:
             live.start()

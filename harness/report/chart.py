@@ -16,6 +16,7 @@ def thin(samples: Sequence[Sample], limit: int = MAX_POINTS) -> list[Sample]:
     lost, and never across a gap; the first and the last are always kept."""
     if len(samples) <= limit:
         return list(samples)
+    # Two fewer, for the first and the last sample. The division rounds up, so that the limit holds.
     step = -(-len(samples) // (limit - 2))
     kept = [samples[0]]
     for start in range(1, len(samples) - 1, step):

@@ -83,6 +83,7 @@ def _growth(trial: TrialEntry) -> str:
         return ""
     first = min(
         grown,
+        # "leaking" sorts before "suspected", and a class before the total that contains it.
         key=lambda one: (one.status, rank(Key(one.metric, one.kind)), -one.rate, not one.kind),
     )
     return f"{quantity(first.metric, first.kind, first.rate)} per connection"

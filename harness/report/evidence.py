@@ -67,6 +67,7 @@ def _sum_of(unit: str) -> str:
     name = unit.rpartition("/")[2]
     if name == "hour":
         return "time"
+    # Reversed, so that the first driver of a published name is the one that stays.
     sums = {factor: factor for _, factor, _ in DRIVERS} | {
         published: factor for published, factor, _ in reversed(DRIVERS)
     }
@@ -91,6 +92,7 @@ def _after(trial: Trial, found: Sequence[Moment], one: Finding | Bound, name: st
         for moment, x, y in points
     ]
     base = {id(moment) for moment in split_warmup(found)[1]}
+    # The warm-up is drawn, but the fitted line starts after it, as the judgement does.
     kept = [(x, y) for moment, x, y in points if id(moment) in base] or [(x, y) for _, x, y in points]
     start, end = kept[0], kept[-1]
     lines: list[Line] = [Line([(x, y) for _, x, y in points], "levels")]

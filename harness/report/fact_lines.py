@@ -79,4 +79,5 @@ def _lines(text: str, columns: int, most: int, *, indent: str = "") -> list[str]
         break_on_hyphens=False,
         break_long_words=False,
     )
+    # The no-break spaces were only for the wrapping; copied text must not contain them.
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in wrapped]

@@ -219,6 +219,7 @@ def _limit(exhausts: Exhaustion | None) -> Fact:
         return Fact("limit", "none near")
     more = counted(number(round(exhausts.after_connections)), "more connection")
     pace = exhausts.after_seconds
+    # A forecast of less than a second is not worth a number.
     soon = f", about {span(pace)} at the pace of this load" if pace and pace >= 1 else ""
     return Fact("limit", f"{exhausts.ceiling} ({number(exhausts.limit)}) after {more}{soon}")
 
@@ -250,6 +251,7 @@ def _also_bounded(verdict: Verdict) -> Fact | None:
     pools = [
         bound for bound in verdict.bounds if bound.status == "retention" and not bound.unit.endswith("/hour")
     ]
+    # A class whose total has the same explanation would only repeat it.
     totals = {(one.metric, one.explanation) for one in pools if not one.kind}
     pools = [one for one in pools if not one.kind or (one.metric, one.explanation) not in totals]
     retained = [f"{plural(noun(one.metric, one.kind))}: {one.retained}" for one in pools if one.retained]

@@ -61,5 +61,6 @@ def summary(record: RunRecord) -> str:
     """Markdown to append to the file that GITHUB_STEP_SUMMARY names."""
     text = markdown.render(record)
     if len(text.encode()) > SUMMARY:
+        # Leaves room for the note at the end.
         text = text.encode()[: SUMMARY - 100].decode(errors="ignore") + "\n\n(cut)\n"
     return text

@@ -36,6 +36,7 @@ def causes(lines: Sequence[str]) -> list[str]:
         framed = bool(_FRAME.match(line.strip()))
         if not framed and not frame and not _ACCESS.search(line):
             kept.append(line)
+        # The line after a frame of Python is its source line.
         frame = framed and line.strip().startswith("File ")
     return kept
 

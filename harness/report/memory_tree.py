@@ -55,4 +55,5 @@ def _boxes(node: Node, left: float, depth: int, whole: float, least: float) -> I
     for child in sorted(node.children.values(), key=lambda c: (-c.size, c.name)):
         if child.size / whole >= least:
             yield from _boxes(child, left, depth + 1, whole, least)
+        # Also for a child that is too narrow to be drawn, so that its siblings stay in place.
         left += child.size / whole

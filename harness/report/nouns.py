@@ -86,6 +86,7 @@ def decimal(value: float) -> str:
     if 1e-7 < size < 0.01:
         text = f"{value:.7f}".rstrip("0")
         digits = f"{float(f'{value:.2g}'):.9f}".rstrip("0")
+        # Two significant digits, unless the exact decimal is shorter.
         return min(text, digits, key=len)
     return number(value)
 

@@ -69,6 +69,7 @@ def load(trial: Trial, identifier: str) -> Iterator[Chart]:
         for one in loaded:
             ended = (one.load_ended or one.ended) - start
             began = one.started - start
+            # A record has only the peak of each cycle, so the cycle is drawn as a rectangle.
             steps += [
                 (began, 0.0),
                 (began, float(one.ledger.peak)),

@@ -71,6 +71,7 @@ def _drivers(key: Key, one: Assessed, read: Series) -> Iterator[str]:
     ]
     if not shares:
         return
+    # The chosen driver comes first, also when another explains as much.
     ordered = sorted(shares, key=lambda each: (each[2] != one.factor, -each[0]))[:CANDIDATES]
     total = math.fsum(read.increments)
     for index, (share, words, factor) in enumerate(ordered):

@@ -101,6 +101,7 @@ def _growth_text(trial: Trial, verdict: Verdict, metric: str) -> str:
         grown = {
             key.kind or key.metric: last[key] - first.get(key, 0.0)
             for key in last
+            # The classes of descriptors are listed; their total would count each descriptor twice.
             if key.metric == metric and last[key] - first.get(key, 0.0) > 0 and (key.kind or metric != "fds")
         }
         parts = [
@@ -124,6 +125,7 @@ def _units(trial: Trial) -> tuple[float, str]:
     seen = [o for o in trial.observations if o.levels]
     later = seen[1:]
     checks = [o.broker.requests for o in later if o.broker]
+    # The defects of the reference service act once per check of its broker, not once per connection.
     if trial.about.profile and checks and sum(checks):
         return float(sum(checks)), "check"
     return float(sum(o.ledger.opened for o in later)), "connection"
@@ -140,6 +142,7 @@ def _memory_text(trial: Trial) -> str:
     if len(levels) < 2:
         peak = _peak(trial, "rss")
         return f"peak {peak / MIB:.0f} MiB" if peak else "–"
+    # The first level was read after the first cycle, so the streams of that cycle are not part of the growth.
     opened = sum(o.ledger.opened for o in trial.observations if o.levels) - next(
         o.ledger.opened for o in trial.observations if o.levels
     )

@@ -60,12 +60,14 @@ def ticks(low: float, high: float, most: int = TICKS) -> list[float]:
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(step * power for step in (1, 2, 5, 10) if step * power >= raw)
+    # The tolerance keeps a tick at an end that a binary fraction misses by its rounding error.
     first = math.ceil(low / step - 1e-9)
     return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def short(value: float) -> str:
     """A tick: ``0.5``, ``300``, ``12k``, ``4.5M``."""
+    # From 10,000 on: 1,200 is no longer than 1.2k.
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / (1e3 if unit == 'k' else size):g}{unit}"
@@ -134,6 +136,7 @@ def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
         f'<text class="axis" text-anchor="middle" transform="translate(13 {TOP + inner[1] / 2:.1f}) rotate(-90)">'
         f"{_text(chart.y_label)}</text>"
     )
+    # The page has each chart twice, for wide and narrow screens, and identifiers must be unique.
     name = f"{chart.identifier}-{width}"
     return Markup(  # noqa: S704 - every text in it is escaped
         f'<svg class="plot" role="img" aria-labelledby="{name}-t {name}-d" viewBox="0 0 {width} {height}">'

@@ -47,6 +47,7 @@ def show_table(trials: Sequence[Trial], console: Console) -> None:
         head.append(row.outcome.value, style=STYLES[row.outcome])
         head.append(f" after {row.seconds} and {counted(row.connections, 'connection')}")
         console.print(head)
+        # The line above has the first four cells already.
         for heading, cell in list(zip(HEADINGS, cells(row), strict=True))[4:]:
             console.print(Text(f"  {heading + ':':24}{terminal(cell)}"), soft_wrap=True)
 

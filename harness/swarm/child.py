@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from harness.swarm.patching import begin, imported
 
+# Before every other import, because gevent cannot patch what a module has imported already.
 begin()
 
 import logging  # noqa: E402

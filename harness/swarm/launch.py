@@ -153,6 +153,7 @@ class Swarm:
             self._hung_up(doing, error)
 
     def _hung_up(self, doing: str, error: OSError | None = None) -> None:
+        # The exit code says more than the closed connection, and becomes known a moment later.
         if self._child and self._child.wait(1.0):
             self._check(float("inf"), doing)
         why = f" ({error.strerror})" if error else ""
@@ -183,6 +184,7 @@ class Swarm:
             if not chunk:
                 self._hung_up(doing)
             self._buffer += chunk
+            # Checked while reading, because a line without an end would fill the memory before it could be refused.
             if len(self._buffer) > 2 * MAX_LINE:
                 raise SwarmError(f"the swarm sent a line of more than {MAX_LINE} bytes during {doing}")
         line, _, self._buffer = self._buffer.partition(b"\n")

@@ -134,6 +134,7 @@ class OwnUsers:
         shown = loop.now()
         while not cancelled() and not enough() and (left := ends - loop.now()) > 0:
             gevent.sleep(min(POLL, left))
+            # The loop's time is that of its last poll, which is old after a long callback.
             loop.update_now()
             if loop.now() - shown >= SHOW:
                 shown = loop.now()
@@ -143,6 +144,7 @@ class OwnUsers:
         loop = gevent.get_hub().loop
         loop.update_now()
         over = max(0, opened - open_now)
+        # A user has no outcome of its own in Locust, so its requests decide which share of the users failed.
         failed = round(over * self._failures / self._requests) if self._requests else 0
         notes = [Note(NoteKind.REQUESTS, f"{self._requests} requests of the locustfile's users")]
         if self._failures:

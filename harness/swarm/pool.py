@@ -32,6 +32,7 @@ from harness.swarm.timer_wheel import TimerWheel
 
 POLL = 0.1  # seconds between two calls of cancelled() and of progress(), each of which takes 0.2 ms
 GIVE_UP = 0.5  # seconds of nothing but refused connections after which the cycle stops
+# Failures that are needed as well, so that one slow failure does not end a cycle.
 GIVE_UP_COUNT = 5
 NO_LISTENER = frozenset({causes.REFUSED, causes.UNREACHABLE, causes.TIMEOUT, causes.GENERATOR})
 
@@ -123,6 +124,7 @@ class _Cycle:
             moment = self.wheel.clock()
             if self.pool.statistics and moment - flushed >= FLUSH_INTERVAL:
                 flushed = moment
+                # Locust's web UI draws its charts during the cycle, so its figures cannot wait for the end.
                 self.pool.statistics.flush()
 
     def end(self) -> None:
@@ -169,6 +171,7 @@ class _Cycle:
             not self.stopped
             and tally.opened < spec.connections
             and len(live) < spec.concurrency
+            # While every connection is refused, one attempt at a time shows whether the service is back.
             and self.opening < (self.pool.load.burst if self.refusing is None else 1)
         ):
             self._open()
@@ -228,6 +231,7 @@ class _Cycle:
         if gaps is not None:
             gaps.add(seconds)
             if events > 1:
+                # Only the first event of a read had to be waited for; the others arrived together with it.
                 gaps.add(0.0, events - 1)
 
     def on_closed(self, stream: Stream) -> None:

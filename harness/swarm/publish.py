@@ -65,9 +65,7 @@ class SwarmFigures:
         causes: Counter[str] = Counter()
         for error in list(stats.errors.values()):
             if error.method in FAILING:
-                causes[str(error.error).partition("(")[2].strip("')\"") or str(error.error)] += (
-                    error.occurrences
-                )
+                causes[_cause(error.error)] += error.occurrences
         yield value("harness_streams_open", streams.open)
         yield value("harness_streams_opened", requests[CONNECT])
         yield value("harness_streams_answered", streams.answered)

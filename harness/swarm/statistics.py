@@ -165,6 +165,7 @@ class Statistics:
 
     def on_closed(self, report: Report, name: str, *, reported: bool = False) -> None:
         """One stream has closed. reported: ``on_head`` and ``on_first_event`` were called when those arrived."""
+        # The fast path: without a listener of the user, a successful stream only has to be added up later.
         if report.cause is None and not report.cut and not reported and not self._listeners():
             ended = self._entries_of(name).ended
             ended.append(report)

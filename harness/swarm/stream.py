@@ -252,6 +252,7 @@ class Stream:
         if not self._plain and not report.events and not self.disconnecting:
             self.fail(causes.CLOSED)
         else:
+            # A plain response counts as one event, so that ``events`` and ``--events`` mean the same in both modes.
             report.events += self._plain
             asked = self.disconnecting or self._plain
             # A plain response is complete, so the client has had what it wanted and disconnects in its way.
@@ -354,6 +355,7 @@ class Stream:
         if holds:
             wheel = self._owner.wheel
             moment = wheel.clock()
+            # The lower limit lets the service notice a half-close even when the dwell is already over.
             wheel.put(self, max(min(moment + order.hold, self._ends), moment + OPENING))
         else:
             self._close(reset=order.disconnect in RESETS, drained=drained)

@@ -16,6 +16,7 @@ from harness.swarm.exposure import Exposure
 from harness.swarm.histogram import Histogram
 from harness.swarm.order import Report
 
+# Fields that workers add up; the others need a rule of their own, in ``add_up``.
 SUMMED = (
     "opened", "completed", "failed", "open_now", "events", "comments", "bytes", "aborts", "stalls",
     "rate_limited", "stream_seconds", "ids_missed", "ids_repeated", "ids_disordered", "refused", "reset",
@@ -123,6 +124,7 @@ class Tally:
             events=self.events,
             comments=self.comments,
             bytes=self.bytes,
+            # The other ways (half-close, RST and stall) end a stream before its response is complete.
             aborts=self.by_mode.total() - self.by_mode["fin"] - self.by_mode["ended"],
             stalls=self.stalls,
             rate_limited=self._rate_limited(),
@@ -176,6 +178,7 @@ def add_up(parts: Sequence[Outcome], notes: Sequence[Note] = ()) -> Outcome:
     ledger = replace(
         total,
         seconds=max((ledger.seconds for ledger in ledgers), default=0.0),
+        # The workers load at the same time, so their bursts coincide.
         bursts=max((ledger.bursts for ledger in ledgers), default=0),
         first_event_p50=times.quantile(0.5),
         first_event_p95=times.quantile(0.95),

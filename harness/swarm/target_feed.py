@@ -79,6 +79,7 @@ class TargetFeed:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
+                    # The command may print anything; bytes that are not UTF-8 must not end the thread that reads it.
                     errors="replace",
                 )
             except OSError as error:

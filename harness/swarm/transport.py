@@ -51,6 +51,7 @@ class Server(BaseSocket):
 
     def __init__(self, endpoints: list[str], secret: str) -> None:
         _check_curve()
+        # A context of its own, because ZAP requests go to one socket for the whole context (ZeroMQ RFC 27).
         context = zmq.Context()
         self._known = keys(secret, "worker")[0]
         # Before the first peer: without an answer here, libzmq would accept every key.
@@ -60,6 +61,7 @@ class Server(BaseSocket):
         self._answering = gevent.spawn(self._answer)
         self.socket = context.socket(zmq.ROUTER)
         _keep_alive(self.socket, endpoints)
+        # Encrypts, and admits only peers whose key the ZAP socket above accepts.
         self.socket.curve_server = True
         self.socket.curve_secretkey = keys(secret, "master")[1]
         self.socket.zap_domain = DOMAIN

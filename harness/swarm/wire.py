@@ -257,6 +257,7 @@ def _converter() -> Converter:
             converter.register_structure_hook_func(partial(_same, kind), hook)
     for kind in BY_FIELD:
         converter.register_structure_hook_func(partial(_same, kind), _object(kind, converter))
+    # JSON has no bytes.
     converter.register_unstructure_hook(bytes, lambda body: base64.b64encode(body).decode())
     converter.register_unstructure_hook(Path, lambda path: str(path.resolve()))
     converter.register_unstructure_hook(Histogram, lambda times: list(times.counts.items()))
@@ -264,6 +265,7 @@ def _converter() -> Converter:
 
 
 def _same(kind: Any, other: Any) -> bool:
+    # Generic types such as ``tuple[str, ...]`` are no classes, so isinstance and issubclass cannot compare them.
     return bool(kind == other)
 
 

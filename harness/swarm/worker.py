@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from harness.swarm.patching import begin, imported
 
+# Before every other import, because gevent cannot patch what a module has imported already.
 begin()
 
 import argparse  # noqa: E402
@@ -100,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m harness.swarm.worker", description=__doc__)
     parser.add_argument("master", type=_master, metavar="MASTER:PORT")
     endpoint = parser.parse_args().master
+    # Removed, so that nothing this process starts inherits the secret.
     secret = os.environ.pop(SECRET, "")
     if len(secret) < MIN_SECRET:
         parser.error(

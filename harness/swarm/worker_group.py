@@ -83,6 +83,7 @@ class WorkerGroup:
             if errors or exited or time.monotonic() > deadline:
                 raise SwarmError(errors[0] if errors else self._missing(wanted, where))
             gevent.sleep(POLL)
+        # One Locust user per worker, which runs the cycles that arrive as messages.
         self._runner.start(wanted, spawn_rate=wanted)
 
     def _missing(self, wanted: int, where: str) -> str:
@@ -111,6 +112,7 @@ class WorkerGroup:
             raise SwarmError("no worker is left: all of them exited")
         self._number += 1
         for worker, part in zip(group, split(spec, len(group)), strict=True):
+            # A worker without a share of this cycle has finished it already.
             worker.part, worker.finished, worker.error = part, part.connections == 0 < spec.connections, ""
             worker.last = Outcome(Ledger(), Histogram())
             if not worker.finished:
@@ -198,6 +200,7 @@ def split(spec: CycleSpec, parts: int) -> list[CycleSpec]:
     for index in range(parts):
         connections = spec.connections // parts + (index < spec.connections % parts)
         concurrency = spec.concurrency // parts + (index < spec.concurrency % parts)
+        # Each worker begins with another path. Otherwise the first paths would get more than their share.
         paths = spec.paths[index % len(spec.paths) :] + spec.paths[: index % len(spec.paths)]
         # More workers than streams at once: this one could open none, so the first takes its streams.
         if concurrency == 0 and connections:

@@ -277,7 +277,10 @@ def test_a_bad_url_is_named(url: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("http://[fe80::1]:80/", r"'fe80::1' is link-local.*expected such as http://\[fe80::1%25eth0\]"),
+        (
+            "http://[fe80::1]:80/",
+            r"'fe80::1' is link-local.*expected a URL such as http://\[fe80::1%25eth0\]",
+        ),
         ("http://[fe80::1%25nosuch0]/", r"'fe80::1%nosuch0': this machine has no interface 'nosuch0'"),
         ("http://[::1%2599999]/", "no interface '99999'"),
         ("http://[fe80::1%25²]/", "no interface '²'"),
