@@ -15,15 +15,7 @@ from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
-from harness.core.judge.counts import (
-    CACHE,
-    CERTIFIED,
-    STEEP,
-    UNNOTICED,
-    assess_counts,
-    retention_of,
-    runs_threads,
-)
+from harness.core.judge.counts import CERTIFIED, assess_counts
 from harness.core.judge.diagnose import open_question
 from harness.core.judge.findings import bounds
 from harness.core.judge.growth import Assessed
@@ -31,8 +23,11 @@ from harness.core.judge.limit import limit_of
 from harness.core.judge.memory import BLOCK, MEMORY, WARM, counted_inside
 from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import Moment, moments
+from harness.core.judge.one_count import CACHE, STEEP
 from harness.core.judge.required import HOUR, STREAM, unmet
+from harness.core.judge.retained import UNNOTICED, retention_of
 from harness.core.judge.retention import MARGIN
+from harness.core.judge.runtime_threads import runs_threads
 from harness.core.judge.while_connected import next_hold
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial

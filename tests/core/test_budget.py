@@ -11,7 +11,7 @@ import pytest
 from harness.config import budget_for, find, from_arguments, line_numbers, load
 from harness.core.budget import RETENTION, Budget, merge_budgets, shared
 from harness.core.errors import ConfigError
-from harness.core.judge.counts import allowed
+from harness.core.judge.one_count import allowed
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.verdict import Outcome

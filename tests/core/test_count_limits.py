@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.judge import counts
+from harness.core.judge import counts, one_count, retained, runtime_threads
 from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.moments import Moment, Series, moments
 from harness.core.judge.retention import IdleEvidence
@@ -41,7 +41,7 @@ def run_by(runtime: str) -> Trial:
 
 
 def result_of(one: Series, sensitivity: float = 1e-3) -> Assessed:
-    return counts._tested(one, sensitivity, Allowed())
+    return one_count._tested(one, sensitivity, Allowed())
 
 
 @pytest.mark.parametrize(("each", "status"), [(3, PASS), (4, PASS), (5, LEAKING), (6, LEAKING)])
@@ -68,10 +68,10 @@ def test_a_stream_in_a_pool_holds_five_objects(key: Key, peak: int, step: bool) 
 )  # fmt: skip
 def test_a_runtime_starts_so_many_threads_itself(runtime: str, total: float, found: str) -> None:
     one = Assessed(OPEN, math.inf, "", total=total, exposure=3000.0, growing=True)
-    judged = counts._bound_runtime_threads(run_by(runtime), THREADS, one, rises=3, peak=50)
+    judged = runtime_threads.bound_runtime_threads(run_by(runtime), THREADS, one, rises=3, peak=50)
     assert judged.status == found
     assert judged.growing is (found == OPEN)
-    assert counts._bound_runtime_threads(run_by(runtime), FDS, one, rises=3, peak=50) == one
+    assert runtime_threads.bound_runtime_threads(run_by(runtime), FDS, one, rises=3, peak=50) == one
 
 
 @pytest.mark.parametrize(
@@ -79,20 +79,20 @@ def test_a_runtime_starts_so_many_threads_itself(runtime: str, total: float, fou
 )
 def test_in_two_cycles_it_starts_one_for_each_open_stream(rises: int, total: float, found: str) -> None:
     one = Assessed(OPEN, math.inf, "", total=total, exposure=3000.0)
-    assert counts._bound_runtime_threads(run_by("go"), THREADS, one, rises, 50).status == found
+    assert runtime_threads.bound_runtime_threads(run_by("go"), THREADS, one, rises, 50).status == found
 
 
 @pytest.mark.parametrize(("answered", "found"), [(2999, OPEN), (3000, PASS)])
 def test_its_threads_pass_after_as_many_streams_as_any_pass_takes(answered: float, found: str) -> None:
     one = Assessed(OPEN, math.inf, "", total=5, exposure=answered)
-    assert counts._bound_runtime_threads(run_by("go"), THREADS, one, 3, 50).status == found
+    assert runtime_threads.bound_runtime_threads(run_by("go"), THREADS, one, 3, 50).status == found
 
 
 @pytest.mark.parametrize(("served", "status"), [(4095, OPEN), (4096, LEAKING), (4200, LEAKING)])
 def test_a_cache_may_hold_4096_entries(served: int, status: str) -> None:
     clients = [served / 32, served / 16] * 11
     clients[-1] += served - sum(clients)
-    one = counts.assess_one(series(OBJECTS, clients, clients, peak=1), 1e-3, Allowed())
+    one = one_count.assess_one(series(OBJECTS, clients, clients, peak=1), 1e-3, Allowed())
     assert one.status == status
     assert bool(one.cache) is (status == OPEN)
     assert ("a cache also grows" in one.why) is (status == OPEN)
@@ -102,7 +102,7 @@ def test_a_cache_may_hold_4096_entries(served: int, status: str) -> None:
 def test_a_cache_that_has_filled_adds_less_than_four_fifths_at_the_end(last: float, status: str) -> None:
     clients = [200.0, 400.0] * 8
     grown = [*clients[:-1], round(400 * last)]
-    one = counts.assess_one(series(OBJECTS, grown, clients, peak=1), 1e-3, Allowed())
+    one = one_count.assess_one(series(OBJECTS, grown, clients, peak=1), 1e-3, Allowed())
     assert (one.status, bool(one.cache)) == (status, status == OPEN)
     assert ("by less at the end" in one.why) is (status == OPEN)
 
@@ -110,7 +110,7 @@ def test_a_cache_that_has_filled_adds_less_than_four_fifths_at_the_end(last: flo
 @pytest.mark.parametrize(("each", "cache"), [(0.49, False), (0.51, True)])
 def test_an_entry_of_a_cache_is_at_least_half_an_object(each: float, cache: bool) -> None:
     clients = [200.0, 400.0] * 6
-    one = counts.assess_one(series(OBJECTS, [each * n for n in clients], clients, peak=1), 1e-3, Allowed())
+    one = one_count.assess_one(series(OBJECTS, [each * n for n in clients], clients, peak=1), 1e-3, Allowed())
     assert (one.status, bool(one.cache)) == (OPEN, cache)
 
 
@@ -147,7 +147,7 @@ def test_departures_are_unnoticed_from_two_sockets_or_two_in_a_hundred(
         Moment(Phase.LOAD, {FDS: 9.0, waits: 5.0}, {}, 5, 0, 0),
         Moment(Phase.LOAD, {FDS: 9.0, waits: 5.0 + held}, {"answered": streams}, 5, 0, 0),
     ]
-    assert counts._departures_unnoticed(found) is unnoticed
+    assert retained._departures_unnoticed(found) is unnoticed
 
 
 FIRM = Assessed(LEAKING, 1.0, "grew in step", total=50.0, exposure=3000.0, rate=1.0, low=0.9, high=1.1)
@@ -183,8 +183,8 @@ FIRM = Assessed(LEAKING, 1.0, "grew in step", total=50.0, exposure=3000.0, rate=
 def test_growth_is_retained_once_no_release_can_have_been_missed(
     one: Assessed, seen: IdleEvidence, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts, "idle_evidence", lambda *_: seen)
-    judged = counts.retained(
+    monkeypatch.setattr(retained, "idle_evidence", lambda *_: seen)
+    judged = retained.retained(
         replace(trial([]), retention=60.0), [Moment(Phase.LOAD, {FDS: 1.0}, {}, 5, 0, 0)], FDS, one
     )
     assert judged.status == status
@@ -195,10 +195,10 @@ def test_growth_is_retained_once_no_release_can_have_been_missed(
 def test_a_service_that_misses_departures_has_twelve_seconds_more(
     age: float, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts, "idle_evidence", lambda *_: IdleEvidence(age, 0.0, 10.0, 0.0))
+    monkeypatch.setattr(retained, "idle_evidence", lambda *_: IdleEvidence(age, 0.0, 10.0, 0.0))
     waits = Key("fds", "close-wait")
     found = [Moment(Phase.LOAD, {FDS: 9.0, waits: held}, {}, 5, 0, 0) for held in (0.0, 9.0)]
-    assert counts.retained(replace(trial([]), retention=60.0), found, FDS, FIRM).status == status
+    assert retained.retained(replace(trial([]), retention=60.0), found, FDS, FIRM).status == status
 
 
 @pytest.mark.parametrize(
@@ -228,5 +228,5 @@ def test_so_much_less_without_clients_is_a_release(
     ]
     whole = replace(trial([], observations=seen, retention=6.0), initial={key: base})
     one = Assessed(OPEN, 1.0, "", total=2 * least, exposure=3000.0, growing=True)
-    judged = counts.retained(whole, moments(whole), key, one)
+    judged = retained.retained(whole, moments(whole), key, one)
     assert (judged.idle_evidence is not None) is released

@@ -11,9 +11,9 @@ import pytest
 from harness.core import design, plan
 from harness.core.budget import Budget
 from harness.core.cycle import Observation, Phase
-from harness.core.judge.counts import CACHE, assess_one
 from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.moments import Series
+from harness.core.judge.one_count import CACHE, assess_one
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import MAX_WARMUP, POWER, Goal, Search, Stop, next_step, warm_up

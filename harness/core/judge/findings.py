@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.core.judge.caveat import connections_per_second
-from harness.core.judge.counts import CERTIFIED, FLOOR
+from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.diagnose import distinct, per, published
 from harness.core.judge.explaining_places import where
 from harness.core.judge.following import only_follows
@@ -15,6 +15,7 @@ from harness.core.judge.forecast import first_full, nearest
 from harness.core.judge.growth import Assessed
 from harness.core.judge.memory import GRANULE, MEMORY
 from harness.core.judge.moments import Moment, level_of, split_warmup
+from harness.core.judge.one_count import FLOOR
 from harness.core.judge.rates import MAX_SKEW
 from harness.core.judge.recipe import explain
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key, rank

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from harness.core.judge.counts import LONG_ENOUGH, allowed, retention_of
 from harness.core.judge.growth import MIN_IDLE_SHARE, Allowed, Assessed
 from harness.core.judge.memory import ARENAS, GRANULE, LATE, MEMORY, TOLERANCE, assess_memory
 from harness.core.judge.moments import Moment, Series, moments, series
+from harness.core.judge.one_count import allowed
 from harness.core.judge.restarted import merged
+from harness.core.judge.retained import LONG_ENOUGH, retention_of
 from harness.core.judge.trend import critical
 from harness.core.metric import Key
 from harness.core.record import Trial

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from harness.core import design
 from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Ledger, Observation, Phase
 from harness.core.design import Goal
-from harness.core.judge.counts import CERTIFIED, FINEST
+from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.memory import ASKED, MEMORY, counted_inside
 from harness.core.judge.moments import moments
+from harness.core.judge.one_count import FINEST
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Stop, next_step

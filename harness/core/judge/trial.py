@@ -10,7 +10,7 @@ from harness.core.judge import connected_findings
 from harness.core.judge import crash as crashes
 from harness.core.judge.advice import held_of, next_step
 from harness.core.judge.caveat import SPREAD, Caveat, caveat_of, ledger_total, warnings_of
-from harness.core.judge.counts import assess_counts, retention_of
+from harness.core.judge.counts import assess_counts
 from harness.core.judge.diagnose import per
 from harness.core.judge.findings import bounds, ceilings, leaks, seconds_seen
 from harness.core.judge.following import held_for_departed
@@ -20,6 +20,7 @@ from harness.core.judge.memory import MEMORY, counted_inside
 from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import moments, split_warmup
 from harness.core.judge.required import shortfall, unmet
+from harness.core.judge.retained import retention_of
 from harness.core.judge.stalled import EXHAUSTED, ran_out, stalled
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.record import Trial

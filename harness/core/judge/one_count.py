@@ -1,0 +1,115 @@
+"""The test of one count, by its metric: exact counts by likelihood, noisy ones by their trend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from harness.core.budget import Budget
+from harness.core.judge import growth, trend
+from harness.core.judge.diagnose import per
+from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.moments import Series
+from harness.core.metric import EXACT_MEMORY_KINDS, Key
+
+# Growth per reading that is normal: an interpreter or a C library maps an arena now and then. Of seven healthy
+# servers six moved by at most 4 mappings a cycle after the third, Node's once by 70 (bench/traces).
+TOLERANCE = {"mappings": 4.0}
+# Noise of a runtime counter, measured (docs/detector.md): a reading itself adds 4 blocks, a heap varies by a page, and
+# idle CPU by up to 0.0019 cores.
+FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
+# Smallest growth per connection that counts as a leak in a counter with noisy readings.
+FINEST = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}  # × trial.sensitivity
+MIN_GROWTH_OF = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
+# Counters of objects, with the number that a stream in a pool may hold.
+COUNTED = {"objects": 5, "blocks": 5}
+# A cache of one entry per request or event grows exactly like a leak until it is full, and a thousand or two are
+# customary sizes. So memory alone proves nothing below this number. Descriptors, threads and tasks are not cached by
+# the thousand, and no cache grows per abort, per stalled reader or per timeout.
+CACHE = 4096.0
+TAIL = 0.8  # of its earlier rate that growth by one entry each keeps to the end, unlike a cache that fills up
+STEEP = 0.5  # growth per connection, or event, that is too large for a warm-up
+ENTRIES = {
+    "connection": "connection",
+    "answered": "answered",
+    "event": "event",
+    "stream-second": "stream-second",
+}  # driver → what is counted
+
+
+def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
+    """Apply the test of its metric to one series. Memory that a cache could hold is not certain yet."""
+    found = _tested(one, sensitivity, granted)
+    counted = ENTRIES.get(found.factor)
+    if counted is None or one.key.kind not in EXACT_MEMORY_KINDS:
+        return found
+    served = math.fsum(one.column(counted))
+    steep = found.total >= STEEP * served
+    if served >= CACHE and not (steep and _tails_off(one, counted)):
+        return found
+    if found.status != "leaking":
+        cache = found.why if found.growing and steep else ""
+        return replace(found, cache=cache) if served < CACHE else found
+    why = f"{found.why}; {until_full(per(counted), served)}"
+    if served >= CACHE:
+        why = f"{found.why}, but by less at the end, as a cache that has filled up"
+    return replace(found, status="undecided", why=why, growing=True, cache=found.why if steep else "")
+
+
+def until_full(unit: str, served: float) -> str:
+    """Why growth that a cache could hold is not certain yet, and what is missing."""
+    return f"a cache also grows until it is full: only {CACHE:,g} {unit}s rule one out, and there were {served:,.0f}"
+
+
+def _tails_off(one: Series, counted: str) -> bool:
+    """Whether the last cycle with the driver added less per unit than the cycles before."""
+    acted = [
+        (grown, amount) for grown, amount in zip(one.increments, one.column(counted), strict=True) if amount
+    ]
+    if len(acted) < 2:
+        return False
+    grown, amount = acted[-1]
+    before = math.fsum(value for value, _ in acted[:-1]) / math.fsum(many for _, many in acted[:-1])
+    return grown / amount < TAIL * before
+
+
+def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
+    key = one.key
+    name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
+    if name in COUNTED:
+        return trend.assess_moving(
+            replace(one, peak=one.peak * COUNTED[name]),
+            sensitivity=sensitivity * FINEST[name],
+            allowed=granted,
+            floor=FLOOR[name],
+            least=MIN_GROWTH_OF[name],
+            steps=True,
+        )
+    if name in FLOOR:
+        return trend.assess(
+            one,
+            sensitivity=sensitivity * FINEST[name],
+            allowed=granted,
+            floor=FLOOR[name],
+            least=MIN_GROWTH_OF[name],
+            steps=name != "idle-cpu",
+        )
+    tolerance = TOLERANCE.get(key.metric, 0.0)
+    if min(one.increments) < -tolerance:
+        return trend.assess_moving(one, sensitivity=sensitivity, allowed=granted, tolerance=tolerance)
+    return growth.assess(one, sensitivity=sensitivity, allowed=granted, tolerance=tolerance)
+
+
+def allowed(budget: Budget, key: Key) -> Allowed:
+    """The growth that a budget grants this key. The entry of the key takes precedence over that of its metric, which
+    holds only for kinds of the same unit. What is granted to kinds is granted to their total too."""
+    alike = Key(key.metric).unit == key.unit
+
+    def of(table: Mapping[str, float]) -> float:
+        if key.kind:
+            return table.get(str(key), table.get(key.metric, 0.0) if alike else 0.0)
+        kinds = math.fsum(value for name, value in table.items() if name.startswith(f"{key.metric}/"))
+        return max(table.get(key.metric, 0.0), kinds)
+
+    return Allowed(of(budget.growth), of(budget.per_event), of(budget.per_hour), of(budget.pools))

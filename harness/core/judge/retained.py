@@ -1,0 +1,217 @@
+"""The result of a count once the retention time is taken into account: what is released late is no leak."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from harness.core.budget import retain_for
+from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
+from harness.core.judge.moments import Moment, Series, level_of
+from harness.core.judge.one_count import (
+    CACHE,
+    COUNTED,
+    ENTRIES,
+    FINEST,
+    FLOOR,
+    MIN_GROWTH_OF,
+    allowed,
+    until_full,
+)
+from harness.core.judge.rates import interval
+from harness.core.judge.retention import (
+    FALLEN,
+    FLAT,
+    MARGIN,
+    MISSING,
+    TESTED,
+    IdleEvidence,
+    idle_evidence,
+    swept_during_load,
+)
+from harness.core.judge.runtime_threads import FEW, NOT_ONE, bound_runtime_threads
+from harness.core.judge.unnoticed import unnoticed
+from harness.core.metric import EXACT_MEMORY_KINDS, Key
+from harness.core.record import Trial
+from harness.core.units import bytes_text
+
+# Bytes left per answered stream after the first full release that are more than a warm-up: Node's heap keeps 170 bytes
+# of the first clients, Go's 60.
+# Mappings are an allocator's arenas: 3,000 threads left 340.
+STEEP_LEFT = {"objects": 0.5, "blocks": 0.5, "heap-bytes": 1024.0, "mappings": 0.5}
+# The same, below which the rest looks like a warm-up and only weakens the bound.
+WARMED = {"heap-bytes": 256.0, "mappings": 0.2}
+WARMER = 1.5  # times as much per stream as later streams that the first streams leave if it is a warm-up
+MIN_RELEASE = 16.0  # units: a smaller fall without clients is jitter
+RELEASED = {"objects": 200.0, "blocks": 200.0, "heap-bytes": 1048576.0, "idle-cpu": 0.05, "mappings": 64.0}
+LONG_ENOUGH = 1.25  # times the retention time for which growth over time must have gone on
+UNNOTICED = 12.0  # seconds: two heartbeats of up to 36 s, after which a write to a departed client fails
+SWEPT = 2.0  # times the largest fall that growth must exceed
+SURELY = 0.9  # share of a small growth whose release must have been observable
+
+
+def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> Assessed:
+    """The result once the retention time is taken into account (``harness.core.judge.retention``)."""
+    retention = retention_of(trial, key)
+    if retention <= 0 or one.status == "bounded":
+        return one
+    moments_, levels = _read(found, key)
+    name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
+    noise = FLOOR.get(name, 1.0)
+    least, close = RELEASED.get(name, MIN_RELEASE), FLAT if name in FLOOR else 0.0
+    seen = idle_evidence(moments_, key, levels, retention, noise, least, close)
+    if (swept := swept_during_load(moments_, levels, one.factor)) is not None:
+        seen = replace(seen, age=min(seen.age, max(0.0, moments_[-1].at - swept)))
+    if seen.release:
+        left = _after_release(trial, moments_, levels, key, one, seen, retention)
+        return bound_runtime_threads(trial, key, left, FEW + 1, 0)
+    if one.status != "leaking":
+        return one
+    if (
+        one.total <= SWEPT * seen.swept
+    ):  # a cleanup that runs after a number of requests has freed as much at once
+        return replace(
+            one,
+            status="undecided",
+            growing=True,
+            idle_evidence=seen,
+            why=f"{one.why}; {seen.swept:g} fell at once",
+        )
+    margin = MARGIN + (UNNOTICED if _departures_unnoticed(found) else 0.0)
+    if (
+        one.factor == "time"
+    ):  # growth over time that outlasts the retention time has nothing left that could expire
+        late = seen.age >= retention * LONG_ENOUGH
+    else:
+        batch = noise if key.metric == "idle-cpu" else batch_size_of(one)  # CPU time has no smallest unit
+        needed = max(min(TESTED * batch, SURELY * one.total), FALLEN * one.total)
+        late = (
+            seen.age >= retention + margin and seen.tested >= needed and seen.fallen <= MISSING * seen.tested
+        )
+    if late:
+        return replace(one, idle_evidence=seen)
+    return replace(one, status="suspected", growing=True, idle_evidence=seen)
+
+
+def _departures_unnoticed(found: Sequence[Moment]) -> bool:
+    """Whether sockets of departed clients have accumulated. A service that notices a departure only at its second write
+    may close them a little later than the retention time."""
+    held = [unnoticed(moment.levels) for moment in found if moment.levels]
+    streams = found[-1].done.get("answered", 0.0)
+    return bool(held) and held[-1] - min(held) > max(2.0, 0.02 * streams)
+
+
+def retention_of(trial: Trial, key: Key) -> float:
+    """Seconds for which this key may be retained: by the budget of the key, of its metric, of all, or by the trial."""
+    return retain_for(trial.budget.retain, str(key), trial.retention)
+
+
+def _read(found: Sequence[Moment], key: Key) -> tuple[list[Moment], list[float]]:
+    """The moments and the level of the key at each; where it was not read, that of the next reading."""
+    known: list[float | None] = [level_of(moment, key) for moment in found]
+    following: float | None = None
+    for index in range(len(known) - 1, -1, -1):
+        following = known[index] if known[index] is not None else following
+        known[index] = following
+    kept = [(moment, level) for moment, level in zip(found, known, strict=True) if level is not None]
+    return [moment for moment, _ in kept], [level for _, level in kept]
+
+
+def _after_release(
+    trial: Trial, found: Sequence[Moment], levels: Sequence[float], key: Key, one: Assessed, seen: IdleEvidence,
+    retention: float,
+) -> Assessed:  # fmt: skip
+    """Judge what was left each time after everything that is ever released had been released."""
+    assert seen.release
+    said = seen.release.text()
+    open_ = replace(
+        one, status="undecided", why=f"{said}; not yet all of it", growing=True, idle_evidence=seen
+    )
+    if len(seen.drained) < 2:
+        return open_
+    drained = _warm(found, levels, seen.drained, trial.sensitivity)
+    at = [found[index] for index in drained]
+    left = [levels[index] for index in drained]
+    inside = key.kind in EXACT_MEMORY_KINDS
+    spans = tuple(_between(a, b) for a, b in pairwise(at))
+    rest = Series(key, tuple(left), spans, max(moment.peak for moment in found))
+    streams = math.fsum(rest.column("answered"))
+    total = left[-1] - left[0]
+    if streams <= 0:
+        return open_
+    noisy = inside or key.metric == "idle-cpu"
+    fine = trial.sensitivity * FINEST.get(key.kind if inside else key.metric, 0.0) * streams
+    if total <= max(FLOOR.get(key.kind, 1.0), FLAT * seen.fallen if noisy else 0.0, fine):
+        at_most = (3.0 + max(0.0, total)) / streams
+        enough = at_most <= trial.sensitivity * FINEST.get(key.kind, 1.0) or inside
+        why = f"{said}; nothing was left of {streams:,.0f} answered streams"
+        return Assessed(
+            "bounded" if enough else "undecided", at_most, why, max(0.0, total), streams, idle_evidence=seen
+        )
+    if seen.idle < retention + MARGIN:
+        return replace(open_, why=f"{said}; {_amount(key, total)} remained after {seen.idle:.0f} s")
+    granted = allowed(trial.budget, key)
+    beyond = total - math.fsum(granted.of(dict(span)) for span in spans)
+    arenas = FLAT * seen.fallen if noisy or key.metric == "mappings" else 0.0
+    largest = max(granted.pool, BURST_POOL * COUNTED.get(key.kind, 1), 2 * rest.peak, arenas)
+    if not math.isclose(seen.fallen, 0.0) and seen.release.after == 0.0:
+        largest = max(largest, SWEPT * seen.swept)
+    own = one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor))
+    factor = one.factor if own else "answered"
+    rate, low, high = interval(rest.increments, rest.column(factor))
+    others = "the rest was " if seen.release.over else ""
+    why = f"{_amount(key, total)} remained {seen.idle:.0f} s after the last client; {others}{said}"
+    name = key.kind if inside else key.metric
+    least = (
+        MIN_GROWTH_OF.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
+    )
+    if beyond > max(largest, least) and not (inside and streams < CACHE):
+        return replace(
+            one, status="leaking", why=why, total=total, exposure=streams, factor=factor, rivals=(), rate=rate,
+            low=low, high=high, at_most=high, growing=False, idle_evidence=seen,
+        )  # fmt: skip
+    at_most = high * math.fsum(rest.column(factor)) / streams
+    warm = not at[0].done.get("connection") and total <= WARMED.get(name, 0.0) * streams
+    small = beyond > max(largest, least)  # too few streams for what else would be certain
+    holds = until_full("answered stream", streams) if small else "a pool could hold that"
+    return replace(
+        open_,
+        why=f"{why}; {holds}",
+        total=total,
+        exposure=streams,
+        at_most=at_most,
+        growing=not warm,
+    )
+
+
+def _warm(
+    found: Sequence[Moment], levels: Sequence[float], drained: tuple[int, ...], sensitivity: float
+) -> tuple[int, ...]:
+    """The drained moments, without the one before the first client once enough streams came after the first full
+    release. The first clients leave a warm-up behind, which is neither a pool nor a leak. If each later stream leaves
+    as much, it was not a warm-up."""
+    if found[drained[0]].peak or found[drained[0]].done.get("connection", 0.0) or len(drained) < 3:
+        return drained
+    first = _between(found[drained[0]], found[drained[1]]).get("answered", 0.0)
+    streams = _between(found[drained[1]], found[drained[-1]]).get("answered", 0.0)
+    grown, later = levels[drained[1]] - levels[drained[0]], levels[drained[-1]] - levels[drained[1]]
+    alike = later > MIN_GROWTH and grown * streams <= WARMER * later * first
+    return drained[1:] if streams * sensitivity >= NOT_ONE and not alike else drained
+
+
+def _between(before: Moment, after: Moment) -> dict[str, float]:
+    return {name: max(0.0, amount - before.done.get(name, 0.0)) for name, amount in after.done.items()}
+
+
+def batch_size_of(one: Assessed) -> float:
+    """The smallest step by which growth occurs: growth of several units per stream has no smaller steps."""
+    return max(1.0, one.rate) if one.factor != "time" else 1.0
+
+
+def _amount(key: Key, total: float) -> str:
+    """A total in the unit of its metric: ``39,134``, ``3.9 MB``."""
+    if key.metric == "memory" and key.kind not in ("objects", "blocks"):
+        return bytes_text(total)
+    return f"{total:,.0f}" if total >= 1 else f"{total:.2g}"
