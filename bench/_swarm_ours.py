@@ -17,9 +17,9 @@ from harness.swarm import pool
 from harness.swarm import stream as streams
 from harness.swarm.cycle_queue import CycleQueue, cycle_user
 from harness.swarm.load import LoadOptions
-from harness.swarm.order import Order, Report
 from harness.swarm.setup import SwarmSetup
 from harness.swarm.statistics import Statistics
+from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.tally import Outcome
 from harness.swarm.user import SseUser
 
@@ -71,8 +71,8 @@ class Pool:
         probe = len(self.reports) % PROBE == 0
         return _Timed(self.lags, **options) if probe else Decoder(**options)
 
-    def _report(self, order: Order) -> Report:
-        report = Report(order)
+    def _report(self, spec: StreamSpec) -> Report:
+        report = Report(spec)
         self.reports.append(report)
         return report
 

@@ -27,7 +27,6 @@ from harness.core.sse.event import DEFAULT_LIMIT  # noqa: E402
 from harness.http.endpoint import Endpoint  # noqa: E402
 from harness.http.request import Request  # noqa: E402
 from harness.http.route import Router  # noqa: E402
-from harness.swarm.order import Order  # noqa: E402
 from harness.swarm.source import (  # noqa: E402
     FOR_EVER,
     RECONNECTION_TIME,
@@ -36,6 +35,7 @@ from harness.swarm.source import (  # noqa: E402
     SourceOptions,
     StreamFailed,
 )
+from harness.swarm.stream_spec import StreamSpec  # noqa: E402
 from harness.swarm.timer_wheel import TimerWheel  # noqa: E402
 
 CAPABILITIES = [
@@ -113,7 +113,7 @@ class Client:
             request,
             router,
             wheel,
-            Order(
+            StreamSpec(
                 request.endpoint.target, dwell=FOR_EVER, stall_after=seconds(found, "readTimeoutMs", FOR_EVER)
             ),
             options=SourceOptions(

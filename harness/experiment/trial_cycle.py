@@ -76,7 +76,7 @@ class CycleRunner:
             # settled.
             settled = reader.now(started)
         else:
-            settled = reader.settle(lambda: self._show("quiet", step))
+            settled = reader.settle(lambda: self._show("settling", step))
         seen = reader.observe(step, ledger, settled, started, load_ended)
         if connected.readings:
             seen = replace(seen, connected=tuple(connected.readings))

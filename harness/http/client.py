@@ -40,9 +40,9 @@ class RequestFailed(Exception):
 class Response:
     """One response on its connection. endpoint: where it came from, after redirects."""
 
-    def __init__(self, request: Request, timeout: float, ends: float, clock: Callable[[], float]) -> None:
+    def __init__(self, request: Request, timeout: float, deadline: float, clock: Callable[[], float]) -> None:
         self.endpoint = request.endpoint
-        self._timeout, self._ends, self._clock = timeout, ends, clock
+        self._timeout, self._deadline, self._clock = timeout, deadline, clock
         self._parser = ResponseParser(self)
         self._sock: socket.socket | None = None
         self._stage = "connection"
@@ -89,11 +89,11 @@ class Response:
             self._sock = self._connect(route)
             if route.tls is not None:
                 self._stage = "TLS handshake"
-                self._limit()
+                self._set_timeout()
                 # The handshake happens here, with the timeout of the socket.
                 self._sock = route.tls.wrap_socket(self._sock, server_hostname=route.name)
             self._stage = "headers"
-            self._limit()
+            self._set_timeout()
             self._sock.sendall(data)
             received = 0
             # The status stays 0 during informational responses, of which there may be any number.
@@ -132,7 +132,7 @@ class Response:
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
                 # The timeout of a socket limits one call, so each call gets what is left of the whole.
-                sock.settimeout(self._left())
+                sock.settimeout(self._time_left())
                 sock.connect(address)
             except TimeoutError:
                 # No time is left for another address.
@@ -145,20 +145,20 @@ class Response:
                 return sock
         raise failure
 
-    def _left(self) -> float:
-        left = self._ends - self._clock()
+    def _time_left(self) -> float:
+        left = self._deadline - self._clock()
         if left <= 0:
             raise TimeoutError
         return left
 
-    def _limit(self) -> None:
+    def _set_timeout(self) -> None:
         assert self._sock is not None
         # Set before each call, because the rest of the one timeout becomes shorter.
-        self._sock.settimeout(self._left())
+        self._sock.settimeout(self._time_left())
 
     def _receive(self) -> bytes:
         assert self._sock is not None
-        self._limit()
+        self._set_timeout()
         chunk = self._sock.recv(READ)
         if chunk:
             self._parser.http.feed_data(chunk)
@@ -202,10 +202,10 @@ class Client:
     def open(self, request: Request) -> Iterator[Response]:
         """The final response, its head read. Raises RequestFailed, or RedirectRefused for a redirect that the
         harness does not follow."""
-        ends = self._clock() + self._timeout
+        deadline = self._clock() + self._timeout
         redirects = 0
         while True:
-            response = Response(request, self._timeout, ends, self._clock)
+            response = Response(request, self._timeout, deadline, self._clock)
             try:
                 response.exchange(self._route(request.endpoint), request.encode())
                 if response.status not in REDIRECTS:

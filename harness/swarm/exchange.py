@@ -7,7 +7,7 @@ from harness.swarm.stream import Stream
 
 
 class Exchange(Stream):
-    """Sends ``order.events`` requests; with 0 it sends one and stays connected for its dwell. ``report.events`` counts
+    """Sends ``spec.events`` requests; with 0 it sends one and stays connected for its dwell. ``report.events`` counts
     the responses. A service may close the connection between two responses: that is not a failure."""
 
     __slots__ = ("_keeps_alive",)
@@ -19,17 +19,17 @@ class Exchange(Stream):
         self._keeps_alive = self._parser.should_keep_alive()
 
     def _complete(self) -> None:
-        report, order = self.report, self.report.order
+        report, spec = self.report, self.report.spec
         report.events += 1
         if report.first_event is None:
             report.first_event = report.headers
         if not self._keeps_alive:
-            report.disconnect = "ended" if report.events < order.events else order.disconnect
+            report.disconnect = "ended" if report.events < spec.events else spec.disconnect
             self._close()
-        elif report.events < order.events:
+        elif report.events < spec.events:
             self._expect_next()
             self._link.send(self._request.encode())
-        elif order.events == 0:
+        elif spec.events == 0:
             self._expect_next()
         else:
             self.disconnect(drained=True)
@@ -42,7 +42,7 @@ class Exchange(Stream):
         report = self.report
         # A service may close an idle connection at any time (RFC 9112, 9.5); once it has responded, that is not a
         # failure.
-        idle = not self.disconnecting and report.events > 0 and report.order.events == 0
+        idle = not self.disconnecting and report.events > 0 and report.spec.events == 0
         if idle and cause == causes.CLOSED:
             report.disconnect = "ended"
             self._close()

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.core.cycle import Ledger
 from harness.http import causes
-from harness.swarm.order import Report
+from harness.swarm.stream_spec import Report
 
 # Failures that the run or the generator caused do not show when the service began to fail.
 OWN = frozenset({causes.CANCELLED, causes.GENERATOR, causes.WORKER_LOST})

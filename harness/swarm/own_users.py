@@ -143,21 +143,21 @@ class OwnUsers:
     def _outcome(self, opened: int, started: float, *, open_now: int = 0) -> Outcome:
         loop = gevent.get_hub().loop
         loop.update_now()
-        over = max(0, opened - open_now)
+        closed = max(0, opened - open_now)
         # A user has no outcome of its own in Locust, so its requests decide which share of the users failed.
-        failed = round(over * self._failures / self._requests) if self._requests else 0
+        failed = round(closed * self._failures / self._requests) if self._requests else 0
         notes = [Note(NoteKind.REQUESTS, f"{self._requests} requests of the locustfile's users")]
         if self._failures:
             text = f"{self._failures} of {self._requests} requests failed"
             notes.append(Note(NoteKind.REQUESTS, text))
         causes = self._causes
-        if over and not self._requests and not open_now:
-            failed, causes = over, Counter({NOTHING: over})
+        if closed and not self._requests and not open_now:
+            failed, causes = closed, Counter({NOTHING: closed})
         ledger = Ledger(
             opened=opened,
-            completed=over - failed,
+            completed=closed - failed,
             failed=failed,
-            open_now=opened - over,
+            open_now=opened - closed,
             events=self._requests - self._failures,
             bytes=self._bytes,
             seconds=loop.now() - started,
@@ -168,7 +168,7 @@ class OwnUsers:
             causes=_shared(causes, failed),
             first_failure=self._first_failure,
             by_path=dict(self._by_path.most_common(50)),
-            answered=over - failed,
+            answered=closed - failed,
             notes=tuple(notes),
         )
         return Outcome(ledger, self._times)

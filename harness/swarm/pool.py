@@ -21,12 +21,12 @@ from harness.http.endpoint import Endpoint
 from harness.http.request import Request
 from harness.http.route import Router
 from harness.swarm.exchange import Exchange
-from harness.swarm.order import Order, Report
 from harness.swarm.requests import Clients, Requests
 from harness.swarm.saturation import Saturation
 from harness.swarm.setup import SwarmSetup
 from harness.swarm.statistics import FLUSH_INTERVAL, GAP, Statistics, none_open
 from harness.swarm.stream import Stream
+from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.tally import Outcome, Tally
 from harness.swarm.timer_wheel import TimerWheel
 
@@ -83,19 +83,19 @@ class _Cycle:
         self.opening = 0
         self.stopped = False  # no more are opened
         self.cut_short = ""  # why, where that was before the end of the cycle
-        self.refusing: float | None = None  # since when every connection was refused
+        self.refused_since: float | None = None  # since when every connection was refused
         self.refusals = 0
         self.started = pool.wheel.clock()
         self.saturation = Saturation(self.started)
         self.modes = _modes(spec.disconnect, pool.rng)
-        self.silent = 0  # streams opened that do not read
+        self.not_reading = 0  # streams opened that do not read
         self.paths = itertools.cycle(spec.paths)
         self.finished = gevent.event.Event()
         load, streaming = pool.load, spec.mode == "stream"
-        again = load.keep_alive and not streaming
-        self.opens = Exchange if again else Stream
+        persistent = load.keep_alive and not streaming
+        self.stream_type = Exchange if persistent else Stream
         self.requests = Requests(pool.endpoint, load, pool.clients, spec.paths, streaming=streaming)
-        self.orders: dict[tuple[str, str, bool], Order] = {}
+        self.stream_specs: dict[tuple[str, str, bool], StreamSpec] = {}
         # The fields of each path's events, as the last stream found them: the next one decodes them faster.
         self.shapes: dict[str, Shape] = {}
         # Computed once, so that thousands of streams share one integer object.
@@ -172,7 +172,7 @@ class _Cycle:
             and tally.opened < spec.connections
             and len(live) < spec.concurrency
             # While every connection is refused, one attempt at a time shows whether the service is back.
-            and self.opening < (self.pool.load.burst if self.refusing is None else 1)
+            and self.opening < (self.pool.load.burst if self.refused_since is None else 1)
         ):
             self._open()
         if not live and (self.stopped or tally.opened >= spec.connections):
@@ -182,20 +182,20 @@ class _Cycle:
         # Paths and modes advance with each stream, so that every stretch of a cycle has all of them.
         path, mode = next(self.paths), next(self.modes)
         # Spread those that do not read evenly over the cycle.
-        silent = self.silent * self.spec.connections < self.spec.stalled * (self.tally.opened + 1)
-        if silent:
-            self.silent += 1
+        not_reading = self.not_reading * self.spec.connections < self.spec.stalled * (self.tally.opened + 1)
+        if not_reading:
+            self.not_reading += 1
             mode = "stall"
-        # Streams of one kind share an order, which saves memory at thousands of streams.
-        order = self.orders.get((path, mode, silent))
-        if order is None:
+        # Streams of one kind share a specification, which saves memory at thousands of streams.
+        stream_spec = self.stream_specs.get((path, mode, not_reading))
+        if stream_spec is None:
             spec = self.spec
             # In a hold cycle a healthy service may send nothing for long, because clients stay beyond their events.
             stall_after = self.pool.load.stall
             if spec.phase is Phase.HOLD:
                 stall_after = max(stall_after, spec.dwell)
-            order = self.orders[path, mode, silent] = Order(
-                path, mode, spec.dwell, spec.events, stall_after, self.pool.linger, silent
+            stream_spec = self.stream_specs[path, mode, not_reading] = StreamSpec(
+                path, mode, spec.dwell, spec.events, stall_after, self.pool.linger, not_reading
             )
         tally = self.tally
         # Spread over the cycle in the same way.
@@ -209,14 +209,14 @@ class _Cycle:
         shape = self.shapes.get(path, BARE)
         decoder = Decoder(check_ids=True, max_line=self.max_line, max_event=self.max_event, shape=shape)
         source = next(self.pool.sources)
-        self.live.add(self.opens(self, order, request, self.route, decoder, source=source))
+        self.live.add(self.stream_type(self, stream_spec, request, self.route, decoder, source=source))
 
     def on_opened(self, stream: Stream) -> None:
         """Open the next stream, now that one connect is done."""
         self.opening -= 1
         if stream.report.connect is not None:
-            self.refusing = None
-        if len(self.live) < self.spec.concurrency and self.refusing is None and stream in self.live:
+            self.refused_since = None
+        if len(self.live) < self.spec.concurrency and self.refused_since is None and stream in self.live:
             self._fill()
 
     def on_head(self, stream: Stream) -> None:
@@ -227,7 +227,7 @@ class _Cycle:
 
     def on_gap(self, report: Report, seconds: float, events: int) -> None:
         """Record the time between two events."""
-        gaps = self.gaps.get(report.order.path)
+        gaps = self.gaps.get(report.spec.path)
         if gaps is not None:
             gaps.add(seconds)
             if events > 1:
@@ -239,7 +239,7 @@ class _Cycle:
         self.live.discard(stream)
         report = stream.report
         self.tally.close(report, stream.decoder)
-        path = report.order.path
+        path = report.spec.path
         if report.events:
             self.shapes[path] = stream.decoder.shape
         if self.pool.statistics:
@@ -253,10 +253,10 @@ class _Cycle:
     def _refused(self, cause: str | None) -> None:
         """Slow down to one attempt per tick while every connection is refused, and stop after GIVE_UP seconds."""
         moment = self.wheel.clock()
-        if self.refusing is None:
-            self.refusing, self.refusals = moment, 0
+        if self.refused_since is None:
+            self.refused_since, self.refusals = moment, 0
         self.refusals += 1
-        if moment - self.refusing >= GIVE_UP and self.refusals >= GIVE_UP_COUNT:
+        if moment - self.refused_since >= GIVE_UP and self.refusals >= GIVE_UP_COUNT:
             self._stop(f"stopped early: every connection was {cause} for {GIVE_UP:g} s")
 
     def _tick(self, moment: float, late: float) -> None:

@@ -22,8 +22,8 @@ from harness.http import causes
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request
 from harness.http.route import Router
-from harness.swarm.order import Order, Report
 from harness.swarm.stream import Stream
+from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.timer_wheel import TimerWheel
 
 FOR_EVER = 10 * 365 * 86_400.0
@@ -115,7 +115,7 @@ class EventSource:
         request: Request,
         router: Router,
         wheel: TimerWheel,
-        order: Order,
+        spec: StreamSpec,
         options: SourceOptions | None = None,
         listener: SourceListener | None = None,
         sources: Iterator[str | None] | None = None,
@@ -128,7 +128,7 @@ class EventSource:
         self.reported = (0, 0, 0)  # ids missed, repeated and disordered that are in the statistics already
         self.reconnects = 0
         self.closed = False
-        self._request, self._router, self._order = request, router, order
+        self._request, self._router, self._spec = request, router, spec
         self._reconnect, self._retry_5xx, self._retry = options.reconnect, options.retry_5xx, options.retry
         self._stream_type = _WithComments if options.comments else _Watched
         self._sources = sources
@@ -176,7 +176,7 @@ class EventSource:
         assert route is not None
         self._stream = self._stream_type(
             self,
-            self._order,
+            self._spec,
             self._prepare_request(self._request) if self._prepare_request is not None else self._request,
             route,
             self.decoder,
@@ -309,7 +309,7 @@ class EventSource:
             self._stream.fail(causes.CLOSED)
 
     def close(self) -> None:
-        """Disconnect in the ordered way and drop the queued events. Idempotent."""
+        """Disconnect as its spec says and drop the queued events. Idempotent."""
         self.closed = True
         self._queue.clear()
         if self._timer is not None:

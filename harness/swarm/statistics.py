@@ -25,7 +25,7 @@ from locust.stats import StatsError
 from harness.core.sse.ids import IdSequence
 from harness.http import causes
 from harness.swarm import csv_percentiles
-from harness.swarm.order import Report
+from harness.swarm.stream_spec import Report
 
 CONNECT, HEADERS, FIRST_EVENT, GAP, LIFE = "connect", "headers", "first event", "gap", "life"
 IDS = "ids"

@@ -22,11 +22,11 @@ from harness.http.request import Request
 from harness.http.response import HEAD_LIMIT, MALFORMED, SWITCHING, ResponseParser
 from harness.http.route import Route
 from harness.swarm.link import Link
-from harness.swarm.order import Order, Report
+from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.timer_wheel import TimerWheel
 
 OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened
-# Ways to disconnect: by RST at once, by RST at all, and those that stay for ``Order.hold`` before they close.
+# Ways to disconnect: by RST at once, by RST at all, and those that stay for ``StreamSpec.hold`` before they close.
 IMMEDIATE = frozenset({"rst", "rst-early"})
 RESETS = IMMEDIATE | {"stall"}
 HOLDING = frozenset({"half-close", "stall"})
@@ -77,7 +77,7 @@ class Stream:
     def __init__(
         self,
         owner: StreamOwner,
-        order: Order,
+        spec: StreamSpec,
         request: Request,
         route: Route,
         decoder: Decoder,
@@ -90,17 +90,17 @@ class Stream:
         self._request = request
         self.decoder = decoder
         self._deliver = deliver
-        self.report = Report(order)
+        self.report = Report(spec)
         self._started = self._progress = self._arrived = owner.wheel.clock()
         self._last_event = 0.0
         self._opened = False
         self.disconnecting = False
         self.closed = False
         self.slot = -1
-        self._ends = self._started + order.dwell
+        self._ends = self._started + spec.dwell
         self._expect()
         # One timer serves for opening, dwell and stall: it is set to the earliest, and ``expired`` sets it again.
-        owner.wheel.put(self, self._started + min(order.dwell, OPENING, order.stall_after))
+        owner.wheel.put(self, self._started + min(spec.dwell, OPENING, spec.stall_after))
         self._link = Link(owner.loop, self)
         self._dial(route, source, last_event_id)
 
@@ -112,7 +112,7 @@ class Stream:
         self._max_bytes = self.report.bytes + HEAD_LIMIT
 
     def _dial(self, route: Route, source: str | None, last_event_id: str) -> None:
-        small = self.report.order.disconnect == "stall"
+        small = self.report.spec.disconnect == "stall"
         self._link.dial(route, self._request.encode(last_event_id), source=source, small_window=small)
 
     @property
@@ -130,7 +130,7 @@ class Stream:
         self._progress = self._owner.wheel.clock()
         if self.report.connect is None:
             self.report.connect = self._progress - self._started
-        if self.report.order.disconnect == "rst-early":
+        if self.report.spec.disconnect == "rst-early":
             # Deferred to the loop, because the constructor may still be running.
             self._link.call_soon(self.disconnect)
 
@@ -153,10 +153,10 @@ class Stream:
             )
         if self._pending is not None:
             self._finish_response(self._pending)
-        elif report.events >= report.order.events > 0 and not self.disconnecting:
+        elif report.events >= report.spec.events > 0 and not self.disconnecting:
             # A short read has emptied the kernel's receive buffer, so the close need not drain it.
             self.disconnect(drained=len(chunk) < 4096)
-        elif report.order.silent and report.headers is not None:
+        elif report.spec.not_reading and report.headers is not None:
             self.pause()
 
     def informational_received(self) -> None:
@@ -256,8 +256,8 @@ class Stream:
             report.events += self._plain
             asked = self.disconnecting or self._plain
             # A plain response is complete, so the client has had what it wanted and disconnects in its way.
-            report.disconnect = report.order.disconnect if asked else "ended"
-            self._close(reset=self._plain and report.order.disconnect in IMMEDIATE)
+            report.disconnect = report.spec.disconnect if asked else "ended"
+            self._close(reset=self._plain and report.spec.disconnect in IMMEDIATE)
 
     def _redirect(self) -> None:
         report = self.report
@@ -283,9 +283,9 @@ class Stream:
 
     def connection_lost(self, cause: str) -> None:
         """Called by the link: the connection was closed, or failed."""
-        # The peer answered a half-close, or closed first: the stream has disconnected as ordered.
+        # The peer answered a half-close, or closed first: the stream has disconnected as its spec says.
         if self.disconnecting:
-            self.report.disconnect = self.report.order.disconnect
+            self.report.disconnect = self.report.spec.disconnect
             self._close()
             return
         if cause == causes.CLOSED and self.report.headers is not None and not self._parser.framed:
@@ -300,17 +300,17 @@ class Stream:
         if not self._opened:
             self._open()
         if self.disconnecting:
-            self._close(reset=self.report.order.disconnect == "stall")
+            self._close(reset=self.report.spec.disconnect == "stall")
             return
         report = self.report
-        if not self._link.paused and moment >= min(self._ends, self._progress + report.order.stall_after):
+        if not self._link.paused and moment >= min(self._ends, self._progress + report.spec.stall_after):
             # Bytes may be waiting in the kernel while this process is late; then the service is not stalled.
             self._link.catch_up()
             if self.closed or self.disconnecting:
                 return
         if moment >= self._ends:
             # It stayed for its whole dwell without a response head, or without any of the events that it expects.
-            if report.headers is None or (report.order.events and not report.events):
+            if report.headers is None or (report.spec.events and not report.events):
                 report.stalled = True
             self.disconnect()
             return
@@ -319,7 +319,7 @@ class Stream:
         if self._link.paused:
             self._progress = moment
         if not report.stalled:
-            silent = self._progress + report.order.stall_after
+            silent = self._progress + report.spec.stall_after
             if moment >= silent:
                 report.stalled = True
                 self.on_stall()
@@ -338,14 +338,14 @@ class Stream:
         """The service sent nothing for the stall time. The stream of a cycle stays for its dwell all the same."""
 
     def disconnect(self, *, drained: bool = False, hold: bool = True) -> None:
-        """Disconnect in the ordered way; without ``hold``, at once. The owner is notified by ``on_closed``."""
+        """Disconnect as its spec says; without ``hold``, at once. The owner is notified by ``on_closed``."""
         if self.closed or (self.disconnecting and hold):
             return
-        order = self.report.order
-        self.report.disconnect = order.disconnect
+        spec = self.report.spec
+        self.report.disconnect = spec.disconnect
         self.disconnecting = True
-        holds = hold and order.disconnect in HOLDING and self._link.is_open
-        if holds and order.disconnect == "half-close":
+        holds = hold and spec.disconnect in HOLDING and self._link.is_open
+        if holds and spec.disconnect == "half-close":
             try:
                 self._link.shut()
             except OSError:
@@ -356,9 +356,9 @@ class Stream:
             wheel = self._owner.wheel
             moment = wheel.clock()
             # The lower limit lets the service notice a half-close even when the dwell is already over.
-            wheel.put(self, max(min(moment + order.hold, self._ends), moment + OPENING))
+            wheel.put(self, max(min(moment + spec.hold, self._ends), moment + OPENING))
         else:
-            self._close(reset=order.disconnect in RESETS, drained=drained)
+            self._close(reset=spec.disconnect in RESETS, drained=drained)
 
     def fail(self, cause: str) -> None:
         """Close the stream now, as failed."""

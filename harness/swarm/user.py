@@ -33,10 +33,10 @@ from harness.http.endpoint import Endpoint, basic
 from harness.http.request import Request
 from harness.http.route import Router
 from harness.http.source_addresses import source_pool
-from harness.swarm.order import Order, Report
 from harness.swarm.source import FOR_EVER, EventSource, SourceListener, SourceOptions, StreamFailed
 from harness.swarm.statistics import FLUSH_INTERVAL, GAP, STATISTICS, Statistics
 from harness.swarm.stream import Stream
+from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.timer_wheel import TimerWheel
 
 __all__ = ["SseUser", "StreamFailed"]
@@ -65,7 +65,7 @@ class Shared:
         self.statistics = Statistics(environment)
         self.statistics.open_now = lambda: sum(isinstance(item, Stream) for item in self.wheel.items())
         STATISTICS[environment] = self.statistics
-        self.orders: dict[tuple[str, str, float], Order] = {}
+        self.stream_specs: dict[tuple[str, str, float], StreamSpec] = {}
         self.requests: dict[tuple[str, str], Request] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self._environment = environment
@@ -101,16 +101,16 @@ class Shared:
                 gevent.spawn(runner.quit if environment.web_ui is None else runner.stop)
         return _Refused(str(error))
 
-    def order(self, name: str, disconnect: str, stall_after: float) -> Order:
-        """One shared order for all streams with these options. Raises ConfigError."""
+    def stream_spec(self, name: str, disconnect: str, stall_after: float) -> StreamSpec:
+        """One shared specification for all streams with these options. Raises ConfigError."""
         key = (name, disconnect, stall_after)
-        found = self.orders.get(key)
+        found = self.stream_specs.get(key)
         if found is None:
             if disconnect not in DISCONNECT_MODES:
                 raise ConfigError(f"disconnect {disconnect!r}; expected one of {', '.join(DISCONNECT_MODES)}")
             if not _is_number(stall_after) or not 0.0 < stall_after < FOR_EVER:
                 raise ConfigError(f"stall_after {stall_after!r}; expected seconds above 0")
-            found = self.orders[key] = Order(name, disconnect, FOR_EVER, 0, stall_after)
+            found = self.stream_specs[key] = StreamSpec(name, disconnect, FOR_EVER, 0, stall_after)
         return found
 
     def request(self, host: str, path: str) -> Request:
@@ -184,7 +184,7 @@ class RequestOptions:
     body: bytes | None = None
 
 
-def _some(options: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
+def _pick_fields(options: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
     """The options that are fields of ``kind``."""
     return {one.name: options[one.name] for one in fields(kind) if one.name in options}
 
@@ -230,12 +230,12 @@ class SseUser(User):
         name = options.get("name") or path
         given = options.get("stall_after")
         wanted = self.stall_after if given is None else given
-        going = SourceOptions(**_some(options, SourceOptions))
+        source_options = SourceOptions(**_pick_fields(options, SourceOptions))
         try:
-            _check(path, going.retry, going.last_event_id)
-            _check_limits(going.max_line, going.max_event)
-            order = shared.order(name, options.get("disconnect", "fin"), shared.stall_after or wanted)
-            request, own = self._asked(path, RequestOptions(**_some(options, RequestOptions)))
+            _check(path, source_options.retry, source_options.last_event_id)
+            _check_limits(source_options.max_line, source_options.max_event)
+            spec = shared.stream_spec(name, options.get("disconnect", "fin"), shared.stall_after or wanted)
+            request, own = self._build_request(path, RequestOptions(**_pick_fields(options, RequestOptions)))
             if own:
                 # Only to validate the caller's cookies: constructing the request raises for them here, not in the
                 # middle of a run.
@@ -246,11 +246,11 @@ class SseUser(User):
         origin = request.endpoint.origin
         times = shared.statistics.times(GAP, name)
 
-        def prepare_request(asked: Request) -> Request:
-            kept = self.cookies.header(asked.endpoint) if self.cookies is not None else ""
+        def prepare_request(outgoing: Request) -> Request:
+            kept = self.cookies.header(outgoing.endpoint) if self.cookies is not None else ""
             # The caller's own cookies are sent to the host they were given for, not to one that a redirect leads to.
-            text = "; ".join(filter(None, [*(own if asked.endpoint.origin == origin else ()), kept]))
-            return replace(asked, headers={**asked.headers, "Cookie": text}) if text else asked
+            text = "; ".join(filter(None, [*(own if outgoing.endpoint.origin == origin else ()), kept]))
+            return replace(outgoing, headers={**outgoing.headers, "Cookie": text}) if text else outgoing
 
         def gap(seconds: float, events: int) -> None:
             times.add(seconds)
@@ -261,8 +261,8 @@ class SseUser(User):
             request,
             shared.router,
             shared.wheel,
-            order,
-            options=going,
+            spec,
+            options=source_options,
             listener=SourceListener(
                 prepare_request=prepare_request,
                 on_head=self._on_head,
@@ -274,7 +274,7 @@ class SseUser(User):
             sources=shared.sources,
         )
 
-    def _asked(self, path: str, options: RequestOptions) -> tuple[Request, list[str]]:
+    def _build_request(self, path: str, options: RequestOptions) -> tuple[Request, list[str]]:
         """The request, and the cookies that its caller gave it. Raises ConfigError."""
         request = self.shared.request(self.host or "", path)
         sent = {**self.headers, **(options.headers or {})}
@@ -292,7 +292,7 @@ class SseUser(User):
 
     def _on_head(self, endpoint: Endpoint, report: Report) -> None:
         if report.headers is not None:
-            self.shared.statistics.on_head(report, report.order.path)
+            self.shared.statistics.on_head(report, report.spec.path)
         if report.set_cookie:
             if self.cookies is None:
                 self.cookies = Cookies()
@@ -302,5 +302,5 @@ class SseUser(User):
 
     def _report(self, source: EventSource, report: Report) -> None:
         statistics = self.shared.statistics
-        statistics.on_closed(report, report.order.path, reported=True)
-        source.reported = statistics.ids(source.decoder.ids, report.order.path, source.reported)
+        statistics.on_closed(report, report.spec.path, reported=True)
+        source.reported = statistics.ids(source.decoder.ids, report.spec.path, source.reported)

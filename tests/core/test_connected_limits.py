@@ -65,24 +65,24 @@ def test_the_first_quarter_of_a_hold_is_left_out_but_no_more_than_five_seconds(
     assert one.total == pytest.approx(1e5 * seconds * CLIENTS)
 
 
-@pytest.mark.parametrize(("later", "goes_on"), [(0.48, False), (0.52, True)])
-def test_growth_keeps_half_its_pace(later: float, goes_on: bool) -> None:
+@pytest.mark.parametrize(("later", "continues"), [(0.48, False), (0.52, True)])
+def test_growth_keeps_half_its_pace(later: float, continues: bool) -> None:
     read = [(float(t), t if t <= 10 else 10 + later * (t - 10)) for t in range(21)]
-    assert while_connected._goes_on(read) is goes_on
+    assert while_connected._continues(read) is continues
 
 
-@pytest.mark.parametrize(("peak", "goes_on"), [(21.9, True), (22.1, False)])
-def test_the_last_reading_is_the_highest_but_for_a_tenth(peak: float, goes_on: bool) -> None:
+@pytest.mark.parametrize(("peak", "continues"), [(21.9, True), (22.1, False)])
+def test_the_last_reading_is_the_highest_but_for_a_tenth(peak: float, continues: bool) -> None:
     read = [(float(t), float(t)) for t in range(21)]
     read[19] = (19.0, peak)
-    assert while_connected._goes_on(read) is goes_on
+    assert while_connected._continues(read) is continues
 
 
-@pytest.mark.parametrize(("full", "goes_on"), [(18.2, False), (18.6, True), (20.0, True)])
-def test_a_buffer_that_became_full_shortly_before_the_end_is_a_buffer(full: float, goes_on: bool) -> None:
+@pytest.mark.parametrize(("full", "continues"), [(18.2, False), (18.6, True), (20.0, True)])
+def test_a_buffer_that_became_full_shortly_before_the_end_is_a_buffer(full: float, continues: bool) -> None:
     """The last 15 % of the time must bring half of their share of the growth."""
     read = [(float(t), min(float(t), full)) for t in range(21)]
-    assert while_connected._goes_on(read) is goes_on
+    assert while_connected._continues(read) is continues
 
 
 @pytest.mark.parametrize(("share", "lasting"), [(0.49, False), (0.51, True)])

@@ -10,11 +10,11 @@ from harness.core.record_codec import dumps, from_dict, to_dict
 from harness.http import causes
 from harness.swarm.exposure import StreamOutcome, outcome_of
 from harness.swarm.histogram import Histogram
-from harness.swarm.order import Order, Report
+from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.tally import Outcome, Tally, add_up
 from tests.core.series import observation, trial
 
-ORDER = Order("/")
+SPEC = StreamSpec("/")
 
 
 class NoIds:
@@ -27,7 +27,7 @@ class NoEvents:
 
 
 def report(**fields: object) -> Report:
-    found = Report(ORDER, connect=0.001)
+    found = Report(SPEC, connect=0.001)
     for name, value in fields.items():
         setattr(found, name, value)
     return found

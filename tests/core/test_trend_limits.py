@@ -75,12 +75,12 @@ def test_a_driver_acts_three_times_before_it_is_blamed(acted: int, status: str) 
     assert trend.assess(series(rising(clients), clients), sensitivity=1e-5).status == status
 
 
-@pytest.mark.parametrize(("late", "goes_on"), [(0.3, False), (0.34, True), (0.4, True)])
-def test_the_second_half_rises_half_as_steeply_as_the_whole(late: float, goes_on: bool) -> None:
+@pytest.mark.parametrize(("late", "continues"), [(0.3, False), (0.34, True), (0.4, True)])
+def test_the_second_half_rises_half_as_steeply_as_the_whole(late: float, continues: bool) -> None:
     """Whole: (1 + late) / 2 of the first half's pace. The second half has 46 %, 51 % and 57 % of that."""
     levels = rising([10] * 12 + [10 * late] * 12)
     one = trend.assess(series(levels, [300] * 24), sensitivity=1e-5)
-    assert one.growing is goes_on
+    assert one.growing is continues
 
 
 @pytest.mark.parametrize(("large", "status"), [(350, OPEN), (375, OPEN), (380, LEAKING)])

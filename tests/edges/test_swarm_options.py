@@ -126,7 +126,7 @@ def test_a_worker_that_waits_for_its_master_reports_it() -> None:
                 assert child.stderr is not None
                 assert (
                     child.stderr.readline()
-                    == f"no master at tcp://{master} yet, or it has another secret: waiting\n"
+                    == f"waiting: no master answers at tcp://{master}, or its secret is a different one\n"
                 )
             finally:
                 child.kill()

@@ -16,8 +16,8 @@ from harness.core.sse.decoder import Decoder
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request
 from harness.http.route import Address, Route
-from harness.swarm.order import Order, Report
 from harness.swarm.stream import Stream
+from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.tally import Tally
 from harness.swarm.timer_wheel import TimerWheel
 
@@ -79,7 +79,7 @@ def test_a_byte_passes_the_functions_that_are_documented(tmp_path: Path) -> None
         listener.listen()
         request = Request(Endpoint.parse("http+unix://" + path.replace("/", "%2F") + "/"))
         route = Route((Address(socket.AF_UNIX, path),))
-        stream = Stream(owner, Order("/"), request, route, Decoder(check_ids=True))
+        stream = Stream(owner, StreamSpec("/"), request, route, Decoder(check_ids=True))
         peer, _ = listener.accept()
         with peer:
             peer.sendall(HEAD + b"%x\r\n%s\r\n" % (len(EVENT), EVENT))

@@ -95,7 +95,7 @@ def test_no_counter_falls_between_the_end_of_a_cycle_and_its_record() -> None:
 
     board.progress("load", SAMPLE, Ledger(opened=opened, open_now=3), 0)
     assert counted() == opened
-    board.progress("quiet", SAMPLE, None, 0)
+    board.progress("settling", SAMPLE, None, 0)
     assert counted() == opened
     board.trial(first)
     assert counted() == opened

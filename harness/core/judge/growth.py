@@ -170,7 +170,7 @@ def _active(data: _Data, factor: str) -> list[tuple[float, float]]:
     ]
 
 
-def _goes_on(active: Sequence[tuple[float, float]]) -> bool:
+def _continues(active: Sequence[tuple[float, float]]) -> bool:
     """Whether growth continues: at least a quarter of it is in the second half of the driver, and there is no pause
     at the end that would be unlikely at this rate."""
     total = math.fsum(value for value, _ in active)
@@ -201,7 +201,7 @@ def _at_once(data: _Data, factor: str) -> str:
     active = _active(data, factor)
     total = math.fsum(value for value, _ in active)
     exposure = math.fsum(amount for _, amount in active)
-    if len(active) < 2 or exposure <= 0 or not _goes_on(active):
+    if len(active) < 2 or exposure <= 0 or not _continues(active):
         return ""
     rate = total / exposure
     peak = 2.0 * data.series.peak
@@ -311,7 +311,7 @@ def _exceeds_any_pool(data: _Data) -> str:
     active = _active(data, "connection")
     if len(active) < POOL_MULTIPLE_CYCLES or data.total <= max(data.pool, POOL_MULTIPLE * data.series.peak):
         return ""
-    if not _goes_on(active) or any(value <= 0 for value, _ in active):
+    if not _continues(active) or any(value <= 0 for value, _ in active):
         return ""
     return f"grew in each of {counted(len(active), 'cycle')} by {data.total:g} in all, far beyond any pool"
 
@@ -322,7 +322,7 @@ def _slowly(data: _Data, factor: str) -> str:
     rises = sum(1 for value, x in zip(data.grown, column, strict=True) if value > 0 and x > 0)
     if rises < MIN_GROWTH:
         return ""
-    if not _goes_on(_active(data, factor)) or (factor == "time" and not _idle_grows(data)):
+    if not _continues(_active(data, factor)) or (factor == "time" and not _idle_grows(data)):
         return ""
     ratio = _evidence(data, factor)
     if ratio < CERTAIN:
@@ -384,11 +384,13 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         why = f"grew by about {each:.2g} with each burst of clients, whatever its length, as a pool does"
         return Assessed("bounded", most, why, data.total, exposure, per_burst=True)
     unseen = max(at_most, high) if data.total > 0 else at_most
-    growing = data.total >= 2 and (unmet or _goes_on(_active(data, "connection")))
+    growing = data.total >= 2 and (unmet or _continues(_active(data, "connection")))
     if data.total >= 2 and data.total < MIN_GROWTH:
         factor, rivals = driver(data.grown, data.series, data.offset)
     if data.total >= 2 and _per_burst(data, factor):
-        per_burst = growing or _goes_on(_active(data, "cycle"))  # in long bursts that is much less per stream
+        per_burst = growing or _continues(
+            _active(data, "cycle")
+        )  # in long bursts that is much less per stream
         growing = growing or per_burst
     if growing:
         best = f"best explained per {'cycle, whatever its load' if per_burst else per(factor)}"
@@ -486,7 +488,7 @@ def _dense(data: _Data, after: int) -> list[str]:
         elsewhere = max(0.0, data.total - there)
         # A pool that gains the same with every burst does so in both sorts of cycles.
         denser = there / len(active) >= DENSER * elsewhere / others
-        if there >= MOST * data.total and denser and _goes_on(active):
+        if there >= MOST * data.total and denser and _continues(active):
             found[factor] = fit(data.grown, [column], data.offset).likelihood
     return sorted(found, key=found.__getitem__, reverse=True)
 

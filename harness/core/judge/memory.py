@@ -92,7 +92,7 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
         seconds = math.fsum(one.column("time")[-RISING:])
         why = f"rose by {grown / 1e6:.3g} MB in the last {seconds:.0f} s, in nearly every cycle, whatever its load"
         return replace(decided, status="undecided", why=why, growing=True)
-    if decided.status == "undecided" and not decided.growing and (grown := going_on(one, granted)):
+    if decided.status == "undecided" and not decided.growing and (grown := still_rising(one, granted)):
         seen = math.fsum(one.column("connection"))  # no whole block of them may have come yet
         why = f"rose by {grown / 1e6:.3g} MB over {counted(seen, 'connection', ',.0f')} and is still rising"
         return replace(decided, why=f"{why}: {decided.why}", growing=True)
@@ -108,7 +108,7 @@ def rising(one: Series) -> float:
     return total if len(last) == RISING and ups >= RISING - 1 and total >= RISING_LEAST else 0.0
 
 
-def going_on(one: Series, granted: Allowed) -> float:
+def still_rising(one: Series, granted: Allowed) -> float:
     """Bytes that a series too short for any test has grown by, if the growth continues: more than an arena, and LATE of
     all, came with the second half of the connections. Else 0. A pass would claim that it has stopped."""
     pairs = _pairs(one, granted)

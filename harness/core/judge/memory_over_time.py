@@ -86,7 +86,7 @@ def over_time(
             return otherwise
         why = f"{why}, and better explained by time than by connections"
         return replace(otherwise, status="undecided", why=why, factor="time", rivals=(), growing=True)
-    if alone / seen < MIN_IDLE_SHARE * total / whole or not _goes_on(idle, seen):
+    if alone / seen < MIN_IDLE_SHARE * total / whole or not _continues(idle, seen):
         return otherwise
     pace = alone / seen
     why = f"{why}, and by {alone / 1e6:.3g} MB of that in {seen:.0f} s without clients"
@@ -143,7 +143,7 @@ def _grows_with_few(grown: Sequence[float], times: Sequence[float], clients: Seq
     return seconds > 0 and share >= LATE * math.fsum(grown) * seconds
 
 
-def _goes_on(idle: Sequence[tuple[float, float]], seen: float) -> bool:
+def _continues(idle: Sequence[tuple[float, float]], seen: float) -> bool:
     """LATE of the growth without clients came in the second half of the time without them."""
     passed = late = 0.0
     for value, time in idle:

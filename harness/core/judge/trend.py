@@ -86,9 +86,9 @@ def assess(
     column = _sum(series, factor)
     grown = rate * column[-1]
     firm = leaks and rate / main.errors[0] >= critical(len(levels)) and grown >= max(least, granted.pool)
-    goes_on = _goes_on(levels, column, rate)
+    continues = _continues(levels, column, rate)
     firm = firm and sum(1 for amount in series.column(factor) if amount > 0) >= ACTED
-    if firm and goes_on and _no_other_cause(levels, series, factor, floor, grown, extra):
+    if firm and continues and _no_other_cause(levels, series, factor, floor, grown, extra):
         why = f"rose over {counted(len(series.spans), 'cycle')}, {rate / main.errors[0]:.0f} times its noise"
         factor, rivals = _named(levels, series, floor, extra)
         read = series.for_rate(factor)
@@ -112,7 +112,7 @@ def assess(
         hidden = exposure * (max(0.0, per_connection.slopes[0]) + per_connection.errors[0])
         upper = max(upper, (3.0 + hidden) / exposure)
     bound = min(upper, unseen)
-    growing = rate > 3 * main.errors[0] and grown >= least and goes_on
+    growing = rate > 3 * main.errors[0] and grown >= least and continues
     if bound <= sensitivity and not (growing and bound > SURE * sensitivity):
         why = (
             _quiet(tail, exposure)
@@ -259,7 +259,7 @@ def _still(levels: Sequence[float], clients: Sequence[float], floor: float) -> t
     return tail, (3.0 + hidden) / tail if tail else math.inf
 
 
-def _goes_on(levels: Sequence[float], column: Sequence[float], rate: float) -> bool:
+def _continues(levels: Sequence[float], column: Sequence[float], rate: float) -> bool:
     """The second half of the driver saw at least half its share of the growth. A cycle that holds the middle
     counts for its share: it may be the largest by far, and all that follows it a control."""
     half = column[-1] / 2

@@ -176,7 +176,7 @@ def grown(
                 released = _freed_later(seen, total, high, after)
         yield Grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
-            total > 0 and released and (_goes_on(read) or _with_events(key, settled)), not seen.complete, hidden,
+            total > 0 and released and (_continues(read) or _with_events(key, settled)), not seen.complete, hidden,
         )  # fmt: skip
 
 
@@ -253,10 +253,10 @@ def _with_events(key: Key, settled: Sequence[Reading]) -> bool:
     """Whether growth continued with the events rather than the seconds: a busy service sends events in bursts, and may
     retain something for each."""
     pairs = [(float(r.events), r.levels[key]) for r in settled if r.events is not None and key in r.levels]
-    return len(pairs) >= MIN_READINGS and pairs[-1][0] > pairs[0][0] and _goes_on(pairs)
+    return len(pairs) >= MIN_READINGS and pairs[-1][0] > pairs[0][0] and _continues(pairs)
 
 
-def _goes_on(read: Sequence[tuple[float, float]]) -> bool:
+def _continues(read: Sequence[tuple[float, float]]) -> bool:
     """Whether the second half grew at the pace of the first, and the last reading is the highest, apart from noise."""
     middle = (read[0][0] + read[-1][0]) / 2
     at, level = min(read, key=lambda one: abs(one[0] - middle))

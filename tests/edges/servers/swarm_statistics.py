@@ -15,8 +15,8 @@ from locust.event import EventHook
 from locust.stats import RequestStats, StatsCSV
 
 from harness.http import causes
-from harness.swarm.order import Order, Report
 from harness.swarm.statistics import BOUNDS, CONNECT, FIRST_EVENT, LIFE, SHOWN, Statistics, Times, bucket
+from harness.swarm.stream_spec import Report, StreamSpec
 
 NAME = "/events"
 
@@ -27,7 +27,13 @@ def environment() -> Any:
 
 def report(cause: str | None = None, *, cut: bool = False, first_event: float | None = 0.02) -> Report:
     return Report(
-        Order(NAME), connect=0.0003, headers=0.01, first_event=first_event, life=1.5, cause=cause, cut=cut
+        StreamSpec(NAME),
+        connect=0.0003,
+        headers=0.01,
+        first_event=first_event,
+        life=1.5,
+        cause=cause,
+        cut=cut,
     )
 
 

@@ -1,4 +1,4 @@
-"""The order that a stream carries out, and the report of what happened to it."""
+"""What a stream is to do, and the report of what happened to it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class StreamSpec:
     """What a stream is to do. events 0: stay for the whole dwell (seconds).
 
-    silent: stop reading as soon as the response head has arrived. hold: seconds that a ``half-close`` continues to
+    not_reading: stop reading as soon as the response head has arrived. hold: seconds that a ``half-close`` continues to
     read, and that a ``stall`` stays connected without reading, at most, before it closes.
     """
 
@@ -19,20 +19,20 @@ class Order:
     events: int = 0
     stall_after: float = 30.0
     hold: float = 1.0
-    silent: bool = False
+    not_reading: bool = False
 
 
 @dataclass(slots=True)
 class Report:
     """What happened to a stream. Times are seconds since it began to connect; None: never happened.
 
-    cause: None when it disconnected as ordered, else why it failed. disconnect: how it disconnected; ``ended`` when the
-    service ended the response properly; "" when it failed otherwise. answered: a response head with an accepted status
-    arrived. cut: Locust's Stop ended it, so that it is neither a success nor a failure. detail: a sentence on the
-    cause, "" where the cause needs none.
+    cause: None when it disconnected as its spec says, else why it failed. disconnect: how it disconnected; ``ended``
+    when the service ended the response properly; "" when it failed otherwise. answered: a response head with an
+    accepted status arrived. cut: Locust's Stop ended it, so that it is neither a success nor a failure. detail: a
+    sentence on the cause, "" where the cause needs none.
     """
 
-    order: Order
+    spec: StreamSpec
     connect: float | None = None
     headers: float | None = None
     first_event: float | None = None
