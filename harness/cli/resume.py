@@ -31,7 +31,7 @@ OUTPUT = (
 )
 # The address of a running service may change with a reboot, so these options may replace the stored ones.
 PLACE = ("--pid", "--attach-port", "--probe-command", "--url", "--ready", "--pprof")
-WORDS, RUN = "harness.soak.words", "harness.soak.run"  # names in click's context
+ARGUMENTS, RUN = "harness.soak.arguments", "harness.soak.run"  # names in click's context
 
 
 class Resumable(click.Command):
@@ -45,17 +45,17 @@ class Resumable(click.Command):
             found = resumption(Path(run))
             ctx.meta[RUN] = found
             try:
-                args = resumed_words(found, rest)
+                args = resumed_arguments(found, rest)
             except ConfigError:
                 found.directory.close()
                 raise
-        ctx.meta[WORDS] = list(args)
+        ctx.meta[ARGUMENTS] = list(args)
         return super().parse_args(ctx, args)
 
 
-def stored_words(ctx: click.Context) -> list[str]:
+def stored_arguments(ctx: click.Context) -> list[str]:
     """The stored command line: secrets, and values of the options in HIDDEN, are ``***``."""
-    return list(_hidden(secret.known().words(ctx.meta[WORDS])))
+    return list(_hidden(secret.known().words(ctx.meta[ARGUMENTS])))
 
 
 def resumed_run(ctx: click.Context) -> Resumption | None:
@@ -76,7 +76,7 @@ def split_resume(args: Sequence[str]) -> tuple[str | None, list[str]]:
     return None, list(args)
 
 
-def resumed_words(found: Resumption, rest: Sequence[str]) -> list[str]:
+def resumed_arguments(found: Resumption, rest: Sequence[str]) -> list[str]:
     """The arguments of the resumed command. rest: given beside ``--resume``: nothing, options of the output, where the
     running service is found now, or the whole command line once more. Raises ConfigError."""
     plan, run = found.plan, found.directory.path
@@ -84,13 +84,13 @@ def resumed_words(found: Resumption, rest: Sequence[str]) -> list[str]:
         raise ConfigError(
             f"{OPTION} {run}: it was started in {plan.folder}; change there first: cd {plan.folder}"
         )
-    if len(rest) == len(plan.words) and all(map(_matches, plan.words, rest)):
+    if len(rest) == len(plan.arguments) and all(map(_matches, plan.arguments, rest)):
         return list(rest)
-    end = plan.words.index("--") if "--" in plan.words else len(plan.words)
-    stored = {_name(one): one for one in _options(plan.words[:end])}
+    end = plan.arguments.index("--") if "--" in plan.arguments else len(plan.arguments)
+    stored = {_name(one): one for one in _options(plan.arguments[:end])}
     given = dict(_changeable(rest, run, stored))
-    kept = [one for one in _options(plan.words[:end]) if _name(one) not in given]
-    for option in (*kept, *([word] for word in plan.words[end:])):
+    kept = [one for one in _options(plan.arguments[:end]) if _name(one) not in given]
+    for option in (*kept, *([word] for word in plan.arguments[end:])):
         if any(MASK in word for word in option):
             name = _name(option) if option[0].startswith("-") else "the command"
             raise ConfigError(
@@ -100,7 +100,7 @@ def resumed_words(found: Resumption, rest: Sequence[str]) -> list[str]:
     return [
         *(word for words in kept for word in words),
         *(word for words in given.values() for word in words),
-        *plan.words[end:],
+        *plan.arguments[end:],
     ]
 
 

@@ -8,7 +8,7 @@ import click
 
 from harness.cli.interrupt import Interrupt
 from harness.cli.quantities import SIZE, TIME
-from harness.cli.resume import OPTION, Resumable, resumed_run, stored_words
+from harness.cli.resume import OPTION, Resumable, resumed_run, stored_arguments
 from harness.cli.service_options import command_line, request_from, service_options
 from harness.core.errors import ConfigError
 from harness.swarm.load import MAX_CONNECTIONS
@@ -68,7 +68,7 @@ def command(ctx: click.Context, /, duration: float, max_size: int, **options: An
             interrupt=interrupt,
             show=show,
             steps=soak_steps(request, duration, used=resume.used if resume else 0.0),
-            words=stored_words(ctx),
+            arguments=stored_arguments(ctx),
             resume=resume,
             max_size=max_size,
         )

@@ -204,7 +204,7 @@ class Broker:
 
     @property
     def alive(self) -> bool:
-        """False once the broker process has ended."""
+        """False once the broker process has exited."""
         return self.child.alive
 
     def stop(self) -> None:

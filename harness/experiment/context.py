@@ -26,13 +26,13 @@ class Target(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once it has ended."""
+        """False once it has exited."""
 
     def poll(self) -> int | None:
         """Its return code, if known."""
 
     def wait(self, timeout: float) -> bool:
-        """Wait for its end; True when it has ended."""
+        """Wait at most ``timeout`` seconds for its exit; True when it has exited."""
 
     def tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of its log."""

@@ -72,7 +72,7 @@ def setup_for(request: GuardRequest, steps: Steps | None = None) -> TrialSetup:
         runtime=_runtime(request.service),
         # A limit of the whole trial, its start included: this is what --max-time promises.
         limit=judgement.max_time,
-        about=About(load.mode, load_words(load), judgement.soak, judgement.profile or ""),
+        about=About(load.mode, load_description(load), judgement.soak, judgement.profile or ""),
     )
 
 
@@ -99,8 +99,8 @@ def broker_setup(service: ServiceOptions) -> BrokerSetup | None:
     )
 
 
-def load_words(load: LoadOptions) -> str:
-    """The load in a few words. Runs with the same words are comparable."""
+def load_description(load: LoadOptions) -> str:
+    """The load in one line. Runs with the same description are comparable."""
     users = f", {load.locustfile.name}" if load.locustfile else ""
     alive = ", keep-alive" if load.keep_alive else ""
     return (
@@ -251,9 +251,9 @@ def _check_workers(load: LoadOptions) -> None:
     secret_for(load)
 
 
-def _check_command(service: ServiceOptions, word: str) -> None:
+def _check_command(service: ServiceOptions, program: str) -> None:
     """Raise ConfigError for a command that does not exist, before anything is started."""
-    name = fill_port(word, 1)
+    name = fill_port(program, 1)
     path = (os.environ if service.env is None else service.env).get("PATH")
     # A relative path belongs to the directory of the service, which need not be that of the harness.
     there = name if "/" not in name else str(((service.cwd or Path()) / name).absolute())
@@ -266,7 +266,7 @@ def _check_command(service: ServiceOptions, word: str) -> None:
     )
     hint = "; pass the program and its arguments separately, not as one quoted string" if " " in name else ""
     raise OptionError(
-        "command", word, f"{what}; expected the program that starts the service, and its arguments{hint}"
+        "command", program, f"{what}; expected the program that starts the service, and its arguments{hint}"
     )
 
 
@@ -294,11 +294,11 @@ def guard_once(
     interrupt: Event | None = None,
     show: Callable[[Progress], None] = lambda _: None,
     steps: Steps | None = None,
-    words: Sequence[str] | None = None,
+    arguments: Sequence[str] | None = None,
     resume: Resumption | None = None,
     max_size: int = MAX_BYTES,
 ) -> Guarded:
-    """Run one guard, report included. words: the command line's arguments, for a run that can be resumed. resume: a
+    """Run one guard, report included. arguments: the command line's arguments, for a run that can be resumed. resume: a
     run to continue. max_size: bytes of its folder. Raises ConfigError for an invalid request, StoreError when
     something cannot be written before the verdict; later failures are in ``run.failures``. A service that never became
     ready is a verdict, not an error: it describes what the service did instead."""
@@ -317,9 +317,9 @@ def guard_once(
         )
         run.follow = exports.trial
         exports.begin(run.record.run_id, "soak" if request.judgement.soak else "guard")
-        if words is not None and resume is None:
+        if arguments is not None and resume is None:
             # Saved before the first cycle: everything measured from here on can be resumed.
-            save_plan(run.directory, words)
+            save_plan(run.directory, arguments)
 
         def self_test(trial: Trial) -> Trial:
             trial, tried = confirmed(trial, goal_of(request))

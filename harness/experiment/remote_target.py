@@ -66,7 +66,7 @@ class RemoteTarget:
         return not self._sampler.ended
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds for its end; True when it has ended."""
+        """Wait at most ``timeout`` seconds for its exit; True when it has exited."""
         deadline = time.monotonic() + timeout
         while self.alive and time.monotonic() < deadline:
             time.sleep(POLL)

@@ -26,10 +26,10 @@ def run_trial(setup: TrialSetup, context: TrialContext) -> Trial:
     of the harness ends the trial with ``infrastructure`` set. Raises TargetError for a service that never became ready,
     and ConfigError for an invalid request."""
     record = TrialRecord(setup, context)
-    final: list[Callable[[], None]] = []
+    final_readings: list[Callable[[], None]] = []
     with ExitStack() as stack:
         try:
-            RunningTrial(record, TrialStarter(record, stack, final).start()).run()
+            RunningTrial(record, TrialStarter(record, stack, final_readings).start()).run()
         except ServiceExited:
             pass  # the record says how
         except Interrupted as error:
@@ -41,7 +41,7 @@ def run_trial(setup: TrialSetup, context: TrialContext) -> Trial:
         except ProbeError as error:
             record.change(infrastructure=str(error))
         # Before the stack stops the broker and the probe, whose last figures these are.
-        for read in final:
+        for read in final_readings:
             read()
         record.change(ended=context.clock(), interrupted=context.interrupt.user.is_set())
     return record.trial

@@ -55,12 +55,14 @@ class TrialStarter:
     """Starts the parts of a trial. stack: stops them again. final: called in order after the last cycle, while
     everything still runs."""
 
-    def __init__(self, record: TrialRecord, stack: ExitStack, final: list[Callable[[], None]]) -> None:
+    def __init__(
+        self, record: TrialRecord, stack: ExitStack, final_readings: list[Callable[[], None]]
+    ) -> None:
         self.record = record
         self.setup = record.setup
         self.context = record.context
         self.stack = stack
-        self.final = final
+        self.final_readings = final_readings
 
     def start(self) -> TrialParts:
         """Start all of them. Raises TargetError for a service that never became ready, and ServiceExited for one that
@@ -140,7 +142,7 @@ class TrialStarter:
             except (BrokerError, KeyError):
                 pass  # the verdict does not need it
 
-        self.final.append(note_findings)
+        self.final_readings.append(note_findings)
         return broker
 
     def _open_target(
@@ -246,7 +248,9 @@ class TrialStarter:
 
     def _keep_peaks(self, sampler: ProbeSampler) -> None:
         record = self.record
-        self.final.append(lambda: record.change(about=with_peaks(record.trial.about, sampler.samples())))
+        self.final_readings.append(
+            lambda: record.change(about=with_peaks(record.trial.about, sampler.samples()))
+        )
 
     def _preflight(self, target: Target, url: str) -> None:
         """Request each path once. Raises TargetError for a response that is no stream. A service that drops the

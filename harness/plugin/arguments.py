@@ -53,7 +53,7 @@ def check_names(given: Mapping[str, Any]) -> None:
             )
 
 
-def words(command: object) -> list[str] | None:
+def command_arguments(command: object) -> list[str] | None:
     """The arguments of a command, with paths as texts. Raises ConfigError for anything else."""
     if command is None:
         return None

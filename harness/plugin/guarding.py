@@ -26,8 +26,8 @@ from harness.experiment.history import keep, place_of
 from harness.experiment.options import GuardRequest, request_of, with_options
 from harness.experiment.redaction import redactor
 from harness.http.endpoint import written_target
-from harness.plugin.arguments import addresses, check_budget, check_names, read, words
-from harness.report.fact_lines import LONGEST
+from harness.plugin.arguments import addresses, check_budget, check_names, command_arguments, read
+from harness.report.fact_lines import MAX_FACT
 from harness.report.facts import facts_of
 from harness.store.run_dir import safe_name
 from harness.target.ready import check_url
@@ -112,14 +112,14 @@ class Guard:
             done = [self._once(request) for _ in range(self._repeat)]
         except HarnessError as error:
             known = _known(url=url, command=command, more=more)
-            error.args = (terminal(known.text(str(error)), LONGEST),)
+            error.args = (terminal(known.text(str(error)), MAX_FACT),)
             raise error.with_traceback(None)  # show only the line of the test  # noqa: B904
         worst = min(done, key=lambda one: WORST_FIRST.index(one.verdict.exit_code))
         # pytest prints what `explain` returns, so texts of the service must be escaped for the terminal.
         verdict = Explained(
             **{name: getattr(worst.verdict, name) for name in VERDICT}, text=self._explained(worst)
         )
-        verdict = mapped(verdict, lambda text: terminal(text, LONGEST))
+        verdict = mapped(verdict, lambda text: terminal(text, MAX_FACT))
         if self._marker is not None and verdict.outcome is not Outcome.BOUNDED:
             raise BudgetExceeded(verdict.explain(), verdict)
         return verdict
@@ -140,7 +140,11 @@ class Guard:
         check_names(more)
         check_budget(budget)
         urls = addresses(given["url"])
-        given |= {"url": urls, "command": words(given["command"]), "pid": read("pid", given["pid"])}
+        given |= {
+            "url": urls,
+            "command": command_arguments(given["command"]),
+            "pid": read("pid", given["pid"]),
+        }
         marker = dict(self._marker or {})
         profile = profile or marker.pop("profile", None)
         own, notes = budget_for(
@@ -169,7 +173,7 @@ class Guard:
         attempt("the history", lambda: _recorded(done), failures.append)
         evidence = attempt("the evidence", lambda: self._explained(done), failures.append)
         lines = (*(evidence or done.verdict.explain().splitlines()), *failures)
-        text = "\n".join(terminal(done.run.redact.text(one), LONGEST) for one in lines)
+        text = "\n".join(terminal(done.run.redact.text(one), MAX_FACT) for one in lines)
         self._note(done.verdict.outcome.value, done.report, text)
         return done
 

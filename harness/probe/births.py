@@ -10,8 +10,8 @@ import os
 from collections.abc import Container
 
 MAX_CANDIDATES = 64  # if more were started, a scan of all processes is cheaper
-MIN_LOOKS = 5  # between two whole scans, however many processes the machine starts
-SAFETY = 50  # looks after which all processes are scanned anyway, because restored processes choose their pid
+MIN_LOOKS = 5  # calls of find between two full scans, however many processes the machine starts
+MAX_LOOKS = 50  # calls without a full scan, after which one is made: restored processes choose their pid
 
 
 def parent_of(pid: int) -> int | None:
@@ -38,7 +38,7 @@ def descendants(root: int, known: Container[int] = (), since: int | None = None)
     # Negative also when the pids have wrapped round at pid_max: then only a whole scan finds everything.
     started = -1 if since is None else _newest() - since
     if since is None or not 0 <= started <= MAX_CANDIDATES:
-        return [root, *_below({root}, _everyone())]
+        return [root, *_below({root}, _parent_of_every_process())]
     parents = {
         pid: parent for pid in range(since + 1, since + started + 1) if (parent := parent_of(pid)) is not None
     }
@@ -54,7 +54,7 @@ def _newest() -> int:
         os.close(file)
 
 
-def _everyone() -> dict[int, int]:
+def _parent_of_every_process() -> dict[int, int]:
     """pid → parent of every process."""
     found = {}
     for name in os.listdir("/proc"):  # noqa: PTH208 - the hot lane counts microseconds
@@ -99,32 +99,32 @@ def _is_thread(pid: int) -> bool:
 
 
 class Births:
-    """Finds descendants that are new since the last look. Holds one descriptor until ``close``."""
+    """Finds descendants that are new since the last call of ``find``. Holds one descriptor until ``close``."""
 
     def __init__(self) -> None:
         self._loadavg = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
         self.newest = -1  # the last number that was checked
-        self._since_scan = SAFETY
+        self._since_scan = MAX_LOOKS
         self._not_yet_visible: list[int] = []
 
-    def look(self, known: Container[int]) -> list[int]:
+    def find(self, known: Container[int]) -> list[int]:
         """Descendants of ``known`` that are not in it yet, parents first."""
         newest = int(os.pread(self._loadavg, 128, 0).rsplit(None, 1)[1])
         started = newest - self.newest
         self._since_scan += 1
         # Negative when the numbers have wrapped round at pid_max (proc(5)).
         many = not 0 <= started <= MAX_CANDIDATES
-        if self._since_scan >= SAFETY or (many and self._since_scan >= MIN_LOOKS):
+        if self._since_scan >= MAX_LOOKS or (many and self._since_scan >= MIN_LOOKS):
             self._since_scan = 0
             self.newest = newest
-            return _below(known, _everyone())
+            return _below(known, _parent_of_every_process())
         # If many were started just after a scan, the next scan is awaited: on a busy machine the probe would do nothing
         # else.
         if many or not (started or self._not_yet_visible):
             return []
         candidates: dict[int, int] = {}
         # A number is assigned shortly before its process becomes visible (copy_process in kernel/fork.c), so a missing
-        # one is checked again at the next look.
+        # one is checked again at the next call.
         fresh = range(self.newest + 1, newest + 1)
         again, self._not_yet_visible = self._not_yet_visible, []
         for pid in (*again, *fresh):

@@ -10,10 +10,10 @@ from operator import itemgetter
 from harness.core.sample import Census
 from harness.probe.births import descendants
 from harness.probe.descriptors import Tally, descriptors
-from harness.probe.hot import GONE, HotProcess, HotReading
+from harness.probe.hot import PROCESS_EXITED, HotProcess, HotReading
 from harness.probe.memory import mappings, memory
 from harness.probe.threads import threads
-from harness.probe.tree import ENDED
+from harness.probe.tree import EXITED
 
 MAX_LISTED = 1000  # processes whose descriptors are listed separately
 
@@ -56,7 +56,7 @@ def _take(pid: int, at: float, processes: list[HotProcess]) -> Census:
     # A zombie holds nothing any more but its entry in the table of processes.
     alive = [process for process, reading in readings if reading and not reading.zombie]
     if not any(process.pid == pid for process in alive):
-        return Census(at=at, unreadable=(f"fds and all else of pid {pid}: {ENDED}",))
+        return Census(at=at, unreadable=(f"fds and all else of pid {pid}: {EXITED}",))
     unreadable: list[str] = []
     fds, states = descriptors(alive, unreadable)
     mapped, named = Tally(), Tally()
@@ -66,7 +66,7 @@ def _take(pid: int, at: float, processes: list[HotProcess]) -> Census:
         try:
             mappings(process, mapped)
         # It exited during the census, so it holds nothing: that is no missing part.
-        except GONE:
+        except PROCESS_EXITED:
             continue
         except OSError as error:
             unreadable.append(f"mappings of pid {process.pid}: {error.strerror}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from harness.probe.hot import GONE, HotProcess
+from harness.probe.hot import PROCESS_EXITED, HotProcess
 from harness.probe.links import links
 from harness.probe.netns import namespace_id
 from harness.probe.sockdiag import CLOSE_WAIT, LISTEN, TCP_STATES, port
@@ -67,7 +67,7 @@ def descriptors(processes: list[HotProcess], unreadable: list[str]) -> tuple[Tal
             namespace = namespace_id(process.dir) or -process.pid
             if held.inodes:
                 sockets.setdefault(namespace, []).append(held)
-        except GONE:
+        except PROCESS_EXITED:
             continue
         except OSError as error:
             _count_only(process, error, tally, unreadable)
@@ -279,7 +279,7 @@ def _protocol(process: HotProcess, name: str) -> str | None:
         # Through the open directory, so that a reused pid cannot be read.
         where = f"/proc/self/fd/{process.dir}/{process.living()}fd/{name}"
         raw = os.getxattr(where, "system.sockprotoname")
-    except GONE:
+    except PROCESS_EXITED:
         return None
     except OSError:
         return ""

@@ -16,7 +16,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 _release = platform.release().split("-")[0].split(".")[:2]
 COUNTS_BY_STAT = tuple(int(part) for part in _release if part.isdigit()) >= (6, 2)
 EXITING = 0x4  # PF_EXITING, include/linux/sched.h: its descriptors are being closed by the kernel
-GONE = (FileNotFoundError, ProcessLookupError)
+PROCESS_EXITED = (FileNotFoundError, ProcessLookupError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class HotProcess:
         """One reading; None once the process has exited."""
         try:
             return self._reading("")
-        except GONE:
+        except PROCESS_EXITED:
             return None
 
     def _reading(self, where: str) -> HotReading:
@@ -144,7 +144,7 @@ class HotProcess:
         """The folder of its tables: ``""``, or ``task/TID/`` when its main thread has exited."""
         try:
             fields = self._read("stat").rpartition(b")")[2].split()
-        except GONE:
+        except PROCESS_EXITED:
             return ""
         ending = fields[0] in (b"Z", b"X") or bool(int(fields[6]) & EXITING)
         other = self._living_task() if ending and int(fields[17]) > 1 else ""
@@ -156,7 +156,7 @@ class HotProcess:
             for tid in os.listdir(tasks):  # noqa: PTH208 - by descriptor
                 try:
                     fields = self._read(f"task/{tid}/stat").rpartition(b")")[2].split()
-                except GONE:
+                except PROCESS_EXITED:
                     continue
                 if fields[0] not in (b"Z", b"X") and not int(fields[6]) & EXITING:
                     return tid

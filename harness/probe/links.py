@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from harness.probe.hot import GONE
+from harness.probe.hot import PROCESS_EXITED
 
 CHUNK = 256  # descriptors tried at once
 SPARE = 16  # free numbers, plus one in SPARE, up to which counting up is cheaper than a listing
@@ -49,13 +49,13 @@ def _read(directory: int, names: list[str]) -> tuple[list[str], list[str]]:
     try:
         # The usual case first: none was closed, and no link needs handling of its own.
         return names, [readlink(name, dir_fd=directory) for name in names]
-    except GONE:
+    except PROCESS_EXITED:
         pass  # free, or closed since the listing: it is read once more, the slow way
     kept, found = [], []
     for name in names:
         try:
             found.append(readlink(name, dir_fd=directory))
-        except GONE:
+        except PROCESS_EXITED:
             continue
         kept.append(name)
     return kept, found

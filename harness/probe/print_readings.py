@@ -81,7 +81,7 @@ def print_readings(
     orders: int | None = None,
     stop: threading.Event | None = None,
 ) -> None:
-    """Print a hello line, then samples until the process ends, ``count`` is reached or ``stop`` is set.
+    """Print a hello line, then samples until the process exits, ``count`` is reached or ``stop`` is set.
 
     Raises ProbeError for a process that does not exist, BrokenPipeError when the reader has exited.
     """

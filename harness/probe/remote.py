@@ -19,8 +19,8 @@ from harness.core.errors import Interrupted, ProbeError
 from harness.core.sample import Census, Sample
 from harness.probe.history import History
 from harness.probe.lines import at_of, census_of, check_hello, limits_of, parse, sample_of
-from harness.probe.remote_line import Line
-from harness.probe.tree import ENDED
+from harness.probe.remote_command import RemoteCommand
+from harness.probe.tree import EXITED
 
 START_TIMEOUT = 20.0  # seconds until the first sample: ssh may ask a jump host
 WAKE = 0.1  # seconds between two checks for cancellation
@@ -65,7 +65,7 @@ class RemoteSampler:
         self._hello: Mapping[str, Any] = {}
         self.ended = False
         self.error: BaseException | None = None
-        self._line = Line(self._argv)
+        self._command = RemoteCommand(self._argv)
         self._thread = threading.Thread(target=self._run, name="remote-probe", daemon=True)
         self._thread.start()
         ends = time.monotonic() + timeout
@@ -96,21 +96,21 @@ class RemoteSampler:
                 greeted = self._follow()
                 if self._stop.is_set() or self.ended:
                     return
-                why = self._line.why()
+                why = self._command.why()
                 self._answer({CUT: why})  # ends the wait for an answer
                 if not self._first.is_set():
                     raise ProbeError(f"the remote probe sent no sample: {why}")
                 # The command works again, but its process does not exist: it ended while nobody could see it.
                 if not greeted and "no such process" in why:
-                    self._keep(Sample(self._clock(), gap=f"{ENDED}, while the connection was broken"))
+                    self._keep(Sample(self._clock(), gap=f"{EXITED}, while the connection was broken"))
                     self.ended = True
                     return
                 if greeted:
                     self._keep(Sample(self._clock(), gap=f"the connection to the remote probe broke: {why}"))
                 self._stop.wait(self._retry)
-                self._line.close()
+                self._command.close()
                 if not self._stop.is_set():
-                    self._line = Line(self._argv)
+                    self._command = RemoteCommand(self._argv)
         except BaseException as error:
             self.error = error
         finally:
@@ -120,7 +120,7 @@ class RemoteSampler:
     def _follow(self) -> bool:
         """Read the output of one run of the command; returns whether it sent its hello line."""
         greeted = False
-        while lines := self._line.read():
+        while lines := self._command.read():
             for line in lines:
                 data = parse(line)
                 if not greeted:
@@ -152,7 +152,7 @@ class RemoteSampler:
         names = ("boot", "pid", "started")
         before = self._hello
         if before and any(before.get(name) != data.get(name) for name in names):
-            self._keep(Sample(self._clock(), gap=f"{ENDED}: {_another(before, data)}"))
+            self._keep(Sample(self._clock(), gap=f"{EXITED}: {_another(before, data)}"))
             self.ended = True
             return
         self._hello = data
@@ -169,7 +169,7 @@ class RemoteSampler:
         # A better estimate of the offset moves times back; the samples of a run must stay in order all the same.
         sample = sample_of(data, max(at, last.at) if last else at)
         self._keep(sample)
-        if sample.gap and sample.gap.startswith(ENDED):
+        if sample.gap and sample.gap.startswith(EXITED):
             self.ended = True  # set last, so that a caller that sees it also finds the last sample
         self._first.set()
 
@@ -206,7 +206,7 @@ class RemoteSampler:
             # What is queued answers an order whose caller has given up.
             while not self._answers.empty():
                 self._answers.get_nowait()
-            self._line.order(order)
+            self._command.send(order)
             try:
                 answer = self._answers.get(timeout=ANSWER_TIMEOUT)
             except queue.Empty:
@@ -242,9 +242,9 @@ class RemoteSampler:
         """End the command and whatever it started. Idempotent."""
         self._stop.set()
         while self._thread.is_alive():
-            self._line.kill()  # repeatedly, because the command may just have been restarted
+            self._command.kill()  # repeatedly, because the command may just have been restarted
             self._thread.join(WAKE)
-        self._line.close()
+        self._command.close()
 
     def __enter__(self) -> RemoteSampler:
         return self

@@ -20,7 +20,7 @@ class Sampler:
     """Context manager. on_sample is called in the sampler's thread, after each reading; an error in
     it stops the sampling, and is raised by ``latest`` and again at the end. adopter: as in ``Tree``.
 
-    Raises ProbeError when the process does not exist. Once it has ended, the last sample is a gap.
+    Raises ProbeError when the process does not exist. Once it has exited, the last sample is a gap.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Sampler:
 
     @property
     def ended(self) -> bool:
-        """True once the target has ended: nothing more will be read."""
+        """True once the target has exited: nothing more will be read."""
         return self._ended
 
     def samples(self) -> list[Sample]:

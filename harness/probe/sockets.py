@@ -20,11 +20,11 @@ from harness.probe.netns import open_diag_in
 if TYPE_CHECKING:
     from harness.probe.sockdiag import Raw
 
-SERVED = 8  # connections with one local port
+MIN_SERVER_CONNECTIONS = 8  # connections with one local port
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # Tables read only while there are inodes that no other table explains:
 # name, class, column of the inode, column of the path.
-_OTHERS = (("unix", "unix", 6, 7), ("netlink", "netlink", 9, None), ("packet", "packet", 8, None))
+_OTHER_TABLES = (("unix", "unix", 6, 7), ("netlink", "netlink", 9, None), ("packet", "packet", 8, None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class Tables:
 
     def shared(self) -> set[bytes]:
         """Local ports with so many connections that they must be server ports: the kernel may assign one port to two
-        outgoing connections to different peers, but not to SERVED of them."""
+        outgoing connections to different peers, but not to MIN_SERVER_CONNECTIONS of them."""
         counts = Counter(map(_LOCAL, self.tcp.values()))
-        return {port for port, count in counts.items() if count >= SERVED}
+        return {port for port, count in counts.items() if count >= MIN_SERVER_CONNECTIONS}
 
     def explain(self, inodes: Iterable[int]) -> dict[int, Row | None]:
         """inode → its row; None for an inode that is in no table. Those in ``tcp`` are not looked up.
@@ -72,10 +72,10 @@ class Tables:
         """
         found: dict[int, Row | None] = dict.fromkeys(inodes)
         missing = set(found)
-        for table in (*_OTHERS, None):
+        for table in (*_OTHER_TABLES, None):
             if not missing:
                 break
-            rows = _other(self._directory, *table) if table else self._datagrams()
+            rows = _rows_of(self._directory, *table) if table else self._datagrams()
             for inode, row in rows:
                 if inode in missing:
                     found[inode] = row
@@ -142,7 +142,7 @@ def _raw_host(text: str) -> bytes:
     return b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
 
 
-def _other(
+def _rows_of(
     directory: int, table: str, family: str, inode: int, path: int | None
 ) -> Iterator[tuple[int, Row]]:
     for line in _lines(directory, table):

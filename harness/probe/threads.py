@@ -6,7 +6,7 @@ import os
 import re
 
 from harness.probe.descriptors import Tally
-from harness.probe.hot import GONE, HotProcess
+from harness.probe.hot import PROCESS_EXITED, HotProcess
 
 _NUMBER = re.compile(r"\d+")
 
@@ -24,12 +24,12 @@ def threads(process: HotProcess, tally: Tally) -> int:
             try:
                 name = _read(tasks, f"{tid}/comm").decode(errors="replace").strip()
                 switches += _switches(_read(tasks, f"{tid}/status"))
-            except GONE:
+            except PROCESS_EXITED:
                 continue
             kind = _NUMBER.sub("#", name)
             full = len(tally.examples.get(kind, ())) >= 3
             tally.add(kind, "" if full else _where(tasks, tid, name))
-    except GONE:
+    except PROCESS_EXITED:
         pass
     finally:
         os.close(tasks)

@@ -15,7 +15,7 @@ from harness.probe.hot import HotProcess, HotReading
 
 __all__ = ["Tree", "descendants", "inner_pid"]
 
-ENDED = "the process has ended"
+EXITED = "the process has exited"
 MAX_HELD = 32  # processes whose files are kept open; the others cost a little more per reading
 # Processes listed separately in a sample: 500 of them ten times a second would fill disk and memory.
 MAX_LISTED = 100
@@ -69,7 +69,7 @@ class Tree:
             except OSError as error:
                 raise ProbeError(f"/proc: {error.strerror}; expected it to be mounted and readable") from None
             if reading is None:
-                raise ProbeError(f"pid {pid}: the process has ended; expected a running service")
+                raise ProbeError(f"pid {pid}: the process has exited; expected a running service")
             opened.pop_all()
         self.root = pid
         self.started = reading.started
@@ -81,7 +81,7 @@ class Tree:
         self._executing: set[int] = set()
         self._cpu_of_dead = 0.0
         self._faults_of_dead = 0
-        self._new = True
+        self._first_reading = True
 
     def processes(self) -> dict[int, int]:
         """pid → start time (ticks since boot) of every process that is running or a zombie."""
@@ -92,21 +92,21 @@ class Tree:
         """The newest pid of the machine that ``processes`` takes into account."""
         return self._births.newest
 
-    def _look(self, events: list[str]) -> None:
-        for pid in self._births.look(self._parents):
+    def _add_new_processes(self, events: list[str]) -> None:
+        for pid in self._births.find(self._parents):
             try:
                 self._known[pid] = HotProcess(pid, hold=len(self._known) < MAX_HELD)
             except OSError:
                 continue
             # What the first reading finds was there before, so it has not started now.
-            if not self._new:
+            if not self._first_reading:
                 events.append(f"pid {pid} started")
 
     def read(self, at: float) -> Sample:
         """The whole tree as one sample; a gap once the root has exited or is a zombie."""
         events: list[str] = []
-        self._look(events)
-        self._new = False
+        self._add_new_processes(events)
+        self._first_reading = False
         readings: list[HotReading] = []
         # A copy, because processes that have exited are removed on the way.
         for pid, process in list(self._known.items()):
@@ -160,13 +160,13 @@ class Tree:
             # Kept in the sum, because the CPU time of a tree must not fall when a process exits.
             self._cpu_of_dead += before.cpu
             self._faults_of_dead += before.faults
-            events.append(f"pid {pid} ({before.name}) ended")
+            events.append(f"pid {pid} ({before.name}) exited")
 
     def _end(self, at: float, readings: list[HotReading], events: list[str]) -> Sample:
         """A gap once the root has exited: its descriptors do not count as released."""
         self.ended = True
         orphans = [r for r in readings if r.pid != self.root and not r.zombie]
-        why = ENDED
+        why = EXITED
         if orphans:
             names = ", ".join(f"{r.pid} ({r.name})" for r in orphans[:3])
             why += f"; {len(orphans)} of its descendants still run: {names}"
@@ -215,7 +215,7 @@ def inner_pid(pid: int) -> int:
         finally:
             os.close(file)
     except OSError:
-        raise ProbeError(f"pid {pid}: {ENDED}; expected a running service") from None
+        raise ProbeError(f"pid {pid}: {EXITED}; expected a running service") from None
     finally:
         process.close()
     # The last number is the pid in the innermost namespace; a kernel without namespaces has no such line.

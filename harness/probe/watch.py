@@ -200,7 +200,7 @@ def watch(
     stop: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> View:
-    """Show ``pid`` until it ends or ``stop`` is set; the last state is printed and returned.
+    """Show ``pid`` until it exits or ``stop`` is set; the last state is printed and returned.
 
     Raises ProbeError when there is no such process.
     """

@@ -155,11 +155,11 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """True until the child has ended."""
+        """True until the child has exited."""
         return not self._ended.is_set()
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds for the end; True when it has ended."""
+        """Wait at most ``timeout`` seconds for its exit; True when it has exited."""
         return self._ended.wait(timeout)
 
     def signal(self, number: int) -> None:

@@ -11,7 +11,7 @@ from harness.core.quote import plain
 LINES = 12
 COLUMNS = 80
 INDENT = 12  # columns before a fact's text
-LONGEST = 4000  # characters of one fact
+MAX_FACT = 4000  # characters of one fact
 # Between a number and its unit, where a line must not end.
 _UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|days|ms|%|B|[kMG]B|[KMG]iB)(?!\w))")
 
@@ -59,8 +59,8 @@ class Facts:
 def _wrapped(fact: Fact, most: int = 5) -> list[str]:
     label, empty = f"  {fact.label:<{INDENT - 2}}", " " * INDENT
     if fact.whole:
-        return [f"{label}{plain(fact.text, LONGEST)}"]
-    lines = _lines(_joined(plain(fact.text, LONGEST)), COLUMNS - INDENT, most)
+        return [f"{label}{plain(fact.text, MAX_FACT)}"]
+    lines = _lines(_joined(plain(fact.text, MAX_FACT)), COLUMNS - INDENT, most)
     return [f"{label if index == 0 else empty}{line}" for index, line in enumerate(lines)]
 
 

@@ -21,15 +21,15 @@ from harness.core.quote import plain
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict, Waiting
-from harness.report.fact_lines import LONGEST, Fact, Facts
+from harness.report.fact_lines import MAX_FACT, Fact, Facts
 from harness.report.log import causes, log_tail, troubles_before
-from harness.report.nouns import MASS, driver, growth, in_bytes, interval, noun, plural, quantity
+from harness.report.nouns import BYTE_NOUNS, driver, growth, in_bytes, interval, noun, plural, quantity
 from harness.report.place_facts import holder_fact, place, relative, unplaced_fact, unread_fact, where_fact
 from harness.report.words import METRIC_WORD, number, span
 
-SHORTEST = 0.05  # seconds: less would be shown as 0.0 s
-ALSO = 4  # findings beside the first that are named
-LIKEWISE = (
+MIN_SECONDS = 0.05  # seconds: less would be shown as 0.0 s
+MAX_ALSO = 4  # findings beside the first that are named
+FURTHER_BOUNDS = (
     ("threads", ""), ("tasks", "asyncio-task"), ("tasks", "goroutine"), ("tasks", "handle"), ("memory", "objects"),
     ("memory", "heap-bytes"), ("memory", "anonymous"),
 )  # fmt: skip
@@ -38,7 +38,7 @@ HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "anonymous"))
 _KEY = re.compile(rf"(?:^|(?<=; ))(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
 # A metric with its kind within a sentence of the judge's own.
 _KIND = re.compile(rf"(?<![\w/.-])(?:{'|'.join(METRIC_WORD)})/[a-z][\w-]{{0,60}}(?::\d{{1,5}})?")
-_UNANNOUNCED = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")
+_SIGNALS_WITHOUT_MESSAGE = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")
 _EXPLAINED_BY_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
 
 
@@ -82,7 +82,7 @@ def headline(trial: Trial) -> str:
     if verdict.outcome is Outcome.LEAKING and first and first.rate:
         scope = " while connected" if first.scope == "while-connected" else ""
         ends = interval(first.rate, size=in_bytes(first.metric, first.kind))
-        return plain(f"{growth(first)}{scope} {ends}".strip(), LONGEST)
+        return plain(f"{growth(first)}{scope} {ends}".strip(), MAX_FACT)
     if verdict.outcome is Outcome.BOUNDED and (bound := _main_bound(verdict)):
         most = quantity(bound.metric, bound.kind, bound.at_most)
         return f"smallest detectable leak {most} per {driver(bound.unit)} ({bound.confidence * 100:g} %)"
@@ -94,13 +94,13 @@ def headline(trial: Trial) -> str:
         where = f", during {crash.during}" if crash.during else ""
         return f"{how} after {counted(number(crash.at_connection), 'stream')} and {span(crash.at_seconds)}{where}"
     if verdict.outcome is Outcome.STALLED and verdict.stalled:
-        return plain(verdict.stalled, LONGEST)
+        return plain(verdict.stalled, MAX_FACT)
     waiting = _waiting(trial)
     if waiting and first and first.rate:
-        return plain(f"{growth(first)}, {waiting.text()}", LONGEST)
+        return plain(f"{growth(first)}, {waiting.text()}", MAX_FACT)
     text = _KEY.sub(_named, verdict.explanation)
     # Other outcomes quote the service's log, which may have such a word of its own.
-    return plain(_KIND.sub(_named, text) if verdict.outcome is Outcome.INCONCLUSIVE else text, LONGEST)
+    return plain(_KIND.sub(_named, text) if verdict.outcome is Outcome.INCONCLUSIVE else text, MAX_FACT)
 
 
 def _waiting(trial: Trial) -> Waiting | None:
@@ -112,7 +112,9 @@ def _named(match: re.Match[str]) -> str:
     """A metric in words: ``memory/anonymous`` is anonymous memory, ``fds`` are descriptors."""
     key = Key.parse(match[0])
     return (
-        noun(key.metric, key.kind) if (key.metric, key.kind) in MASS else plural(noun(key.metric, key.kind))
+        noun(key.metric, key.kind)
+        if (key.metric, key.kind) in BYTE_NOUNS
+        else plural(noun(key.metric, key.kind))
     )
 
 
@@ -167,7 +169,7 @@ def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Momen
         return None
     lasted = loaded[-1].ended - trial.observations[0].started
     text = f"{counted(number(streams), 'answered stream')} in {counted(len(loaded), 'cycle')}"
-    if lasted >= SHORTEST:
+    if lasted >= MIN_SECONDS:
         text += f", {span(lasted)}"
     if first and (control := idle_growth(found, Key(first.metric, first.kind))) is not None:
         grew = "no growth" if control <= 0 else f"+{number(control)}"
@@ -198,7 +200,7 @@ def _also(verdict: Verdict) -> Fact | None:
         return None
     parts: list[str] = []
     unit = ""
-    for finding in rest[:ALSO]:
+    for finding in rest[:MAX_ALSO]:
         if finding.rate is None:
             parts.append(f"{noun(finding.metric, finding.kind)} over its ceiling")
             continue
@@ -208,8 +210,8 @@ def _also(verdict: Verdict) -> Fact | None:
         parts.append(quantity(finding.metric, finding.kind, finding.rate.value, brief=True))
         unit = per
     text = ", ".join(parts) + (f" per {unit}" if unit else "")
-    if len(rest) > ALSO:
-        text += f", and {counted(len(rest) - ALSO, 'more metric')}"
+    if len(rest) > MAX_ALSO:
+        text += f", and {counted(len(rest) - MAX_ALSO, 'more metric')}"
     lesser = [outcome.value for outcome in verdict.also]
     return Fact("also", "; ".join(part for part in (text, ", ".join(lesser)) if part))
 
@@ -234,7 +236,7 @@ def _bounds(verdict: Verdict) -> Fact | None:
         if (bound := hourly.get(key)) and bound.status != "observed" and bound is not main
     ]
     per_stream = []
-    for key in LIKEWISE:
+    for key in FURTHER_BOUNDS:
         for bound in verdict.bounds:
             if (bound.metric, bound.kind) != key or bound.unit.endswith("/hour") or bound is main:
                 continue
@@ -270,7 +272,7 @@ def _log(trial: Trial, verdict: Verdict) -> Fact | None:
     """The last line of the log that may name a cause."""
     if verdict.outcome not in _EXPLAINED_BY_LOG or (verdict.crash and verdict.crash.line):
         return None
-    if verdict.crash and verdict.crash.signal in _UNANNOUNCED:
+    if verdict.crash and verdict.crash.signal in _SIGNALS_WITHOUT_MESSAGE:
         return None  # the last line of its log is of something that it survived
     lines, title = log_tail(trial), headline(trial)
     found = troubles_before(lines, title) if verdict.outcome is Outcome.UNREADY else causes(lines)

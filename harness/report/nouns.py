@@ -26,7 +26,7 @@ NOUNS = {
     ("memory", "objects"): "object",
     ("memory", "blocks"): "block",
 }
-MASS = {
+BYTE_NOUNS = {
     ("memory", ""): "memory",
     ("memory", "heap-bytes"): "heap",
     ("memory", "external-bytes"): "buffers outside the heap",
@@ -55,7 +55,7 @@ PLURALS = {
 
 def noun(metric: str, kind: str) -> str:
     """The singular noun of a metric: ``asyncio task``, ``descriptor (tcp-out :9797)``, ``heap``."""
-    known = NOUNS.get((metric, kind)) or MASS.get((metric, kind))
+    known = NOUNS.get((metric, kind)) or BYTE_NOUNS.get((metric, kind))
     if known:
         return known
     plain = NOUNS.get((metric, ""), metric.rstrip("s"))

@@ -12,7 +12,7 @@ from harness.core.quote import plain
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Finding
-from harness.report.fact_lines import LONGEST, Fact
+from harness.report.fact_lines import MAX_FACT, Fact
 
 SAME_RATE = 0.05  # share of a rate by which that of its place may differ
 _PLACE = re.compile(
@@ -36,7 +36,7 @@ def place(text: str, root: str = "") -> str:
     amounts, which the headline has. Text that names no location stays as it is."""
     match = _PLACE.fullmatch(text)
     if not match:
-        return plain(text, LONGEST)
+        return plain(text, MAX_FACT)
     state = _LIBRARY.sub(
         lambda one: (
             f"{one[1]}.{one[3]}" if one[1] == "asyncio" and one[2] == "tasks" else ".".join(one.groups())
@@ -45,7 +45,7 @@ def place(text: str, root: str = "") -> str:
     )
     function = "an anonymous function" if match["function"] == "(anonymous)" else match["function"]
     inside = ", ".join(part for part in (function, state) if part)
-    return plain(f"{relative(match['at'], root)}{f'  {inside}' if inside else ''}", LONGEST)
+    return plain(f"{relative(match['at'], root)}{f'  {inside}' if inside else ''}", MAX_FACT)
 
 
 def relative(path: str, root: str) -> str:

@@ -129,8 +129,8 @@ def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
     parts += [_mark(mark, *at(mark.x, mark.y)) for mark in chart.marks]
     if chart.crashed_at is not None:
         x, _ = at(chart.crashed_at, bottom)
-        parts.append(_segment(x, TOP, x, TOP + inner[1], "died"))
-        parts.append(_label(x - 5, TOP + 28, "exited", "end", "died-label"))
+        parts.append(_segment(x, TOP, x, TOP + inner[1], "exited"))
+        parts.append(_label(x - 5, TOP + 28, "exited", "end", "exited-label"))
     parts.append(_label(LEFT + inner[0] / 2, height - 6, chart.x_label, "middle", "axis"))
     parts.append(
         f'<text class="axis" text-anchor="middle" transform="translate(13 {TOP + inner[1] / 2:.1f}) rotate(-90)">'

@@ -12,7 +12,7 @@ from harness.core.quote import terminal
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Outcome
-from harness.report.fact_lines import INDENT, LONGEST
+from harness.report.fact_lines import INDENT, MAX_FACT
 from harness.report.facts import facts_of
 from harness.report.row import HEADINGS, build_row, cells
 
@@ -61,7 +61,7 @@ def show_verdict(trial: Trial, console: Console, *, report: str = "", root: str 
     facts = facts_of(trial, report=report, root=root)
     head = len(facts.head())
     for index, line in enumerate(facts.lines()):
-        text = Text(terminal(line, LONGEST))
+        text = Text(terminal(line, MAX_FACT))
         if index == 0:
             text.stylize(f"bold {STYLES[verdict.outcome]}", 0, len(verdict.outcome.value))
         elif index >= head and not line.startswith(" " * INDENT):

@@ -104,12 +104,12 @@ def refused(pid: int) -> str:
     except OSError as error:
         return f"cannot be attached to: {error.strerror}"
     if not owners:
-        return "has ended"
+        return "has exited"
     if owners != {os.geteuid()}:
         other = min(owners - {os.geteuid()})
         return f"belongs to user {other}, so it cannot be attached to; expected our own ({os.geteuid()})"
     if in_container:
         return "has a file system of its own (a container), so it cannot be attached to from here"
     if not executable(pid):
-        return "has ended"
+        return "has exited"
     return ""

@@ -106,7 +106,7 @@ class PythonCounters(AgentReader):
                     return self.read()
             except ProbeError as error:
                 return Unavailable(str(error))
-            reason = why_not(self.pid) if executable(self.pid) else f"process {self.pid} has ended"
+            reason = why_not(self.pid) if executable(self.pid) else f"process {self.pid} has exited"
             if reason and executable(self.pid):
                 return self._attached(reason)
             if reason or self._clock() > deadline:

@@ -1,10 +1,10 @@
-"""What resuming an interrupted soak needs: the words of its command, without secrets, and its working directory."""
+"""What resuming an interrupted soak needs: the arguments of its command, without secrets, and its working directory."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import ConfigError
@@ -17,17 +17,19 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """words: after ``harness soak``, with ``***`` for each secret. folder: the working directory."""
+    """arguments: those after ``harness soak``, with ``***`` for each secret. folder: the working directory."""
 
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     folder: str
     version: int = VERSION
 
 
-def save_plan(directory: RunDirectory, words: Sequence[str]) -> None:
+def save_plan(directory: RunDirectory, arguments: Sequence[str]) -> None:
     """Write it beside the run. Raises StoreError."""
-    plan = Plan(tuple(words), str(Path.cwd()))
-    directory.write_text(FILE, json.dumps(asdict(plan), indent=1) + "\n")
+    plan = Plan(tuple(arguments), str(Path.cwd()))
+    # The file keeps the names of its fields, because an earlier harness of this version may have written it.
+    stored = {"words": plan.arguments, "folder": plan.folder, "version": plan.version}
+    directory.write_text(FILE, json.dumps(stored, indent=1) + "\n")
 
 
 def load_plan(run: Path) -> Plan:
@@ -37,11 +39,11 @@ def load_plan(run: Path) -> Plan:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("too large")
         data = json.loads(path.read_bytes())
-        words, folder, version = data["words"], data["folder"], data["version"]
-        if version != VERSION or not isinstance(folder, str) or not isinstance(words, list):
+        arguments, folder, version = data["words"], data["folder"], data["version"]
+        if version != VERSION or not isinstance(folder, str) or not isinstance(arguments, list):
             raise ValueError("other values")
-        if not all(isinstance(word, str) for word in words):
-            raise ValueError("other words")
+        if not all(isinstance(one, str) for one in arguments):
+            raise ValueError("arguments of another type")
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}: the run cannot be resumed without its plan; start a new soak"
@@ -50,4 +52,4 @@ def load_plan(run: Path) -> Plan:
         raise ConfigError(
             f"{path}: not the plan of a soak: the run cannot be resumed; restore the file or start a new soak"
         ) from None
-    return Plan(tuple(words), folder)
+    return Plan(tuple(arguments), folder)

@@ -39,7 +39,7 @@ class Watched(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once it has ended."""
+        """False once it has exited."""
 
     def poll(self) -> int | None:
         """Its return code, if known."""

@@ -39,7 +39,7 @@ class ScriptedKernel:
         self.scans, self.looked = 0, list[int]()
         monkeypatch.setattr(births.os, "pread", lambda *_: b"0.1 0.2 0.3 1/9 %d\n" % self.newest)
         monkeypatch.setattr(births, "parent_of", self.parent_of)
-        monkeypatch.setattr(births, "_everyone", self.everyone)
+        monkeypatch.setattr(births, "_parent_of_every_process", self.everyone)
         monkeypatch.setattr(births, "_is_thread", lambda pid: pid in self.threads)
 
     def parent_of(self, pid: int) -> int | None:
@@ -57,52 +57,52 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> ScriptedKernel:
 
 
 def test_only_numbers_that_were_handed_out_since_are_looked_at(scripted: ScriptedKernel) -> None:
-    look = births.Births()
+    finder = births.Births()
     scripted.parents = {50: 1, 51: 50}
-    assert look.look({50}) == [51]
-    assert (scripted.scans, scripted.looked, look.newest) == (1, [], 100)
-    assert look.look({50, 51}) == []
+    assert finder.find({50}) == [51]
+    assert (scripted.scans, scripted.looked, finder.newest) == (1, [], 100)
+    assert finder.find({50, 51}) == []
     assert scripted.looked == [], "nothing was started"
     scripted.newest, scripted.parents[102], scripted.parents[103] = 104, 51, 102
     scripted.threads.add(103)
-    assert look.look({50, 51}) == [102]
+    assert finder.find({50, 51}) == [102]
     assert scripted.looked == [101, 102, 103, 104]
     scripted.looked.clear()
     scripted.parents[104] = 50
-    assert look.look({50, 51, 102}) == [104], "one that could not be seen yet is looked for once more"
+    assert finder.find({50, 51, 102}) == [104], "one that could not be seen yet is looked for once more"
     assert scripted.looked == [101, 104]
     scripted.looked.clear()
-    assert look.look({50, 51, 102, 104}) == []
+    assert finder.find({50, 51, 102, 104}) == []
     assert scripted.looked == []
     assert scripted.scans == 1
-    look.close()
-    look.close()
+    finder.close()
+    finder.close()
 
 
 def test_many_births_are_found_by_a_scan_but_not_at_every_look(scripted: ScriptedKernel) -> None:
-    look = births.Births()
-    look.look({50})
+    finder = births.Births()
+    finder.find({50})
     scripted.newest += births.MAX_CANDIDATES
-    look.look({50})
+    finder.find({50})
     assert (scripted.scans, len(scripted.looked)) == (1, births.MAX_CANDIDATES)
     scripted.looked.clear()
     for number in range(2, 6):
         scripted.newest += births.MAX_CANDIDATES + 1
-        look.look({50})
+        finder.find({50})
         assert (scripted.scans, scripted.looked) == (1 if number < births.MIN_LOOKS else 2, [])
     scripted.newest = 3  # the numbers began anew
     for _ in range(births.MIN_LOOKS):
-        look.look({50})
+        finder.find({50})
     assert scripted.scans == 3
-    look.close()
+    finder.close()
 
 
 def test_after_fifty_readings_everything_is_scanned_anyway(scripted: ScriptedKernel) -> None:
-    look = births.Births()
-    for _ in range(births.SAFETY + 1):
-        look.look({50})
+    finder = births.Births()
+    for _ in range(births.MAX_LOOKS + 1):
+        finder.find({50})
     assert scripted.scans == 2
-    look.close()
+    finder.close()
 
 
 def reading(

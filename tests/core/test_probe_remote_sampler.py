@@ -27,12 +27,12 @@ class Far:
         self.cuts = 0
         self.orders: list[str] = []
         self.answers: dict[str, dict[str, Any]] = {}
-        self.lines: list[Line] = []
+        self.lines: list[ScriptedCommand] = []
         self.why = "the command exited with 255: connection reset"
 
 
-class Line:
-    """Stands for ``remote_line.Line``."""
+class ScriptedCommand:
+    """Stands for ``remote_command.RemoteCommand``."""
 
     far = Far()
 
@@ -54,7 +54,7 @@ class Line:
             self._news.clear()
         return []
 
-    def order(self, text: str) -> None:
+    def send(self, text: str) -> None:
         self.far.orders.append(text)
         answer = self.far.answers.get(text.split()[0])
         if answer is not None:
@@ -78,8 +78,8 @@ HELLO = {**json.loads(lines.hello(7, 0.25, started=99, orders=True)), "boot": "o
 def far(monkeypatch: pytest.MonkeyPatch) -> Far:
     made = Far()
     made.runs = [[[HELLO, {"at": 1.0, "fds": 3}]]]
-    monkeypatch.setattr(Line, "far", made)
-    monkeypatch.setattr(remote, "Line", Line)
+    monkeypatch.setattr(ScriptedCommand, "far", made)
+    monkeypatch.setattr(remote, "RemoteCommand", ScriptedCommand)
     return made
 
 
@@ -216,7 +216,7 @@ def test_another_process_after_a_cut_is_the_end(
     until(lambda: one.ended)
     last = one.samples()[-1]
     assert last.gap is not None
-    assert last.gap.startswith(remote.ENDED)
+    assert last.gap.startswith(remote.EXITED)
     assert words in last.gap
     assert len(far.lines) == 2
 
@@ -227,8 +227,8 @@ def test_a_process_that_exited_while_the_line_was_cut_ends_the_samples(far: Far,
     one = opened()
     until(lambda: one.ended)
     assert [sample.gap is None for sample in one.samples()] == [True, False, False]
-    assert (one.samples()[-1].gap or "").startswith(remote.ENDED)
-    far.runs = [[[HELLO, {"at": 1.0, "gap": remote.ENDED}]]]
+    assert (one.samples()[-1].gap or "").startswith(remote.EXITED)
+    far.runs = [[[HELLO, {"at": 1.0, "gap": remote.EXITED}]]]
     other = opened()
     until(lambda: other.ended)
     assert len(other.samples()) == 1

@@ -43,7 +43,7 @@ def harness(
     env: Mapping[str, str] | None = None,
     timeout: float = TIMEOUT,
 ) -> subprocess.CompletedProcess[str]:
-    """``harness WORDS`` to its end."""
+    """``harness ARGUMENTS`` to its end."""
     return subprocess.run(
         [*HARNESS, *map(str, words)],
         capture_output=True,

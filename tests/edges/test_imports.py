@@ -26,7 +26,7 @@ JUDGING = {"harness.core.judge", "harness.report", "cattrs"}
 
 
 def imported(*words: str) -> set[str]:
-    """The modules that ``python WORDS`` imports by a statement, and the packages that hold them."""
+    """The modules that ``python ARGUMENTS`` imports by a statement, and the packages that hold them."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *words],
         capture_output=True, text=True, timeout=60, cwd=ROOT, stdin=subprocess.DEVNULL,

@@ -44,6 +44,6 @@ def test_a_replaced_child_is_reported_but_a_short_command_is_not(tmp_path: Path)
     done = guard_once(request, command="test", interrupt=threading.Event())
     told = [event for cycle in done.trial.observations for event in cycle.events]
     assert told
-    assert all(event.endswith("(sleep) ended") for event in told)
+    assert all(event.endswith("(sleep) exited") for event in told)
     assert len(told) <= sum(cycle.ledger.opened for cycle in done.trial.observations) // 20 + 2
     assert any("started or exited" in warning for warning in done.verdict.warnings)

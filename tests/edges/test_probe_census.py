@@ -423,7 +423,7 @@ def test_a_process_that_has_ended_has_no_census() -> None:
     child.wait()
     for taken in (zombie, census(child.pid, at=1.0)):
         assert levels(taken) == {}
-        assert "has ended" in taken.unreadable[0]
+        assert "has exited" in taken.unreadable[0]
 
 
 def test_the_main_thread_has_left_and_the_tables_are_still_found() -> None:

@@ -15,7 +15,7 @@ import pytest
 from harness.core.errors import ProbeError
 from harness.probe import hot
 from harness.probe.hot import HotProcess
-from harness.probe.tree import ENDED, Tree, inner_pid
+from harness.probe.tree import EXITED, Tree, inner_pid
 from tests.edges.probe_target import DEADLINE, ScriptedProcess, asleep, state, wait_for
 
 
@@ -85,10 +85,10 @@ def test_a_zombie_is_an_end_and_no_recovery() -> None:
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still a zombie
     after = tree.read(1.0)
-    assert after.gap == ENDED
+    assert after.gap == EXITED
     assert after.fds is None
     child.wait()
-    assert tree.read(2.0).gap == ENDED
+    assert tree.read(2.0).gap == EXITED
     tree.close()
 
 
@@ -173,7 +173,7 @@ def test_a_reused_pid_is_not_mistaken() -> None:
             assert os.stat(f"/proc/{child.pid}/fd").st_size  # somebody lives there
             assert held.read() is None
             assert bare.read() is None
-            assert tree.read(1.0).gap == ENDED
+            assert tree.read(1.0).gap == EXITED
         finally:
             tree.close()
             held.close()

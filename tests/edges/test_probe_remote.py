@@ -28,7 +28,7 @@ from harness.experiment.guard import guard_once, setup_for
 from harness.experiment.options import request_of
 from harness.experiment.remote_target import RemoteTarget, open_remote_probe
 from harness.probe.remote import RemoteSampler
-from harness.probe.remote_line import Line
+from harness.probe.remote_command import RemoteCommand
 from harness.probe.sampler import Sampler
 from harness.probe.script import emit
 from harness.probe.sockets import inbound
@@ -99,7 +99,7 @@ def test_a_sample_a_census_and_a_question_come_over_the_line() -> None:
             scripted.process.kill()
             scripted.process.wait()
             wait_for(lambda: far.ended, "its end is told")
-            assert "has ended" in (far.latest().gap or "")
+            assert "has exited" in (far.latest().gap or "")
             assert far.latest().fds is None
 
 
@@ -110,7 +110,7 @@ def test_the_last_sample_before_the_end_is_a_gap(where: str) -> None:
     known: list[Sampler | RemoteSampler] = []
 
     def told_of(sample: Sample) -> None:
-        if "has ended" in (sample.gap or ""):
+        if "has exited" in (sample.gap or ""):
             ended_before_it_was_told.append(known[0].ended)
 
     with ScriptedProcess() as scripted:
@@ -124,7 +124,7 @@ def test_the_last_sample_before_the_end_is_a_gap(where: str) -> None:
             scripted.process.kill()
             scripted.process.wait()
             wait_for(lambda: sampler.ended, "its end")
-            assert "has ended" in (sampler.latest().gap or "")
+            assert "has exited" in (sampler.latest().gap or "")
     assert ended_before_it_was_told == [False]
 
 
@@ -325,7 +325,7 @@ def test_every_descriptor_is_released_no_matter_who_holds_the_other_end(
                 wait_for(lambda: not held or note.exists(), "somebody holds on")
                 listening = [thread for thread in threading.enumerate() if thread.name == "probe-stderr"]
                 assert len(listening) <= 1
-                command = far._line._process.pid
+                command = far._command._process.pid
             assert set(threading.enumerate()) <= threads
             assert not Path(f"/proc/{command}").exists()
         assert ours().items() <= before.items()
@@ -337,7 +337,7 @@ def test_every_descriptor_is_released_no_matter_who_holds_the_other_end(
 
 def test_an_exited_command_keeps_its_pid_until_its_group_is_killed() -> None:
     """Reaped before, the number could be another group's by the time it is killed."""
-    line = Line(["sh", "-c", "sleep 60 >&- 2>&- & exit 3"])
+    line = RemoteCommand(["sh", "-c", "sleep 60 >&- 2>&- & exit 3"])
     assert line.read() == []
     assert line.why() == "the command exited with 3"
     assert state(line._process.pid) == "Z"
@@ -353,8 +353,8 @@ def test_a_silent_probe_command_ends_with_the_harness(how: signal.Signals) -> No
     """As an ssh whose network is gone: nothing that it writes would tell it that nobody reads."""
     code = (
         "import signal\n"
-        "from harness.probe.remote_line import Line\n"
-        "line = Line(['sh', '-c', 'sleep 600; true'])\n"
+        "from harness.probe.remote_command import RemoteCommand\n"
+        "line = RemoteCommand(['sh', '-c', 'sleep 600; true'])\n"
         "print(line._process.pid, flush=True); signal.pause()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as harness:
@@ -383,8 +383,8 @@ def test_a_command_that_may_not_be_killed_ends_without_a_reader(tmp_path: Path) 
     """As with sudo in the command."""
     code = (
         "import os\n"
-        "from harness.probe.remote_line import Line\n"
-        "line = Line(['sh', '-c', 'while echo {}; do sleep 0.01; done; exit 7'])\n"
+        "from harness.probe.remote_command import RemoteCommand\n"
+        "line = RemoteCommand(['sh', '-c', 'while echo {}; do sleep 0.01; done; exit 7'])\n"
         "line.read(); os.setresuid(65534, 65534, 0)\n"
         "line.close(); print(line._process.returncode)"
     )

@@ -81,7 +81,7 @@ def test_children_are_found_counted_and_reported() -> None:
         scripted.run("[(child.kill(), child.wait()) for child in kept]")
         after = tree.read(3.0)
         assert after.processes == 1
-        assert len([event for event in after.events if "ended" in event]) == 3
+        assert len([event for event in after.events if "exited" in event]) == 3
         assert after.cpu is not None
         assert settled.cpu is not None
         assert after.cpu >= settled.cpu  # what the dead used is not given back
@@ -139,7 +139,7 @@ def test_a_worker_that_is_replaced_shows_as_a_restart() -> None:
         told_of: list[str] = []
         after = until(tree, lambda s: told_of.extend(s.events) or len(told_of) >= 2, "both changes")
         assert (after.fds or 0) < (before.fds or 0) - 400
-        assert sorted(event.split()[-1] for event in told_of) == ["ended", "started"]
+        assert sorted(event.split()[-1] for event in told_of) == ["exited", "started"]
         tree.close()
 
 
@@ -193,13 +193,13 @@ def test_grandchildren_are_followed_after_their_parent_ends(tmp_path: Path) -> N
 def test_a_whole_scan_finds_what_the_short_way_finds() -> None:
     with ScriptedProcess() as scripted:
         short = Births()
-        short.look({scripted.pid})
+        short.find({scripted.pid})
         scripted.run(f"import subprocess; kept += [{SLEEPER} for _ in range(5)]")
         whole = set(descendants(scripted.pid)) - {scripted.pid}
         found: set[int] = set()
 
         def look() -> bool:
-            found.update(short.look({scripted.pid, *found}))
+            found.update(short.find({scripted.pid, *found}))
             return len(found) == 5
 
         wait_for(look, "five children")

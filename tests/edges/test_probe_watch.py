@@ -57,13 +57,13 @@ def test_the_end_of_the_process_ends_the_view() -> None:
         scripted.process.wait()
         said, _ = watching.communicate(timeout=DEADLINE)
         assert watching.returncode == 0
-        assert "the process has ended" in said
+        assert "the process has exited" in said
 
 
 def test_a_count_that_was_never_read_has_not_stayed_the_same() -> None:
     console = Console(width=100, record=True, file=io.StringIO())
     view = View(1, "gone")
-    console.print(view.render([Sample(0.0, gap="the process has ended")], 1.0))
+    console.print(view.render([Sample(0.0, gap="the process has exited")], 1.0))
     said = console.export_text()
     assert "what it holds could not be read yet" in said
     assert "nothing has grown" not in said

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 import harness as package
 from harness.cli import ended
-from harness.cli.resume import resumed_words, split_resume, stored_words
+from harness.cli.resume import resumed_arguments, split_resume, stored_arguments
 from harness.cli.soak import command as soak
 from harness.core.errors import EXIT_USAGE, ConfigError
 from harness.core.judge.trial import judge
@@ -259,7 +259,7 @@ def test_options_of_the_output_may_be_given_and_the_whole_command_too(here: Path
         (PLAN, PLAN),
     ):
         found = resumption(run)
-        assert resumed_words(found, rest) == list(words)
+        assert resumed_arguments(found, rest) == list(words)
         found.directory.close()
 
 
@@ -279,8 +279,8 @@ def test_a_running_service_may_be_found_elsewhere_after_a_reboot(
     given: tuple[str, ...], words: tuple[str, ...], here: Path
 ) -> None:
     found = resumption(kept(here))
-    attached = replace(found, plan=replace(found.plan, words=ATTACHED))
-    assert resumed_words(attached, given) == list(words)
+    attached = replace(found, plan=replace(found.plan, arguments=ATTACHED))
+    assert resumed_arguments(attached, given) == list(words)
     found.directory.close()
 
 
@@ -296,9 +296,9 @@ def test_a_running_service_may_be_found_elsewhere_after_a_reboot(
 )
 def test_requests_to_a_running_service_stay_the_same(given: tuple[str, ...], said: str, here: Path) -> None:
     found = resumption(kept(here))
-    attached = replace(found, plan=replace(found.plan, words=ATTACHED))
+    attached = replace(found, plan=replace(found.plan, arguments=ATTACHED))
     with pytest.raises(ConfigError, match=said):
-        resumed_words(attached, given)
+        resumed_arguments(attached, given)
     found.directory.close()
 
 
@@ -377,18 +377,18 @@ def test_secrets_are_not_stored_and_have_to_be_given_again(here: Path) -> None:
         "{port}",
     )
     with soak.make_context("soak", list(words)) as context:
-        stored = stored_words(context)
+        stored = stored_arguments(context)
     assert "sesame" not in str(stored)
     assert stored[2:8] == ["--header", "***", "--body=***", "--header", "@file", "--notify"]
     found = resumption(run)
     for kept_words in (tuple(stored), tuple(stored[:2] + stored[-7:])):
-        changed = replace(found, plan=replace(found.plan, words=kept_words))
+        changed = replace(found, plan=replace(found.plan, arguments=kept_words))
         with pytest.raises(ConfigError, match=r"the secret of (--header|the command) was not stored"):
-            resumed_words(changed, ())
-    changed = replace(found, plan=replace(found.plan, words=tuple(stored)))
-    assert resumed_words(changed, words) == list(words)
+            resumed_arguments(changed, ())
+    changed = replace(found, plan=replace(found.plan, arguments=tuple(stored)))
+    assert resumed_arguments(changed, words) == list(words)
     with pytest.raises(ConfigError, match="a resumed soak keeps its plan"):
-        resumed_words(changed, [word.replace("60s", "61s") for word in words])
+        resumed_arguments(changed, [word.replace("60s", "61s") for word in words])
     found.directory.close()
 
 

@@ -12,7 +12,7 @@ from harness.history.record import History
 from tests.history.nightly_runs import measured, night
 
 HUGE = "99999999999999999999"
-WORDS = (
+ARGUMENTS = (
     ("history", "prune", "--keep-days", "nan"),
     ("history", "prune", "--keep-days", "inf"),
     ("history", "prune", "--keep-days", HUGE),
@@ -27,7 +27,7 @@ WORDS = (
 )
 
 
-@pytest.mark.parametrize("words", WORDS, ids=lambda words: " ".join(words)[:50])
+@pytest.mark.parametrize("words", ARGUMENTS, ids=lambda words: " ".join(words)[:50])
 def test_what_no_range_and_no_calendar_holds_is_a_usage_error(
     words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import ConfigError, StoreError
-from harness.plugin.arguments import KINDS, SET_BY_GUARD, TYPES, read, words
+from harness.plugin.arguments import KINDS, SET_BY_GUARD, TYPES, command_arguments, read
 from harness.plugin.guarding import Guard
 
 
@@ -67,7 +67,7 @@ def test_a_mistake_is_one_error(given: dict[str, Any], said: str, tmp_path: Path
 
 
 def test_paths_texts_and_lists_are_converted() -> None:
-    assert words([Path("bin/app"), "--port"]) == ["bin/app", "--port"]
+    assert command_arguments([Path("bin/app"), "--port"]) == ["bin/app", "--port"]
     assert read("body", "{}") == b"{}"
     assert read("cwd", "there") == Path("there")
     assert read("source_addresses", ["127.0.0.2"]) == ("127.0.0.2",)

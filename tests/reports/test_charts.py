@@ -160,7 +160,7 @@ def test_every_part_of_a_chart_is_where_its_values_put_it() -> None:
     assert ">near</text>" in text
     assert "far" not in text
     assert numbers(text, "busy") == [(220.0, 12.0, 162.0, 248.0)]
-    assert numbers(text, "died") == [(706.0, 12.0, 706.0, 260.0)]
+    assert numbers(text, "exited") == [(706.0, 12.0, 706.0, 260.0)]
     assert [line[1] for line in numbers(text, "grid")] == [y(value) for value in (0, 50, 100, 150)]
     assert re.findall(r'class="tick"[^>]*>([^<]*)<', text) == [
         "0",
@@ -361,6 +361,6 @@ def test_labels_stand_beside_their_axis() -> None:
     assert {one[0] for one in down} == {"52.0"}
     assert {one[1] for one in along} == {"277.0"}
     assert (along[0][0], along[-1][0]) == ("58.0", "706.0")
-    assert re.findall(r'class="(?:ceiling|died)-label" x="([^"]*)" y="[^"]*" text-anchor="(\w+)"', text) == [
+    assert re.findall(r'class="(?:ceiling|exited)-label" x="([^"]*)" y="[^"]*" text-anchor="(\w+)"', text) == [
         ("702.0", "end"), ("377.0", "end")]  # fmt: skip
     assert 'class="axis" x="382.0" y="294.0" text-anchor="middle">seconds<' in text

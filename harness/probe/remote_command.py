@@ -1,4 +1,4 @@
-"""One run of a probe command: reads its output by lines and the end of its stderr, and sends it orders."""
+"""One run of a probe command: reads its output by lines and the end of its stderr, and sends it requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ END_TIMEOUT = 2.0  # seconds for the end of a command whose output has ended, or
 POLL = 0.01
 
 
-class Line:
+class RemoteCommand:
     """One run of the command."""
 
     def __init__(self, argv: Sequence[str]) -> None:
@@ -81,8 +81,8 @@ class Line:
             if lines:
                 return [line for line in lines if line.strip()]
 
-    def order(self, text: str) -> None:
-        """Send an order. Raises ProbeError when the connection is broken."""
+    def send(self, text: str) -> None:
+        """Send a request. Raises ProbeError when the connection is broken."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(text.encode() + b"\n")
