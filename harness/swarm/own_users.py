@@ -24,6 +24,7 @@ from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import OptionError
 from harness.core.note import Note, NoteKind
 from harness.swarm.histogram import Histogram
+from harness.swarm.patching import web_module
 from harness.swarm.statistics import LIFE
 from harness.swarm.tally import Outcome
 
@@ -44,6 +45,7 @@ class OwnUsers:
         # Tasks use full paths, so the path of --url must not be prepended.
         parts = urlsplit(host)
         origin = f"{parts.scheme}://{parts.netloc}"
+        web_module()  # a locustfile may derive a class from one of it
         self.environment = Environment(user_classes=_users(path), events=locust.events, host=origin)
         self.runner: Any = self.environment.create_local_runner()
         events: Any = self.environment.events

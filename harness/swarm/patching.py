@@ -3,19 +3,50 @@ garbage until everything is imported.
 
 gevent asks for plug-ins before and after each part that it patches. Every question reads the metadata of all installed
 packages, 25 times in all: two thirds of the time that patching took. Here they are read once. The collector looked at
-what was imported again and again, a fifth of the time that the imports took.
+what was imported again and again, a fifth of the time that the imports took. ``locust.web`` imports Flask, a fifth of
+what is left; only a web UI needs it.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.metadata
+import sys
+from types import ModuleType
+from typing import Any
 
 import gevent.monkey
+
+WEB = "locust.web"
+
+
+class _WebLater(ModuleType):
+    """``locust.web``, not imported until something in it is used. ``locust.env`` takes ``WebUI`` from it."""
+
+    @staticmethod
+    def WebUI(*args: Any, **options: Any) -> Any:  # noqa: N802 - Locust's name
+        """Locust's web UI."""
+        return web_module().WebUI(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # questions of the import system
+            raise AttributeError(name)
+        return getattr(web_module(), name)
+
+
+def web_module() -> Any:
+    """The real ``locust.web``, where its users look for it."""
+    if isinstance(sys.modules.get(WEB), _WebLater):
+        del sys.modules[WEB]
+        module: Any = importlib.import_module(WEB)
+        importlib.import_module("locust.env").WebUI = module.WebUI  # type: ignore[attr-defined]
+    return importlib.import_module(WEB)
 
 
 def begin() -> None:
     """``gevent.monkey.patch_all()``, with the same plug-ins; call ``imported`` after the imports."""
+    sys.modules.setdefault(WEB, _WebLater(WEB))
     gc.disable()
     read = importlib.metadata.entry_points
     importlib.metadata.entry_points = read().select

@@ -41,6 +41,8 @@ def imported(*words: str) -> set[str]:
 
 
 BARE = NEVER | SHOWN | MEASURING | JUDGING | {"zmq"}
+# Flask and Jinja are for Locust's web UI, which a guard does not have.
+SWARM = (BARE | {"fake_broker"}) - (LOAD - {"flask"}) - {"zmq", "cattrs"}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,8 @@ BARE = NEVER | SHOWN | MEASURING | JUDGING | {"zmq"}
         ("harness.probe --help", "harness.probe.print_readings", BARE | {"click", "ssl"}),
         ("fake_broker --help", "zmq", NEVER | SHOWN | {"harness", "cattrs", "ssl"}),
         ("harness.reference --help", "uvicorn", BARE - SERVICE - {"asyncio", "zmq"}),
-        ("harness.swarm.child", "locust", (BARE | {"fake_broker"}) - LOAD - {"zmq", "cattrs", "jinja2"}),
+        ("harness.swarm.child", "locust", SWARM),
+        ("harness.swarm.worker", "locust", SWARM),
     ],
 )
 def test_a_process_imports_no_more_than_it_needs(words: str, needs: str, without: set[str]) -> None:
@@ -123,3 +126,46 @@ def test_garbage_is_collected_once_everything_is_imported(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "True False\n", "what was imported is never looked at again"
+
+
+WEB_LATER = """
+import sys
+from harness.swarm.patching import begin, web_module
+begin()
+import locust.env
+assert "flask" not in sys.modules
+from locust.web import logger
+import flask, locust.web
+from locust.web import WebUI
+assert locust.env.WebUI is WebUI is web_module().WebUI
+class Own(WebUI): pass
+print(logger.name)
+"""
+WEB_STARTED = """
+import sys
+from harness.swarm.patching import begin
+begin()
+from locust.env import Environment
+ui = Environment().create_web_ui("127.0.0.1", 0, delayed_start=True)
+print(type(ui).__module__)
+"""
+
+
+@pytest.mark.parametrize("code", [WEB_LATER, WEB_STARTED], ids=["a name of it", "a web UI"])
+def test_the_web_ui_of_locust_is_imported_once_something_in_it_is_used(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.stdout, done.returncode) == ("locust.web\n", 0), done.stderr
+
+
+def test_a_locustfile_may_derive_a_class_from_the_web_ui_of_locust(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from locust import User\nfrom locust.web import WebUI\nclass Own(WebUI): pass\nclass A(User): pass\n"
+    )
+    code = (
+        "from harness.swarm.patching import begin; begin()\n"
+        "from harness.swarm.own_users import OwnUsers; from pathlib import Path\n"
+        f"print(OwnUsers(Path({str(path)!r}), 'http://127.0.0.1:1').environment.user_classes)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert "own.A" in done.stdout, done.stderr
