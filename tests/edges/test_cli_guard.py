@@ -17,7 +17,18 @@ from harness.process.child import Child
 from harness.report.schema import schema
 from harness.target.ready import wait_ready
 from harness.target.spawn import free_port
-from tests.edges.command_line import SERVICES, SMALL, TIMEOUT, URL, harness, mentioning, unwrapped, wait_for
+from tests.edges.command_line import (
+    SERVICES,
+    SMALL,
+    TIMEOUT,
+    URL,
+    environment,
+    harness,
+    mentioning,
+    unwrapped,
+    wait_for,
+)
+from tests.short_start import WITHOUT
 
 PLAIN = str(SERVICES / "plain_sse.py")
 
@@ -92,7 +103,10 @@ def test_init_writes_what_budget_check_and_pytest_accept_and_overwrites_nothing(
     ours = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_leaks.py"]
 
     def outcome() -> str:
-        return subprocess.run(ours, capture_output=True, text=True, cwd=tmp_path, timeout=TIMEOUT).stdout
+        env = environment(PYTEST_ADDOPTS=WITHOUT)
+        return subprocess.run(
+            ours, capture_output=True, text=True, cwd=tmp_path, timeout=TIMEOUT, env=env
+        ).stdout
 
     assert "can't open file" in outcome(), "it fails by what is missing until the service is there"
     serve = f"import runpy, sys; sys.argv = ['x', sys.argv[2], 'page']; runpy.run_path({PLAIN!r}, run_name='__main__')"

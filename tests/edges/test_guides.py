@@ -14,6 +14,7 @@ import pytest
 from harness.cli import cli
 from harness.config import loads
 from tests.edges.command_line import SERVICES, harness
+from tests.short_start import WITHOUT
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def test_python_runs_under_pytest(block: Block, pytester: pytest.Pytester) -> No
     pytester.makepyfile(PYTHON.format(service=str(SERVICES / "plain_sse.py")) + text)
     pytester.makeini("[pytest]\nasyncio_mode = auto\n")
     (pytester.path / "budgets.toml").write_text(BUDGETS)
-    options = ("-p", "no:randomly", "-p", "no:cacheprovider", "--strict-markers", "--harness-out", "out")
+    options = (*WITHOUT.split(), "-p", "no:cacheprovider", "--strict-markers", "--harness-out", "out")
     pytester.runpytest_subprocess(*options).assert_outcomes(passed=tests)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from harness.cli import cli
 from tests.edges.command_line import environment
+from tests.short_start import WITHOUT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 BLOCK = re.compile(r'^```python title="([^"]+)"[^\n]*\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -32,11 +33,16 @@ def run(folder: Path) -> subprocess.CompletedProcess[str]:
         "-q",
         "-p",
         "no:cacheprovider",
-        "-p",
-        "no:randomly",
         "test_app.py",
     ]
-    return subprocess.run(words, capture_output=True, text=True, cwd=folder, timeout=230, env=environment())
+    return subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=230,
+        env=environment(PYTEST_ADDOPTS=WITHOUT),
+    )
 
 
 @pytest.mark.timeout(480)

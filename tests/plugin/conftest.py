@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-# Plugins that these tests have no part for, and that take longer to import than pytest itself.
-WITHOUT = "-p no:hypothesispytest -p no:randomly -p no:pytest_cov"
+from tests.short_start import WITHOUT
 
 
 @pytest.fixture(autouse=True)
