@@ -181,19 +181,19 @@ def budget_of(trial: Trial) -> Budget:
         )
     made: dict[str, dict[str, float]] = {table: {} for table in GRANTED}
     made["per_connected_hour"] = {
-        str(key): _up(amount) for key, amount in connected_findings.hourly(trial).items()
+        str(key): _round_up(amount) for key, amount in connected_findings.hourly(trial).items()
     }
     for finding in verdict.findings:
         if finding.rate is None or finding.scope == connected_findings.SCOPE:
             continue
         if finding.driver not in PER:
             raise ConfigError(
-                f"trial {trial.name!r}: {finding.metric} grows per {finding.driver}, which no budget can grant; "
-                "expected growth per connection, event or hour: fix it"
+                f"trial {trial.name!r}: {finding.metric} grows per {finding.driver}, which no budget can allow; "
+                "expected growth per connection, event or hour: fix the leak"
             )
         table, factor = PER[finding.driver]
         key = f"{finding.metric}/{finding.kind}" if finding.kind else finding.metric
-        made[table][key] = _up(finding.rate.high * factor)
+        made[table][key] = _round_up(finding.rate.high * factor)
     for total in TOTALS:
         levels = [o.levels[total] for o in trial.observations if total in o.levels]
         if levels:
@@ -201,7 +201,7 @@ def budget_of(trial: Trial) -> Budget:
     return Budget(**made)
 
 
-def _up(value: float) -> float:
+def _round_up(value: float) -> float:
     """Rounded up to two digits, so that the same run passes."""
     if value <= 0:
         return 0.0

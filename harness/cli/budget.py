@@ -21,7 +21,7 @@ def command() -> None:
     """Work with budget files, which state the allowed growth per connection, event or hour (docs/budgets.md)."""
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     click.echo(line(text))
 
 
@@ -37,10 +37,10 @@ def check(file: Path | None) -> None:
     today = datetime.datetime.now().astimezone().date()
     for profile in (None, *found.profiles):
         applied(found, endpoints=("/", *found.endpoints), profile=profile, today=today)
-    _say(
+    _print(
         f"{path}: valid; {counted(len(found.endpoints), 'endpoint')}, {counted(len(found.profiles), 'profile')}, "
         f"{counted(len(found.exemptions), 'exception')}"
     )
     for one in found.exemptions:
         soon = " (soon)" if one.expires - today <= SOON else ""
-        _say(f"  exception until {one.expires}{soon}: {one.metric} {one.allow} ({one.reason})")
+        _print(f"  exception until {one.expires}{soon}: {one.metric} {one.allow} ({one.reason})")

@@ -73,9 +73,9 @@ def command() -> None:
 @click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
 def list_runs(form: str, history: str | None, **options: Any) -> None:
     """List runs, oldest first."""
-    with opened(history) as kept:
-        entries = kept.find(wanted(options))
-        where = kept.where
+    with opened(history) as database:
+        entries = database.find(wanted(options))
+        where = database.where
     if form != "table":
         click.echo(_text(entries, form), nl=False)
         return
@@ -101,8 +101,8 @@ def list_runs(form: str, history: str | None, **options: Any) -> None:
 def export(form: str, metric: str | None, out: Path | None, history: str | None, **options: Any) -> None:
     """Write one row for each metric of each run, as CSV or JSON Lines."""
     check_output("--out", out)
-    with opened(history) as kept:
-        text = _text(kept.find(wanted(options)), form, metric)
+    with opened(history) as database:
+        text = _text(database.find(wanted(options)), form, metric)
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -116,24 +116,24 @@ def export(form: str, metric: str | None, out: Path | None, history: str | None,
 def add(history: str | None, target: str | None, runs: tuple[Path, ...]) -> None:
     """Record saved runs, such as those made while the database could not be reached. RUN is a run's folder, or
     a folder that holds runs. A run that is recorded already is skipped."""
-    bad: HarnessError | None = None
+    last_error: HarnessError | None = None
     added = known = 0
-    with opened(history, create=True) as kept:
+    with opened(history, create=True) as database:
         for folder in found_runs(runs):
             try:
                 entry = saved_entry(folder, target)
             except HarnessError as error:
                 tell(f"harness: {error}")
-                bad = error
+                last_error = error
                 continue
-            if kept.add(entry):
+            if database.add(entry):
                 added += 1
             else:
                 known += 1
-        where = kept.where
+        where = database.where
     click.echo(line(f"{counted(added, 'run')} added to {where}, {known} recorded already"))
-    if bad:
-        raise click.exceptions.Exit(bad.exit_code)
+    if last_error:
+        raise click.exceptions.Exit(last_error.exit_code)
 
 
 @command.command("prune")
@@ -165,20 +165,22 @@ def prune(
     if keep_days is None and keep_last is None:
         raise ConfigError("no rule given; expected --keep-days DAYS, --keep-last N or both")
     now = datetime.datetime.now(datetime.UTC)
-    with opened(history) as kept:
-        entries = kept.find()
-        going = prunable(entries, now, keep_days=keep_days, keep_last=keep_last, keep_failures=keep_failures)
-        for entry in going:
+    with opened(history) as database:
+        entries = database.find()
+        to_remove = prunable(
+            entries, now, keep_days=keep_days, keep_last=keep_last, keep_failures=keep_failures
+        )
+        for entry in to_remove:
             click.echo(
                 line(f"{'removed' if yes else 'would remove'}: {entry.run_id} {entry.outcome} {entry.path}")
             )
         if yes:
-            kept.forget([entry.digest for entry in going])
+            database.forget([entry.digest for entry in to_remove])
     if yes and folders:
-        for entry in going:
+        for entry in to_remove:
             _remove_folder(entry)
     click.echo(
-        f"{counted(len(going), 'run')} of {len(entries)} {'removed' if yes else 'would be removed; add --yes'}"
+        f"{counted(len(to_remove), 'run')} of {len(entries)} {'removed' if yes else 'would be removed; add --yes'}"
     )
 
 

@@ -22,5 +22,9 @@ class Number(click.FloatRange):
 
 
 interval_option = click.option(
-    "--interval", type=Number(0.01, 3600), default=0.1, show_default=True, help="Seconds."
+    "--interval",
+    type=Number(0.01, 3600),
+    default=0.1,
+    show_default=True,
+    help="Seconds between two readings.",
 )

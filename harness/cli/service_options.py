@@ -40,14 +40,15 @@ SERVICE = (
     click.option("--probe-command", metavar="COMMAND",
                  help="Read the service with a command that prints what `harness probe` prints."),
     click.option("--ready", metavar="URL",
-                 help="URL that returns a status below 500 when the service is ready [default: its port accepts]."),
+                 help="URL that returns a status below 500 when the service is ready "
+                 "[default: when its port accepts connections]."),
     click.option("--ready-timeout", type=TIME, default="30s", show_default=True, metavar="TIME",
                  help="Time until the service must be ready."),
     click.option("--runtime", type=click.Choice(OVERRIDES), default="auto", show_default=True,
                  help="Runtime whose counters to read inside the service."),
     click.option("--pprof", metavar="URL",
-                 help="A Go service's pprof pages [default: /debug/pprof/ of the service]."),
-    click.option("--nofile", type=click.IntRange(16), help="RLIMIT_NOFILE of the service."),
+                 help="Address of the pprof pages of a Go service [default: /debug/pprof/ of the service]."),
+    click.option("--nofile", type=click.IntRange(16), help="Start the service with this RLIMIT_NOFILE."),
     *BROKER,
 )  # fmt: skip
 LOAD = (
@@ -87,9 +88,11 @@ LOAD = (
                  help="Load generators on this machine; 0 only with --remote-workers."),
     click.option("--remote-workers", type=click.IntRange(0), default=0, metavar="N",
                  help="Wait for N load generators on other machines, which have the same $HARNESS_SWARM_SECRET."),
-    click.option("--bind", default="", metavar="HOST:PORT", help="Address at which remote workers join."),
+    click.option("--bind", default="", metavar="HOST:PORT",
+                 help="Address of this machine at which remote workers join."),
     click.option("--keep-alive", is_flag=True,
-                 help="With --mode request: each connection sends --events requests [default: one, and closes]."),
+                 help="With --mode request: each connection sends --events requests "
+                 "[default: one request per connection]."),
     click.option("--swarm", "locustfile", type=PATH, metavar="FILE",
                  help="Use the Locust users of this locustfile as the load."),
     click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'|@FILE",

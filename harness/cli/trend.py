@@ -23,7 +23,7 @@ from harness.store.write import check_output, replace_file
     "--format", "form", type=click.Choice(["plain", "markdown"]), default="plain", show_default=True
 )
 @click.option("--markdown", "file", type=click.Path(path_type=Path), metavar="FILE",
-              help="Also write the Markdown summary here, for a comment.")  # fmt: skip
+              help="Also write the Markdown summary here, such as for a comment on a pull request.")  # fmt: skip
 def command(
     metric: str | None, fail_on: str | None, form: str, file: Path | None, history: str | None, **options: Any
 ) -> None:

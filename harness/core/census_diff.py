@@ -50,8 +50,7 @@ def difference(before: Census, after: Census) -> list[Growth]:
     """What grew from ``before`` to ``after`` by class, largest growth first; memory, which has another unit, comes
     last.
 
-    A metric that either census could not read is left out. So is a total whose
-    kinds are named.
+    Left out are metrics that one of the two could not read, and totals whose kinds are listed.
     """
     classified = not (UNCLASSIFIED in before.fds or UNCLASSIFIED in after.fds)
     old, new = _detailed(before, classified), _detailed(after, classified)

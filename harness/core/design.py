@@ -13,8 +13,9 @@ from harness.core.judge.moments import answered
 from harness.core.metric import Key
 from harness.core.record import Trial
 
-MIN_DWELL = 0.3  # seconds; five times the slowest first event, but never below
+# The dwell of a shortened cycle: this many times the slowest first event, and at least MIN_DWELL seconds.
 FIRST_EVENTS = 5.0
+MIN_DWELL = 0.3
 MAX_CONNECTIONS = 20_000  # connections in one cycle: below the 28,000 ephemeral ports of one address
 MAX_LOAD = 6.0  # seconds of load in a cycle, so that an interruption loses little
 POOL_LOAD = 12.0  # the same for the load that distinguishes a pool from growth per stream

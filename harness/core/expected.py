@@ -13,7 +13,7 @@ ANY = frozenset(range(200, 600))
 
 
 def statuses(texts: Iterable[str]) -> frozenset[int] | None:
-    """The statuses that the option ``expect`` names; None for no texts at all. Raises OptionError."""
+    """The statuses that the option ``expect`` names; None if it names none. Raises OptionError."""
     found: set[int] = set()
     for text in texts:
         match = _STATUS.fullmatch(text)

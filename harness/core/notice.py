@@ -77,5 +77,5 @@ def payload(notice: Notice) -> dict[str, Any]:
 
 
 def _slack(text: str) -> str:
-    """One line in which Slack sees no link, mention or channel (its reference: escape these three characters)."""
+    """One line in which Slack sees no link, mention or channel: its reference asks to escape these three characters."""
     return plain(text, MAX_LENGTH).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -20,8 +20,9 @@ from itertools import pairwise
 
 DEFAULT_WINDOW = 2.0  # seconds; the longest close lag seen on healthy servers was below 1 s
 QUARTERS = 4  # windows in a row whose minima are compared
-SAME = 1.0  # units, or
-SAME_SHARE = 0.02  # of the level, by which the minima of two windows may differ and count as equal
+# The minima of two windows count as equal if they differ by at most the larger of these: units, a share of the level.
+SAME = 1.0
+SAME_SHARE = 0.02
 EVEN = 0.5  # share by which an even slope may differ from window to window
 DEFAULT_TIMEOUT = 60.0  # seconds after which "not settled" is the result
 
@@ -55,13 +56,14 @@ class NeverSettled:
 @dataclass(slots=True)
 class Tracker:
     """Decides whether a service has settled from readings in order of time. A count of None is a gap: it restarts the
-    window, because nothing is known of that moment. still: length of the windows whose minima are compared, if not
-    ``window``. accept_falling: four windows of falling minima are a level too; the caller judges the late release."""
+    window, because nothing is known of that moment. floor_window: length of the windows whose minima are compared, if
+    not ``window``. accept_falling: four windows of falling minima are a level too; the caller judges the late
+    release."""
 
     started: float
     window: float = DEFAULT_WINDOW
     timeout: float = DEFAULT_TIMEOUT
-    still: float | None = None
+    floor_window: float | None = None
     accept_falling: bool = False
     _kept: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
     _seen: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
@@ -82,6 +84,7 @@ class Tracker:
             return self._unsettled(at)
         values = {name: float(value) for name, value in counts.items() if value is not None}
         if self._last is None:
+            # Before the first reading nothing is known to have moved; after a gap anything may have.
             self._moved = self.started if self._moved is None else at
             self._kept.clear()
         elif values != self._last:
@@ -99,9 +102,10 @@ class Tracker:
 
     def _floor(self, at: float, values: Mapping[str, float]) -> Quiescent | None:
         """Settled on the minima of four windows, which are equal, rise evenly or (if accepted) fall."""
-        window = self.still or self.window
+        window = self.floor_window or self.window
         span = QUARTERS * window
         self._seen.append((at, dict(values)))
+        # One reading older than the span is kept, so that the four windows are covered completely.
         while len(self._seen) > 1 and at - self._seen[1][0] >= span:
             self._seen.popleft()
         begun = self._seen[0][0]

@@ -32,7 +32,7 @@ from harness.core.record import SCHEMA_VERSION, Place, RunRecord, Trial
 from harness.core.verdict import Bound, Outcome, Verdict
 
 NOT_JUDGED = Verdict(Outcome.INCONCLUSIVE, "not judged: the run ended before its verdict")
-PART = 64 * 1024
+PART = 64 * 1024  # bytes that are written at once
 EXIT_ORDER = (EXIT_SERVICE, EXIT_INFRASTRUCTURE, EXIT_INCONCLUSIVE, EXIT_BOUNDED)  # worst first
 
 
@@ -44,16 +44,16 @@ def _plain_float(value: float) -> float | str:
     return "NaN" if math.isnan(number) else ("Infinity" if number > 0 else "-Infinity")
 
 
-def _free(value: object) -> object:
+def _json_value(value: object) -> object:
     """A value of an open mapping (``machine``), reduced to JSON's own types."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return _plain_float(value)
     if isinstance(value, Mapping):
-        return {str(key): _free(part) for key, part in value.items()}
+        return {str(key): _json_value(part) for key, part in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return [_free(part) for part in value]
+        return [_json_value(part) for part in value]
     return str(value)
 
 
@@ -61,12 +61,12 @@ def _converter() -> Converter:
     converter = Converter()
     converter.register_unstructure_hook(Key, str)
     converter.register_structure_hook(Key, lambda text, _: Key.parse(str(text)))
-    # Keys of JSON objects are texts; reading accepts both.
+    # Keys of JSON objects are strings; reading accepts both.
     converter.register_unstructure_hook_func(
         partial(operator.eq, Mapping[int, int]), lambda counts: {str(name): counts[name] for name in counts}
     )
     converter.register_unstructure_hook(float, _plain_float)  # float("Infinity") reads it back
-    converter.register_unstructure_hook_func(partial(operator.is_, object), _free)
+    converter.register_unstructure_hook_func(partial(operator.is_, object), _json_value)
     converter.register_structure_hook_func(partial(operator.is_, object), lambda value, _: value)
     read_place = make_dict_structure_fn(Place, converter)
     converter.register_structure_hook(
@@ -102,7 +102,7 @@ def from_dict(data: Mapping[str, Any]) -> RunRecord:
     """Inverse of ``to_dict``. Unknown keys are ignored. Raises ConfigError for a ``schema_version``
     this harness does not know, and for data that is not a record, naming the place."""
     if not isinstance(data, Mapping):
-        raise ConfigError(f"a run record is a JSON object; met a {type(data).__name__}")
+        raise ConfigError(f"a run record is a JSON object; got a {type(data).__name__}")
     version = data.get("schema_version")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ConfigError(f"schema_version {version!r}: expected a whole number from 1 to {SCHEMA_VERSION}")
@@ -114,11 +114,11 @@ def from_dict(data: Mapping[str, Any]) -> RunRecord:
     try:
         return _CONVERTER.structure(renamed(data), RunRecord)
     except ClassValidationError as error:
-        found = transform_error(error, path="record", format_exception=_say)
+        found = transform_error(error, path="record", format_exception=_describe)
         raise ConfigError(f"not a run record: {found[0]}") from None
 
 
-def _say(error: BaseException, kind: type | None) -> str:
+def _describe(error: BaseException, kind: type | None) -> str:
     """What is wrong with one value; ``transform_error`` adds where."""
     return str(error) if type(error) in (ValueError, TypeError) else format_exception(error, kind)
 
@@ -180,6 +180,7 @@ def run_dict(record: RunRecord, *, exit_code: int | None = None) -> dict[str, An
     if len(results) == 1:
         top = results[0]
     else:
+        # Outcomes are declared from the worst to the best.
         worst = min(results, key=lambda r: list(Outcome).index(Outcome(r["outcome"])), default=None)
         top = {
             "trial": worst["trial"] if worst else None,

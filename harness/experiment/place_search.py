@@ -100,6 +100,7 @@ class SearchCycles:
             self._load_until = max(started + LEAST_SEARCH, self._load_until - reserved)
         elif started + self._longest + (started - self._cycle_ended) > self._load_until:
             raise SearchOver(f"another cycle would have exceeded the {MAX_SEARCH:g} s of the search")
+        # Numbered like the other cycles, although it is not judged, so that the log of the run stays in order.
         step = replace(self.step, index=len(record.trial.observations))
         seen = self.cycles.run(step, load_until=self._load_until, label=SEARCH)
         before = record.trial.observations

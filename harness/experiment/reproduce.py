@@ -177,6 +177,7 @@ def setup_for(spec: ProfileSpec, overrides: LoadOverrides, *, name: str | None =
             *(sys.executable, "-P", "-m", "harness.reference", "--profile", spec.profile or spec.name),
             *("--port", "{port}", "--broker", "{broker}", *flags),
         ),
+        # The usual default of a service, whatever this machine's limit is: some crashes are those of running into it.
         nofile=NOFILE,
         ready="http://127.0.0.1:{port}/",
         preflight=False,
@@ -186,6 +187,7 @@ def setup_for(spec: ProfileSpec, overrides: LoadOverrides, *, name: str | None =
         dwell=dwell,
         events=int(load["events"]),
         disconnect=str(load["disconnect"]),
+        # Longer than any stream lives, because the silent broker makes healthy streams stall as well.
         stall_after=dwell * 2,
         cycles=cycles,
         max_time=overrides.max_seconds or seconds,

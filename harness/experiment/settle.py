@@ -118,7 +118,7 @@ def wait_until_settled(
         started,
         window=window,
         timeout=criteria.timeout,
-        still=max(criteria.settle, MIN_FLOOR_WINDOW, long_window / QUARTERS),
+        floor_window=max(criteria.settle, MIN_FLOOR_WINDOW, long_window / QUARTERS),
         accept_falling=criteria.accept_falling,
     )
     release_checked_at = -math.inf

@@ -196,8 +196,10 @@ class TrialStarter:
         wait_ready(
             fill_port(service.ready, port) if service.ready else url,
             target,
+            # A service that is slow to start must not use more than --max-time allows for the whole trial.
             timeout=self.record.time_left(service.ready_timeout),
             clock=self.context.clock,
+            # Without --ready only the port is checked: a request for a stream would be a client that no ledger counts.
             http_answer=service.ready is not None,
             router=Router(insecure=load.insecure, ca=load.ca),
             listens=lambda: () if self.setup.probe_command else listens_at(target.pid),
@@ -226,6 +228,7 @@ class TrialStarter:
                 clock=self.context.clock,
                 interval=self.setup.probe_interval,
                 on_sample=writer.write,
+                # A service that detaches itself loses its parent, and is then a child of the supervisor.
                 adopter=target.supervisor_pid,
             )
         )

@@ -160,6 +160,7 @@ _NAMESPACES = frozenset({"net", "mnt", "pid", "user", "uts", "ipc", "cgroup", "t
 
 def _sockets(held: list[Held], tally: Tally, states: Counter[str]) -> None:
     """Class and state of the sockets of one network namespace."""
+    # Any process of the namespace will do: all of them see the same tables.
     first = held[0].process
     tables = Tables(first.dir, first.pid)
     classify = TcpClasses(tables.listening, tables.shared(), _ephemeral_from())

@@ -153,6 +153,7 @@ class HotProcess:
     def _living_task(self) -> str:
         tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.dir)
         try:
+            # Any living thread will do: all threads of a process share its descriptors and its memory.
             for tid in os.listdir(tasks):  # noqa: PTH208 - by descriptor
                 try:
                     fields = self._read(f"task/{tid}/stat").rpartition(b")")[2].split()

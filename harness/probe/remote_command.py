@@ -57,6 +57,7 @@ class RemoteCommand:
         assert self._process.stderr is not None
         with self._process.stderr as pipe:
             while data := self._next(pipe.fileno(), 4096):
+                # Only the end is kept, because a command may write to stderr for as long as the run lasts.
                 self._stderr_tail = (self._stderr_tail + data)[-4096:]
 
     def _next(self, pipe: int, most: int) -> bytes:
@@ -118,6 +119,7 @@ class RemoteCommand:
             if self._closed:
                 return
             try:
+                # The whole group, because ssh and shells start further processes.
                 os.killpg(self._process.pid, signal.SIGKILL)
             except PermissionError:
                 pass  # of another user, as with sudo: it ends as soon as its output has no reader

@@ -72,6 +72,7 @@ class Tables:
         """
         found: dict[int, Row | None] = dict.fromkeys(inodes)
         missing = set(found)
+        # Unix sockets come first, because most sockets without a TCP row are theirs.
         for table in (*_OTHER_TABLES, None):
             if not missing:
                 break

@@ -33,12 +33,12 @@ class OrphanKiller:
         """Kill this process group if the harness exits. Its number must not be reused before ``release``: do not wait
         for its leader until then."""
         self._held = True
-        self._say(b"%d\n" % group)
+        self._write_line(b"%d\n" % group)
 
     def release(self) -> None:
         """Release the process group. Idempotent."""
         if self._held:
-            self._say(b"released\n")
+            self._write_line(b"released\n")
         if self._watcher.stdin:
             try:
                 self._watcher.stdin.close()
@@ -46,7 +46,7 @@ class OrphanKiller:
                 pass
         self._watcher.wait()
 
-    def _say(self, line: bytes) -> None:
+    def _write_line(self, line: bytes) -> None:
         assert self._watcher.stdin is not None
         try:
             self._watcher.stdin.write(line)

@@ -40,6 +40,7 @@ def _annotation(trial: Trial, root: str) -> str:
     properties = {"title": f"harness: {trial.name}: {verdict.outcome.value}"}
     places = [place for finding in verdict.findings for place in finding.where]
     matches = [match for place in places if (match := _PLACE.search(place))]
+    # An annotation is visible only in a file of the checkout, so those places come first.
     ours = [match for match in matches if root and match["file"].startswith(root)]
     found = next(iter([*ours, *matches]), None)
     if found:

@@ -32,6 +32,7 @@ def render(record: RunRecord) -> str:
         )
         expected = trial.about.confirmed
         kind = None
+        # A trial with an expected outcome passes when it ends that way, even by a crash.
         if expected is False or (expected is None and verdict.exit_code == 1):
             kind, name = "failure", "failures"
         elif expected is None and verdict.outcome is Outcome.INFRASTRUCTURE:

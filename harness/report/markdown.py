@@ -45,6 +45,7 @@ def render(record: RunRecord) -> str:
         lines += [
             f"- {fact.label}: {markdown(fact.text)}" for fact in facts.facts if fact.label not in IN_FULL
         ]
+        # In full: unlike the terminal, a summary has room for all of them.
         lines += [f"- warning: {markdown(warning)}" for warning in trial.verdict.warnings]
         lines += [f"- {markdown(note.text)}" for note in of_kind(trial.notes, *NEEDED)]
         lines += [f"- log: {markdown(line)}" for line in _log(trial)]

@@ -99,6 +99,7 @@ def holder_fact(trial: Trial, first: Finding | None) -> Fact | None:
     if found is None or first is None:
         return None
     grown = first.rate.value if first.rate else 0.0
+    # A container that gains less than the metric cannot be what holds all of the growth.
     held = next(
         (one for one in found.places if one.container and explains(found, one, first.metric, grown)), None
     )

@@ -78,7 +78,7 @@ def choose(target: int | Sequence[str], override: str = "auto") -> Choice:
     if override == "none":
         return Choice("none", "switched off")
     if override != "auto":
-        return Choice(override, "as asked for", target if isinstance(target, int) else None)
+        return Choice(override, "requested by name", target if isinstance(target, int) else None)
     return of_process(target) if isinstance(target, int) else of_command(target)
 
 
@@ -100,7 +100,9 @@ def of_process(pid: int) -> Choice:
         if language := _language(process):
             reason = f"process {process} runs {executable(process)}, and {PROPER[language]} has no counters to read"
             return Choice(NATIVE, reason, process, language)
-    return Choice(NATIVE, f"process {pid} runs {executable(pid) or 'what cannot be read'}: no known runtime")
+    return Choice(
+        NATIVE, f"process {pid} runs {executable(pid) or 'an unreadable program'}: no known runtime"
+    )
 
 
 def _language(pid: int) -> str:

@@ -18,10 +18,10 @@ def tree(pid: int) -> list[int]:
     for known in found:
         for task in Path(f"/proc/{known}/task").glob("*/children"):
             try:
-                words = task.read_text().split()
+                children = task.read_text().split()
             except OSError:
                 continue
-            found.extend(int(word) for word in words if int(word) not in found)
+            found.extend(int(child) for child in children if int(child) not in found)
     return found
 
 

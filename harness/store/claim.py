@@ -60,7 +60,7 @@ def lock(folder: Path) -> int:
     except BlockingIOError:
         os.close(held)
         raise ConfigError(
-            f"{folder}: another process measures in it; expected a finished run: stop that process first"
+            f"{folder}: another process is still measuring here; expected a finished run: stop that process first"
         ) from None
     except OSError:
         pass  # a file system without locks: there a second run of the same folder is not prevented

@@ -212,6 +212,7 @@ def _checked(run: Run) -> Run:
 def main() -> None:
     """Entry point."""
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
+    # Each stream needs a descriptor, and the soft limit is often 1,024.
     raise_limit()
     process = SwarmProcess(Path(sys.argv[1]).parent)
     try:

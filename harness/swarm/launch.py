@@ -245,6 +245,7 @@ class Swarm:
         if self._socket:
             self._socket.close()  # the child exits when the control connection closes
         if self._child:
+            # The closed connection ends a healthy child; the signal is for one that hangs.
             self._child.stop(GRACE)
         if self._listener:
             self._listener.close()

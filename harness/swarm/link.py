@@ -98,6 +98,7 @@ class Link:
             except OSError as error:
                 code = error.errno or errno.EINVAL
             if code in (0, errno.EINPROGRESS):
+                # Watches for reading at first, which is what a connection on loopback needs next.
                 self._io = self._loop.io(sock.fileno(), 1)
                 # On loopback the connection is established already, which saves one iteration of the loop.
                 if route.tls is None and self._flush(first=True):

@@ -16,7 +16,7 @@ from harness.core.sse.event import DEFAULT_LIMIT, MAX_LIMIT
 MAX_CONNECTIONS = 10_000_000
 MAX_CONCURRENCY = 1_000_000
 MAX_SECONDS = 86_400.0
-MAX_COUNT = 1 << 53
+MAX_COUNT = 1 << 53  # JSON readers that use doubles lose whole numbers beyond it (RFC 8259, 6)
 MAX_PROCESSES = 64
 MAX_WORKERS = 1000
 MIN_STALL = 0.001  # seconds

@@ -104,6 +104,7 @@ class OwnUsers:
         return self._outcome(opened, started)
 
     def _wave(self, spec: CycleSpec, count: int, cancelled: Cancelled, show: Callable[[], None]) -> None:
+        # An average over the wave: Locust does not report which user made a request.
         enough = self._requests + spec.events * count
 
         def served() -> bool:

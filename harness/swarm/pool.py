@@ -161,6 +161,7 @@ class _Cycle:
             self.stopped, self.cut_short = True, reason
             for stream in list(self.live):
                 stream.report.cause = stream.report.cause or causes.CANCELLED
+                # The hold would only delay the end of a cycle that was stopped.
                 stream.disconnect(hold=False)
             self._fill()
 

@@ -229,6 +229,7 @@ class EventSource:
             # A service may close a stream properly to make its clients reconnect: that is not an error.
             if report.cause not in (None, causes.CLOSED) and self._on_error is not None:
                 self._on_error(str(report.cause))
+            # The id of the last event survives; a half-received event does not (HTML Living Standard, 9.2.6).
             self.decoder.reset_for_reconnect()
             self.reconnects += 1
             self._timer = self.loop.timer(min(self._wait_before_reconnect(report), MAX_WAIT))
@@ -311,6 +312,7 @@ class EventSource:
     def close(self) -> None:
         """Disconnect as its spec says and drop the queued events. Idempotent."""
         self.closed = True
+        # Whoever closes a stream wants no more of its events, not even those that have arrived.
         self._queue.clear()
         if self._timer is not None:
             # A pending reconnect would otherwise connect after the close.

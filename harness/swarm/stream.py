@@ -277,6 +277,7 @@ class Stream:
             return
         self._parser.close()
         self._request = request
+        # The status of the redirect must not be taken for that of the final response.
         self.report.status = 0
         self._expect()
         self._dial(route, source, last_event_id)

@@ -138,6 +138,7 @@ class TargetFeed:
     def mark(self, what: str) -> None:
         """The test has started or stopped."""
         self.marks.append({"at": time.time(), "what": what})
+        # A web UI may start and stop tests for days.
         del self.marks[:-20]
 
     def state(self) -> dict[str, Any]:

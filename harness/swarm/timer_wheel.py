@@ -107,5 +107,6 @@ class TimerWheel:
             self.on_tick(moment, late)
         if not self._slots and not self._held:
             self._timer.stop()
+            # A timer of gevent that is not closed stays registered with the loop.
             self._timer.close()
             self._timer = None

@@ -144,12 +144,12 @@ def _value(name: str, data: Any, kind: type[Value]) -> Value:
     try:
         return _CONVERTER.structure(data, kind)
     except ClassValidationError as error:
-        raise BadMessage(transform_error(error, path=name, format_exception=_say)[0]) from None
+        raise BadMessage(transform_error(error, path=name, format_exception=_describe)[0]) from None
     except ValueError as error:  # the whole of it
         raise BadMessage(f"{name} is {error}") from None
 
 
-def _say(error: BaseException, _: type | None) -> str:
+def _describe(error: BaseException, _: type | None) -> str:
     """What is wrong with one field; ``transform_error`` adds which."""
     return str(error)
 

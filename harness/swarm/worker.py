@@ -108,6 +108,7 @@ def main() -> None:
             f"{SECRET} has {len(secret)} characters; expected the secret of the master, {MIN_SECRET} or more"
         )
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
+    # Each stream needs a descriptor, and the soft limit is often 1,024.
     raise_limit()
     cycles = CycleQueue()
     environment = Environment(user_classes=[cycle_user(cycles)])

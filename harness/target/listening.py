@@ -33,11 +33,11 @@ def listening_pid(port: int, *, option: str = "attach_port") -> int:
 def listens_at(pid: int) -> tuple[str, ...]:
     """The addresses at which a process or a descendant listens: ``127.0.0.1:8000``, ``[::]:8000``."""
     held: set[str] = set()
+    # A worker may serve a socket that its parent opened, so the whole tree is searched.
     for one in _tree(pid):
         held |= _sockets(Path("/proc", str(one)))
     found = {
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        # A worker may serve a socket that its parent opened, so the whole tree is searched for the socket.
         for inode, host, port in _listeners()
         if inode in held
     }

@@ -23,6 +23,6 @@ def check_loopback(url: str) -> None:
             socket.create_connection(listener.getsockname(), timeout=TIMEOUT).close()
     except OSError as error:
         raise ProbeError(
-            f"the loopback interface does not work: {ADDRESS}: {error.strerror or error}; expected it up: "
+            f"the loopback interface does not work: {ADDRESS}: {error.strerror or error}; bring it up: "
             "ip link set lo up"
         ) from None

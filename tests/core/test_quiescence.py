@@ -129,7 +129,7 @@ def test_the_documented_window_and_timeout_hold_without_being_given() -> None:
 
 
 def test_the_floor_has_a_window_of_its_own() -> None:
-    tracker = Tracker(0.0, window=1.0, still=2.0)
+    tracker = Tracker(0.0, window=1.0, floor_window=2.0)
     step = 0
     while isinstance(tracker.feed(step / 10, {"fds": step % 2}), Settling):
         step += 1

@@ -72,7 +72,7 @@ def test_every_number_that_json_lacks_is_read_back() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ([], "a run record is a JSON object; met a list"),
+        ([], "a run record is a JSON object; got a list"),
         ({}, f"schema_version None: expected a whole number from 1 to {SCHEMA_VERSION}"),
         ({"schema_version": True}, "schema_version True: expected a whole number"),
         ({"schema_version": 0}, "schema_version 0: expected a whole number"),

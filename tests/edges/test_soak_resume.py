@@ -81,7 +81,9 @@ def test_a_killed_soak_and_a_stopped_one_resume_to_their_end(tmp_path: Path) -> 
     first = begun(tmp_path, *words)
     wait_for(lambda: cycles(run) >= 4, "four cycles", within=TIMEOUT)
     busy = harness("soak", "--resume", run, cwd=tmp_path)
-    assert (busy.returncode, "another process measures in it" in busy.stderr) == (2, True), busy.stderr
+    assert (busy.returncode, "another process is still measuring here" in busy.stderr) == (2, True), (
+        busy.stderr
+    )
     first.send_signal(signal.SIGKILL)
     first.communicate()
     wait_for(lambda: not mentioning(service), "the service to be gone with the harness")

@@ -334,10 +334,13 @@ def test_the_log_of_an_unready_service_is_quoted_once_and_not_from_its_stop(
 def test_the_first_warning_is_shown_with_words_for_its_metric() -> None:
     one = replace(LEAKING, verdict=judge(LEAKING))
     assert one.verdict
-    texts = ("memory/anonymous is undecided: still warming up", "the load generator was the bottleneck")
+    texts = (
+        "memory/anonymous is undecided: the warm-up is not over",
+        "the load generator was the bottleneck",
+    )
     shown = facts_of(replace(one, verdict=replace(one.verdict, warnings=texts)))
     assert [fact.text for fact in shown.facts if fact.label == "warning"] == [
-        "anonymous memory is undecided: still warming up (and 1 more warning in the report)"
+        "anonymous memory is undecided: the warm-up is not over (and 1 more warning in the report)"
     ]
 
 

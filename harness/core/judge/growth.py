@@ -140,7 +140,7 @@ def assess(
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
         for factor in [] if finite else _dense(data, len(grown)):
             there = _in_its_cycles(data, factor)
-            # Beside other growth only what each unit of the driver adds, always the same, tells the two apart.
+            # Beside other growth, only a constant amount per unit of the driver shows which part the driver causes.
             if _clockwork(there, factor) and (why := _at_once(there, factor)):
                 rate, low, high = interval(there.grown, series.column(factor))
                 return Assessed("leaking", high, why, total, exposure, factor, (), rate, low, high)
@@ -212,8 +212,8 @@ def _at_once(data: _Data, factor: str) -> str:
         return ""
     if not _beyond_bursts(data, factor, total):
         return ""
-    # A pool that fills up grows less at the end. Three standard deviations of a Poisson count, and 30 %, are allowed
-    # for.
+    # A pool that fills up grows less at the end. Growth may fall short by 30 % and by three standard deviations of a
+    # Poisson count.
     last, amount = active[-1]
     if last < 0.7 * rate * amount - 3 * math.sqrt(rate * amount):
         return ""

@@ -179,7 +179,7 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
     what = (
         f"rose in {sum(signs)} of {counted(len(signs), 'block')} after the warm-up"
         if signs
-        else "still warming up"
+        else "the warm-up is not over"
     )
     return Assessed("undecided", most, f"{what}; {needs}", total, exposure, growing=growing)
 

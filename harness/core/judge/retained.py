@@ -31,7 +31,7 @@ from harness.core.judge.retention import (
     idle_evidence,
     swept_during_load,
 )
-from harness.core.judge.runtime_threads import FEW, NOT_ONE, bound_runtime_threads
+from harness.core.judge.runtime_threads import FEW, MIN_EXPECTED_LEAKS, bound_runtime_threads
 from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.record import Trial
@@ -198,7 +198,7 @@ def _warm(
     streams = _between(found[drained[1]], found[drained[-1]]).get("answered", 0.0)
     grown, later = levels[drained[1]] - levels[drained[0]], levels[drained[-1]] - levels[drained[1]]
     alike = later > MIN_GROWTH and grown * streams <= WARMER * later * first
-    return drained[1:] if streams * sensitivity >= NOT_ONE and not alike else drained
+    return drained[1:] if streams * sensitivity >= MIN_EXPECTED_LEAKS and not alike else drained
 
 
 def _between(before: Moment, after: Moment) -> dict[str, float]:

@@ -15,7 +15,9 @@ from harness.core.stats.distributions import poisson_interval
 OF_RUNTIME = {"go": 8.0, "jvm": 16.0, "node": 8.0}
 FEW = 2  # cycles; growth per stream at this rate would occur in more of them
 THREADS = (Key("threads"), Key("tasks", "java-thread"))
-NOT_ONE = 3.0  # expected leaks that all fail to appear with a probability of 5 % (the rule of three)
+MIN_EXPECTED_LEAKS = (
+    3.0  # expected leaks that all fail to appear with a probability of 5 % (the rule of three)
+)
 
 
 def bound_runtime_threads(trial: Trial, key: Key, one: Assessed, rises: int, peak: int) -> Assessed:
@@ -25,7 +27,11 @@ def bound_runtime_threads(trial: Trial, key: Key, one: Assessed, rises: int, pea
     most = OF_RUNTIME.get(trial.target.runtime, 0.0) if runs_threads(trial, key) else 0.0
     if most and rises <= FEW:
         most = max(most, float(peak))
-    if one.status != "undecided" or not 0 < one.total <= most or one.exposure * trial.sensitivity < NOT_ONE:
+    if (
+        one.status != "undecided"
+        or not 0 < one.total <= most
+        or one.exposure * trial.sensitivity < MIN_EXPECTED_LEAKS
+    ):
         return one
     _, _, high = poisson_interval(one.total, one.exposure)
     why = f"grew by {one.total:g}, as threads of the {trial.target.runtime} runtime itself do"

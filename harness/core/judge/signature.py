@@ -273,7 +273,7 @@ SIGNATURES: tuple[Signature, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A signature found, and the line in which it stood."""
+    """A signature that was found, and the line that contains it."""
 
     signature: Signature
     line: str

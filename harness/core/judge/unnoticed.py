@@ -1,10 +1,9 @@
 """Clients whose departure the service has not noticed yet: their sockets are still open.
 
 A service that does not read notices a departure only when a write fails. Until then the client's socket stays open:
-in CLOSE_WAIT after a FIN, without a row in the kernel's tables after a RST, or as a mere MPTCP socket (Go listens
-with MPTCP since 1.24). With an event every 5 to 30 s that
-takes up to two events, because the first write after a FIN still succeeds. A level read before that counts
-sockets that the service is about to close, so it is not a level at all.
+in CLOSE_WAIT after a FIN, without a row in the kernel's tables after a RST, or as an MPTCP socket (Go has listened with
+MPTCP since 1.24). That takes up to two events, which may come every 5 to 30 s: the first write after a FIN still
+succeeds. A level read before that counts sockets that the service is about to close, so it is not a level at all.
 """
 
 from __future__ import annotations

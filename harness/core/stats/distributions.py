@@ -9,7 +9,7 @@ from collections.abc import Sequence
 def median(values: Sequence[float]) -> float:
     """The middle value; raises ValueError for an empty sequence."""
     if not values:
-        raise ValueError("median of nothing")
+        raise ValueError("median of an empty sequence")
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -1,11 +1,11 @@
 """The evidence of increments for one driver against everything that is not a leak: an e-process.
 
-Null hypothesis: the growth of every cycle is a Poisson count whose mean is so much per cycle with clients, per
-second and per reading, with any rates. Alternative: so much per unit of a driver is added. The numerator is a
-mixture over the driver's rate, so it never looks ahead; the denominator is the largest likelihood that the
-null reaches on all cycles (universal inference: Wasserman, Ramdas and Balakrishnan 2020, PNAS 117, 16880). By
-Ville's inequality the ratio exceeds 1,000 with a probability of at most 1/1,000 under the null, however often
-one looks and whenever one stops.
+Null hypothesis: the growth of every cycle is a Poisson count. Its mean is the sum of a rate per cycle with clients, a
+rate per second and a rate per reading, each of any size. Alternative: a rate per unit of a driver is added. The
+numerator is a mixture over the driver's rate, so it never looks ahead; the denominator is the largest likelihood that
+the null reaches on all cycles (universal inference: Wasserman, Ramdas and Balakrishnan 2020, PNAS 117, 16880). By
+Ville's inequality the ratio exceeds 1,000 with a probability of at most 1/1,000 under the null, however often the
+harness looks and whenever it stops.
 
 The theorem does not cover two steps: batches are recognised by their common divisor, and the logarithm is divided by
 the dispersion around the alternative where the growth is more uneven than a Poisson count.
@@ -52,7 +52,7 @@ def excluded(
 ) -> float:
     """Logarithm of the e-value against "the driver adds ``rate`` per unit or more", at the last cycle.
 
-    The alternative is a pool: so much in each burst of clients, whatever its length (``bursts``). Under the null the
+    The alternative is a pool: each burst of clients adds the same, whatever its length (``bursts``). Under the null the
     driver adds at least ``rate``, and bursts and ``benign`` add whatever explains the rest best.
     """
     least = [known + rate * amount for known, amount in zip(offset, column, strict=True)]
@@ -84,6 +84,7 @@ def _scale(
 ) -> float:
     """Log of the integral over the rate, by Laplace's method around its largest value."""
     prior = SHAPE / mean
+    # Never zero, because its logarithm is taken below.
     rate = max(1e-12, (math.fsum(seen) + SHAPE) / (total + prior))
     for _ in range(60):  # expectation maximisation, as in ``poisson.fit``, with the prior beside
         share = math.fsum(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
 
-RHO_MOST = 0.9  # above this correlation every trend is insignificant anyway
+MAX_RHO = 0.9  # above this correlation every trend is insignificant anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def line(levels: Sequence[float], columns: Sequence[Sequence[float]], floor: flo
     sigma = max(floor, math.sqrt(square / free))
     # A negative correlation is not used: it would make the interval narrower than independent residuals do.
     raw = math.fsum(map(mul, rest, rest[1:])) / square if square > 0 else 0.0
-    rho = min(RHO_MOST, max(0.0, raw + (1 + 4 * raw) / size))
+    rho = min(MAX_RHO, max(0.0, raw + (1 + 4 * raw) / size))
     wide = sigma * math.sqrt((1 + rho) / (1 - rho))
     errors = [wide * math.sqrt(each) / s for each, s in zip(variances[1:], scales, strict=True)]
     return Line(tuple(c / s for c, s in zip(found[1:], scales, strict=True)), tuple(errors), rho, sigma, free)
