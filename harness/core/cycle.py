@@ -28,7 +28,7 @@ DISCONNECT_MODES = ("fin", "rst", "rst-early", "half-close", "stall")
 
 @dataclass(frozen=True, slots=True)
 class CycleSpec:
-    """The order to the swarm for one cycle.
+    """What the swarm is to do in one cycle.
 
     connections: streams opened in total. concurrency: streams open at once.
     dwell: longest life of a stream in seconds. events: disconnect after this many events (0: after the dwell alone).

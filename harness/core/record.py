@@ -27,10 +27,10 @@ class TargetInfo:
 
 @dataclass(frozen=True, slots=True)
 class ExitInfo:
-    """How the target ended before the harness stopped it; None in a Trial means it lived on.
+    """How the target exited before the harness stopped it; None in a Trial whose target did not.
 
     returncode: negative for a signal, as subprocess has it. at: seconds since the run's start.
-    connections: streams opened by then. log_tail: the last lines of its log. during: the step in which it ended, such
+    connections: streams opened by then. log_tail: the last lines of its log. during: the step in which it exited, such
     as ``cycle 3 (load)``; "" in a record of an older harness. trace: the stack that the log or a core file shows,
     folded to the frames that matter (harness.core.trace).
     """

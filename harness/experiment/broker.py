@@ -1,4 +1,4 @@
-"""The fake broker as a child process, and the orders that it is sent while it runs."""
+"""The fake broker as a child process, and the requests that the harness sends it while it runs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Broker:
         private: PrivateFolder | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """control: the endpoint for orders. private: the folder of its socket, removed at the end."""
+        """control: the endpoint for requests. private: the folder of its socket, removed at the end."""
         self.child = child
         self._private = private
         self._cancelled = cancelled
@@ -101,7 +101,7 @@ class Broker:
         clock: Callable[[], float] = time.monotonic,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Broker:
-        """Start the broker and wait for the line with its endpoints. Orders use a Unix socket in a private folder, so
+        """Start the broker and wait for the line with its endpoints. Requests use a Unix socket in a private folder, so
         that no other local user can switch faults or read counters."""
         try:
             private = PrivateFolder("broker")
@@ -139,13 +139,13 @@ class Broker:
         raise BrokerError(f"the fake broker did not start ({words}); expected it to bind {setup.bind}")
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """Send one order to the control endpoint and return the answer."""
+        """Send one request to the control endpoint and return the answer."""
         import zmq
 
         # A new socket for each request, because a REQ socket whose request timed out cannot send another one
         # (zmq_socket(3)).
         with self._context.socket(zmq.REQ) as socket:
-            # Otherwise closing the context would wait for ever for an order that a stopped broker never reads
+            # Otherwise closing the context would wait for ever for a request that a stopped broker never reads
             # (zmq_ctx_term(3)).
             socket.linger = 0
             socket.connect(self._control)

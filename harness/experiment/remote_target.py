@@ -37,11 +37,11 @@ def open_remote_probe(
     on_sample: Callable[[Sample], None],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> RemoteSampler:
-    """Run the command. Raises ProbeError when it sends no samples, or takes no orders: the harness must ask whether
-    clients are connected and which descriptors are open. Raises Interrupted when it is cancelled before."""
+    """Run the command. Raises ProbeError when it sends no samples, or does not read requests: the harness must request
+    the number of connected clients and the census. Raises Interrupted when it is cancelled before."""
     sampler = RemoteSampler(argv, clock=clock, on_sample=on_sample, cancelled=cancelled)
     try:
-        # An answer to any order shows that the probe takes orders; the limits are needed anyway.
+        # Any answer shows that the probe reads requests; the limits are needed anyway.
         sampler.limits()
     except ProbeError as error:
         sampler.close()

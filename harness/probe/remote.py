@@ -220,7 +220,7 @@ class RemoteSampler:
         return answer[key]
 
     def census(self, at: float) -> Census:
-        """A census taken by the remote probe; one without readings when it takes no orders."""
+        """A census taken by the remote probe; one without readings when it does not read requests."""
         try:
             return census_of(self._ask("census", "census"), at)
         except ProbeError as error:

@@ -34,7 +34,7 @@ class AgentReader:
         answers = self._answers(command)
         if not answers:
             raise ProbeError(
-                f"no {self.title} of process {self.pid} answers in {self.directory} any more; expected the agent: did "
-                "the target end?"
+                f"no {self.title} of process {self.pid} answers in {self.directory} any more; expected the "
+                "agent: has the target exited?"
             )
         return answers

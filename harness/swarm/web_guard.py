@@ -63,6 +63,6 @@ class WebGuard:
         if is_same_origin(host, environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")):
             return ""
         return (
-            "this request changes something and comes from no page of this server; expected Origin or Sec-Fetch-Site "
-            f"to say so. From a program, send the header Origin: http://{host[:100]}"
+            "this request changes something, and no Origin or Sec-Fetch-Site header shows that a page of this server "
+            f"sent it. From a program, send the header Origin: http://{host[:100]}"
         )

@@ -199,7 +199,7 @@ def test_a_target_that_ends_is_a_gap_and_not_a_zero(tmp_path: Path) -> None:
     with python_server("asyncio_server.py", tmp_path) as (reader, _):
         os.kill(reader.read().processes[0], 9)
         wait_for(lambda: not Path(f"/proc/{reader.pid}/exe").exists(), "the end")
-        with pytest.raises(ProbeError, match="did the target end"):
+        with pytest.raises(ProbeError, match="has the target exited"):
             reader.read()
 
 
