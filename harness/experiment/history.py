@@ -74,6 +74,8 @@ def open_history(place: Place, *, create: bool = True) -> History:
 def keep(record: RunRecord, folder: Path, place: Place, *, target: str | None = None) -> list[Notice]:
     """Record a judged run, and return what changed since the last decided run of the same targets. Raises ConfigError
     and HistoryError; its callers note a failure with the verdict."""
+    # Without the extra the default history is off. One that the user named must work, so there its absence is an
+    # error.
     if place.off or (not place.explicit and not installed()):
         return []
     from harness.core.history import entry_of  # both import the judge, which the options do not need

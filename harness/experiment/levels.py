@@ -148,6 +148,7 @@ class LevelReader:
                 close_times.moved = max(close_times.moved, result.close_lag)
         levels.update(counters)
         counted = self.broker.count() if self.broker else None
+        # A count of the broker alone must not turn a cycle without levels into one with levels.
         if counted and levels:
             levels[Key("broker-peers")] = float(counted.peers)
         return Observation(
@@ -198,6 +199,7 @@ class LevelReader:
             if sample.at < since or sample.fds is None or sample.threads is None:
                 continue
             counts = (float(sample.fds), float(sample.threads))
+            # Only changes, because an idle service repeats the same counts ten times a second.
             if not found or found[-1][1:] != counts:
                 found.append((sample.at, *counts))
         if len(found) > MAX_CHANGES:

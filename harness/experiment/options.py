@@ -143,9 +143,9 @@ def request_of(
     """The request that options describe, each by its name. url: one, or several of the same host. Raises TypeError for
     a name that is not an option."""
     urls = (url,) if isinstance(url, str) else tuple(url)
-    words = tuple(command) if command else None
+    arguments = tuple(command) if command else None
     given: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
-    for name, value in {**options, "urls": urls, "command": words}.items():
+    for name, value in {**options, "urls": urls, "command": arguments}.items():
         if name not in OPTIONS:
             raise TypeError(f"{name}: no such option")
         given[OPTIONS[name][0]][name] = value

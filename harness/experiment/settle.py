@@ -159,6 +159,7 @@ def wait_until_settled(
             state = feed(sample, clients.latest())
         if isinstance(state, Quiescent):
             fluctuating = bool(state.fluctuating)
+            # The work of a fluctuating service comes in bursts, so a short window would catch one or miss all.
             cores = cores_used(used, max(window, 1.0) if fluctuating else window)
             stable = fluctuating or clock() - started - state.lag >= long_window
             return SettleResult(

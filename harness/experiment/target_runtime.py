@@ -152,6 +152,7 @@ class TargetRuntime:
                 lambda turn: reader.attribute(turn, left=left),
                 cycle,
                 "the search for its place",
+                # Only a service that keeps running has to be freed of the tracing.
                 linger=UNTRACE if stays else 0.0,
             )
         except Interrupted:

@@ -29,12 +29,14 @@ WORKER_LOST = "worker-lost"  # the worker with this stream exited
 _ERRNO = {
     errno.ECONNREFUSED: REFUSED,
     errno.ECONNRESET: RESET,
+    # The peer has reset the connection before this write.
     errno.EPIPE: RESET,
     errno.ECONNABORTED: RESET,
     errno.ETIMEDOUT: TIMEOUT,
     errno.EHOSTUNREACH: UNREACHABLE,
     errno.ENETUNREACH: UNREACHABLE,
     errno.ENOENT: UNREACHABLE,
+    # Resources of this machine that ran out.
     errno.EMFILE: GENERATOR,
     errno.ENFILE: GENERATOR,
     errno.ENOBUFS: GENERATOR,

@@ -142,6 +142,7 @@ def _connected(trial: Trial, finding: Finding, name: str) -> Chart | None:
     holds = [one for one in trial.observations if sum(key in reading.levels for reading in one.connected) > 1]
     if not holds:
         return None
+    # The longest hold shows most of the growth.
     hold = max(holds, key=lambda one: one.connected[-1].at - one.connected[0].at)
     read = [one for one in hold.connected if key in one.levels]
     begun = read[0].at

@@ -163,6 +163,7 @@ def _grown(verdict: Verdict, first: Finding | None) -> Fact | None:
 
 def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Moment]) -> Fact | None:
     """``1,050 streams in 6 cycles, 12.5 s; idle control: no growth``."""
+    # The cycles of a search are not judged, so their streams are not evidence.
     loaded = [one for one in trial.observations if one.ledger.opened and one.spec.phase is not Phase.SEARCH]
     streams = sum(answered(one.ledger) for one in loaded)
     if not loaded:

@@ -54,6 +54,7 @@ class LiveView:
         try:
             if self._live:
                 self._live.update(Text(line))
+            # A new note is printed at once, because it says why the run takes longer.
             elif time.monotonic() - self._last >= PLAIN_EVERY or (name, note) != self._last_shown:
                 self._last, self._last_shown = time.monotonic(), (name, note)
                 self._console.print(Text(line), soft_wrap=True)

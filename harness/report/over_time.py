@@ -132,6 +132,7 @@ def cycles(trial: Trial) -> list[CycleRow]:
 def classes(trial: Trial) -> list[tuple[str, str, str, str]]:
     """Each class that was counted: name, level before, level after, change. Classes of descriptors, sockets, threads
     and tasks at the first and at the last settled moment."""
+    # The levels of an earlier process of the service cannot be compared with those of this one.
     seen = last_process(trial).observations
     read = [dict(one.levels) for one in seen if one.levels and one.settled]
     if len(read) < 2:

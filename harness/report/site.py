@@ -42,6 +42,7 @@ def _page(
     *,
     up: bool,
 ) -> str:
+    # Each run is stored once, and the charts refer to it by its number, which keeps the page small.
     runs: dict[str, int] = {}
     shown: list[dict[str, Any]] = []
     for one in series:
@@ -110,6 +111,7 @@ def _target(
 
 
 def _anchor(one: Series) -> str:
+    # A checksum, because profiles and loads may contain characters that an anchor must not.
     return "m" + format(
         zlib.crc32(
             f"{one.profile}\0{one.mode}\0{one.load}\0{one.metric}\0{one.kind}".encode(errors="replace")

@@ -77,6 +77,7 @@ class Requests:
         request = self._plain.get(path) or self._of(path, number)
         if not invalid:
             return request
+        # In turn rather than at random, so that even a short cycle has every kind.
         kind = INVALID[self._invalid % len(INVALID)]
         self._invalid += 1
         return replace(KINDS[kind](request), expect=ANY)
@@ -104,6 +105,7 @@ def _wrong_method(request: Request) -> Request:
 
 
 def _bad_credentials(request: Request) -> Request:
+    # Valid credentials of the user beside the bad ones could still be accepted.
     kept = _without(request, "authorization", "cookie")
     return replace(request, headers={**kept, "Authorization": f"Bearer {UNKNOWN}"})
 
@@ -117,6 +119,7 @@ def _bad_body(request: Request) -> Request:
 
 
 def _unknown_session(request: Request) -> Request:
+    # Services look for a session in a header, in the query or in a cookie, so all three name an unknown one.
     kept = _without(request, "cookie", "mcp-session-id")
     target = request.endpoint.target
     endpoint = request.endpoint.at(f"{target}{'&' if '?' in target else '?'}session_id={UNKNOWN}")
