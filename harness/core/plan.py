@@ -128,7 +128,7 @@ def _load(trial: Trial, goal: Goal) -> Step:
         if one.growing and rank(key) < FIRST_CONSEQUENCE_RANK and one.status != "bounded"
     ]
     if causes and all(rank(key) >= FIRST_CONSEQUENCE_RANK for key in leaking):
-        leaking = {}  # only a consequence is certain: go on until its cause is certain too
+        leaking = {}  # only a consequence is certain: continue until its cause is certain too
     if suspected and leaking and min(map(rank, suspected)) < min(map(rank, leaking)):
         leaking = {}  # its cause is only suspected: a few more seconds without clients make it certain
     memory = _memory(trial, found) if goal.memory else None

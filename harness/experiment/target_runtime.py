@@ -68,7 +68,7 @@ class TargetRuntime:
         self._private: PrivateFolder | None = None
 
     def environment(self, command: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
-        """The environment for a target that is to be started. Raises StoreError when there is no folder for the
+        """The environment for a target that will be started. Raises StoreError when there is no folder for the
         agents' sockets."""
         self.choice = choose(command, self.setup.name)
         if self.choice.runtime == "none":

@@ -107,7 +107,7 @@ def driver(unit: str) -> str:
 
 
 def interval(rate: Rate, *, size: bool) -> str:
-    """``(95 %: 0.99–1.01)``; nothing where the interval has no end. Ends that two decimals do not tell apart get more;
+    """``(95 %: 0.99–1.01)``; nothing where the interval has no end. Ends that are equal at two decimals get more;
     ``1.00–1.00`` is a rate that every cycle confirmed exactly."""
     if not rate.high > 0 or rate.high == float("inf"):
         return ""

@@ -69,7 +69,7 @@ class Choice:
 
 
 def choose(target: int | Sequence[str], override: str = "auto") -> Choice:
-    """The runtime of a running process tree (pid) or of a command that is to be started.
+    """The runtime of a running process tree (pid) or of a command before it is started.
 
     Raises ConfigError when ``override`` is none of OVERRIDES.
     """

@@ -50,7 +50,7 @@ NO_QUERY = Note(
 
 
 def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:
-    """The environment for a Node that is to be spawned. Raises ProbeError when ``directory`` is open to others."""
+    """The environment for a Node that will be spawned. Raises ProbeError when ``directory`` is open to others."""
     channel.private_folder(directory)
     prepared = dict(env)
     option = f"--require={_quoted(str(AGENT))}"

@@ -14,7 +14,7 @@ from harness.runtime.processes import owner
 
 
 def prepare_env(choice: Choice, env: Mapping[str, str], directory: Path) -> dict[str, str]:
-    """The environment for a target that is to be spawned.
+    """The environment for a target that will be spawned.
 
     A command whose runtime is not known yet, such as a shell script, gets the variables of every agent: a runtime loads
     only its own. Raises ProbeError when ``directory`` is open to others.

@@ -59,7 +59,7 @@ NOT_COLLECTED = Note(
 
 
 def prepare_env(env: Mapping[str, str], directory: Path, *, trace: int = 0) -> dict[str, str]:
-    """The environment for a Python that is to be spawned: the agent's folder comes first on PYTHONPATH.
+    """The environment for a Python that will be spawned: the agent's folder comes first on PYTHONPATH.
 
     trace: frames of tracemalloc from the start (0: only on request). Raises ProbeError when
     ``directory`` is open to other users.

@@ -1,4 +1,4 @@
-"""The swarm, seen from the experiment: start it, give it cycles, stop it.
+"""The swarm, seen from the experiment: start it, let it run cycles, stop it.
 
 Imports neither locust nor gevent: importing them would monkey-patch this process.
 """

@@ -129,7 +129,7 @@ def ended(target: Watched, place: str, seconds: float) -> HarnessError:
     return TargetError(
         f"the service exited after {seconds:.1f} s {how}, before it was ready; expected it to stay in the "
         f"foreground and listen on {place}{last_words(target)}",
-        advice="run the command by hand and fix what its log reports",
+        advice="run the command yourself and fix what its log reports",
     )
 
 

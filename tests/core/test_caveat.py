@@ -69,7 +69,7 @@ def test_a_service_that_answers_none_at_last_is_told_from_one_that_fails_now_and
 @pytest.mark.parametrize(
     ("failed", "cause", "advice"),
     [
-        (300, "reset", "open the URL by hand"),
+        (300, "reset", "request the URL yourself"),
         (
             299,
             "reset",

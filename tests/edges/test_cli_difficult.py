@@ -41,7 +41,7 @@ def no_one_left(folder: Path) -> None:
     ("kind", "words", "advice"),
     [
         ("never", "not ready after {timeout} s: http", "next increase --ready-timeout"),
-        ("exits", "no database: refusing to start", "next run the command by hand"),
+        ("exits", "no database: refusing to start", "next run the command yourself"),
         ("not-found", "answers 404", "next pass --url with the path"),
         ("page", "answers a page (text/html", "--mode request"),
         ("login", "needs a login", "next pass --header"),

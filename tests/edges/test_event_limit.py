@@ -82,7 +82,7 @@ def test_the_verdict_names_the_size_and_the_option(tmp_path: Path) -> None:
     assert "an event with" in done.verdict.explanation
     assert "bytes of data or more; expected at most 2" in done.verdict.explanation
     assert "--max-event" in done.verdict.advice
-    assert "open the URL by hand" not in done.verdict.advice
+    assert "request the URL yourself" not in done.verdict.advice
 
 
 @pytest.mark.parametrize("wrong", [0, -1, (1 << 30) + 1])

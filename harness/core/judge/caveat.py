@@ -93,7 +93,7 @@ def failures_text(total: Ledger) -> str:
 
 
 def _none_at_last(trial: Trial) -> str:
-    """Whether the service stopped to answer any: opened by hand, it may look as if it had never answered."""
+    """Whether the service stopped answering at all: from its state now, it may look as if it had never answered."""
     loads = [
         one.ledger for one in trial.observations if one.ledger.opened and one.spec.phase is not Phase.SEARCH
     ]
@@ -108,7 +108,7 @@ def _failing(total: Ledger, worst: str) -> str:
     if "--max-event" in total.details.get(worst, ""):
         return LIMITED
     if total.failed >= total.opened:
-        return "open the URL by hand: the load must reach the service before it can be judged"
+        return "request the URL yourself first: the load must reach the service before it can be judged"
     lower = "reduce --concurrency if the load is too much for it"
     _, answers, status = worst.partition("status-")
     if answers:

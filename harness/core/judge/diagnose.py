@@ -108,7 +108,7 @@ def per(factor: str) -> str:
 
 
 def distinct(factor: str, rivals: Sequence[str]) -> list[str]:
-    """Published names of other drivers that the cycles did not tell apart from this one."""
+    """Published names of other drivers that the cycles did not distinguish from this one."""
     return sorted({NAMES[rival] for rival in rivals} - {NAMES[factor]})
 
 

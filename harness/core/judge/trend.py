@@ -3,7 +3,7 @@
 A straight line over what a driver has done by each level; its slope against its standard error, which is
 widened for noise that remembers (AR(1)). Noise of correlation 0.7 reaches t = 14 once in 3,000 series of 6
 levels, 11 in those of 8, 9 to 10 up to 24 and 8 beyond (measured: ``python -m bench.detector --calibrate``),
-so about that is what certainty takes. As with exact counts, "so much per cycle" and "so much per second" must
+so about that is what certainty takes. As with exact counts, a rate per cycle and a rate per second must
 not explain it.
 """
 
@@ -279,7 +279,7 @@ def _no_other_cause(
     grown: float,
     extra: tuple[str, ...],
 ) -> bool:
-    """Neither "so much per cycle" nor "so much per second" takes the driver's part."""
+    """Neither a rate per cycle nor a rate per second explains what the driver explains."""
     for other in ("cycle", "time"):
         if other == factor:
             continue

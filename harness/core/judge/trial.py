@@ -39,7 +39,7 @@ KEPT = "live memory is flat, anonymous memory grew: the allocator keeps it"
 def judge(trial: Trial) -> Verdict:
     """The verdict of one trial. Several outcomes may hold; the worst one decides, and the others are listed."""
     if trial.unready:
-        advice = trial.about.advice or "start the service by hand and open the URL"
+        advice = trial.about.advice or "start the service yourself and request the URL"
         return Verdict(Outcome.UNREADY, trial.unready, advice=advice)
     found = moments(trial)
     results = assess_counts(trial, found)
