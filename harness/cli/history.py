@@ -15,13 +15,12 @@ from rich.text import Text
 
 from harness.cli.console import console as terminal
 from harness.cli.history_options import history_options, opened, wanted
-from harness.cli.interval import Number
+from harness.cli.quantities import Number
 from harness.cli.saved import judged_again, saved_record
 from harness.cli.streams import line, tell
 from harness.core import quote
 from harness.core.errors import ConfigError, HarnessError, StoreError
-from harness.core.history import RunEntry, entry_of
-from harness.core.pruning import prunable
+from harness.core.history import RunEntry, entry_of, prunable
 from harness.core.record import as_ended
 from harness.core.units import counted
 from harness.report.entries import as_csv, as_json_lines, table

@@ -17,8 +17,7 @@ from harness.core.units import counted
 from harness.core.units import duration as parse_duration
 from harness.experiment import memory
 from harness.report.memory import render
-from harness.runtime.place import is_library
-from harness.runtime.python_sites import line_growth
+from harness.runtime.python_sites import is_library, line_growth
 from harness.runtime.snapshot import Snapshot, difference
 from harness.store.write import replace_file
 

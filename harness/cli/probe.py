@@ -8,7 +8,7 @@ import sys
 import click
 
 from harness.cli.interrupt import Interrupt
-from harness.cli.interval import interval_option
+from harness.cli.quantities import interval_option
 from harness.core.errors import ConfigError
 from harness.probe.print_readings import orders_from, print_readings
 from harness.probe.script import emit

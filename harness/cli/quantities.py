@@ -1,7 +1,8 @@
-"""Types of options that take a time, a size, a rate or a pool of addresses."""
+"""Types of options that take a number, a time, a size, a rate or a pool of addresses."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -36,3 +37,26 @@ TIME_OR_ZERO = Quantity("time", partial(duration, zero=True))
 SIZE = Quantity("size", lambda option, text: int(size(option, text)))
 RATE = Quantity("rate", rate)
 ADDRESSES = Quantity("addresses", lambda _, text: source_pool(text))
+
+
+class Number(click.FloatRange):
+    """A number within its range. click alone accepts "nan" for any range, because all comparisons with it are false."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert like click, and refuse nan. Raises click.BadParameter."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(
+                f"{value!r} is not a number; expected one in the range {self._describe_range()}", param, ctx
+            )
+        return number
+
+
+# Of the commands that read a process again and again.
+interval_option = click.option(
+    "--interval",
+    type=Number(0.01, 3600),
+    default=0.1,
+    show_default=True,
+    help="Seconds between two readings.",
+)

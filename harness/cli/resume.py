@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import click
 
 from harness.cli import secret
+from harness.cli.service_options import SENT
 from harness.core.errors import ConfigError
 from harness.core.redact import MASK
 from harness.experiment.resume import Resumption, resumption
 
 OPTION = "--resume"
-HIDDEN = ("--header", "--body", "--notify", "--otlp")  # options whose values are never stored, except @FILE
 FLAGS = ("--quiet",)
 # Options that may be given beside --resume, because they change only where the result goes.
 OUTPUT = (
@@ -54,7 +54,7 @@ class Resumable(click.Command):
 
 
 def stored_arguments(ctx: click.Context) -> list[str]:
-    """The stored command line: secrets, and values of the options in HIDDEN, are ``***``."""
+    """The stored command line: secrets, and values of the options in SENT, are ``***``."""
     return list(_hidden(secret.known().words(ctx.meta[ARGUMENTS])))
 
 
@@ -175,8 +175,8 @@ def _hidden(words: Sequence[str]) -> Iterator[str]:
         name, equals, value = word.partition("=")
         if after and not word.startswith("@"):
             yield MASK
-        elif equals and name in HIDDEN and not value.startswith("@"):
+        elif equals and name in SENT and not value.startswith("@"):
             yield f"{name}={MASK}"
         else:
             yield word
-        after = word in HIDDEN and not after
+        after = word in SENT and not after

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
+from fake_broker.dialects import DIALECTS
 from harness.cli import secret
 from harness.cli.after_verdict import HISTORY_OPTIONS, AfterVerdict
-from harness.cli.broker_options import BROKER
 from harness.cli.quantities import ADDRESSES, RATE, SIZE, TIME, TIME_OR_ZERO
 from harness.cli.request_parts import read_body, read_headers
 from harness.config import budget_for
@@ -27,9 +27,21 @@ from harness.target.listening import listening_pid
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
+BROKER = (
+    click.option("--with-broker", is_flag=True, help="Start a fake broker; {broker} is its endpoint."),
+    click.option("--broker-dialect", type=click.Choice(list(DIALECTS)), default="plantd", show_default=True,
+                 help="Majordomo dialect of that broker."),
+    click.option("--broker-service", "broker_services", multiple=True, metavar="NAME",
+                 help="A service that the broker answers for. Repeatable [default: state, identity, app]."),
+    click.option("--broker-fault", "broker_faults", multiple=True, metavar="NAME[,KEY=VALUE…]",
+                 help="A fault that is active from the start, such as silence,after=5. Repeatable; "
+            "`fake-broker --list-faults` "
+                 "lists them."),
+)  # fmt: skip
 FORMATS = ("plain", "json", "github")
 PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
+
 
 SERVICE = (
     click.option("--url", multiple=True, required=True, metavar="URL",

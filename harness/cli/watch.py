@@ -6,7 +6,7 @@ import click
 
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
-from harness.cli.interval import interval_option
+from harness.cli.quantities import interval_option
 from harness.cli.streams import tell
 from harness.core.errors import ConfigError
 from harness.export.exports import Exports

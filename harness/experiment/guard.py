@@ -21,11 +21,10 @@ from harness.core.record import About, Trial
 from harness.core.redact import Redactor
 from harness.core.units import counted
 from harness.core.verdict import Verdict
-from harness.experiment.amounts import check_amounts
 from harness.experiment.broker import SERVICES, BrokerSetup, needs_proxy
 from harness.experiment.context import Progress
 from harness.experiment.exports import open_exports
-from harness.experiment.options import GuardRequest, ServiceOptions
+from harness.experiment.options import GuardRequest, ServiceOptions, check_amounts
 from harness.experiment.redaction import redactor
 from harness.experiment.remote_target import probe_argv
 from harness.experiment.resume import Resumption

@@ -14,8 +14,8 @@ from harness.core.errors import ConfigError, Interrupted, OptionError, ProbeErro
 from harness.experiment.cancellable import call_cancellable
 from harness.process.child import Child
 from harness.process.private_folder import PrivateFolder
+from harness.process.proc import executable
 from harness.runtime.counters import Unavailable
-from harness.runtime.processes import executable
 from harness.runtime.python import PythonCounters, prepare_env
 from harness.store.claim import claim
 from harness.store.run_dir import run_id

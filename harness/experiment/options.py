@@ -7,15 +7,18 @@ their names, which are the same everywhere: ``dwell`` is ``--dwell`` and ``guard
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.budget import RETENTION, Budget
+from harness.core.errors import OptionError
 from harness.core.note import Note
 from harness.http.endpoint import written_target
-from harness.swarm.load import LoadOptions
+from harness.swarm.load import MAX_CONNECTIONS, LoadOptions
 from harness.target.spawn import fill_port
+
+MIN_CYCLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +163,35 @@ def with_options(request: GuardRequest, **options: Any) -> GuardRequest:
         if values:
             changed[part] = replace(getattr(request, part), **values)
     return replace(request, **changed)
+
+
+def check_amounts(request: GuardRequest) -> None:
+    """Raises OptionError naming the option whose number is outside of its range."""
+    for one in fields(LoadOptions):
+        amount = getattr(request.load, one.name)
+        if one.metadata and amount is not None:
+            _check(one, amount)
+    _check_count("cycles", request.judgement.cycles, MIN_CYCLES, MAX_CONNECTIONS)
+
+
+def _check(one: Field[Any], amount: float) -> None:
+    low, high, unit = one.metadata["low"], one.metadata["high"], one.metadata["unit"]
+    if not unit:
+        _check_count(one.name, amount, low, high)
+    elif low <= amount <= high:
+        return
+    elif unit == "bytes":
+        raise OptionError(
+            one.name, amount, f"expected a size from {low} byte to {high >> 20} MiB, such as 4 MiB"
+        )
+    else:
+        raise OptionError(
+            one.name, amount, f"expected a time from {low:g}s to {high / 3600:.0f}h, such as 2s"
+        )
+
+
+def _check_count(option: str, amount: float, low: int, high: int) -> None:
+    if amount < low:
+        raise OptionError(option, amount, f"expected at least {low}")
+    if amount > high:
+        raise OptionError(option, amount, f"expected at most {high}")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Callable
 
 from harness.core.errors import OptionError, ProbeError
 from harness.core.sample import Sample
 from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
+from harness.target.attach import ObservedTarget
 
 ProbeSampler = Sampler | RemoteSampler
 """Reads the service: on this machine, or through a probe command."""
-
-POLL = 0.02
 
 
 def probe_argv(command: str) -> tuple[str, ...]:
@@ -49,12 +47,8 @@ def open_remote_probe(
     return sampler
 
 
-class RemoteTarget:
+class RemoteTarget(ObservedTarget):
     """A remote service that is observed and never stopped, like a service attached by pid."""
-
-    logs = False
-    lost = ""
-    supervisor_pid = 0
 
     def __init__(self, sampler: RemoteSampler) -> None:
         self._sampler = sampler
@@ -64,21 +58,6 @@ class RemoteTarget:
     def alive(self) -> bool:
         """False once the probe has reported that it exited, or that another process has its pid."""
         return not self._sampler.ended
-
-    def wait(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds for its exit; True when it has exited."""
-        deadline = time.monotonic() + timeout
-        while self.alive and time.monotonic() < deadline:
-            time.sleep(POLL)
-        return not self.alive
-
-    def poll(self) -> int | None:
-        """Always None: the exit code of a remote process cannot be read."""
-        return None
-
-    def tail(self, lines: int = 20) -> tuple[str, ...]:  # noqa: ARG002 - same shape as Child.tail
-        """Empty: the log of a remote service cannot be read."""
-        return ()
 
     def stop(self, grace: float = 0.0) -> None:
         """Nothing: the service keeps running, and the trial stops the probe."""

@@ -14,13 +14,20 @@ from harness.core.note import Note, NoteKind, of_kind
 from harness.core.record import Place, Places
 from harness.experiment.cancellable import call_cancellable, call_in_turns
 from harness.process.private_folder import PrivateFolder
+from harness.process.proc import owner
 from harness.runtime.channel import default_directory
-from harness.runtime.counters import Counters, Cycle, Left, RuntimeReader, Unavailable, endless
+from harness.runtime.counters import (
+    MIN_PER_CONNECTION,
+    Counters,
+    Cycle,
+    Left,
+    RuntimeReader,
+    Unavailable,
+    endless,
+)
 from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
-from harness.runtime.processes import owner
 from harness.runtime.python import PythonCounters
-from harness.runtime.python_sites import MIN_PER_CONNECTION
 
 NOWHERE = (
     "nothing that {runtime} itself allocates grew by {least:g} per {per} or more: {native} holds it, or it is too "

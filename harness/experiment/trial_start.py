@@ -28,8 +28,7 @@ from harness.swarm.launch import Swarm
 from harness.swarm.setup import SECRET, SwarmSetup
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
-from harness.target.loopback import check_loopback
-from harness.target.ready import check_free, check_url, ended, last_words, wait_ready
+from harness.target.ready import check_free, check_loopback, check_url, ended, last_words, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn
 
 EXIT_TIMEOUT = 2.0  # seconds within which a service that dropped its connections is seen to have exited

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from harness.core.cycle import Ledger
 from harness.core.record import Trial
 from harness.core.sample import Census, Sample
 from harness.export.board import Board
 from harness.export.publishers import STEP, Publishers
+from harness.process.closing import Closing
 
 
-class Exports:
+class Exports(Closing):
     """Context manager. prometheus: HOST:PORT to serve at. otlp: URL to send to. Without both nothing is published.
     target: its name in labels. redact: applied to every label. Raises ConfigError."""
 
@@ -79,11 +78,3 @@ class Exports:
     def close(self) -> None:
         """Send the last figures and close. Idempotent."""
         self._publishers.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

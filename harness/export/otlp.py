@@ -12,7 +12,6 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from harness import __version__
 from harness.core.errors import ConfigError, NotificationError, OptionError
 from harness.core.figures import FIGURES, Figure, Value
 from harness.export.prometheus import Figures
+from harness.process.closing import Closing
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Observation
@@ -48,7 +48,7 @@ def endpoint_of(url: str) -> str:
     return url.rstrip("/") + PATH if parts.path in ("", "/") else url
 
 
-class Otlp:
+class Otlp(Closing):
     """Context manager: sends all figures every ten seconds (OTEL_METRIC_EXPORT_INTERVAL) and once at its end.
 
     url: of a receiver; headers for it come from OTEL_EXPORTER_OTLP_HEADERS, which OpenTelemetry defines. labels:
@@ -162,14 +162,6 @@ class Otlp:
             logger.removeFilter(accepts)
         if self.trouble:
             raise NotificationError(f"{self.trouble}; check its address")
-
-    def __enter__(self) -> Otlp:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _by_name(values: Sequence[Value]) -> dict[str, list[Value]]:

@@ -7,13 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from harness.core.errors import OptionError
 from harness.core.figures import FIGURES, Value
 from harness.core.web_origin import is_own_host
+from harness.process.closing import Closing
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -43,7 +43,7 @@ def place_of(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-class Exporter:
+class Exporter(Closing):
     """Context manager: serves ``/metrics``.
 
     place: HOST:PORT, or PORT on loopback; port 0 takes a free one, and ``self.port`` names it. Raises ConfigError when
@@ -117,14 +117,6 @@ class Exporter:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5.0)
-
-    def __enter__(self) -> Exporter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Handler(WSGIRequestHandler):

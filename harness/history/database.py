@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from harness.core.errors import ConfigError, HistoryError, OptionError
 from harness.history.migrations import NEWEST
+from harness.process.closing import Closing
 
 BUSY = 15.0  # seconds to wait for another writer
 POLL = 0.02
@@ -26,7 +27,7 @@ MIGRATION_LOCK = 4_711_2026  # key of PostgreSQL's advisory lock while the schem
 AGAIN = "harness history add RUN records a saved run later"
 
 
-class Database:
+class Database(Closing):
     """A history at the newest schema. where: its URL or path without a password, for messages."""
 
     def __init__(self, place: str, *, create: bool = True) -> None:
@@ -108,12 +109,6 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
-
-    def __enter__(self) -> Database:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _migrate(self) -> None:
         """Bring the schema up to date. A schema that is newer than this harness is an error."""

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from harness.core.history import Measured, RunEntry, TrialEntry
 from harness.history.database import Database
 from harness.history.tables import metrics, runs, trials
+from harness.process.closing import Closing
 
 RUN_FIELDS = [one.name for one in dataclasses.fields(RunEntry) if one.name != "trials"]
 TRIAL_FIELDS = [one.name for one in dataclasses.fields(TrialEntry) if one.name != "metrics"]
@@ -37,7 +38,7 @@ class RunFilter:
     last: int | None = None
 
 
-class History:
+class History(Closing):
     """The recorded runs. A context manager; raises HistoryError for whatever the database reports."""
 
     def __init__(self, place: str, *, create: bool = True) -> None:
@@ -90,12 +91,6 @@ class History:
     def close(self) -> None:
         """Close the database."""
         self.database.close()
-
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _add(connection: Connection, entry: RunEntry, *, sqlite: bool) -> bool:

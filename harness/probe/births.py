@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Container
 
+from harness.probe.hot import read_file
+
 MAX_CANDIDATES = 64  # if more were started, a scan of all processes is cheaper
 MIN_LOOKS = 5  # calls of find between two full scans, however many processes the machine starts
 MAX_LOOKS = 50  # calls without a full scan, after which one is made: restored processes choose their pid
@@ -17,16 +19,10 @@ MAX_LOOKS = 50  # calls without a full scan, after which one is made: restored p
 def parent_of(pid: int) -> int | None:
     """The parent's pid; None when the process has exited or is hidden."""
     try:
-        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
         # The name in parentheses may itself contain spaces and parentheses (proc(5), stat): the last one ends it.
-        return int(os.read(file, 4096).rpartition(b")")[2].split(None, 2)[1])
+        return int(read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split(None, 2)[1])
     except (OSError, IndexError):
         return None
-    finally:
-        os.close(file)
 
 
 def descendants(root: int, known: Container[int] = (), since: int | None = None) -> list[int]:
@@ -47,11 +43,7 @@ def descendants(root: int, known: Container[int] = (), since: int | None = None)
 
 
 def _newest() -> int:
-    file = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return int(os.read(file, 128).rsplit(None, 1)[1])
-    finally:
-        os.close(file)
+    return int(read_file("/proc/loadavg").rsplit(None, 1)[1])
 
 
 def _parent_of_every_process() -> dict[int, int]:
@@ -84,16 +76,10 @@ def _below(known: Container[int], parents: dict[int, int]) -> list[int]:
 def _is_thread(pid: int) -> bool:
     """Whether the number belongs to a thread: /proc/TID exists for every thread, though it is not listed."""
     try:
-        file = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        text = read_file(f"/proc/{pid}/status")
     except OSError:
         # It has exited already, or may not be read: nothing that could be followed.
         return True
-    try:
-        text = os.read(file, 4096)
-    except OSError:
-        return True
-    finally:
-        os.close(file)
     at = text.find(b"\nTgid:")
     return int(text[at + 6 : at + 32].split(None, 1)[0]) != pid
 

@@ -19,6 +19,22 @@ EXITING = 0x4  # PF_EXITING, include/linux/sched.h: its descriptors are being cl
 PROCESS_EXITED = (FileNotFoundError, ProcessLookupError)
 
 
+def read_file(name: str, directory: int | None = None) -> bytes:
+    """A small file of /proc, below ``directory`` where one is given; at most 8 KiB of it. Raises OSError."""
+    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(file, 8192)
+    finally:
+        os.close(file)
+
+
+def switches_of(status: bytes) -> int:
+    """The context switches in a ``status`` file, voluntary and not."""
+    # Searched from the end, because the name in the first line is the service's choice.
+    at = status.rfind(b"\nvoluntary_ctxt_switches:")
+    return sum(int(line.rpartition(b":")[2]) for line in status[at + 1 :].splitlines()) if at > 0 else 0
+
+
 @dataclass(frozen=True, slots=True)
 class HotReading:
     """One process now. None: could not be read. cpu: seconds, children not included.
@@ -68,11 +84,7 @@ class HotProcess:
         if held is not None:
             # Each pread at offset 0 makes the kernel write the file anew (seq_file).
             return os.pread(held, 8192, 0)
-        file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.dir)
-        try:
-            return os.read(file, 8192)
-        finally:
-            os.close(file)
+        return read_file(name, self.dir)
 
     def _count(self, where: str) -> int | None:
         try:
@@ -96,7 +108,7 @@ class HotProcess:
     def _reading(self, where: str) -> HotReading:
         fds = self._count(where)
         rss = int(self._read(f"{where}statm").split(None, 2)[1]) * PAGE
-        switches = self._switches(where)
+        switches = switches_of(self._read(f"{where}status"))
         cpu = self._cpu()
         # `stat` is read last: a process that it shows as alive was alive during the other readings. An exiting process
         # loses its descriptors and its memory before it becomes a zombie (exit_files in kernel/exit.c).
@@ -133,12 +145,6 @@ class HotProcess:
             return time.clock_gettime(self._cpu_clock)
         except OSError:
             return None
-
-    def _switches(self, where: str) -> int:
-        status = self._read(f"{where}status")
-        # Searched from the end, because the name in the first line is the service's choice.
-        at = status.rfind(b"\nvoluntary_ctxt_switches:")
-        return sum(int(line.rpartition(b":")[2]) for line in status[at + 1 :].splitlines()) if at > 0 else 0
 
     def living(self) -> str:
         """The folder of its tables: ``""``, or ``task/TID/`` when its main thread has exited."""

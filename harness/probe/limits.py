@@ -1,11 +1,16 @@
-"""The ceilings that a growing service may reach."""
+"""The ceilings that a growing service may reach: of the process, the machine, and its control groups (version 2 and
+version 1)."""
 
 from __future__ import annotations
 
 import os
 
-from harness.probe.cgroup import cgroup_limits
-
+# limit of a control group → file in version 2; controller and file in version 1
+_FILES = {
+    "pids.max": ("pids.max", "pids", "pids.max"),
+    "memory.max": ("memory.max", "memory", "memory.limit_in_bytes"),
+}
+_UNLIMITED = 1 << 60  # version 1 writes "no limit" as the largest multiple of a page
 ZMQ_MAX_SOCKETS = 1023  # ZMQ_MAX_SOCKETS_DFLT in libzmq's include/zmq.h: the 1,024th is refused
 
 
@@ -51,3 +56,67 @@ def _text(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def cgroup_limits(pid: int) -> dict[str, float]:
+    """``pids.max`` (threads and processes) and ``memory.max`` (bytes): the lowest that holds for the group
+    of ``pid`` or for one above it. Absent: not set, or not visible."""
+    found: dict[str, float] = {}
+    mounts = _mounts()
+    for controllers, path in _groups(pid):
+        for name, (unified, controller, legacy) in _FILES.items():
+            if not controllers:
+                limit = _lowest(mounts.get(""), path, unified)
+            elif controller in controllers:
+                limit = _lowest(mounts.get(controller), path, legacy)
+            else:
+                continue
+            if limit is not None:
+                found[name] = min(limit, found.get(name, limit))
+    return found
+
+
+def _groups(pid: int) -> list[tuple[list[str], str]]:
+    """(controllers, path) of each hierarchy (cgroups(7)); version 2 has no controllers there."""
+    found = []
+    for line in _text(f"/proc/{pid}/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        found.append(([name for name in controllers.split(",") if name], path))
+    return found
+
+
+def _mounts() -> dict[str, tuple[str, str]]:
+    """Controller (``""`` for version 2) → mount point and the group that is mounted there."""
+    found: dict[str, tuple[str, str]] = {}
+    for line in _text("/proc/self/mountinfo").splitlines():
+        # Optional fields end with a lone dash; the type and the options of the mount follow it (proc(5), mountinfo).
+        fields = line.split()
+        dash = fields.index("-")
+        kind, options = fields[dash + 1], fields[dash + 3]
+        if kind == "cgroup2":
+            found.setdefault("", (fields[4], fields[3]))
+        elif kind == "cgroup":
+            for name in options.split(","):
+                found.setdefault(name, (fields[4], fields[3]))
+    return found
+
+
+def _lowest(mount: tuple[str, str] | None, path: str, name: str) -> float | None:
+    """The lowest limit from the group up to the mount point; None when none is set."""
+    if mount is None:
+        return None
+    point, root = mount
+    # In a container often only its own group is mounted, so the path is taken relative to that.
+    if root != "/" and path.startswith(root):
+        path = path[len(root) :]
+    if "/.." in path:
+        return None  # above the cgroup namespace of this process
+    lowest: float | None = None
+    parts = [part for part in path.split("/") if part]
+    # A limit of any group above applies to this one too.
+    for depth in range(len(parts), -1, -1):
+        for text in _text(os.path.join(point, *parts[:depth], name)).splitlines():  # noqa: PTH118
+            if text.isdigit() and int(text) < _UNLIMITED:
+                lowest = float(text) if lowest is None else min(lowest, float(text))
+    return lowest

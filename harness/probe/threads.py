@@ -6,7 +6,7 @@ import os
 import re
 
 from harness.probe.descriptors import Tally
-from harness.probe.hot import PROCESS_EXITED, HotProcess
+from harness.probe.hot import PROCESS_EXITED, HotProcess, read_file, switches_of
 
 _NUMBER = re.compile(r"\d+")
 
@@ -22,8 +22,8 @@ def threads(process: HotProcess, tally: Tally) -> int:
         # Leaked threads have the highest ids.
         for tid in reversed(os.listdir(tasks)):  # noqa: PTH208 - by descriptor
             try:
-                name = _read(tasks, f"{tid}/comm").decode(errors="replace").strip()
-                switches += _switches(_read(tasks, f"{tid}/status"))
+                name = read_file(f"{tid}/comm", tasks).decode(errors="replace").strip()
+                switches += switches_of(read_file(f"{tid}/status", tasks))
             except PROCESS_EXITED:
                 continue
             kind = _NUMBER.sub("#", name)
@@ -36,22 +36,9 @@ def threads(process: HotProcess, tally: Tally) -> int:
     return switches
 
 
-def _read(directory: int, name: str) -> bytes:
-    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        return os.read(file, 8192)
-    finally:
-        os.close(file)
-
-
-def _switches(status: bytes) -> int:
-    at = status.rfind(b"\nvoluntary_ctxt_switches:")
-    return sum(int(line.rpartition(b":")[2]) for line in status[at + 1 :].splitlines()) if at > 0 else 0
-
-
 def _where(tasks: int, tid: str, name: str) -> str:
     try:
-        channel = _read(tasks, f"{tid}/wchan").decode(errors="replace").strip()
+        channel = read_file(f"{tid}/wchan", tasks).decode(errors="replace").strip()
     except OSError:
         channel = ""
     return f"{name} waits in {channel}" if channel not in ("", "0") else f"{name} (tid {tid})"

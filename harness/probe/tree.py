@@ -10,10 +10,8 @@ from heapq import nlargest
 
 from harness.core.errors import ProbeError
 from harness.core.sample import ProcessSample, Sample
-from harness.probe.births import Births, descendants
+from harness.probe.births import Births
 from harness.probe.hot import HotProcess, HotReading
-
-__all__ = ["Tree", "descendants", "inner_pid"]
 
 EXITED = "the process has exited"
 MAX_HELD = 32  # processes whose files are kept open; the others cost a little more per reading
@@ -202,22 +200,3 @@ def _details(readings: list[HotReading]) -> tuple[ProcessSample, ...]:
 def _total(values: list[int | None]) -> int | None:
     """The sum; None if any value could not be read, because a partial sum would look like a fall."""
     return None if None in values else sum(value for value in values if value is not None)
-
-
-def inner_pid(pid: int) -> int:
-    """The pid of a process in its own pid namespace (``NSpid`` of proc(5)), or ``pid`` if that is the namespace of this
-    process. Raises ProbeError when the process has exited."""
-    process = open_process(pid)
-    try:
-        file = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process.dir)
-        try:
-            text = os.read(file, 8192)
-        finally:
-            os.close(file)
-    except OSError:
-        raise ProbeError(f"pid {pid}: {EXITED}; expected a running service") from None
-    finally:
-        process.close()
-    # The last number is the pid in the innermost namespace; a kernel without namespaces has no such line.
-    at = text.find(b"\nNSpid:")
-    return int(text[at + 7 :].split(b"\n", 1)[0].split()[-1]) if at >= 0 else pid

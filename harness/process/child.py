@@ -9,19 +9,52 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from harness.core.errors import SupervisorLost, TargetError
-from harness.process.marked import kill_marked
 from harness.process.readable import readable
+from harness.process.supervisor import MARK
 
+KILL_TIMEOUT = 1.0  # seconds until killed descendants must have disappeared
+KILL_PAUSE = 0.01
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 START_TIMEOUT = 10.0  # seconds until the supervisor must have reported the start
 LOG_LIMIT = 64 << 20  # bytes of log kept on disk per child
 SUPERVISOR_NEEDS = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
+
+
+def marked(mark: str) -> list[int]:
+    """Descendants of a child whose supervisor was killed: the processes whose environment at exec(2) carried its mark,
+    this one excepted; environ is in proc(5)."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            variables = (entry / "environ").read_bytes().split(b"\0")
+        # It has exited since, or belongs to another user, whose environment only root may read (ptrace(2), access
+        # mode).
+        except OSError:
+            continue
+        if wanted in variables:
+            found.append(int(entry.name))
+    return found
+
+
+def kill_marked(mark: str) -> None:
+    """Kill them, and what they fork in the meantime. A zombie has no environment and ends the search."""
+    deadline = time.monotonic() + KILL_TIMEOUT
+    while (pids := marked(mark)) and time.monotonic() < deadline:
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+        time.sleep(KILL_PAUSE)
 
 
 def order(supervisor: subprocess.Popen[bytes], spec: Mapping[str, object]) -> None:
@@ -209,7 +242,5 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -11,7 +11,8 @@ import stat
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
+
+from harness.process.closing import Closing
 
 NAMES = ("broker", "runtime", "swarm")
 OURS = re.compile(rf"harness-(?:{'|'.join(NAMES)})-[a-z0-9_]{{8}}")  # as mkdtemp makes them
@@ -22,7 +23,7 @@ FALLBACK = "/tmp"  # noqa: S108 - mkdtemp makes a name that nobody can guess, wi
 UNLOCKED_AGE = 3600.0
 
 
-class PrivateFolder:
+class PrivateFolder(Closing):
     """A new folder in the temporary folder, ``path``. name: one of NAMES.
 
     A lock on a file in it (flock(2)) shows that its run is alive; the kernel releases the lock however the run ends.
@@ -45,14 +46,6 @@ class PrivateFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
             self._lock = None
-
-    def __enter__(self) -> PrivateFolder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _parent() -> Path:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
-from harness.reference.catalogue import catalogue
+from harness.reference import defects, mitigations
+from harness.reference.blueprint import module, names
+from harness.reference.claims import CLAIMS
 from harness.reference.logs import FORMATS, configure
 from harness.reference.profiles import DEFAULT, PROFILES, UnknownProfile, named
 from harness.reference.settings import DEFAULT_SCALE, TIMES, Settings
+from harness.reference.variations import VARIATIONS
 
+SCHEMA_VERSION = 1
 EXIT_INFRASTRUCTURE = 4
 
 seconds = click.FloatRange(min=0, min_open=True)
@@ -159,6 +164,26 @@ def main(*, describe: bool, listing: bool, **options: Any) -> None:
         (*profile.mitigations, *options["more_mitigations"]),
         options["ready"],
     )
+
+
+def catalogue() -> dict[str, Any]:
+    """The catalogue as ``--describe`` prints it: ``profiles`` and ``variations`` (lists of rows), ``claims``
+    (what tests each claim of the analysis), ``defects`` and ``mitigations`` (name, summary and, for defects, what must
+    be seen)."""
+
+    def entry(package: ModuleType, name: str) -> dict[str, str]:
+        part = module(package, name)
+        shown = {"name": name, "summary": part.SUMMARY}
+        return shown | ({"seen": part.SEEN} if package is defects else {})
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "profiles": [asdict(profile) for profile in PROFILES.values()],
+        "variations": [asdict(variation) for variation in VARIATIONS],
+        "claims": [asdict(claim) for claim in CLAIMS],
+        "defects": [entry(defects, name) for name in names(defects)],
+        "mitigations": [entry(mitigations, name) for name in names(mitigations)],
+    }
 
 
 def _serve(settings: Settings, defects: tuple[str, ...], mitigations: tuple[str, ...], ready: bool) -> None:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from harness.reference.sockets import CheckFailed
-
 Work = Callable[[float], "Outcome"]
 """A check: (timeout in seconds) → outcome."""
 
@@ -86,6 +84,3 @@ class WorkerThreads:
         """End the idle threads; busy ones are daemons and end with the process."""
         for _ in self._threads:
             self._jobs.put(None)
-
-
-__all__ = ["CheckFailed", "Outcome", "Runner", "Work", "WorkerThreads"]

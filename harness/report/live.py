@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -69,9 +68,7 @@ class LiveView:
                 self._quiet = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live:
             with contextlib.suppress(OSError, SystemExit):
                 self._live.stop()

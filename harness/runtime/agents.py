@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core.errors import ProbeError
+from harness.process.proc import tree, trusted
 from harness.runtime import channel
-from harness.runtime.processes import tree, trusted
+
+
+def prepared(
+    env: Mapping[str, str], directory: Path, variable: str, first: str, separator: str
+) -> dict[str, str]:
+    """The environment for a service that is to be spawned with an agent, which listens in ``directory``. first: what
+    comes before the user's own value of ``variable``. Raises ProbeError when the folder is open to others."""
+    channel.private_folder(directory)
+    rest = env.get(variable)
+    value = f"{first}{separator}{rest}" if rest else first
+    return {**env, variable: value, channel.DIRECTORY: str(directory.resolve())}
 
 
 class AgentReader:

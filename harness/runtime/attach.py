@@ -15,8 +15,8 @@ from harness.core.errors import ConfigError
 from harness.http.client import check_accepts
 from harness.http.endpoint import Endpoint
 from harness.http.route import Router
+from harness.process.proc import executable, users
 from harness.runtime import channel
-from harness.runtime.processes import executable, users
 
 TIMEOUT = 10.0  # seconds for an interpreter to start and to write to another process
 SCRIPT = "attach-{pid}.py"

@@ -22,7 +22,8 @@ GREENLETS = Key("tasks", "greenlet")
 GOROUTINES = Key("tasks", "goroutine")
 HANDLES = Key("tasks", "handle")
 
-TOP = 10
+MOST = 10  # places that an attribution lists
+MIN_PER_CONNECTION = 0.02  # below this a growth is a reading's own noise
 MAX_COUNT = 1 << 63  # of any count
 
 
@@ -172,10 +173,9 @@ class RuntimeReader(Protocol):
         """Raises ProbeError when a process that answered before does not answer now: a gap, never a zero."""
         ...
 
-    def attribute(self, cycle: Cycle, *, top: int = TOP, left: Left = endless) -> Attribution:
-        """Find where it grows, over two or three further cycles that ``cycle`` runs. top: places listed, at most. left:
-        returns the seconds that remain for the search; a step that would take longer is left out, with a note. Raises
-        ProbeError."""
+    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
+        """Find where it grows, over two or three further cycles that ``cycle`` runs. left: returns the seconds that
+        remain for the search; a step that would take longer is left out, with a note. Raises ProbeError."""
         ...
 
 
@@ -202,6 +202,6 @@ def run_cycles(
     return done, ()
 
 
-def most(growths: list[Growth], top: int, notes: tuple[Note, ...] = ()) -> Attribution:
-    """The first ``top`` of growths that are sorted already."""
-    return Attribution(tuple(growths[:top]), max(0, len(growths) - top), notes)
+def most(growths: list[Growth], notes: tuple[Note, ...] = ()) -> Attribution:
+    """The first MOST of growths that are sorted already."""
+    return Attribution(tuple(growths[:MOST]), max(0, len(growths) - MOST), notes)

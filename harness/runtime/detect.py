@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import OptionError
-from harness.runtime.processes import executable, tree
+from harness.process.proc import executable, tree
 
 PYTHON, NODE, GO, JVM, NATIVE, UNKNOWN = "python", "node", "go", "jvm", "native", "unknown"
 RUNTIMES = (PYTHON, NODE, GO, JVM)

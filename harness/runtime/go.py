@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from harness.core.errors import ProbeError
 from harness.core.frames import own_first
 from harness.core.note import Note, NoteKind
+from harness.process.listeners import users_on
+from harness.process.proc import users_of_tree
 from harness.runtime.counters import (
     GOROUTINES,
     HEAP_BYTES,
     OBJECTS,
-    TOP,
     Attribution,
     Counters,
     Cycle,
@@ -31,8 +32,6 @@ from harness.runtime.counters import (
     run_cycles,
 )
 from harness.runtime.go_places import Stack, parse, sampling, scaled, site_growth, stack_growth, stacks_of
-from harness.runtime.listener import users_on
-from harness.runtime.processes import users_of_tree
 
 PAGES = "/debug/pprof/"
 TIMEOUT = 20.0  # seconds: a collection of a heap of tens of GB
@@ -113,13 +112,7 @@ class GoCounters:
             names[name] = names.get(name, 0) + int(count)
         return Counters(levels, names, (self.pid,))
 
-    def attribute(
-        self,
-        cycle: Cycle,
-        *,
-        top: int = TOP,
-        left: Left = endless,
-    ) -> Attribution:
+    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
         """Goroutines by stack over two cycles, then the live heap by allocation site."""
         began = time.monotonic()
         heap, profile = self._profiles()
@@ -149,7 +142,7 @@ class GoCounters:
                 scaled(parse(heap), rate), scaled(parse(heap_after), rate), connections, "objects", "line"
             ),
         ]
-        return most(growths, top, notes)
+        return most(growths, notes)
 
     def _goroutines(self) -> str:
         """The goroutine profile alone, which needs no collection."""

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 
 from harness.core.frames import Frame, is_go_library, own_first, written
 from harness.core.trace import goroutines
-from harness.runtime.counters import Growth
+from harness.runtime.counters import MIN_PER_CONNECTION, Growth
 
-MIN_PER_CONNECTION = 0.02
 STACK = re.compile(r"^(\d+)(?:: (\d+) \[\d+: \d+\])? @")
 FRAME = re.compile(r"^#\t0x[0-9a-f]+\t(\S+?)\+0x[0-9a-f]+\t+(.+):(\d+)$")
 HEAP = re.compile(r"^heap profile: .* @ heap/(\d+)", re.MULTILINE)

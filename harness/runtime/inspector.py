@@ -19,10 +19,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.core.errors import ProbeError
+from harness.process.listeners import users_on
+from harness.process.proc import arguments, environment, users_of_tree
 from harness.runtime import channel
 from harness.runtime.attach import refused
-from harness.runtime.listener import users_on
-from harness.runtime.processes import arguments, environment, users_of_tree
 
 DEFAULT_PORT = 9229
 TIMEOUT = 5.0  # seconds for each answer

@@ -17,11 +17,12 @@ from harness.core.errors import ProbeError
 from harness.core.frames import JVM, Frame, is_library, own_first, written
 from harness.core.metric import Key
 from harness.core.quote import plain
+from harness.process.proc import executable, tree
 from harness.runtime import jvm_socket
 from harness.runtime.counters import (
     HEAP_BYTES,
+    MIN_PER_CONNECTION,
     OBJECTS,
-    TOP,
     Attribution,
     Counters,
     Cycle,
@@ -34,7 +35,6 @@ from harness.runtime.counters import (
     most,
     run_cycles,
 )
-from harness.runtime.processes import executable, tree
 
 TIMEOUT = 60.0  # seconds: a full collection of tens of GB
 LIMIT = 64 << 20
@@ -43,7 +43,6 @@ LIMIT = 64 << 20
 MAX_INSTANCES = 10e6
 TOO_MANY = cut_short(f"more than {MAX_INSTANCES / 1e6:g} million instances: they are no longer counted")
 NO_TIME = cut_short("there was no time to compare the classes of all instances")
-MIN_PER_CONNECTION = 0.02
 COLLECTIONS = 2  # the second one frees what a finalizer or a reference queue released after the first
 ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
 THREAD = re.compile(r'^"(.*?)" ')
@@ -106,13 +105,7 @@ class JvmCounters:
         levels = {OBJECTS: instances, HEAP_BYTES: size, THREADS: threads}
         return Counters(levels, names, tuple(processes))
 
-    def attribute(
-        self,
-        cycle: Cycle,
-        *,
-        top: int = TOP,
-        left: Left = endless,
-    ) -> Attribution:
+    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
         """Threads by stack, then instances by class, over two cycles."""
         process = self._processes()[0]
         began = time.monotonic()
@@ -126,7 +119,7 @@ class JvmCounters:
         if not late:
             growths += class_growth(classes, self._histogram(process), connections)
         growths.sort(key=lambda growth: not growth.own)
-        return most(growths, top, (*stopped, *((NO_TIME,) if late else ())))
+        return most(growths, (*stopped, *((NO_TIME,) if late else ())))
 
     def _processes(self) -> list[int]:
         found = [pid for pid in tree(self.pid) if is_jvm(pid)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.core.errors import ProbeError
 from harness.process.peer import peer_of
-from harness.runtime.processes import owner
+from harness.process.proc import owner
 
 TIMEOUT = 2.0  # seconds to connect
 

@@ -12,15 +12,16 @@ from harness.core.errors import ProbeError
 from harness.core.frames import NODE, Frame, own_first, written
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
+from harness.process.proc import executable
 from harness.runtime import channel, inspector
-from harness.runtime.agents import AgentReader
+from harness.runtime.agents import AgentReader, prepared
 from harness.runtime.counters import (
     COMPARED,
     HANDLES,
     HEAP_BYTES,
     LATE,
+    MIN_PER_CONNECTION,
     OBJECTS,
-    TOP,
     Attribution,
     Counters,
     Cycle,
@@ -34,11 +35,9 @@ from harness.runtime.counters import (
     run_cycles,
 )
 from harness.runtime.node_places import container_growth, refined, stack_frames
-from harness.runtime.processes import executable
 
 AGENT = Path(__file__).parent / "agent" / "node" / "agent.js"
 START_TIMEOUT = 5.0
-MIN_PER_CONNECTION = 0.02
 MIN_BYTES = 16.0
 # Seconds: the agent describes what has grown in 6 s at most (agent/node/reflect.js, WAITED).
 LONGEST_COMPARISON = 7.0
@@ -51,14 +50,8 @@ NO_QUERY = Note(
 
 def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:
     """The environment for a Node that will be spawned. Raises ProbeError when ``directory`` is open to others."""
-    channel.private_folder(directory)
-    prepared = dict(env)
-    option = f"--require={_quoted(str(AGENT))}"
-    rest = prepared.get("NODE_OPTIONS")
     # First, so that the agent is loaded before any module that the user's own options load.
-    prepared["NODE_OPTIONS"] = f"{option} {rest}" if rest else option
-    prepared[channel.DIRECTORY] = str(directory.resolve())
-    return prepared
+    return prepared(env, directory, "NODE_OPTIONS", f"--require={_quoted(str(AGENT))}", " ")
 
 
 def _quoted(path: str) -> str:
@@ -127,7 +120,7 @@ class NodeCounters(AgentReader):
         notes = cut or (() if OBJECTS in levels else (NO_QUERY,))
         return Counters(levels, names, tuple(sorted({answer.pid for answer in answers})), notes)
 
-    def attribute(self, cycle: Cycle, *, top: int = TOP, left: Left = endless) -> Attribution:
+    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
         """Over three cycles: lines that add to growing containers, the containers, resources by the place that made
         them, and live allocations by function.
 
@@ -175,7 +168,7 @@ class NodeCounters(AgentReader):
                 *((LATE,) if late else ()),
                 *partial(answer.body for one in (*seen, *held) for answer in one),
             )
-            return most(ranked(handles, added, containers, allocations), top, notes)
+            return most(ranked(handles, added, containers, allocations), notes)
         finally:
             try:
                 self._ask("untrace")

@@ -17,9 +17,8 @@ from harness.core.errors import HarnessError
 from harness.core.frames import NODE, Frame, own_first, written
 from harness.core.record import Container
 from harness.process.read import check_regular
-from harness.runtime.counters import Growth
+from harness.runtime.counters import MIN_PER_CONNECTION, Growth
 
-MIN_PER_CONNECTION = 0.02  # per connection
 MINOR = 0.1  # share of the largest growth below which a container is left out
 SOURCE_LIMIT = 4 << 20  # bytes of one source file
 MAX_LINE = 2000  # characters: a bundle in one line has no lines to name

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core.errors import ProbeError
+from harness.process.proc import owner
 from harness.runtime import detect
 from harness.runtime.channel import default_directory
 from harness.runtime.counters import RuntimeReader, Unavailable
 from harness.runtime.detect import Choice
-from harness.runtime.processes import owner
 
 
 def prepare_env(choice: Choice, env: Mapping[str, str], directory: Path) -> dict[str, str]:

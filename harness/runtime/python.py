@@ -10,8 +10,9 @@ from pathlib import Path
 from harness.core.errors import ProbeError
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
+from harness.process.proc import arguments, environment, executable, tree
 from harness.runtime import channel, python_sites
-from harness.runtime.agents import AgentReader
+from harness.runtime.agents import AgentReader, prepared
 from harness.runtime.attach import attach, detach, wake_up
 from harness.runtime.counters import (
     ASYNCIO_TASKS,
@@ -21,7 +22,6 @@ from harness.runtime.counters import (
     HEAP_BYTES,
     LATE,
     OBJECTS,
-    TOP,
     Attribution,
     Counters,
     Cycle,
@@ -34,7 +34,6 @@ from harness.runtime.counters import (
     partial,
     run_cycles,
 )
-from harness.runtime.processes import arguments, environment, executable, tree
 from harness.runtime.snapshot import Snapshot
 
 AGENT = Path(__file__).parent / "agent" / "python"
@@ -64,15 +63,9 @@ def prepare_env(env: Mapping[str, str], directory: Path, *, trace: int = 0) -> d
     trace: frames of tracemalloc from the start (0: only on request). Raises ProbeError when
     ``directory`` is open to other users.
     """
-    channel.private_folder(directory)
-    prepared = dict(env)
-    rest = prepared.get("PYTHONPATH")
     # Python imports the first sitecustomize on its path; the agent's own then imports the one that it hides.
-    prepared["PYTHONPATH"] = f"{AGENT}:{rest}" if rest else str(AGENT)
-    prepared[channel.DIRECTORY] = str(directory.resolve())
-    if trace:
-        prepared[TRACE] = str(trace)
-    return prepared
+    found = prepared(env, directory, "PYTHONPATH", str(AGENT), ":")
+    return {**found, TRACE: str(trace)} if trace else found
 
 
 class PythonCounters(AgentReader):
@@ -210,7 +203,7 @@ class PythonCounters(AgentReader):
         except ProbeError as error:
             return [], (cut_short(f"containers were not compared: {error}"),)
 
-    def attribute(self, cycle: Cycle, *, top: int = TOP, left: Left = endless) -> Attribution:
+    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
         """Types, waiting places and containers over two cycles, allocations over the second (see
         python_sites.lasting)."""
         try:
@@ -235,7 +228,6 @@ class PythonCounters(AgentReader):
                 entries=python_sites.entries(waiting),
                 snapshots=tuple(seen),
                 cycles=tuple(units),
-                top=top,
                 containers=held,
                 notes=(*stopped, *notes),
             )

@@ -6,14 +6,14 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from harness.core import frames as core_frames
+from harness.core.frames import PYTHON, Frame, written
 from harness.core.note import Note, NoteKind
 from harness.core.record import Container
 from harness.core.units import counted
-from harness.runtime.counters import Attribution, Growth, most
-from harness.runtime.place import Frame, is_library, own_first, written
+from harness.runtime.counters import MIN_PER_CONNECTION, Attribution, Growth, most
 from harness.runtime.snapshot import Snapshot, difference
 
-MIN_PER_CONNECTION = 0.02  # per connection: below this it is a reading's own noise
 # Of fewer blocks than MIN_PER_CONNECTION: no growth below this is called a leak, and a set or dict that was enlarged
 # once, in one cycle of a few hundred connections, is 40 bytes per connection.
 MIN_BYTES = 128.0
@@ -36,6 +36,16 @@ _ATTRIBUTES = ("instance", "namespace", "object", "module", "class")  # kinds of
 _KEY = re.compile(r"[A-Za-z_][A-Za-z_.-]{0,30}")  # keys of a dict that are names, not identities
 
 T = TypeVar("T", bound=Hashable)
+
+
+def is_library(file: str) -> bool:
+    """True for the standard library, installed packages and frozen modules."""
+    return bool(PYTHON.search(file))
+
+
+def own_first(innermost_first: Sequence[Frame]) -> tuple[Frame, ...]:
+    """Frames of the service before frames of libraries, each innermost first."""
+    return core_frames.own_first("python", innermost_first)
 
 
 def total(counts: Iterable[Mapping[T, int]]) -> dict[T, int]:
@@ -70,7 +80,6 @@ def attribution(
     waiting: Mapping[Place, int],
     snapshots: tuple[Snapshot, ...],
     cycles: tuple[float, ...],
-    top: int,
     containers: Sequence[Growth] = (),
     entries: frozenset[Line] = frozenset(),
     notes: tuple[Note, ...] = (),
@@ -107,7 +116,7 @@ def attribution(
         growths = [*held, *coded, *others]
     elif explained := untraced(lines, types, connections):
         notes = (*notes, Note(NoteKind.SEARCH_LIMIT, explained))
-    return most(growths, top, notes)
+    return most(growths, notes)
 
 
 def untraced(lines: Sequence[Growth], types: Mapping[str, int], connections: float) -> str:

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 from harness.core.errors import ConfigError
+from harness.process.proc import executable
 from harness.process.read import check_regular, read_bounded
 from harness.runtime.detect import GO, JVM, NODE, PYTHON, Choice
-from harness.runtime.processes import executable
 
 IN_PATH = re.compile(r"/v?(\d+\.\d+\.\d+)/")  # /opt/python/3.11.7/bin/python3.11, …/node/v22.3.0/bin/node
 PYTHON_NAME = re.compile(r"python(\d+\.\d+)")

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from harness.core.errors import StoreError
 from harness.core.sample import ProcessSample, Sample
+from harness.process.closing import Closing
 from harness.store.write import PRIVATE_FILE, failure, write_all
 
 FLUSH_SECONDS = 1.0  # a kill -9 loses the samples of this time at most
@@ -139,7 +139,7 @@ def _until(file: BinaryIO, end: int) -> Iterator[bytes]:
         yield line
 
 
-class SampleWriter:
+class SampleWriter(Closing):
     """One trial's samples into the run's ``samples.jsonl``; flushes each second of sample time."""
 
     def __init__(self, lines: LineFile, trial: str) -> None:
@@ -161,14 +161,6 @@ class SampleWriter:
     def close(self) -> None:
         """The end of this trial's samples; the file stays open for the next trial."""
         self._lines.flush()
-
-    def __enter__(self) -> SampleWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def tag(trial: str) -> bytes:

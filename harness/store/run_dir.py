@@ -14,12 +14,12 @@ import zlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 from harness.core.errors import ConfigError, StoreError
 from harness.core.record import RunRecord
 from harness.core.record_codec import from_dict, parts, to_dict
 from harness.core.sample import Sample
+from harness.process.closing import Closing
 from harness.store.claim import claim, fresh, lock
 from harness.store.lines import LineFile, SampleWriter, read_sample, tag
 from harness.store.thin import thinned
@@ -48,7 +48,7 @@ def safe_name(name: str) -> str:
     )
 
 
-class RunDirectory:
+class RunDirectory(Closing):
     """The folder of one run. A context manager; without one, call ``close`` at the end."""
 
     def __init__(self, path: Path, run_id: str, lock: int | None = None) -> None:
@@ -155,14 +155,6 @@ class RunDirectory:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-    def __enter__(self) -> RunDirectory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _folder(path: Path) -> Path:

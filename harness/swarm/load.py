@@ -1,6 +1,6 @@
 """The load of a guard, as one value: the command line and the pytest fixture build it, the swarm runs it.
 
-A load option is one field here. Its range is checked before anything starts (``harness.experiment.amounts``) and again
+A load option is one field here. Its range is checked before anything starts (``harness.experiment.options``) and again
 by the swarm, when the field arrives over the control protocol (``harness.swarm.wire``).
 """
 

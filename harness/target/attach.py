@@ -1,4 +1,4 @@
-"""A service that the harness did not start: it is observed and never stopped."""
+"""Services that the harness did not start: they are observed and never stopped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,40 @@ import time
 
 from harness.core.errors import OptionError, ProbeError
 
+POLL = 0.02  # seconds
 
-class AttachedTarget:
-    """A running process by pid. A directory descriptor on ``/proc/PID`` is held, so that the reuse of the pid by
-    another process counts as the exit of this one (reads through it fail with ESRCH)."""
+
+class ObservedTarget:
+    """What such services have in common: neither their log nor their exit code can be read."""
 
     logs = False
     lost = ""
     supervisor_pid = 0  # its orphans are adopted by a process that has other children too
+
+    @property
+    def alive(self) -> bool:
+        """False once it has ended."""
+        raise NotImplementedError
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` seconds for its exit; True when it has exited."""
+        deadline = time.monotonic() + timeout
+        while self.alive and time.monotonic() < deadline:
+            time.sleep(POLL)
+        return not self.alive
+
+    def poll(self) -> int | None:
+        """Always None: only the exit code of a child can be read."""
+        return None
+
+    def tail(self, lines: int = 20) -> tuple[str, ...]:  # noqa: ARG002 - same shape as Child.tail
+        """Empty: the harness does not know its log."""
+        return ()
+
+
+class AttachedTarget(ObservedTarget):
+    """A running process by pid. A directory descriptor on ``/proc/PID`` is held, so that the reuse of the pid by
+    another process counts as the exit of this one (reads through it fail with ESRCH)."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -26,7 +52,6 @@ class AttachedTarget:
             ) from None
         except OSError as error:
             raise ProbeError(f"/proc/{pid} cannot be opened: {error.strerror}") from None
-        self.returncode: int | None = None  # never known, because it is not a child of the harness
 
     @property
     def alive(self) -> bool:
@@ -43,21 +68,6 @@ class AttachedTarget:
             return False
         finally:
             os.close(stat)
-
-    def wait(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds for its exit; True when it has exited."""
-        deadline = time.monotonic() + timeout
-        while self.alive and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return not self.alive
-
-    def poll(self) -> int | None:
-        """Always None: the exit code of a process that is not our child cannot be read."""
-        return None
-
-    def tail(self, lines: int = 20) -> tuple[str, ...]:  # noqa: ARG002 - same shape as Child.tail
-        """Empty: the harness does not know its log."""
-        return ()
 
     def stop(self, grace: float = 0.0) -> None:  # noqa: ARG002 - same shape as Child.stop
         """Close the descriptor; the service keeps running."""

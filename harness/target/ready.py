@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from harness.core.errors import (
     ConfigError,
@@ -14,6 +16,7 @@ from harness.core.errors import (
     Interrupted,
     OptionError,
     PortTaken,
+    ProbeError,
     SupervisorLost,
     TargetError,
 )
@@ -24,6 +27,8 @@ from harness.http.redirect import RedirectRefused
 from harness.http.request import Request
 from harness.http.route import Router
 
+LOOPBACK = "127.0.0.1"
+LOOPBACK_TIMEOUT = 2.0  # seconds
 NOBODY = "nothing listens there"
 POLL = 0.05
 TAKEN = re.compile(r"address already in use|EADDRINUSE|Address in use|\[Errno 98\]", re.IGNORECASE)
@@ -69,6 +74,23 @@ def check_url(url: str, name: str = "url", written: str = "") -> Endpoint:
     except ConfigError as error:
         raise OptionError(name, None, str(error)) from None
     return endpoint
+
+
+def check_loopback(url: str) -> None:
+    """Raise ProbeError when ``url`` is on the loopback interface and that interface is down."""
+    host = urlsplit(url).hostname or ""
+    if not (host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")):
+        return
+    try:
+        with socket.socket() as listener:
+            listener.bind((LOOPBACK, 0))
+            listener.listen(1)
+            socket.create_connection(listener.getsockname(), timeout=LOOPBACK_TIMEOUT).close()
+    except OSError as error:
+        raise ProbeError(
+            f"the loopback interface does not work: {LOOPBACK}: {error.strerror or error}; bring it up: "
+            "ip link set lo up"
+        ) from None
 
 
 def check_free(url: str) -> None:

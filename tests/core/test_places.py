@@ -86,7 +86,7 @@ def test_a_task_is_named_by_the_line_of_the_service_and_by_what_it_waits_in() ->
 def test_ten_are_shown_and_the_rest_counted() -> None:
     lines = Snapshot({((OWN, number),): (300, 300 * number) for number in range(1, 15)})
     none = Snapshot({})
-    found = attribution(types={}, waiting={}, snapshots=(none, none, lines), cycles=(300, 300), top=10)
+    found = attribution(types={}, waiting={}, snapshots=(none, none, lines), cycles=(300, 300))
     assert (len(found.growths), found.more) == (10, 4)
     assert found.lines()[10] == "and 4 more places"
     assert found.growths[0].site == f"{OWN}:14"
@@ -98,7 +98,6 @@ def test_growth_rarer_than_the_noise_of_a_reading_is_no_place() -> None:
         waiting={("thread", ((OWN, 1, "f"),), ()): 5},
         snapshots=(Snapshot({}), Snapshot({}), Snapshot({})),
         cycles=(150, 150),
-        top=10,
     )
     assert [growth.site for growth in found.growths] == ["app.Often", "dict"]
 
@@ -132,7 +131,6 @@ def test_with_no_frame_of_the_service_anywhere_the_notes_say_so() -> None:
         waiting={("asyncio-task", ((LIBRARY, 158, "get"),), ()): 300},
         snapshots=(Snapshot({}), Snapshot({}), Snapshot({})),
         cycles=(150, 150),
-        top=10,
     )
     assert not found.growths[0].own
     assert found.notes[0].text.startswith("no frame of the service is on any stack")
@@ -145,7 +143,6 @@ def test_a_line_of_the_service_precedes_a_library_that_grew_more() -> None:
         waiting={("asyncio-task", ((LIBRARY, 158, "get"),), ()): 600},
         snapshots=(Snapshot({}), grown, Snapshot({((OWN, 2),): (600, 6_000)})),
         cycles=(300, 300),
-        top=10,
         containers=container_growth(GROWN, 600),
     )
     assert [growth.site for growth in found.growths] == [
@@ -165,7 +162,6 @@ def test_the_line_that_made_what_a_container_holds_precedes_its_constructor() ->
         waiting={},
         snapshots=(Snapshot({}), Snapshot(grown), Snapshot(twice)),
         cycles=(300, 300),
-        top=10,
         containers=container_growth(GROWN, 600),
     )
     assert [growth.site for growth in found.growths if growth.kind == "line"] == [f"{OWN}:35", f"{OWN}:13"]
@@ -177,7 +173,6 @@ def test_a_search_cut_short_places_by_its_only_cycle() -> None:
         waiting={},
         snapshots=(Snapshot({}), Snapshot({((OWN, 2),): (300, 3_000)})),
         cycles=(300,),
-        top=10,
         notes=(cut_short("the search had its time"),),
     )
     assert [growth.site for growth in found.growths] == [f"{OWN}:2"]

@@ -15,7 +15,7 @@ import pytest
 
 from harness.core.errors import ProbeError
 from harness.core.sample import Census, ProcessSample, Sample
-from harness.probe import births, cgroup, limits, lines, memory, tree
+from harness.probe import births, limits, lines, memory, tree
 from harness.probe import history as history_module
 from harness.probe import links as links_module
 from harness.probe.descriptors import Tally
@@ -189,15 +189,17 @@ def test_control_groups_of_both_versions(tmp_path: Path, monkeypatch: pytest.Mon
         "/proc/self/mountinfo": mounts,
         "/proc/7/cgroup": ["9:pids,x:/a/b", "8:memory:/box/a/b", "0::/c"],
     }
-    original = cgroup._lines
-    monkeypatch.setattr(cgroup, "_lines", lambda path: groups.get(path) or original(path))
-    assert cgroup.cgroup_limits(7) == {"pids.max": 70.0, "memory.max": 5000.0}
+    original = limits._text
+    monkeypatch.setattr(
+        limits, "_text", lambda path: "\n".join(groups[path]) if path in groups else original(path)
+    )
+    assert limits.cgroup_limits(7) == {"pids.max": 70.0, "memory.max": 5000.0}
     groups["/proc/7/cgroup"] = ["8:memory:/box/a/b"]
-    assert cgroup.cgroup_limits(7) == {"memory.max": float((1 << 60) - 1)}
+    assert limits.cgroup_limits(7) == {"memory.max": float((1 << 60) - 1)}
     groups["/proc/7/cgroup"] = ["0::/c"]
-    assert cgroup.cgroup_limits(7) == {"pids.max": 80.0, "memory.max": 5000.0}
+    assert limits.cgroup_limits(7) == {"pids.max": 80.0, "memory.max": 5000.0}
     groups["/proc/7/cgroup"] = ["0::/../c", "3:name=systemd:/"]
-    assert cgroup.cgroup_limits(7) == {}
+    assert limits.cgroup_limits(7) == {}
 
 
 SAMPLE = Sample(

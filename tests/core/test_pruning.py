@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 
-from harness.core.pruning import prunable
+from harness.core.history import prunable
 from tests.history.nightly_runs import START, measured, month, night
 
 NOW = START + datetime.timedelta(days=29)

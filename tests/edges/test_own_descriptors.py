@@ -19,12 +19,11 @@ from harness.probe import hot, sockdiag
 from harness.probe import sockets as sockets_module
 from harness.probe.births import descendants
 from harness.probe.census import census
-from harness.probe.cgroup import cgroup_limits
 from harness.probe.hot import HotProcess
-from harness.probe.limits import limits
+from harness.probe.limits import cgroup_limits, limits
 from harness.probe.sampler import Sampler
 from harness.probe.sockets import inbound
-from harness.probe.tree import Tree, inner_pid
+from harness.probe.tree import Tree
 from harness.process.child import Child
 from harness.store.lines import LineFile
 from harness.store.run_dir import RunDirectory
@@ -70,11 +69,6 @@ def no_tree() -> None:
         Tree(GONE)
 
 
-def no_inner_pid() -> None:
-    with pytest.raises(ProbeError):
-        inner_pid(GONE)
-
-
 def one_process(*, hold: bool) -> None:
     process = HotProcess(ME, hold=hold)
     process.read()
@@ -100,8 +94,6 @@ READINGS: dict[str, Callable[[], object]] = {
     "hot process that keeps its files": lambda: one_process(hold=True),
     "sampler": one_sampler,
     "descendants": lambda: descendants(ME),
-    "pid in its namespace": lambda: inner_pid(ME),
-    "pid in its namespace, of a process that is gone": no_inner_pid,
     "clients of a port": lambda: inbound(ME, 1),
     "clients of a port, of a process that is gone": lambda: inbound(GONE, 1),
     "limits": lambda: (limits(ME), limits(GONE), cgroup_limits(ME)),

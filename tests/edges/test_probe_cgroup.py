@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.probe.cgroup import cgroup_limits
-from harness.probe.limits import limits
+from harness.probe.limits import cgroup_limits, limits
 from tests.edges.probe_target import ScriptedProcess
 
 
@@ -88,7 +87,7 @@ def test_the_lowest_limit_of_a_group_and_those_above_it(group: Path) -> None:
 def test_files_of_version_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The layout of a version 2 hierarchy (cgroups(7)) in a folder: a kernel that gives its controllers to
     version 1 has no such files to read."""
-    from harness.probe import cgroup
+    from harness.probe import limits as module
 
     inner = tmp_path / "system.slice" / "docker-1.scope"
     inner.mkdir(parents=True)
@@ -96,10 +95,10 @@ def test_files_of_version_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (inner / "pids.max").write_text("max\n")
     (inner.parent / "pids.max").write_text("500\n")
     (inner.parent / "memory.max").write_text("max\n")
-    monkeypatch.setattr(cgroup, "_mounts", lambda: {"": (str(tmp_path), "/")})
-    monkeypatch.setattr(cgroup, "_groups", lambda pid: [([], "/system.slice/docker-1.scope")])
+    monkeypatch.setattr(module, "_mounts", lambda: {"": (str(tmp_path), "/")})
+    monkeypatch.setattr(module, "_groups", lambda pid: [([], "/system.slice/docker-1.scope")])
     assert cgroup_limits(1) == {"pids.max": 500.0, "memory.max": 67108864.0}
-    monkeypatch.setattr(cgroup, "_groups", lambda pid: [([], "/../elsewhere")])
+    monkeypatch.setattr(module, "_groups", lambda pid: [([], "/../elsewhere")])
     assert cgroup_limits(1) == {}
 
 

@@ -15,7 +15,7 @@ import pytest
 from harness.core.errors import ProbeError
 from harness.probe import hot
 from harness.probe.hot import HotProcess
-from harness.probe.tree import EXITED, Tree, inner_pid
+from harness.probe.tree import EXITED, Tree
 from tests.edges.probe_target import DEADLINE, ScriptedProcess, asleep, state, wait_for
 
 
@@ -208,13 +208,3 @@ def test_what_another_user_may_read_is_read() -> None:
 def test_no_such_process_is_one_clear_line() -> None:
     with pytest.raises(ProbeError, match="4194999: no such process"):
         Tree(4194999)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a pid namespace")
-def test_the_pid_that_a_container_sees() -> None:
-    with ScriptedProcess(prefix=["unshare", "--pid", "--fork", "--kill-child"]) as scripted:
-        inside = int(str(scripted.run("import os; answer = os.getpid()")))
-        (outside,) = (child.pid for child in psutil.Process(scripted.pid).children())
-        assert inside == 1
-        assert inner_pid(outside) == 1
-        assert inner_pid(os.getpid()) == os.getpid()

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import ConfigError
+from harness.process import proc
 from harness.process.child import Child
-from harness.runtime import processes
 from harness.runtime.detect import GO, GO_MAGIC, JVM, NATIVE, NODE, PYTHON, UNKNOWN, choose, is_go
 from tests.edges.servers.clients import wait_for
 
@@ -83,8 +83,8 @@ def test_a_service_without_counters_has_a_language_all_the_same(
     program.write_bytes(Path(shutil.which("sleep") or "sleep").read_bytes() + appended)
     program.chmod(0o700)
     with Child.spawn(["sh", "-c", f"{program} 60; true"], log=tmp_path / "log", name="sh") as child:
-        wait_for(lambda: len(processes.tree(child.pid)) == 2, "the program below the shell")
-        wait_for(lambda: processes.executable(processes.tree(child.pid)[1]) == str(program), "its exec")
+        wait_for(lambda: len(proc.tree(child.pid)) == 2, "the program below the shell")
+        wait_for(lambda: proc.executable(proc.tree(child.pid)[1]) == str(program), "its exec")
         found = choose(child.pid)
     assert found.runtime == NATIVE
     assert found.language == language
@@ -101,9 +101,9 @@ def test_the_tree_is_the_same_on_a_kernel_without_lists_of_children(
     with Child.spawn(
         ["sh", "-c", "sleep 60 & sh -c 'sleep 60; true'; true"], log=tmp_path / "log", name="sh"
     ) as child:
-        wait_for(lambda: len(processes.tree(child.pid)) == 4, "two sleeps and a shell")
-        found = processes.tree(child.pid)
-        monkeypatch.setattr(processes, "CHILDREN", tmp_path / "children")
-        without = processes.tree(child.pid)
+        wait_for(lambda: len(proc.tree(child.pid)) == 4, "two sleeps and a shell")
+        found = proc.tree(child.pid)
+        monkeypatch.setattr(proc, "CHILDREN", tmp_path / "children")
+        without = proc.tree(child.pid)
         assert without[0] == child.pid
         assert sorted(without) == sorted(found)

@@ -16,8 +16,7 @@ from click.testing import CliRunner
 
 from harness.cli.memory import command
 from harness.core.errors import ConfigError, StoreError
-from harness.report.memory import render
-from harness.report.memory_tree import boxes, tree
+from harness.report.memory import boxes, render, tree
 from harness.runtime.snapshot import Snapshot
 from tests.edges.servers.clients import line_of, wait_for
 from tests.reports.devtools import opened

@@ -18,7 +18,7 @@ import pytest
 
 from harness.core.errors import ProbeError
 from harness.core.note import NoteKind, of_kind
-from harness.runtime import channel, node
+from harness.runtime import channel, counters, node
 from harness.runtime.counters import (
     GOROUTINES,
     HANDLES,
@@ -208,13 +208,16 @@ def test_a_search_of_a_node_without_time_leaves_the_containers_out_and_reports_i
 
 
 @needs_node
-def test_every_kind_of_holder_of_a_nodes_growth_is_named(tmp_path: Path) -> None:
+def test_every_kind_of_holder_of_a_nodes_growth_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counters, "MOST", 20)
     env = node.prepare_env(os.environ, tmp_path / "agents")
     with server(["node", str(CONTAINERS)], tmp_path, env) as (child, port):
         reader = NodeCounters(tmp_path / "agents", child.pid)
         assert isinstance(reader.probe(), Counters)
         for _ in range(3):
-            found = reader.attribute(cycle_of(port, "/", 60), top=20)
+            found = reader.attribute(cycle_of(port, "/", 60))
             if not of_kind(found.notes, NoteKind.PARTIAL):
                 break  # a machine that is busy may leave the agent too little time
     sites = [growth.site for growth in found.growths if growth.kind == "container"]

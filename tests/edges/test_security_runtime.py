@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import ProbeError
+from harness.process.proc import owner, trusted, users
 from harness.runtime import attach, channel, jvm, jvm_socket
 from harness.runtime.counters import Unavailable
 from harness.runtime.go import GoCounters
 from harness.runtime.node import NodeCounters
-from harness.runtime.processes import owner, trusted, users
 from harness.runtime.python import PythonCounters
 from tests.edges.unprivileged import NOBODY, as_nobody, needs_root, running_as_nobody
 

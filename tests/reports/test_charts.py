@@ -18,10 +18,9 @@ from harness.core.record import ExitInfo
 from harness.core.sample import Sample
 from harness.core.verdict import Exhaustion, Finding, Rate
 from harness.report import evidence, facts
-from harness.report.chart import columns, thin
 from harness.report.claims import provenance
-from harness.report.memory_tree import boxes, tree
-from harness.report.over_time import classes, cycles, load, resources
+from harness.report.memory import boxes, tree
+from harness.report.over_time import classes, columns, cycles, load, resources, thin
 from harness.report.svg import Chart, Line, Mark, draw, in_sight, short, ticks
 from harness.report.trend import rate
 from harness.report.words import number, signed, size, span

@@ -1,4 +1,4 @@
-"""The process tree of a target, for readers that must name each process."""
+"""What /proc says about the processes of a target: its tree, and of each its users, arguments and environment."""
 
 from __future__ import annotations
 
@@ -46,23 +46,24 @@ def _below(found: list[int], parents: dict[int, int]) -> list[int]:
     return found
 
 
-def users(pid: int) -> frozenset[int]:
-    """Real, effective and saved user ids of a process (proc(5), status); empty once it has exited. The owner of
-    /proc/PID would be root for a process that has made itself undumpable (prctl(2))."""
+def _uids(pid: int) -> list[int]:
+    """Real, effective and saved user id of a process (proc(5), status); empty once it has exited."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return frozenset()
-    return frozenset(int(word) for line in lines if line.startswith("Uid:") for word in line.split()[1:4])
+        return []
+    return [int(word) for line in lines if line.startswith("Uid:") for word in line.split()[1:4]]
+
+
+def users(pid: int) -> frozenset[int]:
+    """Real, effective and saved user ids of a process; empty once it has exited. The owner of /proc/PID would be root
+    for a process that has made itself undumpable (prctl(2))."""
+    return frozenset(_uids(pid))
 
 
 def owner(pid: int) -> int:
     """The effective user of a process; that of the harness once it has exited."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
-    except (OSError, StopIteration):
-        return os.geteuid()
+    return (_uids(pid) or [0, os.geteuid()])[1]
 
 
 def users_of_tree(pid: int) -> frozenset[int]:
