@@ -18,11 +18,14 @@ import time
 from itertools import groupby
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from typing import TYPE_CHECKING
 
 from tests.mutation.document import SCORES, kept, page, summary
-from tests.mutation.mutants import Mutant, sample
 from tests.mutation.runner import Runner
 from tests.mutation.selection import OPTIONS, TESTS, Selection, environment, package_of
+
+if TYPE_CHECKING:
+    from tests.mutation.mutants import Mutant
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("harness", "fake_broker", "tests", "bench", "docs", "examples", "tools", "locustfiles", "reports")
@@ -62,6 +65,9 @@ def noticed(runner: Runner, root: Path, path: str, mutant: Mutant, tests: list[s
 
 def try_package(root: Path, package: str, paths: list[str], size: int, seed: int) -> dict[str, object]:
     """The figures of the modules of one package."""
+    # Here, because each worker of pytest-xdist imports this module: libcst took a sixth of a collection.
+    from tests.mutation.mutants import sample
+
     selection, start = Selection(root, package), time.monotonic()
     for test in selection.broken:
         print(f"fails without a mutant, left out: {test}", flush=True)

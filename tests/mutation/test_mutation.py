@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.mutation import document
 from tests.mutation.__main__ import ROOT, modules
-from tests.mutation.mutants import mutants, sample
 from tests.mutation.runner import Runner
 from tests.mutation.selection import LONGEST, MOST, PINNED, TESTS, durations, package_of, ranked
 
@@ -29,8 +32,20 @@ def over(level: int | None) -> bool:
 '''
 
 
-def test_constants_comparisons_and_logic_are_mutated_and_annotations_are_not() -> None:
-    found = list(mutants(SOURCE))
+@pytest.fixture(scope="module")
+def operators() -> Any:
+    """``tests.mutation.mutants``, imported by the one worker that has these tests: libcst takes half a second."""
+    return importlib.import_module("tests.mutation.mutants")
+
+
+def test_this_file_is_collected_without_libcst() -> None:
+    code = "import sys, tests.mutation.test_mutation; print('libcst' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_constants_comparisons_and_logic_are_mutated_and_annotations_are_not(operators: Any) -> None:
+    found = list(operators.mutants(SOURCE))
     changes = {(one.line, one.after) for one in found}
     for expected in (
         (3, "LIMIT = 6"),
@@ -46,29 +61,29 @@ def test_constants_comparisons_and_logic_are_mutated_and_annotations_are_not() -
     assert all(one.source != SOURCE for one in found)
 
 
-def test_a_sentence_is_not_taken_away_and_a_word_is() -> None:
-    found = {one.after for one in mutants("a = f('a sentence', 'word', 3)\nT = TypeVar('T')\n")}
+def test_a_sentence_is_not_taken_away_and_a_word_is(operators: Any) -> None:
+    found = {one.after for one in operators.mutants("a = f('a sentence', 'word', 3)\nT = TypeVar('T')\n")}
     assert "a = f('a sentence', None, 3)" in found
     assert "a = f('a sentence', 'word', None)" in found
     assert not any("None, 'word', 3" in after or "TypeVar(" in after for after in found)
     assert "a = f('word', 3)" not in found
 
 
-def test_a_sample_is_the_same_for_the_same_seed_and_in_order() -> None:
+def test_a_sample_is_the_same_for_the_same_seed_and_in_order(operators: Any) -> None:
     sources = {"b.py": SOURCE, "a.py": SOURCE.replace("LIMIT = 5", "LIMIT = 50")}
-    chosen, exist = sample(sources, 4, 1)
+    chosen, exist = operators.sample(sources, 4, 1)
     assert len(chosen) == 4
-    assert chosen == sample(sources, 4, 1)[0]
+    assert chosen == operators.sample(sources, 4, 1)[0]
     places = [(path, mutant.line) for path, mutant in chosen]
     assert places == sorted(places)
-    every, _ = sample(sources, 1000, 1)
-    assert len(every) == 2 * len(list(mutants(SOURCE))) <= exist
+    every, _ = operators.sample(sources, 1000, 1)
+    assert len(every) == 2 * len(list(operators.mutants(SOURCE))) <= exist
     assert {mutant.source for _, mutant in chosen} <= {mutant.source for _, mutant in every}
 
 
-def test_a_module_with_more_mutants_is_drawn_more_often() -> None:
+def test_a_module_with_more_mutants_is_drawn_more_often(operators: Any) -> None:
     sources = {"large.py": SOURCE * 9, "small.py": "LIMIT = 5\n"}
-    drawn = Counter(path for seed in range(8) for path, _ in sample(sources, 2, seed)[0])
+    drawn = Counter(path for seed in range(8) for path, _ in operators.sample(sources, 2, seed)[0])
     assert drawn["large.py"] > 12
     assert sum(drawn.values()) == 16
 
