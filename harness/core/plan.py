@@ -173,6 +173,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
         for key, result in results.items()
         if result.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     ]
+    if growing and goal.vary and (more := _more_of_driver(trial, goal, growing)):
+        return more
     if len(loads) >= LOADS_TO_SEE_BURSTS and goal.vary and (pools := _pools(results)):
         return _pool(trial, goal, pools)
     if _last_wait(trial, goal, results):
@@ -280,6 +282,8 @@ def _wait(
         return design.certifying(trial, goal, math.inf) or Stop(
             "the service's ceilings leave no room for more"
         )
+    if idle < longest and not all(one.status == "bounded" for one in releasing.values()):
+        return design.wait(trial, goal)  # what is left may still be released
     return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
 
 
@@ -373,10 +377,11 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     if not loads:
         return design.short_dwell(trial, goal, Phase.LOAD)
     last = trial.observations[-1].spec.phase
+    paused = all(one.paused for one in growing)
     if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
         # An orderly close is the fastest way to disconnect, and more streams than any cache holds are needed.
         return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
-    if growing and len(loads) >= 2:
+    if growing and len(loads) >= 2 and not paused:
         clock = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
             # Longer than any load, to distinguish growth over time from growth per cycle.
@@ -425,6 +430,8 @@ def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> boo
         return False
     if any(one.cache or one.per_burst or one.total >= STEEP * one.exposure for one in growing):
         return False
+    if all(one.paused or one.few for one in growing):
+        return False  # no wait makes it certain, and more clients may show that it has stopped
     left = goal.max_seconds - design.spent(trial) - design.longest(trial.observations)
     return left < min(goal.retention, MIN_WATCH_SECONDS) <= left + design.longest(trial.observations)
 
@@ -434,6 +441,20 @@ def _any_way(growing: Sequence[Assessed]) -> bool:
     return bool(growing) and all(
         one.total < STEEP * one.exposure and not WAYS & {one.factor, *one.rivals} for one in growing
     )
+
+
+def _more_of_driver(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec | None:
+    """A cycle with the driver of growth that paused, where a large load has little of it; None where it has."""
+    drivers = {one.factor for one in growing}
+    if not all(one.paused for one in growing):
+        return None
+    if "broker-timeout" in drivers and goal.broker:
+        return replace(design.silenced(trial, goal), phase=Phase.LOAD)
+    if drivers & {"event", "long"}:
+        return design.eventful(trial, goal)
+    if "stream-second" in drivers:
+        return design.few(trial, goal)
+    return design.large(trial, goal) if drivers & WAYS else None
 
 
 def _pools(results: Mapping[Key, Assessed]) -> list[Assessed]:

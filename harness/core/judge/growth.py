@@ -81,7 +81,9 @@ class Assessed:
     %). total: net growth. growing: not certain, but it has grown and continues; the plan then investigates. cache:
     why, without that a cache would grow like this too, until it is full; "" where it would not. per_burst: it grew by
     about the same in every burst of clients, as a pool does. idle_evidence: what readings without clients showed of
-    how long the growth is retained, where that was checked.
+    how long the growth is retained, where that was checked. paused: it has not grown since, in a part of the run that
+    says something; more of its driver shows whether it has stopped, and controls show nothing. few: it grew in too few
+    cycles to be certain without further load.
     """
 
     status: str
@@ -98,6 +100,8 @@ class Assessed:
     cache: str = ""
     per_burst: bool = False
     idle_evidence: IdleEvidence | None = None
+    paused: bool = False
+    few: bool = False
 
     @property
     def release(self) -> Release | None:
@@ -411,8 +415,20 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
             else f"grew by {round(data.total, 1):g} over {streams}, up to the last cycle"
         )
     return Assessed(
-        "undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing, per_burst=per_burst
-    )
+        "undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing, per_burst=per_burst,
+        paused=growing and _paused(data, quiet, exposure),
+        few=_rises(data) < RISES and data.total <= max(POOL, data.pool),
+    )  # fmt: skip
+
+
+def _rises(data: _Data) -> int:
+    """Cycles in which the count grew."""
+    return sum(1 for value in data.grown if value > 0)
+
+
+def _paused(data: _Data, quiet: float, exposure: float) -> bool:
+    """Whether growth occurred in too few cycles to follow anything, or one more unit was to be expected since."""
+    return quiet > 0 and (_rises(data) < MIN_GROWTH or quiet * data.total >= exposure)
 
 
 def _in_long_streams(data: _Data) -> bool:
