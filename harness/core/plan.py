@@ -18,7 +18,7 @@ from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import CERTIFIED, assess_counts
 from harness.core.judge.diagnose import open_question
 from harness.core.judge.findings import bounds
-from harness.core.judge.growth import Assessed
+from harness.core.judge.growth import BOUND_MARGIN, Assessed
 from harness.core.judge.limit import limit_of
 from harness.core.judge.memory import BLOCK, MEMORY, WARM, counted_inside
 from harness.core.judge.memory_over_time import memory_of
@@ -413,7 +413,7 @@ def _long_control_due(trial: Trial, growing: Sequence[Assessed]) -> bool:
     per burst and leaves more time for loads, which slow growth needs."""
     controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
     slow = all(one.total < STEEP * one.exposure for one in growing)
-    return not slow or controls % CONTROLS == 0
+    return not slow or controls == 0
 
 
 def _short_control(trial: Trial, goal: Goal) -> CycleSpec:
@@ -430,7 +430,8 @@ def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> boo
         return False
     if any(one.cache or one.per_burst or one.total >= STEEP * one.exposure for one in growing):
         return False
-    if all(one.paused or one.few for one in growing):
+    small = BOUND_MARGIN * trial.sensitivity  # per stream: growth that more clients show to be no leak as asked for
+    if all(one.paused or one.few or one.total <= small * one.exposure for one in growing):
         return False  # no wait makes it certain, and more clients may show that it has stopped
     left = goal.max_seconds - design.spent(trial) - design.longest(trial.observations)
     return left < min(goal.retention, MIN_WATCH_SECONDS) <= left + design.longest(trial.observations)

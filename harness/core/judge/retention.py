@@ -358,7 +358,8 @@ def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: 
     """When the last load ended that added much less than each of the others, in seconds since the run's start; None
     without one. A sweep that takes place while clients come shows in nothing else: what is left is younger than that.
 
-    Only where most loads added exactly the same per unit of ``factor``, or per answered stream.
+    Only where most loads added exactly the same per unit of ``factor``, or per answered stream. Loads that add a few
+    units do so by chance as well.
     """
     best: list[tuple[float, float, float]] = []  # expected, grown, end of the load
     usual, exact = 0.0, 0
@@ -371,8 +372,9 @@ def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: 
         if len(loads) < MIN_LOADS:
             continue
         rate = median([grown / amount for amount, grown, _ in loads])
+        loads = [one for one in loads if rate * one[0] >= TESTED]
         same = sum(1 for amount, grown, _ in loads if abs(grown - rate * amount) <= max(1.0, SAME * grown))
-        if rate > 0 and same > exact:
+        if len(loads) >= MIN_LOADS and same > exact:
             best, usual, exact = loads, rate, same
     if 2 * exact <= len(best):
         return None
@@ -380,6 +382,6 @@ def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: 
     for amount, grown, end in best:
         if grown > SHORT * usual * amount:
             held = True
-        elif held and usual * amount >= TESTED:
+        elif held:
             last = end
     return last
