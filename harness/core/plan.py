@@ -18,7 +18,7 @@ from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import CERTIFIED, assess_counts
 from harness.core.judge.diagnose import open_question
 from harness.core.judge.findings import bounds
-from harness.core.judge.growth import BOUND_MARGIN, Assessed
+from harness.core.judge.growth import BOUND_MARGIN, BURST_POOL, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limit_of
 from harness.core.judge.memory import BLOCK, MEMORY, WARM, counted_inside
 from harness.core.judge.memory_over_time import memory_of
@@ -26,7 +26,7 @@ from harness.core.judge.moments import Moment, moments
 from harness.core.judge.one_count import CACHE, STEEP
 from harness.core.judge.required import HOUR, STREAM, unmet
 from harness.core.judge.retained import UNNOTICED, retention_of
-from harness.core.judge.retention import MARGIN
+from harness.core.judge.retention import MARGIN, STILL
 from harness.core.judge.runtime_threads import runs_threads
 from harness.core.judge.while_connected import next_hold
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
@@ -42,6 +42,7 @@ PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few stre
 MAX_SEARCH = 20.0  # seconds
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
+STILL_FOR = 1.25  # times the duration of the last release, after which what is left is not expected to fall
 NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
 SLOW_POOL = 4.0  # units a burst, up to which one long burst decides sooner than many short ones
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
@@ -274,6 +275,10 @@ def _wait(
     over = [one.release.over and one.idle_evidence.drained[-1] == _settled(trial) - 1 for one in releasing.values()
             if one.idle_evidence and one.release]  # fmt: skip
     longest = retention + 2 * MARGIN + (UNNOTICED if suspected else 0.0)
+    if goal.vary and not suspected and idle < longest and _rest_is_still(trial, goal, releasing, idle):
+        # What is left after the release could be a pool. A load now leaves as much again if it is a leak.
+        if again := design.certifying(trial, goal, math.inf):
+            return again
     if idle < longest and (suspected or not all(over)):
         return design.wait(trial, goal)
     if (
@@ -285,6 +290,26 @@ def _wait(
     if idle < longest and not all(one.status == "bounded" for one in releasing.values()):
         return design.wait(trial, goal)  # what is left may still be released
     return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
+
+
+def _rest_is_still(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed], idle: float) -> bool:
+    """Whether something was released, what a pool could hold is left and no longer falls, and a load with a whole wait
+    after it fits into the time that is left. Once a run."""
+    waits = [index for index, o in enumerate(trial.observations) if o.spec.phase is Phase.RETENTION]
+    loaded = any(o.ledger.opened for o in trial.observations[waits[0] :]) if waits else False
+    after = max((one.release.after for one in releasing.values() if one.release), default=0.0)
+    if loaded or len(waits) < STILL or not after or idle < STILL_FOR * after:
+        return False
+    last = trial.observations[-STILL:]
+    if any(o.levels.get(key) != last[0].levels.get(key) for o in last for key in releasing):
+        return False
+    rests = [last[0].levels.get(key, 0.0) - trial.initial.get(key, 0.0) for key in releasing]
+    if not any(MIN_GROWTH <= rest <= BURST_POOL for rest in rests):
+        return False  # nothing is left, or more than a pool holds
+    if goal.max_seconds is None:
+        return True
+    left = goal.max_seconds - design.spent(trial) - _longest(trial, goal, releasing) - WAIT_SLACK
+    return left > design.expected(trial.observations, design.large(trial, goal, "fin"))
 
 
 def _late(results: Mapping[Key, Assessed]) -> bool:
