@@ -454,7 +454,8 @@ def _most_beside_bursts(data: _Data) -> float:
         other = data.series.column(factor)
         if any(other) and fit(data.grown, [other], data.offset).likelihood > alone - PLAINER:
             return math.inf
-    size = batch_size(data.grown)
+    # Where every burst adds the same, that number is the pool's step, and not a batch that leaks at once.
+    size = 1.0 if _clockwork(data, "cycle") else batch_size(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
     benign = [data.series.column(name) for name in _benign_factors(data, "answered") if name != "cycle"]
