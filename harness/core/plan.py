@@ -494,7 +494,9 @@ def _pools(results: Mapping[Key, Assessed]) -> list[Assessed]:
 
 def _pool(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
     """The cycle that distinguishes a pool from a leak. A pool that grows much in every burst is full after a few more.
-    One that grows little grows no more in a very long burst than in a short one."""
+    One that grows little grows no more in a very long burst than in a short one, and one that is full in neither."""
+    if all(one.paused for one in growing):
+        return design.long(trial, goal)
     bursts = sum(1 for o in trial.observations if o.ledger.opened)
     each = max(one.total for one in growing) / max(1, bursts)
     short = trial.observations[-1].spec.connections <= goal.connections

@@ -49,6 +49,7 @@ NEARLY = 0.8  # share of the growth that occurs in cycles with long streams
 HALVINGS = 12  # bisection steps of the search for the bound: a precision of 1 in 4,096
 MOST = 0.5  # share of the growth that occurs in the cycles with a driver that the others do not have
 DENSER = 3.0  # times as much growth in such a cycle as in another one
+REGULAR = 0.8  # share of the bursts that add the same number each
 STOPPED = 4.6  # expected units that all fail to appear with a probability of 1 %: growth has stopped
 
 
@@ -291,6 +292,13 @@ def _clockwork(data: _Data, factor: str) -> bool:
     return all(abs(value - rate * amount) <= max(1.0, STRICT * abs(value)) for value, amount in active)
 
 
+def _same_in_bursts(data: _Data) -> bool:
+    """Whether nearly every burst of clients adds the same number, and the others nothing."""
+    grown = [value for value, _ in _active(data, "cycle")]
+    rises = [value for value in grown if value > 0]
+    return bool(rises) and len(rises) >= REGULAR * len(grown) and max(rises) - min(rises) <= 1.0
+
+
 def _of_threads(data: _Data) -> bool:
     return data.series.key.metric == "threads" or data.series.key.kind == "java-thread"
 
@@ -454,8 +462,9 @@ def _most_beside_bursts(data: _Data) -> float:
         other = data.series.column(factor)
         if any(other) and fit(data.grown, [other], data.offset).likelihood > alone - PLAINER:
             return math.inf
-    # Where every burst adds the same, that number is the pool's step, and not a batch that leaks at once.
-    size = 1.0 if _clockwork(data, "cycle") else batch_size(data.grown)
+    # Where nearly every burst adds the same, that number is the pool's step, and not a batch that leaks at once: of
+    # batches that leak by chance some bursts would have two, and short ones none.
+    size = 1.0 if _same_in_bursts(data) else batch_size(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
     benign = [data.series.column(name) for name in _benign_factors(data, "answered") if name != "cycle"]
