@@ -47,7 +47,6 @@ NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for
 SLOW_POOL = 4.0  # units a burst, up to which one long burst decides sooner than many short ones
 POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 ATTRIBUTIONS = 7
-CONTROLS = 3  # every third control is as long as a load
 MIN_WATCH_SECONDS = 28.0  # seconds after which half of a release within a minute has happened
 WAYS = frozenset({"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"})  # of leaving
 LONG_CONTROL = 30.0  # seconds of a control that bounds growth over time
@@ -348,7 +347,22 @@ def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     growing = {
         key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
+    if _may_load_again(trial, goal, list(growing.values())):
+        return False
     return bool(growing) and idle < _longest(trial, goal, growing) + 2 * MARGIN
+
+
+def _may_load_again(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> bool:
+    """Whether slow growth that was certain and is not any more gets another load: one more reading of a noisy count may
+    have taken the little that was needed, and a wait adds none. Time to watch what is retained must remain."""
+    slow = all(
+        not one.cache and not one.per_burst and one.total < STEEP * one.exposure and one.factor != "time"
+        for one in growing
+    )
+    if not growing or not slow or not goal.vary or goal.max_seconds is None:
+        return False
+    left = goal.max_seconds - design.spent(trial) - design.expected(trial.observations, design.large(trial, goal, "fin"))
+    return left >= MIN_WATCH_SECONDS
 
 
 def _wait_begun(trial: Trial) -> bool:
@@ -407,17 +421,16 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
         # An orderly close is the fastest way to disconnect, and more streams than any cache holds are needed.
         return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
     if growing and len(loads) >= 2 and not paused:
-        clock = any("time" in (one.factor, *one.rivals) for one in growing)
+        due = _long_control_due(trial, growing)
+        clock = any("time" in (one.factor, *(one.rivals if due else ())) for one in growing)
         if last is Phase.LOAD:
             # Longer than any load, to distinguish growth over time from growth per cycle.
             rest = design.idle(trial, goal)
             longer = min(design.MAX_CONTROL, 2 * rest.dwell)
             if clock:
                 return replace(rest, dwell=longer)
-            return (
-                design.few(trial, goal) if _long_control_due(trial, growing) else _short_control(trial, goal)
-            )
-        if last is Phase.IDLE:
+            return design.few(trial, goal) if due else _short_control(trial, goal)
+        if last is Phase.IDLE and due:
             return design.few(trial, goal)
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
@@ -434,8 +447,8 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
 
 
 def _long_control_due(trial: Trial, growing: Sequence[Assessed]) -> bool:
-    """Whether the next control is short. A control as long as a load shows growth over time; a short burst shows growth
-    per burst and leaves more time for loads, which slow growth needs."""
+    """Whether the next control is as long as a load, which shows growth over time. A short burst shows growth per burst
+    and leaves more time for loads. Slow growth needs these, and the wait at its end shows growth over time as well."""
     controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
     slow = all(one.total < STEEP * one.exposure for one in growing)
     return not slow or controls == 0
