@@ -41,6 +41,7 @@ STEADY = 1.0  # largest change of a count between two cycles that counts as stea
 PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
 MAX_SEARCH = 20.0  # seconds
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
+CYCLE_SLACK = 2.0  # seconds that a load may take longer than those before it
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
 STILL_FOR = 1.25  # times the duration of the last release, after which what is left is not expected to fall
 NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
@@ -471,8 +472,9 @@ def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> boo
     small = BOUND_MARGIN * trial.sensitivity  # per stream: growth that more clients show to be no leak as asked for
     if all(one.paused or one.few or one.total <= small * one.exposure for one in growing):
         return False  # no wait makes it certain, and more clients may show that it has stopped
-    left = goal.max_seconds - design.spent(trial) - design.longest(trial.observations)
-    return left < min(goal.retention, MIN_WATCH_SECONDS) <= left + design.longest(trial.observations)
+    now = goal.max_seconds - design.spent(trial)
+    after = now - design.longest(trial.observations) - CYCLE_SLACK
+    return after < min(goal.retention, MIN_WATCH_SECONDS) <= now
 
 
 def _any_way(growing: Sequence[Assessed]) -> bool:
