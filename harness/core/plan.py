@@ -423,7 +423,7 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
         return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
     if growing and len(loads) >= 2 and not paused:
         due = _long_control_due(trial, growing)
-        clock = any("time" in (one.factor, *(one.rivals if due else ())) for one in growing)
+        clock = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
             # Longer than any load, to distinguish growth over time from growth per cycle.
             rest = design.idle(trial, goal)
@@ -467,6 +467,8 @@ def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> boo
     ]
     if not growing or not goal.vary or goal.max_seconds is None or goal.retention <= 0:
         return False
+    if any(o.spec.phase is Phase.RETENTION for o in trial.observations):
+        return False  # an earlier wait has shown what is retained
     if any(one.cache or one.per_burst or one.total >= STEEP * one.exposure for one in growing):
         return False
     small = BOUND_MARGIN * trial.sensitivity  # per stream: growth that more clients show to be no leak as asked for
