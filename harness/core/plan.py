@@ -41,7 +41,9 @@ STEADY = 1.0  # largest change of a count between two cycles that counts as stea
 PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
 MAX_SEARCH = 20.0  # seconds
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
+CONTROLS = 3
 CYCLE_SLACK = 2.0  # seconds that a load may take longer than those before it
+JUST_BEGUN = 15.0  # seconds of a wait that slow growth may lose for another load
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
 STILL_FOR = 1.25  # times the duration of the last release, after which what is left is not expected to fall
 NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
@@ -348,22 +350,24 @@ def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     growing = {
         key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
-    if _may_load_again(trial, goal, list(growing.values())):
+    if _may_load_again(trial, goal, growing):
         return False
     return bool(growing) and idle < _longest(trial, goal, growing) + 2 * MARGIN
 
 
-def _may_load_again(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> bool:
+def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -> bool:
     """Whether slow growth that was certain and is not any more gets another load: one more reading of a noisy count may
     have taken the little that was needed, and a wait adds none. Time to watch what is retained must remain."""
     slow = all(
         not one.cache and not one.per_burst and one.total < STEEP * one.exposure and one.factor != "time"
-        for one in growing
+        for one in growing.values()
     )
     if not growing or not slow or not goal.vary or goal.max_seconds is None:
         return False
+    idle = trial.observations[-1].ended - _last_client(trial)
     left = goal.max_seconds - design.spent(trial) - design.expected(trial.observations, design.large(trial, goal, "fin"))
-    return left >= MIN_WATCH_SECONDS
+    whole = max((retention_of(trial, key) for key in growing), default=goal.retention) + WAIT_SLACK
+    return left >= whole or (idle < JUST_BEGUN and left >= MIN_WATCH_SECONDS + JUST_BEGUN)
 
 
 def _wait_begun(trial: Trial) -> bool:
@@ -422,7 +426,7 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
         # An orderly close is the fastest way to disconnect, and more streams than any cache holds are needed.
         return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
     if growing and len(loads) >= 2 and not paused:
-        due = _long_control_due(trial, growing)
+        due = _long_control_due(trial, goal, growing)
         clock = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
             # Longer than any load, to distinguish growth over time from growth per cycle.
@@ -447,12 +451,13 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     return step
 
 
-def _long_control_due(trial: Trial, growing: Sequence[Assessed]) -> bool:
+def _long_control_due(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> bool:
     """Whether the next control is as long as a load, which shows growth over time. A short burst shows growth per burst
-    and leaves more time for loads. Slow growth needs these, and the wait at its end shows growth over time as well."""
+    and leaves more time for loads. Slow growth needs these: without a wait every third control is long, and with one
+    only the first, since the wait shows growth over time as well."""
     controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
     slow = all(one.total < STEEP * one.exposure for one in growing)
-    return not slow or controls == 0
+    return not slow or controls % CONTROLS == 0 if goal.retention <= 0 else not slow or controls == 0
 
 
 def _short_control(trial: Trial, goal: Goal) -> CycleSpec:
