@@ -18,7 +18,7 @@ from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import CERTIFIED, assess_counts
 from harness.core.judge.diagnose import open_question
 from harness.core.judge.findings import bounds
-from harness.core.judge.growth import BOUND_MARGIN, BURST_POOL, MIN_GROWTH, Assessed
+from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limit_of
 from harness.core.judge.memory import BLOCK, MEMORY, WARM, counted_inside
 from harness.core.judge.memory_over_time import memory_of
@@ -41,8 +41,7 @@ STEADY = 1.0  # largest change of a count between two cycles that counts as stea
 PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
 MAX_SEARCH = 20.0  # seconds
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
-CONTROLS = 3
-CYCLE_SLACK = 2.0  # seconds that a load may take longer than those before it
+CONTROLS = 3  # every third control is as long as a load, where no wait follows
 JUST_BEGUN = 15.0  # seconds of a wait that slow growth may lose for another load
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
 STILL_FOR = 1.25  # times the duration of the last release, after which what is left is not expected to fall
@@ -421,11 +420,10 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     if not loads:
         return design.short_dwell(trial, goal, Phase.LOAD)
     last = trial.observations[-1].spec.phase
-    paused = all(one.paused for one in growing)
     if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
         # An orderly close is the fastest way to disconnect, and more streams than any cache holds are needed.
         return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
-    if growing and len(loads) >= 2 and not paused:
+    if growing and len(loads) >= 2:
         due = _long_control_due(trial, goal, growing)
         clock = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
@@ -435,7 +433,7 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
             if clock:
                 return replace(rest, dwell=longer)
             return design.few(trial, goal) if due else _short_control(trial, goal)
-        if last is Phase.IDLE and due:
+        if last is Phase.IDLE:
             return design.few(trial, goal)
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
@@ -472,16 +470,12 @@ def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> boo
     ]
     if not growing or not goal.vary or goal.max_seconds is None or goal.retention <= 0:
         return False
-    if any(o.spec.phase is Phase.RETENTION for o in trial.observations):
-        return False  # an earlier wait has shown what is retained
     if any(one.cache or one.per_burst or one.total >= STEEP * one.exposure for one in growing):
         return False
-    small = BOUND_MARGIN * trial.sensitivity  # per stream: growth that more clients show to be no leak as asked for
-    if all(one.paused or one.few or one.total <= small * one.exposure for one in growing):
+    if all(one.few for one in growing):
         return False  # no wait makes it certain, and more clients may show that it has stopped
-    now = goal.max_seconds - design.spent(trial)
-    after = now - design.longest(trial.observations) - CYCLE_SLACK
-    return after < min(goal.retention, MIN_WATCH_SECONDS) <= now
+    left = goal.max_seconds - design.spent(trial) - design.longest(trial.observations)
+    return left < min(goal.retention, MIN_WATCH_SECONDS) <= left + design.longest(trial.observations)
 
 
 def _any_way(growing: Sequence[Assessed]) -> bool:

@@ -178,8 +178,12 @@ def test_a_wait_that_has_begun_continues_while_something_grows() -> None:
     ]
     seen.append(observation(4, {FDS: 19.0}, phase=Phase.RETENTION, opened=0, ledger={"opened": 0}))
     now = trial([], observations=seen, retention=60.0, initial={FDS: 10.0})
-    step = next_step(now, replace(GOAL, retention=60.0, idle_cycles=0))
+    goal = replace(GOAL, retention=60.0, idle_cycles=0)
+    spent = seen[-1].ended - seen[0].started
+    step = next_step(now, replace(goal, max_seconds=spent + 40.0))
     assert getattr(step, "phase", None) is Phase.RETENTION
+    step = next_step(now, goal)  # another load and a whole wait fit in, and a wait adds no growth
+    assert getattr(step, "phase", None) is Phase.LOAD
 
 
 def test_the_control_within_a_wait_does_not_begin_the_wait_anew() -> None:

@@ -1,0 +1,64 @@
+"""Simulated services that two minutes left undecided until the plan spent them better: one seed or more for each rule.
+
+Each of them was inconclusive before its rule, with most of its time spent on controls and waits that could not decide
+it. How often a kind is decided is measured by ``python -m bench.detector``.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import _kinds_held_back
+from bench._detector_cells import GROUPS
+from bench._services import run
+from harness.core.cycle import Phase
+from harness.core.judge.trial import judge
+from harness.core.record import Trial
+
+DECIDED = {
+    "the length of a hold says nothing of a load's": ("released after 1 to 60 s", 7),
+    "growth that paused needs more streams, not controls": ("3 opened on first use", 8),
+    "growth that paused needs more of its own driver": ("200 tenants, Zipf", 10),
+    "growth in too few cycles is not waited for": ("pool of 60, in chunks of 10", 31),
+    "what is left may fall until the retention time is over": (
+        "released after 10 s on average, 60 at most",
+        16,
+    ),
+    "a number that every burst adds is a step of the pool": ("pool, 5 a burst to 150", 0),
+    "a burst may add nothing": ("threads, 4 a burst to 100, idle after 30 s", 2),
+    "a rest that a pool could hold gets a second load": ("1 per 20 beside a release after 20 s", 0),
+    "loads of a few units show no sweep": ("1 per 500 + jitter ±1", 2),
+    "a noisy reading may cost a load, not the run": ("1 per 1,000 + jitter ±1", 27),
+    "slow growth needs loads rather than long controls": ("1 per 1,000", 30),
+}
+
+
+def _played(name: str, seed: int) -> tuple[Trial, str]:
+    """The trial of one kind under the whole plan, and the outcome it should have."""
+    group, kind = next((group, kind) for group, kinds in GROUPS.items() for kind in kinds if kind.name == name)
+    first = _kinds_held_back.FIRST_SEED if kind.held_back else 0
+    return run(kind, first + seed), "bounded" if group.startswith("healthy") else "leaking"
+
+
+@pytest.mark.parametrize(("name", "seed"), DECIDED.values(), ids=DECIDED)
+def test_two_minutes_decide(name: str, seed: int) -> None:
+    seen, outcome = _played(name, seed)
+    verdict = judge(seen)
+    assert verdict.outcome.value == outcome, verdict.explanation
+    assert seen.ended <= 121.0
+
+
+def test_a_rest_that_no_pool_holds_needs_no_second_load() -> None:
+    seen, outcome = _played("1 per 10 beside a release after 2 s", 0)
+    assert judge(seen).outcome.value == outcome
+    waits = [o.spec.phase is Phase.RETENTION for o in seen.observations]
+    assert not any(o.ledger.opened for o in seen.observations[waits.index(True) :])
+
+
+def test_a_full_pool_is_shown_by_a_long_burst() -> None:
+    """Ten short bursts in a row added nothing, and 500 streams prove nothing."""
+    seen, outcome = _played("threads, 8 a burst to 200, idle after 60 s", 20)
+    assert judge(seen).outcome.value == outcome
+    levels = [o.levels[key] for o in seen.observations for key in o.levels if key.metric == "threads"]
+    full = levels.index(max(levels))
+    assert any(o.spec.connections > 5_000 for o in seen.observations[full + 1 : full + 6])
