@@ -19,7 +19,7 @@ DECIDED = {
     "the length of a hold says nothing of a load's": ("released after 1 to 60 s", 7),
     "growth that paused needs more streams, not controls": ("3 opened on first use", 8),
     "growth that paused needs more of its own driver": ("200 tenants, Zipf", 10),
-    "growth in too few cycles is not waited for": ("pool of 60, in chunks of 10", 31),
+    "growth in too few cycles is not waited for": ("pool of 56, in chunks of 8", 27),
     "what is left may fall until the retention time is over": (
         "released after 10 s on average, 60 at most",
         16,
