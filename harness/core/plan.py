@@ -276,10 +276,10 @@ def _wait(
     over = [one.release.over and one.idle_evidence.drained[-1] == _settled(trial) - 1 for one in releasing.values()
             if one.idle_evidence and one.release]  # fmt: skip
     longest = retention + 2 * MARGIN + (UNNOTICED if suspected else 0.0)
-    if goal.vary and not suspected and idle < longest and _rest_is_still(trial, goal, releasing, idle):
-        # What is left after the release could be a pool. A load now leaves as much again if it is a leak.
-        if again := design.certifying(trial, goal, math.inf):
-            return again
+    # What is left after a release could be a pool. A load now leaves as much again if it is a leak.
+    again = goal.vary and not suspected and idle < longest and _rest_is_still(trial, goal, releasing, idle)
+    if again and (step := design.certifying(trial, goal, math.inf)):
+        return step
     if idle < longest and (suspected or not all(over)):
         return design.wait(trial, goal)
     if (
@@ -364,7 +364,8 @@ def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -
     if not growing or not slow or not goal.vary or goal.max_seconds is None:
         return False
     idle = trial.observations[-1].ended - _last_client(trial)
-    left = goal.max_seconds - design.spent(trial) - design.expected(trial.observations, design.large(trial, goal, "fin"))
+    load = design.expected(trial.observations, design.large(trial, goal, "fin"))
+    left = goal.max_seconds - design.spent(trial) - load
     whole = max((retention_of(trial, key) for key in growing), default=goal.retention) + WAIT_SLACK
     return left >= whole or (idle < JUST_BEGUN and left >= MIN_WATCH_SECONDS + JUST_BEGUN)
 

@@ -35,7 +35,9 @@ DECIDED = {
 
 def _played(name: str, seed: int) -> tuple[Trial, str]:
     """The trial of one kind under the whole plan, and the outcome it should have."""
-    group, kind = next((group, kind) for group, kinds in GROUPS.items() for kind in kinds if kind.name == name)
+    group, kind = next(
+        (group, kind) for group, kinds in GROUPS.items() for kind in kinds if kind.name == name
+    )
     first = _kinds_held_back.FIRST_SEED if kind.held_back else 0
     return run(kind, first + seed), "bounded" if group.startswith("healthy") else "leaking"
 
