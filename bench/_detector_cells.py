@@ -33,6 +33,7 @@ class Cell:
     index: int
     runs: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    longer: Counter[str] = field(default_factory=Counter)
     drivers: Counter[str] = field(default_factory=Counter)
     covered: int = 0
     rated: int = 0
@@ -51,6 +52,12 @@ class Cell:
         return (self.outcomes["leaking"] - self.drivers[self.kind.true or "none"]) / self.runs
 
     @property
+    def decided(self) -> float | None:
+        """Share of the longer runs with the right outcome; None where there were none."""
+        right = "leaking" if self.kind.leaks else "bounded"
+        return self.longer[right] / self.longer.total() if self.longer else None
+
+    @property
     def right(self) -> float:
         """Share of the leaks found whose driver is the true one."""
         return self.drivers[self.kind.leaks or ""] / max(1, self.outcomes["leaking"])
@@ -59,6 +66,7 @@ class Cell:
         """Merge what another process saw of the same kind."""
         self.runs += other.runs
         self.outcomes += other.outcomes
+        self.longer += other.longer
         self.drivers += other.drivers
         self.covered += other.covered
         self.rated += other.rated

@@ -36,14 +36,15 @@ def table(group: str, cells: Sequence[Cell]) -> list[str]:
     """One Markdown table."""
     healthy = group.startswith("healthy")
     head = ["service", "held back", "ours", *([] if healthy else ["driver right", "95 % covers"])]
-    head += ["passed" if healthy else "missed", "seconds", *RIVALS]
+    head += ["passed" if healthy else "missed", "decided in 5 min", "seconds", *RIVALS]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for cell in cells:
         row = [cell.kind.name, "yes" if cell.kind.held_back else "", f"**{percent(cell.found)}**"]
         if not healthy:
             known = cell.rated > 0
             row += [percent(cell.right), percent(cell.covered / cell.rated) if known else "–"]
-        row += [percent(cell.outcomes["bounded"] / cell.runs), f"{median(cell.seconds):.0f}"]
+        row += [percent(cell.outcomes["bounded"] / cell.runs)]
+        row += ["" if cell.decided is None else percent(cell.decided), f"{median(cell.seconds):.0f}"]
         row += [percent(cell.rivals[name] / cell.runs) for name in RIVALS]
         lines.append(f"| {' | '.join(row)} |")
     return lines
@@ -98,6 +99,9 @@ def rows_of(results: Results) -> list[dict[str, object]]:
                 row(f"{group}: {cell.kind.name}, passed", passed, PASSED, passed >= PASSED, 0.0, "")
             elif not healthy:
                 row(f"{group}: {cell.kind.name}, missed", passed, MISSED, passed <= MISSED, 0.0, "")
+            if cell.decided is not None and (cell.kind.leaks or not cell.kind.true):
+                row(f"{group}: {cell.kind.name}, decided in 5 minutes", cell.decided, PASSED,
+                    cell.decided >= PASSED, 0.0, "")  # fmt: skip
             if not healthy and cell.rated:
                 share = cell.covered / cell.rated
                 row(f"{group}: {cell.kind.name}, 95 % covers", share, COVERED[0], share >= COVERED[0], 0.0,

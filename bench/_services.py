@@ -28,6 +28,7 @@ LAG = 0.05  # seconds that the last close takes
 TIMEOUT = 30.0  # seconds after which a guard gives up waiting for a level
 PAUSE = 0.6  # seconds from one cycle's level to the next load: the census, runtime counters, a checkpoint
 RETENTION = 60.0  # seconds, as a guard's default
+LONGER = 300.0  # seconds, as of --max-time 5m
 HOLD = 5.0  # seconds of the first hold cycle, as a guard's default
 READ_EVERY = 0.5  # seconds between two readings of a hold cycle
 PACE = 800.0  # connections a second that a small server answers
@@ -61,9 +62,9 @@ class Kind:
     """A kind of series. make: a fresh service. leaks: what must be said of it (None: nothing).
     true: a driver that may be named although nothing need be said (a slow drift by the clock).
     rate: true units per unit of the driver; nan where it is not defined. others: drivers that are right as well.
-    held_back: its constants and seeds were never used for tuning. longer: a healthy kind that two minutes cannot
-    decide by its nature. pace: connections a second that the service answers. runtime: as the
-    harness would recognise it."""
+    held_back: its constants and seeds were never used for tuning. longer: two minutes cannot always decide it by its
+    nature, so it is run with LONGER seconds as well. pace: connections a second that the service answers. runtime: as
+    the harness would recognise it."""
 
     name: str
     make: Callable[[random.Random], Level | Clocked]

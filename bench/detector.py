@@ -18,6 +18,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from bench._calibrate import calibrate
 from bench._detector_cells import GROUPS, Cell, Results
 from bench._detector_page import page, rows_of, summary
 from bench._rivals import MAX_READINGS, RIVALS
-from bench._services import run, trace
+from bench._services import LONGER, run, trace
 from harness.core.judge.trial import judge
 from harness.core.metric import Judged
 from harness.core.verdict import Outcome, Rate
@@ -68,6 +69,9 @@ def measure(job: tuple[str, int, int, int]) -> Cell:
         trial = run(kind, seed)
         verdict = judge(trial)
         cell.outcomes[verdict.outcome.value] += 1
+        if kind.longer:
+            more = replace(kind, goal=replace(kind.goal, max_seconds=LONGER))
+            cell.longer[judge(run(more, seed)).outcome.value] += 1
         cell.seconds.append(trial.ended)
         if verdict.outcome is Outcome.LEAKING:
             found = next((f for f in verdict.findings if f.metric == kind.key.metric), verdict.findings[0])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from bench import _kinds_held_back
 from bench._detector_cells import GROUPS
 from bench._services import run
 from harness.core.cycle import Phase
@@ -16,17 +15,17 @@ from harness.core.judge.trial import judge
 from harness.core.record import Trial
 
 DECIDED = {
-    "the length of a hold says nothing of a load's": ("released after 1 to 60 s", 7),
-    "growth that paused needs more streams, not controls": ("3 opened on first use", 8),
+    "the length of a hold says nothing of a load's": ("released after 1 to 60 s", 1_000_007),
+    "growth that paused needs more streams, not controls": ("3 opened on first use", 1_000_008),
     "growth that paused needs more of its own driver": ("200 tenants, Zipf", 10),
-    "growth in too few cycles is not waited for": ("pool of 56, in chunks of 8", 27),
+    "growth in too few cycles is not waited for": ("pool of 56, in chunks of 8", 1_000_027),
     "what is left may fall until the retention time is over": (
         "released after 10 s on average, 60 at most",
         16,
     ),
-    "a number that every burst adds is a step of the pool": ("pool, 5 a burst to 150", 0),
-    "a burst may add nothing": ("threads, 4 a burst to 100, idle after 30 s", 2),
-    "a rest that a pool could hold gets a second load": ("1 per 20 beside a release after 20 s", 0),
+    "a number that every burst adds is a step of the pool": ("pool, 5 a burst to 150", 1_000_000),
+    "a burst may add nothing": ("threads, 4 a burst to 100, idle after 30 s", 1_000_002),
+    "a rest that a pool could hold gets a second load": ("1 per 20 beside a release after 20 s", 1_000_000),
     "loads of a few units show no sweep": ("1 per 500 + jitter ±1", 2),
     "a noisy reading may cost a load, not the run": ("1 per 1,000 + jitter ±1", 27),
     "slow growth needs loads rather than long controls": ("1 per 1,000", 30),
@@ -38,8 +37,7 @@ def _played(name: str, seed: int) -> tuple[Trial, str]:
     group, kind = next(
         (group, kind) for group, kinds in GROUPS.items() for kind in kinds if kind.name == name
     )
-    first = _kinds_held_back.FIRST_SEED if kind.held_back else 0
-    return run(kind, first + seed), "bounded" if group.startswith("healthy") else "leaking"
+    return run(kind, seed), "bounded" if group.startswith("healthy") else "leaking"
 
 
 @pytest.mark.parametrize(("name", "seed"), DECIDED.values(), ids=DECIDED)
