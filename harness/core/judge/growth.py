@@ -268,7 +268,7 @@ def _evidence(data: _Data, factor: str) -> float:
     """Log of the e-value against growth per cycle, per second and per reading, counted in batches."""
     # Descriptors that come in pairs, say, are one event each: counted singly they would look more certain than they
     # are.
-    size = 1.0 if _clockwork(data, factor) else batch_size(data.grown)
+    size = 1.0 if _clockwork(data, factor) else _lump(data)
     benign = [data.series.column(name) for name in _benign_factors(data, factor)]
     return evidence(
         [value / size for value in data.grown],
@@ -276,6 +276,16 @@ def _evidence(data: _Data, factor: str) -> float:
         benign,
         [value / size for value in data.offset],
     )
+
+
+def _lump(data: _Data) -> float:
+    """Units that come at once: the common divisor of the increments, or the smallest one where a pool could hold all. A
+    pool that takes 3 to 9 slots when it is short of some gives six pieces of evidence in six cycles, not the 33 of its
+    slots."""
+    size = batch_size(data.grown)
+    if data.total > max(POOL, data.pool):
+        return size
+    return max(size, min((value for value in data.grown if value > 0), default=1.0))
 
 
 def _benign_factors(data: _Data, factor: str) -> list[str]:
@@ -342,7 +352,7 @@ def _slowly(data: _Data, factor: str) -> str:
     largest = max(BURST_POOL, data.pool)
     if _of_threads(data) and data.total <= largest and (rises < RISES or not _proportional(data, factor)):
         return ""
-    size = batch_size(data.grown)
+    size = _lump(data)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
     other = fit(

@@ -176,8 +176,9 @@ def assess_moving(
         noisy = f"rose by {round(rise, 1):g} and fell by up to {round(fall, 1):g}, which noise could explain so far"
         why = found.why if found.growing and clear else noisy
         return replace(
-            passed, status="undecided", why=why, factor=found.factor, rivals=found.rivals, growing=True
-        )
+            passed, status="undecided", why=why, factor=found.factor, rivals=found.rivals, growing=True,
+            paused=found.paused, few=found.few,
+        )  # fmt: skip
     return passed
 
 
