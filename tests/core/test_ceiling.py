@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core.cycle import Phase
 from harness.core.judge.ceiling import ceiling_of
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.growth import Assessed
@@ -14,7 +15,7 @@ from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from tests.core.series import trial
+from tests.core.series import observation, trial
 
 INOTIFY = Key("fds", "inotify")
 CEILING = "fs.inotify.max_user_instances"
@@ -29,6 +30,34 @@ def stands(levels: Sequence[float], key: Key = INOTIFY, streams: int = STREAMS, 
     return replace(one, target=replace(one.target, limits=known))
 
 
+def cut_off(waits: int = 0) -> Trial:
+    """A real run: one instance for every tenth stream, until a load of 2,556 streams found room for 61 more. waits:
+    readings of 8 s each without clients afterwards."""
+    opened = (40, 80, 4, 160, 4, 176, 4, 57, 57, 2772, 216, 40)
+    answered = (32, 80, 4, 128, 4, 176, 4, 57, 57, 2556, 194, 36)
+    added = (4, 8, 0, 16, 1, 17, 1, 5, 6, 61, 0, 0)
+    level, seen = 10.0, [observation(0, {INOTIFY: 10.0}, phase=Phase.WARMUP, opened=40)]
+    for index, (streams, served, grown) in enumerate(zip(opened, answered, added, strict=True), 1):
+        level += grown
+        one = observation(index, {INOTIFY: level}, phase=Phase.LOAD, opened=streams)
+        seen.append(replace(one, ledger=replace(one.ledger, answered=served)))
+    timed = [
+        replace(one, started=3.4 * index, load_ended=3.4 * index + 1.0, ended=3.4 * index + 3.0)
+        for index, one in enumerate(seen)
+    ]
+    for index in range(waits):
+        one = observation(len(seen) + index, {INOTIFY: level}, phase=Phase.RETENTION, opened=0)
+        timed.append(replace(one, started=44.2 + 8.0 * index, load_ended=None, ended=52.0 + 8.0 * index))
+    whole = stands([])
+    return replace(
+        whole,
+        observations=tuple(timed),
+        initial={INOTIFY: 10.0},
+        retention=60.0 if waits else 0.0,
+        ended=timed[-1].ended,
+    )
+
+
 def result(levels: Sequence[float], **limits: float) -> Assessed:
     return assess_counts(stands(levels, **limits))[INOTIFY]
 
@@ -38,6 +67,18 @@ def test_growth_in_step_with_the_streams_until_the_ceiling_is_a_leak_with_its_ra
     assert one.status == "leaking"
     assert one.low <= 0.1 <= one.high
     assert one.why.endswith(f"then {CEILING} (128) allowed no more")
+
+
+def test_a_load_that_the_ceiling_cut_off_does_not_lower_the_rate() -> None:
+    one = assess_counts(cut_off())[INOTIFY]
+    assert one.status == "leaking"
+    assert one.low <= 0.1 <= one.high
+    assert one.rate > 0.08
+
+
+def test_a_load_that_the_ceiling_cut_off_is_no_sweep() -> None:
+    """What is left would be younger than a sweep, and the run was inconclusive after a whole wait."""
+    assert assess_counts(cut_off(waits=5))[INOTIFY].status == "leaking"
 
 
 def test_the_same_levels_without_the_ceiling_are_those_of_a_full_cache() -> None:

@@ -27,6 +27,7 @@ DECIDED = {
     "a burst may add nothing": ("threads, 4 a burst to 100, idle after 30 s", 1_000_002),
     "a rest that a pool could hold gets a second load": ("1 per 20 beside a release after 20 s", 1_000_000),
     "loads of a few units show no sweep": ("1 per 500 + jitter ±1", 2),
+    "jitter does not make growth in few cycles worth a wait": ("log rotated every 700 requests", 134),
     "a noisy reading may cost a load, not the run": ("1 per 1,000 + jitter ±1", 27),
     "slow growth needs loads rather than long controls": ("1 per 1,000", 30),
 }

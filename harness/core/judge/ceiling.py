@@ -53,10 +53,13 @@ def assess_at_ceiling(
     if grew < GREW * limit:
         return result
     stands = f"{name} ({limit:g}) allowed no more"
-    before = series(found[: full[0] + 1], key)
-    early = assess(before) if before else None
-    if early and early.status == "leaking":
-        return replace(early, why=f"{early.why}, then {stands}")
+    # The load that reached the ceiling may have been cut off by it, which makes its rate too low. It counts only where
+    # the loads before it are not enough.
+    for last in (full[0], full[0] + 1):
+        before = series(found[:last], key)
+        early = assess(before) if before else None
+        if early and early.status == "leaking":
+            return replace(early, why=f"{early.why}, then {stands}")
     # No pool is made as large as a ceiling of the kernel, so rare growth in step with the streams is a leak too.
     early = assess_limited(found, key, stands, granted, full[0], rare=0.0)
     why = f"grew by {grew:g}, then {stands}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.core.budget import retain_for
+from harness.core.judge.ceiling import STANDS, ceiling_of
 from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
 from harness.core.judge.moments import Moment, Series, level_of
 from harness.core.judge.one_count import (
@@ -62,7 +63,7 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     noise = FLOOR.get(name, 1.0)
     least, close = RELEASED.get(name, MIN_RELEASE), FLAT if name in FLOOR else 0.0
     seen = idle_evidence(moments_, key, levels, retention, noise, least, close)
-    if (swept := swept_during_load(moments_, levels, one.factor)) is not None:
+    if (swept := _swept(trial, key, moments_, levels, one.factor)) is not None:
         seen = replace(seen, age=min(seen.age, max(0.0, moments_[-1].at - swept)))
     if seen.release:
         left = _after_release(trial, moments_, levels, key, one, seen, retention)
@@ -93,6 +94,20 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     if late:
         return replace(one, idle_evidence=seen)
     return replace(one, status="suspected", growing=True, idle_evidence=seen)
+
+
+def _swept(
+    trial: Trial, key: Key, found: Sequence[Moment], levels: Sequence[float], factor: str
+) -> float | None:
+    """When a sweep took place during a load, in seconds; None without one. A load that reached a ceiling of the kernel
+    added less because of it."""
+    bound = ceiling_of(key, trial.target.limits)
+    below = [
+        (moment, level)
+        for moment, level in zip(found, levels, strict=True)
+        if bound is None or level < STANDS * bound[1]
+    ]
+    return swept_during_load([moment for moment, _ in below], [level for _, level in below], factor)
 
 
 def _departures_unnoticed(found: Sequence[Moment]) -> bool:

@@ -177,7 +177,7 @@ def assess_moving(
         why = found.why if found.growing and clear else noisy
         return replace(
             passed, status="undecided", why=why, factor=found.factor, rivals=found.rivals, growing=True,
-            paused=found.paused, few=found.few,
+            few=found.few,
         )  # fmt: skip
     return passed
 
