@@ -15,7 +15,7 @@ from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from tests.core.series import observation, trial
+from tests.core.series import FDS, observation, trial
 
 INOTIFY = Key("fds", "inotify")
 CEILING = "fs.inotify.max_user_instances"
@@ -79,6 +79,32 @@ def test_a_load_that_the_ceiling_cut_off_does_not_lower_the_rate() -> None:
 def test_a_load_that_the_ceiling_cut_off_is_no_sweep() -> None:
     """What is left would be younger than a sweep, and the run was inconclusive after a whole wait."""
     assert assess_counts(cut_off(waits=5))[INOTIFY].status == "leaking"
+
+
+def test_loads_after_a_service_stopped_serving_are_no_sweeps() -> None:
+    """The search for the place opened 200 streams after a wait, which added nothing: what was left seemed 3 s old."""
+    served = [(80, 100), (240, 300), (40, 50), (40, 49)]
+    level, seen = 5.0, []
+    for index, (answered, grown) in enumerate(served):
+        level += grown
+        one = observation(index, {FDS: level}, phase=Phase.LOAD if index else Phase.WARMUP, opened=answered)
+        seen.append(replace(one, started=3.0 * index, load_ended=3.0 * index + 1.0, ended=3.0 * index + 2.5))
+    failed = {
+        "opened": 150,
+        "answered": 0,
+        "failed": 150,
+        "causes": {"status-500": 150},
+        "statuses": {500: 150},
+    }
+    none = observation(4, {FDS: level}, phase=Phase.LOAD, ledger=failed)
+    seen.append(replace(none, started=12.0, load_ended=13.0, ended=15.0))
+    for index in range(7):
+        one = observation(5 + index, {FDS: level}, phase=Phase.RETENTION, opened=0)
+        seen.append(replace(one, started=15.0 + 8 * index, load_ended=None, ended=23.0 + 8 * index))
+    search = observation(12, {FDS: level}, phase=Phase.SEARCH, opened=200)
+    seen.append(replace(search, started=71.0, load_ended=72.0, ended=74.0))
+    capped = trial([], observations=tuple(seen), retention=60.0, initial={FDS: 5.0})
+    assert assess_counts(capped)[FDS].status == "leaking"
 
 
 def test_the_same_levels_without_the_ceiling_are_those_of_a_full_cache() -> None:

@@ -87,6 +87,12 @@ def test_slots_that_come_several_at_once_are_one_piece_of_evidence(
     assert judged(*turns(*grown)).status == status
 
 
+def test_one_cycle_that_added_far_more_shows_no_driver() -> None:
+    """A busy service enlarged something once, in the largest load of all, beside growth over time."""
+    grown = [1, 0, 1, 0, 100, 1, 1, 0, 1, 1, 1]
+    assert judged(grown, [300, 300, 50, 600, 2400, 50, 300, 50, 600, 50, 300]).status == OPEN
+
+
 EVENLY = (  # Pearson dispersion 1.25 and 1.31
     ([0, 9, 0, 3, 0, 1, 0, 0, 5, 0, 2, 0, 0, 7], LEAKING),
     ([0, 6, 0, 1, 0, 1, 0, 8, 0, 0, 9, 0, 4, 0, 7], OPEN),

@@ -17,6 +17,7 @@ from harness.core.stats.distributions import (
     drawdown,
     isotonic,
     poisson_interval,
+    ranks,
     ratio_interval,
     student95,
     student_tail,
@@ -92,6 +93,11 @@ def test_a_poisson_interval_covers_and_no_events_bound_by_three() -> None:
         _, low, high = poisson_interval(float(count), 1000.0)
         covered += low <= 0.02 <= high
     assert 0.93 <= covered / 2000 <= 0.975
+
+
+def test_equal_values_share_the_mean_of_their_ranks() -> None:
+    assert ranks([]) == []
+    assert ranks([5.0, 1.0, 5.0, 9.0]) == [1.5, 0.0, 1.5, 3.0]
 
 
 def test_a_ratio_interval_of_a_clockwork_is_narrow() -> None:

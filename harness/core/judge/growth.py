@@ -22,13 +22,14 @@ from harness.core.judge.diagnose import PLAINER, SAME, driver, per
 from harness.core.judge.moments import DRIVERS, Series
 from harness.core.judge.rates import STRICT, batch_size, interval
 from harness.core.judge.retention import IdleEvidence, Release
-from harness.core.stats.distributions import correlated, median, poisson_interval
+from harness.core.stats.distributions import correlated, median, poisson_interval, ranks
 from harness.core.stats.evidence import evidence, excluded
 from harness.core.stats.poisson import fit
 from harness.core.units import counted
 
 CERTAIN = math.log(1000)
 CHANCE = 0.003  # probability that growth occurred by chance in the cycles with much of the driver
+CHANCE_OF_RANKS = 0.05  # the same by ranks, which a single cycle cannot decide
 MIN_GROWTH = 3.0
 POOL = 64.0  # twice the largest slowly filling pool that was found: ThreadPoolExecutor has at most 32 threads
 BURST_POOL = 256.0  # slots of the largest default pool, Tomcat's 200 threads, rounded up to a power of two
@@ -374,7 +375,11 @@ def _slowly(data: _Data, factor: str) -> str:
         return ""
     clients = data.series.column("connection")
     pairs = [(x, y) for x, y, amount in zip(column, counts, clients, strict=True) if amount > 0]
-    if factor != "time" and correlated([x for x, _ in pairs], [y for _, y in pairs]) > CHANCE:
+    amounts, added = [x for x, _ in pairs], [y for _, y in pairs]
+    if factor != "time" and correlated(amounts, added) > CHANCE:
+        return ""
+    # One cycle that added far more than all others makes amounts correlate with whatever it had much of, but not ranks.
+    if factor != "time" and correlated(ranks(amounts), ranks(added)) > CHANCE_OF_RANKS:
         return ""
     # 20.7 is the logarithm of 1e9.
     odds = "more than 1e9" if ratio > 20.7 else f"{math.exp(ratio):.0f}"

@@ -10,6 +10,7 @@ from itertools import pairwise
 from harness.core.budget import retain_for
 from harness.core.judge.ceiling import STANDS, ceiling_of
 from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
+from harness.core.judge.limit import limit_of
 from harness.core.judge.moments import Moment, Series, level_of
 from harness.core.judge.one_count import (
     CACHE,
@@ -99,13 +100,16 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
 def _swept(
     trial: Trial, key: Key, found: Sequence[Moment], levels: Sequence[float], factor: str
 ) -> float | None:
-    """When a sweep took place during a load, in seconds; None without one. A load that reached a ceiling of the kernel
-    added less because of it."""
-    bound = ceiling_of(key, trial.target.limits)
+    """When a sweep took place during a load, in seconds; None without one. A load that reached a ceiling of the kernel,
+    or found a service that had stopped serving, added less because of that."""
+    if factor == "time":
+        return None  # a wait that is longer than the retention time would show its sweep
+    bound, limit = ceiling_of(key, trial.target.limits), limit_of(trial)
+    served = trial.observations[limit.cycle].started if limit else math.inf
     below = [
         (moment, level)
         for moment, level in zip(found, levels, strict=True)
-        if bound is None or level < STANDS * bound[1]
+        if moment.at <= served and (bound is None or level < STANDS * bound[1])
     ]
     return swept_during_load([moment for moment, _ in below], [level for _, level in below], factor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 
@@ -107,6 +108,12 @@ def correlated(x: Sequence[float], y: Sequence[float]) -> float:
         return 1.0
     r = math.fsum((v - a) * (w - b) for v, w in zip(x, y, strict=True)) / math.sqrt(xx * yy)
     return student_tail(r * math.sqrt((n - 2) / max(1e-12, 1 - r * r)), n - 2) if r > 0 else 1.0
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """Ranks from 0 on; equal values share the mean of theirs."""
+    order = sorted(values)
+    return [(bisect_left(order, value) + bisect_right(order, value) - 1) / 2 for value in values]
 
 
 def isotonic(values: Sequence[float]) -> list[float]:
