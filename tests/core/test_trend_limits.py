@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -178,3 +179,31 @@ def test_levels_read_again_and_again_without_clients_are_no_evidence_for_a_line(
     )
     one = trend.assess_moving(Series(FDS, tuple(levels), spans, 50, (190.0, 250.0, 310.0)), sensitivity=1e-3)
     assert one.status == "undecided"
+
+
+SECONDS = (1.8, 1.9, 2.3, 2.2, 4.8, 6.4, 2.5, 1.5, 3.5)
+CLIENTS = (0, 300, 600, 50, 1200, 50, 2056, 50, 4112)
+
+
+def over_time(grown: Sequence[float]) -> Assessed:
+    """Blocks of a real service, in cycles of such lengths with so many clients."""
+    one = series(rising(grown, 75466.0), CLIENTS, key=Key("memory", "blocks"))
+    spans = tuple({**span, "time": seconds} for span, seconds in zip(one.spans, SECONDS, strict=True))
+    return trend.assess_moving(replace(one, spans=spans), sensitivity=0.05, floor=4.0, least=20.0, steps=True)
+
+
+@pytest.mark.parametrize(
+    ("grown", "status"),
+    [
+        ((7, 25, 33, 23, 46, 67, 25, 12, 32), OPEN),  # an event of 5 kB published five times a second, kept
+        ((3, 11, 15, 10, 21, 30, 11, 5, 14), PASS),  # half as much: a pool or a warm-up could be that large
+        ((70, 60, 40, 25, 15, 5, 2, 1, 1), PASS),  # a warm-up that ends
+    ],
+)
+def test_growth_over_time_does_not_pass_because_many_clients_came(
+    grown: tuple[float, ...], status: str
+) -> None:
+    one = over_time(grown)
+    assert one.status == status
+    if status == OPEN:
+        assert (one.factor, one.growing) == ("time", True)

@@ -34,6 +34,8 @@ IDLE_CPU = 0.05  # cores: work without clients that no pool explains
 MANY = 16  # levels
 LINED = 12.0  # units that a count with jitter must have grown along a straight line
 JANITOR = 16.0  # units that fall at once: more than jitter
+MIN_TIMED = 9  # levels before growth over time alone keeps a run from passing
+CLOCK = 0.5  # share of the noise beside the load that is left beside the time, where time is the cause
 LATE = 0.5  # the second half must rise at least this much as steeply as the whole
 
 
@@ -179,7 +181,26 @@ def assess_moving(
             passed, status="undecided", why=why, factor=found.factor, rivals=found.rivals, growing=True,
             few=found.few,
         )  # fmt: skip
+    if steps and passed.status == "bounded" and _rises_with_time(levels, series, floor, least):
+        why = f"rose by {round(rise, 1):g}, in proportion to the time rather than to the load"
+        return replace(passed, status="undecided", why=why, factor="time", rivals=(), growing=True)
     return passed
+
+
+def _rises_with_time(levels: Sequence[float], series: Series, floor: float, least: float) -> bool:
+    """Whether a count rises steadily over time, which bounds per stream do not exclude: enough streams make each of
+    them small. Eight blocks a second passed after half a minute."""
+    timed = _line(levels, series, ("time",), floor)
+    loaded = _line(levels, series, ("connection",), floor)
+    if timed is None or loaded is None or len(levels) < MIN_TIMED:
+        return False
+    slope, column = timed.slopes[0], _sum(series, "time")
+    return (
+        slope >= critical(len(levels)) * timed.errors[0]
+        and slope * column[-1] >= max(least, 2.0 * POOL)
+        and timed.sigma <= CLOCK * loaded.sigma
+        and _continues(levels, column, slope)
+    )
 
 
 def _without_readings(series: Series, floor: float) -> tuple[float, ...]:
