@@ -175,7 +175,9 @@ def _load(trial: Trial, goal: Goal) -> Step:
         for key, result in results.items()
         if result.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     ]
-    if growing and goal.vary and (more := _more_of_driver(trial, goal, growing)):
+    # A cause that paused gets its driver at once, whatever the memory it takes still does.
+    paused = [results[key] for key in causes if key.metric not in JUDGED_ONLY_IF_CERTAIN] or growing
+    if growing and goal.vary and (more := _more_of_driver(trial, goal, paused)):
         return more
     if len(loads) >= LOADS_TO_SEE_BURSTS and goal.vary and (pools := _pools(results)):
         return _pool(trial, goal, pools)

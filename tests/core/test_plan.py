@@ -10,7 +10,7 @@ import pytest
 
 from harness.core import design, plan
 from harness.core.budget import Budget
-from harness.core.cycle import Observation, Phase
+from harness.core.cycle import BrokerCount, Observation, Phase
 from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.one_count import CACHE, assess_one
@@ -184,6 +184,21 @@ def test_a_wait_that_has_begun_continues_while_something_grows() -> None:
     assert getattr(step, "phase", None) is Phase.RETENTION
     step = next_step(now, goal)  # another load and a whole wait fit in, and a wait adds no growth
     assert getattr(step, "phase", None) is Phase.LOAD
+
+
+def test_a_cause_that_paused_gets_its_driver_although_memory_still_grows() -> None:
+    """A busy service had so few silences of the broker in two minutes that its leak was suspected after 107 s."""
+    levels = [(10, 0), (10, 0), (10, 0), (310, 300), (310, 0)]
+    seen = []
+    for index, (level, unanswered) in enumerate(levels):
+        phase = Phase.WARMUP if index < 2 else Phase.LOAD
+        one = observation(index, {FDS: float(level), OBJECTS: 5000.0 + 90.0 * index}, phase=phase)
+        count = BrokerCount(5, 5, 300, 300 - unanswered, unanswered)
+        fault = "silence" if unanswered else ""
+        seen.append(replace(one, broker=count, spec=replace(one.spec, fault=fault)))
+    now = trial([], observations=seen, retention=60.0, initial={FDS: 10.0, OBJECTS: 5000.0})
+    step = next_step(now, replace(GOAL, broker=True, retention=60.0, idle_cycles=0))
+    assert getattr(step, "fault", None) == "silence"
 
 
 def test_the_control_within_a_wait_does_not_begin_the_wait_anew() -> None:
