@@ -176,7 +176,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
         if result.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     ]
     # A cause that paused gets its driver at once, whatever the memory it takes still does.
-    paused = [results[key] for key in causes if key.metric not in JUDGED_ONLY_IF_CERTAIN] or growing
+    first = min(map(rank, causes), default=0)
+    paused = [results[key] for key in causes if rank(key) == first] or growing
     if growing and goal.vary and (more := _more_of_driver(trial, goal, paused)):
         return more
     if len(loads) >= LOADS_TO_SEE_BURSTS and goal.vary and (pools := _pools(results)):
