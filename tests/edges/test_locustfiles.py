@@ -84,7 +84,13 @@ def test_the_report_of_a_run_without_a_web_ui_has_the_target_section(tmp_path: P
     with CountingServer(delay=0.0, timeout=60.0) as server:
         command = locust("status", server.port, *HEADLESS, "--html", "{u} users.html")
         with subprocess.Popen(
-            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command,
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # a shell's background job ignores it
         ) as child:
             try:
                 wait_for(lambda: child.poll() is not None or server.served(3), "streams")
