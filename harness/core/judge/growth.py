@@ -83,9 +83,9 @@ class Assessed:
     %). total: net growth. growing: not certain, but it has grown and continues; the plan then investigates. cache:
     why, without that a cache would grow like this too, until it is full; "" where it would not. per_burst: it grew by
     about the same in every burst of clients, as a pool does. idle_evidence: what readings without clients showed of
-    how long the growth is retained, where that was checked. paused: it has not grown since, in a part of the run that
-    says something; more of its driver shows whether it has stopped, and controls show nothing. few: it grew in too few
-    cycles to be certain without further load.
+    how long the growth is retained, where that was checked. paused: it grew in fewer than three cycles, or not
+    for so long that another unit was to be expected; only more of its driver shows whether it has stopped. few: it grew
+    in too few cycles to be certain without further load.
     """
 
     status: str

@@ -102,14 +102,15 @@ def _swept(
 ) -> float | None:
     """When a sweep took place during a load, in seconds; None without one. A load that reached a ceiling of the kernel,
     or found a service that had stopped serving, added less because of that."""
-    if factor == "time":
-        return None  # a wait that is longer than the retention time would show its sweep
     bound, limit = ceiling_of(key, trial.target.limits), limit_of(trial)
     served = trial.observations[limit.cycle].started if limit else math.inf
     below = [
         (moment, level)
         for moment, level in zip(found, levels, strict=True)
-        if moment.at <= served and (bound is None or level < STANDS * bound[1])
+        # A level that was not read is that of the next reading, after which a load seems to add nothing.
+        if level_of(moment, key) is not None
+        and moment.at <= served
+        and (bound is None or level < STANDS * bound[1])
     ]
     return swept_during_load([moment for moment, _ in below], [level for _, level in below], factor)
 
