@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.core.design import GROWTH, MAX_CONNECTIONS, MAX_LOAD, Goal
 from harness.core.judge.memory import BLOCK, SIGNS, WARM
-from harness.core.plan import MAX_WARMUP, MIN_WARMUP, POWER
+from harness.core.plan import EXPECTED_LEAKS_CERTIFIED, MAX_WARMUP, MIN_WARMUP
 from harness.core.units import counted
 
 SETTLE_TIME = 2.0  # seconds that settling takes in a cycle, about
@@ -13,7 +13,7 @@ PACE = 800.0  # connections per second of a small server, assumed before the fir
 
 def quiet_connections(sensitivity: float) -> int:
     """Connections without growth that certify a pass."""
-    return round(POWER / sensitivity)
+    return round(EXPECTED_LEAKS_CERTIFIED / sensitivity)
 
 
 def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) -> tuple[str, ...]:

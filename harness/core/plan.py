@@ -37,20 +37,22 @@ __all__ = ["Goal", "Search", "Step", "Stop", "next_step", "warm_up"]
 MIN_WARMUP = 2
 LOADS_TO_SEE_BURSTS = 3  # loads of different size after which growth per burst shows
 MAX_WARMUP = 10
-STEADY = 1.0  # largest change of a count between two cycles that counts as steady
-PASS = 3.2  # expected leaks of the asked size in a pass at 95 %, and a few streams for what fails
+MAX_STEADY_CHANGE = 1.0  # largest change of a count between two cycles that counts as steady
+# Expected leaks of the asked size in a pass at 95 %: the rule of three, and a few streams for those that fail.
+EXPECTED_LEAKS_AT_95 = 3.2
 MAX_SEARCH = 20.0  # seconds
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
-CONTROLS = 3  # every third control is as long as a load, where no wait follows
-JUST_BEGUN = 15.0  # seconds of a wait that slow growth may lose for another load
+LONG_CONTROL_EVERY = 3  # every third control is as long as a load, where no wait follows
+MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another load
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
-STILL_FOR = 1.25  # times the duration of the last release, after which what is left is not expected to fall
+RELEASE_OVER_FACTOR = 1.25  # times the duration of the last release, after which no further fall is expected
 NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
-SLOW_POOL = 4.0  # units a burst, up to which one long burst decides sooner than many short ones
-POWER = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
-ATTRIBUTIONS = 7
+LONG_BURST_MAX_UNITS = 4.0  # units a burst, up to which one long burst decides sooner than many short ones
+EXPECTED_LEAKS_CERTIFIED = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
+MAX_ATTRIBUTIONS = 7  # cycles that distinguish the drivers of a certain leak
 MIN_WATCH_SECONDS = 28.0  # seconds after which half of a release within a minute has happened
-WAYS = frozenset({"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"})  # of leaving
+# Drivers that are ways in which clients disconnect.
+DISCONNECT_WAYS = frozenset({"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"})
 LONG_CONTROL = 30.0  # seconds of a control that bounds growth over time
 CONTROL_EVERY = 10  # loads between two controls of an endless run
 
@@ -76,7 +78,7 @@ def next_step(trial: Trial, goal: Goal) -> Step:
     seen = trial.observations
     if seen and not seen[-1].complete:
         return Stop("the last cycle was cut short")
-    step = warm_up(trial, goal) or _control(trial, goal) or _load(trial, goal)
+    step = warm_up(trial, goal) or _next_control(trial, goal) or _next_load(trial, goal)
     if isinstance(step, CycleSpec) and goal.max_seconds is not None:
         left = goal.max_seconds - design.spent(trial)
         if seen and design.expected(seen, step) > left:
@@ -90,7 +92,9 @@ def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
     warm = [o for o in seen if o.spec.phase is Phase.WARMUP]
     if len(warm) != len(seen) or len(warm) >= MAX_WARMUP:
         return None
-    if len(warm) >= MIN_WARMUP and (steady(warm) or (goal.vary and (steep(warm) or _declining(warm, goal)))):
+    if len(warm) >= MIN_WARMUP and (
+        steady(warm) or (goal.vary and (steep(warm) or _released_late(warm, goal)))
+    ):
         return None
     step = design.short_dwell(trial, goal, Phase.WARMUP)
     if not seen and goal.vary:
@@ -99,26 +103,26 @@ def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
     return step
 
 
-def _declining(warm: Sequence[Observation], goal: Goal) -> bool:
+def _released_late(warm: Sequence[Observation], goal: Goal) -> bool:
     """Whether something is released late: only a wait without clients shows how much, not more warm-up cycles."""
     return goal.retention > 0 and bool(warm[-1].unsettled) and warm[-1].settled
 
 
-def _control(trial: Trial, goal: Goal) -> CycleSpec | None:
+def _next_control(trial: Trial, goal: Goal) -> CycleSpec | None:
     idle = [o for o in trial.observations if o.spec.phase is Phase.IDLE]
     if not idle and goal.vary and len(trial.observations) >= MIN_WARMUP and steep(trial.observations):
         return None  # cycles with few clients show growth over time as well
     return design.idle(trial, goal) if len(idle) < goal.idle_cycles else None
 
 
-def _load(trial: Trial, goal: Goal) -> Step:
+def _next_load(trial: Trial, goal: Goal) -> Step:
     loads = [o for o in trial.observations if o.spec.phase is Phase.LOAD]
     if goal.endless:
         last = trial.observations[-1].spec
         due = loads and len(loads) % CONTROL_EVERY == 0 and last.phase is not Phase.IDLE
         if due:
             return design.idle(trial, goal)
-        held = _hold(trial, goal) if len(loads) >= goal.min_cycles else None
+        held = _hold_cycle(trial, goal) if len(loads) >= goal.min_cycles else None
         return held or design.plain(trial, goal, Phase.LOAD)
     found = moments(trial)
     results = assess_counts(trial, found)
@@ -141,8 +145,8 @@ def _load(trial: Trial, goal: Goal) -> Step:
         step = None
         if goal.vary:
             noisy = set(leaking) == {MEMORY}  # memory is judged only over whole blocks
-            wide = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
-            step = _tell_apart(trial, wide, list(leaking.values()))
+            larger = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
+            step = _distinguish_drivers(trial, larger, list(leaking.values()))
         return step or Stop(f"a leak is certain: {names}")
     releasing = {
         key: one
@@ -153,10 +157,14 @@ def _load(trial: Trial, goal: Goal) -> Step:
         and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
     if suspected or releasing:
-        return _wait(trial, goal, suspected, releasing)
-    if _waiting(trial, goal, results):
+        return _confirm_retained(trial, goal, suspected, releasing)
+    if _must_continue_wait(trial, goal, results):
         return design.wait(trial, goal)
-    if len(loads) >= goal.min_cycles and not _late(results) and (held := _hold(trial, goal)):
+    if (
+        len(loads) >= goal.min_cycles
+        and not _any_late_release(results)
+        and (held := _hold_cycle(trial, goal))
+    ):
         return held
     if goal.vary and memory and memory.growing and memory.factor == "time":
         return design.wait(trial, goal)  # more clients would not show that it grows without them
@@ -168,7 +176,7 @@ def _load(trial: Trial, goal: Goal) -> Step:
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
         return _for_required(trial, goal, found, results) or Stop(f"all {goal.cycles} load cycles are done")
-    if goal.vary and _late(results) and not _time_for_wait(trial, goal, results):
+    if goal.vary and _any_late_release(results) and not _time_for_wait(trial, goal, results):
         return Stop("what more clients leave behind would not be released in the time that is left")
     growing = [
         result
@@ -180,11 +188,11 @@ def _load(trial: Trial, goal: Goal) -> Step:
     paused = [results[key] for key in causes if rank(key) == first] or growing
     if growing and goal.vary and (more := _more_of_driver(trial, goal, paused)):
         return more
-    if len(loads) >= LOADS_TO_SEE_BURSTS and goal.vary and (pools := _pools(results)):
-        return _pool(trial, goal, pools)
-    if _last_wait(trial, goal, results):
+    if len(loads) >= LOADS_TO_SEE_BURSTS and goal.vary and (pools := _growth_per_burst(results)):
+        return _pool_or_leak(trial, goal, pools)
+    if _must_wait_now(trial, goal, results):
         return design.wait(trial, goal)
-    step = _closer(trial, goal, loads, growing)
+    step = _load_or_control(trial, goal, loads, growing)
     if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
         served = sum(o.ledger.opened for o in trial.observations)
         if served >= WARM:  # only memory is undecided now, and needs no larger cycles than its blocks
@@ -211,7 +219,7 @@ def _for_required(
         STREAM in open_ or (open_ and trial.observations[-1].spec.phase is not Phase.LOAD)
     ):
         return (
-            _closer(trial, goal, loads, [])
+            _load_or_control(trial, goal, loads, [])
             if STREAM in open_
             else design.short_dwell(trial, goal, Phase.LOAD)
         )
@@ -219,19 +227,21 @@ def _for_required(
         return None
     step = design.idle(trial, goal)
     left = goal.max_seconds - design.spent(trial)
-    rest = design.expected(trial.observations, replace(step, dwell=0.0))
-    return replace(step, dwell=max(step.dwell, min(LONG_CONTROL, left - rest - WAIT_SLACK)))
+    overhead = design.expected(trial.observations, replace(step, dwell=0.0))
+    return replace(step, dwell=max(step.dwell, min(LONG_CONTROL, left - overhead - WAIT_SLACK)))
 
 
-def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
+def _hold_cycle(trial: Trial, goal: Goal) -> CycleSpec | None:
     """A hold cycle, in which clients stay connected; another one where something grew during the first."""
     if not goal.vary or goal.hold <= 0:
         return None
-    rest = max((o.ended - (o.load_ended or o.ended) for o in trial.observations[-4:]), default=0.0)
-    most = (
-        math.inf if goal.max_seconds is None else goal.max_seconds - design.spent(trial) - rest - WAIT_SLACK
+    settling = max((o.ended - (o.load_ended or o.ended) for o in trial.observations[-4:]), default=0.0)
+    longest = (
+        math.inf
+        if goal.max_seconds is None
+        else goal.max_seconds - design.spent(trial) - settling - WAIT_SLACK
     )
-    step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold, most)
+    step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold, longest)
     if step and step.dwell > goal.hold and goal.broker and not any(o.spec.fault for o in trial.observations):
         # A long hold may take the rest of the time, and what a timeout of the broker leaves would not be seen.
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
@@ -242,20 +252,20 @@ def _hold(trial: Trial, goal: Goal) -> CycleSpec | None:
     return step if design.expected(trial.observations, step) <= left else None
 
 
-def _wait(
+def _confirm_retained(
     trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed], releasing: Mapping[Key, Assessed]
 ) -> Step:
     """Growth is certain but may still be released. First run everything that needs clients, then leave the service
     alone until its oldest streams are older than the retention time."""
     if limit_of(trial):  # the service would refuse more clients
-        idle = trial.observations[-1].ended - _last_client(trial)
+        idle = _idle_seconds(trial)
         return (
             design.wait(trial, goal)
-            if idle < _longest(trial, goal, {**suspected, **releasing}) + 2 * MARGIN + UNNOTICED
+            if idle < _longest_retention(trial, goal, {**suspected, **releasing}) + 2 * MARGIN + UNNOTICED
             else Stop("it stopped serving")
         )
     if not _wait_begun(trial):
-        step = _tell_apart(trial, goal, list(suspected.values())) if goal.vary else None
+        step = _distinguish_drivers(trial, goal, list(suspected.values())) if goal.vary else None
         if step is not None:
             return step
         # The search comes before the large load, because tracing costs more the more the service retains. A service
@@ -269,25 +279,26 @@ def _wait(
             and _time_for_search(trial, goal, suspected)
         ):
             return Search()
-        step = design.certifying(trial, goal, PASS / trial.sensitivity) if goal.vary else None
+        step = design.certifying(trial, goal, EXPECTED_LEAKS_AT_95 / trial.sensitivity) if goal.vary else None
         # Where most streams are refused one load brings few of them, and the wait must still fit in after it.
-        if step and not _last_chance(trial, goal, step, {**suspected, **releasing}):
+        if step and not _wait_fits_only_now(trial, goal, step, {**suspected, **releasing}):
             return step
         return design.wait(trial, goal)
     retention = max(retention_of(trial, key) for key in (*suspected, *releasing))
-    idle = trial.observations[-1].ended - _last_client(trial)
-    over = [one.release.over and one.idle_evidence.drained[-1] == _settled(trial) - 1 for one in releasing.values()
+    idle = _idle_seconds(trial)
+    over = [one.release.over and one.idle_evidence.drained[-1] == len(moments(trial)) - 1 for one in releasing.values()
             if one.idle_evidence and one.release]  # fmt: skip
     longest = retention + 2 * MARGIN + (UNNOTICED if suspected else 0.0)
     # What is left after a release could be a pool. A load now leaves as much again if it is a leak.
-    again = goal.vary and not suspected and idle < longest and _rest_is_still(trial, goal, releasing, idle)
+    again = (
+        goal.vary and not suspected and idle < longest and _remainder_is_stable(trial, goal, releasing, idle)
+    )
     if again and (step := design.certifying(trial, goal, math.inf)):
         return step
     if idle < longest and (suspected or not all(over)):
         return design.wait(trial, goal)
-    if (
-        not suspected and goal.vary and _time_for_release(trial, goal, releasing)
-    ):  # load once more: it shows whether what is left grows again
+    # Another load shows whether what is left grows again.
+    if not suspected and goal.vary and _time_for_release(trial, goal, releasing):
         return design.certifying(trial, goal, math.inf) or Stop(
             "the service's ceilings leave no room for more"
         )
@@ -296,27 +307,27 @@ def _wait(
     return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
 
 
-def _rest_is_still(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed], idle: float) -> bool:
+def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed], idle: float) -> bool:
     """Whether something was released, what a pool could hold is left and no longer falls, and a load with a whole wait
     after it fits into the time that is left. Once a run."""
     waits = [index for index, o in enumerate(trial.observations) if o.spec.phase is Phase.RETENTION]
     loaded = any(o.ledger.opened for o in trial.observations[waits[0] :]) if waits else False
     after = max((one.release.after for one in releasing.values() if one.release), default=0.0)
-    if loaded or len(waits) < STILL or not after or idle < STILL_FOR * after:
+    if loaded or len(waits) < STILL or not after or idle < RELEASE_OVER_FACTOR * after:
         return False
     last = trial.observations[-STILL:]
     if any(o.levels.get(key) != last[0].levels.get(key) for o in last for key in releasing):
         return False
-    rests = [last[0].levels.get(key, 0.0) - trial.initial.get(key, 0.0) for key in releasing]
-    if not any(MIN_GROWTH <= rest <= BURST_POOL for rest in rests):
+    remainders = [last[0].levels.get(key, 0.0) - trial.initial.get(key, 0.0) for key in releasing]
+    if not any(MIN_GROWTH <= remainder <= BURST_POOL for remainder in remainders):
         return False  # nothing is left, or more than a pool holds
     if goal.max_seconds is None:
         return True
-    left = goal.max_seconds - design.spent(trial) - _longest(trial, goal, releasing) - WAIT_SLACK
+    left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, releasing) - WAIT_SLACK
     return left > design.expected(trial.observations, design.large(trial, goal, "fin"))
 
 
-def _late(results: Mapping[Key, Assessed]) -> bool:
+def _any_late_release(results: Mapping[Key, Assessed]) -> bool:
     """Whether something is released late: after another load the plan would have to wait again."""
     return any(one.release for one in results.values())
 
@@ -332,29 +343,29 @@ def _sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
 def _time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     if goal.max_seconds is None:
         return True
-    return goal.max_seconds - design.spent(trial) > _longest(trial, goal, results) + WAIT_SLACK
+    return goal.max_seconds - design.spent(trial) > _longest_retention(trial, goal, results) + WAIT_SLACK
 
 
-def _last_chance(trial: Trial, goal: Goal, step: CycleSpec, results: Mapping[Key, Assessed]) -> bool:
+def _wait_fits_only_now(trial: Trial, goal: Goal, step: CycleSpec, results: Mapping[Key, Assessed]) -> bool:
     """The wait fits into the time that is left, and would not after one more load."""
     if goal.max_seconds is None:
         return False
-    left = goal.max_seconds - design.spent(trial) - _longest(trial, goal, results) - WAIT_SLACK
+    left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, results) - WAIT_SLACK
     return 0 < left <= design.expected(trial.observations, step)
 
 
-def _waiting(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+def _must_continue_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     """Whether a wait that has begun must continue because something grows. Noise may hide the growth in one reading,
     and a load would restart the wait."""
     if not _wait_begun(trial):
         return False
-    idle = trial.observations[-1].ended - _last_client(trial)
+    idle = _idle_seconds(trial)
     growing = {
         key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
     if _may_load_again(trial, goal, growing):
         return False
-    return bool(growing) and idle < _longest(trial, goal, growing) + 2 * MARGIN
+    return bool(growing) and idle < _longest_retention(trial, goal, growing) + 2 * MARGIN
 
 
 def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -> bool:
@@ -366,11 +377,11 @@ def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -
     )
     if not growing or not slow or not goal.vary or goal.max_seconds is None:
         return False
-    idle = trial.observations[-1].ended - _last_client(trial)
+    idle = _idle_seconds(trial)
     load = design.expected(trial.observations, design.large(trial, goal, "fin"))
     left = goal.max_seconds - design.spent(trial) - load
     whole = max((retention_of(trial, key) for key in growing), default=goal.retention) + WAIT_SLACK
-    return left >= whole or (idle < JUST_BEGUN and left >= MIN_WATCH_SECONDS + JUST_BEGUN)
+    return left >= whole or (idle < MAX_WAIT_LOST and left >= MIN_WATCH_SECONDS + MAX_WAIT_LOST)
 
 
 def _wait_begun(trial: Trial) -> bool:
@@ -391,32 +402,39 @@ def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed
         (one.release.after for one in releasing.values() if one.release),
         default=0.0,
     )
-    wait = min(_longest(trial, goal, releasing), NEXT_RELEASE_FACTOR * after) + design.MAX_LOAD + WAIT_SLACK
+    wait = (
+        min(_longest_retention(trial, goal, releasing), NEXT_RELEASE_FACTOR * after)
+        + design.MAX_LOAD
+        + WAIT_SLACK
+    )
     return goal.max_seconds - design.spent(trial) > wait
 
 
-def _settled(trial: Trial) -> int:
-    return len(moments(trial))
-
-
-def _last_client(trial: Trial) -> float:
-    return max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
+def _idle_seconds(trial: Trial) -> float:
+    """Seconds since the last client disconnected."""
+    left = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
+    return trial.observations[-1].ended - left
 
 
 def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]) -> bool:
     """Whether the search for the place, and the wait that follows it, fit into the remaining time."""
     if goal.max_seconds is None:
         return True
-    return goal.max_seconds - design.spent(trial) > MAX_SEARCH + _longest(trial, goal, suspected) + WAIT_SLACK
+    return (
+        goal.max_seconds - design.spent(trial)
+        > MAX_SEARCH + _longest_retention(trial, goal, suspected) + WAIT_SLACK
+    )
 
 
-def _longest(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float:
+def _longest_retention(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float:
     """The longest retention time of what grows; each kind may have its own."""
     times = [retention_of(trial, key) for key, one in results.items() if one.growing or one.idle_evidence]
     return max(times, default=goal.retention)
 
 
-def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Sequence[Assessed]) -> CycleSpec:
+def _load_or_control(
+    trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Sequence[Assessed]
+) -> CycleSpec:
     """The next load cycle. Where something grows it alternates with a control of the same length, with few clients, or
     without clients where time may be the cause."""
     if not goal.vary:
@@ -426,23 +444,23 @@ def _closer(trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Seq
     last = trial.observations[-1].spec.phase
     if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
         # An orderly close is the fastest way to disconnect, and more streams than any cache holds are needed.
-        return replace(design.large(trial, goal, "fin"), connections=_beyond_cache(trial, goal))
+        return replace(design.large(trial, goal, "fin"), connections=_connections_beyond_cache(trial, goal))
     if growing and len(loads) >= 2:
         due = _long_control_due(trial, goal, growing)
-        clock = any("time" in (one.factor, *one.rivals) for one in growing)
+        over_time = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
             # Longer than any load, to distinguish growth over time from growth per cycle.
-            rest = design.idle(trial, goal)
-            longer = min(design.MAX_CONTROL, 2 * rest.dwell)
-            if clock:
-                return replace(rest, dwell=longer)
+            control = design.idle(trial, goal)
+            longer = min(design.MAX_CONTROL, 2 * control.dwell)
+            if over_time:
+                return replace(control, dwell=longer)
             return design.few(trial, goal) if due else _short_control(trial, goal)
         if last is Phase.IDLE:
             return design.few(trial, goal)
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
     orderly = goal.disconnect == "mixed" and (
-        len(loads) % 2 == 1 or (len(loads) > LOADS_TO_SEE_BURSTS and _any_way(growing))
+        len(loads) % 2 == 1 or (len(loads) > LOADS_TO_SEE_BURSTS and _disconnect_irrelevant(growing))
     )
     step = design.large(trial, goal, "fin" if orderly else None)
     if len(loads) == 1:
@@ -459,14 +477,16 @@ def _long_control_due(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> 
     only the first, since the wait shows growth over time as well."""
     controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
     slow = all(one.total < STEEP * one.exposure for one in growing)
-    return not slow or controls % CONTROLS == 0 if goal.retention <= 0 else not slow or controls == 0
+    return (
+        not slow or controls % LONG_CONTROL_EVERY == 0 if goal.retention <= 0 else not slow or controls == 0
+    )
 
 
 def _short_control(trial: Trial, goal: Goal) -> CycleSpec:
     return replace(design.burst(trial, goal), phase=Phase.ATTRIBUTION)
 
 
-def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+def _must_wait_now(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     """Whether slow growth is not certain yet, and another load would leave too little time to see that it is
     retained."""
     growing = [
@@ -482,10 +502,11 @@ def _last_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> boo
     return left < min(goal.retention, MIN_WATCH_SECONDS) <= left + design.longest(trial.observations)
 
 
-def _any_way(growing: Sequence[Assessed]) -> bool:
+def _disconnect_irrelevant(growing: Sequence[Assessed]) -> bool:
     """Whether all slow growth is independent of how clients disconnect, so that they can use the fastest way."""
     return bool(growing) and all(
-        one.total < STEEP * one.exposure and not WAYS & {one.factor, *one.rivals} for one in growing
+        one.total < STEEP * one.exposure and not DISCONNECT_WAYS & {one.factor, *one.rivals}
+        for one in growing
     )
 
 
@@ -500,10 +521,10 @@ def _more_of_driver(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> Cy
         return design.eventful(trial, goal)
     if "stream-second" in drivers:
         return design.few(trial, goal)
-    return design.large(trial, goal) if drivers & WAYS else None
+    return design.large(trial, goal) if drivers & DISCONNECT_WAYS else None
 
 
-def _pools(results: Mapping[Key, Assessed]) -> list[Assessed]:
+def _growth_per_burst(results: Mapping[Key, Assessed]) -> list[Assessed]:
     """What grows by the same amount in every burst, if all growth does; what such threads hold grows with them."""
     growing = {
         key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
@@ -512,7 +533,7 @@ def _pools(results: Mapping[Key, Assessed]) -> list[Assessed]:
     return causes if all(one.per_burst for one in causes) else []
 
 
-def _pool(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
+def _pool_or_leak(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
     """The cycle that distinguishes a pool from a leak. A pool that grows much in every burst is full after a few more.
     One that grows little grows no more in a very long burst than in a short one, and one that is full in neither."""
     if all(one.paused for one in growing):
@@ -520,10 +541,10 @@ def _pool(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
     bursts = sum(1 for o in trial.observations if o.ledger.opened)
     each = max(one.total for one in growing) / max(1, bursts)
     short = trial.observations[-1].spec.connections <= goal.connections
-    return design.long(trial, goal) if each <= SLOW_POOL and short else design.burst(trial, goal)
+    return design.long(trial, goal) if each <= LONG_BURST_MAX_UNITS and short else design.burst(trial, goal)
 
 
-def _beyond_cache(trial: Trial, goal: Goal) -> int:
+def _connections_beyond_cache(trial: Trial, goal: Goal) -> int:
     """Connections of one cycle that outgrow a cache, as far as it stays short."""
     orderly = [o for o in trial.observations if o.spec.disconnect == "fin" and o.ledger.opened]
     seconds = orderly[-1].ledger.seconds if orderly else 0.0
@@ -531,33 +552,34 @@ def _beyond_cache(trial: Trial, goal: Goal) -> int:
     return max(goal.connections, int(min(CACHE, design.MAX_LOAD * pace)))
 
 
-def _tell_apart(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleSpec | None:
+def _distinguish_drivers(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleSpec | None:
     """A cycle that distinguishes the drivers that explain a certain leak equally well."""
     tried = [o.spec for o in trial.observations if o.spec.phase in (Phase.ATTRIBUTION, Phase.IDLE)]
-    if sum(1 for spec in tried if spec.phase is Phase.ATTRIBUTION) >= ATTRIBUTIONS:
+    if sum(1 for spec in tried if spec.phase is Phase.ATTRIBUTION) >= MAX_ATTRIBUTIONS:
         return None
     wanted = {name for one in leaking for name in open_question(one.factor, one.rivals)}
     if not wanted:
         return None
-    menu: list[CycleSpec] = []
+    candidates: list[CycleSpec] = []
     if wanted & {"event", "time"}:
-        menu.append(design.few(trial, goal))
+        candidates.append(design.few(trial, goal))
         if "event" in wanted:
-            menu.append(design.eventful(trial, goal))
+            candidates.append(design.eventful(trial, goal))
     if "broker-timeout" in wanted and goal.broker:
-        menu.append(design.silenced(trial, goal))
+        candidates.append(design.silenced(trial, goal))
     if "invalid" in wanted and goal.invalid > 0:
-        menu.append(replace(design.pure(trial, goal, "fin"), invalid=0.0))
-    if wanted & WAYS and goal.disconnect == "mixed":
+        candidates.append(replace(design.pure(trial, goal, "fin"), invalid=0.0))
+    if wanted & DISCONNECT_WAYS and goal.disconnect == "mixed":
         if "connection" in wanted or "event" in wanted:
-            menu.append(design.pure(trial, goal, "fin"))
+            candidates.append(design.pure(trial, goal, "fin"))
         ways = ("stall", "rst-early", "rst", "half-close")
-        menu.extend(design.pure(trial, goal, way) for way in ways)
-    done = {_look(spec) for spec in tried}
-    return next((step for step in menu if _look(step) not in done), None)
+        candidates.extend(design.pure(trial, goal, way) for way in ways)
+    done = {_design_of(spec) for spec in tried}
+    return next((step for step in candidates if _design_of(step) not in done), None)
 
 
-def _look(spec: CycleSpec) -> tuple[str, bool, bool, str, bool]:
+def _design_of(spec: CycleSpec) -> tuple[str, bool, bool, str, bool]:
+    """What distinguishes the designs of ``_distinguish_drivers``: two cycles with the same are the same test."""
     return spec.disconnect, spec.events == 0, spec.events > 1, spec.fault, spec.invalid > 0
 
 
@@ -581,9 +603,11 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
     if not goal.vary:
         return True
     # Where something is released late, every further load needs another wait.
-    late = (goal.max_seconds is not None and design.spent(trial) > goal.max_seconds / 2) or _late(results)
+    late = (goal.max_seconds is not None and design.spent(trial) > goal.max_seconds / 2) or _any_late_release(
+        results
+    )
     return all(
-        result.at_most * POWER <= 3.0 * trial.sensitivity
+        result.at_most * EXPECTED_LEAKS_CERTIFIED <= 3.0 * trial.sensitivity
         or (late and (result.total <= 0 or runs_threads(trial, key)))
         or (result.release is not None)
         or (late and result.per_burst)
@@ -616,12 +640,13 @@ def steady(warm: Sequence[Observation]) -> bool:
     """
     if len(warm) < MIN_WARMUP + 1:
         return False
-    first, second, third = warm[-3:]
-    keys = {key for key in third.levels if key.metric in CERTIFIED}
-    for key in keys:
-        a, b, c = (o.levels.get(key, 0.0) for o in (first, second, third))
-        at_rest = abs(b - a) <= STEADY and abs(c - b) <= STEADY
-        on_slope = min(b - a, c - b) > STEADY and abs((c - b) - (b - a)) <= (b - a) / 4
-        if not at_rest and not on_slope:
+    for key in warm[-1].levels:
+        if key.metric not in CERTIFIED:
+            continue
+        levels = [o.levels.get(key, 0.0) for o in warm[-3:]]
+        earlier, later = levels[1] - levels[0], levels[2] - levels[1]
+        constant = abs(earlier) <= MAX_STEADY_CHANGE and abs(later) <= MAX_STEADY_CHANGE
+        on_slope = min(earlier, later) > MAX_STEADY_CHANGE and abs(later - earlier) <= earlier / 4
+        if not constant and not on_slope:
             return False
     return True

@@ -16,7 +16,7 @@ from harness.core.judge.moments import Series
 from harness.core.judge.one_count import CACHE, assess_one
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.plan import MAX_WARMUP, POWER, Goal, Search, Stop, next_step, warm_up
+from harness.core.plan import EXPECTED_LEAKS_CERTIFIED, MAX_WARMUP, Goal, Search, Stop, next_step, warm_up
 from harness.core.record import TargetInfo, Trial
 from harness.core.verdict import Outcome
 from harness.experiment.options import request_of
@@ -36,7 +36,9 @@ def test_a_steady_service_is_certified_and_no_cycle_more() -> None:
     assert phases(seen)[:4] == [Phase.WARMUP] * 3 + [Phase.IDLE]
     assert "certified" in reason
     loads = [o.ledger.opened for o in seen.observations if o.spec.phase is Phase.LOAD]
-    assert sum(loads[:-1]) < POWER * 1000 <= sum(loads)  # a leak of 1/1000 would have shown 6.5 times
+    assert (
+        sum(loads[:-1]) < EXPECTED_LEAKS_CERTIFIED * 1000 <= sum(loads)
+    )  # a leak of 1/1000 would have shown 6.5 times
 
 
 def test_a_leak_ends_the_plan_after_two_load_cycles() -> None:
@@ -426,7 +428,7 @@ def test_a_consequence_that_is_certain_waits_for_a_cause_that_still_grows(
 def test_growth_that_invalid_requests_may_explain_is_tested_without_them() -> None:
     one = Assessed("leaking", 1.0, "", 900.0, 900.0, "connection", ("invalid",), 1.0, 1.0, 1.0)
     now, goal = trial([10.0] * 5), replace(GOAL, invalid=0.25, disconnect="rst")
-    step = plan._tell_apart(now, goal, [one])
+    step = plan._distinguish_drivers(now, goal, [one])
     assert step is not None
     assert (step.invalid, step.disconnect, step.phase, step.connections) == (
         0.0,
@@ -434,6 +436,6 @@ def test_growth_that_invalid_requests_may_explain_is_tested_without_them() -> No
         Phase.ATTRIBUTION,
         300,
     )
-    assert plan._tell_apart(now, replace(goal, invalid=0.0), [one]) is None
+    assert plan._distinguish_drivers(now, replace(goal, invalid=0.0), [one]) is None
     done = replace(now, observations=(*now.observations, replace(now.observations[-1], spec=step)))
-    assert plan._tell_apart(done, goal, [one]) is None, "once is enough"
+    assert plan._distinguish_drivers(done, goal, [one]) is None, "once is enough"

@@ -10,7 +10,7 @@ from functools import partial
 from harness.core.judge.ceiling import assess_at_ceiling
 from harness.core.judge.fallen_back import fallen_back
 from harness.core.judge.following import followed, without_brought_mappings, without_brought_objects
-from harness.core.judge.growth import LOOSE, MIN_GROWTH, Assessed
+from harness.core.judge.growth import MAX_UNEXPLAINED, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limited
 from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.judge.one_count import COUNTED, FLOOR, allowed, assess_one
@@ -189,7 +189,7 @@ def find_correlated_growth(
                 continue
             share = one.total / lead.total if lead.total > 0 else 0.0
             missed = math.fsum(abs(b - share * a) for a, b in zip(led, grown, strict=True))
-            if share > 0 and missed <= LOOSE * one.total:
+            if share > 0 and missed <= MAX_UNEXPLAINED * one.total:
                 rate, low, high = (
                     beside_readings(read[key], lead.factor, FLOOR[key.kind]) if key.kind in COUNTED else None
                 ) or interval(grown, read[key].column(lead.factor))

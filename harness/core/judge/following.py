@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.core.cycle import Phase
-from harness.core.judge.growth import LOOSE, NEARLY, Assessed
+from harness.core.judge.growth import MAX_UNEXPLAINED, NEARLY_ALL, Assessed
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.retention import FLAT
@@ -118,7 +118,7 @@ def _following(
     each = (high - low) / (most - least)
     kept = [(index, mine - each * theirs) for index, mine, theirs in read]
     at_end = fell[-1][1] - each * fell[-1][2]
-    if not _in_step(fell, each, at_end, LOOSE * (high - low)):
+    if not _in_step(fell, each, at_end, MAX_UNEXPLAINED * (high - low)):
         return one
     served = [position for position, (index, _) in enumerate(kept) if found[index].peak]
     warm = [position for position in served if found[kept[position][0]].phase is Phase.WARMUP]
@@ -194,7 +194,7 @@ def without_brought_objects(results: Mapping[Key, Assessed], found: Sequence[Mom
             for (before, amount_before), (level, amount) in pairwise(read)
             if level > before
         )
-        if together < NEARLY * one.total:
+        if together < NEARLY_ALL * one.total:
             return one
         why = f"{one.why}; those of the {counted(threads, 'thread', 'g')} that came"
         return replace(one, status="undecided", growing=False, why=why)

@@ -28,30 +28,36 @@ from harness.core.stats.poisson import fit
 from harness.core.units import counted
 
 CERTAIN = math.log(1000)
-CHANCE = 0.003  # probability that growth occurred by chance in the cycles with much of the driver
-CHANCE_OF_RANKS = 0.05  # the same by ranks, which a single cycle cannot decide
+CORRELATION_CHANCE = 0.003  # probability that growth occurred by chance in the cycles with much of the driver
+RANK_CORRELATION_CHANCE = 0.05  # the same by ranks, which a single cycle cannot decide
 MIN_GROWTH = 3.0
-POOL = 64.0  # twice the largest slowly filling pool that was found: ThreadPoolExecutor has at most 32 threads
+SLOW_POOL = (
+    64.0  # twice the largest slowly filling pool that was found: ThreadPoolExecutor has at most 32 threads
+)
 BURST_POOL = 256.0  # slots of the largest default pool, Tomcat's 200 threads, rounded up to a power of two
 # Times the smallest cycle that the largest must be, to distinguish growth per stream from growth per burst.
-CONTRAST = 1.5
-RISES = 6  # cycles in which a count must have grown while all of it could be a pool
-RISES_BATCHED = 8  # the same where it grows in batches, more unevenly than by chance
-EVEN = 1.3  # Pearson dispersion up to which growth comes one by one
+MIN_SIZE_RATIO = 1.5
+MIN_RISES = 6  # cycles in which a count must have grown while all of it could be a pool
+MIN_RISES_BATCHED = 8  # the same where it grows in batches, more unevenly than by chance
+MAX_DISPERSION_SINGLE = 1.3  # Pearson dispersion up to which growth comes one by one
 MIN_IDLE_SHARE = 0.5  # share of its pace under load that growth over time has without clients
 BOUND_MARGIN = 0.5  # measured growth passes only when its rate is at most half of the sensitivity
 POOL_MULTIPLE = 40.0  # times the streams open at once: beyond any pool, whatever drives it
 POOL_MULTIPLE_CYCLES = 5
-LOOSE = 0.15  # share of the growth that a driver may leave unexplained
-BURSTS = 3.0  # Pearson dispersion up to which growth still follows its driver
+MAX_UNEXPLAINED = 0.15  # share of the growth that a driver may leave unexplained
+MAX_DISPERSION = 3.0  # Pearson dispersion up to which growth still follows its driver
 BENIGN_FACTORS = ("cycle", "time", "reading")  # causes of growth that is not a leak of the streams
-POOL_BOUND = math.log(20)  # an e-value of 20 against a larger rate: a bound at 95 %
-NEARLY = 0.8  # share of the growth that occurs in cycles with long streams
+BOUND_EVIDENCE = math.log(20)  # an e-value of 20 against a larger rate: a bound at 95 %
+NEARLY_ALL = 0.8  # share of the growth that occurs in cycles with long streams
 HALVINGS = 12  # bisection steps of the search for the bound: a precision of 1 in 4,096
-MOST = 0.5  # share of the growth that occurs in the cycles with a driver that the others do not have
-DENSER = 3.0  # times as much growth in such a cycle as in another one
-REGULAR = 0.8  # share of the bursts, or cycles of a driver, that add the same number each
-STOPPED = 4.6  # expected units that all fail to appear with a probability of 1 %: growth has stopped
+MIN_CONCENTRATED_SHARE = (
+    0.5  # share of the growth that occurs in the cycles with a driver that the others do not have
+)
+MIN_CONCENTRATION = 3.0  # times as much growth in such a cycle as in another one
+MIN_REGULAR_SHARE = 0.8  # share of the bursts, or cycles of a driver, that add the same number each
+EXPECTED_IF_CONTINUING = (
+    4.6  # expected units that all fail to appear with a probability of 1 %: growth has stopped
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ class Assessed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Data:
+class _TestedSeries:
     """One series as the test needs it."""
 
     grown: Sequence[float]
@@ -133,7 +139,7 @@ def assess(
     offset = [granted.of(dict(span)) for span in series.spans]
     grown = [value if abs(value) > tolerance else 0.0 for value in series.increments]
     total = math.fsum(grown) - math.fsum(offset)
-    data = _Data(grown, offset, series, tolerance, granted.pool, total)
+    data = _TestedSeries(grown, offset, series, tolerance, granted.pool, total)
     exposure = math.fsum(series.column("answered"))
     if exposure <= 0:
         return Assessed("undecided", math.inf, "the service answered no stream in a completed cycle")
@@ -141,33 +147,41 @@ def assess(
         factor, rivals = driver(grown, series, offset)
         rate, low, high = _rate(data, factor)
         finite = _clients_known(data, factor)
-        why = "" if finite else _at_once(data, factor) or _slowly(data, factor) or _exceeds_any_pool(data)
+        why = (
+            ""
+            if finite
+            else _why_certain_at_once(data, factor)
+            or _why_certain_slowly(data, factor)
+            or _why_beyond_any_pool(data)
+        )
         if why:
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
-        for factor in [] if finite else _dense(data, len(grown)):
-            there = _in_its_cycles(data, factor)
+        for factor in [] if finite else _concentrated_drivers(data, len(grown)):
+            concentrated = _only_cycles_with(data, factor)
             # Beside other growth, only a constant amount per unit of the driver shows which part the driver causes.
-            if _mostly_clockwork(there, factor) and (why := _at_once(there, factor)):
-                rate, low, high = interval(there.grown, series.column(factor))
+            if _mostly_constant_per_unit(concentrated, factor) and (
+                why := _why_certain_at_once(concentrated, factor)
+            ):
+                rate, low, high = interval(concentrated.grown, series.column(factor))
                 return Assessed("leaking", high, why, total, exposure, factor, (), rate, low, high)
-    return _passed(data, exposure, sensitivity)
+    return _bounded_or_undecided(data, exposure, sensitivity)
 
 
-def _rate(data: _Data, factor: str) -> tuple[float, float, float]:
+def _rate(data: _TestedSeries, factor: str) -> tuple[float, float, float]:
     """Rate per unit of a driver, low and high."""
     read = data.series.for_rate(factor)
     grown = [value if abs(value) > data.tolerance else 0.0 for value in read.increments]
     return interval(grown, read.column(factor))
 
 
-def _clients_known(data: _Data, factor: str) -> bool:
+def _clients_known(data: _TestedSeries, factor: str) -> bool:
     """Whether growth followed distinct clients, all of which have connected: state per client, of a finite number."""
     new = [amount for amount, opened in zip(data.series.column("client"), data.series.column("connection"), strict=True)
            if opened > 0]  # fmt: skip
     return factor == "client" and bool(new) and new[-1] <= 0
 
 
-def _active(data: _Data, factor: str) -> list[tuple[float, float]]:
+def _spans_with(data: _TestedSeries, factor: str) -> list[tuple[float, float]]:
     column = data.series.column(factor)
     return [
         (value - granted, amount)
@@ -182,17 +196,16 @@ def _continues(active: Sequence[tuple[float, float]]) -> bool:
     total = math.fsum(value for value, _ in active)
     exposure = math.fsum(amount for _, amount in active)
     # The driver, not the number of cycles, is halved: cycles differ in size, and one of them can contain the middle.
-    half = quiet = late = passed = 0.0
+    late = passed = pause = 0.0
     for value, amount in active:
         before, passed = passed, passed + amount
         share = min(1.0, max(0.0, (passed - exposure / 2) / amount))
         late += value * share if before < exposure / 2 else value
-        quiet = 0.0 if value > 0 else quiet + amount
-    half = total / 4
-    return total > 0 and late >= half and quiet * total / exposure <= STOPPED
+        pause = 0.0 if value > 0 else pause + amount
+    return total > 0 and late >= total / 4 and pause * total / exposure <= EXPECTED_IF_CONTINUING
 
 
-def _idle_grows(data: _Data) -> bool:
+def _grows_without_clients(data: _TestedSeries) -> bool:
     """Whether growth over time also occurs without clients, at about the same pace."""
     spans = list(zip(data.grown, data.series.column("time"), data.series.column("connection"), strict=True))
     idle = math.fsum(value for value, _, clients in spans if clients == 0)
@@ -202,9 +215,9 @@ def _idle_grows(data: _Data) -> bool:
     return idle >= max(MIN_GROWTH, MIN_IDLE_SHARE * expected)
 
 
-def _at_once(data: _Data, factor: str) -> str:
+def _why_certain_at_once(data: _TestedSeries, factor: str) -> str:
     """Why the growth is certainly a leak: it follows its driver and exceeds any pool. Empty if it does not."""
-    active = _active(data, factor)
+    active = _spans_with(data, factor)
     total = math.fsum(value for value, _ in active)
     exposure = math.fsum(amount for _, amount in active)
     if len(active) < 2 or exposure <= 0 or not _continues(active):
@@ -212,9 +225,9 @@ def _at_once(data: _Data, factor: str) -> str:
     rate = total / exposure
     peak = 2.0 * data.series.peak
     steep = rate >= 0.5 and factor != "time"
-    if total <= max(data.pool, peak, 0.0 if steep else POOL):
+    if total <= max(data.pool, peak, 0.0 if steep else SLOW_POOL):
         return ""
-    if factor == "time" and not _idle_grows(data):
+    if factor == "time" and not _grows_without_clients(data):
         return ""
     if not _beyond_bursts(data, factor, total):
         return ""
@@ -231,32 +244,32 @@ def _at_once(data: _Data, factor: str) -> str:
             return ""
         return "rose by the same rate in both cycles, to more than twice what a pool would hold"
     column = data.series.column(factor)
-    means = [granted + rate * x for granted, x in zip(data.offset, column, strict=True)]
-    missed = math.fsum(abs(value - mean) for value, mean in zip(data.grown, means, strict=True))
-    one = fit(data.grown, [column], data.offset)
+    means = [granted + rate * amount for granted, amount in zip(data.offset, column, strict=True)]
+    unexplained = math.fsum(abs(value - mean) for value, mean in zip(data.grown, means, strict=True))
+    fitted = fit(data.grown, [column], data.offset)
     # Both are needed: the share is strict for large counts, the dispersion for small ones, which scatter by chance.
-    if missed > LOOSE * total and one.dispersion > BURSTS:
+    if unexplained > MAX_UNEXPLAINED * total and fitted.dispersion > MAX_DISPERSION:
         return ""
     return f"rose with its driver in all {counted(len(active), 'cycle')}, beyond what a pool would hold"
 
 
-def _beyond_bursts(data: _Data, factor: str, total: float) -> bool:
+def _beyond_bursts(data: _TestedSeries, factor: str, total: float) -> bool:
     """Whether growth differs from burst to burst. Cycles of different size show it. If all cycles were alike, only
     growth beyond the largest pool does. The same holds if the service limits the rate, because then the cycles hardly
     differ in their number of answered streams."""
     largest = max(data.pool, BURST_POOL)
     if total > max(largest, POOL_MULTIPLE * data.series.peak):
         return True
-    amounts = [amount for _, amount in _active(data, factor)]
-    if max(amounts) < CONTRAST * min(amounts):
+    amounts = [amount for _, amount in _spans_with(data, factor)]
+    if max(amounts) < MIN_SIZE_RATIO * min(amounts):
         return total > largest
     if _evidence(data, factor) >= CERTAIN:
         return True
-    limited = math.fsum(data.series.column("refused")) > 0 and len(amounts) >= RISES
-    return limited and total > largest and _no_contrast(data, factor)
+    limited = math.fsum(data.series.column("refused")) > 0 and len(amounts) >= MIN_RISES
+    return limited and total > largest and _cycles_too_alike(data, factor)
 
 
-def _no_contrast(data: _Data, factor: str) -> bool:
+def _cycles_too_alike(data: _TestedSeries, factor: str) -> bool:
     """Whether the cycles could not distinguish the driver from bursts and time, even if each unit added exactly the
     same."""
     column = data.series.column(factor)
@@ -265,11 +278,11 @@ def _no_contrast(data: _Data, factor: str) -> bool:
     return _evidence(replace(data, grown=exact), factor) < CERTAIN
 
 
-def _evidence(data: _Data, factor: str) -> float:
+def _evidence(data: _TestedSeries, factor: str) -> float:
     """Log of the e-value against growth per cycle, per second and per reading, counted in batches."""
     # Descriptors that come in pairs, say, are one event each: counted singly they would look more certain than they
     # are.
-    size = _lump(data, factor)
+    size = _batch_units(data, factor)
     benign = [data.series.column(name) for name in _benign_factors(data, factor)]
     return evidence(
         [value / size for value in data.grown],
@@ -279,70 +292,70 @@ def _evidence(data: _Data, factor: str) -> float:
     )
 
 
-def _lump(data: _Data, factor: str) -> float:
+def _batch_units(data: _TestedSeries, factor: str) -> float:
     """Units that come at once: the common divisor of the increments, or the smallest one where a pool could hold all. A
     pool that takes 3 to 9 slots when it is short of some gives six pieces of evidence in six cycles, not the 33 of its
     slots. Where each unit of the driver adds the same, the divisor comes from the cycle sizes."""
-    if _clockwork(data, factor):
+    if _constant_per_unit(data, factor):
         return 1.0
     size = batch_size(data.grown)
-    if data.total > max(POOL, data.pool):
+    if data.total > max(SLOW_POOL, data.pool):
         return size
     return max(size, min((value for value in data.grown if value > 0), default=1.0))
 
 
-def _benign_factors(data: _Data, factor: str) -> list[str]:
+def _benign_factors(data: _TestedSeries, factor: str) -> list[str]:
     """Causes of growth that is not a leak of the streams. A reading adds only to counters inside the service."""
     inside = data.series.key.metric in ("memory", "mappings")
     return [name for name in BENIGN_FACTORS if name != factor and (inside or name != "reading")]
 
 
-def _clockwork(data: _Data, factor: str) -> bool:
+def _constant_per_unit(data: _TestedSeries, factor: str) -> bool:
     """Whether each unit of the driver adds the same in every cycle; then a common divisor comes from the cycle
     sizes."""
-    active = _active(data, factor)
+    active = _spans_with(data, factor)
     rate = math.fsum(value for value, _ in active) / math.fsum(amount for _, amount in active)
     return all(abs(value - rate * amount) <= max(1.0, STRICT * abs(value)) for value, amount in active)
 
 
-def _mostly_clockwork(data: _Data, factor: str) -> bool:
+def _mostly_constant_per_unit(data: _TestedSeries, factor: str) -> bool:
     """Whether each unit of the driver adds the same in at least four of five cycles. A reply that comes too late is a
     reply for the broker and a timeout for its client, so a busy machine miscounts a cycle now and then."""
-    active = _active(data, factor)
+    active = _spans_with(data, factor)
     rate = median([value / amount for value, amount in active])
     same = sum(1 for value, amount in active if abs(value - rate * amount) <= max(1.0, STRICT * abs(value)))
-    return rate > 0 and same >= REGULAR * len(active)
+    return rate > 0 and same >= MIN_REGULAR_SHARE * len(active)
 
 
-def _same_in_bursts(data: _Data) -> bool:
+def _same_in_bursts(data: _TestedSeries) -> bool:
     """Whether nearly every burst of clients adds the same number, and the others nothing."""
-    grown = [value for value, _ in _active(data, "cycle")]
+    grown = [value for value, _ in _spans_with(data, "cycle")]
     rises = [value for value in grown if value > 0]
-    return bool(rises) and len(rises) >= REGULAR * len(grown) and max(rises) - min(rises) <= 1.0
+    return bool(rises) and len(rises) >= MIN_REGULAR_SHARE * len(grown) and max(rises) - min(rises) <= 1.0
 
 
-def _of_threads(data: _Data) -> bool:
+def _counts_threads(data: _TestedSeries) -> bool:
     return data.series.key.metric == "threads" or data.series.key.kind == "java-thread"
 
 
-def _proportional(data: _Data, factor: str) -> bool:
+def _proportional(data: _TestedSeries, factor: str) -> bool:
     """Whether the cycle in which the driver was strongest added as much per unit as the others, within a factor of two
     or by chance. A pool of threads grows with the width of a burst and with the load of the machine, so a large burst
     adds many times more, or less."""
-    *rest, (value, amount) = sorted(_active(data, factor), key=lambda pair: pair[1])
-    others = math.fsum(x for _, x in rest)
+    *rest, (value, amount) = sorted(_spans_with(data, factor), key=lambda pair: pair[1])
+    others = math.fsum(amount_of_one for _, amount_of_one in rest)
     if others <= 0:
         return True
-    _, low, high = poisson_interval(max(0.0, math.fsum(y for y, _ in rest)), others)
+    _, low, high = poisson_interval(max(0.0, math.fsum(grown for grown, _ in rest)), others)
     least, most = low * amount, high * amount
     few = value < least / 2 and least - value > 4 * math.sqrt(least)
     many = value > 2 * most and value - most > 4 * math.sqrt(most)
     return not few and not many
 
 
-def _exceeds_any_pool(data: _Data) -> str:
+def _why_beyond_any_pool(data: _TestedSeries) -> str:
     """Why the growth is a leak although no driver explains it well: no pool is that large. Empty if one could be."""
-    active = _active(data, "connection")
+    active = _spans_with(data, "connection")
     if len(active) < POOL_MULTIPLE_CYCLES or data.total <= max(data.pool, POOL_MULTIPLE * data.series.peak):
         return ""
     if not _continues(active) or any(value <= 0 for value, _ in active):
@@ -350,36 +363,42 @@ def _exceeds_any_pool(data: _Data) -> str:
     return f"grew in each of {counted(len(active), 'cycle')} by {data.total:g} in all, far beyond any pool"
 
 
-def _slowly(data: _Data, factor: str) -> str:
+def _why_certain_slowly(data: _TestedSeries, factor: str) -> str:
     """Why the driver, and neither cycles nor time, explains slow growth. Empty if it does not."""
     column = data.series.column(factor)
-    rises = sum(1 for value, x in zip(data.grown, column, strict=True) if value > 0 and x > 0)
+    rises = sum(1 for value, amount in zip(data.grown, column, strict=True) if value > 0 and amount > 0)
     if rises < MIN_GROWTH:
         return ""
-    if not _continues(_active(data, factor)) or (factor == "time" and not _idle_grows(data)):
+    if not _continues(_spans_with(data, factor)) or (factor == "time" and not _grows_without_clients(data)):
         return ""
     ratio = _evidence(data, factor)
     if ratio < CERTAIN:
         return ""
     largest = max(BURST_POOL, data.pool)
-    if _of_threads(data) and data.total <= largest and (rises < RISES or not _proportional(data, factor)):
+    if (
+        _counts_threads(data)
+        and data.total <= largest
+        and (rises < MIN_RISES or not _proportional(data, factor))
+    ):
         return ""
-    size = _lump(data, factor)
+    size = _batch_units(data, factor)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
-    other = fit(
+    fitted = fit(
         counts, [*(data.series.column(name) for name in _benign_factors(data, factor)), column], offset
     )
-    needed = RISES if other.dispersion <= EVEN else RISES_BATCHED
-    if rises < needed and data.total <= max(POOL, data.pool):
+    needed = MIN_RISES if fitted.dispersion <= MAX_DISPERSION_SINGLE else MIN_RISES_BATCHED
+    if rises < needed and data.total <= max(SLOW_POOL, data.pool):
         return ""
     clients = data.series.column("connection")
-    pairs = [(x, y) for x, y, amount in zip(column, counts, clients, strict=True) if amount > 0]
-    amounts, added = [x for x, _ in pairs], [y for _, y in pairs]
-    if factor != "time" and correlated(amounts, added) > CHANCE:
+    pairs = [
+        (amount, count) for amount, count, opened in zip(column, counts, clients, strict=True) if opened > 0
+    ]
+    amounts, added = [amount for amount, _ in pairs], [count for _, count in pairs]
+    if factor != "time" and correlated(amounts, added) > CORRELATION_CHANCE:
         return ""
     # One cycle that added far more than all others makes amounts correlate with whatever it had much of, but not ranks.
-    if factor != "time" and correlated(ranks(amounts), ranks(added)) > CHANCE_OF_RANKS:
+    if factor != "time" and correlated(ranks(amounts), ranks(added)) > RANK_CORRELATION_CHANCE:
         return ""
     # 20.7 is the logarithm of 1e9.
     odds = "more than 1e9" if ratio > 20.7 else f"{math.exp(ratio):.0f}"
@@ -387,7 +406,7 @@ def _slowly(data: _Data, factor: str) -> str:
     return f"grew over {counted(len(data.grown), 'cycle')} in proportion; {against}"
 
 
-def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
+def _bounded_or_undecided(data: _TestedSeries, exposure: float, sensitivity: float) -> Assessed:
     """Bounded by the connections since the last growth, or undecided."""
     level = highest = 0.0
     streams = counted(exposure, "answered stream", ",.0f")
@@ -397,37 +416,48 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         level += value - granted
         if level > highest:
             highest, after = level, index + 1
-    quiet = math.fsum(clients[after:])
+    since = math.fsum(clients[after:])
     # The rule of three: without an event in n trials the rate is below 3 / n at 95 %, since e^-3 = 0.05.
-    at_most = 3.0 / quiet if quiet else math.inf
+    at_most = 3.0 / since if since else math.inf
     factor = "connection"
     rivals: tuple[str, ...] = ()
-    unmet = per_burst = False
+    untested = per_burst = False
     if data.total >= MIN_GROWTH:
         factor, rivals = driver(data.grown, data.series, data.offset)
-        unmet = quiet > 0 and _unmet(data, factor, after) and not _clients_known(data, factor)
-        unmet = unmet or (quiet > 0 and _in_long_streams(data) and _unmet(data, "long", after))
-        if quiet > 0 and not unmet and not _clients_known(data, factor) and (rare := _not_since(data, after)):
-            factor, rivals, unmet = rare, (), True
-    if at_most <= sensitivity and not unmet:
-        why = f"no growth over the last {quiet:,.0f} of {counted(exposure, 'answered stream', ',.0f')}"
+        untested = since > 0 and _driver_rare_since(data, factor, after) and not _clients_known(data, factor)
+        untested = untested or (
+            since > 0 and _mostly_in_long_streams(data) and _driver_rare_since(data, "long", after)
+        )
+        if (
+            since > 0
+            and not untested
+            and not _clients_known(data, factor)
+            and (rare := _concentrated_driver_rare_since(data, after))
+        ):
+            factor, rivals, untested = rare, (), True
+    if at_most <= sensitivity and not untested:
+        why = f"no growth over the last {since:,.0f} of {counted(exposure, 'answered stream', ',.0f')}"
         return Assessed("bounded", at_most, why, data.total, exposure)
     _, _, high = poisson_interval(max(0.0, data.total), exposure)
-    if data.total > 0 and high <= BOUND_MARGIN * sensitivity and factor != "time" and not unmet:
+    if data.total > 0 and high <= BOUND_MARGIN * sensitivity and factor != "time" and not untested:
         over = counted(exposure, "answered stream", ",.0f")
-        why = f"grew by {data.total:g} over {over}, at most {high:.2g} per stream"
+        why = f"grew by {data.total:g} over {over}, at largest {high:.2g} per stream"
         return Assessed("bounded", high, why, data.total, exposure)
-    if data.total >= MIN_GROWTH and not unmet and (most := _most_beside_bursts(data)) <= sensitivity:
+    if (
+        data.total >= MIN_GROWTH
+        and not untested
+        and (largest := _largest_rate_beside_bursts(data)) <= sensitivity
+    ):
         each = data.total / max(1.0, math.fsum(data.series.column("cycle")))
         why = f"grew by about {each:.2g} with each burst of clients, whatever its length, as a pool does"
-        return Assessed("bounded", most, why, data.total, exposure, per_burst=True)
-    unseen = max(at_most, high) if data.total > 0 else at_most
-    growing = data.total >= 2 and (unmet or _continues(_active(data, "connection")))
+        return Assessed("bounded", largest, why, data.total, exposure, per_burst=True)
+    undetected = max(at_most, high) if data.total > 0 else at_most
+    growing = data.total >= 2 and (untested or _continues(_spans_with(data, "connection")))
     if data.total >= 2 and data.total < MIN_GROWTH:
         factor, rivals = driver(data.grown, data.series, data.offset)
-    if data.total >= 2 and _per_burst(data, factor):
+    if data.total >= 2 and _follows_bursts(data, factor):
         per_burst = growing or _continues(
-            _active(data, "cycle")
+            _spans_with(data, "cycle")
         )  # in long bursts that is much less per stream
         growing = growing or per_burst
     if growing:
@@ -435,7 +465,7 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
         why = f"grew by {round(data.total, 1):g} over {streams}, which a pool could explain so far"
         if not best.endswith("connection"):
             why += f" ({best})"
-        if unmet:
+        if untested:
             why = (
                 f"grew by {round(data.total, 1):g}, best explained per {per(factor)}, "
                 "and too little of that came afterwards to show whether the growth has stopped"
@@ -443,43 +473,43 @@ def _passed(data: _Data, exposure: float, sensitivity: float) -> Assessed:
     else:
         factor, rivals = "connection", ()
         why = (
-            f"no growth over {counted(quiet, 'answered stream', ',.0f')}; smallest detectable leak {unseen:.2g} per "
-            f"stream, where {sensitivity:.2g} was asked for"
-            if quiet
+            f"no growth over {counted(since, 'answered stream', ',.0f')}; smallest detectable leak "
+            f"{undetected:.2g} per stream, where {sensitivity:.2g} was asked for"
+            if since
             else f"grew by {round(data.total, 1):g} over {streams}, up to the last cycle"
         )
     return Assessed(
-        "undecided", unseen, why, data.total, exposure, factor, rivals, growing=growing, per_burst=per_burst,
-        paused=growing and _paused(data, quiet, exposure),
-        few=_rises(data) < RISES and data.total <= max(POOL, data.pool),
+        "undecided", undetected, why, data.total, exposure, factor, rivals, growing=growing, per_burst=per_burst,
+        paused=growing and _paused(data, since, exposure),
+        few=_rises(data) < MIN_RISES and data.total <= max(SLOW_POOL, data.pool),
     )  # fmt: skip
 
 
-def _rises(data: _Data) -> int:
+def _rises(data: _TestedSeries) -> int:
     """Cycles in which the count grew."""
     return sum(1 for value in data.grown if value > 0)
 
 
-def _paused(data: _Data, quiet: float, exposure: float) -> bool:
+def _paused(data: _TestedSeries, since: float, exposure: float) -> bool:
     """Whether growth occurred in too few cycles to follow anything, or one more unit was to be expected since."""
-    return quiet > 0 and (_rises(data) < MIN_GROWTH or quiet * data.total >= exposure)
+    return since > 0 and (_rises(data) < MIN_GROWTH or since * data.total >= exposure)
 
 
-def _in_long_streams(data: _Data) -> bool:
+def _mostly_in_long_streams(data: _TestedSeries) -> bool:
     """Whether growth exceeds a pool, and nearly all of it is in cycles whose streams lasted for many events."""
     pairs = zip(data.grown, data.series.column("long"), strict=True)
     late = math.fsum(value for value, streams in pairs if streams > 0)
-    return data.total > max(POOL, data.pool, 2.0 * data.series.peak) and late >= NEARLY * data.total
+    return data.total > max(SLOW_POOL, data.pool, 2.0 * data.series.peak) and late >= NEARLY_ALL * data.total
 
 
-def _per_burst(data: _Data, factor: str) -> bool:
+def _follows_bursts(data: _TestedSeries, factor: str) -> bool:
     """Whether growth follows the bursts of clients better than the driver, as in a slowly filling pool."""
-    cycle = fit(data.grown, [data.series.column("cycle")], data.offset)
-    other = fit(data.grown, [data.series.column(factor)], data.offset)
-    return cycle.likelihood > other.likelihood + SAME
+    by_burst = fit(data.grown, [data.series.column("cycle")], data.offset)
+    by_driver = fit(data.grown, [data.series.column(factor)], data.offset)
+    return by_burst.likelihood > by_driver.likelihood + SAME
 
 
-def _most_beside_bursts(data: _Data) -> float:
+def _largest_rate_beside_bursts(data: _TestedSeries) -> float:
     """The largest rate per answered stream in addition to growth that is the same in every burst (95 %); infinite if a
     driver explains the growth nearly as well as the bursts do."""
     bursts, column = data.series.column("cycle"), data.series.column("answered")
@@ -495,32 +525,35 @@ def _most_beside_bursts(data: _Data) -> float:
     offset = [value / size for value in data.offset]
     benign = [data.series.column(name) for name in _benign_factors(data, "answered") if name != "cycle"]
 
-    def told(rate: float) -> bool:
-        return excluded(counts, column, bursts, benign, offset, rate / size) >= POOL_BOUND
+    def is_excluded(rate: float) -> bool:
+        return excluded(counts, column, bursts, benign, offset, rate / size) >= BOUND_EVIDENCE
 
     low, high = 0.0, 3.0 * (1.0 + data.total) / math.fsum(column)
-    if not told(high):
+    if not is_excluded(high):
         return math.inf
     # The evidence against a rate grows with the rate, so bisection finds the smallest one that is excluded.
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if told(middle) else (middle, high)
+        low, high = (low, middle) if is_excluded(middle) else (middle, high)
     return high
 
 
-def _unmet(data: _Data, factor: str, after: int) -> bool:
+def _driver_rare_since(data: _TestedSeries, factor: str, after: int) -> bool:
     """Whether the driver has hardly occurred since the last growth: then the time without growth proves nothing."""
     column = data.series.column(factor)
     amount = math.fsum(column[:after])
-    return amount > 0 and math.fsum(column[after:]) * data.total / amount < STOPPED
+    return amount > 0 and math.fsum(column[after:]) * data.total / amount < EXPECTED_IF_CONTINUING
 
 
-def _not_since(data: _Data, after: int) -> str:
+def _concentrated_driver_rare_since(data: _TestedSeries, after: int) -> str:
     """The driver that has most of the growth in its cycles, and which has hardly occurred since; empty without one."""
-    return next((factor for factor in _dense(data, after) if _unmet(data, factor, after)), "")
+    return next(
+        (factor for factor in _concentrated_drivers(data, after) if _driver_rare_since(data, factor, after)),
+        "",
+    )
 
 
-def _dense(data: _Data, after: int) -> list[str]:
+def _concentrated_drivers(data: _TestedSeries, after: int) -> list[str]:
     """The drivers that only some of the first ``after`` cycles have, and in whose cycles most of the growth is and goes
     on, best fit first. A leak per timeout of the broker need not be explained best by them: a busy service has timeouts
     of its own in other cycles."""
@@ -536,16 +569,16 @@ def _dense(data: _Data, after: int) -> list[str]:
         others = sum(1 for amount, opened in zip(column, clients, strict=False) if opened > 0 and amount <= 0)
         if not active or not others:
             continue
-        there = math.fsum(value for value, _ in active)
-        elsewhere = max(0.0, data.total - there)
+        in_these = math.fsum(value for value, _ in active)
+        in_others = max(0.0, data.total - in_these)
         # A pool that gains the same with every burst does so in both sorts of cycles.
-        denser = there / len(active) >= DENSER * elsewhere / others
-        if there >= MOST * data.total and denser and _continues(active):
+        denser = in_these / len(active) >= MIN_CONCENTRATION * in_others / others
+        if in_these >= MIN_CONCENTRATED_SHARE * data.total and denser and _continues(active):
             found[factor] = fit(data.grown, [column], data.offset).likelihood
     return sorted(found, key=found.__getitem__, reverse=True)
 
 
-def _in_its_cycles(data: _Data, factor: str) -> _Data:
+def _only_cycles_with(data: _TestedSeries, factor: str) -> _TestedSeries:
     """The same series with growth in the cycles with this driver only."""
     column = data.series.column(factor)
     grown = [

@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from harness.core.judge import growth
 from harness.core.judge.diagnose import PLAINER, SAME
-from harness.core.judge.growth import MIN_GROWTH, POOL, Allowed, Assessed
+from harness.core.judge.growth import MIN_GROWTH, SLOW_POOL, Allowed, Assessed
 from harness.core.judge.moments import DRIVERS, Series
 from harness.core.judge.rates import NORMAL, beside_readings
 from harness.core.stats.distributions import drawdown, isotonic, median, student95
@@ -197,7 +197,7 @@ def _rises_with_time(levels: Sequence[float], series: Series, floor: float, leas
     slope, column = timed.slopes[0], _sum(series, "time")
     return (
         slope >= critical(len(levels)) * timed.errors[0]
-        and slope * column[-1] >= max(least, 2.0 * POOL)
+        and slope * column[-1] >= max(least, 2.0 * SLOW_POOL)
         and timed.sigma <= CLOCK * loaded.sigma
         and _continues(levels, column, slope)
     )
@@ -310,7 +310,7 @@ def _no_other_cause(
         if both is None and work:
             continue  # the cycles were all alike, but nothing healthy takes ever more CPU time while idle
         if both is None:  # the cycles did not differ: only more than any pool could hold convinces
-            if grown <= max(POOL, 2.0 * series.peak):
+            if grown <= max(SLOW_POOL, 2.0 * series.peak):
                 return False
         elif other == "cycle" and work:
             continue  # no pool of idle workers costs so much, in whichever cycles it was filled
