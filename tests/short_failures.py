@@ -19,9 +19,8 @@ for _name in ("CI", "BUILD_NUMBER"):
     os.environ.pop(_name, None)
 
 SUMMARY = 200  # characters of a message in the summary
-WIDTH = (
-    300  # characters of a line of the summary, where no terminal limits it: the name of the test comes first
-)
+# Characters of a line of the summary, where no terminal limits it: the name of the test comes first.
+WIDTH = 300
 LINE = 1_000  # characters of one line
 LINES = 80  # of one entry of a traceback: its start and its end
 OUTPUT = 10_000  # characters that a test printed, or logged: as many from its start as from its end

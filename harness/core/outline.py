@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.core.design import GROWTH, MAX_CONNECTIONS, MAX_LOAD, Goal
-from harness.core.judge.memory import BLOCK, SIGNS, WARM
+from harness.core.judge.memory import BLOCK, SIGNS, WARM_UP_CONNECTIONS
 from harness.core.plan import EXPECTED_LEAKS_CERTIFIED, MAX_WARMUP, MIN_WARMUP
 from harness.core.units import counted
 
@@ -43,8 +43,8 @@ def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) ->
     if goal.memory:
         blocks = SIGNS[-1][0]
         lines.append(
-            f"memory without runtime counters: {WARM:,.0f} connections of warm-up, then up to {blocks} blocks of "
-            f"{BLOCK:,.0f}; constant memory passes sooner"
+            f"memory without runtime counters: {WARM_UP_CONNECTIONS:,.0f} connections of warm-up, then up to "
+            f"{blocks} blocks of {BLOCK:,.0f}; constant memory passes sooner"
         )
     if limit is not None:
         guess = _seconds(goal, needed)

@@ -20,13 +20,13 @@ from harness.core.judge.diagnose import open_question
 from harness.core.judge.findings import bounds
 from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limit_of
-from harness.core.judge.memory import BLOCK, MEMORY, WARM, counted_inside
+from harness.core.judge.memory import BLOCK, MEMORY, WARM_UP_CONNECTIONS, counted_inside
 from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import Moment, moments
 from harness.core.judge.one_count import CACHE, STEEP
 from harness.core.judge.required import HOUR, STREAM, unmet
-from harness.core.judge.retained import UNNOTICED, retention_of
-from harness.core.judge.retention import MARGIN, STILL
+from harness.core.judge.retained import LATE_NOTICE_SECONDS, retention_of
+from harness.core.judge.retention import MARGIN, STILL_READINGS
 from harness.core.judge.runtime_threads import runs_threads
 from harness.core.judge.while_connected import next_hold
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
@@ -195,7 +195,9 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
     step = _load_or_control(trial, goal, loads, growing)
     if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
         served = sum(o.ledger.opened for o in trial.observations)
-        if served >= WARM:  # only memory is undecided now, and needs no larger cycles than its blocks
+        if (
+            served >= WARM_UP_CONNECTIONS
+        ):  # only memory is undecided now, and needs no larger cycles than its blocks
             return replace(step, connections=min(step.connections, max(goal.connections, int(BLOCK) + 1)))
     return step
 
@@ -261,7 +263,8 @@ def _confirm_retained(
         idle = _idle_seconds(trial)
         return (
             design.wait(trial, goal)
-            if idle < _longest_retention(trial, goal, {**suspected, **releasing}) + 2 * MARGIN + UNNOTICED
+            if idle
+            < _longest_retention(trial, goal, {**suspected, **releasing}) + 2 * MARGIN + LATE_NOTICE_SECONDS
             else Stop("it stopped serving")
         )
     if not _wait_begun(trial):
@@ -288,7 +291,7 @@ def _confirm_retained(
     idle = _idle_seconds(trial)
     over = [one.release.over and one.idle_evidence.drained[-1] == len(moments(trial)) - 1 for one in releasing.values()
             if one.idle_evidence and one.release]  # fmt: skip
-    longest = retention + 2 * MARGIN + (UNNOTICED if suspected else 0.0)
+    longest = retention + 2 * MARGIN + (LATE_NOTICE_SECONDS if suspected else 0.0)
     # What is left after a release could be a pool. A load now leaves as much again if it is a leak.
     again = (
         goal.vary and not suspected and idle < longest and _remainder_is_stable(trial, goal, releasing, idle)
@@ -313,9 +316,9 @@ def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Asses
     waits = [index for index, o in enumerate(trial.observations) if o.spec.phase is Phase.RETENTION]
     loaded = any(o.ledger.opened for o in trial.observations[waits[0] :]) if waits else False
     after = max((one.release.after for one in releasing.values() if one.release), default=0.0)
-    if loaded or len(waits) < STILL or not after or idle < RELEASE_OVER_FACTOR * after:
+    if loaded or len(waits) < STILL_READINGS or not after or idle < RELEASE_OVER_FACTOR * after:
         return False
-    last = trial.observations[-STILL:]
+    last = trial.observations[-STILL_READINGS:]
     if any(o.levels.get(key) != last[0].levels.get(key) for o in last for key in releasing):
         return False
     remainders = [last[0].levels.get(key, 0.0) - trial.initial.get(key, 0.0) for key in releasing]

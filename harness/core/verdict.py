@@ -85,9 +85,8 @@ class Bound:
     explanation: str = ""
     scope: str = "after-disconnect"  # or "while-connected"
     missed: float | None = None  # probability that a leak of the asked size would have stayed unseen
-    retained: str = (
-        ""  # of status ``retention``: the pool that filled, or when what was retained was released
-    )
+    # Of status ``retention``: the pool that filled, or when what was retained was released.
+    retained: str = ""
 
     @property
     def odds(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import BrokerCount, CycleSpec, Phase
-from harness.core.judge.attribution import MIN_CONNECTIONS, ROOM, attribution_cycle, units
+from harness.core.judge.attribution import MIN_CONNECTIONS, MIN_CYCLES_BELOW_CEILING, attribution_cycle, units
 from harness.core.metric import Key
 from harness.core.plan import Goal
 from tests.core.series import FDS, Did, play, trial
@@ -22,7 +22,9 @@ DRIVERS: dict[str, tuple[Callable[[Did], int], Callable[[CycleSpec], bool]]] = {
 }
 
 
-@pytest.mark.parametrize(("nofile", "size"), [(20_000, MIN_CONNECTIONS), (1024, (1024 - 910) // ROOM)])
+@pytest.mark.parametrize(
+    ("nofile", "size"), [(20_000, MIN_CONNECTIONS), (1024, (1024 - 910) // MIN_CYCLES_BELOW_CEILING)]
+)
 def test_cycles_of_attribution_fit_below_the_nearest_ceiling(nofile: int, size: int) -> None:
     leaking = trial([310, 610, 910])
     limited = replace(leaking, target=replace(leaking.target, limits={"RLIMIT_NOFILE": float(nofile)}))
@@ -66,7 +68,7 @@ def test_room_is_measured_in_cycles_like_the_one_that_is_run() -> None:
     limited = replace(leaking, target=replace(leaking.target, limits=limits))
     chosen = attribution_cycle(limited)
     assert chosen is not None
-    assert 4 * chosen[0].connections * ROOM <= 600
+    assert 4 * chosen[0].connections * MIN_CYCLES_BELOW_CEILING <= 600
 
 
 def test_growth_over_time_is_searched_without_clients_and_counted_by_the_second() -> None:

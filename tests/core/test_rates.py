@@ -12,7 +12,7 @@ import pytest
 from bench._services import poisson
 from harness.core.judge.findings import _rate
 from harness.core.judge.growth import Allowed, Assessed
-from harness.core.judge.memory import BLOCK, _leak
+from harness.core.judge.memory import BLOCK, _leaking
 from harness.core.judge.moments import Series
 from harness.core.judge.rates import MAX_SKEW, beside_readings, interval
 from harness.core.metric import Key
@@ -130,7 +130,7 @@ def test_anonymous_memory_whose_healthy_part_creeps(leaked: float, drift: float)
             level += leaked * BLOCK * rng.gauss(1, 0.03) + drift
             levels.append(level)
         blocks = Series(MEMORY, tuple(levels), spans((int(BLOCK),) * 12), 50)
-        one = _leak(blocks, Allowed(), "")
+        one = _leaking(blocks, Allowed(), "")
         return one.rate, one.low, one.high
 
     assert share(leaked, found) >= COVERED[0]

@@ -58,13 +58,13 @@ def test_a_noun_agrees_with_the_number_that_is_read(said: str, expected: str) ->
     assert said == expected
 
 
-# Constants, and what cannot be one where it is said.
+# Constants, and numbers that are never one in their text.
 NEVER_ONE = {
     "core/judge/memory.py: {length} blocks",
     "core/judge/memory.py: {max(missed, 2) * BLOCK:,.0f} more connections",
     "core/outline.py: {MAX_WARMUP} cycles",
     "core/outline.py: {PACE:.0f} connections",
-    "core/outline.py: {WARM:,.0f} connections",
+    "core/outline.py: {WARM_UP_CONNECTIONS:,.0f} connections",
     "core/outline.py: {blocks} blocks",
     "core/plan.py: {goal.cycles} load cycles",
     "core/judge/selftest.py: {MAX_CYCLES} cycles",

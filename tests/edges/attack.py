@@ -29,9 +29,8 @@ MAX_TIME = 25.0  # seconds that the harness is given
 DEADLINE = 90.0  # seconds for a whole cell on a busy machine
 LEFT_WITHIN = 3.0  # seconds in which every process must be gone
 PAUSE = 0.01
-STOPPED_FOR = (
-    1.0  # seconds that a stopped harness misses: several readings of its probe, and a part of a cycle
-)
+# Seconds that a stopped harness misses: several readings of its probe, and a part of a cycle.
+STOPPED_FOR = 1.0
 IDLE_FOR = 0.1  # seconds without a stream that make a service idle
 
 

@@ -104,7 +104,7 @@ LEFT: Mapping[str, str] = {
     "rust": "an entry of a Vec or a HashMap, the sender of a channel, a task that never ends",
     "": "an entry of a list or a cache, memory that is not freed",
 }
-OUTSIDE = frozenset({"", "anonymous", "rss", "uss"})  # kinds of memory that the kernel counts
+KERNEL_MEMORY = frozenset({"", "anonymous", "rss", "uss"})  # kinds of memory that the kernel counts
 TICKING: Mapping[str, str] = {
     "python": "timers and background tasks",
     "node": "setInterval and background work",
@@ -142,7 +142,7 @@ _SCALARS = frozenset(
     }
 )
 _RUNS = re.compile(r"(?:Task|Future|Thread|[Gg]reenlet|Timeout|Immediate|Timer|Handle)$")
-COMPARED = 0.5  # of the growth: what a container gains less than this does not explain it
+MIN_EXPLAINED_SHARE = 0.5  # of the growth: what a container gains less than this does not explain it
 # Metrics of which one container holds one element for each.
 _ONE_EACH = ("tasks", "threads", "processes", "fds")
 # Kinds of places whose rate counts what a container would hold one element for.
@@ -238,7 +238,7 @@ def next_step(
         return f"close what each {opened} leaves in {held.name}, {word(CLOSED_BY)}"
     if driver and held and metric == "memory":
         return f"{word(REMOVED_BY)}, remove the {held.item} from {held.name}: it outlives its stream"
-    if driver and metric == "memory" and kind in OUTSIDE:
+    if driver and metric == "memory" and kind in KERNEL_MEMORY:
         return f"find what each {opened} leaves behind: {word(LEFT)}"
     if driver and metric == "memory":
         return f"{word(REMOVED_BY)}, remove what the stream added to {word(ADDED_TO)}: it outlives its stream"
@@ -256,4 +256,4 @@ def explains(found: Places, place: Place, metric: str, grown: float) -> bool:
     if metric not in _ONE_EACH:
         same = [one for one in found.places if one.own and one.kind in _COUNTED and one.per == place.per]
         least = max((one.rate or 0.0 for one in same), default=0.0)
-    return place.rate is None or place.rate >= COMPARED * least
+    return place.rate is None or place.rate >= MIN_EXPLAINED_SHARE * least

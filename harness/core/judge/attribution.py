@@ -16,8 +16,8 @@ from harness.core.record import Trial
 
 __all__ = ["attribution_cycle", "units"]
 
-ENOUGH = 50.0  # leaked objects that make a place stand out from the other work of a cycle
-ROOM = 5  # cycles of attribution that must fit below the nearest ceiling: three are run
+MIN_LEAKED = 50.0  # leaked objects that make a place stand out from the other work of a cycle
+MIN_CYCLES_BELOW_CEILING = 5  # cycles of attribution that must fit below the nearest ceiling: three are run
 MIN_CYCLE = 5  # connections: fewer show nothing
 MIN_CONNECTIONS = 200  # connections in one cycle of attribution
 # Units of a driver that the ledger of a cycle counts, and their names; other growth is reported per connection.
@@ -50,12 +50,12 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
             step, index=len(trial.observations), connections=0, dwell=seconds, phase=Phase.SEARCH
         ), per
     step = _driven(trial, first.driver or "")
-    wanted = math.ceil(ENOUGH / first.rate.value) if first.rate.value > 0 else step.connections
+    wanted = math.ceil(MIN_LEAKED / first.rate.value) if first.rate.value > 0 else step.connections
     size = min(max(step.connections, MIN_CONNECTIONS), max(MIN_CONNECTIONS, wanted))
     # The search for the place must not crash the service.
     room = min(_room(trial, step), default=math.inf)
     if math.isfinite(room):
-        size = min(size, int(room / ROOM))
+        size = min(size, int(room / MIN_CYCLES_BELOW_CEILING))
     if size < MIN_CYCLE:
         return None
     step = replace(step, index=len(trial.observations), connections=size, phase=Phase.SEARCH)

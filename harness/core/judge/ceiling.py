@@ -15,11 +15,12 @@ from harness.core.judge.limit import assess_limited
 from harness.core.judge.moments import Moment, Series, level_of, series
 from harness.core.metric import Key
 
-# Share of a ceiling from which on a level stands at it. A ceiling of a user is shared with the user's other processes.
-STANDS = 0.9
-ABOVE = 1.1  # times the ceiling: a level beyond is not bound by it, as eventfds of several ZeroMQ contexts are not
+# Share of a ceiling from which on a level is at it: the user's other processes share the ceilings of a user.
+AT_CEILING_SHARE = 0.9
+# Times the ceiling. A level beyond it is not bound by it: a process may have eventfds of several ZeroMQ contexts.
+BEYOND_CEILING = 1.1
 PER_PROCESS = ("RLIMIT_NOFILE", "vm.max_map_count")
-GREW = 0.5  # share of the ceiling that must have been added during the run
+MIN_GROWN_SHARE = 0.5  # share of the ceiling that must have been added during the run
 
 
 def ceiling_of(key: Key, limits: Mapping[str, float]) -> tuple[str, float] | None:
@@ -46,11 +47,15 @@ def assess_at_ceiling(
     read = [
         (index, level) for index, moment in enumerate(found) if (level := level_of(moment, key)) is not None
     ]
-    full = [index for index, level in read if level >= STANDS * limit]
-    if not full or read[-1][1] < STANDS * limit or max(level for _, level in read) > ABOVE * limit:
+    full = [index for index, level in read if level >= AT_CEILING_SHARE * limit]
+    if (
+        not full
+        or read[-1][1] < AT_CEILING_SHARE * limit
+        or max(level for _, level in read) > BEYOND_CEILING * limit
+    ):
         return result
     grew = read[-1][1] - read[0][1]
-    if grew < GREW * limit:
+    if grew < MIN_GROWN_SHARE * limit:
         return result
     stands = f"{name} ({limit:g}) allowed no more"
     # The load that reached the ceiling may have been cut off by it, which makes its rate too low. It counts only where

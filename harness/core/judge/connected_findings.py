@@ -7,9 +7,9 @@ import math
 from harness.core.design import spent
 from harness.core.judge.caveat import SETTLING, time_option
 from harness.core.judge.while_connected import (
+    HOLD_MARGIN,
     NOISE,
-    SETTLE,
-    SPARE,
+    SETTLE_SHARE,
     Grown,
     all_grown,
     certain,
@@ -22,8 +22,8 @@ from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Finding, Rate
 
 SCOPE = "while-connected"
-EVENTFUL = 3.0  # events a client, from which growth is counted per event
-LATE = 0.2  # seconds by which a level may be read later than the events were counted
+MIN_EVENTS_PER_CLIENT = 3.0  # events a client, from which growth is counted per event
+MAX_READING_DELAY = 0.2  # seconds by which a level may be read later than the events were counted
 
 
 def hourly(trial: Trial) -> dict[Key, float]:
@@ -40,7 +40,7 @@ def findings(trial: Trial) -> list[Finding]:
 def _finding(one: Grown) -> Finding:
     driver, amount, words = _driver(one)
     value, hidden = one.total / amount, one.hidden / amount
-    noise = NOISE.get(one.key.unit, 1.0) / amount + value * LATE / one.seconds
+    noise = NOISE.get(one.key.unit, 1.0) / amount + value * MAX_READING_DELAY / one.seconds
     unit = one.key.unit
     after = "and the run ended before they left" if one.cut else "freed when they leave"
     text = (
@@ -66,7 +66,7 @@ def _driver(one: Grown) -> tuple[str, float, str]:
     seconds = one.clients * one.seconds
     if one.stalled == one.clients:
         return "stalled-second", seconds, "second of a stalled reader"
-    if one.events >= EVENTFUL * one.clients:
+    if one.events >= MIN_EVENTS_PER_CLIENT * one.clients:
         return "event", one.events, "event"
     return "connected-second", seconds, "second of a connected client"
 
@@ -114,7 +114,7 @@ def undecided(trial: Trial) -> tuple[str, str] | None:
 
 def _seconds(one: Grown) -> int:
     """Seconds of a hold in which growth at this pace exceeds any bounded buffer."""
-    return math.ceil(SPARE * one.limit / (one.per_client / one.seconds) / (1 - SETTLE) / 10) * 10
+    return math.ceil(HOLD_MARGIN * one.limit / (one.per_client / one.seconds) / (1 - SETTLE_SHARE) / 10) * 10
 
 
 def _explained(one: Grown) -> str:

@@ -13,7 +13,7 @@ from harness.core.judge.following import followed, without_brought_mappings, wit
 from harness.core.judge.growth import MAX_UNEXPLAINED, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limited
 from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
-from harness.core.judge.one_count import COUNTED, FLOOR, allowed, assess_one
+from harness.core.judge.one_count import FLOOR, UNITS_PER_STREAM, allowed, assess_one
 from harness.core.judge.rates import beside_readings, interval
 from harness.core.judge.restarted import merged, outlived
 from harness.core.judge.retained import retained
@@ -23,10 +23,9 @@ from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
 from harness.core.segments import segments
 
-WORK = 0.05  # cores: a rise of idle CPU by this much is work for what is retained
-STAYED = (
-    0.5  # share of the growth of a class of descriptors without clients that their total must have grown by
-)
+MIN_IDLE_CPU_RISE = 0.05  # cores: a rise of idle CPU by this much is work for what is retained
+# Share of the growth of a class of descriptors without clients that their total must have grown by.
+MIN_SHARE_OF_TOTAL = 0.5
 CAPPED = ("fds", "threads", "processes", "tasks", "broker-peers")  # resources with a limit
 # Metrics that must return to the same integer for a pass; the others matter only when they grow.
 CERTIFIED = frozenset({"fds", "threads", "processes", "tasks", "broker-peers"})
@@ -77,7 +76,7 @@ def without_changed_states(
         certain = one.status in ("leaking", "suspected") and one.factor == "time"
         if not key.kind or key.metric != "fds" or not certain or total is None:
             return one
-        if _without_clients(total) >= STAYED * _without_clients(read[key]):
+        if _without_clients(total) >= MIN_SHARE_OF_TOTAL * _without_clients(read[key]):
             return one
         why = "grew without clients while all descriptors together did not: they changed their state"
         return replace(one, status="undecided", growing=False, why=why)
@@ -142,7 +141,7 @@ def rule_out_cache_by_idle_cpu(results: Mapping[Key, Assessed]) -> dict[Key, Ass
     """Memory that a cache could hold is a leak if the idle service uses more CPU the more it retains: a service does no
     work for the entries of a cache."""
     cpu = results.get(Key("idle-cpu"))
-    busy = cpu is not None and cpu.total >= WORK and (cpu.growing or cpu.status == "leaking")
+    busy = cpu is not None and cpu.total >= MIN_IDLE_CPU_RISE and (cpu.growing or cpu.status == "leaking")
     return {
         key: replace(one, status="leaking", growing=False, cache="", why=_worked(one.cache, cpu))
         if busy and one.cache and one.rate > 0
@@ -191,7 +190,9 @@ def find_correlated_growth(
             missed = math.fsum(abs(b - share * a) for a, b in zip(led, grown, strict=True))
             if share > 0 and missed <= MAX_UNEXPLAINED * one.total:
                 rate, low, high = (
-                    beside_readings(read[key], lead.factor, FLOOR[key.kind]) if key.kind in COUNTED else None
+                    beside_readings(read[key], lead.factor, FLOOR[key.kind])
+                    if key.kind in UNITS_PER_STREAM
+                    else None
                 ) or interval(grown, read[key].column(lead.factor))
                 leaders[key] = leader
                 found[key] = replace(

@@ -13,8 +13,9 @@ EXACT = 0.01  # share of the growth that a driver without a residual may miss: r
 RESIDUAL = 3.0  # times that share which the plainest driver must leave before an exact one is named instead
 REFUSED = 0.02  # share of refused connections from which they are left out of the driver
 MEDIAN_CHI = 0.455  # the median of chi-squared with one degree of freedom
-SAME = 2.0  # log-likelihood difference below which two drivers cannot be distinguished
-PLAINER = 4.0  # by which another driver must beat the plainest one before it is named (docs/detector.md)
+MAX_TIE = 2.0  # log-likelihood difference below which two drivers cannot be distinguished
+# By which another driver must beat the plainest one before it is named (docs/detector.md).
+MIN_ADVANTAGE = 4.0
 
 
 def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> tuple[str, tuple[str, ...]]:
@@ -33,11 +34,11 @@ def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> t
         return "connection", ()
     best = max(one.likelihood for one in fits.values())
     spread = min(_spread(grown, series.column(factor), offset) for factor in fits)
-    tied = [factor for factor, one in fits.items() if one.likelihood >= best - SAME * spread]
+    tied = [factor for factor, one in fits.items() if one.likelihood >= best - MAX_TIE * spread]
     plain = next(
-        (factor for factor, one in fits.items() if one.likelihood >= best - PLAINER * spread), tied[0]
+        (factor for factor, one in fits.items() if one.likelihood >= best - MIN_ADVANTAGE * spread), tied[0]
     )
-    also = "answered" in fits and fits["answered"].likelihood >= best - PLAINER * spread
+    also = "answered" in fits and fits["answered"].likelihood >= best - MIN_ADVANTAGE * spread
     if plain == "connection" and also and _refused(series):
         plain = "answered"  # refused connections use nothing, so only answered ones can be the driver
     exact = _without_residual(grown, series, offset, plain, list(fits))

@@ -9,9 +9,9 @@ from harness.core.record import Place, Places
 from harness.core.units import counted
 
 ALLOCATED = frozenset({"line", "type", "function"})  # kinds of places that tell of memory
-HALF = 0.5  # of a growth in descriptors: opened in C code, the others have no line
+MIN_EXPLAINED_SHARE = 0.5  # of a growth in descriptors: opened in C code, the others have no line
 # Kinds of places that explain one metric; any other metric is explained by everything that grew.
-SPEAKING = {
+PLACE_KINDS = {
     "tasks": frozenset({"task", "greenlet", "goroutine", "resource"}),
     "threads": frozenset({"thread"}),
     "fds": frozenset({"descriptor"}),
@@ -41,14 +41,14 @@ def places_of(found: Places, key: Key, rate: float = 0.0) -> tuple[Place, ...]:
         for place in found.places
         if key.metric != "processes"
         or place.kind not in ALLOCATED
-        or (place.own and (place.rate or 0.0) >= HALF * rate)
+        or (place.own and (place.rate or 0.0) >= MIN_EXPLAINED_SHARE * rate)
     )
 
 
 def _of_metric(found: Places, key: Key, rate: float) -> tuple[Place, ...]:
     """The places that are of this metric. Descriptors explain a finding when those whose lines are known are at least
     half of it."""
-    own = tuple(place for place in found.places if place.kind in SPEAKING.get(key.metric, ()))
-    if key.metric == "fds" and math.fsum(place.rate or 0.0 for place in own) < HALF * rate:
+    own = tuple(place for place in found.places if place.kind in PLACE_KINDS.get(key.metric, ()))
+    if key.metric == "fds" and math.fsum(place.rate or 0.0 for place in own) < MIN_EXPLAINED_SHARE * rate:
         return ()
     return own

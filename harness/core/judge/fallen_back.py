@@ -17,8 +17,10 @@ from harness.core.metric import Key
 from harness.core.stats.distributions import poisson_interval
 from harness.core.units import counted
 
-FEW = 3  # levels from the low one on that may rise throughout by chance; more of them are growth that began late
-AS_HIGH = 1.25  # times the highest level before the low reading, up to which later ones are no new growth
+# Levels from the low one on that may rise throughout by chance. More of them are growth that began late.
+MAX_RISING_LEVELS = 3
+# Times the highest level before the low reading, up to which later ones are no new growth.
+NEW_GROWTH_FACTOR = 1.25
 
 
 def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: float) -> Assessed:
@@ -43,8 +45,12 @@ def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: f
         served = [(moment.done.get("answered", 0.0), level) for moment, level in read[index:]]
         rest = [level for (before, _), (amount, level) in pairwise(served) if amount > before]
         rest = [read[index][1], *rest]
-        climbs = len(rest) > FEW and all(low <= up for low, up in pairwise(rest)) and rest[-1] > rest[0]
-        if high <= sensitivity and later <= AS_HIGH * highest and not climbs:
+        climbs = (
+            len(rest) > MAX_RISING_LEVELS
+            and all(low <= up for low, up in pairwise(rest))
+            and rest[-1] > rest[0]
+        )
+        if high <= sensitivity and later <= NEW_GROWTH_FACTOR * highest and not climbs:
             streams = counted(exposure, "answered stream", "g")
             why = f"fell back to {level - start:g} above the level before the first client after {streams}"
             return replace(one, status="bounded", at_most=high, why=why, growing=False)

@@ -13,7 +13,7 @@ from harness.core.judge.explaining_places import where
 from harness.core.judge.following import only_follows
 from harness.core.judge.forecast import first_full, nearest
 from harness.core.judge.growth import Assessed
-from harness.core.judge.memory import GRANULE, MEMORY
+from harness.core.judge.memory import ARENA, MEMORY
 from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.one_count import FLOOR
 from harness.core.judge.rates import MAX_SKEW
@@ -28,9 +28,9 @@ HOUR = 3600.0
 MIN_SPAN = 1e-3  # seconds between readings, below which they bound nothing per hour
 EVENTFD = Key("fds", "eventfd")
 NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
-POOLED = 3.0  # units retained for good from which on a pool is mentioned
-SHARP = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
-MOST = 0.97  # of the growth of a total that its classes make up
+MIN_POOL = 3.0  # units retained for good from which on a pool is mentioned
+MAX_EXACT_WIDTH = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
+MIN_CLASS_SHARE = 0.97  # of the growth of a total that its classes make up
 CHILD = "child-process"  # the recipe of processes that never end
 
 
@@ -94,8 +94,10 @@ def _shown(leaking: Mapping[Key, Assessed]) -> list[Key]:
         kinds = [key for key in leaking if key.metric == metric and key.kind]
         of_kinds = [leaking[key] for key in kinds]
         alone = max((one.total for one in of_kinds), default=0.0)
-        exact = total and _width(total) <= SHARP and alone < MOST * total.total
-        shown += [Key(metric)] if not kinds or (exact and min(map(_width, of_kinds)) > SHARP) else kinds
+        exact = total and _width(total) <= MAX_EXACT_WIDTH and alone < MIN_CLASS_SHARE * total.total
+        shown += (
+            [Key(metric)] if not kinds or (exact and min(map(_width, of_kinds)) > MAX_EXACT_WIDTH) else kinds
+        )
     return shown
 
 
@@ -119,7 +121,7 @@ def _accepted(leaking: Mapping[Key, Assessed], key: Key) -> bool:
     much, are their cause."""
     rate = leaking[key].rate
     return key.kind == "tcp-in" and any(
-        other.kind.startswith("tcp-out") and math.isclose(one.rate, rate, rel_tol=SHARP)
+        other.kind.startswith("tcp-out") and math.isclose(one.rate, rate, rel_tol=MAX_EXACT_WIDTH)
         for other, one in leaking.items()
     )
 
@@ -250,7 +252,7 @@ def per_hour(found: Sequence[Moment], key: Key, drained: Sequence[int] | None = 
         return poisson_interval(grown, hours)[2] if grown else NO_GROWTH / hours
     if key.kind in EXACT_MEMORY_KINDS:  # what it fell by once is what its readings scatter by
         return (grown + max(FLOOR.get(key.kind, 1.0), drawdown(levels))) / hours
-    step = GRANULE if key.unit == "B" else FLOOR.get(key.metric, 1.0)
+    step = ARENA if key.unit == "B" else FLOOR.get(key.metric, 1.0)
     return (grown + step) / hours
 
 
@@ -287,7 +289,7 @@ def pooled(found: Sequence[Moment], key: Key) -> str:
     last = max((i for i, level in enumerate(levels) if level > max(levels[:i], default=-math.inf)), default=0)
     grown = levels[last] - levels[0]
     stays = min(levels[last:]) - levels[0]
-    if last == 0 or stays < POOLED or last == len(levels) - 1:
+    if last == 0 or stays < MIN_POOL or last == len(levels) - 1:
         return ""
     return f"grew by {grown:g} during the first {counted(last + 1, 'cycle')} and stopped: a pool or a cache"
 

@@ -17,15 +17,17 @@ from harness.core.cycle import Phase
 from harness.core.judge.growth import MAX_UNEXPLAINED, NEARLY_ALL, Assessed
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.moments import Moment, level_of, split_warmup
-from harness.core.judge.retention import FLAT
+from harness.core.judge.retention import MAX_WARM_UP_SHARE
 from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Key, rank
 from harness.core.units import counted
 
 THREAD_KEYS = (Key("tasks", "java-thread"), Key("threads"))
 # What one thread of a pool holds at most, by counter: 24 objects were measured in a JVM.
 PER_THREAD = {"objects": 64.0, "blocks": 64.0, "heap-bytes": 65_536.0}
-STACK = 3.0  # mappings of one thread at most: its stack, a guard page, and now and then an arena of malloc
-HEALTHY = 4096.0  # bytes per stream by which healthy services climb while they warm up (docs/detector.md)
+# Mappings of one thread at most: its stack, a guard page, and now and then an arena of malloc.
+MAPPINGS_PER_THREAD = 3.0
+# Bytes per stream by which healthy services climb while they warm up (docs/detector.md).
+WARM_UP_BYTES = 4096.0
 
 
 def followed(
@@ -61,7 +63,7 @@ def held_for_departed(found: Sequence[Moment], memory: Assessed, results: Mappin
         return memory
     left = read[-1][0] - read[0][0]
     streams = read[-1][1].get("answered", 0.0) - read[0][1].get("answered", 0.0)
-    if left > min(memory.total / 2, HEALTHY * streams):
+    if left > min(memory.total / 2, WARM_UP_BYTES * streams):
         return memory
     why = f"grew with {leader}, which is released late; {max(0.0, left) / 1e6:.3g} MB were left after that"
     return replace(memory, why=f"{why}: {memory.why}", growing=False)
@@ -128,7 +130,7 @@ def _following(
         if found[before].searches == found[after].searches:  # else the search has taken memory of its own
             left += later - level
             streams += found[after].done.get("answered", 0.0) - found[before].done.get("answered", 0.0)
-    if streams <= 0 or left > max(floor, FLAT * one.idle_evidence.fallen):
+    if streams <= 0 or left > max(floor, MAX_WARM_UP_SHARE * one.idle_evidence.fallen):
         return one
     why = (
         f"{one.release.text()}, in step with {leader}; nothing else was left of "
@@ -160,7 +162,9 @@ def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Asses
         return dict(results)
     threads = results.get(Key("threads"))
     stacks = (
-        threads and threads.status in ("undecided", "bounded") and mappings.total <= STACK * threads.total
+        threads
+        and threads.status in ("undecided", "bounded")
+        and mappings.total <= MAPPINGS_PER_THREAD * threads.total
     )
     cached = any(one.cache and one.status == "undecided" for one in results.values())
     if not stacks and not cached:

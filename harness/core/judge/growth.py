@@ -18,9 +18,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.core.judge.diagnose import PLAINER, SAME, driver, per
+from harness.core.judge.diagnose import MAX_TIE, MIN_ADVANTAGE, driver, per
 from harness.core.judge.moments import DRIVERS, Series
-from harness.core.judge.rates import STRICT, batch_size, interval
+from harness.core.judge.rates import MAX_SPREAD, batch_size, interval
 from harness.core.judge.retention import IdleEvidence, Release
 from harness.core.stats.distributions import correlated, median, poisson_interval, ranks
 from harness.core.stats.evidence import evidence, excluded
@@ -31,9 +31,8 @@ CERTAIN = math.log(1000)
 CORRELATION_CHANCE = 0.003  # probability that growth occurred by chance in the cycles with much of the driver
 RANK_CORRELATION_CHANCE = 0.05  # the same by ranks, which a single cycle cannot decide
 MIN_GROWTH = 3.0
-SLOW_POOL = (
-    64.0  # twice the largest slowly filling pool that was found: ThreadPoolExecutor has at most 32 threads
-)
+# Twice the largest slowly filling pool that was found: ThreadPoolExecutor has at most 32 threads.
+SLOW_POOL = 64.0
 BURST_POOL = 256.0  # slots of the largest default pool, Tomcat's 200 threads, rounded up to a power of two
 # Times the smallest cycle that the largest must be, to distinguish growth per stream from growth per burst.
 MIN_SIZE_RATIO = 1.5
@@ -50,14 +49,12 @@ BENIGN_FACTORS = ("cycle", "time", "reading")  # causes of growth that is not a 
 BOUND_EVIDENCE = math.log(20)  # an e-value of 20 against a larger rate: a bound at 95 %
 NEARLY_ALL = 0.8  # share of the growth that occurs in cycles with long streams
 HALVINGS = 12  # bisection steps of the search for the bound: a precision of 1 in 4,096
-MIN_CONCENTRATED_SHARE = (
-    0.5  # share of the growth that occurs in the cycles with a driver that the others do not have
-)
+# Share of the growth that occurs in the cycles with a driver that the others do not have.
+MIN_CONCENTRATED_SHARE = 0.5
 MIN_CONCENTRATION = 3.0  # times as much growth in such a cycle as in another one
 MIN_REGULAR_SHARE = 0.8  # share of the bursts, or cycles of a driver, that add the same number each
-EXPECTED_IF_CONTINUING = (
-    4.6  # expected units that all fail to appear with a probability of 1 %: growth has stopped
-)
+# Expected units that all fail to appear with a probability of 1 %: growth has stopped.
+EXPECTED_IF_CONTINUING = 4.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +236,7 @@ def _why_certain_at_once(data: _TestedSeries, factor: str) -> str:
     # Two cycles leave hardly any residual to test a fit by, so their rates must agree and the growth must exceed
     # twice a pool.
     if len(active) == 2:
-        agree = all(abs(value - rate * amount) <= STRICT * value for value, amount in active)
+        agree = all(abs(value - rate * amount) <= MAX_SPREAD * value for value, amount in active)
         if not (agree and rate >= 1 and total > 2 * peak and not any(data.series.before[1:])):
             return ""
         return "rose by the same rate in both cycles, to more than twice what a pool would hold"
@@ -315,7 +312,7 @@ def _constant_per_unit(data: _TestedSeries, factor: str) -> bool:
     sizes."""
     active = _spans_with(data, factor)
     rate = math.fsum(value for value, _ in active) / math.fsum(amount for _, amount in active)
-    return all(abs(value - rate * amount) <= max(1.0, STRICT * abs(value)) for value, amount in active)
+    return all(abs(value - rate * amount) <= max(1.0, MAX_SPREAD * abs(value)) for value, amount in active)
 
 
 def _mostly_constant_per_unit(data: _TestedSeries, factor: str) -> bool:
@@ -323,7 +320,9 @@ def _mostly_constant_per_unit(data: _TestedSeries, factor: str) -> bool:
     reply for the broker and a timeout for its client, so a busy machine miscounts a cycle now and then."""
     active = _spans_with(data, factor)
     rate = median([value / amount for value, amount in active])
-    same = sum(1 for value, amount in active if abs(value - rate * amount) <= max(1.0, STRICT * abs(value)))
+    same = sum(
+        1 for value, amount in active if abs(value - rate * amount) <= max(1.0, MAX_SPREAD * abs(value))
+    )
     return rate > 0 and same >= MIN_REGULAR_SHARE * len(active)
 
 
@@ -506,7 +505,7 @@ def _follows_bursts(data: _TestedSeries, factor: str) -> bool:
     """Whether growth follows the bursts of clients better than the driver, as in a slowly filling pool."""
     by_burst = fit(data.grown, [data.series.column("cycle")], data.offset)
     by_driver = fit(data.grown, [data.series.column(factor)], data.offset)
-    return by_burst.likelihood > by_driver.likelihood + SAME
+    return by_burst.likelihood > by_driver.likelihood + MAX_TIE
 
 
 def _largest_rate_beside_bursts(data: _TestedSeries) -> float:
@@ -516,7 +515,7 @@ def _largest_rate_beside_bursts(data: _TestedSeries) -> float:
     alone = fit(data.grown, [bursts], data.offset).likelihood
     for _, factor, _ in DRIVERS:
         other = data.series.column(factor)
-        if any(other) and fit(data.grown, [other], data.offset).likelihood > alone - PLAINER:
+        if any(other) and fit(data.grown, [other], data.offset).likelihood > alone - MIN_ADVANTAGE:
             return math.inf
     # Where nearly every burst adds the same, that number is the pool's step, and not a batch that leaks at once: of
     # batches that leak by chance some bursts would have two, and short ones none.

@@ -19,13 +19,14 @@ from harness.core.judge.rates import interval
 from harness.core.metric import Key
 from harness.core.record import Trial
 
-SERVED = 0.02  # share of a cycle's streams that may be answered after the limit
-IN_STEP = 0.15  # share of the growth that the answered streams may leave unexplained
+MAX_ANSWERED_SHARE = 0.02  # share of a cycle's streams that may be answered after the limit
+MAX_UNEXPLAINED_SHARE = 0.15  # share of the growth that the answered streams may leave unexplained
 MIN_RATE = 0.3  # units per answered stream: a leak that reaches a limit within minutes is not rare
 MIN_UNITS = 16.0  # units
-ALIKE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
-ROUND = 3  # steps of ALIKE by which a rate may differ from a whole number where a single cycle tells it
-STAYS = 0.9  # share of the growth that is retained once nothing is served
+TIE_SHARE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
+# Steps of TIE_SHARE by which a rate may differ from a whole number where a single cycle tells it.
+MAX_ROUGHNESS = 3
+MIN_RETAINED_SHARE = 0.9  # share of the growth that is retained once nothing is served
 NAMED = {"answered": "answered", "accepted": "connection", "connection": "connection"}
 # accepted: includes requests reset before their answer. connection: includes those in the queue for a worker.
 FACTORS = ("answered", "accepted", "connection")
@@ -47,7 +48,7 @@ def limit_of(trial: Trial) -> Limit | None:
         for index, o in enumerate(trial.observations)
         if o.ledger.opened and o.complete and o.spec.phase is not Phase.SEARCH
     ]
-    served = [index for index, ledger in loads if answered(ledger) > SERVED * ledger.opened]
+    served = [index for index, ledger in loads if answered(ledger) > MAX_ANSWERED_SHARE * ledger.opened]
     after = [(index, ledger) for index, ledger in loads if not served or index > served[-1]]
     if not served or not after:
         return None
@@ -98,7 +99,10 @@ def assess_limited(
     if streams <= 0 or len(active) < spans or total < max(MIN_UNITS, rare * streams) or total <= granted.pool:
         return None
     rate = total / streams
-    if _missed(grown, column) > IN_STEP * total or read[-1][1] - until[0][1] < STAYS * total:
+    if (
+        _missed(grown, column) > MAX_UNEXPLAINED_SHARE * total
+        or read[-1][1] - until[0][1] < MIN_RETAINED_SHARE * total
+    ):
         return None
     _, low, high = interval(grown, column)
     top = max(level for _, level in read)
@@ -110,7 +114,7 @@ def assess_limited(
 def _one_each(total: float, streams: float, peak: int) -> bool:
     """Whether a single cycle, in which everything was used up, added the same whole number for each stream, and more
     than streams were open at once: a pool that is sized by its load holds no more than those."""
-    return streams > 0 and total > peak and _roughness(total / streams) <= ROUND
+    return streams > 0 and total > peak and _roughness(total / streams) <= MAX_ROUGHNESS
 
 
 def _plainest(grown: Sequence[float], columns: Mapping[str, Sequence[float]]) -> str:
@@ -118,13 +122,13 @@ def _plainest(grown: Sequence[float], columns: Mapping[str, Sequence[float]]) ->
     one descriptor for each request is more likely than 1.25 for each answer."""
     missed = {name: _missed(grown, column) for name, column in columns.items()}
     least, total = min(missed.values()), math.fsum(grown)
-    alike = [name for name in FACTORS if missed[name] <= least + ALIKE * total and any(columns[name])]
+    alike = [name for name in FACTORS if missed[name] <= least + TIE_SHARE * total and any(columns[name])]
     return min(alike or FACTORS, key=lambda name: _roughness(total / max(1.0, math.fsum(columns[name]))))
 
 
 def _roughness(rate: float) -> float:
-    """How far a rate is from a whole number, as a share of it, in steps of ALIKE."""
-    return round(abs(rate - max(1, round(rate))) / max(rate, 1e-9) / ALIKE)
+    """How far a rate is from a whole number, as a share of it, in steps of TIE_SHARE."""
+    return round(abs(rate - max(1, round(rate))) / max(rate, 1e-9) / TIE_SHARE)
 
 
 def _did(before: Moment, after: Moment, factor: str) -> float:

@@ -26,12 +26,13 @@ from harness.core.units import counted
 
 MEMORY = Key("memory", "anonymous")
 ASKED = 1024.0  # bytes per connection that must not be missed
-GRANULE = float(1 << 20)  # bytes: an arena of CPython ≥ 3.10, the largest step an allocator takes as a rule
-BLOCK = 2.0 * GRANULE / ASKED  # connections in which a leak of the asked size takes two of them
-WARM = 9000.0  # connections during which a healthy service may climb
+ARENA = float(1 << 20)  # bytes: an arena of CPython ≥ 3.10, the largest step an allocator takes as a rule
+BLOCK = 2.0 * ARENA / ASKED  # connections in which a leak of the asked size takes two of them
+WARM_UP_CONNECTIONS = 9000.0  # connections during which a healthy service may climb
 TOLERANCE = 16.0 * 1024  # bytes per block: a few pages come and go
-FINEST = 128.0  # bytes per connection below which the slow growth of an allocator cannot be distinguished from a leak
-GROSS = 16.0 * 1024  # bytes per connection: above any staircase or warm-up met after its third cycle
+# Bytes per connection below which the slow growth of an allocator cannot be distinguished from a leak.
+SMALLEST_LEAK_BYTES = 128.0
+GROSS_RATE = 16.0 * 1024  # bytes per connection: above any staircase or warm-up met after its third cycle
 GROSS_LEAST = 8.0 * (1 << 20)  # bytes in all
 # Of so many blocks so many must rise: by chance alone 2e-4, 3e-4, 2e-4 and 8e-4 (sign test).
 SIGNS = ((24, 20), (20, 18), (16, 15), (12, 12))
@@ -39,18 +40,18 @@ RISING = 8  # cycles; at most one of them may fall: 9 of 256 orders of rises and
 RISING_LEAST = 512.0 * 1024  # bytes
 BET = 0.35  # share by which a rise is taken to be likelier than not
 CERTAIN_SIGNS = 100.0  # one false alarm in 100, the goal for memory; the line's own test comes on top
-# Blocks after the warm-up that all rose by ARENAS or more, in a straight line far above its noise: 1 in 128 by chance
-# for the signs, one in 2,000 for the line. Healthy services of all kinds recorded rise by less than one arena a block
-# once they have served WARM. With fewer arenas a block the driver would not be certain, because memory grows in steps.
+# Blocks after the warm-up that all rose by MIN_ARENAS or more, in a straight line far above its noise. By chance the
+# signs do so once in 128 runs, the line once in 2,000. Every healthy service that was recorded rises by less than one
+# arena a block after WARM_UP_CONNECTIONS. Fewer arenas a block would leave the driver open: memory grows in steps.
 EVEN_BLOCKS = 7
-ARENAS = 4.0
-MIN_CLIMB = 4  # levels
-CLIMB = 3.0  # standard errors
-SETTLED = 4  # blocks needed before two still ones at the end are a pass
-SUSPECT = 4  # blocks after the warm-up that all rose: not certain, but no pass
-LATE = 0.25  # share of a growth that its second half must hold, as ``growth`` requires of counts
-BACK = 0.2  # share of a climb that, given back, makes it no leak
-SLOWING = 0.6  # a climb whose second half is below this share of its first is settling
+MIN_ARENAS = 4.0
+MIN_CLIMB_LEVELS = 4  # levels
+MIN_CLIMB_ERRORS = 3.0  # standard errors
+MIN_BLOCKS_FOR_PASS = 4  # blocks needed before two still ones at the end are a pass
+MIN_SUSPECT_BLOCKS = 4  # blocks after the warm-up that all rose: not certain, but no pass
+MIN_LATE_SHARE = 0.25  # share of a growth that its second half must hold, as ``growth`` requires of counts
+MAX_GIVEN_BACK = 0.2  # share of a climb that, given back, makes it no leak
+MIN_LATE_PACE = 0.6  # a climb whose second half is below this share of its first is settling
 
 
 def joined(one: Series, least: float) -> Series:
@@ -82,9 +83,9 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
     cycles = joined(one, largest / 2)
     rates = [grown / amount for grown, amount in _pairs(cycles, granted)]
     total = one.levels[-1] - one.levels[0]
-    if _gross(rates, total):
+    if _far_above_allocators(rates, total):
         why = f"rose by at least {min(rates) / 1024:.0f} KiB per connection in each of {counted(len(rates), 'cycle')}"
-        return _leak(cycles, granted, why)
+        return _leaking(cycles, granted, why)
     blocks = joined(one, BLOCK)
     warm, _ = split_warmup(found)
     decided = _by_signs(blocks, granted, warm[-1].done.get("connection", 0.0))
@@ -109,8 +110,9 @@ def rising(one: Series) -> float:
 
 
 def still_rising(one: Series, granted: Allowed) -> float:
-    """Bytes that a series too short for any test has grown by, if the growth continues: more than an arena, and LATE of
-    all, came with the second half of the connections. Else 0. A pass would claim that it has stopped."""
+    """Bytes by which a series too short for any test has grown, if the growth continues; else 0. It continues if more
+    than an arena, and at least MIN_LATE_SHARE of all, came with the second half of the connections. A pass would claim
+    that it has stopped."""
     pairs = _pairs(one, granted)
     half = math.fsum(amount for _, amount in pairs) / 2
     passed = late = 0.0
@@ -119,16 +121,16 @@ def still_rising(one: Series, granted: Allowed) -> float:
         late += share * value
         passed += amount
     total = math.fsum(value for value, _ in pairs)
-    return total if late > GRANULE and late >= LATE * total else 0.0
+    return total if late > ARENA and late >= MIN_LATE_SHARE * total else 0.0
 
 
 def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
     """before: connections served before the first block."""
     pairs = _pairs(blocks, granted)
-    rose = [value > max(TOLERANCE, FINEST * amount) for value, amount in pairs]
+    rose = [value > max(TOLERANCE, SMALLEST_LEAK_BYTES * amount) for value, amount in pairs]
     first = 0
     for _, amount in pairs:
-        if before >= WARM:
+        if before >= WARM_UP_CONNECTIONS:
             break
         before += amount
         first += 1
@@ -146,27 +148,27 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
                     blocks.peak,
                     blocks.before,
                 )
-                return _leak(late, granted, why)
+                return _leaking(late, granted, why)
     slope = _line(blocks, first)
     if len(signs) >= SIGNS[-1][0] and (signs[-1] or signs[-2]) and slope >= critical(len(signs)):
         rates = [value / amount for value, amount in kept]
         if sign_evidence(signs) >= CERTAIN_SIGNS and not slows(rates) and not gives_back(rates):
             why = f"rose in {sum(signs)} of {counted(len(signs), 'block')}, {slope:.0f} times its noise"
             late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
-            return _leak(late, granted, why)
+            return _leaking(late, granted, why)
     if len(signs) >= EVEN_BLOCKS and all(signs) and slope >= critical(len(signs)) and _by_arenas(kept):
         rates = [value / amount for value, amount in kept]
         if not slows(rates) and not gives_back(rates):
             many = counted(len(kept), "block")
-            why = f"rose in each of {many} by {ARENAS:g} arenas or more, {slope:.0f} times its noise"
+            why = f"rose in each of {many} by {MIN_ARENAS:g} arenas or more, {slope:.0f} times its noise"
             late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
-            return _leak(late, granted, why)
-    tail = max(2, sum(1 for _ in _trailing(rose)))
+            return _leaking(late, granted, why)
+    tail = max(2, sum(1 for _ in _still_blocks(rose)))
     seen = kept if len(kept) > tail else pairs[-tail:]
-    most = _most(seen)
+    most = _largest_rate(seen)
     exposure = math.fsum(amount for _, amount in pairs)
     total = math.fsum(value for value, _ in pairs)
-    if len(rose) >= SETTLED and not any(rose[-2:]):
+    if len(rose) >= MIN_BLOCKS_FOR_PASS and not any(rose[-2:]):
         why = f"stood still over the last {counted(math.fsum(a for _, a in pairs[-tail:]), 'connection', ',.0f')}"
         return Assessed("bounded", most, why, total, exposure)
     if len(signs) - sum(signs) > SIGNS[0][0] - SIGNS[0][1] or len(signs) >= SIGNS[0][0]:
@@ -175,7 +177,7 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
     missed = SIGNS[-1][0] - len(signs)
     needs = f"about {max(missed, 2) * BLOCK:,.0f} more connections would decide it"
     steep = bool(kept) and _by_arenas(kept) and not slows([value / amount for value, amount in pairs])
-    growing = (len(signs) >= SUSPECT and all(signs[-3:])) or steep or _climbs(blocks)
+    growing = (len(signs) >= MIN_SUSPECT_BLOCKS and all(signs[-3:])) or steep or _climbs(blocks)
     what = (
         f"rose in {sum(signs)} of {counted(len(signs), 'block')} after the warm-up"
         if signs
@@ -192,11 +194,11 @@ def sign_evidence(signs: Sequence[bool]) -> float:
 
 
 def _by_arenas(pairs: Sequence[tuple[float, float]]) -> bool:
-    """Every block and its neighbour together rose by ARENAS a block or more, a short one at the end by its share of
+    """Every block and its neighbour together rose by MIN_ARENAS a block or more, a short one at the end by its share of
     them: a heap that was collected in one block takes more in the next."""
     joint = pairwise(pairs) if len(pairs) > 1 else [(pairs[0], (0.0, 0.0))]
     return all(
-        one + other >= ARENAS * GRANULE * min(1.0 + bool(after), (amount + after) / BLOCK)
+        one + other >= MIN_ARENAS * ARENA * min(1.0 + bool(after), (amount + after) / BLOCK)
         for (one, amount), (other, after) in joint
     )
 
@@ -207,10 +209,10 @@ def _climbs(one: Series) -> bool:
     half = len(one.levels) // 2
     later = one.levels[half:]
     times = [0.0, *accumulate(span.get("time", 0.0) for span in one.spans)][half:]
-    if len(later) < MIN_CLIMB or later[-1] - min(later[:2]) < GRANULE:
+    if len(later) < MIN_CLIMB_LEVELS or later[-1] - min(later[:2]) < ARENA:
         return False
     found = line(later, [[at - times[0] for at in times]], TOLERANCE)
-    return found is not None and found.slopes[0] >= CLIMB * found.errors[0]
+    return found is not None and found.slopes[0] >= MIN_CLIMB_ERRORS * found.errors[0]
 
 
 def _line(blocks: Series, first: int) -> float:
@@ -229,25 +231,25 @@ def _pairs(one: Series, granted: Allowed) -> list[tuple[float, float]]:
     ]
 
 
-def _trailing(rose: Sequence[bool]) -> Sequence[bool]:
+def _still_blocks(rose: Sequence[bool]) -> Sequence[bool]:
     """The blocks at the end that stood still."""
     last = max((index for index, up in enumerate(rose) if up), default=-1)
     return rose[last + 1 :]
 
 
-def _most(pairs: Sequence[tuple[float, float]]) -> float:
+def _largest_rate(pairs: Sequence[tuple[float, float]]) -> float:
     """The greatest rate that may have stayed unseen in these blocks."""
     amount = math.fsum(x for _, x in pairs)
     if amount <= 0:
         return math.inf
     grown = max(0.0, math.fsum(y for y, _ in pairs))
-    arena = (grown + GRANULE) / amount
+    arena = (grown + ARENA) / amount
     if len(pairs) < 3:
         return arena
     return max(arena, mean_interval([y / x for y, x in pairs])[2])
 
 
-def _leak(one: Series, granted: Allowed, why: str) -> Assessed:
+def _leaking(one: Series, granted: Allowed, why: str) -> Assessed:
     """A certain leak over these spans, in units of its driver. The interval is Student's over the spans, and
     TOLERANCE a span wider at either end: pages that come and go may do so in every one of them, in the same
     direction, so more spans do not average them out. Where an allocator takes memory in one span and releases it in
@@ -266,20 +268,22 @@ def _leak(one: Series, granted: Allowed, why: str) -> Assessed:
     )
 
 
-def _gross(rates: Sequence[float], total: float) -> bool:
+def _far_above_allocators(rates: Sequence[float], total: float) -> bool:
     """Far above any allocator, in every cycle, with no sign of slowing."""
-    return len(rates) >= 6 and min(rates) >= GROSS and total >= GROSS_LEAST and not slows(rates)
+    return len(rates) >= 6 and min(rates) >= GROSS_RATE and total >= GROSS_LEAST and not slows(rates)
 
 
 def slows(rates: Sequence[float]) -> bool:
     """The second half rises clearly less than the first."""
     half = len(rates) // 2
-    return half > 0 and median(rates[half:]) < SLOWING * median(rates[:half])
+    return half > 0 and median(rates[half:]) < MIN_LATE_PACE * median(rates[:half])
 
 
 def gives_back(rates: Sequence[float]) -> bool:
     """It fell by a good part of what it rose: a heap that is collected."""
-    return -math.fsum(min(0.0, rate) for rate in rates) > BACK * math.fsum(max(0.0, rate) for rate in rates)
+    return -math.fsum(min(0.0, rate) for rate in rates) > MAX_GIVEN_BACK * math.fsum(
+        max(0.0, rate) for rate in rates
+    )
 
 
 def counted_inside(found: Sequence[Moment]) -> bool:

@@ -14,11 +14,11 @@ from dataclasses import replace
 from itertools import accumulate
 
 from harness.core.judge.growth import MIN_IDLE_SHARE, Allowed, Assessed
-from harness.core.judge.memory import ARENAS, GRANULE, LATE, MEMORY, TOLERANCE, assess_memory
+from harness.core.judge.memory import ARENA, MEMORY, MIN_ARENAS, MIN_LATE_SHARE, TOLERANCE, assess_memory
 from harness.core.judge.moments import Moment, Series, moments, series
 from harness.core.judge.one_count import allowed
 from harness.core.judge.restarted import merged
-from harness.core.judge.retained import LONG_ENOUGH, retention_of
+from harness.core.judge.retained import OUTLIVED_FACTOR, retention_of
 from harness.core.judge.trend import critical
 from harness.core.metric import Key
 from harness.core.record import Trial
@@ -27,11 +27,11 @@ from harness.core.stats.distributions import mean_interval
 from harness.core.stats.linear import line
 
 GARBAGE = {"go": 2.0, "jvm": math.inf}  # times its level after the warm-up, of which all may be garbage
-OF_OTHERS = 4.0  # the same for a runtime whose collector, if it has one, is not known
+UNKNOWN_GARBAGE = 4.0  # the same for a runtime whose collector, if it has one, is not known
 IDLE_SECONDS = 30.0  # without clients, after which their own growth counts
-FREED = 0.5  # share of a level that may be free after a load
-STILL = 65_536.0  # bytes by which memory that stands still moves between two readings
-FEW = 0.1  # share of the run's connections a second, up to which a cycle has few: a hold, or none
+MAX_FREE_SHARE = 0.5  # share of a level that may be free after a load
+STILL_BYTES = 65_536.0  # bytes by which memory that stands still moves between two readings
+MAX_FEW_SHARE = 0.1  # share of the run's connections a second, up to which a cycle has few: a hold, or none
 MIN_LEVELS = 7
 
 
@@ -49,8 +49,8 @@ def _assessed(trial: Trial, found: Sequence[Moment], key: Key) -> Assessed | Non
     by_stream, one = assess_memory(found, key, granted), series(found, key)
     if by_stream is None or one is None or by_stream.status == "leaking":
         return by_stream
-    seconds = LONG_ENOUGH * retention_of(trial, key)
-    garbage = GARBAGE.get(trial.target.runtime, OF_OTHERS)
+    seconds = OUTLIVED_FACTOR * retention_of(trial, key)
+    garbage = GARBAGE.get(trial.target.runtime, UNKNOWN_GARBAGE)
     return over_time(one, by_stream, granted, seconds=seconds, garbage=garbage)
 
 
@@ -70,7 +70,7 @@ def over_time(
     idle = [(value, time) for value, time, many in kept if not many and time > 0]
     total, whole = math.fsum(grown), math.fsum(times)
     alone, seen = math.fsum(value for value, _ in idle), math.fsum(time for _, time in idle)
-    if total < ARENAS * GRANULE or len(kept) < MIN_LEVELS - 1:
+    if total < MIN_ARENAS * ARENA or len(kept) < MIN_LEVELS - 1:
         return otherwise
     # The loads tell how it grew, and the time without clients by how much over time.
     used = [span for span in kept if span[2]]
@@ -91,9 +91,9 @@ def over_time(
     pace = alone / seen
     why = f"{why}, and by {alone / 1e6:.3g} MB of that in {seen:.0f} s without clients"
     left_uncollected = one.levels[-1] < garbage * one.levels[0]
-    if alone >= ARENAS * GRANULE and math.fsum(one.column("time")) >= seconds and not left_uncollected:
+    if alone >= MIN_ARENAS * ARENA and math.fsum(one.column("time")) >= seconds and not left_uncollected:
         _, low, high = mean_interval([value / time for value, time in idle])
-        ends = GRANULE / seen  # either end is known to half an arena
+        ends = ARENA / seen  # either end is known to half an arena
         low, high = min(low, pace) - ends, max(high, pace) + ends
         return Assessed(
             "leaking", otherwise.at_most, why, total, otherwise.exposure, "time", (), pace, low, high
@@ -108,7 +108,7 @@ def _without_filling(
 ) -> list[tuple[float, float, float]]:
     """Growth, seconds and connections of each span, without those at the start of a stretch without clients in which
     memory stood still. What a load has left free is filled first: a heap of Go stood still for 18 s after a load. That
-    takes until FREED of the level is filled at the pace so far, at most, and ends with an arena of growth."""
+    takes until MAX_FREE_SHARE of the level is filled at the pace so far, at most, and ends with an arena of growth."""
     kept: list[tuple[float, float, float]] = []
     waiting: list[tuple[float, float, float]] = []  # what has grown since memory last stood still
     grown = seconds = passed = risen = room = 0.0
@@ -118,11 +118,11 @@ def _without_filling(
             kept.extend((*waiting, span))
             waiting, grown, seconds = [], grown + value, seconds + time
             passed = risen = 0.0
-            room = FREED * (level + value) * seconds / grown if grown > 0 else 0.0
+            room = MAX_FREE_SHARE * (level + value) * seconds / grown if grown > 0 else 0.0
             continue
         passed, risen = passed + time, risen + value
-        if passed <= room and risen <= GRANULE:
-            waiting = [*waiting, span] if value > STILL else []
+        if passed <= room and risen <= ARENA:
+            waiting = [*waiting, span] if value > STILL_BYTES else []
         else:
             kept.extend((*waiting, span))
             waiting = []
@@ -130,23 +130,23 @@ def _without_filling(
 
 
 def _grows_with_few(grown: Sequence[float], times: Sequence[float], clients: Sequence[float]) -> bool:
-    """The cycles with few connections for their time grew at LATE of the whole run's pace at least: a warm-up by
-    connections that slows down looks like growth over time in the other cycles."""
+    """Whether the cycles with few connections for their time grew at MIN_LATE_SHARE of the whole run's pace or more.
+    In the other cycles a warm-up that slows down with the connections looks like growth over time."""
     pace = math.fsum(clients) / math.fsum(times)
     few = [
         (value, time)
         for value, time, many in zip(grown, times, clients, strict=True)
-        if many <= FEW * pace * time
+        if many <= MAX_FEW_SHARE * pace * time
     ]
     seconds = math.fsum(time for _, time in few)
     share = math.fsum(value for value, _ in few) * math.fsum(times)
-    return seconds > 0 and share >= LATE * math.fsum(grown) * seconds
+    return seconds > 0 and share >= MIN_LATE_SHARE * math.fsum(grown) * seconds
 
 
 def _continues(idle: Sequence[tuple[float, float]], seen: float) -> bool:
-    """LATE of the growth without clients came in the second half of the time without them."""
+    """MIN_LATE_SHARE of the growth without clients came in the second half of the time without them."""
     passed = late = 0.0
     for value, time in idle:
         late += value * min(1.0, max(0.0, (passed + time - seen / 2) / time))
         passed += time
-    return late > 0 and late >= LATE * math.fsum(value for value, _ in idle)
+    return late > 0 and late >= MIN_LATE_SHARE * math.fsum(value for value, _ in idle)

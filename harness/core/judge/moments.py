@@ -19,7 +19,7 @@ from harness.core.record import Trial
 from harness.core.segments import segments
 
 MAX_LEVEL = 2.0**64
-LONG = 10.0  # events a stream
+LONG_STREAM_EVENTS = 10.0  # events a stream
 TRACED = ("memory", "mappings", "idle-cpu")
 ABORTS = ("rst", "rst-early", "half-close")  # ways to leave that are neither an orderly close nor a stall
 
@@ -69,7 +69,7 @@ class Moment:
         return self.done.get("time", 0.0)
 
 
-MOSTLY = 0.5  # share of the growth that must be left for a rate
+MIN_KEPT_SHARE = 0.5  # share of the growth that must be left for a rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Series:
             {**span, "event": 0.0} if left_out else span
             for span, left_out in zip(self.spans, unread, strict=True)
         )
-        most = levels[-1] - levels[0] >= MOSTLY * (self.levels[-1] - self.levels[0])
+        most = levels[-1] - levels[0] >= MIN_KEPT_SHARE * (self.levels[-1] - self.levels[0])
         return replace(self, levels=tuple(levels), spans=spans) if most else self
 
 
@@ -133,7 +133,7 @@ def _cycle_totals(observation: Observation) -> dict[str, float]:
         "reset": float(modes.get("rst", 0) + modes.get("rst-early", 0)) + stalls,
         "stream-second": ledger.stream_seconds,
         # Streams that lasted for many events: growth that needs several events per stream occurs only with them.
-        "long": answered(ledger) if ledger.events >= LONG * max(1.0, answered(ledger)) else 0.0,
+        "long": answered(ledger) if ledger.events >= LONG_STREAM_EVENTS * max(1.0, answered(ledger)) else 0.0,
         "stall": stalls,
         **({"unread": float(observation.spec.stalled)} if observation.spec.phase is Phase.HOLD else {}),
         **{mode: float(modes.get(mode, 0)) for mode in ABORTS},

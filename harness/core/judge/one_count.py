@@ -20,15 +20,21 @@ TOLERANCE = {"mappings": 4.0}
 # idle CPU by up to 0.0019 cores.
 FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
 # Smallest growth per connection that counts as a leak in a counter with noisy readings.
-FINEST = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}  # × trial.sensitivity
+SMALLEST_LEAK = {
+    "objects": 10.0,
+    "blocks": 50.0,
+    "heap-bytes": 1.28e5,
+    "idle-cpu": 0.01,
+}  # × trial.sensitivity
 MIN_GROWTH_OF = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
 # Counters of objects, with the number that a stream in a pool may hold.
-COUNTED = {"objects": 5, "blocks": 5}
+UNITS_PER_STREAM = {"objects": 5, "blocks": 5}
 # A cache of one entry per request or event grows exactly like a leak until it is full, and a thousand or two are
 # customary sizes. So memory alone proves nothing below this number. Descriptors, threads and tasks are not cached by
 # the thousand, and no cache grows per abort, per stalled reader or per timeout.
 CACHE = 4096.0
-TAIL = 0.8  # of its earlier rate that growth by one entry each keeps to the end, unlike a cache that fills up
+# Of its earlier rate that growth by one entry each keeps to the end, unlike a cache that fills up.
+MIN_LATE_RATE = 0.8
 STEEP = 0.5  # growth per connection, or event, that is too large for a warm-up
 ENTRIES = {
     "connection": "connection",
@@ -71,16 +77,16 @@ def _tails_off(one: Series, counted: str) -> bool:
         return False
     grown, amount = acted[-1]
     before = math.fsum(value for value, _ in acted[:-1]) / math.fsum(many for _, many in acted[:-1])
-    return grown / amount < TAIL * before
+    return grown / amount < MIN_LATE_RATE * before
 
 
 def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     key = one.key
     name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
-    if name in COUNTED:
+    if name in UNITS_PER_STREAM:
         return trend.assess_moving(
-            replace(one, peak=one.peak * COUNTED[name]),
-            sensitivity=sensitivity * FINEST[name],
+            replace(one, peak=one.peak * UNITS_PER_STREAM[name]),
+            sensitivity=sensitivity * SMALLEST_LEAK[name],
             allowed=granted,
             floor=FLOOR[name],
             least=MIN_GROWTH_OF[name],
@@ -89,7 +95,7 @@ def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     if name in FLOOR:
         return trend.assess(
             one,
-            sensitivity=sensitivity * FINEST[name],
+            sensitivity=sensitivity * SMALLEST_LEAK[name],
             allowed=granted,
             floor=FLOOR[name],
             least=MIN_GROWTH_OF[name],

@@ -9,15 +9,18 @@ from harness.core.judge.moments import Series
 from harness.core.stats.distributions import poisson_interval, ratio_interval, student95
 from harness.core.stats.linear import Weighted, weighted
 
-NORMAL = 1.96
-STRICT = 0.02  # relative spread up to which even a few spans count as exactly proportional
-ENOUGH = 20.0  # units per span from which on the spread between spans is a better measure than Poisson's
-VARIES = 0.7  # coefficient of variation assumed for a rate that varies (a gamma distribution of shape 2)
+NORMAL_95 = 1.96
+MAX_SPREAD = 0.02  # relative spread up to which even a few spans count as exactly proportional
+# Units per span from which on the spread between spans is a better measure than Poisson's.
+MIN_UNITS_FOR_SPREAD = 20.0
+# Coefficient of variation assumed for a rate that varies (a gamma distribution of shape 2).
+RATE_VARIATION = 0.7
 MAX_SKEW = 1.5  # logarithm of the largest factor between such a rate and its upper end
 # Intervals of growth in batches are this many times as wide: a run that stops when it is certain stops after an early
 # batch.
-BATCHED = 1.25
-TURNS = 3  # iterations in which the rate determines its noise: after two it changes by less than a thousandth
+BATCH_WIDENING = 1.25
+# Iterations in which the rate determines its noise: after two it changes by less than a thousandth.
+ITERATIONS = 3
 
 
 def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, float, float]:
@@ -36,9 +39,9 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
     if exposure <= 0:
         return 0.0, 0.0, 0.0
     exact = len(pairs) >= 2 and all(
-        abs(value - total / exposure * amount) <= max(1.0, STRICT * value) for value, amount in pairs
+        abs(value - total / exposure * amount) <= max(1.0, MAX_SPREAD * value) for value, amount in pairs
     )
-    if exact and total >= ENOUGH:
+    if exact and total >= MIN_UNITS_FOR_SPREAD:
         # Student's t over two or three spans says almost nothing about their spread, and spans that agree this well
         # scatter no more than counts do.
         rate, low, high = ratio_interval(pairs)
@@ -46,7 +49,7 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
         return rate, max(low, least), min(high, most)
     # A single increment shows no batch, because it is its own divisor.
     size = batch_size([value for value, _ in pairs]) if sum(1 for value, _ in pairs if value) > 1 else 1.0
-    rate, low, high = _counted(total, exposure, size, BATCHED if size > 1 else 1.0)
+    rate, low, high = _counted(total, exposure, size, BATCH_WIDENING if size > 1 else 1.0)
     free = len(pairs) - 1
     if free < 2 or total <= 0:
         return rate, low, high
@@ -54,13 +57,13 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
     chi = math.fsum(square / amount for square, (_, amount) in zip(squares, pairs, strict=True)) / rate / free
     if chi / size <= 1 + 2 * math.sqrt(2 / free):
         return rate, low, high
-    _, low, high = _counted(total, exposure, chi, student95(free) / NORMAL)
+    _, low, high = _counted(total, exposure, chi, student95(free) / NORMAL_95)
     like = exposure**2 / math.fsum(
         amount * amount for _, amount in pairs
     )  # the number of equal spans with the same information
     if like > 1.5:
         spread = math.sqrt(math.fsum(squares) * like / (like - 1)) / exposure
-        half = student95(max(1, round(like - 1))) * max(spread, VARIES * rate / math.sqrt(like) / 2)
+        half = student95(max(1, round(like - 1))) * max(spread, RATE_VARIATION * rate / math.sqrt(like) / 2)
         # Varying rates are skewed: a few spans that agree by chance say little about the upper end.
         high = max(high, rate * math.exp(min(MAX_SKEW, half / rate)))
         low = min(low, rate - half)
@@ -100,7 +103,7 @@ def beside_readings(series: Series, factor: str, noise: float) -> tuple[float, f
         return None
     rate = max(0.0, math.fsum(grown)) / total
     found: Weighted | None = None
-    for _ in range(TURNS):
+    for _ in range(ITERATIONS):
         table = [[0.0] * (size + 1) for _ in range(size + 1)]
         for index, amount in enumerate(column):
             table[index][index] = rate * amount + 2 * white
@@ -116,9 +119,9 @@ def beside_readings(series: Series, factor: str, noise: float) -> tuple[float, f
     rate = found.coefficients[0]
     chance = 1 + 2 * math.sqrt(2 / found.free)  # what χ² per degree of freedom exceeds by chance once in 20
     if (
-        rate * total >= ENOUGH * size or found.dispersion > chance
+        rate * total >= MIN_UNITS_FOR_SPREAD * size or found.dispersion > chance
     ):  # the spread between spans is the better measure
         half = student95(found.free) * math.sqrt(found.dispersion) * found.errors[0]
     else:
-        half = NORMAL * found.errors[0]
+        half = NORMAL_95 * found.errors[0]
     return rate, rate - half, rate + half

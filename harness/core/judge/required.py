@@ -20,7 +20,7 @@ from harness.core.verdict import Bound
 
 STREAM, HOUR = "stream", "hour"
 UNITS = {"answered-stream": STREAM, "hour": HOUR}
-PACED_BY = 3  # last load cycles from which the number of answered streams per second is taken
+PACE_CYCLES = 3  # last load cycles from which the number of answered streams per second is taken
 ZERO_CLASSES = frozenset(
     {"fds"}
 )  # metrics whose classes are all read at once, so a missing class has zero members
@@ -117,7 +117,7 @@ def _seconds(
 
 def _pace(trial: Trial) -> float:
     """Answered streams per second of the last load cycles, the time in which they settle included."""
-    loads = [o for o in trial.observations if o.spec.phase is Phase.LOAD and o.ledger.opened][-PACED_BY:]
+    loads = [o for o in trial.observations if o.spec.phase is Phase.LOAD and o.ledger.opened][-PACE_CYCLES:]
     seconds = math.fsum(o.ended - o.started for o in loads)
     return math.fsum(answered(o.ledger) for o in loads) / seconds if seconds > 0 else 0.0
 

@@ -8,32 +8,32 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.core.budget import retain_for
-from harness.core.judge.ceiling import STANDS, ceiling_of
+from harness.core.judge.ceiling import AT_CEILING_SHARE, ceiling_of
 from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limit_of
 from harness.core.judge.moments import Moment, Series, level_of
 from harness.core.judge.one_count import (
     CACHE,
-    COUNTED,
     ENTRIES,
-    FINEST,
     FLOOR,
     MIN_GROWTH_OF,
+    SMALLEST_LEAK,
+    UNITS_PER_STREAM,
     allowed,
     until_full,
 )
 from harness.core.judge.rates import interval
 from harness.core.judge.retention import (
-    FALLEN,
-    FLAT,
     MARGIN,
-    MISSING,
-    TESTED,
+    MAX_NOISE_SHARE,
+    MAX_WARM_UP_SHARE,
+    MIN_RELEASED_SHARE,
+    MIN_TESTED,
     IdleEvidence,
     idle_evidence,
     swept_during_load,
 )
-from harness.core.judge.runtime_threads import FEW, MIN_EXPECTED_LEAKS, bound_runtime_threads
+from harness.core.judge.runtime_threads import MAX_RISING_CYCLES, MIN_EXPECTED_LEAKS, bound_runtime_threads
 from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.record import Trial
@@ -44,14 +44,22 @@ from harness.core.units import bytes_text
 # Mappings are an allocator's arenas: 3,000 threads left 340.
 STEEP_LEFT = {"objects": 0.5, "blocks": 0.5, "heap-bytes": 1024.0, "mappings": 0.5}
 # The same, below which the rest looks like a warm-up and only weakens the bound.
-WARMED = {"heap-bytes": 256.0, "mappings": 0.2}
-WARMER = 1.5  # times as much per stream as later streams that the first streams leave if it is a warm-up
+WARM_UP_LEFT = {"heap-bytes": 256.0, "mappings": 0.2}
+# Times as much per stream as later streams that the first streams leave if it is a warm-up.
+WARM_UP_FACTOR = 1.5
 MIN_RELEASE = 16.0  # units: a smaller fall without clients is jitter
-RELEASED = {"objects": 200.0, "blocks": 200.0, "heap-bytes": 1048576.0, "idle-cpu": 0.05, "mappings": 64.0}
-LONG_ENOUGH = 1.25  # times the retention time for which growth over time must have gone on
-UNNOTICED = 12.0  # seconds: two heartbeats of up to 36 s, after which a write to a departed client fails
-SWEPT = 2.0  # times the largest fall that growth must exceed
-SURELY = 0.9  # share of a small growth whose release must have been observable
+MIN_RELEASE_OF = {
+    "objects": 200.0,
+    "blocks": 200.0,
+    "heap-bytes": 1048576.0,
+    "idle-cpu": 0.05,
+    "mappings": 64.0,
+}
+OUTLIVED_FACTOR = 1.25  # times the retention time for which growth over time must have gone on
+# Seconds: two heartbeats of up to 36 s, after which a write to a departed client fails.
+LATE_NOTICE_SECONDS = 12.0
+SWEEP_FACTOR = 2.0  # times the largest fall that growth must exceed
+MIN_OBSERVABLE_SHARE = 0.9  # share of a small growth whose release must have been observable
 
 
 def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> Assessed:
@@ -62,17 +70,17 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     moments_, levels = _read(found, key)
     name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
     noise = FLOOR.get(name, 1.0)
-    least, close = RELEASED.get(name, MIN_RELEASE), FLAT if name in FLOOR else 0.0
+    least, close = MIN_RELEASE_OF.get(name, MIN_RELEASE), MAX_WARM_UP_SHARE if name in FLOOR else 0.0
     seen = idle_evidence(moments_, key, levels, retention, noise, least, close)
     if (swept := _swept(trial, key, moments_, levels, one.factor)) is not None:
         seen = replace(seen, age=min(seen.age, max(0.0, moments_[-1].at - swept)))
     if seen.release:
         left = _after_release(trial, moments_, levels, key, one, seen, retention)
-        return bound_runtime_threads(trial, key, left, FEW + 1, 0)
+        return bound_runtime_threads(trial, key, left, MAX_RISING_CYCLES + 1, 0)
     if one.status != "leaking":
         return one
     if (
-        one.total <= SWEPT * seen.swept
+        one.total <= SWEEP_FACTOR * seen.swept
     ):  # a cleanup that runs after a number of requests has freed as much at once
         return replace(
             one,
@@ -81,16 +89,20 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
             idle_evidence=seen,
             why=f"{one.why}; {seen.swept:g} fell at once",
         )
-    margin = MARGIN + (UNNOTICED if _departures_unnoticed(found) else 0.0)
+    margin = MARGIN + (LATE_NOTICE_SECONDS if _departures_unnoticed(found) else 0.0)
     if (
         one.factor == "time"
     ):  # growth over time that outlasts the retention time has nothing left that could expire
-        late = seen.age >= retention * LONG_ENOUGH
+        late = seen.age >= retention * OUTLIVED_FACTOR
     else:
         batch = noise if key.metric == "idle-cpu" else batch_size_of(one)  # CPU time has no smallest unit
-        needed = max(min(TESTED * batch, SURELY * one.total), FALLEN * one.total)
+        needed = max(
+            min(MIN_TESTED * batch, MIN_OBSERVABLE_SHARE * one.total), MIN_RELEASED_SHARE * one.total
+        )
         late = (
-            seen.age >= retention + margin and seen.tested >= needed and seen.fallen <= MISSING * seen.tested
+            seen.age >= retention + margin
+            and seen.tested >= needed
+            and seen.fallen <= MAX_NOISE_SHARE * seen.tested
         )
     if late:
         return replace(one, idle_evidence=seen)
@@ -110,7 +122,7 @@ def _swept(
         # A level that was not read is that of the next reading, after which a load seems to add nothing.
         if level_of(moment, key) is not None
         and moment.at <= served
-        and (bound is None or level < STANDS * bound[1])
+        and (bound is None or level < AT_CEILING_SHARE * bound[1])
     ]
     return swept_during_load([moment for moment, _ in below], [level for _, level in below], factor)
 
@@ -162,10 +174,10 @@ def _after_release(
     if streams <= 0:
         return open_
     noisy = inside or key.metric == "idle-cpu"
-    fine = trial.sensitivity * FINEST.get(key.kind if inside else key.metric, 0.0) * streams
-    if total <= max(FLOOR.get(key.kind, 1.0), FLAT * seen.fallen if noisy else 0.0, fine):
+    fine = trial.sensitivity * SMALLEST_LEAK.get(key.kind if inside else key.metric, 0.0) * streams
+    if total <= max(FLOOR.get(key.kind, 1.0), MAX_WARM_UP_SHARE * seen.fallen if noisy else 0.0, fine):
         at_most = (3.0 + max(0.0, total)) / streams
-        enough = at_most <= trial.sensitivity * FINEST.get(key.kind, 1.0) or inside
+        enough = at_most <= trial.sensitivity * SMALLEST_LEAK.get(key.kind, 1.0) or inside
         why = f"{said}; nothing was left of {streams:,.0f} answered streams"
         return Assessed(
             "bounded" if enough else "undecided", at_most, why, max(0.0, total), streams, idle_evidence=seen
@@ -174,10 +186,10 @@ def _after_release(
         return replace(open_, why=f"{said}; {_amount(key, total)} remained after {seen.idle:.0f} s")
     granted = allowed(trial.budget, key)
     beyond = total - math.fsum(granted.of(dict(span)) for span in spans)
-    arenas = FLAT * seen.fallen if noisy or key.metric == "mappings" else 0.0
-    largest = max(granted.pool, BURST_POOL * COUNTED.get(key.kind, 1), 2 * rest.peak, arenas)
+    arenas = MAX_WARM_UP_SHARE * seen.fallen if noisy or key.metric == "mappings" else 0.0
+    largest = max(granted.pool, BURST_POOL * UNITS_PER_STREAM.get(key.kind, 1), 2 * rest.peak, arenas)
     if not math.isclose(seen.fallen, 0.0) and seen.release.after == 0.0:
-        largest = max(largest, SWEPT * seen.swept)
+        largest = max(largest, SWEEP_FACTOR * seen.swept)
     own = one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor))
     factor = one.factor if own else "answered"
     rate, low, high = interval(rest.increments, rest.column(factor))
@@ -193,7 +205,7 @@ def _after_release(
             low=low, high=high, at_most=high, growing=False, idle_evidence=seen,
         )  # fmt: skip
     at_most = high * math.fsum(rest.column(factor)) / streams
-    warm = not at[0].done.get("connection") and total <= WARMED.get(name, 0.0) * streams
+    warm = not at[0].done.get("connection") and total <= WARM_UP_LEFT.get(name, 0.0) * streams
     small = beyond > max(largest, least)  # too few streams for what else would be certain
     holds = until_full("answered stream", streams) if small else "a pool could hold that"
     return replace(
@@ -217,7 +229,7 @@ def _warm(
     first = _between(found[drained[0]], found[drained[1]]).get("answered", 0.0)
     streams = _between(found[drained[1]], found[drained[-1]]).get("answered", 0.0)
     grown, later = levels[drained[1]] - levels[drained[0]], levels[drained[-1]] - levels[drained[1]]
-    alike = later > MIN_GROWTH and grown * streams <= WARMER * later * first
+    alike = later > MIN_GROWTH and grown * streams <= WARM_UP_FACTOR * later * first
     return drained[1:] if streams * sensitivity >= MIN_EXPECTED_LEAKS and not alike else drained
 
 

@@ -23,19 +23,20 @@ from harness.core.metric import Key
 from harness.core.stats.distributions import median
 
 MARGIN = 1.0  # seconds beyond the retention time: timers fire late, and a sweep takes its time
-STEPS = 60  # release times tried between zero and the retention time
+RELEASE_TIMES = 60  # release times tried between zero and the retention time
 MIN_LOADS = 4
-SAME = 0.02  # share by which loads that added the same per unit differ
-SHORT = 0.8  # share of the usual growth below which some was released during the load
-TESTED = 7.0  # expected units that all fail to appear with a probability of e⁻⁷, one in 1,000 (Poisson)
-FALLEN = 0.1  # share of the growth from which on a fall without clients is a release
-MISSING = 0.3  # share of the predicted fall up to which a fall may be noise
-AT_ONCE = 0.75  # seconds within which a sweep releases everything
-AT_ONCE_SHARE = 0.8
-FLAT = 0.05  # share of growth in memory below which what is left after a release is a warm-up of its own
-PART = 0.01  # share of a release that one of its falls is at least
+MAX_DIFFERENCE = 0.02  # share by which loads that added the same per unit differ
+MAX_SWEPT_SHARE = 0.8  # share of the usual growth below which some was released during the load
+MIN_TESTED = 7.0  # expected units that all fail to appear with a probability of e⁻⁷, one in 1,000 (Poisson)
+MIN_RELEASED_SHARE = 0.1  # share of the growth from which on a fall without clients is a release
+MAX_NOISE_SHARE = 0.3  # share of the predicted fall up to which a fall may be noise
+SWEEP_SECONDS = 0.75  # seconds within which a sweep releases everything
+MIN_SWEEP_SHARE = 0.8
+# Share of growth in memory below which what is left after a release is a warm-up of its own.
+MAX_WARM_UP_SHARE = 0.05
+MIN_FALL_SHARE = 0.01  # share of a release that one of its falls is at least
 NEXT_RELEASE_FACTOR = 1.5  # times the release seen before, after which the next one is over
-STILL = 3  # readings without a fall
+STILL_READINGS = 3  # readings without a fall
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def idle_evidence(
     fallen = math.fsum(amount for _, amount, _ in falls) + math.fsum(swept)
     complete = _complete(found, levels, retention, noise, close)
     release = None
-    if fallen >= max(FALLEN * grown, least) and (falls or not complete):
+    if fallen >= max(MIN_RELEASED_SHARE * grown, least) and (falls or not complete):
         release = _release(found, key, levels, falls, complete)
     return IdleEvidence(
         age=max(0.0, now - first),
@@ -129,7 +130,7 @@ def _complete(
             # Once everything was released, that is the level to come back to: it has the warm-up in it.
             base = max(levels[0], levels[made[-1][1] - 1]) if made else levels[0]
             slack = close * (max(levels[made[-1][1] if made else 0 : end]) - base)
-            still = end - start >= STILL and levels[end - STILL] - levels[end - 1] <= noise
+            still = end - start >= STILL_READINGS and levels[end - STILL_READINGS] - levels[end - 1] <= noise
             near = base + max(noise, slack if still else 0.0)
             over = levels[end - 1] <= near
         if not over and made:
@@ -150,7 +151,7 @@ def _as_before(
     """The stretch is longer than the release that an earlier one saw, which outlasted the retention time and so saw
     every kind of release there is; and it has stopped falling."""
     start, end = stretch
-    if end - start < STILL or levels[end - STILL] - levels[end - 1] > noise:
+    if end - start < STILL_READINGS or levels[end - STILL_READINGS] - levels[end - 1] > noise:
         return False
     whole = [one for one in made if _lasted(found, one) >= retention + MARGIN]
     last = [
@@ -224,8 +225,8 @@ def _tested(found: Sequence[Moment], levels: Sequence[float], retention: float) 
         begin, end = found[start - 1].at, found[stop - 1].at
         grown = levels[stop - 1] - min(levels[:stop])
         best = math.inf
-        for step in range(1, STEPS + 1):
-            after = (retention + MARGIN) * step / STEPS
+        for step in range(1, RELEASE_TIMES + 1):
+            after = (retention + MARGIN) * step / RELEASE_TIMES
             held = _ended(found, begin) - _ended(found, begin - after)
             if held > 0:  # else nothing could have been retained when the stretch began
                 released = _ended(found, min(begin, end - after)) - _ended(found, begin - after)
@@ -273,7 +274,7 @@ def _release(
         at_once, every = _sweeps(found, levels, exact)
         return Release(amount, max(at - last for at, _, last in exact), at_once, True, every, over=True)
     # Noise continues to fall a little: only falls that belong to the release show how long it took.
-    parts = [one for one in inside if one[1] >= PART * amount] or inside
+    parts = [one for one in inside if one[1] >= MIN_FALL_SHARE * amount] or inside
     return Release(amount, max(found[index].at - last for index, _, last in parts), over=True)
 
 
@@ -301,16 +302,16 @@ def _sweeps(
     total = math.fsum(units for _, units, _ in drops)
     groups: list[list[tuple[float, float]]] = []
     for at, units, _ in drops:
-        if groups and at - groups[-1][0][0] <= AT_ONCE:
+        if groups and at - groups[-1][0][0] <= SWEEP_SECONDS:
             groups[-1].append((at, units))
         else:
             groups.append([(at, units)])
     sizes = [(group[0][0], math.fsum(units for _, units in group)) for group in groups]
-    large = [(at, units) for at, units in sizes if units >= FALLEN * total]
+    large = [(at, units) for at, units in sizes if units >= MIN_RELEASED_SHARE * total]
     stretches = len({last for _, _, last in drops})
-    together = math.fsum(units for _, units in large) >= AT_ONCE_SHARE * total and len(large) <= stretches
+    together = math.fsum(units for _, units in large) >= MIN_SWEEP_SHARE * total and len(large) <= stretches
     # Streams that ended apart and fell together do not wait each for a time of its own.
-    if not together or not any(_apart(found, levels, at, units) > 2 * AT_ONCE for at, units in large):
+    if not together or not any(_apart(found, levels, at, units) > 2 * SWEEP_SECONDS for at, units in large):
         return False, None
     gaps = [after - before for (before, _), (after, _) in pairwise(large) if _next(found, before, after)]
     return True, median(gaps) if gaps else None
@@ -336,7 +337,7 @@ def _apart(found: Sequence[Moment], levels: Sequence[float], at: float, units: f
         # As many streams as were open at once all left at the end.
         lasted = moment.left - moment.began if streams > moment.peak else 0.0
         first = moment.left - min(1.0, units / added) * lasted
-        units -= added / AT_ONCE_SHARE
+        units -= added / MIN_SWEEP_SHARE
     return last - first if last is not None and first is not None else 0.0
 
 
@@ -372,15 +373,17 @@ def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: 
         if len(loads) < MIN_LOADS:
             continue
         rate = median([grown / amount for amount, grown, _ in loads])
-        loads = [one for one in loads if rate * one[0] >= TESTED]
-        same = sum(1 for amount, grown, _ in loads if abs(grown - rate * amount) <= max(1.0, SAME * grown))
+        loads = [one for one in loads if rate * one[0] >= MIN_TESTED]
+        same = sum(
+            1 for amount, grown, _ in loads if abs(grown - rate * amount) <= max(1.0, MAX_DIFFERENCE * grown)
+        )
         if len(loads) >= MIN_LOADS and same > exact:
             best, usual, exact = loads, rate, same
     if 2 * exact <= len(best):
         return None
     held, last = False, None  # before anything was held, nothing could be swept
     for amount, grown, end in best:
-        if grown > SHORT * usual * amount:
+        if grown > MAX_SWEPT_SHARE * usual * amount:
             held = True
         elif held:
             last = end

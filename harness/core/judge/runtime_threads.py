@@ -13,19 +13,20 @@ from harness.core.stats.distributions import poisson_interval
 # machine: on two cores Go went from 5 to 8 and stayed there, once from 11 to 22 in one cycle of 2,200 streams that each
 # opened a file; a JVM went from 24 to 32. Python starts none.
 OF_RUNTIME = {"go": 8.0, "jvm": 16.0, "node": 8.0}
-FEW = 2  # cycles; growth per stream at this rate would occur in more of them
+MAX_RISING_CYCLES = 2  # cycles; growth per stream at this rate would occur in more of them
 THREADS = (Key("threads"), Key("tasks", "java-thread"))
-MIN_EXPECTED_LEAKS = (
-    3.0  # expected leaks that all fail to appear with a probability of 5 % (the rule of three)
-)
+# Expected leaks that all fail to appear with a probability of 5 % (the rule of three).
+MIN_EXPECTED_LEAKS = 3.0
 
 
 def bound_runtime_threads(trial: Trial, key: Key, one: Assessed, rises: int, peak: int) -> Assessed:
     """Attribute threads that follow no driver to the runtime, once as many streams as a pass needs were answered: a few
-    threads, or at most one for each stream open at once if they appeared in FEW cycles. rises: cycles in which their
-    number rose. peak: most streams open at once."""
+    threads, or at most one for each stream open at once if they appeared in MAX_RISING_CYCLES cycles.
+
+    rises: cycles in which their number rose. peak: most streams open at once.
+    """
     most = OF_RUNTIME.get(trial.target.runtime, 0.0) if runs_threads(trial, key) else 0.0
-    if most and rises <= FEW:
+    if most and rises <= MAX_RISING_CYCLES:
         most = max(most, float(peak))
     if (
         one.status != "undecided"

@@ -9,9 +9,9 @@ from harness.core.judge.signature import find
 from harness.core.record import Trial
 from harness.core.units import counted
 
-SHARE = 0.5  # of the streams of a cycle that must have stalled
+MIN_STALLED_SHARE = 0.5  # of the streams of a cycle that must have stalled
 EXHAUSTED = ("emfile", "zeromq-epoll-emfile", "thread-exhaustion")  # signatures
-LINE = 120  # characters of a line of the log
+MAX_LINE = 120  # characters of a line of the log
 CONNECT_TIMEOUT = "timeout"  # the cause of a stream whose connection the kernel gave up (harness.http.causes)
 
 
@@ -26,7 +26,7 @@ def stalled(trial: Trial) -> str | None:
         and not o.spec.fault
         and o.spec.phase is not Phase.SEARCH
     ]
-    stalled_cycles = [o for o in loaded if _stalled_streams(o) >= SHARE * o.ledger.opened]
+    stalled_cycles = [o for o in loaded if _stalled_streams(o) >= MIN_STALLED_SHARE * o.ledger.opened]
     if not stalled_cycles:
         return None
     opened = sum(o.ledger.opened for o in loaded)
@@ -35,7 +35,7 @@ def stalled(trial: Trial) -> str | None:
     share = f"{silent} of {counted(opened, 'stream')} stalled"
     if not events:
         return f"{share}: the process is running, but sent no event"
-    if silent >= SHARE * opened:
+    if silent >= MIN_STALLED_SHARE * opened:
         return f"{share}: the process is running, but sent only {counted(events, 'event')}"
     return _stopped(trial, loaded, stalled_cycles)
 
@@ -45,7 +45,7 @@ def ran_out(trial: Trial) -> str | None:
     found = find(list(trial.about.last_words))
     if found is None or found.signature.name not in EXHAUSTED:
         return None
-    return f"its log says that {found.signature.meaning}: {found.line[:LINE]}"
+    return f"its log says that {found.signature.meaning}: {found.line[:MAX_LINE]}"
 
 
 def _stalled_streams(observation: Observation) -> int:

@@ -15,10 +15,10 @@ from dataclasses import replace
 from itertools import accumulate
 
 from harness.core.judge import growth
-from harness.core.judge.diagnose import PLAINER, SAME
+from harness.core.judge.diagnose import MAX_TIE, MIN_ADVANTAGE
 from harness.core.judge.growth import MIN_GROWTH, SLOW_POOL, Allowed, Assessed
 from harness.core.judge.moments import DRIVERS, Series
-from harness.core.judge.rates import NORMAL, beside_readings
+from harness.core.judge.rates import NORMAL_95, beside_readings
 from harness.core.stats.distributions import drawdown, isotonic, median, student95
 from harness.core.stats.linear import Line, line
 from harness.core.units import counted
@@ -26,17 +26,18 @@ from harness.core.units import counted
 MIN_LEVELS = 6
 FLOOR = 0.3  # residual deviation of an integer that was rounded
 NUISANCE_T = 3.0
-SURE = 0.5  # a trend that is seen passes only when it is at most half of what was asked
-ENDS = 3  # levels at each end whose median tells the whole rise
-FALLS = 2.0  # the rise must be so many times the largest fall
-ACTED = 3  # spans in which a driver must have acted before anything is blamed on it
+BOUND_MARGIN = 0.5  # a trend that is seen passes only when it is at most half of what was asked
+END_LEVELS = 3  # levels at each end whose median tells the whole rise
+MIN_RISE_PER_FALL = 2.0  # the rise must be so many times the largest fall
+MIN_DRIVER_SPANS = 3  # spans in which a driver must have acted before anything is blamed on it
 IDLE_CPU = 0.05  # cores: work without clients that no pool explains
-MANY = 16  # levels
-LINED = 12.0  # units that a count with jitter must have grown along a straight line
-JANITOR = 16.0  # units that fall at once: more than jitter
+MANY_LEVELS = 16  # levels
+MIN_LINE_GROWTH = 12.0  # units that a count with jitter must have grown along a straight line
+MIN_SAWTOOTH = 16.0  # units that fall at once: more than jitter
 MIN_TIMED = 9  # levels before growth over time alone keeps a run from passing
-CLOCK = 0.5  # share of the noise beside the load that is left beside the time, where time is the cause
-LATE = 0.5  # the second half must rise at least this much as steeply as the whole
+# Share of the noise beside the load that is left beside the time, where time is the cause.
+MAX_TIME_NOISE = 0.5
+MIN_LATE_SHARE = 0.5  # the second half must rise at least this much as steeply as the whole
 
 
 def critical(levels: int) -> float:
@@ -69,7 +70,7 @@ def assess(
     total = levels[-1] - levels[0]
     if exposure <= 0:
         return Assessed("undecided", math.inf, "no load cycle was completed")
-    tail, unseen = _still(levels, clients, floor)
+    tail, unseen = _since_last_move(levels, clients, floor)
     extra = ("reading",) if steps else ()
     factor, rivals = _driver(levels, series, floor, extra)
     main = _line(levels, series, (factor, *extra), floor)
@@ -79,29 +80,29 @@ def assess(
         why = (
             f"{len(levels)} levels with noise are too few"
             if status == "undecided"
-            else _quiet(tail, exposure)
+            else _no_growth_text(tail, exposure)
         )
         return Assessed(status, bound, why, total, exposure, growing=total >= least)
     half = student95(main.free) * main.errors[0]
     rate = main.slopes[0]
     low, high = rate - half, rate + half
-    column = _sum(series, factor)
+    column = _cumulative(series, factor)
     grown = rate * column[-1]
     firm = leaks and rate / main.errors[0] >= critical(len(levels)) and grown >= max(least, granted.pool)
     continues = _continues(levels, column, rate)
-    firm = firm and sum(1 for amount in series.column(factor) if amount > 0) >= ACTED
+    firm = firm and sum(1 for amount in series.column(factor) if amount > 0) >= MIN_DRIVER_SPANS
     if firm and continues and _no_other_cause(levels, series, factor, floor, grown, extra):
         why = f"rose over {counted(len(series.spans), 'cycle')}, {rate / main.errors[0]:.0f} times its noise"
-        factor, rivals = _named(levels, series, floor, extra)
+        factor, rivals = _driver_by_likelihood(levels, series, floor, extra)
         read = series.for_rate(factor)
         kept = [level - used for level, used in zip(read.levels, spent, strict=True)]
         named = _line(kept, read, (factor, *extra), floor) or main
         half = student95(named.free) * named.errors[0]
         if series.key.unit not in ("B", "cores"):
             # Growth by counts wanders: the line's residuals do not show how far it may have come by chance.
-            amount = max(1.0, _sum(series, factor)[-1])
-            half = math.hypot(half, NORMAL * math.sqrt(max(0.0, named.slopes[0] * amount)) / amount)
-            half += _sawtooth(levels, _sum(series, factor), named.slopes[0]) / amount
+            amount = max(1.0, _cumulative(series, factor)[-1])
+            half = math.hypot(half, NORMAL_95 * math.sqrt(max(0.0, named.slopes[0] * amount)) / amount)
+            half += _sawtooth(levels, _cumulative(series, factor), named.slopes[0]) / amount
         rate, low, high = named.slopes[0], named.slopes[0] - half, named.slopes[0] + half
         return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     per_connection = _line(levels, series, ("connection", *extra), floor) or main
@@ -115,9 +116,9 @@ def assess(
         upper = max(upper, (3.0 + hidden) / exposure)
     bound = min(upper, unseen)
     growing = rate > 3 * main.errors[0] and grown >= least and continues
-    if bound <= sensitivity and not (growing and bound > SURE * sensitivity):
+    if bound <= sensitivity and not (growing and bound > BOUND_MARGIN * sensitivity):
         why = (
-            _quiet(tail, exposure)
+            _no_growth_text(tail, exposure)
             if bound < upper
             else f"no trend over {counted(exposure, 'connection', ',.0f')}"
         )
@@ -149,13 +150,13 @@ def assess_moving(
     rising = replace(series, levels=tuple(isotonic(levels)))
     found = growth.assess(rising, sensitivity=sensitivity, allowed=allowed, tolerance=tolerance)
     fall = drawdown(levels)
-    rise = median(levels[-ENDS:]) - median(levels[:ENDS])
+    rise = median(levels[-END_LEVELS:]) - median(levels[:END_LEVELS])
     still = fall <= 2 * floor  # no noise worth more levels
-    clear = (still or len(levels) >= MIN_LEVELS) and rise >= FALLS * fall + least
+    clear = (still or len(levels) >= MIN_LEVELS) and rise >= MIN_RISE_PER_FALL * fall + least
     if found.factor == "time":  # the clock must show itself above the noise while no client is there
         spans = zip(rising.increments, series.column("connection"), strict=True)
         alone = math.fsum(value for value, clients in spans if clients == 0)
-        clear = clear and alone >= FALLS * fall + least
+        clear = clear and alone >= MIN_RISE_PER_FALL * fall + least
     if found.status == "leaking" and clear:
         if steps and (free := beside_readings(series.for_rate(found.factor), found.factor, floor)):
             rate, low, high = free
@@ -169,12 +170,12 @@ def assess_moving(
             sensitivity=sensitivity,
             allowed=allowed,
             floor=max(floor, tolerance),
-            least=max(least, LINED),
+            least=max(least, MIN_LINE_GROWTH),
         )
         if lined.status == "leaking" and lined.factor != "time":
             return lined
     seen = found.status == "leaking" or found.growing
-    if seen and rise >= max(least, fall) and passed.at_most > SURE * sensitivity:
+    if seen and rise >= max(least, fall) and passed.at_most > BOUND_MARGIN * sensitivity:
         noisy = f"rose by {round(rise, 1):g} and fell by up to {round(fall, 1):g}, which noise could explain so far"
         why = found.why if found.growing and clear else noisy
         return replace(
@@ -194,11 +195,11 @@ def _rises_with_time(levels: Sequence[float], series: Series, floor: float, leas
     loaded = _line(levels, series, ("connection",), floor)
     if timed is None or loaded is None or len(levels) < MIN_TIMED:
         return False
-    slope, column = timed.slopes[0], _sum(series, "time")
+    slope, column = timed.slopes[0], _cumulative(series, "time")
     return (
         slope >= critical(len(levels)) * timed.errors[0]
         and slope * column[-1] >= max(least, 2.0 * SLOW_POOL)
-        and timed.sigma <= CLOCK * loaded.sigma
+        and timed.sigma <= MAX_TIME_NOISE * loaded.sigma
         and _continues(levels, column, slope)
     )
 
@@ -210,7 +211,7 @@ def _without_readings(series: Series, floor: float) -> tuple[float, ...]:
     alone = [value for value, clients in spans if clients == 0]
     each = min(2 * floor, max(0.0, median(alone))) if alone else 0.0
     return tuple(
-        level - each * read for level, read in zip(series.levels, _sum(series, "reading"), strict=True)
+        level - each * read for level, read in zip(series.levels, _cumulative(series, "reading"), strict=True)
     )
 
 
@@ -219,22 +220,24 @@ def _sawtooth(levels: Sequence[float], column: Sequence[float], rate: float) -> 
     depends on the very streams that drive the growth, so more levels do not average it out."""
     rest = [level - rate * amount for level, amount in zip(levels, column, strict=True)]
     wide = max(rest) - min(rest)
-    return wide if drawdown(levels) >= JANITOR else 0.0
+    return wide if drawdown(levels) >= MIN_SAWTOOTH else 0.0
 
 
-def _quiet(tail: float, exposure: float) -> str:
+def _no_growth_text(tail: float, exposure: float) -> str:
     return f"no growth over the last {tail:,.0f} of {counted(exposure, 'connection', ',.0f')}"
 
 
-def _sum(series: Series, factor: str) -> list[float]:
+def _cumulative(series: Series, factor: str) -> list[float]:
     return [0.0, *accumulate(series.column(factor))]
 
 
 def _line(levels: Sequence[float], series: Series, factors: Sequence[str], floor: float) -> Line | None:
-    return line(levels, [_sum(series, factor) for factor in factors], floor)
+    return line(levels, [_cumulative(series, factor) for factor in factors], floor)
 
 
-def _left(levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]) -> dict[str, float]:
+def _unexplained(
+    levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
+) -> dict[str, float]:
     """The noise that each driver leaves unexplained, of those under which the level rises."""
     left = {}
     for _, factor, _ in DRIVERS:
@@ -248,7 +251,7 @@ def _driver(
     levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
 ) -> tuple[str, tuple[str, ...]]:
     """The factor that leaves the least noise; factors within a tenth of it are not distinguished."""
-    left = _left(levels, series, floor, extra)
+    left = _unexplained(levels, series, floor, extra)
     if not left:
         return "connection", ()
     best = min(left.values())
@@ -256,19 +259,19 @@ def _driver(
     return tied[0], tuple(tied[1:])
 
 
-def _named(
+def _driver_by_likelihood(
     levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
 ) -> tuple[str, tuple[str, ...]]:
     """What a leak is put down to, and what explains it as well: by the likelihood of normal noise, n·ln σ,
     and the odds that exact counts go by. In nine levels a tenth less noise is odds of two to one only."""
-    left = _left(levels, series, floor, extra)
+    left = _unexplained(levels, series, floor, extra)
     best = min(left.values())
     odds = {factor: len(levels) * math.log(sigma / best) for factor, sigma in left.items()}
-    plain = next(factor for factor, against in odds.items() if against <= PLAINER)
-    return plain, tuple(factor for factor, against in odds.items() if against <= SAME and factor != plain)
+    plain = next(factor for factor, against in odds.items() if against <= MIN_ADVANTAGE)
+    return plain, tuple(factor for factor, against in odds.items() if against <= MAX_TIE and factor != plain)
 
 
-def _still(levels: Sequence[float], clients: Sequence[float], floor: float) -> tuple[float, float]:
+def _since_last_move(levels: Sequence[float], clients: Sequence[float], floor: float) -> tuple[float, float]:
     """Connections since the level last moved by more than the noise of a reading, and the greatest rate that may
     have stayed unseen since: three units (the rule of three), and what noise or small steps can have hidden."""
     tail, first = 0.0, len(clients)
@@ -290,7 +293,7 @@ def _continues(levels: Sequence[float], column: Sequence[float], rate: float) ->
         return False
     share = (half - column[after - 1]) / (column[after] - column[after - 1])
     middle = levels[after - 1] + share * (levels[after] - levels[after - 1])
-    return levels[-1] - middle >= LATE * rate * half
+    return levels[-1] - middle >= MIN_LATE_SHARE * rate * half
 
 
 def _no_other_cause(
@@ -306,7 +309,7 @@ def _no_other_cause(
         if other == factor:
             continue
         both = _line(levels, series, (factor, other, *extra), floor)
-        work = series.key.metric == "idle-cpu" and grown >= IDLE_CPU and len(levels) >= MANY
+        work = series.key.metric == "idle-cpu" and grown >= IDLE_CPU and len(levels) >= MANY_LEVELS
         if both is None and work:
             continue  # the cycles were all alike, but nothing healthy takes ever more CPU time while idle
         if both is None:  # the cycles did not differ: only more than any pool could hold convinces

@@ -28,12 +28,12 @@ from harness.core.segments import last_process, segments
 from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Crash, Finding, Outcome, Verdict
 
-MIN_SHOWN = 60.0  # seconds of a run from which on its bounds per hour are mentioned
+MIN_HOURLY_SECONDS = 60.0  # seconds of a run from which on its bounds per hour are mentioned
 WORST_FIRST = (
     Outcome.CRASHED, Outcome.LEAKING, Outcome.STALLED, Outcome.OVER_CEILING, Outcome.INFRASTRUCTURE,
     Outcome.INCONCLUSIVE,
 )  # fmt: skip
-KEPT = "live memory is flat, anonymous memory grew: the allocator keeps it"
+ALLOCATOR_KEEPS = "live memory is flat, anonymous memory grew: the allocator keeps it"
 
 
 def judge(trial: Trial) -> Verdict:
@@ -135,8 +135,8 @@ def _agreed(
     ]
     if any(one.status == "leaking" for one in counted):
         return memory
-    warnings.append(f"{KEPT} ({memory.rate:.0f} B per connection)")
-    return Assessed("undecided", memory.high, KEPT, memory.total, memory.exposure)
+    warnings.append(f"{ALLOCATOR_KEEPS} ({memory.rate:.0f} B per connection)")
+    return Assessed("undecided", memory.high, ALLOCATOR_KEEPS, memory.total, memory.exposure)
 
 
 def _hold_cycle_caveat(trial: Trial) -> Caveat | None:
@@ -193,7 +193,7 @@ def _explain(
         parts.append(_bounded_text(trial, limits, results))
     if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.about.soak):
         seconds = seconds_seen(moments(trial))
-        if seconds >= MIN_SHOWN:  # the bounds of a few seconds are weak, and are in the table anyway
+        if seconds >= MIN_HOURLY_SECONDS:  # the bounds of a few seconds are weak, and are in the table anyway
             parts.append(so_far(limits, seconds))
     return "; ".join(part for part in parts if part) or "nothing was measured"
 

@@ -19,9 +19,9 @@ MAX_TIME = 180.0  # seconds: two heartbeats of 30 s, and cycles in between whose
 MIN_SOCKETS = 2.0  # sockets, or
 MIN_SHARE = 0.02  # of them, that must be closed for a release rather than a straggler
 CYCLES = 10  # three warm-ups, a control, four loads, a hold, and one to spare
-LOAD = 5.0  # seconds of one
-ENOUGH = 1.25  # times the length of a run, up to which no longer run is advised
-SLOW = 3.0  # seconds: a healthy server that watches its sockets closes within 1 s (docs/detector.md)
+LOAD_SECONDS = 5.0  # seconds of one
+MAX_LONGER = 1.25  # times the length of a run, up to which no longer run is advised
+SLOW_CLOSE = 3.0  # seconds: a healthy server that watches its sockets closes within 1 s (docs/detector.md)
 
 
 def unnoticed(levels: Mapping[Key, float]) -> float:
@@ -56,13 +56,13 @@ def settle_for(seen: Sequence[Observation], wait: float = 0.0) -> str:
     that gave it that time."""
     slow = slowest_close(seen)
     early = premature(seen)
-    if not early and slow < SLOW:
+    if not early and slow < SLOW_CLOSE:
         return ""
-    if early and slow < SLOW:  # all sockets were closed while clients were connected
+    if early and slow < SLOW_CLOSE:  # all sockets were closed while clients were connected
         slow = max(_released(seen, index) for index in early)
     settle = math.ceil(1.05 * slow)
-    minutes = max(2, math.ceil((CYCLES * (settle + LOAD) + wait) / 60))
-    if 60 * minutes <= ENOUGH * (seen[-1].ended - seen[0].started):
+    minutes = max(2, math.ceil((CYCLES * (settle + LOAD_SECONDS) + wait) / 60))
+    if 60 * minutes <= MAX_LONGER * (seen[-1].ended - seen[0].started):
         return ""  # it had that time
     return f"--settle {settle}s --max-time {minutes}m"
 

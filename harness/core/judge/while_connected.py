@@ -42,32 +42,32 @@ SCREEN = {"B": float(64 << 10), "objects": 64.0, "blocks": 64.0}
 SCREEN_LIMIT = 1.0
 # The same for counters inside the service, which have hardly any noise: a producer of 3 kB a second queues no more than
 # that behind its stalled readers in a first hold. So little growth is looked at in two short holds before a long one.
-SMALL = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
+COUNTER_SCREEN = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
 # Share of a hold, from its start, in which connections are set up and first buffers are allocated.
-SETTLE = 0.25
-SETTLE_MOST = 5.0  # seconds of that
+SETTLE_SHARE = 0.25
+MAX_SETTLE_SECONDS = 5.0  # seconds of that
 MIN_READINGS = 4
 ENOUGH_READINGS = 6  # a hold of 5 s has seven when the service answers at once
-AGAIN = 2.0  # times the length of the hold before, if a busy service gave too few readings
-PACE = 0.5  # share of the pace in the first half that growth must keep in the second
-LAST = 0.15  # the last share of the time read, in which growth must continue as well
-FREED = 0.5  # share of the growth that must be freed when the clients disconnect
+LONGER_FACTOR = 2.0  # times the length of the hold before, if a busy service gave too few readings
+MIN_PACE_SHARE = 0.5  # share of the pace in the first half that growth must keep in the second
+LAST_SHARE = 0.15  # the last share of the time read, in which growth must continue as well
+MIN_FREED_SHARE = 0.5  # share of the growth that must be freed when the clients disconnect
 # Events: 1,000 are customary for a replay buffer or a queue, and a fifth more are needed to see it stop.
-BUFFERED = 1200.0
+MIN_EVENTS = 1200.0
 MAX_HOLD = 60.0  # seconds, unless --hold asks for more
-SPARE = 1.5  # times the time that the limit needs
+HOLD_MARGIN = 1.5  # times the time that the limit needs
 # Bytes that the kernel holds for a stalled reader before the service notices: the buffers of both sockets, with the
 # segment size of Ethernet (measured: 81 kB). A hold that fills less has shown nothing about stalled readers.
-KERNEL = 81_000.0
-MAX_FILLING = 35.0  # seconds of such a hold, at most
-HOLDS = 5  # hold cycles of a trial, at most
+KERNEL_BUFFER_BYTES = 81_000.0
+MAX_FILL_SECONDS = 35.0  # seconds of such a hold, at most
+MAX_HOLDS = 5  # hold cycles of a trial, at most
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
-# Go collects a heap once it has doubled (GOGC=100), so a heap beyond DOUBLED times its earlier size is in use and not
-# garbage. Memory of closed streams is returned to the kernel only after the next collection: a Go server of 58 MB had
-# 58 MB one second after its clients had left, and 9 MB after the next load.
-DOUBLING = ("go",)
-DOUBLED = 2.0
-COLLECTING = 3  # loads, at most, that make such a service collect what a hold has left
+# Go collects a heap once it has doubled (GOGC=100), so a heap beyond HEAP_GROWTH times its earlier size is in use and
+# not garbage. Memory of closed streams is returned to the kernel only after the next collection: a Go server of 58 MB
+# had 58 MB one second after its clients had disconnected, and 9 MB after the next load.
+DOUBLING_RUNTIMES = ("go",)
+HEAP_GROWTH = 2.0
+MAX_COLLECTING_LOADS = 3  # loads, at most, that make such a service collect what a hold has left
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +117,14 @@ def all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
     first = not any(o.spec.phase is Phase.HOLD for o in trial.observations[:index])
     before = {} if first else trial.observations[index - 1].levels
     after = trial.observations[index + 1 :]
-    return grown(seen, doubling=trial.target.runtime in DOUBLING, before=before, after=after)
+    return grown(seen, doubling=trial.target.runtime in DOUBLING_RUNTIMES, before=before, after=after)
 
 
 def _settled(seen: Observation) -> Sequence[Reading]:
     """The readings of a hold that count."""
     began = seen.started
     left = seen.load_ended if seen.load_ended is not None else seen.ended
-    settling = min(SETTLE_MOST, SETTLE * (left - began))
+    settling = min(MAX_SETTLE_SECONDS, SETTLE_SHARE * (left - began))
     return _connected([r for r in seen.connected if r.at >= began + settling], seen)
 
 
@@ -157,14 +157,14 @@ def grown(
             continue
         stalled = min(seen.spec.stalled, clients)
         if stalled == clients and key.judged is Judged.EXACT:
-            read = _since_taken(read, SMALL.get(key.unit, SCREEN_LIMIT) * clients)
+            read = _since_taken(read, COUNTER_SCREEN.get(key.unit, SCREEN_LIMIT) * clients)
         (first, low), (last, high) = read[0], read[-1]
         total, seconds = high - low, last - first
         if seconds <= 0:
             continue
         freed = high - seen.levels[key] if key in seen.levels else 0.0
         # A heap that waits for its next collection grows too. Only exact counts need no confirmation by the disconnect.
-        released = freed >= FREED * total if seen.complete else key.judged is Judged.EXACT
+        released = freed >= MIN_FREED_SHARE * total if seen.complete else key.judged is Judged.EXACT
         if key in before and key in seen.levels and key.judged is Judged.EXACT:
             # What fell at the disconnect may be what each client has had from the start. Growth that is still there
             # is retained after the disconnect as well, and the ordinary cycles show it.
@@ -201,7 +201,7 @@ def _freed_later(seen: Observation, total: float, high: float, after: Sequence[O
     Directly after the hold there is no later level yet; then True, so that a longer hold follows."""
     before = min(reading.levels[MEMORY] for reading in seen.connected if MEMORY in reading.levels)
     later = [o.levels[MEMORY] for o in after if MEMORY in o.levels]
-    return high >= DOUBLED * before and (not later or high - min(later) >= FREED * total)
+    return high >= HEAP_GROWTH * before and (not later or high - min(later) >= MIN_FREED_SHARE * total)
 
 
 def _usual_pace(read: Sequence[tuple[float, float]]) -> float:
@@ -212,13 +212,13 @@ def _usual_pace(read: Sequence[tuple[float, float]]) -> float:
 def _uncollected(trial: Trial, last: Observation) -> bool:
     """Whether memory of the last hold is not collected yet: growth of the next hold would reuse its pages
     undetected."""
-    if trial.target.runtime not in DOUBLING or MEMORY not in last.levels:
+    if trial.target.runtime not in DOUBLING_RUNTIMES or MEMORY not in last.levels:
         return False
     after = [o for o in trial.observations[trial.observations.index(last) + 1 :] if o.ledger.opened]
     before = min((r.levels[MEMORY] for r in last.connected if MEMORY in r.levels), default=math.inf)
     now = min((o.levels[MEMORY] for o in (last, *after) if MEMORY in o.levels), default=0.0)
     held = last.levels[MEMORY] - before
-    return len(after) < COLLECTING and held >= NOISE["B"] and now > before + FREED * held
+    return len(after) < MAX_COLLECTING_LOADS and held >= NOISE["B"] and now > before + MIN_FREED_SHARE * held
 
 
 def _connected(read: Sequence[Reading], seen: Observation) -> Sequence[Reading]:
@@ -264,13 +264,13 @@ def _continues(read: Sequence[tuple[float, float]]) -> bool:
     after = (read[-1][1] - level) / max(1e-9, read[-1][0] - at)
     total = read[-1][1] - read[0][1]
     highest = max(level for _, level in read)
-    if not (after > 0 and after >= PACE * before and highest - read[-1][1] <= 0.1 * total):
+    if not (after > 0 and after >= MIN_PACE_SHARE * before and highest - read[-1][1] <= 0.1 * total):
         return False
     # A buffer that became full shortly before the end has not grown since.
     # Two intervals at least: a busy service may send nothing between two readings.
-    end = min(read[-1][0] - LAST * (read[-1][0] - read[0][0]), read[-3][0])
+    end = min(read[-1][0] - LAST_SHARE * (read[-1][0] - read[0][0]), read[-3][0])
     before_end = max(level for at, level in read if at <= end)
-    return read[-1][1] - before_end >= PACE * LAST * total
+    return read[-1][1] - before_end >= MIN_PACE_SHARE * LAST_SHARE * total
 
 
 def screened(trial: Trial) -> list[Grown]:
@@ -303,7 +303,7 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
     plain: an ordinary cycle. hold: seconds of the first one; 0: none at all. left: seconds that a hold may take.
     """
     done = [o for o in trial.observations if o.spec.phase is Phase.HOLD]
-    if hold <= 0 or plain.mode != "stream" or len(done) >= HOLDS or (done and not done[-1].complete):
+    if hold <= 0 or plain.mode != "stream" or len(done) >= MAX_HOLDS or (done and not done[-1].complete):
         return None
     clients = max(1, min(plain.concurrency, plain.connections))
     step = replace(
@@ -314,14 +314,14 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
         return replace(step, stalled=clients // 2)
     # Each reading of a busy service takes long, so its first hold may have ended with too few of them.
     if done[-1].connected and not any(map(_readable, done)):
-        return replace(step, stalled=clients // 2, dwell=min(left, AGAIN * done[-1].spec.dwell))
+        return replace(step, stalled=clients // 2, dwell=min(left, LONGER_FACTOR * done[-1].spec.dwell))
     open_ = open_growth(trial)
     if not open_ and len(done) == 1 and _sparse(trial, done[0]):
-        return replace(step, stalled=clients // 2, dwell=min(left, AGAIN * done[0].spec.dwell))
+        return replace(step, stalled=clients // 2, dwell=min(left, LONGER_FACTOR * done[0].spec.dwell))
     if (
         not open_
         and all(o.spec.stalled == done[0].spec.stalled for o in done)
-        and (seconds := _seconds_to_fill(done[-1], hold)) <= min(left, MAX_FILLING)
+        and (seconds := _seconds_to_fill(done[-1], hold)) <= min(left, MAX_FILL_SECONDS)
     ):
         return replace(step, stalled=clients, dwell=seconds)
     if not open_ or _uncollected(trial, done[-1]):
@@ -340,7 +340,7 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
     longer = max(hold, min(left, _needed(open_, STALLED_LIMIT, hold)))
     # Once readers were held until the kernel's buffers were full, only a much longer hold shows more.
     if not stalled_holds or (
-        (stalled_holds[0].spec.dwell <= hold or longer >= AGAIN * stalled_holds[0].spec.dwell)
+        (stalled_holds[0].spec.dwell <= hold or longer >= LONGER_FACTOR * stalled_holds[0].spec.dwell)
         and _lasts(trial, stalled_holds[0])
     ):
         return replace(step, stalled=clients, dwell=longer)
@@ -364,7 +364,9 @@ def _seconds_to_fill(seen: Observation, hold: float) -> float:
     if seen.ledger.seconds <= 0 or readers <= 0 or seen.ledger.bytes <= 0:
         return math.inf
     pace = seen.ledger.bytes / readers / seen.ledger.seconds
-    return math.inf if pace * seen.spec.dwell >= KERNEL else KERNEL / pace + 2 * hold
+    return (
+        math.inf if pace * seen.spec.dwell >= KERNEL_BUFFER_BYTES else KERNEL_BUFFER_BYTES / pace + 2 * hold
+    )
 
 
 def _lasts(trial: Trial, seen: Observation) -> bool:
@@ -378,7 +380,7 @@ def _lasts(trial: Trial, seen: Observation) -> bool:
 
 def _needs_longer_hold(one: Grown) -> bool:
     """Whether growth continued, and exceeds first buffers."""
-    least = SMALL.get(one.key.unit) if one.key.judged is Judged.EXACT else None
+    least = COUNTER_SCREEN.get(one.key.unit) if one.key.judged is Judged.EXACT else None
     return _exceeds_first_buffers(one) if least is None else one.lasting and one.per_client >= least
 
 
@@ -409,8 +411,12 @@ def _needed(found: Sequence[Grown], times: float, hold: float) -> float:
     at most MAX_HOLD."""
     slowest = max(
         max(
-            SPARE * times * LIMITS.get(one.key.unit, LIMIT) / (one.per_client / one.seconds) / (1 - SETTLE),
-            BUFFERED / max(1e-9, one.events / max(1, one.clients - one.stalled) / one.seconds),
+            HOLD_MARGIN
+            * times
+            * LIMITS.get(one.key.unit, LIMIT)
+            / (one.per_client / one.seconds)
+            / (1 - SETTLE_SHARE),
+            MIN_EVENTS / max(1e-9, one.events / max(1, one.clients - one.stalled) / one.seconds),
         )
         for one in found
     )
