@@ -1,4 +1,4 @@
-"""What to do next, given what has been seen: the sequential plan. Pure, so a saved run can be replayed.
+"""The sequential plan: decides the next step of a trial from its observations. Pure, so a saved run can be replayed.
 
 The plan warms the service up until its counts are steady, reads it once without clients, and then loads it. While
 nothing grows, the cycles become larger until the pass is certified. Once something grows, the cycles differ by design
@@ -34,20 +34,20 @@ from harness.core.record import Trial
 
 __all__ = ["Goal", "Search", "Step", "Stop", "next_step", "warm_up"]
 
-MIN_WARMUP = 2
+MIN_WARMUP = 2  # cycles
 LOADS_TO_SEE_BURSTS = 3  # loads of different size after which growth per burst shows
-MAX_WARMUP = 10
+MAX_WARMUP = 10  # cycles
 MAX_STEADY_CHANGE = 1.0  # largest change of a count between two cycles that counts as steady
 # Expected leaks of the asked size in a pass at 95 %: the rule of three, and a few streams for those that fail.
 EXPECTED_LEAKS_AT_95 = 3.2
-MAX_SEARCH = 20.0  # seconds
+MAX_SEARCH = 20.0  # seconds of a search for the place in the source
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
 LONG_CONTROL_EVERY = 3  # every third control is as long as a load, where no wait follows
 MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another load
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
 RELEASE_OVER_FACTOR = 1.25  # times the duration of the last release, after which no further fall is expected
 NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
-LONG_BURST_MAX_UNITS = 4.0  # units a burst, up to which one long burst decides sooner than many short ones
+LONG_BURST_MAX_UNITS = 4.0  # units per burst up to which one long burst decides sooner than many short ones
 EXPECTED_LEAKS_CERTIFIED = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 MAX_ATTRIBUTIONS = 7  # cycles that distinguish the drivers of a certain leak
 MIN_WATCH_SECONDS = 28.0  # seconds after which half of a release within a minute has happened
@@ -59,7 +59,7 @@ CONTROL_EVERY = 10  # loads between two controls of an endless run
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Search now for the place in the source where the service grows, because the plan has to wait anyway."""
+    """Search now for the place in the source where the service grows: the plan has to wait anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,8 @@ def _released_late(warm: Sequence[Observation], goal: Goal) -> bool:
 def _next_control(trial: Trial, goal: Goal) -> CycleSpec | None:
     idle = [o for o in trial.observations if o.spec.phase is Phase.IDLE]
     if not idle and goal.vary and len(trial.observations) >= MIN_WARMUP and steep(trial.observations):
-        return None  # cycles with few clients show growth over time as well
+        # Steep growth needs no control without clients: the cycles with few clients show growth over time as well.
+        return None
     return design.idle(trial, goal) if len(idle) < goal.idle_cycles else None
 
 
@@ -134,9 +135,11 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
         if one.growing and rank(key) < FIRST_CONSEQUENCE_RANK and one.status != "bounded"
     ]
     if causes and all(rank(key) >= FIRST_CONSEQUENCE_RANK for key in leaking):
-        leaking = {}  # only a consequence is certain: continue until its cause is certain too
+        # Only a consequence is certain: continue until its cause is certain too.
+        leaking = {}
     if suspected and leaking and min(map(rank, suspected)) < min(map(rank, leaking)):
-        leaking = {}  # its cause is only suspected: a few more seconds without clients make it certain
+        # The cause is only suspected: a few more seconds without clients make it certain.
+        leaking = {}
     memory = _memory(trial, found) if goal.memory else None
     if memory and memory.status == "leaking" and not causes:
         leaking[MEMORY] = memory
@@ -144,7 +147,8 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
         names = ", ".join(sorted(map(str, leaking))[:3])
         step = None
         if goal.vary:
-            noisy = set(leaking) == {MEMORY}  # memory is judged only over whole blocks
+            # Memory is judged only over whole blocks, so cycles that distinguish its drivers must be that large.
+            noisy = set(leaking) == {MEMORY}
             larger = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
             step = _distinguish_drivers(trial, larger, list(leaking.values()))
         return step or Stop(f"a leak is certain: {names}")
@@ -167,10 +171,12 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
     ):
         return held
     if goal.vary and memory and memory.growing and memory.factor == "time":
-        return design.wait(trial, goal)  # more clients would not show that it grows without them
+        # More clients would not show whether the memory grows without them.
+        return design.wait(trial, goal)
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
         if goal.vary and _sweep_unknown(results) and _time_for_wait(trial, goal, results):
-            return design.half(trial, goal)  # the next sweep shows the interval of the sweeps
+            # Another load is followed by another sweep, which shows the interval of the sweeps.
+            return design.half(trial, goal)
         if further := _for_required(trial, goal, found, results):
             return further
         return Stop("no count grew over enough connections: the pass is certified")
@@ -183,7 +189,7 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
         for key, result in results.items()
         if result.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     ]
-    # A cause that paused gets its driver at once, whatever the memory it takes still does.
+    # Growth that paused gets more of its driver at once, even if its consequences, such as memory, still grow.
     first = min(map(rank, causes), default=0)
     paused = [results[key] for key in causes if rank(key) == first] or growing
     if growing and goal.vary and (more := _more_of_driver(trial, goal, paused)):
@@ -195,9 +201,8 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
     step = _load_or_control(trial, goal, loads, growing)
     if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
         served = sum(o.ledger.opened for o in trial.observations)
-        if (
-            served >= WARM_UP_CONNECTIONS
-        ):  # only memory is undecided now, and needs no larger cycles than its blocks
+        # Only memory is undecided now, and it needs no larger cycles than its blocks.
+        if served >= WARM_UP_CONNECTIONS:
             return replace(step, connections=min(step.connections, max(goal.connections, int(BLOCK) + 1)))
     return step
 
@@ -234,7 +239,8 @@ def _for_required(
 
 
 def _hold_cycle(trial: Trial, goal: Goal) -> CycleSpec | None:
-    """A hold cycle, in which clients stay connected; another one where something grew during the first."""
+    """A hold cycle, in which clients stay connected; a further one if something grew during the first; None if no hold
+    is needed or fits."""
     if not goal.vary or goal.hold <= 0:
         return None
     settling = max((o.ended - (o.load_ended or o.ended) for o in trial.observations[-4:]), default=0.0)
@@ -245,7 +251,7 @@ def _hold_cycle(trial: Trial, goal: Goal) -> CycleSpec | None:
     )
     step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold, longest)
     if step and step.dwell > goal.hold and goal.broker and not any(o.spec.fault for o in trial.observations):
-        # A long hold may take the rest of the time, and what a timeout of the broker leaves would not be seen.
+        # A long hold may take the rest of the time. Leaks per timeout of the broker need a cycle with timeouts before.
         return replace(design.silenced(trial, goal), phase=Phase.LOAD)
     if step is None or goal.max_seconds is None:
         return step
@@ -259,7 +265,8 @@ def _confirm_retained(
 ) -> Step:
     """Growth is certain but may still be released. First run everything that needs clients, then leave the service
     alone until its oldest streams are older than the retention time."""
-    if limit_of(trial):  # the service would refuse more clients
+    # A service that reached a limit refuses more clients, so it can only be watched.
+    if limit_of(trial):
         idle = _idle_seconds(trial)
         return (
             design.wait(trial, goal)
@@ -283,7 +290,7 @@ def _confirm_retained(
         ):
             return Search()
         step = design.certifying(trial, goal, EXPECTED_LEAKS_AT_95 / trial.sensitivity) if goal.vary else None
-        # Where most streams are refused one load brings few of them, and the wait must still fit in after it.
+        # If the service refuses most streams, several loads are needed, and the wait must still fit after the last.
         if step and not _wait_fits_only_now(trial, goal, step, {**suspected, **releasing}):
             return step
         return design.wait(trial, goal)
@@ -292,7 +299,7 @@ def _confirm_retained(
     over = [one.release.over and one.idle_evidence.drained[-1] == len(moments(trial)) - 1 for one in releasing.values()
             if one.idle_evidence and one.release]  # fmt: skip
     longest = retention + 2 * MARGIN + (LATE_NOTICE_SECONDS if suspected else 0.0)
-    # What is left after a release could be a pool. A load now leaves as much again if it is a leak.
+    # The remainder after a release could be a pool. If it is a leak, another load leaves as much again.
     again = (
         goal.vary and not suspected and idle < longest and _remainder_is_stable(trial, goal, releasing, idle)
     )
@@ -306,13 +313,14 @@ def _confirm_retained(
             "the service's ceilings leave no room for more"
         )
     if idle < longest and not all(one.status == "bounded" for one in releasing.values()):
-        return design.wait(trial, goal)  # what is left may still be released
+        # The remainder may still be released.
+        return design.wait(trial, goal)
     return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
 
 
 def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed], idle: float) -> bool:
-    """Whether something was released, what a pool could hold is left and no longer falls, and a load with a whole wait
-    after it fits into the time that is left. Once a run."""
+    """Whether a second load should test the remainder of a release: it is small enough for a pool and no longer falls,
+    and a load with a whole wait after it fits into the remaining time. True at most once a run."""
     waits = [index for index, o in enumerate(trial.observations) if o.spec.phase is Phase.RETENTION]
     loaded = any(o.ledger.opened for o in trial.observations[waits[0] :]) if waits else False
     after = max((one.release.after for one in releasing.values() if one.release), default=0.0)
@@ -323,7 +331,8 @@ def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Asses
         return False
     remainders = [last[0].levels.get(key, 0.0) - trial.initial.get(key, 0.0) for key in releasing]
     if not any(MIN_GROWTH <= remainder <= BURST_POOL for remainder in remainders):
-        return False  # nothing is left, or more than a pool holds
+        # Nothing remains, or more than a pool holds.
+        return False
     if goal.max_seconds is None:
         return True
     left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, releasing) - WAIT_SLACK
@@ -350,7 +359,7 @@ def _time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) ->
 
 
 def _wait_fits_only_now(trial: Trial, goal: Goal, step: CycleSpec, results: Mapping[Key, Assessed]) -> bool:
-    """The wait fits into the time that is left, and would not after one more load."""
+    """Whether the wait fits into the remaining time now, but would not after one more load."""
     if goal.max_seconds is None:
         return False
     left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, results) - WAIT_SLACK
@@ -372,8 +381,8 @@ def _must_continue_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed
 
 
 def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -> bool:
-    """Whether slow growth that was certain and is not any more gets another load: one more reading of a noisy count may
-    have taken the little that was needed, and a wait adds none. Time to watch what is retained must remain."""
+    """Whether slow growth that is no longer certain gets another load. One reading of a noisy count during the wait may
+    have lowered the evidence below its threshold, and waiting adds no evidence. Enough time to wait must remain."""
     slow = all(
         not one.cache and not one.per_burst and one.total < STEEP * one.exposure and one.factor != "time"
         for one in growing.values()
@@ -383,8 +392,8 @@ def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -
     idle = _idle_seconds(trial)
     load = design.expected(trial.observations, design.large(trial, goal, "fin"))
     left = goal.max_seconds - design.spent(trial) - load
-    whole = max((retention_of(trial, key) for key in growing), default=goal.retention) + WAIT_SLACK
-    return left >= whole or (idle < MAX_WAIT_LOST and left >= MIN_WATCH_SECONDS + MAX_WAIT_LOST)
+    whole_wait = max((retention_of(trial, key) for key in growing), default=goal.retention) + WAIT_SLACK
+    return left >= whole_wait or (idle < MAX_WAIT_LOST and left >= MIN_WATCH_SECONDS + MAX_WAIT_LOST)
 
 
 def _wait_begun(trial: Trial) -> bool:
@@ -430,7 +439,7 @@ def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]
 
 
 def _longest_retention(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float:
-    """The longest retention time of what grows; each kind may have its own."""
+    """The longest retention time of the metrics that grow; each may have its own."""
     times = [retention_of(trial, key) for key, one in results.items() if one.growing or one.idle_evidence]
     return max(times, default=goal.retention)
 
@@ -438,8 +447,8 @@ def _longest_retention(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]
 def _load_or_control(
     trial: Trial, goal: Goal, loads: Sequence[Observation], growing: Sequence[Assessed]
 ) -> CycleSpec:
-    """The next load cycle. Where something grows it alternates with a control of the same length, with few clients, or
-    without clients where time may be the cause."""
+    """The next load cycle, or a control. If something grows, loads alternate with controls of the same length: with few
+    clients, or without clients if time may be the cause."""
     if not goal.vary:
         return design.plain(trial, goal, Phase.LOAD)
     if not loads:
@@ -468,16 +477,17 @@ def _load_or_control(
     step = design.large(trial, goal, "fin" if orderly else None)
     if len(loads) == 1:
         if any(one.total >= STEEP * one.exposure for one in growing):
-            step = design.half(trial, goal)  # quick, and of another size than the last one
+            # A smaller load is quick, and differs in size from the last one.
+            step = design.half(trial, goal)
         step = replace(step, connections=min(step.connections, int(design.GROWTH * goal.connections)))
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
 
 
 def _long_control_due(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> bool:
-    """Whether the next control is as long as a load, which shows growth over time. A short burst shows growth per burst
-    and leaves more time for loads. Slow growth needs these: without a wait every third control is long, and with one
-    only the first, since the wait shows growth over time as well."""
+    """Whether the next control is as long as a load, which shows growth over time, or a short burst, which shows growth
+    per burst. Slow growth needs most of the time for loads, so only every third control is long; with a retention time
+    only the first, because the wait shows growth over time as well."""
     controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
     slow = all(one.total < STEEP * one.exposure for one in growing)
     return (
@@ -500,13 +510,14 @@ def _must_wait_now(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) ->
     if any(one.cache or one.per_burst or one.total >= STEEP * one.exposure for one in growing):
         return False
     if all(one.few for one in growing):
-        return False  # no wait makes it certain, and more clients may show that it has stopped
+        # No wait makes it certain, and more clients may show that it has stopped.
+        return False
     left = goal.max_seconds - design.spent(trial) - design.longest(trial.observations)
     return left < min(goal.retention, MIN_WATCH_SECONDS) <= left + design.longest(trial.observations)
 
 
 def _disconnect_irrelevant(growing: Sequence[Assessed]) -> bool:
-    """Whether all slow growth is independent of how clients disconnect, so that they can use the fastest way."""
+    """Whether all growth is slow and independent of how clients disconnect, so that all can use the fastest way."""
     return bool(growing) and all(
         one.total < STEEP * one.exposure and not DISCONNECT_WAYS & {one.factor, *one.rivals}
         for one in growing
@@ -528,7 +539,8 @@ def _more_of_driver(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> Cy
 
 
 def _growth_per_burst(results: Mapping[Key, Assessed]) -> list[Assessed]:
-    """What grows by the same amount in every burst, if all growth does; what such threads hold grows with them."""
+    """The counts that grow by the same amount in every burst, if all causes of growth do; else empty. Consequences,
+    such as the stacks of such threads, are left out."""
     growing = {
         key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
@@ -537,8 +549,8 @@ def _growth_per_burst(results: Mapping[Key, Assessed]) -> list[Assessed]:
 
 
 def _pool_or_leak(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
-    """The cycle that distinguishes a pool from a leak. A pool that grows much in every burst is full after a few more.
-    One that grows little grows no more in a very long burst than in a short one, and one that is full in neither."""
+    """The cycle that distinguishes a pool from a leak. A pool that grows much in every burst is full after a few more
+    bursts. One that grows little grows no more in a very long burst than in a short one, and a full one not at all."""
     if all(one.paused for one in growing):
         return design.long(trial, goal)
     bursts = sum(1 for o in trial.observations if o.ledger.opened)
@@ -556,7 +568,8 @@ def _connections_beyond_cache(trial: Trial, goal: Goal) -> int:
 
 
 def _distinguish_drivers(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleSpec | None:
-    """A cycle that distinguishes the drivers that explain a certain leak equally well."""
+    """A cycle that distinguishes the drivers that explain a certain leak equally well; None when nothing is left to
+    distinguish, or every such cycle was run."""
     tried = [o.spec for o in trial.observations if o.spec.phase in (Phase.ATTRIBUTION, Phase.IDLE)]
     if sum(1 for spec in tried if spec.phase is Phase.ATTRIBUTION) >= MAX_ATTRIBUTIONS:
         return None
@@ -605,7 +618,7 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
             return False
     if not goal.vary:
         return True
-    # Where something is released late, every further load needs another wait.
+    # If something is released late, every further load needs another wait, so the weaker bound is enough.
     late = (goal.max_seconds is not None and design.spent(trial) > goal.max_seconds / 2) or _any_late_release(
         results
     )
@@ -624,7 +637,7 @@ def _memory(trial: Trial, found: Sequence[Moment]) -> Assessed | None:
 
 
 def steep(warm: Sequence[Observation]) -> bool:
-    """Some count grew by half a unit per connection or more in the last warm-up cycle."""
+    """Whether some count grew by half a unit per connection or more in the last warm-up cycle."""
     before, after = warm[-2:]
     return any(
         level - before.levels.get(key, 0.0) >= STEEP * max(1, after.ledger.opened)

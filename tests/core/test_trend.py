@@ -61,7 +61,7 @@ def test_another_driver_than_the_connection_needs_odds_and_not_a_tenth_less_nois
 def test_a_bound_in_bytes_holds_what_the_noise_of_a_reading_could_hide() -> None:
     cycles = [300, 300, 600, 1200, 2400, 2400]
     heap = replace(series([5e6] * 7, cycles), key=Key("memory", "heap-bytes"))
-    found = trend.assess(heap, sensitivity=128.0, floor=4096.0, least=1048576.0, steps=True)
+    found = trend.assess(heap, sensitivity=128.0, floor=4096.0, least=1048576.0, readings_add=True)
     assert found.status == "bounded"
     assert found.at_most == pytest.approx(
         (3 + 4096) / 7200

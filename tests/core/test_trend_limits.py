@@ -189,7 +189,9 @@ def over_time(grown: Sequence[float]) -> Assessed:
     """Blocks of a real service, in cycles of such lengths with so many clients."""
     one = series(rising(grown, 75466.0), CLIENTS, key=Key("memory", "blocks"))
     spans = tuple({**span, "time": seconds} for span, seconds in zip(one.spans, SECONDS, strict=True))
-    return trend.assess_moving(replace(one, spans=spans), sensitivity=0.05, floor=4.0, least=20.0, steps=True)
+    return trend.assess_moving(
+        replace(one, spans=spans), sensitivity=0.05, floor=4.0, least=20.0, readings_add=True
+    )
 
 
 @pytest.mark.parametrize(

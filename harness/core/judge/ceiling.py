@@ -1,4 +1,4 @@
-"""Judges a count that stands at a ceiling of the kernel or of libzmq, by its growth before.
+"""Judges a count that has reached a ceiling of the kernel or of libzmq, by its growth before.
 
 A service may swallow the refusal ("too many inotify instances") and continue to serve. Its level then stays the same,
 as that of a full cache does, though it could not have grown any further.

@@ -23,8 +23,8 @@ from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
 from harness.core.segments import segments
 
-MIN_IDLE_CPU_RISE = 0.05  # cores: a rise of idle CPU by this much is work for what is retained
-# Share of the growth of a class of descriptors without clients that their total must have grown by.
+MIN_IDLE_CPU_RISE = 0.05  # cores: the idle service then works for what it retains
+# Share of the growth of one class of descriptors, without clients, by which all descriptors must have grown.
 MIN_SHARE_OF_TOTAL = 0.5
 CAPPED = ("fds", "threads", "processes", "tasks", "broker-peers")  # resources with a limit
 # Metrics that must return to the same integer for a pass; the others matter only when they grow.
@@ -67,9 +67,9 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
 def without_changed_states(
     results: Mapping[Key, Assessed], read: Mapping[Key, Series]
 ) -> dict[Key, Assessed]:
-    """Growth of one class of descriptors over time is none where all of them together did not grow, without clients,
-    by half as many: departed clients that a slow service has not noticed pass from one class of socket to another
-    while all of them wait. A healthy Go of 30 s was called leaking."""
+    """Leave undecided the growth of a class of descriptors over time, if all descriptors together grew by less than
+    half as many without clients. Sockets of departed clients pass from one class to another until the service notices
+    the departure: without this rule a healthy Go service that noticed it after 30 s was judged leaking."""
 
     def of(key: Key, one: Assessed) -> Assessed:
         total = read.get(Key(key.metric))
@@ -176,19 +176,21 @@ def find_correlated_growth(
         grown = read[key].increments
         for leader, lead in certain.items():
             led = read[leader].increments
-            if len(led) != len(grown):  # there are no levels of memory while allocations are traced
+            # Memory has no levels while allocations are traced, so its series may be shorter.
+            if len(led) != len(grown):
                 both = series([moment for moment in seen if level_of(moment, key) is not None], leader)
                 led = both.increments if both else []
             if (
                 leader.judged is not Judged.EXACT
-                or rank(leader) > max(rank(key), FIRST_CONSEQUENCE_RANK - 1)  # a consequence proves no cause
+                # A consequence proves no cause.
+                or rank(leader) > max(rank(key), FIRST_CONSEQUENCE_RANK - 1)
                 or len(led) != len(grown)
                 or sum(map(bool, led)) < MIN_GROWTH
             ):
                 continue
             share = one.total / lead.total if lead.total > 0 else 0.0
-            missed = math.fsum(abs(b - share * a) for a, b in zip(led, grown, strict=True))
-            if share > 0 and missed <= MAX_UNEXPLAINED * one.total:
+            unexplained = math.fsum(abs(b - share * a) for a, b in zip(led, grown, strict=True))
+            if share > 0 and unexplained <= MAX_UNEXPLAINED * one.total:
                 rate, low, high = (
                     beside_readings(read[key], lead.factor, FLOOR[key.kind])
                     if key.kind in UNITS_PER_STREAM

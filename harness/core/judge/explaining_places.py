@@ -8,8 +8,8 @@ from harness.core.metric import Key
 from harness.core.record import Place, Places
 from harness.core.units import counted
 
-ALLOCATED = frozenset({"line", "type", "function"})  # kinds of places that tell of memory
-MIN_EXPLAINED_SHARE = 0.5  # of a growth in descriptors: opened in C code, the others have no line
+ALLOCATED = frozenset({"line", "type", "function"})  # kinds of places that explain memory
+MIN_EXPLAINED_SHARE = 0.5  # of a growth in descriptors: those that C code opens have no line
 # Kinds of places that explain one metric; any other metric is explained by everything that grew.
 PLACE_KINDS = {
     "tasks": frozenset({"task", "greenlet", "goroutine", "resource"}),

@@ -30,7 +30,7 @@ EVENTFD = Key("fds", "eventfd")
 NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
 MIN_POOL = 3.0  # units retained for good from which on a pool is mentioned
 MAX_EXACT_WIDTH = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
-MIN_CLASS_SHARE = 0.97  # of the growth of a total that its classes make up
+MIN_CLASS_SHARE = 0.97  # of the growth of a total that one class must have to stand for it
 CHILD = "child-process"  # the recipe of processes that never end
 
 
@@ -85,9 +85,9 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
 
 
 def _shown(leaking: Mapping[Key, Assessed]) -> list[Key]:
-    """Kinds rather than their total, unless only the total is exact, and one of them alone does not make it up: sockets
-    pass from one state to another, so each class grows unevenly while all of them together follow the driver one by
-    one."""
+    """The keys to report: kinds rather than their total, unless only the total has an exact rate and no single kind
+    makes it up. Sockets pass from one state to another, so each class may grow unevenly while their total grows by
+    exactly one per stream."""
     shown = []
     for metric in {key.metric for key in leaking}:
         total = leaking.get(Key(metric))
@@ -102,7 +102,7 @@ def _shown(leaking: Mapping[Key, Assessed]) -> list[Key]:
 
 
 def _width(one: Assessed) -> float:
-    """Of the interval of a rate, as a share of the rate."""
+    """The width of the interval of a rate, as a share of the rate."""
     return (one.high - one.low) / one.rate if one.rate > 0 else math.inf
 
 
@@ -141,7 +141,7 @@ def forecast(
     trial: Trial, found: Sequence[Moment], key: Key, one: Assessed, total: Assessed, recipe: str
 ) -> Exhaustion | None:
     """The ceiling that is reached first at this rate: of the whole metric, or of the kind where it has one."""
-    # What each further process brings fills no process: the ceiling is that of the processes.
+    # Each further process has limits of its own, so only the ceiling of the processes can be reached.
     if total.exposure <= 0 or (recipe == CHILD and key.metric != "processes"):
         return None
     level = _last(found, Key(key.metric) if key.metric != "memory" else MEMORY)
@@ -216,7 +216,8 @@ def bounds(
         if (hourly := per_hour(found, key, drained)) is not None:
             read = _over_time(found, key, drained)
             what = f"growth over time, seen for {read[-1][0] - read[0][0]:.0f} s"
-            if released(one):  # the bound per stream has the time of the release
+            # Only the bound per stream names the time of the release.
+            if released(one):
                 status = "bounded"
             made.append(Bound(key.metric, key.kind, status, _round(hourly), f"{key.unit}/hour", 0.95, what))
     return made
@@ -236,12 +237,14 @@ def released(one: Assessed) -> bool:
 
 
 def per_hour(found: Sequence[Moment], key: Key, drained: Sequence[int] | None = None) -> float | None:
-    """The largest growth per hour that could have remained undetected (95 %). For an exact count it is the upper end
-    of the Poisson interval; for memory it is the measured growth plus one arena of the allocator, or the noise of a
-    counter inside the service. None without two readings.
+    """The largest growth per hour that could have remained undetected (95 %).
 
-    drained: moments at which everything that is released late had been released; what departed clients leave behind for
-    a while is not growth over time."""
+    For an exact count it is the upper end of the Poisson interval; for memory it is the measured growth plus one arena
+    of the allocator, or the noise of a counter inside the service. None without two readings.
+
+    drained: moments at which everything that is released late had been released: what departed clients leave behind for
+    a while is not growth over time.
+    """
     read = _over_time(found, key, drained)
     if len(read) < 2 or read[-1][0] - read[0][0] < MIN_SPAN:
         return None
@@ -250,7 +253,8 @@ def per_hour(found: Sequence[Moment], key: Key, drained: Sequence[int] | None = 
     hours = (read[-1][0] - read[0][0]) / HOUR
     if key.judged is Judged.EXACT and key.unit != "B":
         return poisson_interval(grown, hours)[2] if grown else NO_GROWTH / hours
-    if key.kind in EXACT_MEMORY_KINDS:  # what it fell by once is what its readings scatter by
+    # The largest fall shows by how much the readings of a counter scatter.
+    if key.kind in EXACT_MEMORY_KINDS:
         return (grown + max(FLOOR.get(key.kind, 1.0), drawdown(levels))) / hours
     step = ARENA if key.unit == "B" else FLOOR.get(key.metric, 1.0)
     return (grown + step) / hours
@@ -302,8 +306,8 @@ def made_up(found: Sequence[Moment], total: Key) -> str:
     if total.metric == "memory" or len(rest) < 2:
         return ""
     grown = {key.kind: rest[-1].levels.get(key, 0.0) - rest[0].levels.get(key, 0.0) for key in classes}
-    most = sorted((by, kind) for kind, by in grown.items() if by >= 1)[::-1][:3]
-    return f"; made up of {', '.join(f'{kind} +{by:g}' for by, kind in most)}" if most else ""
+    largest = sorted((by, kind) for kind, by in grown.items() if by >= 1)[::-1][:3]
+    return f"; made up of {', '.join(f'{kind} +{by:g}' for by, kind in largest)}" if largest else ""
 
 
 def _unit(factor: str) -> str:

@@ -1,7 +1,7 @@
 """Judges memory beside a cause that was released completely: only memory that did not fall with the cause counts.
 
-What a session holds is released with its socket. A level of memory includes more: the warm-up by the first clients,
-and what the search for the place in the source leaves behind. So if descriptors, threads or tasks were released
+The memory of a session is released with its socket. A level of memory includes more: the warm-up by the first clients,
+and the remains of a search for the place in the source. So if descriptors, threads or tasks were released
 completely and memory fell in step with them, each level is compared with that of the cause at the same moment, from
 the warm-up on. What remains is growth that the release does not explain.
 """
@@ -22,7 +22,7 @@ from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Key,
 from harness.core.units import counted
 
 THREAD_KEYS = (Key("tasks", "java-thread"), Key("threads"))
-# What one thread of a pool holds at most, by counter: 24 objects were measured in a JVM.
+# Units that one thread of a pool retains at most, by counter: 24 objects were measured in a JVM.
 PER_THREAD = {"objects": 64.0, "blocks": 64.0, "heap-bytes": 65_536.0}
 # Mappings of one thread at most: its stack, a guard page, and now and then an arena of malloc.
 MAPPINGS_PER_THREAD = 3.0
@@ -33,7 +33,8 @@ WARM_UP_BYTES = 4096.0
 def followed(
     found: Sequence[Moment], results: Mapping[Key, Assessed], floors: Mapping[str, float]
 ) -> dict[Key, Assessed]:
-    """The results, with memory that went with a released cause bounded. floors: a reading's noise by kind."""
+    """The results. Memory that was released together with a cause is bounded. floors: the noise of a reading, by
+    kind."""
     leader = _leader(results)
     if leader is None:
         return dict(results)
@@ -46,8 +47,8 @@ def followed(
 
 
 def held_for_departed(found: Sequence[Moment], memory: Assessed, results: Mapping[Key, Assessed]) -> Assessed:
-    """Anonymous memory that is not certain of anything, without the growth that goes with descriptors, threads or tasks
-    that are released late. What counts is by how much it rose between the moments at which those had been released."""
+    """Anonymous memory that is neither leaking nor bounded, without the growth that accompanies descriptors, threads or
+    tasks that are released late. It counts by how much it rose between the moments at which those had been released."""
     late = [
         (one.idle_evidence.fallen, key)
         for key, one in results.items()
@@ -127,7 +128,8 @@ def _following(
     first = (warm or served[:1])[-1]
     left = streams = 0.0
     for (before, level), (after, later) in pairwise(kept[first:]):
-        if found[before].searches == found[after].searches:  # else the search has taken memory of its own
+        # A search for the place in between takes memory of its own.
+        if found[before].searches == found[after].searches:
             left += later - level
             streams += found[after].done.get("answered", 0.0) - found[before].done.get("answered", 0.0)
     if streams <= 0 or left > max(floor, MAX_WARM_UP_SHARE * one.idle_evidence.fallen):
@@ -180,7 +182,8 @@ def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Asses
 
 def without_brought_objects(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> dict[Key, Assessed]:
     """The results, with counters inside the service left undecided whose growth came with the threads of a pool that
-    still fills: each brings objects of its own, 24 in a JVM. A healthy Java server on a busy machine was accused."""
+    still fills: each brings objects of its own, 24 in a JVM. Without this rule a healthy Java server on a busy machine
+    was judged leaking."""
     key = max((k for k in THREAD_KEYS if k in results), key=lambda k: results[k].total, default=None)
     if key is None or results[key].status not in ("undecided", "bounded") or results[key].total <= 0:
         return dict(results)

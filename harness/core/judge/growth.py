@@ -1,14 +1,16 @@
-"""Tests counts that return to the same integer: does one grow with what the clients do, and continue to grow?
+"""Tests counts that return to the same integer: does a count grow with an action of the clients, and does it continue?
 
-Three benign patterns look like leaks: a pool or cache that fills and stops, a pool that takes a few more slots
-with each burst of clients, and something that grows over time. So growth is a leak only
+Three benign patterns look like leaks: a pool or cache that fills and stops, a pool that takes a few more slots with
+each burst of clients, and growth over time that has nothing to do with the streams. So growth is certainly a leak in
+three cases only:
 
-- at once, when it follows one driver exactly, exceeds what a pool could hold, and cycles of different size show that
-  it is not the same in every burst, or
-- slowly, when cycles that differ by design show that the driver explains it and growth per cycle, per second or
-  per reading does not: an e-process reaches 1,000 (``harness.core.stats.evidence``);
+- At once: it follows one driver exactly, it exceeds any pool, and cycles of different size show that it is not the same
+  in every burst.
+- Slowly: cycles that differ by design show that the driver explains it, and that growth per cycle, per second or per
+  reading does not. The evidence is an e-process that must reach 1,000 (``harness.core.stats.evidence``).
+- Whatever drives it: it occurred in every cycle, and exceeds any pool by far.
 
-In both cases it must still continue. The exposure is the number of answered streams. No growth over M answered
+In each case it must not have stopped. The exposure is the number of answered streams: no growth over M answered
 streams bounds the rate at 3/M (the rule of three, 95 %). ``python -m bench.detector`` measures the error rates.
 """
 
@@ -27,10 +29,10 @@ from harness.core.stats.evidence import evidence, excluded
 from harness.core.stats.poisson import fit
 from harness.core.units import counted
 
-CERTAIN = math.log(1000)
+CERTAIN = math.log(1000)  # log of the e-value from which on growth is certain
 CORRELATION_CHANCE = 0.003  # probability that growth occurred by chance in the cycles with much of the driver
 RANK_CORRELATION_CHANCE = 0.05  # the same by ranks, which a single cycle cannot decide
-MIN_GROWTH = 3.0
+MIN_GROWTH = 3.0  # units, and cycles with growth, below which nothing is called a leak
 # Twice the largest slowly filling pool that was found: ThreadPoolExecutor has at most 32 threads.
 SLOW_POOL = 64.0
 BURST_POOL = 256.0  # slots of the largest default pool, Tomcat's 200 threads, rounded up to a power of two
@@ -38,16 +40,16 @@ BURST_POOL = 256.0  # slots of the largest default pool, Tomcat's 200 threads, r
 MIN_SIZE_RATIO = 1.5
 MIN_RISES = 6  # cycles in which a count must have grown while all of it could be a pool
 MIN_RISES_BATCHED = 8  # the same where it grows in batches, more unevenly than by chance
-MAX_DISPERSION_SINGLE = 1.3  # Pearson dispersion up to which growth comes one by one
+MAX_DISPERSION_SINGLE = 1.3  # Pearson dispersion up to which units come one by one, not in batches
 MIN_IDLE_SHARE = 0.5  # share of its pace under load that growth over time has without clients
 BOUND_MARGIN = 0.5  # measured growth passes only when its rate is at most half of the sensitivity
 POOL_MULTIPLE = 40.0  # times the streams open at once: beyond any pool, whatever drives it
-POOL_MULTIPLE_CYCLES = 5
+POOL_MULTIPLE_CYCLES = 5  # cycles that must all have grown for that
 MAX_UNEXPLAINED = 0.15  # share of the growth that a driver may leave unexplained
 MAX_DISPERSION = 3.0  # Pearson dispersion up to which growth still follows its driver
 BENIGN_FACTORS = ("cycle", "time", "reading")  # causes of growth that is not a leak of the streams
 BOUND_EVIDENCE = math.log(20)  # an e-value of 20 against a larger rate: a bound at 95 %
-NEARLY_ALL = 0.8  # share of the growth that occurs in cycles with long streams
+NEARLY_ALL = 0.8  # share of the growth that makes one kind of cycle its likely cause
 HALVINGS = 12  # bisection steps of the search for the bound: a precision of 1 in 4,096
 # Share of the growth that occurs in the cycles with a driver that the others do not have.
 MIN_CONCENTRATED_SHARE = 0.5
@@ -81,14 +83,15 @@ class Assessed:
     """The result of one test of one series.
 
     status: ``leaking`` | ``suspected`` (grows like a leak, but the retention time is not over) | ``bounded`` |
-    ``undecided``. factor: the ledger sum that drives the growth, in whose units rate, low and high are; rivals:
-    factors that explain it as well. at_most: largest rate per answered stream that could have remained undetected (95
-    %). total: net growth. growing: not certain, but it has grown and continues; the plan then investigates. cache:
-    why, without that a cache would grow like this too, until it is full; "" where it would not. per_burst: it grew by
-    about the same in every burst of clients, as a pool does. idle_evidence: what readings without clients showed of
-    how long the growth is retained, where that was checked. paused: it grew in fewer than three cycles, or not
-    for so long that another unit was to be expected; only more of its driver shows whether it has stopped. few: it grew
-    in too few cycles to be certain without further load.
+    ``undecided``. why: the reason, for people. exposure: answered streams. factor: the ledger sum that drives the
+    growth, in whose units rate, low and high are; rivals: factors that explain it as well. at_most: largest rate per
+    answered stream that could have remained undetected (95 %). total: net growth. growing: not certain, but it has
+    grown and continues; the plan then investigates. cache: the reason of a leak that a filling cache would explain as
+    well; "" if none would. per_burst: it grew by about the same in every burst of clients, as a pool does.
+    idle_evidence: what readings without clients showed of how long the growth is retained, where that was checked.
+    paused: it grew in fewer than three cycles, or has not grown for a time in which another unit was to be expected.
+    Only more of its driver shows whether it has stopped. few: it grew in too few cycles to be certain without further
+    load.
     """
 
     status: str
@@ -116,7 +119,11 @@ class Assessed:
 
 @dataclass(frozen=True, slots=True)
 class _TestedSeries:
-    """One series as the test needs it."""
+    """One series as the test needs it.
+
+    grown: growth per span, without what ``tolerance`` ignores. offset: growth per span that the budget grants. pool:
+    units that the budget declares as a pool. total: growth beyond the offset.
+    """
 
     grown: Sequence[float]
     offset: Sequence[float]
@@ -277,8 +284,7 @@ def _cycles_too_alike(data: _TestedSeries, factor: str) -> bool:
 
 def _evidence(data: _TestedSeries, factor: str) -> float:
     """Log of the e-value against growth per cycle, per second and per reading, counted in batches."""
-    # Descriptors that come in pairs, say, are one event each: counted singly they would look more certain than they
-    # are.
+    # Units that come together are one event: two descriptors of a pipe, counted singly, would look twice as certain.
     size = _batch_units(data, factor)
     benign = [data.series.column(name) for name in _benign_factors(data, factor)]
     return evidence(
@@ -290,9 +296,11 @@ def _evidence(data: _TestedSeries, factor: str) -> float:
 
 
 def _batch_units(data: _TestedSeries, factor: str) -> float:
-    """Units that come at once: the common divisor of the increments, or the smallest one where a pool could hold all. A
-    pool that takes 3 to 9 slots when it is short of some gives six pieces of evidence in six cycles, not the 33 of its
-    slots. Where each unit of the driver adds the same, the divisor comes from the cycle sizes."""
+    """Units that come at once: the common divisor of the increments, or the smallest increment while a pool could hold
+    all of them. A pool that takes 3 to 9 slots in each of six cycles gives six pieces of evidence, not 33.
+
+    If each unit of the driver adds the same, the divisor only reflects the sizes of the cycles, so the batch is 1.
+    """
     if _constant_per_unit(data, factor):
         return 1.0
     size = batch_size(data.grown)
@@ -308,8 +316,7 @@ def _benign_factors(data: _TestedSeries, factor: str) -> list[str]:
 
 
 def _constant_per_unit(data: _TestedSeries, factor: str) -> bool:
-    """Whether each unit of the driver adds the same in every cycle; then a common divisor comes from the cycle
-    sizes."""
+    """Whether each unit of the driver adds the same in every cycle."""
     active = _spans_with(data, factor)
     rate = math.fsum(value for value, _ in active) / math.fsum(amount for _, amount in active)
     return all(abs(value - rate * amount) <= max(1.0, MAX_SPREAD * abs(value)) for value, amount in active)
@@ -455,9 +462,9 @@ def _bounded_or_undecided(data: _TestedSeries, exposure: float, sensitivity: flo
     if data.total >= 2 and data.total < MIN_GROWTH:
         factor, rivals = driver(data.grown, data.series, data.offset)
     if data.total >= 2 and _follows_bursts(data, factor):
-        per_burst = growing or _continues(
-            _spans_with(data, "cycle")
-        )  # in long bursts that is much less per stream
+        # In long bursts the same growth is much less per stream, so growth per burst may continue while growth per
+        # stream seems to stop.
+        per_burst = growing or _continues(_spans_with(data, "cycle"))
         growing = growing or per_burst
     if growing:
         best = f"best explained per {'cycle, whatever its load' if per_burst else per(factor)}"
@@ -490,7 +497,7 @@ def _rises(data: _TestedSeries) -> int:
 
 
 def _paused(data: _TestedSeries, since: float, exposure: float) -> bool:
-    """Whether growth occurred in too few cycles to follow anything, or one more unit was to be expected since."""
+    """Whether growth occurred in too few cycles to follow a driver, or one more unit was to be expected since."""
     return since > 0 and (_rises(data) < MIN_GROWTH or since * data.total >= exposure)
 
 
@@ -517,8 +524,8 @@ def _largest_rate_beside_bursts(data: _TestedSeries) -> float:
         other = data.series.column(factor)
         if any(other) and fit(data.grown, [other], data.offset).likelihood > alone - MIN_ADVANTAGE:
             return math.inf
-    # Where nearly every burst adds the same, that number is the pool's step, and not a batch that leaks at once: of
-    # batches that leak by chance some bursts would have two, and short ones none.
+    # If nearly every burst adds the same number, that number is a step of the pool, and not a batch of a leak: of
+    # batches that occur by chance, some bursts would have two and short ones none.
     size = 1.0 if _same_in_bursts(data) else batch_size(data.grown)
     counts = [value / size for value in data.grown]
     offset = [value / size for value in data.offset]
@@ -545,7 +552,7 @@ def _driver_rare_since(data: _TestedSeries, factor: str, after: int) -> bool:
 
 
 def _concentrated_driver_rare_since(data: _TestedSeries, after: int) -> str:
-    """The driver that has most of the growth in its cycles, and which has hardly occurred since; empty without one."""
+    """The driver in whose cycles most of the growth occurred, if it has hardly occurred since; else empty."""
     return next(
         (factor for factor in _concentrated_drivers(data, after) if _driver_rare_since(data, factor, after)),
         "",
@@ -553,9 +560,9 @@ def _concentrated_driver_rare_since(data: _TestedSeries, after: int) -> str:
 
 
 def _concentrated_drivers(data: _TestedSeries, after: int) -> list[str]:
-    """The drivers that only some of the first ``after`` cycles have, and in whose cycles most of the growth is and goes
-    on, best fit first. A leak per timeout of the broker need not be explained best by them: a busy service has timeouts
-    of its own in other cycles."""
+    """The drivers that only some of the first ``after`` cycles have, in which most of the growth occurs and continues;
+    best fit first. The best fit over all cycles may be another driver: a busy service has timeouts of its own besides
+    those of a silent broker, so a leak per timeout of the broker does not follow their sum."""
     clients = data.series.column("connection")[:after]
     found: dict[str, float] = {}
     for _, factor, _ in DRIVERS:
@@ -570,7 +577,7 @@ def _concentrated_drivers(data: _TestedSeries, after: int) -> list[str]:
             continue
         in_these = math.fsum(value for value, _ in active)
         in_others = max(0.0, data.total - in_these)
-        # A pool that gains the same with every burst does so in both sorts of cycles.
+        # A pool gains the same with every burst, in cycles with and without this driver.
         denser = in_these / len(active) >= MIN_CONCENTRATION * in_others / others
         if in_these >= MIN_CONCENTRATED_SHARE * data.total and denser and _continues(active):
             found[factor] = fit(data.grown, [column], data.offset).likelihood
@@ -578,7 +585,7 @@ def _concentrated_drivers(data: _TestedSeries, after: int) -> list[str]:
 
 
 def _only_cycles_with(data: _TestedSeries, factor: str) -> _TestedSeries:
-    """The same series with growth in the cycles with this driver only."""
+    """The same series with the growth of the other cycles removed."""
     column = data.series.column(factor)
     grown = [
         value if amount > 0 else granted

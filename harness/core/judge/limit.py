@@ -1,8 +1,8 @@
 """Judges a service that stops serving once a resource is exhausted, by the cycles before.
 
 A leak that reaches a limit (a cap of its own, a pool that is exhausted, RLIMIT_NOFILE answered by 5xx) stops growing,
-because the service serves nothing any more. Then the growth up to that point counts, relative to the answered
-streams, and what happened at the limit.
+because the service serves nothing any more. The growth up to that point then decides, relative to the answered
+streams, and the finding names what happened at the limit.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from harness.core.record import Trial
 MAX_ANSWERED_SHARE = 0.02  # share of a cycle's streams that may be answered after the limit
 MAX_UNEXPLAINED_SHARE = 0.15  # share of the growth that the answered streams may leave unexplained
 MIN_RATE = 0.3  # units per answered stream: a leak that reaches a limit within minutes is not rare
-MIN_UNITS = 16.0  # units
+MIN_UNITS = 16.0  # of growth before the limit
 TIE_SHARE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
-# Steps of TIE_SHARE by which a rate may differ from a whole number where a single cycle tells it.
+# Steps of TIE_SHARE by which a rate may differ from a whole number if only one cycle shows it.
 MAX_ROUGHNESS = 3
 MIN_RETAINED_SHARE = 0.9  # share of the growth that is retained once nothing is served
 NAMED = {"answered": "answered", "accepted": "connection", "connection": "connection"}

@@ -1,11 +1,10 @@
-"""Anonymous memory: a series with noise of its own, judged by signs.
+"""Tests anonymous memory, a series with noise of its own, by the signs of its changes.
 
-Healthy servers of seven kinds climb by up to 4 kB per connection for up to 9,000 connections and then stop
-(measured, docs/detector.md), so growth alone proves nothing, and an allocator takes whole arenas of a
-megabyte, so a single small cycle proves nothing either. Cycles are therefore joined to blocks of enough
-connections that a leak of the asked size fills an arena in each; blocks within the warm-up count only when
-they stand still. A leak rises in nearly every later block and does not slow down. With fewer blocks only
-growth far above any allocator's steps is called a leak.
+Growth alone proves nothing: healthy servers of seven kinds grow by up to 4 kB per connection for up to 9,000
+connections and then stop (measured, docs/detector.md). A single small cycle proves nothing either, because an allocator
+takes whole arenas of a megabyte. Cycles are therefore joined to blocks, each with enough connections for a leak of
+the asked size to fill an arena. Blocks within the warm-up count only when they do not grow. A leak rises in nearly
+every later block and does not slow down. With fewer blocks only growth far above any allocator's steps is a leak.
 """
 
 from __future__ import annotations
@@ -33,30 +32,30 @@ TOLERANCE = 16.0 * 1024  # bytes per block: a few pages come and go
 # Bytes per connection below which the slow growth of an allocator cannot be distinguished from a leak.
 SMALLEST_LEAK_BYTES = 128.0
 GROSS_RATE = 16.0 * 1024  # bytes per connection: above any staircase or warm-up met after its third cycle
-GROSS_LEAST = 8.0 * (1 << 20)  # bytes in all
-# Of so many blocks so many must rise: by chance alone 2e-4, 3e-4, 2e-4 and 8e-4 (sign test).
+GROSS_LEAST = 8.0 * (1 << 20)  # bytes of growth in all
+# (blocks, how many of them must rise). The probabilities by chance are 2e-4, 3e-4, 2e-4 and 8e-4 (sign test).
 SIGNS = ((24, 20), (20, 18), (16, 15), (12, 12))
-RISING = 8  # cycles; at most one of them may fall: 9 of 256 orders of rises and falls, and not by a little
-RISING_LEAST = 512.0 * 1024  # bytes
-BET = 0.35  # share by which a rise is taken to be likelier than not
+RISING = 8  # cycles of which at most one may fall: 9 of 256 orders of rises and falls
+RISING_LEAST = 512.0 * 1024  # bytes by which the level must have risen over these cycles
+BET = 0.35  # excess of the probability of a rise over one half, under a leak
 CERTAIN_SIGNS = 100.0  # one false alarm in 100, the goal for memory; the line's own test comes on top
 # Blocks after the warm-up that all rose by MIN_ARENAS or more, in a straight line far above its noise. By chance the
 # signs do so once in 128 runs, the line once in 2,000. Every healthy service that was recorded rises by less than one
 # arena a block after WARM_UP_CONNECTIONS. Fewer arenas a block would leave the driver open: memory grows in steps.
 EVEN_BLOCKS = 7
 MIN_ARENAS = 4.0
-MIN_CLIMB_LEVELS = 4  # levels
-MIN_CLIMB_ERRORS = 3.0  # standard errors
-MIN_BLOCKS_FOR_PASS = 4  # blocks needed before two still ones at the end are a pass
-MIN_SUSPECT_BLOCKS = 4  # blocks after the warm-up that all rose: not certain, but no pass
+MIN_CLIMB_LEVELS = 4
+MIN_CLIMB_ERRORS = 3.0  # standard errors that the slope of a climb must exceed
+MIN_BLOCKS_FOR_PASS = 4  # blocks needed before two without growth at the end are a pass
+MIN_SUSPECT_BLOCKS = 4  # blocks after the warm-up that, if they all rose, keep a run from passing
 MIN_LATE_SHARE = 0.25  # share of a growth that its second half must hold, as ``growth`` requires of counts
-MAX_GIVEN_BACK = 0.2  # share of a climb that, given back, makes it no leak
-MIN_LATE_PACE = 0.6  # a climb whose second half is below this share of its first is settling
+MAX_GIVEN_BACK = 0.2  # share of its growth that a leak releases again at most
+MIN_LATE_PACE = 0.6  # share of the pace of its first half that growth keeps in its second, unless it settles
 
 
 def joined(one: Series, least: float) -> Series:
-    """The series with neighbouring spans joined until each saw ``least`` connections or more. What is left
-    at the end counts when it is at least half as long."""
+    """The series with neighbouring spans joined until each has ``least`` connections or more. A remainder at the end
+    counts when it has at least half as many."""
     levels: list[float] = [one.levels[0]]
     spans: list[dict[str, float]] = []
     waiting: dict[str, float] = {}
@@ -94,7 +93,8 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
         why = f"rose by {grown / 1e6:.3g} MB in the last {seconds:.0f} s, in nearly every cycle, whatever its load"
         return replace(decided, status="undecided", why=why, growing=True)
     if decided.status == "undecided" and not decided.growing and (grown := still_rising(one, granted)):
-        seen = math.fsum(one.column("connection"))  # no whole block of them may have come yet
+        # The connections of all cycles: the blocks may leave some out, or there may be no whole block yet.
+        seen = math.fsum(one.column("connection"))
         why = f"rose by {grown / 1e6:.3g} MB over {counted(seen, 'connection', ',.0f')} and is still rising"
         return replace(decided, why=f"{why}: {decided.why}", growing=True)
     return decided
@@ -165,15 +165,15 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
             return _leaking(late, granted, why)
     tail = max(2, sum(1 for _ in _still_blocks(rose)))
     seen = kept if len(kept) > tail else pairs[-tail:]
-    most = _largest_rate(seen)
+    largest = _largest_rate(seen)
     exposure = math.fsum(amount for _, amount in pairs)
     total = math.fsum(value for value, _ in pairs)
     if len(rose) >= MIN_BLOCKS_FOR_PASS and not any(rose[-2:]):
         why = f"stood still over the last {counted(math.fsum(a for _, a in pairs[-tail:]), 'connection', ',.0f')}"
-        return Assessed("bounded", most, why, total, exposure)
+        return Assessed("bounded", largest, why, total, exposure)
     if len(signs) - sum(signs) > SIGNS[0][0] - SIGNS[0][1] or len(signs) >= SIGNS[0][0]:
         why = f"rose in only {sum(signs)} of {counted(len(signs), 'block')}: an allocator's noise"
-        return Assessed("bounded", most, why, total, exposure)
+        return Assessed("bounded", largest, why, total, exposure)
     missed = SIGNS[-1][0] - len(signs)
     needs = f"about {max(missed, 2) * BLOCK:,.0f} more connections would decide it"
     steep = bool(kept) and _by_arenas(kept) and not slows([value / amount for value, amount in pairs])
@@ -183,7 +183,7 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
         if signs
         else "the warm-up is not over"
     )
-    return Assessed("undecided", most, f"{what}; {needs}", total, exposure, growing=growing)
+    return Assessed("undecided", largest, f"{what}; {needs}", total, exposure, growing=growing)
 
 
 def sign_evidence(signs: Sequence[bool]) -> float:
@@ -194,8 +194,8 @@ def sign_evidence(signs: Sequence[bool]) -> float:
 
 
 def _by_arenas(pairs: Sequence[tuple[float, float]]) -> bool:
-    """Every block and its neighbour together rose by MIN_ARENAS a block or more, a short one at the end by its share of
-    them: a heap that was collected in one block takes more in the next."""
+    """Whether every block and its neighbour together rose by MIN_ARENAS a block or more. A short block at the end needs
+    its share of them. Pairs are compared because a heap that was collected in one block takes more in the next."""
     joint = pairwise(pairs) if len(pairs) > 1 else [(pairs[0], (0.0, 0.0))]
     return all(
         one + other >= MIN_ARENAS * ARENA * min(1.0 + bool(after), (amount + after) / BLOCK)
@@ -204,8 +204,8 @@ def _by_arenas(pairs: Sequence[tuple[float, float]]) -> bool:
 
 
 def _climbs(one: Series) -> bool:
-    """The later half of the cycles rose by more than an arena, with a straight line far above its noise: too little
-    for a leak, too much for a pass."""
+    """Whether the later half of the cycles rose by more than an arena, with a straight line far above its noise: too
+    little for a leak, too much for a pass."""
     half = len(one.levels) // 2
     later = one.levels[half:]
     times = [0.0, *accumulate(span.get("time", 0.0) for span in one.spans)][half:]
@@ -232,28 +232,30 @@ def _pairs(one: Series, granted: Allowed) -> list[tuple[float, float]]:
 
 
 def _still_blocks(rose: Sequence[bool]) -> Sequence[bool]:
-    """The blocks at the end that stood still."""
+    """The blocks at the end that did not grow."""
     last = max((index for index, up in enumerate(rose) if up), default=-1)
     return rose[last + 1 :]
 
 
 def _largest_rate(pairs: Sequence[tuple[float, float]]) -> float:
-    """The greatest rate that may have stayed unseen in these blocks."""
-    amount = math.fsum(x for _, x in pairs)
-    if amount <= 0:
+    """The largest rate that could have remained undetected in these blocks."""
+    connections = math.fsum(amount for _, amount in pairs)
+    if connections <= 0:
         return math.inf
-    grown = max(0.0, math.fsum(y for y, _ in pairs))
-    arena = (grown + ARENA) / amount
+    total = max(0.0, math.fsum(grown for grown, _ in pairs))
+    arena = (total + ARENA) / connections
     if len(pairs) < 3:
         return arena
-    return max(arena, mean_interval([y / x for y, x in pairs])[2])
+    return max(arena, mean_interval([grown / amount for grown, amount in pairs])[2])
 
 
 def _leaking(one: Series, granted: Allowed, why: str) -> Assessed:
-    """A certain leak over these spans, in units of its driver. The interval is Student's over the spans, and
-    TOLERANCE a span wider at either end: pages that come and go may do so in every one of them, in the same
-    direction, so more spans do not average them out. Where an allocator takes memory in one span and releases it in
-    the next, the spans differ more than their mean is uncertain, and the interval is wider than necessary."""
+    """A certain leak over these spans, in units of its driver.
+
+    The interval is Student's over the spans, and TOLERANCE a span wider at either end: pages of a healthy part may come
+    in every span, so more spans do not average them out. If an allocator takes memory in one span and releases it in
+    the next, the spans differ by more than the mean is uncertain, and the interval is wider than necessary.
+    """
     pairs = _pairs(one, granted)
     factor, rivals = driver([value for value, _ in pairs], one, [0.0] * len(pairs))
     exposure = math.fsum(amount for _, amount in pairs)
@@ -269,25 +271,25 @@ def _leaking(one: Series, granted: Allowed, why: str) -> Assessed:
 
 
 def _far_above_allocators(rates: Sequence[float], total: float) -> bool:
-    """Far above any allocator, in every cycle, with no sign of slowing."""
+    """Whether the growth is far above any allocator's in every cycle, and does not slow down."""
     return len(rates) >= 6 and min(rates) >= GROSS_RATE and total >= GROSS_LEAST and not slows(rates)
 
 
 def slows(rates: Sequence[float]) -> bool:
-    """The second half rises clearly less than the first."""
+    """Whether the second half rises clearly less than the first."""
     half = len(rates) // 2
     return half > 0 and median(rates[half:]) < MIN_LATE_PACE * median(rates[:half])
 
 
 def gives_back(rates: Sequence[float]) -> bool:
-    """It fell by a good part of what it rose: a heap that is collected."""
+    """Whether more than MAX_GIVEN_BACK of the growth was released again, as by a heap that is collected."""
     return -math.fsum(min(0.0, rate) for rate in rates) > MAX_GIVEN_BACK * math.fsum(
         max(0.0, rate) for rate in rates
     )
 
 
 def counted_inside(found: Sequence[Moment]) -> bool:
-    """True when there are runtime counters of memory, which then decide."""
+    """Whether a runtime counts its memory itself: its counters then decide, and not the anonymous memory."""
     return any(
         key.metric == "memory" and key.kind in EXACT_MEMORY_KINDS for moment in found for key in moment.levels
     )

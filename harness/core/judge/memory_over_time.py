@@ -1,9 +1,9 @@
 """Anonymous memory that grows over time, with or without clients, where no counter of the runtime shows it.
 
 Blocks of connections (``harness.core.judge.memory``) do not show such growth. Readings of the idle service do: without
-clients nothing warms up, so a reading of a healthy service rises or stands still with equal chance. There is one
-exception: garbage of timers that waits for its next collection. A collector lets a heap outgrow its live part by a
-known factor at most (Go: two), so only growth beyond that factor is a leak.
+clients nothing warms up, so a reading of a healthy service rises or stays with equal probability. There is one
+exception: garbage of timers that waits for its next collection. A collector lets a heap grow to at most a known
+multiple of its live part (Go: two), so only growth beyond that multiple is a leak.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from harness.core.segments import segments
 from harness.core.stats.distributions import mean_interval
 from harness.core.stats.linear import line
 
-GARBAGE = {"go": 2.0, "jvm": math.inf}  # times its level after the warm-up, of which all may be garbage
+# Times its level after the warm-up up to which memory may be garbage.
+GARBAGE = {"go": 2.0, "jvm": math.inf}
 UNKNOWN_GARBAGE = 4.0  # the same for a runtime whose collector, if it has one, is not known
-IDLE_SECONDS = 30.0  # without clients, after which their own growth counts
+IDLE_SECONDS = 30.0  # seconds without clients from which on growth during them decides
 MAX_FREE_SHARE = 0.5  # share of a level that may be free after a load
-STILL_BYTES = 65_536.0  # bytes by which memory that stands still moves between two readings
-MAX_FEW_SHARE = 0.1  # share of the run's connections a second, up to which a cycle has few: a hold, or none
+STILL_BYTES = 65_536.0  # bytes by which memory that does not grow varies between two readings
+MAX_FEW_SHARE = 0.1  # share of the run's connections per second, below which a cycle has few
 MIN_LEVELS = 7
 
 
@@ -72,7 +73,7 @@ def over_time(
     alone, seen = math.fsum(value for value, _ in idle), math.fsum(time for _, time in idle)
     if total < MIN_ARENAS * ARENA or len(kept) < MIN_LEVELS - 1:
         return otherwise
-    # The loads tell how it grew, and the time without clients by how much over time.
+    # The loads show the course of the growth, and the time without clients its rate over time.
     used = [span for span in kept if span[2]]
     levels, elapsed, opened = ([0.0, *accumulate(column)] for column in zip(*used, strict=True))
     by_time, by_client = line(levels, [elapsed], TOLERANCE), line(levels, [opened], TOLERANCE)
@@ -93,7 +94,8 @@ def over_time(
     left_uncollected = one.levels[-1] < garbage * one.levels[0]
     if alone >= MIN_ARENAS * ARENA and math.fsum(one.column("time")) >= seconds and not left_uncollected:
         _, low, high = mean_interval([value / time for value, time in idle])
-        ends = ARENA / seen  # either end is known to half an arena
+        # Memory grows by whole arenas, so the level at either end is known only to half of one.
+        ends = ARENA / seen
         low, high = min(low, pace) - ends, max(high, pace) + ends
         return Assessed(
             "leaking", otherwise.at_most, why, total, otherwise.exposure, "time", (), pace, low, high
@@ -106,11 +108,14 @@ def over_time(
 def _without_filling(
     every: Sequence[tuple[float, float, float]], levels: Sequence[float]
 ) -> list[tuple[float, float, float]]:
-    """Growth, seconds and connections of each span, without those at the start of a stretch without clients in which
-    memory stood still. What a load has left free is filled first: a heap of Go stood still for 18 s after a load. That
-    takes until MAX_FREE_SHARE of the level is filled at the pace so far, at most, and ends with an arena of growth."""
+    """Growth, seconds and connections of each span, without the spans after a load in which memory did not grow.
+
+    Growth first fills the pages that a load has left free: a heap of Go stayed constant for 18 s after a load. That
+    ends with an arena of growth, and at the latest once MAX_FREE_SHARE of the level would be filled at the pace so far.
+    """
     kept: list[tuple[float, float, float]] = []
-    waiting: list[tuple[float, float, float]] = []  # what has grown since memory last stood still
+    # Spans with growth since memory last stayed constant.
+    waiting: list[tuple[float, float, float]] = []
     grown = seconds = passed = risen = room = 0.0
     for level, span in zip(levels, every, strict=False):
         value, time, many = span
@@ -144,7 +149,7 @@ def _grows_with_few(grown: Sequence[float], times: Sequence[float], clients: Seq
 
 
 def _continues(idle: Sequence[tuple[float, float]], seen: float) -> bool:
-    """MIN_LATE_SHARE of the growth without clients came in the second half of the time without them."""
+    """Whether MIN_LATE_SHARE of the growth without clients came in the second half of the time without them."""
     passed = late = 0.0
     for value, time in idle:
         late += value * min(1.0, max(0.0, (passed + time - seen / 2) / time))

@@ -19,13 +19,9 @@ TOLERANCE = {"mappings": 4.0}
 # Noise of a runtime counter, measured (docs/detector.md): a reading itself adds 4 blocks, a heap varies by a page, and
 # idle CPU by up to 0.0019 cores.
 FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
-# Smallest growth per connection that counts as a leak in a counter with noisy readings.
-SMALLEST_LEAK = {
-    "objects": 10.0,
-    "blocks": 50.0,
-    "heap-bytes": 1.28e5,
-    "idle-cpu": 0.01,
-}  # × trial.sensitivity
+# Smallest growth per connection that counts as a leak in a counter with noisy readings, as a multiple of the
+# trial's sensitivity.
+SMALLEST_LEAK = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}
 MIN_GROWTH_OF = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
 # Counters of objects, with the number that a stream in a pool may hold.
 UNITS_PER_STREAM = {"objects": 5, "blocks": 5}
@@ -33,15 +29,16 @@ UNITS_PER_STREAM = {"objects": 5, "blocks": 5}
 # customary sizes. So memory alone proves nothing below this number. Descriptors, threads and tasks are not cached by
 # the thousand, and no cache grows per abort, per stalled reader or per timeout.
 CACHE = 4096.0
-# Of its earlier rate that growth by one entry each keeps to the end, unlike a cache that fills up.
+# Share of its earlier rate that growth by one entry each keeps to the end, unlike a cache that fills up.
 MIN_LATE_RATE = 0.8
 STEEP = 0.5  # growth per connection, or event, that is too large for a warm-up
+# Driver → the sum whose units a cache would have one entry for.
 ENTRIES = {
     "connection": "connection",
     "answered": "answered",
     "event": "event",
     "stream-second": "stream-second",
-}  # driver → what is counted
+}
 
 
 def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
@@ -90,7 +87,7 @@ def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
             allowed=granted,
             floor=FLOOR[name],
             least=MIN_GROWTH_OF[name],
-            steps=True,
+            readings_add=True,
         )
     if name in FLOOR:
         return trend.assess(
@@ -99,7 +96,7 @@ def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
             allowed=granted,
             floor=FLOOR[name],
             least=MIN_GROWTH_OF[name],
-            steps=name != "idle-cpu",
+            readings_add=name != "idle-cpu",
         )
     tolerance = TOLERANCE.get(key.metric, 0.0)
     if min(one.increments) < -tolerance:

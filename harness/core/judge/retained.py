@@ -39,15 +39,16 @@ from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.record import Trial
 from harness.core.units import bytes_text
 
-# Bytes left per answered stream after the first full release that are more than a warm-up: Node's heap keeps 170 bytes
-# of the first clients, Go's 60.
-# Mappings are an allocator's arenas: 3,000 threads left 340.
+# Units left per answered stream after the first full release that are more than a warm-up. Node's heap keeps 170 bytes
+# of each of the first clients, Go's 60. Mappings are an allocator's arenas: 3,000 threads left 340.
 STEEP_LEFT = {"objects": 0.5, "blocks": 0.5, "heap-bytes": 1024.0, "mappings": 0.5}
-# The same, below which the rest looks like a warm-up and only weakens the bound.
+# Units left per answered stream up to which the rest looks like a warm-up, and only weakens the bound.
 WARM_UP_LEFT = {"heap-bytes": 256.0, "mappings": 0.2}
-# Times as much per stream as later streams that the first streams leave if it is a warm-up.
+# A warm-up: the first streams leave more than this many times as much per stream as later ones.
 WARM_UP_FACTOR = 1.5
-MIN_RELEASE = 16.0  # units: a smaller fall without clients is jitter
+# Units from which on a fall without clients is a release: a smaller one is jitter. MIN_RELEASE_OF has the metrics
+# with noise of their own.
+MIN_RELEASE = 16.0
 MIN_RELEASE_OF = {
     "objects": 200.0,
     "blocks": 200.0,
@@ -58,8 +59,8 @@ MIN_RELEASE_OF = {
 OUTLIVED_FACTOR = 1.25  # times the retention time for which growth over time must have gone on
 # Seconds: two heartbeats of up to 36 s, after which a write to a departed client fails.
 LATE_NOTICE_SECONDS = 12.0
-SWEEP_FACTOR = 2.0  # times the largest fall that growth must exceed
-MIN_OBSERVABLE_SHARE = 0.9  # share of a small growth whose release must have been observable
+SWEEP_FACTOR = 2.0  # times the largest fall during a load that a leak must exceed
+MIN_OBSERVABLE_SHARE = 0.9  # of a small growth whose release must have been observable
 
 
 def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> Assessed:
@@ -67,21 +68,20 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     retention = retention_of(trial, key)
     if retention <= 0 or one.status == "bounded":
         return one
-    moments_, levels = _read(found, key)
+    readable, levels = _read(found, key)
     name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
     noise = FLOOR.get(name, 1.0)
     least, close = MIN_RELEASE_OF.get(name, MIN_RELEASE), MAX_WARM_UP_SHARE if name in FLOOR else 0.0
-    seen = idle_evidence(moments_, key, levels, retention, noise, least, close)
-    if (swept := _swept(trial, key, moments_, levels, one.factor)) is not None:
-        seen = replace(seen, age=min(seen.age, max(0.0, moments_[-1].at - swept)))
+    seen = idle_evidence(readable, key, levels, retention, noise, least, close)
+    if (swept := _swept(trial, key, readable, levels, one.factor)) is not None:
+        seen = replace(seen, age=min(seen.age, max(0.0, readable[-1].at - swept)))
     if seen.release:
-        left = _after_release(trial, moments_, levels, key, one, seen, retention)
+        left = _after_release(trial, readable, levels, key, one, seen, retention)
         return bound_runtime_threads(trial, key, left, MAX_RISING_CYCLES + 1, 0)
     if one.status != "leaking":
         return one
-    if (
-        one.total <= SWEEP_FACTOR * seen.swept
-    ):  # a cleanup that runs after a number of requests has freed as much at once
+    # A cleanup that runs after a number of requests has freed about as much at once, and may do so again.
+    if one.total <= SWEEP_FACTOR * seen.swept:
         return replace(
             one,
             status="undecided",
@@ -90,21 +90,21 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
             why=f"{one.why}; {seen.swept:g} fell at once",
         )
     margin = MARGIN + (LATE_NOTICE_SECONDS if _departures_unnoticed(found) else 0.0)
-    if (
-        one.factor == "time"
-    ):  # growth over time that outlasts the retention time has nothing left that could expire
-        late = seen.age >= retention * OUTLIVED_FACTOR
+    # Growth over time has no streams that could expire, so its age alone decides.
+    if one.factor == "time":
+        outlived = seen.age >= retention * OUTLIVED_FACTOR
     else:
-        batch = noise if key.metric == "idle-cpu" else batch_size_of(one)  # CPU time has no smallest unit
+        # CPU time has no smallest unit; its noise stands for one.
+        batch = noise if key.metric == "idle-cpu" else batch_size_of(one)
         needed = max(
             min(MIN_TESTED * batch, MIN_OBSERVABLE_SHARE * one.total), MIN_RELEASED_SHARE * one.total
         )
-        late = (
+        outlived = (
             seen.age >= retention + margin
             and seen.tested >= needed
             and seen.fallen <= MAX_NOISE_SHARE * seen.tested
         )
-    if late:
+    if outlived:
         return replace(one, idle_evidence=seen)
     return replace(one, status="suspected", growing=True, idle_evidence=seen)
 
@@ -112,14 +112,14 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
 def _swept(
     trial: Trial, key: Key, found: Sequence[Moment], levels: Sequence[float], factor: str
 ) -> float | None:
-    """When a sweep took place during a load, in seconds; None without one. A load that reached a ceiling of the kernel,
-    or found a service that had stopped serving, added less because of that."""
+    """When a sweep took place during a load, in seconds; None without one. Loads that reached a ceiling of the kernel,
+    or a service that had stopped serving, are left out: they added less because of that."""
     bound, limit = ceiling_of(key, trial.target.limits), limit_of(trial)
     served = trial.observations[limit.cycle].started if limit else math.inf
     below = [
         (moment, level)
         for moment, level in zip(found, levels, strict=True)
-        # A level that was not read is that of the next reading, after which a load seems to add nothing.
+        # ``_read`` fills a gap with the next reading, so the load after it would seem to add nothing.
         if level_of(moment, key) is not None
         and moment.at <= served
         and (bound is None or level < AT_CEILING_SHARE * bound[1])
@@ -136,12 +136,13 @@ def _departures_unnoticed(found: Sequence[Moment]) -> bool:
 
 
 def retention_of(trial: Trial, key: Key) -> float:
-    """Seconds for which this key may be retained: by the budget of the key, of its metric, of all, or by the trial."""
+    """Seconds for which this key may be retained: by the budget of the key, of its metric or of all, else by the
+    trial."""
     return retain_for(trial.budget.retain, str(key), trial.retention)
 
 
 def _read(found: Sequence[Moment], key: Key) -> tuple[list[Moment], list[float]]:
-    """The moments and the level of the key at each; where it was not read, that of the next reading."""
+    """The moments, and the level of the key at each; a gap has the level of the next reading."""
     known: list[float | None] = [level_of(moment, key) for moment in found]
     following: float | None = None
     for index in range(len(known) - 1, -1, -1):
@@ -157,9 +158,9 @@ def _after_release(
 ) -> Assessed:  # fmt: skip
     """Judge what was left each time after everything that is ever released had been released."""
     assert seen.release
-    said = seen.release.text()
+    release = seen.release.text()
     open_ = replace(
-        one, status="undecided", why=f"{said}; not yet all of it", growing=True, idle_evidence=seen
+        one, status="undecided", why=f"{release}; not yet all of it", growing=True, idle_evidence=seen
     )
     if len(seen.drained) < 2:
         return open_
@@ -167,7 +168,7 @@ def _after_release(
     at = [found[index] for index in drained]
     left = [levels[index] for index in drained]
     inside = key.kind in EXACT_MEMORY_KINDS
-    spans = tuple(_between(a, b) for a, b in pairwise(at))
+    spans = tuple(_between(before, after) for before, after in pairwise(at))
     rest = Series(key, tuple(left), spans, max(moment.peak for moment in found))
     streams = math.fsum(rest.column("answered"))
     total = left[-1] - left[0]
@@ -178,12 +179,12 @@ def _after_release(
     if total <= max(FLOOR.get(key.kind, 1.0), MAX_WARM_UP_SHARE * seen.fallen if noisy else 0.0, fine):
         at_most = (3.0 + max(0.0, total)) / streams
         enough = at_most <= trial.sensitivity * SMALLEST_LEAK.get(key.kind, 1.0) or inside
-        why = f"{said}; nothing was left of {streams:,.0f} answered streams"
+        why = f"{release}; nothing was left of {streams:,.0f} answered streams"
         return Assessed(
             "bounded" if enough else "undecided", at_most, why, max(0.0, total), streams, idle_evidence=seen
         )
     if seen.idle < retention + MARGIN:
-        return replace(open_, why=f"{said}; {_amount(key, total)} remained after {seen.idle:.0f} s")
+        return replace(open_, why=f"{release}; {_amount(key, total)} remained after {seen.idle:.0f} s")
     granted = allowed(trial.budget, key)
     beyond = total - math.fsum(granted.of(dict(span)) for span in spans)
     arenas = MAX_WARM_UP_SHARE * seen.fallen if noisy or key.metric == "mappings" else 0.0
@@ -194,7 +195,7 @@ def _after_release(
     factor = one.factor if own else "answered"
     rate, low, high = interval(rest.increments, rest.column(factor))
     others = "the rest was " if seen.release.over else ""
-    why = f"{_amount(key, total)} remained {seen.idle:.0f} s after the last client; {others}{said}"
+    why = f"{_amount(key, total)} remained {seen.idle:.0f} s after the last client; {others}{release}"
     name = key.kind if inside else key.metric
     least = (
         MIN_GROWTH_OF.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
@@ -206,7 +207,8 @@ def _after_release(
         )  # fmt: skip
     at_most = high * math.fsum(rest.column(factor)) / streams
     warm = not at[0].done.get("connection") and total <= WARM_UP_LEFT.get(name, 0.0) * streams
-    small = beyond > max(largest, least)  # too few streams for what else would be certain
+    # The rest exceeds any pool, but too few streams were served to exclude a cache.
+    small = beyond > max(largest, least)
     holds = until_full("answered stream", streams) if small else "a pool could hold that"
     return replace(
         open_,
@@ -221,9 +223,9 @@ def _after_release(
 def _warm(
     found: Sequence[Moment], levels: Sequence[float], drained: tuple[int, ...], sensitivity: float
 ) -> tuple[int, ...]:
-    """The drained moments, without the one before the first client once enough streams came after the first full
-    release. The first clients leave a warm-up behind, which is neither a pool nor a leak. If each later stream leaves
-    as much, it was not a warm-up."""
+    """The drained moments. The one before the first client is left out once enough streams came after the first full
+    release: what the first clients leave is a warm-up, neither a pool nor a leak. It stays if each later stream leaves
+    as much, because then it was no warm-up."""
     if found[drained[0]].peak or found[drained[0]].done.get("connection", 0.0) or len(drained) < 3:
         return drained
     first = _between(found[drained[0]], found[drained[1]]).get("answered", 0.0)

@@ -25,24 +25,24 @@ from harness.core.stats.distributions import median
 MARGIN = 1.0  # seconds beyond the retention time: timers fire late, and a sweep takes its time
 RELEASE_TIMES = 60  # release times tried between zero and the retention time
 MIN_LOADS = 4
-MAX_DIFFERENCE = 0.02  # share by which loads that added the same per unit differ
-MAX_SWEPT_SHARE = 0.8  # share of the usual growth below which some was released during the load
+MAX_DIFFERENCE = 0.02  # share by which loads may differ that added the same per unit
+MAX_SWEPT_SHARE = 0.8  # of the usual growth of a load: with less, some was released during the load
 MIN_TESTED = 7.0  # expected units that all fail to appear with a probability of e⁻⁷, one in 1,000 (Poisson)
-MIN_RELEASED_SHARE = 0.1  # share of the growth from which on a fall without clients is a release
-MAX_NOISE_SHARE = 0.3  # share of the predicted fall up to which a fall may be noise
+MIN_RELEASED_SHARE = 0.1  # of the growth, from which on a fall without clients is a release
+MAX_NOISE_SHARE = 0.3  # of the predicted fall, up to which a fall may be noise
 SWEEP_SECONDS = 0.75  # seconds within which a sweep releases everything
 MIN_SWEEP_SHARE = 0.8
 # Share of growth in memory below which what is left after a release is a warm-up of its own.
 MAX_WARM_UP_SHARE = 0.05
-MIN_FALL_SHARE = 0.01  # share of a release that one of its falls is at least
+MIN_FALL_SHARE = 0.01  # of a release, which each of its falls has at least
 NEXT_RELEASE_FACTOR = 1.5  # times the release seen before, after which the next one is over
-STILL_READINGS = 3  # readings without a fall
+STILL_READINGS = 3  # readings in a row without a fall, after which a level has stopped falling
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """Growth that was released. amount: units. after: seconds from the end of the last stream to the last
-    fall. at_once: everything fell at the same moment, as a sweep does. exact: the moment of the falls is known
+    fall. at_once: everything was released at the same moment, as by a sweep. exact: the moment of the falls is known
     to a tenth of a second, else to the distance of two readings. every: seconds between two sweeps; None unless
     two were seen. over: everything that could be released has been."""
 
@@ -120,14 +120,17 @@ def idle_evidence(
 def _complete(
     found: Sequence[Moment], levels: Sequence[float], retention: float, noise: float, close: float
 ) -> list[tuple[int, int]]:
-    """Idle stretches at whose end nothing was left to release: they were longer than the retention time, or the
-    level was back where it had been before the first client, or at the end of an earlier one of them. close: share of
-    the growth that may be missing where a level has a warm-up of its own; then it has to have stopped falling."""
+    """Idle stretches at whose end nothing was left to release: they were longer than the retention time, or the level
+    had returned to that before the first client, or to that at the end of an earlier such stretch.
+
+    close: share of the growth that may remain where a level has a warm-up of its own; it must then have stopped
+    falling.
+    """
     made: list[tuple[int, int]] = []
     for start, end in _stretches(found):
         over = found[end - 1].at - found[start - 1].left >= retention + MARGIN
         if not over and (made or not found[0].peak):
-            # Once everything was released, that is the level to come back to: it has the warm-up in it.
+            # The level after a complete release includes the warm-up, so later levels are compared with it.
             base = max(levels[0], levels[made[-1][1] - 1]) if made else levels[0]
             slack = close * (max(levels[made[-1][1] if made else 0 : end]) - base)
             still = end - start >= STILL_READINGS and levels[end - STILL_READINGS] - levels[end - 1] <= noise
@@ -148,8 +151,8 @@ def _as_before(
     retention: float,
     noise: float,
 ) -> bool:
-    """The stretch is longer than the release that an earlier one saw, which outlasted the retention time and so saw
-    every kind of release there is; and it has stopped falling."""
+    """Whether the level has stopped falling, and the stretch is longer than the slowest release of an earlier stretch
+    that was longer than the retention time: such a stretch shows every kind of release."""
     start, end = stretch
     if end - start < STILL_READINGS or levels[end - STILL_READINGS] - levels[end - 1] > noise:
         return False
@@ -172,8 +175,8 @@ def _lasted(found: Sequence[Moment], stretch: tuple[int, int]) -> float:
 def _falls(
     found: Sequence[Moment], levels: Sequence[float], noise: float, least: float
 ) -> list[tuple[int, float, float]]:
-    """Index of the moment, units, and the last load's end, for each fall between two readings without clients.
-    Only stretches whose level has fallen on the whole: jitter goes both ways."""
+    """Index of the moment, units, and the last load's end, for each fall between two readings without clients. Only
+    stretches whose level has fallen on the whole count, because jitter rises as often as it falls."""
     falls: list[tuple[int, float, float]] = []
     for start, end in _stretches(found):
         tail = median(levels[max(start, end - 3) : end]) if end - start > 3 else levels[end - 1]
@@ -185,7 +188,8 @@ def _falls(
             for index in range(start, end)
             if (fall := levels[index - 1] - levels[index]) > noise
         ]
-        # CPU time scatters at every reading, and each time that it falls back is not a release: only the whole fall is.
+        # CPU time varies at every reading, so single falls are noise: only the fall over the whole stretch is a
+        # release.
         scatters = noise < 1
         net = max(levels[start - 1] - tail, 0.0)
         share = min(1.0, net / math.fsum(fall for _, fall in fell)) if scatters and fell else 1.0
@@ -194,8 +198,8 @@ def _falls(
 
 
 def _swept(found: Sequence[Moment], levels: Sequence[float], least: float) -> list[float]:
-    """Units that fell although clients came: a sweep, or a janitor that runs every so many requests. Which of them
-    it is shows once no client comes for longer than the retention time."""
+    """Units that were released while clients connected: by a sweep, or by a cleanup that runs after a number of
+    requests. A time without clients that is longer than the retention time shows which of the two it is."""
     falls = [levels[index - 1] - levels[index] for index, moment in enumerate(found) if index and moment.peak]
     return [fall for fall in falls if fall >= least]
 
@@ -214,8 +218,8 @@ def _stretches(found: Sequence[Moment]) -> list[tuple[int, int]]:
 
 
 def _tested(found: Sequence[Moment], levels: Sequence[float], retention: float) -> tuple[float, float]:
-    """The smallest fall that a release within the retention time would have shown in an idle stretch, in the one that
-    tells most, and the second at which that stretch ended.
+    """The smallest fall that a release within the retention time would have shown in an idle stretch, and the second at
+    which that stretch ended. Of several stretches the one with the largest such fall counts.
 
     With a release after ``t`` seconds, what was retained when the stretch began came from the streams that had ended
     in the ``t`` seconds before; those of them that are older than ``t`` when the stretch ends have been released.
@@ -228,7 +232,8 @@ def _tested(found: Sequence[Moment], levels: Sequence[float], retention: float) 
         for step in range(1, RELEASE_TIMES + 1):
             after = (retention + MARGIN) * step / RELEASE_TIMES
             held = _ended(found, begin) - _ended(found, begin - after)
-            if held > 0:  # else nothing could have been retained when the stretch began
+            # Without streams in that time, nothing could have been retained when the stretch began.
+            if held > 0:
                 released = _ended(found, min(begin, end - after)) - _ended(found, begin - after)
                 best = min(best, grown * released / held)
         if math.isfinite(best) and best >= most[0]:
@@ -237,7 +242,7 @@ def _tested(found: Sequence[Moment], levels: Sequence[float], retention: float) 
 
 
 def _idle(found: Sequence[Moment], index: int) -> float:
-    """Seconds without a client at a moment."""
+    """Seconds since the last client disconnected, at a moment."""
     left = max((moment.left for moment in found[: index + 1] if moment.peak), default=found[index].at)
     return max(0.0, found[index].at - left)
 
@@ -260,8 +265,8 @@ def _release(
     falls: Sequence[tuple[int, float, float]],
     complete: Sequence[tuple[int, int]],
 ) -> Release:
-    """Timed by the stretches in which everything was released: what falls in a shorter one may belong to any of the
-    loads before it."""
+    """The release that these falls show. Only stretches in which everything was released give its time, because a fall
+    in a shorter stretch may belong to any of the loads before it."""
     amount = math.fsum(fall for _, fall, _ in falls)
     if not falls:
         return Release(amount, 0.0)
@@ -273,7 +278,7 @@ def _release(
     if exact:
         at_once, every = _sweeps(found, levels, exact)
         return Release(amount, max(at - last for at, _, last in exact), at_once, True, every, over=True)
-    # Noise continues to fall a little: only falls that belong to the release show how long it took.
+    # Noise also falls by a little later, so only the larger falls show how long the release took.
     parts = [one for one in inside if one[1] >= MIN_FALL_SHARE * amount] or inside
     return Release(amount, max(found[index].at - last for index, _, last in parts), over=True)
 
@@ -298,7 +303,8 @@ def _drops(found: Sequence[Moment], index: int, column: int | None) -> list[tupl
 def _sweeps(
     found: Sequence[Moment], levels: Sequence[float], drops: Sequence[tuple[float, float, float]]
 ) -> tuple[bool, float | None]:
-    """Whether everything fell at once although the streams had not ended at once, and how often that happens."""
+    """Whether everything was released at once although the streams had not ended at once, and the interval of such
+    sweeps in seconds; None if fewer than two were seen."""
     total = math.fsum(units for _, units, _ in drops)
     groups: list[list[tuple[float, float]]] = []
     for at, units, _ in drops:
@@ -310,7 +316,7 @@ def _sweeps(
     large = [(at, units) for at, units in sizes if units >= MIN_RELEASED_SHARE * total]
     stretches = len({last for _, _, last in drops})
     together = math.fsum(units for _, units in large) >= MIN_SWEEP_SHARE * total and len(large) <= stretches
-    # Streams that ended apart and fell together do not wait each for a time of its own.
+    # Units of streams that ended at different times were released together, so no timer of each stream released them.
     if not together or not any(_apart(found, levels, at, units) > 2 * SWEEP_SECONDS for at, units in large):
         return False, None
     gaps = [after - before for (before, _), (after, _) in pairwise(large) if _next(found, before, after)]
@@ -318,8 +324,8 @@ def _sweeps(
 
 
 def _apart(found: Sequence[Moment], levels: Sequence[float], at: float, units: float) -> float:
-    """Seconds between the first and the last end of the streams whose units fell at ``at``: those of the last loads
-    before, as many as that takes where each stream adds as much as in the steepest load."""
+    """Seconds between the first and the last end of the streams whose units were released at ``at``. These are streams
+    of the last loads before: as many as are needed if each added as much as in the steepest load."""
     loads = [
         (moment, _answered(before, moment), level - earlier)
         for (before, moment), (earlier, level) in zip(pairwise(found), pairwise(levels), strict=True)
@@ -334,7 +340,7 @@ def _apart(found: Sequence[Moment], levels: Sequence[float], at: float, units: f
         if units <= 0:
             break
         last = moment.left if last is None else last
-        # As many streams as were open at once all left at the end.
+        # A load with no more streams than were open at once closed all of them at its end.
         lasted = moment.left - moment.began if streams > moment.peak else 0.0
         first = moment.left - min(1.0, units / added) * lasted
         units -= added / MIN_SWEEP_SHARE
@@ -346,7 +352,7 @@ def _answered(before: Moment, after: Moment) -> float:
 
 
 def _next(found: Sequence[Moment], before: float, after: float) -> bool:
-    """No sweep can have been missed between two: streams ended in the first half of the time between them."""
+    """Whether no sweep can have been missed between two: streams ended in the first half of the time between them."""
     left = [moment.left for moment in found if moment.peak and before < moment.left < after]
     return bool(left) and left[-1] - before <= (after - before) / 2
 
@@ -356,11 +362,11 @@ def _seconds(value: float) -> str:
 
 
 def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: str) -> float | None:
-    """When the last load ended that added much less than each of the others, in seconds since the run's start; None
-    without one. A sweep that takes place while clients come shows in nothing else: what is left is younger than that.
+    """When the last load ended that added much less than the others, in seconds since the run's start; None without
+    one. Nothing else shows a sweep that takes place during a load, and everything that remains is younger than it.
 
-    Only where most loads added exactly the same per unit of ``factor``, or per answered stream. Loads that add a few
-    units do so by chance as well.
+    The result is None unless most loads added exactly the same per unit of ``factor``, or per answered stream: by
+    chance a load may also add few units.
     """
     best: list[tuple[float, float, float]] = []  # expected, grown, end of the load
     usual, exact = 0.0, 0
@@ -381,7 +387,8 @@ def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: 
             best, usual, exact = loads, rate, same
     if 2 * exact <= len(best):
         return None
-    held, last = False, None  # before anything was held, nothing could be swept
+    # A sweep needs something that an earlier load has left, so a first load that adds little is none.
+    held, last = False, None
     for amount, grown, end in best:
         if grown > MAX_SWEPT_SHARE * usual * amount:
             held = True

@@ -1,10 +1,10 @@
-"""Levels with noise of their own: jitter, live objects between collections, CPU at rest.
+"""Tests levels with noise of their own: jitter, live objects between collections, CPU use of an idle service.
 
-A straight line over what a driver has done by each level; its slope against its standard error, which is
-widened for noise that remembers (AR(1)). Noise of correlation 0.7 reaches t = 14 once in 3,000 series of 6
-levels, 11 in those of 8, 9 to 10 up to 24 and 8 beyond (measured: ``python -m bench.detector --calibrate``),
-so about that is what certainty takes. As with exact counts, a rate per cycle and a rate per second must
-not explain it.
+The test fits a straight line through the levels, over the amount of a driver by each level, and divides its slope by
+its standard error (t). The error is widened for autocorrelated noise (AR(1)). Noise of correlation 0.7 alone reaches
+t = 14 once in 3,000 series of 6 levels, 11 in series of 8, 9 to 10 up to 24 levels and 8 beyond (measured:
+``python -m bench.detector --calibrate``). ``critical`` requires about as much of a leak. As with exact counts, growth
+per cycle and growth per second must not explain it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from harness.core.units import counted
 MIN_LEVELS = 6
 FLOOR = 0.3  # residual deviation of an integer that was rounded
 NUISANCE_T = 3.0
-BOUND_MARGIN = 0.5  # a trend that is seen passes only when it is at most half of what was asked
-END_LEVELS = 3  # levels at each end whose median tells the whole rise
-MIN_RISE_PER_FALL = 2.0  # the rise must be so many times the largest fall
-MIN_DRIVER_SPANS = 3  # spans in which a driver must have acted before anything is blamed on it
-IDLE_CPU = 0.05  # cores: work without clients that no pool explains
-MANY_LEVELS = 16  # levels
+BOUND_MARGIN = 0.5  # a trend passes only when its rate is at most half of the sensitivity
+END_LEVELS = 3  # levels at each end, whose medians give the rise of the whole series
+MIN_RISE_PER_FALL = 2.0  # times the largest fall that the whole rise must be
+MIN_DRIVER_SPANS = 3  # spans in which a driver must have occurred to be named
+IDLE_CPU = 0.05  # cores that an idle service uses, beyond any pool of idle workers
+MANY_LEVELS = 16  # levels from which on so much idle CPU is a leak, whatever the cycles were
 MIN_LINE_GROWTH = 12.0  # units that a count with jitter must have grown along a straight line
 MIN_SAWTOOTH = 16.0  # units that fall at once: more than jitter
 MIN_TIMED = 9  # levels before growth over time alone keeps a run from passing
-# Share of the noise beside the load that is left beside the time, where time is the cause.
+# Where time is the cause, a line over time leaves at most this share of the noise that a line over connections leaves.
 MAX_TIME_NOISE = 0.5
-MIN_LATE_SHARE = 0.5  # the second half must rise at least this much as steeply as the whole
+MIN_LATE_SHARE = 0.5  # of its share of the growth that the second half of the driver must have
 
 
 def critical(levels: int) -> float:
@@ -52,15 +52,15 @@ def assess(
     allowed: Allowed | None = None,
     floor: float = FLOOR,
     least: float = MIN_GROWTH,
-    steps: bool = False,
-    leaks: bool = True,
+    readings_add: bool = False,
+    may_leak: bool = True,
 ) -> Assessed:
     """Judge one noisy series.
 
-    leaks: False: only bound it; another test has the word on leaks.
+    may_leak: False: only bound it, because another test decides whether it leaks.
 
     floor: noise that any reading has. least: growth below which nothing is called a leak.
-    steps: each reading may itself add a constant (a counter's own objects), which is taken off.
+    readings_add: each reading may itself add a constant (a counter's own objects), which is subtracted.
     """
     granted = allowed or Allowed()
     spent = [0.0, *accumulate(granted.of(dict(span)) for span in series.spans)]
@@ -70,17 +70,17 @@ def assess(
     total = levels[-1] - levels[0]
     if exposure <= 0:
         return Assessed("undecided", math.inf, "no load cycle was completed")
-    tail, unseen = _since_last_move(levels, clients, floor)
-    extra = ("reading",) if steps else ()
+    since, undetected = _since_last_move(levels, clients, floor)
+    extra = ("reading",) if readings_add else ()
     factor, rivals = _driver(levels, series, floor, extra)
     main = _line(levels, series, (factor, *extra), floor)
     if main is None or len(levels) < MIN_LEVELS:
-        bound = unseen
+        bound = undetected
         status = "bounded" if bound <= sensitivity else "undecided"
         why = (
             f"{len(levels)} levels with noise are too few"
             if status == "undecided"
-            else _no_growth_text(tail, exposure)
+            else _no_growth_text(since, exposure)
         )
         return Assessed(status, bound, why, total, exposure, growing=total >= least)
     half = student95(main.free) * main.errors[0]
@@ -88,10 +88,12 @@ def assess(
     low, high = rate - half, rate + half
     column = _cumulative(series, factor)
     grown = rate * column[-1]
-    firm = leaks and rate / main.errors[0] >= critical(len(levels)) and grown >= max(least, granted.pool)
+    certain = (
+        may_leak and rate / main.errors[0] >= critical(len(levels)) and grown >= max(least, granted.pool)
+    )
     continues = _continues(levels, column, rate)
-    firm = firm and sum(1 for amount in series.column(factor) if amount > 0) >= MIN_DRIVER_SPANS
-    if firm and continues and _no_other_cause(levels, series, factor, floor, grown, extra):
+    certain = certain and sum(1 for amount in series.column(factor) if amount > 0) >= MIN_DRIVER_SPANS
+    if certain and continues and _no_other_cause(levels, series, factor, floor, grown, extra):
         why = f"rose over {counted(len(series.spans), 'cycle')}, {rate / main.errors[0]:.0f} times its noise"
         factor, rivals = _driver_by_likelihood(levels, series, floor, extra)
         read = series.for_rate(factor)
@@ -99,7 +101,7 @@ def assess(
         named = _line(kept, read, (factor, *extra), floor) or main
         half = student95(named.free) * named.errors[0]
         if series.key.unit not in ("B", "cores"):
-            # Growth by counts wanders: the line's residuals do not show how far it may have come by chance.
+            # Growth by counts is a random walk: the line's residuals do not show how far it may have gone by chance.
             amount = max(1.0, _cumulative(series, factor)[-1])
             half = math.hypot(half, NORMAL_95 * math.sqrt(max(0.0, named.slopes[0] * amount)) / amount)
             half += _sawtooth(levels, _cumulative(series, factor), named.slopes[0]) / amount
@@ -114,16 +116,19 @@ def assess(
         # noise hides a few that did come: as many as the line has risen by, and its error.
         hidden = exposure * (max(0.0, per_connection.slopes[0]) + per_connection.errors[0])
         upper = max(upper, (3.0 + hidden) / exposure)
-    bound = min(upper, unseen)
+    bound = min(upper, undetected)
     growing = rate > 3 * main.errors[0] and grown >= least and continues
     if bound <= sensitivity and not (growing and bound > BOUND_MARGIN * sensitivity):
         why = (
-            _no_growth_text(tail, exposure)
+            _no_growth_text(since, exposure)
             if bound < upper
             else f"no trend over {counted(exposure, 'connection', ',.0f')}"
         )
         return Assessed("bounded", bound, why, total, exposure)
-    why = f"noise of ±{main.sigma:.2g} allows at most {bound:.2g}, asked for {sensitivity:.2g}"
+    why = (
+        f"noise of ±{main.sigma:.2g}; smallest detectable leak {bound:.2g} per connection, "
+        f"where {sensitivity:.2g} was asked for"
+    )
     return Assessed("undecided", bound, why, total, exposure, factor, rivals, growing=growing)
 
 
@@ -135,36 +140,42 @@ def assess_moving(
     tolerance: float = 0.0,
     floor: float = FLOOR,
     least: float = MIN_GROWTH,
-    steps: bool = False,
+    readings_add: bool = False,
 ) -> Assessed:
-    """Judge a count that also falls: jitter, late closes, what a collector takes back.
+    """Judge a count that also falls: by jitter, by late closes, or when a collector frees objects.
 
-    The rising sequence nearest to its levels is judged like an exact count; and the whole rise must be large
-    beside the largest fall, because what comes back is not a leak. steps: what each reading adds is taken off.
+    The rising sequence nearest to its levels is judged like an exact count. The whole rise must also be large compared
+    with the largest fall, because growth that is freed is not a leak.
+
+    readings_add: what each reading adds is subtracted.
     """
     passed = assess(
-        series, sensitivity=sensitivity, allowed=allowed, floor=max(floor, tolerance), least=least, steps=steps,
-        leaks=False,
+        series, sensitivity=sensitivity, allowed=allowed, floor=max(floor, tolerance), least=least,
+        readings_add=readings_add,
+        may_leak=False,
     )  # fmt: skip
-    levels = _without_readings(series, floor) if steps else series.levels
+    levels = _without_readings(series, floor) if readings_add else series.levels
     rising = replace(series, levels=tuple(isotonic(levels)))
     found = growth.assess(rising, sensitivity=sensitivity, allowed=allowed, tolerance=tolerance)
     fall = drawdown(levels)
     rise = median(levels[-END_LEVELS:]) - median(levels[:END_LEVELS])
-    still = fall <= 2 * floor  # no noise worth more levels
-    clear = (still or len(levels) >= MIN_LEVELS) and rise >= MIN_RISE_PER_FALL * fall + least
-    if found.factor == "time":  # the clock must show itself above the noise while no client is there
+    # A series that hardly falls has no noise, so it needs no further levels to average the noise out.
+    exact = fall <= 2 * floor
+    clear = (exact or len(levels) >= MIN_LEVELS) and rise >= MIN_RISE_PER_FALL * fall + least
+    if found.factor == "time":
+        # Growth over time must also exceed the noise in the spans without clients.
         spans = zip(rising.increments, series.column("connection"), strict=True)
         alone = math.fsum(value for value, clients in spans if clients == 0)
         clear = clear and alone >= MIN_RISE_PER_FALL * fall + least
     if found.status == "leaking" and clear:
-        if steps and (free := beside_readings(series.for_rate(found.factor), found.factor, floor)):
+        if readings_add and (free := beside_readings(series.for_rate(found.factor), found.factor, floor)):
             rate, low, high = free
             return replace(found, rate=rate, low=max(0.0, low), high=high, at_most=high)
         amount = math.fsum(series.column(found.factor))
-        wide = (fall + 2 * floor) / amount if amount else 0.0  # either end is known to half the fall
+        # The level at either end is known only to within half of the largest fall.
+        wide = (fall + 2 * floor) / amount if amount else 0.0
         return replace(found, low=max(0.0, found.low - wide), high=found.high + wide)
-    if clear and not still and not steps:
+    if clear and not exact and not readings_add:
         lined = assess(
             _without_repeats(series),
             sensitivity=sensitivity,
@@ -182,15 +193,15 @@ def assess_moving(
             passed, status="undecided", why=why, factor=found.factor, rivals=found.rivals, growing=True,
             few=found.few,
         )  # fmt: skip
-    if steps and passed.status == "bounded" and _rises_with_time(levels, series, floor, least):
+    if readings_add and passed.status == "bounded" and _rises_with_time(levels, series, floor, least):
         why = f"rose by {round(rise, 1):g}, in proportion to the time rather than to the load"
         return replace(passed, status="undecided", why=why, factor="time", rivals=(), growing=True)
     return passed
 
 
 def _rises_with_time(levels: Sequence[float], series: Series, floor: float, least: float) -> bool:
-    """Whether a count rises steadily over time, which bounds per stream do not exclude: enough streams make each of
-    them small. Eight blocks a second passed after half a minute."""
+    """Whether a count rises steadily over time. Bounds per stream do not exclude that, because enough streams make each
+    of them small: without this check a leak of eight blocks a second passed after half a minute."""
     timed = _line(levels, series, ("time",), floor)
     loaded = _line(levels, series, ("connection",), floor)
     if timed is None or loaded is None or len(levels) < MIN_TIMED:
@@ -205,8 +216,8 @@ def _rises_with_time(levels: Sequence[float], series: Series, floor: float, leas
 
 
 def _without_readings(series: Series, floor: float) -> tuple[float, ...]:
-    """Levels less what the readings themselves have added, as seen while there was no client. More than
-    twice the counter's own noise is not a reading's doing."""
+    """The levels without what the readings themselves have added, which spans without clients show. A reading adds at
+    most twice the counter's own noise."""
     spans = zip(series.increments, series.column("connection"), strict=True)
     alone = [value for value, clients in spans if clients == 0]
     each = min(2 * floor, max(0.0, median(alone))) if alone else 0.0
@@ -216,15 +227,15 @@ def _without_readings(series: Series, floor: float) -> tuple[float, ...]:
 
 
 def _sawtooth(levels: Sequence[float], column: Sequence[float], rate: float) -> float:
-    """Units between the highest and the lowest level beside the line, where a janitor frees many at once. What it frees
-    depends on the very streams that drive the growth, so more levels do not average it out."""
+    """Units between the largest residuals above and below the line, where a cleanup frees many units at once; else 0.
+    The cleanup depends on the streams that drive the growth, so more levels do not average it out."""
     rest = [level - rate * amount for level, amount in zip(levels, column, strict=True)]
     wide = max(rest) - min(rest)
     return wide if drawdown(levels) >= MIN_SAWTOOTH else 0.0
 
 
-def _no_growth_text(tail: float, exposure: float) -> str:
-    return f"no growth over the last {tail:,.0f} of {counted(exposure, 'connection', ',.0f')}"
+def _no_growth_text(since: float, exposure: float) -> str:
+    return f"no growth over the last {since:,.0f} of {counted(exposure, 'connection', ',.0f')}"
 
 
 def _cumulative(series: Series, factor: str) -> list[float]:
@@ -238,55 +249,55 @@ def _line(levels: Sequence[float], series: Series, factors: Sequence[str], floor
 def _unexplained(
     levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
 ) -> dict[str, float]:
-    """The noise that each driver leaves unexplained, of those under which the level rises."""
-    left = {}
+    """The noise that each driver leaves unexplained, of the drivers with which the level rises."""
+    noise = {}
     for _, factor, _ in DRIVERS:
         found = _line(levels, series, (factor, *extra), floor)
         if found and found.slopes[0] > 0:
-            left[factor] = found.sigma
-    return left
+            noise[factor] = found.sigma
+    return noise
 
 
 def _driver(
     levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
 ) -> tuple[str, tuple[str, ...]]:
     """The factor that leaves the least noise; factors within a tenth of it are not distinguished."""
-    left = _unexplained(levels, series, floor, extra)
-    if not left:
+    noise = _unexplained(levels, series, floor, extra)
+    if not noise:
         return "connection", ()
-    best = min(left.values())
-    tied = [factor for factor, sigma in left.items() if sigma <= 1.1 * best]
+    best = min(noise.values())
+    tied = [factor for factor, sigma in noise.items() if sigma <= 1.1 * best]
     return tied[0], tuple(tied[1:])
 
 
 def _driver_by_likelihood(
     levels: Sequence[float], series: Series, floor: float, extra: tuple[str, ...]
 ) -> tuple[str, tuple[str, ...]]:
-    """What a leak is put down to, and what explains it as well: by the likelihood of normal noise, n·ln σ,
-    and the odds that exact counts go by. In nine levels a tenth less noise is odds of two to one only."""
-    left = _unexplained(levels, series, floor, extra)
-    best = min(left.values())
-    odds = {factor: len(levels) * math.log(sigma / best) for factor, sigma in left.items()}
-    plain = next(factor for factor, against in odds.items() if against <= MIN_ADVANTAGE)
-    return plain, tuple(factor for factor, against in odds.items() if against <= MAX_TIE and factor != plain)
+    """The driver of a leak, and the factors that explain it as well: by the likelihood of normal noise, n·ln σ, with
+    the thresholds of exact counts. In nine levels, a tenth less noise makes a driver only twice as likely."""
+    noise = _unexplained(levels, series, floor, extra)
+    best = min(noise.values())
+    behind = {factor: len(levels) * math.log(sigma / best) for factor, sigma in noise.items()}
+    plain = next(factor for factor, by in behind.items() if by <= MIN_ADVANTAGE)
+    return plain, tuple(factor for factor, by in behind.items() if by <= MAX_TIE and factor != plain)
 
 
 def _since_last_move(levels: Sequence[float], clients: Sequence[float], floor: float) -> tuple[float, float]:
-    """Connections since the level last moved by more than the noise of a reading, and the greatest rate that may
-    have stayed unseen since: three units (the rule of three), and what noise or small steps can have hidden."""
-    tail, first = 0.0, len(clients)
+    """Connections since the level last moved by more than the noise of a reading, and the largest rate that could have
+    remained undetected since: three units (the rule of three), and the units that noise or small steps can have
+    hidden."""
+    since, first = 0.0, len(clients)
     while first > 0 and abs(levels[first] - levels[first - 1]) <= floor:
         first -= 1
-        tail += clients[first]
-    hidden = max(
-        levels[-1] - levels[first], floor if floor >= 1 else 0.0
-    )  # below one: a count is known exactly
-    return tail, (3.0 + hidden) / tail if tail else math.inf
+        since += clients[first]
+    # A noise of less than one unit hides none: the count is known exactly.
+    hidden = max(levels[-1] - levels[first], floor if floor >= 1 else 0.0)
+    return since, (3.0 + hidden) / since if since else math.inf
 
 
 def _continues(levels: Sequence[float], column: Sequence[float], rate: float) -> bool:
-    """The second half of the driver saw at least half its share of the growth. A cycle that holds the middle
-    counts for its share: it may be the largest by far, and all that follows it a control."""
+    """Whether the second half of the driver has at least half of its share of the growth. The cycle that contains the
+    middle is divided: it may be the largest by far, and followed by controls only."""
     half = column[-1] / 2
     after = next(index for index, amount in enumerate(column) if amount >= half)
     if half <= 0 or after == 0:
@@ -304,28 +315,31 @@ def _no_other_cause(
     grown: float,
     extra: tuple[str, ...],
 ) -> bool:
-    """Neither a rate per cycle nor a rate per second explains what the driver explains."""
+    """Whether neither growth per cycle nor growth per second explains the growth as well as the driver does."""
     for other in ("cycle", "time"):
         if other == factor:
             continue
         both = _line(levels, series, (factor, other, *extra), floor)
         work = series.key.metric == "idle-cpu" and grown >= IDLE_CPU and len(levels) >= MANY_LEVELS
         if both is None and work:
-            continue  # the cycles were all alike, but nothing healthy takes ever more CPU time while idle
-        if both is None:  # the cycles did not differ: only more than any pool could hold convinces
+            # The cycles were all alike, but no healthy service uses ever more CPU time while idle.
+            continue
+        if both is None:
+            # Cycles of equal size cannot distinguish a pool from a leak: only growth beyond any pool is one.
             if grown <= max(SLOW_POOL, 2.0 * series.peak):
                 return False
         elif other == "cycle" and work:
-            continue  # no pool of idle workers costs so much, in whichever cycles it was filled
+            # No pool of idle workers uses so much CPU, in whichever cycles it was filled.
+            continue
         elif both.slopes[0] < NUISANCE_T * both.errors[0]:
             return False
     return True
 
 
 def _without_repeats(series: Series) -> Series:
-    """The same count without readings that, with no client since, found the level of the one before. Where a count has
-    no noise of its own, they say nothing about the scatter from load to load, but make a line look exact: a cleanup
-    after 2,500 requests was called a leak after a minute of waiting."""
+    """The same count without readings that repeat the level before, with no client in between. Where a count has no
+    noise of its own, such readings do not show the scatter from load to load, but make a line look exact. With them a
+    cleanup after 2,500 requests was judged a leak after a minute of waiting."""
     levels, spans = [series.levels[0]], list[dict[str, float]]()
     waiting: dict[str, float] = {}
     for level, span in zip(series.levels[1:], series.spans, strict=True):

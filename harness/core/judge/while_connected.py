@@ -37,17 +37,17 @@ EXTERNAL = Key("memory", "external-bytes")
 LIMITS = {"B": float(1 << 20), "objects": 4096.0, "blocks": 4096.0}
 LIMIT = 16.0
 STALLED_LIMIT = 4.0  # times as much behind a stalled reader: queues are sized for it
-# Growth per client from which on the screening asks for a longer hold.
+# Growth per client from which on the first hold cycle is followed by a longer one.
 SCREEN = {"B": float(64 << 10), "objects": 64.0, "blocks": 64.0}
 SCREEN_LIMIT = 1.0
-# The same for counters inside the service, which have hardly any noise: a producer of 3 kB a second queues no more than
-# that behind its stalled readers in a first hold. So little growth is looked at in two short holds before a long one.
+# The same for counters inside the service, which have hardly any noise: in a first hold a producer of 3 kB a second
+# queues only this much for a stalled reader. Two short holds check such small growth before a long one.
 COUNTER_SCREEN = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
 # Share of a hold, from its start, in which connections are set up and first buffers are allocated.
 SETTLE_SHARE = 0.25
-MAX_SETTLE_SECONDS = 5.0  # seconds of that
+MAX_SETTLE_SECONDS = 5.0
 MIN_READINGS = 4
-ENOUGH_READINGS = 6  # a hold of 5 s has seven when the service answers at once
+ENOUGH_READINGS = 6  # a hold of 5 s has seven if the service answers at once
 LONGER_FACTOR = 2.0  # times the length of the hold before, if a busy service gave too few readings
 MIN_PACE_SHARE = 0.5  # share of the pace in the first half that growth must keep in the second
 LAST_SHARE = 0.15  # the last share of the time read, in which growth must continue as well
@@ -55,19 +55,19 @@ MIN_FREED_SHARE = 0.5  # share of the growth that must be freed when the clients
 # Events: 1,000 are customary for a replay buffer or a queue, and a fifth more are needed to see it stop.
 MIN_EVENTS = 1200.0
 MAX_HOLD = 60.0  # seconds, unless --hold asks for more
-HOLD_MARGIN = 1.5  # times the time that the limit needs
+HOLD_MARGIN = 1.5  # times the time in which the growth reaches its limit
 # Bytes that the kernel holds for a stalled reader before the service notices: the buffers of both sockets, with the
 # segment size of Ethernet (measured: 81 kB). A hold that fills less has shown nothing about stalled readers.
 KERNEL_BUFFER_BYTES = 81_000.0
-MAX_FILL_SECONDS = 35.0  # seconds of such a hold, at most
-MAX_HOLDS = 5  # hold cycles of a trial, at most
+MAX_FILL_SECONDS = 35.0  # longest such hold
+MAX_HOLDS = 5  # hold cycles of a trial
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # Go collects a heap once it has doubled (GOGC=100), so a heap beyond HEAP_GROWTH times its earlier size is in use and
 # not garbage. Memory of closed streams is returned to the kernel only after the next collection: a Go server of 58 MB
 # had 58 MB one second after its clients had disconnected, and 9 MB after the next load.
 DOUBLING_RUNTIMES = ("go",)
 HEAP_GROWTH = 2.0
-MAX_COLLECTING_LOADS = 3  # loads, at most, that make such a service collect what a hold has left
+MAX_COLLECTING_LOADS = 3  # loads after which such a service counts as having collected what a hold left
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def holds(trial: Trial) -> list[Observation]:
 def all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
     """What grew in one hold cycle of a trial, by key."""
     index = trial.observations.index(seen)
-    # Before the first hold a service is not warmed up for streams of that length: what stays after it proves nothing.
+    # The first hold is a warm-up for streams of its length, so memory that remains after it proves nothing.
     first = not any(o.spec.phase is Phase.HOLD for o in trial.observations[:index])
     before = {} if first else trial.observations[index - 1].levels
     after = trial.observations[index + 1 :]
@@ -166,8 +166,8 @@ def grown(
         # A heap that waits for its next collection grows too. Only exact counts need no confirmation by the disconnect.
         released = freed >= MIN_FREED_SHARE * total if seen.complete else key.judged is Judged.EXACT
         if key in before and key in seen.levels and key.judged is Judged.EXACT:
-            # What fell at the disconnect may be what each client has had from the start. Growth that is still there
-            # is retained after the disconnect as well, and the ordinary cycles show it.
+            # The fall at the disconnect may be what each client had from its start. Growth that remains after the
+            # disconnect is not growth while connected: the ordinary cycles judge it.
             released = released and seen.levels[key] - before[key] < total
         hidden = 0.0
         if doubling and key == MEMORY:
@@ -183,9 +183,10 @@ def grown(
 def _since_taken(read: list[tuple[float, float]], least: float) -> list[tuple[float, float]]:
     """The readings of a hold of stalled readers since the kernel last took some of what was queued for them.
 
-    It enlarges its buffer when a probe of the closed window is answered, some 15 s later (tcp_new_space in
-    net/ipv4/tcp_input.c): a Node that had queued 28 kB for each reader fell back by two thirds, and began anew. As a
-    whole such a hold shows hardly any growth. least: a smaller fall is noise. All of them when too few are left.
+    The kernel enlarges its buffer when a probe of the closed window is answered, some 15 s later (tcp_new_space in
+    net/ipv4/tcp_input.c). The memory of a Node service that had queued 28 kB for each reader then fell by two thirds,
+    and grew again. Over the whole hold such a service shows hardly any growth. least: a smaller fall is noise. All
+    readings are returned when too few would remain.
     """
     start, highest = 0, 0
     for index in range(1, len(read)):
@@ -205,7 +206,7 @@ def _freed_later(seen: Observation, total: float, high: float, after: Sequence[O
 
 
 def _usual_pace(read: Sequence[tuple[float, float]]) -> float:
-    """Units a second between two readings, in the median."""
+    """The median of the units per second between two readings."""
     return median([(high - low) / (after - at) for (at, low), (after, high) in pairwise(read) if after > at])
 
 
@@ -222,8 +223,8 @@ def _uncollected(trial: Trial, last: Observation) -> bool:
 
 
 def _connected(read: Sequence[Reading], seen: Observation) -> Sequence[Reading]:
-    """The readings that a busy service certainly answered while its clients were connected. A late reading may have
-    been answered after the first client had disconnected."""
+    """The readings that a busy service certainly answered while its clients were connected: a late one may have been
+    answered after the first client had disconnected."""
     slowest = max((after.at - before.at for before, after in pairwise(read)), default=0.0)
     end = seen.started + seen.spec.dwell if seen.spec.dwell > 0 else math.inf
     early = [reading for reading in read if reading.at + slowest <= end]
@@ -239,9 +240,9 @@ def _events(seen: Observation, read: Sequence[Reading]) -> float:
 
 
 def _is_judged(key: Key) -> bool:
-    """Whether a key is judged: totals and runtime counters are; mappings and CPU time follow the activity of clients.
-    Buffers outside the heap of a Node are counted as exactly as what is in it, and the heap's size does not show
-    them."""
+    """Whether a key is judged. Totals and runtime counters are. Mappings and CPU time are not, because they follow the
+    activity of the clients. Buffers outside the heap of a Node service are: they are counted exactly, and the size of
+    the heap does not include them."""
     if key.metric in ("mappings", "idle-cpu", "broker-peers"):
         return False
     if key.metric == "memory":
@@ -266,8 +267,8 @@ def _continues(read: Sequence[tuple[float, float]]) -> bool:
     highest = max(level for _, level in read)
     if not (after > 0 and after >= MIN_PACE_SHARE * before and highest - read[-1][1] <= 0.1 * total):
         return False
-    # A buffer that became full shortly before the end has not grown since.
-    # Two intervals at least: a busy service may send nothing between two readings.
+    # A buffer that became full shortly before the end has not grown since. At least two intervals are compared, because
+    # a busy service may send nothing between two readings.
     end = min(read[-1][0] - LAST_SHARE * (read[-1][0] - read[0][0]), read[-3][0])
     before_end = max(level for at, level in read if at <= end)
     return read[-1][1] - before_end >= MIN_PACE_SHARE * LAST_SHARE * total
@@ -370,7 +371,7 @@ def _seconds_to_fill(seen: Observation, hold: float) -> float:
 
 
 def _lasts(trial: Trial, seen: Observation) -> bool:
-    """Whether something grew to the end of this hold, beyond first buffers, and is not a finding yet."""
+    """Whether something grew until the end of this hold, beyond first buffers, and is not a finding yet."""
     known = {one.key.metric for one in certain(trial)}
     return any(
         _needs_longer_hold(one) and one.key.metric not in known and not _granted(trial, one)
@@ -385,7 +386,7 @@ def _needs_longer_hold(one: Grown) -> bool:
 
 
 def _exceeds_first_buffers(one: Grown) -> bool:
-    """Whether growth continued, and exceeds first buffers by whatever it was measured."""
+    """Whether growth continued, and exceeds first buffers however it was measured."""
     return one.lasting and one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
 
 
