@@ -110,7 +110,7 @@ def asked(pip_audit: Path, constraints: Path) -> tuple[list[str], str]:
 
 
 def main() -> int:
-    """Entry point."""
+    """Print the known vulnerabilities of the pinned packages; the exit code is 1 if there are any."""
     parser = argparse.ArgumentParser(prog="make audit", description=__doc__)
     parser.add_argument("--constraints", type=Path, default=Path("constraints.txt"))
     parser.add_argument("--advisories", type=Path, help="export of the PyPI advisories in the OSV format")

@@ -14,7 +14,7 @@ import click
 
 from harness import __version__
 from harness.cli import secret
-from harness.cli.streams import line, prepare, silence, tell
+from harness.cli.streams import line, prepare, print_error, silence
 from harness.core.errors import (
     EXIT_INCONCLUSIVE,
     EXIT_INFRASTRUCTURE,
@@ -116,45 +116,49 @@ def ended(error: BaseException) -> int:
             return EXIT_USAGE
         case click.ClickException():
             path = getattr(getattr(error, "ctx", None), "command_path", "harness")
-            tell(f"harness: {line(error.format_message()).rstrip('.')}{_near(error)}; see: {path} --help")
+            print_error(
+                f"harness: {line(error.format_message()).rstrip('.')}{_near(error)}; see: {path} --help"
+            )
             return EXIT_USAGE
         case click.Abort() | KeyboardInterrupt():
-            tell("harness: interrupted")
+            print_error("harness: interrupted")
             return EXIT_INCONCLUSIVE
         case OptionError():
             from harness.cli.spelling import as_flags
 
-            tell(f"harness: {as_flags(error)}")
+            print_error(f"harness: {as_flags(error)}")
             return error.exit_code
         case HarnessError():
-            tell(f"harness: {error}")
+            print_error(f"harness: {error}")
             return error.exit_code
         case BrokenPipeError():
             # The reader of the output has exited (`harness … | head`), so no message can be printed.
             silence(1)
             return EXIT_INFRASTRUCTURE
         case MemoryError():
-            tell(
+            print_error(
                 "harness: out of memory; free some, or raise the limit (ulimit -v, or that of the container)"
             )
             return EXIT_INFRASTRUCTURE
         case OSError() if error.errno in FULL:
             silence(1)
             where = f" {error.filename}" if error.filename else ""
-            tell(f"harness: cannot write{where}: {error.strerror}; free some space")
+            print_error(f"harness: cannot write{where}: {error.strerror}; free some space")
             return EXIT_INFRASTRUCTURE
         case OSError() if error.errno in OF_A_NAME and error.filename:
-            tell(f"harness: {shown(str(error.filename))}: {error.strerror}; expected a path that can be used")
+            print_error(
+                f"harness: {shown(str(error.filename))}: {error.strerror}; expected a path that can be used"
+            )
             return EXIT_USAGE
         case OSError() if not directory_exists():
-            tell(f"harness: {NO_DIRECTORY}")
+            print_error(f"harness: {NO_DIRECTORY}")
             return EXIT_INFRASTRUCTURE
         case Exception():
             if os.environ.get("HARNESS_TRACEBACK"):
                 for one in traceback.format_exception(error):
                     for text in one.splitlines():
-                        tell(text)
-            tell(
+                        print_error(text)
+            print_error(
                 f"harness: unexpected {type(error).__name__}: {error}; this is a defect of the harness: please report "
                 "it with the output of HARNESS_TRACEBACK=1"
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli import secret
-from harness.cli.streams import tell
+from harness.cli.streams import print_error
 from harness.core.errors import ConfigError
 from harness.core.secret_values import secrets_in_url
 from harness.experiment.history import INSTALL, VARIABLE, check_place, installed, keep, place_of
@@ -69,7 +69,7 @@ class AfterVerdict:
         """Record the run; report its folder if --out contained another run. Raises ConfigError, HistoryError."""
         folder = run.directory.path
         if self._out is not None and folder != self._out:
-            tell(f"harness: {self._out} holds an earlier run; this run is in {folder}")
+            print_error(f"harness: {self._out} holds an earlier run; this run is in {folder}")
         self._notices = keep(run.record, folder, self._place, target=self._target)
 
     def notify(self) -> None:

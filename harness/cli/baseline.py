@@ -41,10 +41,10 @@ ACCEPTED = (Outcome.BOUNDED, Outcome.LEAKING, Outcome.OVER_CEILING)
 
 @click.group("baseline", short_help="write budgets from an accepted run")
 def command() -> None:
-    """Budgets from accepted runs."""
+    """Write budgets from an accepted run."""
 
 
-@command.command("accept")
+@command.command("accept", short_help="write the growth and levels of RUN into the budget file")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--budget",
@@ -84,9 +84,9 @@ def accept(run: Path, file: Path | None, only: str | None, profile: str | None, 
         scope = Scope.of(known, paths_of(trial), name)
         reason = Reason(f"TODO: why? accepted from {record.run_id}", today + GRACE)
         again = _accept(document, path, scope, trial, reason, today)
-        click.echo(line(f"{scope.say()} {_effect(again)}"))
+        click.echo(line(f"{scope.text()} {_effect(again)}"))
         for one in uncovered(again):
-            click.echo(line(f"{scope.say()} {one}"))
+            click.echo(line(f"{scope.text()} {one}"))
         failed = max(failed, _failure(again))
     text = tomlkit.dumps(document)
     if not dry_run:
@@ -109,12 +109,12 @@ def _accept(
         changes = changes_of(granted(known, scope, today), budget_of(trial))
         for change in changes:
             until = f", as an exception until {reason.until}" if change.is_exception else ""
-            click.echo(line(f"{scope.say(change)} {change.say()}{until}"))
+            click.echo(line(f"{scope.text(change)} {change.text()}{until}"))
         if changes:
             write(document, path, scope, changes, reason)
             known = loads(path, tomlkit.dumps(document))
         elif not printed:
-            click.echo(line(f"{scope.say()} nothing changes"))
+            click.echo(line(f"{scope.text()} nothing changes"))
         printed = True
         trial = replace(trial, budget=granted(known, scope, today))
         trial = replace(trial, verdict=judge(trial))

@@ -48,7 +48,7 @@ class Change:
         met = (math.inf if self.is_ceiling else 0.0) if self.before is None else self.before
         return self.after > met
 
-    def say(self) -> str:
+    def text(self) -> str:
         """``fds per connection: none -> 1 (LOOSENS)``."""
         before = "none" if self.before is None else self._shown(self.before)
         what = f"ceiling of {self.key}" if self.is_ceiling else f"{self.key} per {WORD[self.table]}"
@@ -99,7 +99,7 @@ class Scope:
             return (("profile", self.profile),)
         return tuple(("endpoint", name) for name in self.endpoints) or (("budget",),)
 
-    def say(self, change: Change | None = None) -> str:
+    def text(self, change: Change | None = None) -> str:
         """``[budget]``, ``[profile.nightly]``, ``[endpoint."/events"]``; an exception names both."""
         texts = [f'[endpoint."{name}"]' for name in self.endpoints]
         if self.profile is not None:

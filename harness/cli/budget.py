@@ -25,7 +25,7 @@ def _print(text: str) -> None:
     click.echo(line(text))
 
 
-@command.command("check")
+@command.command("check", short_help="check FILE; exit with 2 for a mistake or an expired exception")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def check(file: Path | None) -> None:
     """Check FILE [default: budgets.toml or [tool.harness], here or above]. Exit code 2

@@ -155,7 +155,7 @@ def checks() -> Iterator[Check]:
 
 @click.command("doctor", short_help="check whether this machine can run the harness")
 def command() -> None:
-    """Check whether this machine can run the harness: each line is ok, or says how to fix the problem.
+    """Check whether this machine can run the harness: each line is ok, or has the fix for a problem.
 
     Exit code 0 when every check succeeds, 4 when something is missing.
     """

@@ -9,7 +9,7 @@ import click
 from harness.cli.interrupt import Interrupt
 from harness.cli.quantities import TIME
 from harness.cli.service_options import command_line, request_from, service_options
-from harness.cli.streams import tell
+from harness.cli.streams import print_error
 from harness.core.note import NoteKind, of_kind
 
 PRINTED = (NoteKind.STOPPED, NoteKind.LOAD_STOPPED, NoteKind.SELF_TEST, NoteKind.BROKER)
@@ -51,9 +51,9 @@ def command(**options: Any) -> None:
     setup_for(request)  # reports an invalid request before anything else happens
     check_outputs(options)
     for line in () if options["quiet"] else outline(goal_of(request), request.judgement.sensitivity):
-        tell(f"plan: {line}")
+        print_error(f"plan: {line}")
     with Interrupt() as interrupt, view(quiet=options["quiet"]) as show:
         done = guard_once(request, command=command_line("guard"), interrupt=interrupt, show=show)
     for note in () if options["quiet"] else of_kind(done.trial.notes, *PRINTED):
-        tell(note.text)
+        print_error(note.text)
     finish(done.run, done.report, options)

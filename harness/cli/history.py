@@ -17,7 +17,7 @@ from harness.cli.console import console as terminal
 from harness.cli.history_options import history_options, opened, wanted
 from harness.cli.quantities import Number
 from harness.cli.saved import judged_again, saved_record
-from harness.cli.streams import line, tell
+from harness.cli.streams import line, print_error
 from harness.core import quote
 from harness.core.errors import ConfigError, HarnessError, StoreError
 from harness.core.history import RunEntry, entry_of, prunable
@@ -57,7 +57,7 @@ class HistoryGroup(click.Group):
 
 @click.command("history", cls=HistoryGroup, short_help="list, export and prune recorded runs; make a site")
 def command() -> None:
-    """The recorded runs of guard, soak and reproduce.
+    """List, export and prune the recorded runs of guard, soak and reproduce.
 
     \b
     harness history --target app.py --since 30d
@@ -67,7 +67,7 @@ def command() -> None:
     """
 
 
-@command.command("list")
+@command.command("list", short_help="list runs, oldest first")
 @history_options
 @click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
 def list_runs(form: str, history: str | None, **options: Any) -> None:
@@ -92,7 +92,7 @@ def list_runs(form: str, history: str | None, **options: Any) -> None:
     console.print(shown)
 
 
-@command.command("export")
+@command.command("export", short_help="write the metrics of each run as CSV or JSON Lines")
 @history_options
 @click.option("--format", "form", type=click.Choice(FORMS[1:]), default="csv", show_default=True)
 @click.option("--metric", metavar="NAME", help="Only this metric, such as fds or fds/eventfd.")
@@ -108,7 +108,7 @@ def export(form: str, metric: str | None, out: Path | None, history: str | None,
         replace_file(out, text.encode(errors="replace"))
 
 
-@command.command("add")
+@command.command("add", short_help="record saved runs")
 @click.option("--history", metavar="PLACE", help="A file or a PostgreSQL URL.")
 @click.option("--target", metavar="NAME", help="The service's name in the history.")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN…")
@@ -122,7 +122,7 @@ def add(history: str | None, target: str | None, runs: tuple[Path, ...]) -> None
             try:
                 entry = saved_entry(folder, target)
             except HarnessError as error:
-                tell(f"harness: {error}")
+                print_error(f"harness: {error}")
                 last_error = error
                 continue
             if database.add(entry):
@@ -135,7 +135,7 @@ def add(history: str | None, target: str | None, runs: tuple[Path, ...]) -> None
         raise click.exceptions.Exit(last_error.exit_code)
 
 
-@command.command("prune")
+@command.command("prune", short_help="remove old runs from the history")
 @click.option("--history", metavar="PLACE", help="A file or a PostgreSQL URL.")
 @click.option("--keep-days", type=Number(0, 1_000_000), metavar="DAYS", help="Keep runs younger than this.")
 @click.option(
@@ -191,7 +191,7 @@ def _remove_folder(entry: RunEntry) -> None:
     except HarnessError:
         return
     if record.run_id != entry.run_id or any(folder.glob(f"*/{RECORD}")):
-        tell(f"harness: {folder} contains another run; it is kept")
+        print_error(f"harness: {folder} contains another run; it is kept")
         return
     try:
         shutil.rmtree(folder)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.history_options import history_options, opened, wanted
-from harness.cli.streams import line, tell
+from harness.cli.streams import line, print_error
 from harness.core.history import RunEntry
 from harness.core.units import counted
 from harness.report.site import INDEX, render
@@ -18,7 +18,7 @@ from harness.store.write import make_directory, replace_file
 REPORT, REPORTS = "report.html", "reports"
 
 
-@click.command("site")
+@click.command("site", short_help="write the history as static pages")
 @history_options
 @click.option("--no-reports", is_flag=True, help="Do not copy the runs' reports into the site.")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
@@ -51,7 +51,7 @@ def _copied(entries: list[RunEntry], folder: Path) -> dict[str, str]:
         try:
             data = source.read_bytes()
         except OSError as error:
-            tell(f"harness: {source}: {error.strerror}; the site has no report of this run")
+            print_error(f"harness: {source}: {error.strerror}; the site has no report of this run")
             continue
         replace_file(folder / REPORTS / name, data)
         found[entry.digest] = f"{REPORTS}/{name}"

@@ -57,7 +57,7 @@ def command(
         judged = tuple(trial for trial, _ in tried)
         for _, planted in tried:
             for one in planted:
-                console.print(line(f"self-test: {one.say()}"), markup=False, soft_wrap=True)
+                console.print(line(f"self-test: {one.sentence()}"), markup=False, soft_wrap=True)
     if json_file:
         replace_file(json_file, json_text(replace(record, trials=judged)).encode())
     for trial in judged:

@@ -37,7 +37,7 @@ def command() -> None:
     """
 
 
-@command.command("diff")
+@command.command("diff", short_help="print what grew between two snapshots, by line")
 @click.argument("before", type=PATH)
 @click.argument("after", type=PATH)
 @connections_option
@@ -48,7 +48,7 @@ def diff(before: Path, after: Path, connections: int | None, top: int) -> None:
     show_growth(old, new, _connections(old, new, connections), top)
 
 
-@command.command("show")
+@command.command("show", short_help="write what grew as a flame graph (HTML)")
 @click.argument("before", type=PATH)
 @click.argument("after", type=PATH)
 @connections_option
@@ -59,7 +59,7 @@ def show(before: Path, after: Path, connections: int | None, out: Path) -> None:
     click.echo(line(str(page(old, new, _connections(old, new, connections), out))))
 
 
-@command.command("run")
+@command.command("run", short_help="run a program, and print what grew while it ran")
 @click.option("--out", type=PATH, default=Path("memory"), show_default=True, metavar="DIR")
 @click.option(
     "--after", default="2s", show_default=True, metavar="TIME", help="Take the first snapshot after TIME."

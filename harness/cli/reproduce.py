@@ -40,7 +40,7 @@ from harness.store.write import check_output
     "profiles",
     multiple=True,
     metavar="NAME",
-    help=f"Repeatable [default: {', '.join(DEFAULT_PROFILES)}].",
+    help=f"Reproduce this profile. Repeatable [default: {', '.join(DEFAULT_PROFILES)}].",
 )
 @click.option(
     "--repeat",
@@ -60,7 +60,13 @@ from harness.store.write import check_output
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [default: reports/RUN-ID].")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts here.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the random choices of clients and broker.",
+)
 @click.option("--keep-going", is_flag=True, help="Continue after a profile that did not behave as expected.")
 @click.option(
     "--all",

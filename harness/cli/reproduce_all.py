@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
-from harness.cli.streams import tell
+from harness.cli.streams import print_error
 from harness.core.after_verdict import attempt
 from harness.core.claims import Conclusion
 from harness.core.claims_record import ClaimsRecord, to_dict
@@ -75,7 +75,7 @@ def run_all(
             show=(lambda _: None) if quiet else _progress,
         )
         if not quiet:
-            tell(f"{len(run.record.left())} repeats to measure, {jobs} at a time, in {run.folder}")
+            print_error(f"{len(run.record.left())} repeats to measure, {jobs} at a time, in {run.folder}")
         record = run.run()
     failures: list[str] = []
     if json_file:
@@ -100,7 +100,7 @@ def exit_code(record: ClaimsRecord, trouble: list[str]) -> int:
 
 def _progress(news: RepeatProgress) -> None:
     minutes, seconds = divmod(int(news.at), 60)
-    tell(
+    print_error(
         f"[{news.done:3}/{news.total}, {minutes:2}:{seconds:02}] {news.name} {news.repeat} of {news.need}: "
         f"{quoted(news.text, 200)}"
     )

@@ -14,7 +14,7 @@ from rich.console import Console
 from harness.cli.after_verdict import AfterVerdict
 from harness.cli.console import console as terminal
 from harness.cli.service_options import chosen_format
-from harness.cli.streams import tell, working_directory
+from harness.cli.streams import print_error, working_directory
 from harness.core import quote
 from harness.core.after_verdict import attempt, failure
 from harness.core.record import RunRecord
@@ -77,7 +77,7 @@ def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
 def note_failures(run: Run) -> None:
     """Report on standard error, one line each, which steps after the verdict failed. They do not change it."""
     for text in run.failures:
-        tell(f"harness: {text}")
+        print_error(f"harness: {text}")
 
 
 def _show(run: Run, report: Path, form: str) -> None:
@@ -119,4 +119,4 @@ def summarise(record: RunRecord) -> None:
         with os.fdopen(os.open(path, flags, 0o644), "a", encoding="utf-8", errors="replace") as summary:
             summary.write(github.summary(record))
     except OSError as error:
-        tell(f"harness: GITHUB_STEP_SUMMARY {path}: {error.strerror}; no summary written")
+        print_error(f"harness: GITHUB_STEP_SUMMARY {path}: {error.strerror}; no summary written")

@@ -35,7 +35,7 @@ def prepare() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def tell(text: str) -> None:
+def print_error(text: str) -> None:
     """One line on standard error. A failure to write it is ignored."""
     try:
         click.echo(line(text), err=True)

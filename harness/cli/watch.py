@@ -7,7 +7,7 @@ import click
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
 from harness.cli.quantities import interval_option
-from harness.cli.streams import tell
+from harness.cli.streams import print_error
 from harness.core.errors import ConfigError
 from harness.export.exports import Exports
 from harness.probe.watch import watch
@@ -50,4 +50,4 @@ def command(
             console.print(exports.address, soft_wrap=True)
         watch(pid, console=console, interval=interval, export=exports, stop=stop)
     for trouble in exports.troubles:
-        tell(f"harness: {trouble}")
+        print_error(f"harness: {trouble}")

@@ -324,7 +324,10 @@ def guard_once(
             trial, tried = confirmed(trial, goal_of(request))
             return replace(
                 trial,
-                notes=(*trial.notes, *(Note(NoteKind.SELF_TEST, f"self-test: {one.say()}") for one in tried)),
+                notes=(
+                    *trial.notes,
+                    *(Note(NoteKind.SELF_TEST, f"self-test: {one.sentence()}") for one in tried),
+                ),
             )
 
         try:

@@ -1,16 +1,17 @@
-"""Context managers that close what they opened at the end of their block."""
+"""The base class of context managers whose block ends with a call of ``close``."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Self
 
 
-class Closing:
-    """A context manager for a class whose ``close`` is all that the end of a block needs."""
+class Closing(ABC):
+    """Makes a class with a ``close`` method usable in a ``with`` block. Each subclass defines ``close``."""
 
+    @abstractmethod
     def close(self) -> None:
         """Close it. Idempotent."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 
-# It reads two lines: the group, and that it is released. End of file before the second means that the harness exited.
+# The program of the watching process. It reads two lines: the group, and that the group is released. End of file before
+# the second line means that the harness has exited.
 WATCH = (
     "import os, sys\n"
     "group = sys.stdin.readline()\n"
@@ -16,10 +17,10 @@ WATCH = (
 
 
 class OrphanKiller:
-    """Raises OSError when it cannot be started."""
+    """Kills one process group if the harness exits before ``release``. Raises OSError when it cannot be started."""
 
     def __init__(self) -> None:
-        self._held = False
+        self._has_group = False
         self._watcher = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", WATCH],
             stdin=subprocess.PIPE,
@@ -32,12 +33,12 @@ class OrphanKiller:
     def hold(self, group: int) -> None:
         """Kill this process group if the harness exits. Its number must not be reused before ``release``: do not wait
         for its leader until then."""
-        self._held = True
+        self._has_group = True
         self._write_line(b"%d\n" % group)
 
     def release(self) -> None:
         """Release the process group. Idempotent."""
-        if self._held:
+        if self._has_group:
             self._write_line(b"released\n")
         if self._watcher.stdin:
             try:

@@ -1,7 +1,7 @@
 """The parent of every child. Whatever happens to the harness, no process that it started keeps running.
 
 Run as ``python -I -S supervisor.py``; the first line of its standard input is a JSON object ``{"argv", "env", "cwd",
-"log", "rlimits", "log_limit"}``. Standard library only, one thread.
+"log", "rlimits", "log_limit", "mark"}``. Standard library only, one thread.
 
 - It runs as two processes: the outer process, which the harness starts, and the inner process, its fork. Both are
   *subreapers* (prctl(2), PR_SET_CHILD_SUBREAPER), so descendants that detach themselves (double fork, setsid)
@@ -49,8 +49,12 @@ def report(**fields: Any) -> None:
 
 
 def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
-    """In the forked child: execute the target. Never returns."""
+    """In the forked child: execute the target. Never returns.
+
+    spec: the order of the harness. log: the descriptor for its output. failure: the pipe on which errors are reported.
+    """
     try:
+        # A group of its own, so that a signal to the target does not reach the supervisor.
         os.setpgid(0, 0)
         os.environ.clear()
         os.environ.update(spec["env"])
@@ -63,12 +67,13 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
             limit = getattr(resource, "RLIMIT_" + name.upper())
             hard = resource.getrlimit(limit)[1]
             resource.setrlimit(limit, (value, hard if hard != resource.RLIM_INFINITY else value))
-        # Descriptor 0 is the pipe from the harness: a target that read it would take the harness's orders.
+        # Descriptor 0 is the pipe from the harness: a target that reads it would consume the harness's orders.
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.set_inheritable(failure, False)
+        # execve(2) keeps ignored signals ignored, but the target must start with the default actions.
         for number in (
             signal.SIGPIPE,
             signal.SIGINT,
@@ -87,7 +92,8 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
         os.closerange(3, failure)
         os.closerange(failure + 1, min(open_max, 65536))
         os.execvp(spec["argv"][0], spec["argv"])  # noqa: S606 - the command is the user's own
-    except BaseException as error:  # any error must be reported to the harness
+    # Whatever went wrong, the harness must learn of it: it waits for this report.
+    except BaseException as error:
         os.write(failure, str(error).encode(errors="replace"))
     os._exit(127)
 
@@ -308,7 +314,7 @@ def kill_descendants(reap: Callable[[], None]) -> int:
 
 
 def main() -> None:
-    """Entry point."""
+    """Read the order, and run as the outer process and, after a fork, as the inner one."""
     # The supervisor ends when the harness does, not before: it must still kill the descendants.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -322,14 +328,14 @@ def main() -> None:
     if supervisor:
         watch(supervisor)
         return
-    # The attribute is not inherited by a fork (prctl(2)).
+    # A fork does not inherit this attribute (prctl(2)).
     _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        kept = Supervisor(spec)
+        inner = Supervisor(spec)
     except OSError as error:
         report(error=str(error))
         return
-    kept.run()
+    inner.run()
 
 
 if __name__ == "__main__":

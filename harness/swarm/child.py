@@ -210,7 +210,7 @@ def _checked(run: Run) -> Run:
 
 
 def main() -> None:
-    """Entry point."""
+    """Connect to the experiment's socket, and carry out its orders until it closes."""
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
     # Each stream needs a descriptor, and the soft limit is often 1,024.
     raise_limit()

@@ -97,7 +97,7 @@ def _master(text: str) -> str:
 
 
 def main() -> None:
-    """Entry point."""
+    """Join the master that the command line names, and run its cycles until it exits."""
     parser = argparse.ArgumentParser(prog="python -m harness.swarm.worker", description=__doc__)
     parser.add_argument("master", type=_master, metavar="MASTER:PORT")
     endpoint = parser.parse_args().master

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 
 from harness.core.errors import OptionError, ProbeError
 
 POLL = 0.02  # seconds
 
 
-class ObservedTarget:
-    """What such services have in common: neither their log nor their exit code can be read."""
+class ObservedTarget(ABC):
+    """The base class of such services: neither their log nor their exit code can be read. Each subclass defines how
+    its exit is noticed."""
 
     logs = False
     lost = ""
     supervisor_pid = 0  # its orphans are adopted by a process that has other children too
 
     @property
+    @abstractmethod
     def alive(self) -> bool:
-        """False once it has ended."""
-        raise NotImplementedError
+        """False once it has exited."""
 
     def wait(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds for its exit; True when it has exited."""

@@ -93,7 +93,7 @@ def grown(trial: Trial) -> dict[str, float]:
     return dict(sorted(growth.items(), key=lambda item: (-item[1], item[0])))
 
 
-def say(crash: Crash) -> str:
+def sentence(crash: Crash) -> str:
     """One clause for people."""
     code = "exit code unknown" if crash.returncode is None else f"exit code {crash.returncode}"
     text = (

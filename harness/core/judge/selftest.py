@@ -44,7 +44,7 @@ class Planted:
     connections: int
     why: str
 
-    def say(self) -> str:
+    def sentence(self) -> str:
         """One line for people."""
         unit = self.key.unit if self.key.unit == str(self.key) else f"{self.key.unit} of {self.key}"
         amount = f"{self.size:.4g} {unit} per connection"
@@ -70,7 +70,7 @@ def confirmed(trial: Trial, goal: Goal | None = None) -> tuple[Trial, tuple[Plan
     missed = [one for one in planted if not one.found]
     if planted and not missed:
         return replace(trial, verdict=verdict), planted
-    why = "; ".join(one.say() for one in missed) or "nothing could be planted"
+    why = "; ".join(one.sentence() for one in missed) or "nothing could be planted"
     weak = Verdict(
         Outcome.INCONCLUSIVE,
         f"underpowered: {why}",

@@ -178,7 +178,7 @@ def _explain(
     """One paragraph, the worst first."""
     parts = []
     if crash:
-        parts.append(crashes.say(crash))
+        parts.append(crashes.sentence(crash))
     if findings:
         parts.append(findings[0].explanation)
     if stall:
