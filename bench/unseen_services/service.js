@@ -5,17 +5,38 @@ const http = require("node:http");
 
 const [port, behaviour] = [Number(process.argv[2]), process.argv[3]];
 const kept = new Map();
+const SNAPSHOT = "z".repeat(30000);
+const samples = [];
 let served = 0;
 
 if (behaviour === "swept-13") setInterval(() => kept.forEach((fd, key) => { fs.closeSync(fd); kept.delete(key); }), 13000);
+if (behaviour === "samples") {
+  setInterval(() => samples.push({ at: new Date(), cpu: process.cpuUsage(), labels: [`n${samples.length}`] }), 75);
+}
+
+// The 1,300 sessions that were used last, as a Map keeps the order of insertion.
+const remember = (number) => {
+  kept.set(`session ${number}`, { opened: new Date(), topics: new Set([number % 7, number % 11]), seen: [number] });
+  if (kept.size > 1300) kept.delete(kept.keys().next().value);
+};
 
 const server = http.createServer((request, response) => {
   const number = served++;
   response.writeHead(200, { "Content-Type": "text/event-stream" });
+  if (behaviour === "lru-1300") remember(number);
+  if (behaviour === "audit-reset") {
+    request.socket.on("error", (error) => {
+      if (error.code === "ECONNRESET") kept.set(number, fs.openSync("/dev/null", "a"));
+    });
+  }
   const queue = [];
   let full = false;
   let sent = 0;
   const tick = setInterval(() => {
+    if (behaviour === "skipping") { // a client that is behind by 96 kB gets no further snapshot
+      if (response.writableLength < 96000) response.write(`id: ${sent++}\ndata: ${SNAPSHOT}\n\n`);
+      return;
+    }
     const line = `id: ${sent++}\ndata: ${"x".repeat(behaviour === "stalled" ? 600 : 8)}\n\n`;
     if (full) {
       if (behaviour === "stalled") queue.push(line + sent.toString().padStart(600, "y"));

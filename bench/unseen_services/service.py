@@ -3,17 +3,79 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import itertools
 import os
+import random
+import socket
 import sys
+import time
 
 PORT, BEHAVIOUR = int(sys.argv[1]), sys.argv[2]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+LIMITED = (
+    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull"
 KEPT: list[int] = []
 TENANTS: dict[int, int] = {}
 COUNT = itertools.count()
 CAP = 700
+SESSIONS: set[asyncio.Task[None]] = set()
+RANDOM = random.Random(20)
+
+
+class Bucket:
+    """Tokens for 70 requests a second."""
+
+    def __init__(self) -> None:
+        self.tokens, self.filled = 70.0, time.monotonic()
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self.tokens, self.filled = min(70.0, self.tokens + (now - self.filled) * 70.0), now
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
+
+
+BUCKET = Bucket()
+
+
+async def resumable(number: int) -> None:
+    """The state of a stream, kept for a client that may come back within 37 s."""
+    session = {"stream": number, "topics": [f"topic {index}" for index in range(6)], "position": [number, 0]}
+    await asyncio.sleep(37.0)
+    session.clear()
+
+
+async def publish(outbox: collections.deque[bytes], arrived: asyncio.Event) -> None:
+    """30 kB a second into the queue of one client."""
+    for number in itertools.count():
+        outbox.append(b"id: %d\ndata: " % number + os.urandom(750).hex().encode() + b"\n\n")
+        arrived.set()
+        await asyncio.sleep(0.05)
+
+
+async def queued(writer: asyncio.StreamWriter) -> None:
+    """Send what is published, at the pace of the reader. Nothing limits the queue, which ends with the stream."""
+    outbox: collections.deque[bytes] = collections.deque()
+    arrived = asyncio.Event()
+    publishing = asyncio.ensure_future(publish(outbox, arrived))
+    try:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 24_576)
+        writer.transport.set_write_buffer_limits(high=8_192)
+        while True:
+            await arrived.wait()
+            arrived.clear()
+            while outbox:
+                writer.write(outbox.popleft())
+                await writer.drain()
+    except OSError:
+        return  # the reading side sees it as well
+    finally:
+        publishing.cancel()
 
 
 async def ticks(writer: asyncio.StreamWriter) -> None:
@@ -29,7 +91,8 @@ async def ticks(writer: asyncio.StreamWriter) -> None:
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     read, write = os.pipe() if BEHAVIOUR in ("late-7", "reset", "cap-700") else (-1, -1)
     failed = False
-    tenant = next(COUNT) % 90
+    number = next(COUNT)
+    tenant = number % 90
     if BEHAVIOUR == "tenants-90" and tenant not in TENANTS:
         TENANTS[tenant] = os.open("/dev/null", os.O_RDONLY)
     try:
@@ -38,17 +101,28 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(FULL)
             await writer.drain()
             return
+        if BEHAVIOUR == "limit-70" and not BUCKET.take():
+            writer.write(LIMITED)
+            await writer.drain()
+            return
         writer.write(HEAD)
         gone = asyncio.ensure_future(reader.read())
-        sending = asyncio.ensure_future(ticks(writer))
+        sending = asyncio.ensure_future(queued(writer) if BEHAVIOUR == "outbox" else ticks(writer))
         done, pending = await asyncio.wait((gone, sending), return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
-        failed = any(task.exception() for task in done)
+        # Each exception is fetched, else asyncio logs it.
+        failed = any({task: task.exception() for task in done}.values())
     except (OSError, asyncio.IncompleteReadError):
         failed = True
     finally:
         writer.close()
+        if BEHAVIOUR == "resumable-37":
+            session = asyncio.create_task(resumable(number))
+            SESSIONS.add(session)
+            session.add_done_callback(SESSIONS.discard)
+        if BEHAVIOUR == "lumps-29" and number % 29 == 28:
+            KEPT.extend(os.eventfd(0) for _ in range(RANDOM.randint(5, 12)))
         if BEHAVIOUR == "late-7":
             asyncio.get_running_loop().call_later(7.0, lambda: (os.close(read), os.close(write)))
         elif (BEHAVIOUR == "reset" and failed) or (BEHAVIOUR == "cap-700" and len(KEPT) <= CAP):

@@ -10,6 +10,7 @@ from bench.unseen import ROWS, SERVICES, Row, line, right
 
 LEAKY = Row("go", "x", "a file per stream", ("connection", "answered-stream"))
 HEALTHY = Row("go", "y", "nothing", held_back=True)
+LIMITED = Row("go", "z", "429", passes=("bounded", "inconclusive"))
 
 
 def verdict(outcome: str, driver: str = "", status: str = "leaking") -> dict[str, Any]:
@@ -23,6 +24,9 @@ def verdict(outcome: str, driver: str = "", status: str = "leaking") -> dict[str
         (HEALTHY, verdict("bounded"), True),
         (HEALTHY, verdict("inconclusive"), False),
         (HEALTHY, verdict("leaking", "connection"), False),
+        (LIMITED, verdict("bounded"), True),
+        (LIMITED, verdict("inconclusive"), True),
+        (LIMITED, verdict("leaking", "connection"), False),
         (LEAKY, verdict("leaking", "connection"), True),
         (LEAKY, verdict("leaking", "event"), False),
         (LEAKY, verdict("stalled", "connection", "suspected"), False),
@@ -45,6 +49,8 @@ def test_half_of_the_services_are_held_back_and_every_behaviour_is_in_its_source
         "java": "java/Service.java",
         "c": "service.c",
         "rust": "service.rs",
+        "ruby": "service.rb",
+        "php": "service.php",
     }
     plain = ("lumpy", "flat", "pool-20")  # a behaviour that is the rule of its source
     for row in ROWS:

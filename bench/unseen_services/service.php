@@ -1,0 +1,86 @@
+<?php
+// A PHP service of event streams in one loop, with one behaviour, by its name. usage: php service.php PORT BEHAVIOUR
+declare(strict_types=1);
+
+[, $port, $behaviour] = $argv;
+const HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+const FULL = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const CAP = 330;
+
+$context = stream_context_create(["socket" => ["backlog" => 511]]);
+$listen = STREAM_SERVER_BIND | STREAM_SERVER_LISTEN;
+$server = stream_socket_server("tcp://127.0.0.1:$port", $code, $message, $listen, $context) ?: exit(1);
+stream_set_blocking($server, false);
+$pause = $behaviour === "tick-4.3" ? 4.3 : 0.1;
+$clients = []; // by number: the socket, when its next event is due (null before its request), and how many it got
+$tenants = [];
+$history = [];
+$kept = [];
+$served = 0;
+mt_srand(11);
+
+/** What a new stream makes the service keep. False if there is no place for the stream. */
+function opened(string $behaviour, int $number): bool
+{
+    global $tenants, $history, $kept;
+    if ($behaviour === "tenants-57") { // most streams belong to few tenants
+        $tenant = (int) (57 * (mt_rand() / mt_getrandmax()) ** 2);
+        $tenants[$tenant] ??= stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
+    } elseif ($behaviour === "history") {
+        $history[$number] = str_repeat(chr(65 + $number % 26), 21000);
+    } elseif ($behaviour === "cap-330") {
+        if (count($kept) >= CAP) {
+            return false;
+        }
+        $kept[] = fopen("/dev/zero", "r");
+    }
+    return true;
+}
+
+while (true) {
+    $readable = [-1 => $server];
+    foreach ($clients as $number => [$socket, $due]) {
+        if ($due === null || $behaviour !== "tick-4.3") { // a slow ticker reads nothing after the request
+            $readable[$number] = $socket;
+        }
+    }
+    $writable = $except = null;
+    if (@stream_select($readable, $writable, $except, 0, 20000) === false) {
+        continue;
+    }
+    $now = microtime(true);
+    foreach ($readable as $number => $socket) {
+        if ($number === -1) {
+            while ($socket = @stream_socket_accept($server, 0)) {
+                stream_set_blocking($socket, false);
+                $clients[$served++] = [$socket, null, 0];
+            }
+            continue;
+        }
+        $read = @fread($socket, 4096);
+        if (($read === "" || $read === false) && feof($socket)) {
+            fclose($socket);
+            unset($clients[$number]);
+        } elseif ($clients[$number][1] === null && str_contains((string) $read, "\r\n\r\n")) {
+            if (opened($behaviour, $number)) {
+                @fwrite($socket, HEAD);
+                $clients[$number][1] = $now;
+            } else {
+                @fwrite($socket, FULL);
+                fclose($socket);
+                unset($clients[$number]);
+            }
+        }
+    }
+    foreach ($clients as $number => [$socket, $due, $sent]) {
+        if ($due !== null && $due <= $now) {
+            $written = @fwrite($socket, "id: $sent\ndata: tick\n\n");
+            if ($written === false) {
+                fclose($socket);
+                unset($clients[$number]);
+            } else {
+                $clients[$number] = [$socket, $now + $pause, $sent + 1];
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+# A threaded Ruby service of event streams with one behaviour, by its name. usage: ruby service.rb PORT BEHAVIOUR
+require "io/wait"
+require "json"
+require "socket"
+
+PORT, BEHAVIOUR = ARGV
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+LIMITED = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+LOCK = Mutex.new
+ENDED = []
+KEPT = []
+$served = 0
+$second = 0
+$in_second = 0
+
+# Whether this is one of the first 55 requests of the second.
+def allowed?
+  LOCK.synchronize do
+    second = Process.clock_gettime(Process::CLOCK_MONOTONIC).to_i
+    $second, $in_second = second, 0 if second != $second
+    ($in_second += 1) <= 55
+  end
+end
+
+# An event of 9 kB: rendered, and read again as the subscriber's filter does.
+def rendered(number)
+  rows = Array.new(60) { |index| { "id" => index, "name" => "row #{number} #{index}", "tags" => ["a#{index}"] * 4 } }
+  text = JSON.generate(rows)
+  JSON.parse(text).length == 60 ? text : "none"
+end
+
+def serve(client, number)
+  while (line = client.gets)
+    break if line == "\r\n"
+  end
+  return unless line
+
+  if BEHAVIOUR == "limit-55" && !allowed?
+    client.write(LIMITED)
+    return
+  end
+  client.write(HEAD)
+  LOCK.synchronize { KEPT << File.open("/dev/zero") } if BEHAVIOUR == "limit-55"
+  recent = BEHAVIOUR == "render" ? Array.new(2000) { |index| "topic #{number} #{index}" } : []
+  (0..).each do |sent|
+    client.write("id: #{sent}\ndata: #{recent.empty? ? 'tick' : rendered(sent)}\n\n")
+    if BEHAVIOUR == "tick-9"
+      sleep 9 # it reads nothing: a departure is noticed by a write alone
+    elsif client.wait_readable(0.1) && client.read_nonblock(4096, exception: false).nil?
+      break
+    end
+  end
+end
+
+if BEHAVIOUR == "swept-third"
+  Thread.new do
+    loop do
+      sleep 11
+      LOCK.synchronize { ENDED.each(&:close).clear }
+    end
+  end
+end
+
+server = TCPServer.new("127.0.0.1", Integer(PORT))
+loop do
+  client = server.accept
+  number = $served += 1
+  Thread.new do
+    Thread.current.report_on_exception = false
+    serve(client, number)
+  rescue SystemCallError, IOError
+    nil # the client is gone
+  ensure
+    client.close
+    # Only two of three files reach the list that the sweep closes.
+    LOCK.synchronize { (number % 3 == 0 ? KEPT : ENDED) << File.open("/dev/zero") } if BEHAVIOUR == "swept-third"
+  end
+end
