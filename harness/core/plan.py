@@ -22,7 +22,7 @@ from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limit_of
 from harness.core.judge.memory import BLOCK, MEMORY, WARM_UP_CONNECTIONS, counted_inside
 from harness.core.judge.memory_over_time import memory_of
-from harness.core.judge.moments import Moment, moments
+from harness.core.judge.moments import Moment, answered, moments
 from harness.core.judge.one_count import CACHE, STEEP
 from harness.core.judge.required import HOUR, STREAM, unmet
 from harness.core.judge.retained import LATE_NOTICE_SECONDS, retention_of
@@ -31,6 +31,7 @@ from harness.core.judge.runtime_threads import runs_threads
 from harness.core.judge.while_connected import next_hold
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
+from harness.core.stats.distributions import poisson_interval
 
 __all__ = ["Goal", "Search", "Step", "Stop", "next_step", "warm_up"]
 
@@ -290,6 +291,10 @@ def _confirm_retained(
         ):
             return Search()
         step = design.certifying(trial, goal, EXPECTED_LEAKS_AT_95 / trial.sensitivity) if goal.vary else None
+        if goal.vary and not suspected and _loads_exceed_pool(trial, goal, releasing):
+            step = design.certifying(trial, goal, math.inf)
+        if step is None and goal.vary and _swept_away(trial, {**suspected, **releasing}):
+            step = design.short_dwell(trial, goal, Phase.LOAD)
         # If the service refuses most streams, several loads are needed, and the wait must still fit after the last.
         if step and not _wait_fits_only_now(trial, goal, step, {**suspected, **releasing}):
             return step
@@ -337,6 +342,39 @@ def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Asses
         return True
     left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, releasing) - WAIT_SLACK
     return left > design.expected(trial.observations, design.large(trial, goal, "fin"))
+
+
+def _loads_exceed_pool(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
+    """Whether what was left after a release, if it is a leak, will probably exceed any pool after as many loads as
+    still fit in before a whole wait, and not surely without them: a wait for what a pool could hold decides nothing."""
+    seen = trial.observations
+    last = max((index for index, o in enumerate(seen) if o.spec.phase is Phase.RETENTION), default=0)
+    if not last or goal.max_seconds is None:
+        return False
+    then = math.fsum(answered(o.ledger) for o in seen[:last])
+    now = math.fsum(answered(o.ledger) for o in seen)
+    step = design.large(trial, goal, "fin")
+    left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, releasing) - WAIT_SLACK
+    loads = left // max(1.0, design.expected(seen, step))
+    for key in releasing:
+        rest = seen[last].levels.get(key, 0.0) - trial.initial.get(key, 0.0)
+        _, least, _ = poisson_interval(max(0.0, rest), then)
+        if rest < MIN_GROWTH or least * now > BURST_POOL:
+            continue
+        if rest / then * (now + loads * step.connections) > BURST_POOL:
+            return True
+    return False
+
+
+def _swept_away(trial: Trial, growing: Mapping[Key, Assessed]) -> bool:
+    """Whether the last load left less of everything than there was before it, because a sweep came at its end: a wait
+    that begins now has nothing to be released, and would not tell a sweep by the clock from one by the number of
+    requests."""
+    seen = trial.observations
+    last = max((index for index, o in enumerate(seen) if o.ledger.opened), default=0)
+    if not last:
+        return False
+    return all(seen[last].levels.get(key, 0.0) < seen[last - 1].levels.get(key, 0.0) for key in growing)
 
 
 def _any_late_release(results: Mapping[Key, Assessed]) -> bool:

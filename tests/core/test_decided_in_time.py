@@ -26,6 +26,8 @@ DECIDED = {
     "a number that every burst adds is a step of the pool": ("pool, 5 a burst to 150", 1_000_000),
     "a burst may add nothing": ("threads, 4 a burst to 100, idle after 30 s", 1_000_002),
     "a rest that a pool could hold gets a second load": ("1 per 20 beside a release after 20 s", 1_000_000),
+    "loads continue until a leak leaves more than a pool holds": ("1 per 40 beside a release after 8 s", 3),
+    "a wait begins with something to release": ("1 per 8 beside a sweep every 15 s", 18),
     "loads of a few units show no sweep": ("1 per 500 + jitter ±1", 2),
     "jitter does not make growth in few cycles worth a wait": ("log rotated every 700 requests", 134),
     "a noisy reading may cost a load, not the run": ("1 per 1,000 + jitter ±1", 27),

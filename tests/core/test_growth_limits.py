@@ -169,6 +169,16 @@ def test_irregular_growth_is_far_beyond_a_pool_from_forty_times_the_open_streams
     assert (FAR in one.why) is (status == LEAKING)
 
 
+@pytest.mark.parametrize(
+    ("short", "status"), [([0, 0, 0], LEAKING), ([0, -1, 0], OPEN), ([2, 3, 2], LEAKING)]
+)
+def test_only_a_short_cycle_may_add_nothing_to_such_growth(short: list[float], status: str) -> None:
+    grown = [40, short[0], 900, short[1], 30, short[2], 700, 20]
+    clients = [500, 40, 500, 40, 500, 40, 500, 500]
+    assert judged(grown, clients, peak=40).status == status
+    assert judged([*grown[:4], 0, *grown[5:]], clients, peak=40).status == OPEN, "a long cycle may not"
+
+
 @pytest.mark.parametrize(("cycles", "status"), [(4, OPEN), (5, LEAKING)])
 def test_irregular_growth_is_far_beyond_a_pool_after_five_cycles(cycles: int, status: str) -> None:
     grown = [100, 900, 100, 700, 300][-cycles:]

@@ -16,11 +16,11 @@ from harness.core.judge.growth import Assessed
 from harness.core.judge.memory import ARENA, MEMORY
 from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.one_count import FLOOR
-from harness.core.judge.rates import MAX_SKEW
 from harness.core.judge.recipe import explain
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key, rank
 from harness.core.record import Trial
 from harness.core.stats.distributions import drawdown, poisson_interval
+from harness.core.stats.varying import WIDEST
 from harness.core.units import counted, duration_text
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
@@ -325,7 +325,7 @@ def _rate(one: Assessed, key: Key) -> Rate:
     scale = HOUR if one.factor == "time" else 1.0
     # That nothing leaks was excluded at 1,000 to 1, so zero is not in the interval. The truth may be as many times
     # smaller than the rate as it may be larger.
-    low = max(one.low, one.rate * math.exp(-MAX_SKEW))
+    low = max(one.low, one.rate * math.exp(-WIDEST))
     return Rate(
         _round(one.rate * scale),
         _round(low * scale),

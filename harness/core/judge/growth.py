@@ -45,6 +45,8 @@ MIN_IDLE_SHARE = 0.5  # share of its pace under load that growth over time has w
 BOUND_MARGIN = 0.5  # measured growth passes only when its rate is at most half of the sensitivity
 POOL_MULTIPLE = 40.0  # times the streams open at once: beyond any pool, whatever drives it
 POOL_MULTIPLE_CYCLES = 5  # cycles that must all have grown for that
+# Times fewer clients than in the longest cycle: so short a cycle may add nothing by chance.
+SHORT_CYCLE = 10.0
 MAX_UNEXPLAINED = 0.15  # share of the growth that a driver may leave unexplained
 MAX_DISPERSION = 3.0  # Pearson dispersion up to which growth still follows its driver
 BENIGN_FACTORS = ("cycle", "time", "reading")  # causes of growth that is not a leak of the streams
@@ -149,7 +151,6 @@ def assess(
         return Assessed("undecided", math.inf, "the service answered no stream in a completed cycle")
     if total >= MIN_GROWTH:
         factor, rivals = driver(grown, series, offset)
-        rate, low, high = _rate(data, factor)
         finite = _clients_known(data, factor)
         why = (
             ""
@@ -159,6 +160,7 @@ def assess(
             or _why_beyond_any_pool(data)
         )
         if why:
+            rate, low, high = _rate(data, factor)
             return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
         for factor in [] if finite else _concentrated_drivers(data, len(grown)):
             concentrated = _only_cycles_with(data, factor)
@@ -364,7 +366,12 @@ def _why_beyond_any_pool(data: _TestedSeries) -> str:
     active = _spans_with(data, "connection")
     if len(active) < POOL_MULTIPLE_CYCLES or data.total <= max(data.pool, POOL_MULTIPLE * data.series.peak):
         return ""
-    if not _continues(active) or any(value <= 0 for value, _ in active):
+    # Beyond the largest pool of bursts a short cycle may add nothing by chance. A cleanup, or a pool that is full at
+    # times, shows in the others.
+    longest = max(amount for _, amount in active)
+    short = longest / SHORT_CYCLE if data.total > max(data.pool, BURST_POOL) else 0.0
+    paused = any(value < 0 or (value == 0 and amount >= short) for value, amount in active)
+    if paused or not _continues(active):
         return ""
     return f"grew in each of {counted(len(active), 'cycle')} by {data.total:g} in all, far beyond any pool"
 

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from harness.core.judge.moments import Series
 from harness.core.stats.distributions import poisson_interval, ratio_interval, student95
 from harness.core.stats.linear import Weighted, weighted
+from harness.core.stats.varying import varying_interval
 
 NORMAL_95 = 1.96
 MAX_SPREAD = 0.02  # relative spread up to which even a few spans count as exactly proportional
 # Units per span from which on the spread between spans is a better measure than Poisson's.
 MIN_UNITS_FOR_SPREAD = 20.0
-# Coefficient of variation assumed for a rate that varies (a gamma distribution of shape 2).
-RATE_VARIATION = 0.7
-MAX_SKEW = 1.5  # logarithm of the largest factor between such a rate and its upper end
+# Dispersion up to which growth is steadier than counts are: by chance once in 25 in four spans.
+MAX_DISPERSION_EXACT = 0.1
 # Intervals of growth in batches are this many times as wide: a run that stops when it is certain stops after an early
 # batch.
 BATCH_WIDENING = 1.25
@@ -41,7 +41,9 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
     exact = len(pairs) >= 2 and all(
         abs(value - total / exposure * amount) <= max(1.0, MAX_SPREAD * value) for value, amount in pairs
     )
-    if exact and total >= MIN_UNITS_FOR_SPREAD:
+    # A few large spans of counts that come one by one agree within two per cent by chance.
+    steady = exact and total > 0 and _dispersion(pairs, total / exposure) <= MAX_DISPERSION_EXACT
+    if steady and total >= MIN_UNITS_FOR_SPREAD:
         # Student's t over two or three spans says almost nothing about their spread, and spans that agree this well
         # scatter no more than counts do.
         rate, low, high = ratio_interval(pairs)
@@ -53,21 +55,17 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
     free = len(pairs) - 1
     if free < 2 or total <= 0:
         return rate, low, high
-    squares = [(value - rate * amount) ** 2 for value, amount in pairs]
-    chi = math.fsum(square / amount for square, (_, amount) in zip(squares, pairs, strict=True)) / rate / free
-    if chi / size <= 1 + 2 * math.sqrt(2 / free):
-        return rate, low, high
-    _, low, high = _counted(total, exposure, chi, student95(free) / NORMAL_95)
-    like = exposure**2 / math.fsum(
-        amount * amount for _, amount in pairs
-    )  # the number of equal spans with the same information
-    if like > 1.5:
-        spread = math.sqrt(math.fsum(squares) * like / (like - 1)) / exposure
-        half = student95(max(1, round(like - 1))) * max(spread, RATE_VARIATION * rate / math.sqrt(like) / 2)
-        # Varying rates are skewed: a few spans that agree by chance say little about the upper end.
-        high = max(high, rate * math.exp(min(MAX_SKEW, half / rate)))
-        low = min(low, rate - half)
-    return rate, low, high
+    chi = _dispersion(pairs, rate)
+    if chi / size > 1 + 2 * math.sqrt(2 / free):
+        _, low, high = _counted(total, exposure, chi, student95(free) / NORMAL_95)
+    least, most = varying_interval([(value / size, amount / size) for value, amount in pairs])
+    return rate, min(low, least), max(high, most)
+
+
+def _dispersion(pairs: Sequence[tuple[float, float]], rate: float) -> float:
+    """Pearson's chi-squared per degree of freedom: 1 for counts that come one by one, 0 for a clockwork."""
+    square = math.fsum((value - rate * amount) ** 2 / amount for value, amount in pairs)
+    return square / rate / (len(pairs) - 1)
 
 
 def _counted(total: float, exposure: float, size: float, wider: float = 1.0) -> tuple[float, float, float]:
