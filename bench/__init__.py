@@ -1,1 +1,1 @@
-"""Benchmarks: ours and its rivals in one run, as ratios. None of this is part of the tests."""
+"""Benchmarks. Each measures the harness and other tools in one run, and reports ratios. They are not tests."""

@@ -17,7 +17,7 @@ SHORTER = {
 
 
 def main() -> None:
-    """Each benchmark is a program of its own; one that fails does not stop the others."""
+    """Run each benchmark as a program of its own, so that one that fails does not stop the others."""
     names = sorted(info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)]))
     bad, end = [], time.monotonic() + LIMIT
     for name in names:

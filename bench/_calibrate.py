@@ -1,10 +1,10 @@
-"""What slope, in units of its own standard error, noise alone reaches: the figures behind ``trend.critical``.
+"""Measures the slope that noise alone reaches, in units of its standard error: the figures of ``trend.critical``.
 
 python -m bench.detector --calibrate
 
-Series of noise that remembers (AR(1), correlation 0.7), over cycles that grow as a plan's do, through the same
-straight line as the judge's. Certainty asks for about what one of 3,000 such series reaches; no more than one in
-1,000 may pass.
+The judge's straight line is fitted to series of autocorrelated noise (AR(1), correlation 0.7), over cycles that grow as
+those of a plan do. The judge requires about the slope that one of 3,000 such series reaches. At most one in 1,000 may
+pass.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def noise(rng: random.Random, size: int) -> list[float]:
 
 
 def reached(size: int, series: int = SERIES) -> list[float]:
-    """The t of every one of so many series, in order."""
+    """The t of each series, in ascending order. size: levels of a series. series: how many are simulated."""
     rng = random.Random(size)
     column = [0.0, *accumulate(min(LARGEST, 300.0 * 2 ** (i // 2)) for i in range(size - 1))]
     found = []
@@ -45,7 +45,8 @@ def reached(size: int, series: int = SERIES) -> list[float]:
 
 
 def calibrate() -> bool:
-    """Print what noise reached beside what is asked; True where no more than MAX_FALSE_ALARMS of the series pass."""
+    """Print the t that noise reached and the t that the judge requires; True if at most MAX_FALSE_ALARMS of the series
+    pass."""
     holds = True
     print("| levels | noise reaches once in 3,000 | asked | pass, in 1,000 |\n|---|---|---|---|")
     for size in LENGTHS:

@@ -1,7 +1,7 @@
 """Counts that depend on simulated time: parts of a service that release something late, or never.
 
-A part is offered every load once it has ended, and is then read at moments that never go back. What one stream
-takes appears when its client disconnects, which no reading can tell from earlier: levels are read without clients.
+A part gets each load after it has ended, and is then read at moments that never go back. What a stream takes appears
+when its client disconnects; levels are read without clients, so no reading can show that it came earlier.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Clocked:
         return 0.0
 
     def accepts(self, asked: int, rng: random.Random) -> int:
-        """How many of the next ``asked`` requests are answered; the others are refused."""
+        """The number of the next ``asked`` requests that are answered; the others are refused."""
         return asked
 
     def refusal(self) -> int:

@@ -1,4 +1,4 @@
-"""The rows of the detector's table, and what came of the runs of one."""
+"""The rows of the detector's table, and the results of the runs of each row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ GROUPS: dict[str, Sequence[Kind]] = {
 
 @dataclass(slots=True)
 class Cell:
-    """What came of one kind of service, the index-th of its group: a kind itself cannot be sent between processes."""
+    """The results of one kind of service, named by its group and its index: a kind itself cannot be sent between
+    processes."""
 
     group: str
     index: int

@@ -19,13 +19,13 @@ COVERED = (0.93, 0.97)  # of the true rates, by the 95 % interval: all rows toge
 
 
 def percent(share: float) -> str:
-    """``0``, ``0.1``, ``12``, ``100``: as few digits as tell it apart from its neighbours."""
+    """``0``, ``0.1``, ``12``, ``100``: a percentage, with as few digits as distinguish it from the next value."""
     value = 100 * share
     return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
 
 
 def limit(group: str, kind: Kind) -> float:
-    """The goal of one cell: most alarms, or fewest finds."""
+    """The goal of one cell: the largest share of alarms, or the smallest share of leaks found."""
     if group.startswith("healthy"):
         return ALARMS["memory" if kind.key.judged is Judged.NOISY else "counts"]
     name = kind.key.kind if kind.key.kind in FOUND else kind.key.metric

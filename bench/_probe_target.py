@@ -1,4 +1,4 @@
-"""A process that holds a number of descriptors and works when told: ``python bench/_probe_target.py COUNT``.
+"""A process that holds a number of descriptors, and does work on request: ``python bench/_probe_target.py COUNT``.
 
 Six in ten are ends of TCP connections, two are regular files, two are eventfds. It answers a line on standard
 input, ``work SECONDS``, with the round trips over a connection of its own per second.
@@ -50,7 +50,7 @@ def work(seconds: float, near: socket.socket, far: socket.socket) -> float:
 
 
 def main() -> None:
-    """Hold, say so, obey."""
+    """Open the descriptors, print that they are open, and answer commands until the end of standard input."""
     kept = hold(int(sys.argv[1]))
     near, far = next((a, b) for a, b in pairwise(kept) if isinstance(a, socket.socket))
     assert isinstance(near, socket.socket)

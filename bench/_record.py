@@ -37,7 +37,7 @@ PORTS = {  # servers that print the port they chose
     "gevent": [PYTHON, str(SERVERS / "gevent_server.py")],
     "node": ["node", str(SERVERS / "server.js")],
 }
-GIVEN = {  # servers that are told their port
+GIVEN = {  # servers that get their port as an argument
     "streams": [PYTHON, str(SERVICES / "plain_sse.py"), "{port}", "healthy"],
     "uvicorn": [
         PYTHON, "-m", "uvicorn", "--log-level", "error", "--port", "{port}", "--app-dir", str(SERVERS), "asgi_app:app",
@@ -92,7 +92,7 @@ def started(name: str, folder: Path) -> Iterator[GuardRequest]:
 
 
 def record(name: str, folder: Path) -> None:
-    """One server, once."""
+    """Record the levels of one server."""
     with tempfile.TemporaryDirectory() as text, started(name, Path(text)) as request:
         path = "/events" if name in OTHERS else "/clean"
         trial = guard_once(request, command="record", steps=steps(path)).trial

@@ -1,8 +1,8 @@
-"""The rules of tools in use, on levels of equal cycles. Each says whether it would raise an alarm.
+"""The rules of other tools, applied to levels of equal cycles. Each returns whether it would raise an alarm.
 
-Read from their sources: psleak 0.1 (``_check_counters``, ``_check_mem``), CPython's ``regrtest -R 3:3``
-(``check_rc_deltas``, ``check_fd_deltas``), LeakCanary's ``RepeatingScenarioObjectGrowthDetector`` (5 dumps,
-2 loops a dump). The others are textbook. All are granted three warm-up cycles.
+The rules follow the sources of these tools: psleak 0.1 (``_check_counters``, ``_check_mem``), CPython's ``regrtest -R
+3:3`` (``check_rc_deltas``, ``check_fd_deltas``), LeakCanary's ``RepeatingScenarioObjectGrowthDetector`` (5 dumps, 2
+loops a dump). The others are textbook tests. All rules skip three warm-up cycles.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def psleak(levels: Sequence[float], exact: bool) -> bool:
 
 
 def regrtest(levels: Sequence[float], exact: bool) -> bool:
-    """Of three deltas: any that is not 0 for descriptors, all at least 1 for blocks."""
+    """Descriptors: any of three deltas differs from 0. Blocks: all three are at least 1."""
     deltas = [b - a for a, b in pairwise(levels[WARMUP - 1 : WARMUP + 3])]
     return any(deltas) if exact else all(delta >= 1 for delta in deltas)
 
 
 def leakcanary(levels: Sequence[float], exact: bool) -> bool:
-    """Five dumps, each at least two above the one before."""
+    """Each of five dumps has at least two more than the one before."""
     return all(b - a >= 2 for a, b in pairwise(levels[WARMUP : WARMUP + 5]))
 
 

@@ -1,4 +1,4 @@
-"""Simulated services: what a level does under the cycles a plan asks for. Every figure is a random draw of
+"""Simulated services: their levels under the cycles of a plan. Every figure is a random draw of
 a seeded generator; the shapes are those of real servers (docs/detector.md)."""
 
 from __future__ import annotations
@@ -59,12 +59,11 @@ Make = Callable[[random.Random], Level]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of series. make: a fresh service. leaks: what must be said of it (None: nothing).
-    true: a driver that may be named although nothing need be said (a slow drift by the clock).
-    rate: true units per unit of the driver; nan where it is not defined. others: drivers that are right as well.
-    held_back: its constants and seeds were never used for tuning. longer: two minutes cannot always decide it by its
-    nature, so it is run with LONGER seconds as well. pace: connections a second that the service answers. runtime: as
-    the harness would recognise it."""
+    """A kind of series. make: a fresh service. leaks: the driver that the judge must name (None: it is healthy). true:
+    a driver that the judge may name although it need not (a slow drift over time). rate: true units per unit of the
+    driver; nan where it is not defined. others: drivers that are right as well. held_back: its constants and seeds were
+    never used for tuning. longer: two minutes are not always enough for it, so it is run with LONGER seconds as well.
+    pace: connections a second that the service answers. runtime: as the harness would recognise it."""
 
     name: str
     make: Callable[[random.Random], Level | Clocked]
@@ -94,9 +93,9 @@ GOAL: Goal = Goal(
 
 @dataclass(slots=True)
 class World:
-    """One simulated service under a generator of load: it turns what is asked of a cycle into what was observed.
+    """One simulated service under load: it turns the specification of a cycle into an observation.
 
-    idle_counts: what the hot lane read without clients in the last cycle, a row for each change."""
+    idle_counts: the readings of the hot lane without clients in the last cycle, a row for each change."""
 
     kind: Kind
     rng: random.Random
@@ -171,7 +170,7 @@ class World:
         )  # fmt: skip
 
     def _connected(self, step: CycleSpec, ledger: Ledger) -> tuple[Reading, ...]:
-        """The readings of a hold cycle. A level that knows no time stays as it was before."""
+        """The readings of a hold cycle. A level that does not depend on time stays constant."""
         if step.phase is not Phase.HOLD:
             return ()
         clients = step.connections
@@ -194,7 +193,7 @@ class World:
         return levels
 
     def _load(self, spec: CycleSpec) -> tuple[Did, Ledger]:
-        """What the swarm would count in a cycle."""
+        """The ledger that the swarm would return for a cycle."""
         n, rng = spec.connections, self.rng
         if not n:
             seconds = spec.dwell
@@ -237,7 +236,7 @@ class World:
         return did, ledger
 
     def _refused(self, ledger: Ledger, refused: int) -> Ledger:
-        """The same load, of which the service refused some: a rate limit throughout, or at the end for good."""
+        """The same load with some requests refused: by a rate limit throughout, or from some moment on for good."""
         assert isinstance(self.service, Clocked)
         status = self.service.refusal()
         limited = status in (429, 503)
@@ -252,7 +251,7 @@ class World:
 
 
 def run(kind: Kind, seed: int, *, sensitivity: float = 1e-3) -> Trial:
-    """Let the plan drive one simulated service to its end."""
+    """Run one simulated service under the plan until the plan stops."""
     world = World(kind, random.Random(seed))
     initial = known(Trial, initial=world.initial(), retention=getattr(kind.goal, "retention", 0.0))
     trial = Trial(
@@ -267,8 +266,8 @@ def run(kind: Kind, seed: int, *, sensitivity: float = 1e-3) -> Trial:
 
 
 def trace(kind: Kind, seed: int, *, cycles: int, connections: int) -> list[float]:
-    """The same service under equal cycles without a plan, as the other rules are used: levels per cycle. Where
-    there is a broker it falls silent in every third cycle, as under the plan."""
+    """The levels of the same service under equal cycles without a plan, as the other rules are used. A broker does not
+    answer in every third cycle, as under the plan."""
     world = World(kind, random.Random(seed))
     found = []
     for index in range(cycles):

@@ -1,4 +1,4 @@
-"""What counts do: those of healthy services, and leaks on top of one. Each function makes a service's level."""
+"""Counts of simulated services: healthy ones, and leaks added to one. Each function makes the level of a service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def jitter(rng: random.Random) -> Level:
 
 
 def remembering(sigma: float, rho: float = 0.7) -> Make:
-    """Noise that remembers: AR(1), rounded."""
+    """Autocorrelated noise (AR(1)), rounded."""
 
     def make(rng: random.Random) -> Level:
         state = [rng.gauss(0, sigma)]
@@ -34,7 +34,7 @@ def remembering(sigma: float, rho: float = 0.7) -> Make:
 
 
 def pool(slots: int, per_cycle: float, chance: float = 1.0) -> Make:
-    """A pool that takes so many slots in a cycle with clients, with this chance, until it is full."""
+    """A pool that takes a number of slots in each cycle with clients, with a given probability, until it is full."""
 
     def make(rng: random.Random) -> Level:
         held = [0.0]
@@ -50,7 +50,7 @@ def pool(slots: int, per_cycle: float, chance: float = 1.0) -> Make:
 
 
 def ragged(slots: int, least: int, most: int, chance: float) -> Make:
-    """The same, but never twice by the same number."""
+    """The same pool, which never takes the same number twice in a row."""
 
     def make(rng: random.Random) -> Level:
         held = [0]
@@ -76,7 +76,7 @@ def cache(slots: int, base: Make = constant) -> Make:
 
 
 def drift(per_second: float) -> Make:
-    """Grows by the clock, with or without clients."""
+    """Growth over time, with or without clients."""
 
     def make(rng: random.Random) -> Level:
         held = [0]
@@ -116,7 +116,7 @@ def late_close(rng: random.Random) -> Level:
 
 
 def thread_pool(cap: int) -> Make:
-    """Grows with the load it meets until its cap."""
+    """A pool that grows with the load up to its cap."""
 
     def make(rng: random.Random) -> Level:
         held = [0]
@@ -148,7 +148,7 @@ def leak(rate: float, factor: str = "connections", *, clockwork: bool = False, b
     return make
 
 
-# --- runtime counters and CPU at rest ---------------------------------------------------------------------
+# --- runtime counters and idle CPU -------------------------------------------------------------------------
 
 
 def counter(noise: float, per_reading: float) -> Make:
@@ -172,7 +172,7 @@ def resting(noise: float) -> Make:
 
 
 def busy(per_connection: float, noise: float) -> Make:
-    """A watcher left behind by each connection costs CPU for ever."""
+    """Each connection leaves a watcher that uses CPU for ever."""
     return lambda rng: (
         lambda did, rng: max(0.0, 0.004 + per_connection * did.total + abs(rng.gauss(0, noise)))
     )

@@ -1,5 +1,5 @@
-"""Leaks that no clockwork drives: late, lumpy, uneven, only above a load, limited, of a service that refuses, or for
-the life of a stream."""
+"""Irregular leaks: late, in batches, uneven, only above a load, limited, of a service that refuses requests, or for the
+life of a stream."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def singly(rng: random.Random, mean: float) -> float:
 
 
 def in_bursts(size: int) -> Draw:
-    """So many at a time."""
+    """A number of units at a time."""
     return lambda rng, mean: size * poisson(rng, mean / size)
 
 
 def varying(shape: float) -> Draw:
-    """The rate is another in every cycle: gamma-distributed with this shape around its mean."""
+    """A rate that differs from cycle to cycle: gamma-distributed with this shape around its mean."""
     return lambda rng, mean: poisson(rng, rng.gammavariate(shape, mean / shape)) if mean > 0 else 0
 
 
@@ -78,8 +78,8 @@ def leak(
 ) -> Start:
     """``rate`` units per unit of a factor of Did, for good.
 
-    after: seconds of the run before the first. above: only while so many streams are open at once. cap: the
-    service then answers every request with ``status``.
+    after: seconds of the run before the first. above: the number of streams that must be open at once. cap: units from
+    which on the service answers every request with ``status``.
     """
     return lambda rng: _Leak(rate, factor, draw, after, above, cap, status)
 
@@ -109,12 +109,13 @@ class _Paced(Clocked):
     def accepts(self, asked: int, rng: random.Random) -> int:
         seconds = asked / self.pace + rng.uniform(
             0.8, 1.2
-        )  # what the second before had left is served at once
+        )  # The capacity that the second before left unused is used at once.
         return min(asked, max(1, round(self.each * seconds)))
 
 
 def rate_limited(each: float, pace: float) -> Start:
-    """So many answers a second; the service refuses the rest with 429. pace: connections a second that come."""
+    """A limited number of answers a second; the service refuses the rest with 429. pace: connections a second that
+    arrive."""
     return lambda rng: _Paced(each, pace)
 
 
@@ -164,5 +165,5 @@ class _Stepwise(Clocked):
 
 
 def untimed(make: Make) -> Start:
-    """A count that knows no time, as a part beside others."""
+    """A count that does not depend on time, as a part beside others."""
     return lambda rng: _Stepwise(make(rng))

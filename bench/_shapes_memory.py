@@ -1,4 +1,4 @@
-"""What anonymous memory does, in bytes: healthy allocators, recorded servers, and leaks on top of one."""
+"""Anonymous memory of simulated services, in bytes: healthy allocators, recorded servers, and leaks added to one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANCE = 0.2  # that an allocator finds room while it serves them
 
 
 def staircase(per_connection: float, until: int, arena: float = MIB) -> Make:
-    """An allocator takes whole arenas while the service warms up over so many connections, then rests."""
+    """An allocator takes whole arenas while the service warms up over a number of connections, then takes no more."""
 
     def make(rng: random.Random) -> Level:
         start = rng.random() * arena
@@ -48,7 +48,7 @@ def collected(height: float, period: int) -> Make:
 
 
 def compiled(size: float, connections: float) -> Make:
-    """A JIT runtime: steep at first, less and less."""
+    """A JIT runtime: growth that is steep at first and becomes slower."""
     return lambda rng: (
         lambda did, rng: 40 * MIB + size * (1 - math.exp(-did.total / connections)) + rng.gauss(0, 30e3)
     )
@@ -67,9 +67,9 @@ def creeping(rng: random.Random) -> Level:
 
 
 def leaked_bytes(per_connection: float, base: Make, reuse: float = 0.3) -> Make:
-    """Anonymous memory that grows by so much per connection on average. What is kept is a little more: for
-    some of it an allocator finds room in what it holds already, ``reuse``/2 MiB in every fifth block of
-    2,048 connections, and 2 MiB or less at the start."""
+    """Anonymous memory that grows by a number of bytes per connection on average. The service retains a little more,
+    because the allocator has some free memory already: ``reuse``/2 MiB in every fifth block of 2,048 connections, and 2
+    MiB or less at the start."""
     found_each = CHANCE * reuse / 2 * MIB / BLOCK
 
     def make(rng: random.Random) -> Level:
@@ -91,8 +91,8 @@ def leaked_bytes(per_connection: float, base: Make, reuse: float = 0.3) -> Make:
 
 
 def recorded(name: str, key: Key = MEMORY, traces: Path = TRACES) -> Make:
-    """A real server's level as recorded over its connections (``traces``), begun somewhere in its first
-    cycles; past the end its second half again, from a random place."""
+    """The level of a real server as recorded over its connections (``traces``), from a random start in its first
+    cycles. Beyond its end, its second half continues from a random place."""
     rows = json.loads((traces / f"{name}.json").read_text())
     levels = rows["levels"][str(key)]
     done = [float(n) for n in accumulate(rows["connections"])]

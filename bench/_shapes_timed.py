@@ -18,17 +18,17 @@ Hold = Callable[[random.Random], float]
 
 
 def fixed(seconds: float) -> Hold:
-    """Always the same."""
+    """A constant time."""
     return lambda rng: seconds
 
 
 def between(least: float, most: float) -> Hold:
-    """Anything between two times, equally likely."""
+    """A uniformly distributed time between two."""
     return lambda rng: rng.uniform(least, most)
 
 
 def mostly(mean: float, most: float) -> Hold:
-    """Exponential, cut off."""
+    """An exponentially distributed time, cut off."""
     return lambda rng: min(most, rng.expovariate(1 / mean))
 
 
@@ -88,7 +88,7 @@ class _Swept(Clocked):
 
 
 def swept(every: float, age: float = 0.0, share: float = 1.0) -> Start:
-    """A sweep releases everything whose client left more than ``age`` seconds ago."""
+    """A sweep releases everything whose client disconnected more than ``age`` seconds ago."""
     return lambda rng: _Swept(every, age, rng.random() * every, share)
 
 
@@ -121,12 +121,13 @@ class _Bursts(Clocked):
 
 
 def burst_pool(gain: float, cap: float, chance: float = 1.0) -> Start:
-    """So many more with each burst until the cap; none is ever given back."""
+    """Grows by a number of slots with each burst up to the cap, and releases none."""
     return lambda rng: _Bursts(gain, cap, chance, math.inf, 0.0)
 
 
 def idle_pool(gain: float, cap: float, idle: float = 60.0, least: float = 10.0) -> Start:
-    """As Tomcat's: so many more with each burst until the cap, and back to a few after a time without clients."""
+    """A pool like Tomcat's: grows by a number of slots with each burst up to the cap, and shrinks to a few after a time
+    without clients."""
     return lambda rng: _Bursts(gain, cap, 0.9, idle, least)
 
 
@@ -154,7 +155,7 @@ class _Peak(Clocked):
 
 
 def peak_pool(per_stream: float, every: float) -> Start:
-    """As large as the peak load needs; one is closed every so many seconds."""
+    """As large as the peak load needs; one slot is closed at a fixed interval."""
     return lambda rng: _Peak(per_stream, every)
 
 
@@ -176,7 +177,7 @@ class _Tenants(Clocked):
 
 
 def tenants(count: int, skew: float = 0.0) -> Start:
-    """One unit for each of a finite number of tenants, who come uniformly (skew 0) or as Zipf has it (skew 1)."""
+    """One unit for each of a finite number of tenants, which connect uniformly (skew 0) or by Zipf's law (skew 1)."""
     weights = list(accumulate(1 / (rank + 1) ** skew for rank in range(count)))
     return lambda rng: _Tenants(weights)
 
@@ -195,13 +196,13 @@ class _Janitor(Clocked):
 
 
 def janitor(every: int, per_stream: float = 1.0) -> Start:
-    """Every so many requests free what those before retained."""
+    """After a number of requests, everything that those before retained is freed."""
     return lambda rng: _Janitor(every, per_stream, rng.randrange(every))
 
 
 @dataclass(slots=True)
 class _Rotation(Clocked):
-    """A log file of so many requests; the old one stays open until it is compressed, and a few are kept open."""
+    """A log file per number of requests. The old one stays open until it is compressed, and a few are kept open."""
 
     requests: int
     seconds: float

@@ -31,8 +31,8 @@ KINDS: dict[str, type[Any]] = {
 }  # fmt: skip
 
 
-def obey(client: Any, words: list[str]) -> dict[str, Any]:
-    """One command."""
+def carry_out(client: Any, words: list[str]) -> dict[str, Any]:
+    """Carry out one command."""
     if words[0] == "open":
         start = time.monotonic()
         client.open(int(words[1]))
@@ -52,7 +52,7 @@ def obey(client: Any, words: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the client that the command line names, and answer commands until the end of standard input."""
     logging.disable(logging.WARNING)  # Locust says that its core is busy: so it is
     kind, host, port = sys.argv[1:]
     client = KINDS[kind](host, int(port))
@@ -60,7 +60,7 @@ def main() -> None:
     gevent.os.make_nonblocking(0)
     print(json.dumps({"ready": kind}), flush=True)
     while line := gevent.os.nb_read(0, 4096):
-        print(json.dumps(obey(client, line.decode().split())), flush=True)
+        print(json.dumps(carry_out(client, line.decode().split())), flush=True)
     os._exit(0)  # eighteen thousand greenlets need not be unwound
 
 

@@ -1,4 +1,4 @@
-"""The harder yardstick of bench/swarm.py: one epoll loop, httptools, counting blank lines; nothing else.
+"""The faster baseline of bench/swarm.py: one epoll loop with httptools that counts blank lines, and nothing else.
 
 python -m bench._swarm_epoll KIND HOST PORT
 
@@ -53,7 +53,7 @@ class Loop:
         self.events = 0
         self.lags: list[float] = []
         self.wanted = self.opened = self.opening = 0
-        self.closing = False  # each stream is left at its first event, and another one opened
+        self.closing = False  # each stream is closed at its first event, and another one is opened
 
     def begun(self, stream: Stream) -> None:
         """A stream's first event has come."""
@@ -77,7 +77,7 @@ class Loop:
         self.opening += 1
 
     def turn(self, seconds: float) -> bool:
-        """Wait for whatever comes, and take it; True when a command has come."""
+        """Wait for events and process them; True when a command has arrived."""
         command = False
         streams = self.streams
         for fd, _ in self.poll.poll(seconds):
@@ -112,8 +112,8 @@ class Loop:
         self.closing = False
         return {"streams": self.opened, "seconds": time.monotonic() - start}
 
-    def obey(self, words: list[str]) -> dict[str, Any]:
-        """One command."""
+    def carry_out(self, words: list[str]) -> dict[str, Any]:
+        """Carry out one command."""
         if words[0] == "open":
             self.wanted += int(words[1])
             return {"started": time.monotonic()}
@@ -133,23 +133,23 @@ class Loop:
         while self.opening:
             self.turn(0.1)
         self.closing, self.opened, self.events = False, 0, 0
-        say({"ready": kind})
+        print_line({"ready": kind})
         while True:
             self.fill()
             if self.turn(-1):
                 words = os.read(0, 4096).decode().split()
                 if not words:
                     return
-                say(self.obey(words))
+                print_line(self.carry_out(words))
 
 
-def say(values: dict[str, Any]) -> None:
-    """One line to who started it."""
+def print_line(values: dict[str, Any]) -> None:
+    """Print one JSON line for the parent process."""
     print(json.dumps(values), flush=True)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the loop at the address of the command line."""
     kind, host, port = sys.argv[1:]
     Loop(host, int(port)).run(kind)
     os._exit(0)

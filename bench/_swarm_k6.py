@@ -33,7 +33,7 @@ def find_k6() -> str | None:
 
 
 class K6:
-    """Runs a script once."""
+    """One k6 process, which runs a script once."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -66,6 +66,7 @@ class K6:
 
 
 def cpu(pid: int) -> float:
-    """Seconds of user and system time so far (proc_pid_stat(5)); what has ended counts until it is waited for."""
+    """Seconds of user and system time so far (proc_pid_stat(5)); a process that has exited counts until it is waited
+    for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""Ours in bench/swarm.py: the pool, as a run of the harness drives it, and an SseUser per stream."""
+"""The harness's clients in bench/swarm.py: the pool, as in a run of the harness, and an SseUser per stream."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Pool:
         self._run(1, 1, 1)
 
     def open(self, count: int) -> None:
-        """So many; returns before they are all open."""
+        """Open a number of streams; returns before all are open."""
         self._running = gevent.spawn(self._run, count, count, 0)
 
     def watch_lag(self) -> None:
@@ -85,7 +85,7 @@ class Pool:
         return ledger.completed, ledger.seconds
 
     def end(self) -> dict[str, Any]:
-        """Leave every stream; the ledger."""
+        """Close every stream; returns the ledger."""
         assert self._running is not None
         self._cancelled = True
         ledger = self._running.get().ledger
@@ -106,7 +106,7 @@ class _Timed(Decoder):
         self._lags = lags
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """As Decoder's."""
+        """As ``Decoder.feed``."""
         found = super().feed(chunk)
         if found:
             self._lags.append(time.monotonic() - stamp(chunk))

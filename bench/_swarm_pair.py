@@ -1,4 +1,4 @@
-"""A server and one client of it, each in a process of its own, and what to ask of them."""
+"""A server and one client, each in a process of its own, and the commands for both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from harness.process.readable import readable
 
 TIMEOUT = 120.0  # seconds for any one answer
-LOOK = 0.1  # seconds between two looks at a client
+LOOK = 0.1  # seconds between two readings of a client
 EPOLL = "epoll"
 ADDRESSES = itertools.count(2)  # 127.0.3.N: one for each server
 
@@ -29,13 +29,13 @@ class Peer:
         )
         self.first = self.answer()
 
-    def tell(self, command: str) -> None:
-        """Without waiting for the answer."""
+    def send(self, command: str) -> None:
+        """Send a command without waiting for the answer."""
         assert self.process.stdin is not None
         self.process.stdin.write(command.encode() + b"\n")
 
     def answer(self) -> Any:
-        """The next answer. Raises RuntimeError when the process ends or says nothing for TIMEOUT."""
+        """The next answer. Raises RuntimeError when the process exits or does not answer for TIMEOUT."""
         assert self.process.stdout is not None
         line = b""
         deadline = time.monotonic() + TIMEOUT
@@ -48,12 +48,12 @@ class Peer:
         return json.loads(line)
 
     def ask(self, command: str) -> Any:
-        """A command and its answer."""
-        self.tell(command)
+        """Send a command; returns its answer."""
+        self.send(command)
         return self.answer()
 
     def end(self) -> None:
-        """The process is gone when this returns."""
+        """End the process; it has exited when this returns."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
@@ -65,8 +65,8 @@ class Peer:
 class Flow:
     """Events through open streams. cpu: seconds of the client; lags: seconds, of one stream in twenty.
 
-    received: what the client had counted of them at its end; for the pool, by its ledger. wrong: streams that
-    failed and ids that were missed, repeated or out of order, where the client knows of such.
+    received: the events that the client had counted at its end; of the pool, those in its ledger. wrong: streams that
+    failed, and ids that were missed, repeated or out of order, if the client checks them.
     """
 
     cpu: float
@@ -77,8 +77,7 @@ class Flow:
 
 
 class Pair:
-    """The small server at an address of its own, so that no run meets another's ports in TIME_WAIT, and a
-    client."""
+    """A client, and the small server at an address of its own: ports of another run in TIME_WAIT do not disturb it."""
 
     def __init__(self, kind: str) -> None:
         host = f"127.0.3.{next(ADDRESSES)}"
@@ -105,7 +104,7 @@ class Pair:
         return int(self.client.ask("memory")["anonymous"])
 
     def open(self, count: int) -> float:
-        """So many more streams; seconds until the server has answered the last of them."""
+        """Open more streams; returns the seconds until the server has answered the last of them."""
         self.opened += count
         start = self.client.ask(f"open {count}")["started"]
         seconds: float = self.server.ask(f"open {self.opened}")["at"] - start
@@ -120,7 +119,7 @@ class Pair:
             time.sleep(LOOK)
 
     def flow(self, streams: int, count: int, every: float) -> Flow:
-        """Open streams, then count events through each of them, one every so many seconds."""
+        """Open streams, then send events to each at an interval, and count them."""
         self.client.ask("count")
         started = self.client.ask("cpu")["events"]
         self.open(streams)

@@ -1,7 +1,7 @@
-"""What the swarm is compared with: a bare yardstick, and Locust's own users.
+"""The clients that the swarm is compared with: a bare baseline, and Locust's own users.
 
-Every rival gets the kindest use there is: no spawning by Locust's dispatcher, no think time, at most OPENING
-streams being opened at once, and nothing done with an event but to count it.
+Every rival is used in its fastest way: no spawning by Locust's dispatcher, no think time, at most OPENING streams being
+opened at once, and events are only counted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Greenlets(ABC):
 
     @abstractmethod
     def one(self, begun: Callable[[], None], limit: int, probe: bool) -> None:
-        """Open a stream, say begun at its first event, stay for limit events (0: for ever)."""
+        """Open a stream, call ``begun`` at its first event, and stay for ``limit`` events (0: for ever)."""
 
     def _begun(self) -> None:
         self.opened += 1
@@ -47,7 +47,7 @@ class Greenlets(ABC):
         self.one(lambda: None, 1, False)
 
     def open(self, count: int) -> None:
-        """So many more; returns before they are all open."""
+        """Open more streams; returns before all are open."""
         gevent.spawn(self._open, count)
 
     def _open(self, count: int) -> None:
@@ -125,7 +125,7 @@ class LocustUsers(Greenlets):
         self._users: list[Any] = []
 
     def churn(self, seconds: float, concurrency: int) -> tuple[int, float]:
-        """As a run would: each user lives on and opens one stream after another."""
+        """As in a run: each user stays and opens one stream after another."""
         self._users = [self.kind(self.environment) for _ in range(concurrency)]
         return super().churn(seconds, concurrency)
 

@@ -2,10 +2,10 @@
 
 python -m bench._swarm_server ADDRESS
 
-Prints ``{"port": N}``, then takes one command a line from its standard input and answers with one JSON line:
-``open N`` waits until so many streams have their head and first event, and tells when (CLOCK_MONOTONIC);
-``send COUNT EVERY`` sends that many events to each open stream, evenly spread, one every so many seconds;
-``stats``. Every stream gets its head and one event in one segment, chunked, and events of 120 bytes after.
+Prints ``{"port": N}``, then takes one command a line from its standard input and answers with one JSON line: ``open N``
+waits until N streams have their head and first event, and returns when that was (CLOCK_MONOTONIC); ``send COUNT EVERY``
+sends COUNT events to each open stream, one every EVERY seconds; ``stats``. Every stream gets its head and one event in
+one segment, chunked, and events of 120 bytes after.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HEAD = (
 SIZE = 120  # bytes of an event on the wire, without the chunk's framing
 STAMP = "id: {}\ndata: {:.6f} "
 END = b"\n\n"
-COARSE = 0.05  # seconds between two looks at what is due, when nothing is being sent
+COARSE = 0.05  # seconds between two checks of what is due, when nothing is being sent
 
 
 def event(number: int, moment: float) -> bytes:
@@ -35,7 +35,7 @@ def event(number: int, moment: float) -> bytes:
 
 
 class Server:
-    """Streams by descriptor; what was asked of it last."""
+    """The streams by descriptor, and the command in progress."""
 
     def __init__(self, address: str) -> None:
         self.listener = socket.create_server((address, 0), backlog=4096)
@@ -47,13 +47,13 @@ class Server:
         self.streams: dict[int, socket.socket] = {}
         self.opened = self.sent = self.short = 0
         self.latest = 0.0  # when the last stream was answered
-        self.wanted = 0  # streams somebody waits for
+        self.wanted = 0  # number of streams that the command ``open`` waits for
         self.answer: tuple[list[socket.socket], int, float, float] | None = None
         self.step = 0
 
     def run(self) -> None:
         """Until the end of standard input."""
-        say(port=self.listener.getsockname()[1])
+        print_line(port=self.listener.getsockname()[1])
         listening, streams = self.listener.fileno(), self.streams
         while True:
             for fd, _ in self.poll.poll(0.001 if self.answer else COARSE):
@@ -68,7 +68,7 @@ class Server:
                 self.send()
 
     def accept(self) -> None:
-        """Everyone who waits; the request mostly is there already."""
+        """Accept every waiting connection; its request has usually arrived already."""
         for _ in range(128):
             try:
                 stream, _ = self.listener.accept()
@@ -99,12 +99,12 @@ class Server:
         stream.close()
 
     def reached(self) -> None:
-        """As many streams as somebody waits for."""
+        """Answer the command ``open`` once its number of streams is reached."""
         self.wanted = 0
-        say(opened=self.opened, at=self.latest)
+        print_line(opened=self.opened, at=self.latest)
 
     def send(self) -> None:
-        """What is due by now."""
+        """Send the events that are due."""
         assert self.answer is not None
         streams, count, gap, start = self.answer
         now = time.monotonic()
@@ -120,7 +120,7 @@ class Server:
             self.step += 1
         if due == len(streams) * count:
             self.answer = None
-            say(sent=self.sent, short=self.short)
+            print_line(sent=self.sent, short=self.short)
 
     def command(self) -> bool:
         """One command; False at the end."""
@@ -136,12 +136,12 @@ class Server:
             self.step, self.sent, self.short = 0, 0, 0
             self.answer = (streams, count, every / len(streams), time.monotonic())
         else:
-            say(opened=self.opened, open=len(self.streams), cpu=time.process_time())
+            print_line(opened=self.opened, open=len(self.streams), cpu=time.process_time())
         return True
 
 
-def say(**values: object) -> None:
-    """One line to who started it."""
+def print_line(**values: object) -> None:
+    """Print one JSON line for the parent process."""
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(values), flush=True)
 

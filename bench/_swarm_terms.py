@@ -6,7 +6,7 @@ import gc
 from pathlib import Path
 
 OPENING = 100  # streams being opened at once, as in the pool
-PROBE = 20  # one stream in so many reads the moment that its events were sent at
+PROBE = 20  # One stream in this many reads when its events were sent.
 REQUEST = b"GET /events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
 
 

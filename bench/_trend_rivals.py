@@ -1,4 +1,4 @@
-"""What others do: Otava's published method, and the comparison with the run before.
+"""Other methods: that of Otava, as published, and the comparison with the run before.
 
 Otava (formerly Hunter; Fleming et al., "Hunter: Using Change Point Detection to Hunt for Performance Regressions",
 ICPE 2023) takes the E-divisive means of Matteson and James (2014) in overlapping windows, with Student's t-test
@@ -87,7 +87,7 @@ def _p(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def previous(nights: Sequence[RateEstimate]) -> list[int]:
-    """Nights whose interval lies above or below that of the night before."""
+    """Runs whose interval lies above or below that of the run before."""
     return [
         index
         for index in range(1, len(nights))

@@ -1,11 +1,12 @@
-"""How often the judge is wrong, and how often the rules in use are: on simulated and recorded services.
+"""Measures how often the judge is wrong, and how often the rules of other tools are, on simulated and recorded
+services.
 
 python -m bench.detector [--runs N] [--quick] [--rows REGEX] [--held-back without|with|only] [--jobs N] [--seed N]
                          [--json FILE] [--no-write] [--calibrate]
 
 Every run is seeded. For our rules the plan drives the service until it stops, and the judge gives its verdict; the
-others see 26 cycles of 300 connections. Rows that are held back from tuning run only when --held-back names them:
-leave them alone while a rule is being chosen. A run of all rows writes its tables into docs/detector.md.
+others see 26 cycles of 300 connections. Rows that are held back from tuning run only when --held-back names them. Do
+not run them while a rule is being chosen. A run of all rows writes its tables into docs/detector.md.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ def measure_all(
     seed: int,
     save: Callable[[Results, int, int], None],
 ) -> Results:
-    """Each row N times on ``jobs`` processes. save: called now and then with the results so far, the chunks that are
-    done and all chunks."""
+    """Measure each row N times on ``jobs`` processes. save: called at intervals with the results so far, the chunks
+    that are done and all chunks."""
     # Row by row within each round of chunks: an interrupted measurement has every row about equally often.
     chunks = [
         (group, index, seed + first, min(CHUNK, runs - first))

@@ -72,7 +72,7 @@ def _spin() -> None:
 
 @contextmanager
 def busy(loops: int = 2) -> Iterator[None]:
-    """Two processes that use all of their core."""
+    """Two processes that each keep a core busy."""
     running = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(loops)]
     for one in running:
         one.start()
@@ -85,7 +85,7 @@ def busy(loops: int = 2) -> Iterator[None]:
 
 
 def measure(file: str, leak: str) -> dict[str, object]:
-    """Guard one leak; what its first place was and whether it is the planted line."""
+    """Guard one leak; returns its first place, and whether that is the planted line."""
     from harness.experiment.guard import guard_once
     from harness.experiment.options import request_of
 
@@ -114,7 +114,7 @@ def measure(file: str, leak: str) -> dict[str, object]:
 
 
 def main() -> int:
-    """Run what was asked for and print the table."""
+    """Guard the leaks that the command line names, and print the table."""
     os.environ.setdefault(
         "GODEBUG", "memprofilerate=1"
     )  # each allocation is sampled, as docs/runtime.md advises

@@ -1,4 +1,4 @@
-"""What the pytest plugin costs a suite that does not use it, beside the plugin of pytest-asyncio.
+"""Measures what the pytest plugin costs a suite that does not use it, compared with the plugin of pytest-asyncio.
 
 python -m bench.plugin [--json FILE]
 
@@ -72,7 +72,7 @@ def row(metric: str, value: float, rival: float) -> dict[str, object]:
 
 
 def main() -> None:
-    """Both, then whether they hold."""
+    """Measure both, and print whether they are within their limits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -1,4 +1,5 @@
-"""The probe against psutil, in one run: what a reading costs us, what it costs the service, what it keeps.
+"""The probe compared with psutil: the cost of a reading for the harness and for the service, and the memory that it
+keeps.
 
 python -m bench.probe [--json FILE]
 """
@@ -61,7 +62,7 @@ class Target:
 
 @contextmanager
 def held(count: int) -> Iterator[Target]:
-    """A target, ended afterwards."""
+    """Start a target, and end it afterwards."""
     target = Target(count)
     try:
         yield target
@@ -71,7 +72,7 @@ def held(count: int) -> Iterator[Target]:
 
 
 def clocked(what: Callable[[], object]) -> float:
-    """Seconds of one call."""
+    """The seconds that one call takes."""
     start = time.perf_counter()
     what()
     return time.perf_counter() - start
@@ -80,7 +81,7 @@ def clocked(what: Callable[[], object]) -> float:
 def compared(
     ours: Callable[[], object], rival: Callable[[], object], rounds: int, each: int
 ) -> tuple[float, float]:
-    """Median seconds of both, taken in turn so that a noisy moment meets both. each: calls of ours per round."""
+    """Median seconds of both, measured in turn so that a noisy moment affects both. each: calls of ours per round."""
     ours(), rival()
     mine: list[float] = []
     theirs: list[float] = []
@@ -205,7 +206,7 @@ def own_memory(target: Target) -> Row:
 
 
 def cost_to_target(target: Target) -> Iterator[Row]:
-    """Its throughput with a reader at 10 Hz and without, in turn."""
+    """The throughput of the target with a reader at 10 Hz and without, in turn."""
 
     @contextmanager
     def ours() -> Iterator[None]:
@@ -245,7 +246,7 @@ def cost_to_target(target: Target) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Everything in one run; the exit code says whether all holds."""
+    """Measure everything; the exit code is 0 if every figure is within its limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

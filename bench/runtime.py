@@ -1,4 +1,5 @@
-"""What the agent costs a Python target: at its start, at rest, per reading; beside the rival that starts likewise.
+"""Measures what the agent costs a Python target at its start, while idle and per reading, compared with a tool that is
+loaded in the same way.
 
 python -m bench.runtime [--json FILE]
 """
@@ -31,14 +32,15 @@ OBJECTS = 250_000
 
 
 def started(env: Mapping[str, str], *argv: str) -> float:
-    """Milliseconds from the start of a program to its end."""
+    """Milliseconds that a program runs."""
     begin = time.perf_counter()
     subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return (time.perf_counter() - begin) * 1e3
 
 
 def added(env: Mapping[str, str], plain: list[str], rival: list[str]) -> tuple[float, float, float]:
-    """Without, added by the agent, added by the rival: all in turn, so that noise meets each; medians."""
+    """Medians of three start-up times: without an agent, added by the agent, added by the rival. They are measured in
+    turn, so that noise affects all."""
     times: tuple[list[float], list[float], list[float]] = ([], [], [])
     for _ in range(PAIRS):
         times[0].append(started(os.environ, *plain))
@@ -135,7 +137,7 @@ def row(metric: str, value: float, unit: str, rival: str, other: float, target: 
 
 
 def main() -> None:
-    """All of them, then whether they hold."""
+    """Measure all, and print whether they are within their limits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -1,5 +1,5 @@
-"""One, two and four workers that join a master over TCP, as those of other machines do: what they reach here, and what
-each of them costs.
+"""Measures one, two and four workers that join a master over TCP, as workers of other machines do: their throughput
+here, and the cost of each.
 
 python -m bench.scale [--quick] [--json FILE]
 
@@ -55,9 +55,9 @@ SMOKE = Size(60, 20, 2, 0.05)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What so many workers did. cpu_stream, cpu_event: microseconds of a worker's core. master: cores, while events
-    came. memory: MiB of anonymous pages of a worker with
-    its share of the open streams; memory_stream: KiB of that for each."""
+    """The results of a number of workers. cpu_stream, cpu_event: microseconds of a worker's core. master: cores, while
+    events came. memory: MiB of anonymous pages of a worker with its share of the open streams; memory_stream: KiB of
+    that for each."""
 
     workers: int
     streams_per_second: float

@@ -1,4 +1,4 @@
-"""The decoder beside four others: events per second of one core, all in one run.
+"""The decoder compared with four others in one run, in events per second of one core.
 
 python -m bench.sse_decoder [--json FILE] [--rounds N]
 
@@ -50,7 +50,7 @@ def cut(stream: bytes, size: int) -> list[bytes]:
 
 
 def padded(head: bytes, size: int) -> bytes:
-    """An event of so many bytes, its blank line included."""
+    """An event of ``size`` bytes, its blank line included."""
     return head + b"x" * (size - len(head) - 2) + b"\n\n"
 
 

@@ -1,11 +1,12 @@
-"""The swarm's cost beside Locust's own users, k6, and a bare yardstick, in one run against the same server.
+"""Compares the cost of the swarm with that of Locust's own users, k6 and two bare baselines, in one run with the same
+server.
 
 python -m bench.swarm [--quick] [--yardsticks] [--json FILE]
 
-Server and client are processes of their own; CPU is process time, so that the two cores they share do not
-matter. The yardstick is a gevent socket in a greenlet per stream, httptools, and counting blank lines. The harder one
-is a plain epoll loop with httptools that does nothing but count. Ours has everything on: statistics, ids checked, stall
-detection, ledger.
+Server and client are processes of their own; CPU is process time, so that the two cores they share do not matter. The
+first baseline (``yardstick``) is a gevent socket in a greenlet per stream with httptools, which counts blank lines. The
+second is a plain epoll loop with httptools that only counts. Our swarm has everything enabled: statistics, checks of
+ids, stall detection, ledger.
 """
 
 from __future__ import annotations
@@ -63,13 +64,13 @@ class Table:
     def most(
         self, metric: str, value: float, unit: str, rival: str, other: float, target: float = 1.0
     ) -> None:
-        """Ours may be at most target times the rival's."""
+        """Add a row whose figure of ours may be at most ``target`` times the rival's."""
         self._add(metric, value, unit, rival, other, target, value <= target * other)
 
     def least(
         self, metric: str, value: float, unit: str, rival: str, other: float, target: float = 1.0
     ) -> None:
-        """Ours must be at least target times the rival's."""
+        """Add a row whose figure of ours must be at least ``target`` times the rival's."""
         self._add(metric, value, unit, rival, other, target, value >= target * other)
 
     def _add(
@@ -87,7 +88,7 @@ class Table:
         print(f"{said} {metric:44} {value:10.4g} {unit:9} {rival}: {other:.4g}{times}", flush=True)
 
     def show(self, metric: str, kind: str, value: float, unit: str) -> None:
-        """A figure of a rival that nothing is asked of."""
+        """Add a row without a target."""
         print(f"       {metric:44} {value:10.4g} {unit:9} {kind}", flush=True)
 
 
@@ -161,11 +162,11 @@ def flow(table: Table, scale: Scale, streams: int, count: int, every: float, kin
 
 
 class Churn:
-    """Open, first event, close; a round at a time, with other things between.
+    """Streams that are opened, get one event and are closed, in rounds between other measurements.
 
-    Whoever closes first waits: the port is in TIME_WAIT for a minute, or on loopback for a second when it is
-    needed again. Once the kernel's table of such ports is full (tcp_max_tw_buckets), ports do not wait at
-    all, and who comes then is faster. So a round starts only with room in the table.
+    The port of the side that closes first is in TIME_WAIT for a minute, or on loopback for a second when it is needed
+    again. Once the kernel's table of such ports is full (tcp_max_tw_buckets), ports do not wait at all, so a client
+    that runs then is faster. So a round starts only with room in the table.
     """
 
     def __init__(self, scale: Scale) -> None:
@@ -183,7 +184,7 @@ class Churn:
                     found.append(pair.churn(self.scale.churn, CONCURRENCY))
 
     def report(self, table: Table) -> None:
-        """The medians."""
+        """Print the medians."""
         rate = {kind: statistics.median(found) for kind, found in self.rates.items()}
         name = f"open, first event, close at concurrency {CONCURRENCY}"
         table.least(name, rate[OURS], "streams/s", YARD, rate[YARD])

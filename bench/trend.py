@@ -1,7 +1,7 @@
 """False alarms and delays of the change-point test, beside Otava's method and the comparison with the run before.
 
-``python -m bench.trend`` simulates stable histories of 30 to 400 nights and histories with a step, and writes
-docs/trend.md. Every figure in that page comes from the run that wrote it.
+``python -m bench.trend`` simulates stable histories of 30 to 400 runs (one a night) and histories with a step, and
+writes docs/trend.md. Every figure in that page comes from the run that wrote it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.core.stats.changepoint import RateEstimate, changes
 PAGE = Path(__file__).parents[1] / "docs" / "trend.md"
 LENGTHS = (30, 60, 120, 200, 400)
 ALLOWED = 1.0  # false alarms per 1,000 stable nights
-ERROR = 0.5  # standard error that one night's interval tells, of a standard deviation between nights of 1
+ERROR = 0.5  # standard error of the interval of one night, for a standard deviation between nights of 1
 BEFORE = (30, 60, 100)
 GOALS = ((1.0, 10), (2.0, 4), (3.0, 2))
 OTAVA = "Otava's method"

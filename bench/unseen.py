@@ -28,7 +28,7 @@ SCRIPTS = {
     "ruby": ("ruby", "service.rb"),
     "php": ("php", "service.php"),
 }
-TIMEOUT = 600.0  # seconds of one guard, beyond which it is ended
+TIMEOUT = 600.0  # seconds after which a guard is stopped
 LOADED = ("connection", "answered-stream")
 QUEUED = ("stalled-second", "event")
 # A service that answers 429 is never "bounded": the guard has not seen all the streams that it asked for.

@@ -1,11 +1,10 @@
-"""How long a verdict takes, and what the harness itself burns while it watches a service at rest.
+"""Measures how long a verdict takes, and the CPU time of the harness while it watches an idle service.
 
 python -m bench.verdict [--json FILE]
 
-Seconds are from the first cycle until the verdict is certain, start-up of the service aside; the search for its
-place in the source, which follows, is printed beside it. The share of CPU is that of every
-process of the harness (itself, its swarm and their supervisors; not the service) over all quiet windows of a run,
-in parts of one core.
+Seconds are from the first cycle until the verdict is certain, start-up of the service aside; the search for its place
+in the source, which follows, is printed beside it. The share of CPU is that of every process of the harness (itself,
+its swarm and their supervisors; not the service) over all settle windows of a run, as a share of one core.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from harness.experiment.options import request_of
 from harness.experiment.settle import SettleResult
 
 SERVICES = Path(__file__).parents[1] / "tests" / "services"
-SHARE = 0.01  # of a core, at most, during quiet
+SHARE = 0.01  # of a core, at most, while the service is idle
 PASS = 2.5e-4  # descriptors per connection
 
 
@@ -73,14 +72,14 @@ PROMISES = (
 
 
 def ours(target: int) -> list[psutil.Process]:
-    """This process and all below it, but for the service's."""
+    """This process and its descendants, without the service's."""
     own = psutil.Process()
     service = {target, *(child.pid for child in psutil.Process(target).children(recursive=True))}
     return [process for process in (own, *own.children(recursive=True)) if process.pid not in service]
 
 
-def burnt(processes: list[psutil.Process]) -> float:
-    """CPU seconds of them so far."""
+def cpu_seconds(processes: list[psutil.Process]) -> float:
+    """CPU seconds of these processes so far."""
     used = [process.cpu_times() for process in processes]
     return float(sum(one.user + one.system for one in used))
 
@@ -93,10 +92,10 @@ def watched() -> Iterator[list[tuple[float, float]]]:
 
     def settle(self: LevelReader, tick: Callable[[], None]) -> SettleResult:
         processes = ours(self.target.pid)
-        began, before = self.context.clock(), burnt(processes)
+        began, before = self.context.clock(), cpu_seconds(processes)
         result = real(self, tick)
         if self.target.alive:
-            windows.append((self.context.clock() - began, burnt(processes) - before))
+            windows.append((self.context.clock() - began, cpu_seconds(processes) - before))
         return result
 
     LevelReader.settle = settle  # type: ignore[method-assign]

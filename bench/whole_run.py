@@ -1,4 +1,4 @@
-"""The cost of the whole run: what `harness reproduce` takes, beside the 120 seconds it may take.
+"""Measures how long `harness reproduce` takes, compared with the 120 seconds that it may take.
 
 python -m bench.whole_run [--json FILE]
 """
@@ -19,7 +19,7 @@ LIMIT = 120.0  # seconds
 
 
 def main() -> None:
-    """Run it once for all profiles, and print what each took."""
+    """Run all profiles once, and print the time of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -2,7 +2,7 @@
 
 python -m bench.conformance [--streams N] [--seed N] [--json FILE]
 
-Exit 1 when they differ on a stream, 4 when one of them is not there to be asked.
+Exit 1 when they differ on a stream, 4 when one of them is not installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHOWN = 5  # differences, at most
 
 
 def main() -> None:
-    """Compare, print, exit."""
+    """Compare the decoders, print their differences, and exit with the documented code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--streams", type=int, default=10_200)
     parser.add_argument("--seed", type=int, default=1)

@@ -36,7 +36,7 @@ class Pages(ThreadingHTTPServer):
         self.done = threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """The browser leaves as it likes; what is missing shows in the result."""
+        """The browser may disconnect at any time; the result shows which streams are missing."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -84,11 +84,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Print nothing."""
 
 
 def ask(streams: list[Stream]) -> list[Found]:
-    """What it makes of each stream. Raises Absent, or RuntimeError when the page fails."""
+    """The events that Chromium finds in each stream. Raises Absent, or RuntimeError when the page fails."""
     binary = shutil.which("chromium") or shutil.which("chromium-browser")
     if binary is None:
         raise Absent("chromium is not installed")

@@ -38,7 +38,7 @@ def ready() -> None:
 
 
 def ask(streams: list[Stream]) -> list[Found]:
-    """What it makes of each stream. Raises Absent."""
+    """The events that the parser finds in each stream. Raises Absent."""
     ready()
     lines = [json.dumps([base64.b64encode(chunk).decode() for chunk in stream.chunks]) for stream in streams]
     done = subprocess.run(

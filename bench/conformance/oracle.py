@@ -1,4 +1,4 @@
-"""What an oracle raises when it cannot be asked, and where its parts are."""
+"""The error of an implementation that is not installed, and the folder of its parts."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ HERE = Path(__file__).parent
 
 
 class Absent(Exception):
-    """The other implementation is not on this machine; says what is missing and how to get it."""
+    """The other implementation is not on this machine. The text names what is missing and how to install it."""

@@ -1,4 +1,4 @@
-"""Generated streams, and what each of the implementations says of them.
+"""Generated streams, and the events that each implementation finds in them.
 
 A stream is made of lines that are right, nearly right and wrong, with all line ends, bad UTF-8, byte order
 marks and NULs, and is cut anywhere. The same seed gives the same streams.
@@ -39,7 +39,7 @@ class Stream:
 
 
 def generate(count: int, seed: int) -> list[Stream]:
-    """So many streams."""
+    """Generate a number of streams."""
     rng = random.Random(seed)
     return [_stream(rng) for _ in range(count)]
 
@@ -68,13 +68,13 @@ def _line(rng: random.Random) -> bytes:
 
 
 def ours(stream: Stream) -> Found:
-    """By the decoder."""
+    """The events that our decoder finds in each stream."""
     decoder = Decoder()
     return [list(event) for chunk in stream.chunks for event in decoder.feed(chunk)]
 
 
 def types(streams: list[Stream]) -> list[str]:
-    """Every type that may come: a browser must be told what to listen for."""
+    """Every event type that may occur: a browser must register a listener for each."""
     seen = set(TYPES)
     for value in VALUES:
         seen |= {value.decode("utf-8", "replace"), value.removeprefix(b" ").decode("utf-8", "replace")}
@@ -88,7 +88,7 @@ CHROMIUM_LOSES = re.compile(rb"\xef\xbb\xbf(\n|\r(?!\n))")
 
 
 def differences(streams: list[Stream], theirs: list[Found]) -> list[str]:
-    """One line for each stream on which the decoder and another do not agree."""
+    """One line for each stream in which the decoder and another implementation find different events."""
     assert len(streams) == len(theirs)
     return [
         f"{stream.chunks!r}\n    ours   {ours(stream)!r}\n    theirs {other!r}"

@@ -76,8 +76,8 @@ class Cell:
         if self.role == "probe" and self.sent != "STOP" and self.step != "start":
             return ours | leak | short  # the command is started again
         if self.role == "worker" and self.sent != "STOP":
-            return ours | leak | short  # the other worker may go on
-        # A stopped part of ours is waited for, until the time is up.
+            return ours | leak | short  # the other worker may continue
+        # The run waits for a stopped process of its own until the time is up.
         return ours if self.sent != "STOP" else ours | short
 
 
@@ -225,11 +225,12 @@ class Run:
         return False
 
     def end(self) -> tuple[str, int, str]:
-        """Outcome, exit code and what was printed. A stopped harness is continued after STOPPED_FOR."""
+        """Wait for the exit: outcome, exit code and output. A stopped harness is continued after STOPPED_FOR
+        seconds."""
         if self.cell.role == "harness" and self.cell.sent == "STOP":
             until = time.monotonic() + STOPPED_FOR
             while time.monotonic() < until:
-                self.watch()  # what it started goes on meanwhile
+                self.watch()  # what it started continues meanwhile
                 time.sleep(PAUSE)
             self.process.send_signal(signal.SIGCONT)
         deadline = time.monotonic() + DEADLINE
@@ -288,7 +289,7 @@ def under_attack(cell: Cell, folder: Path) -> Iterator[Run]:
 
 
 def wrong(cell: Cell, folder: Path) -> list[str]:
-    """Run one cell; what is not as documented."""
+    """Run one cell; returns what is not as documented."""
     with under_attack(cell, folder) as run:
         sent = run.attack()
         outcome, code, text = run.end()
@@ -296,7 +297,7 @@ def wrong(cell: Cell, folder: Path) -> list[str]:
     found = []
     expected = cell.expected()
     if not sent:
-        # Its process ended before this step: the run must end as it does without a signal.
+        # The process exited before this step, so the run must end as it does without a signal.
         expected = {("leaking", 1)}
         if cell.step not in ("report", "tracing"):
             found.append("its step was never reached")

@@ -1,4 +1,4 @@
-"""Runs the command line as a user's shell does, and finds processes that it leaves alive."""
+"""Runs the command line as a user's shell does, and finds processes that keep running after it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ import psutil
 SERVICES = Path(__file__).parents[1] / "services"
 HARNESS = (sys.executable, "-m", "harness.cli")
 URL = "http://127.0.0.1:{port}/e"
+# Options of a small, quick load.
 SMALL = (
     *("--connections", "60", "--concurrency", "60", "--dwell", "300ms", "--settle", "150ms"),
-    # Answers that a busy machine delays are not stalls.
+    # A busy machine may delay answers, which must not count as stalls.
     *("--sensitivity", "1/10", "--stall-after", "10s"),
-    # These tests check neither how long growth stays nor what connected clients cost: both take seconds of waiting.
+    # The retention time and the hold cycle take seconds of waiting, and these tests check neither.
     *("--retention", "0", "--hold", "0"),
 )
-DEADLINE = 30.0
-TIMEOUT = 110.0
+DEADLINE = 30.0  # seconds in which a condition must become true
+TIMEOUT = 110.0  # seconds of a whole command
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours without what GitHub Actions sets. No history, unless a test names one."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
-    return ours | {"HARNESS_HISTORY": "none"} | more
+    """The environment of the tests without the variables of GitHub Actions, and without a history unless a test names
+    one."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    return inherited | {"HARNESS_HISTORY": "none"} | more
 
 
 def harness(
@@ -43,7 +45,7 @@ def harness(
     env: Mapping[str, str] | None = None,
     timeout: float = TIMEOUT,
 ) -> subprocess.CompletedProcess[str]:
-    """``harness ARGUMENTS`` to its end."""
+    """Run ``harness WORDS`` and wait for its exit. Raises TimeoutExpired after ``timeout`` seconds."""
     return subprocess.run(
         [*HARNESS, *map(str, words)],
         capture_output=True,
@@ -57,7 +59,10 @@ def harness(
 def locust(
     command: Sequence[str], cwd: Path, *, until: Callable[[int], object] | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """A Locust run to its end; workers that it forked die with it. until: asked with its pid, ends it by SIGTERM."""
+    """Run Locust and wait for its exit. At the end every process of its group is killed, forked workers included.
+
+    until: called with the pid until it is true; then the run gets SIGTERM. Without it the run ends by itself.
+    """
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -69,33 +74,37 @@ def locust(
     ) as child:
         try:
             if until is not None:
-                wait_for(lambda: child.poll() is not None or until(child.pid), "what the run is to come to")
+                wait_for(
+                    lambda: child.poll() is not None or until(child.pid), "the condition to stop the run"
+                )
                 child.send_signal(signal.SIGTERM)
-            out, said = child.communicate(timeout=DEADLINE)
+            stdout, stderr = child.communicate(timeout=DEADLINE)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-    return subprocess.CompletedProcess(command, child.returncode, out, said)
+    return subprocess.CompletedProcess(command, child.returncode, stdout, stderr)
 
 
 def table(out: str) -> list[dict[str, Any]]:
-    """The rows that ``--json`` prints. Each worker prints an empty list as well, in the midst of whatever comes."""
+    """The rows that ``locust --json`` prints. Each worker prints an empty list as well, anywhere in the output."""
     rows: list[dict[str, Any]] = json.loads(out.replace("[]", "").strip() or "[]")
     return rows
 
 
 def wait_for(condition: Callable[[], object], what: str, within: float = DEADLINE) -> None:
+    """Wait until ``condition`` is true. what: its name, for the failure. within: seconds."""
     end = time.monotonic() + within
     while not condition():
-        assert time.monotonic() < end, f"never came true: {what}"
+        assert time.monotonic() < end, f"not true within {within:g} s: {what}"
         time.sleep(0.02)
 
 
 @contextmanager
 def within(seconds: float, run: subprocess.Popen[str]) -> Iterator[None]:
-    """What is done meanwhile takes no longer, apart from the time in which we, the run or what it had started stood
-    in line for a core; and in no case longer than DEADLINE."""
+    """Assert that the block takes less than ``seconds``, and in any case less than DEADLINE. Time in which a thread of
+    this process, of the run or of its descendants waited for a core does not count."""
     pids = [run.pid, *(child.pid for child in psutil.Process(run.pid).children(recursive=True))]
+    # Descendants may exit during the block, so the last value that could be read of each thread is kept.
     tasks = [*(task for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))]
     tasks.append(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat"))
     before = {task: _queued(task) for task in tasks}
@@ -116,13 +125,13 @@ def within(seconds: float, run: subprocess.Popen[str]) -> Iterator[None]:
         done.set()
         watcher.join()
     queued = sum(after[task] - before[task] for task in tasks)
-    assert took - queued < seconds, f"took {took:.1f} s, of which {queued:.1f} s were spent in line"
+    assert took - queued < seconds, f"took {took:.1f} s, of which {queued:.1f} s waiting for a core"
     assert took < DEADLINE
 
 
 def _queued(task: Path) -> float:
-    """Seconds in which a thread could have run and did not (Documentation/scheduler/sched-stats.rst); 0 once it has
-    ended."""
+    """Seconds in which a thread was runnable and waited for a core (Documentation/scheduler/sched-stats.rst); 0 once it
+    has exited."""
     try:
         return int(task.read_text().split()[1]) / 1e9
     except OSError:
@@ -130,7 +139,7 @@ def _queued(task: Path) -> float:
 
 
 def mentioning(word: str | Path) -> list[int]:
-    """Live processes (zombies aside) whose command line holds a word."""
+    """Process ids whose command line contains ``word``. A zombie has an empty command line, so it never counts."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -143,5 +152,5 @@ def mentioning(word: str | Path) -> list[int]:
 
 
 def unwrapped(text: str) -> str:
-    """Output whose facts are wrapped at 80 columns, as one line."""
+    """The output, which is wrapped at 80 columns, as one line."""
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""A process that the probe reads, and that obeys commands on its standard input."""
+"""A process that the probe reads, and that executes commands from its standard input."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ScriptedProcess:
         self.run("pass")
 
     def run(self, code: str) -> object:
-        """Execute; what it left in ``answer``. Raises AssertionError when it failed."""
+        """Execute the code; returns the value of ``answer``. Raises AssertionError when it fails."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(repr(code) + "\n")
@@ -57,7 +57,7 @@ class ScriptedProcess:
         return answer
 
     def send(self, code: str) -> None:
-        """Execute without waiting for an answer: for what ends the process."""
+        """Execute code that ends the process, without waiting for an answer."""
         assert self.process.stdin is not None
         self.process.stdin.write(repr(code) + "\n")
         self.process.stdin.flush()
@@ -90,7 +90,7 @@ def state(pid: int) -> str:
 
 
 def asleep(pid: int) -> bool:
-    """Whether no thread of the process and of its descendants has anything to do just now."""
+    """Whether all threads of the process and of its descendants are asleep."""
     states = []
     for each in descendants(pid):
         for task in Path(f"/proc/{each}/task").glob("*/stat"):
@@ -104,5 +104,5 @@ def asleep(pid: int) -> bool:
 def wait_for(condition: Callable[[], object], what: str) -> None:
     end = time.monotonic() + DEADLINE
     while not condition():
-        assert time.monotonic() < end, f"never came true: {what}"
+        assert time.monotonic() < end, f"not true in time: {what}"
         time.sleep(0.005)

@@ -31,7 +31,7 @@ def wait_for(
     """The first true value of ``condition``; fails naming ``what`` when there is none in time."""
     end = time.monotonic() + deadline
     while not (value := condition()):
-        assert time.monotonic() < end, f"never came true: {what if isinstance(what, str) else what()}"
+        assert time.monotonic() < end, f"not true in time: {what if isinstance(what, str) else what()}"
         time.sleep(0.01)
     return value
 
@@ -52,7 +52,7 @@ def steady(reading: Callable[[], Any], window: float = 0.4, deadline: float = DE
 
 
 class Broker:
-    """``python -m fake_broker``: answers, falls silent, comes back."""
+    """``python -m fake_broker`` as a process: it answers, and can be silenced and resumed."""
 
     def __init__(self, bind: str = "tcp://127.0.0.1:0") -> None:
         argv = [sys.executable, "-m", "fake_broker", "--json-ready", "--bind", bind]
@@ -166,14 +166,14 @@ class Service:
         raise AssertionError("no Anonymous in smaps_rollup")
 
     def close_wait(self) -> int:
-        """Connections that the peer has left and the service has not closed (man 5 proc: st 08)."""
+        """Connections that the peer has closed and the service has not (man 5 proc: st 08)."""
         rows = Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]
         return sum(
             row.split()[3] == "08" and int(row.split()[1].split(":")[1], 16) == self.port for row in rows
         )
 
     def wait_dead(self, deadline: float = DEADLINE) -> int:
-        """The return code of a service that dies by itself."""
+        """The return code of a service that exits by itself."""
         return self.process.wait(deadline)
 
     def stop(self, grace: float = DEADLINE) -> int:
@@ -211,7 +211,7 @@ class Client:
         self.seen = b""
 
     def events(self, count: int) -> bytes:
-        """Read until so many events have come whole; everything read so far."""
+        """Read until ``count`` events are complete; returns everything read so far."""
         while self.seen.count(b"data:") < count or not self.seen.rstrip(b"\r\n0123456789abcdef").endswith(
             b"}"
         ):
@@ -221,7 +221,7 @@ class Client:
         return self.seen
 
     def silent_for(self, seconds: float) -> bool:
-        """True when not a single byte comes in that time."""
+        """True when no byte arrives in that time."""
         self.socket.settimeout(seconds)
         try:
             self.seen += self.socket.recv(65536)
@@ -237,7 +237,7 @@ class Client:
 
 
 def cycle(service: Service, streams: int, events: int = 1, reset: bool = False) -> None:
-    """Open so many streams at once on both paths, let each get its events, leave."""
+    """Open streams on both paths at once, wait for the events of each, and disconnect."""
     clients = [Client(service, PATHS[n % 2]) for n in range(streams)]
     try:
         for client in clients:
@@ -252,7 +252,7 @@ def cycle(service: Service, streams: int, events: int = 1, reset: bool = False) 
 def running(
     log: Path, *arguments: str, silent: bool = False, nofile: int = 1024
 ) -> Iterator[tuple[Service, Broker]]:
-    """A broker and the service on it, both ended afterwards."""
+    """Start a broker and the service that uses it, and end both afterwards."""
     with ExitStack() as stack:
         broker = stack.enter_context(Broker())
         if silent:

@@ -1,4 +1,4 @@
-"""A swarm beside a server with counts of its own, for the tests of whole cycles."""
+"""A swarm, and a server that counts independently, for the tests of whole cycles."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def workers_of(pid: int) -> list[int]:
 
 
 def agree(ledger: Ledger, server: CountingServer) -> Count:
-    """The ledger and the server's own count, number by number."""
+    """Assert that the ledger and the server's own counts are equal."""
     count = server.settle(ledger.opened)
     assert ledger.opened == count.accepted
     assert ledger.by_path == dict(count.by_path)

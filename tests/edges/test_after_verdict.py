@@ -166,8 +166,8 @@ def test_a_search_for_the_place_that_fails_is_a_note(tmp_path: Path, monkeypatch
 def test_a_service_that_exits_during_the_search_has_crashed_and_the_leak_stays_certain(
     cycles: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is killed by the agent's own call after so many cycles of the search: either the next one finds it dead, or
-    no cycle sees its exit."""
+    """The agent's own call kills the service after a number of cycles of the search: either the next cycle finds that
+    it has exited, or no cycle sees it."""
 
     snapshot = PythonCounters.snapshot
     calls = count()
@@ -229,7 +229,8 @@ def test_a_killed_supervisor_is_infrastructure_and_never_a_crash(tmp_path: Path)
 def test_a_crash_between_two_cycles_is_found(
     outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the first cycle was read, and before anything looks at the service for the second one."""
+    """The service exits after the levels of the first cycle were read, and before anything reads it for the second
+    one."""
 
     def killed(running: RunningTrial) -> bool:
         pid = running.parts.target.pid

@@ -27,7 +27,7 @@ from harness.target.spawn import free_port
 from tests.edges.command_line import wait_for
 
 HELD = 0.2  # seconds beyond a full collection
-TRIES = 3  # a busy machine takes turns away from everybody
+TRIES = 3  # A busy machine makes every pause longer.
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(400)]
 
 PYTHON = """
@@ -135,14 +135,14 @@ def server(
 
 
 def held(port: int) -> tuple[float, float]:
-    """Longest turn that the service has missed since the last question, and its own full collection, in seconds."""
+    """The longest pause of the service since the last call, and the time of its own full collection, in seconds."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
         longest, full = answer.read().split()
     return float(longest), float(full)
 
 
 def check(name: str, port: int, call: Callable[[], object]) -> None:
-    """The shortest of TRIES: whatever else the machine does only adds to it."""
+    """The shortest of TRIES pauses: other load on the machine only makes them longer."""
     seen = []
     for _ in range(TRIES):
         held(port)

@@ -80,7 +80,7 @@ def test_ctrl_c_stops_everything_within_three_seconds_and_keeps_what_was_measure
 def test_a_generator_that_is_too_slow_to_break_off_hides_nothing(
     first: str, running: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    """As on a machine that has no time for it; here it has none at all."""
+    """The generator is stopped, as an extreme case of a machine without time for it."""
     (swarm,) = [pid for pid in mentioning("harness.swarm.child") if str(tmp_path) in environment_log(pid)]
     os.kill(swarm, signal.SIGSTOP)
     if first == "Ctrl-C":
@@ -135,7 +135,7 @@ def test_ctrl_c_while_the_place_in_the_source_is_looked_for_keeps_the_leak_that_
         assert run.stderr
         lines = iter(run.stderr.readline, "")
         assert next((line for line in lines if "looking for its place in the source" in line), None)
-        if whose == "blocked":  # its interpreter answers no question any more
+        if whose == "blocked":  # its interpreter no longer answers
             (pid,) = [pid for pid in mentioning(tmp_path) if words_of(pid)[1] == "-c"]
             os.kill(pid, signal.SIGSTOP)
         with within(3.0, run):
@@ -287,7 +287,7 @@ def test_a_broker_that_exits_is_infrastructure(tmp_path: Path) -> None:
 
 
 def words_of(pid: int) -> list[str]:
-    """Its command line; of a process that has ended two empty words."""
+    """The arguments of its command line; two empty texts once it has exited."""
     try:
         return [*Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0"), ""]
     except OSError:

@@ -27,7 +27,7 @@ BLOCKS, BYTES = Key("memory", "blocks"), Key("memory", "heap-bytes")
 
 
 def kept(rates: Mapping[Key, float]) -> Trial:
-    """A run to its end, in which each connection keeps this many units."""
+    """A finished run of a service in which each connection retains this many units."""
     start = {Key("fds"): 10.0, Key("threads"): 2.0, BYTES: 1e6, BLOCKS: 1e4}
 
     def level(did: Did) -> Mapping[Key, float]:
@@ -78,7 +78,7 @@ def test_a_count_is_not_compared_with_the_bytes_of_its_metric(here: Path) -> Non
 def test_a_run_that_fails_even_so_is_exit_1_and_gives_the_reason(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A judge that no budget satisfies stands for a rule that ``accept`` does not know."""
+    """A judge that no budget satisfies replaces a rule that ``accept`` does not know."""
     run = saved(here, kept({BLOCKS: 3.0}))
     monkeypatch.setattr("harness.cli.baseline.judge", lambda one: judge(replace(one, budget=Budget())))
     done = accept(run)

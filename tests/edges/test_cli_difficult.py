@@ -1,5 +1,5 @@
-"""``harness guard`` meets services and mistakes that give it nothing to judge: each has its own message, its next
-step and its exit code, and leaves clean ground."""
+"""``harness guard`` with services and mistakes that leave nothing to judge: each has its own message, next step and
+exit code, and no process keeps running."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_difficult_service_has_its_own_message_and_leaves_no_process(
             cwd=tmp_path,
         )
         if f"I am {kind}" in unwrapped(done.stdout):
-            break  # else it had not even begun
+            break  # otherwise the guard stopped before it began
     assert done.returncode == 1, done.stdout + done.stderr
     data = json.loads((tmp_path / "v.json").read_text())
     jsonschema.Draft202012Validator(schema()).validate(data)
@@ -112,7 +112,7 @@ def test_a_service_elsewhere_is_reported_with_its_address(
     (tmp_path / "no-interpreter").chmod(0o700)
     started = [word.replace("{elsewhere}", elsewhere) for word in command]
     words = words.replace("{elsewhere}", elsewhere)
-    for timeout in ("1s", "20s"):  # a busy machine may not have begun to listen after a second
+    for timeout in ("1s", "20s"):  # on a busy machine the service may not listen yet after a second
         done = harness(
             *(
                 "guard",
@@ -137,7 +137,7 @@ def test_a_service_elsewhere_is_reported_with_its_address(
 
 @pytest.mark.parametrize("kind", ["dies", "dies-answering"])
 def test_a_service_that_exits_at_the_first_reading_has_crashed(kind: str, tmp_path: Path) -> None:
-    """Its connections break a moment before it can be seen dead."""
+    """Its connections break a moment before its exit can be observed."""
     service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
     done = harness(
         "guard",
@@ -186,7 +186,7 @@ def test_streams_that_were_refused_after_the_crash_are_not_counted_before_it(tmp
 
 
 def test_a_service_that_listens_late_is_awaited(tmp_path: Path) -> None:
-    """It begins to listen once it is let, and it is let once the guard has looked for it again and again."""
+    """The test lets the service listen only after the guard has checked its port several times."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     late = f"import runpy; open({str(gate)!r}).read(); runpy.run_path({PLAIN[1]!r}, run_name='__main__')"
@@ -213,7 +213,7 @@ def test_a_service_that_listens_late_is_awaited(tmp_path: Path) -> None:
         opened: list[int] = []
 
         def at_the_gate() -> bool:
-            with contextlib.suppress(OSError):  # ENXIO while nobody reads: fifo(7)
+            with contextlib.suppress(OSError):  # ENXIO while it has no reader: fifo(7)
                 opened.append(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
             return bool(opened) or guard.poll() is not None
 
@@ -227,12 +227,12 @@ def test_a_service_that_listens_late_is_awaited(tmp_path: Path) -> None:
     assert "answers a page" in out
     (trial,) = json.loads((tmp_path / "run" / "run.json").read_text())["trials"]
     (took,) = [note["data"]["seconds"] for note in trial["notes"] if note["kind"] == "ready"]
-    assert took >= late_by - 0.01  # two digits are told
+    assert took >= late_by - 0.01  # two digits are printed
     no_one_left(tmp_path)
 
 
 def naps(pid: int) -> int:
-    """How often its main thread has waited; none once it has ended (proc_pid_status(5))."""
+    """How many times its main thread has waited; 0 once it has exited (proc_pid_status(5))."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:

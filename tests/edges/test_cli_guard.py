@@ -54,7 +54,7 @@ def guard(tmp_path: Path, kind: str, *options: str, **more: str) -> subprocess.C
 def test_a_service_that_ignores_sigterm_is_killed_and_reported_with_json_alone_on_stdout(
     tmp_path: Path,
 ) -> None:
-    """It streams to nothing but the asked method and body, once the asked page says that it is ready."""
+    """The service streams only to the given method and body, and only after its readiness page was requested."""
     (tmp_path / "body").write_bytes(b"hello")
     asked = [
         "--method",
@@ -138,7 +138,7 @@ class Visitor(HttpUser):
 
 @contextmanager
 def running(tmp_path: Path, *words: str) -> Iterator[int]:
-    """A service that is somebody else's: its port."""
+    """A service that the guard did not start; yields its port."""
     port = free_port()
     with Child.spawn(
         [sys.executable, *words[:1], str(port), *words[1:]], log=tmp_path / "own.log", name="own"

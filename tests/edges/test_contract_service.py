@@ -37,7 +37,7 @@ class Connection:
             self.sock.sendall(chunk)
 
     def ended(self) -> bool:
-        """Wait until the client has left."""
+        """Wait until the client has disconnected."""
         try:
             return self.sock.recv(1) == b""
         except ConnectionResetError:
@@ -48,7 +48,7 @@ class Connection:
 
 
 class Suite:
-    """What an outside suite is made of: a stream server, a callback server, and requests to the service."""
+    """The parts of an external suite: a stream server, a callback server, and requests to the service."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -67,7 +67,7 @@ class Suite:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Quiet."""
+                """Print nothing."""
 
         self.callbacks = ThreadingHTTPServer(("127.0.0.1", 0), Callbacks)
         threading.Thread(
@@ -97,7 +97,7 @@ class Suite:
         return Connection(self.listener.accept()[0])
 
     def received(self, count: int) -> list[dict[str, Any]]:
-        """So many messages, whose callbacks are numbered from 1 without a gap."""
+        """Wait for a number of messages, whose callbacks are numbered from 1 without a gap."""
         found = [self.messages.get(timeout=DEADLINE) for _ in range(count)]
         first = int(found[0][0].rpartition("/")[2])
         assert [path for path, _ in found] == [f"/callback/{first + n}" for n in range(count)]
@@ -204,7 +204,7 @@ def test_read_timeout(suite: Suite) -> None:
     stream.send(HEAD, b"data: a\n\n")
     assert suite.received(1) == [event("a")]
     assert suite.received(1) == [{"kind": "error", "error": "stalled"}]  # before it reconnects
-    again = suite.accept()  # nothing more came: dropped, and connected anew
+    again = suite.accept()  # no further event arrived, so the client drops the connection and reconnects
     assert stream.ended()
     again.send(HEAD, b"data: b\n\n")
     assert suite.received(1) == [event("b")]
@@ -243,7 +243,7 @@ def test_restart(suite: Suite) -> None:
 
 
 def test_the_server_directs_the_shutdown(suite: Suite) -> None:
-    """A 204 ends it for good: the client reports and does not come back, though its delay is nothing."""
+    """A 204 ends the stream for good: the client reports it and does not reconnect, although its delay is zero."""
     path, stream = suite.start(initialDelayMs=0)
     stream.send(HEAD, b"data: a\n\n")
     assert suite.received(1) == [event("a")]

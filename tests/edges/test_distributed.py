@@ -208,7 +208,7 @@ def test_a_worker_that_is_lost_is_named_and_the_verdict_is_still_one(tmp_path: P
 
 
 def samples(at: Cluster) -> dict[str, Any]:
-    """What the Target tab shows, asked on the master's machine; nothing before it is served."""
+    """The figures of the Target tab, requested on the master's machine; empty until the tab is served."""
     code = (
         "import sys, urllib.request as r;"
         f"print(r.urlopen('http://127.0.0.1:{WEB_PORT}/target/samples', timeout=20).read().decode())"

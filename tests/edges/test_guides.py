@@ -1,5 +1,5 @@
-"""What README and the guides show is executed: Python under pytest, TOML by the budget loader, shell lines as far
-as the command's own reading of its options; a quick one to its end."""
+"""Executes the examples of README and the guides: Python under pytest, TOML by the budget loader. Of shell lines the
+command parses its options; a quick one is run."""
 
 from __future__ import annotations
 

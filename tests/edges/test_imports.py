@@ -1,4 +1,4 @@
-"""What a process of ours imports: a package that it does not need is time that each of its users waits."""
+"""The imports of each process of the harness: a package that it does not need makes each user wait longer."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ SWARM = (BARE | {"fake_broker"}) - (LOAD - {"flask"}) - {"zmq", "cattrs"}
     ],
 )
 def test_a_process_imports_no_more_than_it_needs(words: str, needs: str, without: set[str]) -> None:
-    """needs: a module that shows that the command came as far as it should."""
+    """needs: a module whose import shows that the command got as far as it should."""
     found = imported("-m", *words.split())
     assert needs in found
     assert not found & without

@@ -25,7 +25,7 @@ from harness.target.listening import listens_at
 from harness.target.ready import wait_ready
 from harness.target.spawn import free_port
 from tests.edges.command_line import DEADLINE, table, wait_for
-from tests.edges.command_line import locust as to_its_end
+from tests.edges.command_line import locust as run_locust
 from tests.edges.servers.counting_server import CountingServer
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +55,8 @@ HEADLESS = ("--headless", "-u", "3", "-r", "3", "--json", "--only-summary")
 def run(
     command: list[str], folder: Path, server: CountingServer, streams: int = 3, **env: str
 ) -> tuple[Counter[str], int, str]:
-    """Requests by type, failures, and what Locust said; ended once the server has served so many streams."""
-    done = to_its_end(command, folder, until=lambda _: server.served(streams), **env)
+    """Requests by type, failures, and Locust's output, of a run that ends once the server has served ``streams``."""
+    done = run_locust(command, folder, until=lambda _: server.served(streams), **env)
     counted: Counter[str] = Counter()
     rows = table(done.stdout)
     for row in rows:  # one row for each type and path
@@ -66,7 +66,7 @@ def run(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None:
-    """Against the server that counts by itself: each connection stands in the table, and no other."""
+    """The table has exactly the connections that the server has counted itself."""
     with CountingServer(delay=0.0, timeout=60.0) as server:
         counted, failures, said = run(locust(name, server.port, *HEADLESS), tmp_path, server)
         count = server.settle()

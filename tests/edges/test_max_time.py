@@ -57,7 +57,7 @@ def guard(tmp_path: Path, behaviour: str = "healthy", **more: Any) -> tuple[Guar
 
 
 def sleeping(*_: Any, **__: Any) -> None:
-    """Stands for a call that takes far longer than the limit. It runs in a daemon thread."""
+    """Replaces a call with one that takes much longer than the limit. It runs in a daemon thread."""
     threading.Event().wait(SLOW)
 
 
@@ -121,7 +121,7 @@ def test_a_load_generator_that_never_starts_is_part_of_it(
         self.launch()
         assert self._listener
         self._listener.close()
-        self._listener = socket.create_server(("127.0.0.1", 0))  # nobody will connect here
+        self._listener = socket.create_server(("127.0.0.1", 0))  # no generator will connect here
 
     monkeypatch.setattr(Swarm, "launch", launch)
     done, seconds = guard(tmp_path, max_time=3.0)
@@ -176,7 +176,7 @@ asyncio.run(main())
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("runtime", ["auto", "none"])
 def test_five_hundred_children_do_not_delay_the_end(runtime: str, tmp_path: Path) -> None:
-    """The shortest of three tries: whatever else the machine does only adds to it."""
+    """The shortest of three tries counts: other load on the machine only makes them longer."""
     command = (sys.executable, "-c", WITH_CHILDREN, "{port}")
     late = []
     for number in range(3):
@@ -196,7 +196,7 @@ def test_five_hundred_children_do_not_delay_the_end(runtime: str, tmp_path: Path
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_lost_worker_does_not_delay_the_end(number: signal.Signals, tmp_path: Path) -> None:
-    """One of two generators stops in the first long cycle, whose streams last far longer than the time."""
+    """One of two generators stops in the first long cycle, whose streams last much longer than the time."""
     lost: list[int] = []
 
     def attack() -> None:

@@ -1,4 +1,4 @@
-"""The harness holds no descriptor, thread or child of its own once a reading is over, however it ended."""
+"""The harness has no descriptor, thread or child of its own once a reading is over, however it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each class is held by a real process and found by its name, with an example."""
+"""A real process holds descriptors of each class, and the census finds them by name, with an example."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_connections_by_direction_port_and_state() -> None:
         there = other.run("answer = port")
         scripted.run(PAIRS)
         here = scripted.run("answer = port")
-        # Three come in from the other process, two go out to it; one of each has been left by its peer.
+        # Three are inbound from the other process, two are outbound to it; the peer has closed one of each.
         other.run(
             f"import socket; kept += [socket.create_connection(('127.0.0.1', {here})) for _ in range(3)]"
         )
@@ -256,7 +256,7 @@ def test_text_tables_say_what_sock_diag_says(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
 @pytest.mark.parametrize("way", ["sock_diag", "text"])
 def test_a_target_in_another_network_namespace(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """psutil looks at its own namespace and finds nothing there."""
+    """psutil reads its own namespace and finds nothing."""
     if way == "text":
 
         def refuse(directory: int) -> None:
@@ -272,7 +272,7 @@ def test_a_target_in_another_network_namespace(way: str, monkeypatch: pytest.Mon
         assert "rowless-socket" not in taken.fds
         assert inbound(scripted.pid, port) == 7
         assert inbound(os.getpid(), port) == 0
-        # The thread that entered is gone; we are where we were.
+        # The thread that entered has exited; this process is still in its own namespace.
         assert os.stat("/proc/self/ns/net").st_ino != os.stat(f"/proc/{scripted.pid}/ns/net").st_ino
 
 

@@ -31,7 +31,7 @@ def mounted(kind: str, controller: str) -> Path | None:
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A control group of our own below one of ours, of whichever version has the pids controller."""
+    """A new control group below that of this process, of the version that has the pids controller."""
     root = mounted("cgroup2", "pids") or mounted("cgroup", "pids")
     if os.geteuid() != 0 or root is None:
         pytest.skip("needs root and a pids controller")
@@ -73,7 +73,7 @@ def test_the_lowest_limit_of_a_group_and_those_above_it(group: Path) -> None:
             for each in (group, group / "inner"):
                 (each / "memory.max").write_text("max")
             assert limits(scripted.pid).get("memory.max") == before
-        # It is the ceiling indeed: the service meets it.
+        # It is the real ceiling: the service reaches it.
         (group / "inner" / "pids.max").write_text("3")
         assert scripted.run(
             "import threading; never = threading.Event(); started = 0\n"

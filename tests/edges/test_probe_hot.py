@@ -1,4 +1,4 @@
-"""The hot lane tells the truth about one process, and never tells more than it knows."""
+"""The hot lane reads one process correctly, and reports None for what it cannot read."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_zombie_is_an_end_and_no_recovery() -> None:
     before = tree.read(0.0)
     assert before.fds
     child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still a zombie
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # exited, and still a zombie
     after = tree.read(1.0)
     assert after.gap == EXITED
     assert after.fds is None
@@ -131,7 +131,7 @@ def test_a_process_whose_main_thread_has_left_is_alive() -> None:
 
 
 def reuse(pid: int, into: str) -> int | None:
-    """Start a process that gets ``pid`` again; None when that is not to be had here."""
+    """Start a process that gets ``pid`` again; None when that is not possible here."""
     try:
         with open("/proc/sys/kernel/ns_last_pid", "w") as file:
             file.write(str(pid - 1))
@@ -146,10 +146,10 @@ def reuse(pid: int, into: str) -> int | None:
 
 
 def asked_for() -> bool:
-    """Whether a pid may be asked for at all: then it is had, sooner or later."""
+    """Whether this process may choose the pid of the next one."""
     last = Path("/proc/sys/kernel/ns_last_pid")
     try:
-        last.write_text(last.read_text())  # opening it does not tell: the right is checked at write(2)
+        last.write_text(last.read_text())  # opening it is not enough: the kernel checks the right at write(2)
     except OSError:
         return False
     return True
@@ -170,7 +170,7 @@ def test_a_reused_pid_is_not_mistaken() -> None:
             bare.close()
             continue
         try:
-            assert os.stat(f"/proc/{child.pid}/fd").st_size  # somebody lives there
+            assert os.stat(f"/proc/{child.pid}/fd").st_size  # another process has this pid
             assert held.read() is None
             assert bare.read() is None
             assert tree.read(1.0).gap == EXITED

@@ -1,4 +1,4 @@
-"""Each recipe is proved by a process that really does it, several times, and keeps it."""
+"""Each recipe is tested with a process that really leaks in that way, several times."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ DONE: dict[str, tuple[str, str]] = {
     "inotify": (CTYPES, "kept.append(libc.inotify_init1(0)); libc.inotify_add_watch(kept[-1], b'/tmp', 2)"),
     "shared-queue": ("import multiprocessing", "kept.append(multiprocessing.Queue())"),
     "pipe-pair": ("import os", "kept.append(os.pipe())"),
-    # The classic: the parent closes its own end, and the write end goes on living elsewhere.
+    # A frequent mistake: the parent closes its own end, and the write end stays open in another process.
     "pipe": ("import os", "read, write = os.pipe(); os.close(read); kept.append(write)"),
     "unix-pair": ("import socket", "kept.append(socket.socketpair())"),
     "unix": ("import socket", "kept.append(socket.socket(socket.AF_UNIX))"),
@@ -130,13 +130,13 @@ TOGETHER: dict[str, tuple[str, str, str]] = {
 }
 
 
-# What is said where only plain growth is known: twelve pipes may be six pairs.
+# The sentences for plain growth, without a rate: twelve pipes may be six pairs.
 UNCOUNTED = {"pipe-pair": "pipe", "unix-pair": "unix"}
 
 
 def settled(pid: int, *peers: int) -> Census:
-    """A census that three readings in a row agree on, taken while nobody has anything left to do: threads and
-    connections need a moment."""
+    """A census on which three readings in a row agree, taken while all processes are idle: threads and connections need
+    a moment."""
     last: list[Census] = []
 
     def rests() -> bool:
@@ -222,7 +222,7 @@ def check(name: str, before: Census, after: Census) -> None:
 
 
 def test_every_class_that_can_be_held_has_a_recipe() -> None:
-    """A class that grows alone is never left without a sentence."""
+    """A class that grows alone always has a sentence."""
     without = {"namespace"}
     for kind in HELD.keys() - without:
         assert any(f"fds/{kind}" in recipe.pattern for recipe in RECIPES), kind

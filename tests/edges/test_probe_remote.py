@@ -105,7 +105,7 @@ def test_a_sample_a_census_and_a_question_come_over_the_line() -> None:
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_the_last_sample_before_the_end_is_a_gap(where: str) -> None:
-    """Else the last thing read of a dead process would be how it lived."""
+    """Otherwise the last reading of an exited process would be one in which it still ran."""
     ended_before_it_was_told: list[bool] = []
     known: list[Sampler | RemoteSampler] = []
 
@@ -234,7 +234,7 @@ def test_a_damaged_line_is_one_clear_error(says: list[dict[str, object]]) -> Non
     ids=json.dumps,
 )
 def test_a_damaged_answer_is_no_reading(says: dict[str, object]) -> None:
-    """Whatever is asked, this is what comes back; the line itself goes on."""
+    """The command answers every request with the damaged answer; the connection itself continues."""
     code = (
         "import sys\n"
         f"print({json.dumps(RARELY)!r}); print({json.dumps({'at': 1.0, 'fds': 3})!r}, flush=True)\n"
@@ -287,7 +287,7 @@ def pgid(pid: int) -> int:
 
 
 def ours() -> dict[str, str]:
-    """Every descriptor of this process, and what it is."""
+    """Every descriptor of this process, and what it points to."""
     found = {}
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -301,8 +301,8 @@ def ours() -> dict[str, str]:
 def test_every_descriptor_is_released_no_matter_who_holds_the_other_end(
     held: tuple[int, ...], tmp_path: Path
 ) -> None:
-    """What the command starts may leave its group and keep its pipes open: they end then by our will alone. The
-    command itself ends after a few samples, and is started again and again."""
+    """A process that the command starts may leave its group and keep its pipes open, so the harness must close them
+    itself. The command exits after a few samples and is restarted repeatedly."""
     note = tmp_path / "pids"
     code = (
         "import os, signal, sys\n"
@@ -350,7 +350,7 @@ def test_an_exited_command_keeps_its_pid_until_its_group_is_killed() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_silent_probe_command_ends_with_the_harness(how: signal.Signals) -> None:
-    """As an ssh whose network is gone: nothing that it writes would tell it that nobody reads."""
+    """Like an ssh that has lost its network: nothing that it writes would show that the reader has exited."""
     code = (
         "import signal\n"
         "from harness.probe.remote_command import RemoteCommand\n"
@@ -367,7 +367,7 @@ def test_a_silent_probe_command_ends_with_the_harness(how: signal.Signals) -> No
 
 
 def members(group: int) -> list[int]:
-    """The living of a process group."""
+    """The processes of a group that have not exited."""
     found = []
     for pid in psutil.pids():
         try:
@@ -380,7 +380,7 @@ def members(group: int) -> list[int]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody who may not kill")
 def test_a_command_that_may_not_be_killed_ends_without_a_reader(tmp_path: Path) -> None:
-    """As with sudo in the command."""
+    """The command runs as another user, as with sudo."""
     code = (
         "import os\n"
         "from harness.probe.remote_command import RemoteCommand\n"
@@ -395,7 +395,8 @@ def test_a_command_that_may_not_be_killed_ends_without_a_reader(tmp_path: Path) 
 
 
 def test_a_restart_while_disconnected_is_an_exit_and_no_fix(tmp_path: Path) -> None:
-    """The command names whoever runs now, as a container's pid 1 is named: another process is another service."""
+    """The command reads the current process under a name, such as pid 1 of a container: another process is another
+    service."""
     which = tmp_path / "pid"
     code = (
         "import os, sys\n"
@@ -417,7 +418,7 @@ def test_a_restart_while_disconnected_is_an_exit_and_no_fix(tmp_path: Path) -> N
 
 
 def test_a_guard_reads_a_service_through_a_command(tmp_path: Path) -> None:
-    """Two cycles on a service that the guard neither started nor may look at itself."""
+    """Two cycles on a service that the guard has not started and cannot read itself."""
     port = free_port()
     service = Path(__file__).parents[1] / "services" / "plain_sse.py"
     with subprocess.Popen([sys.executable, str(service), str(port), "eventfd"]) as child:

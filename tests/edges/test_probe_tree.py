@@ -24,7 +24,7 @@ from tests.edges.probe_target import ScriptedProcess, wait_for
 SLEEPER = f"subprocess.Popen([{sys.executable!r}, '-c', 'import signal; signal.pause()'])"
 
 
-# Starts nine threads once it is told to, and says so.
+# Starts nine threads on request, and prints when they run.
 STARTS_THREADS = """
 import threading
 print(flush=True); input()
@@ -84,7 +84,7 @@ def test_children_are_found_counted_and_reported() -> None:
         assert len([event for event in after.events if "exited" in event]) == 3
         assert after.cpu is not None
         assert settled.cpu is not None
-        assert after.cpu >= settled.cpu  # what the dead used is not given back
+        assert after.cpu >= settled.cpu  # CPU time of exited processes still counts
         tree.close()
 
 
@@ -121,7 +121,7 @@ def test_zombies_are_counted_apart() -> None:
 
 
 def test_a_worker_that_is_replaced_shows_as_a_restart() -> None:
-    """A pre-fork master that ends a worker and starts another: the counts fall, and the reason is told."""
+    """A pre-fork master ends a worker and starts another: the counts fall, and an event gives the reason."""
     with ScriptedProcess() as scripted:
         scripted.run(
             "import os, signal\n"
@@ -152,7 +152,7 @@ def test_exec_is_reported_and_a_new_name_alone_is_not() -> None:
         scripted.send("import os; os.execv('/bin/sleep', ['sleep', '60'])")
         sample = until(tree, lambda s: s.events, "the exec is seen")
         assert sample.events == (f"pid {scripted.pid} executed another program: renamed → sleep",)
-        # As if that reading had met it half loaded, which the kernel shows for some microseconds: its stack moves on.
+        # As if that reading had found it half loaded, which the kernel shows for some microseconds: its stack changes.
         tree._last[scripted.pid] = replace(
             tree._last[scripted.pid], stack=tree._last[scripted.pid].stack + 64
         )
@@ -180,7 +180,7 @@ def test_grandchildren_are_followed_after_their_parent_ends(tmp_path: Path) -> N
         scripted.run("os.kill(middle, 9); os.waitpid(middle, 0)")
         sample = tree.read(1.0)
         assert {each.pid for each in sample.per_process} == {scripted.pid, int(note.read_text())}
-        # And when the root ends, what is left behind is named.
+        # When the root exits, the remaining processes are named.
         scripted.process.kill()
         scripted.process.wait()
         gap = tree.read(2.0).gap
@@ -225,7 +225,7 @@ def test_of_a_large_tree_those_with_most_descriptors_are_reported(more: int) -> 
 
 
 def test_a_process_that_detaches_itself_at_once_is_found_below_the_subreaper(tmp_path: Path) -> None:
-    """``sh -c 'job &'``, as PHP's exec and many a script do it: its parent is gone before any reading."""
+    """``sh -c 'job &'``, as PHP's exec and many a script do it: its parent has exited before any reading."""
     go, done = tmp_path / "go", tmp_path / "done"
     script = f"until [ -e {go} ]; do sleep 0.02; done; sh -c 'sleep 60 &'; : > {done}; exec sleep 60"
     with Child.spawn(["sh", "-c", script], log=tmp_path / "log", name="service") as child:

@@ -92,7 +92,7 @@ def test_in_forty_columns_the_names_and_the_whole_series_are_there() -> None:
 
 
 def test_a_closed_output_is_no_fault_of_the_service() -> None:
-    """As with ``| head -1``: no reason for an exit code that says that the service is at fault."""
+    """As with ``| head -1``: the exit code must not be that of a fault of the service."""
     with ScriptedProcess() as scripted:
         argv = [*WATCH, str(scripted.pid), "--prometheus", "0"]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:

@@ -1,4 +1,4 @@
-"""Children end with the harness, in whatever way it ends, and leave no process behind."""
+"""Children end with the harness, however it ends, and no process of theirs keeps running."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE = 30.0
 def wait_for(condition: Callable[[], object], what: str) -> None:
     end = time.monotonic() + DEADLINE
     while not condition():
-        assert time.monotonic() < end, f"never came true: {what}"
+        assert time.monotonic() < end, f"not true in time: {what}"
         time.sleep(0.01)
 
 
@@ -151,7 +151,8 @@ def kept_by(child: Child) -> int:
 
 @pytest.mark.parametrize("killed", ["inner", "outer", "both"])
 def test_nothing_outlives_a_killed_supervisor(killed: str, tmp_path: Path) -> None:
-    """Forked workers, daemons and sessions of their own are gone within 2 s, and the loss is not the child's exit."""
+    """Forked workers, daemons and their own sessions have exited within 2 s, and the loss is not reported as an exit of
+    the child."""
     note = tmp_path / "pids"
     code = DETACHED if killed != "both" else DETACHED.replace("{})", "os.environ)")
     child = Child.spawn([*python(code), str(note)], log=tmp_path / "log", name="x")
@@ -187,7 +188,7 @@ def test_a_stopped_supervisor_does_not_keep_the_child_alive(
 
 
 def test_an_endless_log_is_cut_to_its_tail(tmp_path: Path) -> None:
-    """Three times as much as is allowed at once, and then on and on."""
+    """The child writes three times the limit at once, and then continues to write."""
     limit = 2 << 20
     code = (
         "import os, sys, time\n"

@@ -1,4 +1,4 @@
-"""The two mechanisms kill for real: exhaustion, and a socket closed under other threads."""
+"""The two mechanisms really crash the service: exhaustion, and a socket that is closed while other threads use it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LIBZMQ = re.compile(r"\(src/\w+\.[ch]pp:\d+\)|Fatal Python error: ")
 
 
 def hold(service: Service, streams: int, deadline: float = 60.0) -> int:
-    """Open streams, hold them until the service dies; its return code."""
+    """Open streams and keep them until the service exits; returns its return code."""
     clients: list[Client] = []
     try:
-        with suppress(ConnectionError):  # it may die before the last has come
+        with suppress(ConnectionError):  # it may exit before the last one connects
             for number in range(streams):
                 clients.append(Client(service, PATHS[number % 2]))
         return service.wait_dead(deadline)
@@ -44,7 +44,7 @@ def test_shared_socket_crashes_in_libzmq(tmp_path: Path, arguments: tuple[str, .
     with running(tmp_path / "log", "--profile", *arguments, *QUICK, silent=True) as (service, _):
         code = hold(service, 10)
         assert code in SIGNALS
-        # Of two threads that fault at once the second may end the process before the first has said a word.
+        # If two threads fault at once, the second may end the process before the first has logged anything.
         assert code != -6 or LIBZMQ.search(service.text()), service.text()
 
 
@@ -66,7 +66,7 @@ def test_the_attempted_solutions_still_crash(tmp_path: Path, profile: str) -> No
 
 @pytest.mark.soak(reason="6 s of a core; `harness reproduce` shows each of these profiles")
 def test_a_silent_broker_is_used_only_to_separate_drivers(tmp_path: Path) -> None:
-    """The pool alone ends the dying of both: the lock-free sharing is what kills."""
+    """With the pool neither crashes: the cause of both crashes is the socket that threads share without a lock."""
     for base in ("upstream", "original"):
         arguments = ("--profile", base, "--mitigation", "pool", *QUICK)
         with running(tmp_path / base, *arguments, silent=True, nofile=512) as (service, _):

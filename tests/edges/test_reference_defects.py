@@ -102,7 +102,7 @@ def test_abandoned_check_holds_threads_until_the_receive_times_out(tmp_path: Pat
 def test_unseen_disconnect_keeps_a_descriptor_and_a_handler_per_connection(
     tmp_path: Path, reset: bool
 ) -> None:
-    # A pool keeps ZeroMQ's descriptors out of the picture: the handlers go on asking for ever.
+    # With a pool the number of ZeroMQ's descriptors is constant, although the handlers continue to ask for ever.
     arguments = ("--profile", "bare", "--defect", "unseen-disconnect", "--mitigation", "pool", *FAST)
     with running(tmp_path / "log", *arguments) as (service, _):
         rest = steady(service.descriptors)
@@ -171,7 +171,7 @@ def test_unbounded_history_keeps_four_results_per_event(tmp_path: Path) -> None:
                 assert held == kept
                 continue
             assert held >= 6 * 5 * CHECKS
-            # The results of a tick whose client left meanwhile are nobody's: at most one tick a stream.
+            # The results of a tick whose client disconnected meanwhile are not counted: at most one tick a stream.
             assert 0 <= finished - held <= 6 * CHECKS
 
 

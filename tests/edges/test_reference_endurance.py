@@ -1,4 +1,4 @@
-"""The fixed service under a load that a service in production meets: 5,000 streams on one core, 100 restarts.
+"""The fixed service under a load like that of a service in production: 5,000 streams on one core, 100 restarts.
 
 Both print the figure that they measured. They take minutes: ``make test-long``.
 """
@@ -62,7 +62,7 @@ class Arrivals:
                     self.last[stream] = now
 
     def close(self) -> None:
-        """Leave all of them."""
+        """Disconnect all of them."""
         for key in list(self.selector.get_map().values()):
             stream = key.fileobj
             assert isinstance(stream, socket.socket)

@@ -23,8 +23,8 @@ def levels(service: Service) -> Counter[str]:
 
 
 def asked(service: Service) -> str:
-    """How it is, found out now. Timeouts are a fiftieth: on a busy machine an answer may come after one, and then
-    the next question is told better; who asks /api/system/status hears of the last one only."""
+    """The present state, from new checks. Timeouts are a fiftieth of the usual ones, so on a busy machine an answer may
+    come after its timeout, and only the next check succeeds. /api/system/status has the last results only."""
     return str(service.get("/api/dashboard/data")["system_health"]["status"])
 
 
@@ -199,7 +199,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 
 
 def test_a_killed_broker_degrades_the_status_stream_within_one_timeout(tmp_path: Path) -> None:
-    """The checks go on over HTTP, which must not hide that the broker is away."""
+    """The checks continue over HTTP, which must not hide that the broker has exited."""
     with running(tmp_path / "log", "--profile", "fixed", *FAST, "--timeout", "5") as (service, broker):
         client = Client(service, "/system/status/sse")
 

@@ -34,7 +34,7 @@ ENDINGS = {
         "signal.signal(signal.SIGUSR1, lambda *a: print('handled'))\n"
         "os.kill(os.getpid(), signal.SIGUSR1); print(signal.getsignal(signal.SIGINT).__name__)"
     ),
-    "sigwait": (  # to the whole process: a thread of ours that does not block it would end the target
+    "sigwait": (  # to the whole process: if the agent's thread did not block it, the signal would end the target
         "import signal, os\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])\n"
         "for _ in range(200):\n"
         "    os.kill(os.getpid(), signal.SIGUSR2); name = signal.sigwait([signal.SIGUSR2]).name\n"
@@ -212,7 +212,7 @@ def test_the_socket_is_private_and_answers_only_its_own_user(tmp_path: Path) -> 
 
 
 def refused(path: Path, user: int) -> str:
-    """What the kernel says to a user who connects: the folder, and the socket, are not that user's."""
+    """The name of the kernel's error when ``user`` connects to the socket; ``connected`` if that succeeds."""
     code = (
         "import errno, os, socket, sys\nuser = int(sys.argv[2])\n"
         "os.setgroups([]); os.setgid(user); os.setuid(user)\n"

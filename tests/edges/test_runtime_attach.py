@@ -87,7 +87,7 @@ def test_a_blocked_main_thread_is_reported(tmp_path: Path, monkeypatch: pytest.M
         found = PythonCounters(tmp_path / "agents", child.pid).probe()
         assert isinstance(found, Unavailable)
         assert "was told to load the agent (sys.remote_exec) and does not answer" in found.reason
-        # It wakes up later, when nobody waits any more: nothing is said, nothing is loaded.
+        # It wakes up later, when the harness no longer waits: it prints nothing and loads nothing.
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write("..")

@@ -44,7 +44,7 @@ GARBAGE = {
 
 @contextmanager
 def answering(path: Path, says: bytes) -> Iterator[None]:
-    """Whoever connects is told ``says``."""
+    """A server that sends ``says`` to every client."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         path.chmod(0o600)  # of one that is open to others nothing is read

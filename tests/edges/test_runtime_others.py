@@ -256,7 +256,7 @@ def test_an_interrupt_while_node_starts_to_trace_leaves_it_off(
         def interrupted(command: str) -> list[channel.Answer]:
             if command != "trace":
                 return ask(command)
-            # The request is under way when the interrupt arrives: nobody reads its answer.
+            # The interrupt arrives while the request is under way, so its answer is not read.
             for path in (tmp_path / "agents").glob("node-*.sock"):
                 with socket.socket(socket.AF_UNIX) as connection:
                     connection.connect(str(path))

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, the lock of guards, and files that hold what a service said."""
+"""Figures for Prometheus, the lock of guards, and files with the output of a service."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ FORGED = {
     "external_bytes": 0,
     "resources": {},
 }
-# Listens in a folder, perhaps of its own, and answers every question with invented figures.
+# Listens in a folder, perhaps of its own, and answers every request with invented figures.
 FORGE = """
 path = given["path"]
 if given["make"]:
@@ -69,7 +69,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def target() -> Iterator[int]:
-    """A process of ours that has no agent."""
+    """A process of this user that has no agent."""
     with subprocess.Popen(["sleep", "60"]) as process:
         yield process.pid
         process.kill()
@@ -173,7 +173,7 @@ def test_an_agent_does_not_follow_a_link_of_another_user(place: Path) -> None:
 
 @needs_root
 def test_the_executable_of_another_users_undumpable_process_is_not_run() -> None:
-    """On Linux /proc/PID of such a process belongs to root, whoever runs it (proc(5), prctl(2))."""
+    """On Linux /proc/PID of such a process belongs to root, whatever its user is (proc(5), prctl(2))."""
     code = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); print('ready', flush=True); sys.stdin.read()"  # PR_SET_DUMPABLE
     with running_as_nobody(code) as process:
         assert users(process.pid) == {NOBODY}
@@ -182,7 +182,7 @@ def test_the_executable_of_another_users_undumpable_process_is_not_run() -> None
 
 @contextmanager
 def forged_attach_socket(pid: int) -> Iterator[Path]:
-    """Another user makes the socket of a JVM that has not been asked to listen yet."""
+    """Another user makes the socket of a JVM that does not listen yet."""
     path = Path(f"/tmp/.java_pid{pid}")
     with running_as_nobody(FORGE, path=str(path), make=False, answer="0\nforged"):
         try:
@@ -204,7 +204,7 @@ def test_a_forged_attach_socket_of_a_jvm_is_refused_before_jcmd_runs(
     with forged_attach_socket(target) as path:
         with pytest.raises(ProbeError, match=f"of user {NOBODY}; expected a socket of user 0 alone"):
             reader.read()
-        os.chown(path, 0, 0)  # even so, the kernel knows who listens
+        os.chown(path, 0, 0)  # even so, the kernel knows the listening user
         with pytest.raises(ProbeError, match=rf"process \d+ listens there; expected process {target}"):
             reader.read()
         assert not ran.exists()

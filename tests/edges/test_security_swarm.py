@@ -27,7 +27,7 @@ from tests.edges.unprivileged import as_nobody, needs_root
 ROOT = Path(__file__).parents[2]
 HEADERS = {"Authorization": "Bearer the-secret-of-the-run"}
 RUN_SECRET = "0123456789abcdef0123456789abcdef"
-# Joins as Locust's workers do, greets as ours do, and prints whatever a master answers.
+# Joins like a Locust worker, sends our hello message, and prints every answer of the master.
 JOIN = """
 context = zmq.Context()
 answers = {}

@@ -104,7 +104,7 @@ def test_cpu_use_while_idle_is_a_level_and_sleep_is_none() -> None:
 
 
 def shares(sampler: Sampler, least: float) -> list[float]:
-    """Of a core, over every stretch of at least so many seconds that was looked at."""
+    """Shares of a core, over every measured period of ``least`` seconds or more."""
     seen = [(sample.at, sample.cpu) for sample in sampler.samples() if sample.cpu is not None]
     return [
         (cpu - cpu_before) / (at - at_before)
@@ -153,7 +153,7 @@ def test_a_cycle_that_never_settled_has_no_levels() -> None:
     assert SettleResult(False, "fds", {"fds": 4.0}, 0.0).levels(Census(at=1.0, fds={"file": 8})) == {}
 
 
-# Its last descriptor goes when it is told to.
+# It closes its last descriptor on request.
 CLOSES_LATE = """
 import os, signal
 held = os.open("/dev/null", 0)

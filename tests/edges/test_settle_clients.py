@@ -1,4 +1,4 @@
-"""The end of a cycle: connected clients are found in the census, or asked for where it cannot tell."""
+"""The end of a cycle: connected clients are found in the census, or counted separately if it cannot show them."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
 
 
 def visit(reader: LevelReader, port: int, clients: int = 6) -> Observation:
-    """A cycle of clients that come, read, and leave by FIN."""
+    """A cycle of clients that connect, read, and disconnect by FIN."""
     found = [socket.create_connection(("127.0.0.1", port)) for _ in range(clients)]
     for one in found:
         assert one.recv(1) == b"x"

@@ -306,7 +306,7 @@ def test_requests_to_a_running_service_stay_the_same(given: tuple[str, ...], sai
 
 @contextlib.contextmanager
 def running(service: Path) -> Iterator[tuple[int, int]]:
-    """Pid and port of a service that nobody but the test starts and ends."""
+    """Pid and port of a service that only the test starts and ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     with subprocess.Popen([sys.executable, str(service), str(port), "healthy"]) as process:

@@ -1,4 +1,5 @@
-"""One cycle after another: the ledger agrees with an independent count, and every way to leave is seen on the wire."""
+"""One cycle after another: the ledger agrees with an independent count, and every way to disconnect is visible in the
+packets."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from tests.edges.servers.counting_server import HEAD, CountingServer
 from tests.edges.servers.sse_scripted import Connection, serve
 from tests.edges.swarm_cycles import agree, spec, swarm_at, swarm_of
 
-HOLD = 1.2  # the server needs 0.1 of them to be sure that nobody reads, or that somebody reads on
+HOLD = 1.2  # the server needs 0.1 of them to be sure whether the client still reads
 DEADLINE = 30.0
 
 
@@ -58,7 +59,7 @@ def test_the_ledger_agrees_exactly_with_an_independent_count(
     assert ledger.answered_by_mode == dict.fromkeys(set(DISCONNECT_MODES) - {"rst-early"}, 20)
     assert (ledger.reset, ledger.refused, ledger.unanswered) == (20, 0, 0)
     assert ledger.peak == count.peak
-    assert ledger.events == 80 * 3  # all but those that left early
+    assert ledger.events == 80 * 3  # all but those that disconnected early
     assert ledger.stalls == ledger.ids_missed == ledger.ids_repeated == ledger.ids_disordered == 0
     assert count.peak == 20  # constant concurrency: reached, never passed
     assert ledger.stream_seconds <= 20 * ledger.seconds
@@ -100,7 +101,7 @@ def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stal
     server.clear()
     ledger = swarm.cycle(spec(8, 4, dwell=0.3, paths=("/mute",), disconnect=mode))
     count = server.settle(8)
-    early = mode == "rst-early"  # it has left before anybody could know
+    early = mode == "rst-early"  # it has disconnected before the server could see it
     assert ledger.by_mode == {mode: 8}
     assert ledger.answered == 0
     assert (ledger.unanswered, ledger.reset) == ((0, 8) if mode == "rst-early" else (8, 0))

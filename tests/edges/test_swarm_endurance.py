@@ -1,4 +1,4 @@
-"""The generator itself gives everything back: descriptors, threads, objects and blocks after many streams."""
+"""The generator itself releases everything: descriptors, threads, objects and blocks after many streams."""
 
 from __future__ import annotations
 

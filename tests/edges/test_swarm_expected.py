@@ -31,7 +31,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Down).serve_for
 
 
 def answers(it: Connection) -> str:
-    """503 at /down, a stream at /events for whoever asks properly, and errors for the others."""
+    """A server: 503 at /down, a stream at /events for valid requests, and errors for others."""
     method, target = it.asked.method, it.asked.target
     status = b"200"
     if target == "/down":

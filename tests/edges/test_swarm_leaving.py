@@ -31,7 +31,7 @@ WAYS = {"fin": "fin", "rst": "rst", "half-close": "fin", "stall": "rst"}
 
 
 def left(user: Any, path: str, way: str) -> str:
-    """In the driver: one event, then leave in a way."""
+    """Runs in the driver: read one event, then disconnect in a given way."""
     import gevent
 
     with user.sse(path, disconnect=way) as stream:
@@ -72,7 +72,7 @@ def test_fin_stays_fin_while_the_service_sends_on_and_on(ask: Driver) -> None:
             except BlockingIOError:
                 pass
             except OSError:
-                return it.wait_gone()  # the kernel still tells a FIN that came before the RST
+                return it.wait_gone()  # the kernel still shows a FIN that came before the RST
             try:
                 if not it.sock.recv(1):
                     return "fin"
@@ -90,7 +90,7 @@ def test_fin_stays_fin_while_the_service_sends_on_and_on(ask: Driver) -> None:
 
 
 def left_early(user: Any, path: str) -> list[Any]:
-    """In the driver: what comes of a stream that is left before it begins."""
+    """Runs in the driver: the result of a stream that is closed before it begins."""
     with user.sse(path, disconnect="rst-early") as stream:
         return list(stream)
 

@@ -117,7 +117,7 @@ def test_a_worker_without_the_secret_ends_with_code_2() -> None:
 
 def test_a_worker_that_waits_for_its_master_reports_it() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, not listening: nobody answers
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: no connection is accepted
         master = f"127.0.0.1:{taken.getsockname()[1]}"
         argv = [sys.executable, "-m", "harness.swarm.worker", master]
         env = {**os.environ, SECRET: "s" * MIN_SECRET}

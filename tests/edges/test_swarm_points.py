@@ -1,4 +1,4 @@
-"""Points 12 to 14 of docs/swarm.md: what a client of server-sent events asks for and takes, on real sockets."""
+"""Points 12 to 14 of docs/swarm.md: the requests and the accepted responses of an SSE client, on real sockets."""
 
 from __future__ import annotations
 

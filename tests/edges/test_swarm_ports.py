@@ -1,4 +1,4 @@
-"""The whole range of ports is asked for where the kernel has the option, and nowhere else."""
+"""The swarm sets the option for the whole range of ports if the kernel has it."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ FLOOD = b"".join(b"id: %d\ndata: x\n\n" % number for number in range(20_000))
 
 
 def answer(it: Connection) -> None:
-    """One event and silence; at /flood, events without end, sent for a tenth of what it costs to count them: whoever
-    shares the core, what waits in the kernel never runs out."""
+    """One event and then silence; at /flood, events without end. Sending takes a tenth of the CPU of counting them, so
+    data always waits in the kernel, even if both share a core."""
     it.send(STREAM + b"data: x\n\n")
     while it.asked.target == "/flood":
         it.send(FLOOD)
@@ -50,7 +50,7 @@ def swarm(url: str, folder: Path) -> Iterator[Swarm]:
 
 
 def check_reported(ledger: Ledger, folder: Path, reason: str) -> None:
-    """Everywhere that somebody may look."""
+    """Assert that every place reports it."""
     assert ledger.saturated
     assert any(reason in note.text for note in ledger.notes)
     assert reason in (folder / "swarm.log").read_text()
@@ -61,7 +61,8 @@ def check_reported(ledger: Ledger, folder: Path, reason: str) -> None:
 
 
 def test_a_late_loop_is_reported(swarm: Swarm, folder: Path) -> None:
-    """The process is stopped for a while, as a machine without a core to spare would; told beside a busy core too."""
+    """The process is stopped for a while, as on a machine without a free core. It is reported beside a busy core
+    too."""
     stopped: list[threading.Timer] = []
 
     def progress(ledger: Ledger) -> None:

@@ -24,7 +24,7 @@ def ask() -> Iterator[Driver]:
 
 
 def slow_reader(user: Any, path: str) -> list[Any]:
-    """In the driver: read far slower than the stall time; all must come, and no stall."""
+    """Runs in the driver: read much slower than the stall time; all events must arrive, and no stall is counted."""
     import gevent
 
     with user.sse(path, stall_after=1.0, retry=0.01) as stream:
@@ -73,7 +73,7 @@ def test_silence_is_a_stall_but_a_comment_is_not(ask: Driver) -> None:
     assert silent.failed == mine.failed == "stalled"
     assert silent.errors == {"life /silent: stalled": 1}
     assert silent.entries["life /silent"][2] >= 250.0
-    assert server.returned == ["", "fin", "fin"]  # it was we who gave up
+    assert server.returned == ["", "fin", "fin"]  # the client gave up, not the server
 
 
 def late_loop(user: Any, path: str) -> list[Any]:
@@ -89,7 +89,7 @@ def late_loop(user: Any, path: str) -> list[Any]:
 
 
 def waiting(sock: Any) -> bool:
-    """Bytes have come that nobody has read."""
+    """Whether bytes have arrived that were not read yet."""
     with contextlib.suppress(BlockingIOError):
         return bool(sock.recv(1, socket.MSG_PEEK))
     return False
@@ -271,7 +271,7 @@ def test_failures_are_reported_by_their_cause(ask: Driver) -> None:
 
 
 def three_visits(user: Any, path: str) -> int:
-    """In the driver: three events each, three times, then a failure elsewhere."""
+    """Runs in the driver: three streams of three events, then a failure at another path."""
     from harness.swarm.user import StreamFailed
 
     for _ in range(3):

@@ -223,7 +223,7 @@ def test_a_source_that_this_machine_has_not_is_named() -> None:
     with pytest.raises(
         ConfigError, match=r"203\.0\.113\.9: Cannot assign requested address; expected one of this"
     ):
-        check_local(("127.0.0.1", "203.0.113.9"))  # TEST-NET-3 (RFC 5737): nobody's
+        check_local(("127.0.0.1", "203.0.113.9"))  # TEST-NET-3 (RFC 5737): assigned to no host
 
 
 def test_a_source_that_cannot_reach_the_service_is_named() -> None:

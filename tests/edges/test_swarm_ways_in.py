@@ -44,7 +44,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]
 def test_the_first_event_needs_no_more_bytes(
     ask: Driver, pem: tuple[Path, ssl.SSLContext], framing: str, secure: bool
 ) -> None:
-    """The server sends one event and then waits for the client to go: whoever buffers never gets it."""
+    """The server sends one event and then waits for the client to disconnect: a client that buffers never gets it."""
 
     def script(it: Connection) -> str:
         if framing == "chunked":
@@ -66,7 +66,7 @@ def test_certificates_are_verified_by_default(ask: Driver, pem: tuple[Path, ssl.
         strict = ask(first, server.url, "/", {})
         assert strict.failed == "certificate"
         assert strict.errors == {"first event /: certificate": 1}
-        assert server.asked == []  # nothing was said to a stranger
+        assert server.asked == []  # no request was sent to a server that is not trusted
         assert ask(first, server.url, "/", {}, options={"insecure": True}).value == "x"
         assert ask(first, server.url, "/", {}, options={"ca": str(cert)}).value == "x"
         other_name = server.url.replace("127.0.0.1", "127.0.0.2")
@@ -163,7 +163,7 @@ def test_a_path_of_the_host_precedes_that_of_the_stream(ask: Driver) -> None:
 
 
 def without_a_block(user: Any, path: str) -> None:
-    """In the driver: what a hurried reader writes first."""
+    """Runs in the driver: a stream that is used without a ``with`` block."""
     for _ in user.sse(path):
         pass
 
@@ -220,7 +220,7 @@ def test_a_late_head_is_waited_for(ask: Driver) -> None:
     with serve(script) as server:
         assert ask(first, server.url, "/", {}).value == "x"
         server.wait(lambda: left)
-    assert left == ["fin"]  # it went on by itself, not because the server gave up
+    assert left == ["fin"]  # the client continued by itself, not because the server gave up
 
 
 def from_a_pool(user: Any, path: str, times: int) -> int:

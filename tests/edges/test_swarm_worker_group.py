@@ -62,7 +62,7 @@ def test_processes_share_a_cycle_and_one_that_exits_is_reported(tmp_path: Path) 
             if not dead and seen and seen[-1].open_now == 20:
                 dead.append(victim)
                 os.kill(victim, signal.SIGKILL)
-            # Its ten streams end with it; the others go on, until they too have been seen.
+            # Its ten streams end with it; the other workers continue until the test has seen them too.
             return bool(dead) and seen[-1].causes.get("worker-lost", 0) == 10
 
         dead: list[int] = []
@@ -102,9 +102,9 @@ def ip(*words: str) -> None:
 
 @contextmanager
 def namespaces(count: int) -> Iterator[list[tuple[str, str, str]]]:
-    """So many network namespaces, each with a cable to this one: (name, our address, its address).
+    """Network namespaces, each with a cable to this one: (name, our address, its address).
 
-    Whatever happens they are taken down; the cables go with them.
+    They are always removed, and the cables with them.
     """
     tag = uuid.uuid4().hex[:6]
     found = []
@@ -179,7 +179,7 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
         assert sorted(by_address.values()) == [30, 31]
         assert set(by_address) == {there for _, _, there in nets}
 
-        # A machine that vanishes: nobody says goodbye, and its streams just fall silent.
+        # A machine that disappears without closing its connections: its streams just stop.
         server.clear()
         seen: list[Ledger] = []
         cut: list[str] = []

@@ -47,8 +47,8 @@ def reading(at: float, cpu: float | None) -> Sample:
     ("seen", "cores"),
     [
         ([(0.0, 1.0), (1.0, 1.25)], 0.25),
-        ([(0.5, 1.0), (1.0, 1.25)], 0.5),  # half of the window tells
-        ([(0.51, 1.0), (1.0, 1.25)], None),  # less does not: one tick would look like a burning core
+        ([(0.5, 1.0), (1.0, 1.25)], 0.5),  # half of the window is enough
+        ([(0.51, 1.0), (1.0, 1.25)], None),  # less is not: one tick would look like a busy core
         ([(1.0, 1.25)], None),
         ([(0.0, 0.0), (1.0, 5.0), (2.0, 5.5)], 0.5),  # only the last window counts
         ([(0.99, 0.0), (1.0, 5.0), (2.0, 5.5)], 0.5),
@@ -85,7 +85,7 @@ def test_the_levels_of_a_settled_service() -> None:
 
 
 def reader(inbound: int | None = 3, **more: Any) -> tuple[Any, list[int]]:
-    """A reader whose kernel answers ``inbound``; the ports that it was asked for."""
+    """A reader whose kernel answers ``inbound``, and the ports that were requested."""
     asked: list[int] = []
     sampler = SimpleNamespace(
         inbound=lambda port: asked.append(port) or inbound, samples=list, latest=lambda: Sample(0.0)
@@ -337,8 +337,8 @@ def test_a_service_that_exits_before_its_first_reading_is_the_finding(
     ("ask", "load", "limit", "cycles", "longest"),
     [
         (0.5, 3.0, None, 3, 20.0),  # as planned
-        (4.0, 9.0, None, 1, 20.0),  # another cycle, and the last questions, would not fit
-        (7.0, 60.0, None, 1, 20.0),  # the load is cut short, so that the last questions fit
+        (4.0, 9.0, None, 1, 20.0),  # another cycle and the last readings would not fit
+        (7.0, 60.0, None, 1, 20.0),  # the load is cut short, so that the last readings fit
         (0.5, 3.0, 10.0, 2, 10.0),  # little is left of --max-time: 2 s of it are for the service to settle
         (15.0, 3.0, None, 1, 20.0 + 12.0),  # a service that answers so slowly is loaded for 2 s all the same
     ],
@@ -346,7 +346,7 @@ def test_a_service_that_exits_before_its_first_reading_is_the_finding(
 def test_the_search_for_the_place_takes_20_seconds_at_most(
     ask: float, load: float, limit: float | None, cycles: int, longest: float, tmp_path: Path
 ) -> None:
-    """ask: seconds of the questions before the first cycle, and again after the last. load: of one cycle."""
+    """ask: seconds of the readings before the first cycle, and again after the last. load: seconds of one cycle."""
     now = [100.0]
     labels: list[str] = []
 

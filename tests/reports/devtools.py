@@ -111,7 +111,7 @@ class Page:
         """Until an expression is true in the page."""
         deadline = time.monotonic() + TIMEOUT
         while self.value(expression) is not True:
-            assert time.monotonic() < deadline, f"never came true: {expression}"
+            assert time.monotonic() < deadline, f"not true in time: {expression}"
             time.sleep(0.02)
 
     def click(self, x: float, y: float) -> None:

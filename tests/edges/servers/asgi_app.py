@@ -1,5 +1,5 @@
-"""A small SSE service for ASGI servers (uvicorn, also with workers). ``/clean`` gives everything back, ``/object``
-keeps one object per connection."""
+"""A small SSE service for ASGI servers (uvicorn, also with workers). ``/clean`` releases everything, ``/object``
+retains one object per connection."""
 
 from __future__ import annotations
 

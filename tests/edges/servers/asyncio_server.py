@@ -1,5 +1,5 @@
-"""A small SSE server on asyncio. ``/clean`` gives everything back; ``/object``, ``/bytes`` and ``/task`` keep one
-of each per connection. Prints its port."""
+"""A small SSE server on asyncio. ``/clean`` releases everything; ``/object``, ``/bytes`` and ``/task`` retain one of
+each per connection. Prints its port."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ LISTEN, TIME_WAIT = "0A", "06"
 
 
 def load(port: int, path: str, connections: int, *, concurrency: int = 50) -> None:
-    """Open ``connections`` streams, ``concurrency`` at once; each leaves after its first event."""
+    """Open ``connections`` streams, ``concurrency`` at once; each disconnects after its first event."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode()
     end = time.monotonic() + DEADLINE
     opened = 0
@@ -60,7 +60,7 @@ def _inbound(port: int) -> bool:
 def wait_for(condition: Callable[[], object], what: str) -> None:
     end = time.monotonic() + DEADLINE
     while not condition():
-        assert time.monotonic() < end, f"never came true: {what}"
+        assert time.monotonic() < end, f"not true in time: {what}"
         time.sleep(0.01)
 
 

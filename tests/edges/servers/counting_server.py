@@ -3,16 +3,16 @@
 One thread, one selector. Paths: ``/a``, ``/b`` and any other send a few events and then wait; ``/mute`` never
 answers; ``/limited`` and ``/busy`` answer 429 and 503 with Retry-After; ``/ended`` ends the stream properly.
 
-How a client left is told by what comes over the wire, never by what it says:
+The server determines how a client disconnected from its packets alone:
 
 - RST before the head was sent: ``rst-early``; RST later: ``rst``;
-- FIN, and what is sent then is answered by RST: nobody is there any more, ``fin``;
-- FIN, and what is sent READS_ON later is taken: it still reads, ``half-close``;
-- silence: 256 KiB are sent and stay in the queue (SIOCOUTQ) at two looks, then comes RST: ``stall``.
+- FIN, and data that is sent then is answered by RST: the client has closed, ``fin``;
+- FIN, and data that is sent READS_ON seconds later is accepted: the client still reads, ``half-close``;
+- silence: 256 KiB are sent and are in the queue (SIOCOUTQ) at two checks, then comes RST: ``stall``.
 
-On a busy machine a client may be kept from doing what it has decided. So where the clients' processes are known, the
-server does nothing that only a client too slow would mind before each of them has slept twice (proc_pid_status(5)):
-their loop has then done all that was due, whatever the clock says.
+On a busy machine a client may be late. If the processes of the clients are known, the server therefore does not probe
+or fill a connection before each of them has slept twice (proc_pid_status(5)): their loop has then done everything that
+was due, however long that took.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CLOSED = 7  # TCP_CLOSE of include/net/tcp_states.h
 
 @dataclass(eq=False)
 class Peer:
-    """One connection. sent: bytes that the client has surely been given."""
+    """One connection. sent: bytes that the client has certainly received."""
 
     sock: socket.socket
     address: str
@@ -84,7 +84,7 @@ class Loop:
         self._asleep = 0
 
     def rested(self) -> bool:
-        """True once it was asleep at two looks, or between them; or has ended."""
+        """True once it was asleep at two checks or between them, or has exited."""
         state, switches = self._read()
         self._asleep += state == "S" or switches > self._switches
         self._switches = switches
@@ -99,9 +99,9 @@ class Loop:
 
 
 class CountingServer:
-    """events: per stream. delay: seconds from the request to the head, so that a reset can be early.
-    timeout: seconds of silence after the last event before the queue is filled. clients: tells the processes that
-    the clients are in, whose main thread is their loop."""
+    """events: per stream. delay: seconds from the request to the head, so that a reset can be early. timeout: seconds
+    of silence after the last event before the queue is filled. clients: returns the processes of the clients, whose
+    main thread is their loop."""
 
     def __init__(
         self, host: str = "127.0.0.1", *, events: int = 3, delay: float = 0.05, timeout: float = 0.1
@@ -122,12 +122,12 @@ class CountingServer:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def clear(self) -> None:
-        """Count anew; only while nobody is connected."""
+        """Reset the counts; only while no client is connected."""
         self.settle()
         self.count = Count()
 
     def settle(self, accepted: int = 0) -> Count:
-        """Wait until so many clients have come, all have left, and it is known how."""
+        """Wait until ``accepted`` clients have connected, all have disconnected, and the way of each is known."""
         end = time.monotonic() + DEADLINE
         while (
             self.count.accepted < accepted
@@ -140,7 +140,7 @@ class CountingServer:
         return self.count
 
     def served(self, streams: int) -> bool:
-        """So many streams have had their events, and no client has left any unread (rx_queue of proc_net_tcp(5))."""
+        """Whether ``streams`` got their events, and no client has unread data (rx_queue of proc_net_tcp(5))."""
         if self.count.answered < streams:
             return False
         here = f":{self.port:04X}"
@@ -158,7 +158,7 @@ class CountingServer:
                     action(peer)
 
     def _look(self, timeout: float) -> bool:
-        """Read whatever came; True when somebody waits to be accepted."""
+        """Read what has arrived; True when a connection waits to be accepted."""
         ready = [key.data for key, _ in self._selector.select(timeout)]
         for peer in ready:
             if peer is not None:
@@ -169,7 +169,7 @@ class CountingServer:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), action, peer))
 
     def _at_rest(self, seconds: float, action: Callable[[Peer], None], peer: Peer) -> None:
-        """Later, and not before every client has done what it now has to do."""
+        """Call something later, but not before every client has done what is due now."""
         waiting = [Loop(pid) for pid in self.clients()]
         self._later(seconds, partial(self._once_slept, action, waiting), peer)
 
@@ -188,7 +188,8 @@ class CountingServer:
         with contextlib.suppress(BlockingIOError):
             for _ in range(64):
                 sock, address = self._listener.accept()
-                # Who left before this one came is no longer there: constant concurrency is counted exactly.
+                # A client that disconnected before this one connected is no longer open, so concurrency is counted
+                # exactly.
                 self._look(0.0)
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -235,7 +236,7 @@ class CountingServer:
             self._later(0.02, self._judge_fin, peer)
 
     def _judge_fin(self, peer: Peer) -> None:
-        """Until the probe is answered, one way or the other."""
+        """Wait for the answer to the probe, and record how the client disconnected."""
         try:
             error = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             state = peer.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
@@ -282,7 +283,7 @@ class CountingServer:
                 self._at_rest(self.timeout, self._fill, peer)
 
     def _fill(self, peer: Peer) -> None:
-        """Is anybody reading?"""
+        """Send what fills the queue, then record at each call how much of it is unread."""
         if not peer.eof:
             if peer.filled:
                 peer.unread = struct.unpack("i", fcntl.ioctl(peer.sock, termios.TIOCOUTQ, b"\0" * 4))[0]

@@ -1,5 +1,5 @@
-"""A small SSE server on gevent, everything monkey-patched. ``/clean`` gives everything back, ``/object`` keeps one
-object, ``/greenlet`` one waiting greenlet. Prints its port."""
+"""A small SSE server on gevent, everything monkey-patched. ``/clean`` releases everything, ``/object`` retains one
+object per connection, ``/greenlet`` one waiting greenlet. Prints its port."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def server(
 
 
 def at_rest(reader: RuntimeReader, noise: Mapping[Key, float]) -> Counters:
-    """Read until two readings agree: what a server does after its last client has left takes a moment."""
+    """Read until two readings agree: a server is busy for a moment after its last client has disconnected."""
     last: list[Counters] = []
 
     def same() -> bool:
@@ -93,7 +93,8 @@ def clean_rates(
     """Rates of a server that must be clean.
 
     late_step: measure once more where a rate exceeds ``most``. V8 needs this, whose compiler adds the same 46 objects
-    once, in a cycle after the warm-up, and HotSpot, which was seen to add 80. A leak goes on in the second measurement.
+    once, in a cycle after the warm-up, and HotSpot, which was seen to add 80. A leak continues in the second
+    measurement.
     """
     found = rates(reader, cycle, noise, warmups=WARMUPS, typical=statistics.fmean)
     if late_step and any(abs(rate) > most for rate in found.values()):

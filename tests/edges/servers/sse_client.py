@@ -33,7 +33,7 @@ class Answer:
 
 
 class Driver:
-    """Asks one child after another call."""
+    """Runs calls one after the other in one child process."""
 
     def __init__(self, control: socket.socket, child: subprocess.Popen[bytes]) -> None:
         self._lines = control.makefile("rwb")

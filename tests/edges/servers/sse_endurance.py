@@ -1,7 +1,8 @@
 """Opens and closes streams in one swarm process and counts what that process holds.
 
-usage: sse_endurance.py URL STREAMS ROUNDS. Each round runs STREAMS streams in every way to leave through the pool, a
-tenth as many through ``SseUser``, then counts. Prints one JSON line a round: descriptors, threads, objects, blocks.
+usage: sse_endurance.py URL STREAMS ROUNDS. Each round runs STREAMS streams through the pool, which disconnect in every
+way, and a tenth as many through ``SseUser``, then counts. Prints one JSON line a round: descriptors, threads, objects,
+blocks.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def counts() -> dict[str, int]:
 
 
 def visits(user: SseUser, number: int) -> None:
-    """Streams of an SseUser, left in every way."""
+    """Streams of an SseUser that disconnect in every way."""
     for index in range(number):
         mode = ("fin", "rst", "half-close", "stall")[index % 4]
         with user.sse("/a", disconnect=mode) as stream:

@@ -1,6 +1,6 @@
 """A server that follows the script of a test: one thread per connection, any bytes at any moment.
 
-The script is a function that gets the connection, its request read. Everything that was asked is kept.
+The script is a function that gets the connection once its request was read. All requests are kept.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Connection:
         self.sock, self.number, self.asked = sock, number, asked
 
     def send(self, data: bytes) -> None:
-        """All of it, now."""
+        """Send all of it now."""
         self.sock.sendall(data)
 
     def chunk(self, data: bytes) -> None:
@@ -57,7 +57,7 @@ class Connection:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def wait_gone(self) -> str:
-        """How the client left: ``fin``, ``rst``, or ``silence`` when it did not within the deadline."""
+        """How the client disconnected: ``fin``, ``rst``, or ``silence`` when it did not within the deadline."""
         self.sock.settimeout(DEADLINE)
         try:
             while self.sock.recv(4096):
@@ -69,7 +69,7 @@ class Connection:
         return "fin"
 
     def drip(self) -> str:
-        """A byte every 20 ms until the client has left: ``silence`` when it did not within the deadline."""
+        """Send a byte every 20 ms until the client disconnects; ``silence`` when it does not within the deadline."""
         end = time.monotonic() + DEADLINE
         while time.monotonic() < end:
             try:
@@ -80,9 +80,9 @@ class Connection:
         return "silence"
 
     def kernel_end(self) -> str:
-        """How the client left by the kernel's state (tcp_states.h): CLOSE_WAIT 8 after FIN, CLOSE 7 after RST.
+        """How the client disconnected, by the kernel's state (tcp_states.h): CLOSE_WAIT 8 after FIN, CLOSE 7 after RST.
 
-        TLS's close_notify comes ahead of the FIN: the state is waited for.
+        TLS's close_notify arrives before the FIN, so this waits for the state.
         """
         end = time.monotonic() + DEADLINE
         while (state := self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]) not in (7, 8):

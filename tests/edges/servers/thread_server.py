@@ -1,5 +1,5 @@
-"""A small SSE server with one thread per connection. ``/clean`` gives everything back, ``/object`` keeps one object,
-``/thread`` one waiting thread. Prints its port."""
+"""A small SSE server with one thread per connection. ``/clean`` releases everything, ``/object`` retains one object per
+connection, ``/thread`` one waiting thread. Prints its port."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A small service for WSGI servers (gunicorn, pre-fork). ``/clean`` gives everything back, ``/object`` keeps one
-object per connection."""
+"""A small service for WSGI servers (gunicorn, pre-fork). ``/clean`` releases everything, ``/object`` retains one object
+per connection."""
 
 from __future__ import annotations
 
