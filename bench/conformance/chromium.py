@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -105,6 +106,9 @@ def ask(streams: list[Stream]) -> list[Found]:
             with Child.spawn(argv, log=Path(folder, "log"), name="chromium") as child:
                 pages.done.wait(START + PER_STREAM * len(streams))
                 last = "; ".join(child.tail(3))
+            # Chromium puts its socket into a folder of /tmp, which a browser that is ended leaves there.
+            with suppress(OSError):
+                shutil.rmtree(Path(folder, "profile", "SingletonSocket").readlink().parent)
     finally:
         pages.shutdown()
         pages.server_close()

@@ -14,7 +14,7 @@ import subprocess
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,9 @@ def chromium(profile: Path, *, network: bool = False) -> Iterator[Browser]:
         child.wait()
         os.close(answers_out)
         os.close(orders_in)
+        # Chromium puts its socket into a folder of /tmp, which a killed browser leaves there.
+        with suppress(OSError):
+            shutil.rmtree((profile / "SingletonSocket").readlink().parent)
 
 
 @contextmanager
