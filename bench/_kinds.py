@@ -47,7 +47,7 @@ HEALTHY_COUNTS = (
     Kind("pool of 60, in chunks of 10", pool(60, 10, 0.3)),
     Kind("pool of 60, in chunks of 5 to 15", ragged(60, 5, 15, 0.3)),
     Kind("pool of 56, in chunks of 8", pool(56, 8, 0.4)),
-    Kind("pool of 50, in chunks of 3 to 9", ragged(50, 3, 9, 0.35)),
+    Kind("pool of 50, in chunks of 3 to 9", ragged(50, 3, 9, 0.35), longer=True),
     Kind("cache of 1,000", cache(1000)),
     Kind("thread pool of 40", thread_pool(40), key=THREADS),
     Kind("thread pool of 24", thread_pool(24), key=THREADS),
