@@ -67,6 +67,21 @@ class Goal:
     search: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Search now for the place in the source where the service grows: the plan has to wait anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """No further cycle, and why."""
+
+    reason: str
+
+
+Step = CycleSpec | Search | Stop
+
+
 def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
     """An ordinary cycle, exactly as the user asked for it."""
     return CycleSpec(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from harness.core.design import GROWTH, MAX_CONNECTIONS, MAX_LOAD, Goal
 from harness.core.judge.memory import BLOCK, SIGNS, WARM_UP_CONNECTIONS
-from harness.core.plan import EXPECTED_LEAKS_CERTIFIED, MAX_WARMUP, MIN_WARMUP
+from harness.core.plan import EXPECTED_LEAKS_CERTIFIED
 from harness.core.units import counted
+from harness.core.warm_up import MAX_WARMUP, MIN_WARMUP
 
 SETTLE_TIME = 2.0  # seconds that settling takes in a cycle, about
 PACE = 800.0  # connections per second of a small server, assumed before the first cycle

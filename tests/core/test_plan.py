@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core import design, plan
+from harness.core import design, distinguish, plan
 from harness.core.budget import Budget
 from harness.core.cycle import BrokerCount, Observation, Phase
 from harness.core.judge.growth import Allowed, Assessed
@@ -16,9 +16,10 @@ from harness.core.judge.moments import Series
 from harness.core.judge.one_count import CACHE, assess_one
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.plan import EXPECTED_LEAKS_CERTIFIED, MAX_WARMUP, Goal, Search, Stop, next_step, warm_up
+from harness.core.plan import EXPECTED_LEAKS_CERTIFIED, Goal, Search, Stop, next_step, warm_up
 from harness.core.record import TargetInfo, Trial
 from harness.core.verdict import Outcome
+from harness.core.warm_up import MAX_WARMUP
 from harness.experiment.options import request_of
 from harness.experiment.soak import soak_steps
 from tests.core.series import FDS, OBJECTS, Did, observation, play, trial
@@ -428,7 +429,7 @@ def test_a_consequence_that_is_certain_waits_for_a_cause_that_still_grows(
 def test_growth_that_invalid_requests_may_explain_is_tested_without_them() -> None:
     one = Assessed("leaking", 1.0, "", 900.0, 900.0, "connection", ("invalid",), 1.0, 1.0, 1.0)
     now, goal = trial([10.0] * 5), replace(GOAL, invalid=0.25, disconnect="rst")
-    step = plan._distinguish_drivers(now, goal, [one])
+    step = distinguish.distinguish_drivers(now, goal, [one])
     assert step is not None
     assert (step.invalid, step.disconnect, step.phase, step.connections) == (
         0.0,
@@ -436,6 +437,6 @@ def test_growth_that_invalid_requests_may_explain_is_tested_without_them() -> No
         Phase.ATTRIBUTION,
         300,
     )
-    assert plan._distinguish_drivers(now, replace(goal, invalid=0.0), [one]) is None
+    assert distinguish.distinguish_drivers(now, replace(goal, invalid=0.0), [one]) is None
     done = replace(now, observations=(*now.observations, replace(now.observations[-1], spec=step)))
-    assert plan._distinguish_drivers(done, goal, [one]) is None, "once is enough"
+    assert distinguish.distinguish_drivers(done, goal, [one]) is None, "once is enough"

@@ -39,7 +39,7 @@ LIMITED = "if such events are intended, increase --max-event (pytest: max_event)
 BURST_SECONDS = 3.0  # duration of a short burst of clients, with its settling
 MAX_NAMED = 10  # lost load generators that are named
 SETTLING = 15.0  # seconds that the readings around a wait take
-SEARCHING = 20.0  # seconds of a search for the place (MAX_SEARCH of harness.core.plan)
+SEARCHING = 20.0  # seconds of a search for the place (MAX_SEARCH of harness.core.waiting)
 
 
 @dataclass(frozen=True, slots=True)

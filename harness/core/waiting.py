@@ -1,0 +1,273 @@
+"""Waiting without clients: growth that is certain may still be released, until the retention time is over.
+
+Every wait costs time that loads could have used, so these rules decide when one begins, what comes before it, and
+whether it is worth another load in between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from harness.core import design
+from harness.core.cycle import CycleSpec, Phase
+from harness.core.design import Goal, Search, Step, Stop
+from harness.core.distinguish import distinguish_drivers
+from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
+from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
+from harness.core.judge.limit import limit_of
+from harness.core.judge.moments import answered, moments
+from harness.core.judge.one_count import STEEP
+from harness.core.judge.retained import LATE_NOTICE_SECONDS, retention_of
+from harness.core.judge.retention import MARGIN, STILL_READINGS
+from harness.core.metric import Key
+from harness.core.record import Trial
+from harness.core.stats.distributions import poisson_interval
+
+# Expected leaks of the asked size in a pass at 95 %: the rule of three, and a few streams for those that fail.
+EXPECTED_LEAKS_AT_95 = 3.2
+MAX_SEARCH = 20.0  # seconds of a search for the place in the source
+MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
+MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another load
+WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
+RELEASE_OVER_FACTOR = 1.25  # times the duration of the last release, after which no further fall is expected
+NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
+MIN_WATCH_SECONDS = 28.0  # seconds after which half of a release within a minute has happened
+
+
+def confirm_retained(
+    trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed], releasing: Mapping[Key, Assessed]
+) -> Step:
+    """Growth is certain but may still be released. First run everything that needs clients, then leave the service
+    alone until its oldest streams are older than the retention time."""
+    # A service that reached a limit refuses more clients, so it can only be watched.
+    if limit_of(trial):
+        idle = _idle_seconds(trial)
+        return (
+            design.wait(trial, goal)
+            if idle
+            < _longest_retention(trial, goal, {**suspected, **releasing}) + 2 * MARGIN + LATE_NOTICE_SECONDS
+            else Stop("it stopped serving")
+        )
+    if not _wait_begun(trial):
+        step = distinguish_drivers(trial, goal, list(suspected.values())) if goal.vary else None
+        if step is not None:
+            return step
+        # The search comes before the large load, because tracing costs more the more the service retains. A service
+        # that uses much CPU while idle does not answer its agent in time, so it is searched only for a certain leak.
+        calm = design.idle_work(trial) <= MAX_IDLE_CORES_FOR_SEARCH
+        if (
+            goal.search
+            and suspected
+            and not trial.searched
+            and calm
+            and _time_for_search(trial, goal, suspected)
+        ):
+            return Search()
+        step = design.certifying(trial, goal, EXPECTED_LEAKS_AT_95 / trial.sensitivity) if goal.vary else None
+        if goal.vary and not suspected and _loads_exceed_pool(trial, goal, releasing):
+            step = design.certifying(trial, goal, math.inf)
+        if step is None and goal.vary and _swept_away(trial, {**suspected, **releasing}):
+            step = design.short_dwell(trial, goal, Phase.LOAD)
+        # If the service refuses most streams, several loads are needed, and the wait must still fit after the last.
+        if step and not _wait_fits_only_now(trial, goal, step, {**suspected, **releasing}):
+            return step
+        return design.wait(trial, goal)
+    retention = max(retention_of(trial, key) for key in (*suspected, *releasing))
+    idle = _idle_seconds(trial)
+    over = [one.release.over and one.idle_evidence.drained[-1] == len(moments(trial)) - 1 for one in releasing.values()
+            if one.idle_evidence and one.release]  # fmt: skip
+    longest = retention + 2 * MARGIN + (LATE_NOTICE_SECONDS if suspected else 0.0)
+    # The remainder after a release could be a pool. If it is a leak, another load leaves as much again.
+    again = (
+        goal.vary and not suspected and idle < longest and _remainder_is_stable(trial, goal, releasing, idle)
+    )
+    if again and (step := design.certifying(trial, goal, math.inf)):
+        return step
+    if idle < longest and (suspected or not all(over)):
+        return design.wait(trial, goal)
+    # Another load shows whether what is left grows again.
+    if not suspected and goal.vary and _time_for_release(trial, goal, releasing):
+        return design.certifying(trial, goal, math.inf) or Stop(
+            "the service's ceilings leave no room for more"
+        )
+    if idle < longest and not all(one.status == "bounded" for one in releasing.values()):
+        # The remainder may still be released.
+        return design.wait(trial, goal)
+    return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
+
+
+def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed], idle: float) -> bool:
+    """Whether a second load should test the remainder of a release: it is small enough for a pool and no longer falls,
+    and a load with a whole wait after it fits into the remaining time. True at most once a run."""
+    waits = [index for index, o in enumerate(trial.observations) if o.spec.phase is Phase.RETENTION]
+    loaded = any(o.ledger.opened for o in trial.observations[waits[0] :]) if waits else False
+    after = max((one.release.after for one in releasing.values() if one.release), default=0.0)
+    if loaded or len(waits) < STILL_READINGS or not after or idle < RELEASE_OVER_FACTOR * after:
+        return False
+    last = trial.observations[-STILL_READINGS:]
+    if any(o.levels.get(key) != last[0].levels.get(key) for o in last for key in releasing):
+        return False
+    remainders = [last[0].levels.get(key, 0.0) - trial.initial.get(key, 0.0) for key in releasing]
+    if not any(MIN_GROWTH <= remainder <= BURST_POOL for remainder in remainders):
+        # Nothing remains, or more than a pool holds.
+        return False
+    if goal.max_seconds is None:
+        return True
+    left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, releasing) - WAIT_SLACK
+    return left > design.expected(trial.observations, design.large(trial, goal, "fin"))
+
+
+def _loads_exceed_pool(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
+    """Whether what was left after a release, if it is a leak, will probably exceed any pool after as many loads as
+    still fit in before a whole wait, and not surely without them: a wait for what a pool could hold decides nothing."""
+    seen = trial.observations
+    last = max((index for index, o in enumerate(seen) if o.spec.phase is Phase.RETENTION), default=0)
+    if not last or goal.max_seconds is None:
+        return False
+    then = math.fsum(answered(o.ledger) for o in seen[:last])
+    now = math.fsum(answered(o.ledger) for o in seen)
+    step = design.large(trial, goal, "fin")
+    left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, releasing) - WAIT_SLACK
+    loads = left // max(1.0, design.expected(seen, step))
+    for key in releasing:
+        rest = seen[last].levels.get(key, 0.0) - trial.initial.get(key, 0.0)
+        _, least, _ = poisson_interval(max(0.0, rest), then)
+        if rest < MIN_GROWTH or least * now > BURST_POOL:
+            continue
+        if rest / then * (now + loads * step.connections) > BURST_POOL:
+            return True
+    return False
+
+
+def _swept_away(trial: Trial, growing: Mapping[Key, Assessed]) -> bool:
+    """Whether the last load left less of everything than there was before it, because a sweep came at its end: a wait
+    that begins now has nothing to be released, and would not tell a sweep by the clock from one by the number of
+    requests."""
+    seen = trial.observations
+    last = max((index for index, o in enumerate(seen) if o.ledger.opened), default=0)
+    if not last:
+        return False
+    return all(seen[last].levels.get(key, 0.0) < seen[last - 1].levels.get(key, 0.0) for key in growing)
+
+
+def any_late_release(results: Mapping[Key, Assessed]) -> bool:
+    """Whether something is released late: after another load the plan would have to wait again."""
+    return any(one.release for one in results.values())
+
+
+def sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
+    """Whether a sweep was seen whose interval is not known yet."""
+    return any(
+        one.idle_evidence and one.release and one.release.at_once and one.release.every is None
+        for one in results.values()
+    )
+
+
+def time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+    if goal.max_seconds is None:
+        return True
+    return goal.max_seconds - design.spent(trial) > _longest_retention(trial, goal, results) + WAIT_SLACK
+
+
+def _wait_fits_only_now(trial: Trial, goal: Goal, step: CycleSpec, results: Mapping[Key, Assessed]) -> bool:
+    """Whether the wait fits into the remaining time now, but would not after one more load."""
+    if goal.max_seconds is None:
+        return False
+    left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, results) - WAIT_SLACK
+    return 0 < left <= design.expected(trial.observations, step)
+
+
+def must_continue_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+    """Whether a wait that has begun must continue because something grows. Noise may hide the growth in one reading,
+    and a load would restart the wait."""
+    if not _wait_begun(trial):
+        return False
+    idle = _idle_seconds(trial)
+    growing = {
+        key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
+    }
+    if _may_load_again(trial, goal, growing):
+        return False
+    return bool(growing) and idle < _longest_retention(trial, goal, growing) + 2 * MARGIN
+
+
+def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -> bool:
+    """Whether slow growth that is no longer certain gets another load. One reading of a noisy count during the wait may
+    have lowered the evidence below its threshold, and waiting adds no evidence. Enough time to wait must remain."""
+    slow = all(
+        not one.cache and not one.per_burst and one.total < STEEP * one.exposure and one.factor != "time"
+        for one in growing.values()
+    )
+    if not growing or not slow or not goal.vary or goal.max_seconds is None:
+        return False
+    idle = _idle_seconds(trial)
+    load = design.expected(trial.observations, design.large(trial, goal, "fin"))
+    left = goal.max_seconds - design.spent(trial) - load
+    whole_wait = max((retention_of(trial, key) for key in growing), default=goal.retention) + WAIT_SLACK
+    return left >= whole_wait or (idle < MAX_WAIT_LOST and left >= MIN_WATCH_SECONDS + MAX_WAIT_LOST)
+
+
+def _wait_begun(trial: Trial) -> bool:
+    """Whether a wait continues: no client connected since; the control without clients may be a part of the wait."""
+    for one in reversed(trial.observations):
+        if one.spec.phase is Phase.RETENTION:
+            return True
+        if one.ledger.opened or one.spec.phase is not Phase.IDLE:
+            return False
+    return False
+
+
+def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
+    """Whether a release after another load would fit into the remaining time, judging by the releases so far."""
+    if goal.max_seconds is None:
+        return True
+    after = max(
+        (one.release.after for one in releasing.values() if one.release),
+        default=0.0,
+    )
+    wait = (
+        min(_longest_retention(trial, goal, releasing), NEXT_RELEASE_FACTOR * after)
+        + design.MAX_LOAD
+        + WAIT_SLACK
+    )
+    return goal.max_seconds - design.spent(trial) > wait
+
+
+def _idle_seconds(trial: Trial) -> float:
+    """Seconds since the last client disconnected."""
+    left = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
+    return trial.observations[-1].ended - left
+
+
+def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]) -> bool:
+    """Whether the search for the place, and the wait that follows it, fit into the remaining time."""
+    if goal.max_seconds is None:
+        return True
+    return (
+        goal.max_seconds - design.spent(trial)
+        > MAX_SEARCH + _longest_retention(trial, goal, suspected) + WAIT_SLACK
+    )
+
+
+def _longest_retention(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float:
+    """The longest retention time of the metrics that grow; each may have its own."""
+    times = [retention_of(trial, key) for key, one in results.items() if one.growing or one.idle_evidence]
+    return max(times, default=goal.retention)
+
+
+def must_wait_now(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+    """Whether slow growth is not certain yet, and another load would leave too little time to see that it is
+    retained."""
+    growing = [
+        one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
+    ]
+    if not growing or not goal.vary or goal.max_seconds is None or goal.retention <= 0:
+        return False
+    if any(one.cache or one.per_burst or one.total >= STEEP * one.exposure for one in growing):
+        return False
+    if all(one.few for one in growing):
+        # No wait makes it certain, and more clients may show that it has stopped.
+        return False
+    left = goal.max_seconds - design.spent(trial) - design.longest(trial.observations)
+    return left < min(goal.retention, MIN_WATCH_SECONDS) <= left + design.longest(trial.observations)
