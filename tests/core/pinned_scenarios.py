@@ -1,6 +1,6 @@
-"""Inputs of every kind that the core meets, and everything it decides on them, as plain values.
+"""Inputs of every kind for the core, and everything that it decides on them, as plain values.
 
-``python -m tests.core.pinned_scenarios`` writes tests/core/pinned.json and tests/reports/pinned.json anew, after a
+``python -m tests.core.pinned_scenarios`` writes tests/core/pinned.json and tests/reports/pinned.json again, after a
 deliberate change of a rule; with the name of a scenario it prints everything that is decided on it.
 """
 
@@ -87,7 +87,7 @@ def decided(trial: Trial) -> dict[str, Any]:
 
 
 def steps(trial: Trial, goal: Goal, every: int = 3) -> list[Any]:
-    """What the plan asks for after every few cycles of a recorded trial."""
+    """The steps of the plan after every few cycles of a recorded trial."""
     found = []
     for length in range(0, len(trial.observations) + 1, every):
         step = next_step(replace(trial, observations=trial.observations[:length], verdict=None), goal)
@@ -126,7 +126,7 @@ LEVELS: dict[str, Callable[[Did], Mapping[Key, float]]] = {
 
 
 def plays() -> Iterator[tuple[str, Scenario]]:
-    """Scripted services, driven by the plan to its end."""
+    """Scripted services under the plan, until the plan stops."""
     for name, level in LEVELS.items():
         for goal in ("plain", "mixed", "retention") if name != "timeout" else ("broker",):
             yield f"play {name} {goal}", lambda level=level, goal=goal: played(level, GOALS[goal])
@@ -160,7 +160,7 @@ def played(level: Callable[[Did], Mapping[Key, float]], goal: Goal, budget: Budg
 
 
 def random_trial(seed: int) -> Trial:
-    """Cycles with all that can befall them: failures, gaps, releases, holds, unsettled counts, an exit."""
+    """Cycles with everything that can happen in them: failures, gaps, releases, holds, unsettled counts, an exit."""
     rng = random.Random(seed)
     rate, keys = rng.choice((0.0, 0.0, 1.0, 0.02)), [FDS, THREADS, OBJECTS, ANONYMOUS]
     size = {FDS: 1.0, THREADS: 1.0, OBJECTS: 3.0, ANONYMOUS: 2048.0}
@@ -292,7 +292,7 @@ def statistics() -> Iterator[tuple[str, Scenario]]:
 
 
 def years() -> Iterator[tuple[str, Scenario]]:
-    """The history of many nights, comparisons and notices."""
+    """A history of many nightly runs, with comparisons and notices."""
     entries = month()
     yield "trend", lambda: trend(all_series(entries))
     yield "compare", lambda: compare(entries[0], entries[-1])

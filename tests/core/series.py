@@ -21,7 +21,7 @@ REST = 1.3  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """What had been done by the end of a cycle of ``play``: this cycle's number, and sums so far."""
+    """The state at the end of a cycle of ``play``: its number, and the sums so far."""
 
     cycle: int
     connections: int
@@ -41,7 +41,7 @@ def play(
     limit: int = 150,
     budget: Budget | None = None,
 ) -> tuple[Trial, str]:
-    """Let the plan drive a scripted service to its end: the trial, and why the plan stopped."""
+    """Run a scripted service under the plan until the plan stops: the trial, and the reason for stopping."""
     now = Trial(
         "played",
         TargetInfo(("service",), "http://127.0.0.1:1/", 1),

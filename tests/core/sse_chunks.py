@@ -21,7 +21,7 @@ def chunkings(stream: bytes) -> Iterator[list[bytes]]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a stream came to."""
+    """The result of decoding a stream."""
 
     events: list[Event]
     last_event_id: str
@@ -30,7 +30,7 @@ class Seen:
 
 
 def decoded(chunks: list[bytes], *, last: str = "") -> Seen:
-    """By all three ways in; they must agree."""
+    """Decode by all three methods, which must agree."""
     decoder, speaking, checking = Decoder(), Decoder(), Decoder(check_ids=True, shape=SHAPES["id", "data"])
     decoder.last_event_id = speaking.last_event_id = checking.last_event_id = last
     events = [event for chunk in chunks for event in decoder.feed(chunk)]
@@ -45,7 +45,7 @@ def decoded(chunks: list[bytes], *, last: str = "") -> Seen:
 
 
 def seen(stream: bytes, *, last: str = "") -> Seen:
-    """The same under every chunking."""
+    """The result, which must be the same under every chunking."""
     results = [decoded(chunks, last=last) for chunks in chunkings(stream)]
     for other in results[1:]:
         assert other == results[0]

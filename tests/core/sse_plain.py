@@ -7,7 +7,7 @@ from tests.core.sse_chunks import Seen
 
 
 def interpret(stream: bytes) -> Seen:
-    """What a stream comes to when it is neither cut nor limited."""
+    """The result of decoding a stream that is neither cut nor limited."""
     text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     events: list[Event] = []

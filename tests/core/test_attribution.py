@@ -1,4 +1,4 @@
-"""The search for the place of a leak never drives the service into the ceiling that the leak would meet."""
+"""The search for the place of a leak never makes the service reach the ceiling that the leak would reach."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_cycle_is_one_in_which_the_driver_acts(driver: str) -> None:
 
 
 def test_room_is_measured_in_cycles_like_the_one_that_is_run() -> None:
-    """A silent broker leaks four a stream: a rate over all connections would say far too late."""
+    """With a silent broker four are leaked per stream: a rate over all connections would be much too low."""
 
     def level(did: Did) -> dict[Key, float]:
         return {FDS: 20.0 + 4 * did.unanswered}

@@ -1,4 +1,4 @@
-"""A count that stands at a ceiling of the kernel did not stop growing by itself."""
+"""A count that has reached a ceiling of the kernel did not stop growing by itself."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def test_a_load_that_the_ceiling_cut_off_does_not_lower_the_rate() -> None:
 
 
 def test_a_load_that_the_ceiling_cut_off_is_no_sweep() -> None:
-    """What is left would be younger than a sweep, and the run was inconclusive after a whole wait."""
+    """With a sweep the remainder would be younger than it, and the run was inconclusive after a whole wait."""
     assert assess_counts(cut_off(waits=5))[INOTIFY].status == "leaking"
 
 
 def test_loads_after_a_service_stopped_serving_are_no_sweeps() -> None:
-    """The search for the place opened 200 streams after a wait, which added nothing: what was left seemed 3 s old."""
+    """The search for the place opened 200 streams after a wait, which added nothing: the remainder seemed 3 s old."""
     served = [(80, 100), (240, 300), (40, 50), (40, 49)]
     level, seen = 5.0, []
     for index, (answered, grown) in enumerate(served):

@@ -82,7 +82,7 @@ def test_a_night_that_was_measured_badly_counts_for_less() -> None:
 
 
 def test_an_alarm_stays_when_more_runs_arrive() -> None:
-    """An alarm does not go away when more nights arrive."""
+    """An alarm is not withdrawn when further runs are added."""
     values = [value + (3 if index >= 40 else 0) for index, value in enumerate(noise(70, 8))]
     alarms = [[one.found for one in found(values[:end])] for end in range(41, 71)]
     first = next(one for one in alarms if one)
@@ -130,12 +130,16 @@ def test_steps_of_three_sigma_are_mostly_found_within_five_nights(histories: int
 @pytest.mark.parametrize(
     ("before", "after", "lasts"),
     [
-        ([10.0] * 8, [5.0] * 3, True),  # a fall, though the sum of the nights after it is above the level
+        ([10.0] * 8, [5.0] * 3, True),  # a fall, although the sum of the runs after it is above the level
         ([10.0] * 8, [15.0] * 3, True),
         ([-10.0] * 8, [-5.0] * 3, True),
-        ([10.0] * 8, [15.0, 10.0, 10.0], False),  # one odd night
+        ([10.0] * 8, [15.0, 10.0, 10.0], False),  # one outlier
         ([10.0] * 8, [15.0, 15.0, 10.0], True),
-        ([10.0] * 8, [11.1, 11.1, 10.0], True),  # up to three nights, a whole scatter beyond the level
+        (
+            [10.0] * 8,
+            [11.1, 11.1, 10.0],
+            True,
+        ),  # up to three runs, a whole standard deviation beyond the level
         ([10.0] * 8, [10.9, 10.9, 10.0], False),
         ([10.0] * 8, [10.5, 10.5, 10.5, 10.0], True),  # later 0.4 of it
         ([10.0] * 8, [10.3, 10.3, 10.3, 10.0], False),
@@ -143,7 +147,7 @@ def test_steps_of_three_sigma_are_mostly_found_within_five_nights(histories: int
             [10.0] * 8,
             [10.5, 10.5, 10.0, 10.0],
             False,
-        ),  # half of four nights are two, and the lower of them counts
+        ),  # half of four runs are two, and the lower of them counts
     ],
 )
 def test_half_of_the_nights_since_a_step_lie_beyond_the_level_before(

@@ -1,4 +1,4 @@
-"""The time in which a service closes is learned from its closes, and not from other changes of its counts."""
+"""The time in which a service closes sockets is learned from the closes, and not from other changes of its counts."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ SCREENED = 3.0  # the same of a hold of 5 s
 
 
 def one_hold(key: Key, each: Callable[[float], float], *, seconds: float = 60.0, stalled: int = 0) -> Trial:
-    """A hold in which each client adds ``each(seconds)``, all of it freed when they leave."""
+    """A hold in which each client adds ``each(seconds)``, all of which is freed when the clients disconnect."""
     spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=seconds, stalled=stalled)
     return trial([], observations=[held(spec, key, freed(100.0, each), 0.0)])
 
@@ -153,7 +153,7 @@ def test_little_growth_is_looked_at_in_a_short_hold_of_stalled_readers_first(
 
 @pytest.mark.parametrize(("done", "more"), [(4, True), (5, False)])
 def test_a_trial_has_five_holds(done: int, more: bool) -> None:
-    """Two mixed ones and one of readers leave what stalled readers cost open."""
+    """Two mixed holds and one of readers do not show what stalled readers cost."""
     leak = freed(1e6, lambda t: 30_000.0 * t)
     spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=5.0, stalled=CLIENTS // 2)
     seen = [held(spec, HEAP, leak, 10.0 * n) for n in range(done - 1)]
@@ -184,7 +184,7 @@ def test_an_interval_holds_an_arena_and_a_fifth_of_a_second() -> None:
 
 @pytest.mark.parametrize(("times", "lasting"), [(1.99, False), (2.01, True)])
 def test_a_heap_that_outgrew_twice_its_size_is_in_use(times: float, lasting: bool) -> None:
-    """Go: what a hold has left is freed by a later collection."""
+    """Go: a later collection frees the memory of a hold."""
     base = 40 * MIB
     pace = base * (times - 1) / CLIENTS / 59.0
     spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=60.0)

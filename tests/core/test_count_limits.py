@@ -24,7 +24,7 @@ STEP = "rose with its driver"
 
 
 def series(key: Key, grown: Sequence[float], clients: Sequence[float], *, peak: int = 0) -> Series:
-    """A count that grew by so much while so many clients came, in cycles of equal length."""
+    """A count with the given growth and clients per cycle, in cycles of equal length."""
     levels = [1000.0]
     for value in grown:
         levels.append(levels[-1] + value)
@@ -46,7 +46,7 @@ def result_of(one: Series, sensitivity: float = 1e-3) -> Assessed:
 
 @pytest.mark.parametrize(("each", "status"), [(3, PASS), (4, PASS), (5, LEAKING), (6, LEAKING)])
 def test_four_mappings_a_cycle_are_an_interpreters_own(each: int, status: str) -> None:
-    """100 and 1,600 clients in turn, of which the many leave so much each time."""
+    """Cycles of 100 and 1,600 clients in turn; only the large ones add mappings."""
     one = series(MAPPINGS, [0, each] * 12, [100, 1600] * 12)
     assert result_of(one).status == status
 
@@ -156,14 +156,14 @@ FIRM = Assessed(LEAKING, 1.0, "grew in step", total=50.0, exposure=3000.0, rate=
 @pytest.mark.parametrize(
     ("one", "seen", "status"),
     [
-        # What grew with the streams: older than the retention time and a second, and a release would have been seen.
+        # Growth with the streams: older than the retention time and a second, and a release would have been seen.
         (FIRM, IdleEvidence(61.0, 0.0, 10.0, 0.0), LEAKING),
         (FIRM, IdleEvidence(60.9, 0.0, 10.0, 0.0), "suspected"),
         (FIRM, IdleEvidence(61.0, 0.0, 7.0, 0.0), LEAKING),
         (FIRM, IdleEvidence(61.0, 0.0, 6.9, 0.0), "suspected"),
         (FIRM, IdleEvidence(61.0, 3.0, 10.0, 0.0), LEAKING),
         (FIRM, IdleEvidence(61.0, 3.1, 10.0, 0.0), "suspected"),
-        # A small growth: nine tenths of it must have been possible to see.
+        # Small growth: the release of nine tenths of it must have been observable.
         (replace(FIRM, total=5.0), IdleEvidence(61.0, 0.0, 4.5, 0.0), LEAKING),
         (replace(FIRM, total=5.0), IdleEvidence(61.0, 0.0, 4.4, 0.0), "suspected"),
         # A large one: a tenth.
@@ -172,10 +172,10 @@ FIRM = Assessed(LEAKING, 1.0, "grew in step", total=50.0, exposure=3000.0, rate=
         # Two for each stream come in batches of two.
         (replace(FIRM, rate=2.0), IdleEvidence(61.0, 0.0, 14.0, 0.0), LEAKING),
         (replace(FIRM, rate=2.0), IdleEvidence(61.0, 0.0, 13.9, 0.0), "suspected"),
-        # What grew over time must go on for a quarter longer.
+        # Growth over time must continue for a quarter longer.
         (replace(FIRM, factor="time"), IdleEvidence(75.0, 0.0, 0.0, 0.0), LEAKING),
         (replace(FIRM, factor="time"), IdleEvidence(74.9, 0.0, 0.0, 0.0), "suspected"),
-        # A janitor has freed half as much at once.
+        # A cleanup has freed half as much at once.
         (FIRM, IdleEvidence(61.0, 0.0, 10.0, 0.0, swept=24.9), LEAKING),
         (FIRM, IdleEvidence(61.0, 0.0, 10.0, 0.0, swept=25.0), OPEN),
     ],

@@ -1,4 +1,5 @@
-"""Simulated services that two minutes left undecided until the plan spent them better: one seed or more for each rule.
+"""Simulated services that remained undecided after two minutes before the plan had these rules: at least one seed for
+each rule.
 
 Each of them was inconclusive before its rule, with most of its time spent on controls and waits that could not decide
 it. How often a kind is decided is measured by ``python -m bench.detector``.
@@ -59,7 +60,7 @@ def test_a_rest_that_no_pool_holds_needs_no_second_load() -> None:
 
 
 def test_a_full_pool_is_shown_by_a_long_burst() -> None:
-    """Ten short bursts in a row added nothing, and 500 streams prove nothing."""
+    """Ten short bursts in a row add nothing, and 500 streams are too few for a bound."""
     seen, outcome = _played("threads, 8 a burst to 200, idle after 60 s", 20)
     assert judge(seen).outcome.value == outcome
     levels = [o.levels[key] for o in seen.observations for key in o.levels if key.metric == "threads"]

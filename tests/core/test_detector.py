@@ -72,7 +72,7 @@ def test_memory_that_does_not_grow_passes_with_as_few(name: str) -> None:
 
 
 def test_a_rate_limit_does_not_hide_a_leak() -> None:
-    """The plan stops to load while the wait for a release still fits into the time that is left."""
+    """The plan stops loading while the wait for a release still fits into the remaining time."""
     kinds = [kind for kind in _kinds_outside.LEAKING_OUTSIDE if "else 429" in kind.name]
     for kind in kinds:
         verdict = judge(run(kind, 0))
@@ -94,7 +94,7 @@ def test_memory_that_grows_over_time_is_distinguished_from_uncollected_garbage()
 
 
 def test_a_leak_that_jitter_hides_is_no_pass() -> None:
-    """In these two runs two or three units came where seven are expected, and jitter hid them."""
+    """In these two runs two or three units leaked although seven are expected, and jitter hid them."""
     [kind] = [k for k in _kinds.LEAKING_COUNTS if k.name == "1 per 1,000 + jitter ±1"]
     for seed in (8, 17):
         assert judge(run(kind, seed)).outcome is not Outcome.BOUNDED

@@ -33,8 +33,8 @@ HALF = [20, 60] * 3  # aborts
     ("grown", "found"),
     [
         ((10, 11), ("connection", ())),  # e^7.4 for connections
-        ((9, 12), ("connection", ())),  # e^3.7: aborts are told apart
-        ((8, 12), ("connection", ("abort",))),  # e^0.9: they are not
+        ((9, 12), ("connection", ())),  # e^3.7: aborts are distinguished
+        ((8, 12), ("connection", ("abort",))),  # e^0.9: aborts are not distinguished
         ((7, 14), ("connection", ("abort",))),  # e^1.9 for aborts
         ((6, 14), ("abort", ())),  # e^4.6
         ((5, 15), ("abort", ())),  # e^7.9

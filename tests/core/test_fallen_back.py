@@ -16,7 +16,7 @@ OPEN = Assessed("undecided", 0.05, "noise of ±240", 900.0, 9_000.0, growing=Tru
 
 
 def moments(levels: Sequence[float], each: float = 3_000.0, start: float = 10.0) -> list[Moment]:
-    """Levels after so many answered streams each, and the one before the first client."""
+    """Moments with these levels, each after ``each`` answered streams, and the one before the first client."""
     first = Moment(Phase.WARMUP, {FDS: start}, {"time": 1.0}, 0)
     return [
         first,

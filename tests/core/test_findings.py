@@ -1,4 +1,4 @@
-"""The words and figures of findings and bounds, each from values that were made up."""
+"""The texts and figures of findings and bounds, each from invented values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which ceiling is met first: per process, per context or for all together."""
+"""Which ceiling is reached first: per process, per context or for all processes together."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_workers_that_leak_alike_reach_the_limit_of_each_and_not_of_their_sum() 
     # 300 connections a cycle, a quarter of them in each worker, which has 310 of 1,024.
     assert ends.after_connections == pytest.approx((1024 - 310) * 4, abs=0.1)
     assert ends.ceiling == "RLIMIT_NOFILE"
-    # Every cycle grew alike, so the interval has no width: its ends are scaled as the rate is.
+    # All cycles grew by the same, so the interval has no width: its ends are scaled like the rate.
     assert (ends.after_connections_low, ends.after_connections_high) == (2856.0, 2856.0)
 
 

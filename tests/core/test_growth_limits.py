@@ -26,7 +26,7 @@ def counts(
     peak: int = 0,
     before: Sequence[float] = (),
 ) -> Series:
-    """A count that grew by so much while so many clients came, in cycles of equal length."""
+    """A count with the given growth and clients per cycle, in cycles of equal length."""
     levels = [10.0]
     for value in grown:
         levels.append(levels[-1] + value)
@@ -50,7 +50,7 @@ def judged(
 
 
 def turns(*grown: float, large: float = 1600.0) -> tuple[list[float], list[float]]:
-    """Cycles of 100 clients that leave nothing, each before a large one that leaves so much."""
+    """Cycles of 100 clients that leave nothing, each before a large one with the given growth."""
     return [value for each in grown for value in (0.0, each)], [100.0, large] * len(grown)
 
 
@@ -153,7 +153,7 @@ def test_growth_beyond_the_largest_pool_needs_no_contrast_where_the_service_limi
     """Cycles of different size are answered alike. It takes six of them, and more than the largest pool."""
     answered = ANSWERED[:cycles]
     one = counts([each * n for n in answered], answered, peak=40)
-    # Time and bursts explain as much: a rate limit answers so many in a burst, and so many a second.
+    # Time and bursts explain as much: a rate limit answers a fixed number in a burst, and a fixed number a second.
     spans = tuple(
         {**span, "refused": refused, "time": 1.0 + (span["answered"] - 30.0) / 10.0} for span in one.spans
     )
@@ -288,7 +288,7 @@ SILENT, LARGE, SMALL = (300, 300), (4000, 0), (50, 0)
 
 
 def with_timeouts(*cycles: tuple[float, tuple[int, int]]) -> Assessed:
-    """Judge a count that grew by so much in such cycles; streams last longer while the broker is silent."""
+    """Judge a count with this growth in these cycles; streams last longer while the broker is silent."""
     one = counts([value for value, _ in cycles], [clients for _, (clients, _) in cycles], peak=50)
     spans = tuple(
         {**span, "broker-timeout": float(timeouts), "stream-second": clients * (3.0 if timeouts else 0.1)}

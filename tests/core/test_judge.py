@@ -227,7 +227,7 @@ def test_streams_that_never_begin_are_a_stall_even_when_something_leaks() -> Non
 
 
 def limited(cycles: int, refused: int, level: Callable[[int], float] = lambda cycle: 10.0) -> Verdict:
-    """The verdict on a service that refuses so many of 300 streams in each cycle."""
+    """The verdict on a service that refuses a number of the 300 streams in each cycle."""
     ledger = {"rate_limited": refused, "failed": refused, "causes": {"429": refused}}
     seen = [observation(i, {Key("fds"): level(i)}, ledger=ledger) for i in range(cycles)]
     return judge(trial([], observations=seen))
@@ -350,8 +350,8 @@ def test_a_total_whose_classes_take_turns_names_them() -> None:
 
 
 def test_an_exact_total_is_reported_before_classes_that_change_into_each_other() -> None:
-    """One socket per connection that its client has left: most are in CLOSE_WAIT, reset ones have no row. The
-    class by itself was told as 0.93 (0.21 to 4.17) per answered stream."""
+    """One socket per connection that its client has left: most are in CLOSE_WAIT, reset ones have no row. The class by
+    itself was reported as 0.93 (0.21 to 4.17) per answered stream."""
     shares = (0.9, 0.97, 0.88, 0.99, 0.9, 0.86, 0.95)
     waiting, rowless = Key("fds", "close-wait"), Key("fds", "rowless-socket")
     levels, held, seen = [{FDS: 10.0, waiting: 0.0, rowless: 0.0}], 0.0, 0.0

@@ -31,7 +31,7 @@ def grown(
     requests: int | None = 600,
     verdict: Verdict = LEAKING,
 ) -> tuple[Growth, ...]:
-    """What is said to have grown over two cycles of 300 streams each; the first is the base."""
+    """The reported growth over two cycles of 300 streams each; the first is the base."""
     seen = [cycle(0, first, requests), cycle(1, last, requests)]
     return measure(trial([], observations=seen, verdict=verdict)).growth
 

@@ -49,7 +49,7 @@ UP = 1e6
 
 
 def but(length: int, falls: int, of: float = UP) -> list[float]:
-    """So many rises, some of which stand still."""
+    """A number of blocks that rise, except for some."""
     rises = [of] * length
     for index in range(falls):
         rises[3 * index + 1] = 0.0
@@ -270,8 +270,8 @@ def test_seven_blocks_that_slow_down_are_not() -> None:
     ],
 )
 def test_a_steep_climb_beyond_the_warm_up_is_growth(rises: list[float], steep: bool) -> None:
-    """Plain growth that is not certain yet is no pass: 2 kB per connection after WARM connections. What is less steep
-    is growth only as long as it goes on."""
+    """Plain growth that is not certain yet is no pass: 2 kB per connection after WARM connections. Less steep growth
+    counts only as long as it continues."""
     one = blocks([value * MIB for value in rises])
     assert (one.status, one.growing) == (OPEN, True)
     assert ("still rising" in one.why) is not steep

@@ -126,7 +126,7 @@ def test_without_idle_readings_the_cycles_tell_whether_to_look() -> None:
 
 
 def test_the_plan_leaves_a_service_alone_whose_memory_grows_over_time() -> None:
-    """More clients would not tell it from growth per connection; readings without clients do."""
+    """More clients would not distinguish it from growth per connection; readings without clients do."""
     goal = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0, retention=60.0)
     opened = [100, 300, 300, 0, 300, 600, 1200, 50, 2400, 2400]
     phases = [Phase.WARMUP] * 3 + [Phase.IDLE] + [Phase.LOAD] * 6
@@ -160,7 +160,8 @@ def test_a_heap_that_stands_still_for_ten_seconds_is_watched_for_longer() -> Non
 def test_a_warm_up_by_connections_that_slows_down_does_not_grow_while_few_come(
     few: float, otherwise: bool
 ) -> None:
-    """A line over time explains its loads best, and the hold of 50 clients tells: it takes 6 s of 36."""
+    """A line over time explains its loads best. The hold of 50 clients, which takes 6 s of 36, shows that it does not
+    grow over time."""
     spans = [{"connection": float(n), "time": s} for n, s in LOADS]
     grown = [PACE * span["time"] * (few if span["connection"] == 50 else 1.0) for span in spans] * 2
     levels = [START]

@@ -26,7 +26,7 @@ COMMAND_LINES = (
 
 
 def flags_in_errors(source: str) -> Iterator[str]:
-    """What the texts of errors say of flags. ``advice=`` is left out: it is the next step on a terminal."""
+    """The flags in the texts of errors. ``advice=`` is left out: it is the next step on a terminal."""
     if not FLAG.search(source):  # parsing every module takes a second
         return
     for node in ast.walk(ast.parse(source)):

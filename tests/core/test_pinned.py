@@ -1,7 +1,7 @@
-"""What the core decides on many inputs is what it decided before, to six digits.
+"""The core decides on many inputs as it did before, to six digits.
 
 These values are not known to be right: tests of single rules are for that. A change here shows that a rule decides
-differently somewhere. If that is meant, ``python -m tests.core.pinned_scenarios`` writes the file anew.
+differently somewhere. If that is intended, ``python -m tests.core.pinned_scenarios`` writes the file again.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ FOUND = Places(
             ),
         ),
         (
-            Key("threads"),  # nothing speaks of threads: whatever grew may explain them
+            Key("threads"),  # no place is of a thread, so everything that grew may explain them
             (
                 "app.py:3: 1.00 tasks per connection",
                 "app.py:9: 2.00 blocks per connection",
@@ -280,7 +280,7 @@ def test_a_language_without_counters_has_words_of_its_own(runtime: str, words: s
 def test_the_step_follows_from_what_the_descriptors_are(
     runtime: str, key: str, recipe: str | None, words: str
 ) -> None:
-    """ "Find what each stream opens" helps nobody who was told what it is."""
+    """ "Find what each stream opens" does not help a reader who knows already what it is."""
     metric, _, kind = key.partition("/")
     step = next_step("answered-stream", runtime, metric, kind, None, recipe)
     assert words in step
@@ -308,7 +308,7 @@ def test_resources_that_outlive_their_stream_get_advice_of_their_own(runtime: st
 
 
 def test_a_line_of_a_library_is_no_place_for_processes() -> None:
-    """What email/utils.py allocates does not explain child processes that nobody waits for."""
+    """Allocations of email/utils.py do not explain child processes that are never waited for."""
     library = Place("line", "python3.11/email/utils.py:162: 2.00 blocks per connection", own=False)
     own = Place("line", "app.py:9: 2.00 blocks per connection", rate=2.0)
     zombies, blocks = Key("processes", "zombie"), Key("memory", "blocks")
@@ -326,7 +326,7 @@ def test_the_advice_for_growth_per_event_is_to_close_not_to_bound() -> None:
 
 
 def test_a_node_removes_listeners_as_well() -> None:
-    """What a connection left was a listener of an EventEmitter, which no reader calls a collection."""
+    """Each connection left a listener of an EventEmitter, which no reader calls a collection."""
     step = "remove what the stream added to a collection"
     assert next_step("connection", "node", "memory", "objects").endswith(
         f"{step} or an emitter: it outlives its stream"
@@ -388,7 +388,7 @@ def test_a_container_that_gains_far_less_than_what_grew_is_not_named() -> None:
     ],
 )  # fmt: skip
 def test_numbers_and_texts_hold_no_task_and_no_thread(metric: str, item: str, named: bool) -> None:
-    """Threads that were not stopped went on filling the queue of a client: its numbers were to be removed from it."""
+    """Threads that were not stopped continued to fill the queue of a client: the advice was to remove its numbers."""
     found = Places((container("Pump.q", "deque", item),))
     assert (held_of(found, metric, 1.0) is not None) is named
 

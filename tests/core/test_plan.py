@@ -166,7 +166,7 @@ def test_a_cache_that_filled_in_the_last_cycle_is_not_blamed_on_the_seconds_of_s
 
 
 def test_a_load_of_stalled_readers_keeps_its_dwell() -> None:
-    """What a stalled reader must fill takes its time; among other ways to leave it must not hold the others up."""
+    """A stalled reader needs time to fill its buffers. Among other ways to disconnect it must not delay the others."""
     for way, dwell in (("stall", GOAL.dwell), ("mixed", design.MIN_DWELL)):
         played, _ = play(lambda did: {FDS: 20.0}, replace(GOAL, disconnect=way))
         dwells = [o.spec.dwell for o in played.observations[1:] if o.spec.phase is Phase.WARMUP]
@@ -175,7 +175,7 @@ def test_a_load_of_stalled_readers_keeps_its_dwell() -> None:
 
 
 def test_a_wait_that_has_begun_continues_while_something_grows() -> None:
-    """One noisy reading hides that the growth was suspected; a load would begin the wait anew."""
+    """One noisy reading hides that the growth was suspected; a load would restart the wait."""
     seen = [
         observation(i, {FDS: 10.0 + 3 * i}, phase=Phase.WARMUP if i < 2 else Phase.LOAD) for i in range(4)
     ]

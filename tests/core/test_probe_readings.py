@@ -32,7 +32,7 @@ def test_descendants_are_found_by_their_ancestors_parents_first() -> None:
 
 
 class ScriptedKernel:
-    """What Births reads, scripted: the newest number and who is whose parent."""
+    """Scripted inputs of ``Births``: the newest number, and the parent of each process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.newest, self.parents, self.threads = 100, dict[int, int](), set[int]()
@@ -90,7 +90,7 @@ def test_many_births_are_found_by_a_scan_but_not_at_every_look(scripted: Scripte
         scripted.newest += births.MAX_CANDIDATES + 1
         finder.find({50})
         assert (scripted.scans, scripted.looked) == (1 if number < births.MIN_LOOKS else 2, [])
-    scripted.newest = 3  # the numbers began anew
+    scripted.newest = 3  # the numbers have wrapped round
     for _ in range(births.MIN_LOOKS):
         finder.find({50})
     assert scripted.scans == 3
@@ -349,7 +349,7 @@ def test_only_processes_started_since_are_read_unless_there_are_too_many(
     found = births.descendants(50, {50: 1}, since)
     assert found[0] == 50, "the process itself comes first"
     assert (scripted.scans, scripted.looked) == (scans, looked)
-    # A scan lists processes alone; of single numbers it has to be asked whether they are threads.
+    # A scan lists only processes; single numbers have to be checked for threads.
     assert found[1:] == ([99, 98, 100] if scans else [99, 98] if 99 in looked else [])
 
 

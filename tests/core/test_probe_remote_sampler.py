@@ -19,8 +19,8 @@ DEADLINE = 10.0  # seconds
 
 
 class Far:
-    """The far side: what each run of its command says, and what it was asked. One that has said all waits until it is
-    ended, unless its run is to be cut."""
+    """The remote side: the output of each run of its command, and the requests that it got. After its output a run
+    waits until it is ended, unless the run is to be cut."""
 
     def __init__(self) -> None:
         self.runs: list[list[list[dict[str, Any]]]] = []
@@ -115,7 +115,7 @@ def test_the_hello_names_the_process_and_the_interval(opened: Any) -> None:
 
 
 def test_a_sample_is_placed_by_the_quickest_line_and_never_before_the_last(far: Far) -> None:
-    """The far clock began at our 90; the second line took 5 s, the third none."""
+    """The remote clock began at our 90; the second line took 5 s, the third none."""
     clock = iter([100.0, 105.0, 106.0, 200.0])
     one = RemoteSampler.__new__(RemoteSampler)
     one._clock = lambda: next(clock)

@@ -82,7 +82,7 @@ def test_the_error_has_the_number_of_the_kernel() -> None:
 
 
 class Channel:
-    """A netlink socket with scripted datagrams; whoever is not the kernel has another number than 0."""
+    """A netlink socket with scripted datagrams; senders other than the kernel have another number than 0."""
 
     def __init__(self, *datagrams: tuple[int, bytes]) -> None:
         self.sent = b""

@@ -195,7 +195,7 @@ class ScriptedSampler:
 
 
 class Step(threading.Event):
-    """An event whose wait lets the made-up clock go on."""
+    """An event whose ``wait`` advances the simulated clock."""
 
     def __init__(self, scripted: ScriptedSampler) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A service is at rest when nothing changed during the window. A gap is never rest."""
+"""A service has settled when nothing changed during the window. With a gap it has not."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_count_that_never_rests_is_named() -> None:
 
 
 def until_rest(counts: Callable[[int], Mapping[str, float]], timeout: float = 60.0) -> tuple[float, object]:
-    """Ten readings a second of a service until it is at rest or timeout is over."""
+    """Ten readings a second of a service until it has settled or the timeout is over."""
     tracker = Tracker(0.0, window=1.0, timeout=timeout)
     step = 0
     while isinstance(state := tracker.feed(step / 10, counts(step)), Settling):

@@ -64,7 +64,7 @@ def test_a_replay_that_takes_other_cycles_than_were_recorded_keeps_its_clock() -
     ]
     torn = replace(moved, observations=(*moved.observations[:4], *shifted))
     assert [one.found for one in self_test(torn, GOAL)] == [True]
-    # A clock that jumped back by 1,000 seconds would leave time for anything.
+    # If the clock jumped back by 1,000 seconds, any number of cycles would fit.
     assert [one.found for one in self_test(torn, replace(GOAL, max_seconds=15.0))] == [False]
 
 

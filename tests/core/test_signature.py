@@ -1,4 +1,4 @@
-"""The last words of real deaths, and the names they get."""
+"""The last log lines of real crashes, and the names of their signatures."""
 
 from __future__ import annotations
 

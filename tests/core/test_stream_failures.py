@@ -16,7 +16,7 @@ SPEC = CycleSpec(0, 300, 50, 2.0)
 def loaded(
     seconds: float, spec: CycleSpec, watch: StreamFailures, start: float = 0.0, **each: Any
 ) -> float | None:
-    """Ledgers ten times a second whose counts grow by so many each time; when loading was to stop."""
+    """Ledgers ten times a second whose counts grow by these numbers; returns when loading should stop."""
     watch.begin_cycle()
     causes = each.pop("causes", {})
     for n in range(1, int(seconds * 10) + 1):

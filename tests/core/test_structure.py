@@ -128,7 +128,7 @@ def test_a_private_attribute_of_another_object_is_found() -> None:
 
 
 def incomplete_objects(source: str) -> list[str]:
-    """Where an object asks whether it has an attribute yet: it was not complete when it was constructed."""
+    """Places where an object checks whether it has an attribute yet: it was not complete when it was constructed."""
     if "hasattr" not in source and "getattr" not in source:
         return []  # parsing every module takes a second
     found = []

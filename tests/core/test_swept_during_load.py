@@ -14,7 +14,7 @@ STREAMS = (100, 300, 300, 150, 1_526, 1_194)
 
 
 def swept(grown: Sequence[float], answered: Sequence[int] = STREAMS) -> float | None:
-    """When, after loads of ten seconds each that added so much."""
+    """The time of the sweep after loads of ten seconds each with this growth."""
     levels, found, done = [16.0], [Moment(Phase.WARMUP, {}, {"time": 0.0}, 0)], 0.0
     for index, (value, streams) in enumerate(zip(grown, answered, strict=True), start=1):
         done += streams

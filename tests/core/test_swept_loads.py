@@ -10,7 +10,8 @@ from tests.core.series import FDS, OBJECTS, observation, trial
 
 
 def test_a_load_after_the_search_did_not_add_nothing() -> None:
-    """The missing level was taken from the load after it, so that load seemed swept and what was left 60 s younger."""
+    """The missing level was taken from the load after it. That load then seemed swept, and the remainder 60 s
+    younger."""
     loads = [
         (1000, Phase.WARMUP),
         (1200, Phase.LOAD),

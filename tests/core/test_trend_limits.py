@@ -86,7 +86,7 @@ def test_the_second_half_rises_half_as_steeply_as_the_whole(late: float, continu
 
 @pytest.mark.parametrize(("large", "status"), [(350, OPEN), (375, OPEN), (380, LEAKING)])
 def test_growth_per_cycle_must_leave_the_driver_three_errors(large: int, status: str) -> None:
-    """Per second is told apart a little later than per cycle."""
+    """Growth per second is distinguished a little later than growth per cycle."""
     clients = [300, large] * 6
     levels = [
         level + 0.001 * (1, -1, -0.6, 0.6)[i % 4]

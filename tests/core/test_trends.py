@@ -1,4 +1,4 @@
-"""The trend over comparable nights, its words, and two runs compared."""
+"""The trend over comparable runs, its texts, and the comparison of two runs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_nights_under_another_load_are_another_series() -> None:
 
 
 def test_a_class_that_appears_with_the_leak_was_zero_before() -> None:
-    """A census names only the classes that it met; all descriptors were counted on every night."""
+    """A census names only the classes that occurred; all descriptors were counted in every run."""
     total = [measured(0.0, kind="", half=0.0005), measured(0.21, kind="")]
     entries = [night(n, total[0]) for n in range(18)] + [
         night(n, total[1], measured(0.21)) for n in range(18, 30)

@@ -78,7 +78,7 @@ NEVER_ONE = {
 
 
 def test_no_text_has_its_own_way_of_counting() -> None:
-    """Numbers that may be one meet their nouns in ``counted`` alone."""
+    """Only ``counted`` joins a number that may be one with its noun."""
     nouns = "connections|cycles|streams|events|descriptors|threads|blocks|profiles|endpoints|exceptions|tracebacks"
     nouns += "|bytes|fds"
     alone = re.compile(rf"\{{[^{{}}]+\}} (?:more |further |load )?(?:{nouns})\b")

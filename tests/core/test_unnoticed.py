@@ -18,7 +18,7 @@ CLOSE_WAIT, ROWLESS = Key("fds", "close-wait"), Key("fds", "rowless-socket")
 
 
 def seen(*held: tuple[float, float], **more: Any) -> list[Observation]:
-    """Cycles after which so many sockets are in CLOSE_WAIT and so many without a row."""
+    """Cycles after which these numbers of sockets are in CLOSE_WAIT and without a row."""
     return [
         observation(index, {FDS: 8.0 + wait + gone, CLOSE_WAIT: wait, ROWLESS: gone}, **more)
         for index, (wait, gone) in enumerate(held)

@@ -345,7 +345,7 @@ def test_a_heap_that_may_wait_for_its_collection_is_no_growth_while_connected(
 
 
 def test_pages_of_the_last_hold_are_collected_before_the_next_one() -> None:
-    """Else the clients of the next hold fill pages that nobody sees grow."""
+    """Otherwise the clients of the next hold would fill these pages without visible growth."""
     now = collected(100_000, 8 * MIB, collects=True)
     for seen, again in ((1, False), (2, False), (3, True)):
         part = replace(now, observations=now.observations[:seen])
@@ -500,7 +500,7 @@ def test_noise_of_a_counter_costs_no_long_hold() -> None:
 
 
 def quiet_hold(received: float) -> Trial:
-    """A first hold whose readers received so many bytes a second, and in which nothing grew."""
+    """A first hold whose readers received a number of bytes a second, and in which nothing grew."""
     spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, concurrency=CLIENTS, dwell=5.0, stalled=25)
     one = held(spec, HEAP, lambda t, r, s: 30 * MIB, 0.0)
     return trial([], observations=[replace(one, ledger=replace(one.ledger, bytes=round(received * 25 * 5)))])
@@ -576,7 +576,7 @@ def test_a_busy_service_that_sent_nothing_between_the_last_two_readings_still_gr
 
 
 def watched_with_leak(per_event: float, freed: float) -> list[Observation]:
-    """The hold cycles of a service that keeps so much of each event, of which this share is freed at the disconnect,
+    """The hold cycles of a service that retains a part of each event, of which a share is freed at the disconnect,
     beside 60 objects of each connected client."""
     now = trial([], observations=[])
     rest = 1000.0

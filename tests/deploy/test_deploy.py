@@ -141,7 +141,7 @@ def check_harness(arguments: list[str]) -> dict[str, Any]:
 
 
 def check_locust(arguments: list[str]) -> None:
-    """Locust's own parser, with the options that a locustfile of ours adds."""
+    """Locust's own parser, with the options that our locustfiles add."""
     file = next(one.partition("=")[2] for one in arguments if one.startswith("--locustfile="))
     assert (ROOT / "locustfiles" / Path(file).name).is_file()
     done = subprocess.run(

@@ -37,7 +37,7 @@ def proxied() -> Iterator[tuple[Proxy, socket.socket]]:
 
 @contextmanager
 def linked(proxy: Proxy, behind: socket.socket) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A connection through the proxy: the peer's end and the far one."""
+    """A connection through the proxy: the peer's end and the broker's."""
     with socket.create_connection(proxy.address, timeout=10) as front:
         behind.settimeout(10)
         back, _ = behind.accept()
@@ -62,7 +62,7 @@ def test_a_direction_whose_reader_is_slow_holds_a_bounded_buffer(reverse: bool) 
                 idle = 0
             except BlockingIOError:
                 idle += 1
-                proxy.change()  # an order lets every connection go on, which must not read more
+                proxy.change()  # an order lets every connection continue, which must not read more
                 select.select([], [sender], [], 0.01)
             most = max([most, *(len(way.buffer) for link in links(proxy) for way in link.ways)])
             assert most < 2 * BUFFER == 128 * 1024

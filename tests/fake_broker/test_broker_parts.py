@@ -72,7 +72,7 @@ def test_a_full_journal_ends_with_a_line_that_reports_it(
 
 
 def test_a_full_disk_ends_the_journal_and_nothing_else() -> None:
-    """/dev/full is a device, so its errors are planted on a pipe that nobody reads any more."""
+    """/dev/full is a device, so its errors are planted on a pipe without a reader."""
     read, write = os.pipe()
     journal = Journal.__new__(Journal)
     journal._file = os.fdopen(write, "w", encoding="ascii", buffering=1 << 16)
@@ -199,7 +199,9 @@ def test_an_identity_belongs_to_a_connection_and_goes_with_it(monitor: tuple[Mon
     one.meet(b"b", 7)  # another identity on the same connection takes its place
     assert (one.knows(b"a"), one.knows(b"b"), one.identities, one.identities_seen) == (False, True, 1, 2)
     one.meet(b"c", 8)
-    events.waiting = [(zmq.EVENT_ACCEPTED, 8)]  # a descriptor is reused at once: whoever had it is gone
+    events.waiting = [
+        (zmq.EVENT_ACCEPTED, 8)
+    ]  # a descriptor is reused at once: its earlier connection has ended
     one.drain()
     assert (one.knows(b"c"), one.identities, one.peers) == (False, 1, 2)
     events.waiting = [(zmq.EVENT_DISCONNECTED, 7)]
@@ -328,7 +330,7 @@ class Directory:
 
 
 class Empty(Directory):
-    """Nobody serves anything."""
+    """A directory without services."""
 
     def service_names(self) -> Sequence[bytes]:
         return []

@@ -481,7 +481,7 @@ def test_help_and_the_list_of_faults() -> None:
 
 def test_faults_of_the_transport_count_in_stats(start: Start, until: Callable[..., Any]) -> None:
     broker = start("--proxy", "--fault", "slices,size=5")
-    peer = broker.dealer()  # held: pyzmq closes a socket that nobody refers to
+    peer = broker.dealer()  # kept in a variable: pyzmq closes a socket without references
     broker.check(peer, "state", b"ping")
     broker.order("fault", fault="cut")
 

@@ -202,7 +202,7 @@ def test_the_plantd_quirks() -> None:
     assert script.says(CLIENT, [b"junk", b"MDPC02", b"REQUEST", b"state", b"x"])[0][1].body == (b"x",)
     assert script.says(CLIENT, [b"MDPC02", b"\x01", b"state", b"x"]) == []
     assert script.stat("invalid") == {"header": 1}
-    # A worker that dies at work is never forgotten, an idle one is.
+    # A worker that exits while it has a request is never dropped, an idle one is.
     script.ready("echo", WORKER)
     script.asks("echo", b"x")
     script.ready("echo", OTHER)

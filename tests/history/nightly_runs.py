@@ -1,4 +1,4 @@
-"""Runs of many nights as plain values."""
+"""Nightly runs as plain values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def measured(rate: float, *, metric: str = "fds", kind: str = "eventfd", half: f
 
 
 def night(number: int, *metrics: Measured, target: str = "app.py /events", **more: object) -> RunEntry:
-    """The run of one night."""
+    """One nightly run."""
     leaking = any(one.status == "leaking" for one in metrics)
     outcome = "leaking" if leaking else "bounded"
     trial = TrialEntry(

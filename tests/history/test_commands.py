@@ -235,7 +235,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_history_is_never_a_link_to_the_world(tmp_path: Path) -> None:
-    """Other users of the machine must not read what services said."""
+    """Other users of the machine must not read the output of services."""
     old = os.umask(0)
     try:
         history(tmp_path, "add", SAMPLE)

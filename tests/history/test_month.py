@@ -24,7 +24,7 @@ START = datetime.datetime(2026, 2, 1, 2, tzinfo=datetime.UTC)
 
 
 def soak(number: int, reports: Path) -> tuple[RunRecord, Path]:
-    """One night's run on disk: what the service kept is scripted, plan and judge are the real ones."""
+    """One nightly run on disk: the levels of the service are scripted, plan and judge are the real ones."""
     rate = 0.21 if number >= LEAK else 0.0
     trial, _ = play(
         lambda did: {FDS: 9.0 + int(rate * did.connections), Key("threads"): 4.0 + number % 2},

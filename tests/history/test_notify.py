@@ -25,7 +25,7 @@ SAYS = (
 
 
 def changes(*outcomes: str) -> list[tuple[str, str]]:
-    """(previous, outcome) of every notice of a sequence of nights."""
+    """(previous, outcome) of every notice of a sequence of runs."""
     found, earlier = [], []
     for number, outcome in enumerate(outcomes):
         entry = night(number, measured(0.0))
@@ -147,7 +147,7 @@ def test_a_guard_notifies_of_a_new_leak_without_the_secret(by: str, tmp_path: Pa
 
 
 def test_a_webhook_that_is_unreachable_costs_neither_verdict_nor_exit_code(tmp_path: Path) -> None:
-    """A service that asks for a login is judged within a second; what is reported of it is reported of a leak too."""
+    """A service that requires a login is judged within a second; its notification is like that of a leak."""
     done = harness(
         "guard", *SMALL, "--quiet", "--notify", f"http://127.0.0.1:9/{SECRET}", "--out", "run", "--url", URL, "--",
         sys.executable, SERVICES / "difficult.py", "{port}", "login", cwd=tmp_path, env={"HARNESS_HISTORY": "h.db"},

@@ -1,4 +1,4 @@
-"""The plugin as a user's test suite meets it."""
+"""The plugin in a user's test suite."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def all_gone(word: str) -> None:
 
 
 def read_again(run: Path) -> None:
-    """What is kept of a run that was broken off is judged and reported as such."""
+    """The kept part of an aborted run is judged and reported as such."""
     for words, code in ((["judge"], 3), (["report"], 0)):
         command = [sys.executable, "-m", "harness.cli", *words, str(run)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -127,7 +127,7 @@ def test_pytest_timeout_ends_a_guard_and_everything_it_started(
 def test_the_thread_method_ends_pytest_at_once_and_no_process_is_left(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """pytest-timeout leaves by os._exit() then: no fixture and no finally block runs."""
+    """pytest-timeout then calls os._exit(): no fixture and no finally block runs."""
     monkeypatch.setenv("MARK", str(pytester.path))
     pytester.makepyfile(TOO_LONG)
     result, run = timed_out(pytester, "thread")

@@ -33,7 +33,7 @@ SAID = {
 
 
 class Browser:
-    """One running Chromium. Its start takes longer than most of what is asked of it, so tests share one."""
+    """One running Chromium. Its start takes longer than most tests, so they share one."""
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write = read, write

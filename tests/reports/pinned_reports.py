@@ -1,6 +1,6 @@
 """Trials of every kind and the figures of every form of report on them.
 
-``python -m tests.reports.pinned_reports`` writes tests/reports/pinned.json anew, after a deliberate change of a form;
+``python -m tests.reports.pinned_reports`` writes tests/reports/pinned.json again, after a deliberate change of a form;
 with the name of a scenario it prints the figures.
 """
 
@@ -158,7 +158,7 @@ def trials() -> Iterator[tuple[str, Scenario]]:
 
 
 def histories() -> Iterator[tuple[str, Scenario]]:
-    """Many nights: the trend, a comparison, exports, the site."""
+    """Many nightly runs: the trend, a comparison, exports, the site."""
     fell = [night(n, measured(0.3 if n < 12 else 0.0)) for n in range(24)]
     twice = [night(n, measured(0.0 if n < 9 else 0.2 if n < 18 else 0.6)) for n in range(27)]
     dirty = [replace(one, dirty=True, kernel="6.2" if n > 14 else "6.1") for n, one in enumerate(month())]

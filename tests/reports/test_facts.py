@@ -134,7 +134,8 @@ def test_a_class_of_the_script_itself_has_its_plain_name() -> None:
 
 
 def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
-    """A heap that grows by 4 kB a stream, seen from outside alone, may stay undecided: the runtime would have told."""
+    """A heap that grows by 4 kB a stream, read from outside alone, may stay undecided: counters of the runtime would
+    decide."""
     note = missing("mount net/http/pprof in the service, or pass its address with --pprof URL (x)")
     few = replace(LEAKING, observations=LEAKING.observations[:2], notes=(note,))
     text = read(few)

@@ -1,4 +1,4 @@
-"""What a person reads, word by word: the terminal, pytest, Markdown and JUnit, for every kind of end.
+"""The texts that people read, word for word: terminal, pytest, Markdown and JUnit, for every kind of outcome.
 
 HARNESS_GOLDEN=write writes the files again. Read the difference before committing it.
 """

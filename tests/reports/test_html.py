@@ -83,7 +83,7 @@ def test_the_page_has_units_and_words(record: RunRecord) -> None:
     assert "2 more places left out · the search was cut short: no time; not all measured" in text
     assert "one (and 1 more warning below)" in text
     assert "in the report" not in text, "this is the report"
-    # A search that found no place is said once, and is no place.
+    # A search that found no place is reported once, and not as a place.
     notes = (Note(NoteKind.PARTIAL, "the search for its place in the source was interrupted"),)
     leaking = trial([310, 610, 910], places=Places(notes=notes))
     text = render(replace(record, trials=(replace(leaking, verdict=judge(leaking)),)), {})

@@ -1,7 +1,7 @@
-"""The figures of every form of report on many trials are what they were before; their wording is not looked at.
+"""The figures of every form of report on many trials are what they were before; their wording is not compared.
 
-These values are not known to be right: tests of single forms are for that. If a change is meant,
-``python -m tests.reports.pinned_reports`` writes the file anew.
+These values are not known to be right: tests of single forms are for that. If a change is intended, ``python -m
+tests.reports.pinned_reports`` writes the file again.
 """
 
 from __future__ import annotations

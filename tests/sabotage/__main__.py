@@ -1,8 +1,8 @@
-"""Run the table several times and write what came out: ``python -m tests.sabotage [--repeat N] [NAME …]``.
+"""Run the table several times and write the results: ``python -m tests.sabotage [--repeat N] [NAME …]``.
 
 Exit code 1 when a verdict was wrong; its run directory is kept and named. Without NAME all rows are run, and the table
-in docs/sabotage.md is written anew; rows that were chosen by name are only shown. With --add-to FILE each run is added
-to a file, and the table is written from all that is in it.
+in docs/sabotage.md is written again; rows that are chosen by name are only printed. With --add-to FILE each run is
+added to a file, and the table is written from all that is in it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def chosen(names: Sequence[str]) -> list[Case]:
 
 
 def runs(cases: Sequence[Case], repeat: int, benign: int, jobs: int, folder: Path) -> Iterator[Result]:
-    """Each case as often as asked, the whole table before the next round."""
+    """Each case ``repeat`` times, the whole table before the next round."""
 
     def once(turn: tuple[int, Case]) -> Result:
         number, case = turn

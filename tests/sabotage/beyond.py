@@ -1,4 +1,4 @@
-"""Rows outside the model of "so much per connection": what is released late, pools, caps, slow services, and errors.
+"""Rows outside the model of "so much per connection": late releases, pools, caps, slow services, and errors.
 
 Each subject has services of at least two languages. ``max_time`` marks a row that two minutes cannot decide by its
 nature.
@@ -14,7 +14,7 @@ from tests.sabotage.case import Advised, Case, Green, Leak, Leaks, Required
 GREEN = Green()
 LONGER: dict[str, Any] = {"max_time": 300.0}
 REQUESTS: dict[str, Any] = {"mode": "request"}
-LOADED = ("connection", "answered-stream")  # where the plant does not tell them apart
+LOADED = ("connection", "answered-stream")  # where the planted leak does not distinguish them
 BY_STREAM = "answered-stream"
 CONNECTED = ("event", "connected-second", "stalled-second", "slow-reader")
 ANY_MEMORY = ("", "anonymous", "heap-bytes", "objects", "blocks", "external")

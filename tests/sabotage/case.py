@@ -24,7 +24,8 @@ def _each(names: str | tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """What must be found. metric, kind and driver: one, or several of which each will do; kind "" is the total.
+    """The leak that must be found. metric, kind and driver: one, or several of which any is right; kind "" is the
+    total.
 
     rate: units per unit of the driver, of ``time`` per second; None: any. within: share by which it may be missed.
     beside: metrics that may be found as well, because what leaks holds them. scope: ``while-connected`` for what is
@@ -106,12 +107,12 @@ class Leaks:
 
 @dataclass(frozen=True, slots=True)
 class Advised:
-    """Everything comes back; where that takes longer than two minutes, the advice names the option that decides."""
+    """Everything is released; if that takes longer than two minutes, the advice names the option that decides."""
 
     option: str
 
     def wrong(self, verdict: Verdict) -> list[str]:
-        """What the verdict accuses the service of, or leaves open without the option."""
+        """What the verdict reports wrongly, or leaves open without the option."""
         if verdict.outcome is Outcome.BOUNDED:
             return []
         if verdict.outcome is not Outcome.INCONCLUSIVE:
@@ -133,7 +134,7 @@ class Required:
     option: str
 
     def wrong(self, verdict: Verdict) -> list[str]:
-        """What the verdict claims unseen, blames on another driver, or leaves open without the option."""
+        """What the verdict claims without evidence, attributes to another driver, or leaves open without the option."""
         if verdict.outcome is Outcome.LEAKING:
             others = {f.driver for f in verdict.findings} - {self.driver}
             return (
@@ -153,10 +154,10 @@ class Required:
 
 @dataclass(frozen=True, slots=True)
 class Green:
-    """Everything comes back."""
+    """Everything is released."""
 
     def wrong(self, verdict: Verdict) -> list[str]:
-        """What the verdict accuses the service of, or leaves open."""
+        """What the verdict reports wrongly, or leaves open."""
         if verdict.outcome is Outcome.BOUNDED:
             return []
         return [f"expected bounded, saw {verdict.outcome.value}: {verdict.explanation}"]
@@ -167,8 +168,8 @@ class Green:
 
 @dataclass(frozen=True, slots=True)
 class Red:
-    """Another outcome than a leak. signature: of the crash, one of these; empty: not looked at.
-    grown: what must be said to have grown before a death."""
+    """Another outcome than a leak. signature: of the crash, one of these; empty: not checked. grown: metrics whose
+    growth before a crash must be reported."""
 
     outcome: Outcome
     signature: tuple[str, ...] = ()
@@ -193,8 +194,8 @@ class Red:
 class Case:
     """runtime: which program. behaviour: its argument. load: options that differ from a guard's default.
 
-    quick: one of those that every test run has. arguments: more words of the command. variant: tells rows of the same
-    behaviour apart.
+    quick: one of those that every test run has. arguments: further arguments of the command. variant: distinguishes
+    rows of the same behaviour.
     """
 
     runtime: str

@@ -17,7 +17,7 @@ BEGIN, END = "<!-- table: python -m tests.sabotage -->", "<!-- end of table -->"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one run leaves. said: the first finding, or the outcome."""
+    """The result of one run. said: the first finding, or the outcome."""
 
     name: str
     expected: str

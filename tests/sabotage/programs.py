@@ -15,7 +15,8 @@ _TURN = threading.Lock()
 
 
 def go_binary(folder: Path) -> Path:
-    """The program of a folder, built once; gone when this process ends. Raises CalledProcessError with go's words."""
+    """The program of a folder, built once; gone when this process ends. Raises CalledProcessError with the output of
+    go."""
     with _TURN:
         return _built(folder)
 

@@ -25,7 +25,7 @@ LEFT = (
     "close-wait",
     "rowless-socket",
     "tcp-in",
-)  # a connection whose client has left; its class may change
+)  # a connection whose client has disconnected; its class may change
 STALLED = {"connections": 60, "concurrency": 12}
 
 
@@ -53,7 +53,7 @@ REFERENCE: tuple[Case, ...] = (
         Red(Outcome.CRASHED, ("zeromq-assertion", "python-sigsegv", "python-abort", "python-fatal")),
         {"connections": 16, "concurrency": 16, "dwell": 4.0, "events": 0},
     ),
-    # At rest is when the last abandoned receive is over, 1.5 s after its client left: fewer cycles a minute.
+    # The service is idle once the last abandoned receive is over, 1.5 s after its client: fewer cycles a minute.
     _alone("abandoned-check", Green(), {"max_time": 240.0}, "--mitigation", "pool", "--timeout", "1.5"),
     _alone(
         "unseen-disconnect",

@@ -19,7 +19,7 @@ def run(name: str, tmp_path: Path) -> tuple[Trial, bool, str]:
     made = Run(command="test", seed=1, out=tmp_path / "run", interrupt=threading.Event())
     trial = made.trial(
         setup_for(spec, LoadOverrides(max_seconds=90.0))
-    )  # each dies long before; a busy machine is late
+    )  # each crashes long before that; a busy machine is slower
     good, why = confirmed(replace(trial), spec)
     return trial, good, why
 

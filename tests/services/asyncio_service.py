@@ -28,7 +28,7 @@ def task() -> None:
 
 
 def timer() -> None:
-    """Ten times a second for ever: costs CPU at rest."""
+    """A timer that runs ten times a second for ever, and so uses CPU while the service is idle."""
     loop = asyncio.get_running_loop()
 
     def again() -> None:

@@ -25,7 +25,7 @@ TICK = 0.05  # seconds
 EVERY = 0.02  # seconds between two events
 RARELY = 0.5  # the same where each event counts: a client that stays for one is sent one
 LOOKUP = 0.003  # seconds that an answer takes
-LATE = 0.05  # the same where clients are to leave before it, however busy the machine
+LATE = 0.05  # the same where clients must disconnect before it, however busy the machine is
 SLOW = 0.1  # seconds after which a reader counts as slow
 SMALL, LARGE = b"data: hello\n\n", b"data: " + b"x" * 16384 + b"\n\n"
 ABORTS = ("reset", "early")
@@ -40,12 +40,12 @@ class Refused(Exception):
 
 
 class Behaviour:
-    """Serves and keeps nothing. large: events that fill a window. linger: seconds between the client's leave and
-    the close. deaf: never closes after the client has left; recycle: connections after which a worker is replaced.
-    notices: a departure is noticed by a ``read`` at once or by a ``write`` that fails. overflow: what happens to events
-    for a reader that does not read: ``wait``, ``buffer`` without limit, or ``drop``. plain: a short response instead of
-    a stream. status: of every response. workers: threads of the pool that serves, 0 for one per connection.
-    forgets: a stream does not end when its client leaves."""
+    """Serves and keeps nothing. large: events that fill a window. linger: seconds between the client's disconnect and
+    the close. deaf: never closes after the client has disconnected; recycle: connections after which a worker is
+    replaced. notices: a departure is noticed by a ``read`` at once or by a ``write`` that fails. overflow: what happens
+    to events for a reader that does not read: ``wait``, ``buffer`` without limit, or ``drop``. plain: a short response
+    instead of a stream. status: of every response. workers: threads of the pool that serves, 0 for one per connection.
+    forgets: a stream does not end when its client disconnects."""
 
     event = SMALL
     every = EVERY
@@ -309,7 +309,7 @@ class GarbageFiles(Behaviour):
 
 
 class LateClose(Behaviour):
-    """Closes 0.7 s after the client has left."""
+    """Closes 0.7 s after the client has disconnected."""
 
     linger = 0.7
 

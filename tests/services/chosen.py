@@ -6,8 +6,8 @@ Several are joined by ``+``: ``release-10+pipe@connection``.
 
 Drivers: ``connection`` (a request was read), ``answered`` (the head of a response was sent), ``event`` (an event was
 sent), ``time`` (20 times a second, clients or not), ``abort`` (the client reset the connection), ``early`` (it did so
-before its answer), ``half-close`` (it shut its side and went on reading), ``slow`` (it did not read), ``timeout`` (the
-broker did not answer).
+before its answer), ``half-close`` (it shut its side and continued to read), ``slow`` (it did not read), ``timeout``
+(the broker did not answer).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Services that a guard must tell apart, each difficult in one way. usage: difficult.py PORT KIND
+"""Services that a guard must distinguish, each difficult in one way. usage: difficult.py PORT KIND
 
-``stubborn`` also streams only to a POST with the body ``hello``, and only once /ready was asked and said yes.
+``stubborn`` also streams only to a POST with the body ``hello``, and only after /ready was requested and answered with
+success.
 """
 
 from __future__ import annotations

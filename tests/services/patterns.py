@@ -23,7 +23,7 @@ BURST = 0.5  # seconds without a request, after which the next one begins a burs
 
 
 class Release(Behaviour):
-    """What a connection used is closed N seconds after its client has left."""
+    """Closes the resources of a connection N seconds after its client has disconnected."""
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
@@ -57,7 +57,7 @@ class SpreadRelease(Release):
 
 
 class Sweep(Behaviour):
-    """A sweep every N seconds closes what the clients that have left had used."""
+    """A sweep every N seconds closes the resources of the clients that have disconnected."""
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
@@ -166,7 +166,7 @@ class Capped(Behaviour):
 
 
 class Exhausted(Behaviour):
-    """A pool of N threads; a stream retains its thread and its socket once its client has left."""
+    """A pool of N threads; a stream retains its thread and its socket after its client has disconnected."""
 
     forgets = True
 
@@ -219,7 +219,7 @@ class Unauthorized(Unhealthy):
 
 
 class Refusing(Behaviour):
-    """Answers 503 while its backend is down, and gives everything back."""
+    """Answers 503 while its backend is down, and releases everything."""
 
     status = 503
 

@@ -1,4 +1,5 @@
-"""A service that logs everything it is sent, in the ways services do, and some lines meant for others; then it aborts.
+"""A service that logs every request in the ways of real services, and lines that look like commands of a CI system;
+then it aborts.
 
 usage: telltale.py PORT REQUESTS [anything …] - it aborts at that request.
 """

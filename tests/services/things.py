@@ -52,7 +52,7 @@ _UPSTREAM: list[socket.socket] = []
 
 
 def _upstream() -> socket.socket:
-    """A server elsewhere: a listener of this process, whose backlog takes connections in."""
+    """Another server: a listener of this process, whose backlog accepts connections."""
     if not _UPSTREAM:
         _UPSTREAM.append(socket.create_server(("127.0.0.1", 0), backlog=4096))
     return _UPSTREAM[0]

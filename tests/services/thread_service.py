@@ -24,7 +24,7 @@ class Service:
         self.behaviour = behaviour
 
     def serve(self, connection: socket.socket, address: object = None) -> None:
-        """One connection, to its end."""
+        """Serve one connection until it ends."""
         way = "closed"
         try:
             way = self._answer(connection)
