@@ -217,6 +217,7 @@ class Proxy:
     def _watch(self, link: Link) -> None:
         """Register the connection only for events, or a time, after which it can make progress."""
         now = self._clock()
+        # Bytes that wait for a pause or a gap to end: a timer wakes the connection, not its socket.
         waits = [w.next for w in link.ways if w.buffer and w.next > now]
         if waits and not link.silenced:
             self._timed[link] = min(waits)
@@ -228,10 +229,12 @@ class Proxy:
         ):
             events = 0
             if not link.silenced:
+                # A full buffer is not read further, so TCP's flow control stops the sender.
                 if not reads.ended and len(reads.buffer) < BUFFER:
                     events |= selectors.EVENT_READ
                 if writes.buffer and writes.next <= now:
                     events |= selectors.EVENT_WRITE
+            # A selector does not accept a registration without events, so such a socket is unregistered.
             known = self._selector.get_map().get(one)
             if known is None:
                 if events:

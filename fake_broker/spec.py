@@ -62,6 +62,7 @@ def parse(data: Mapping[str, Any]) -> Spec:
             )
     fault = kind(**_values(kind, own, rest))
     match = Match(**_values(Match, _fields(Match), rest))
+    # A fault that can never apply would be switched on without any effect, so it is an error.
     if match.message != "*" and match.message not in kind.commands | kind.also:
         able = (
             ", ".join(c for c in COMMANDS if c in kind.commands | kind.also)

@@ -84,8 +84,10 @@ def resumed_arguments(found: Resumption, rest: Sequence[str]) -> list[str]:
         raise ConfigError(
             f"{OPTION} {run}: it was started in {plan.folder}; change there first: cd {plan.folder}"
         )
+    # The whole command line once more: it has the secrets, which the stored one lacks.
     if len(rest) == len(plan.arguments) and all(map(_matches, plan.arguments, rest)):
         return list(rest)
+    # Everything after "--" belongs to the command of the service and cannot be replaced.
     end = plan.arguments.index("--") if "--" in plan.arguments else len(plan.arguments)
     stored = {_name(one): one for one in _options(plan.arguments[:end])}
     given = dict(_changeable(rest, run, stored))

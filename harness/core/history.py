@@ -242,6 +242,7 @@ def prunable(
             kept.add(entry.digest)
         if keep_failures and entry.outcome != Outcome.BOUNDED.value:
             kept.add(entry.digest)
+        # A run of several trials counts for each target, and stays if it is among the newest of any of them.
         for name in {(trial.target, trial.profile) for trial in entry.trials} or {("", "")}:
             seen[name] = seen.get(name, 0) + 1
             if keep_last is not None and seen[name] <= keep_last:

@@ -66,12 +66,14 @@ def secrets_in_body(body: str) -> Iterator[str]:
         yield from (piece for line in lines for piece in _telling(line.strip()))
     try:
         data = json.loads(body[:MAX_BODY])
+    # A body that is not JSON may be a form; a form has one line.
     except (ValueError, RecursionError):
         if "=" in body and "\n" not in body.strip():
             yield from (
                 text for _, text in parse_qsl(body[:MAX_BODY], max_num_fields=None) for text in _telling(text)
             )
         return
+    # A stack instead of recursion: the nesting of a body is not limited.
     waiting = [data]
     while waiting:
         part = waiting.pop()

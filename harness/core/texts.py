@@ -38,6 +38,7 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
         return change(value)
     if isinstance(value, tuple | list):
         parts = [_mapped(part, change) for part in value]
+        # The value itself is returned where nothing changed: a record may be large, and most texts hold no secret.
         if all(new is old for new, old in zip(parts, value, strict=True)):
             return value
         return tuple(parts) if isinstance(value, tuple) else parts

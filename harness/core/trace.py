@@ -100,6 +100,7 @@ def goroutines(lines: Sequence[str]) -> Iterator[Goroutine]:
     """Every goroutine of a dump as Go's runtime prints it (runtime.Stack, a crash, pprof's goroutine?debug=2)."""
     one: Goroutine | None = None
     function, starter = "", False
+    # An empty line ends a goroutine, so one is added after the last. A frame has two lines: the call, then its place.
     for line in (*lines, ""):
         if start := GOROUTINE.match(line):
             one, function = Goroutine(start[1], start[2]), ""

@@ -51,6 +51,7 @@ def grown(before: Snapshot, after: Snapshot, *, ignore: Iterable[Ignore] = (), s
     for kind, things in after.things.items():
         old = before.things.get(kind, {})
         for key, thing in things.items():
+            # An identity may be an address, which is reused: a weak reference shows whether it is the same object.
             known = old.get(key)
             same = known is not None and (
                 known.ref is None or thing.ref is None or known.ref() is thing.ref()

@@ -193,56 +193,63 @@ def next_step(
     """What to do first. driver, metric, kind: of the finding; runtime: of the service, as its record names it. held:
     the container in which the growth was found, which is then named. recipe: of the finding, if one fits."""
 
-    def word(table: Mapping[str, str]) -> str:
+    def for_runtime(table: Mapping[str, str]) -> str:
         return table.get(runtime or "", table[""])
 
+    # The first condition that holds decides. Drivers that name a cause by themselves come before recipes and metrics,
+    # and a container that was found is more precise than any general advice.
     opened = "answered stream" if driver == "answered-stream" else "connection"
     if driver == "event" and recipe in UPSTREAM and not held:
-        return f"give back the connection that each event opens to another service: {word(RETURNED_BY)}"
+        return (
+            f"give back the connection that each event opens to another service: {for_runtime(RETURNED_BY)}"
+        )
     if driver == "event" and metric == "fds" and not held:
-        return f"find what each event opens, and close it {word(CLOSED_BY)}"
+        return f"find what each event opens, and close it {for_runtime(CLOSED_BY)}"
     if driver == "event":
         if held:
             return f"bound {held.name}, or remove from it what each event adds"
-        return f"look at what each event adds to: {word(ENDLESS)}"
+        return f"look at what each event adds to: {for_runtime(ENDLESS)}"
     if driver == "time":
         if held:
             return f"look at what adds to {held.name}: it grows without any client"
-        return f"look at {word(TICKING)}: it grows without any client"
+        return f"look at {for_runtime(TICKING)}: it grows without any client"
     if driver == "abort":
         left = f", and what it leaves in {held.name}" if held else ""
-        return f"look at the path taken when a client vanishes: {word(NOTICED_BY)}{left}"
+        return f"look at the path taken when a client vanishes: {for_runtime(NOTICED_BY)}{left}"
     if driver == "slow-reader":
         return "limit the buffer of a reader that does not read, and disconnect it after a timeout"
     if driver == "broker-timeout":
-        return f"look at the path taken on a timeout: close what was opened for the request {word(CLOSED_BY)}"
+        return f"look at the path taken on a timeout: close what was opened for the request {for_runtime(CLOSED_BY)}"
     if driver == "client":
         where = f" in {held.name}" if held else ""
         return f"look at what is kept for each client{where}, and bound it or drop it after a time"
     if driver == "invalid-request":
-        return f"look at what is opened before a request is rejected, and close it {word(CLOSED_BY)}"
+        return f"look at what is opened before a request is rejected, and close it {for_runtime(CLOSED_BY)}"
     if driver and recipe in ZOMBIES:
-        return f"wait for each child process that has exited: {word(WAITED_BY)}"
+        return f"wait for each child process that has exited: {for_runtime(WAITED_BY)}"
     if driver and recipe in CLIENTS and not held:
-        return f"look at how the handler learns that its client has left: {word(NOTICED_BY)}"
+        return f"look at how the handler learns that its client has left: {for_runtime(NOTICED_BY)}"
     if driver and recipe in UPSTREAM and not held:
-        return f"give back the connection that each {opened} opens to another service: {word(RETURNED_BY)}"
+        return f"give back the connection that each {opened} opens to another service: {for_runtime(RETURNED_BY)}"
     if driver and metric == "idle-cpu":
-        return f"look at {word(TICKING)}: they still work for each {opened} that has ended"
+        return f"look at {for_runtime(TICKING)}: they still work for each {opened} that has ended"
     if driver and (ended := ENDED_BY.get((metric, kind))):
         if not held:
-            return f"{word(ended)}: it outlives its stream"
+            return f"{for_runtime(ended)}: it outlives its stream"
         removed = "it" if held.runs else f"the {held.item}"
-        return f"{word(ended)}, and remove {removed} from {held.name}: it outlives its stream"
+        return f"{for_runtime(ended)}, and remove {removed} from {held.name}: it outlives its stream"
     if driver and held and metric == "fds":
-        return f"close what each {opened} leaves in {held.name}, {word(CLOSED_BY)}"
+        return f"close what each {opened} leaves in {held.name}, {for_runtime(CLOSED_BY)}"
     if driver and held and metric == "memory":
-        return f"{word(REMOVED_BY)}, remove the {held.item} from {held.name}: it outlives its stream"
+        return f"{for_runtime(REMOVED_BY)}, remove the {held.item} from {held.name}: it outlives its stream"
     if driver and metric == "memory" and kind in KERNEL_MEMORY:
-        return f"find what each {opened} leaves behind: {word(LEFT)}"
+        return f"find what each {opened} leaves behind: {for_runtime(LEFT)}"
     if driver and metric == "memory":
-        return f"{word(REMOVED_BY)}, remove what the stream added to {word(ADDED_TO)}: it outlives its stream"
-    return f"find what each {opened} opens, and close it {word(CLOSED_BY)}"
+        collection = for_runtime(ADDED_TO)
+        return (
+            f"{for_runtime(REMOVED_BY)}, remove what the stream added to {collection}: it outlives its stream"
+        )
+    return f"find what each {opened} opens, and close it {for_runtime(CLOSED_BY)}"
 
 
 def explains(found: Places, place: Place, metric: str, grown: float) -> bool:

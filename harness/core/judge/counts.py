@@ -47,6 +47,8 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
             result = assess_at_ceiling(seen, key, trial.target.limits, test(one), granted, test)
             rises = sum(1 for value in one.increments if value > 0)
             results[key] = bound_runtime_threads(trial, key, result, rises, one.peak)
+    # First the results of single counts are related to each other, then each is checked for late releases. The order
+    # matters: a count that grew in step with a certain one must be known before its release is judged.
     results = rule_out_cache_by_idle_cpu(results)
     capped = limited(
         trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
@@ -57,8 +59,10 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
         key: fallen_back(seen, key, retained(trial, seen, key, one), trial.sensitivity)
         for key, one in results.items()
     }
+    # A leak into a limit is certain by itself, so it keeps its result whatever its leader is.
     kept = {key: _cap_at_leader(one, kept.get(leaders[key])) if key in leaders and key not in capped else one
             for key, one in kept.items()}  # fmt: skip
+    # Last come the rules that compare a count with what caused its growth.
     kept = without_changed_states(kept, read)
     kept = without_brought_objects(unserved(followed(seen, kept, FLOOR), capped), seen)
     return covered(without_brought_mappings(kept))

@@ -28,11 +28,13 @@ def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: f
 
     found: the moments of one process, from before its first client on.
     """
+    # The bound compares with the level before the first client, so that level must have been read.
     if one.status != "undecided" or not found or found[0].peak or found[0].done.get("connection"):
         return one
     read = [(moment, level) for moment in found if (level := level_of(moment, key)) is not None]
     if len(read) < 2 or read[0][0] is not found[0]:
         return one
+    # The latest readings come first: the more streams were answered, the stronger is the bound of a low level.
     start = read[0][1]
     for index in range(len(read) - 1, 0, -1):
         moment, level = read[index]
@@ -42,6 +44,7 @@ def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: f
         _, _, high = poisson_interval(max(0.0, level - start), exposure)
         highest = max(level for _, level in read[:index]) - start
         later = max((level for _, level in read[index + 1 :]), default=start) - start
+        # A leak that began late also starts from a low level. Its levels after later loads only rise.
         served = [(moment.done.get("answered", 0.0), level) for moment, level in read[index:]]
         rest = [level for (before, _), (amount, level) in pairwise(served) if amount > before]
         rest = [read[index][1], *rest]

@@ -44,6 +44,7 @@ def nearest(
         )
         if best is None or after < (best.after_connections or math.inf):
             best = found
+    # A rate whose interval reaches zero may never reach the ceiling, which None expresses.
     if best and best.after_connections_high == math.inf:
         best = Exhaustion(
             best.ceiling,

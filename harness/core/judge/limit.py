@@ -48,6 +48,7 @@ def limit_of(trial: Trial) -> Limit | None:
         for index, o in enumerate(trial.observations)
         if o.ledger.opened and o.complete and o.spec.phase is not Phase.SEARCH
     ]
+    # Only the cycles after the last one that was answered count: earlier failures were followed by answers.
     served = [index for index, ledger in loads if answered(ledger) > MAX_ANSWERED_SHARE * ledger.opened]
     after = [(index, ledger) for index, ledger in loads if not served or index > served[-1]]
     if not served or not after:
@@ -85,6 +86,7 @@ def assess_limited(
     """
     read = [(moment, level) for moment in found if (level := level_of(moment, key)) is not None]
     until = [pair for pair in read if any(pair[0] is moment for moment in found[:before])]
+    # A single cycle decides only if it is compared with the level before the first client.
     if len(until) < 3 and not (len(until) == 2 and not until[0][0].peak):
         return None
     grown = [after - level for (_, level), (_, after) in pairwise(until)]
@@ -99,6 +101,7 @@ def assess_limited(
     if streams <= 0 or len(active) < spans or total < max(MIN_UNITS, rare * streams) or total <= granted.pool:
         return None
     rate = total / streams
+    # Growth that does not follow the streams, or that was released once nothing was served, has another cause.
     if (
         _missed(grown, column) > MAX_UNEXPLAINED_SHARE * total
         or read[-1][1] - until[0][1] < MIN_RETAINED_SHARE * total

@@ -125,9 +125,10 @@ def still_rising(one: Series, granted: Allowed) -> float:
 
 
 def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
-    """before: connections served before the first block."""
+    """Judge whole blocks by how many of them rose. before: connections served before the first block."""
     pairs = _pairs(blocks, granted)
     rose = [value > max(TOLERANCE, SMALLEST_LEAK_BYTES * amount) for value, amount in pairs]
+    # Rises within the warm-up are not evidence, so the signs begin with the first block after it.
     first = 0
     for _, amount in pairs:
         if before >= WARM_UP_CONNECTIONS:
@@ -149,6 +150,8 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
                     blocks.before,
                 )
                 return _leaking(late, granted, why)
+    # Signs that are too mixed for the table above can still be certain together with the size of the rises: the e-value
+    # of the signs and a straight line far above its noise. The last two blocks must not both stand still.
     slope = _line(blocks, first)
     if len(signs) >= SIGNS[-1][0] and (signs[-1] or signs[-2]) and slope >= critical(len(signs)):
         rates = [value / amount for value, amount in kept]
@@ -156,6 +159,7 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
             why = f"rose in {sum(signs)} of {counted(len(signs), 'block')}, {slope:.0f} times its noise"
             late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
             return _leaking(late, granted, why)
+    # Steep growth needs fewer blocks: each of them rose by several arenas.
     if len(signs) >= EVEN_BLOCKS and all(signs) and slope >= critical(len(signs)) and _by_arenas(kept):
         rates = [value / amount for value, amount in kept]
         if not slows(rates) and not gives_back(rates):
@@ -163,6 +167,8 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
             why = f"rose in each of {many} by {MIN_ARENAS:g} arenas or more, {slope:.0f} times its noise"
             late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
             return _leaking(late, granted, why)
+    # No leak is certain. The bound comes from the blocks after the warm-up, or from those at the end without growth if
+    # they are more.
     tail = max(2, sum(1 for _ in _still_blocks(rose)))
     seen = kept if len(kept) > tail else pairs[-tail:]
     largest = _largest_rate(seen)

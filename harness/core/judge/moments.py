@@ -216,6 +216,7 @@ def _join_processes(parts: Sequence[tuple[Moment, ...]]) -> tuple[Moment, ...]:
         if not whole or len(rest) < 2:
             whole = whole or part
             continue
+        # Each level and each sum of the new process is shifted by its distance from the last moment of the old one.
         base, last = rest[0], whole[-1]
         names = {key for moment in (*whole, *rest) for key in moment.levels}
         shift = {key: (_last_level(whole, key) or 0.0) - (_last_level([base], key) or 0.0) for key in names}

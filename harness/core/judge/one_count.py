@@ -47,6 +47,7 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     counted = ENTRIES.get(found.factor)
     if counted is None or one.key.kind not in EXACT_MEMORY_KINDS:
         return found
+    # A cache of one entry per stream grows like a leak until it is full, so the number of streams decides.
     served = math.fsum(one.column(counted))
     steep = found.total >= STEEP * served
     if served >= CACHE and not (steep and _tails_off(one, counted)):

@@ -223,6 +223,7 @@ def sentence(rates: Mapping[Key, float], *, per: str = "connection") -> str:
         }
         if named:
             parts.append(f"{_amounts(named, per)}: {recipe.sentence}")
+    # Memory and mappings grow with everything else, so they are named only if nothing else grew.
     rest = {key: rate for key, rate in grown.items() if key not in recipes}
     noteworthy = {key: rate for key, rate in rest.items() if key.metric not in ("memory", "mappings")}
     if noteworthy or (rest and not parts):

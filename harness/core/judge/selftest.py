@@ -125,6 +125,7 @@ def goal_from(trial: Trial) -> Goal | None:
 
 def _plant(trial: Trial, goal: Goal, key: Key, size: float) -> Planted:
     """Replay with one leak until the plan stops or it is found."""
+    # A verdict on memory takes longer than the run may have had.
     if key == MEMORY:
         goal = replace(goal, max_seconds=max(MIN_SECONDS, goal.max_seconds or 0.0))
     recorded = [o for o in trial.observations if o.settled and o.levels and o.complete]
@@ -140,6 +141,7 @@ def _plant(trial: Trial, goal: Goal, key: Key, size: float) -> Planted:
             break
         if index < len(recorded) and _alike(recorded[index].spec, step):
             seen = recorded[index]
+            # The replayed cycle keeps its distance from the one before, which may have been simulated.
             if index:
                 pause = max(0.0, seen.started - recorded[index - 1].ended)
                 seen = _at(seen, now.observations[-1].ended + pause)
@@ -177,6 +179,7 @@ def _alike(one: CycleSpec, other: CycleSpec) -> bool:
 
 def _simulated(now: Trial, recorded: Sequence[Observation], step: CycleSpec, index: int) -> Observation:
     """A cycle that was not recorded, as this service would probably have served it."""
+    # Medians, because single cycles of the record may have been slowed down by the machine.
     rests = [o.ended - o.load_ended for o in recorded if o.load_ended is not None]
     rest = median(rests) if rests else 1.0
     rates = [o.ledger.opened / o.ledger.seconds for o in recorded if o.ledger.opened and o.ledger.seconds > 0]

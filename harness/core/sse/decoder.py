@@ -205,13 +205,14 @@ class Decoder(Lines):
         return events
 
     def _mixed(self, text: str) -> list[Event]:
-        """As _blocks, for events of any form, comments and all."""
+        """As _blocks, for events of any form, comments included: the rules of section 9.2.6, line by line."""
         events: list[Event] = []
         data: list[str] = []
         kind = ""
         own = None
         for line in text.split("\n"):
             if not line:
+                # The id counts even if the event has no data and is therefore not dispatched.
                 if own is not None:
                     self.last_event_id = own
                 if data:

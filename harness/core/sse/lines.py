@@ -75,10 +75,12 @@ class Lines(ABC):
 
     def _careful(self, chunk: bytes, out: Any) -> bytes | None:
         """What the chunk still holds, unified, once no event is open; None when all of it was taken."""
+        # A stream that exceeded a limit stays failed: nothing after that can be decoded reliably.
         if self._failure is not None:
             raise type(self._failure)(str(self._failure))
         if not chunk:
             return None
+        # A CR at the end of the last chunk has ended its line, so an LF right after it belongs to the same line end.
         if self._after_cr:
             self._after_cr = False
             if chunk[0] == 10:
@@ -86,6 +88,7 @@ class Lines(ABC):
         if 13 in chunk:
             chunk = self._unify(chunk)
         if self._start:
+            # The byte order mark may be cut by chunks, so the first bytes wait until they can be compared with it.
             chunk = bytes(self._line) + chunk if self._line else chunk
             if len(chunk) < len(BOM) and BOM.startswith(chunk):
                 self._line = bytearray(chunk)
@@ -131,6 +134,7 @@ class Lines(ABC):
                     break
                 line: bytes | bytearray = chunk[at:end]
                 at = end + 1
+                # The start of this line came with an earlier chunk.
                 if self._line:
                     self._line += line
                     line, self._line = self._line, None
@@ -141,6 +145,7 @@ class Lines(ABC):
                 if until_blank and blank:
                     self._open = self._inside = False
                     return at
+            # The limit also holds for a line whose end has not arrived yet: it bounds what is buffered.
             rest = chunk[at:]
             if self._line:
                 self._line += rest

@@ -125,6 +125,7 @@ def _lengths(everything: list[object]) -> tuple[dict[int, int], dict[int, object
                 found[id(one)] = one
 
     for index, one in enumerate(everything):
+        # Not at every object: there may be millions.
         if not index & 4095 and time.monotonic() > deadline:
             return lengths, found, False
         look(one)
@@ -193,6 +194,8 @@ def origin(one: object) -> tuple[tuple[str, int], ...]:
             constructors = _constructors(kind)
             for value in list(dict.values(descriptor.__get__(one)))[:20]:
                 found = module._get_object_traceback(value) or _inner_trace(module, value)
+                # The first loop drops what the constructor called, the second the constructor itself: the line that
+                # called it remains.
                 if found and any(_within(frame, constructors) for frame in found):
                     while found and not _within(found[0], constructors):
                         found = found[1:]
