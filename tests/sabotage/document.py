@@ -73,7 +73,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = [
         f"{len(rows)} runs of {len(by_case)} services, {wrong} wrong verdicts; {_machine()}.",
         "",
-        "| service | must be | right | seconds | connections | said first |",
+        "| service | must be | right | seconds | connections | first finding |",
         "|---|---|---|---|---|---|",
     ]
     for name, seen in by_case.items():
