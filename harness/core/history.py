@@ -200,7 +200,7 @@ def measured(trial: Trial) -> list[Measured]:
 
 
 def rate_of_run(one: Series) -> tuple[float, float, float] | None:
-    """Growth per connection over a whole trial, with its 95 % interval; None where nothing can be said."""
+    """Growth per connection over a whole trial, with its 95 % interval; None where the run cannot show one."""
     column = one.column("connection")
     pairs = [(value, amount) for value, amount in zip(one.increments, column, strict=True) if amount > 0]
     if not pairs:

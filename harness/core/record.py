@@ -81,7 +81,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a leak that was certain grew during further cycles, most telling first. more: places left out.
+    """The places at which a certain leak grew during further cycles, the most useful first. more: places left out.
     notes: what limits this. partial: the search was stopped before it was complete."""
 
     places: tuple[Place, ...] = ()
@@ -92,8 +92,8 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """An interrupted run continued with a new process of the service, whose levels start anew. after: observations made
-    before it. at: seconds since the run's start. gap: seconds, by the wall clock, in which nothing was measured.
+    """An interrupted run continued with a new process of the service, whose levels start again. after: observations
+    made before it. at: seconds since the run's start. gap: seconds, by the wall clock, in which nothing was measured.
     initial: levels of the new process before its first client."""
 
     after: int

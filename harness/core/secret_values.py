@@ -36,12 +36,12 @@ def secrets_in_words(argv: Sequence[str]) -> Iterator[str]:
     after = False
     for word in argv:
         if after and not word.startswith("--"):
-            yield from _telling(word)
+            yield from _possible_secret(word)
             after = False
             continue
         name, equals, text = word.partition("=")
         if equals and plain_name(name) and is_secret(name):
-            yield from _telling(text)
+            yield from _possible_secret(text)
         after = word.startswith("-") and not equals and is_secret(word)
         for address in re.findall(r"[a-zA-Z][\w+.\-]{0,30}://\S+", word):
             yield from secrets_in_url(address)
@@ -60,17 +60,19 @@ def secrets_in_header(name: str, text: str) -> Iterator[str]:
 
 def secrets_in_body(body: str) -> Iterator[str]:
     """The body of a request as a whole, its lines, and the texts in it that may be secrets (JSON or a form)."""
-    yield from _telling(body.strip())
+    yield from _possible_secret(body.strip())
     lines = body.splitlines()[:MANY]
     if len(lines) > 1:
-        yield from (piece for line in lines for piece in _telling(line.strip()))
+        yield from (piece for line in lines for piece in _possible_secret(line.strip()))
     try:
         data = json.loads(body[:MAX_BODY])
     # A body that is not JSON may be a form; a form has one line.
     except (ValueError, RecursionError):
         if "=" in body and "\n" not in body.strip():
             yield from (
-                text for _, text in parse_qsl(body[:MAX_BODY], max_num_fields=None) for text in _telling(text)
+                text
+                for _, text in parse_qsl(body[:MAX_BODY], max_num_fields=None)
+                for text in _possible_secret(text)
             )
         return
     # A stack instead of recursion: the nesting of a body is not limited.
@@ -85,10 +87,10 @@ def secrets_in_body(body: str) -> Iterator[str]:
         elif isinstance(part, list):
             waiting.extend(part)
         elif isinstance(part, str):
-            yield from _telling(part)
+            yield from _possible_secret(part)
 
 
-def _telling(text: str) -> Iterator[str]:
+def _possible_secret(text: str) -> Iterator[str]:
     """The text if it may be a secret. An ordinary word such as "status" is none: replacing it would make reports
     useless."""
     unusual = re.search(r"\d|[^\w\s./:\-]", text) or (

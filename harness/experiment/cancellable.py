@@ -58,7 +58,7 @@ def call_in_turns(
             result.set_exception(error)
         turns.put(None)
 
-    # A daemon, because nobody waits for it after an interruption: it must not keep the process from exiting.
+    # A daemon, because no thread waits for it after an interruption: it must not keep the process from exiting.
     Thread(target=run, name=f"apart: {doing}", daemon=True).start()
     deadline: float | None = None
     try:

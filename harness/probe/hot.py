@@ -82,7 +82,7 @@ class HotProcess:
     def _read(self, name: str) -> bytes:
         held = self._held.get(name)
         if held is not None:
-            # Each pread at offset 0 makes the kernel write the file anew (seq_file).
+            # Each pread at offset 0 makes the kernel generate the file again (seq_file).
             return os.pread(held, 8192, 0)
         return read_file(name, self.dir)
 

@@ -100,7 +100,7 @@ class RemoteSampler:
                 self._answer({CUT: why})  # ends the wait for an answer
                 if not self._first.is_set():
                     raise ProbeError(f"the remote probe sent no sample: {why}")
-                # The command works again, but its process does not exist: it ended while nobody could see it.
+                # The command works again, but its process does not exist: it exited while the connection was broken.
                 if not greeted and "no such process" in why:
                     self._keep(Sample(self._clock(), gap=f"{EXITED}, while the connection was broken"))
                     self.ended = True

@@ -179,7 +179,8 @@ class Tree:
 
 
 def _executed(before: HotReading, now: HotReading) -> bool:
-    """Whether another program was executed: its stack begins elsewhere. If that is hidden, the name is compared."""
+    """Whether another program was executed: the start of its stack then differs. If that is hidden, the name is
+    compared."""
     if now.zombie:
         return False
     if before.stack and now.stack:

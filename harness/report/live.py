@@ -1,4 +1,4 @@
-"""The progress of a run: one line, which is rewritten on a terminal and appended at intervals elsewhere."""
+"""The progress of a run: one line, which is rewritten on a terminal, and printed at intervals to anything else."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def render(
     more: int = 0,
     notes: Sequence[str] = (),
 ) -> str:
-    """The whole page. grown: blocks and bytes by stack. rows: place, blocks, bytes, most telling first.
+    """The whole page. grown: blocks and bytes by stack. rows: place, blocks, bytes, the most useful first.
     connections: between the two snapshots; with them every figure is per connection."""
     scale = 1.0 / connections if connections else 1.0
     per = "per connection" if connections else "in all"

@@ -121,7 +121,7 @@ def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
         parts.append(_segment(LEFT, y, width - RIGHT, y, "ceiling"))
         parts.append(_label(width - RIGHT - 4, y - 5, label, "end", "ceiling-label"))
     for line in chart.lines:
-        # A gap in the readings interrupts the line: connecting its ends would show values that nobody measured.
+        # A gap in the readings interrupts the line: connecting its ends would show values that were not measured.
         for there, group in groupby(line.points, key=lambda point: point[1] is not None):
             if there:
                 path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(x, y or 0.0) for x, y in group))

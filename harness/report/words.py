@@ -21,7 +21,7 @@ MAX_NUMBER = 1e18  # beyond anything that is counted or measured
 
 
 def number(value: float, digits: int = 3) -> str:
-    """``1,234`` ``0.25`` ``2.5e-4``: so many significant digits, thousands marked."""
+    """``1,234`` ``0.25`` ``2.5e-4``: with ``digits`` significant digits and separators of thousands."""
     if abs(value) > MAX_NUMBER:  # a damaged record; a whole number may be larger than any float
         value = math.copysign(math.inf, 1 if value > 0 else -1)
     if not math.isfinite(value):

@@ -23,7 +23,7 @@ from typing import Any
 from harness.core.errors import ProbeError
 from harness.process.peer import peer_of
 
-DIRECTORY = "HARNESS_RUNTIME_DIRECTORY"  # the variable that tells agents where to listen
+DIRECTORY = "HARNESS_RUNTIME_DIRECTORY"  # the variable with the folder in which agents listen
 ANSWER_LIMIT = 256 << 20  # bytes; a snapshot of a very large heap has a few MB
 TIMEOUT = 20.0  # seconds for an answer: a collection of 10 million objects takes 3 s
 RETRY = 0.02
@@ -59,7 +59,7 @@ def private_folder(directory: Path) -> Path:
 
 
 def _open_folder(directory: Path, users: Collection[int]) -> int:
-    """A descriptor of the folder, so that nobody can replace it after the check. Raises ProbeError when it is
+    """A descriptor of the folder, so that it cannot be replaced after the check. Raises ProbeError when it is
     not private to one of ``users``, FileNotFoundError when there is none."""
     try:
         descriptor = os.open(directory, FOLDER)
@@ -118,7 +118,7 @@ def ask(
                     f"{path.name}: its process runs and does not answer; expected an answer: was it "
                     "started by another user?"
                 )
-            path.unlink(missing_ok=True)  # nobody listens: it has exited, or its pid was reused
+            path.unlink(missing_ok=True)  # no process listens: it has exited, or its pid was reused
             return None
         time.sleep(RETRY)
     try:
@@ -171,7 +171,7 @@ def _connect(connection: socket.socket, path: Path, users: Collection[int]) -> N
         if status.st_mode & 0o077:
             # A Node sets the mode right after it listens. Nobody else can enter the folder meanwhile.
             raise ConnectionResetError(f"{path.name} is still open to others")
-        # The path is resolved anew by connect(2), but only below the folder that was checked.
+        # connect(2) resolves the path again, but only below the folder that was checked.
         connection.connect(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)

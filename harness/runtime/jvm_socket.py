@@ -55,7 +55,7 @@ def check(pid: int, *, required: bool) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT)
         try:
-            # Only a connection shows who listens: the kernel keeps the pid of the process that called listen(2).
+            # Only a connection shows which process listens: the kernel keeps the pid of the caller of listen(2).
             connection.connect(str(path))
         except OSError as error:
             raise ProbeError(f"{name}: {error}; expected process {pid} to listen there") from None
@@ -65,7 +65,7 @@ def check(pid: int, *, required: bool) -> None:
 
 
 def is_trusted_program(path: Path) -> bool:
-    """Whether the harness may run a program whose path the service chose: only if nobody but root and this user could
+    """Whether the harness may run a program whose path the service chose: only if no user but root and this one could
     have written it, or replaced a folder on the way to it."""
     try:
         real = path.resolve(strict=True)

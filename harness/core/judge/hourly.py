@@ -57,7 +57,7 @@ def growth_so_far(results: Mapping[Key, Assessed], connections: float) -> str:
 
 
 def restarts_text(trial: Trial) -> list[str]:
-    """A warning where the service was restarted during the run: its levels start anew."""
+    """A warning if the service was restarted during the run, because the levels of a new process start again."""
     if not trial.restarts:
         return []
     gap = sum(one.gap for one in trial.restarts)

@@ -163,7 +163,7 @@ def _at(one: Observation, start: float) -> Observation:
 
 
 def _kept(key: Key, size: float, served: int) -> float:
-    """What the planted leak holds after so many connections; bytes by whole pages."""
+    """The units that the planted leak retains after ``served`` connections; bytes in whole pages."""
     return math.floor(size * served / 4096) * 4096.0 if key == MEMORY else float(math.floor(size * served))
 
 

@@ -41,7 +41,7 @@ MIN_LATE_SHARE = 0.5  # of its share of the growth that the second half of the d
 
 
 def critical(levels: int) -> float:
-    """The t that noise of correlation 0.7 exceeds about once in 3,000 series of so many levels."""
+    """The t that noise of correlation 0.7 exceeds about once in 3,000 series of this number of levels."""
     return 8.0 if levels > 24 else 11.0 if levels > 8 else 14.0
 
 

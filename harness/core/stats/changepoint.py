@@ -48,7 +48,7 @@ class RateEstimate:
 
     @property
     def error(self) -> float:
-        """Standard error, as the interval tells."""
+        """The standard error, computed from the interval."""
         return max(0.0, self.high - self.low) / 2 / NORMAL
 
 

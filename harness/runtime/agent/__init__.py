@@ -21,7 +21,7 @@ def start(directory: str | None = None) -> bool:
         os.makedirs(folder, mode=0o700)
     except FileExistsError:
         pass
-    status = os.lstat(folder)  # not a symbolic link, which somebody else may have put there
+    status = os.lstat(folder)  # not a symbolic link, which another user may have made
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         return False
     sys.path.insert(0, _HERE)

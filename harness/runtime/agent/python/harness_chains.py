@@ -99,7 +99,7 @@ def _file_of(module: object) -> str:
 
 
 def _link(parent: Any, child: object, inner: object = None) -> tuple[str, str, str, int] | None:
-    """(label, kind, file, rank) of how parent holds child; rank 0 ends the chain, a higher one is less telling.
+    """(label, kind, file, rank) of how parent holds child; rank 0 ends the chain, a higher one is less useful.
 
     inner: what child holds, such as the cell in the closure of a function.
     """

@@ -1,8 +1,8 @@
 """Which lines open descriptors that stay open. Standard library only; used only after growth was found.
 
-Files and sockets are objects, whose allocation tells their line. A bare descriptor is a number: while the search lasts,
-the functions of ``os`` that return one note who called them, and are put back afterwards. ``from os import open`` keeps
-the original and is not seen.
+Files and sockets are objects, so the trace of their allocation has their line. A bare descriptor is a number: while the
+search lasts, the functions of ``os`` that return one note who called them, and are put back afterwards. ``from os
+import open`` keeps the original and is not seen.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _put_back: dict[str, tuple[Any, Any]] = {}
 
 
 def begin() -> None:
-    """From now on, note who opens a bare descriptor."""
+    """From now on, record the callers that open a bare descriptor."""
     os = sys.modules.get("os")
     if os is None or _put_back:
         return

@@ -136,7 +136,7 @@ def _lengths(everything: list[object]) -> tuple[dict[int, int], dict[int, object
 
 
 def _last(container: Any) -> Any:
-    """The element that came last, as far as the container knows an order; None when it is empty."""
+    """The element that was added last, if the container has an order; None when it is empty."""
     if isinstance(container, dict):
         values = list(dict.values(container))
         return values[-1] if values else None
@@ -179,7 +179,7 @@ def origin(one: object) -> tuple[tuple[str, int], ...]:
     """Where it was made, innermost frame first; empty unless tracing had begun by then.
 
     CPython 3.11 does not find the trace of an instance with a dict (its block begins further ahead than tracemalloc
-    looks): what its constructor allocated tells as much, without the constructor's own frames.
+    looks): the allocations of its constructor show the same, without the constructor's own frames.
     """
     module = sys.modules.get("_tracemalloc")
     if one is None or module is None or not module.is_tracing():

@@ -133,8 +133,8 @@ def live_greenlets(everything: list[object]) -> list[object]:
 
 
 def known(bases: set[object]) -> Callable[[type], bool]:
-    """A function that tells whether a type inherits from one of ``bases``. The answer is kept for each type: there are
-    many objects and few types."""
+    """A function that returns whether a type inherits from one of ``bases``. The answer is kept for each type: there
+    are many objects and few types."""
     seen: dict[type, bool] = {}
 
     def inherits(kind: type) -> bool:
